@@ -1,0 +1,5 @@
+use super::Alert;
+
+pub(super) fn render(alert: &Alert) -> String {
+    alert.title.clone()
+}

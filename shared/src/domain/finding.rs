@@ -1,0 +1,200 @@
+//! What scanners find.
+
+use std::{collections::BTreeMap, fmt};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// How bad a finding is, mildest first, in the words of ECR's `FindingSeverity`.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Severity {
+    /// Informational.
+    Informational,
+    /// Low.
+    Low,
+    /// Medium.
+    Medium,
+    /// Not rated, or rated with a word that this version does not know. Ranked above MEDIUM: it may turn out to be anything.
+    Undefined,
+    /// High.
+    High,
+    /// Critical.
+    Critical,
+}
+
+impl Severity {
+    /// Every severity, worst first.
+    pub const ALL: [Self; 6] = [
+        Self::Critical,
+        Self::High,
+        Self::Undefined,
+        Self::Medium,
+        Self::Low,
+        Self::Informational,
+    ];
+
+    /// Reads a severity of ECR (`UNDEFINED`) or Inspector (`UNTRIAGED`). A word that is unknown is `Undefined`, never nothing.
+    pub fn from_word(word: &str) -> Self {
+        match word.to_ascii_uppercase().as_str() {
+            "CRITICAL" => Self::Critical,
+            "HIGH" => Self::High,
+            "MEDIUM" => Self::Medium,
+            "LOW" => Self::Low,
+            "INFORMATIONAL" => Self::Informational,
+            _ => Self::Undefined,
+        }
+    }
+
+    /// The word, as ECR writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "CRITICAL",
+            Self::High => "HIGH",
+            Self::Medium => "MEDIUM",
+            Self::Low => "LOW",
+            Self::Informational => "INFORMATIONAL",
+            Self::Undefined => "UNDEFINED",
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Number of findings by severity.
+pub type SeverityCounts = BTreeMap<Severity, u64>;
+
+/// Whether a newer package without the vulnerability exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fix {
+    /// For at least one of the vulnerable packages (Inspector's `YES` and `PARTIAL`).
+    Available,
+    /// The scanner says that there is none.
+    Unavailable,
+    /// The scanner does not say: basic scanning never does.
+    Unknown,
+}
+
+/// One vulnerability in one image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// CVE or advisory id, such as `CVE-2026-1234`.
+    pub id: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Name of the vulnerable package, if the scanner says it.
+    pub package: Option<String>,
+    /// Installed version.
+    pub installed: Option<String>,
+    /// Version that has the fix.
+    pub fixed_in: Option<String>,
+    /// Whether there is a fix.
+    pub fix: Fix,
+    /// Whether an exploit is known (Inspector's `exploitAvailable`); `None`: the scanner does not say.
+    pub exploit: Option<bool>,
+    /// Inspector's score, 0.0 to 10.0.
+    pub score: Option<f64>,
+    /// Where it is described.
+    pub url: Option<String>,
+}
+
+/// Which scanner spoke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScanMode {
+    /// ECR's own scanner: operating system packages, at push or on request.
+    Basic,
+    /// Amazon Inspector: continuous, with fix, exploit and use.
+    Enhanced,
+}
+
+/// Why there is no usable scan of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoScan {
+    /// The scan failed.
+    Failed,
+    /// The scanner does not support this kind of image (`UNSUPPORTED_IMAGE`).
+    Unsupported,
+    /// The image is larger than the scanner takes (`IMAGE_SIZE_EXCEEDED`).
+    TooLarge,
+    /// The daily limit of scans is reached (`LIMIT_EXCEEDED`).
+    LimitExceeded,
+    /// The scanner no longer looks at this image (`SCAN_ELIGIBILITY_EXPIRED`): its last findings say nothing about today.
+    EligibilityExpired,
+    /// Its findings are gone (`FINDINGS_UNAVAILABLE`).
+    FindingsUnavailable,
+    /// Nothing scans the repository: it is not covered by enhanced scanning, which takes no requests.
+    NotCovered,
+    /// The scanner gave a status that this version does not know.
+    UnknownStatus(String),
+}
+
+/// What the scanner says about one image now.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Scan {
+    /// No scan is known.
+    Absent,
+    /// A scan is under way or queued.
+    InProgress,
+    /// The image is in the archive, where scanners cannot look.
+    Archived,
+    /// There is no usable result, and waiting does not help.
+    Unavailable(NoScan),
+    /// These are the findings.
+    Complete(Findings),
+}
+
+/// The findings of a finished scan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Findings {
+    /// Which scanner.
+    pub mode: ScanMode,
+    /// When it finished; continuous scanning tells when it last looked.
+    pub completed_at: Option<Timestamp>,
+    /// All findings, of all pages.
+    pub findings: Vec<Finding>,
+    /// The scanner's own count by severity. It can name more than the list, never less: the list is checked against it.
+    pub counts: SeverityCounts,
+    /// Number of running workloads or clusters that use the image (`inUseCount`); `None`: the scanner does not say.
+    pub in_use_count: Option<u64>,
+    /// When a workload last used it (`lastInUseAt`).
+    pub last_in_use_at: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_unknown_is_undefined_and_never_mild() {
+        for (word, severity) in [
+            ("CRITICAL", Severity::Critical),
+            ("high", Severity::High),
+            ("Medium", Severity::Medium),
+            ("LOW", Severity::Low),
+            ("INFORMATIONAL", Severity::Informational),
+            ("UNDEFINED", Severity::Undefined),
+            ("UNTRIAGED", Severity::Undefined),
+            ("CATASTROPHIC", Severity::Undefined),
+            ("", Severity::Undefined),
+        ] {
+            assert_eq!(Severity::from_word(word), severity, "{word}");
+        }
+        assert!(Severity::Undefined > Severity::Medium);
+    }
+
+    #[test]
+    fn all_is_worst_first_and_complete() {
+        assert!(Severity::ALL.is_sorted_by(|a, b| a > b));
+        for severity in Severity::ALL {
+            assert_eq!(Severity::from_word(severity.as_str()), severity);
+        }
+    }
+}

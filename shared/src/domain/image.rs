@@ -1,0 +1,192 @@
+//! An image as the registry describes it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::ids::{Digest, Tag};
+
+/// Whether an image can be pulled: ECR's `imageStatus`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ImageStatus {
+    /// Pullable.
+    Active,
+    /// In the archive storage class: described and listed, but a pull answers 404.
+    Archived,
+    /// On the way back from the archive, which takes up to about 20 minutes; not pullable yet.
+    Activating,
+    /// A word that this version does not know. Never taken for "not pullable".
+    Other(String),
+}
+
+/// What an entry of the registry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageKind {
+    /// A single-platform image: what scanners look at.
+    Image,
+    /// A manifest list or OCI image index: leads to images, is never scanned itself.
+    Index,
+    /// An attestation, a signature, an SBOM: belongs to an image and is not one.
+    Referrer,
+}
+
+/// One image, with what is true of it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Its digest.
+    pub digest: Digest,
+    /// All its tags. Removing the last one makes ECR delete the image.
+    pub tags: Vec<Tag>,
+    /// Whether it can be pulled.
+    pub status: ImageStatus,
+    /// When it was pushed (`imagePushedAt`).
+    pub pushed_at: Option<Timestamp>,
+    /// When it was last pulled (`lastRecordedPullTime`), give or take 24 hours; `None` is "never, or not recorded".
+    pub last_pulled_at: Option<Timestamp>,
+    /// When it last came back from the archive (`lastActivatedAt`).
+    pub last_activated_at: Option<Timestamp>,
+    /// `imageManifestMediaType`.
+    pub manifest_media_type: Option<String>,
+    /// `artifactMediaType`: the media type of its configuration.
+    pub artifact_media_type: Option<String>,
+    /// The image that this entry refers to (`subjectManifestDigest`), if it is a referrer.
+    pub subject: Option<Digest>,
+}
+
+/// Media types of manifests that list other manifests (Docker image manifest v2 schema 2; OCI image specification, "Media types").
+const INDEX_MEDIA_TYPES: [&str; 2] = [
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.index.v1+json",
+];
+
+/// Media types of a container image's configuration (same sources).
+const CONTAINER_CONFIG_MEDIA_TYPES: [&str; 2] = [
+    "application/vnd.docker.container.image.v1+json",
+    "application/vnd.oci.image.config.v1+json",
+];
+
+impl Image {
+    /// What this entry is.
+    ///
+    /// A `subject` alone does not make a referrer: a runnable image can carry one too, and must not escape the rules by it.
+    /// Cosign's signatures from before OCI 1.1 have no subject but a tag that names it, `sha256-<digest>.sig`, and the
+    /// configuration type of a container; an entry that is a referrer by its tags only is still judged once a scanner has
+    /// scanned it (see `decide`).
+    pub fn kind(&self) -> ImageKind {
+        if self
+            .manifest_media_type
+            .as_deref()
+            .is_some_and(|media_type| INDEX_MEDIA_TYPES.contains(&media_type))
+        {
+            return ImageKind::Index;
+        }
+        let container = self
+            .artifact_media_type
+            .as_deref()
+            .is_some_and(|t| CONTAINER_CONFIG_MEDIA_TYPES.contains(&t));
+        let refers_by_tag = !self.tags.is_empty() && self.tags.iter().all(names_a_subject);
+        if refers_by_tag || (self.subject.is_some() && !container) {
+            ImageKind::Referrer
+        } else {
+            ImageKind::Image
+        }
+    }
+
+    /// When this copy of the image became pullable: its push, or its return from the archive if that was later.
+    pub fn available_since(&self) -> Option<Timestamp> {
+        self.pushed_at.max(self.last_activated_at)
+    }
+}
+
+/// Whether a tag is one that cosign gives to what it attaches to an image: `sha256-<64 hex>`, with or without a suffix
+/// (`.sig`, `.att`, `.sbom`). Source: cosign's SIGNATURE_SPEC.md; the bare form is OCI distribution's referrers tag.
+pub fn names_a_subject(tag: &Tag) -> bool {
+    let Some(rest) = tag.as_str().strip_prefix("sha256-") else {
+        return false;
+    };
+    let digest = rest.split_once('.').map_or(rest, |(digest, _)| digest);
+    digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(manifest: Option<&str>, artifact: Option<&str>, subject: bool, tags: &[&str]) -> Image {
+        Image {
+            digest: "sha256:aa".parse().unwrap(),
+            tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
+            status: ImageStatus::Active,
+            pushed_at: None,
+            last_pulled_at: None,
+            last_activated_at: None,
+            manifest_media_type: manifest.map(str::to_owned),
+            artifact_media_type: artifact.map(str::to_owned),
+            subject: subject.then(|| "sha256:bb".parse().unwrap()),
+        }
+    }
+
+    #[test]
+    fn kinds() {
+        let manifest = Some("application/vnd.oci.image.manifest.v1+json");
+        let index = Some("application/vnd.oci.image.index.v1+json");
+        let config = Some("application/vnd.oci.image.config.v1+json");
+        let bundle = Some("application/vnd.dev.sigstore.bundle.v0.3+json");
+        let signature = format!("sha256-{}.sig", "a".repeat(64));
+        let signature = signature.as_str();
+        for (entry, kind, why) in [
+            (
+                image(manifest, config, false, &["v1"]),
+                ImageKind::Image,
+                "an ordinary image",
+            ),
+            (
+                image(None, None, false, &[]),
+                ImageKind::Image,
+                "nothing known: judged as an image",
+            ),
+            (image(index, None, false, &["v1"]), ImageKind::Index, "an index"),
+            (
+                image(manifest, bundle, true, &[]),
+                ImageKind::Referrer,
+                "an attestation",
+            ),
+            (
+                image(manifest, None, true, &[]),
+                ImageKind::Referrer,
+                "a referrer without a known type",
+            ),
+            (
+                image(manifest, config, true, &["v1"]),
+                ImageKind::Image,
+                "a runnable image does not escape by a subject",
+            ),
+            (
+                image(manifest, None, false, &[signature]),
+                ImageKind::Referrer,
+                "a legacy signature",
+            ),
+            (
+                image(manifest, config, false, &[signature]),
+                ImageKind::Referrer,
+                "cosign's own configuration type",
+            ),
+            (
+                image(manifest, bundle, false, &[signature, "v1"]),
+                ImageKind::Image,
+                "such a tag beside another does not hide an image",
+            ),
+            (
+                image(
+                    manifest,
+                    Some("application/vnd.cncf.helm.config.v1+json"),
+                    false,
+                    &["1.0.0"],
+                ),
+                ImageKind::Image,
+                "a chart",
+            ),
+        ] {
+            assert_eq!(entry.kind(), kind, "{why}");
+        }
+    }
+}

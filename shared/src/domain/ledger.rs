@@ -1,0 +1,218 @@
+//! What is remembered of an image: one row of the ledger.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    alert::AlertKind,
+    finding::{Fix, ScanMode, Severity, SeverityCounts},
+    ids::{Digest, ImageKey, Tag},
+    policy::BlockMethod,
+};
+
+/// The state of an image. Exactly one is true at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum State {
+    /// Pushed; no scan result yet.
+    Pending,
+    /// Nothing at or above review.
+    Allowed,
+    /// A person must look before it is deployed.
+    Review,
+    /// Must not be deployed, and cannot be pulled where the block method says so.
+    Blocked,
+    /// Would be blocked, and is not; the reason says why.
+    Held,
+    /// The scanner cannot look at it.
+    Unscannable,
+    /// The scanner no longer looks at it.
+    Stale,
+}
+
+impl State {
+    /// The word, as it stands in the ledger and in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Allowed => "Allowed",
+            Self::Review => "Review",
+            Self::Blocked => "Blocked",
+            Self::Held => "Held",
+            Self::Unscannable => "Unscannable",
+            Self::Stale => "Stale",
+        }
+    }
+}
+
+/// A finding that decided the state, as it is remembered: the scanner forgets an image once it is archived.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecordedFinding {
+    /// CVE or advisory id.
+    pub id: String,
+    /// Severity.
+    pub severity: Severity,
+    /// Vulnerable package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
+    /// Installed version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installed: Option<String>,
+    /// Version with the fix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed_in: Option<String>,
+    /// Whether there is a fix.
+    pub fix: Fix,
+    /// Whether an exploit is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exploit: Option<bool>,
+    /// Score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// Where it is described.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The rule of the policy that made it count, such as `severities.CRITICAL`.
+    pub rule: String,
+    /// When it was first seen in this image.
+    pub first_seen: Timestamp,
+}
+
+impl RecordedFinding {
+    /// What makes two findings the same one: the vulnerability and the package it is in.
+    pub fn identity(&self) -> (&str, Option<&str>) {
+        (&self.id, self.package.as_deref())
+    }
+}
+
+/// What was done to an image to keep it from being deployed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// How.
+    pub method: BlockMethod,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// Whether the registry has confirmed it.
+    pub confirmed: bool,
+    /// For `quarantine-tag`: the tags that were removed, to be restored at release.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
+}
+
+/// The last alert about an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertRecord {
+    /// Its id, the same however often it is delivered.
+    pub id: String,
+    /// Its kind.
+    pub kind: AlertKind,
+    /// When an invocation undertook to act and to send it. Others leave it to that one, for [`LEASE_SECONDS`].
+    pub claimed_at: Timestamp,
+    /// The invocation that undertook it (Lambda's request id, which a retry of the same event keeps).
+    pub claimed_by: String,
+    /// When the topic accepted it. `None`: still owed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<Timestamp>,
+}
+
+/// For how long an invocation that undertook something is trusted to be at it. Longer than a function may run (30 seconds),
+/// shorter than the minute after which Lambda retries a failed asynchronous invocation.
+pub const LEASE_SECONDS: i64 = 45;
+
+/// The scan that a row was decided on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanRecord {
+    /// Which scanner.
+    pub mode: ScanMode,
+    /// When it finished.
+    pub completed_at: Option<Timestamp>,
+}
+
+/// The row of one image in one region.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Form of this document.
+    pub schema: RowSchema,
+    /// The image.
+    pub image: ImageKey,
+    /// Its state.
+    pub state: State,
+    /// One sentence: why.
+    pub reason: String,
+    /// Since when it is in this state.
+    pub since: Timestamp,
+    /// Number of the write that made this row; a write must name the one before (optimistic lock).
+    pub generation: u64,
+    /// SHA-256 of the policy it was decided under.
+    pub policy: String,
+    /// The scan it was decided on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scan: Option<ScanRecord>,
+    /// All findings by severity.
+    #[serde(default)]
+    pub counts: SeverityCounts,
+    /// The findings that decided, worst first, at most [`MAX_RECORDED_FINDINGS`].
+    #[serde(default)]
+    pub findings: Vec<RecordedFinding>,
+    /// How many more decided.
+    #[serde(default)]
+    pub omitted_findings: u64,
+    /// Findings that exceptions took out of the decision: they decide again when the exception ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excepted: Vec<RecordedFinding>,
+    /// What keeps it from being deployed. Only what stands here is ever undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<Block>,
+    /// The last alert.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert: Option<AlertRecord>,
+    /// When a scan was asked for; it is not asked for again within 24 hours, which is ECR's own limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scan_requested_at: Option<Timestamp>,
+    /// Its tags when it was last looked at.
+    #[serde(default)]
+    pub tags: Vec<Tag>,
+    /// When it became pullable, as far as known when it was last looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub available_since: Option<Timestamp>,
+    /// The image was deleted; the row is kept for [`CLOSED_ROW_DAYS`], since a push of the same digest would bring it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<Timestamp>,
+}
+
+/// The only form of a row that exists so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RowSchema {
+    /// First form.
+    #[serde(rename = "ecr-guard/row/v1")]
+    V1,
+}
+
+/// At most this many findings are kept in a row, so that it stays far below DynamoDB's 400 KB for an item.
+pub const MAX_RECORDED_FINDINGS: usize = 300;
+
+/// For how many days the row of a deleted image is kept.
+pub const CLOSED_ROW_DAYS: i64 = 90;
+
+impl Row {
+    /// The partition key: `<account>#<repository>`.
+    pub fn partition_key(image: &ImageKey) -> String {
+        format!("{}#{}", image.account, image.repository)
+    }
+
+    /// The sort key: `image#<digest>#<region>`.
+    pub fn sort_key(image: &ImageKey) -> String {
+        format!("image#{}#{}", image.digest, image.region)
+    }
+
+    /// When the row may be forgotten (the table's time to live). Only the row of a deleted image ever is.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.closed_at?
+            .checked_add(jiff::SignedDuration::from_hours(24 * CLOSED_ROW_DAYS))
+            .ok()
+    }
+}
+
+/// The tag that marks a quarantined image: `blocked-` and the first 12 characters of its digest.
+pub fn quarantine_tag(digest: &Digest) -> Option<Tag> {
+    format!("blocked-{}", digest.short()).parse().ok()
+}

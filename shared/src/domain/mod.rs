@@ -1,0 +1,13 @@
+//! The rules: ids, images, findings, the policy, `evaluate`, `decide`, alerts.
+//!
+//! Pure: no client, no clock, no environment, no randomness, no logging. What it needs comes in as data, what it wants goes out
+//! as data.
+
+pub mod alert;
+pub mod decide;
+pub mod evaluate;
+pub mod finding;
+pub mod ids;
+pub mod image;
+pub mod ledger;
+pub mod policy;

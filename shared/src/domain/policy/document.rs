@@ -1,0 +1,337 @@
+//! The policy as people write it: a JSON document. Unknown fields are errors.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use super::super::finding::Severity;
+
+/// The policy document.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", schemars(title = "ecr-guard policy"))]
+pub struct Document {
+    /// Address of a JSON Schema, for editors. Not read.
+    #[serde(rename = "$schema", default)]
+    #[expect(dead_code, reason = "accepted so that editors can be pointed to the schema")]
+    schema: Option<String>,
+    /// Notes for readers. Not read.
+    #[serde(rename = "$comment", default)]
+    #[expect(dead_code, reason = "accepted so that a policy can explain itself")]
+    comment: Option<Comment>,
+    /// Version of this form: 1.
+    pub(super) version: u32,
+    /// Whether anything is changed in the registry.
+    pub(super) mode: Mode,
+    /// What a finding of each severity leads to. What is not named keeps its default: CRITICAL block, HIGH and UNDEFINED review,
+    /// MEDIUM monitor, LOW and INFORMATIONAL inform.
+    #[serde(default)]
+    pub(super) severities: BTreeMap<Severity, Action>,
+    /// What a finding of each severity leads to when the scanner says that there is no fix. What is not named is treated like a
+    /// fixable one.
+    #[serde(default)]
+    pub(super) unfixable: BTreeMap<Severity, Action>,
+    /// What a finding with a known exploit leads to at least, whatever its severity.
+    #[serde(default)]
+    pub(super) exploitable: Option<Action>,
+    /// When there is no usable scan.
+    #[serde(default)]
+    pub(super) scan: ScanSection,
+    /// How and when images are blocked.
+    #[serde(default)]
+    pub(super) block: BlockSection,
+    /// Findings that do not count, for a time.
+    #[serde(default)]
+    pub(super) exceptions: Vec<ExceptionSection>,
+    /// What holds for which repositories. The first entry that matches wins.
+    #[serde(default)]
+    pub(super) repositories: Vec<RepositorySection>,
+    /// Topics that alerts go to, by name. `default` must be there.
+    pub(super) routes: BTreeMap<String, String>,
+}
+
+/// A note: one line or several.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+enum Comment {
+    /// One line.
+    Line(#[expect(dead_code, reason = "notes are not read")] String),
+    /// Several lines.
+    Lines(#[expect(dead_code, reason = "notes are not read")] Vec<String>),
+}
+
+/// Whether anything is changed in the registry.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// What the policy says is done.
+    Enforce,
+    /// What the policy says is only told: the functions cannot change anything in the registry.
+    Report,
+}
+
+/// What a finding leads to, mildest first.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Counted.
+    Inform,
+    /// Counted, and shown as monitored.
+    Monitor,
+    /// A person must look before the image is deployed.
+    Review,
+    /// The image must not be deployed.
+    Block,
+}
+
+/// What the absence of a usable scan leads to. It is never taken for "no findings".
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NoScanAction {
+    /// The state says so; nobody is told.
+    Monitor,
+    /// People are told.
+    Review,
+    /// The image must not be deployed.
+    Block,
+}
+
+/// When there is no usable scan.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ScanSection {
+    /// For how many minutes after a push an image may be without a scan result; then people are told. 1 to 1440.
+    pub(super) grace_minutes: u32,
+    /// When a scan failed, its findings are gone, or nothing scans the repository.
+    pub(super) on_failure: NoScanAction,
+    /// When the scanner does not support this kind or size of image.
+    pub(super) on_unsupported: NoScanAction,
+    /// When the scanner no longer looks at the image, so that its last findings say nothing about today.
+    pub(super) on_stale: NoScanAction,
+}
+
+impl Default for ScanSection {
+    fn default() -> Self {
+        Self {
+            grace_minutes: 30,
+            on_failure: NoScanAction::Review,
+            on_unsupported: NoScanAction::Review,
+            on_stale: NoScanAction::Review,
+        }
+    }
+}
+
+/// How an image is kept from being deployed.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BlockMethod {
+    /// Moved to the archive storage class: a pull by tag or digest answers 404; tags and image stay.
+    Archive,
+    /// Gets a `blocked-…` tag and loses its other tags: pulls by tag fail, pulls by digest do not.
+    QuarantineTag,
+    /// Nothing is changed in the registry.
+    Flag,
+}
+
+/// What happens when an image that should be blocked is in use.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenInUse {
+    /// It is not blocked; people are told.
+    Hold,
+    /// It is blocked all the same. Whatever runs it can no longer start new copies.
+    Block,
+}
+
+/// How and when images are blocked.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct BlockSection {
+    /// How.
+    pub(super) method: BlockMethod,
+    /// What happens when the image is in use.
+    pub(super) when_in_use: WhenInUse,
+    /// An image pulled within so many days counts as in use. 1 to 365.
+    pub(super) in_use_days: u32,
+    /// Hold an image that is no worse than the one it replaces.
+    pub(super) not_worse_than_running: Option<bool>,
+    /// At most so many images are blocked in an hour; then people are told, and the rest are held.
+    pub(super) max_blocks_per_hour: Option<u32>,
+}
+
+impl Default for BlockSection {
+    fn default() -> Self {
+        Self {
+            method: BlockMethod::Archive,
+            when_in_use: WhenInUse::Hold,
+            in_use_days: 14,
+            not_worse_than_running: None,
+            max_blocks_per_hour: None,
+        }
+    }
+}
+
+/// Findings that do not count, for a time.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExceptionSection {
+    /// CVE or advisory id, or a glob of it such as `GHSA-*`.
+    pub(super) vulnerability: String,
+    /// Vulnerable package or a glob of it; without it, any package.
+    #[serde(default)]
+    pub(super) package: Option<String>,
+    /// Globs of repository names; at least one.
+    pub(super) repositories: Vec<String>,
+    /// Glob of a tag that the image must have; without it, any image.
+    #[serde(default)]
+    pub(super) tag: Option<String>,
+    /// The one image that it holds for; without it, any image.
+    #[serde(default)]
+    pub(super) digest: Option<String>,
+    /// Who answers for it: a person or a team that can be written to.
+    pub(super) owner: String,
+    /// Why the finding does no harm here.
+    pub(super) reason: String,
+    /// Reference to the decision.
+    #[serde(default)]
+    pub(super) ticket: Option<String>,
+    /// The last day (UTC) on which it holds, at most 180 days ahead: `2027-01-31`.
+    #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date")))]
+    pub(super) expires: Date,
+}
+
+/// What holds for the repositories that a glob matches.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RepositorySection {
+    /// Glob of repository names: `*` stands for any characters.
+    #[serde(rename = "match")]
+    pub(super) matches: String,
+    /// Name of the route that its alerts take; without it, `default`.
+    #[serde(default)]
+    pub(super) route: Option<String>,
+    /// Rules for tags.
+    #[serde(default)]
+    pub(super) tags: Option<TagSection>,
+    /// Settings that the repository must have.
+    #[serde(default)]
+    pub(super) posture: Option<PostureSection>,
+    /// The lifecycle policy that the repository must have.
+    #[serde(default)]
+    pub(super) lifecycle: Option<LifecycleSection>,
+    /// Where its images must be as well.
+    #[serde(default)]
+    pub(super) replication: Option<ReplicationSection>,
+}
+
+/// What a tag that breaks the rules leads to.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum TagViolationAction {
+    /// People are told.
+    Flag,
+    /// The tag is removed, unless it is the image's last one.
+    Untag,
+    /// The image must not be deployed.
+    Block,
+}
+
+/// Rules for tags.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "read by the schema and the check of unknown fields; enforced by a later version"
+)]
+pub(super) struct TagSection {
+    /// A tag must match one: `semver`, `semver:v`, `git-sha` or an anchored regular expression.
+    allowed: Vec<String>,
+    /// Tags that nobody may push.
+    #[serde(default)]
+    forbidden: Vec<String>,
+    /// What a violation leads to.
+    on_violation: Option<TagViolationAction>,
+}
+
+/// Settings that a repository must have.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "read by the schema and the check of unknown fields; enforced by a later version"
+)]
+pub(super) struct PostureSection {
+    /// Tag mutability.
+    tag_mutability: Option<TagMutability>,
+    /// Whether a push starts a scan.
+    scan_on_push: Option<bool>,
+    /// ARN of the KMS key that must encrypt it.
+    kms_key_arn: Option<String>,
+    /// Whether the key must rotate.
+    key_rotation: Option<bool>,
+    /// Whether to repair what can be repaired.
+    #[serde(default)]
+    repair: bool,
+}
+
+/// Tag mutability, in ECR's words.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum TagMutability {
+    /// A tag can be moved.
+    Mutable,
+    /// A tag stays.
+    Immutable,
+    /// A tag stays, except some.
+    ImmutableWithExclusion,
+    /// A tag can be moved, except some.
+    MutableWithExclusion,
+}
+
+/// The lifecycle policy that a repository must have.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "read by the schema and the check of unknown fields; enforced by a later version"
+)]
+pub(super) struct LifecycleSection {
+    /// How many tagged images are kept.
+    keep_count: u32,
+    /// Prefixes of the tags that count.
+    tag_prefixes: Vec<String>,
+    /// After how many days an untagged image expires.
+    expire_untagged_days: u32,
+}
+
+/// Where images must be as well.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "read by the schema and the check of unknown fields; enforced by a later version"
+)]
+pub(super) struct ReplicationSection {
+    /// Regions.
+    regions: Vec<String>,
+    /// After how many minutes a missing copy is late.
+    max_lag_minutes: u32,
+}

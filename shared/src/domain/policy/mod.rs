@@ -1,0 +1,510 @@
+//! The policy: from the document that people write to what the rules read.
+//!
+//! A document becomes a [`Policy`] once, at start, or not at all: an error names the place in the document.
+
+mod document;
+mod pattern;
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+pub use document::{Action, BlockMethod, Document, Mode, NoScanAction, WhenInUse};
+pub use pattern::{Glob, InvalidGlob};
+
+use super::{
+    finding::{Finding, Fix, NoScan, Severity},
+    ids::{Digest, RepositoryName, Tag},
+};
+
+/// The farthest day on which an exception may end, counted from the day the policy is read.
+pub const MAX_EXCEPTION_DAYS: i64 = 180;
+
+/// A policy that is not one: where, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the policy is not valid at `{path}`: {problem}")]
+pub struct PolicyError {
+    /// Place in the document, such as `exceptions[0].expires`.
+    pub path: String,
+    /// What is wrong there.
+    pub problem: String,
+}
+
+impl PolicyError {
+    fn at(path: impl Into<String>, problem: impl fmt::Display) -> Self {
+        Self {
+            path: path.into(),
+            problem: problem.to_string(),
+        }
+    }
+}
+
+/// ARN of an SNS standard topic.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TopicArn(String);
+
+/// Why a string is not the ARN of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTopicArn {
+    /// Not an ARN of SNS.
+    #[error("a topic's ARN looks like `arn:aws:sns:us-west-2:123456789012:alerts`")]
+    Form,
+    /// FIFO topics deliver to SQS only, so that nobody would read the alerts.
+    #[error("a FIFO topic delivers neither e-mail nor chat: use a standard topic")]
+    Fifo,
+}
+
+impl TopicArn {
+    /// The ARN.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TopicArn {
+    type Err = InvalidTopicArn;
+
+    fn from_str(arn: &str) -> Result<Self, InvalidTopicArn> {
+        let parts: Vec<&str> = arn.split(':').collect();
+        let ["arn", partition, "sns", region, account, name] = parts.as_slice() else {
+            return Err(InvalidTopicArn::Form);
+        };
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if name.ends_with(".fifo") {
+            return Err(InvalidTopicArn::Fifo);
+        }
+        if !partition.starts_with("aws")
+            || [region, name]
+                .iter()
+                .any(|part| part.is_empty() || !part.chars().all(plain))
+            || account.len() != 12
+            || !account.bytes().all(|b| b.is_ascii_digit())
+        {
+            return Err(InvalidTopicArn::Form);
+        }
+        Ok(Self(arn.to_owned()))
+    }
+}
+
+impl TryFrom<String> for TopicArn {
+    type Error = InvalidTopicArn;
+
+    fn try_from(arn: String) -> Result<Self, InvalidTopicArn> {
+        arn.parse()
+    }
+}
+
+impl From<TopicArn> for String {
+    fn from(arn: TopicArn) -> Self {
+        arn.0
+    }
+}
+
+impl fmt::Display for TopicArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A finding that does not count, for a time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exception {
+    /// Which vulnerabilities.
+    pub vulnerability: Glob,
+    /// In which packages; `None`: any.
+    pub package: Option<Glob>,
+    /// In which repositories.
+    pub repositories: Vec<Glob>,
+    /// In images that have such a tag; `None`: any.
+    pub tag: Option<Glob>,
+    /// In this image; `None`: any.
+    pub digest: Option<Digest>,
+    /// Who answers for it.
+    pub owner: String,
+    /// Why.
+    pub reason: String,
+    /// Reference to the decision.
+    pub ticket: Option<String>,
+    /// The first moment at which it no longer holds: the end of its last day, UTC.
+    pub ends: Timestamp,
+}
+
+/// What the policy says when there is a usable scan, and when there is none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScanRules {
+    /// How long an image may be without a result.
+    pub grace: SignedDuration,
+    on_failure: NoScanAction,
+    on_unsupported: NoScanAction,
+    on_stale: NoScanAction,
+}
+
+/// How and when images are blocked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BlockRules {
+    /// How.
+    pub method: BlockMethod,
+    /// What happens when the image is in use.
+    pub when_in_use: WhenInUse,
+    /// How long after a pull an image counts as in use.
+    pub in_use: SignedDuration,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct RepositoryRules {
+    matches: Glob,
+    route: Option<String>,
+}
+
+/// A policy, ready to be asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// Whether anything is changed in the registry.
+    pub mode: Mode,
+    /// SHA-256 of the document, without regard to white space and the order of members: which policy a decision was made under.
+    pub sha256: String,
+    /// When there is no usable scan.
+    pub scan: ScanRules,
+    /// How and when images are blocked.
+    pub block: BlockRules,
+    /// Findings that do not count.
+    pub exceptions: Vec<Exception>,
+    severities: BTreeMap<Severity, Action>,
+    unfixable: BTreeMap<Severity, Action>,
+    exploitable: Option<Action>,
+    repositories: Vec<RepositoryRules>,
+    routes: BTreeMap<String, TopicArn>,
+    default_route: TopicArn,
+    not_enforced: Vec<String>,
+}
+
+/// What one finding leads to, and the place in the policy that says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Consequence {
+    /// What it leads to.
+    pub action: Action,
+    /// Which rule said so.
+    pub rule: Rule,
+}
+
+/// The rules for findings, by their place in the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// `severities.<SEVERITY>`.
+    Severity(Severity),
+    /// `unfixable.<SEVERITY>`.
+    Unfixable(Severity),
+    /// `exploitable`.
+    Exploitable,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Severity(severity) => write!(f, "severities.{severity}"),
+            Self::Unfixable(severity) => write!(f, "unfixable.{severity}"),
+            Self::Exploitable => f.write_str("exploitable"),
+        }
+    }
+}
+
+impl Policy {
+    /// Reads a policy document.
+    ///
+    /// `now` is needed because an exception must end within [`MAX_EXCEPTION_DAYS`]; one that has ended is no error, it just does
+    /// not count any more.
+    ///
+    /// # Errors
+    /// The document is not JSON, has an unknown or missing field, or says something that makes no sense. The error names the place.
+    pub fn from_json(json: &str, now: Timestamp) -> Result<Self, PolicyError> {
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let document: Document = serde_path_to_error::deserialize(&mut deserializer)
+            .map_err(|error| PolicyError::at(error.path().to_string(), error.inner()))?;
+        deserializer.end().map_err(|error| PolicyError::at(".", error))?;
+        let canonical: serde_json::Value = serde_json::from_str(json).map_err(|error| PolicyError::at(".", error))?;
+        Self::compile(document, hex(&Sha256::digest(canonical.to_string())), now)
+    }
+
+    fn compile(document: Document, sha256: String, now: Timestamp) -> Result<Self, PolicyError> {
+        if document.version != 1 {
+            return Err(PolicyError::at(
+                "version",
+                format!("version {} is not known, only 1 is", document.version),
+            ));
+        }
+        let not_enforced = not_enforced(&document);
+
+        let mut routes = BTreeMap::new();
+        for (name, arn) in &document.routes {
+            let arn: TopicArn = arn
+                .parse()
+                .map_err(|error| PolicyError::at(format!("routes.{name}"), error))?;
+            routes.insert(name.clone(), arn);
+        }
+        let default_route = routes
+            .get("default")
+            .cloned()
+            .ok_or_else(|| PolicyError::at("routes", "`default` is missing: alerts would have nowhere to go"))?;
+
+        let mut severities: BTreeMap<Severity, Action> = Severity::ALL.map(|s| (s, default_action(s))).into();
+        severities.extend(&document.severities);
+
+        let grace_minutes = between("scan.grace_minutes", document.scan.grace_minutes, 1, 1440)?;
+        let in_use_days = between("block.in_use_days", document.block.in_use_days, 1, 365)?;
+
+        let mut repositories = Vec::new();
+        for (index, section) in document.repositories.iter().enumerate() {
+            let path = |field: &str| format!("repositories[{index}].{field}");
+            if let Some(route) = &section.route
+                && !routes.contains_key(route)
+            {
+                return Err(PolicyError::at(
+                    path("route"),
+                    format!("there is no route `{route}` in `routes`"),
+                ));
+            }
+            let matches: Glob = glob(&section.matches, || path("match"))?;
+            if let Some(earlier) = repositories.iter().position(|r: &RepositoryRules| r.matches == matches) {
+                let problem = format!(
+                    "`{}` stands already in `repositories[{earlier}]`, which wins",
+                    section.matches
+                );
+                return Err(PolicyError::at(path("match"), problem));
+            }
+            repositories.push(RepositoryRules {
+                matches,
+                route: section.route.clone(),
+            });
+        }
+
+        let mut exceptions = Vec::new();
+        for (index, section) in document.exceptions.into_iter().enumerate() {
+            exceptions.push(exception(index, section, now)?);
+        }
+
+        Ok(Self {
+            mode: document.mode,
+            sha256,
+            scan: ScanRules {
+                grace: SignedDuration::from_mins(grace_minutes.into()),
+                on_failure: document.scan.on_failure,
+                on_unsupported: document.scan.on_unsupported,
+                on_stale: document.scan.on_stale,
+            },
+            block: BlockRules {
+                method: document.block.method,
+                when_in_use: document.block.when_in_use,
+                in_use: SignedDuration::from_hours(24 * i64::from(in_use_days)),
+            },
+            exceptions,
+            severities,
+            unfixable: document.unfixable,
+            exploitable: document.exploitable,
+            repositories,
+            routes,
+            default_route,
+            not_enforced,
+        })
+    }
+
+    /// What a finding leads to, exceptions aside.
+    pub fn consequence(&self, finding: &Finding) -> Consequence {
+        let severity = finding.severity;
+        let unfixable = self
+            .unfixable
+            .get(&severity)
+            .filter(|_| finding.fix == Fix::Unavailable);
+        let by_severity = match unfixable {
+            Some(&action) => Consequence {
+                action,
+                rule: Rule::Unfixable(severity),
+            },
+            None => {
+                let action = self
+                    .severities
+                    .get(&severity)
+                    .copied()
+                    .unwrap_or(default_action(severity));
+                Consequence {
+                    action,
+                    rule: Rule::Severity(severity),
+                }
+            }
+        };
+        match self.exploitable {
+            Some(action) if finding.exploit == Some(true) && action > by_severity.action => Consequence {
+                action,
+                rule: Rule::Exploitable,
+            },
+            _ => by_severity,
+        }
+    }
+
+    /// What the absence of a usable scan leads to.
+    pub fn without_scan(&self, why: &NoScan) -> NoScanAction {
+        match why {
+            NoScan::Unsupported | NoScan::TooLarge => self.scan.on_unsupported,
+            NoScan::EligibilityExpired => self.scan.on_stale,
+            NoScan::Failed
+            | NoScan::LimitExceeded
+            | NoScan::FindingsUnavailable
+            | NoScan::NotCovered
+            | NoScan::UnknownStatus(_) => self.scan.on_failure,
+        }
+    }
+
+    /// The topic that alerts about a repository go to.
+    pub fn topic(&self, repository: &RepositoryName) -> &TopicArn {
+        self.repositories
+            .iter()
+            .find(|rules| rules.matches.matches(repository.as_str()))
+            .and_then(|rules| rules.route.as_ref())
+            .and_then(|route| self.routes.get(route))
+            .unwrap_or(&self.default_route)
+    }
+
+    /// Places in the document that are valid, but that this version does nothing about. Whoever loads a policy must say so.
+    pub fn not_enforced(&self) -> &[String] {
+        &self.not_enforced
+    }
+}
+
+impl Exception {
+    /// Whether it takes a finding of an image out of the decision, at this time.
+    pub fn covers(
+        &self,
+        vulnerability: &str,
+        package: Option<&str>,
+        repository: &RepositoryName,
+        digest: &Digest,
+        tags: &[Tag],
+        now: Timestamp,
+    ) -> bool {
+        now < self.ends
+            && self.vulnerability.matches(vulnerability)
+            && self
+                .package
+                .as_ref()
+                .is_none_or(|glob| package.is_some_and(|package| glob.matches(package)))
+            && self.repositories.iter().any(|glob| glob.matches(repository.as_str()))
+            && self
+                .tag
+                .as_ref()
+                .is_none_or(|glob| tags.iter().any(|tag| glob.matches(tag.as_str())))
+            && self.digest.as_ref().is_none_or(|only| only == digest)
+    }
+}
+
+/// Defaults of the four severities that the product is built on; a severity that says nothing needs a person.
+fn default_action(severity: Severity) -> Action {
+    match severity {
+        Severity::Critical => Action::Block,
+        Severity::High | Severity::Undefined => Action::Review,
+        Severity::Medium => Action::Monitor,
+        Severity::Low | Severity::Informational => Action::Inform,
+    }
+}
+
+fn exception(index: usize, section: document::ExceptionSection, now: Timestamp) -> Result<Exception, PolicyError> {
+    let path = |field: &str| format!("exceptions[{index}].{field}");
+    for (field, text) in [("owner", &section.owner), ("reason", &section.reason)] {
+        if text.trim().is_empty() {
+            return Err(PolicyError::at(
+                path(field),
+                "it is empty: somebody must answer for an exception, and say why",
+            ));
+        }
+    }
+    if section.repositories.is_empty() {
+        return Err(PolicyError::at(
+            path("repositories"),
+            "an exception names its repositories; `*` is all of them",
+        ));
+    }
+    let mut repositories = Vec::new();
+    for (n, text) in section.repositories.iter().enumerate() {
+        repositories.push(glob(text, || path(&format!("repositories[{n}]")))?);
+    }
+    let ends = section
+        .expires
+        .tomorrow()
+        .and_then(|day| TimeZone::UTC.to_timestamp(day.at(0, 0, 0, 0)))
+        .map_err(|error| PolicyError::at(path("expires"), error))?;
+    let latest = now + SignedDuration::from_hours(24 * (MAX_EXCEPTION_DAYS + 1));
+    if ends > latest {
+        let problem = format!("an exception ends within {MAX_EXCEPTION_DAYS} days; renew it when the time comes");
+        return Err(PolicyError::at(path("expires"), problem));
+    }
+    let optional = |field: &str, text: Option<&String>| text.map(|text| glob(text, || path(field))).transpose();
+    Ok(Exception {
+        vulnerability: glob(&section.vulnerability, || path("vulnerability"))?,
+        package: optional("package", section.package.as_ref())?,
+        tag: optional("tag", section.tag.as_ref())?,
+        digest: section
+            .digest
+            .map(|digest| digest.parse().map_err(|error| PolicyError::at(path("digest"), error)))
+            .transpose()?,
+        repositories,
+        owner: section.owner,
+        reason: section.reason,
+        ticket: section.ticket,
+        ends,
+    })
+}
+
+fn glob(text: &str, path: impl FnOnce() -> String) -> Result<Glob, PolicyError> {
+    text.parse()
+        .map_err(|error: InvalidGlob| PolicyError::at(path(), error))
+}
+
+fn between(path: &str, value: u32, least: u32, most: u32) -> Result<u32, PolicyError> {
+    if (least..=most).contains(&value) {
+        Ok(value)
+    } else {
+        Err(PolicyError::at(
+            path,
+            format!("{value} is not between {least} and {most}"),
+        ))
+    }
+}
+
+fn not_enforced(document: &Document) -> Vec<String> {
+    let mut places = Vec::new();
+    if document.block.not_worse_than_running == Some(true) {
+        places.push("block.not_worse_than_running".to_owned());
+    }
+    if document.block.max_blocks_per_hour.is_some() {
+        places.push("block.max_blocks_per_hour".to_owned());
+    }
+    for (index, section) in document.repositories.iter().enumerate() {
+        for (field, given) in [
+            ("tags", section.tags.is_some()),
+            ("posture", section.posture.is_some()),
+            ("lifecycle", section.lifecycle.is_some()),
+            ("replication", section.replication.is_some()),
+        ] {
+            if given {
+                places.push(format!("repositories[{index}].{field}"));
+            }
+        }
+    }
+    places
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! Globs: `*` stands for any characters, also none; everything else for itself.
+
+use std::str::FromStr;
+
+use super::super::alert::text;
+
+/// The longest glob that is accepted. Repository names have at most 256 characters (ECR), and nothing that is matched is longer.
+const MAX_LENGTH: usize = 256;
+
+/// A compiled glob, matched against the whole text, case-sensitively.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glob {
+    text: String,
+}
+
+/// Why a string is not a glob.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidGlob {
+    /// Nothing would ever match.
+    #[error("an empty pattern matches nothing")]
+    Empty,
+    /// Longer than anything that it could match.
+    #[error("a pattern has at most {MAX_LENGTH} characters")]
+    TooLong,
+    /// Contains something that no name contains.
+    #[error("`{0}` has characters that no name contains")]
+    Characters(String),
+}
+
+impl FromStr for Glob {
+    type Err = InvalidGlob;
+
+    fn from_str(text: &str) -> Result<Self, InvalidGlob> {
+        if text.is_empty() {
+            return Err(InvalidGlob::Empty);
+        }
+        if text.len() > MAX_LENGTH {
+            return Err(InvalidGlob::TooLong);
+        }
+        if !text.chars().all(|c| c.is_ascii_graphic()) {
+            return Err(InvalidGlob::Characters(text::line(text, 80)));
+        }
+        Ok(Self { text: text.to_owned() })
+    }
+}
+
+impl Glob {
+    /// The glob as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it matches the whole of `value`.
+    ///
+    /// Takes the first place where each literal part fits, from left to right, which decides rightly because `*` is the only
+    /// wildcard; no pattern can make it slow.
+    pub fn matches(&self, value: &str) -> bool {
+        let Some((first, rest)) = self.text.split_once('*') else {
+            return self.text == value;
+        };
+        let Some(mut remaining) = value.strip_prefix(first) else {
+            return false;
+        };
+        let Some((middle, last)) = rest.rsplit_once('*') else {
+            return remaining.ends_with(rest);
+        };
+        for part in middle.split('*') {
+            match remaining.split_once(part) {
+                Some((_, after)) => remaining = after,
+                None => return false,
+            }
+        }
+        remaining.ends_with(last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn globs() {
+        for (glob, matching, other) in [
+            ("*", vec!["", "a", "a/b"], vec![]),
+            ("a", vec!["a"], vec!["", "aa", "A"]),
+            (
+                "prod-*",
+                vec!["prod-", "prod-api", "prod-a/b"],
+                vec!["prod", "x-prod-api"],
+            ),
+            ("*-api", vec!["-api", "x-api"], vec!["api", "x-api-2"]),
+            ("a*b*c", vec!["abc", "axbxc", "abbcc"], vec!["ab", "acb", "abcd"]),
+            ("a*a", vec!["aa", "axa"], vec!["a"]),
+            ("*a*", vec!["a", "xax"], vec!["", "x"]),
+            ("a.b", vec!["a.b"], vec!["axb"]),
+            ("**", vec!["", "a"], vec![]),
+        ] {
+            let glob: Glob = glob.parse().unwrap();
+            for value in matching {
+                assert!(glob.matches(value), "`{}` should match `{value}`", glob.as_str());
+            }
+            for value in other {
+                assert!(!glob.matches(value), "`{}` should not match `{value}`", glob.as_str());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_glob() {
+        assert_eq!("".parse::<Glob>(), Err(InvalidGlob::Empty));
+        assert_eq!("a".repeat(257).parse::<Glob>(), Err(InvalidGlob::TooLong));
+        assert!("a b".parse::<Glob>().is_err());
+        assert!("a\u{202e}".parse::<Glob>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_regular_expression(glob in "[ab*]{1,8}", value in "[ab]{0,10}") {
+            let expression = format!("^{}$", glob.replace('*', ".*"));
+            let expected = regex_lite::Regex::new(&expression).unwrap().is_match(&value);
+            prop_assert_eq!(glob.parse::<Glob>().unwrap().matches(&value), expected);
+        }
+    }
+}

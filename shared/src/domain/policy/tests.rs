@@ -1,0 +1,252 @@
+use super::*;
+
+const NOW: &str = "2026-11-24T12:00:00Z";
+
+fn now() -> Timestamp {
+    NOW.parse().unwrap()
+}
+
+fn policy(body: &str) -> Result<Policy, PolicyError> {
+    let separator = if body.is_empty() { "" } else { "," };
+    let json = format!(
+        r#"{{"version": 1, "mode": "enforce", "routes": {{"default": "arn:aws:sns:us-west-2:123456789012:alerts",
+        "platform": "arn:aws:sns:us-west-2:123456789012:platform"}}{separator}{body}}}"#
+    );
+    Policy::from_json(&json, now())
+}
+
+#[track_caller]
+fn refused(body: &str) -> String {
+    policy(body).unwrap_err().to_string()
+}
+
+fn finding(severity: Severity, fix: Fix, exploit: Option<bool>) -> Finding {
+    Finding {
+        id: "CVE-2026-1".into(),
+        severity,
+        package: None,
+        installed: None,
+        fixed_in: None,
+        fix,
+        exploit,
+        score: None,
+        url: None,
+    }
+}
+
+#[test]
+fn the_least_policy_has_the_documented_defaults() {
+    let policy = policy("").unwrap();
+    for (severity, action) in [
+        (Severity::Critical, Action::Block),
+        (Severity::High, Action::Review),
+        (Severity::Undefined, Action::Review),
+        (Severity::Medium, Action::Monitor),
+        (Severity::Low, Action::Inform),
+        (Severity::Informational, Action::Inform),
+    ] {
+        assert_eq!(
+            policy.consequence(&finding(severity, Fix::Unknown, None)).action,
+            action,
+            "{severity}"
+        );
+    }
+    assert_eq!(policy.block.method, BlockMethod::Archive);
+    assert_eq!(policy.block.when_in_use, WhenInUse::Hold);
+    assert_eq!(policy.block.in_use, SignedDuration::from_hours(14 * 24));
+    assert_eq!(policy.scan.grace, SignedDuration::from_mins(30));
+    assert!(policy.not_enforced().is_empty());
+}
+
+#[test]
+fn a_finding_leads_to_what_the_most_specific_rule_says() {
+    let policy =
+        policy(r#""severities": {"HIGH": "block"}, "unfixable": {"CRITICAL": "review"}, "exploitable": "block""#)
+            .unwrap();
+    for (severity, fix, exploit, action, rule) in [
+        (
+            Severity::Critical,
+            Fix::Available,
+            None,
+            Action::Block,
+            "severities.CRITICAL",
+        ),
+        (
+            Severity::Critical,
+            Fix::Unknown,
+            None,
+            Action::Block,
+            "severities.CRITICAL",
+        ),
+        (
+            Severity::Critical,
+            Fix::Unavailable,
+            None,
+            Action::Review,
+            "unfixable.CRITICAL",
+        ),
+        (
+            Severity::Critical,
+            Fix::Unavailable,
+            Some(true),
+            Action::Block,
+            "exploitable",
+        ),
+        (
+            Severity::High,
+            Fix::Unavailable,
+            Some(false),
+            Action::Block,
+            "severities.HIGH",
+        ),
+        (Severity::Low, Fix::Available, Some(true), Action::Block, "exploitable"),
+        (
+            Severity::Critical,
+            Fix::Available,
+            Some(true),
+            Action::Block,
+            "severities.CRITICAL",
+        ),
+        (
+            Severity::Medium,
+            Fix::Available,
+            None,
+            Action::Monitor,
+            "severities.MEDIUM",
+        ),
+    ] {
+        let consequence = policy.consequence(&finding(severity, fix, exploit));
+        assert_eq!(
+            (consequence.action, consequence.rule.to_string().as_str()),
+            (action, rule),
+            "{severity} {fix:?} {exploit:?}"
+        );
+    }
+}
+
+#[test]
+fn the_first_repository_that_matches_gives_the_route() {
+    let policy =
+        policy(r#""repositories": [{"match": "prod-*", "route": "platform"}, {"match": "prod-web"}, {"match": "*"}]"#)
+            .unwrap();
+    for (repository, topic) in [
+        ("prod-web", "platform"),
+        ("prod-api", "platform"),
+        ("dev-api", "alerts"),
+    ] {
+        assert!(
+            policy.topic(&repository.parse().unwrap()).as_str().ends_with(topic),
+            "{repository}"
+        );
+    }
+}
+
+#[test]
+fn an_error_names_the_place() {
+    insta::assert_snapshot!(refused(r#""severities": {"CRITICAL": "explode"}"#), @"");
+    insta::assert_snapshot!(refused(r#""severities": {"SEVERE": "block"}"#), @"");
+    insta::assert_snapshot!(refused(r#""scan": {"grace": 5}"#), @"");
+    insta::assert_snapshot!(refused(r#""scan": {"on_failure": "allow"}"#), @"");
+    insta::assert_snapshot!(refused(r#""scan": {"grace_minutes": 0}"#), @"");
+    insta::assert_snapshot!(refused(r#""block": {"in_use_days": 900}"#), @"");
+    insta::assert_snapshot!(refused(r#""repositories": [{"match": "a*"}, {"match": "b*", "route": "nobody"}]"#), @"");
+    insta::assert_snapshot!(refused(r#""repositories": [{"match": "a*"}, {"match": "a*"}]"#), @"");
+    insta::assert_snapshot!(refused(r#""exceptions": [{"vulnerability": "CVE-1", "repositories": ["*"], "owner": "a", "reason": "b"}]"#), @"");
+    insta::assert_snapshot!(Policy::from_json("{", now()).unwrap_err(), @"");
+    insta::assert_snapshot!(Policy::from_json(r#"{"version": 1, "mode": "enforce", "routes": {}}"#, now()).unwrap_err(), @"");
+    insta::assert_snapshot!(Policy::from_json(r#"{"version": 2, "mode": "report", "routes": {}}"#, now()).unwrap_err(), @"");
+    insta::assert_snapshot!(Policy::from_json(r#"{"version": 1, "routes": {}}"#, now()).unwrap_err(), @"");
+    insta::assert_snapshot!(
+        Policy::from_json(r#"{"version": 1, "mode": "report", "routes": {"default": "arn:aws:sns:us-west-2:123456789012:a.fifo"}}"#, now()).unwrap_err(),
+        @""
+    );
+    insta::assert_snapshot!(
+        Policy::from_json(r#"{"version": 1, "mode": "report", "routes": {"default": "${topic}"}}"#, now()).unwrap_err(),
+        @""
+    );
+}
+
+fn exception_policy(expires: &str, more: &str) -> Result<Policy, PolicyError> {
+    policy(&format!(
+        r#""exceptions": [{{"vulnerability": "CVE-2026-*", "repositories": ["prod-*"], "owner": "a@example.com",
+        "reason": "not reachable", "expires": "{expires}"{more}}}]"#
+    ))
+}
+
+#[test]
+fn an_exception_ends_within_180_days_and_names_who_and_why() {
+    assert!(exception_policy("2027-05-23", "").is_ok());
+    insta::assert_snapshot!(exception_policy("2027-05-24", "").unwrap_err(), @"");
+    insta::assert_snapshot!(exception_policy("2027-02-30", "").unwrap_err(), @"");
+    insta::assert_snapshot!(exception_policy("2027-01-01", r#", "package": """#).unwrap_err(), @"");
+    insta::assert_snapshot!(refused(r#""exceptions": [{"vulnerability": "CVE-1", "repositories": [], "owner": "a", "reason": "b", "expires": "2027-01-01"}]"#), @"");
+    insta::assert_snapshot!(refused(r#""exceptions": [{"vulnerability": "CVE-1", "repositories": ["*"], "owner": " ", "reason": "b", "expires": "2027-01-01"}]"#), @"");
+    assert!(
+        exception_policy("2020-01-01", "").is_ok(),
+        "an exception that has ended must not keep a function from starting"
+    );
+}
+
+#[test]
+fn an_exception_covers_what_it_names_until_the_end_of_its_last_day() {
+    let covers = |expires, more, package: Option<&str>, repository: &str, tags: &[&str], at: &str| {
+        let policy = exception_policy(expires, more).unwrap();
+        let tags: Vec<Tag> = tags.iter().map(|tag| tag.parse().unwrap()).collect();
+        policy.exceptions[0].covers(
+            "CVE-2026-7",
+            package,
+            &repository.parse().unwrap(),
+            &"sha256:aa".parse().unwrap(),
+            &tags,
+            at.parse().unwrap(),
+        )
+    };
+    let last = "2027-01-31";
+    assert!(covers(last, "", None, "prod-api", &[], NOW));
+    assert!(
+        covers(last, "", None, "prod-api", &[], "2027-01-31T23:59:59Z"),
+        "its last day counts"
+    );
+    assert!(
+        !covers(last, "", None, "prod-api", &[], "2027-02-01T00:00:00Z"),
+        "the next does not"
+    );
+    assert!(!covers("2026-11-23", "", None, "prod-api", &[], NOW));
+    assert!(!covers(last, "", None, "dev-api", &[], NOW));
+    let package = r#", "package": "open*""#;
+    assert!(covers(last, package, Some("openssl"), "prod-api", &[], NOW));
+    assert!(!covers(last, package, Some("zlib"), "prod-api", &[], NOW));
+    assert!(
+        !covers(last, package, None, "prod-api", &[], NOW),
+        "a package that is not known is not the one that is named"
+    );
+    let tag = r#", "tag": "v1.*""#;
+    assert!(covers(last, tag, None, "prod-api", &["latest", "v1.2"], NOW));
+    assert!(!covers(last, tag, None, "prod-api", &["v2.0"], NOW));
+    assert!(!covers(last, tag, None, "prod-api", &[], NOW));
+    assert!(covers(last, r#", "digest": "sha256:aa""#, None, "prod-api", &[], NOW));
+    assert!(!covers(last, r#", "digest": "sha256:bb""#, None, "prod-api", &[], NOW));
+}
+
+#[test]
+fn the_hash_of_a_policy_does_not_depend_on_its_layout() {
+    let routes = r#""routes": {"default": "arn:aws:sns:us-west-2:123456789012:alerts"}"#;
+    let one = Policy::from_json(&format!(r#"{{"version": 1, "mode": "report", {routes}}}"#), now()).unwrap();
+    let two = Policy::from_json(&format!("{{{routes},\n \"mode\": \"report\", \"version\": 1}}"), now()).unwrap();
+    let other = Policy::from_json(&format!(r#"{{"version": 1, "mode": "enforce", {routes}}}"#), now()).unwrap();
+    assert_eq!(one.sha256, two.sha256);
+    assert_ne!(one.sha256, other.sha256);
+    assert_eq!(one.sha256.len(), 64);
+}
+
+#[test]
+fn what_is_valid_but_not_enforced_is_named() {
+    let policy = policy(
+        r#""block": {"not_worse_than_running": true, "max_blocks_per_hour": 20},
+        "repositories": [{"match": "a*"}, {"match": "b*", "tags": {"allowed": ["semver:v"]},
+        "posture": {"tag_mutability": "IMMUTABLE"}, "lifecycle": {"keep_count": 30, "tag_prefixes": ["v"], "expire_untagged_days": 7},
+        "replication": {"regions": ["us-east-1"], "max_lag_minutes": 30}}]"#,
+    )
+    .unwrap();
+    insta::assert_snapshot!(policy.not_enforced().join(" "), @"");
+}

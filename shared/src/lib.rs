@@ -1,0 +1,24 @@
+//! What every ecr-guard function is made of.
+//!
+//! | module | is | may use |
+//! |---|---|---|
+//! | [`domain`] | the rules: pure | nothing of ours |
+//! | [`events`] | wire formats of EventBridge events | `domain` |
+//! | [`ports`] | what the rules need of the world, as traits | `domain` |
+//! | [`reconcile`] | gather facts, decide, act, record | `domain`, `ports` |
+//! | `adapters` (feature `aws`) | the ports, with the AWS SDK | `domain`, `ports` |
+//! | `runtime` (feature `lambda`) | configuration, logs, metrics, errors of a Lambda function | `domain`, `events`, `ports`, `reconcile` |
+//! | `testing` (feature `testing`) | the ports, with a world in memory | all but `adapters` and `runtime` |
+//!
+//! A test reads the sources and holds them to this table.
+
+#[cfg(feature = "aws")]
+pub mod adapters;
+pub mod domain;
+pub mod events;
+pub mod ports;
+pub mod reconcile;
+#[cfg(feature = "lambda")]
+pub mod runtime;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

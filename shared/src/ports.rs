@@ -1,0 +1,154 @@
+//! What the rules need of the world, in their own words.
+//!
+//! Traits only; [`crate::adapters`] implements them with the AWS SDK, [`crate::testing`] with a world in memory. Pagination,
+//! batching and partial failures (`failures[]` in an answer that says 200) stay inside the implementation.
+
+use std::{fmt, future::Future};
+
+use jiff::Timestamp;
+
+use crate::domain::{
+    alert::Message,
+    finding::Scan,
+    ids::{ImageKey, ImageRef, RepositoryName, Tag},
+    image::{Image, ImageStatus},
+    ledger::Row,
+    policy::TopicArn,
+};
+
+/// Whether trying again can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Throttling, timeouts, server errors: the same call may succeed later.
+    Later,
+    /// Denied, refused, malformed: the same call will fail again until somebody changes something.
+    Never,
+}
+
+/// A call that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortError {
+    /// Whether trying again can help.
+    pub retry: Retry,
+    /// The operation, as IAM names it: `ecr:UpdateImageStorageClass`.
+    pub operation: &'static str,
+    /// The service's error code, or a word for what happened before a service answered (`Timeout`, `Dispatch`).
+    pub code: String,
+    /// The service's message.
+    pub message: String,
+    /// The request id, for AWS support.
+    pub request_id: Option<String>,
+}
+
+impl fmt::Display for PortError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed with `{}`", self.operation, self.code)?;
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message)?;
+        }
+        match &self.request_id {
+            Some(id) => write!(f, " (request {id})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for PortError {}
+
+/// Whether images of a repository are scanned without anybody asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScanTrigger {
+    /// On push or continuously.
+    Automatic,
+    /// Only when asked.
+    Manual,
+}
+
+/// What came of asking for a scan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScanStart {
+    /// It runs.
+    Started,
+    /// Not now: the limit of scans per image or registry and day is reached.
+    LimitExceeded,
+    /// Never: the scanner does not support this kind of image.
+    Unsupported,
+    /// There is no such image any more.
+    ImageGone,
+    /// The image is in the archive.
+    Archived,
+    /// This registry's scanning takes no requests (enhanced scanning), with the service's words.
+    NotOffered(String),
+}
+
+/// The registry, read only.
+pub trait Registry {
+    /// The image, whatever its status; `None` if there is no such image or repository.
+    fn image(
+        &self,
+        repository: &RepositoryName,
+        image: &ImageRef,
+    ) -> impl Future<Output = Result<Option<Image>, PortError>> + Send;
+
+    /// Whether a repository's images are scanned without anybody asking; `None` if there is no such repository.
+    fn scan_trigger(
+        &self,
+        repository: &RepositoryName,
+    ) -> impl Future<Output = Result<Option<ScanTrigger>, PortError>> + Send;
+}
+
+/// What we change in the registry. It does not exist in report mode.
+pub trait RegistryWriter {
+    /// Moves an image to the archive: it can no longer be pulled. The status is the one that the registry answers.
+    fn archive(&self, image: &ImageKey) -> impl Future<Output = Result<ImageStatus, PortError>> + Send;
+
+    /// Brings an image back from the archive, which takes up to about 20 minutes.
+    fn restore(&self, image: &ImageKey) -> impl Future<Output = Result<ImageStatus, PortError>> + Send;
+
+    /// Gives an image one more tag. A tag that it already has is a success.
+    fn add_tag(&self, image: &ImageKey, tag: &Tag) -> impl Future<Output = Result<(), PortError>> + Send;
+
+    /// Takes tags from an image. A tag that is already gone is a success.
+    ///
+    /// The registry deletes an image with its last tag: the caller makes sure that another one stays.
+    fn remove_tags(&self, image: &ImageKey, tags: &[Tag]) -> impl Future<Output = Result<(), PortError>> + Send;
+
+    /// Asks for a scan.
+    fn start_scan(&self, image: &ImageKey) -> impl Future<Output = Result<ScanStart, PortError>> + Send;
+}
+
+/// The scanner, basic or enhanced.
+pub trait Scanner {
+    /// What it says about an image, all findings included.
+    fn scan(&self, image: &ImageKey) -> impl Future<Output = Result<Scan, PortError>> + Send;
+}
+
+/// What came of writing a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It is in the ledger.
+    Yes,
+    /// Somebody else wrote the row since it was read; nothing was changed.
+    Conflict,
+}
+
+/// The memory of every image's state.
+pub trait Ledger {
+    /// The row of an image.
+    fn row(&self, image: &ImageKey) -> impl Future<Output = Result<Option<Row>, PortError>> + Send;
+
+    /// Writes a row, if the one that is there has the generation before it (0: none is there).
+    fn write(&self, row: &Row) -> impl Future<Output = Result<Written, PortError>> + Send;
+}
+
+/// The way to people.
+pub trait Notifier {
+    /// Publishes a message to a topic; gives the message id.
+    fn publish(&self, topic: &TopicArn, message: &Message) -> impl Future<Output = Result<String, PortError>> + Send;
+}
+
+/// The time.
+pub trait Clock {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
