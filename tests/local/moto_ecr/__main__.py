@@ -1,0 +1,3 @@
+from moto_ecr.server import main
+
+main()

@@ -1,0 +1,130 @@
+"""What the registry stores about an image. Plain data; the rules are in ``operations``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+ACTIVE, ARCHIVED, ACTIVATING = "ACTIVE", "ARCHIVED", "ACTIVATING"
+
+INDEX_MEDIA_TYPES = frozenset(
+    {
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+    }
+)
+IMAGE_CONFIG_MEDIA_TYPES = frozenset(
+    {
+        "application/vnd.oci.image.config.v1+json",
+        "application/vnd.docker.container.image.v1+json",
+    }
+)
+EMPTY_CONFIG_MEDIA_TYPE = "application/vnd.oci.empty.v1+json"
+
+
+def sha256(content: bytes) -> str:
+    """The digest of some bytes, as registries write it."""
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+@dataclass
+class Scan:
+    """The result of a scan, basic (``findings``) or enhanced (``enhanced_findings``)."""
+
+    status: str
+    description: str = ""
+    findings: list[dict[str, Any]] | None = None
+    enhanced_findings: list[dict[str, Any]] | None = None
+    completed_at: float | None = None
+
+    def severity_counts(self) -> dict[str, int]:
+        """How many findings there are of each severity; severities without findings are absent."""
+        counts: dict[str, int] = {}
+        for finding in (self.findings or []) + (self.enhanced_findings or []):
+            severity = finding.get("severity", "UNDEFINED")
+            counts[severity] = counts.get(severity, 0) + 1
+        return counts
+
+
+@dataclass
+class StoredImage:
+    """One manifest in a repository, with its tags, storage class, scan and replicas."""
+
+    digest: str
+    manifest: str
+    media_type: str
+    pushed_at: float
+    tags: list[str] = field(default_factory=list)
+    status: str = ACTIVE
+    activating_until: float | None = None
+    last_archived_at: float | None = None
+    last_activated_at: float | None = None
+    last_pulled_at: float | None = None
+    scan: Scan | None = None
+    scan_started_at: float | None = None
+    replication: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The manifest, parsed."""
+        return json.loads(self.manifest)
+
+    @property
+    def is_index(self) -> bool:
+        """Whether the manifest is a list of manifests."""
+        return self.media_type in INDEX_MEDIA_TYPES or "manifests" in self.document
+
+    @property
+    def children(self) -> list[str]:
+        """The digests that an index lists."""
+        return [child["digest"] for child in self.document.get("manifests", [])]
+
+    @property
+    def subject(self) -> str | None:
+        """The digest of the image that this one (a signature, an SBOM) is about."""
+        subject = self.document.get("subject")
+        return subject["digest"] if subject else None
+
+    @property
+    def artifact_media_type(self) -> str | None:
+        """The type of what is stored: that of its configuration, or the artifact type where the configuration is empty."""
+        config = self.document.get("config", {}).get("mediaType")
+        if config in (None, EMPTY_CONFIG_MEDIA_TYPE):
+            return self.document.get("artifactType", config)
+        return config
+
+    @property
+    def scannable(self) -> bool:
+        """Whether a basic scanner takes it: a single image, not an index and not another kind of artifact."""
+        return not self.is_index and self.document.get("config", {}).get("mediaType") in IMAGE_CONFIG_MEDIA_TYPES
+
+    @property
+    def blobs(self) -> list[str]:
+        """The digests of the configuration and of the layers."""
+        document = self.document
+        entries = [document["config"]] if "config" in document else []
+        return [entry["digest"] for entry in entries + document.get("layers", [])]
+
+    @property
+    def own_size(self) -> int:
+        """The bytes of the layers."""
+        return sum(layer.get("size", 0) for layer in self.document.get("layers", []))
+
+    def settle(self, now: float) -> None:
+        """Finish a restore whose time has come."""
+        if self.status == ACTIVATING and self.activating_until is not None and now >= self.activating_until:
+            self.status, self.last_activated_at = ACTIVE, self.activating_until
+            self.activating_until = None
+
+    def archive(self, now: float) -> None:
+        """Put the image into the archive: it keeps its tags and loses its scan."""
+        self.status, self.last_archived_at, self.activating_until = ARCHIVED, now, None
+        self.scan, self.scan_started_at = None, None
+
+    def restore(self, now: float, seconds: float = 0.0) -> None:
+        """Take the image out of the archive, at once or after some seconds."""
+        self.status, self.activating_until = ACTIVATING, now + seconds
+        self.scan, self.scan_started_at = None, None
+        self.settle(now)

@@ -1,0 +1,501 @@
+"""The ECR operations on images, scans, referrers, replicas and lifecycle previews.
+
+One method per operation: the request comes in and the response goes out as the service model has them.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+
+from moto.ecr.models import ECRBackend, Repository
+
+from moto_ecr import lifecycle
+from moto_ecr.errors import EcrError
+from moto_ecr.model import ACTIVE, ARCHIVED, Scan, StoredImage, sha256
+
+Request = dict[str, Any]
+Response = dict[str, Any]
+Item = TypeVar("Item")
+
+DAY = 86_400
+
+
+class ImageOperations:
+    """The operations of one registry (an account in a region). Repositories and layers stay moto's."""
+
+    def __init__(self, backend: ECRBackend, now: Callable[[], float] = time.time):
+        self.backend = backend
+        self.now = now
+        self.restore_seconds = 0.0
+        self.previews: dict[str, tuple[str, list[lifecycle.Action]]] = {}
+
+    # Push, list, pull, delete
+
+    def put_image(self, request: Request) -> Response:
+        """A push. The same manifest and tag again restores an archived image, and is refused for an active one."""
+        repository, tag = self._repository(request), request.get("imageTag")
+        manifest = request["imageManifest"]
+        image = self._parse(repository, manifest, request.get("imageManifestMediaType"))
+        if request.get("imageDigest", image.digest) != image.digest:
+            raise EcrError("ImageDigestDoesNotMatchException", f"The manifest has digest {image.digest}")
+        known = self._find(repository, digest=image.digest)
+        if known is None:
+            self._require_parts(repository, image)
+            known = image
+        elif known.status == ACTIVE and (tag is None or tag in known.tags):
+            raise EcrError(
+                "ImageAlreadyExistsException",
+                f"Image with digest '{image.digest}' and tag '{tag}' already exists in the repository with name "
+                f"'{repository.name}' in registry with id '{repository.registry_id}'",
+            )
+        if tag is not None and tag not in known.tags:
+            self._take_tag(repository, tag)
+            known.tags.append(tag)
+        if known is image:
+            repository.images.append(image)  # type: ignore[arg-type]
+            self._scan_on_push(repository, image)
+        elif known.status != ACTIVE:
+            known.restore(self.now())
+            self._scan_on_push(repository, known)
+        return {"image": self._image(repository, known, tag)}
+
+    def batch_get_image(self, request: Request) -> Response:
+        """A pull. An archived or restoring image is not found, whichever way it is named."""
+        repository = self._repository(request)
+        images, failures = [], []
+        for image_id in request["imageIds"]:
+            image, failure = self._resolve(repository, image_id)
+            if failure is None and image is not None and image.status != ACTIVE:
+                failure = ("ImageNotFound", "Requested image not found")
+            if failure is not None or image is None:
+                code, reason = failure or ("ImageNotFound", "Requested image not found")
+                failures.append({"imageId": image_id, "failureCode": code, "failureReason": reason})
+            else:
+                images.append(self._image(repository, image, image_id.get("imageTag")))
+        return {"images": images, "failures": failures}
+
+    def batch_delete_image(self, request: Request) -> Response:
+        """By tag: the tag goes, and with the last tag the image. By digest: the image with all its tags."""
+        repository = self._repository(request)
+        deleted, failures = [], []
+        for image_id in request["imageIds"]:
+            image, failure = self._resolve(repository, image_id)
+            if image is None or failure is not None:
+                code, reason = failure or ("ImageNotFound", "Requested image not found")
+                failures.append({"imageId": image_id, "failureCode": code, "failureReason": reason})
+                continue
+            tag = image_id.get("imageTag")
+            if tag is not None and len(image.tags) > 1:
+                image.tags.remove(tag)
+                deleted.append({"imageDigest": image.digest, "imageTag": tag})
+                continue
+            if any(image.digest in other.children for other in self._images(repository)):
+                reason = "Requested image referenced by manifest list"
+                failures.append(
+                    {"imageId": image_id, "failureCode": "ImageReferencedByManifestList", "failureReason": reason}
+                )
+                continue
+            repository.images.remove(image)  # type: ignore[arg-type]
+            deleted += [{"imageDigest": image.digest, "imageTag": name} for name in image.tags] or [
+                {"imageDigest": image.digest}
+            ]
+        return {"imageIds": deleted, "failures": failures}
+
+    def list_images(self, request: Request) -> Response:
+        """Digests and tags, one entry per tag; active images only unless the filter says otherwise."""
+        repository = self._repository(request)
+        entries = [
+            {"imageDigest": image.digest} | ({"imageTag": tag} if tag else {})
+            for image in self._filtered(repository, request)
+            for tag in image.tags or [""]
+        ]
+        entries, token = page(entries, request, default=100, maximum=1000)
+        return {"imageIds": entries} | token
+
+    def describe_images(self, request: Request) -> Response:
+        """Details; active images only unless the filter says otherwise, also for images that are named."""
+        repository = self._repository(request)
+        images = self._filtered(repository, request)
+        token: dict[str, str] = {}
+        if request.get("imageIds"):
+            named = [self._require(repository, image_id) for image_id in request["imageIds"]]
+            for image in named:
+                if image not in images:
+                    raise not_found(repository, {"imageDigest": image.digest})
+            images = list({image.digest: image for image in named}.values())
+        else:
+            images, token = page(images, request, default=100, maximum=1000)
+        return {"imageDetails": [self._detail(repository, image) for image in images]} | token
+
+    # Storage class
+
+    def update_image_storage_class(self, request: Request) -> Response:
+        """Archives an image, or restores it (at once, or after ``restore_seconds``). Repeating it changes nothing."""
+        repository = self._repository(request)
+        image = self._require(repository, request["imageId"])
+        target = request["targetStorageClass"]
+        if target == "ARCHIVE":
+            if image.status != ARCHIVED:
+                image.archive(self.now())
+        elif target == "STANDARD":
+            if image.status == ARCHIVED:
+                image.restore(self.now(), self.restore_seconds)
+                self._scan_on_push(repository, image)
+        else:
+            raise EcrError("InvalidParameterException", f"Unknown storage class '{target}'")
+        return {
+            "registryId": repository.registry_id,
+            "repositoryName": repository.name,
+            "imageId": {"imageDigest": image.digest},
+            "imageStatus": image.status,
+        }
+
+    # Scans
+
+    def start_image_scan(self, request: Request) -> Response:
+        """Starts a basic scan: once per image and day, not for an archived image, not for an index."""
+        repository = self._repository(request)
+        image = self._require(repository, request["imageId"])
+        if image.status == ARCHIVED:
+            raise EcrError("ImageArchivedException", "The specified image is archived and cannot be scanned.")
+        if self._enhanced():
+            raise EcrError("ValidationException", "This feature is disabled")
+        if not image.scannable:
+            raise EcrError("UnsupportedImageTypeException", f"Scanning does not support '{image.media_type}'")
+        if image.scan_started_at is not None and self.now() - image.scan_started_at < DAY:
+            raise EcrError("LimitExceededException", "The scan quota per image has been exceeded. Wait and try again.")
+        image.scan, image.scan_started_at = Scan("IN_PROGRESS"), self.now()
+        return {
+            "registryId": repository.registry_id,
+            "repositoryName": repository.name,
+            "imageId": {"imageDigest": image.digest},
+            "imageScanStatus": {"status": "IN_PROGRESS"},
+        }
+
+    def describe_image_scan_findings(self, request: Request) -> Response:
+        """The scan's status and a page of its findings."""
+        repository = self._repository(request)
+        image = self._require(repository, request["imageId"])
+        response: Response = {
+            "registryId": repository.registry_id,
+            "repositoryName": repository.name,
+            "imageId": {"imageDigest": image.digest} | _tag_of(image, request["imageId"]),
+        }
+        if image.status == ARCHIVED:
+            return response | {"imageScanStatus": {"status": "IMAGE_ARCHIVED", "description": "The image is archived."}}
+        scan = image.scan
+        if scan is None:
+            raise EcrError(
+                "ScanNotFoundException",
+                f"Image scan does not exist for the image with '{image.digest}' in the repository with name "
+                f"'{repository.name}' in the registry with id '{repository.registry_id}'",
+            )
+        response["imageScanStatus"] = {"status": scan.status, "description": scan.description}
+        if scan.findings is None and scan.enhanced_findings is None:
+            return response
+        kind, everything = "findings", scan.findings
+        if scan.enhanced_findings is not None:
+            kind, everything = "enhancedFindings", scan.enhanced_findings
+        findings, token = page(everything or [], request, default=100, maximum=1000)
+        response["imageScanFindings"] = {
+            kind: findings,
+            "findingSeverityCounts": scan.severity_counts(),
+            "imageScanCompletedAt": scan.completed_at,
+            "vulnerabilitySourceUpdatedAt": scan.completed_at,
+        }
+        return response | token
+
+    def batch_get_repository_scanning_configuration(self, request: Request) -> Response:
+        """How repositories are scanned: by the registry's rules, or (basic scanning) by their own scan-on-push setting."""
+        configurations, missing = self.backend.batch_get_repository_scanning_configuration(request["repositoryNames"])
+        found = []
+        for configuration in configurations:
+            repository = self.backend._get_repository(configuration["repositoryName"])
+            frequency = self._scan_frequency(repository)
+            found.append(configuration | {"scanFrequency": frequency, "scanOnPush": frequency != "MANUAL"})
+        code = "REPOSITORY_NOT_FOUND"
+        failures = [{"repositoryName": name, "failureCode": code, "failureReason": code} for name in missing]
+        return {"scanningConfigurations": found, "failures": failures}
+
+    # Referrers, replicas
+
+    def list_image_referrers(self, request: Request) -> Response:
+        """The signatures, attestations and SBOMs of a digest. An unknown subject has none."""
+        repository = self._repository(request)
+        subject = request["subjectId"]["imageDigest"]
+        wanted = request.get("filter") or {}
+        types, status = wanted.get("artifactTypes"), wanted.get("artifactStatus", ACTIVE)
+        referrers = [
+            {
+                "digest": image.digest,
+                "mediaType": image.media_type,
+                "artifactType": image.artifact_media_type,
+                "size": len(image.manifest.encode()),
+                "annotations": image.document.get("annotations", {}),
+                "artifactStatus": image.status,
+            }
+            for image in self._images(repository)
+            if image.subject == subject
+            and status in (image.status, "ANY")
+            and (not types or image.artifact_media_type in types)
+        ]
+        referrers, token = page(referrers, request, default=20, maximum=50)
+        return {"referrers": referrers} | token
+
+    def describe_image_replication_status(self, request: Request) -> Response:
+        """The replicas of an image, as they were set from outside."""
+        repository = self._repository(request)
+        image = self._require(repository, request["imageId"])
+        return {
+            "repositoryName": repository.name,
+            "imageId": {"imageDigest": image.digest} | _tag_of(image, request["imageId"]),
+            "replicationStatuses": image.replication,
+        }
+
+    # Lifecycle
+
+    def put_lifecycle_policy(self, request: Request) -> Response:
+        """Stores a policy; its text has ECR's limits. (moto's own check does not know the newer rules.)"""
+        repository, text = self._repository(request), request["lifecyclePolicyText"]
+        _lifecycle_policy(text)
+        repository.lifecycle_policy = text
+        return {"registryId": repository.registry_id, "repositoryName": repository.name, "lifecyclePolicyText": text}
+
+    def start_lifecycle_policy_preview(self, request: Request) -> Response:
+        """Evaluates the given policy, or the repository's own. The result is there at once."""
+        repository = self._repository(request)
+        text = request.get("lifecyclePolicyText") or repository.lifecycle_policy
+        if text is None:
+            raise EcrError("LifecyclePolicyNotFoundException", "Lifecycle policy does not exist")
+        actions = lifecycle.evaluate(_lifecycle_policy(text), self._images(repository), self.now())
+        self.previews[repository.name] = (text, actions)
+        return {
+            "registryId": repository.registry_id,
+            "repositoryName": repository.name,
+            "lifecyclePolicyText": text,
+            "status": "IN_PROGRESS",
+        }
+
+    def get_lifecycle_policy_preview(self, request: Request) -> Response:
+        """The result of the last preview of a repository."""
+        repository = self._repository(request)
+        if repository.name not in self.previews:
+            raise EcrError("LifecyclePolicyPreviewNotFoundException", "There is no dry run for this repository.")
+        text, actions = self.previews[repository.name]
+        named = {image_id.get("imageDigest") for image_id in request.get("imageIds") or []}
+        chosen = [action for action in actions if not named or action.image.digest in named]
+        shown, token = page(chosen, request, default=100, maximum=100)
+        transitions = [action for action in actions if action.kind == "TRANSITION"]
+        return {
+            "registryId": repository.registry_id,
+            "repositoryName": repository.name,
+            "lifecyclePolicyText": text,
+            "status": "COMPLETE",
+            "previewResults": [
+                {
+                    "imageDigest": action.image.digest,
+                    "imageTags": action.image.tags,
+                    "imagePushedAt": action.image.pushed_at,
+                    "action": {"type": action.kind} | ({"targetStorageClass": action.target} if action.target else {}),
+                    "appliedRulePriority": action.priority,
+                    "storageClass": action.storage_class,
+                }
+                for action in shown
+            ],
+            "summary": {
+                "expiringImageTotalCount": len(actions) - len(transitions),
+                "transitioningImageTotalCounts": [
+                    {"targetStorageClass": "ARCHIVE", "imageTotalCount": len(transitions)}
+                ]
+                if transitions
+                else [],
+            },
+        } | token
+
+    # Shared steps
+
+    def _repository(self, request: Request) -> Repository:
+        return self.backend._get_repository(request["repositoryName"], request.get("registryId"))
+
+    def _images(self, repository: Repository) -> list[StoredImage]:
+        images: list[StoredImage] = repository.images  # type: ignore[assignment]
+        for image in images:
+            image.settle(self.now())
+        return list(images)
+
+    def _find(self, repository: Repository, digest: str | None = None, tag: str | None = None) -> StoredImage | None:
+        for image in self._images(repository):
+            if (digest is None or image.digest == digest) and (tag is None or tag in image.tags):
+                return image
+        return None
+
+    def _resolve(
+        self, repository: Repository, image_id: dict[str, str]
+    ) -> tuple[StoredImage | None, tuple[str, str] | None]:
+        """The image that is named, and why not: a failure code with its reason."""
+        digest, tag = image_id.get("imageDigest"), image_id.get("imageTag")
+        if digest is None and tag is None:
+            reason = "Invalid request parameters: both tag and digest cannot be null"
+            return None, ("MissingDigestAndTag", reason)
+        image = self._find(repository, digest=digest, tag=tag)
+        if image is None and digest is not None and tag is not None and self._find(repository, digest=digest):
+            return None, ("ImageTagDoesNotMatchDigest", "Requested image tag does not match digest")
+        return image, None
+
+    def _require(self, repository: Repository, image_id: dict[str, str]) -> StoredImage:
+        image, failure = self._resolve(repository, image_id)
+        if failure is not None and failure[0] == "MissingDigestAndTag":
+            raise EcrError("InvalidParameterException", failure[1])
+        if image is None:
+            raise not_found(repository, image_id)
+        return image
+
+    def _filtered(self, repository: Repository, request: Request) -> list[StoredImage]:
+        wanted = request.get("filter") or {}
+        status, tagged = wanted.get("imageStatus", ACTIVE), wanted.get("tagStatus", "ANY")
+        return [
+            image
+            for image in self._images(repository)
+            if status in (image.status, "ANY") and tagged in ("ANY", "TAGGED" if image.tags else "UNTAGGED")
+        ]
+
+    def _parse(self, repository: Repository, manifest: str, media_type: str | None) -> StoredImage:
+        try:
+            document = json.loads(manifest)
+        except json.JSONDecodeError as error:
+            raise EcrError(
+                "InvalidParameterException",
+                "Invalid parameter at 'ImageManifest' failed to satisfy constraint: 'Invalid JSON syntax'",
+            ) from error
+        media_type = media_type or document.get("mediaType")
+        if media_type is None:
+            raise EcrError("InvalidParameterException", "The manifest has no media type")
+        return StoredImage(sha256(manifest.encode()), manifest, media_type, pushed_at=self.now())
+
+    def _require_parts(self, repository: Repository, image: StoredImage) -> None:
+        missing = [digest for digest in image.blobs if digest not in repository.layers]
+        if missing:
+            raise EcrError("LayersNotFoundException", f"Layers with digests '{missing}' are required")
+        absent = [digest for digest in image.children if self._find(repository, digest=digest) is None]
+        if absent:
+            raise EcrError("ReferencedImagesNotFoundException", f"Images with digests {absent} are required")
+
+    def _take_tag(self, repository: Repository, tag: str) -> None:
+        """Frees a tag for a push. The image that had it stays, perhaps untagged."""
+        holder = self._find(repository, tag=tag)
+        if holder is None:
+            return
+        excluded = any(
+            fnmatchcase(tag, entry["filter"]) for entry in repository.image_tag_mutability_exclusion_filters or []
+        )
+        immutable = repository.is_tag_immutable() != excluded
+        if immutable:
+            raise EcrError(
+                "ImageTagAlreadyExistsException",
+                f"The image tag '{tag}' already exists in the '{repository.name}' repository and cannot be overwritten "
+                "because the tag is immutable.",
+            )
+        holder.tags.remove(tag)
+
+    def _enhanced(self) -> bool:
+        return bool(self.backend.registry_scanning_configuration["scanType"] == "ENHANCED")
+
+    def _scan_frequency(self, repository: Repository) -> str:
+        by_rule = str(repository.scanning_config["scanFrequency"])
+        settings: dict[str, bool] = repository.image_scanning_configuration  # type: ignore[assignment]
+        scan_on_push = settings.get("scanOnPush", False) and not self._enhanced()
+        return "SCAN_ON_PUSH" if by_rule == "MANUAL" and scan_on_push else by_rule
+
+    def _scan_on_push(self, repository: Repository, image: StoredImage) -> None:
+        if image.scannable and self._scan_frequency(repository) != "MANUAL":
+            image.scan = Scan("PENDING" if self._enhanced() else "IN_PROGRESS")
+            image.scan_started_at = self.now()
+
+    def _size(self, repository: Repository, image: StoredImage) -> int:
+        if not image.is_index:
+            return image.own_size
+        children = (self._find(repository, digest=digest) for digest in image.children)
+        return max((child.own_size for child in children if child is not None), default=0)
+
+    def _image(self, repository: Repository, image: StoredImage, tag: str | None) -> dict[str, Any]:
+        return {
+            "registryId": repository.registry_id,
+            "repositoryName": repository.name,
+            "imageId": {"imageDigest": image.digest} | ({"imageTag": tag} if tag else {}),
+            "imageManifest": image.manifest,
+            "imageManifestMediaType": image.media_type,
+        }
+
+    def _detail(self, repository: Repository, image: StoredImage) -> dict[str, Any]:
+        detail = {
+            "registryId": repository.registry_id,
+            "repositoryName": repository.name,
+            "imageDigest": image.digest,
+            "imageTags": image.tags or None,
+            "imageSizeInBytes": self._size(repository, image),
+            "imagePushedAt": image.pushed_at,
+            "imageManifestMediaType": image.media_type,
+            "artifactMediaType": image.artifact_media_type,
+            "lastRecordedPullTime": image.last_pulled_at,
+            "subjectManifestDigest": image.subject,
+            "imageStatus": image.status,
+            "lastArchivedAt": image.last_archived_at,
+            "lastActivatedAt": image.last_activated_at,
+        }
+        return {name: value for name, value in detail.items() if value is not None}
+
+
+def not_found(repository: Repository, image_id: dict[str, str]) -> EcrError:
+    """The error for an image that is not there."""
+    digest, tag = image_id.get("imageDigest", "null"), image_id.get("imageTag", "null")
+    return EcrError(
+        "ImageNotFoundException",
+        f"The image with imageId {{imageDigest:'{digest}', imageTag:'{tag}'}} does not exist within the repository with "
+        f"name '{repository.name}' in the registry with id '{repository.registry_id}'",
+    )
+
+
+def page(items: list[Item], request: Request, default: int, maximum: int) -> tuple[list[Item], dict[str, str]]:
+    """One page of a list, and the ``nextToken`` member if there is more."""
+    size = request.get("maxResults") or default
+    if not 1 <= size <= maximum:
+        raise EcrError("InvalidParameterException", f"maxResults must be between 1 and {maximum}")
+    start = 0
+    if request.get("nextToken"):
+        try:
+            start = int(base64.b64decode(request["nextToken"], validate=True))
+        except ValueError as error:
+            raise EcrError("InvalidParameterException", "Invalid nextToken") from error
+    end = start + size
+    token = {"nextToken": base64.b64encode(str(end).encode()).decode()} if end < len(items) else {}
+    return items[start:end], token
+
+
+def _tag_of(image: StoredImage, image_id: dict[str, str]) -> dict[str, str]:
+    tag = image_id.get("imageTag") or (image.tags[-1] if image.tags else None)
+    return {"imageTag": tag} if tag else {}
+
+
+def _lifecycle_policy(text: str) -> dict[str, Any]:
+    refusal = "Invalid parameter at 'LifecyclePolicyText' failed to satisfy constraint: "
+    if not 100 <= len(text) <= 30_720:
+        raise EcrError("InvalidParameterException", refusal + "'length must be between 100 and 30720'")
+    try:
+        policy = json.loads(text)
+        rules = policy["rules"]
+        priorities = [rule["rulePriority"] for rule in rules]
+        for rule in rules:
+            rule["selection"]["tagStatus"], rule["selection"]["countType"], rule["selection"]["countNumber"]
+            rule["action"]["type"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise EcrError(
+            "InvalidParameterException", refusal + f"'Lifecycle policy validation failure: {error}'"
+        ) from error
+    if len(set(priorities)) != len(priorities):
+        raise EcrError("InvalidParameterException", refusal + "'rule priorities must be unique'")
+    return policy

@@ -1,0 +1,218 @@
+"""Puts the operations into moto's server, and adds a call log, injection and the registry's own pull route.
+
+Beside the ECR API on ``/``:
+
+- ``GET /ecr-guard/calls[?operation=…&repository=…&caller=…]`` and ``DELETE /ecr-guard/calls``: the calls since the last reset;
+- ``PUT /ecr-guard/scans``: ``{"repository", "digest", "status", "description", "findings" | "enhancedFindings"}``;
+- ``PUT /ecr-guard/images``: ``{"repository", "digest", "lastRecordedPullTime", "imagePushedAt"}`` (seconds);
+- ``PUT /ecr-guard/replication``: ``{"repository", "digest", "replicationStatuses": [{"region", "status", …}]}``;
+- ``PUT /ecr-guard/settings``: ``{"restoreSeconds"}``, the time a restore takes;
+- ``GET /v2/<repository>/manifests/<tag or digest>``: what a container runtime asks; 404 for what cannot be pulled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import parse_qs
+
+import moto.ecr.urls as ecr_urls
+from moto.core.exceptions import ServiceException
+from moto.core.responses import ActionResult
+from moto.ecr.models import ECRBackend, Repository, ecr_backends
+from moto.ecr.responses import ECRResponse
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import run_simple
+from werkzeug.wrappers import Request as HttpRequest
+from werkzeug.wrappers import Response as HttpResponse
+
+from moto_ecr.model import ACTIVE, Scan, StoredImage
+from moto_ecr.operations import ImageOperations
+
+OPERATIONS = tuple(name for name in vars(ImageOperations) if not name.startswith("_"))
+
+_lock = threading.RLock()
+_calls: list[dict[str, Any]] = []
+
+
+class GuardBackend(ECRBackend):
+    """moto's backend, with our operations on images."""
+
+    def __init__(self, region_name: str, account_id: str):
+        super().__init__(region_name, account_id)
+        self.operations = ImageOperations(self)
+
+    @property
+    def _url_module(self) -> Any:
+        return ecr_urls
+
+    def delete_repository(
+        self, repository_name: str, registry_id: str | None = None, force: bool = False
+    ) -> Repository:
+        """Forgets a repository, and its lifecycle preview with it."""
+        self.operations.previews.pop(repository_name, None)
+        return super().delete_repository(repository_name, registry_id, force)
+
+
+class GuardResponse(ECRResponse):
+    """moto's dispatcher: one operation at a time, each one logged."""
+
+    def call_action(self) -> Any:
+        """Runs the operation that the request names, and remembers it."""
+        parameters = json.loads(self.body) if self.body else {}
+        call = {
+            "time": time.time(),
+            "operation": self._get_action(),
+            "repository": parameters.get("repositoryName"),
+            "region": self.region,
+            "caller": access_key(self.headers.get("Authorization", "")),
+            "image": parameters.get("imageId"),
+            "target": parameters.get("targetStorageClass"),
+        }
+        with _lock:
+            status, headers, body = super().call_action()
+            _calls.append({name: value for name, value in call.items() if value is not None} | {"status": status})
+        return status, headers, body
+
+
+def access_key(authorization: str) -> str | None:
+    """Who signed a request. (moto's own reading knows only keys that look like AWS's; those of local functions do not.)"""
+    match = re.search(r"Credential=([^/,]+)/", authorization)
+    return match[1] if match else None
+
+
+def _delegate(name: str) -> Any:
+    def operation(self: GuardResponse) -> ActionResult:
+        parameters = json.loads(self.body) if self.body else {}
+        return ActionResult(getattr(self.ecr_backend.operations, name)(parameters))  # type: ignore[attr-defined]
+
+    operation.__name__ = name
+    return operation
+
+
+for _name in OPERATIONS:
+    setattr(GuardResponse, _name, _delegate(_name))
+
+
+class Application:
+    """The WSGI application: our own routes first, then moto."""
+
+    def __init__(self, account: str, region: str):
+        self.account, self.region = account, region
+        self.moto = DomainDispatcherApplication(create_backend_app)
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path.startswith(("/ecr-guard/", "/v2/")):
+            with _lock:
+                response = self.route(HttpRequest(environ), path)
+            return response(environ, start_response)
+        return self.moto(environ, start_response)
+
+    def route(self, request: HttpRequest, path: str) -> HttpResponse:
+        """Answers our own routes."""
+        try:
+            if path.startswith("/v2/"):
+                return self.pull(path)
+            name = path.removeprefix("/ecr-guard/")
+            if name == "calls":
+                return self.calls(request)
+            if request.method == "PUT" and name in ("scans", "images", "replication", "settings"):
+                body = json.loads(request.get_data())
+                getattr(self, f"set_{name}")(body)
+                return HttpResponse(status=204)
+        except ServiceException as error:
+            return answer({"error": str(error)}, 404)
+        except (KeyError, ValueError, TypeError) as error:
+            return answer({"error": repr(error)}, 400)
+        return answer({"error": f"no route for {request.method} {path}"}, 404)
+
+    def calls(self, request: HttpRequest) -> HttpResponse:
+        """The call log, or its reset."""
+        if request.method == "DELETE":
+            _calls.clear()
+            return HttpResponse(status=204)
+        wanted = {name: values[0] for name, values in parse_qs(request.query_string.decode()).items()}
+        return answer([call for call in _calls if all(call.get(name) == value for name, value in wanted.items())])
+
+    def set_settings(self, body: dict[str, Any]) -> None:
+        """How long a restore takes."""
+        self.operations(body).restore_seconds = float(body["restoreSeconds"])
+
+    def set_scans(self, body: dict[str, Any]) -> None:
+        """The result of an image's scan."""
+        image = self.image(body)
+        done = body.get("status") in ("COMPLETE", "ACTIVE")
+        image.scan = Scan(
+            status=body["status"],
+            description=body.get("description", ""),
+            findings=body.get("findings"),
+            enhanced_findings=body.get("enhancedFindings"),
+            completed_at=time.time() if done else None,
+        )
+        image.scan_started_at = image.scan_started_at or time.time()
+
+    def set_images(self, body: dict[str, Any]) -> None:
+        """When an image was pushed and last pulled."""
+        image = self.image(body)
+        image.last_pulled_at = body.get("lastRecordedPullTime", image.last_pulled_at)
+        image.pushed_at = body.get("imagePushedAt", image.pushed_at)
+
+    def set_replication(self, body: dict[str, Any]) -> None:
+        """The replicas of an image."""
+        self.image(body).replication = body["replicationStatuses"]
+
+    def pull(self, path: str) -> HttpResponse:
+        """The manifest, as a container runtime gets it."""
+        match = re.fullmatch(r"/v2/(?P<repository>.+)/manifests/(?P<reference>[^/]+)", path)
+        if match is None:
+            return answer({"errors": [{"code": "UNSUPPORTED"}]}, 404)
+        operations = self.operations({})
+        repository = operations._repository({"repositoryName": match["repository"]})
+        reference = match["reference"]
+        key = "digest" if reference.startswith("sha256:") else "tag"
+        image = operations._find(repository, **{key: reference})
+        if image is None or image.status != ACTIVE:
+            return answer({"errors": [{"code": "MANIFEST_UNKNOWN", "message": "Requested image not found"}]}, 404)
+        headers = {"Docker-Content-Digest": image.digest}
+        return HttpResponse(image.manifest, content_type=image.media_type, headers=headers)
+
+    def operations(self, body: dict[str, Any]) -> ImageOperations:
+        """The operations of the registry in the region that is meant."""
+        return ecr_backends[self.account][body.get("region", self.region)].operations  # type: ignore[attr-defined]
+
+    def image(self, body: dict[str, Any]) -> StoredImage:
+        """The image that is meant by repository and digest."""
+        operations = self.operations(body)
+        repository = operations._repository({"repositoryName": body["repository"]})
+        return operations._require(repository, {"imageDigest": body["digest"]})
+
+
+def answer(body: Any, status: int = 200) -> HttpResponse:
+    """A JSON response."""
+    return HttpResponse(json.dumps(body), status=status, content_type="application/json")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Serves until it is told to stop."""
+    parser = argparse.ArgumentParser(
+        prog="moto_ecr", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--port", type=int, required=True, help="loopback port to listen on")
+    parser.add_argument("--account", default="123456789012", help="account id of the registry")
+    parser.add_argument("--region", default="us-west-2", help="region of the injection routes when they name none")
+    options = parser.parse_args(arguments)
+    os.environ["MOTO_ACCOUNT_ID"] = options.account
+    ecr_backends.backend = GuardBackend
+    ecr_urls.url_paths = {"{0}/$": GuardResponse.dispatch}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    application = Application(options.account, options.region)
+    run_simple("127.0.0.1", options.port, application, threaded=True, request_handler=MotoRequestHandler)

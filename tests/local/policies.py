@@ -1,0 +1,31 @@
+"""The policy documents of the local run: the templates in ``policies/``, completed and written where functions read them.
+
+A template leaves open what a run decides: the topics of the routes, and the day on which an exception expires.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+TEMPLATES = Path(__file__).resolve().parent / "policies"
+EXCEPTION_DAYS = 90
+
+
+def load(name: str, topics: dict[str, str]) -> dict[str, Any]:
+    """A template by name, completed for this run."""
+    policy = json.loads((TEMPLATES / f"{name}.json").read_text())
+    policy["routes"] = {route: topics[route] for route in policy["routes"]}
+    expires = (datetime.now(UTC) + timedelta(days=EXCEPTION_DAYS)).date().isoformat()
+    for exception in policy["exceptions"]:
+        exception["expires"] = expires
+    return policy
+
+
+def write(policy: dict[str, Any], path: Path) -> Path:
+    """Writes a policy for a function to read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(policy, indent=2) + "\n")
+    return path

@@ -1,0 +1,16 @@
+"""What the local run shows, one function per scenario. ``ALL`` lists them in the order in which they run."""
+
+from __future__ import annotations
+
+from scenarios import alerts, blocking, delivery, methods, verdicts
+from scenarios.world import Observed, Scenario, World
+
+ALL: list[Scenario] = [
+    *verdicts.SCENARIOS,
+    *blocking.SCENARIOS,
+    *delivery.SCENARIOS,
+    *methods.SCENARIOS,
+    *alerts.SCENARIOS,
+]
+
+__all__ = ["ALL", "Observed", "Scenario", "World"]

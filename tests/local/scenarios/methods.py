@@ -1,0 +1,62 @@
+"""The other ways to block, and report mode: the same functions under other policies."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import events
+from findings import basic
+from scenarios.world import Observed, Scenario, World, observe
+
+SUDO = basic("CVE-2026-8001", "CRITICAL", "sudo")
+
+
+def quarantine_tag(world: World) -> Observed:
+    guard = world.guard("quarantine", "quarantine-tag")
+    image = world.push_and_scan("team/quarantine", SUDO, guard=guard)
+    tags = world.tags(image)
+    quarantined = len(tags) == 1 and re.fullmatch(r"blocked-[0-9a-f]{12}", tags[0]) is not None
+    changes = world.mutations(image.repository)
+    # What the function did comes back as events: a push of its tag, a delete of the release tag.
+    world.send("on-push", events.push(replace(image, tag=tags[0])), events.delete(image), guard=guard)
+    return observe(
+        state=(world.state(image), "Blocked"),
+        only_a_quarantine_tag=(quarantined, True),
+        pull_by_tag=(world.pull(image), "refused"),
+        pull_by_digest=(world.pull(image, by="digest"), "works"),
+        alerts=(world.alerts(image.repository), ["image-blocked"]),
+        changes=(changes, ["PutImage", "BatchDeleteImage"]),
+        changes_by_its_own_events=(len(world.mutations(image.repository)) - len(changes), 0),
+    )
+
+
+def flag(world: World) -> Observed:
+    image = world.push_and_scan("team/flag", SUDO, guard=world.guard("flag", "flag"))
+    return observe(
+        state=(world.state(image), "Blocked"),
+        pull=(world.pull(image), "works"),
+        alerts=(world.alerts(image.repository), ["image-blocked"]),
+        changes=(world.mutations(image.repository), []),
+    )
+
+
+def report(world: World) -> Observed:
+    image = world.push_and_scan("team/report", SUDO, guard=world.guard("report", "report"))
+    alerts = world.alert_documents(image.repository)
+    return observe(
+        state=(world.state(image), "Held"),
+        pull=(world.pull(image), "works"),
+        alerts=([alert["kind"] for alert in alerts], ["image-held"]),
+        claimed_as_done=([alert["action"]["done"] for alert in alerts], [False]),
+        changes=(world.mutations(image.repository), []),
+    )
+
+
+SCENARIOS = [
+    Scenario(
+        "quarantine-tag-method", "the release tag is replaced; the image stays, pullable by digest only", quarantine_tag
+    ),
+    Scenario("flag-method", "Blocked and alerted; nothing in the registry changes", flag),
+    Scenario("report-mode-changes-nothing", "Held and alerted; not one changing call to the registry", report),
+]

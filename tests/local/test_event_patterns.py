@@ -1,0 +1,70 @@
+"""What the rules of the functions let through, judged by the emulator, on events as AWS sends them."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import unittest
+from pathlib import Path
+from typing import Any
+
+import events
+from images import OCI_CONFIG, OCI_MANIFEST, Image
+from stack import FUNCTIONS, PATTERNS, Stack
+
+IMAGE = Image("team/app", "sha256:" + "a" * 64, "v1", OCI_MANIFEST, OCI_CONFIG, "{}")
+ECR, INSPECTOR = "aws.ecr", "aws.inspector2"
+
+
+class EventPatterns(unittest.TestCase):
+    """Each event goes to the functions that are named, and to no other."""
+
+    directory: tempfile.TemporaryDirectory[str]
+    stack: Stack
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.directory = tempfile.TemporaryDirectory()
+        cls.stack = Stack(Path(cls.directory.name), Path(cls.directory.name))
+        cls.stack.start()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.stack.stop()
+        cls.directory.cleanup()
+
+    def goes_to(self, source: str, entry: events.Entry, *functions: str, **changes: Any) -> None:
+        event = events.delivered(source, entry)
+        event["detail"] |= changes
+        for function in FUNCTIONS:
+            answer = self.stack.events.test_event_pattern(
+                EventPattern=(PATTERNS / f"{function}.json").read_text(), Event=json.dumps(event)
+            )
+            self.assertEqual(answer["Result"], function in functions, f"{function}: {event}")
+
+    def test_pushes_and_deletes(self) -> None:
+        for entry in (events.push(IMAGE), events.delete(IMAGE)):
+            self.goes_to(ECR, entry, "on-push")
+            self.goes_to(ECR, entry, result="FAILURE")
+            self.goes_to("com.example", entry)
+
+    def test_restores_but_not_our_own_archiving(self) -> None:
+        self.goes_to(ECR, events.storage_class(IMAGE, "STANDARD"), "on-push")
+        self.goes_to(ECR, events.storage_class(IMAGE, "ARCHIVE"))
+        restored = events.storage_class(IMAGE, "STANDARD") | {"DetailType": "ECR Referrer Action"}
+        self.goes_to(ECR, restored, "on-push")
+
+    def test_scans(self) -> None:
+        self.goes_to(ECR, events.scan(IMAGE, "COMPLETE", {"HIGH": 1}), "on-scan")
+        self.goes_to(ECR, events.scan(IMAGE, "FAILED"), "on-scan")
+        self.goes_to(ECR, events.scan(IMAGE, "IN_PROGRESS"))
+        self.goes_to(INSPECTOR, events.inspector_scan(IMAGE, {}), "on-scan")
+        self.goes_to(INSPECTOR, events.inspector_scan(IMAGE, {}), **{"repository-name": "i-087d63509b8c97098"})
+
+    def test_others(self) -> None:
+        self.goes_to(INSPECTOR, events.entry("Inspector2 Finding", [], {"status": "ACTIVE"}))
+        self.goes_to(ECR, events.entry("ECR Scan Resource Change", [], {"action-type": "SCAN_FREQUENCY_CHANGE"}))
+
+
+if __name__ == "__main__":
+    unittest.main()
