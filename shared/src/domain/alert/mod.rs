@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    finding::Severity,
+    finding::{Fix, Severity},
     ids::{ImageKey, Tag},
     ledger::RecordedFinding,
     policy::BlockMethod,
@@ -122,25 +122,246 @@ pub struct Message {
 /// The most findings that the JSON form lists; the rest are counted in `omitted_findings`.
 pub const MAX_LISTED_FINDINGS: usize = 50;
 
+/// The most tags that the JSON form lists; the rest are counted in `omitted_tags`. ECR allows 1,000 for an image.
+pub const MAX_LISTED_TAGS: usize = 100;
+
+/// The most bytes that [`Message::body`] has. SNS takes 256 KiB; what is left is for its own envelope on the way to subscribers.
+///
+/// Source: API reference of SNS, "Publish" (`Message`).
+pub const MAX_MESSAGE_BYTES: usize = 200 * 1024;
+
+/// SNS wants fewer than 100 characters. Source: API reference of SNS, "Publish" (`Subject`).
+const MAX_SUBJECT: usize = 99;
+
+// Limits of the parts, in characters. Real values are far shorter; these only keep a message within its size.
+const MAX_ID: usize = 100;
+const MAX_TITLE: usize = 200;
+const MAX_REASON: usize = 1000;
+const MAX_NAME: usize = 100;
+const MAX_VERSION: usize = 60;
+/// Room for an AWS command with the longest repository name and digest.
+const MAX_STEP: usize = 800;
+const MAX_STEPS: usize = 8;
+
+/// The JSON form. Members may be added; none is ever renamed, removed or given another meaning under the same `schema`.
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    id: String,
+    kind: AlertKind,
+    severity: Option<Severity>,
+    time: String,
+    account: &'a str,
+    region: &'a str,
+    repository: &'a str,
+    digest: &'a str,
+    tags: Vec<&'a str>,
+    #[serde(skip_serializing_if = "is_zero")]
+    omitted_tags: usize,
+    title: String,
+    reason: String,
+    findings: Vec<DocumentFinding<'a>>,
+    omitted_findings: u64,
+    action: Option<&'a AlertAction>,
+    next_steps: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct DocumentFinding<'a> {
+    id: String,
+    severity: Severity,
+    package: Option<String>,
+    installed: Option<String>,
+    fixed_in: Option<String>,
+    url: Option<&'a str>,
+    first_seen: String,
+    rule: String,
+    exploit: Option<bool>,
+}
+
+impl<'a> From<&'a RecordedFinding> for DocumentFinding<'a> {
+    fn from(finding: &'a RecordedFinding) -> Self {
+        let line = |value: &Option<String>, limit| value.as_deref().map(|value| text::line(value, limit));
+        Self {
+            id: text::line(&finding.id, MAX_NAME),
+            severity: finding.severity,
+            package: line(&finding.package, MAX_NAME),
+            installed: line(&finding.installed, MAX_VERSION),
+            fixed_in: line(&finding.fixed_in, MAX_VERSION),
+            url: finding.url.as_deref().and_then(text::url),
+            first_seen: time(finding.first_seen),
+            rule: text::line(&finding.rule, MAX_NAME),
+            exploit: finding.exploit,
+        }
+    }
+}
+
 impl Alert {
     /// Renders all forms.
     pub fn message(&self) -> Message {
-        Message {
+        let mut listed = MAX_LISTED_FINDINGS;
+        let mut message = Message {
             subject: self.subject(),
-            default: self.json(),
+            default: self.json(listed),
             email: email::render(self),
             https: chat::render(self),
             sms: sms::render(self),
+        };
+        // Text from outside can be made to grow when it is escaped. It then costs findings in the list, never the alert.
+        while listed > 0 && message.body().len() > MAX_MESSAGE_BYTES {
+            listed /= 2;
+            message.default = self.json(listed);
         }
+        message
     }
 
     /// The subject: a constant for each kind, and the repository, whose name is ASCII by construction.
     fn subject(&self) -> String {
-        self.title.clone()
+        text::ascii(
+            &format!("[ecr-guard] {} {}", self.word(), self.image.repository),
+            MAX_SUBJECT,
+        )
     }
 
-    /// The JSON document `ecr-guard/alert/v1`.
-    fn json(&self) -> String {
-        self.title.clone()
+    /// The JSON document `ecr-guard/alert/v1`, with at most so many findings.
+    fn json(&self, listed: usize) -> String {
+        let lines = |text: &String| text::line(text, MAX_STEP);
+        to_json(&Document {
+            schema: "ecr-guard/alert/v1",
+            id: text::line(&self.id, MAX_ID),
+            kind: self.kind,
+            severity: self.severity,
+            time: time(self.time),
+            account: self.image.account.as_str(),
+            region: self.image.region.as_str(),
+            repository: self.image.repository.as_str(),
+            digest: self.image.digest.as_str(),
+            tags: self.tags.iter().take(MAX_LISTED_TAGS).map(Tag::as_str).collect(),
+            omitted_tags: self.tags.len().saturating_sub(MAX_LISTED_TAGS),
+            title: text::line(&self.title, MAX_TITLE),
+            reason: text::line(&self.reason, MAX_REASON),
+            findings: self.findings.iter().take(listed).map(DocumentFinding::from).collect(),
+            omitted_findings: self.beyond(listed),
+            action: self.action.as_ref(),
+            next_steps: self.next_steps.iter().take(MAX_STEPS).map(lines).collect(),
+        })
+    }
+
+    /// How many findings decided that a list of the first `listed` does not have.
+    fn beyond(&self, listed: usize) -> u64 {
+        let unlisted = u64::try_from(self.findings.len().saturating_sub(listed)).unwrap_or(u64::MAX);
+        self.omitted_findings.saturating_add(unlisted)
+    }
+
+    /// What a reader must know from two words. The state is called `Held`; to a reader that would sound like "held back".
+    fn word(&self) -> &'static str {
+        match self.kind {
+            AlertKind::ImageBlocked | AlertKind::ImageBypass => match &self.action {
+                Some(AlertAction { done: false, .. }) => "NOT BLOCKED",
+                Some(AlertAction {
+                    method: BlockMethod::Flag,
+                    ..
+                })
+                | None => "DO NOT DEPLOY",
+                Some(_) if self.kind == AlertKind::ImageBypass => "BLOCKED AGAIN",
+                Some(_) => "BLOCKED",
+            },
+            AlertKind::ImageHeld => "NOT BLOCKED",
+            AlertKind::ImageReview => "REVIEW",
+            AlertKind::ImageReleased => "RELEASED",
+            AlertKind::ScanFailed => "NOT SCANNED",
+            AlertKind::ScanOverdue => "SCAN OVERDUE",
+        }
+    }
+
+    /// What was done in the registry, and what that means to whoever pulls.
+    fn effect(&self) -> &'static str {
+        let Some(action) = &self.action else {
+            return "Nothing was changed in the registry.";
+        };
+        // In a release, the method is the one that is over: `done` says nothing about it.
+        match (self.kind, action.method, action.done) {
+            (AlertKind::ImageReleased, BlockMethod::Archive, _) => {
+                "The image was taken out of the archive. Pulls by tag and by digest work again as soon as it is restored, which \
+                 takes up to about 20 minutes."
+            }
+            (AlertKind::ImageReleased, BlockMethod::QuarantineTag, _) => {
+                "The image has its tags back. Pulls by tag work again."
+            }
+            (AlertKind::ImageReleased, BlockMethod::Flag, _) => {
+                "The image is no longer flagged. Nothing was changed in the registry."
+            }
+            (_, BlockMethod::Archive, true) => {
+                "The image was moved to the archive. Pulls by tag and by digest answer \"not found\" (404). Nothing that already \
+                 runs is stopped; what has to pull the image again, such as a new task, will not start. The image and its tags are \
+                 kept, and it can be restored."
+            }
+            (_, BlockMethod::QuarantineTag, true) => {
+                "The image lost its tags and got one that begins with \"blocked-\". Pulls by tag fail; pulls by digest still work. \
+                 Nothing that already runs is stopped. The image is kept, and its tags can be restored."
+            }
+            (_, BlockMethod::Flag, true) => {
+                "Nothing was changed in the registry. The image can still be pulled: do not deploy it."
+            }
+            (_, BlockMethod::Archive, false) => {
+                "NOT DONE: the image was not moved to the archive. It can still be pulled and deployed."
+            }
+            (_, BlockMethod::QuarantineTag, false) => {
+                "NOT DONE: the image did not lose its tags. It can still be pulled and deployed."
+            }
+            (_, BlockMethod::Flag, false) => {
+                "NOT DONE: nothing was changed in the registry. The image can still be pulled and deployed."
+            }
+        }
     }
 }
+
+impl Message {
+    /// What is given to `Publish` as the message, with `MessageStructure=json`: one object with a string for each protocol.
+    pub fn body(&self) -> String {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            default: &'a str,
+            email: &'a str,
+            https: &'a str,
+            sms: &'a str,
+        }
+        to_json(&Body {
+            default: &self.default,
+            email: &self.email,
+            https: &self.https,
+            sms: &self.sms,
+        })
+    }
+}
+
+/// Why there is no version to go to.
+fn without_version(fix: Fix) -> &'static str {
+    match fix {
+        Fix::Available => "fix available",
+        Fix::Unavailable => "no fix yet",
+        Fix::Unknown => "fix not known",
+    }
+}
+
+/// RFC 3339 in UTC, to the second.
+fn time(at: Timestamp) -> String {
+    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
+}
+
+fn date(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d").to_string()
+}
+
+/// Serializes one of the structs of this module. They have neither maps with keys that are not strings nor serializers that can
+/// fail, so there is always a document.
+fn to_json(document: &impl Serialize) -> String {
+    serde_json::to_string(document).unwrap_or_default()
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+#[cfg(test)]
+mod tests;
