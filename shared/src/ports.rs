@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::domain::{
     alert::Message,
-    finding::Scan,
+    finding::{Scan, ScanStart, ScanTrigger},
     ids::{ImageKey, ImageRef, RepositoryName, Tag},
     image::{Image, ImageStatus},
     ledger::Row,
@@ -54,32 +54,6 @@ impl fmt::Display for PortError {
 }
 
 impl std::error::Error for PortError {}
-
-/// Whether images of a repository are scanned without anybody asking.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScanTrigger {
-    /// On push or continuously.
-    Automatic,
-    /// Only when asked.
-    Manual,
-}
-
-/// What came of asking for a scan.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ScanStart {
-    /// It runs.
-    Started,
-    /// Not now: the limit of scans per image or registry and day is reached.
-    LimitExceeded,
-    /// Never: the scanner does not support this kind of image.
-    Unsupported,
-    /// There is no such image any more.
-    ImageGone,
-    /// The image is in the archive.
-    Archived,
-    /// This registry's scanning takes no requests (enhanced scanning), with the service's words.
-    NotOffered(String),
-}
 
 /// The registry, read only.
 pub trait Registry {
