@@ -8,7 +8,7 @@
 //! | [`reconcile`] | gather facts, decide, act, record | `domain`, `ports` |
 //! | `adapters` (feature `aws`) | the ports, with the AWS SDK | `domain`, `ports` |
 //! | `runtime` (feature `lambda`) | configuration, logs, metrics, errors of a Lambda function | `domain`, `events`, `ports`, `reconcile` |
-//! | `testing` (feature `testing`) | the ports, with a world in memory | all but `adapters` and `runtime` |
+//! | `testing` (feature `testing`) | the ports, with a world in memory | all but `adapters` |
 //!
 //! A test reads the sources and holds them to this table.
 

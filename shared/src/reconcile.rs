@@ -1,1 +1,470 @@
-//! x
+//! Gather facts, decide, act, record: the one path that every entry point takes.
+//!
+//! An event only says *look at this image*. What is done depends on what the registry, the scanner and the ledger say now, so that
+//! lost, repeated, reordered and forged events do no harm.
+
+use futures_util::future::{join, join4};
+use serde::Serialize;
+
+use crate::{
+    domain::{
+        alert::AlertKind,
+        decide::{Effect, Facts, Leave, Plan, Step, decide},
+        finding::SeverityCounts,
+        ids::{AccountId, Digest, ImageKey, ImageRef, Region, RepositoryName},
+        image::{Image, ImageStatus},
+        ledger::{Row, State},
+        policy::Policy,
+    },
+    ports::{Clock, Ledger, Notifier, PortError, Registry, RegistryWriter, Retry, Scanner, Written},
+};
+
+/// An image to look at, and what is known of why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The registry.
+    pub account: AccountId,
+    /// The region.
+    pub region: Region,
+    /// The repository.
+    pub repository: RepositoryName,
+    /// The image; a tag is resolved once.
+    pub image: ImageRef,
+    /// It was pushed or restored: if nothing scans it by itself, a scan is asked for.
+    pub after_push: bool,
+    /// A scan result was announced.
+    pub result_announced: bool,
+    /// The invocation, by an id that a retry of the same event keeps.
+    pub actor: String,
+}
+
+/// The ports that reconciling needs.
+#[derive(Debug)]
+pub struct Ports<'a, R, W, S, L, N, C> {
+    /// The registry.
+    pub registry: &'a R,
+    /// What changes the registry; `None` in report mode.
+    pub writer: Option<&'a W>,
+    /// The scanner.
+    pub scanner: &'a S,
+    /// The ledger.
+    pub ledger: &'a L,
+    /// The topics.
+    pub notifier: &'a N,
+    /// The time.
+    pub clock: &'a C,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Outcome {
+    /// In one word.
+    pub outcome: OutcomeKind,
+    /// The repository.
+    pub repository: RepositoryName,
+    /// The image, once it is resolved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// The image's state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// Why it is in that state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What was changed in the registry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effect: Option<&'static str>,
+    /// The kind of the alert that was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alert: Option<AlertKind>,
+    /// Its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alert_id: Option<String>,
+    /// All findings by severity.
+    #[serde(skip_serializing_if = "SeverityCounts::is_empty")]
+    pub counts: SeverityCounts,
+}
+
+/// What came of it, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutcomeKind {
+    /// Something was recorded, done or told.
+    Applied,
+    /// Everything was as it should be.
+    Unchanged,
+    /// Another invocation is doing this very thing.
+    InProgress,
+    /// There is no such image.
+    NoSuchImage,
+    /// The row of a deleted image was closed.
+    Closed,
+    /// An attestation, a signature or an SBOM.
+    Referrer,
+    /// An index, which is judged by its images.
+    Index,
+    /// Archived by somebody else before it was judged.
+    ArchivedByOthers,
+}
+
+/// Why it did not succeed. Nothing is lost: the same request can be made again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReconcileError {
+    /// A call failed.
+    #[error("could not {doing} `{image}`: {source}")]
+    Port {
+        /// What was being done.
+        doing: &'static str,
+        /// The image.
+        image: String,
+        /// The call that failed.
+        source: PortError,
+    },
+    /// The registry refused the block. People were told that the image is not blocked.
+    #[error("could not block `{image}`, and told so: {source}")]
+    BlockRefused {
+        /// The image.
+        image: String,
+        /// The call that failed.
+        source: PortError,
+    },
+    /// The registry said yes, and shows that it did not happen.
+    #[error("`{image}` is not as it was made: {found}")]
+    NotVerified {
+        /// The image.
+        image: String,
+        /// What the registry shows.
+        found: String,
+    },
+    /// Others changed the row again and again.
+    #[error("others are changing the ledger's row of `{0}`")]
+    Contended(String),
+    /// Another invocation is at work on this image, with another plan.
+    #[error("another invocation is at work on `{0}`")]
+    Busy(String),
+    /// An event announced a scan result that the scanner does not show yet.
+    #[error("the scan result of `{0}` is announced, and not visible yet")]
+    ResultNotVisible(String),
+}
+
+impl ReconcileError {
+    /// Whether trying again can help.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Port { source, .. } | Self::BlockRefused { source, .. } => source.retry,
+            Self::NotVerified { .. } | Self::Contended(_) | Self::Busy(_) | Self::ResultNotVisible(_) => Retry::Later,
+        }
+    }
+
+    /// A stable word for alarms.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Port { source: PortError { retry: Retry::Later, .. }, .. } => "CallFailed",
+            Self::Port { source: PortError { retry: Retry::Never, .. }, .. } => "CallRefused",
+            Self::BlockRefused { .. } => "BlockRefused",
+            Self::NotVerified { .. } => "NotVerified",
+            Self::Contended(_) => "Contended",
+            Self::Busy(_) => "Busy",
+            Self::ResultNotVisible(_) => "ResultNotVisible",
+        }
+    }
+}
+
+/// How often a request starts over because somebody else wrote the row in between.
+const MAX_ATTEMPTS: usize = 3;
+
+/// Brings one image to the state that the policy gives it.
+///
+/// # Errors
+/// A call failed, the registry did not do what it said, or others are at work on the same image.
+pub async fn reconcile<R, W, S, L, N, C>(
+    ports: &Ports<'_, R, W, S, L, N, C>,
+    policy: &Policy,
+    request: &Request,
+) -> Result<Outcome, ReconcileError>
+where
+    R: Registry,
+    W: RegistryWriter,
+    S: Scanner,
+    L: Ledger,
+    N: Notifier,
+    C: Clock,
+{
+    let digest = match &request.image {
+        ImageRef::Digest(digest) => digest.clone(),
+        ImageRef::Tag(_) => {
+            let found = ports.registry.image(&request.repository, &request.image).await;
+            let found = found.map_err(|source| ReconcileError::Port {
+                doing: "find",
+                image: format!("{}{}", request.repository, request.image),
+                source,
+            })?;
+            match found {
+                Some(image) => image.digest,
+                None => return Ok(outcome(OutcomeKind::NoSuchImage, &request.repository, None)),
+            }
+        }
+    };
+    let key = ImageKey {
+        account: request.account.clone(),
+        region: request.region.clone(),
+        repository: request.repository.clone(),
+        digest,
+    };
+    let run = Run { ports, policy, request, key };
+    for _ in 0..MAX_ATTEMPTS {
+        if let Some(outcome) = run.attempt().await? {
+            return Ok(outcome);
+        }
+    }
+    Err(ReconcileError::Contended(run.key.to_string()))
+}
+
+struct Run<'a, R, W, S, L, N, C> {
+    ports: &'a Ports<'a, R, W, S, L, N, C>,
+    policy: &'a Policy,
+    request: &'a Request,
+    key: ImageKey,
+}
+
+/// What came of a step.
+enum Applied {
+    /// It is done, and recorded.
+    Done,
+    /// Somebody else wrote the row; nothing was done.
+    Conflict,
+    /// The row was written, and the registry refused the effect for good.
+    Refused(PortError),
+}
+
+impl<R, W, S, L, N, C> Run<'_, R, W, S, L, N, C>
+where
+    R: Registry,
+    W: RegistryWriter,
+    S: Scanner,
+    L: Ledger,
+    N: Notifier,
+    C: Clock,
+{
+    /// One attempt; `None`: somebody else wrote the row in between.
+    async fn attempt(&self) -> Result<Option<Outcome>, ReconcileError> {
+        let mut facts = self.gather().await?;
+        let mut plan = decide(self.policy, &facts, self.ports.clock.now());
+        if let (Plan::RequestScan, Some(writer)) = (&plan, self.ports.writer) {
+            let answer = writer.start_scan(&self.key).await;
+            facts.scan_start = Some(answer.map_err(|source| self.failed("start a scan of", source))?);
+            plan = decide(self.policy, &facts, self.ports.clock.now());
+        }
+        let mut refused = None;
+        loop {
+            let step = match plan {
+                Plan::Apply(step) => step,
+                Plan::Leave(leave) => return self.left(leave, facts.row.as_ref()).map(Some),
+                // There is nobody to ask, or it was asked already.
+                Plan::RequestScan => return self.left(Leave::Unchanged, facts.row.as_ref()).map(Some),
+            };
+            match self.apply(&step).await? {
+                Applied::Conflict => return Ok(None),
+                Applied::Done => {
+                    return match refused {
+                        Some(source) => Err(ReconcileError::BlockRefused { image: self.key.to_string(), source }),
+                        None => Ok(Some(self.applied(&step))),
+                    };
+                }
+                Applied::Refused(error) if refused.is_some() => return Err(self.failed("change", error)),
+                Applied::Refused(error) => {
+                    // What was true before it was begun, in the place that the ledger's row has now.
+                    let generation = step.row.generation;
+                    facts.row = Some(facts.row.map_or(step.row, |row| Row { generation, ..row }));
+                    facts.block_failure = Some(error.to_string());
+                    refused = Some(error);
+                    plan = decide(self.policy, &facts, self.ports.clock.now());
+                }
+            }
+        }
+    }
+
+    /// All that is needed to decide, in one round of concurrent calls.
+    async fn gather(&self) -> Result<Facts, ReconcileError> {
+        let by_digest = ImageRef::Digest(self.key.digest.clone());
+        let trigger = async {
+            if self.request.after_push {
+                self.ports.registry.scan_trigger(&self.key.repository).await
+            } else {
+                Ok(None)
+            }
+        };
+        let (image, scan, row, trigger) = join4(
+            self.ports.registry.image(&self.key.repository, &by_digest),
+            self.ports.scanner.scan(&self.key),
+            self.ports.ledger.row(&self.key),
+            trigger,
+        )
+        .await;
+        let failed = |source| self.failed("look at", source);
+        Ok(Facts {
+            image: image.map_err(failed)?,
+            scan: scan.map_err(failed)?,
+            row: row.map_err(failed)?,
+            trigger: trigger.map_err(failed)?,
+            result_announced: self.request.result_announced,
+            ..Facts::about(self.key.clone(), &self.request.actor)
+        })
+    }
+
+    async fn apply(&self, step: &Step) -> Result<Applied, ReconcileError> {
+        let ports = self.ports;
+        let record = |source| self.failed("record", source);
+        if ports.ledger.write(&step.row).await.map_err(record)? == Written::Conflict {
+            return Ok(Applied::Conflict);
+        }
+        if step.effect.is_none() && step.alert.is_none() {
+            return Ok(Applied::Done);
+        }
+        if let Some(effect) = &step.effect
+            && let Err(error) = self.bring_about(effect).await
+        {
+            let blocks = matches!(effect, Effect::Archive | Effect::Quarantine { .. });
+            return match error {
+                ReconcileError::Port { source, .. } if blocks && source.retry == Retry::Never => {
+                    Ok(Applied::Refused(source))
+                }
+                error => Err(error),
+            };
+        }
+        // The registry has answered that it is done. That it also shows so is checked while people are told: a second look
+        // must not delay them.
+        let tell = async {
+            match &step.alert {
+                Some(alert) => {
+                    let topic = self.policy.topic(&self.key.repository);
+                    ports.notifier.publish(topic, &alert.message()).await.map(|_| ()).map_err(|e| self.failed("tell of", e))
+                }
+                None => Ok(()),
+            }
+        };
+        let (told, image) = join(tell, self.read_back(step.effect.as_ref())).await;
+        told?;
+        let completed = step.completed(image?.as_ref(), ports.clock.now());
+        match ports.ledger.write(&completed).await.map_err(record)? {
+            Written::Yes => Ok(Applied::Done),
+            Written::Conflict => Err(ReconcileError::Contended(self.key.to_string())),
+        }
+    }
+
+    async fn bring_about(&self, effect: &Effect) -> Result<(), ReconcileError> {
+        let Some(writer) = self.ports.writer else {
+            // `decide` plans no effect in report mode; if it ever did, this is where it ends.
+            return Err(self.not_verified("nothing can be changed in report mode"));
+        };
+        let key = &self.key;
+        let change = |source| self.failed("change", source);
+        match effect {
+            Effect::Archive => match writer.archive(key).await.map_err(change)? {
+                ImageStatus::Archived => Ok(()),
+                other => Err(self.not_verified(&format!("asked to archive it, the registry answered {other:?}"))),
+            },
+            Effect::Restore => match writer.restore(key).await.map_err(change)? {
+                ImageStatus::Active | ImageStatus::Activating => Ok(()),
+                other => Err(self.not_verified(&format!("asked to restore it, the registry answered {other:?}"))),
+            },
+            Effect::Quarantine { mark, remove } => {
+                writer.add_tag(key, mark).await.map_err(change)?;
+                if remove.is_empty() {
+                    return Ok(());
+                }
+                writer.remove_tags(key, remove).await.map_err(change)
+            }
+            Effect::Unquarantine { mark, restore } => {
+                for tag in restore {
+                    // A tag that another image has by now is that image's.
+                    let holder = self.ports.registry.image(&key.repository, &ImageRef::Tag(tag.clone())).await;
+                    if holder.map_err(change)?.is_none() {
+                        writer.add_tag(key, tag).await.map_err(change)?;
+                    }
+                }
+                let image = self.ports.registry.image(&key.repository, &ImageRef::Digest(key.digest.clone())).await;
+                let has_another_tag = image.map_err(change)?.is_some_and(|image| image.tags.iter().any(|t| t != mark));
+                if has_another_tag {
+                    writer.remove_tags(key, std::slice::from_ref(mark)).await.map_err(change)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// What the registry shows after an effect; an error if a block does not hold.
+    async fn read_back(&self, effect: Option<&Effect>) -> Result<Option<Image>, ReconcileError> {
+        let Some(effect) = effect else { return Ok(None) };
+        let image = self.ports.registry.image(&self.key.repository, &ImageRef::Digest(self.key.digest.clone())).await;
+        let image = image.map_err(|source| self.failed("read back", source))?;
+        // An image that is gone cannot be pulled.
+        let holds = image.as_ref().is_none_or(|image| match effect {
+            Effect::Archive => image.status != ImageStatus::Active,
+            Effect::Quarantine { mark, remove } => {
+                image.tags.contains(mark) && !image.tags.iter().any(|tag| remove.contains(tag))
+            }
+            Effect::Restore | Effect::Unquarantine { .. } => true,
+        });
+        if holds { Ok(image) } else { Err(self.not_verified("the registry still shows it as it was before")) }
+    }
+
+    fn left(&self, leave: Leave, row: Option<&Row>) -> Result<Outcome, ReconcileError> {
+        let kind = match leave {
+            Leave::NoSuchImage => OutcomeKind::NoSuchImage,
+            Leave::Referrer => OutcomeKind::Referrer,
+            Leave::Index => OutcomeKind::Index,
+            Leave::ArchivedByOthers => OutcomeKind::ArchivedByOthers,
+            Leave::Unchanged => OutcomeKind::Unchanged,
+            Leave::InProgress => OutcomeKind::InProgress,
+            Leave::Busy => return Err(ReconcileError::Busy(self.key.to_string())),
+            Leave::ResultNotVisible => return Err(ReconcileError::ResultNotVisible(self.key.to_string())),
+        };
+        let mut outcome = outcome(kind, &self.key.repository, Some(&self.key.digest));
+        if let Some(row) = row.filter(|row| row.closed_at.is_none()) {
+            outcome.state = Some(row.state);
+            outcome.reason = Some(row.reason.clone());
+            outcome.counts.clone_from(&row.counts);
+        }
+        Ok(outcome)
+    }
+
+    fn applied(&self, step: &Step) -> Outcome {
+        let row = &step.row;
+        let kind = if row.closed_at.is_some() { OutcomeKind::Closed } else { OutcomeKind::Applied };
+        Outcome {
+            state: Some(row.state),
+            reason: Some(row.reason.clone()),
+            effect: step.effect.as_ref().map(Effect::as_str),
+            alert: step.alert.as_ref().map(|alert| alert.kind),
+            alert_id: step.alert.as_ref().map(|alert| alert.id.clone()),
+            counts: row.counts.clone(),
+            ..outcome(kind, &self.key.repository, Some(&self.key.digest))
+        }
+    }
+
+    fn failed(&self, doing: &'static str, source: PortError) -> ReconcileError {
+        ReconcileError::Port { doing, image: self.key.to_string(), source }
+    }
+
+    fn not_verified(&self, found: &str) -> ReconcileError {
+        ReconcileError::NotVerified { image: self.key.to_string(), found: found.to_owned() }
+    }
+}
+
+fn outcome(kind: OutcomeKind, repository: &RepositoryName, digest: Option<&Digest>) -> Outcome {
+    Outcome {
+        outcome: kind,
+        repository: repository.clone(),
+        digest: digest.cloned(),
+        state: None,
+        reason: None,
+        effect: None,
+        alert: None,
+        alert_id: None,
+        counts: SeverityCounts::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,341 @@
-//! x
+//! From facts to a plan: what state an image is in, what is done about it, and who is told.
+//!
+//! `decide` is a function: the same facts, policy and time give the same plan, and carrying a plan out makes the next plan empty.
+
+mod step;
+mod words;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    alert::AlertKind,
+    evaluate::{Evaluation, Verdict, evaluate, evaluate_remembered},
+    finding::{Findings, NoScan, Scan, ScanStart, ScanTrigger},
+    ids::{ImageKey, Tag},
+    image::{Image, ImageKind, ImageStatus},
+    ledger::{Block, LEASE_SECONDS, Row, ScanRecord, State, quarantine_tag},
+    policy::{BlockMethod, Mode, NoScanAction, Policy, WhenInUse},
+};
+use step::Draft;
+pub use step::{Effect, Step};
+
+/// All that is known of one image at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    /// Which image.
+    pub key: ImageKey,
+    /// The image, as the registry shows it; `None`: there is none.
+    pub image: Option<Image>,
+    /// What the scanner says.
+    pub scan: Scan,
+    /// What the ledger remembers.
+    pub row: Option<Row>,
+    /// Whether the repository is scanned without anybody asking. Only asked after a push.
+    pub trigger: Option<ScanTrigger>,
+    /// What came of asking for a scan, if that was done just now.
+    pub scan_start: Option<ScanStart>,
+    /// What the registry said when it was to be blocked just now, and refused.
+    pub block_failure: Option<String>,
+    /// An event said that a scan result is there.
+    pub result_announced: bool,
+    /// The invocation that asks.
+    pub actor: String,
+}
+
+impl Facts {
+    /// Nothing is known yet.
+    pub fn about(key: ImageKey, actor: &str) -> Self {
+        Self {
+            key,
+            image: None,
+            scan: Scan::Absent,
+            row: None,
+            trigger: None,
+            scan_start: None,
+            block_failure: None,
+            result_announced: false,
+            actor: actor.to_owned(),
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Plan {
+    /// Nothing.
+    Leave(Leave),
+    /// Ask for a scan, then decide again with the answer in [`Facts::scan_start`].
+    RequestScan,
+    /// Carry out a step.
+    Apply(Box<Step>),
+}
+
+/// Why nothing is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// There is no such image, and nothing is remembered of it.
+    NoSuchImage,
+    /// It is an attestation, a signature or an SBOM.
+    Referrer,
+    /// It is a multi-platform index, which is judged by the images that it leads to.
+    Index,
+    /// Somebody else archived it before it was ever judged.
+    ArchivedByOthers,
+    /// Everything is as it should be.
+    Unchanged,
+    /// Another invocation is carrying out this very plan.
+    InProgress,
+    /// Another invocation is carrying out another plan: to be tried again when it is done.
+    Busy,
+    /// An event said that there is a scan result, and the scanner does not show it yet: to be tried again.
+    ResultNotVisible,
+}
+
+/// ECR scans an image at most once in 24 hours (user guide, "Scan images for OS vulnerabilities").
+const SCAN_REQUEST_INTERVAL: SignedDuration = SignedDuration::from_hours(24);
+
+/// What the verdict rests on.
+enum Basis {
+    /// On findings: those of the scanner, or those that the ledger remembers.
+    Findings(Evaluation, Option<ScanRecord>),
+    /// There is no usable scan.
+    NoScan(NoScan),
+    /// On nothing yet: the scan will come.
+    Waiting,
+}
+
+/// Decides.
+pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
+    let prior = facts.row.as_ref();
+    let Some(image) = facts.image.as_ref().filter(|_| facts.scan_start != Some(ScanStart::ImageGone)) else {
+        return match prior {
+            Some(row) if row.closed_at.is_none() => Plan::Apply(Box::new(Step::close(row, now))),
+            _ => Plan::Leave(Leave::NoSuchImage),
+        };
+    };
+    match image.kind() {
+        ImageKind::Index => return Plan::Leave(Leave::Index),
+        // What a scanner could scan is an image, whatever it calls itself.
+        ImageKind::Referrer if !matches!(facts.scan, Scan::Complete(_)) => return Plan::Leave(Leave::Referrer),
+        ImageKind::Referrer | ImageKind::Image => {}
+    }
+
+    let basis = basis(policy, facts, image, now);
+    if scan_should_be_requested(policy, facts, image, &basis, now) {
+        return Plan::RequestScan;
+    }
+    let draft = match basis {
+        Basis::Waiting if facts.scan == Scan::Archived => return Plan::Leave(Leave::ArchivedByOthers),
+        Basis::Waiting if facts.result_announced => return Plan::Leave(Leave::ResultNotVisible),
+        Basis::Waiting => waiting(policy, facts, image, now),
+        Basis::NoScan(why) => match policy.without_scan(&why) {
+            NoScanAction::Block => {
+                let draft = Draft::new(facts, image, policy, now).without_scan(&why);
+                blocked(policy, facts, image, draft, words::no_scan(&why), now)
+            }
+            action => {
+                let state = if why == NoScan::EligibilityExpired { State::Stale } else { State::Unscannable };
+                let alert = (action == NoScanAction::Review).then_some(AlertKind::ScanFailed);
+                let draft = Draft::new(facts, image, policy, now).without_scan(&why);
+                released(policy, facts, image, draft.state(state, words::no_scan(&why)).alert(alert))
+            }
+        },
+        Basis::Findings(evaluation, scan) => {
+            let draft = Draft::new(facts, image, policy, now).judged(&evaluation, scan);
+            match evaluation.verdict {
+                Verdict::Pass => {
+                    released(policy, facts, image, draft.state(State::Allowed, words::allowed(&evaluation)))
+                }
+                Verdict::Review => {
+                    let draft = draft.state(State::Review, words::review(&evaluation));
+                    released(policy, facts, image, draft.alert(Some(AlertKind::ImageReview)))
+                }
+                Verdict::Block => blocked(policy, facts, image, draft, words::block(&evaluation), now),
+            }
+        }
+    };
+    draft.plan()
+}
+
+fn basis(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Basis {
+    // A blocked or reviewed image that was deleted and pushed again is what it was; of any other, nothing is remembered.
+    let prior = facts
+        .row
+        .as_ref()
+        .filter(|row| row.closed_at.is_none() || matches!(row.state, State::Blocked | State::Held | State::Review));
+    let remembered = |row: &Row| match &row.no_scan {
+        Some(why) => Basis::NoScan(why.clone()),
+        None => Basis::Findings(evaluate_remembered(policy, row, &image.tags, now), row.scan.clone()),
+    };
+    match (&facts.scan, &facts.scan_start, prior) {
+        (Scan::Complete(findings), _, _) => {
+            let scan = ScanRecord { mode: findings.mode, completed_at: findings.completed_at };
+            Basis::Findings(evaluate(policy, &facts.key, &image.tags, findings, now), Some(scan))
+        }
+        // What is not known any more does not make a blocked image better; but without what blocked it, it is just unknown.
+        (Scan::Unavailable(why), _, Some(row)) if matches!(row.state, State::Blocked | State::Held) => {
+            match remembered(row) {
+                Basis::Findings(evaluation, scan) if evaluation.verdict == Verdict::Block => {
+                    Basis::Findings(evaluation, scan)
+                }
+                Basis::Findings(..) | Basis::NoScan(_) | Basis::Waiting => Basis::NoScan(why.clone()),
+            }
+        }
+        (Scan::Unavailable(why), _, _) => Basis::NoScan(why.clone()),
+        (Scan::Absent | Scan::InProgress | Scan::Archived, Some(ScanStart::Unsupported), _) => {
+            Basis::NoScan(NoScan::Unsupported)
+        }
+        (Scan::Absent | Scan::InProgress | Scan::Archived, Some(ScanStart::NotOffered(_)), _) => {
+            Basis::NoScan(NoScan::NotCovered)
+        }
+        // A verdict stands until the next result is there.
+        (Scan::Absent | Scan::InProgress | Scan::Archived, _, Some(row)) if row.state != State::Pending => {
+            remembered(row)
+        }
+        (Scan::Absent | Scan::InProgress | Scan::Archived, _, _) => Basis::Waiting,
+    }
+}
+
+fn scan_should_be_requested(policy: &Policy, facts: &Facts, image: &Image, basis: &Basis, now: Timestamp) -> bool {
+    let requested = facts.row.as_ref().and_then(|row| row.scan_requested_at);
+    let about_to_be_blocked = matches!(basis, Basis::Findings(Evaluation { verdict: Verdict::Block, .. }, _));
+    policy.mode == Mode::Enforce
+        && facts.trigger == Some(ScanTrigger::Manual)
+        && facts.scan == Scan::Absent
+        && facts.scan_start.is_none()
+        && image.status == ImageStatus::Active
+        && requested.is_none_or(|at| now.duration_since(at) >= SCAN_REQUEST_INTERVAL)
+        && !about_to_be_blocked
+}
+
+/// No result yet: within the grace that is normal, after it somebody must know.
+fn waiting<'a>(policy: &'a Policy, facts: &'a Facts, image: &'a Image, now: Timestamp) -> Draft<'a> {
+    let draft = Draft::new(facts, image, policy, now);
+    let since = image.available_since().unwrap_or(now);
+    let overdue = now.duration_since(since) > policy.scan.grace;
+    draft
+        .state(State::Pending, words::pending(facts.scan_start.as_ref(), facts.row.as_ref(), overdue))
+        .alert(overdue.then_some(AlertKind::ScanOverdue))
+}
+
+/// The image must not be deployed: block it, unless something speaks against it.
+fn blocked<'a>(
+    policy: &Policy,
+    facts: &Facts,
+    image: &Image,
+    draft: Draft<'a>,
+    reason: String,
+    now: Timestamp,
+) -> Draft<'a> {
+    let prior = draft.prior_block();
+    let method = prior.map_or(policy.block.method, |block| block.method);
+    let needed = effect_of_block(method, image);
+    let came_back = prior.is_some_and(|block| block.confirmed) && needed.is_some();
+
+    // An image that comes back after it was blocked is not protected by what came back with it.
+    let in_use = match policy.block.when_in_use {
+        WhenInUse::Hold if prior.is_none() => in_use(policy, &facts.scan, image, now),
+        WhenInUse::Hold | WhenInUse::Block => None,
+    };
+    let held = match (&facts.block_failure, in_use) {
+        (Some(failure), _) => Some(words::block_failed(failure)),
+        (None, Some(evidence)) => Some(evidence),
+        (None, None) if needed.is_some() && policy.mode == Mode::Report => Some(words::REPORT_MODE.to_owned()),
+        (None, None) => None,
+    };
+    if let Some(why) = held {
+        return draft
+            .state(State::Held, format!("{reason} It is not blocked: {why}"))
+            .action(method, false)
+            .alert(Some(AlertKind::ImageHeld));
+    }
+
+    let kind = if came_back { AlertKind::ImageBypass } else { AlertKind::ImageBlocked };
+    let draft = draft.state(State::Blocked, reason).action(method, true).alert(Some(kind));
+    let draft = if came_back { draft.happened_again() } else { draft };
+    match needed {
+        Some(effect) => draft.block(effect, method),
+        // Not ours, if the ledger knows of no block: somebody else archived it, and we shall not bring it back.
+        None if prior.is_none() && method == BlockMethod::Flag => draft.flag(),
+        None => draft,
+    }
+}
+
+/// The image may be deployed, as far as blocking goes: undo what we did to it, and only that.
+fn released<'a>(policy: &Policy, facts: &Facts, image: &Image, draft: Draft<'a>) -> Draft<'a> {
+    let Some(block) = draft.prior_block() else { return draft };
+    // Without the means to undo a block, the block stays, and so does its state.
+    if policy.mode == Mode::Report && effect_of_release(block, image).is_some() {
+        return draft.keep();
+    }
+    let reason_to_tell = facts.row.as_ref().is_some_and(|row| row.closed_at.is_none());
+    let effect = effect_of_release(block, image);
+    let method = block.method;
+    let draft = draft.release(effect);
+    if reason_to_tell { draft.action(method, false).alert(Some(AlertKind::ImageReleased)) } else { draft }
+}
+
+/// What a block method needs to do to an image; `None`: it is in force already.
+fn effect_of_block(method: BlockMethod, image: &Image) -> Option<Effect> {
+    match method {
+        BlockMethod::Archive => match image.status {
+            // On its way back it cannot be pulled yet; when it has arrived, an event says so.
+            ImageStatus::Archived | ImageStatus::Activating => None,
+            ImageStatus::Active | ImageStatus::Other(_) => Some(Effect::Archive),
+        },
+        BlockMethod::QuarantineTag => {
+            let mark = quarantine_tag(&image.digest)?;
+            let remove: Vec<Tag> = image.tags.iter().filter(|tag| **tag != mark).cloned().collect();
+            if remove.is_empty() && image.tags.contains(&mark) {
+                None
+            } else {
+                Some(Effect::Quarantine { mark, remove })
+            }
+        }
+        BlockMethod::Flag => None,
+    }
+}
+
+fn effect_of_release(block: &Block, image: &Image) -> Option<Effect> {
+    match block.method {
+        BlockMethod::Archive => (image.status == ImageStatus::Archived).then_some(Effect::Restore),
+        BlockMethod::QuarantineTag => {
+            let mark = quarantine_tag(&image.digest).filter(|mark| image.tags.contains(mark))?;
+            let restore = block.tags.iter().filter(|tag| !image.tags.contains(tag)).cloned().collect();
+            Some(Effect::Unquarantine { mark, restore })
+        }
+        BlockMethod::Flag => None,
+    }
+}
+
+/// The evidence that somebody uses the image; `None`: there is none.
+///
+/// No recorded pull means "never pulled" only for an image that is young: for an older one we cannot know who started it.
+fn in_use(policy: &Policy, scan: &Scan, image: &Image, now: Timestamp) -> Option<String> {
+    let recent = |at: Timestamp| now.duration_since(at) <= policy.block.in_use;
+    if let Scan::Complete(Findings { in_use_count, last_in_use_at, .. }) = scan {
+        if let Some(count) = in_use_count.filter(|count| *count > 0) {
+            return Some(words::in_use_by_scanner(count));
+        }
+        if let Some(at) = last_in_use_at.filter(|at| recent(*at)) {
+            return Some(words::in_use_at(at));
+        }
+    }
+    match (image.last_pulled_at, image.available_since()) {
+        (Some(at), _) => recent(at).then(|| words::pulled(at)),
+        (None, Some(since)) if recent(since) => None,
+        (None, since) => Some(words::use_unknown(since)),
+    }
+}
+
+/// Whether another invocation has undertaken the alert of this row, and may still be at it.
+fn leased(row: &Row, actor: &str, now: Timestamp) -> bool {
+    row.alert.as_ref().is_some_and(|alert| {
+        alert.sent_at.is_none()
+            && alert.claimed_by != actor
+            && now.duration_since(alert.claimed_at) < SignedDuration::from_secs(LEASE_SECONDS)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ pub struct InvalidId {
 
 impl InvalidId {
     fn new(what: &'static str, rule: &'static str, value: &str) -> Self {
-        let value = value.chars().filter(|c| !c.is_control()).take(80).collect();
+        let value = super::alert::text::line(value, 80);
         Self { what, rule, value }
     }
 }

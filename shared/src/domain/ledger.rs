@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     alert::AlertKind,
-    finding::{Fix, ScanMode, Severity, SeverityCounts},
+    finding::{Finding, Fix, NoScan, ScanMode, Severity, SeverityCounts},
     ids::{Digest, ImageKey, Tag},
-    policy::BlockMethod,
+    policy::{Action, BlockMethod},
 };
 
 /// The state of an image. Exactly one is true at a time.
@@ -71,7 +71,9 @@ pub struct RecordedFinding {
     /// Where it is described.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// The rule of the policy that made it count, such as `severities.CRITICAL`.
+    /// What it leads to, exceptions aside.
+    pub action: Action,
+    /// The rule of the policy that says so, such as `severities.CRITICAL`.
     pub rule: String,
     /// When it was first seen in this image.
     pub first_seen: Timestamp,
@@ -81,6 +83,21 @@ impl RecordedFinding {
     /// What makes two findings the same one: the vulnerability and the package it is in.
     pub fn identity(&self) -> (&str, Option<&str>) {
         (&self.id, self.package.as_deref())
+    }
+
+    /// The finding as the scanner gave it.
+    pub fn finding(&self) -> Finding {
+        Finding {
+            id: self.id.clone(),
+            severity: self.severity,
+            package: self.package.clone(),
+            installed: self.installed.clone(),
+            fixed_in: self.fixed_in.clone(),
+            fix: self.fix,
+            exploit: self.exploit,
+            score: self.score,
+            url: self.url.clone(),
+        }
     }
 }
 
@@ -150,10 +167,13 @@ pub struct Row {
     /// All findings by severity.
     #[serde(default)]
     pub counts: SeverityCounts,
-    /// The findings that decided, worst first, at most [`MAX_RECORDED_FINDINGS`].
+    /// Why there is no usable scan, if that is what it was decided on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_scan: Option<NoScan>,
+    /// The findings at or above review, worst first, at most [`MAX_RECORDED_FINDINGS`].
     #[serde(default)]
     pub findings: Vec<RecordedFinding>,
-    /// How many more decided.
+    /// How many more there are.
     #[serde(default)]
     pub omitted_findings: u64,
     /// Findings that exceptions took out of the decision: they decide again when the exception ends.

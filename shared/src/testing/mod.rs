@@ -1,1 +1,132 @@
-//! x
+//! For tests: a [`World`] in memory that implements every port and really stores, and builders of what goes into it.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that is wrong in itself should stop at once")]
+
+#[cfg(feature = "lambda")]
+mod handler;
+mod world;
+
+use std::{
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+};
+
+use jiff::Timestamp;
+
+use crate::domain::{
+    finding::{Finding, Findings, Fix, ScanMode, Severity},
+    ids::ImageKey,
+    image::{Image, ImageStatus},
+    policy::Policy,
+};
+
+#[cfg(feature = "lambda")]
+pub use handler::{event, handle_event};
+pub use world::{Call, Fault, Sent, World};
+
+/// The present, in tests.
+///
+/// # Panics
+/// Never: the text is a timestamp.
+pub fn now() -> Timestamp {
+    "2026-11-24T12:00:00Z".parse().expect("a timestamp")
+}
+
+/// The image that most tests are about.
+///
+/// # Panics
+/// Never: the parts are valid.
+pub fn image_key() -> ImageKey {
+    ImageKey {
+        account: "123456789012".parse().unwrap(),
+        region: "us-west-2".parse().unwrap(),
+        repository: "pipeops-prod-api".parse().unwrap(),
+        digest: format!("sha256:{}", "ab12".repeat(16)).parse().unwrap(),
+    }
+}
+
+/// A policy with one topic, in enforce mode, and these further members.
+///
+/// # Panics
+/// The members do not make a valid policy.
+pub fn policy(members: &str) -> Policy {
+    policy_in("enforce", members)
+}
+
+/// A policy with one topic, in this mode, and these further members.
+///
+/// # Panics
+/// The members do not make a valid policy.
+pub fn policy_in(mode: &str, members: &str) -> Policy {
+    let comma = if members.is_empty() { "" } else { "," };
+    let json = format!(
+        r#"{{"version": 1, "mode": "{mode}", "routes": {{"default": "arn:aws:sns:us-west-2:123456789012:alerts"}}{comma}{members}}}"#
+    );
+    Policy::from_json(&json, now()).unwrap()
+}
+
+/// An image that was pushed an hour ago under the tag `v1.2.3` and never pulled.
+pub fn image(key: &ImageKey) -> Image {
+    Image {
+        digest: key.digest.clone(),
+        tags: vec!["v1.2.3".parse().unwrap()],
+        status: ImageStatus::Active,
+        pushed_at: Some(now() - jiff::SignedDuration::from_hours(1)),
+        last_pulled_at: None,
+        last_activated_at: None,
+        manifest_media_type: Some("application/vnd.oci.image.manifest.v1+json".to_owned()),
+        artifact_media_type: Some("application/vnd.oci.image.config.v1+json".to_owned()),
+        subject: None,
+    }
+}
+
+/// A finding of basic scanning.
+pub fn finding(id: &str, severity: Severity) -> Finding {
+    Finding {
+        id: id.to_owned(),
+        severity,
+        package: Some("openssl".to_owned()),
+        installed: Some("3.0.1".to_owned()),
+        fixed_in: None,
+        fix: Fix::Unknown,
+        exploit: None,
+        score: None,
+        url: None,
+    }
+}
+
+/// A finished basic scan with these findings.
+pub fn scan(findings: Vec<Finding>) -> Findings {
+    Findings {
+        mode: ScanMode::Basic,
+        completed_at: Some(now()),
+        findings,
+        counts: std::collections::BTreeMap::new(),
+        in_use_count: None,
+        last_in_use_at: None,
+    }
+}
+
+/// Runs a future to its end on this thread. Whatever it waits for must come from a [`World`], which is never really busy.
+pub fn run<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = poll_once(&mut future) {
+            return output;
+        }
+    }
+}
+
+/// Polls a future at most `polls` times, then drops it where it stands, as a crash would. `None`: it had not ended.
+pub fn run_and_crash<F: Future>(future: F, polls: usize) -> Option<F::Output> {
+    let mut future = pin!(future);
+    for _ in 0..polls {
+        if let Poll::Ready(output) = poll_once(&mut future) {
+            return Some(output);
+        }
+    }
+    None
+}
+
+fn poll_once<F: Future>(future: &mut Pin<&mut F>) -> Poll<F::Output> {
+    future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+}

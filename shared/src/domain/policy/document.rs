@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "schema")]
 use super::super::finding::Severity;
 
 /// The policy document.
@@ -15,11 +16,9 @@ use super::super::finding::Severity;
 pub struct Document {
     /// Address of a JSON Schema, for editors. Not read.
     #[serde(rename = "$schema", default)]
-    #[expect(dead_code, reason = "accepted so that editors can be pointed to the schema")]
     schema: Option<String>,
     /// Notes for readers. Not read.
     #[serde(rename = "$comment", default)]
-    #[expect(dead_code, reason = "accepted so that a policy can explain itself")]
     comment: Option<Comment>,
     /// Version of this form: 1.
     pub(super) version: u32,
@@ -28,11 +27,13 @@ pub struct Document {
     /// What a finding of each severity leads to. What is not named keeps its default: CRITICAL block, HIGH and UNDEFINED review,
     /// MEDIUM monitor, LOW and INFORMATIONAL inform.
     #[serde(default)]
-    pub(super) severities: BTreeMap<Severity, Action>,
+    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<Severity, Action>"))]
+    pub(super) severities: BTreeMap<String, Action>,
     /// What a finding of each severity leads to when the scanner says that there is no fix. What is not named is treated like a
     /// fixable one.
     #[serde(default)]
-    pub(super) unfixable: BTreeMap<Severity, Action>,
+    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<Severity, Action>"))]
+    pub(super) unfixable: BTreeMap<String, Action>,
     /// What a finding with a known exploit leads to at least, whatever its severity.
     #[serde(default)]
     pub(super) exploitable: Option<Action>,
@@ -58,9 +59,9 @@ pub struct Document {
 #[serde(untagged)]
 enum Comment {
     /// One line.
-    Line(#[expect(dead_code, reason = "notes are not read")] String),
+    Line( String),
     /// Several lines.
-    Lines(#[expect(dead_code, reason = "notes are not read")] Vec<String>),
+    Lines( Vec<String>),
 }
 
 /// Whether anything is changed in the registry.
@@ -253,10 +254,6 @@ pub(super) enum TagViolationAction {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    dead_code,
-    reason = "read by the schema and the check of unknown fields; enforced by a later version"
-)]
 pub(super) struct TagSection {
     /// A tag must match one: `semver`, `semver:v`, `git-sha` or an anchored regular expression.
     allowed: Vec<String>,
@@ -271,10 +268,6 @@ pub(super) struct TagSection {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    dead_code,
-    reason = "read by the schema and the check of unknown fields; enforced by a later version"
-)]
 pub(super) struct PostureSection {
     /// Tag mutability.
     tag_mutability: Option<TagMutability>,
@@ -308,10 +301,6 @@ pub(super) enum TagMutability {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    dead_code,
-    reason = "read by the schema and the check of unknown fields; enforced by a later version"
-)]
 pub(super) struct LifecycleSection {
     /// How many tagged images are kept.
     keep_count: u32,
@@ -325,10 +314,6 @@ pub(super) struct LifecycleSection {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    dead_code,
-    reason = "read by the schema and the check of unknown fields; enforced by a later version"
-)]
 pub(super) struct ReplicationSection {
     /// Regions.
     regions: Vec<String>,

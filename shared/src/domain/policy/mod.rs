@@ -15,6 +15,7 @@ pub use document::{Action, BlockMethod, Document, Mode, NoScanAction, WhenInUse}
 pub use pattern::{Glob, InvalidGlob};
 
 use super::{
+    alert::text,
     finding::{Finding, Fix, NoScan, Severity},
     ids::{Digest, RepositoryName, Tag},
 };
@@ -222,7 +223,7 @@ impl Policy {
     pub fn from_json(json: &str, now: Timestamp) -> Result<Self, PolicyError> {
         let mut deserializer = serde_json::Deserializer::from_str(json);
         let document: Document = serde_path_to_error::deserialize(&mut deserializer)
-            .map_err(|error| PolicyError::at(error.path().to_string(), error.inner()))?;
+            .map_err(|error| PolicyError::at(error.path().to_string().replace('?', "."), error.inner()))?;
         deserializer.end().map_err(|error| PolicyError::at(".", error))?;
         let canonical: serde_json::Value = serde_json::from_str(json).map_err(|error| PolicyError::at(".", error))?;
         Self::compile(document, hex(&Sha256::digest(canonical.to_string())), now)
@@ -250,7 +251,7 @@ impl Policy {
             .ok_or_else(|| PolicyError::at("routes", "`default` is missing: alerts would have nowhere to go"))?;
 
         let mut severities: BTreeMap<Severity, Action> = Severity::ALL.map(|s| (s, default_action(s))).into();
-        severities.extend(&document.severities);
+        severities.extend(by_severity("severities", &document.severities)?);
 
         let grace_minutes = between("scan.grace_minutes", document.scan.grace_minutes, 1, 1440)?;
         let in_use_days = between("block.in_use_days", document.block.in_use_days, 1, 365)?;
@@ -301,13 +302,18 @@ impl Policy {
             },
             exceptions,
             severities,
-            unfixable: document.unfixable,
+            unfixable: by_severity("unfixable", &document.unfixable)?,
             exploitable: document.exploitable,
             repositories,
             routes,
             default_route,
             not_enforced,
         })
+    }
+
+    /// Whether anything is changed in the registry.
+    pub fn enforces(&self) -> bool {
+        self.mode == Mode::Enforce
     }
 
     /// What a finding leads to, exceptions aside.
@@ -453,6 +459,20 @@ fn exception(index: usize, section: document::ExceptionSection, now: Timestamp) 
         ticket: section.ticket,
         ends,
     })
+}
+
+fn by_severity(path: &str, actions: &BTreeMap<String, Action>) -> Result<BTreeMap<Severity, Action>, PolicyError> {
+    let severity = |word: &str| Severity::ALL.into_iter().find(|severity| severity.as_str() == word);
+    actions
+        .iter()
+        .map(|(word, action)| match severity(word) {
+            Some(severity) => Ok((severity, *action)),
+            None => {
+                let known = Severity::ALL.map(Severity::as_str).join(", ");
+                Err(PolicyError::at(format!("{path}.{}", text::line(word, 40)), format!("a severity is one of {known}")))
+            }
+        })
+        .collect()
 }
 
 fn glob(text: &str, path: impl FnOnce() -> String) -> Result<Glob, PolicyError> {

@@ -143,26 +143,26 @@ fn the_first_repository_that_matches_gives_the_route() {
 
 #[test]
 fn an_error_names_the_place() {
-    insta::assert_snapshot!(refused(r#""severities": {"CRITICAL": "explode"}"#), @"");
-    insta::assert_snapshot!(refused(r#""severities": {"SEVERE": "block"}"#), @"");
-    insta::assert_snapshot!(refused(r#""scan": {"grace": 5}"#), @"");
-    insta::assert_snapshot!(refused(r#""scan": {"on_failure": "allow"}"#), @"");
-    insta::assert_snapshot!(refused(r#""scan": {"grace_minutes": 0}"#), @"");
-    insta::assert_snapshot!(refused(r#""block": {"in_use_days": 900}"#), @"");
-    insta::assert_snapshot!(refused(r#""repositories": [{"match": "a*"}, {"match": "b*", "route": "nobody"}]"#), @"");
-    insta::assert_snapshot!(refused(r#""repositories": [{"match": "a*"}, {"match": "a*"}]"#), @"");
-    insta::assert_snapshot!(refused(r#""exceptions": [{"vulnerability": "CVE-1", "repositories": ["*"], "owner": "a", "reason": "b"}]"#), @"");
-    insta::assert_snapshot!(Policy::from_json("{", now()).unwrap_err(), @"");
-    insta::assert_snapshot!(Policy::from_json(r#"{"version": 1, "mode": "enforce", "routes": {}}"#, now()).unwrap_err(), @"");
-    insta::assert_snapshot!(Policy::from_json(r#"{"version": 2, "mode": "report", "routes": {}}"#, now()).unwrap_err(), @"");
-    insta::assert_snapshot!(Policy::from_json(r#"{"version": 1, "routes": {}}"#, now()).unwrap_err(), @"");
+    insta::assert_snapshot!(refused(r#""severities": {"CRITICAL": "explode"}"#), @"the policy is not valid at `severities.CRITICAL`: unknown variant `explode`, expected one of `inform`, `monitor`, `review`, `block` at line 2 column 103");
+    insta::assert_snapshot!(refused(r#""severities": {"SEVERE": "block"}"#), @"the policy is not valid at `severities.SEVERE`: a severity is one of CRITICAL, HIGH, UNDEFINED, MEDIUM, LOW, INFORMATIONAL");
+    insta::assert_snapshot!(refused(r#""scan": {"grace": 5}"#), @"the policy is not valid at `scan.grace`: unknown field `grace`, expected one of `grace_minutes`, `on_failure`, `on_unsupported`, `on_stale` at line 2 column 83");
+    insta::assert_snapshot!(refused(r#""scan": {"on_failure": "allow"}"#), @"the policy is not valid at `scan.on_failure`: unknown variant `allow`, expected one of `monitor`, `review`, `block` at line 2 column 97");
+    insta::assert_snapshot!(refused(r#""scan": {"grace_minutes": 0}"#), @"the policy is not valid at `scan.grace_minutes`: 0 is not between 1 and 1440");
+    insta::assert_snapshot!(refused(r#""block": {"in_use_days": 900}"#), @"the policy is not valid at `block.in_use_days`: 900 is not between 1 and 365");
+    insta::assert_snapshot!(refused(r#""repositories": [{"match": "a*"}, {"match": "b*", "route": "nobody"}]"#), @"the policy is not valid at `repositories[1].route`: there is no route `nobody` in `routes`");
+    insta::assert_snapshot!(refused(r#""repositories": [{"match": "a*"}, {"match": "a*"}]"#), @"the policy is not valid at `repositories[1].match`: `a*` stands already in `repositories[0]`, which wins");
+    insta::assert_snapshot!(refused(r#""exceptions": [{"vulnerability": "CVE-1", "repositories": ["*"], "owner": "a", "reason": "b"}]"#), @"the policy is not valid at `exceptions[0]`: missing field `expires` at line 2 column 160");
+    insta::assert_snapshot!(Policy::from_json("{", now()).unwrap_err(), @"the policy is not valid at `.`: EOF while parsing an object at line 1 column 1");
+    insta::assert_snapshot!(Policy::from_json(r#"{"version": 1, "mode": "enforce", "routes": {}}"#, now()).unwrap_err(), @"the policy is not valid at `routes`: `default` is missing: alerts would have nowhere to go");
+    insta::assert_snapshot!(Policy::from_json(r#"{"version": 2, "mode": "report", "routes": {}}"#, now()).unwrap_err(), @"the policy is not valid at `version`: version 2 is not known, only 1 is");
+    insta::assert_snapshot!(Policy::from_json(r#"{"version": 1, "routes": {}}"#, now()).unwrap_err(), @"the policy is not valid at `.`: missing field `mode` at line 1 column 28");
     insta::assert_snapshot!(
         Policy::from_json(r#"{"version": 1, "mode": "report", "routes": {"default": "arn:aws:sns:us-west-2:123456789012:a.fifo"}}"#, now()).unwrap_err(),
-        @""
+        @"the policy is not valid at `routes.default`: a FIFO topic delivers neither e-mail nor chat: use a standard topic"
     );
     insta::assert_snapshot!(
         Policy::from_json(r#"{"version": 1, "mode": "report", "routes": {"default": "${topic}"}}"#, now()).unwrap_err(),
-        @""
+        @"the policy is not valid at `routes.default`: a topic's ARN looks like `arn:aws:sns:us-west-2:123456789012:alerts`"
     );
 }
 
@@ -176,11 +176,11 @@ fn exception_policy(expires: &str, more: &str) -> Result<Policy, PolicyError> {
 #[test]
 fn an_exception_ends_within_180_days_and_names_who_and_why() {
     assert!(exception_policy("2027-05-23", "").is_ok());
-    insta::assert_snapshot!(exception_policy("2027-05-24", "").unwrap_err(), @"");
-    insta::assert_snapshot!(exception_policy("2027-02-30", "").unwrap_err(), @"");
-    insta::assert_snapshot!(exception_policy("2027-01-01", r#", "package": """#).unwrap_err(), @"");
-    insta::assert_snapshot!(refused(r#""exceptions": [{"vulnerability": "CVE-1", "repositories": [], "owner": "a", "reason": "b", "expires": "2027-01-01"}]"#), @"");
-    insta::assert_snapshot!(refused(r#""exceptions": [{"vulnerability": "CVE-1", "repositories": ["*"], "owner": " ", "reason": "b", "expires": "2027-01-01"}]"#), @"");
+    insta::assert_snapshot!(exception_policy("2027-05-24", "").unwrap_err(), @"the policy is not valid at `exceptions[0].expires`: an exception ends within 180 days; renew it when the time comes");
+    insta::assert_snapshot!(exception_policy("2027-02-30", "").unwrap_err(), @"the policy is not valid at `exceptions[0].expires`: parsed date is not valid: parameter 'day' for `2027-02` is invalid, must be in range `1..=28` at line 3 column 58");
+    insta::assert_snapshot!(exception_policy("2027-01-01", r#", "package": """#).unwrap_err(), @"the policy is not valid at `exceptions[0].package`: an empty pattern matches nothing");
+    insta::assert_snapshot!(refused(r#""exceptions": [{"vulnerability": "CVE-1", "repositories": [], "owner": "a", "reason": "b", "expires": "2027-01-01"}]"#), @"the policy is not valid at `exceptions[0].repositories`: an exception names its repositories; `*` is all of them");
+    insta::assert_snapshot!(refused(r#""exceptions": [{"vulnerability": "CVE-1", "repositories": ["*"], "owner": " ", "reason": "b", "expires": "2027-01-01"}]"#), @"the policy is not valid at `exceptions[0].owner`: it is empty: somebody must answer for an exception, and say why");
     assert!(
         exception_policy("2020-01-01", "").is_ok(),
         "an exception that has ended must not keep a function from starting"
@@ -248,5 +248,5 @@ fn what_is_valid_but_not_enforced_is_named() {
         "replication": {"regions": ["us-east-1"], "max_lag_minutes": 30}}]"#,
     )
     .unwrap();
-    insta::assert_snapshot!(policy.not_enforced().join(" "), @"");
+    insta::assert_snapshot!(policy.not_enforced().join(" "), @"block.not_worse_than_running block.max_blocks_per_hour repositories[1].tags repositories[1].posture repositories[1].lifecycle repositories[1].replication");
 }

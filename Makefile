@@ -1,0 +1,108 @@
+# The one way in: `make help` lists what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# What is deployed runs on arm64; what runs on this machine (`make demo`, `make test`) is built for it: ARCH=host.
+ARCH      ?= arm64
+FUNCTIONS := $(notdir $(wildcard functions/*))
+VENV      := target/demo/venv
+PYTHON    ?= python3.11
+DENY_VERSION := 0.20.2
+DENY      := target/tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+
+export CARGO_TERM_COLOR ?= auto
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# cargo-lambda and zig come out of the virtual environment.
+WITH_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+##@ See it work
+
+.PHONY: demo
+demo: package-host ## Run everything on this machine: emulators, real functions, scenarios (KEEP=1 leaves it running, ONLY=name)
+	$(VENV)/bin/python -B tests/local/demo.py $(if $(KEEP),--keep) $(if $(ONLY),--only $(ONLY))
+
+.PHONY: demo-stop
+demo-stop: ## End what `make demo KEEP=1` left running
+	$(VENV)/bin/python -B tests/local/demo.py --stop
+
+##@ Check it
+
+.PHONY: test
+test: fmt-check lint deny unit doc test-local demo size ## Everything that CI checks, in this order
+
+.PHONY: unit
+unit: ## Tests that need neither emulators nor network
+	cargo test --workspace --locked
+
+.PHONY: core
+core: ## Tests of the pure core alone: no AWS crate is built
+	cargo test -p shared --locked
+
+.PHONY: test-local
+test-local: $(VENV)/.ready ## Tests of the local emulators themselves
+	$(VENV)/bin/python -B -m unittest discover -s tests/local
+
+.PHONY: fmt
+fmt: ## Format the code
+	cargo fmt --all
+
+.PHONY: fmt-check
+fmt-check: ## Check the format
+	cargo fmt --all --check
+
+.PHONY: lint
+lint: ## Clippy, warnings are errors
+	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+
+.PHONY: doc
+doc: ## Build the documentation, warnings are errors
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps --locked --document-private-items
+
+.PHONY: deny
+deny: $(DENY) ## Licences, bans and sources of dependencies; known vulnerabilities where their list can be reached
+	$(DENY) --log-level error check bans licenses sources
+	@if timeout 20 git ls-remote --exit-code --quiet https://github.com/RustSec/advisory-db HEAD > /dev/null 2>&1; then \
+	  $(DENY) --log-level error check advisories; \
+	else echo "NOT CHECKED: known vulnerabilities, since github.com cannot be reached"; fi
+
+.PHONY: update
+update: ## Rewrite the checked-in files that tests compare: schema, call counts, snapshots
+	ECR_GUARD_UPDATE=1 INSTA_UPDATE=always cargo test --workspace --locked
+
+.PHONY: bench
+bench: ## Events that the pure core decides per second
+	cargo bench -p shared --features testing --bench core
+
+##@ Build it
+
+.PHONY: package
+package: $(VENV)/.ready ## Build the zips of all functions into target/lambda (ARCH=arm64, x86_64 or host)
+	$(WITH_VENV) cargo lambda build --release --locked --output-format zip $(patsubst %,--bin %,$(FUNCTIONS)) \
+	  $(if $(filter arm64,$(ARCH)),--arm64) $(if $(filter x86_64,$(ARCH)),--x86-64)
+
+.PHONY: package-host
+package-host:
+	@$(MAKE) --no-print-directory package ARCH=host
+
+.PHONY: size
+size: ## Size of each function's binary and zip, against the checked-in budget
+	$(PYTHON) tests/local/size.py
+
+.PHONY: clean
+clean: ## Delete everything that was built
+	rm -rf target
+
+$(VENV)/.ready: tests/local/requirements.txt tests/local/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --requirement tests/local/requirements.txt --constraint tests/local/constraints.txt
+	@touch $@
+
+$(DENY):
+	cargo install --quiet --locked --debug cargo-deny@$(DENY_VERSION) \
+	  --root target/tools/cargo-deny-$(DENY_VERSION) --target-dir target/tools/build

@@ -1,0 +1,49 @@
+//! Which image an event asks to look at.
+
+use shared::{
+    domain::ledger::quarantine_tag,
+    events::{ActionResult, Body, Event, ImageAction, ImageActionType, StorageClass},
+    runtime::entry::Selection,
+};
+
+/// A push, a deletion, or a return from the archive.
+pub(crate) fn select(event: &Event) -> Selection {
+    let action = match &event.body {
+        Body::ImageAction(action) => action,
+        Body::ReferrerAction(_) => {
+            return Selection::Ignore("an attestation, a signature or an SBOM is not an image");
+        }
+        Body::ImageScan(_)
+        | Body::Replication(_)
+        | Body::PullThroughCache(_)
+        | Body::ScanResourceChange(_)
+        | Body::InspectorScan(_)
+        | Body::InspectorFinding(_)
+        | Body::InspectorCoverage(_)
+        | Body::InspectorAutoEnable
+        | Body::OtherResource { .. }
+        | Body::Unknown { .. } => return Selection::Ignore("not a push, a deletion or a return from the archive"),
+    };
+    if matches!(action.result, ActionResult::Failed) {
+        return Selection::Ignore("it did not happen");
+    }
+    match (&action.action, &action.storage_class) {
+        (ImageActionType::Push, _) if is_own_mark(action) => Selection::Ignore("our own quarantine tag"),
+        (ImageActionType::Push, _) => Selection::look(&action.name, true, false),
+        (ImageActionType::UpdateStorageClass, Some(StorageClass::Archive)) => {
+            Selection::Ignore("an image in the archive cannot be pulled")
+        }
+        (ImageActionType::UpdateStorageClass, _) => Selection::look(&action.name, true, false),
+        // What we do not know may have changed anything: looking does no harm.
+        (ImageActionType::Delete | ImageActionType::Other(_), _) => Selection::look(&action.name, false, false),
+    }
+}
+
+/// Whether a push only gave an image the tag that we quarantine it with.
+fn is_own_mark(action: &ImageAction) -> bool {
+    let mark = action.name.digest.as_ref().and_then(quarantine_tag);
+    mark.is_some() && action.name.tags.first() == mark.as_ref() && action.name.tags.len() == 1
+}
+
+#[cfg(test)]
+mod tests;

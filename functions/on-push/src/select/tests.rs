@@ -1,0 +1,165 @@
+use serde_json::{Value, json};
+use shared::{
+    domain::{
+        finding::{Scan, ScanTrigger, Severity},
+        image::{Image, ImageStatus},
+        ledger::State,
+    },
+    ports::Retry,
+    reconcile::{Outcome, OutcomeKind},
+    runtime::{entry::Handled, error::HandlerError},
+    testing::{Fault, World, event, finding, handle_event, image, image_key, now, policy, scan},
+};
+
+use super::select;
+
+fn action(members: &Value) -> String {
+    event("ECR Image Action", members)
+}
+
+fn push() -> String {
+    action(&json!({"action-type": "PUSH", "image-tag": "v1.2.3"}))
+}
+
+fn just_pushed() -> Image {
+    Image { pushed_at: Some(now()), ..image(&image_key()) }
+}
+
+fn world(scan: Scan) -> World {
+    World::with(&image_key(), just_pushed(), scan)
+}
+
+fn critical() -> Scan {
+    Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::Critical)]))
+}
+
+#[track_caller]
+fn look(world: &World, payload: &str) -> Outcome {
+    match handle_event(world, &policy(""), select, payload) {
+        Ok(Handled::Looked(outcome)) => outcome,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_pushed_image_is_pending() {
+    let world = world(Scan::Absent);
+    assert_eq!(look(&world, &push()).state, Some(State::Pending));
+    assert!(world.calls().iter().all(|call| !call.mutates), "its repository is scanned on push");
+    world.forget_calls();
+    assert_eq!(look(&world, &push()).outcome, OutcomeKind::Unchanged);
+    assert_eq!((world.writes(), world.sent().len()), (0, 0));
+}
+
+#[test]
+fn a_scan_is_asked_for_where_none_starts_by_itself() {
+    let world = world(Scan::Absent);
+    world.set_trigger(&image_key().repository, ScanTrigger::Manual);
+    look(&world, &push());
+    look(&world, &push());
+    let asked: Vec<_> = world.calls().into_iter().filter(|call| call.mutates).map(|call| call.operation).collect();
+    assert_eq!(asked, ["ecr:StartImageScan"]);
+}
+
+#[test]
+fn a_push_that_arrives_after_its_scan_is_judged_by_it() {
+    let world = world(critical());
+    assert_eq!(look(&world, &push()).state, Some(State::Blocked));
+}
+
+#[test]
+fn a_blocked_image_that_comes_back_is_blocked_again() {
+    let world = world(critical());
+    look(&world, &push());
+    for (payload, minute) in [
+        (push(), 1),
+        (action(&json!({"action-type": "UPDATE_STORAGE_CLASS", "target-storage-class": "STANDARD"})), 2),
+    ] {
+        world.push_again(&image_key(), now() + jiff::SignedDuration::from_mins(minute));
+        assert_eq!(look(&world, &payload).effect, Some("archive"));
+        assert_eq!(world.image_of(&image_key()).unwrap().status, ImageStatus::Archived);
+    }
+    assert_eq!(world.sent().len(), 3);
+}
+
+#[test]
+fn the_row_of_a_deleted_image_is_closed_and_a_lost_tag_is_noticed() {
+    let world = world(critical());
+    look(&world, &push());
+    let delete = action(&json!({"action-type": "DELETE", "image-tag": "v1.2.3"}));
+    let mut untagged = world.image_of(&image_key()).unwrap();
+    untagged.tags.clear();
+    world.push(&image_key(), untagged);
+    look(&world, &delete);
+    assert_eq!(world.row_of(&image_key()).unwrap().tags, []);
+    world.delete(&image_key());
+    assert_eq!(look(&world, &delete).outcome, OutcomeKind::Closed);
+    assert_eq!(look(&world, &delete).outcome, OutcomeKind::NoSuchImage);
+}
+
+#[test]
+fn a_push_without_digest_is_found_by_its_tag() {
+    let world = world(Scan::Absent);
+    let mut event: Value = serde_json::from_str(&push()).unwrap();
+    event["detail"].as_object_mut().unwrap().remove("image-digest");
+    assert_eq!(look(&world, &event.to_string()).digest, Some(image_key().digest));
+}
+
+#[test]
+fn what_changes_nothing_for_us_is_ignored_without_a_call() {
+    let world = world(Scan::Absent);
+    for payload in [
+        action(&json!({"action-type": "UPDATE_STORAGE_CLASS", "target-storage-class": "ARCHIVE"})),
+        action(&json!({"action-type": "PUSH", "image-tag": "blocked-ab12ab12ab12"})),
+        action(&json!({"action-type": "PUSH", "image-tag": "v1", "result": "FAILED"})),
+        event("ECR Referrer Action", &json!({"action-type": "UPDATE_STORAGE_CLASS", "target-storage-class": "STANDARD"})),
+        event("ECR Image Scan", &json!({"scan-status": "COMPLETE"})),
+        event("ECR Something New", &json!({})),
+        push().replace("123456789012", "999999999999"),
+    ] {
+        let handled = handle_event(&world, &policy(""), select, &payload).unwrap();
+        assert!(matches!(handled, Handled::Ignored { .. }), "{payload}");
+    }
+    assert!(world.calls().is_empty());
+}
+
+#[test]
+fn a_referrer_leaves_no_trace() {
+    let referrer = Image {
+        subject: Some("sha256:bb".parse().unwrap()),
+        artifact_media_type: Some("application/vnd.dev.sigstore.bundle.v0.3+json".into()),
+        tags: vec![],
+        ..just_pushed()
+    };
+    let world = World::with(&image_key(), referrer, Scan::Absent);
+    assert_eq!(look(&world, &action(&json!({"action-type": "PUSH"}))).outcome, OutcomeKind::Referrer);
+    assert_eq!(world.writes(), 0);
+}
+
+#[test]
+fn a_call_that_may_succeed_later_brings_the_event_back() {
+    let world = world(Scan::Absent);
+    world.fail("dynamodb:PutItem", Fault::Before(Retry::Later));
+    let error = handle_event(&world, &policy(""), select, &push()).unwrap_err();
+    assert_eq!((error.code(), error.retry()), ("CallFailed", Retry::Later));
+    assert_eq!(look(&world, &push()).state, Some(State::Pending));
+}
+
+#[test]
+fn a_block_that_is_refused_is_told_and_is_an_error() {
+    let world = world(critical());
+    world.fail("ecr:UpdateImageStorageClass", Fault::Before(Retry::Never));
+    let error = handle_event(&world, &policy(""), select, &push()).unwrap_err();
+    assert_eq!((error.code(), error.retry()), ("BlockRefused", Retry::Never));
+    assert_eq!(world.sent().len(), 1);
+}
+
+#[test]
+fn poison_is_an_error_and_not_swallowed() {
+    let world = world(Scan::Absent);
+    for payload in ["", "{}", "{\"detail-type\": \"ECR Image Action\"}"] {
+        let error = handle_event(&world, &policy(""), select, payload).unwrap_err();
+        assert!(matches!(error, HandlerError::Poison(_)), "{payload}");
+    }
+    assert!(world.calls().is_empty());
+}

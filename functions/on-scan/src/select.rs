@@ -1,0 +1,29 @@
+//! Which image an event asks to look at.
+
+use shared::{
+    events::{Body, Event, ScanStatus},
+    runtime::entry::Selection,
+};
+
+/// A finished or failed scan, of ECR's own scanner or of Inspector.
+pub(crate) fn select(event: &Event) -> Selection {
+    let scan = match &event.body {
+        Body::ImageScan(scan) | Body::InspectorScan(scan) => scan,
+        Body::ImageAction(_)
+        | Body::ReferrerAction(_)
+        | Body::Replication(_)
+        | Body::PullThroughCache(_)
+        | Body::ScanResourceChange(_)
+        | Body::InspectorFinding(_)
+        | Body::InspectorCoverage(_)
+        | Body::InspectorAutoEnable
+        | Body::OtherResource { .. }
+        | Body::Unknown { .. } => return Selection::Ignore("not the end of a scan"),
+    };
+    // Whatever the event says of the result, what counts is what the scanner says; only that there is one is believed.
+    let result_announced = matches!(scan.status, ScanStatus::Complete | ScanStatus::InitialScanComplete);
+    Selection::look(&scan.name, false, result_announced)
+}
+
+#[cfg(test)]
+mod tests;

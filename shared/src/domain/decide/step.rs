@@ -1,0 +1,395 @@
+//! A step: the row to write, the effect to bring about, the alert to send; and how one is made.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    super::{
+        alert::{Alert, AlertAction, AlertKind},
+        evaluate::{Evaluation, Judged},
+        finding::NoScan,
+        ids::Tag,
+        image::Image,
+        ledger::{AlertRecord, Block, MAX_RECORDED_FINDINGS, RecordedFinding, Row, RowSchema, ScanRecord, State},
+        policy::{Action, BlockMethod, Policy, hex},
+    },
+    Facts, Leave, Plan, leased, words,
+};
+
+/// A change in the registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// The image goes to the archive.
+    Archive,
+    /// The image comes back from the archive.
+    Restore,
+    /// The image gets the tag `mark`; then, and only then, it loses `remove`.
+    Quarantine {
+        /// The tag that keeps the image from being deleted, and says what it is.
+        mark: Tag,
+        /// Its other tags.
+        remove: Vec<Tag>,
+    },
+    /// The image gets back the tags `restore`; then it loses `mark`, unless that is its last one.
+    Unquarantine {
+        /// The tag that it was quarantined with.
+        mark: Tag,
+        /// The tags that it had.
+        restore: Vec<Tag>,
+    },
+}
+
+impl Effect {
+    /// A word for logs and reports.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Archive => "archive",
+            Self::Restore => "restore",
+            Self::Quarantine { .. } => "quarantine",
+            Self::Unquarantine { .. } => "unquarantine",
+        }
+    }
+}
+
+/// What is to be done, in this order: write `row` (which claims the step), bring about `effect`, send `alert`, write
+/// [`Step::completed`]. Without effect and alert, writing `row` is all.
+///
+/// The row comes first because the scanner forgets an image once it is archived: whoever crashed after the effect would not know
+/// any more why there was one, and nobody would be told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// The row.
+    pub row: Row,
+    /// The change in the registry.
+    pub effect: Option<Effect>,
+    /// The alert.
+    pub alert: Option<Alert>,
+    releases: bool,
+}
+
+impl Step {
+    pub(super) fn close(row: &Row, now: Timestamp) -> Self {
+        let row = Row { generation: row.generation + 1, closed_at: Some(now), ..row.clone() };
+        Self { row, effect: None, alert: None, releases: false }
+    }
+
+    /// The row to write when the effect has been confirmed and the alert sent; `image` is what the registry shows after the
+    /// effect.
+    pub fn completed(&self, image: Option<&Image>, now: Timestamp) -> Row {
+        let mut row = Row { generation: self.row.generation + 1, ..self.row.clone() };
+        if let Some(image) = image {
+            row.tags = sorted_tags(image);
+            row.available_since = image.available_since();
+        }
+        if let Some(alert) = &mut row.alert {
+            alert.sent_at = Some(now);
+        }
+        if self.releases {
+            row.block = None;
+        } else if let Some(block) = &mut row.block {
+            block.confirmed = true;
+        }
+        row
+    }
+}
+
+/// A step in the making.
+pub(super) struct Draft<'a> {
+    facts: &'a Facts,
+    image: &'a Image,
+    now: Timestamp,
+    row: Row,
+    effect: Option<Effect>,
+    kind: Option<AlertKind>,
+    action: Option<AlertAction>,
+    again: bool,
+    releases: bool,
+    keep: bool,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(facts: &'a Facts, image: &'a Image, policy: &Policy, now: Timestamp) -> Self {
+        let prior = facts.row.as_ref();
+        let requested_now = facts.scan_start.is_some().then_some(now);
+        let row = Row {
+            schema: RowSchema::V1,
+            image: facts.key.clone(),
+            state: State::Pending,
+            reason: String::new(),
+            since: now,
+            generation: prior.map_or(0, |row| row.generation) + 1,
+            policy: policy.sha256.clone(),
+            scan: prior.and_then(|row| row.scan.clone()),
+            counts: prior.map(|row| row.counts.clone()).unwrap_or_default(),
+            no_scan: None,
+            findings: Vec::new(),
+            omitted_findings: 0,
+            excepted: Vec::new(),
+            block: prior.and_then(|row| row.block.clone()),
+            alert: prior.and_then(|row| row.alert.clone()),
+            scan_requested_at: requested_now.or(prior.and_then(|row| row.scan_requested_at)),
+            tags: sorted_tags(image),
+            available_since: image.available_since(),
+            closed_at: None,
+        };
+        Self {
+            facts,
+            image,
+            now,
+            row,
+            effect: None,
+            kind: None,
+            action: None,
+            again: false,
+            releases: false,
+            keep: false,
+        }
+    }
+
+    pub(super) fn prior_block(&self) -> Option<&'a Block> {
+        self.facts.row.as_ref().and_then(|row| row.block.as_ref())
+    }
+
+    /// Decided on findings.
+    pub(super) fn judged(mut self, evaluation: &Evaluation, scan: Option<ScanRecord>) -> Self {
+        self.row.scan = scan;
+        self.row.counts.clone_from(&evaluation.counts);
+        let record = |judged: &Judged| self.record(judged);
+        let kept: Vec<RecordedFinding> = evaluation.findings.iter().take(MAX_RECORDED_FINDINGS).map(record).collect();
+        let excepted: Vec<RecordedFinding> =
+            evaluation.excepted.iter().take(MAX_RECORDED_FINDINGS).map(record).collect();
+        let remembered_omissions =
+            self.facts.row.as_ref().filter(|row| row.scan == self.row.scan).map_or(0, |row| row.omitted_findings);
+        let omitted = evaluation.findings.len().saturating_sub(kept.len()) as u64;
+        self.row.omitted_findings = if matches!(self.facts.scan, super::Scan::Complete(_)) {
+            omitted
+        } else {
+            omitted.max(remembered_omissions)
+        };
+        self.row.findings = kept;
+        self.row.excepted = excepted;
+        self
+    }
+
+    /// Decided on there being no usable scan. What was found before is no longer known to be true, and not known to be false.
+    pub(super) fn without_scan(mut self, why: &NoScan) -> Self {
+        self.row.no_scan = Some(why.clone());
+        self
+    }
+
+    pub(super) fn state(mut self, state: State, reason: String) -> Self {
+        self.row.state = state;
+        self.row.reason = reason;
+        self
+    }
+
+    pub(super) fn action(mut self, method: BlockMethod, done: bool) -> Self {
+        self.action = Some(AlertAction { method, done });
+        self
+    }
+
+    pub(super) fn alert(mut self, kind: Option<AlertKind>) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// It is the same as before, and happened anew: it is told again.
+    pub(super) fn happened_again(mut self) -> Self {
+        self.again = true;
+        self
+    }
+
+    pub(super) fn block(mut self, effect: Effect, method: BlockMethod) -> Self {
+        let mut tags = self.row.block.take().map(|block| block.tags).unwrap_or_default();
+        if let Effect::Quarantine { remove, .. } = &effect {
+            let known: BTreeSet<Tag> = tags.iter().cloned().collect();
+            tags.extend(remove.iter().filter(|tag| !known.contains(tag)).cloned());
+        }
+        self.row.block = Some(Block { method, at: self.now, confirmed: false, tags });
+        self.effect = Some(effect);
+        self
+    }
+
+    pub(super) fn flag(mut self) -> Self {
+        self.row.block = Some(Block { method: BlockMethod::Flag, at: self.now, confirmed: true, tags: Vec::new() });
+        self
+    }
+
+    pub(super) fn release(mut self, effect: Option<Effect>) -> Self {
+        self.effect = effect;
+        self.releases = true;
+        self
+    }
+
+    /// The state stays what it was.
+    pub(super) fn keep(mut self) -> Self {
+        self.keep = true;
+        self
+    }
+
+    pub(super) fn plan(mut self) -> Plan {
+        if self.keep {
+            return Plan::Leave(Leave::Unchanged);
+        }
+        let prior = self.facts.row.as_ref().filter(|row| row.closed_at.is_none());
+        if let Some(row) = prior.filter(|row| leased(row, &self.facts.actor, self.now)) {
+            let same = row.state == self.row.state && row.findings == self.row.findings && !self.again;
+            return Plan::Leave(if same { Leave::InProgress } else { Leave::Busy });
+        }
+        if self.row.state == State::Held {
+            // What was only begun is forgotten, except for tags that may be gone already.
+            self.row.block = self.row.block.filter(|block| block.confirmed || !block.tags.is_empty());
+        }
+        let same_state = prior.filter(|row| row.state == self.row.state);
+        if let Some(row) = same_state {
+            self.row.since = row.since;
+        }
+        let alert = self.owed_alert(same_state);
+        if self.releases && alert.is_none() && self.effect.is_none() {
+            self.row.block = None;
+        }
+        // After a refused block, the ledger still says what was begun.
+        let unchanged = alert.is_none()
+            && self.effect.is_none()
+            && self.facts.block_failure.is_none()
+            && prior.is_some_and(|row| Row { generation: row.generation, ..self.row.clone() } == *row);
+        if unchanged {
+            return Plan::Leave(Leave::Unchanged);
+        }
+        Plan::Apply(Box::new(Step { row: self.row, effect: self.effect, alert, releases: self.releases }))
+    }
+
+    /// The alert that is owed, if any; the row is made to say so.
+    fn owed_alert(&mut self, same_state: Option<&Row>) -> Option<Alert> {
+        let prior = same_state.and_then(|row| row.alert.as_ref());
+        let Some(kind) = self.kind else {
+            // An alert that was never sent about a state that has passed is not owed any more.
+            self.row.alert = self.row.alert.take().filter(|alert| alert.sent_at.is_some());
+            return None;
+        };
+        let told = prior.filter(|alert| speaks_of(alert.kind, kind));
+        let record = match told {
+            Some(alert) if !self.again && !self.has_new_findings(same_state) => {
+                if alert.sent_at.is_some() {
+                    return None;
+                }
+                // Owed since an earlier attempt: the same alert, under the same id.
+                AlertRecord {
+                    claimed_at: self.now,
+                    claimed_by: self.facts.actor.clone(),
+                    ..alert.clone()
+                }
+            }
+            _ => AlertRecord {
+                id: self.alert_id(kind),
+                kind,
+                claimed_at: self.now,
+                claimed_by: self.facts.actor.clone(),
+                sent_at: None,
+            },
+        };
+        let alert = self.compose(&record);
+        self.row.alert = Some(record);
+        Some(alert)
+    }
+
+    fn has_new_findings(&self, same_state: Option<&Row>) -> bool {
+        let known: BTreeSet<_> = same_state
+            .into_iter()
+            .flat_map(|row| &row.findings)
+            .map(|finding| (finding.identity(), finding.action))
+            .collect();
+        self.deciding().any(|finding| !known.contains(&(finding.identity(), finding.action)))
+    }
+
+    /// The findings at the level of the verdict.
+    fn deciding(&self) -> impl Iterator<Item = &RecordedFinding> {
+        let level = match self.row.state {
+            State::Blocked | State::Held => Some(Action::Block),
+            State::Review => Some(Action::Review),
+            State::Pending | State::Allowed | State::Unscannable | State::Stale => None,
+        };
+        self.row.findings.iter().filter(move |finding| Some(finding.action) == level)
+    }
+
+    /// Made once and kept in the row, so that whoever has to send it again sends it under the same id.
+    fn alert_id(&self, kind: AlertKind) -> String {
+        let mut hash = Sha256::new();
+        let mut add = |part: &str| {
+            hash.update(part.as_bytes());
+            hash.update([0]);
+        };
+        let image = &self.row.image;
+        for part in [kind.as_str(), image.account.as_str(), image.region.as_str(), image.repository.as_str()] {
+            add(part);
+        }
+        add(image.digest.as_str());
+        add(&self.row.since.to_string());
+        add(&self.row.generation.to_string());
+        hex(&hash.finalize()).chars().take(32).collect()
+    }
+
+    fn compose(&self, record: &AlertRecord) -> Alert {
+        let findings: Vec<RecordedFinding> = self.deciding().cloned().collect();
+        Alert {
+            id: record.id.clone(),
+            kind: record.kind,
+            severity: findings.iter().map(|finding| finding.severity).max(),
+            time: self.now,
+            image: self.row.image.clone(),
+            tags: self.image.tags.clone(),
+            title: words::title(record.kind, &self.row),
+            reason: words::told_reason(record.kind, &self.row),
+            next_steps: words::next_steps(record.kind, &self.row, &findings),
+            omitted_findings: if findings.len() == self.row.findings.len() { self.row.omitted_findings } else { 0 },
+            findings,
+            action: self.action.clone(),
+        }
+    }
+
+    fn record(&self, judged: &Judged) -> RecordedFinding {
+        let finding = &judged.finding;
+        let first_seen = self
+            .facts
+            .row
+            .iter()
+            .flat_map(|row| row.findings.iter().chain(&row.excepted))
+            .find(|known| known.identity() == (finding.id.as_str(), finding.package.as_deref()))
+            .map_or(self.now, |known| known.first_seen);
+        RecordedFinding {
+            id: finding.id.clone(),
+            severity: finding.severity,
+            package: finding.package.clone(),
+            installed: finding.installed.clone(),
+            fixed_in: finding.fixed_in.clone(),
+            fix: finding.fix,
+            exploit: finding.exploit,
+            score: finding.score,
+            url: finding.url.clone(),
+            action: judged.consequence.action,
+            rule: judged.consequence.rule.to_string(),
+            first_seen,
+        }
+    }
+}
+
+fn sorted_tags(image: &Image) -> Vec<Tag> {
+    let mut tags = image.tags.clone();
+    tags.sort();
+    tags
+}
+
+/// Whether an alert that was sent says what another one would say.
+fn speaks_of(sent: AlertKind, wanted: AlertKind) -> bool {
+    use AlertKind::{ImageBlocked, ImageBypass, ImageReleased, ImageReview, ScanFailed};
+    sent == wanted
+        || matches!(
+            (sent, wanted),
+            // Both say: blocked.
+            (ImageBypass, ImageBlocked)
+            // A release says what state the image is in now.
+            | (ImageReleased, ImageReview | ScanFailed)
+        )
+}

@@ -1,0 +1,245 @@
+//! The sentences that people read: reasons, titles, next steps.
+
+use jiff::Timestamp;
+
+use super::super::{
+    alert::{AlertKind, text},
+    evaluate::{Evaluation, Judged, Verdict},
+    finding::{NoScan, ScanStart, Severity},
+    ledger::{RecordedFinding, Row, State},
+    policy::{Action, BlockMethod},
+};
+
+/// Why an image is not blocked in report mode.
+pub(super) const REPORT_MODE: &str = "the policy is in report mode, in which nothing is changed.";
+
+pub(super) fn allowed(evaluation: &Evaluation) -> String {
+    let mut counts = Vec::new();
+    for severity in Severity::ALL {
+        if let Some(count) = evaluation.counts.get(&severity).filter(|count| **count > 0) {
+            counts.push(format!("{count} {severity}"));
+        }
+    }
+    let found = if counts.is_empty() { "No findings".to_owned() } else { format!("Findings: {}", counts.join(", ")) };
+    match evaluation.excepted.len() {
+        0 => format!("{found}. None needs review."),
+        1 => format!("{found}. None needs review, 1 is excepted by the policy."),
+        n => format!("{found}. None needs review, {n} are excepted by the policy."),
+    }
+}
+
+pub(super) fn block(evaluation: &Evaluation) -> String {
+    decided(evaluation, Action::Block, "blocks deployment", "block deployment")
+}
+
+pub(super) fn review(evaluation: &Evaluation) -> String {
+    debug_assert!(evaluation.verdict >= Verdict::Review);
+    decided(evaluation, Action::Review, "needs review before deployment", "need review before deployment")
+}
+
+fn decided(evaluation: &Evaluation, action: Action, one: &str, many: &str) -> String {
+    let deciding: Vec<&Judged> =
+        evaluation.findings.iter().filter(|judged| judged.consequence.action == action).collect();
+    let Some(worst) = deciding.first() else {
+        return format!("More findings than are remembered {many}.");
+    };
+    let name = describe(worst);
+    let rule = worst.consequence.rule;
+    match deciding.len() {
+        1 => format!("1 finding {one}: {name} (policy: {rule})."),
+        n => format!("{n} findings {many}, the worst is {name} (policy: {rule})."),
+    }
+}
+
+fn describe(judged: &Judged) -> String {
+    let finding = &judged.finding;
+    let id = text::line(&finding.id, 60);
+    match &finding.package {
+        Some(package) => format!("{id} {} in {}", finding.severity, text::line(package, 60)),
+        None => format!("{id} {}", finding.severity),
+    }
+}
+
+pub(super) fn no_scan(why: &NoScan) -> String {
+    match why {
+        NoScan::Failed => "The scan failed, so nothing is known about this image.".to_owned(),
+        NoScan::Unsupported => "The scanner does not support this kind of image, so nothing is known about it.".to_owned(),
+        NoScan::TooLarge => "The image is larger than the scanner takes, so nothing is known about it.".to_owned(),
+        NoScan::LimitExceeded => "The limit of scans is reached, so nothing is known about this image.".to_owned(),
+        NoScan::EligibilityExpired => {
+            "The scanner no longer looks at this image: its last findings say nothing about today.".to_owned()
+        }
+        NoScan::FindingsUnavailable => "The findings of this image are gone, so nothing is known about it.".to_owned(),
+        NoScan::NotCovered => "Nothing scans this repository, so nothing is known about this image.".to_owned(),
+        NoScan::UnknownStatus(status) => {
+            format!("The scanner gave the status `{}`, which is not known here.", text::line(status, 40))
+        }
+    }
+}
+
+pub(super) fn pending(start: Option<&ScanStart>, prior: Option<&Row>, overdue: bool) -> String {
+    if overdue {
+        return "No scan result came within the time that the policy grants.".to_owned();
+    }
+    match (start, prior) {
+        (Some(ScanStart::Started), _) => "A scan was started; its result is awaited.".to_owned(),
+        (Some(ScanStart::LimitExceeded), _) => "No scan result yet, and no more scans are possible today.".to_owned(),
+        (_, Some(row)) if row.state == State::Pending => row.reason.clone(),
+        _ => "No scan result yet.".to_owned(),
+    }
+}
+
+pub(super) fn block_failed(failure: &str) -> String {
+    format!("the registry refused ({}).", text::line(failure, 200))
+}
+
+pub(super) fn in_use_by_scanner(count: u64) -> String {
+    match count {
+        1 => "it is in use, by 1 workload that Inspector knows of.".to_owned(),
+        n => format!("it is in use, by {n} workloads that Inspector knows of."),
+    }
+}
+
+pub(super) fn in_use_at(at: Timestamp) -> String {
+    format!("it is in use: a workload ran it on {}.", date(at))
+}
+
+pub(super) fn pulled(at: Timestamp) -> String {
+    format!("it is in use: it was last pulled on {}.", date(at))
+}
+
+pub(super) fn use_unknown(since: Option<Timestamp>) -> String {
+    match since {
+        Some(at) => format!("it may be in use: it is there since {}, and no pull is recorded.", date(at)),
+        None => "it may be in use: neither push nor pull is recorded.".to_owned(),
+    }
+}
+
+fn date(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d").to_string()
+}
+
+/// The title of an alert.
+pub(super) fn title(kind: AlertKind, row: &Row) -> String {
+    let image = match row.tags.first() {
+        Some(tag) => format!("{}:{tag}", row.image.repository),
+        None => format!("{}@{}", row.image.repository, row.image.digest.short()),
+    };
+    let flagged = row.block.as_ref().is_some_and(|block| block.method == BlockMethod::Flag);
+    match kind {
+        AlertKind::ImageBlocked if flagged => format!("{image} must not be deployed"),
+        AlertKind::ImageBlocked => format!("{image} is blocked"),
+        AlertKind::ImageHeld => format!("{image} should be blocked, and is not"),
+        AlertKind::ImageReview => format!("{image} needs review before deployment"),
+        AlertKind::ImageReleased => format!("{image} is released"),
+        AlertKind::ImageBypass => format!("{image} was blocked, came back, and is blocked again"),
+        AlertKind::ScanFailed => format!("{image} could not be scanned"),
+        AlertKind::ScanOverdue => format!("{image} waits for its scan for too long"),
+    }
+}
+
+/// The reason, as an alert of this kind tells it.
+pub(super) fn told_reason(kind: AlertKind, row: &Row) -> String {
+    match kind {
+        AlertKind::ImageReleased => match row.state {
+            State::Review => format!("It is no longer blocked, but must be reviewed. {}", row.reason),
+            _ => format!("What blocked it no longer does. {}", row.reason),
+        },
+        AlertKind::ImageBypass => {
+            let how = match row.block.as_ref().map(|block| block.method) {
+                Some(BlockMethod::QuarantineTag) => "It got new tags",
+                _ => "It became pullable again, by a push of the same image, a restore or a replication",
+            };
+            format!("{how}. {}", row.reason)
+        }
+        AlertKind::ImageBlocked
+        | AlertKind::ImageHeld
+        | AlertKind::ImageReview
+        | AlertKind::ScanFailed
+        | AlertKind::ScanOverdue => row.reason.clone(),
+    }
+}
+
+/// What the reader can do, in order.
+pub(super) fn next_steps(kind: AlertKind, row: &Row, findings: &[RecordedFinding]) -> Vec<String> {
+    let repository = &row.image.repository;
+    let digest = &row.image.digest;
+    let region = &row.image.region;
+    let look = format!(
+        "See all findings: aws ecr describe-image-scan-findings --region {region} --repository-name {repository} \
+         --image-id imageDigest={digest}"
+    );
+    let exception = match findings.first() {
+        Some(finding) => format!(
+            "If it does no harm here, ask the owners of the policy for an exception for {} in {repository}: with owner, reason \
+             and end.",
+            text::line(&finding.id, 60)
+        ),
+        None => format!("If this image must run all the same, ask the owners of the policy about {repository}."),
+    };
+    let archived = row.block.as_ref().is_some_and(|block| block.method == BlockMethod::Archive);
+    let mut steps = Vec::new();
+    match kind {
+        AlertKind::ImageBlocked | AlertKind::ImageBypass => {
+            steps.push(fix(findings));
+            steps.push(exception);
+            if archived {
+                steps.push("Do not push the same image again: it would only be blocked again.".to_owned());
+            } else {
+                steps.push(look);
+            }
+        }
+        AlertKind::ImageHeld => {
+            steps.push(fix(findings));
+            steps.push("Deploy the new image, so that this one is no longer used: then it is blocked.".to_owned());
+            steps.push(exception);
+            steps.push(look);
+        }
+        AlertKind::ImageReview => {
+            steps.push("Look at the findings before this image is deployed.".to_owned());
+            steps.push(fix(findings));
+            steps.push(look);
+        }
+        AlertKind::ImageReleased => {
+            if archived {
+                steps.push("Wait until it can be pulled: a restore takes up to about 20 minutes.".to_owned());
+            }
+            steps.push("Deploy it again where it was missing.".to_owned());
+        }
+        AlertKind::ScanFailed => {
+            steps.push(look);
+            steps.push("Push it again, or rebuild it on a base image that the scanner supports.".to_owned());
+            steps.push(exception);
+        }
+        AlertKind::ScanOverdue => {
+            steps.push(look);
+            steps.push(format!(
+                "Check that the repository is scanned: aws ecr batch-get-repository-scanning-configuration --region {region} \
+                 --repository-names {repository}"
+            ));
+        }
+    }
+    steps
+}
+
+/// How to get rid of the findings.
+fn fix(findings: &[RecordedFinding]) -> String {
+    let mut updates: Vec<String> = Vec::new();
+    for finding in findings {
+        if let (Some(package), Some(version)) = (&finding.package, &finding.fixed_in) {
+            let update = format!("{} {}", text::line(package, 60), text::line(version, 40));
+            if !updates.contains(&update) {
+                updates.push(update);
+            }
+        }
+    }
+    let more = updates.len().saturating_sub(3);
+    updates.truncate(3);
+    match (updates.len(), more) {
+        (0, _) => "Update the packages and the base image, build, and push under a new tag.".to_owned(),
+        (_, 0) => format!("Update to {} or newer, build, and push under a new tag.", updates.join(", ")),
+        (_, more) => {
+            format!("Update to {} or newer (and {more} more), build, and push under a new tag.", updates.join(", "))
+        }
+    }
+}

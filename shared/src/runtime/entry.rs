@@ -1,0 +1,150 @@
+//! From an event to `reconcile`: the same for every function that EventBridge invokes.
+
+use serde::Serialize;
+
+use super::{error::HandlerError, report};
+use crate::{
+    domain::{
+        ids::{AccountId, ImageRef, Region, RepositoryName},
+        policy::Policy,
+    },
+    events::{self, Event, ImageName},
+    ports::{Clock, Ledger, Notifier, Registry, RegistryWriter, Scanner},
+    reconcile::{Outcome, Ports, Request, reconcile},
+};
+
+/// The function that is running, where, and for which event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Invocation {
+    /// The function's name, as it stands in this repository: `on-push`.
+    pub function: &'static str,
+    /// Lambda's request id: the same when Lambda delivers an event again.
+    pub request_id: String,
+    /// ARN of the function: in which account and region it works.
+    pub function_arn: String,
+}
+
+/// What a function makes of an event.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Selection {
+    /// This image is looked at.
+    Look {
+        /// Its repository.
+        repository: RepositoryName,
+        /// The image.
+        image: ImageRef,
+        /// It was pushed or restored.
+        after_push: bool,
+        /// A scan result was announced.
+        result_announced: bool,
+    },
+    /// There is nothing to look at.
+    Ignore(&'static str),
+}
+
+impl Invocation {
+    /// From the context that Lambda gives.
+    pub fn new(function: &'static str, context: &lambda_runtime::Context) -> Self {
+        Self {
+            function,
+            request_id: context.request_id.clone(),
+            function_arn: context.invoked_function_arn.clone(),
+        }
+    }
+}
+
+impl Selection {
+    /// The image that an event names, or nothing if it names a repository only.
+    pub fn look(name: &ImageName, after_push: bool, result_announced: bool) -> Self {
+        match name.image() {
+            Some(image) => {
+                Self::Look { repository: name.repository.clone(), image, after_push, result_announced }
+            }
+            None => Self::Ignore("it names no image"),
+        }
+    }
+}
+
+/// What came of an event.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Handled {
+    /// An image was looked at.
+    Looked(Outcome),
+    /// There was nothing to look at.
+    Ignored {
+        /// Why.
+        why: &'static str,
+    },
+}
+
+/// Handles one event, and writes its line.
+///
+/// # Errors
+/// The event does not say what it is about, or the image could not be brought to its state.
+pub async fn handle<R, W, S, L, N, C>(
+    ports: &Ports<'_, R, W, S, L, N, C>,
+    policy: &Policy,
+    select: impl FnOnce(&Event) -> Selection,
+    invocation: &Invocation,
+    payload: &str,
+) -> Result<Handled, HandlerError>
+where
+    R: Registry,
+    W: RegistryWriter,
+    S: Scanner,
+    L: Ledger,
+    N: Notifier,
+    C: Clock,
+{
+    let event = events::parse(payload);
+    let event_id = event.as_ref().map_or_else(|_| invocation.request_id.clone(), |event| event.id.clone());
+    let result = match event {
+        Ok(event) => look(ports, policy, select, invocation, &event).await,
+        Err(poison) => Err(poison.into()),
+    };
+    report::write(invocation.function, &event_id, &result, ports.clock.now());
+    result
+}
+
+async fn look<R, W, S, L, N, C>(
+    ports: &Ports<'_, R, W, S, L, N, C>,
+    policy: &Policy,
+    select: impl FnOnce(&Event) -> Selection,
+    invocation: &Invocation,
+    event: &Event,
+) -> Result<Handled, HandlerError>
+where
+    R: Registry,
+    W: RegistryWriter,
+    S: Scanner,
+    L: Ledger,
+    N: Notifier,
+    C: Clock,
+{
+    let (account, region) = event.registry();
+    if !is_home(&invocation.function_arn, account, region) {
+        return Ok(Handled::Ignored { why: "an event of another account or region: the function there looks at it" });
+    }
+    match select(event) {
+        Selection::Ignore(why) => Ok(Handled::Ignored { why }),
+        Selection::Look { repository, image, after_push, result_announced } => {
+            let request = Request {
+                account: account.clone(),
+                region: region.clone(),
+                repository,
+                image,
+                after_push,
+                result_announced,
+                actor: invocation.request_id.clone(),
+            };
+            Ok(Handled::Looked(reconcile(ports, policy, &request).await?))
+        }
+    }
+}
+
+/// Whether an event is about the registry that the function can reach: its own account's, in its own region.
+fn is_home(function_arn: &str, account: &AccountId, region: &Region) -> bool {
+    let mut parts = function_arn.split(':').skip(3);
+    parts.next() == Some(region.as_str()) && parts.next() == Some(account.as_str())
+}

@@ -1,0 +1,41 @@
+//! How a handler fails.
+
+use lambda_runtime::Diagnostic;
+
+use crate::{events::Poison, ports::Retry, reconcile::ReconcileError};
+
+/// Why an event could not be handled. Lambda delivers it again, at most twice, and then to the function's failure destination:
+/// nothing is lost, and what can never succeed ends where people look.
+#[derive(Debug, thiserror::Error)]
+pub enum HandlerError {
+    /// The event does not say what it is about.
+    #[error("cannot use this event: {0}")]
+    Poison(#[from] Poison),
+    /// The image could not be brought to its state.
+    #[error(transparent)]
+    Reconcile(#[from] ReconcileError),
+}
+
+impl HandlerError {
+    /// A stable word: alarms and dashboards hang on it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Poison(_) => "PoisonEvent",
+            Self::Reconcile(error) => error.code(),
+        }
+    }
+
+    /// Whether trying again can help.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Poison(_) => Retry::Never,
+            Self::Reconcile(error) => error.retry(),
+        }
+    }
+}
+
+impl From<HandlerError> for Diagnostic {
+    fn from(error: HandlerError) -> Self {
+        Self { error_type: error.code().to_owned(), error_message: error.to_string() }
+    }
+}

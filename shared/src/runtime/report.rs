@@ -1,0 +1,72 @@
+//! The one line that a function writes for an event: log and metrics at once.
+//!
+//! CloudWatch reads metrics out of a JSON line in the embedded metric format (user guide of CloudWatch Logs, "Specification:
+//! Embedded metric format"), so that no call is needed. Names of repositories are properties of the line and never dimensions, of
+//! which every combination is billed.
+
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::{entry::Handled, error::HandlerError};
+use crate::domain::finding::Severity;
+
+/// Namespace of all our metrics.
+pub const NAMESPACE: &str = "ecr-guard";
+
+/// The metrics that a line carries.
+pub const METRICS: [&str; 6] =
+    ["Events", "Errors", "PoisonEvents", "Blocks", "Alerts", "FindingsMonitored"];
+
+/// Writes the line of an event to standard output.
+///
+/// A line that cannot be written is not worth failing for: the effect has taken place, and the error would bring the event back.
+pub fn write(function: &str, event_id: &str, result: &Result<Handled, HandlerError>, now: Timestamp) {
+    let line = line(function, event_id, result, now);
+    let _ = writeln!(io::stdout().lock(), "{line}");
+}
+
+fn line(function: &str, event_id: &str, result: &Result<Handled, HandlerError>, now: Timestamp) -> Value {
+    let mut line = Map::new();
+    let mut metrics: Vec<(&str, u64)> = vec![("Events", 1)];
+    let outcome = match result {
+        Ok(Handled::Looked(outcome)) => {
+            if let Ok(Value::Object(fields)) = serde_json::to_value(outcome) {
+                line.extend(fields);
+            }
+            let monitored = [Severity::Medium, Severity::Low, Severity::Informational];
+            let monitored = monitored.iter().filter_map(|severity| outcome.counts.get(severity)).sum();
+            metrics.push(("FindingsMonitored", monitored));
+            metrics.push(("Blocks", u64::from(matches!(outcome.effect, Some("archive" | "quarantine")))));
+            metrics.push(("Alerts", u64::from(outcome.alert.is_some())));
+            line.get("outcome").and_then(Value::as_str).unwrap_or("applied").to_owned()
+        }
+        Ok(Handled::Ignored { why }) => {
+            line.insert("reason".to_owned(), json!(why));
+            "ignored".to_owned()
+        }
+        Err(error) => {
+            metrics.push(("Errors", 1));
+            metrics.push(("PoisonEvents", u64::from(matches!(error, HandlerError::Poison(_)))));
+            line.insert("error".to_owned(), json!(error.to_string()));
+            error.code().to_owned()
+        }
+    };
+    let definitions: Vec<Value> = metrics.iter().map(|(name, _)| json!({"Name": name, "Unit": "Count"})).collect();
+    line.insert(
+        "_aws".to_owned(),
+        json!({
+            "Timestamp": now.as_millisecond(),
+            "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [["Function"], ["Function", "Outcome"]], "Metrics": definitions}],
+        }),
+    );
+    line.insert("level".to_owned(), json!(if result.is_ok() { "INFO" } else { "ERROR" }));
+    line.insert("Function".to_owned(), json!(function));
+    line.insert("Outcome".to_owned(), json!(outcome));
+    line.insert("event_id".to_owned(), json!(event_id));
+    for (name, value) in metrics {
+        line.insert(name.to_owned(), json!(value));
+    }
+    Value::Object(line)
+}

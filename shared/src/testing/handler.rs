@@ -1,0 +1,66 @@
+//! A function's handler in the world: the whole way from an event's text to what is true afterwards.
+
+use serde_json::{Value, json};
+
+use super::{World, image_key, run};
+use crate::{
+    domain::policy::Policy,
+    events::Event,
+    reconcile::Ports,
+    runtime::{
+        entry::{Handled, Invocation, Selection, handle},
+        error::HandlerError,
+    },
+};
+
+/// Handles an event as the function `function` does, in the account and region of [`image_key`].
+///
+/// # Errors
+/// As the handler.
+pub fn handle_event(
+    world: &World,
+    policy: &Policy,
+    select: impl FnOnce(&Event) -> Selection,
+    payload: &str,
+) -> Result<Handled, HandlerError> {
+    let ports = Ports {
+        registry: world,
+        writer: policy.enforces().then_some(world),
+        scanner: world,
+        ledger: world,
+        notifier: world,
+        clock: world,
+    };
+    let key = image_key();
+    let invocation = Invocation {
+        function: "on-test",
+        request_id: "8a6e4b50-4f4c-4a3b-9a3e-3f1d0d9a0001".to_owned(),
+        function_arn: format!("arn:aws:lambda:{}:{}:function:on-test", key.region, key.account),
+    };
+    run(handle(&ports, policy, select, &invocation, payload))
+}
+
+/// An event about [`image_key`]: its detail type, and the members of its detail besides repository, digest and result.
+pub fn event(detail_type: &str, members: &Value) -> String {
+    let key = image_key();
+    let mut detail = json!({
+        "repository-name": key.repository.as_str(),
+        "image-digest": key.digest.as_str(),
+        "result": "SUCCESS",
+    });
+    if let (Some(detail), Some(members)) = (detail.as_object_mut(), members.as_object()) {
+        detail.extend(members.clone());
+    }
+    json!({
+        "version": "0",
+        "id": "13cde686-328b-6117-af20-0e5566167482",
+        "detail-type": detail_type,
+        "source": "aws.ecr",
+        "account": key.account.as_str(),
+        "time": "2026-11-24T11:59:30Z",
+        "region": key.region.as_str(),
+        "resources": [],
+        "detail": detail,
+    })
+    .to_string()
+}

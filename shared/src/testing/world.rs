@@ -1,0 +1,389 @@
+//! A registry, a scanner, a ledger and a topic in memory.
+
+use std::{
+    collections::BTreeMap,
+    future::poll_fn,
+    sync::{Mutex, MutexGuard},
+    task::Poll,
+};
+
+use jiff::Timestamp;
+
+use crate::{
+    domain::{
+        alert::Message,
+        finding::{Findings, Scan, ScanStart, ScanTrigger},
+        ids::{Digest, ImageKey, ImageRef, RepositoryName, Tag},
+        image::{Image, ImageStatus},
+        ledger::Row,
+        policy::TopicArn,
+    },
+    ports::{Clock, Ledger, Notifier, PortError, Registry, RegistryWriter, Retry, Scanner, Written},
+};
+
+/// What goes wrong with a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// It fails and has no effect.
+    Before(Retry),
+    /// It takes effect, and the answer is lost.
+    After(Retry),
+}
+
+/// A call that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The operation, as IAM names it.
+    pub operation: &'static str,
+    /// Whether it changes the registry.
+    pub mutates: bool,
+    /// Tick at which it began.
+    pub began: u64,
+    /// Tick at which it ended; `None`: it was dropped.
+    pub ended: Option<u64>,
+}
+
+/// An alert that a topic accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// The topic.
+    pub topic: TopicArn,
+    /// The message.
+    pub message: Message,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    images: BTreeMap<(RepositoryName, Digest), Image>,
+    scans: BTreeMap<(RepositoryName, Digest), Scan>,
+    triggers: BTreeMap<RepositoryName, ScanTrigger>,
+    scan_start: Option<ScanStart>,
+    rows: BTreeMap<ImageKey, Row>,
+    sent: Vec<Sent>,
+    faults: Vec<(&'static str, Fault)>,
+    calls: Vec<Call>,
+    ticks: u64,
+    now: Option<Timestamp>,
+}
+
+/// The world. Every call takes a few polls, so that calls which run at the same time overlap, and a crash can fall between any two.
+#[derive(Debug, Default)]
+pub struct World {
+    state: Mutex<State>,
+}
+
+impl World {
+    /// An empty world.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A world with one image, which has this scan.
+    pub fn with(key: &ImageKey, image: Image, scan: Scan) -> Self {
+        let world = Self::new();
+        world.push(key, image);
+        world.set_scan(key, scan);
+        world
+    }
+
+    /// Puts an image into the registry as it is, or replaces it.
+    pub fn push(&self, key: &ImageKey, image: Image) {
+        self.lock().images.insert((key.repository.clone(), key.digest.clone()), image);
+    }
+
+    /// Deletes an image, and what the scanner knows of it.
+    pub fn delete(&self, key: &ImageKey) {
+        let mut state = self.lock();
+        state.images.remove(&(key.repository.clone(), key.digest.clone()));
+        state.scans.remove(&(key.repository.clone(), key.digest.clone()));
+    }
+
+    /// Pushes the image again, as a pipeline that runs twice does: it is restored, and its findings are gone.
+    pub fn push_again(&self, key: &ImageKey, at: Timestamp) {
+        let mut state = self.lock();
+        if let Some(image) = state.images.get_mut(&(key.repository.clone(), key.digest.clone())) {
+            image.status = ImageStatus::Active;
+            image.last_activated_at = Some(at);
+        }
+        state.scans.remove(&(key.repository.clone(), key.digest.clone()));
+    }
+
+    /// Sets what the scanner says.
+    pub fn set_scan(&self, key: &ImageKey, scan: Scan) {
+        self.lock().scans.insert((key.repository.clone(), key.digest.clone()), scan);
+    }
+
+    /// Sets the findings of a finished scan.
+    pub fn complete_scan(&self, key: &ImageKey, findings: Findings) {
+        self.set_scan(key, Scan::Complete(findings));
+    }
+
+    /// Sets how the repository is scanned; automatically, if this is never called.
+    pub fn set_trigger(&self, repository: &RepositoryName, trigger: ScanTrigger) {
+        self.lock().triggers.insert(repository.clone(), trigger);
+    }
+
+    /// Sets the answer to the next requests for a scan.
+    pub fn set_scan_start(&self, answer: ScanStart) {
+        self.lock().scan_start = Some(answer);
+    }
+
+    /// Makes the next call of an operation go wrong.
+    pub fn fail(&self, operation: &'static str, fault: Fault) {
+        self.lock().faults.push((operation, fault));
+    }
+
+    /// Forgets the faults that have not come true.
+    pub fn heal(&self) {
+        self.lock().faults.clear();
+    }
+
+    /// Sets the time.
+    pub fn set_now(&self, now: Timestamp) {
+        self.lock().now = Some(now);
+    }
+
+    /// Writes a row as it is.
+    pub fn remember(&self, row: Row) {
+        self.lock().rows.insert(row.image.clone(), row);
+    }
+
+    /// The row of an image.
+    pub fn row_of(&self, key: &ImageKey) -> Option<Row> {
+        self.lock().rows.get(key).cloned()
+    }
+
+    /// The image.
+    pub fn image_of(&self, key: &ImageKey) -> Option<Image> {
+        self.lock().images.get(&(key.repository.clone(), key.digest.clone())).cloned()
+    }
+
+    /// All alerts that topics accepted.
+    pub fn sent(&self) -> Vec<Sent> {
+        self.lock().sent.clone()
+    }
+
+    /// All calls so far.
+    pub fn calls(&self) -> Vec<Call> {
+        self.lock().calls.clone()
+    }
+
+    /// Forgets the calls so far.
+    pub fn forget_calls(&self) {
+        self.lock().calls.clear();
+    }
+
+    /// The number of calls that changed anything: the registry, the ledger, a topic.
+    pub fn writes(&self) -> usize {
+        let state = self.lock();
+        state.calls.iter().filter(|call| call.mutates || matches!(call.operation, PUT | PUBLISH)).count()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no test panics while it holds the lock")
+    }
+
+    async fn call<T>(
+        &self,
+        operation: &'static str,
+        mutates: bool,
+        effect: impl FnOnce(&mut State) -> T,
+    ) -> Result<T, PortError> {
+        let index = {
+            let mut state = self.lock();
+            state.ticks += 1;
+            let began = state.ticks;
+            state.calls.push(Call { operation, mutates, began, ended: None });
+            state.calls.len() - 1
+        };
+        pause().await;
+        let fault = {
+            let mut state = self.lock();
+            let position = state.faults.iter().position(|(name, _)| *name == operation);
+            position.map(|position| state.faults.remove(position).1)
+        };
+        let error = |retry| PortError {
+            retry,
+            operation,
+            code: "Injected".to_owned(),
+            message: String::new(),
+            request_id: None,
+        };
+        let result = match fault {
+            Some(Fault::Before(retry)) => Err(error(retry)),
+            Some(Fault::After(retry)) => {
+                effect(&mut self.lock());
+                Err(error(retry))
+            }
+            None => Ok(effect(&mut self.lock())),
+        };
+        pause().await;
+        let mut state = self.lock();
+        state.ticks += 1;
+        let ended = state.ticks;
+        if let Some(call) = state.calls.get_mut(index) {
+            call.ended = Some(ended);
+        }
+        result
+    }
+}
+
+const PUT: &str = "dynamodb:PutItem";
+const PUBLISH: &str = "sns:Publish";
+
+async fn pause() {
+    let mut waited = false;
+    poll_fn(|context| {
+        if waited {
+            return Poll::Ready(());
+        }
+        waited = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+fn find<'a>(state: &'a State, repository: &RepositoryName, image: &ImageRef) -> Option<&'a Image> {
+    state
+        .images
+        .iter()
+        .find(|((name, digest), entry)| {
+            name == repository
+                && match image {
+                    ImageRef::Digest(wanted) => digest == wanted,
+                    ImageRef::Tag(tag) => entry.tags.contains(tag),
+                }
+        })
+        .map(|(_, image)| image)
+}
+
+fn entry<'a>(state: &'a mut State, key: &ImageKey) -> Option<&'a mut Image> {
+    state.images.get_mut(&(key.repository.clone(), key.digest.clone()))
+}
+
+impl Registry for World {
+    async fn image(&self, repository: &RepositoryName, image: &ImageRef) -> Result<Option<Image>, PortError> {
+        self.call("ecr:DescribeImages", false, |state| find(state, repository, image).cloned()).await
+    }
+
+    async fn scan_trigger(&self, repository: &RepositoryName) -> Result<Option<ScanTrigger>, PortError> {
+        self.call("ecr:BatchGetRepositoryScanningConfiguration", false, |state| {
+            Some(state.triggers.get(repository).copied().unwrap_or(ScanTrigger::Automatic))
+        })
+        .await
+    }
+}
+
+impl Scanner for World {
+    async fn scan(&self, image: &ImageKey) -> Result<Scan, PortError> {
+        self.call("ecr:DescribeImageScanFindings", false, |state| {
+            if find(state, &image.repository, &ImageRef::Digest(image.digest.clone()))
+                .is_some_and(|image| image.status == ImageStatus::Archived)
+            {
+                return Scan::Archived;
+            }
+            state.scans.get(&(image.repository.clone(), image.digest.clone())).cloned().unwrap_or(Scan::Absent)
+        })
+        .await
+    }
+}
+
+impl RegistryWriter for World {
+    async fn archive(&self, image: &ImageKey) -> Result<ImageStatus, PortError> {
+        self.call("ecr:UpdateImageStorageClass", true, |state| {
+            // The scanner forgets an image that is archived.
+            state.scans.remove(&(image.repository.clone(), image.digest.clone()));
+            if let Some(image) = entry(state, image) {
+                image.status = ImageStatus::Archived;
+            }
+            ImageStatus::Archived
+        })
+        .await
+    }
+
+    async fn restore(&self, image: &ImageKey) -> Result<ImageStatus, PortError> {
+        self.call("ecr:UpdateImageStorageClass", true, |state| {
+            let now = state.now;
+            state.scans.remove(&(image.repository.clone(), image.digest.clone()));
+            if let Some(image) = entry(state, image) {
+                image.status = ImageStatus::Activating;
+                image.last_activated_at = now;
+            }
+            ImageStatus::Activating
+        })
+        .await
+    }
+
+    async fn add_tag(&self, image: &ImageKey, tag: &Tag) -> Result<(), PortError> {
+        self.call("ecr:PutImage", true, |state| {
+            for other in state.images.values_mut() {
+                other.tags.retain(|existing| existing != tag);
+            }
+            if let Some(image) = entry(state, image) {
+                image.tags.push(tag.clone());
+            }
+        })
+        .await
+    }
+
+    async fn remove_tags(&self, image: &ImageKey, tags: &[Tag]) -> Result<(), PortError> {
+        self.call("ecr:BatchDeleteImage", true, |state| {
+            let Some(entry) = entry(state, image) else { return };
+            let tagged = !entry.tags.is_empty();
+            entry.tags.retain(|tag| !tags.contains(tag));
+            // As ECR does it: with its last tag, the image goes.
+            if tagged && entry.tags.is_empty() {
+                state.images.remove(&(image.repository.clone(), image.digest.clone()));
+            }
+        })
+        .await
+    }
+
+    async fn start_scan(&self, image: &ImageKey) -> Result<ScanStart, PortError> {
+        self.call("ecr:StartImageScan", true, |state| {
+            let answer = state.scan_start.clone().unwrap_or(ScanStart::Started);
+            if answer == ScanStart::Started {
+                state.scans.insert((image.repository.clone(), image.digest.clone()), Scan::InProgress);
+            }
+            answer
+        })
+        .await
+    }
+}
+
+impl Ledger for World {
+    async fn row(&self, image: &ImageKey) -> Result<Option<Row>, PortError> {
+        self.call("dynamodb:GetItem", false, |state| state.rows.get(image).cloned()).await
+    }
+
+    async fn write(&self, row: &Row) -> Result<Written, PortError> {
+        self.call(PUT, false, |state| {
+            let generation = state.rows.get(&row.image).map_or(0, |existing| existing.generation);
+            if row.generation != generation + 1 {
+                return Written::Conflict;
+            }
+            // Through JSON, as the real ledger keeps it.
+            let json = serde_json::to_string(row).expect("a row is JSON");
+            state.rows.insert(row.image.clone(), serde_json::from_str(&json).expect("and comes back from it"));
+            Written::Yes
+        })
+        .await
+    }
+}
+
+impl Notifier for World {
+    async fn publish(&self, topic: &TopicArn, message: &Message) -> Result<String, PortError> {
+        self.call(PUBLISH, false, |state| {
+            state.sent.push(Sent { topic: topic.clone(), message: message.clone() });
+            format!("message-{}", state.sent.len())
+        })
+        .await
+    }
+}
+
+impl Clock for World {
+    fn now(&self) -> Timestamp {
+        self.lock().now.unwrap_or_else(super::now)
+    }
+}

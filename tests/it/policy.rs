@@ -1,0 +1,39 @@
+//! The policy documents that the project ships are valid, and the schema is that of the code.
+
+use std::{fs, path::Path};
+
+use shared::{
+    domain::policy::{Document, Policy},
+    testing,
+};
+
+use crate::support;
+
+#[test]
+fn the_checked_in_schema_is_the_schema_of_the_code() {
+    let schema = serde_json::to_string_pretty(&schemars::schema_for!(Document)).unwrap() + "\n";
+    support::assert_file_is("docs/policy.schema.json", &schema);
+}
+
+#[test]
+fn the_example_is_valid_and_says_nothing_that_is_not_enforced() {
+    let example = fs::read_to_string(support::root().join("docs/policy.example.json")).unwrap();
+    let policy = Policy::from_json(&example, testing::now()).unwrap();
+    assert_eq!(policy.not_enforced(), [] as [&str; 0]);
+}
+
+#[test]
+fn every_valid_policy_is_accepted() {
+    for path in documents("valid") {
+        let json = fs::read_to_string(&path).unwrap();
+        assert!(Policy::from_json(&json, testing::now()).is_ok(), "{}", path.display());
+    }
+}
+
+fn documents(kind: &str) -> Vec<std::path::PathBuf> {
+    let folder = support::root().join("tests/fixtures/policies").join(kind);
+    let mut paths: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "{}", Path::new(&folder).display());
+    paths
+}
