@@ -48,7 +48,9 @@ fn core(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("core");
     group.throughput(Throughput::Elements(1));
 
-    group.bench_function("parse a scan event", |bencher| bencher.iter(|| events::parse(black_box(EVENT))));
+    group.bench_function("parse a scan event", |bencher| {
+        bencher.iter(|| events::parse(black_box(EVENT)))
+    });
     for count in [0, 20, 10_000] {
         let facts = facts(count);
         group.bench_function(format!("decide on an image with {count} findings"), |bencher| {
@@ -60,7 +62,9 @@ fn core(criterion: &mut Criterion) {
             || facts(20),
             |facts| {
                 let event = events::parse(black_box(EVENT));
-                let Plan::Apply(step) = decide(&policy, &facts, now()) else { return None };
+                let Plan::Apply(step) = decide(&policy, &facts, now()) else {
+                    return None;
+                };
                 Some((event, step.alert.map(|alert| alert.message())))
             },
             BatchSize::SmallInput,

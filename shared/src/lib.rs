@@ -8,6 +8,7 @@
 //! | [`reconcile`] | gather facts, decide, act, record | `domain`, `ports` |
 //! | `adapters` (feature `aws`) | the ports, with the AWS SDK | `domain`, `ports` |
 //! | `runtime` (feature `lambda`) | configuration, logs, metrics, errors of a Lambda function | `domain`, `events`, `ports`, `reconcile` |
+//! | `function` (features `aws` and `lambda`) | wires a function | everything but `testing` |
 //! | `testing` (feature `testing`) | the ports, with a world in memory | all but `adapters` |
 //!
 //! A test reads the sources and holds them to this table.
@@ -16,6 +17,8 @@
 pub mod adapters;
 pub mod domain;
 pub mod events;
+#[cfg(all(feature = "aws", feature = "lambda"))]
+pub mod function;
 pub mod ports;
 pub mod reconcile;
 #[cfg(feature = "lambda")]

@@ -118,7 +118,7 @@ pub enum ReconcileError {
         /// The image.
         image: String,
         /// The call that failed.
-        source: PortError,
+        source: Box<PortError>,
     },
     /// The registry refused the block. People were told that the image is not blocked.
     #[error("could not block `{image}`, and told so: {source}")]
@@ -126,7 +126,7 @@ pub enum ReconcileError {
         /// The image.
         image: String,
         /// The call that failed.
-        source: PortError,
+        source: Box<PortError>,
     },
     /// The registry said yes, and shows that it did not happen.
     #[error("`{image}` is not as it was made: {found}")]
@@ -159,8 +159,10 @@ impl ReconcileError {
     /// A stable word for alarms.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Port { source: PortError { retry: Retry::Later, .. }, .. } => "CallFailed",
-            Self::Port { source: PortError { retry: Retry::Never, .. }, .. } => "CallRefused",
+            Self::Port { source, .. } => match source.retry {
+                Retry::Later => "CallFailed",
+                Retry::Never => "CallRefused",
+            },
             Self::BlockRefused { .. } => "BlockRefused",
             Self::NotVerified { .. } => "NotVerified",
             Self::Contended(_) => "Contended",
@@ -197,7 +199,7 @@ where
             let found = found.map_err(|source| ReconcileError::Port {
                 doing: "find",
                 image: format!("{}{}", request.repository, request.image),
-                source,
+                source: source.into(),
             })?;
             match found {
                 Some(image) => image.digest,
@@ -211,7 +213,12 @@ where
         repository: request.repository.clone(),
         digest,
     };
-    let run = Run { ports, policy, request, key };
+    let run = Run {
+        ports,
+        policy,
+        request,
+        key,
+    };
     for _ in 0..MAX_ATTEMPTS {
         if let Some(outcome) = run.attempt().await? {
             return Ok(outcome);
@@ -267,7 +274,10 @@ where
                 Applied::Conflict => return Ok(None),
                 Applied::Done => {
                     return match refused {
-                        Some(source) => Err(ReconcileError::BlockRefused { image: self.key.to_string(), source }),
+                        Some(source) => Err(ReconcileError::BlockRefused {
+                            image: self.key.to_string(),
+                            source: Box::new(source),
+                        }),
                         None => Ok(Some(self.applied(&step))),
                     };
                 }
@@ -327,7 +337,7 @@ where
             let blocks = matches!(effect, Effect::Archive | Effect::Quarantine { .. });
             return match error {
                 ReconcileError::Port { source, .. } if blocks && source.retry == Retry::Never => {
-                    Ok(Applied::Refused(source))
+                    Ok(Applied::Refused(*source))
                 }
                 error => Err(error),
             };
@@ -338,7 +348,12 @@ where
             match &step.alert {
                 Some(alert) => {
                     let topic = self.policy.topic(&self.key.repository);
-                    ports.notifier.publish(topic, &alert.message()).await.map(|_| ()).map_err(|e| self.failed("tell of", e))
+                    ports
+                        .notifier
+                        .publish(topic, &alert.message())
+                        .await
+                        .map(|_| ())
+                        .map_err(|e| self.failed("tell of", e))
                 }
                 None => Ok(()),
             }
@@ -378,15 +393,28 @@ where
             Effect::Unquarantine { mark, restore } => {
                 for tag in restore {
                     // A tag that another image has by now is that image's.
-                    let holder = self.ports.registry.image(&key.repository, &ImageRef::Tag(tag.clone())).await;
+                    let holder = self
+                        .ports
+                        .registry
+                        .image(&key.repository, &ImageRef::Tag(tag.clone()))
+                        .await;
                     if holder.map_err(change)?.is_none() {
                         writer.add_tag(key, tag).await.map_err(change)?;
                     }
                 }
-                let image = self.ports.registry.image(&key.repository, &ImageRef::Digest(key.digest.clone())).await;
-                let has_another_tag = image.map_err(change)?.is_some_and(|image| image.tags.iter().any(|t| t != mark));
+                let image = self
+                    .ports
+                    .registry
+                    .image(&key.repository, &ImageRef::Digest(key.digest.clone()))
+                    .await;
+                let has_another_tag = image
+                    .map_err(change)?
+                    .is_some_and(|image| image.tags.iter().any(|t| t != mark));
                 if has_another_tag {
-                    writer.remove_tags(key, std::slice::from_ref(mark)).await.map_err(change)?;
+                    writer
+                        .remove_tags(key, std::slice::from_ref(mark))
+                        .await
+                        .map_err(change)?;
                 }
                 Ok(())
             }
@@ -396,7 +424,11 @@ where
     /// What the registry shows after an effect; an error if a block does not hold.
     async fn read_back(&self, effect: Option<&Effect>) -> Result<Option<Image>, ReconcileError> {
         let Some(effect) = effect else { return Ok(None) };
-        let image = self.ports.registry.image(&self.key.repository, &ImageRef::Digest(self.key.digest.clone())).await;
+        let image = self
+            .ports
+            .registry
+            .image(&self.key.repository, &ImageRef::Digest(self.key.digest.clone()))
+            .await;
         let image = image.map_err(|source| self.failed("read back", source))?;
         // An image that is gone cannot be pulled.
         let holds = image.as_ref().is_none_or(|image| match effect {
@@ -406,7 +438,11 @@ where
             }
             Effect::Restore | Effect::Unquarantine { .. } => true,
         });
-        if holds { Ok(image) } else { Err(self.not_verified("the registry still shows it as it was before")) }
+        if holds {
+            Ok(image)
+        } else {
+            Err(self.not_verified("the registry still shows it as it was before"))
+        }
     }
 
     fn left(&self, leave: Leave, row: Option<&Row>) -> Result<Outcome, ReconcileError> {
@@ -431,7 +467,11 @@ where
 
     fn applied(&self, step: &Step) -> Outcome {
         let row = &step.row;
-        let kind = if row.closed_at.is_some() { OutcomeKind::Closed } else { OutcomeKind::Applied };
+        let kind = if row.closed_at.is_some() {
+            OutcomeKind::Closed
+        } else {
+            OutcomeKind::Applied
+        };
         Outcome {
             state: Some(row.state),
             reason: Some(row.reason.clone()),
@@ -444,11 +484,18 @@ where
     }
 
     fn failed(&self, doing: &'static str, source: PortError) -> ReconcileError {
-        ReconcileError::Port { doing, image: self.key.to_string(), source }
+        ReconcileError::Port {
+            doing,
+            image: self.key.to_string(),
+            source: Box::new(source),
+        }
     }
 
     fn not_verified(&self, found: &str) -> ReconcileError {
-        ReconcileError::NotVerified { image: self.key.to_string(), found: found.to_owned() }
+        ReconcileError::NotVerified {
+            image: self.key.to_string(),
+            found: found.to_owned(),
+        }
     }
 }
 

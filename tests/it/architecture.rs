@@ -38,7 +38,10 @@ fn sources(folder: &str) -> Vec<PathBuf> {
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[track_caller]
@@ -52,7 +55,6 @@ fn assert_absent(folder: &str, forbidden: &[&str]) {
 }
 
 /// Ways to name a module of `shared` from inside it, in a `use` with or without braces.
-const PORTS: &str = "ports::";
 const EVENTS: &str = "events::";
 const ADAPTERS: &str = "adapters::";
 const RUNTIME: &str = "runtime::";
@@ -63,9 +65,20 @@ const LAMBDA: &str = "lambda_runtime";
 
 #[test]
 fn the_domain_is_pure() {
-    let modules = ["crate::ports", "crate::events", "crate::adapters", "crate::runtime", "crate::reconcile"];
+    let modules = [
+        "crate::ports",
+        "crate::events",
+        "crate::adapters",
+        "crate::runtime",
+        "crate::reconcile",
+    ];
     assert_absent("shared/src/domain", &modules);
-    assert_absent("shared/src/domain", &[AWS, LAMBDA, "tokio", "tracing", "std::env", "std::fs", "std::net", "async fn"]);
+    assert_absent(
+        "shared/src/domain",
+        &[
+            AWS, LAMBDA, "tokio", "tracing", "std::env", "std::fs", "std::net", "async fn",
+        ],
+    );
     assert_absent("shared/src/domain", &["Timestamp::now", "SystemTime", "rand::"]);
 }
 
@@ -78,22 +91,40 @@ fn wire_formats_know_only_the_domain() {
 
 #[test]
 fn ports_are_words_of_the_domain() {
-    assert_absent("shared/src/ports", &[EVENTS, ADAPTERS, RUNTIME, RECONCILE, TESTING, AWS, LAMBDA]);
+    assert_absent(
+        "shared/src/ports",
+        &[EVENTS, ADAPTERS, RUNTIME, RECONCILE, TESTING, AWS, LAMBDA],
+    );
 }
 
 #[test]
 fn reconciling_knows_neither_aws_nor_lambda() {
-    assert_absent("shared/src/reconcile", &[EVENTS, ADAPTERS, RUNTIME, TESTING, AWS, LAMBDA, "std::env"]);
+    assert_absent(
+        "shared/src/reconcile",
+        &[EVENTS, ADAPTERS, RUNTIME, TESTING, AWS, LAMBDA, "std::env"],
+    );
 }
 
 #[test]
 fn adapters_know_neither_lambda_nor_events() {
-    assert_absent("shared/src/adapters", &["crate::events", "crate::runtime", "crate::reconcile", LAMBDA]);
+    assert_absent(
+        "shared/src/adapters",
+        &["crate::events", "crate::runtime", "crate::reconcile", LAMBDA],
+    );
 }
 
 #[test]
 fn the_runtime_knows_no_sdk() {
-    assert_absent("shared/src/runtime", &["crate::adapters", "crate::testing", "aws_sdk", "aws_config", "aws_smithy"]);
+    assert_absent(
+        "shared/src/runtime",
+        &[
+            "crate::adapters",
+            "crate::testing",
+            "aws_sdk",
+            "aws_config",
+            "aws_smithy",
+        ],
+    );
 }
 
 #[test]
@@ -104,7 +135,11 @@ fn functions_speak_to_aws_through_adapters_and_only_main_builds_them() {
         assert_absent(&folder, &["aws_sdk", "aws_config", "aws_smithy", "std::env"]);
         for path in sources(&folder) {
             if path.file_stem().is_some_and(|stem| stem != "main") {
-                assert!(!code(&path).contains(ADAPTERS), "{} must not use adapters", path.display());
+                assert!(
+                    !code(&path).contains(ADAPTERS),
+                    "{} must not use adapters",
+                    path.display()
+                );
             }
         }
     }
@@ -115,11 +150,16 @@ fn a_function_is_a_folder_a_crate_and_a_binary_of_one_name() {
     for function in fs::read_dir(support::root().join("functions")).unwrap() {
         let function = function.unwrap();
         let name = function.file_name().into_string().unwrap();
-        let manifest: toml::Table = fs::read_to_string(function.path().join("Cargo.toml")).unwrap().parse().unwrap();
+        let manifest: toml::Table = fs::read_to_string(function.path().join("Cargo.toml"))
+            .unwrap()
+            .parse()
+            .unwrap();
         assert_eq!(manifest["package"]["name"].as_str(), Some(name.as_str()));
         assert!(function.path().join("README.md").is_file(), "{name} has no README.md");
         assert!(
-            support::root().join(format!("infra/modules/guard/event-patterns/{name}.json")).is_file(),
+            support::root()
+                .join(format!("infra/modules/guard/event-patterns/{name}.json"))
+                .is_file(),
             "{name} has no event pattern"
         );
     }
@@ -127,18 +167,32 @@ fn a_function_is_a_folder_a_crate_and_a_binary_of_one_name() {
 
 #[test]
 fn every_dependency_is_listed_once_and_without_its_default_features() {
-    let manifest: toml::Table = fs::read_to_string(support::root().join("Cargo.toml")).unwrap().parse().unwrap();
+    let manifest: toml::Table = fs::read_to_string(support::root().join("Cargo.toml"))
+        .unwrap()
+        .parse()
+        .unwrap();
     for (name, dependency) in manifest["workspace"]["dependencies"].as_table().unwrap() {
         // Crates without features of their own can be given by version alone.
         if let Some(table) = dependency.as_table() {
-            assert_eq!(table.get("default-features").and_then(toml::Value::as_bool), Some(false), "{name}");
+            assert_eq!(
+                table.get("default-features").and_then(toml::Value::as_bool),
+                Some(false),
+                "{name}"
+            );
         }
     }
     for path in ["shared", "functions/on-push", "functions/on-scan", "tests"] {
-        let manifest: toml::Table =
-            fs::read_to_string(support::root().join(path).join("Cargo.toml")).unwrap().parse().unwrap();
+        let manifest: toml::Table = fs::read_to_string(support::root().join(path).join("Cargo.toml"))
+            .unwrap()
+            .parse()
+            .unwrap();
         for section in ["dependencies", "dev-dependencies"] {
-            for (name, dependency) in manifest.get(section).and_then(toml::Value::as_table).into_iter().flatten() {
+            for (name, dependency) in manifest
+                .get(section)
+                .and_then(toml::Value::as_table)
+                .into_iter()
+                .flatten()
+            {
                 let inherited = dependency.get("workspace").and_then(toml::Value::as_bool) == Some(true);
                 assert!(inherited, "{path}: `{name}` must come from the workspace");
             }

@@ -32,7 +32,10 @@ fn every_valid_policy_is_accepted() {
 
 fn documents(kind: &str) -> Vec<std::path::PathBuf> {
     let folder = support::root().join("tests/fixtures/policies").join(kind);
-    let mut paths: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     paths.sort();
     assert!(!paths.is_empty(), "{}", Path::new(&folder).display());
     paths

@@ -119,6 +119,11 @@ impl Aws {
         SnsNotifier::new(client.clone())
     }
 
+    /// Builds the ECR client now, and not when the first adapter needs it.
+    pub fn build_ecr_client(&self) {
+        self.ecr_client();
+    }
+
     fn ecr_client(&self) -> aws_sdk_ecr::Client {
         self.ecr.get_or_init(|| ecr::client(&self.config)).clone()
     }

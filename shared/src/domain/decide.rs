@@ -14,7 +14,7 @@ use super::{
     ids::{ImageKey, Tag},
     image::{Image, ImageKind, ImageStatus},
     ledger::{Block, LEASE_SECONDS, Row, ScanRecord, State, quarantine_tag},
-    policy::{BlockMethod, Mode, NoScanAction, Policy, WhenInUse},
+    policy::{BlockMethod, NoScanAction, Policy, WhenInUse},
 };
 use step::Draft;
 pub use step::{Effect, Step};
@@ -107,7 +107,11 @@ enum Basis {
 /// Decides.
 pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
     let prior = facts.row.as_ref();
-    let Some(image) = facts.image.as_ref().filter(|_| facts.scan_start != Some(ScanStart::ImageGone)) else {
+    let Some(image) = facts
+        .image
+        .as_ref()
+        .filter(|_| facts.scan_start != Some(ScanStart::ImageGone))
+    else {
         return match prior {
             Some(row) if row.closed_at.is_none() => Plan::Apply(Box::new(Step::close(row, now))),
             _ => Plan::Leave(Leave::NoSuchImage),
@@ -134,18 +138,30 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
                 blocked(policy, facts, image, draft, words::no_scan(&why), now)
             }
             action => {
-                let state = if why == NoScan::EligibilityExpired { State::Stale } else { State::Unscannable };
+                let state = if why == NoScan::EligibilityExpired {
+                    State::Stale
+                } else {
+                    State::Unscannable
+                };
                 let alert = (action == NoScanAction::Review).then_some(AlertKind::ScanFailed);
                 let draft = Draft::new(facts, image, policy, now).without_scan(&why);
-                released(policy, facts, image, draft.state(state, words::no_scan(&why)).alert(alert))
+                released(
+                    policy,
+                    facts,
+                    image,
+                    draft.state(state, words::no_scan(&why)).alert(alert),
+                )
             }
         },
         Basis::Findings(evaluation, scan) => {
             let draft = Draft::new(facts, image, policy, now).judged(&evaluation, scan);
             match evaluation.verdict {
-                Verdict::Pass => {
-                    released(policy, facts, image, draft.state(State::Allowed, words::allowed(&evaluation)))
-                }
+                Verdict::Pass => released(
+                    policy,
+                    facts,
+                    image,
+                    draft.state(State::Allowed, words::allowed(&evaluation)),
+                ),
                 Verdict::Review => {
                     let draft = draft.state(State::Review, words::review(&evaluation));
                     released(policy, facts, image, draft.alert(Some(AlertKind::ImageReview)))
@@ -169,7 +185,10 @@ fn basis(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Basis
     };
     match (&facts.scan, &facts.scan_start, prior) {
         (Scan::Complete(findings), _, _) => {
-            let scan = ScanRecord { mode: findings.mode, completed_at: findings.completed_at };
+            let scan = ScanRecord {
+                mode: findings.mode,
+                completed_at: findings.completed_at,
+            };
             Basis::Findings(evaluate(policy, &facts.key, &image.tags, findings, now), Some(scan))
         }
         // What is not known any more does not make a blocked image better; but without what blocked it, it is just unknown.
@@ -198,8 +217,17 @@ fn basis(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Basis
 
 fn scan_should_be_requested(policy: &Policy, facts: &Facts, image: &Image, basis: &Basis, now: Timestamp) -> bool {
     let requested = facts.row.as_ref().and_then(|row| row.scan_requested_at);
-    let about_to_be_blocked = matches!(basis, Basis::Findings(Evaluation { verdict: Verdict::Block, .. }, _));
-    policy.mode == Mode::Enforce
+    let about_to_be_blocked = matches!(
+        basis,
+        Basis::Findings(
+            Evaluation {
+                verdict: Verdict::Block,
+                ..
+            },
+            _
+        )
+    );
+    policy.enforces()
         && facts.trigger == Some(ScanTrigger::Manual)
         && facts.scan == Scan::Absent
         && facts.scan_start.is_none()
@@ -214,7 +242,10 @@ fn waiting<'a>(policy: &'a Policy, facts: &'a Facts, image: &'a Image, now: Time
     let since = image.available_since().unwrap_or(now);
     let overdue = now.duration_since(since) > policy.scan.grace;
     draft
-        .state(State::Pending, words::pending(facts.scan_start.as_ref(), facts.row.as_ref(), overdue))
+        .state(
+            State::Pending,
+            words::pending(facts.scan_start.as_ref(), facts.row.as_ref(), overdue),
+        )
         .alert(overdue.then_some(AlertKind::ScanOverdue))
 }
 
@@ -240,7 +271,7 @@ fn blocked<'a>(
     let held = match (&facts.block_failure, in_use) {
         (Some(failure), _) => Some(words::block_failed(failure)),
         (None, Some(evidence)) => Some(evidence),
-        (None, None) if needed.is_some() && policy.mode == Mode::Report => Some(words::REPORT_MODE.to_owned()),
+        (None, None) if needed.is_some() && !policy.enforces() => Some(words::REPORT_MODE.to_owned()),
         (None, None) => None,
     };
     if let Some(why) = held {
@@ -250,8 +281,15 @@ fn blocked<'a>(
             .alert(Some(AlertKind::ImageHeld));
     }
 
-    let kind = if came_back { AlertKind::ImageBypass } else { AlertKind::ImageBlocked };
-    let draft = draft.state(State::Blocked, reason).action(method, true).alert(Some(kind));
+    let kind = if came_back {
+        AlertKind::ImageBypass
+    } else {
+        AlertKind::ImageBlocked
+    };
+    let draft = draft
+        .state(State::Blocked, reason)
+        .action(method, true)
+        .alert(Some(kind));
     let draft = if came_back { draft.happened_again() } else { draft };
     match needed {
         Some(effect) => draft.block(effect, method),
@@ -265,14 +303,18 @@ fn blocked<'a>(
 fn released<'a>(policy: &Policy, facts: &Facts, image: &Image, draft: Draft<'a>) -> Draft<'a> {
     let Some(block) = draft.prior_block() else { return draft };
     // Without the means to undo a block, the block stays, and so does its state.
-    if policy.mode == Mode::Report && effect_of_release(block, image).is_some() {
+    if !policy.enforces() && effect_of_release(block, image).is_some() {
         return draft.keep();
     }
     let reason_to_tell = facts.row.as_ref().is_some_and(|row| row.closed_at.is_none());
     let effect = effect_of_release(block, image);
     let method = block.method;
     let draft = draft.release(effect);
-    if reason_to_tell { draft.action(method, false).alert(Some(AlertKind::ImageReleased)) } else { draft }
+    if reason_to_tell {
+        draft.action(method, true).alert(Some(AlertKind::ImageReleased))
+    } else {
+        draft
+    }
 }
 
 /// What a block method needs to do to an image; `None`: it is in force already.
@@ -301,7 +343,12 @@ fn effect_of_release(block: &Block, image: &Image) -> Option<Effect> {
         BlockMethod::Archive => (image.status == ImageStatus::Archived).then_some(Effect::Restore),
         BlockMethod::QuarantineTag => {
             let mark = quarantine_tag(&image.digest).filter(|mark| image.tags.contains(mark))?;
-            let restore = block.tags.iter().filter(|tag| !image.tags.contains(tag)).cloned().collect();
+            let restore = block
+                .tags
+                .iter()
+                .filter(|tag| !image.tags.contains(tag))
+                .cloned()
+                .collect();
             Some(Effect::Unquarantine { mark, restore })
         }
         BlockMethod::Flag => None,
@@ -313,7 +360,12 @@ fn effect_of_release(block: &Block, image: &Image) -> Option<Effect> {
 /// No recorded pull means "never pulled" only for an image that is young: for an older one we cannot know who started it.
 fn in_use(policy: &Policy, scan: &Scan, image: &Image, now: Timestamp) -> Option<String> {
     let recent = |at: Timestamp| now.duration_since(at) <= policy.block.in_use;
-    if let Scan::Complete(Findings { in_use_count, last_in_use_at, .. }) = scan {
+    if let Scan::Complete(Findings {
+        in_use_count,
+        last_in_use_at,
+        ..
+    }) = scan
+    {
         if let Some(count) = in_use_count.filter(|count| *count > 0) {
             return Some(words::in_use_by_scanner(count));
         }

@@ -72,7 +72,12 @@ pub fn evaluate(policy: &Policy, image: &ImageKey, tags: &[Tag], scan: &Findings
 
 /// Judges again what the ledger remembers of an image that the scanner cannot look at now.
 pub fn evaluate_remembered(policy: &Policy, row: &Row, tags: &[Tag], now: Timestamp) -> Evaluation {
-    let remembered: Vec<Finding> = row.findings.iter().chain(&row.excepted).map(|recorded| recorded.finding()).collect();
+    let remembered: Vec<Finding> = row
+        .findings
+        .iter()
+        .chain(&row.excepted)
+        .map(|recorded| recorded.finding())
+        .collect();
     let mut evaluation = judge(policy, &row.image, tags, remembered.iter(), row.counts.clone(), now);
     // The ledger keeps the worst; what it left out is no worse than the last that it kept, but there.
     if row.omitted_findings > 0
@@ -95,7 +100,12 @@ fn judge<'a>(
     counts: SeverityCounts,
     now: Timestamp,
 ) -> Evaluation {
-    let mut evaluation = Evaluation { verdict: Verdict::Pass, findings: Vec::new(), excepted: Vec::new(), counts };
+    let mut evaluation = Evaluation {
+        verdict: Verdict::Pass,
+        findings: Vec::new(),
+        excepted: Vec::new(),
+        counts,
+    };
     for finding in findings {
         let consequence = policy.consequence(finding);
         let verdict = match consequence.action {
@@ -103,9 +113,19 @@ fn judge<'a>(
             Action::Review => Verdict::Review,
             Action::Block => Verdict::Block,
         };
-        let judged = Judged { finding: finding.clone(), consequence };
+        let judged = Judged {
+            finding: finding.clone(),
+            consequence,
+        };
         let excepted = policy.exceptions.iter().any(|exception| {
-            exception.covers(&finding.id, finding.package.as_deref(), &image.repository, &image.digest, tags, now)
+            exception.covers(
+                &finding.id,
+                finding.package.as_deref(),
+                &image.repository,
+                &image.digest,
+                tags,
+                now,
+            )
         });
         if excepted {
             evaluation.excepted.push(judged);
@@ -129,7 +149,10 @@ fn worst_first(a: &Judged, b: &Judged) -> std::cmp::Ordering {
     };
     let score = |judged: &Judged| judged.finding.score.unwrap_or_default();
     let name = |judged: &Judged| (judged.finding.id.clone(), judged.finding.package.clone());
-    rank(a).cmp(&rank(b)).then_with(|| score(b).total_cmp(&score(a))).then_with(|| name(a).cmp(&name(b)))
+    rank(a)
+        .cmp(&rank(b))
+        .then_with(|| score(b).total_cmp(&score(a)))
+        .then_with(|| name(a).cmp(&name(b)))
 }
 
 fn unlisted(severity: Severity) -> Finding {
@@ -160,12 +183,33 @@ mod tests {
             ("", vec![], Verdict::Pass, 0, 0),
             ("", vec![finding("CVE-2026-1", Severity::Medium)], Verdict::Pass, 0, 0),
             ("", vec![finding("CVE-2026-1", Severity::High)], Verdict::Review, 1, 0),
-            ("", vec![finding("CVE-2026-1", Severity::Undefined)], Verdict::Review, 1, 0),
-            ("", vec![finding("CVE-2026-1", Severity::Critical)], Verdict::Block, 1, 0),
-            (EXCEPTION, vec![finding("CVE-2026-1", Severity::Critical)], Verdict::Pass, 0, 1),
+            (
+                "",
+                vec![finding("CVE-2026-1", Severity::Undefined)],
+                Verdict::Review,
+                1,
+                0,
+            ),
+            (
+                "",
+                vec![finding("CVE-2026-1", Severity::Critical)],
+                Verdict::Block,
+                1,
+                0,
+            ),
             (
                 EXCEPTION,
-                vec![finding("CVE-2026-1", Severity::Critical), finding("CVE-2026-2", Severity::High)],
+                vec![finding("CVE-2026-1", Severity::Critical)],
+                Verdict::Pass,
+                0,
+                1,
+            ),
+            (
+                EXCEPTION,
+                vec![
+                    finding("CVE-2026-1", Severity::Critical),
+                    finding("CVE-2026-2", Severity::High),
+                ],
                 Verdict::Review,
                 1,
                 1,
@@ -174,7 +218,10 @@ mod tests {
             let policy = testing::policy(policy);
             let evaluation = evaluate(&policy, &testing::image_key(), &[], &scan(findings), testing::now());
             assert_eq!(evaluation.verdict, verdict);
-            assert_eq!((evaluation.findings.len(), evaluation.excepted.len()), (counted, excepted));
+            assert_eq!(
+                (evaluation.findings.len(), evaluation.excepted.len()),
+                (counted, excepted)
+            );
         }
     }
 
@@ -198,9 +245,18 @@ mod tests {
         ];
         findings[3].score = Some(9.9);
         let ids = |findings: Vec<Finding>| {
-            let evaluation =
-                evaluate(&testing::policy(""), &testing::image_key(), &[], &scan(findings), testing::now());
-            evaluation.findings.into_iter().map(|judged| judged.finding.id).collect::<Vec<_>>()
+            let evaluation = evaluate(
+                &testing::policy(""),
+                &testing::image_key(),
+                &[],
+                &scan(findings),
+                testing::now(),
+            );
+            evaluation
+                .findings
+                .into_iter()
+                .map(|judged| judged.finding.id)
+                .collect::<Vec<_>>()
         };
         let expected = ["CVE-2026-4", "CVE-2026-1", "CVE-2026-2", "CVE-2026-3"];
         assert_eq!(ids(findings.clone()), expected);

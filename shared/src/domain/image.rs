@@ -98,7 +98,7 @@ impl Image {
 }
 
 /// Whether a tag is one that cosign gives to what it attaches to an image: `sha256-<64 hex>`, with or without a suffix
-/// (`.sig`, `.att`, `.sbom`). Source: cosign's SIGNATURE_SPEC.md; the bare form is OCI distribution's referrers tag.
+/// (`.sig`, `.att`, `.sbom`). Source: cosign's signature specification; the bare form is OCI distribution's referrers tag.
 pub fn names_a_subject(tag: &Tag) -> bool {
     let Some(rest) = tag.as_str().strip_prefix("sha256-") else {
         return false;

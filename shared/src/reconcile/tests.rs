@@ -28,7 +28,7 @@ fn request(actor: &str) -> Request {
 }
 
 async fn look(world: &World, policy: &Policy, request: &Request) -> Result<Outcome, ReconcileError> {
-    let enforce = policy.mode == crate::domain::policy::Mode::Enforce;
+    let enforce = policy.enforces();
     let ports = Ports {
         registry: world,
         writer: enforce.then_some(world),
@@ -63,7 +63,13 @@ fn status(world: &World) -> ImageStatus {
 }
 
 fn tags(world: &World) -> BTreeSet<String> {
-    world.image_of(&image_key()).unwrap().tags.into_iter().map(String::from).collect()
+    world
+        .image_of(&image_key())
+        .unwrap()
+        .tags
+        .into_iter()
+        .map(String::from)
+        .collect()
 }
 
 fn told(world: &World) -> Vec<String> {
@@ -106,14 +112,42 @@ fn longest_chain(world: &World) -> usize {
 fn each_verdict_leads_to_its_state_and_its_alert() {
     for (scan, state, alerts) in [
         (clean(), State::Allowed, vec![]),
-        (Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::Medium)])), State::Allowed, vec![]),
-        (Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::Low)])), State::Allowed, vec![]),
-        (Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::High)])), State::Review, vec!["image-review"]),
+        (
+            Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::Medium)])),
+            State::Allowed,
+            vec![],
+        ),
+        (
+            Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::Low)])),
+            State::Allowed,
+            vec![],
+        ),
+        (
+            Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::High)])),
+            State::Review,
+            vec!["image-review"],
+        ),
         (critical(), State::Blocked, vec!["image-blocked"]),
-        (Scan::Unavailable(NoScan::Failed), State::Unscannable, vec!["scan-failed"]),
-        (Scan::Unavailable(NoScan::Unsupported), State::Unscannable, vec!["scan-failed"]),
-        (Scan::Unavailable(NoScan::EligibilityExpired), State::Stale, vec!["scan-failed"]),
-        (Scan::Unavailable(NoScan::UnknownStatus("NEW".into())), State::Unscannable, vec!["scan-failed"]),
+        (
+            Scan::Unavailable(NoScan::Failed),
+            State::Unscannable,
+            vec!["scan-failed"],
+        ),
+        (
+            Scan::Unavailable(NoScan::Unsupported),
+            State::Unscannable,
+            vec!["scan-failed"],
+        ),
+        (
+            Scan::Unavailable(NoScan::EligibilityExpired),
+            State::Stale,
+            vec!["scan-failed"],
+        ),
+        (
+            Scan::Unavailable(NoScan::UnknownStatus("NEW".into())),
+            State::Unscannable,
+            vec!["scan-failed"],
+        ),
         (Scan::InProgress, State::Pending, vec!["scan-overdue"]),
         (Scan::Absent, State::Pending, vec!["scan-overdue"]),
     ] {
@@ -121,7 +155,11 @@ fn each_verdict_leads_to_its_state_and_its_alert() {
         let outcome = settle(&world, &policy(""));
         assert_eq!(outcome.state, Some(state), "{scan:?}");
         assert_eq!(told(&world), alerts, "{scan:?}");
-        assert_eq!(status(&world) == ImageStatus::Archived, state == State::Blocked, "{scan:?}");
+        assert_eq!(
+            status(&world) == ImageStatus::Archived,
+            state == State::Blocked,
+            "{scan:?}"
+        );
         world.forget_calls();
         assert_eq!(settle(&world, &policy("")).outcome, OutcomeKind::Unchanged, "{scan:?}");
         assert_eq!(world.writes(), 0, "a second look changes nothing: {scan:?}");
@@ -154,7 +192,9 @@ fn a_blocked_image_says_why_after_the_scanner_has_forgotten_it() {
 
 #[test]
 fn an_image_that_is_used_is_held_and_not_blocked() {
-    let days = |n: i64| SignedDuration::from_hours(24 * n);
+    fn days(n: i64) -> SignedDuration {
+        SignedDuration::from_hours(24 * n)
+    }
     let pulled = |image: &mut Image| image.last_pulled_at = Some(now() - days(2));
     let long_unused = |image: &mut Image| {
         image.pushed_at = Some(now() - days(100));
@@ -162,7 +202,8 @@ fn an_image_that_is_used_is_held_and_not_blocked() {
     };
     let old_and_never_pulled = |image: &mut Image| image.pushed_at = Some(now() - days(100));
     let nothing_known = |image: &mut Image| image.pushed_at = None;
-    let cases: [(&str, &dyn Fn(&mut Image), State); 4] = [
+    type Change = dyn Fn(&mut Image);
+    let cases: [(&str, &Change, State); 4] = [
         ("pulled two days ago", &pulled, State::Held),
         ("not pulled for long", &long_unused, State::Blocked),
         ("old, and nobody knows", &old_and_never_pulled, State::Held),
@@ -174,8 +215,16 @@ fn an_image_that_is_used_is_held_and_not_blocked() {
         let world = World::with(&image_key(), image, critical());
         assert_eq!(settle(&world, &policy("")).state, Some(state), "{case}");
         assert_eq!(settle(&world, &policy("")).outcome, OutcomeKind::Unchanged);
-        assert_eq!(status(&world) == ImageStatus::Archived, state == State::Blocked, "{case}");
-        let kind = if state == State::Held { "image-held" } else { "image-blocked" };
+        assert_eq!(
+            status(&world) == ImageStatus::Archived,
+            state == State::Blocked,
+            "{case}"
+        );
+        let kind = if state == State::Held {
+            "image-held"
+        } else {
+            "image-blocked"
+        };
         assert_eq!(told(&world), [kind], "{case}");
     }
     let mut used = scan(vec![finding("CVE-2026-1", Severity::Critical)]);
@@ -284,8 +333,12 @@ fn an_image_that_improves_is_released_and_only_if_we_had_blocked_it() {
 fn an_archived_image_is_not_released_because_nothing_is_known_of_it() {
     let world = world(critical());
     settle(&world, &policy(""));
-    for nothing in [Scan::Absent, Scan::InProgress, Scan::Unavailable(NoScan::Failed), Scan::Unavailable(NoScan::FindingsUnavailable)]
-    {
+    for nothing in [
+        Scan::Absent,
+        Scan::InProgress,
+        Scan::Unavailable(NoScan::Failed),
+        Scan::Unavailable(NoScan::FindingsUnavailable),
+    ] {
         let mut back = world.image_of(&image_key()).unwrap();
         back.status = ImageStatus::Active;
         world.push(&image_key(), back);
@@ -312,7 +365,12 @@ fn quarantine_marks_first_and_a_release_restores_what_it_took() {
     let mark = String::from(quarantine_tag(&image_key().digest).unwrap());
     assert_eq!(mark, "blocked-ab12ab12ab12");
     assert_eq!(tags(&world), [mark.clone()].into());
-    let operations: Vec<_> = world.calls().iter().filter(|call| call.mutates).map(|call| call.operation).collect();
+    let operations: Vec<_> = world
+        .calls()
+        .iter()
+        .filter(|call| call.mutates)
+        .map(|call| call.operation)
+        .collect();
     assert_eq!(operations, ["ecr:PutImage", "ecr:BatchDeleteImage"]);
 
     // Somebody gives it a new tag: it is taken as well, and remembered.
@@ -340,7 +398,11 @@ fn a_release_does_not_take_a_tag_from_the_image_that_has_it_now() {
     world.complete_scan(&image_key(), scan(vec![]));
     settle(&world, &quarantine);
     assert_eq!(world.image_of(&next).unwrap().tags, ["v1.2.3".parse::<Tag>().unwrap()]);
-    assert_eq!(tags(&world), ["blocked-ab12ab12ab12".to_owned()].into(), "its last tag stays, or the registry would delete it");
+    assert_eq!(
+        tags(&world),
+        ["blocked-ab12ab12ab12".to_owned()].into(),
+        "its last tag stays, or the registry would delete it"
+    );
 }
 
 #[test]
@@ -364,13 +426,21 @@ fn report_mode_tells_and_changes_nothing() {
     assert_eq!(told(&world), ["image-held"]);
     insta::assert_snapshot!(world.row_of(&image_key()).unwrap().reason, @"1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: the policy is in report mode, in which nothing is changed.");
     assert_eq!(settle(&world, &report).outcome, OutcomeKind::Unchanged);
-    assert_eq!(settle(&world, &policy("")).state, Some(State::Blocked), "enforcing it later blocks it");
+    assert_eq!(
+        settle(&world, &policy("")).state,
+        Some(State::Blocked),
+        "enforcing it later blocks it"
+    );
     let excepted = policy_in(
         "report",
         r#""exceptions": [{"vulnerability": "*", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-31"}]"#,
     );
     world.forget_calls();
-    assert_eq!(settle(&world, &excepted).outcome, OutcomeKind::Unchanged, "nor does it undo");
+    assert_eq!(
+        settle(&world, &excepted).outcome,
+        OutcomeKind::Unchanged,
+        "nor does it undo"
+    );
     assert_eq!(world.writes(), 0);
     assert_eq!(status(&world), ImageStatus::Archived);
 }
@@ -382,14 +452,27 @@ fn a_new_finding_in_a_blocked_image_is_told_once_and_an_old_one_never_again() {
     settle(&world, &flag);
     let first_seen = world.row_of(&image_key()).unwrap().findings[0].first_seen;
     world.set_now(now() + SignedDuration::from_hours(1));
-    let two = vec![finding("CVE-2026-1", Severity::Critical), finding("CVE-2026-2", Severity::Critical)];
+    let two = vec![
+        finding("CVE-2026-1", Severity::Critical),
+        finding("CVE-2026-2", Severity::Critical),
+    ];
     world.complete_scan(&image_key(), scan(two));
     settle(&world, &flag);
     assert_eq!(told(&world).len(), 2);
     assert_eq!(world.row_of(&image_key()).unwrap().findings[0].first_seen, first_seen);
-    world.complete_scan(&image_key(), scan(vec![finding("CVE-2026-2", Severity::Critical), finding("CVE-2026-3", Severity::High)]));
+    world.complete_scan(
+        &image_key(),
+        scan(vec![
+            finding("CVE-2026-2", Severity::Critical),
+            finding("CVE-2026-3", Severity::High),
+        ]),
+    );
     settle(&world, &flag);
-    assert_eq!(told(&world).len(), 2, "one is gone, and a milder one came: nothing new blocks it");
+    assert_eq!(
+        told(&world).len(),
+        2,
+        "one is gone, and a milder one came: nothing new blocks it"
+    );
     assert_eq!(told_ids(&world).len(), 2);
 }
 
@@ -397,7 +480,10 @@ fn a_new_finding_in_a_blocked_image_is_told_once_and_an_old_one_never_again() {
 fn a_scan_is_asked_for_where_none_starts_by_itself_and_not_twice_a_day() {
     let mut fresh = image(&image_key());
     fresh.pushed_at = Some(now());
-    let after_push = Request { after_push: true, ..request("one") };
+    let after_push = Request {
+        after_push: true,
+        ..request("one")
+    };
     let push = |world: &World| run(look(world, &policy(""), &after_push)).unwrap();
     for (answer, state, alerts) in [
         (ScanStart::Started, State::Pending, 0),
@@ -427,7 +513,10 @@ fn a_scan_is_asked_for_where_none_starts_by_itself_and_not_twice_a_day() {
 
 #[test]
 fn a_result_that_is_announced_and_not_visible_is_waited_for() {
-    let announced = Request { result_announced: true, ..request("one") };
+    let announced = Request {
+        result_announced: true,
+        ..request("one")
+    };
     for nothing in [Scan::Absent, Scan::InProgress] {
         let world = world(nothing);
         let error = run(look(&world, &policy(""), &announced)).unwrap_err();
@@ -438,7 +527,10 @@ fn a_result_that_is_announced_and_not_visible_is_waited_for() {
     let allowed = world(clean());
     settle(&allowed, &policy(""));
     allowed.set_scan(&image_key(), Scan::InProgress);
-    assert_eq!(run(look(&allowed, &policy(""), &announced)).unwrap().state, Some(State::Allowed));
+    assert_eq!(
+        run(look(&allowed, &policy(""), &announced)).unwrap().state,
+        Some(State::Allowed)
+    );
 }
 
 #[test]
@@ -455,14 +547,24 @@ fn referrers_and_indexes_are_left_alone() {
         assert_eq!(world.writes(), 0);
     }
     let disguised = World::with(&image_key(), referrer, critical());
-    assert_eq!(settle(&disguised, &policy("")).state, Some(State::Blocked), "what could be scanned is an image");
+    assert_eq!(
+        settle(&disguised, &policy("")).state,
+        Some(State::Blocked),
+        "what could be scanned is an image"
+    );
 }
 
 #[test]
 fn a_tag_is_resolved_once_and_an_unknown_one_is_no_error() {
-    let by_tag = |tag: &str| Request { image: ImageRef::Tag(tag.parse().unwrap()), ..request("one") };
+    let by_tag = |tag: &str| Request {
+        image: ImageRef::Tag(tag.parse().unwrap()),
+        ..request("one")
+    };
     let world = world(critical());
-    assert_eq!(run(look(&world, &policy(""), &by_tag("nope"))).unwrap().outcome, OutcomeKind::NoSuchImage);
+    assert_eq!(
+        run(look(&world, &policy(""), &by_tag("nope"))).unwrap().outcome,
+        OutcomeKind::NoSuchImage
+    );
     let outcome = run(look(&world, &policy(""), &by_tag("v1.2.3"))).unwrap();
     assert_eq!(outcome.digest, Some(image_key().digest));
     assert_eq!(outcome.state, Some(State::Blocked));
@@ -480,7 +582,11 @@ fn a_refused_block_is_told_and_is_an_error() {
         assert_eq!((row.state, row.block), (State::Held, None));
     }
     insta::assert_snapshot!(world.row_of(&image_key()).unwrap().reason, @"1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: the registry refused (ecr:UpdateImageStorageClass failed with `Injected`).");
-    assert_eq!(settle(&world, &policy("")).state, Some(State::Blocked), "when it is allowed again, it is blocked");
+    assert_eq!(
+        settle(&world, &policy("")).state,
+        Some(State::Blocked),
+        "when it is allowed again, it is blocked"
+    );
 }
 
 #[test]
@@ -489,8 +595,14 @@ fn two_invocations_at_once_block_once_and_tell_once() {
     let policy = policy("");
     let (one, two) = (request("one"), request("two"));
     let (first, second) = run(join(look(&world, &policy, &one), look(&world, &policy, &two)));
-    let outcomes = BTreeSet::from([format!("{:?}", first.unwrap().outcome), format!("{:?}", second.unwrap().outcome)]);
-    assert_eq!(outcomes, BTreeSet::from(["Applied".to_owned(), "InProgress".to_owned()]));
+    let outcomes = BTreeSet::from([
+        format!("{:?}", first.unwrap().outcome),
+        format!("{:?}", second.unwrap().outcome),
+    ]);
+    assert_eq!(
+        outcomes,
+        BTreeSet::from(["Applied".to_owned(), "InProgress".to_owned()])
+    );
     assert_eq!(told(&world), ["image-blocked"]);
     assert_eq!(world.calls().iter().filter(|call| call.mutates).count(), 1);
 }
@@ -512,7 +624,10 @@ fn another_plan_waits_until_the_one_that_is_carried_out_is_done() {
     let error = run(look(&world, &excepted, &request("two"))).unwrap_err();
     assert_eq!(error.code(), "Busy");
     world.set_now(now() + SignedDuration::from_secs(46));
-    assert!(run(look(&world, &excepted, &request("two"))).is_ok(), "nobody is waited for that long");
+    assert!(
+        run(look(&world, &excepted, &request("two"))).is_ok(),
+        "nobody is waited for that long"
+    );
 }
 
 /// At least this must be true of any way in which the work can be interrupted, once it is done again and nothing goes wrong.
@@ -524,8 +639,15 @@ fn assert_settled(world: &World, policy: &Policy, most_deliveries: usize, case: 
     assert_eq!(world.row_of(&image_key()).unwrap().state, State::Blocked, "{case}");
     assert_eq!(status(world), ImageStatus::Archived, "{case}");
     let deliveries = told(world).len();
-    assert!((1..=most_deliveries).contains(&deliveries), "{deliveries} deliveries: {case}");
-    assert_eq!(told_ids(world).len(), 1, "one alert, however often it is delivered: {case}");
+    assert!(
+        (1..=most_deliveries).contains(&deliveries),
+        "{deliveries} deliveries: {case}"
+    );
+    assert_eq!(
+        told_ids(world).len(),
+        1,
+        "one alert, however often it is delivered: {case}"
+    );
     world.forget_calls();
     assert_eq!(settle(world, policy).outcome, OutcomeKind::Unchanged, "{case}");
     assert_eq!(world.writes(), 0, "{case}");
@@ -564,7 +686,11 @@ fn a_call_that_fails_at_any_point_loses_nothing() {
                 if skipped == 1 {
                     // The fault hits the second call of that operation instead of the first.
                     for polls in 0..40 {
-                        if world.calls().iter().any(|call| call.operation == operation && call.ended.is_some()) {
+                        if world
+                            .calls()
+                            .iter()
+                            .any(|call| call.operation == operation && call.ended.is_some())
+                        {
                             break;
                         }
                         world.forget_calls();
@@ -608,7 +734,11 @@ fn an_archive_that_does_not_happen_is_noticed() {
             std::future::poll_fn({
                 let mut first = true;
                 move |_| {
-                    if std::mem::take(&mut first) { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+                    if std::mem::take(&mut first) {
+                        std::task::Poll::Pending
+                    } else {
+                        std::task::Poll::Ready(())
+                    }
                 }
             })
             .await;
@@ -627,7 +757,12 @@ fn any_scan() -> impl Strategy<Value = Scan> {
         Just(Severity::Undefined)
     ];
     let findings = proptest::collection::vec((0..6u8, severity), 0..5).prop_map(|findings| {
-        Scan::Complete(scan(findings.into_iter().map(|(n, severity)| finding(&format!("CVE-2026-{n}"), severity)).collect()))
+        Scan::Complete(scan(
+            findings
+                .into_iter()
+                .map(|(n, severity)| finding(&format!("CVE-2026-{n}"), severity))
+                .collect(),
+        ))
     });
     prop_oneof![
         4 => findings,
@@ -665,7 +800,10 @@ const POLICIES: [(&str, &str); 6] = [
     ("enforce", ""),
     ("enforce", r#""block": {"method": "quarantine-tag"}"#),
     ("enforce", r#""block": {"method": "flag", "when_in_use": "block"}"#),
-    ("enforce", r#""severities": {"HIGH": "block"}, "scan": {"on_failure": "block", "on_stale": "monitor"}"#),
+    (
+        "enforce",
+        r#""severities": {"HIGH": "block"}, "scan": {"on_failure": "block", "on_stale": "monitor"}"#,
+    ),
     (
         "enforce",
         r#""exceptions": [{"vulnerability": "CVE-2026-[0-2]", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-31"},
@@ -711,7 +849,7 @@ proptest! {
             let outcome = run(look(&world, &rules, &request("one"))).unwrap();
             // Nothing that we do ever makes an image disappear.
             prop_assert_eq!(existed, world.image_of(&image_key()).is_some());
-            if rules.mode == crate::domain::policy::Mode::Report {
+            if !rules.enforces() {
                 prop_assert!(world.calls()[before..].iter().all(|call| !call.mutates));
             }
             // Whatever is not known is not allowed, unless it was before.

@@ -55,8 +55,10 @@ impl Config {
         let given = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
         let table = given(TABLE_VARIABLE).ok_or(ConfigError::Missing(TABLE_VARIABLE))?;
         let path = given(POLICY_VARIABLE).unwrap_or_else(|| DEFAULT_POLICY_PATH.to_owned());
-        let json = std::fs::read_to_string(&path)
-            .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
+        let json = std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable {
+            path: path.clone(),
+            source,
+        })?;
         let policy = Policy::from_json(&json, now).map_err(|source| ConfigError::Policy { path, source })?;
         for place in policy.not_enforced() {
             tracing::warn!("the policy says `{place}`, which this version does not enforce yet");
@@ -66,7 +68,10 @@ impl Config {
 }
 
 /// A variable of this process.
-#[expect(clippy::disallowed_methods, reason = "this is the one place where the environment is read")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place where the environment is read"
+)]
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{error::HandlerError, report};
 use crate::{
     domain::{
+        alert::text,
         ids::{AccountId, ImageRef, Region, RepositoryName},
         policy::Policy,
     },
@@ -20,8 +21,10 @@ pub struct Invocation {
     pub function: &'static str,
     /// Lambda's request id: the same when Lambda delivers an event again.
     pub request_id: String,
-    /// ARN of the function: in which account and region it works.
-    pub function_arn: String,
+    /// The account that it works in.
+    pub account: AccountId,
+    /// The region that it works in.
+    pub region: Region,
 }
 
 /// What a function makes of an event.
@@ -43,12 +46,22 @@ pub enum Selection {
 }
 
 impl Invocation {
-    /// From the context that Lambda gives.
-    pub fn new(function: &'static str, context: &lambda_runtime::Context) -> Self {
-        Self {
-            function,
-            request_id: context.request_id.clone(),
-            function_arn: context.invoked_function_arn.clone(),
+    /// From the context that Lambda gives, whose ARN says where the function is: `arn:aws:lambda:REGION:ACCOUNT:function:NAME`.
+    ///
+    /// # Errors
+    /// The ARN is not one.
+    pub fn new(function: &'static str, context: &lambda_runtime::Context) -> Result<Self, HandlerError> {
+        let arn = &context.invoked_function_arn;
+        let mut parts = arn.split(':').skip(3);
+        let (region, account) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        match (region.parse(), account.parse()) {
+            (Ok(region), Ok(account)) => Ok(Self {
+                function,
+                request_id: context.request_id.clone(),
+                account,
+                region,
+            }),
+            _ => Err(HandlerError::Context(text::line(arn, 200))),
         }
     }
 }
@@ -57,9 +70,12 @@ impl Selection {
     /// The image that an event names, or nothing if it names a repository only.
     pub fn look(name: &ImageName, after_push: bool, result_announced: bool) -> Self {
         match name.image() {
-            Some(image) => {
-                Self::Look { repository: name.repository.clone(), image, after_push, result_announced }
-            }
+            Some(image) => Self::Look {
+                repository: name.repository.clone(),
+                image,
+                after_push,
+                result_announced,
+            },
             None => Self::Ignore("it names no image"),
         }
     }
@@ -98,7 +114,9 @@ where
     C: Clock,
 {
     let event = events::parse(payload);
-    let event_id = event.as_ref().map_or_else(|_| invocation.request_id.clone(), |event| event.id.clone());
+    let event_id = event
+        .as_ref()
+        .map_or_else(|_| invocation.request_id.clone(), |event| event.id.clone());
     let result = match event {
         Ok(event) => look(ports, policy, select, invocation, &event).await,
         Err(poison) => Err(poison.into()),
@@ -123,12 +141,19 @@ where
     C: Clock,
 {
     let (account, region) = event.registry();
-    if !is_home(&invocation.function_arn, account, region) {
-        return Ok(Handled::Ignored { why: "an event of another account or region: the function there looks at it" });
+    if (account, region) != (&invocation.account, &invocation.region) {
+        return Ok(Handled::Ignored {
+            why: "an event of another account or region: the function there looks at it",
+        });
     }
     match select(event) {
         Selection::Ignore(why) => Ok(Handled::Ignored { why }),
-        Selection::Look { repository, image, after_push, result_announced } => {
+        Selection::Look {
+            repository,
+            image,
+            after_push,
+            result_announced,
+        } => {
             let request = Request {
                 account: account.clone(),
                 region: region.clone(),
@@ -141,10 +166,4 @@ where
             Ok(Handled::Looked(reconcile(ports, policy, &request).await?))
         }
     }
-}
-
-/// Whether an event is about the registry that the function can reach: its own account's, in its own region.
-fn is_home(function_arn: &str, account: &AccountId, region: &Region) -> bool {
-    let mut parts = function_arn.split(':').skip(3);
-    parts.next() == Some(region.as_str()) && parts.next() == Some(account.as_str())
 }

@@ -11,6 +11,9 @@ pub enum HandlerError {
     /// The event does not say what it is about.
     #[error("cannot use this event: {0}")]
     Poison(#[from] Poison),
+    /// Lambda did not say where the function runs.
+    #[error("`{0}` is not the ARN of a function")]
+    Context(String),
     /// The image could not be brought to its state.
     #[error(transparent)]
     Reconcile(#[from] ReconcileError),
@@ -21,6 +24,7 @@ impl HandlerError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Poison(_) => "PoisonEvent",
+            Self::Context(_) => "NoContext",
             Self::Reconcile(error) => error.code(),
         }
     }
@@ -28,7 +32,7 @@ impl HandlerError {
     /// Whether trying again can help.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Poison(_) => Retry::Never,
+            Self::Poison(_) | Self::Context(_) => Retry::Never,
             Self::Reconcile(error) => error.retry(),
         }
     }
@@ -36,6 +40,9 @@ impl HandlerError {
 
 impl From<HandlerError> for Diagnostic {
     fn from(error: HandlerError) -> Self {
-        Self { error_type: error.code().to_owned(), error_message: error.to_string() }
+        Self {
+            error_type: error.code().to_owned(),
+            error_message: error.to_string(),
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! Embedded metric format"), so that no call is needed. Names of repositories are properties of the line and never dimensions, of
 //! which every combination is billed.
 
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -16,8 +16,14 @@ use crate::domain::finding::Severity;
 pub const NAMESPACE: &str = "ecr-guard";
 
 /// The metrics that a line carries.
-pub const METRICS: [&str; 6] =
-    ["Events", "Errors", "PoisonEvents", "Blocks", "Alerts", "FindingsMonitored"];
+pub const METRICS: [&str; 6] = [
+    "Events",
+    "Errors",
+    "PoisonEvents",
+    "Blocks",
+    "Alerts",
+    "FindingsMonitored",
+];
 
 /// Writes the line of an event to standard output.
 ///
@@ -36,11 +42,20 @@ fn line(function: &str, event_id: &str, result: &Result<Handled, HandlerError>, 
                 line.extend(fields);
             }
             let monitored = [Severity::Medium, Severity::Low, Severity::Informational];
-            let monitored = monitored.iter().filter_map(|severity| outcome.counts.get(severity)).sum();
+            let monitored = monitored
+                .iter()
+                .filter_map(|severity| outcome.counts.get(severity))
+                .sum();
             metrics.push(("FindingsMonitored", monitored));
-            metrics.push(("Blocks", u64::from(matches!(outcome.effect, Some("archive" | "quarantine")))));
+            metrics.push((
+                "Blocks",
+                u64::from(matches!(outcome.effect, Some("archive" | "quarantine"))),
+            ));
             metrics.push(("Alerts", u64::from(outcome.alert.is_some())));
-            line.get("outcome").and_then(Value::as_str).unwrap_or("applied").to_owned()
+            line.get("outcome")
+                .and_then(Value::as_str)
+                .unwrap_or("applied")
+                .to_owned()
         }
         Ok(Handled::Ignored { why }) => {
             line.insert("reason".to_owned(), json!(why));
@@ -53,7 +68,10 @@ fn line(function: &str, event_id: &str, result: &Result<Handled, HandlerError>, 
             error.code().to_owned()
         }
     };
-    let definitions: Vec<Value> = metrics.iter().map(|(name, _)| json!({"Name": name, "Unit": "Count"})).collect();
+    let definitions: Vec<Value> = metrics
+        .iter()
+        .map(|(name, _)| json!({"Name": name, "Unit": "Count"}))
+        .collect();
     line.insert(
         "_aws".to_owned(),
         json!({

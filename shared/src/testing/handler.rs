@@ -35,7 +35,8 @@ pub fn handle_event(
     let invocation = Invocation {
         function: "on-test",
         request_id: "8a6e4b50-4f4c-4a3b-9a3e-3f1d0d9a0001".to_owned(),
-        function_arn: format!("arn:aws:lambda:{}:{}:function:on-test", key.region, key.account),
+        account: key.account,
+        region: key.region,
     };
     run(handle(&ports, policy, select, &invocation, payload))
 }

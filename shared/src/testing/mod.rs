@@ -1,5 +1,9 @@
 //! For tests: a [`World`] in memory that implements every port and really stores, and builders of what goes into it.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that is wrong in itself should stop at once")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that is wrong in itself should stop at once"
+)]
 
 #[cfg(feature = "lambda")]
 mod handler;

@@ -88,7 +88,9 @@ impl World {
 
     /// Puts an image into the registry as it is, or replaces it.
     pub fn push(&self, key: &ImageKey, image: Image) {
-        self.lock().images.insert((key.repository.clone(), key.digest.clone()), image);
+        self.lock()
+            .images
+            .insert((key.repository.clone(), key.digest.clone()), image);
     }
 
     /// Deletes an image, and what the scanner knows of it.
@@ -110,7 +112,9 @@ impl World {
 
     /// Sets what the scanner says.
     pub fn set_scan(&self, key: &ImageKey, scan: Scan) {
-        self.lock().scans.insert((key.repository.clone(), key.digest.clone()), scan);
+        self.lock()
+            .scans
+            .insert((key.repository.clone(), key.digest.clone()), scan);
     }
 
     /// Sets the findings of a finished scan.
@@ -155,7 +159,10 @@ impl World {
 
     /// The image.
     pub fn image_of(&self, key: &ImageKey) -> Option<Image> {
-        self.lock().images.get(&(key.repository.clone(), key.digest.clone())).cloned()
+        self.lock()
+            .images
+            .get(&(key.repository.clone(), key.digest.clone()))
+            .cloned()
     }
 
     /// All alerts that topics accepted.
@@ -176,7 +183,11 @@ impl World {
     /// The number of calls that changed anything: the registry, the ledger, a topic.
     pub fn writes(&self) -> usize {
         let state = self.lock();
-        state.calls.iter().filter(|call| call.mutates || matches!(call.operation, PUT | PUBLISH)).count()
+        state
+            .calls
+            .iter()
+            .filter(|call| call.mutates || matches!(call.operation, PUT | PUBLISH))
+            .count()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -193,7 +204,12 @@ impl World {
             let mut state = self.lock();
             state.ticks += 1;
             let began = state.ticks;
-            state.calls.push(Call { operation, mutates, began, ended: None });
+            state.calls.push(Call {
+                operation,
+                mutates,
+                began,
+                ended: None,
+            });
             state.calls.len() - 1
         };
         pause().await;
@@ -264,12 +280,21 @@ fn entry<'a>(state: &'a mut State, key: &ImageKey) -> Option<&'a mut Image> {
 
 impl Registry for World {
     async fn image(&self, repository: &RepositoryName, image: &ImageRef) -> Result<Option<Image>, PortError> {
-        self.call("ecr:DescribeImages", false, |state| find(state, repository, image).cloned()).await
+        self.call("ecr:DescribeImages", false, |state| {
+            find(state, repository, image).cloned()
+        })
+        .await
     }
 
     async fn scan_trigger(&self, repository: &RepositoryName) -> Result<Option<ScanTrigger>, PortError> {
         self.call("ecr:BatchGetRepositoryScanningConfiguration", false, |state| {
-            Some(state.triggers.get(repository).copied().unwrap_or(ScanTrigger::Automatic))
+            Some(
+                state
+                    .triggers
+                    .get(repository)
+                    .copied()
+                    .unwrap_or(ScanTrigger::Automatic),
+            )
         })
         .await
     }
@@ -283,7 +308,11 @@ impl Scanner for World {
             {
                 return Scan::Archived;
             }
-            state.scans.get(&(image.repository.clone(), image.digest.clone())).cloned().unwrap_or(Scan::Absent)
+            state
+                .scans
+                .get(&(image.repository.clone(), image.digest.clone()))
+                .cloned()
+                .unwrap_or(Scan::Absent)
         })
         .await
     }
@@ -344,7 +373,9 @@ impl RegistryWriter for World {
         self.call("ecr:StartImageScan", true, |state| {
             let answer = state.scan_start.clone().unwrap_or(ScanStart::Started);
             if answer == ScanStart::Started {
-                state.scans.insert((image.repository.clone(), image.digest.clone()), Scan::InProgress);
+                state
+                    .scans
+                    .insert((image.repository.clone(), image.digest.clone()), Scan::InProgress);
             }
             answer
         })
@@ -354,7 +385,8 @@ impl RegistryWriter for World {
 
 impl Ledger for World {
     async fn row(&self, image: &ImageKey) -> Result<Option<Row>, PortError> {
-        self.call("dynamodb:GetItem", false, |state| state.rows.get(image).cloned()).await
+        self.call("dynamodb:GetItem", false, |state| state.rows.get(image).cloned())
+            .await
     }
 
     async fn write(&self, row: &Row) -> Result<Written, PortError> {
@@ -365,7 +397,10 @@ impl Ledger for World {
             }
             // Through JSON, as the real ledger keeps it.
             let json = serde_json::to_string(row).expect("a row is JSON");
-            state.rows.insert(row.image.clone(), serde_json::from_str(&json).expect("and comes back from it"));
+            state.rows.insert(
+                row.image.clone(),
+                serde_json::from_str(&json).expect("and comes back from it"),
+            );
             Written::Yes
         })
         .await
@@ -375,7 +410,10 @@ impl Ledger for World {
 impl Notifier for World {
     async fn publish(&self, topic: &TopicArn, message: &Message) -> Result<String, PortError> {
         self.call(PUBLISH, false, |state| {
-            state.sent.push(Sent { topic: topic.clone(), message: message.clone() });
+            state.sent.push(Sent {
+                topic: topic.clone(),
+                message: message.clone(),
+            });
             format!("message-{}", state.sent.len())
         })
         .await

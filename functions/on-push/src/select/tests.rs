@@ -22,7 +22,10 @@ fn push() -> String {
 }
 
 fn just_pushed() -> Image {
-    Image { pushed_at: Some(now()), ..image(&image_key()) }
+    Image {
+        pushed_at: Some(now()),
+        ..image(&image_key())
+    }
 }
 
 fn world(scan: Scan) -> World {
@@ -45,7 +48,10 @@ fn look(world: &World, payload: &str) -> Outcome {
 fn a_pushed_image_is_pending() {
     let world = world(Scan::Absent);
     assert_eq!(look(&world, &push()).state, Some(State::Pending));
-    assert!(world.calls().iter().all(|call| !call.mutates), "its repository is scanned on push");
+    assert!(
+        world.calls().iter().all(|call| !call.mutates),
+        "its repository is scanned on push"
+    );
     world.forget_calls();
     assert_eq!(look(&world, &push()).outcome, OutcomeKind::Unchanged);
     assert_eq!((world.writes(), world.sent().len()), (0, 0));
@@ -57,7 +63,12 @@ fn a_scan_is_asked_for_where_none_starts_by_itself() {
     world.set_trigger(&image_key().repository, ScanTrigger::Manual);
     look(&world, &push());
     look(&world, &push());
-    let asked: Vec<_> = world.calls().into_iter().filter(|call| call.mutates).map(|call| call.operation).collect();
+    let asked: Vec<_> = world
+        .calls()
+        .into_iter()
+        .filter(|call| call.mutates)
+        .map(|call| call.operation)
+        .collect();
     assert_eq!(asked, ["ecr:StartImageScan"]);
 }
 
@@ -73,7 +84,10 @@ fn a_blocked_image_that_comes_back_is_blocked_again() {
     look(&world, &push());
     for (payload, minute) in [
         (push(), 1),
-        (action(&json!({"action-type": "UPDATE_STORAGE_CLASS", "target-storage-class": "STANDARD"})), 2),
+        (
+            action(&json!({"action-type": "UPDATE_STORAGE_CLASS", "target-storage-class": "STANDARD"})),
+            2,
+        ),
     ] {
         world.push_again(&image_key(), now() + jiff::SignedDuration::from_mins(minute));
         assert_eq!(look(&world, &payload).effect, Some("archive"));
@@ -112,7 +126,10 @@ fn what_changes_nothing_for_us_is_ignored_without_a_call() {
         action(&json!({"action-type": "UPDATE_STORAGE_CLASS", "target-storage-class": "ARCHIVE"})),
         action(&json!({"action-type": "PUSH", "image-tag": "blocked-ab12ab12ab12"})),
         action(&json!({"action-type": "PUSH", "image-tag": "v1", "result": "FAILED"})),
-        event("ECR Referrer Action", &json!({"action-type": "UPDATE_STORAGE_CLASS", "target-storage-class": "STANDARD"})),
+        event(
+            "ECR Referrer Action",
+            &json!({"action-type": "UPDATE_STORAGE_CLASS", "target-storage-class": "STANDARD"}),
+        ),
         event("ECR Image Scan", &json!({"scan-status": "COMPLETE"})),
         event("ECR Something New", &json!({})),
         push().replace("123456789012", "999999999999"),
@@ -132,7 +149,10 @@ fn a_referrer_leaves_no_trace() {
         ..just_pushed()
     };
     let world = World::with(&image_key(), referrer, Scan::Absent);
-    assert_eq!(look(&world, &action(&json!({"action-type": "PUSH"}))).outcome, OutcomeKind::Referrer);
+    assert_eq!(
+        look(&world, &action(&json!({"action-type": "PUSH"}))).outcome,
+        OutcomeKind::Referrer
+    );
     assert_eq!(world.writes(), 0);
 }
 

@@ -22,7 +22,10 @@ fn findings(severity: Severity) -> Findings {
 }
 
 fn complete() -> String {
-    event("ECR Image Scan", &json!({"scan-status": "COMPLETE", "finding-severity-counts": {"CRITICAL": 1}, "image-tags": []}))
+    event(
+        "ECR Image Scan",
+        &json!({"scan-status": "COMPLETE", "finding-severity-counts": {"CRITICAL": 1}, "image-tags": []}),
+    )
 }
 
 #[track_caller]
@@ -62,7 +65,10 @@ fn inspector_names_the_repository_by_its_arn() {
 #[test]
 fn a_failed_scan_is_not_clean() {
     let world = world(Scan::Unavailable(NoScan::Failed));
-    let outcome = look(&world, &event("ECR Image Scan", &json!({"scan-status": "FAILED", "image-tags": []})));
+    let outcome = look(
+        &world,
+        &event("ECR Image Scan", &json!({"scan-status": "FAILED", "image-tags": []})),
+    );
     assert_eq!(outcome.state, Some(State::Unscannable));
     assert_eq!(world.sent().len(), 1);
 }
@@ -83,10 +89,16 @@ fn what_is_not_the_end_of_a_scan_is_ignored_without_a_call() {
     let world = world(Scan::Absent);
     for detail_type in ["ECR Image Action", "ECR Replication Action", "ECR Something New"] {
         let payload = event(detail_type, &json!({"action-type": "PUSH"}));
-        assert!(matches!(handle_event(&world, &policy(""), select, &payload), Ok(Handled::Ignored { .. })));
+        assert!(matches!(
+            handle_event(&world, &policy(""), select, &payload),
+            Ok(Handled::Ignored { .. })
+        ));
     }
     let elsewhere = complete().replace("us-west-2", "eu-west-1");
-    assert!(matches!(handle_event(&world, &policy(""), select, &elsewhere), Ok(Handled::Ignored { .. })));
+    assert!(matches!(
+        handle_event(&world, &policy(""), select, &elsewhere),
+        Ok(Handled::Ignored { .. })
+    ));
     assert!(world.calls().is_empty());
 }
 
@@ -117,7 +129,10 @@ fn a_call_that_is_refused_is_an_error_of_its_own() {
 #[test]
 fn poison_is_an_error_and_not_swallowed() {
     let world = world(Scan::Absent);
-    let nameless = event("ECR Image Scan", &json!({"scan-status": "COMPLETE", "repository-name": 7}));
+    let nameless = event(
+        "ECR Image Scan",
+        &json!({"scan-status": "COMPLETE", "repository-name": 7}),
+    );
     for payload in ["", "[]", "{}", nameless.as_str()] {
         let error = handle_event(&world, &policy(""), select, payload).unwrap_err();
         assert!(matches!(error, HandlerError::Poison(_)), "{payload}");

@@ -71,14 +71,26 @@ pub struct Step {
 
 impl Step {
     pub(super) fn close(row: &Row, now: Timestamp) -> Self {
-        let row = Row { generation: row.generation + 1, closed_at: Some(now), ..row.clone() };
-        Self { row, effect: None, alert: None, releases: false }
+        let row = Row {
+            generation: row.generation + 1,
+            closed_at: Some(now),
+            ..row.clone()
+        };
+        Self {
+            row,
+            effect: None,
+            alert: None,
+            releases: false,
+        }
     }
 
     /// The row to write when the effect has been confirmed and the alert sent; `image` is what the registry shows after the
     /// effect.
     pub fn completed(&self, image: Option<&Image>, now: Timestamp) -> Row {
-        let mut row = Row { generation: self.row.generation + 1, ..self.row.clone() };
+        let mut row = Row {
+            generation: self.row.generation + 1,
+            ..self.row.clone()
+        };
         if let Some(image) = image {
             row.tags = sorted_tags(image);
             row.available_since = image.available_since();
@@ -157,11 +169,24 @@ impl<'a> Draft<'a> {
         self.row.scan = scan;
         self.row.counts.clone_from(&evaluation.counts);
         let record = |judged: &Judged| self.record(judged);
-        let kept: Vec<RecordedFinding> = evaluation.findings.iter().take(MAX_RECORDED_FINDINGS).map(record).collect();
-        let excepted: Vec<RecordedFinding> =
-            evaluation.excepted.iter().take(MAX_RECORDED_FINDINGS).map(record).collect();
-        let remembered_omissions =
-            self.facts.row.as_ref().filter(|row| row.scan == self.row.scan).map_or(0, |row| row.omitted_findings);
+        let kept: Vec<RecordedFinding> = evaluation
+            .findings
+            .iter()
+            .take(MAX_RECORDED_FINDINGS)
+            .map(record)
+            .collect();
+        let excepted: Vec<RecordedFinding> = evaluation
+            .excepted
+            .iter()
+            .take(MAX_RECORDED_FINDINGS)
+            .map(record)
+            .collect();
+        let remembered_omissions = self
+            .facts
+            .row
+            .as_ref()
+            .filter(|row| row.scan == self.row.scan)
+            .map_or(0, |row| row.omitted_findings);
         let omitted = evaluation.findings.len().saturating_sub(kept.len()) as u64;
         self.row.omitted_findings = if matches!(self.facts.scan, super::Scan::Complete(_)) {
             omitted
@@ -207,13 +232,23 @@ impl<'a> Draft<'a> {
             let known: BTreeSet<Tag> = tags.iter().cloned().collect();
             tags.extend(remove.iter().filter(|tag| !known.contains(tag)).cloned());
         }
-        self.row.block = Some(Block { method, at: self.now, confirmed: false, tags });
+        self.row.block = Some(Block {
+            method,
+            at: self.now,
+            confirmed: false,
+            tags,
+        });
         self.effect = Some(effect);
         self
     }
 
     pub(super) fn flag(mut self) -> Self {
-        self.row.block = Some(Block { method: BlockMethod::Flag, at: self.now, confirmed: true, tags: Vec::new() });
+        self.row.block = Some(Block {
+            method: BlockMethod::Flag,
+            at: self.now,
+            confirmed: true,
+            tags: Vec::new(),
+        });
         self
     }
 
@@ -254,11 +289,21 @@ impl<'a> Draft<'a> {
         let unchanged = alert.is_none()
             && self.effect.is_none()
             && self.facts.block_failure.is_none()
-            && prior.is_some_and(|row| Row { generation: row.generation, ..self.row.clone() } == *row);
+            && prior.is_some_and(|row| {
+                Row {
+                    generation: row.generation,
+                    ..self.row.clone()
+                } == *row
+            });
         if unchanged {
             return Plan::Leave(Leave::Unchanged);
         }
-        Plan::Apply(Box::new(Step { row: self.row, effect: self.effect, alert, releases: self.releases }))
+        Plan::Apply(Box::new(Step {
+            row: self.row,
+            effect: self.effect,
+            alert,
+            releases: self.releases,
+        }))
     }
 
     /// The alert that is owed, if any; the row is made to say so.
@@ -301,7 +346,8 @@ impl<'a> Draft<'a> {
             .flat_map(|row| &row.findings)
             .map(|finding| (finding.identity(), finding.action))
             .collect();
-        self.deciding().any(|finding| !known.contains(&(finding.identity(), finding.action)))
+        self.deciding()
+            .any(|finding| !known.contains(&(finding.identity(), finding.action)))
     }
 
     /// The findings at the level of the verdict.
@@ -311,7 +357,10 @@ impl<'a> Draft<'a> {
             State::Review => Some(Action::Review),
             State::Pending | State::Allowed | State::Unscannable | State::Stale => None,
         };
-        self.row.findings.iter().filter(move |finding| Some(finding.action) == level)
+        self.row
+            .findings
+            .iter()
+            .filter(move |finding| Some(finding.action) == level)
     }
 
     /// Made once and kept in the row, so that whoever has to send it again sends it under the same id.
@@ -322,7 +371,12 @@ impl<'a> Draft<'a> {
             hash.update([0]);
         };
         let image = &self.row.image;
-        for part in [kind.as_str(), image.account.as_str(), image.region.as_str(), image.repository.as_str()] {
+        for part in [
+            kind.as_str(),
+            image.account.as_str(),
+            image.region.as_str(),
+            image.repository.as_str(),
+        ] {
             add(part);
         }
         add(image.digest.as_str());
@@ -343,7 +397,11 @@ impl<'a> Draft<'a> {
             title: words::title(record.kind, &self.row),
             reason: words::told_reason(record.kind, &self.row),
             next_steps: words::next_steps(record.kind, &self.row, &findings),
-            omitted_findings: if findings.len() == self.row.findings.len() { self.row.omitted_findings } else { 0 },
+            omitted_findings: if findings.len() == self.row.findings.len() {
+                self.row.omitted_findings
+            } else {
+                0
+            },
             findings,
             action: self.action.clone(),
         }

@@ -20,7 +20,11 @@ pub(super) fn allowed(evaluation: &Evaluation) -> String {
             counts.push(format!("{count} {severity}"));
         }
     }
-    let found = if counts.is_empty() { "No findings".to_owned() } else { format!("Findings: {}", counts.join(", ")) };
+    let found = if counts.is_empty() {
+        "No findings".to_owned()
+    } else {
+        format!("Findings: {}", counts.join(", "))
+    };
     match evaluation.excepted.len() {
         0 => format!("{found}. None needs review."),
         1 => format!("{found}. None needs review, 1 is excepted by the policy."),
@@ -34,12 +38,20 @@ pub(super) fn block(evaluation: &Evaluation) -> String {
 
 pub(super) fn review(evaluation: &Evaluation) -> String {
     debug_assert!(evaluation.verdict >= Verdict::Review);
-    decided(evaluation, Action::Review, "needs review before deployment", "need review before deployment")
+    decided(
+        evaluation,
+        Action::Review,
+        "needs review before deployment",
+        "need review before deployment",
+    )
 }
 
 fn decided(evaluation: &Evaluation, action: Action, one: &str, many: &str) -> String {
-    let deciding: Vec<&Judged> =
-        evaluation.findings.iter().filter(|judged| judged.consequence.action == action).collect();
+    let deciding: Vec<&Judged> = evaluation
+        .findings
+        .iter()
+        .filter(|judged| judged.consequence.action == action)
+        .collect();
     let Some(worst) = deciding.first() else {
         return format!("More findings than are remembered {many}.");
     };
@@ -63,7 +75,9 @@ fn describe(judged: &Judged) -> String {
 pub(super) fn no_scan(why: &NoScan) -> String {
     match why {
         NoScan::Failed => "The scan failed, so nothing is known about this image.".to_owned(),
-        NoScan::Unsupported => "The scanner does not support this kind of image, so nothing is known about it.".to_owned(),
+        NoScan::Unsupported => {
+            "The scanner does not support this kind of image, so nothing is known about it.".to_owned()
+        }
         NoScan::TooLarge => "The image is larger than the scanner takes, so nothing is known about it.".to_owned(),
         NoScan::LimitExceeded => "The limit of scans is reached, so nothing is known about this image.".to_owned(),
         NoScan::EligibilityExpired => {
@@ -72,7 +86,10 @@ pub(super) fn no_scan(why: &NoScan) -> String {
         NoScan::FindingsUnavailable => "The findings of this image are gone, so nothing is known about it.".to_owned(),
         NoScan::NotCovered => "Nothing scans this repository, so nothing is known about this image.".to_owned(),
         NoScan::UnknownStatus(status) => {
-            format!("The scanner gave the status `{}`, which is not known here.", text::line(status, 40))
+            format!(
+                "The scanner gave the status `{}`, which is not known here.",
+                text::line(status, 40)
+            )
         }
     }
 }
@@ -110,7 +127,10 @@ pub(super) fn pulled(at: Timestamp) -> String {
 
 pub(super) fn use_unknown(since: Option<Timestamp>) -> String {
     match since {
-        Some(at) => format!("it may be in use: it is there since {}, and no pull is recorded.", date(at)),
+        Some(at) => format!(
+            "it may be in use: it is there since {}, and no pull is recorded.",
+            date(at)
+        ),
         None => "it may be in use: neither push nor pull is recorded.".to_owned(),
     }
 }
@@ -125,7 +145,10 @@ pub(super) fn title(kind: AlertKind, row: &Row) -> String {
         Some(tag) => format!("{}:{tag}", row.image.repository),
         None => format!("{}@{}", row.image.repository, row.image.digest.short()),
     };
-    let flagged = row.block.as_ref().is_some_and(|block| block.method == BlockMethod::Flag);
+    let flagged = row
+        .block
+        .as_ref()
+        .is_some_and(|block| block.method == BlockMethod::Flag);
     match kind {
         AlertKind::ImageBlocked if flagged => format!("{image} must not be deployed"),
         AlertKind::ImageBlocked => format!("{image} is blocked"),
@@ -177,7 +200,10 @@ pub(super) fn next_steps(kind: AlertKind, row: &Row, findings: &[RecordedFinding
         ),
         None => format!("If this image must run all the same, ask the owners of the policy about {repository}."),
     };
-    let archived = row.block.as_ref().is_some_and(|block| block.method == BlockMethod::Archive);
+    let archived = row
+        .block
+        .as_ref()
+        .is_some_and(|block| block.method == BlockMethod::Archive);
     let mut steps = Vec::new();
     match kind {
         AlertKind::ImageBlocked | AlertKind::ImageBypass => {
@@ -237,9 +263,15 @@ fn fix(findings: &[RecordedFinding]) -> String {
     updates.truncate(3);
     match (updates.len(), more) {
         (0, _) => "Update the packages and the base image, build, and push under a new tag.".to_owned(),
-        (_, 0) => format!("Update to {} or newer, build, and push under a new tag.", updates.join(", ")),
+        (_, 0) => format!(
+            "Update to {} or newer, build, and push under a new tag.",
+            updates.join(", ")
+        ),
         (_, more) => {
-            format!("Update to {} or newer (and {more} more), build, and push under a new tag.", updates.join(", "))
+            format!(
+                "Update to {} or newer (and {more} more), build, and push under a new tag.",
+                updates.join(", ")
+            )
         }
     }
 }

@@ -59,9 +59,9 @@ pub struct Document {
 #[serde(untagged)]
 enum Comment {
     /// One line.
-    Line( String),
+    Line(String),
     /// Several lines.
-    Lines( Vec<String>),
+    Lines(Vec<String>),
 }
 
 /// Whether anything is changed in the registry.

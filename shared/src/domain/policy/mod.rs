@@ -469,7 +469,10 @@ fn by_severity(path: &str, actions: &BTreeMap<String, Action>) -> Result<BTreeMa
             Some(severity) => Ok((severity, *action)),
             None => {
                 let known = Severity::ALL.map(Severity::as_str).join(", ");
-                Err(PolicyError::at(format!("{path}.{}", text::line(word, 40)), format!("a severity is one of {known}")))
+                Err(PolicyError::at(
+                    format!("{path}.{}", text::line(word, 40)),
+                    format!("a severity is one of {known}"),
+                ))
             }
         })
         .collect()
