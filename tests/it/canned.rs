@@ -126,11 +126,6 @@ impl VirtualClock {
         self.0.lock().unwrap().now
     }
 
-    /// Moves the clock by hand, between runs.
-    pub(crate) fn advance(&self, by: Duration) {
-        self.0.lock().unwrap().now += by;
-    }
-
     /// Moves to the next time that somebody waits for.
     fn advance_to_next(&self) -> bool {
         let due: Vec<Waker> = {
@@ -146,7 +141,7 @@ impl VirtualClock {
         true
     }
 
-    /// Waits, on this clock.
+    /// Waits, on this clock. To let time pass between two things: `world.run(world.clock().wait(…))`.
     pub(crate) fn wait(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static {
         let mut timers = self.0.lock().unwrap();
         timers.next += 1;
@@ -465,7 +460,7 @@ fn write(request: &Request, reply: Reply) -> Result<(u16, String), ConnectorErro
         }
         (Reply::Raw(status, body), _) => (status, body),
         (Reply::Broken, _) => return Err(ConnectorError::io("connection reset".into())),
-        (Reply::Silence, _) => unreachable!("silence is not written"),
+        (Reply::Silence, _) => panic!("nothing is written for silence"),
     })
 }
 

@@ -14,7 +14,7 @@ const PUT: &str = "dynamodb:PutItem";
 const TABLE: &str = "ecr-guard-ledger";
 
 pub(super) fn row(generation: u64, more: Value) -> Row {
-    let mut row = json!({
+    let row = json!({
         "schema": "ecr-guard/row/v1",
         "image": key(),
         "state": "Blocked",
@@ -23,8 +23,7 @@ pub(super) fn row(generation: u64, more: Value) -> Row {
         "generation": generation,
         "policy": "abc",
     });
-    row.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    serde_json::from_value(row).unwrap()
+    serde_json::from_value(with(row, more)).unwrap()
 }
 
 fn keys() -> (String, String) {

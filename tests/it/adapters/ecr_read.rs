@@ -24,11 +24,7 @@ fn describe(image: &ImageRef, reply: Reply) -> (FakeAws, Result<Option<Image>, P
 }
 
 fn detail(more: Value) -> Reply {
-    let mut detail = json!({"imageDigest": DIGEST, "imageStatus": "ACTIVE"});
-    detail
-        .as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
+    let detail = with(json!({"imageDigest": DIGEST, "imageStatus": "ACTIVE"}), more);
     Reply::Ok(json!({"imageDetails": [detail]}))
 }
 

@@ -46,7 +46,7 @@ fn basic(name: &str, severity: &str, attributes: &[(&str, &str)]) -> Value {
 }
 
 fn enhanced(id: &str, severity: &str, packages: &Value, more: Value) -> Value {
-    let mut finding = json!({
+    let finding = json!({
         "awsAccountId": ACCOUNT,
         "findingArn": format!("arn:aws:inspector2:us-west-2:{ACCOUNT}:finding/f-{id}"),
         "severity": severity,
@@ -59,11 +59,7 @@ fn enhanced(id: &str, severity: &str, packages: &Value, more: Value) -> Value {
             "vulnerablePackages": packages,
         },
     });
-    finding
-        .as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
-    finding
+    with(finding, more)
 }
 
 fn ids(findings: &Findings) -> Vec<(&str, Option<&str>)> {

@@ -8,6 +8,7 @@ mod faults;
 mod sns;
 mod transport;
 
+use serde_json::Value;
 use shared::{
     domain::ids::{AccountId, ImageKey, ImageRef, RepositoryName},
     ports::{PortError, Retry},
@@ -62,4 +63,12 @@ pub(crate) fn assert_failed<T: std::fmt::Debug>(
         assert_eq!(error.message, message(code));
     }
     error
+}
+
+/// The object with the members of another in or over its own.
+pub(crate) fn with(mut object: Value, more: Value) -> Value {
+    if let (Value::Object(members), Value::Object(more)) = (&mut object, more) {
+        members.extend(more);
+    }
+    object
 }
