@@ -44,6 +44,3 @@ fn is_own_mark(action: &ImageAction) -> bool {
     let mark = action.name.digest.as_ref().and_then(quarantine_tag);
     mark.is_some() && action.name.tags.first() == mark.as_ref() && action.name.tags.len() == 1
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,8 @@
 //! `on-scan`: see README.md beside this crate.
 
 mod select;
+#[cfg(test)]
+mod tests;
 
 use std::process::ExitCode;
 

@@ -24,6 +24,3 @@ pub(crate) fn select(event: &Event) -> Selection {
     let result_announced = matches!(scan.status, ScanStatus::Complete | ScanStatus::InitialScanComplete);
     Selection::look(&scan.name, false, result_announced)
 }
-
-#[cfg(test)]
-mod tests;

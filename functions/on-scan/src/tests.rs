@@ -11,7 +11,7 @@ use shared::{
     testing::{Fault, World, event, finding, handle_event, image, image_key, policy, scan},
 };
 
-use super::select;
+use crate::select::select;
 
 fn world(scan: Scan) -> World {
     World::with(&image_key(), image(&image_key()), scan)

@@ -11,7 +11,7 @@ use shared::{
     testing::{Fault, World, event, finding, handle_event, image, image_key, now, policy, scan},
 };
 
-use super::select;
+use crate::select::select;
 
 fn action(members: &Value) -> String {
     event("ECR Image Action", members)

@@ -1,0 +1,206 @@
+//! The ledger.
+
+use serde_json::{Value, json};
+use shared::{
+    domain::ledger::Row,
+    ports::{Ledger as _, PortError, Retry, Written},
+};
+
+use super::*;
+use crate::canned::{FakeAws, Reply};
+
+const GET: &str = "dynamodb:GetItem";
+const PUT: &str = "dynamodb:PutItem";
+const TABLE: &str = "ecr-guard-ledger";
+
+pub(super) fn row(generation: u64, more: Value) -> Row {
+    let row = json!({
+        "schema": "ecr-guard/row/v1",
+        "image": key(),
+        "state": "Blocked",
+        "reason": "CVE-2026-1234",
+        "since": "2026-11-23T21:00:00Z",
+        "generation": generation,
+        "policy": "abc",
+    });
+    serde_json::from_value(with(row, more)).unwrap()
+}
+
+fn keys() -> (String, String) {
+    (format!("{ACCOUNT}#{REPOSITORY}"), format!("image#{DIGEST}#us-west-2"))
+}
+
+fn item(row: &Row) -> Value {
+    json!({"row": {"S": serde_json::to_string(row).unwrap()}})
+}
+
+fn read(reply: Reply) -> (FakeAws, Result<Option<Row>, PortError>) {
+    let world = FakeAws::scripted([(GET, reply)]);
+    let ledger = world.aws().dynamo_ledger(TABLE);
+    let result = world.run(ledger.row(&key()));
+    (world, result)
+}
+
+fn write(row: &Row, reply: Reply) -> (FakeAws, Result<Written, PortError>) {
+    let world = FakeAws::scripted([(PUT, reply)]);
+    let ledger = world.aws().dynamo_ledger(TABLE);
+    let result = world.run(ledger.write(row));
+    (world, result)
+}
+
+#[test]
+fn a_row_is_read_with_all_writes_before_it() {
+    let row = row(3, json!({}));
+    let (world, result) = read(Reply::Ok(json!({"Item": item(&row)})));
+    assert_eq!(result, Ok(Some(row)));
+    let (pk, sk) = keys();
+    assert_eq!(
+        world.only_body(GET),
+        json!({
+            "TableName": TABLE,
+            "Key": {"pk": {"S": pk}, "sk": {"S": sk}},
+            "ConsistentRead": true,
+            "ProjectionExpression": "#row",
+            "ExpressionAttributeNames": {"#row": "row"},
+        })
+    );
+}
+
+#[test]
+fn an_item_that_is_not_there_is_no_row() {
+    assert_eq!(read(Reply::Ok(json!({}))).1, Ok(None));
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_an_error_that_names_its_key() {
+    let other = {
+        let mut other = row(1, json!({}));
+        other.image.digest = "sha256:bb".parse().unwrap();
+        item(&other)
+    };
+    for (item, why) in [
+        (json!({}), "it has no string `row`"),
+        (json!({"row": {"N": "1"}}), "it has no string `row`"),
+        (json!({"row": {"S": ""}}), "EOF"),
+        (
+            json!({"row": {"S": "{\"schema\":\"ecr-guard/row/v2\"}"}}),
+            "unknown variant",
+        ),
+        (other, "it is the row of another image"),
+    ] {
+        let (_, result) = read(Reply::Ok(json!({"Item": item})));
+        let error = assert_failed(result, GET, Retry::Never, "UnreadableRow");
+        let (pk, sk) = keys();
+        assert!(
+            error.message.starts_with(&format!("row `{pk}`, `{sk}`: {why}")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn the_first_generation_is_written_where_nothing_is() {
+    let row = row(1, json!({}));
+    let (world, result) = write(&row, Reply::Ok(json!({})));
+    assert_eq!(result, Ok(Written::Yes));
+    let (pk, sk) = keys();
+    assert_eq!(
+        world.only_body(PUT),
+        json!({
+            "TableName": TABLE,
+            "Item": {
+                "pk": {"S": pk},
+                "sk": {"S": sk},
+                "state": {"S": "Blocked"},
+                "generation": {"N": "1"},
+                "row": {"S": serde_json::to_string(&row).unwrap()},
+            },
+            "ConditionExpression": "attribute_not_exists(#pk)",
+            "ExpressionAttributeNames": {"#pk": "pk"},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        })
+    );
+}
+
+#[test]
+fn a_later_generation_is_written_over_the_one_before_it() {
+    let (world, result) = write(&row(8, json!({})), Reply::Ok(json!({})));
+    assert_eq!(result, Ok(Written::Yes));
+    let body = world.only_body(PUT);
+    assert_eq!(body["Item"]["generation"], json!({"N": "8"}));
+    assert_eq!(body["ConditionExpression"], "#generation = :previous");
+    assert_eq!(body["ExpressionAttributeNames"], json!({"#generation": "generation"}));
+    assert_eq!(body["ExpressionAttributeValues"], json!({":previous": {"N": "7"}}));
+}
+
+#[test]
+fn only_the_row_of_a_deleted_image_expires() {
+    let (world, _) = write(&row(2, json!({})), Reply::Ok(json!({})));
+    assert_eq!(world.only_body(PUT)["Item"]["expires_at"], json!(null));
+    let closed = row(2, json!({"closed_at": "2026-11-23T21:00:00Z"}));
+    let (world, _) = write(&closed, Reply::Ok(json!({})));
+    let expires_at = closed.expires_at().unwrap().as_second();
+    assert_eq!(
+        world.only_body(PUT)["Item"]["expires_at"],
+        json!({"N": expires_at.to_string()})
+    );
+}
+
+fn refused(item: &Value) -> Reply {
+    Reply::Error {
+        status: 400,
+        code: "ConditionalCheckFailedException".to_owned(),
+        extra: json!({"Item": item}),
+    }
+}
+
+#[test]
+fn a_row_that_somebody_else_wrote_is_a_conflict() {
+    let mine = row(2, json!({}));
+    let theirs = item(&row(2, json!({"reason": "something else"})));
+    for there in [json!(null), json!({}), theirs] {
+        assert_eq!(write(&mine, refused(&there)).1, Ok(Written::Conflict));
+    }
+}
+
+#[test]
+fn a_write_whose_answer_got_lost_is_recognised() {
+    let mine = row(2, json!({}));
+    let world = FakeAws::scripted([(PUT, Reply::Broken), (PUT, refused(&item(&mine)))]);
+    let ledger = world.aws().dynamo_ledger(TABLE);
+    assert_eq!(world.run(ledger.write(&mine)), Ok(Written::Yes));
+}
+
+#[test]
+fn a_row_has_a_generation_from_one_on() {
+    let world = FakeAws::scripted([]);
+    let ledger = world.aws().dynamo_ledger(TABLE);
+    assert_failed(
+        world.run(ledger.write(&row(0, json!({})))),
+        PUT,
+        Retry::Never,
+        "InvalidRow",
+    );
+}
+
+#[test]
+fn every_error_of_the_table_is_passed_on() {
+    for (code, retry, calls) in [
+        ("InvalidEndpointException", Retry::Never, 1),
+        ("ResourceNotFoundException", Retry::Never, 1),
+        ("ProvisionedThroughputExceededException", Retry::Later, 3),
+        ("RequestLimitExceeded", Retry::Later, 3),
+        ("ThrottlingException", Retry::Later, 3),
+        ("InternalServerError", Retry::Later, 3),
+        // Of a write only.
+        ("ItemCollectionSizeLimitExceededException", Retry::Never, 1),
+        ("TransactionConflictException", Retry::Later, 1),
+        ("ReplicatedWriteConflictException", Retry::Later, 3),
+    ] {
+        let world = FakeAws::new(move |_| Reply::error(code));
+        let ledger = world.aws().dynamo_ledger(TABLE);
+        assert_failed(world.run(ledger.write(&row(2, json!({})))), PUT, retry, code);
+        assert_eq!(world.take_calls().len(), calls, "{code}");
+        assert_failed(world.run(ledger.row(&key())), GET, retry, code);
+    }
+}

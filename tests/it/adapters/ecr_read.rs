@@ -1,0 +1,230 @@
+//! Reading the registry.
+
+use serde_json::{Value, json};
+use shared::{
+    domain::{
+        finding::ScanTrigger,
+        ids::ImageRef,
+        image::{Image, ImageStatus},
+    },
+    ports::{PortError, Registry as _, Retry},
+};
+
+use super::*;
+use crate::canned::{FakeAws, Reply};
+
+const OPERATION: &str = "ecr:DescribeImages";
+const CONFIGURATION: &str = "ecr:BatchGetRepositoryScanningConfiguration";
+
+fn describe(image: &ImageRef, reply: Reply) -> (FakeAws, Result<Option<Image>, PortError>) {
+    let world = FakeAws::scripted([(OPERATION, reply)]);
+    let registry = world.aws().ecr_registry(account());
+    let result = world.run(registry.image(&repository(), image));
+    (world, result)
+}
+
+fn detail(more: Value) -> Reply {
+    let detail = with(json!({"imageDigest": DIGEST, "imageStatus": "ACTIVE"}), more);
+    Reply::Ok(json!({"imageDetails": [detail]}))
+}
+
+#[test]
+fn an_image_is_asked_for_by_digest_or_tag_whatever_its_status() {
+    for (image, id) in [
+        (by_digest(), json!({"imageDigest": DIGEST})),
+        (by_tag(), json!({"imageTag": "v1"})),
+    ] {
+        let (world, result) = describe(&image, detail(json!({})));
+        assert!(result.unwrap().is_some());
+        assert_eq!(
+            world.only_body(OPERATION),
+            json!({
+                "registryId": ACCOUNT,
+                "repositoryName": REPOSITORY,
+                "imageIds": [id],
+                "filter": {"imageStatus": "ANY"},
+            })
+        );
+    }
+}
+
+#[test]
+fn an_image_comes_with_all_that_is_known_of_it() {
+    let (_, result) = describe(
+        &by_tag(),
+        detail(json!({
+            "registryId": ACCOUNT,
+            "repositoryName": REPOSITORY,
+            "imageTags": ["v1", "latest"],
+            "imageSizeInBytes": 1024,
+            "imagePushedAt": 1_764_000_000.5,
+            "lastRecordedPullTime": 1_764_000_001.0,
+            "lastActivatedAt": 1_764_000_002,
+            "lastArchivedAt": 1_764_000_003,
+            "imageManifestMediaType": "application/vnd.oci.image.manifest.v1+json",
+            "artifactMediaType": "application/vnd.oci.image.config.v1+json",
+            "subjectManifestDigest": "sha256:bb",
+        })),
+    );
+    assert_eq!(
+        result.unwrap().unwrap(),
+        Image {
+            digest: DIGEST.parse().unwrap(),
+            tags: vec!["v1".parse().unwrap(), "latest".parse().unwrap()],
+            status: ImageStatus::Active,
+            pushed_at: Some("2025-11-24T16:00:00.5Z".parse().unwrap()),
+            last_pulled_at: Some("2025-11-24T16:00:01Z".parse().unwrap()),
+            last_activated_at: Some("2025-11-24T16:00:02Z".parse().unwrap()),
+            manifest_media_type: Some("application/vnd.oci.image.manifest.v1+json".to_owned()),
+            artifact_media_type: Some("application/vnd.oci.image.config.v1+json".to_owned()),
+            subject: Some("sha256:bb".parse().unwrap()),
+        }
+    );
+}
+
+#[test]
+fn every_status_is_told_apart() {
+    for (word, status) in [
+        (json!("ACTIVE"), ImageStatus::Active),
+        (json!("ARCHIVED"), ImageStatus::Archived),
+        (json!("ACTIVATING"), ImageStatus::Activating),
+        (json!("FROZEN"), ImageStatus::Other("FROZEN".to_owned())),
+        (json!(null), ImageStatus::Other("missing".to_owned())),
+    ] {
+        let (_, result) = describe(&by_digest(), detail(json!({"imageStatus": word})));
+        assert_eq!(result.unwrap().unwrap().status, status);
+    }
+}
+
+#[test]
+fn what_is_unreadable_about_an_image_does_not_hide_it() {
+    let odd = json!({"imageTags": ["v1", "a".repeat(200), "no tag"], "subjectManifestDigest": "?"});
+    let (_, result) = describe(&by_digest(), detail(odd));
+    let image = result.unwrap().unwrap();
+    assert_eq!(image.tags, ["v1".parse().unwrap()]);
+    assert_eq!(image.subject, None);
+}
+
+#[test]
+fn there_is_no_image_where_the_registry_says_so() {
+    for code in ["ImageNotFoundException", "RepositoryNotFoundException"] {
+        let (_, result) = describe(&by_digest(), Reply::error(code));
+        assert_eq!(result, Ok(None), "{code}");
+    }
+}
+
+#[test]
+fn a_digest_that_the_registry_refuses_names_no_image_unless_it_is_a_real_one() {
+    let refused = || Reply::error("InvalidParameterException");
+    for odd in [
+        "sha256:7f5b2640fe6fb4f46592dfd3410c4a79dac4f89e4782432e0378abcd1234",
+        "sha512:aa",
+    ] {
+        let (_, result) = describe(&ImageRef::Digest(odd.parse().unwrap()), refused());
+        assert_eq!(result, Ok(None), "{odd}");
+    }
+    for image in [by_digest(), by_tag()] {
+        let (_, result) = describe(&image, refused());
+        assert_failed(result, OPERATION, Retry::Never, "InvalidParameterException");
+    }
+}
+
+#[test]
+fn an_answer_without_the_image_is_not_the_absence_of_the_image() {
+    for reply in [
+        json!({}),
+        json!({"imageDetails": []}),
+        json!({"imageDetails": [{"imageTags": ["v1"]}]}),
+        json!({"imageDetails": [{"imageDigest": "sha256:bb"}]}),
+    ] {
+        let (_, result) = describe(&by_digest(), Reply::Ok(reply));
+        assert_failed(result, OPERATION, Retry::Later, "MalformedResponse");
+    }
+    for digest in [json!(null), json!(""), json!("latest")] {
+        let (_, result) = describe(&by_tag(), detail(json!({"imageDigest": digest})));
+        assert_failed(result, OPERATION, Retry::Later, "MalformedResponse");
+    }
+}
+
+fn scan_trigger(reply: Reply) -> (FakeAws, Result<Option<ScanTrigger>, PortError>) {
+    let world = FakeAws::scripted([(CONFIGURATION, reply)]);
+    let registry = world.aws().ecr_registry(account());
+    let result = world.run(registry.scan_trigger(&repository()));
+    (world, result)
+}
+
+fn configuration(frequency: &Value) -> Reply {
+    Reply::Ok(json!({
+        "scanningConfigurations": [
+            {"repositoryName": "team/web", "scanFrequency": "MANUAL"},
+            {"repositoryName": REPOSITORY, "scanOnPush": false, "scanFrequency": frequency, "appliedScanFilters": []},
+        ],
+        "failures": [],
+    }))
+}
+
+#[test]
+fn a_repository_is_scanned_by_itself_unless_it_says_manual() {
+    for (frequency, trigger) in [
+        (json!("SCAN_ON_PUSH"), ScanTrigger::Automatic),
+        (json!("CONTINUOUS_SCAN"), ScanTrigger::Automatic),
+        (json!("MANUAL"), ScanTrigger::Manual),
+        (json!("HOURLY"), ScanTrigger::Automatic),
+        (json!(null), ScanTrigger::Automatic),
+    ] {
+        let (world, result) = scan_trigger(configuration(&frequency));
+        assert_eq!(result, Ok(Some(trigger)), "{frequency}");
+        assert_eq!(world.only_body(CONFIGURATION), json!({"repositoryNames": [REPOSITORY]}));
+    }
+}
+
+#[test]
+fn a_repository_that_is_not_there_has_no_trigger() {
+    let failure = |code: &str| {
+        Reply::Ok(json!({"failures": [
+            {"repositoryName": REPOSITORY, "failureCode": code, "failureReason": "because"}
+        ]}))
+    };
+    assert_eq!(scan_trigger(failure("REPOSITORY_NOT_FOUND")).1, Ok(None));
+    assert_eq!(scan_trigger(Reply::error("RepositoryNotFoundException")).1, Ok(None));
+
+    let error = assert_failed(
+        scan_trigger(failure("ON_FIRE")).1,
+        CONFIGURATION,
+        Retry::Never,
+        "ON_FIRE",
+    );
+    assert_eq!(error.message, "because");
+    for code in ["InvalidParameterException", "ValidationException"] {
+        assert_failed(scan_trigger(Reply::error(code)).1, CONFIGURATION, Retry::Never, code);
+    }
+    let other = json!({"scanningConfigurations": [{"repositoryName": "team/web", "scanFrequency": "MANUAL"}]});
+    for reply in [json!({}), other] {
+        assert_failed(
+            scan_trigger(Reply::Ok(reply)).1,
+            CONFIGURATION,
+            Retry::Later,
+            "MalformedResponse",
+        );
+    }
+}
+
+#[test]
+fn a_trigger_is_asked_for_once_and_its_absence_every_time() {
+    let world = FakeAws::scripted([
+        (CONFIGURATION, Reply::error("RepositoryNotFoundException")),
+        (CONFIGURATION, configuration(&json!("MANUAL"))),
+    ]);
+    let aws = world.aws();
+    for expected in [
+        None,
+        Some(ScanTrigger::Manual),
+        Some(ScanTrigger::Manual),
+        Some(ScanTrigger::Manual),
+    ] {
+        // A new adapter of the same `Aws` knows what the one before knew.
+        let registry = aws.ecr_registry(account());
+        assert_eq!(world.run(registry.scan_trigger(&repository())), Ok(expected));
+    }
+    assert_eq!(world.count(CONFIGURATION), 2);
+}

@@ -1,0 +1,459 @@
+//! Reading what the scanner says.
+
+use serde_json::{Value, json};
+use shared::{
+    domain::finding::{Finding, Findings, Fix, NoScan, Scan, ScanMode, Severity},
+    ports::{PortError, Retry, Scanner as _},
+};
+
+use super::*;
+use crate::canned::{FakeAws, Reply};
+
+const OPERATION: &str = "ecr:DescribeImageScanFindings";
+
+fn scan(replies: impl IntoIterator<Item = Reply>) -> (FakeAws, Result<Scan, PortError>) {
+    let world = FakeAws::scripted(replies.into_iter().map(|reply| (OPERATION, reply)));
+    let registry = world.aws().ecr_registry(account());
+    let result = world.run(registry.scan(&key()));
+    (world, result)
+}
+
+fn page(status: &str, findings: &Value, token: Option<&str>) -> Reply {
+    Reply::Ok(json!({
+        "registryId": ACCOUNT,
+        "repositoryName": REPOSITORY,
+        "imageId": {"imageDigest": DIGEST},
+        "imageScanStatus": {"status": status, "description": "as it says"},
+        "imageScanFindings": findings,
+        "nextToken": token,
+    }))
+}
+
+#[track_caller]
+fn complete(replies: impl IntoIterator<Item = Reply>) -> Findings {
+    match scan(replies).1 {
+        Ok(Scan::Complete(findings)) => findings,
+        other => panic!("not a complete scan: {other:?}"),
+    }
+}
+
+fn basic(name: &str, severity: &str, attributes: &[(&str, &str)]) -> Value {
+    let attributes: Vec<Value> = attributes
+        .iter()
+        .map(|(key, value)| json!({"key": key, "value": value}))
+        .collect();
+    json!({"name": name, "severity": severity, "uri": format!("https://example.com/{name}"), "attributes": attributes})
+}
+
+fn enhanced(id: &str, severity: &str, packages: &Value, more: Value) -> Value {
+    let finding = json!({
+        "awsAccountId": ACCOUNT,
+        "findingArn": format!("arn:aws:inspector2:us-west-2:{ACCOUNT}:finding/f-{id}"),
+        "severity": severity,
+        "status": "ACTIVE",
+        "type": "PACKAGE_VULNERABILITY",
+        "title": format!("{id} - somewhere"),
+        "packageVulnerabilityDetails": {
+            "vulnerabilityId": id,
+            "sourceUrl": format!("https://example.com/{id}"),
+            "vulnerablePackages": packages,
+        },
+    });
+    with(finding, more)
+}
+
+fn ids(findings: &Findings) -> Vec<(&str, Option<&str>)> {
+    findings
+        .findings
+        .iter()
+        .map(|finding| (finding.id.as_str(), finding.package.as_deref()))
+        .collect()
+}
+
+#[test]
+fn findings_are_asked_for_by_digest_in_the_largest_pages() {
+    let (world, result) = scan([page("COMPLETE", &json!({"findings": []}), None)]);
+    assert!(result.is_ok());
+    assert_eq!(
+        world.only_body(OPERATION),
+        json!({
+            "registryId": ACCOUNT,
+            "repositoryName": REPOSITORY,
+            "imageId": {"imageDigest": DIGEST},
+            "maxResults": 1000,
+        })
+    );
+}
+
+#[test]
+fn a_basic_scan() {
+    let findings = complete([page(
+        "COMPLETE",
+        &json!({
+            "imageScanCompletedAt": 1_764_000_000.0,
+            "vulnerabilitySourceUpdatedAt": 1_763_000_000.0,
+            "findingSeverityCounts": {"CRITICAL": 1, "UNTRIAGED": 2, "UNDEFINED": 1, "TOTAL": 7},
+            "findings": [
+                basic("CVE-1", "CRITICAL", &[
+                    ("package_name", "openssl"), ("package_version", "3.0.1"), ("CVSS2_SCORE", "7.5"),
+                    ("CVSS3_SCORE", "9.8"), ("patched_version", "3.0.9"),
+                ]),
+                basic("CVE-2", "NEW_WORD", &[("package_name", "zlib"), ("CVSS2_SCORE", "x"), ("patched_version", "")]),
+            ],
+        }),
+        None,
+    )]);
+    assert_eq!(
+        findings,
+        Findings {
+            mode: ScanMode::Basic,
+            completed_at: Some("2025-11-24T16:00:00Z".parse().unwrap()),
+            findings: vec![
+                Finding {
+                    id: "CVE-1".to_owned(),
+                    severity: Severity::Critical,
+                    package: Some("openssl".to_owned()),
+                    installed: Some("3.0.1".to_owned()),
+                    fixed_in: Some("3.0.9".to_owned()),
+                    fix: Fix::Available,
+                    exploit: None,
+                    score: Some(9.8),
+                    url: Some("https://example.com/CVE-1".to_owned()),
+                },
+                Finding {
+                    id: "CVE-2".to_owned(),
+                    severity: Severity::Undefined,
+                    package: Some("zlib".to_owned()),
+                    installed: None,
+                    fixed_in: None,
+                    fix: Fix::Unknown,
+                    exploit: None,
+                    score: None,
+                    url: Some("https://example.com/CVE-2".to_owned()),
+                },
+            ],
+            counts: [(Severity::Critical, 1), (Severity::Undefined, 3)].into(),
+            in_use_count: None,
+            last_in_use_at: None,
+        }
+    );
+}
+
+#[test]
+fn an_enhanced_scan_has_a_finding_for_each_package() {
+    let image = |count: i64, at: i64| {
+        json!([{"type": "AWS_ECR_CONTAINER_IMAGE", "details": {
+            "awsEcrContainerImage": {"imageHash": DIGEST, "inUseCount": count, "lastInUseAt": at}
+        }}])
+    };
+    let findings = complete([page(
+        "ACTIVE",
+        &json!({
+            "imageScanCompletedAt": 1_764_000_000,
+            "findingSeverityCounts": {"CRITICAL": 1, "HIGH": 1},
+            "enhancedFindings": [
+                enhanced("CVE-1", "CRITICAL", &json!([
+                    {"name": "openssl", "version": "3.0.1", "release": "4.el9", "epoch": 1, "fixedInVersion": "3.0.9"},
+                    {"name": "openssl-libs", "version": "3.0.1", "epoch": 0, "fixedInVersion": "NotAvailable"},
+                    {"name": "openssl", "version": "3.0.2", "filePath": "elsewhere"},
+                ]), json!({"fixAvailable": "PARTIAL", "exploitAvailable": "YES", "score": 9.8, "resources": image(2, 1_764_000_100)})),
+                enhanced("CVE-2", "HIGH", &json!([]), json!({"fixAvailable": "NO", "exploitAvailable": "NO", "resources": image(5, 1_764_000_050)})),
+            ],
+        }),
+        None,
+    )]);
+    assert_eq!(findings.mode, ScanMode::Enhanced);
+    assert_eq!(findings.counts, [(Severity::Critical, 1), (Severity::High, 1)].into());
+    assert_eq!(findings.in_use_count, Some(5));
+    assert_eq!(findings.last_in_use_at, Some("2025-11-24T16:01:40Z".parse().unwrap()));
+    assert_eq!(
+        findings.findings,
+        [
+            Finding {
+                id: "CVE-1".to_owned(),
+                severity: Severity::Critical,
+                package: Some("openssl".to_owned()),
+                installed: Some("1:3.0.1-4.el9".to_owned()),
+                fixed_in: Some("3.0.9".to_owned()),
+                fix: Fix::Available,
+                exploit: Some(true),
+                score: Some(9.8),
+                url: Some("https://example.com/CVE-1".to_owned()),
+            },
+            Finding {
+                id: "CVE-1".to_owned(),
+                severity: Severity::Critical,
+                package: Some("openssl-libs".to_owned()),
+                installed: Some("3.0.1".to_owned()),
+                fixed_in: None,
+                fix: Fix::Available,
+                exploit: Some(true),
+                score: Some(9.8),
+                url: Some("https://example.com/CVE-1".to_owned()),
+            },
+            Finding {
+                id: "CVE-2".to_owned(),
+                severity: Severity::High,
+                package: None,
+                installed: None,
+                fixed_in: None,
+                fix: Fix::Unavailable,
+                exploit: Some(false),
+                score: None,
+                url: Some("https://example.com/CVE-2".to_owned()),
+            },
+        ]
+    );
+}
+
+#[test]
+fn a_finding_that_was_suppressed_or_closed_does_not_count() {
+    let with = |status: &str| enhanced("CVE-1", "CRITICAL", &json!([{"name": "p"}]), json!({"status": status}));
+    for (status, counts) in [
+        ("ACTIVE", true),
+        ("SUPPRESSED", false),
+        ("CLOSED", false),
+        ("NEW_WORD", true),
+    ] {
+        // Whether the scanner's own count holds it or not.
+        for counted in [json!({"CRITICAL": 1}), json!({"CRITICAL": 0}), json!({}), json!(null)] {
+            let findings = complete([page(
+                "ACTIVE",
+                &json!({"enhancedFindings": [with(status)], "findingSeverityCounts": counted}),
+                None,
+            )]);
+            assert_eq!(findings.findings.len(), usize::from(counts), "{status}");
+            if !counts {
+                assert_eq!(
+                    findings.counts.get(&Severity::Critical).copied().unwrap_or(0),
+                    0,
+                    "{status} {counted}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_scanners_count_stands_where_it_is_larger_and_ours_where_there_is_none() {
+    let list = json!([
+        basic("CVE-1", "HIGH", &[]),
+        basic("CVE-2", "HIGH", &[]),
+        basic("CVE-3", "LOW", &[])
+    ]);
+    let counted = |counts: Value| {
+        complete([page(
+            "COMPLETE",
+            &json!({"findings": list, "findingSeverityCounts": counts}),
+            None,
+        )])
+        .counts
+    };
+    assert_eq!(counted(json!({"HIGH": 5})), [(Severity::High, 5)].into());
+    assert_eq!(counted(json!({"HIGH": -5})), [(Severity::High, 0)].into());
+    assert_eq!(counted(json!(null)), [(Severity::High, 2), (Severity::Low, 1)].into());
+}
+
+#[test]
+fn a_finding_without_an_id_is_called_by_what_it_has() {
+    let no_id = json!({"packageVulnerabilityDetails": null});
+    let no_arn = json!({"packageVulnerabilityDetails": null, "findingArn": null});
+    let nothing = json!({"packageVulnerabilityDetails": null, "findingArn": null, "title": null});
+    for (more, id) in [
+        (no_id, "f-CVE-1"),
+        (no_arn, "CVE-1 - somewhere"),
+        (nothing, "unnamed finding"),
+    ] {
+        let findings = complete([page(
+            "ACTIVE",
+            &json!({"enhancedFindings": [enhanced("CVE-1", "HIGH", &json!([]), more)]}),
+            None,
+        )]);
+        assert_eq!(ids(&findings), [(id, None)]);
+    }
+    let findings = complete([page("COMPLETE", &json!({"findings": [{}]}), None)]);
+    assert_eq!(ids(&findings), [("unnamed finding", None)]);
+    assert_eq!(findings.findings[0].severity, Severity::Undefined);
+}
+
+#[test]
+fn the_same_vulnerability_in_the_same_package_is_one_finding_and_the_worse_one() {
+    let package = json!([{"name": "p", "version": "1"}]);
+    let findings = complete([page(
+        "ACTIVE",
+        &json!({"enhancedFindings": [
+            enhanced("CVE-1", "LOW", &package, json!({"fixAvailable": "NO", "score": 3.0})),
+            enhanced("CVE-1", "CRITICAL", &json!([{"name": "p", "version": "2", "fixedInVersion": "3"}]),
+                json!({"fixAvailable": "YES", "exploitAvailable": "YES", "score": 2.0})),
+            enhanced("CVE-1", "MEDIUM", &package, json!({"exploitAvailable": "NO"})),
+        ]}),
+        None,
+    )]);
+    assert_eq!(ids(&findings), [("CVE-1", Some("p"))]);
+    let finding = &findings.findings[0];
+    assert_eq!(
+        (finding.severity, finding.fix, finding.exploit),
+        (Severity::Critical, Fix::Available, Some(true))
+    );
+    assert_eq!((finding.score, finding.fixed_in.as_deref()), (Some(3.0), Some("3")));
+}
+
+#[test]
+fn an_empty_list_of_inspector_is_enhanced_and_an_empty_list_of_ecr_is_basic() {
+    for (status, findings, mode) in [
+        ("ACTIVE", json!({}), ScanMode::Enhanced),
+        ("ACTIVE", json!(null), ScanMode::Enhanced),
+        ("COMPLETE", json!({"enhancedFindings": []}), ScanMode::Enhanced),
+        ("COMPLETE", json!({"findings": []}), ScanMode::Basic),
+        (
+            "COMPLETE",
+            json!({"findings": [], "enhancedFindings": []}),
+            ScanMode::Basic,
+        ),
+        ("COMPLETE", json!({}), ScanMode::Basic),
+    ] {
+        let found = complete([page(status, &findings, None)]);
+        assert_eq!((found.mode, found.findings.len()), (mode, 0), "{status} {findings}");
+    }
+}
+
+#[test]
+fn complete_without_a_result_is_not_clean() {
+    let (_, result) = scan([page("COMPLETE", &json!(null), None)]);
+    assert_failed(result, OPERATION, Retry::Later, "MalformedResponse");
+}
+
+#[test]
+fn every_status_without_findings_is_told_apart() {
+    for (status, expected) in [
+        ("IN_PROGRESS", Scan::InProgress),
+        ("PENDING", Scan::InProgress),
+        ("IMAGE_ARCHIVED", Scan::Archived),
+        ("FAILED", Scan::Unavailable(NoScan::Failed)),
+        ("UNSUPPORTED_IMAGE", Scan::Unavailable(NoScan::Unsupported)),
+        ("IMAGE_SIZE_EXCEEDED", Scan::Unavailable(NoScan::TooLarge)),
+        ("LIMIT_EXCEEDED", Scan::Unavailable(NoScan::LimitExceeded)),
+        (
+            "SCAN_ELIGIBILITY_EXPIRED",
+            Scan::Unavailable(NoScan::EligibilityExpired),
+        ),
+        ("FINDINGS_UNAVAILABLE", Scan::Unavailable(NoScan::FindingsUnavailable)),
+        (
+            "ON_FIRE",
+            Scan::Unavailable(NoScan::UnknownStatus("ON_FIRE".to_owned())),
+        ),
+    ] {
+        // Old findings beside such a status say nothing.
+        let old = json!({"findings": [basic("CVE-1", "CRITICAL", &[])]});
+        let (world, result) = scan([page(status, &old, Some("more"))]);
+        assert_eq!(result, Ok(expected), "{status}");
+        assert_eq!(world.count(OPERATION), 1);
+    }
+    for reply in [json!({}), json!({"imageScanStatus": {}})] {
+        let (_, result) = scan([Reply::Ok(reply)]);
+        assert_eq!(
+            result,
+            Ok(Scan::Unavailable(NoScan::UnknownStatus("missing".to_owned())))
+        );
+    }
+}
+
+#[test]
+fn no_scan_no_image_and_no_repository_are_no_scan() {
+    for code in [
+        "ScanNotFoundException",
+        "ImageNotFoundException",
+        "RepositoryNotFoundException",
+    ] {
+        assert_eq!(scan([Reply::error(code)]).1, Ok(Scan::Absent), "{code}");
+    }
+    for code in ["InvalidParameterException", "ValidationException"] {
+        assert_failed(scan([Reply::error(code)]).1, OPERATION, Retry::Never, code);
+    }
+}
+
+#[test]
+fn all_pages_are_read() {
+    let one = |n: usize| {
+        json!({
+            "findings": [basic(&format!("CVE-{n}"), "HIGH", &[("package_name", "p")])],
+            "findingSeverityCounts": {"HIGH": 3},
+        })
+    };
+    let (world, result) = scan([
+        page("COMPLETE", &one(1), Some("a")),
+        // Later pages may leave out what the first has said.
+        Reply::Ok(json!({"imageScanFindings": one(2), "nextToken": "b"})),
+        page("COMPLETE", &one(3), Some("")),
+    ]);
+    let Ok(Scan::Complete(findings)) = result else {
+        panic!("{result:?}")
+    };
+    assert_eq!(
+        ids(&findings),
+        [("CVE-1", Some("p")), ("CVE-2", Some("p")), ("CVE-3", Some("p"))]
+    );
+    assert_eq!(findings.counts, [(Severity::High, 3)].into());
+    let tokens: Vec<Value> = world
+        .calls()
+        .iter()
+        .map(|call| call.request.body["nextToken"].clone())
+        .collect();
+    assert_eq!(tokens, [json!(null), json!("a"), json!("b")]);
+}
+
+#[test]
+fn a_page_that_fails_fails_the_scan() {
+    let first = || {
+        page(
+            "COMPLETE",
+            &json!({"findings": [basic("CVE-1", "LOW", &[])]}),
+            Some("a"),
+        )
+    };
+    let (_, result) = scan([first(), Reply::error("ValidationException")]);
+    assert_failed(result, OPERATION, Retry::Never, "ValidationException");
+    let (_, result) = scan([first(), page("IN_PROGRESS", &json!(null), None)]);
+    assert_eq!(result, Ok(Scan::InProgress));
+}
+
+#[test]
+fn pages_that_lead_round_in_circles_are_a_failure() {
+    let next = |token| page("COMPLETE", &json!({"findings": []}), Some(token));
+    for tokens in [vec!["a", "a"], vec!["a", "b", "a"]] {
+        let (world, result) = scan(tokens.iter().map(|token| next(token)));
+        assert_failed(result, OPERATION, Retry::Later, "RepeatedToken");
+        assert_eq!(world.count(OPERATION), tokens.len());
+    }
+}
+
+#[test]
+fn pages_without_end_are_a_failure() {
+    let (world, result) = scan((0..250).map(|n| page("COMPLETE", &json!({"findings": []}), Some(&n.to_string()))));
+    let error = assert_failed(result, OPERATION, Retry::Never, "TooManyPages");
+    assert_eq!(error.message, "the image has more than 200 pages of findings");
+    assert_eq!(world.count(OPERATION), 200);
+}
+
+#[test]
+fn an_image_of_another_registry_is_not_asked_for() {
+    let world = FakeAws::scripted([]);
+    let registry = world.aws().ecr_registry(account());
+    for image in [
+        ImageKey {
+            account: "210987654321".parse().unwrap(),
+            ..key()
+        },
+        ImageKey {
+            region: "us-east-1".parse().unwrap(),
+            ..key()
+        },
+    ] {
+        assert_failed(
+            world.run(registry.scan(&image)),
+            OPERATION,
+            Retry::Never,
+            "OtherRegistry",
+        );
+    }
+}

@@ -1,0 +1,349 @@
+//! What every kind of event costs: the AWS calls that are made, and the longest chain of calls that wait for each other.
+//!
+//! Real handlers and real adapters, on an AWS in memory. The table is `docs/calls.md`; a change is a visible difference there.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::{Arc, Mutex},
+};
+
+use serde_json::{Value, json};
+use shared::{
+    domain::policy::Policy,
+    events::Event,
+    reconcile::Ports,
+    runtime::entry::{self, Invocation, Selection},
+    testing,
+};
+
+use crate::{
+    canned::{Call, FakeAws, Reply, Request, longest_chain},
+    support,
+};
+
+#[path = "../../functions/on-push/src/select.rs"]
+mod on_push;
+#[path = "../../functions/on-scan/src/select.rs"]
+mod on_scan;
+
+/// One image, and what is known of it.
+#[derive(Debug, Default)]
+struct World {
+    /// `imageStatus`; `None`: there is no image.
+    status: Option<&'static str>,
+    tags: Vec<String>,
+    /// The pages of findings; `None`: no scan.
+    scan: Option<Vec<Value>>,
+    item: Option<Value>,
+    frequency: &'static str,
+    referrer: bool,
+}
+
+impl World {
+    fn answer(&mut self, request: &Request) -> Reply {
+        let digest = testing::image_key().digest;
+        let id = json!({"imageDigest": digest.as_str()});
+        let not_found = || Reply::error("ImageNotFoundException");
+        match request.operation.as_str() {
+            "ecr:DescribeImages" => match self.status {
+                Some(status) => Reply::Ok(json!({"imageDetails": [{
+                    "imageDigest": digest.as_str(),
+                    "imageTags": self.tags,
+                    "imageStatus": status,
+                    "imagePushedAt": 1_795_467_000,
+                    "imageManifestMediaType": "application/vnd.oci.image.manifest.v1+json",
+                    "artifactMediaType": if self.referrer { "application/vnd.dev.sigstore.bundle.v0.3+json" } else { "application/vnd.oci.image.config.v1+json" },
+                    "subjectManifestDigest": self.referrer.then_some("sha256:bb"),
+                }]})),
+                None => not_found(),
+            },
+            "ecr:DescribeImageScanFindings" => match (&self.scan, self.status) {
+                (_, Some("ARCHIVED")) => {
+                    Reply::Ok(json!({"imageId": id, "imageScanStatus": {"status": "IMAGE_ARCHIVED"}}))
+                }
+                (Some(pages), Some(_)) => {
+                    let page = request.body["nextToken"]
+                        .as_str()
+                        .and_then(|token| token.parse().ok())
+                        .unwrap_or(0_usize);
+                    let mut answer = pages[page].clone();
+                    if page + 1 < pages.len() {
+                        answer["nextToken"] = json!((page + 1).to_string());
+                    }
+                    Reply::Ok(answer)
+                }
+                _ => Reply::error("ScanNotFoundException"),
+            },
+            "ecr:BatchGetRepositoryScanningConfiguration" => Reply::Ok(json!({
+                "scanningConfigurations": [{"repositoryName": testing::image_key().repository.as_str(), "scanFrequency": self.frequency}],
+                "failures": [],
+            })),
+            "ecr:StartImageScan" => Reply::Ok(json!({"imageId": id, "imageScanStatus": {"status": "IN_PROGRESS"}})),
+            "ecr:UpdateImageStorageClass" => {
+                let archive = request.body["targetStorageClass"] == "ARCHIVE";
+                self.status = Some(if archive { "ARCHIVED" } else { "ACTIVATING" });
+                Reply::Ok(json!({"imageId": id, "imageStatus": self.status}))
+            }
+            "ecr:BatchGetImage" => Reply::Ok(json!({"images": [{"imageId": id, "imageManifest": "{}",
+                "imageManifestMediaType": "application/vnd.oci.image.manifest.v1+json"}], "failures": []})),
+            "ecr:PutImage" => {
+                self.tags.push(request.body["imageTag"].as_str().unwrap().to_owned());
+                Reply::Ok(json!({"image": {"imageId": id}}))
+            }
+            "ecr:BatchDeleteImage" => {
+                let removed: Vec<&str> = request.body["imageIds"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .filter_map(|id| id["imageTag"].as_str())
+                    .collect();
+                self.tags.retain(|tag| !removed.contains(&tag.as_str()));
+                Reply::Ok(json!({"imageIds": request.body["imageIds"], "failures": []}))
+            }
+            "dynamodb:GetItem" => Reply::Ok(
+                self.item
+                    .as_ref()
+                    .map_or_else(|| json!({}), |item| json!({"Item": item})),
+            ),
+            "dynamodb:PutItem" => {
+                self.item = Some(request.body["Item"].clone());
+                Reply::Ok(json!({}))
+            }
+            "sns:Publish" => Reply::Ok(json!({"MessageId": "94f20ce6-13c5-43a0-9a9e-ca52d816e90b"})),
+            other => panic!("a call that nobody planned: {other}"),
+        }
+    }
+}
+
+fn page(severity: &str, count: usize) -> Value {
+    let findings: Vec<Value> = (0..count)
+        .map(|n| {
+            json!({"name": format!("CVE-2026-{n}"), "severity": severity,
+            "attributes": [{"key": "package_name", "value": "openssl"}, {"key": "package_version", "value": "3.0.1"}]})
+        })
+        .collect();
+    json!({
+        "imageScanStatus": {"status": "COMPLETE"},
+        "imageScanFindings": {"findings": findings, "findingSeverityCounts": {severity: count}, "imageScanCompletedAt": 1_795_467_500},
+    })
+}
+
+fn scan_of(severity: &str) -> Option<Vec<Value>> {
+    Some(vec![page(severity, 1)])
+}
+
+fn failed() -> Option<Vec<Value>> {
+    Some(vec![json!({"imageScanStatus": {"status": "FAILED"}})])
+}
+
+/// A function with one image in front of it.
+struct Trial {
+    world: Arc<Mutex<World>>,
+    aws: FakeAws,
+}
+
+impl Trial {
+    fn new(scan: Option<Vec<Value>>) -> Self {
+        let world = Arc::new(Mutex::new(World {
+            status: Some("ACTIVE"),
+            tags: vec!["v1.2.3".to_owned()],
+            scan,
+            item: None,
+            frequency: "SCAN_ON_PUSH",
+            referrer: false,
+        }));
+        let shared = Arc::clone(&world);
+        let aws = FakeAws::new(move |request| shared.lock().unwrap().answer(request));
+        Self { world, aws }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut World)) -> &Self {
+        change(&mut self.world.lock().unwrap());
+        self
+    }
+
+    /// Handles an event, and gives the calls that it took.
+    fn handle(&self, select: fn(&Event) -> Selection, policy: &Policy, payload: &str) -> Vec<Call> {
+        self.aws.take_calls();
+        let key = testing::image_key();
+        let aws = self.aws.aws();
+        let registry = aws.ecr_registry(key.account.clone());
+        let writer = policy.enforces().then(|| aws.ecr_writer(key.account.clone()));
+        let (ledger, notifier) = (aws.dynamo_ledger("ledger"), aws.sns_notifier());
+        let ports = Ports {
+            registry: &registry,
+            writer: writer.as_ref(),
+            scanner: &registry,
+            ledger: &ledger,
+            notifier: &notifier,
+            clock: self.aws.clock(),
+        };
+        let invocation = Invocation {
+            function: "trial",
+            request_id: "one".to_owned(),
+            account: key.account,
+            region: key.region,
+        };
+        self.aws
+            .run(entry::handle(&ports, policy, select, &invocation, payload))
+            .unwrap();
+        self.aws.take_calls()
+    }
+
+    fn scanned(&self, policy: &Policy) -> Vec<Call> {
+        self.handle(
+            on_scan::select,
+            policy,
+            &testing::event("ECR Image Scan", &json!({"scan-status": "COMPLETE", "image-tags": []})),
+        )
+    }
+
+    fn pushed(&self, policy: &Policy) -> Vec<Call> {
+        self.action(policy, &json!({"action-type": "PUSH", "image-tag": "v1.2.3"}))
+    }
+
+    fn action(&self, policy: &Policy, members: &Value) -> Vec<Call> {
+        self.handle(on_push::select, policy, &testing::event("ECR Image Action", members))
+    }
+}
+
+const WRITES: [&str; 7] = [
+    "ecr:UpdateImageStorageClass",
+    "ecr:PutImage",
+    "ecr:BatchDeleteImage",
+    "ecr:StartImageScan",
+    "dynamodb:PutItem",
+    "dynamodb:UpdateItem",
+    "sns:Publish",
+];
+
+fn writes(calls: &[Call]) -> usize {
+    calls
+        .iter()
+        .filter(|call| WRITES.contains(&call.request.operation.as_str()))
+        .count()
+}
+
+/// All situations: the event, what is the case, the calls.
+fn situations() -> Vec<(&'static str, &'static str, Vec<Call>)> {
+    let policy = testing::policy("");
+    let flag = testing::policy(r#""block": {"method": "flag"}"#);
+    let quarantine = testing::policy(r#""block": {"method": "quarantine-tag"}"#);
+    let report = testing::policy_in("report", "");
+    let excepted = testing::policy(
+        r#""exceptions": [{"vulnerability": "*", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-31"}]"#,
+    );
+    let three_pages = Some(vec![page("LOW", 1000), page("LOW", 1000), page("LOW", 500)]);
+    let mut rows = Vec::new();
+
+    let scan = "scan ended";
+    let blocked = Trial::new(scan_of("CRITICAL"));
+    rows.push((scan, "CRITICAL: archived", blocked.scanned(&policy)));
+    rows.push((scan, "nothing changed: blocked", blocked.scanned(&policy)));
+    rows.push((scan, "excepted now: restored", blocked.scanned(&excepted)));
+    rows.push((
+        scan,
+        "CRITICAL: quarantined by tag",
+        Trial::new(scan_of("CRITICAL")).scanned(&quarantine),
+    ));
+    rows.push((
+        scan,
+        "CRITICAL: flagged",
+        Trial::new(scan_of("CRITICAL")).scanned(&flag),
+    ));
+    rows.push((
+        scan,
+        "CRITICAL in report mode",
+        Trial::new(scan_of("CRITICAL")).scanned(&report),
+    ));
+    rows.push((scan, "HIGH: review", Trial::new(scan_of("HIGH")).scanned(&policy)));
+    rows.push((scan, "scan failed", Trial::new(failed()).scanned(&policy)));
+    let allowed = Trial::new(scan_of("MEDIUM"));
+    rows.push((scan, "MEDIUM: allowed", allowed.scanned(&policy)));
+    rows.push((scan, "nothing changed: allowed", allowed.scanned(&policy)));
+    rows.push((scan, "2,500 findings, nothing changed", {
+        let trial = Trial::new(three_pages);
+        trial.scanned(&policy);
+        trial.scanned(&policy)
+    }));
+    rows.push((scan, "image gone", {
+        let trial = Trial::new(None);
+        trial.change(|world| world.status = None).scanned(&policy)
+    }));
+
+    let push = "push";
+    let pending = Trial::new(None);
+    rows.push((push, "new image, scanned on push", pending.pushed(&policy)));
+    rows.push((push, "the same event again", pending.pushed(&policy)));
+    let manual = Trial::new(None);
+    rows.push((
+        push,
+        "new image, scanned on request",
+        manual.change(|world| world.frequency = "MANUAL").pushed(&policy),
+    ));
+    let again = Trial::new(scan_of("CRITICAL"));
+    again.scanned(&policy);
+    again.change(|world| {
+        world.status = Some("ACTIVE");
+        world.scan = None;
+    });
+    rows.push((push, "a blocked image again: archived again", again.pushed(&policy)));
+    let referrer = Trial::new(None);
+    rows.push((
+        push,
+        "a signature or an attestation",
+        referrer.change(|world| world.referrer = true).pushed(&policy),
+    ));
+    let own = json!({"action-type": "PUSH", "image-tag": "blocked-ab12ab12ab12"});
+    rows.push((push, "our own quarantine tag", Trial::new(None).action(&policy, &own)));
+    rows.push(("deletion", "of an image that is remembered", {
+        pending.change(|world| world.status = None);
+        pending.action(&policy, &json!({"action-type": "DELETE"}))
+    }));
+    let archived = json!({"action-type": "UPDATE_STORAGE_CLASS", "target-storage-class": "ARCHIVE"});
+    rows.push(("archive", "any image", Trial::new(None).action(&policy, &archived)));
+    rows
+}
+
+#[test]
+fn every_kind_of_event_costs_what_the_table_says() {
+    let mut table = String::from(
+        "# Calls\n\nWhat an event costs, as `tests/it/calls.rs` counts it with the real handlers and adapters: calls to AWS, the longest \
+         chain of\ncalls that wait for each other (round trips), and calls that write anything. `make update` rewrites this file.\n\n\
+         | event | situation | round trips | calls | writes | what is called |\n|---|---|---:|---:|---:|---|\n",
+    );
+    for (event, situation, calls) in situations() {
+        let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
+        for call in &calls {
+            *counted.entry(&call.request.operation).or_default() += 1;
+        }
+        let called: Vec<String> = counted
+            .iter()
+            .map(|(operation, count)| {
+                if *count == 1 {
+                    format!("`{operation}`")
+                } else {
+                    format!("`{operation}` × {count}")
+                }
+            })
+            .collect();
+        writeln!(
+            table,
+            "| {event} | {situation} | {} | {} | {} | {} |",
+            longest_chain(&calls),
+            calls.len(),
+            writes(&calls),
+            called.join(", ")
+        )
+        .unwrap();
+        if situation.contains("archived") && event == "scan ended" {
+            assert!(longest_chain(&calls) <= 5, "{situation}");
+        }
+        if situation.starts_with("nothing changed") || situation.contains("again") && event == "scan ended" {
+            assert!(longest_chain(&calls) <= 2, "{situation}");
+            assert_eq!(writes(&calls), 0, "{situation}");
+        }
+    }
+    support::assert_file_is("docs/calls.md", &table);
+}
