@@ -496,17 +496,7 @@ fn calls_at_the_same_time_are_one_link_of_the_chain() {
     );
     let image = || shared::ports::Registry::image(&registry, &repository, &image);
     world.run(async {
-        let mut both = (pin!(image()), pin!(image()));
-        // Both are on their way before either is waited for.
-        let mut first = std::future::poll_fn(|cx| {
-            let ready = (both.0.as_mut().poll(cx).is_ready(), both.1.as_mut().poll(cx).is_ready());
-            if ready == (true, true) {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        });
-        (&mut first).await;
+        let _ = tokio::join!(image(), image());
         let _ = image().await;
     });
     assert_eq!(world.calls().len(), 3);

@@ -141,10 +141,14 @@ fn a_basic_scan() {
 
 #[test]
 fn an_enhanced_scan_has_a_finding_for_each_package() {
+    // Every finding has the images that it is in; what is true of any of them is true.
     let image = |count: i64, at: i64| {
-        json!([{"type": "AWS_ECR_CONTAINER_IMAGE", "details": {
-            "awsEcrContainerImage": {"imageHash": DIGEST, "inUseCount": count, "lastInUseAt": at}
-        }}])
+        let resource = |count: i64, at: i64| {
+            json!({"type": "AWS_ECR_CONTAINER_IMAGE", "details": {
+                "awsEcrContainerImage": {"imageHash": DIGEST, "inUseCount": count, "lastInUseAt": at}
+            }})
+        };
+        json!([resource(0, at - 10), resource(count, at)])
     };
     let findings = complete([page(
         "ACTIVE",
@@ -156,8 +160,8 @@ fn an_enhanced_scan_has_a_finding_for_each_package() {
                     {"name": "openssl", "version": "3.0.1", "release": "4.el9", "epoch": 1, "fixedInVersion": "3.0.9"},
                     {"name": "openssl-libs", "version": "3.0.1", "epoch": 0, "fixedInVersion": "NotAvailable"},
                     {"name": "openssl", "version": "3.0.2", "filePath": "elsewhere"},
-                ]), json!({"fixAvailable": "PARTIAL", "exploitAvailable": "YES", "score": 9.8, "resources": image(2, 1_764_000_100)})),
-                enhanced("CVE-2", "HIGH", &json!([]), json!({"fixAvailable": "NO", "exploitAvailable": "NO", "resources": image(5, 1_764_000_050)})),
+                ]), json!({"fixAvailable": "PARTIAL", "exploitAvailable": "YES", "score": 9.8, "resources": image(5, 1_764_000_100)})),
+                enhanced("CVE-2", "HIGH", &json!([]), json!({"fixAvailable": "NO", "exploitAvailable": "NO", "resources": image(2, 1_764_000_050)})),
             ],
         }),
         None,
@@ -231,6 +235,21 @@ fn a_finding_that_was_suppressed_or_closed_does_not_count() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn findings_that_were_suppressed_explain_a_larger_count_and_no_more() {
+    let finding = |n: usize, status: &str| enhanced(&format!("CVE-{n}"), "HIGH", &json!([]), json!({"status": status}));
+    for (counted, expected) in [(4, 2), (3, 1), (2, 1), (1, 1), (0, 0)] {
+        let list = [finding(1, "ACTIVE"), finding(2, "SUPPRESSED"), finding(3, "CLOSED")];
+        let counts = json!({"HIGH": counted});
+        let findings = complete([page(
+            "ACTIVE",
+            &json!({"enhancedFindings": list, "findingSeverityCounts": counts}),
+            None,
+        )]);
+        assert_eq!(findings.counts, [(Severity::High, expected)].into(), "{counted}");
     }
 }
 

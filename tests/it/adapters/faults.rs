@@ -131,6 +131,23 @@ fn what_does_not_pass_is_tried_three_times_and_left_for_later() {
 }
 
 #[test]
+fn an_attempt_has_five_seconds() {
+    for operation in OPERATIONS {
+        let world = faulty(operation, vec![Reply::Silence]);
+        assert_eq!(call(&world, operation), Ok(()), "{operation}");
+        let starts: Vec<Duration> = world
+            .calls()
+            .iter()
+            .filter(|call| call.request.operation == operation)
+            .map(|call| call.start)
+            .collect();
+        let between = starts[1] - starts[0];
+        // And up to a second of backoff after it.
+        assert!((5.0..=6.0).contains(&between.as_secs_f64()), "{operation}: {between:?}");
+    }
+}
+
+#[test]
 fn silence_ends_before_the_function_does() {
     for operation in OPERATIONS {
         let world = faulty(operation, vec![Reply::Silence; 3]);
