@@ -4,8 +4,6 @@
 //! Embedded metric format"), so that no call is needed. Names of repositories are properties of the line and never dimensions, of
 //! which every combination is billed.
 
-use std::io::{self, Write as _};
-
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -26,11 +24,12 @@ pub const METRICS: [&str; 6] = [
 ];
 
 /// Writes the line of an event to standard output.
-///
-/// A line that cannot be written is not worth failing for: the effect has taken place, and the error would bring the event back.
+#[expect(
+    clippy::print_stdout,
+    reason = "standard output is where Lambda takes log lines and metrics from"
+)]
 pub fn write(function: &str, event_id: &str, result: &Result<Handled, HandlerError>, now: Timestamp) {
-    let line = line(function, event_id, result, now);
-    let _ = writeln!(io::stdout().lock(), "{line}");
+    println!("{}", line(function, event_id, result, now));
 }
 
 fn line(function: &str, event_id: &str, result: &Result<Handled, HandlerError>, now: Timestamp) -> Value {
@@ -87,4 +86,68 @@ fn line(function: &str, event_id: &str, result: &Result<Handled, HandlerError>, 
         line.insert(name.to_owned(), json!(value));
     }
     Value::Object(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::finding::Severity,
+        reconcile::{Outcome, OutcomeKind},
+        testing::{image_key, now},
+    };
+
+    fn looked() -> Result<Handled, HandlerError> {
+        let key = image_key();
+        Ok(Handled::Looked(Outcome {
+            outcome: OutcomeKind::Applied,
+            repository: key.repository,
+            digest: Some(key.digest),
+            state: None,
+            reason: None,
+            effect: Some("archive"),
+            alert: None,
+            alert_id: None,
+            counts: [(Severity::Medium, 3), (Severity::Low, 2), (Severity::Critical, 1)].into(),
+        }))
+    }
+
+    #[test]
+    fn every_metric_has_a_value_and_a_definition() {
+        let poison = crate::events::parse("").unwrap_err();
+        let lines = [
+            line("on-scan", "id", &looked(), now()),
+            line("on-scan", "id", &Ok(Handled::Ignored { why: "nothing" }), now()),
+            line("on-scan", "id", &Err(HandlerError::Poison(poison)), now()),
+        ];
+        let mut seen = std::collections::BTreeSet::new();
+        for line in &lines {
+            for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap() {
+                let name = metric["Name"].as_str().unwrap();
+                assert!(line[name].is_u64(), "{name}");
+                seen.insert(name.to_owned());
+            }
+            for dimension in ["Function", "Outcome"] {
+                assert!(line[dimension].is_string(), "{dimension}");
+            }
+        }
+        assert_eq!(seen, METRICS.map(str::to_owned).into(), "alarms hang on these names");
+        assert_eq!(
+            (&lines[0]["FindingsMonitored"], &lines[0]["Blocks"]),
+            (&json!(5), &json!(1))
+        );
+        assert_eq!(
+            (&lines[2]["Outcome"], &lines[2]["PoisonEvents"]),
+            (&json!("PoisonEvent"), &json!(1))
+        );
+    }
+
+    #[test]
+    fn a_repository_is_never_a_dimension() {
+        let line = line("on-scan", "id", &looked(), now());
+        assert_eq!(
+            line["_aws"]["CloudWatchMetrics"][0]["Dimensions"],
+            json!([["Function"], ["Function", "Outcome"]])
+        );
+    }
 }
