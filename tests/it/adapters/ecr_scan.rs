@@ -321,7 +321,6 @@ fn the_same_vulnerability_in_the_same_package_is_one_finding_and_the_worse_one()
 fn an_empty_list_of_inspector_is_enhanced_and_an_empty_list_of_ecr_is_basic() {
     for (status, findings, mode) in [
         ("ACTIVE", json!({}), ScanMode::Enhanced),
-        ("ACTIVE", json!(null), ScanMode::Enhanced),
         ("COMPLETE", json!({"enhancedFindings": []}), ScanMode::Enhanced),
         ("COMPLETE", json!({"findings": []}), ScanMode::Basic),
         (
@@ -340,6 +339,9 @@ fn an_empty_list_of_inspector_is_enhanced_and_an_empty_list_of_ecr_is_basic() {
 fn complete_without_a_result_is_not_clean() {
     let (_, result) = scan([page("COMPLETE", &json!(null), None)]);
     assert_failed(result, OPERATION, Retry::Later, "MalformedResponse");
+    // Continuous scanning that has not looked yet.
+    let (_, result) = scan([page("ACTIVE", &json!(null), None)]);
+    assert_eq!(result.unwrap(), Scan::InProgress);
 }
 
 #[test]

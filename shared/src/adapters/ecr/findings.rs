@@ -223,14 +223,17 @@ impl Pages {
         }
     }
 
-    /// The scan, after the last page.
+    /// The scan, after the last page. Continuous scanning (`ACTIVE`) that gives no result, not even an empty one, has none yet: no
+    /// AWS page says that it means "no findings".
     ///
     /// # Errors
-    /// The scan is said to be complete, but there is no result in the answer. (Of `ACTIVE` that is not said anywhere: continuous
-    /// scanning that has found nothing may have nothing to give.)
+    /// The scan is said to be complete, but there is no result in the answer.
     pub(super) fn complete(self) -> Result<Scan, &'static str> {
-        if !self.answered && self.status.as_deref() != Some(ACTIVE) {
-            return Err("the scan is complete, but the answer holds no result");
+        if !self.answered {
+            return match self.status.as_deref() {
+                Some(ACTIVE) => Ok(Scan::InProgress),
+                _ => Err("the scan is complete, but the answer holds no result"),
+            };
         }
         Ok(Scan::Complete(Findings {
             mode: if self.enhanced {
