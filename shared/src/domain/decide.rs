@@ -94,6 +94,27 @@ pub enum Leave {
 /// ECR scans an image at most once in 24 hours (user guide, "Scan images for OS vulnerabilities").
 const SCAN_REQUEST_INTERVAL: SignedDuration = SignedDuration::from_hours(24);
 
+/// Why an image that should be blocked is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// It is in use; the evidence.
+    InUse(String),
+    /// The policy only reports.
+    ReportMode,
+    /// The registry refused; what it said.
+    Refused(String),
+}
+
+impl Hold {
+    fn reason(&self) -> &str {
+        match self {
+            Self::InUse(evidence) => evidence,
+            Self::ReportMode => words::REPORT_MODE,
+            Self::Refused(answer) => answer,
+        }
+    }
+}
+
 /// What the verdict rests on.
 enum Basis {
     /// On findings: those of the scanner, or those that the ledger remembers.
@@ -269,14 +290,15 @@ fn blocked<'a>(
         WhenInUse::Hold | WhenInUse::Block => None,
     };
     let held = match (&facts.block_failure, in_use) {
-        (Some(failure), _) => Some(words::block_failed(failure)),
-        (None, Some(evidence)) => Some(evidence),
-        (None, None) if needed.is_some() && !policy.enforces() => Some(words::REPORT_MODE.to_owned()),
+        (Some(failure), _) => Some(Hold::Refused(words::block_failed(failure))),
+        (None, Some(evidence)) => Some(Hold::InUse(evidence)),
+        (None, None) if needed.is_some() && !policy.enforces() => Some(Hold::ReportMode),
         (None, None) => None,
     };
     if let Some(why) = held {
         return draft
-            .state(State::Held, format!("{reason} It is not blocked: {why}"))
+            .state(State::Held, format!("{reason} It is not blocked: {}", why.reason()))
+            .hold(why)
             .action(method, false)
             .alert(Some(AlertKind::ImageHeld));
     }

@@ -15,7 +15,7 @@ use super::{
         ledger::{AlertRecord, Block, MAX_RECORDED_FINDINGS, RecordedFinding, Row, RowSchema, ScanRecord, State},
         policy::{Action, BlockMethod, Policy, hex},
     },
-    Facts, Leave, Plan, leased, words,
+    Facts, Hold, Leave, Plan, leased, words,
 };
 
 /// A change in the registry.
@@ -116,6 +116,7 @@ pub(super) struct Draft<'a> {
     effect: Option<Effect>,
     kind: Option<AlertKind>,
     action: Option<AlertAction>,
+    hold: Option<Hold>,
     again: bool,
     releases: bool,
     keep: bool,
@@ -154,6 +155,7 @@ impl<'a> Draft<'a> {
             effect: None,
             kind: None,
             action: None,
+            hold: None,
             again: false,
             releases: false,
             keep: false,
@@ -212,6 +214,11 @@ impl<'a> Draft<'a> {
 
     pub(super) fn action(mut self, method: BlockMethod, done: bool) -> Self {
         self.action = Some(AlertAction { method, done });
+        self
+    }
+
+    pub(super) fn hold(mut self, why: Hold) -> Self {
+        self.hold = Some(why);
         self
     }
 
@@ -396,7 +403,7 @@ impl<'a> Draft<'a> {
             tags: self.image.tags.clone(),
             title: words::title(record.kind, &self.row),
             reason: words::told_reason(record.kind, &self.row),
-            next_steps: words::next_steps(record.kind, &self.row, &findings),
+            next_steps: words::next_steps(record.kind, &self.row, &findings, self.hold.as_ref()),
             omitted_findings: if findings.len() == self.row.findings.len() {
                 self.row.omitted_findings
             } else {

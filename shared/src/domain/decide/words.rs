@@ -2,12 +2,15 @@
 
 use jiff::Timestamp;
 
-use super::super::{
-    alert::{AlertKind, text},
-    evaluate::{Evaluation, Judged, Verdict},
-    finding::{NoScan, ScanStart, Severity},
-    ledger::{RecordedFinding, Row, State},
-    policy::{Action, BlockMethod},
+use super::{
+    super::{
+        alert::{AlertKind, text},
+        evaluate::{Evaluation, Judged, Verdict},
+        finding::{NoScan, ScanStart, Severity},
+        ledger::{RecordedFinding, Row, State},
+        policy::{Action, BlockMethod},
+    },
+    Hold,
 };
 
 /// Why an image is not blocked in report mode.
@@ -184,7 +187,7 @@ pub(super) fn told_reason(kind: AlertKind, row: &Row) -> String {
 }
 
 /// What the reader can do, in order.
-pub(super) fn next_steps(kind: AlertKind, row: &Row, findings: &[RecordedFinding]) -> Vec<String> {
+pub(super) fn next_steps(kind: AlertKind, row: &Row, findings: &[RecordedFinding], hold: Option<&Hold>) -> Vec<String> {
     let repository = &row.image.repository;
     let digest = &row.image.digest;
     let region = &row.image.region;
@@ -217,7 +220,18 @@ pub(super) fn next_steps(kind: AlertKind, row: &Row, findings: &[RecordedFinding
         }
         AlertKind::ImageHeld => {
             steps.push(fix(findings));
-            steps.push("Deploy the new image, so that this one is no longer used: then it is blocked.".to_owned());
+            match hold {
+                Some(Hold::InUse(_)) => steps.push(
+                    "Deploy the new image, so that this one is no longer used: it is blocked when it has not been pulled for as \
+                     long as the policy says."
+                        .to_owned(),
+                ),
+                Some(Hold::Refused(_)) => steps.push(
+                    "Give the function the right to block it, or remove what stands in the way: the next look at it tries again."
+                        .to_owned(),
+                ),
+                Some(Hold::ReportMode) | None => {}
+            }
             steps.push(exception);
             steps.push(look);
         }
