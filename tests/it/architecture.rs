@@ -166,6 +166,27 @@ fn a_function_is_a_folder_a_crate_and_a_binary_of_one_name() {
 }
 
 #[test]
+fn the_core_is_built_without_aws_and_without_lambda() {
+    let manifest: toml::Table = fs::read_to_string(support::root().join("shared/Cargo.toml"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert_eq!(manifest["features"]["default"].as_array().map(Vec::len), Some(0));
+    for (name, dependency) in manifest["dependencies"].as_table().unwrap() {
+        if name.starts_with("aws") || name.starts_with("lambda") {
+            let optional = dependency.get("optional").and_then(toml::Value::as_bool);
+            assert_eq!(optional, Some(true), "{name} must be optional");
+        }
+    }
+    for name in manifest["dev-dependencies"].as_table().unwrap().keys() {
+        assert!(
+            !name.starts_with("aws") && !name.starts_with("lambda"),
+            "{name} would be built with every test"
+        );
+    }
+}
+
+#[test]
 fn every_dependency_is_listed_once_and_without_its_default_features() {
     let manifest: toml::Table = fs::read_to_string(support::root().join("Cargo.toml"))
         .unwrap()

@@ -19,13 +19,8 @@ use shared::{
 
 use crate::{
     canned::{Call, FakeAws, Reply, Request, longest_chain},
-    support,
+    on_push, on_scan, support,
 };
-
-#[path = "../../functions/on-push/src/select.rs"]
-mod on_push;
-#[path = "../../functions/on-scan/src/select.rs"]
-mod on_scan;
 
 /// One image, and what is known of it.
 #[derive(Debug, Default)]

@@ -10,6 +10,14 @@ mod calls;
 #[cfg(test)]
 mod canned;
 #[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+#[path = "../../functions/on-push/src/select.rs"]
+mod on_push;
+#[cfg(test)]
+#[path = "../../functions/on-scan/src/select.rs"]
+mod on_scan;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod support;

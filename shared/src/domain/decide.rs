@@ -315,8 +315,12 @@ fn blocked<'a>(
     let draft = if came_back { draft.happened_again() } else { draft };
     match needed {
         Some(effect) => draft.block(effect, method),
-        // Not ours, if the ledger knows of no block: somebody else archived it, and we shall not bring it back.
-        None if prior.is_none() && method == BlockMethod::Flag => draft.flag(),
+        None if method == BlockMethod::Flag && prior.is_none() => draft.flag(),
+        // Somebody else archived it, where the ledger knows of no block, or of one on an image that was deleted since: then it is
+        // not for us to bring back.
+        None if method == BlockMethod::Archive && facts.row.as_ref().is_some_and(|row| row.closed_at.is_some()) => {
+            draft.without_block()
+        }
         None => draft,
     }
 }
@@ -324,19 +328,20 @@ fn blocked<'a>(
 /// The image may be deployed, as far as blocking goes: undo what we did to it, and only that.
 fn released<'a>(policy: &Policy, facts: &Facts, image: &Image, draft: Draft<'a>) -> Draft<'a> {
     let Some(block) = draft.prior_block() else { return draft };
-    // Without the means to undo a block, the block stays, and so does its state.
-    if !policy.enforces() && effect_of_release(block, image).is_some() {
+    if facts.row.as_ref().is_some_and(|row| row.closed_at.is_some()) {
+        // The block went with the image that was deleted. What this one is kept by, if anything, is not ours.
+        return draft.release(None);
+    }
+    let effect = effect_of_release(block, image);
+    if effect.is_some() && !policy.enforces() {
+        // Without the means to undo a block, the block stays, and so does its state.
         return draft.keep();
     }
-    let reason_to_tell = facts.row.as_ref().is_some_and(|row| row.closed_at.is_none());
-    let effect = effect_of_release(block, image);
     let method = block.method;
-    let draft = draft.release(effect);
-    if reason_to_tell {
-        draft.action(method, true).alert(Some(AlertKind::ImageReleased))
-    } else {
-        draft
-    }
+    draft
+        .release(effect)
+        .action(method, true)
+        .alert(Some(AlertKind::ImageReleased))
 }
 
 /// What a block method needs to do to an image; `None`: it is in force already.

@@ -113,57 +113,37 @@ where
     N: Notifier,
     C: Clock,
 {
-    let event = events::parse(payload);
-    let event_id = event
-        .as_ref()
-        .map_or_else(|_| invocation.request_id.clone(), |event| event.id.clone());
-    let result = match event {
-        Ok(event) => look(ports, policy, select, invocation, &event).await,
-        Err(poison) => Err(poison.into()),
-    };
-    report::write(invocation.function, &event_id, &result, ports.clock.now());
-    result
-}
-
-async fn look<R, W, S, L, N, C>(
-    ports: &Ports<'_, R, W, S, L, N, C>,
-    policy: &Policy,
-    select: impl FnOnce(&Event) -> Selection,
-    invocation: &Invocation,
-    event: &Event,
-) -> Result<Handled, HandlerError>
-where
-    R: Registry,
-    W: RegistryWriter,
-    S: Scanner,
-    L: Ledger,
-    N: Notifier,
-    C: Clock,
-{
-    let (account, region) = event.registry();
-    if (account, region) != (&invocation.account, &invocation.region) {
-        return Ok(Handled::Ignored {
-            why: "an event of another account or region: the function there looks at it",
-        });
-    }
-    match select(event) {
-        Selection::Ignore(why) => Ok(Handled::Ignored { why }),
-        Selection::Look {
-            repository,
-            image,
-            after_push,
-            result_announced,
-        } => {
-            let request = Request {
-                account: account.clone(),
-                region: region.clone(),
+    let mut event_id = invocation.request_id.clone();
+    let result = async {
+        let event = events::parse(payload)?;
+        event_id.clone_from(&event.id);
+        let (account, region) = event.registry();
+        if (account, region) != (&invocation.account, &invocation.region) {
+            let why = "an event of another account or region: the function there looks at it";
+            return Ok(Handled::Ignored { why });
+        }
+        match select(&event) {
+            Selection::Ignore(why) => Ok(Handled::Ignored { why }),
+            Selection::Look {
                 repository,
                 image,
                 after_push,
                 result_announced,
-                actor: invocation.request_id.clone(),
-            };
-            Ok(Handled::Looked(reconcile(ports, policy, &request).await?))
+            } => {
+                let request = Request {
+                    account: account.clone(),
+                    region: region.clone(),
+                    repository,
+                    image,
+                    after_push,
+                    result_announced,
+                    actor: invocation.request_id.clone(),
+                };
+                Ok(Handled::Looked(reconcile(ports, policy, &request).await?))
+            }
         }
     }
+    .await;
+    report::write(invocation.function, &event_id, &result, ports.clock.now());
+    result
 }

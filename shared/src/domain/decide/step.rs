@@ -259,6 +259,11 @@ impl<'a> Draft<'a> {
         self
     }
 
+    pub(super) fn without_block(mut self) -> Self {
+        self.row.block = None;
+        self
+    }
+
     pub(super) fn release(mut self, effect: Option<Effect>) -> Self {
         self.effect = effect;
         self.releases = true;

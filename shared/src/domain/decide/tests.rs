@@ -1,1 +1,327 @@
+//! The whole decision table, as a snapshot to be read in review, and what must hold in every row of it.
 
+use std::fmt::Write as _;
+
+use super::*;
+use crate::{
+    domain::{
+        alert::AlertKind,
+        finding::Severity,
+        ledger::{AlertRecord, RecordedFinding, RowSchema},
+        policy::{Action, Policy},
+    },
+    testing::{finding, image, image_key, now, policy, policy_in, scan},
+};
+
+const EXCEPTION: &str = r#""exceptions": [{"vulnerability": "CVE-2026-1", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-31"}]"#;
+const EXPIRED: &str = r#""exceptions": [{"vulnerability": "*", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-11-23"}]"#;
+
+/// What the ledger remembers of an image whose one finding was of this severity.
+fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) -> Row {
+    let kind = match state {
+        State::Blocked => Some(AlertKind::ImageBlocked),
+        State::Held => Some(AlertKind::ImageHeld),
+        State::Review => Some(AlertKind::ImageReview),
+        State::Unscannable | State::Stale => Some(AlertKind::ScanFailed),
+        State::Pending | State::Allowed => None,
+    };
+    let earlier = now() - SignedDuration::from_hours(2);
+    let entry = image(&image_key());
+    Row {
+        schema: RowSchema::V1,
+        image: image_key(),
+        state,
+        reason: String::new(),
+        since: earlier,
+        generation: 3,
+        policy: String::new(),
+        scan: None,
+        counts: [].into(),
+        no_scan: match state {
+            State::Unscannable => Some(NoScan::Failed),
+            State::Stale => Some(NoScan::EligibilityExpired),
+            State::Pending | State::Allowed | State::Review | State::Blocked | State::Held => None,
+        },
+        findings: severity
+            .map(|severity| RecordedFinding {
+                id: "CVE-2026-1".to_owned(),
+                severity,
+                package: Some("openssl".to_owned()),
+                installed: Some("3.0.1".to_owned()),
+                fixed_in: None,
+                fix: crate::domain::finding::Fix::Unknown,
+                exploit: None,
+                score: None,
+                url: None,
+                action: if severity == Severity::Critical {
+                    Action::Block
+                } else {
+                    Action::Review
+                },
+                rule: format!("severities.{severity}"),
+                first_seen: earlier,
+            })
+            .into_iter()
+            .collect(),
+        omitted_findings: 0,
+        excepted: Vec::new(),
+        block: method.map(|method| Block {
+            method,
+            at: earlier,
+            confirmed: true,
+            tags: Vec::new(),
+        }),
+        alert: kind.map(|kind| AlertRecord {
+            id: "before".to_owned(),
+            kind,
+            claimed_at: earlier,
+            claimed_by: "before".to_owned(),
+            sent_at: Some(earlier),
+        }),
+        scan_requested_at: None,
+        available_since: entry.available_since(),
+        tags: entry.tags,
+        closed_at: None,
+    }
+}
+
+fn priors() -> Vec<(&'static str, Option<Row>)> {
+    let critical = Some(Severity::Critical);
+    let closed = Row {
+        closed_at: Some(now()),
+        ..row(State::Blocked, critical, Some(BlockMethod::Archive))
+    };
+    vec![
+        ("none", None),
+        ("Pending", Some(row(State::Pending, None, None))),
+        ("Allowed", Some(row(State::Allowed, None, None))),
+        ("Review", Some(row(State::Review, Some(Severity::High), None))),
+        (
+            "Blocked archive",
+            Some(row(State::Blocked, critical, Some(BlockMethod::Archive))),
+        ),
+        (
+            "Blocked flag",
+            Some(row(State::Blocked, critical, Some(BlockMethod::Flag))),
+        ),
+        ("Held", Some(row(State::Held, critical, None))),
+        ("Unscannable", Some(row(State::Unscannable, None, None))),
+        ("Blocked, deleted", Some(closed)),
+    ]
+}
+
+fn scans() -> Vec<(&'static str, Scan)> {
+    let of = |severity| Scan::Complete(scan(vec![finding("CVE-2026-1", severity)]));
+    vec![
+        ("absent", Scan::Absent),
+        ("running", Scan::InProgress),
+        ("archived", Scan::Archived),
+        ("failed", Scan::Unavailable(NoScan::Failed)),
+        ("expired", Scan::Unavailable(NoScan::EligibilityExpired)),
+        ("clean", Scan::Complete(scan(vec![]))),
+        ("MEDIUM", of(Severity::Medium)),
+        ("HIGH", of(Severity::High)),
+        ("CRITICAL", of(Severity::Critical)),
+    ]
+}
+
+fn images() -> Vec<(&'static str, Image)> {
+    let fresh = image(&image_key());
+    let pulled = Image {
+        last_pulled_at: Some(now() - SignedDuration::from_hours(24)),
+        ..fresh.clone()
+    };
+    let archived = Image {
+        status: ImageStatus::Archived,
+        ..fresh.clone()
+    };
+    vec![("unused", fresh), ("pulled", pulled), ("archived", archived)]
+}
+
+fn policies() -> Vec<(&'static str, Policy)> {
+    vec![
+        ("default", policy("")),
+        ("report", policy_in("report", "")),
+        ("exception", policy(EXCEPTION)),
+        ("expired exception", policy(EXPIRED)),
+        (
+            "strict",
+            policy(
+                r#""severities": {"HIGH": "block"}, "scan": {"on_failure": "block"}, "block": {"when_in_use": "block"}"#,
+            ),
+        ),
+    ]
+}
+
+/// Whether a scanner can say this of such an image: it cannot look into the archive.
+fn possible(image: &Image, scan: &Scan) -> bool {
+    (image.status == ImageStatus::Archived) == (*scan == Scan::Archived)
+}
+
+struct Case {
+    policy: (&'static str, Policy),
+    prior: (&'static str, Option<Row>),
+    image: (&'static str, Image),
+    scan: (&'static str, Scan),
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for policy in policies() {
+        for prior in priors() {
+            for image in images() {
+                for scan in scans() {
+                    if possible(&image.1, &scan.1) {
+                        cases.push(Case {
+                            policy: policy.clone(),
+                            prior: prior.clone(),
+                            image: image.clone(),
+                            scan,
+                        });
+                    }
+                }
+            }
+        }
+    }
+    cases
+}
+
+fn facts(case: &Case) -> Facts {
+    Facts {
+        image: Some(case.image.1.clone()),
+        scan: case.scan.1.clone(),
+        row: case.prior.1.clone(),
+        ..Facts::about(image_key(), "one")
+    }
+}
+
+fn decided(case: &Case) -> Plan {
+    decide(&case.policy.1, &facts(case), now())
+}
+
+fn describe(plan: &Plan) -> String {
+    match plan {
+        Plan::Leave(leave) => format!("{leave:?}"),
+        Plan::RequestScan => "RequestScan".to_owned(),
+        Plan::Apply(step) => {
+            let effect = step.effect.as_ref().map_or("-", Effect::as_str);
+            let alert = step.alert.as_ref().map_or("-", |alert| alert.kind.as_str());
+            format!("{:<12} {effect:<8} {alert}", step.row.state.as_str())
+        }
+    }
+}
+
+#[test]
+fn the_decision_table() {
+    let mut table =
+        String::from("policy             before           image    scan      | state        effect   alert\n");
+    for case in cases() {
+        writeln!(
+            table,
+            "{:<18} {:<16} {:<8} {:<9} | {}",
+            case.policy.0,
+            case.prior.0,
+            case.image.0,
+            case.scan.0,
+            describe(&decided(&case))
+        )
+        .unwrap();
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn what_holds_in_every_row() {
+    for case in cases() {
+        let plan = decided(&case);
+        let name = format!(
+            "{} / {} / {} / {}: {}",
+            case.policy.0,
+            case.prior.0,
+            case.image.0,
+            case.scan.0,
+            describe(&plan)
+        );
+        let Plan::Apply(step) = &plan else { continue };
+
+        // Unknown is never clean: only a finished scan, or a verdict that stood before, can allow.
+        if step.row.state == State::Allowed {
+            let stood = case
+                .prior
+                .1
+                .as_ref()
+                .is_some_and(|row| row.no_scan.is_none() && row.state != State::Pending);
+            assert!(matches!(case.scan.1, Scan::Complete(_)) || stood, "{name}");
+            assert!(!matches!(case.scan.1, Scan::Unavailable(_)), "{name}");
+        }
+        // Nothing changes in report mode.
+        assert!(case.policy.0 != "report" || step.effect.is_none(), "{name}");
+        // What is in use is not blocked, unless the policy says so or we had blocked it before.
+        let ours = case.prior.1.as_ref().is_some_and(|row| row.block.is_some());
+        if case.image.0 == "pulled" && case.policy.0 != "strict" && !ours {
+            assert_ne!(step.effect, Some(Effect::Archive), "{name}");
+        }
+        // Only what we blocked is brought back.
+        assert!(step.effect != Some(Effect::Restore) || ours, "{name}");
+        // No effect is silent.
+        assert!(step.effect.is_none() || step.alert.is_some(), "{name}");
+    }
+}
+
+#[test]
+fn an_expired_exception_decides_nothing() {
+    for case in cases().into_iter().filter(|case| case.policy.0 == "expired exception") {
+        let plain = Case {
+            policy: ("default", policy("")),
+            ..case
+        };
+        let with_expired = Case {
+            policy: ("expired", policy(EXPIRED)),
+            prior: plain.prior.clone(),
+            image: plain.image.clone(),
+            scan: plain.scan.clone(),
+        };
+        assert_eq!(
+            describe(&decided(&plain)),
+            describe(&decided(&with_expired)),
+            "{} {}",
+            plain.prior.0,
+            plain.scan.0
+        );
+    }
+}
+
+#[test]
+fn one_more_finding_never_makes_it_better() {
+    let rank = |plan: &Plan, case: &Case| {
+        let state = match plan {
+            Plan::Apply(step) => step.row.state,
+            Plan::Leave(_) | Plan::RequestScan => case.prior.1.as_ref().map_or(State::Pending, |row| row.state),
+        };
+        match state {
+            State::Allowed | State::Pending => 0,
+            State::Review | State::Unscannable | State::Stale => 1,
+            State::Held | State::Blocked => 2,
+        }
+    };
+    for case in cases() {
+        let Scan::Complete(findings) = &case.scan.1 else {
+            continue;
+        };
+        for severity in Severity::ALL {
+            let mut more = findings.clone();
+            more.findings.push(finding("CVE-2026-9", severity));
+            let worse = Case {
+                policy: case.policy.clone(),
+                prior: case.prior.clone(),
+                image: case.image.clone(),
+                scan: (case.scan.0, Scan::Complete(more)),
+            };
+            assert!(
+                rank(&decided(&worse), &worse) >= rank(&decided(&case), &case),
+                "{severity}: {}",
+                case.scan.0
+            );
+        }
+    }
+}
