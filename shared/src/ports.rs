@@ -12,7 +12,7 @@ use crate::domain::{
     finding::{Scan, ScanStart, ScanTrigger},
     ids::{ImageKey, ImageRef, RepositoryName, Tag},
     image::{Image, ImageStatus},
-    ledger::Row,
+    ledger::{Counter, Row},
     policy::TopicArn,
 };
 
@@ -113,6 +113,15 @@ pub trait Ledger {
 
     /// Writes a row, if the one that is there has the generation before it (0: none is there).
     fn write(&self, row: &Row) -> impl Future<Output = Result<Written, PortError>> + Send;
+
+    /// Counts one more in an hour, and gives the count with it. Counting is atomic, and an attempt whose answer got lost may have
+    /// counted: the count is never too low.
+    fn count(
+        &self,
+        image: &ImageKey,
+        counter: Counter,
+        hour: Timestamp,
+    ) -> impl Future<Output = Result<u64, PortError>> + Send;
 }
 
 /// The way to people.

@@ -4,16 +4,17 @@
 //! lost, repeated, reordered and forged events do no harm.
 
 use futures_util::future::{join, join4};
+use jiff::SignedDuration;
 use serde::Serialize;
 
 use crate::{
     domain::{
         alert::AlertKind,
-        decide::{Effect, Facts, Leave, Plan, Step, decide},
+        decide::{Effect, Facts, Leave, Limit, Plan, Step, decide},
         finding::SeverityCounts,
         ids::{AccountId, Digest, ImageKey, ImageRef, Region, RepositoryName},
         image::{Image, ImageStatus},
-        ledger::{Row, State},
+        ledger::{Counter, Row, State, hour_of},
         policy::Policy,
     },
     ports::{Clock, Ledger, Notifier, PortError, Registry, RegistryWriter, Retry, Scanner, Written},
@@ -242,6 +243,8 @@ enum Applied {
     Conflict,
     /// The row was written, and the registry refused the effect for good.
     Refused(PortError),
+    /// The row was written, and it would have been one block too many in this hour.
+    Limited(Limit),
 }
 
 impl<R, W, S, L, N, C> Run<'_, R, W, S, L, N, C>
@@ -290,6 +293,23 @@ where
                     refused = Some(error);
                     plan = decide(self.policy, &facts, self.ports.clock.now());
                 }
+                Applied::Limited(limit) => {
+                    // Nothing was done: it is as if the row had never been claimed.
+                    let generation = step.row.generation;
+                    let unclaimed = Row {
+                        state: State::Pending,
+                        block: None,
+                        alert: None,
+                        findings: Vec::new(),
+                        ..step.row
+                    };
+                    facts.row = Some(Row {
+                        generation,
+                        ..facts.row.unwrap_or(unclaimed)
+                    });
+                    facts.limit = Some(limit);
+                    plan = decide(self.policy, &facts, self.ports.clock.now());
+                }
             }
         }
     }
@@ -325,8 +345,20 @@ where
     async fn apply(&self, step: &Step) -> Result<Applied, ReconcileError> {
         let ports = self.ports;
         let record = |source| self.failed("record", source);
-        if ports.ledger.write(&step.row).await.map_err(record)? == Written::Conflict {
+        let count = async {
+            let limit = if step.counts_as_block {
+                self.limit().await?
+            } else {
+                None
+            };
+            Ok(limit)
+        };
+        let (written, limit) = join(ports.ledger.write(&step.row), count).await;
+        if written.map_err(record)? == Written::Conflict {
             return Ok(Applied::Conflict);
+        }
+        if let Some(limit) = limit? {
+            return Ok(Applied::Limited(limit));
         }
         if step.effect.is_none() && step.alert.is_none() {
             return Ok(Applied::Done);
@@ -365,6 +397,21 @@ where
             Written::Yes => Ok(Applied::Done),
             Written::Conflict => Err(ReconcileError::Contended(self.key.to_string())),
         }
+    }
+
+    /// Counts one more block in this hour; the limit, if that is one too many.
+    async fn limit(&self) -> Result<Option<Limit>, ReconcileError> {
+        let hour = hour_of(self.ports.clock.now());
+        let count = |counter| self.ports.ledger.count(&self.key, counter, hour);
+        let failed = |source| self.failed("count the block of", source);
+        if count(Counter::Blocks).await.map_err(failed)? <= self.policy.block.max_per_hour {
+            return Ok(None);
+        }
+        let refused = count(Counter::BlocksRefused).await.map_err(failed)?;
+        Ok(Some(Limit {
+            until: hour + SignedDuration::from_hours(1),
+            first: refused == 1,
+        }))
     }
 
     async fn bring_about(&self, effect: &Effect) -> Result<(), ReconcileError> {

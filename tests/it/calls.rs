@@ -101,6 +101,7 @@ impl World {
                     .as_ref()
                     .map_or_else(|| json!({}), |item| json!({"Item": item})),
             ),
+            "dynamodb:UpdateItem" => Reply::Ok(json!({"Attributes": {"count": {"N": "1"}}})),
             "dynamodb:PutItem" => {
                 self.item = Some(request.body["Item"].clone());
                 Reply::Ok(json!({}))

@@ -2,17 +2,22 @@
 //!
 //! Key of the table: `pk` and `sk`, both strings. Beside them an item has `row` (the row as JSON, the only attribute that is
 //! read), `generation` (for the condition of a write), `state` (for people and exports) and, for the row of a deleted image,
-//! `expires_at` (the table's time to live, in seconds since 1970).
+//! `expires_at` (the table's time to live, in seconds since 1970). Items that count have `count` and `expires_at`.
 
 use aws_sdk_dynamodb::{
     Client,
     operation::put_item::PutItemError,
-    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
+    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 
-use super::error::{port_error, refusal};
+use jiff::Timestamp;
+
+use super::error::{malformed, port_error, refusal};
 use crate::{
-    domain::{ids::ImageKey, ledger::Row},
+    domain::{
+        ids::ImageKey,
+        ledger::{Counter, Row},
+    },
     ports::{Ledger, PortError, Retry, Written},
 };
 
@@ -22,6 +27,7 @@ const ROW: &str = "row";
 const GENERATION: &str = "generation";
 const STATE: &str = "state";
 const EXPIRES_AT: &str = "expires_at";
+const COUNT: &str = "count";
 
 /// The ledger in one table. See [`Aws::dynamo_ledger`](super::Aws::dynamo_ledger).
 #[derive(Debug, Clone)]
@@ -78,6 +84,34 @@ impl Ledger for DynamoLedger {
             return Err(unreadable("it is the row of another image"));
         }
         Ok(Some(row))
+    }
+
+    /// `dynamodb:UpdateItem` with `ADD`, which counts from nothing too. An attempt whose answer got lost has counted, and the next
+    /// one counts again. The item goes two days after its hour.
+    async fn count(&self, image: &ImageKey, counter: Counter, hour: Timestamp) -> Result<u64, PortError> {
+        const OPERATION: &str = "dynamodb:UpdateItem";
+        let expires_at = hour.as_second().saturating_add(2 * 24 * 3600);
+        let output = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key(PARTITION_KEY, AttributeValue::S(image.account.to_string()))
+            .key(SORT_KEY, AttributeValue::S(counter.sort_key(&image.region, hour)))
+            .update_expression("ADD #count :one SET #expires_at = :expires_at")
+            .expression_attribute_names("#count", COUNT)
+            .expression_attribute_names("#expires_at", EXPIRES_AT)
+            .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
+            .expression_attribute_values(":expires_at", AttributeValue::N(expires_at.to_string()))
+            .return_values(ReturnValue::UpdatedNew)
+            .send()
+            .await
+            // There is no condition that could be refused: whatever the error (as for the others), nothing is known of the count.
+            .map_err(|error| port_error(OPERATION, &error))?;
+        output
+            .attributes
+            .as_ref()
+            .and_then(|attributes| attributes.get(COUNT)?.as_n().ok()?.parse().ok())
+            .ok_or_else(|| malformed(OPERATION, "the answer holds no count"))
     }
 
     /// `dynamodb:PutItem` on the condition that the item there has the generation before.

@@ -36,6 +36,8 @@ pub struct Facts {
     pub scan_start: Option<ScanStart>,
     /// What the registry said when it was to be blocked just now, and refused.
     pub block_failure: Option<String>,
+    /// It was to be blocked just now, and the hourly limit was reached.
+    pub limit: Option<Limit>,
     /// An event said that a scan result is there.
     pub result_announced: bool,
     /// The invocation that asks.
@@ -53,10 +55,20 @@ impl Facts {
             trigger: None,
             scan_start: None,
             block_failure: None,
+            limit: None,
             result_announced: false,
             actor: actor.to_owned(),
         }
     }
+}
+
+/// The limit of blocks in an hour is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// When the hour is over.
+    pub until: Timestamp,
+    /// This is the first image of the hour that is held for it: people are told once.
+    pub first: bool,
 }
 
 /// What is to be done.
@@ -103,14 +115,17 @@ pub(super) enum Hold {
     ReportMode,
     /// The registry refused; what it said.
     Refused(String),
+    /// The limit of blocks in an hour is reached; until when.
+    Limit(Timestamp),
 }
 
 impl Hold {
-    fn reason(&self) -> &str {
+    fn reason(&self) -> String {
         match self {
-            Self::InUse(evidence) => evidence,
-            Self::ReportMode => words::REPORT_MODE,
-            Self::Refused(answer) => answer,
+            Self::InUse(evidence) => evidence.clone(),
+            Self::ReportMode => words::REPORT_MODE.to_owned(),
+            Self::Refused(answer) => answer.clone(),
+            Self::Limit(until) => words::limit_reached(*until),
         }
     }
 }
@@ -289,18 +304,32 @@ fn blocked<'a>(
         WhenInUse::Hold if prior.is_none() => in_use(policy, &facts.scan, image, now),
         WhenInUse::Hold | WhenInUse::Block => None,
     };
+    // Blocking again what came back is not counted: it was counted when it was blocked.
+    let counts = needed.is_some() && !came_back;
+    let limited = counts.then(|| limited_until(facts, now)).flatten();
+
     let held = match (&facts.block_failure, in_use) {
         (Some(failure), _) => Some(Hold::Refused(words::block_failed(failure))),
         (None, Some(evidence)) => Some(Hold::InUse(evidence)),
         (None, None) if needed.is_some() && !policy.enforces() => Some(Hold::ReportMode),
-        (None, None) => None,
+        (None, None) => limited.map(Hold::Limit),
     };
     if let Some(why) = held {
-        return draft
+        let kind = match &why {
+            Hold::InUse(_) | Hold::ReportMode | Hold::Refused(_) => Some(AlertKind::ImageHeld),
+            // The first image of the hour speaks for all: a hundred alerts would say no more.
+            Hold::Limit(_) => limit_is_to_be_told(facts).then_some(AlertKind::BlockLimit),
+        };
+        let draft = draft
             .state(State::Held, format!("{reason} It is not blocked: {}", why.reason()))
             .hold(why)
             .action(method, false)
-            .alert(Some(AlertKind::ImageHeld));
+            .alert(kind);
+        return if facts.limit.is_some_and(|limit| limit.first) {
+            draft.happened_again()
+        } else {
+            draft
+        };
     }
 
     let kind = if came_back {
@@ -314,7 +343,7 @@ fn blocked<'a>(
         .alert(Some(kind));
     let draft = if came_back { draft.happened_again() } else { draft };
     match needed {
-        Some(effect) => draft.block(effect, method),
+        Some(effect) => draft.block(effect, method, counts),
         None if method == BlockMethod::Flag && prior.is_none() => draft.flag(),
         // Somebody else archived it, where the ledger knows of no block, or of one on an image that was deleted since: then it is
         // not for us to bring back.
@@ -342,6 +371,23 @@ fn released<'a>(policy: &Policy, facts: &Facts, image: &Image, draft: Draft<'a>)
         .release(effect)
         .action(method, true)
         .alert(Some(AlertKind::ImageReleased))
+}
+
+/// Until when the hourly limit keeps an image from being blocked.
+fn limited_until(facts: &Facts, now: Timestamp) -> Option<Timestamp> {
+    let remembered = facts
+        .row
+        .as_ref()
+        .and_then(|row| row.limited_until)
+        .filter(|until| now < *until);
+    facts.limit.map(|limit| limit.until).or(remembered)
+}
+
+/// Whether this image's row is the one that the limit is told with: the hour's first, or one whose alert could not be sent yet.
+fn limit_is_to_be_told(facts: &Facts) -> bool {
+    let owed = facts.row.as_ref().and_then(|row| row.alert.as_ref());
+    let owed = owed.is_some_and(|alert| alert.kind == AlertKind::BlockLimit && alert.sent_at.is_none());
+    owed || facts.limit.is_some_and(|limit| limit.first)
 }
 
 /// What a block method needs to do to an image; `None`: it is in force already.

@@ -1,12 +1,12 @@
 //! What is remembered of an image: one row of the ledger.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
     alert::AlertKind,
     finding::{Finding, Fix, NoScan, ScanMode, Severity, SeverityCounts},
-    ids::{Digest, ImageKey, Tag},
+    ids::{Digest, ImageKey, Region, Tag},
     policy::{Action, BlockMethod},
 };
 
@@ -188,6 +188,9 @@ pub struct Row {
     /// When a scan was asked for; it is not asked for again within 24 hours, which is ECR's own limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scan_requested_at: Option<Timestamp>,
+    /// The hourly limit of blocks was reached: it is not tried again before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limited_until: Option<Timestamp>,
     /// Its tags when it was last looked at.
     #[serde(default)]
     pub tags: Vec<Tag>,
@@ -227,9 +230,35 @@ impl Row {
     /// When the row may be forgotten (the table's time to live). Only the row of a deleted image ever is.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.closed_at?
-            .checked_add(jiff::SignedDuration::from_hours(24 * CLOSED_ROW_DAYS))
+            .checked_add(SignedDuration::from_hours(24 * CLOSED_ROW_DAYS))
             .ok()
     }
+}
+
+/// What is counted by the hour, for an account and region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counter {
+    /// Images that were to be blocked.
+    Blocks,
+    /// Images that were not blocked because of the limit.
+    BlocksRefused,
+}
+
+impl Counter {
+    /// The sort key of the item that counts; its partition key is the account.
+    pub fn sort_key(self, region: &Region, hour: Timestamp) -> String {
+        let what = match self {
+            Self::Blocks => "blocks",
+            Self::BlocksRefused => "blocks-refused",
+        };
+        format!("{what}#{region}#{hour}")
+    }
+}
+
+/// The hour that a time is in, by its beginning.
+pub fn hour_of(at: Timestamp) -> Timestamp {
+    let into = SignedDuration::from_secs(at.as_second().rem_euclid(3600));
+    Timestamp::from_second(at.as_second()).map_or(at, |at| at - into)
 }
 
 /// The tag that marks a quarantined image: `blocked-` and the first 12 characters of its digest.

@@ -418,6 +418,87 @@ fn a_flag_changes_nothing_in_the_registry() {
     assert_eq!(told(&world), ["image-blocked", "image-released"]);
 }
 
+fn numbered(n: usize) -> ImageKey {
+    ImageKey {
+        digest: format!("sha256:{n:064}").parse().unwrap(),
+        ..image_key()
+    }
+}
+
+#[test]
+fn the_hourly_limit_holds_what_comes_after_it_and_is_told_once() {
+    let limited = policy(r#""block": {"max_blocks_per_hour": 3}"#);
+    let world = World::new();
+    let look_at = |n: usize| {
+        let request = Request {
+            image: ImageRef::Digest(numbered(n).digest),
+            ..request("one")
+        };
+        run(look(&world, &limited, &request)).unwrap()
+    };
+    for n in 0..10 {
+        world.push(&numbered(n), image(&numbered(n)));
+        world.set_scan(&numbered(n), critical());
+        let expected = if n < 3 { State::Blocked } else { State::Held };
+        assert_eq!(look_at(n).state, Some(expected), "image {n}");
+    }
+    assert_eq!(
+        told(&world),
+        ["image-blocked", "image-blocked", "image-blocked", "block-limit"]
+    );
+    insta::assert_snapshot!(world.row_of(&numbered(9)).unwrap().reason, @"1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: as many images as the policy allows were blocked in this hour; after 13:00 UTC it can be.");
+
+    world.forget_calls();
+    for n in 0..10 {
+        assert_eq!(look_at(n).outcome, OutcomeKind::Unchanged, "image {n}");
+    }
+    assert_eq!(world.writes(), 0, "within the hour nothing is tried again");
+
+    world.set_now(now() + SignedDuration::from_hours(1));
+    for n in 3..10 {
+        let expected = if n < 6 { State::Blocked } else { State::Held };
+        assert_eq!(look_at(n).state, Some(expected), "image {n} in the next hour");
+    }
+    assert_eq!(
+        told(&world).iter().filter(|kind| *kind == "block-limit").count(),
+        2,
+        "once an hour"
+    );
+}
+
+#[test]
+fn the_alert_of_the_limit_is_not_lost_when_it_cannot_be_sent() {
+    let limited = policy(r#""block": {"max_blocks_per_hour": 1}"#);
+    let world = World::new();
+    for n in 0..2 {
+        world.push(&numbered(n), image(&numbered(n)));
+        world.set_scan(&numbered(n), critical());
+    }
+    let look_at = |n: usize, actor| {
+        let request = Request {
+            image: ImageRef::Digest(numbered(n).digest),
+            ..request(actor)
+        };
+        run(look(&world, &limited, &request))
+    };
+    look_at(0, "one").unwrap();
+    world.fail("sns:Publish", Fault::Before(Retry::Later));
+    assert!(look_at(1, "two").is_err());
+    assert_eq!(look_at(1, "two").unwrap().state, Some(State::Held));
+    assert_eq!(told(&world), ["image-blocked", "block-limit"]);
+}
+
+#[test]
+fn blocking_again_what_came_back_is_not_limited() {
+    let limited = policy(r#""block": {"max_blocks_per_hour": 1}"#);
+    let world = world(critical());
+    settle(&world, &limited);
+    for minute in 1..4 {
+        world.push_again(&image_key(), now() + SignedDuration::from_mins(minute));
+        assert_eq!(settle(&world, &limited).state, Some(State::Blocked));
+    }
+}
+
 #[test]
 fn report_mode_tells_and_changes_nothing() {
     let report = policy_in("report", "");
@@ -796,7 +877,7 @@ fn any_happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
-const POLICIES: [(&str, &str); 6] = [
+const POLICIES: [(&str, &str); 7] = [
     ("enforce", ""),
     ("enforce", r#""block": {"method": "quarantine-tag"}"#),
     ("enforce", r#""block": {"method": "flag", "when_in_use": "block"}"#),
@@ -809,6 +890,7 @@ const POLICIES: [(&str, &str); 6] = [
         r#""exceptions": [{"vulnerability": "CVE-2026-[0-2]", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-31"},
         {"vulnerability": "CVE-2026-1", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-01"}]"#,
     ),
+    ("enforce", r#""block": {"max_blocks_per_hour": 1}"#),
     ("report", ""),
 ];
 

@@ -15,7 +15,7 @@ use crate::{
         finding::{Findings, Scan, ScanStart, ScanTrigger},
         ids::{Digest, ImageKey, ImageRef, RepositoryName, Tag},
         image::{Image, ImageStatus},
-        ledger::Row,
+        ledger::{Counter, Row},
         policy::TopicArn,
     },
     ports::{Clock, Ledger, Notifier, PortError, Registry, RegistryWriter, Retry, Scanner, Written},
@@ -59,6 +59,7 @@ struct State {
     triggers: BTreeMap<RepositoryName, ScanTrigger>,
     scan_start: Option<ScanStart>,
     rows: BTreeMap<ImageKey, Row>,
+    counts: BTreeMap<String, u64>,
     sent: Vec<Sent>,
     faults: Vec<(&'static str, Fault)>,
     calls: Vec<Call>,
@@ -186,7 +187,7 @@ impl World {
         state
             .calls
             .iter()
-            .filter(|call| call.mutates || matches!(call.operation, PUT | PUBLISH))
+            .filter(|call| call.mutates || matches!(call.operation, PUT | PUBLISH | "dynamodb:UpdateItem"))
             .count()
     }
 
@@ -387,6 +388,15 @@ impl Ledger for World {
     async fn row(&self, image: &ImageKey) -> Result<Option<Row>, PortError> {
         self.call("dynamodb:GetItem", false, |state| state.rows.get(image).cloned())
             .await
+    }
+
+    async fn count(&self, image: &ImageKey, counter: Counter, hour: Timestamp) -> Result<u64, PortError> {
+        self.call("dynamodb:UpdateItem", false, |state| {
+            let count = state.counts.entry(counter.sort_key(&image.region, hour)).or_default();
+            *count += 1;
+            *count
+        })
+        .await
     }
 
     async fn write(&self, row: &Row) -> Result<Written, PortError> {

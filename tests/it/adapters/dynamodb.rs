@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use shared::{
-    domain::ledger::Row,
+    domain::ledger::{Counter, Row},
     ports::{Ledger as _, PortError, Retry, Written},
 };
 
@@ -203,4 +203,32 @@ fn every_error_of_the_table_is_passed_on() {
         assert_eq!(world.take_calls().len(), calls, "{code}");
         assert_failed(world.run(ledger.row(&key())), GET, retry, code);
     }
+}
+
+#[test]
+fn a_count_is_added_to_and_comes_back() {
+    let hour = "2026-11-23T21:00:00Z".parse().unwrap();
+    let count = |reply| {
+        let world = FakeAws::scripted([("dynamodb:UpdateItem", reply)]);
+        let ledger = world.aws().dynamo_ledger(TABLE);
+        let result = world.run(ledger.count(&key(), Counter::Blocks, hour));
+        (world, result)
+    };
+    let (world, result) = count(Reply::Ok(json!({"Attributes": {"count": {"N": "21"}}})));
+    assert_eq!(result, Ok(21));
+    assert_eq!(
+        world.only_body("dynamodb:UpdateItem"),
+        json!({
+            "TableName": TABLE,
+            "Key": {"pk": {"S": ACCOUNT}, "sk": {"S": "blocks#us-west-2#2026-11-23T21:00:00Z"}},
+            "UpdateExpression": "ADD #count :one SET #expires_at = :expires_at",
+            "ExpressionAttributeNames": {"#count": "count", "#expires_at": "expires_at"},
+            "ExpressionAttributeValues": {":one": {"N": "1"}, ":expires_at": {"N": "1795640400"}},
+            "ReturnValues": "UPDATED_NEW",
+        })
+    );
+    let (_, result) = count(Reply::Ok(json!({})));
+    assert_failed(result, "dynamodb:UpdateItem", Retry::Later, "MalformedResponse");
+    let (_, result) = count(Reply::error("ResourceNotFoundException"));
+    assert_failed(result, "dynamodb:UpdateItem", Retry::Never, "ResourceNotFoundException");
 }

@@ -53,10 +53,24 @@ def report(world: World) -> Observed:
     )
 
 
+def limit(world: World) -> Observed:
+    """The other scenarios share the account's count of the hour, so that one block is too many before or after the first image."""
+    guard = world.guard("limit", "limit")
+    images = [world.push_and_scan(f"team/limit-{n}", SUDO, guard=guard) for n in (1, 2, 3)]
+    alerts = [kind for image in images for kind in world.alerts(image.repository)]
+    return observe(
+        state_of_the_last=(world.state(images[-1]), "Held"),
+        pull_of_the_last=(world.pull(images[-1]), "works"),
+        told_of_the_limit=(alerts.count("block-limit"), 1),
+        told_of_what_is_held=(alerts.count("image-held"), 0),
+    )
+
+
 SCENARIOS = [
     Scenario(
         "quarantine-tag-method", "the release tag is replaced; the image stays, pullable by digest only", quarantine_tag
     ),
     Scenario("flag-method", "Blocked and alerted; nothing in the registry changes", flag),
+    Scenario("block-limit", "one block an hour: the next images are held, and one alert says so", limit),
     Scenario("report-mode-changes-nothing", "Held and alerted; not one changing call to the registry", report),
 ]

@@ -32,6 +32,8 @@ pub enum AlertKind {
     ImageReleased,
     /// A blocked image came back, and was blocked again.
     ImageBypass,
+    /// So many images were blocked in an hour that this one and all further ones are held.
+    BlockLimit,
     /// An image could not be scanned, or is no longer scanned.
     ScanFailed,
     /// An image has waited too long for its scan.
@@ -40,12 +42,13 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ImageBlocked,
         Self::ImageHeld,
         Self::ImageReview,
         Self::ImageReleased,
         Self::ImageBypass,
+        Self::BlockLimit,
         Self::ScanFailed,
         Self::ScanOverdue,
     ];
@@ -58,6 +61,7 @@ impl AlertKind {
             Self::ImageReview => "image-review",
             Self::ImageReleased => "image-released",
             Self::ImageBypass => "image-bypass",
+            Self::BlockLimit => "block-limit",
             Self::ScanFailed => "scan-failed",
             Self::ScanOverdue => "scan-overdue",
         }
@@ -267,6 +271,7 @@ impl Alert {
                 Some(_) => "BLOCKED",
             },
             AlertKind::ImageHeld => "NOT BLOCKED",
+            AlertKind::BlockLimit => "BLOCK LIMIT REACHED",
             AlertKind::ImageReview => "REVIEW",
             AlertKind::ImageReleased => "RELEASED",
             AlertKind::ScanFailed => "NOT SCANNED",

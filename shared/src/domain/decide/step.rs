@@ -66,6 +66,8 @@ pub struct Step {
     pub effect: Option<Effect>,
     /// The alert.
     pub alert: Option<Alert>,
+    /// It is one of the blocks that the policy limits by the hour.
+    pub counts_as_block: bool,
     releases: bool,
 }
 
@@ -80,6 +82,7 @@ impl Step {
             row,
             effect: None,
             alert: None,
+            counts_as_block: false,
             releases: false,
         }
     }
@@ -118,6 +121,7 @@ pub(super) struct Draft<'a> {
     action: Option<AlertAction>,
     hold: Option<Hold>,
     again: bool,
+    counts_as_block: bool,
     releases: bool,
     keep: bool,
 }
@@ -142,6 +146,7 @@ impl<'a> Draft<'a> {
             excepted: Vec::new(),
             block: prior.and_then(|row| row.block.clone()),
             alert: prior.and_then(|row| row.alert.clone()),
+            limited_until: None,
             scan_requested_at: requested_now.or(prior.and_then(|row| row.scan_requested_at)),
             tags: sorted_tags(image),
             available_since: image.available_since(),
@@ -157,6 +162,7 @@ impl<'a> Draft<'a> {
             action: None,
             hold: None,
             again: false,
+            counts_as_block: false,
             releases: false,
             keep: false,
         }
@@ -218,6 +224,9 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn hold(mut self, why: Hold) -> Self {
+        if let Hold::Limit(until) = why {
+            self.row.limited_until = Some(until);
+        }
         self.hold = Some(why);
         self
     }
@@ -233,7 +242,7 @@ impl<'a> Draft<'a> {
         self
     }
 
-    pub(super) fn block(mut self, effect: Effect, method: BlockMethod) -> Self {
+    pub(super) fn block(mut self, effect: Effect, method: BlockMethod, counts: bool) -> Self {
         let mut tags = self.row.block.take().map(|block| block.tags).unwrap_or_default();
         if let Effect::Quarantine { remove, .. } = &effect {
             let known: BTreeSet<Tag> = tags.iter().cloned().collect();
@@ -246,6 +255,7 @@ impl<'a> Draft<'a> {
             tags,
         });
         self.effect = Some(effect);
+        self.counts_as_block = counts;
         self
     }
 
@@ -297,10 +307,11 @@ impl<'a> Draft<'a> {
         if self.releases && alert.is_none() && self.effect.is_none() {
             self.row.block = None;
         }
-        // After a refused block, the ledger still says what was begun.
+        // After a block that was refused or one too many, the ledger still says what was begun.
         let unchanged = alert.is_none()
             && self.effect.is_none()
             && self.facts.block_failure.is_none()
+            && self.facts.limit.is_none()
             && prior.is_some_and(|row| {
                 Row {
                     generation: row.generation,
@@ -314,6 +325,7 @@ impl<'a> Draft<'a> {
             row: self.row,
             effect: self.effect,
             alert,
+            counts_as_block: self.counts_as_block,
             releases: self.releases,
         }))
     }

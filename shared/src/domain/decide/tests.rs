@@ -79,6 +79,7 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
             sent_at: Some(earlier),
         }),
         scan_requested_at: None,
+        limited_until: None,
         available_since: entry.available_since(),
         tags: entry.tags,
         closed_at: None,

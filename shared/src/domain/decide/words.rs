@@ -113,6 +113,13 @@ pub(super) fn block_failed(failure: &str) -> String {
     format!("the registry refused ({}).", text::line(failure, 200))
 }
 
+pub(super) fn limit_reached(until: Timestamp) -> String {
+    format!(
+        "as many images as the policy allows were blocked in this hour; after {} it can be.",
+        until.strftime("%H:%M UTC")
+    )
+}
+
 pub(super) fn in_use_by_scanner(count: u64) -> String {
     match count {
         1 => "it is in use, by 1 workload that Inspector knows of.".to_owned(),
@@ -159,6 +166,7 @@ pub(super) fn title(kind: AlertKind, row: &Row) -> String {
         AlertKind::ImageReview => format!("{image} needs review before deployment"),
         AlertKind::ImageReleased => format!("{image} is released"),
         AlertKind::ImageBypass => format!("{image} was blocked, came back, and is blocked again"),
+        AlertKind::BlockLimit => format!("{image} is not blocked: the hourly limit of blocks is reached"),
         AlertKind::ScanFailed => format!("{image} could not be scanned"),
         AlertKind::ScanOverdue => format!("{image} waits for its scan for too long"),
     }
@@ -181,6 +189,7 @@ pub(super) fn told_reason(kind: AlertKind, row: &Row) -> String {
         AlertKind::ImageBlocked
         | AlertKind::ImageHeld
         | AlertKind::ImageReview
+        | AlertKind::BlockLimit
         | AlertKind::ScanFailed
         | AlertKind::ScanOverdue => row.reason.clone(),
     }
@@ -230,10 +239,19 @@ pub(super) fn next_steps(kind: AlertKind, row: &Row, findings: &[RecordedFinding
                     "Give the function the right to block it, or remove what stands in the way: the next look at it tries again."
                         .to_owned(),
                 ),
-                Some(Hold::ReportMode) | None => {}
+                Some(Hold::ReportMode | Hold::Limit(_)) | None => {}
             }
             steps.push(exception);
             steps.push(look);
+        }
+        AlertKind::BlockLimit => {
+            steps.push(
+                "This image and all further ones of this hour are held, and only this one is told of. Look whether something else \
+                 is wrong: a change of the policy, or of the scanner's data."
+                    .to_owned(),
+            );
+            steps.push("If so many blocks are right, raise block.max_blocks_per_hour in the policy.".to_owned());
+            steps.push(fix(findings));
         }
         AlertKind::ImageReview => {
             steps.push("Look at the findings before this image is deployed.".to_owned());

@@ -166,8 +166,9 @@ pub(super) struct BlockSection {
     pub(super) in_use_days: u32,
     /// Hold an image that is no worse than the one it replaces.
     pub(super) not_worse_than_running: Option<bool>,
-    /// At most so many images are blocked in an hour; then people are told, and the rest are held.
-    pub(super) max_blocks_per_hour: Option<u32>,
+    /// At most so many images of an account and region are blocked in an hour; then people are told, and the rest are held. 1 to
+    /// 1000.
+    pub(super) max_blocks_per_hour: u32,
 }
 
 impl Default for BlockSection {
@@ -177,7 +178,7 @@ impl Default for BlockSection {
             when_in_use: WhenInUse::Hold,
             in_use_days: 14,
             not_worse_than_running: None,
-            max_blocks_per_hour: None,
+            max_blocks_per_hour: 20,
         }
     }
 }

@@ -152,6 +152,8 @@ pub struct BlockRules {
     pub when_in_use: WhenInUse,
     /// How long after a pull an image counts as in use.
     pub in_use: SignedDuration,
+    /// How many images are blocked in an hour at most.
+    pub max_per_hour: u64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -254,6 +256,7 @@ impl Policy {
         severities.extend(by_severity("severities", &document.severities)?);
 
         let grace_minutes = between("scan.grace_minutes", document.scan.grace_minutes, 1, 1440)?;
+        let max_blocks = between("block.max_blocks_per_hour", document.block.max_blocks_per_hour, 1, 1000)?;
         let in_use_days = between("block.in_use_days", document.block.in_use_days, 1, 365)?;
 
         let mut repositories = Vec::new();
@@ -299,6 +302,7 @@ impl Policy {
                 method: document.block.method,
                 when_in_use: document.block.when_in_use,
                 in_use: SignedDuration::from_hours(24 * i64::from(in_use_days)),
+                max_per_hour: max_blocks.into(),
             },
             exceptions,
             severities,
@@ -498,9 +502,6 @@ fn not_enforced(document: &Document) -> Vec<String> {
     let mut places = Vec::new();
     if document.block.not_worse_than_running == Some(true) {
         places.push("block.not_worse_than_running".to_owned());
-    }
-    if document.block.max_blocks_per_hour.is_some() {
-        places.push("block.max_blocks_per_hour".to_owned());
     }
     for (index, section) in document.repositories.iter().enumerate() {
         for (field, given) in [

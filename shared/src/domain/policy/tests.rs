@@ -148,6 +148,7 @@ fn an_error_names_the_place() {
     insta::assert_snapshot!(refused(r#""scan": {"grace": 5}"#), @"the policy is not valid at `scan.grace`: unknown field `grace`, expected one of `grace_minutes`, `on_failure`, `on_unsupported`, `on_stale` at line 2 column 83");
     insta::assert_snapshot!(refused(r#""scan": {"on_failure": "allow"}"#), @"the policy is not valid at `scan.on_failure`: unknown variant `allow`, expected one of `monitor`, `review`, `block` at line 2 column 97");
     insta::assert_snapshot!(refused(r#""scan": {"grace_minutes": 0}"#), @"the policy is not valid at `scan.grace_minutes`: 0 is not between 1 and 1440");
+    insta::assert_snapshot!(refused(r#""block": {"max_blocks_per_hour": 0}"#), @"the policy is not valid at `block.max_blocks_per_hour`: 0 is not between 1 and 1000");
     insta::assert_snapshot!(refused(r#""block": {"in_use_days": 900}"#), @"the policy is not valid at `block.in_use_days`: 900 is not between 1 and 365");
     insta::assert_snapshot!(refused(r#""repositories": [{"match": "a*"}, {"match": "b*", "route": "nobody"}]"#), @"the policy is not valid at `repositories[1].route`: there is no route `nobody` in `routes`");
     insta::assert_snapshot!(refused(r#""repositories": [{"match": "a*"}, {"match": "a*"}]"#), @"the policy is not valid at `repositories[1].match`: `a*` stands already in `repositories[0]`, which wins");
@@ -242,11 +243,11 @@ fn the_hash_of_a_policy_does_not_depend_on_its_layout() {
 #[test]
 fn what_is_valid_but_not_enforced_is_named() {
     let policy = policy(
-        r#""block": {"not_worse_than_running": true, "max_blocks_per_hour": 20},
+        r#""block": {"not_worse_than_running": true},
         "repositories": [{"match": "a*"}, {"match": "b*", "tags": {"allowed": ["semver:v"]},
         "posture": {"tag_mutability": "IMMUTABLE"}, "lifecycle": {"keep_count": 30, "tag_prefixes": ["v"], "expire_untagged_days": 7},
         "replication": {"regions": ["us-east-1"], "max_lag_minutes": 30}}]"#,
     )
     .unwrap();
-    insta::assert_snapshot!(policy.not_enforced().join(" "), @"block.not_worse_than_running block.max_blocks_per_hour repositories[1].tags repositories[1].posture repositories[1].lifecycle repositories[1].replication");
+    insta::assert_snapshot!(policy.not_enforced().join(" "), @"block.not_worse_than_running repositories[1].tags repositories[1].posture repositories[1].lifecycle repositories[1].replication");
 }
