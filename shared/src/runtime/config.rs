@@ -63,6 +63,9 @@ impl Config {
         for place in policy.not_enforced() {
             tracing::warn!("the policy says `{place}`, which this version does not enforce yet");
         }
+        for remark in policy.remarks(now) {
+            tracing::warn!("{remark}");
+        }
         Ok(Self { policy, table })
     }
 }

@@ -20,6 +20,7 @@ use crate::domain::{
     finding::{Finding, Findings, Fix, ScanMode, Severity},
     ids::ImageKey,
     image::{Image, ImageStatus},
+    ledger::RecordedFinding,
     policy::Policy,
 };
 
@@ -95,6 +96,26 @@ pub fn finding(id: &str, severity: Severity) -> Finding {
         exploit: None,
         score: None,
         url: None,
+    }
+}
+
+/// A finding of basic scanning, as the ledger remembers it under the default policy.
+pub fn recorded(id: &str, severity: Severity) -> RecordedFinding {
+    let finding = finding(id, severity);
+    let consequence = policy("").consequence(&finding);
+    RecordedFinding {
+        id: finding.id,
+        severity,
+        package: finding.package,
+        installed: finding.installed,
+        fixed_in: finding.fixed_in,
+        fix: finding.fix,
+        exploit: finding.exploit,
+        score: finding.score,
+        url: finding.url,
+        action: consequence.action,
+        rule: consequence.rule.to_string(),
+        first_seen: now(),
     }
 }
 

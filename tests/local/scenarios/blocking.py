@@ -39,6 +39,21 @@ def came_back(world: World) -> Observed:
     )
 
 
+def restored_by_hand(world: World) -> Observed:
+    image = world.push_and_scan("team/restored", OPENSSL)
+    world.ecr.update_image_storage_class(
+        repositoryName=image.repository, imageId={"imageDigest": image.digest}, targetStorageClass="STANDARD"
+    )
+    between = world.pull(image)
+    world.send("on-push", events.storage_class(image, "STANDARD"))
+    return observe(
+        after_the_restore=(between, "works"),
+        after_its_event=(world.pull(image), "refused"),
+        state=(world.state(image), "Blocked"),
+        alerts=(world.alerts(image.repository), ["image-blocked", "image-bypass"]),
+    )
+
+
 def in_use(world: World) -> Observed:
     image = world.push(world.repository("team/in-use"))
     world.send("on-push", events.push(image))
@@ -88,6 +103,7 @@ def referrer(world: World) -> Observed:
 SCENARIOS = [
     Scenario("critical-blocked", "Blocked, one alert, no pull by tag or digest, tags kept", critical),
     Scenario("blocked-image-pushed-again", "the push restores it, its event blocks it again: image-bypass", came_back),
+    Scenario("restored-by-hand", "somebody restores it: blocked again, image-bypass", restored_by_hand),
     Scenario("image-in-use-held", "pulled yesterday: Held and alerted, not blocked", in_use),
     Scenario("exception-releases", "with an exception in the policy the next event releases our block", released),
     Scenario("referrer-ignored", "the push of a signature makes no row, no alert, no change", referrer),

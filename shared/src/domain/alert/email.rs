@@ -2,7 +2,10 @@
 //!
 //! Everything but the headline and our own headings is indented, so that no text from outside can pass for one of them.
 
-use super::{Alert, MAX_ID, MAX_NAME, MAX_REASON, MAX_STEP, MAX_STEPS, MAX_TITLE, MAX_VERSION, date, text, time};
+use super::{
+    Alert, MAX_EXCEPTIONS, MAX_ID, MAX_NAME, MAX_REASON, MAX_STEP, MAX_STEPS, MAX_TITLE, MAX_VERSION, date, text, time,
+    to_json,
+};
 use crate::domain::ledger::RecordedFinding;
 
 /// Columns that a mail program shows without breaking lines. Commands and digests are longer, and are not broken.
@@ -64,6 +67,16 @@ pub(super) fn render(alert: &Alert) -> String {
                 }
                 None => wrap(&mut lines, &first, &step),
             }
+        }
+    }
+
+    if !alert.exceptions.is_empty() {
+        heading(&mut lines, "TO PROPOSE AN EXCEPTION");
+        let how = "Add to \"exceptions\" in the policy, complete owner and reason (they are refused empty), and send a pull request:";
+        wrap(&mut lines, "  ", how);
+        for entry in alert.exceptions.iter().take(MAX_EXCEPTIONS) {
+            // In one piece, so that it can be copied.
+            lines.push(format!("  {}", to_json(entry)));
         }
     }
 

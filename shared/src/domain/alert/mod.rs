@@ -15,7 +15,7 @@ use super::{
     finding::{Fix, Severity},
     ids::{ImageKey, Tag},
     ledger::RecordedFinding,
-    policy::BlockMethod,
+    policy::{BlockMethod, ExceptionEntry},
 };
 
 /// What an alert is about.
@@ -104,7 +104,12 @@ pub struct Alert {
     pub action: Option<AlertAction>,
     /// What the reader can do, in order.
     pub next_steps: Vec<String>,
+    /// Entries to propose for the policy, if the findings do no harm: for the worst, at most [`MAX_EXCEPTIONS`].
+    pub exceptions: Vec<ExceptionEntry>,
 }
+
+/// The most exceptions that an alert proposes: whoever needs more should rather fix the image.
+pub const MAX_EXCEPTIONS: usize = 5;
 
 /// An alert in the forms that a topic delivers (`MessageStructure=json`).
 ///
@@ -168,6 +173,8 @@ struct Document<'a> {
     omitted_findings: u64,
     action: Option<&'a AlertAction>,
     next_steps: Vec<String>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    exceptions: &'a [ExceptionEntry],
 }
 
 #[derive(Serialize)]
@@ -248,6 +255,7 @@ impl Alert {
             omitted_findings: self.beyond(listed),
             action: self.action.as_ref(),
             next_steps: self.next_steps.iter().take(MAX_STEPS).map(lines).collect(),
+            exceptions: self.exceptions.get(..MAX_EXCEPTIONS).unwrap_or(&self.exceptions),
         })
     }
 

@@ -62,6 +62,7 @@ fn alert(kind: AlertKind) -> Alert {
         findings: findings(),
         omitted_findings: 0,
         action: Some(AlertAction { method: BlockMethod::Archive, done: true }),
+        exceptions: Vec::new(),
         next_steps: vec![
             "Update to openssl 3.0.9, org.apache.logging.log4j:log4j-core 2.15.0 or newer, build, and push under a new tag.".into(),
             "If it does no harm here, ask the owners of the policy for an exception for CVE-2026-1234 in pipeops-prod-api: with \
@@ -1515,4 +1516,27 @@ proptest! {
         let expected = alert.omitted_findings.saturating_add((alert.findings.len() - listed) as u64);
         prop_assert_eq!(json["omitted_findings"].as_u64(), Some(expected));
     }
+}
+
+#[test]
+fn an_exception_can_be_copied_out_of_the_document_and_out_of_the_mail() {
+    let mut alert = alert(AlertKind::ImageBlocked);
+    let repository = alert.image.repository.clone();
+    alert.exceptions = findings()
+        .iter()
+        .filter_map(|finding| ExceptionEntry::proposed(finding, &repository, alert.time))
+        .collect();
+    let message = alert.message();
+    let document: Value = serde_json::from_str(&message.default).unwrap();
+    let proposed = &document["exceptions"][0];
+    insta::assert_snapshot!(proposed, @r#"{"expires":"2026-12-23","owner":"","package":"openssl","reason":"","repositories":["pipeops-prod-api"],"vulnerability":"CVE-2026-1234"}"#);
+    let copied: Vec<Value> = message
+        .email
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("  {")
+                .map(|rest| serde_json::from_str(&format!("{{{rest}")).unwrap())
+        })
+        .collect();
+    assert_eq!(&Value::Array(copied), &document["exceptions"]);
 }

@@ -7,13 +7,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     super::{
-        alert::{Alert, AlertAction, AlertKind},
+        alert::{Alert, AlertAction, AlertKind, MAX_EXCEPTIONS},
         evaluate::{Evaluation, Judged},
         finding::NoScan,
         ids::Tag,
         image::Image,
         ledger::{AlertRecord, Block, MAX_RECORDED_FINDINGS, RecordedFinding, Row, RowSchema, ScanRecord, State},
-        policy::{Action, BlockMethod, Policy, hex},
+        policy::{Action, BlockMethod, ExceptionEntry, Policy, hex},
     },
     Facts, Hold, Leave, Plan, leased, words,
 };
@@ -421,6 +421,7 @@ impl<'a> Draft<'a> {
             title: words::title(record.kind, &self.row),
             reason: words::told_reason(record.kind, &self.row),
             next_steps: words::next_steps(record.kind, &self.row, &findings, self.hold.as_ref()),
+            exceptions: self.proposed_exceptions(record.kind, &findings),
             omitted_findings: if findings.len() == self.row.findings.len() {
                 self.row.omitted_findings
             } else {
@@ -428,6 +429,21 @@ impl<'a> Draft<'a> {
             },
             findings,
             action: self.action.clone(),
+        }
+    }
+
+    fn proposed_exceptions(&self, kind: AlertKind, findings: &[RecordedFinding]) -> Vec<ExceptionEntry> {
+        match kind {
+            AlertKind::ImageBlocked | AlertKind::ImageHeld | AlertKind::ImageBypass | AlertKind::ImageReview => {
+                findings
+                    .iter()
+                    .filter_map(|finding| ExceptionEntry::proposed(finding, &self.row.image.repository, self.now))
+                    .take(MAX_EXCEPTIONS)
+                    .collect()
+            }
+            AlertKind::ImageReleased | AlertKind::BlockLimit | AlertKind::ScanFailed | AlertKind::ScanOverdue => {
+                Vec::new()
+            }
         }
     }
 

@@ -8,9 +8,9 @@ use crate::{
         alert::AlertKind,
         finding::Severity,
         ledger::{AlertRecord, RecordedFinding, RowSchema},
-        policy::{Action, Policy},
+        policy::Policy,
     },
-    testing::{finding, image, image_key, now, policy, policy_in, scan},
+    testing::{finding, image, image_key, now, policy, policy_in, recorded, scan},
 };
 
 const EXCEPTION: &str = r#""exceptions": [{"vulnerability": "CVE-2026-1", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-31"}]"#;
@@ -44,22 +44,8 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
         },
         findings: severity
             .map(|severity| RecordedFinding {
-                id: "CVE-2026-1".to_owned(),
-                severity,
-                package: Some("openssl".to_owned()),
-                installed: Some("3.0.1".to_owned()),
-                fixed_in: None,
-                fix: crate::domain::finding::Fix::Unknown,
-                exploit: None,
-                score: None,
-                url: None,
-                action: if severity == Severity::Critical {
-                    Action::Block
-                } else {
-                    Action::Review
-                },
-                rule: format!("severities.{severity}"),
                 first_seen: earlier,
+                ..recorded("CVE-2026-1", severity)
             })
             .into_iter()
             .collect(),

@@ -3,6 +3,7 @@
 //! A document becomes a [`Policy`] once, at start, or not at all: an error names the place in the document.
 
 mod document;
+mod exception;
 mod pattern;
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
@@ -12,12 +13,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 pub use document::{Action, BlockMethod, Document, Mode, NoScanAction, WhenInUse};
+pub use exception::{Exception, ExceptionEntry};
 pub use pattern::{Glob, InvalidGlob};
 
 use super::{
     alert::text,
     finding::{Finding, Fix, NoScan, Severity},
-    ids::{Digest, RepositoryName, Tag},
+    ids::RepositoryName,
 };
 
 /// The farthest day on which an exception may end, counted from the day the policy is read.
@@ -108,29 +110,6 @@ impl fmt::Display for TopicArn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// A finding that does not count, for a time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Exception {
-    /// Which vulnerabilities.
-    pub vulnerability: Glob,
-    /// In which packages; `None`: any.
-    pub package: Option<Glob>,
-    /// In which repositories.
-    pub repositories: Vec<Glob>,
-    /// In images that have such a tag; `None`: any.
-    pub tag: Option<Glob>,
-    /// In this image; `None`: any.
-    pub digest: Option<Digest>,
-    /// Who answers for it.
-    pub owner: String,
-    /// Why.
-    pub reason: String,
-    /// Reference to the decision.
-    pub ticket: Option<String>,
-    /// The first moment at which it no longer holds: the end of its last day, UTC.
-    pub ends: Timestamp,
 }
 
 /// What the policy says when there is a usable scan, and when there is none.
@@ -376,35 +355,14 @@ impl Policy {
             .unwrap_or(&self.default_route)
     }
 
+    /// What whoever keeps the policy should know of its exceptions. Whoever loads a policy must say so.
+    pub fn remarks(&self, now: Timestamp) -> Vec<String> {
+        exception::remarks(&self.exceptions, now)
+    }
+
     /// Places in the document that are valid, but that this version does nothing about. Whoever loads a policy must say so.
     pub fn not_enforced(&self) -> &[String] {
         &self.not_enforced
-    }
-}
-
-impl Exception {
-    /// Whether it takes a finding of an image out of the decision, at this time.
-    pub fn covers(
-        &self,
-        vulnerability: &str,
-        package: Option<&str>,
-        repository: &RepositoryName,
-        digest: &Digest,
-        tags: &[Tag],
-        now: Timestamp,
-    ) -> bool {
-        now < self.ends
-            && self.vulnerability.matches(vulnerability)
-            && self
-                .package
-                .as_ref()
-                .is_none_or(|glob| package.is_some_and(|package| glob.matches(package)))
-            && self.repositories.iter().any(|glob| glob.matches(repository.as_str()))
-            && self
-                .tag
-                .as_ref()
-                .is_none_or(|glob| tags.iter().any(|tag| glob.matches(tag.as_str())))
-            && self.digest.as_ref().is_none_or(|only| only == digest)
     }
 }
 

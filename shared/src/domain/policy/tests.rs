@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::ids::Tag;
 
 const NOW: &str = "2026-11-24T12:00:00Z";
 
