@@ -41,7 +41,7 @@ def came_back(world: World) -> Observed:
 
 def restored_by_hand(world: World) -> Observed:
     image = world.push_and_scan("team/restored", OPENSSL)
-    world.ecr.update_image_storage_class(
+    world.registry.ecr.update_image_storage_class(
         repositoryName=image.repository, imageId={"imageDigest": image.digest}, targetStorageClass="STANDARD"
     )
     between = world.pull(image)
