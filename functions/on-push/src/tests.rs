@@ -8,7 +8,7 @@ use shared::{
     ports::Retry,
     reconcile::{Outcome, OutcomeKind},
     runtime::{entry::Handled, error::HandlerError},
-    testing::{Fault, World, event, finding, handle_event, image, image_key, now, policy, scan},
+    testing::{Fault, World, event, finding, handle_event, image, image_key, look_at_event, now, policy, scan},
 };
 
 use crate::select::select;
@@ -38,10 +38,7 @@ fn critical() -> Scan {
 
 #[track_caller]
 fn look(world: &World, payload: &str) -> Outcome {
-    match handle_event(world, &policy(""), select, payload) {
-        Ok(Handled::Looked(outcome)) => outcome,
-        other => panic!("{other:?}"),
-    }
+    look_at_event(world, &policy(""), select, payload)
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::{World, image_key, run};
 use crate::{
     domain::policy::Policy,
     events::Event,
-    reconcile::Ports,
+    reconcile::{Outcome, Ports},
     runtime::{
         entry::{Handled, Invocation, Selection, handle},
         error::HandlerError,
@@ -39,6 +39,24 @@ pub fn handle_event(
         region: key.region,
     };
     run(handle(&ports, policy, select, &invocation, payload))
+}
+
+/// Handles an event that has an image to look at.
+///
+/// # Panics
+/// It is ignored, or it fails.
+#[track_caller]
+#[expect(clippy::panic, reason = "a test that is wrong in itself should stop at once")]
+pub fn look_at_event(
+    world: &World,
+    policy: &Policy,
+    select: impl FnOnce(&Event) -> Selection,
+    payload: &str,
+) -> Outcome {
+    match handle_event(world, policy, select, payload) {
+        Ok(Handled::Looked(outcome)) => outcome,
+        other => panic!("an image should be looked at: {other:?}"),
+    }
 }
 
 /// An event about [`image_key`]: its detail type, and the members of its detail besides repository, digest and result.

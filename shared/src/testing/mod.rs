@@ -25,7 +25,7 @@ use crate::domain::{
 };
 
 #[cfg(feature = "lambda")]
-pub use handler::{event, handle_event};
+pub use handler::{event, handle_event, look_at_event};
 pub use world::{Call, Fault, Sent, World};
 
 /// The present, in tests.
