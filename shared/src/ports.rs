@@ -64,6 +64,9 @@ pub trait Registry {
         image: &ImageRef,
     ) -> impl Future<Output = Result<Option<Image>, PortError>> + Send;
 
+    /// Whether something that looks like an image is an attestation, as its manifest tells.
+    fn is_attestation(&self, image: &ImageKey) -> impl Future<Output = Result<bool, PortError>> + Send;
+
     /// Whether a repository's images are scanned without anybody asking; `None` if there is no such repository.
     fn scan_trigger(
         &self,

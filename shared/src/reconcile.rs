@@ -259,6 +259,14 @@ where
     /// One attempt; `None`: somebody else wrote the row in between.
     async fn attempt(&self) -> Result<Option<Outcome>, ReconcileError> {
         let mut facts = self.gather().await?;
+        if facts.may_be_attestation() {
+            facts.attestation = match self.ports.registry.is_attestation(&self.key).await {
+                Ok(answer) => answer,
+                Err(source) if source.retry == Retry::Later => return Err(self.failed("look into", source)),
+                // What cannot be looked into is judged as an image.
+                Err(_) => false,
+            };
+        }
         let mut plan = decide(self.policy, &facts, self.ports.clock.now());
         if let (Plan::RequestScan, Some(writer)) = (&plan, self.ports.writer) {
             let answer = writer.start_scan(&self.key).await;

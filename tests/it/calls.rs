@@ -291,6 +291,12 @@ fn situations() -> Vec<(&'static str, &'static str, Vec<Call>)> {
         "a signature or an attestation",
         referrer.change(|world| world.referrer = true).pushed(&policy),
     ));
+    let untagged = Trial::new(None);
+    rows.push((
+        push,
+        "new image without a tag",
+        untagged.change(|world| world.tags.clear()).pushed(&policy),
+    ));
     let own = json!({"action-type": "PUSH", "image-tag": "blocked-ab12ab12ab12"});
     rows.push((push, "our own quarantine tag", Trial::new(None).action(&policy, &own)));
     rows.push(("deletion", "of an image that is remembered", {

@@ -15,6 +15,7 @@ OCI_EMPTY = "application/vnd.oci.empty.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+IN_TOTO = "application/vnd.in-toto+json"
 SIGSTORE_BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
 
@@ -87,6 +88,19 @@ class Pusher:
             "subject": subject.descriptor,
         }
         return self._put(repository, None, manifest, OCI_MANIFEST, SIGSTORE_BUNDLE)
+
+    def provenance(self, subject: Image) -> Image:
+        """An attestation as BuildKit pushes it: untagged, with a container's configuration type and without a ``subject``."""
+        repository = subject.repository
+        config = {"architecture": "unknown", "os": "unknown", "rootfs": {"type": "layers", "diff_ids": []}}
+        statement = f"statement about {subject.digest}".encode()
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": self._blob(repository, canonical(config), OCI_CONFIG),
+            "layers": [self._blob(repository, statement, IN_TOTO)],
+        }
+        return self._put(repository, None, manifest, OCI_MANIFEST, OCI_CONFIG)
 
     def again(self, image: Image) -> Image:
         """The same manifest under the same tag, as a re-run build does."""

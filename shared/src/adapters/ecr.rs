@@ -42,7 +42,7 @@ use crate::{
     domain::{
         finding::{Scan, ScanStart, ScanTrigger},
         ids::{AccountId, Digest, ImageKey, ImageRef, Region, RepositoryName, Tag},
-        image::{Image, ImageStatus},
+        image::{Image, ImageStatus, is_attestation_manifest},
     },
     ports::{PortError, Registry, RegistryWriter, Retry, Scanner},
 };
@@ -173,6 +173,34 @@ impl Ecr {
             },
         }
     }
+
+    /// The manifest of an image and its media type: `ecr:BatchGetImage`.
+    async fn manifest(&self, image: &ImageKey) -> Result<(String, Option<String>), PortError> {
+        const OPERATION: &str = "ecr:BatchGetImage";
+        self.owns(image, OPERATION)?;
+        let output = self
+            .client
+            .batch_get_image()
+            .registry_id(self.account.as_str())
+            .repository_name(image.repository.as_str())
+            .image_ids(ImageIdentifier::builder().image_digest(image.digest.as_str()).build())
+            .set_accepted_media_types(Some(MANIFEST_MEDIA_TYPES.map(str::to_owned).to_vec()))
+            .send()
+            .await
+            // `InvalidParameterException`, `LimitExceededException`, `RepositoryNotFoundException`, `ServerException`,
+            // `UnableToGetUpstreamImageException`: without the manifest there is no tag to give.
+            .map_err(|error| port_error(OPERATION, &error))?;
+        if let Some(failure) = output.failures().first() {
+            return Err(image_failure(OPERATION, failure));
+        }
+        output
+            .images
+            .unwrap_or_default()
+            .into_iter()
+            .find(|found| found.image_id().and_then(ImageIdentifier::image_digest) == Some(image.digest.as_str()))
+            .and_then(|found| Some((found.image_manifest?, found.image_manifest_media_type)))
+            .ok_or_else(|| malformed(OPERATION, "the answer does not hold the manifest"))
+    }
 }
 
 /// The registry of one account in one region, to read. See [`Aws::ecr_registry`](super::Aws::ecr_registry).
@@ -196,6 +224,15 @@ impl EcrRegistry {
 }
 
 impl Registry for EcrRegistry {
+    /// `ecr:BatchGetImage`. What cannot be fetched any more (deleted, archived) is no attestation that anybody could tell.
+    async fn is_attestation(&self, image: &ImageKey) -> Result<bool, PortError> {
+        match self.ecr.manifest(image).await {
+            Ok((manifest, _)) => Ok(is_attestation_manifest(&manifest)),
+            Err(error) if error.code == "ImageNotFound" => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// See [`Registry::image`]. Tags that no client could push are left out; all others are there.
     async fn image(&self, repository: &RepositoryName, image: &ImageRef) -> Result<Option<Image>, PortError> {
         let Some(detail) = self.ecr.describe(repository, image).await? else {
@@ -371,34 +408,6 @@ impl EcrWriter {
             .map(status)
             .ok_or_else(|| malformed(OPERATION, "the answer names no status"))
     }
-
-    /// The manifest of an image and its media type: `ecr:BatchGetImage`.
-    async fn manifest(&self, image: &ImageKey) -> Result<(String, Option<String>), PortError> {
-        const OPERATION: &str = "ecr:BatchGetImage";
-        let output = self
-            .ecr
-            .client
-            .batch_get_image()
-            .registry_id(self.ecr.account.as_str())
-            .repository_name(image.repository.as_str())
-            .image_ids(ImageIdentifier::builder().image_digest(image.digest.as_str()).build())
-            .set_accepted_media_types(Some(MANIFEST_MEDIA_TYPES.map(str::to_owned).to_vec()))
-            .send()
-            .await
-            // `InvalidParameterException`, `LimitExceededException`, `RepositoryNotFoundException`, `ServerException`,
-            // `UnableToGetUpstreamImageException`: without the manifest there is no tag to give.
-            .map_err(|error| port_error(OPERATION, &error))?;
-        if let Some(failure) = output.failures().first() {
-            return Err(image_failure(OPERATION, failure));
-        }
-        output
-            .images
-            .unwrap_or_default()
-            .into_iter()
-            .find(|found| found.image_id().and_then(ImageIdentifier::image_digest) == Some(image.digest.as_str()))
-            .and_then(|found| Some((found.image_manifest?, found.image_manifest_media_type)))
-            .ok_or_else(|| malformed(OPERATION, "the answer does not hold the manifest"))
-    }
 }
 
 impl RegistryWriter for EcrWriter {
@@ -417,7 +426,7 @@ impl RegistryWriter for EcrWriter {
     async fn add_tag(&self, image: &ImageKey, tag: &Tag) -> Result<(), PortError> {
         const OPERATION: &str = "ecr:PutImage";
         self.ecr.owns(image, OPERATION)?;
-        let (manifest, media_type) = self.manifest(image).await?;
+        let (manifest, media_type) = self.ecr.manifest(image).await?;
         let result = self
             .ecr
             .client

@@ -26,6 +26,8 @@ pub struct Facts {
     pub key: ImageKey,
     /// The image, as the registry shows it; `None`: there is none.
     pub image: Option<Image>,
+    /// Its manifest is that of an attestation. Only looked at where [`Facts::may_be_attestation`] says so.
+    pub attestation: bool,
     /// What the scanner says.
     pub scan: Scan,
     /// What the ledger remembers.
@@ -50,6 +52,7 @@ impl Facts {
         Self {
             key,
             image: None,
+            attestation: false,
             scan: Scan::Absent,
             row: None,
             trigger: None,
@@ -59,6 +62,18 @@ impl Facts {
             result_announced: false,
             actor: actor.to_owned(),
         }
+    }
+}
+
+impl Facts {
+    /// Whether it is worth a call to look whether this is an attestation: it is new, has no tag, and no scanner could scan it.
+    pub fn may_be_attestation(&self) -> bool {
+        self.row.is_none()
+            && !matches!(self.scan, Scan::Complete(_))
+            && self
+                .image
+                .as_ref()
+                .is_some_and(|image| image.tags.is_empty() && image.kind() == ImageKind::Image)
     }
 }
 
@@ -157,6 +172,9 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
         ImageKind::Index => return Plan::Leave(Leave::Index),
         // What a scanner could scan is an image, whatever it calls itself.
         ImageKind::Referrer if !matches!(facts.scan, Scan::Complete(_)) => return Plan::Leave(Leave::Referrer),
+        ImageKind::Image if facts.attestation && !matches!(facts.scan, Scan::Complete(_)) => {
+            return Plan::Leave(Leave::Referrer);
+        }
         ImageKind::Referrer | ImageKind::Image => {}
     }
 

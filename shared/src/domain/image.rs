@@ -97,6 +97,29 @@ impl Image {
     }
 }
 
+/// Whether a manifest is an attestation that calls itself an image: all its layers are in-toto statements.
+///
+/// BuildKit pushes one beside every image that it builds, untagged, with the configuration type of a container and without a
+/// subject; only its manifest tells. Nobody can run it. Source: BuildKit's documentation, "Image attestation storage".
+pub fn is_attestation_manifest(manifest: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Manifest {
+        layers: Vec<Layer>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Layer {
+        media_type: String,
+    }
+    serde_json::from_str::<Manifest>(manifest).is_ok_and(|manifest| {
+        !manifest.layers.is_empty()
+            && manifest
+                .layers
+                .iter()
+                .all(|layer| layer.media_type == "application/vnd.in-toto+json")
+    })
+}
+
 /// Whether a tag is one that cosign gives to what it attaches to an image: `sha256-<64 hex>`, with or without a suffix
 /// (`.sig`, `.att`, `.sbom`). Source: cosign's signature specification; the bare form is OCI distribution's referrers tag.
 pub fn names_a_subject(tag: &Tag) -> bool {
@@ -122,6 +145,28 @@ mod tests {
             manifest_media_type: manifest.map(str::to_owned),
             artifact_media_type: artifact.map(str::to_owned),
             subject: subject.then(|| "sha256:bb".parse().unwrap()),
+        }
+    }
+
+    #[test]
+    fn an_attestation_of_buildkit_has_statements_for_layers_and_nothing_else() {
+        let statement = r#"{"mediaType": "application/vnd.in-toto+json", "digest": "sha256:aa", "size": 1}"#;
+        let layer = r#"{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": "sha256:bb", "size": 1}"#;
+        for (layers, expected) in [
+            (format!("[{statement}]"), true),
+            (format!("[{statement}, {statement}]"), true),
+            (format!("[{statement}, {layer}]"), false),
+            (format!("[{layer}]"), false),
+            ("[]".to_owned(), false),
+        ] {
+            assert_eq!(
+                is_attestation_manifest(&format!(r#"{{"layers": {layers}}}"#)),
+                expected,
+                "{layers}"
+            );
+        }
+        for other in ["", "[]", "{}", r#"{"manifests": []}"#, r#"{"layers": 7}"#] {
+            assert!(!is_attestation_manifest(other), "{other}");
         }
     }
 

@@ -636,6 +636,62 @@ fn referrers_and_indexes_are_left_alone() {
 }
 
 #[test]
+fn an_attestation_that_looks_like_an_image_is_left_alone_unless_it_could_be_scanned() {
+    let untagged = Image {
+        tags: Vec::new(),
+        ..image(&image_key())
+    };
+    for nothing in [
+        Scan::Absent,
+        Scan::InProgress,
+        Scan::Unavailable(NoScan::Unsupported),
+        Scan::Unavailable(NoScan::Failed),
+    ] {
+        let world = World::with(&image_key(), untagged.clone(), nothing.clone());
+        world.make_attestation(&image_key());
+        assert_eq!(
+            settle(&world, &policy("")).outcome,
+            OutcomeKind::Referrer,
+            "{nothing:?}"
+        );
+        assert_eq!(world.writes(), 0);
+    }
+    let scanned = World::with(&image_key(), untagged.clone(), critical());
+    scanned.make_attestation(&image_key());
+    assert_eq!(settle(&scanned, &policy("")).state, Some(State::Blocked));
+
+    let tagged = world(Scan::Unavailable(NoScan::Unsupported));
+    tagged.make_attestation(&image_key());
+    assert_eq!(
+        settle(&tagged, &policy("")).state,
+        Some(State::Unscannable),
+        "what has a tag is meant to be pulled"
+    );
+
+    let closed = World::with(&image_key(), untagged.clone(), Scan::Unavailable(NoScan::Unsupported));
+    closed.fail("ecr:BatchGetImage", Fault::Before(Retry::Never));
+    assert_eq!(
+        settle(&closed, &policy("")).state,
+        Some(State::Unscannable),
+        "what cannot be looked into is an image"
+    );
+
+    // An untagged image is looked into once.
+    let child = World::with(
+        &image_key(),
+        Image {
+            pushed_at: Some(now()),
+            ..untagged
+        },
+        Scan::InProgress,
+    );
+    assert_eq!(settle(&child, &policy("")).state, Some(State::Pending));
+    child.forget_calls();
+    settle(&child, &policy(""));
+    assert!(child.calls().iter().all(|call| call.operation != "ecr:BatchGetImage"));
+}
+
+#[test]
 fn a_tag_is_resolved_once_and_an_unknown_one_is_no_error() {
     let by_tag = |tag: &str| Request {
         image: ImageRef::Tag(tag.parse().unwrap()),

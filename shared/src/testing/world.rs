@@ -1,7 +1,7 @@
 //! A registry, a scanner, a ledger and a topic in memory.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::poll_fn,
     sync::{Mutex, MutexGuard},
     task::Poll,
@@ -60,6 +60,7 @@ struct State {
     scan_start: Option<ScanStart>,
     rows: BTreeMap<ImageKey, Row>,
     counts: BTreeMap<String, u64>,
+    attestations: BTreeSet<ImageKey>,
     sent: Vec<Sent>,
     faults: Vec<(&'static str, Fault)>,
     calls: Vec<Call>,
@@ -92,6 +93,11 @@ impl World {
         self.lock()
             .images
             .insert((key.repository.clone(), key.digest.clone()), image);
+    }
+
+    /// Makes the manifest of an image that of an attestation.
+    pub fn make_attestation(&self, key: &ImageKey) {
+        self.lock().attestations.insert(key.clone());
     }
 
     /// Deletes an image, and what the scanner knows of it.
@@ -285,6 +291,11 @@ impl Registry for World {
             find(state, repository, image).cloned()
         })
         .await
+    }
+
+    async fn is_attestation(&self, image: &ImageKey) -> Result<bool, PortError> {
+        self.call("ecr:BatchGetImage", false, |state| state.attestations.contains(image))
+            .await
     }
 
     async fn scan_trigger(&self, repository: &RepositoryName) -> Result<Option<ScanTrigger>, PortError> {

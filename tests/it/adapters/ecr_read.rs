@@ -228,3 +228,36 @@ fn a_trigger_is_asked_for_once_and_its_absence_every_time() {
     }
     assert_eq!(world.count(CONFIGURATION), 2);
 }
+
+#[test]
+fn an_attestation_is_told_by_its_manifest() {
+    const OPERATION: &str = "ecr:BatchGetImage";
+    let ask = |reply| {
+        let world = FakeAws::scripted([(OPERATION, reply)]);
+        let registry = world.aws().ecr_registry(account());
+        world.run(registry.is_attestation(&key()))
+    };
+    let found = |layer: &str| {
+        let manifest = json!({"layers": [{"mediaType": layer}]}).to_string();
+        Reply::Ok(json!({"images": [{"imageId": {"imageDigest": DIGEST}, "imageManifest": manifest}], "failures": []}))
+    };
+    let failed = |code: &str| {
+        Reply::Ok(json!({"images": [], "failures": [{"imageId": {"imageDigest": DIGEST}, "failureCode": code}]}))
+    };
+    assert_eq!(ask(found("application/vnd.in-toto+json")), Ok(true));
+    assert_eq!(ask(found("application/vnd.oci.image.layer.v1.tar+gzip")), Ok(false));
+    assert_eq!(ask(failed("ImageNotFound")), Ok(false));
+    assert_failed(ask(failed("KmsError")), OPERATION, Retry::Later, "KmsError");
+    assert_failed(
+        ask(failed("ImageInaccessible")),
+        OPERATION,
+        Retry::Never,
+        "ImageInaccessible",
+    );
+    assert_failed(
+        ask(Reply::error("RepositoryNotFoundException")),
+        OPERATION,
+        Retry::Never,
+        "RepositoryNotFoundException",
+    );
+}

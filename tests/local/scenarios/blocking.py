@@ -92,9 +92,13 @@ def referrer(world: World) -> Observed:
     image = world.push_and_scan("team/signed")
     signature = world.pusher.attestation(image)
     world.send("on-push", events.push(signature))
+    provenance = world.pusher.provenance(image)
+    world.send("on-push", events.push(provenance))
+    world.send("on-scan", events.scan(provenance, "FAILED"))
     return observe(
         image=(world.state(image), "Allowed"),
         signature=(world.state(signature), "none"),
+        provenance=(world.state(provenance), "none"),
         alerts=(world.alerts(image.repository), []),
         changes=(world.mutations(image.repository), []),
     )
@@ -106,5 +110,5 @@ SCENARIOS = [
     Scenario("restored-by-hand", "somebody restores it: blocked again, image-bypass", restored_by_hand),
     Scenario("image-in-use-held", "pulled yesterday: Held and alerted, not blocked", in_use),
     Scenario("exception-releases", "with an exception in the policy the next event releases our block", released),
-    Scenario("referrer-ignored", "the push of a signature makes no row, no alert, no change", referrer),
+    Scenario("referrer-ignored", "a signature, and an attestation that looks like an image: no row, no alert, no change", referrer),
 ]
