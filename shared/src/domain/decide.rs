@@ -168,14 +168,14 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
             _ => Plan::Leave(Leave::NoSuchImage),
         };
     };
-    match image.kind() {
+    let referrer = match image.kind() {
         ImageKind::Index => return Plan::Leave(Leave::Index),
-        // What a scanner could scan is an image, whatever it calls itself.
-        ImageKind::Referrer if !matches!(facts.scan, Scan::Complete(_)) => return Plan::Leave(Leave::Referrer),
-        ImageKind::Image if facts.attestation && !matches!(facts.scan, Scan::Complete(_)) => {
-            return Plan::Leave(Leave::Referrer);
-        }
-        ImageKind::Referrer | ImageKind::Image => {}
+        ImageKind::Referrer => true,
+        ImageKind::Image => facts.attestation,
+    };
+    // What a scanner could scan is an image, whatever it calls itself.
+    if referrer && !matches!(facts.scan, Scan::Complete(_)) {
+        return Plan::Leave(Leave::Referrer);
     }
 
     let basis = basis(policy, facts, image, now);
