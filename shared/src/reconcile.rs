@@ -13,7 +13,7 @@ use crate::{
         decide::{Effect, Facts, Leave, Limit, Plan, Step, decide},
         finding::SeverityCounts,
         ids::{AccountId, Digest, ImageKey, ImageRef, Region, RepositoryName},
-        image::{Image, ImageStatus},
+        image::{Arrival, Image, ImageStatus},
         ledger::{Counter, Row, State, hour_of},
         policy::Policy,
     },
@@ -31,12 +31,20 @@ pub struct Request {
     pub repository: RepositoryName,
     /// The image; a tag is resolved once.
     pub image: ImageRef,
-    /// It was pushed or restored: if nothing scans it by itself, a scan is asked for.
-    pub after_push: bool,
-    /// A scan result was announced.
-    pub result_announced: bool,
+    /// What an event said beside.
+    pub hints: Hints,
     /// The invocation, by an id that a retry of the same event keeps.
     pub actor: String,
+}
+
+/// What an event says beside naming an image. Nothing is decided on it that the registry or the scanner could contradict: it tells
+/// what to ask for, what to wait for, and how to put it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Hints {
+    /// It was pushed or restored: if nothing scans it by itself, a scan is asked for.
+    pub arrival: Option<Arrival>,
+    /// A scan result was announced.
+    pub result_announced: bool,
 }
 
 /// The ports that reconciling needs.
@@ -237,8 +245,8 @@ struct Run<'a, R, W, S, L, N, C> {
 
 /// What came of a step.
 enum Applied {
-    /// It is done, and recorded.
-    Done,
+    /// It is done, and recorded; whether its alert was sent.
+    Done(bool),
     /// Somebody else wrote the row; nothing was done.
     Conflict,
     /// The row was written, and the registry refused the effect for good.
@@ -283,13 +291,13 @@ where
             };
             match self.apply(&step).await? {
                 Applied::Conflict => return Ok(None),
-                Applied::Done => {
+                Applied::Done(told) => {
                     return match refused {
                         Some(source) => Err(ReconcileError::BlockRefused {
                             image: self.key.to_string(),
                             source: Box::new(source),
                         }),
-                        None => Ok(Some(self.applied(&step))),
+                        None => Ok(Some(self.applied(&step, told))),
                     };
                 }
                 Applied::Refused(error) if refused.is_some() => return Err(self.failed("change", error)),
@@ -326,7 +334,7 @@ where
     async fn gather(&self) -> Result<Facts, ReconcileError> {
         let by_digest = ImageRef::Digest(self.key.digest.clone());
         let trigger = async {
-            if self.request.after_push {
+            if self.request.hints.arrival.is_some() {
                 self.ports.registry.scan_trigger(&self.key.repository).await
             } else {
                 Ok(None)
@@ -345,7 +353,8 @@ where
             scan: scan.map_err(failed)?,
             row: row.map_err(failed)?,
             trigger: trigger.map_err(failed)?,
-            result_announced: self.request.result_announced,
+            result_announced: self.request.hints.result_announced,
+            arrival: self.request.hints.arrival.clone(),
             ..Facts::about(self.key.clone(), &self.request.actor)
         })
     }
@@ -369,7 +378,7 @@ where
             return Ok(Applied::Limited(limit));
         }
         if step.effect.is_none() && step.alert.is_none() {
-            return Ok(Applied::Done);
+            return Ok(Applied::Done(false));
         }
         if let Some(effect) = &step.effect
             && let Err(error) = self.bring_about(effect).await
@@ -382,29 +391,36 @@ where
                 error => Err(error),
             };
         }
-        // The registry has answered that it is done. That it also shows so is checked while people are told: a second look
-        // must not delay them.
-        let tell = async {
-            match &step.alert {
-                Some(alert) => {
-                    let topic = self.policy.topic(&self.key.repository);
-                    ports
-                        .notifier
-                        .publish(topic, &alert.message())
-                        .await
-                        .map(|_| ())
-                        .map_err(|e| self.failed("tell of", e))
+        let image = match &step.effect {
+            // Whether there is something to tell depends on what the registry shows: it is told when the image can be pulled.
+            Some(effect @ (Effect::Restore | Effect::Unquarantine { .. })) => {
+                let image = self.read_back(Some(effect)).await?;
+                if step.tells(image.as_ref()) {
+                    self.tell(step).await?;
                 }
-                None => Ok(()),
+                image
+            }
+            // The registry has answered that it is done. That it also shows so is checked while people are told: a second look
+            // must not delay them.
+            effect => {
+                let (told, image) = join(self.tell(step), self.read_back(effect.as_ref())).await;
+                told?;
+                image?
             }
         };
-        let (told, image) = join(tell, self.read_back(step.effect.as_ref())).await;
-        told?;
-        let completed = step.completed(image?.as_ref(), ports.clock.now());
+        let completed = step.completed(image.as_ref(), ports.clock.now());
         match ports.ledger.write(&completed).await.map_err(record)? {
-            Written::Yes => Ok(Applied::Done),
+            Written::Yes => Ok(Applied::Done(step.tells(image.as_ref()))),
             Written::Conflict => Err(ReconcileError::Contended(self.key.to_string())),
         }
+    }
+
+    /// Sends the alert of a step, if it has one.
+    async fn tell(&self, step: &Step) -> Result<(), ReconcileError> {
+        let Some(alert) = &step.alert else { return Ok(()) };
+        let topic = self.policy.topic(&self.key.repository);
+        let published = self.ports.notifier.publish(topic, &alert.message()).await;
+        published.map(|_| ()).map_err(|source| self.failed("tell of", source))
     }
 
     /// Counts one more block in this hour; the limit, if that is one too many.
@@ -520,8 +536,9 @@ where
         Ok(outcome)
     }
 
-    fn applied(&self, step: &Step) -> Outcome {
+    fn applied(&self, step: &Step, told: bool) -> Outcome {
         let row = &step.row;
+        let alert = step.alert.as_ref().filter(|_| told);
         let kind = if row.closed_at.is_some() {
             OutcomeKind::Closed
         } else {
@@ -531,8 +548,8 @@ where
             state: Some(row.state),
             reason: Some(row.reason.clone()),
             effect: step.effect.as_ref().map(Effect::as_str),
-            alert: step.alert.as_ref().map(|alert| alert.kind),
-            alert_id: step.alert.as_ref().map(|alert| alert.id.clone()),
+            alert: alert.map(|alert| alert.kind),
+            alert_id: alert.map(|alert| alert.id.clone()),
             counts: row.counts.clone(),
             ..outcome(kind, &self.key.repository, Some(&self.key.digest))
         }

@@ -1,8 +1,12 @@
 //! Which image an event asks to look at.
 
 use shared::{
-    domain::ledger::quarantine_tag,
+    domain::{
+        image::{Arrival, Way},
+        ledger::quarantine_tag,
+    },
     events::{ActionResult, Body, Event, ImageAction, ImageActionType, StorageClass},
+    reconcile::Hints,
     runtime::entry::Selection,
 };
 
@@ -27,15 +31,22 @@ pub(crate) fn select(event: &Event) -> Selection {
     if matches!(action.result, ActionResult::Failed) {
         return Selection::Ignore("it did not happen");
     }
+    let arrived = |way| Hints {
+        arrival: Some(Arrival { way, at: event.time }),
+        ..Hints::default()
+    };
     match (&action.action, &action.storage_class) {
         (ImageActionType::Push, _) if is_own_mark(action) => Selection::Ignore("our own quarantine tag"),
-        (ImageActionType::Push, _) => Selection::look(&action.name, true, false),
+        (ImageActionType::Push, _) => {
+            let tag = action.name.tags.first().cloned();
+            Selection::look(&action.name, arrived(Way::Pushed(tag)))
+        }
         (ImageActionType::UpdateStorageClass, Some(StorageClass::Archive)) => {
             Selection::Ignore("an image in the archive cannot be pulled")
         }
-        (ImageActionType::UpdateStorageClass, _) => Selection::look(&action.name, true, false),
+        (ImageActionType::UpdateStorageClass, _) => Selection::look(&action.name, arrived(Way::Restored)),
         // What we do not know may have changed anything: looking does no harm.
-        (ImageActionType::Delete | ImageActionType::Other(_), _) => Selection::look(&action.name, false, false),
+        (ImageActionType::Delete | ImageActionType::Other(_), _) => Selection::look(&action.name, Hints::default()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use shared::{
     events::{Body, Event, ScanStatus},
+    reconcile::Hints,
     runtime::entry::Selection,
 };
 
@@ -22,5 +23,9 @@ pub(crate) fn select(event: &Event) -> Selection {
     };
     // Whatever the event says of the result, what counts is what the scanner says; only that there is one is believed.
     let result_announced = matches!(scan.status, ScanStatus::Complete | ScanStatus::InitialScanComplete);
-    Selection::look(&scan.name, false, result_announced)
+    let hints = Hints {
+        result_announced,
+        ..Hints::default()
+    };
+    Selection::look(&scan.name, hints)
 }

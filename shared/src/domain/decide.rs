@@ -12,8 +12,8 @@ use super::{
     evaluate::{Evaluation, Verdict, evaluate, evaluate_remembered},
     finding::{Findings, NoScan, Scan, ScanStart, ScanTrigger},
     ids::{ImageKey, Tag},
-    image::{Image, ImageKind, ImageStatus},
-    ledger::{Block, LEASE_SECONDS, Row, ScanRecord, State, quarantine_tag},
+    image::{Arrival, Image, ImageKind, ImageStatus},
+    ledger::{Block, LEASE_SECONDS, MAX_RETURNS, RETURN_WINDOW_SECONDS, Row, ScanRecord, State, quarantine_tag},
     policy::{BlockMethod, NoScanAction, Policy, WhenInUse},
 };
 use step::Draft;
@@ -42,6 +42,8 @@ pub struct Facts {
     pub limit: Option<Limit>,
     /// An event said that a scan result is there.
     pub result_announced: bool,
+    /// How it came to be pullable, if an event said so.
+    pub arrival: Option<Arrival>,
     /// The invocation that asks.
     pub actor: String,
 }
@@ -60,6 +62,7 @@ impl Facts {
             block_failure: None,
             limit: None,
             result_announced: false,
+            arrival: None,
             actor: actor.to_owned(),
         }
     }
@@ -132,6 +135,8 @@ pub(super) enum Hold {
     Refused(String),
     /// The limit of blocks in an hour is reached; until when.
     Limit(Timestamp),
+    /// It came back more often than it is blocked again in an hour; until when.
+    Returns(Timestamp),
 }
 
 impl Hold {
@@ -141,6 +146,7 @@ impl Hold {
             Self::ReportMode => words::REPORT_MODE.to_owned(),
             Self::Refused(answer) => answer.clone(),
             Self::Limit(until) => words::limit_reached(*until),
+            Self::Returns(until) => words::returns(*until),
         }
     }
 }
@@ -315,7 +321,13 @@ fn blocked<'a>(
     let prior = draft.prior_block();
     let method = prior.map_or(policy.block.method, |block| block.method);
     let needed = effect_of_block(method, image);
-    let came_back = prior.is_some_and(|block| block.confirmed) && needed.is_some();
+    // What we had undone ourselves has not come back.
+    let came_back = prior.is_some_and(|block| block.confirmed && block.undone_at.is_none()) && needed.is_some();
+    let returns = prior.map(|block| recent_returns(block, now)).unwrap_or_default();
+    let too_often = returns
+        .first()
+        .filter(|_| came_back && returns.len() >= MAX_RETURNS)
+        .map(|oldest| *oldest + RETURN_WINDOW);
 
     // An image that comes back after it was blocked is not protected by what came back with it.
     let in_use = match policy.block.when_in_use {
@@ -330,11 +342,12 @@ fn blocked<'a>(
         (Some(failure), _) => Some(Hold::Refused(words::block_failed(failure))),
         (None, Some(evidence)) => Some(Hold::InUse(evidence)),
         (None, None) if needed.is_some() && !policy.enforces() => Some(Hold::ReportMode),
-        (None, None) => limited.map(Hold::Limit),
+        (None, None) => limited.map(Hold::Limit).or(too_often.map(Hold::Returns)),
     };
     if let Some(why) = held {
         let kind = match &why {
             Hold::InUse(_) | Hold::ReportMode | Hold::Refused(_) => Some(AlertKind::ImageHeld),
+            Hold::Returns(_) => Some(AlertKind::ImageBypass),
             // The first image of the hour speaks for all: a hundred alerts would say no more.
             Hold::Limit(_) => limit_is_to_be_told(facts).then_some(AlertKind::BlockLimit),
         };
@@ -361,7 +374,14 @@ fn blocked<'a>(
         .alert(Some(kind));
     let draft = if came_back { draft.happened_again() } else { draft };
     match needed {
-        Some(effect) => draft.block(effect, method, counts),
+        Some(effect) => {
+            let returns = if came_back {
+                [returns, vec![now]].concat()
+            } else {
+                Vec::new()
+            };
+            draft.block(effect, method, counts, returns)
+        }
         None if method == BlockMethod::Flag && prior.is_none() => draft.flag(),
         // Somebody else archived it, where the ledger knows of no block, or of one on an image that was deleted since: then it is
         // not for us to bring back.
@@ -384,11 +404,23 @@ fn released<'a>(policy: &Policy, facts: &Facts, image: &Image, draft: Draft<'a>)
         // Without the means to undo a block, the block stays, and so does its state.
         return draft.keep();
     }
+    if block.method == BlockMethod::Archive && image.status == ImageStatus::Activating {
+        // People are told when it can be pulled; an event says when that is.
+        return draft.being_restored();
+    }
     let method = block.method;
     draft
         .release(effect)
         .action(method, true)
         .alert(Some(AlertKind::ImageReleased))
+}
+
+const RETURN_WINDOW: SignedDuration = SignedDuration::from_secs(RETURN_WINDOW_SECONDS);
+
+/// When an image was blocked again within the time that counts, oldest first.
+fn recent_returns(block: &Block, now: Timestamp) -> Vec<Timestamp> {
+    let recent = |at: &&Timestamp| now.duration_since(**at) < RETURN_WINDOW;
+    block.returns.iter().filter(recent).copied().collect()
 }
 
 /// Until when the hourly limit keeps an image from being blocked.

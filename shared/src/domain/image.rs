@@ -52,6 +52,24 @@ pub struct Image {
     pub subject: Option<Digest>,
 }
 
+/// How an image came to be pullable, as far as an event told it. Events do not say by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// The way it took.
+    pub way: Way,
+    /// When, by the event.
+    pub at: Option<Timestamp>,
+}
+
+/// The ways in which an image becomes pullable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// A push, with the tag that it named.
+    Pushed(Option<Tag>),
+    /// A return from the archive.
+    Restored,
+}
+
 /// Media types of manifests that list other manifests (Docker image manifest v2 schema 2; OCI image specification, "Media types").
 const INDEX_MEDIA_TYPES: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.list.v2+json",

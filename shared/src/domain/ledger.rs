@@ -113,7 +113,20 @@ pub struct Block {
     /// For `quarantine-tag`: the tags that were removed, to be restored at release.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Tag>,
+    /// When it was blocked again because it had come back: within the last [`RETURN_WINDOW_SECONDS`], oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub returns: Vec<Timestamp>,
+    /// When it was undone, while the image cannot be pulled again yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undone_at: Option<Timestamp>,
 }
+
+/// At most so many times within [`RETURN_WINDOW_SECONDS`] an image that comes back is blocked again. Whatever brings it back that
+/// often is a program; against it, writes and alerts without end help nobody.
+pub const MAX_RETURNS: usize = 5;
+
+/// The time in which returns are counted.
+pub const RETURN_WINDOW_SECONDS: i64 = 3600;
 
 /// The last alert about an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

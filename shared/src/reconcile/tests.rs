@@ -8,8 +8,8 @@ use crate::{
     domain::{
         finding::{NoScan, Scan, ScanStart, ScanTrigger, Severity},
         ids::Tag,
-        image::Image,
-        ledger::quarantine_tag,
+        image::{Image, Way},
+        ledger::{MAX_RETURNS, quarantine_tag},
     },
     testing::{self, Fault, World, finding, image, image_key, now, policy, policy_in, run, run_and_crash, scan},
 };
@@ -21,9 +21,15 @@ fn request(actor: &str) -> Request {
         region: key.region,
         repository: key.repository,
         image: ImageRef::Digest(key.digest),
-        after_push: false,
-        result_announced: false,
+        hints: Hints::default(),
         actor: actor.to_owned(),
+    }
+}
+
+fn arrived(way: Way) -> Hints {
+    Hints {
+        arrival: Some(Arrival { way, at: Some(now()) }),
+        ..Hints::default()
     }
 }
 
@@ -45,6 +51,8 @@ async fn look(world: &World, policy: &Policy, request: &Request) -> Result<Outco
 fn settle(world: &World, policy: &Policy) -> Outcome {
     run(look(world, policy, &request("one"))).unwrap()
 }
+
+const EXCEPTED: &str = r#""exceptions": [{"vulnerability": "CVE-2026-1", "repositories": ["pipeops-*"], "owner": "o", "reason": "r", "expires": "2026-11-30"}]"#;
 
 fn critical() -> Scan {
     Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::Critical)]))
@@ -303,13 +311,13 @@ fn an_allowed_image_that_was_deleted_and_pushed_again_is_pending() {
 
 #[test]
 fn an_image_that_improves_is_released_and_only_if_we_had_blocked_it() {
-    let excepted = policy(
-        r#""exceptions": [{"vulnerability": "CVE-2026-1", "repositories": ["pipeops-*"], "owner": "o", "reason": "r", "expires": "2026-11-30"}]"#,
-    );
+    let excepted = policy(EXCEPTED);
     let ours = world(critical());
     settle(&ours, &policy(""));
     let outcome = settle(&ours, &excepted);
     assert_eq!((outcome.state, outcome.effect), (Some(State::Allowed), Some("restore")));
+    ours.finish_restore(&image_key());
+    settle(&ours, &excepted);
     assert_eq!(told(&ours), ["image-blocked", "image-released"]);
     assert_eq!(settle(&ours, &excepted).outcome, OutcomeKind::Unchanged);
     assert_eq!(ours.row_of(&image_key()).unwrap().block, None);
@@ -327,6 +335,105 @@ fn an_image_that_improves_is_released_and_only_if_we_had_blocked_it() {
     foreign.push(&image_key(), archived);
     assert_eq!(settle(&foreign, &excepted).outcome, OutcomeKind::ArchivedByOthers);
     assert_eq!(foreign.writes(), 0);
+}
+
+#[test]
+fn a_release_is_told_when_the_image_can_be_pulled_again() {
+    let excepted = policy(EXCEPTED);
+    let world = world(critical());
+    settle(&world, &policy(""));
+    let outcome = settle(&world, &excepted);
+    assert_eq!((outcome.effect, outcome.alert), (Some("restore"), None));
+    let row = world.row_of(&image_key()).unwrap();
+    insta::assert_snapshot!(row.reason, @"Findings: 1 CRITICAL. None needs review, 1 is excepted by the policy. It is being restored, which takes up to about 20 minutes; until then it cannot be pulled.");
+    assert_eq!(row.block.unwrap().undone_at, Some(now()));
+    world.forget_calls();
+    assert_eq!(
+        settle(&world, &excepted).outcome,
+        OutcomeKind::Unchanged,
+        "it is on its way"
+    );
+    assert_eq!(world.writes(), 0);
+
+    world.finish_restore(&image_key());
+    let outcome = settle(&world, &excepted);
+    assert_eq!((outcome.effect, outcome.alert), (None, Some(AlertKind::ImageReleased)));
+    insta::assert_snapshot!(outcome.reason.unwrap(), @"Findings: 1 CRITICAL. None needs review, 1 is excepted by the policy.");
+    assert_eq!(world.row_of(&image_key()).unwrap().block, None);
+    assert_eq!(settle(&world, &excepted).outcome, OutcomeKind::Unchanged);
+}
+
+#[test]
+fn an_exception_that_is_withdrawn_during_the_restore_blocks_again_and_nobody_bypassed_anything() {
+    let world = world(critical());
+    settle(&world, &policy(""));
+    settle(&world, &policy(EXCEPTED));
+    assert_eq!(settle(&world, &policy("")).state, Some(State::Blocked));
+    world.finish_restore(&image_key());
+    let outcome = settle(&world, &policy(""));
+    assert_eq!((outcome.state, outcome.effect), (Some(State::Blocked), Some("archive")));
+    assert_eq!(told(&world), ["image-blocked", "image-blocked"]);
+    assert_eq!(settle(&world, &policy("")).outcome, OutcomeKind::Unchanged);
+}
+
+#[test]
+fn what_comes_back_again_and_again_is_blocked_five_times_in_an_hour_and_then_held() {
+    let world = world(critical());
+    settle(&world, &policy(""));
+    let again = |minute: i64| {
+        world.set_now(now() + SignedDuration::from_mins(minute));
+        world.push_again(&image_key(), now() + SignedDuration::from_mins(minute));
+        let pushed = Request {
+            hints: arrived(Way::Pushed("v1.2.3".parse().ok())),
+            ..request("one")
+        };
+        run(look(&world, &policy(""), &pushed)).unwrap()
+    };
+    for minute in 1..=5 {
+        assert_eq!(again(minute).effect, Some("archive"), "{minute}");
+    }
+    let held = again(6);
+    assert_eq!((held.state, held.effect), (Some(State::Held), None));
+    assert_eq!(held.alert, Some(AlertKind::ImageBypass));
+    insta::assert_snapshot!(held.reason.unwrap(), @"1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: it keeps coming back, and was blocked again 5 times within an hour; after 13:01 UTC it can be.");
+    for minute in 7..=9 {
+        let outcome = again(minute);
+        assert_eq!(
+            (outcome.state, outcome.effect, outcome.alert),
+            (Some(State::Held), None, None),
+            "{minute}"
+        );
+    }
+    assert_eq!(told(&world).len(), 1 + MAX_RETURNS + 1);
+    assert_eq!(again(62).effect, Some("archive"), "the first return is an hour old");
+}
+
+#[test]
+fn a_bypass_says_how_and_how_to_find_out_who() {
+    let mut said = String::new();
+    for way in [Way::Pushed("v1.2.3".parse().ok()), Way::Pushed(None), Way::Restored] {
+        let world = world(critical());
+        settle(&world, &policy(""));
+        world.push_again(&image_key(), now());
+        let request = Request {
+            hints: arrived(way),
+            ..request("one")
+        };
+        run(look(&world, &policy(""), &request)).unwrap();
+        let alert: serde_json::Value = serde_json::from_str(&world.sent()[1].message.default).unwrap();
+        said.push_str(alert["reason"].as_str().unwrap());
+        said.push('\n');
+        said.push_str(alert["next_steps"][0].as_str().unwrap());
+        said.push('\n');
+    }
+    insta::assert_snapshot!(said, @"
+    It was pushed again as `v1.2.3` at 2026-11-24 12:00 UTC. 1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL).
+    Find out who brings it back: aws cloudtrail lookup-events --region us-west-2 --lookup-attributes AttributeKey=EventName,AttributeValue=PutImage --start-time 2026-11-24T11:45:00Z --end-time 2026-11-24T12:15:00Z
+    It was pushed again without a tag at 2026-11-24 12:00 UTC. 1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL).
+    Find out who brings it back: aws cloudtrail lookup-events --region us-west-2 --lookup-attributes AttributeKey=EventName,AttributeValue=PutImage --start-time 2026-11-24T11:45:00Z --end-time 2026-11-24T12:15:00Z
+    It was restored from the archive at 2026-11-24 12:00 UTC. 1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL).
+    Find out who brings it back: aws cloudtrail lookup-events --region us-west-2 --lookup-attributes AttributeKey=EventName,AttributeValue=UpdateImageStorageClass --start-time 2026-11-24T11:45:00Z --end-time 2026-11-24T12:15:00Z
+    ");
 }
 
 #[test]
@@ -562,7 +669,7 @@ fn a_scan_is_asked_for_where_none_starts_by_itself_and_not_twice_a_day() {
     let mut fresh = image(&image_key());
     fresh.pushed_at = Some(now());
     let after_push = Request {
-        after_push: true,
+        hints: arrived(Way::Pushed(None)),
         ..request("one")
     };
     let push = |world: &World| run(look(world, &policy(""), &after_push)).unwrap();
@@ -595,7 +702,10 @@ fn a_scan_is_asked_for_where_none_starts_by_itself_and_not_twice_a_day() {
 #[test]
 fn a_result_that_is_announced_and_not_visible_is_waited_for() {
     let announced = Request {
-        result_announced: true,
+        hints: Hints {
+            result_announced: true,
+            ..Hints::default()
+        },
         ..request("one")
     };
     for nothing in [Scan::Absent, Scan::InProgress] {

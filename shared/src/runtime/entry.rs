@@ -11,7 +11,7 @@ use crate::{
     },
     events::{self, Event, ImageName},
     ports::{Clock, Ledger, Notifier, Registry, RegistryWriter, Scanner},
-    reconcile::{Outcome, Ports, Request, reconcile},
+    reconcile::{Hints, Outcome, Ports, Request, reconcile},
 };
 
 /// The function that is running, where, and for which event.
@@ -36,10 +36,8 @@ pub enum Selection {
         repository: RepositoryName,
         /// The image.
         image: ImageRef,
-        /// It was pushed or restored.
-        after_push: bool,
-        /// A scan result was announced.
-        result_announced: bool,
+        /// What the event says beside.
+        hints: Hints,
     },
     /// There is nothing to look at.
     Ignore(&'static str),
@@ -68,13 +66,12 @@ impl Invocation {
 
 impl Selection {
     /// The image that an event names, or nothing if it names a repository only.
-    pub fn look(name: &ImageName, after_push: bool, result_announced: bool) -> Self {
+    pub fn look(name: &ImageName, hints: Hints) -> Self {
         match name.image() {
             Some(image) => Self::Look {
                 repository: name.repository.clone(),
                 image,
-                after_push,
-                result_announced,
+                hints,
             },
             None => Self::Ignore("it names no image"),
         }
@@ -127,16 +124,14 @@ where
             Selection::Look {
                 repository,
                 image,
-                after_push,
-                result_announced,
+                hints,
             } => {
                 let request = Request {
                     account: account.clone(),
                     region: region.clone(),
                     repository,
                     image,
-                    after_push,
-                    result_announced,
+                    hints,
                     actor: invocation.request_id.clone(),
                 };
                 Ok(Handled::Looked(reconcile(ports, policy, &request).await?))

@@ -117,6 +117,15 @@ impl World {
         state.scans.remove(&(key.repository.clone(), key.digest.clone()));
     }
 
+    /// Ends a restore: the image can be pulled again.
+    pub fn finish_restore(&self, key: &ImageKey) {
+        if let Some(image) = entry(&mut self.lock(), key)
+            && image.status == ImageStatus::Activating
+        {
+            image.status = ImageStatus::Active;
+        }
+    }
+
     /// Sets what the scanner says.
     pub fn set_scan(&self, key: &ImageKey, scan: Scan) {
         self.lock()

@@ -295,8 +295,7 @@ impl Alert {
         // In a release, the method is the one that is over: `done` says nothing about it.
         match (self.kind, action.method, action.done) {
             (AlertKind::ImageReleased, BlockMethod::Archive, _) => {
-                "The image was taken out of the archive. Pulls by tag and by digest work again as soon as it is restored, which \
-                 takes up to about 20 minutes."
+                "The image was taken out of the archive. Pulls by tag and by digest work again."
             }
             (AlertKind::ImageReleased, BlockMethod::QuarantineTag, _) => {
                 "The image has its tags back. Pulls by tag work again."

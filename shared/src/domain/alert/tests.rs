@@ -479,7 +479,7 @@ fn a_released_image() {
 
     WHAT WAS DONE
       The image was taken out of the archive. Pulls by tag and by digest work
-      again as soon as it is restored, which takes up to about 20 minutes.
+      again.
 
     NEXT STEPS
       1. Wait until it can be pulled: a restore takes up to about 20 minutes.
@@ -495,7 +495,7 @@ fn a_released_image() {
     "title":"pipeops-prod-api:v1.2.3 is released",
     "description":"What blocked it no longer does. Findings: 2 MEDIUM. None needs review, 1 is excepted by the policy.\n
     \n
-    *What was done:* The image was taken out of the archive. Pulls by tag and by digest work again as soon as it is restored, which takes up to about 20 minutes.\n
+    *What was done:* The image was taken out of the archive. Pulls by tag and by digest work again.\n
     *Image:* `pipeops-prod-api`, tags `v1.2.3`, `release_7`\n
     *Digest:* `sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`\n
     *Account:* 123456789012, region us-west-2",

@@ -11,7 +11,7 @@ use super::{
         evaluate::{Evaluation, Judged},
         finding::NoScan,
         ids::Tag,
-        image::Image,
+        image::{Image, ImageStatus},
         ledger::{AlertRecord, Block, MAX_RECORDED_FINDINGS, RecordedFinding, Row, RowSchema, ScanRecord, State},
         policy::{Action, BlockMethod, ExceptionEntry, Policy, hex},
     },
@@ -88,7 +88,7 @@ impl Step {
     }
 
     /// The row to write when the effect has been confirmed and the alert sent; `image` is what the registry shows after the
-    /// effect.
+    /// effect. An image that is still on its way back from the archive is not told of yet: see [`Step::tells`].
     pub fn completed(&self, image: Option<&Image>, now: Timestamp) -> Row {
         let mut row = Row {
             generation: self.row.generation + 1,
@@ -98,15 +98,27 @@ impl Step {
             row.tags = sorted_tags(image);
             row.available_since = image.available_since();
         }
-        if let Some(alert) = &mut row.alert {
+        if !self.tells(image) {
+            row.alert = None;
+        } else if let Some(alert) = &mut row.alert {
             alert.sent_at = Some(now);
         }
-        if self.releases {
-            row.block = None;
-        } else if let Some(block) = &mut row.block {
-            block.confirmed = true;
+        match &mut row.block {
+            Some(block) if self.releases && !is_pullable(image) => {
+                block.undone_at = Some(now);
+                row.reason = words::being_restored(&row.reason);
+            }
+            Some(_) if self.releases => row.block = None,
+            Some(block) => block.confirmed = true,
+            None => {}
         }
         row
+    }
+
+    /// Whether the alert is sent, where the registry shows `image` after the effect (`None`: there was none): that an image is
+    /// released is told when it can be pulled.
+    pub fn tells(&self, image: Option<&Image>) -> bool {
+        !self.releases || is_pullable(image)
     }
 }
 
@@ -242,7 +254,7 @@ impl<'a> Draft<'a> {
         self
     }
 
-    pub(super) fn block(mut self, effect: Effect, method: BlockMethod, counts: bool) -> Self {
+    pub(super) fn block(mut self, effect: Effect, method: BlockMethod, counts: bool, returns: Vec<Timestamp>) -> Self {
         let mut tags = self.row.block.take().map(|block| block.tags).unwrap_or_default();
         if let Effect::Quarantine { remove, .. } = &effect {
             let known: BTreeSet<Tag> = tags.iter().cloned().collect();
@@ -253,6 +265,8 @@ impl<'a> Draft<'a> {
             at: self.now,
             confirmed: false,
             tags,
+            returns,
+            undone_at: None,
         });
         self.effect = Some(effect);
         self.counts_as_block = counts;
@@ -265,6 +279,8 @@ impl<'a> Draft<'a> {
             at: self.now,
             confirmed: true,
             tags: Vec::new(),
+            returns: Vec::new(),
+            undone_at: None,
         });
         self
     }
@@ -278,6 +294,15 @@ impl<'a> Draft<'a> {
         self.effect = effect;
         self.releases = true;
         self
+    }
+
+    /// The block was undone, and the registry is at it.
+    pub(super) fn being_restored(mut self) -> Self {
+        self.row.reason = words::being_restored(&self.row.reason);
+        if let Some(block) = &mut self.row.block {
+            block.undone_at.get_or_insert(self.now);
+        }
+        self.alert(None)
     }
 
     /// The state stays what it was.
@@ -419,8 +444,14 @@ impl<'a> Draft<'a> {
             image: self.row.image.clone(),
             tags: self.image.tags.clone(),
             title: words::title(record.kind, &self.row),
-            reason: words::told_reason(record.kind, &self.row),
-            next_steps: words::next_steps(record.kind, &self.row, &findings, self.hold.as_ref()),
+            reason: words::told_reason(record.kind, &self.row, self.facts.arrival.as_ref()),
+            next_steps: words::next_steps(
+                record.kind,
+                &self.row,
+                &findings,
+                self.hold.as_ref(),
+                self.facts.arrival.as_ref(),
+            ),
             exceptions: self.proposed_exceptions(record.kind, &findings),
             omitted_findings: if findings.len() == self.row.findings.len() {
                 self.row.omitted_findings
@@ -471,6 +502,10 @@ impl<'a> Draft<'a> {
             first_seen,
         }
     }
+}
+
+fn is_pullable(image: Option<&Image>) -> bool {
+    image.is_none_or(|image| !matches!(image.status, ImageStatus::Archived | ImageStatus::Activating))
 }
 
 fn sorted_tags(image: &Image) -> Vec<Tag> {

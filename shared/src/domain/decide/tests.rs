@@ -56,6 +56,8 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
             at: earlier,
             confirmed: true,
             tags: Vec::new(),
+            returns: Vec::new(),
+            undone_at: None,
         }),
         alert: kind.map(|kind| AlertRecord {
             id: "before".to_owned(),

@@ -1,13 +1,15 @@
 //! The sentences that people read: reasons, titles, next steps.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     super::{
         alert::{AlertKind, text},
         evaluate::{Evaluation, Judged, Verdict},
         finding::{NoScan, ScanStart, Severity},
-        ledger::{RecordedFinding, Row, State},
+        ids::Region,
+        image::{Arrival, Way},
+        ledger::{MAX_RETURNS, RecordedFinding, Row, State},
         policy::{Action, BlockMethod},
     },
     Hold,
@@ -120,6 +122,18 @@ pub(super) fn limit_reached(until: Timestamp) -> String {
     )
 }
 
+pub(super) fn returns(until: Timestamp) -> String {
+    format!(
+        "it keeps coming back, and was blocked again {MAX_RETURNS} times within an hour; after {} it can be.",
+        until.strftime("%H:%M UTC")
+    )
+}
+
+/// Added to a reason as long as an image is on its way back from the archive.
+pub(super) fn being_restored(reason: &str) -> String {
+    format!("{reason} It is being restored, which takes up to about 20 minutes; until then it cannot be pulled.")
+}
+
 pub(super) fn in_use_by_scanner(count: u64) -> String {
     match count {
         1 => "it is in use, by 1 workload that Inspector knows of.".to_owned(),
@@ -165,6 +179,9 @@ pub(super) fn title(kind: AlertKind, row: &Row) -> String {
         AlertKind::ImageHeld => format!("{image} should be blocked, and is not"),
         AlertKind::ImageReview => format!("{image} needs review before deployment"),
         AlertKind::ImageReleased => format!("{image} is released"),
+        AlertKind::ImageBypass if row.state == State::Held => {
+            format!("{image} keeps coming back, and is not blocked now")
+        }
         AlertKind::ImageBypass => format!("{image} was blocked, came back, and is blocked again"),
         AlertKind::BlockLimit => format!("{image} is not blocked: the hourly limit of blocks is reached"),
         AlertKind::ScanFailed => format!("{image} could not be scanned"),
@@ -173,16 +190,19 @@ pub(super) fn title(kind: AlertKind, row: &Row) -> String {
 }
 
 /// The reason, as an alert of this kind tells it.
-pub(super) fn told_reason(kind: AlertKind, row: &Row) -> String {
+pub(super) fn told_reason(kind: AlertKind, row: &Row, arrival: Option<&Arrival>) -> String {
     match kind {
         AlertKind::ImageReleased => match row.state {
             State::Review => format!("It is no longer blocked, but must be reviewed. {}", row.reason),
             _ => format!("What blocked it no longer does. {}", row.reason),
         },
         AlertKind::ImageBypass => {
-            let how = match row.block.as_ref().map(|block| block.method) {
-                Some(BlockMethod::QuarantineTag) => "It got new tags",
-                _ => "It became pullable again, by a push of the same image, a restore or a replication",
+            let how = match (row.block.as_ref().map(|block| block.method), arrival) {
+                (_, Some(arrival)) => arrived(arrival),
+                (Some(BlockMethod::QuarantineTag), None) => "It got new tags".to_owned(),
+                (_, None) => {
+                    "It became pullable again, by a push of the same image, a restore or a replication".to_owned()
+                }
             };
             format!("{how}. {}", row.reason)
         }
@@ -195,8 +215,46 @@ pub(super) fn told_reason(kind: AlertKind, row: &Row) -> String {
     }
 }
 
+fn arrived(arrival: &Arrival) -> String {
+    let when = arrival
+        .at
+        .map_or(String::new(), |at| format!(" at {}", at.strftime("%Y-%m-%d %H:%M UTC")));
+    match &arrival.way {
+        Way::Pushed(Some(tag)) => format!("It was pushed again as `{tag}`{when}"),
+        Way::Pushed(None) => format!("It was pushed again without a tag{when}"),
+        Way::Restored => format!("It was restored from the archive{when}"),
+    }
+}
+
+/// How to find out who brought an image back. ECR's events do not say; CloudTrail does, some minutes later.
+fn who(arrival: Option<&Arrival>, region: &Region) -> String {
+    let Some(Arrival { way, at }) = arrival else {
+        return "Find out who brings it back: CloudTrail names whoever called PutImage or UpdateImageStorageClass."
+            .to_owned();
+    };
+    let call = match way {
+        Way::Pushed(_) => "PutImage",
+        Way::Restored => "UpdateImageStorageClass",
+    };
+    let around = at.map_or(String::new(), |at| {
+        let quarter = SignedDuration::from_mins(15);
+        let time = |at: Timestamp| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        format!(" --start-time {} --end-time {}", time(at - quarter), time(at + quarter))
+    });
+    format!(
+        "Find out who brings it back: aws cloudtrail lookup-events --region {region} --lookup-attributes \
+         AttributeKey=EventName,AttributeValue={call}{around}"
+    )
+}
+
 /// What the reader can do, in order.
-pub(super) fn next_steps(kind: AlertKind, row: &Row, findings: &[RecordedFinding], hold: Option<&Hold>) -> Vec<String> {
+pub(super) fn next_steps(
+    kind: AlertKind,
+    row: &Row,
+    findings: &[RecordedFinding],
+    hold: Option<&Hold>,
+    arrival: Option<&Arrival>,
+) -> Vec<String> {
     let repository = &row.image.repository;
     let digest = &row.image.digest;
     let region = &row.image.region;
@@ -219,6 +277,9 @@ pub(super) fn next_steps(kind: AlertKind, row: &Row, findings: &[RecordedFinding
     let mut steps = Vec::new();
     match kind {
         AlertKind::ImageBlocked | AlertKind::ImageBypass => {
+            if kind == AlertKind::ImageBypass {
+                steps.push(who(arrival, region));
+            }
             steps.push(fix(findings));
             steps.push(exception);
             if archived {
@@ -239,7 +300,7 @@ pub(super) fn next_steps(kind: AlertKind, row: &Row, findings: &[RecordedFinding
                     "Give the function the right to block it, or remove what stands in the way: the next look at it tries again."
                         .to_owned(),
                 ),
-                Some(Hold::ReportMode | Hold::Limit(_)) | None => {}
+                Some(Hold::ReportMode | Hold::Limit(_) | Hold::Returns(_)) | None => {}
             }
             steps.push(exception);
             steps.push(look);
@@ -259,9 +320,6 @@ pub(super) fn next_steps(kind: AlertKind, row: &Row, findings: &[RecordedFinding
             steps.push(look);
         }
         AlertKind::ImageReleased => {
-            if archived {
-                steps.push("Wait until it can be pulled: a restore takes up to about 20 minutes.".to_owned());
-            }
             steps.push("Deploy it again where it was missing.".to_owned());
         }
         AlertKind::ScanFailed => {
