@@ -55,6 +55,15 @@ impl fmt::Display for PortError {
 
 impl std::error::Error for PortError {}
 
+/// Images that were pulled.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pulled {
+    /// The images.
+    pub images: Vec<Image>,
+    /// Whether all images of the repository were looked at.
+    pub complete: bool,
+}
+
 /// The registry, read only.
 pub trait Registry {
     /// The image, whatever its status; `None` if there is no such image or repository.
@@ -64,8 +73,17 @@ pub trait Registry {
         image: &ImageRef,
     ) -> impl Future<Output = Result<Option<Image>, PortError>> + Send;
 
-    /// Whether something that looks like an image is an attestation, as its manifest tells.
-    fn is_attestation(&self, image: &ImageKey) -> impl Future<Output = Result<bool, PortError>> + Send;
+    /// The manifest of an image, as it was pushed; `None`: it cannot be had, because the image is deleted or in the archive.
+    fn manifest(&self, image: &ImageKey) -> impl Future<Output = Result<Option<String>, PortError>> + Send;
+
+    /// The images of a repository that can be pulled and were pulled since a time, from at most so many pages of a thousand
+    /// images. No images if there is no such repository.
+    fn pulled_since(
+        &self,
+        repository: &RepositoryName,
+        since: Timestamp,
+        pages: usize,
+    ) -> impl Future<Output = Result<Pulled, PortError>> + Send;
 
     /// Whether a repository's images are scanned without anybody asking; `None` if there is no such repository.
     fn scan_trigger(

@@ -3,21 +3,22 @@
 //! An event only says *look at this image*. What is done depends on what the registry, the scanner and the ledger say now, so that
 //! lost, repeated, reordered and forged events do no harm.
 
-use futures_util::future::{join, join4};
-use jiff::SignedDuration;
+use futures_util::future::{join, join5};
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::{
     domain::{
         alert::AlertKind,
-        decide::{Effect, Facts, Leave, Limit, Plan, Step, decide},
+        decide::{Effect, Facts, Leave, Limit, Plan, Question, Replaced, Step, decide},
         finding::SeverityCounts,
         ids::{AccountId, Digest, ImageKey, ImageRef, Region, RepositoryName},
-        image::{Arrival, Image, ImageStatus},
+        image::{Arrival, Image, ImageStatus, is_attestation_manifest},
         ledger::{Counter, Row, State, hour_of},
         policy::Policy,
+        predecessor::{Predecessor, replaced_by},
     },
-    ports::{Clock, Ledger, Notifier, PortError, Registry, RegistryWriter, Retry, Scanner, Written},
+    ports::{Clock, Ledger, Notifier, PortError, Pulled, Registry, RegistryWriter, Retry, Scanner, Written},
 };
 
 /// An image to look at, and what is known of why.
@@ -43,8 +44,8 @@ pub struct Request {
 pub struct Hints {
     /// It was pushed or restored: if nothing scans it by itself, a scan is asked for.
     pub arrival: Option<Arrival>,
-    /// A scan result was announced.
-    pub result_announced: bool,
+    /// A scan result was announced, with these findings by severity as far as the event says it.
+    pub announced: Option<SeverityCounts>,
 }
 
 /// The ports that reconciling needs.
@@ -181,6 +182,10 @@ impl ReconcileError {
     }
 }
 
+/// At most so many pages of a thousand images are looked at for the predecessor of an image. In a larger repository it may not be
+/// found, and then excuses nothing.
+const MAX_PAGES_OF_IMAGES: usize = 20;
+
 /// How often a request starts over because somebody else wrote the row in between.
 const MAX_ATTEMPTS: usize = 3;
 
@@ -266,28 +271,26 @@ where
 {
     /// One attempt; `None`: somebody else wrote the row in between.
     async fn attempt(&self) -> Result<Option<Outcome>, ReconcileError> {
-        let mut facts = self.gather().await?;
+        let (mut facts, pulled) = self.gather().await?;
         if facts.may_be_attestation() {
-            facts.attestation = match self.ports.registry.is_attestation(&self.key).await {
-                Ok(answer) => answer,
+            facts.attestation = match self.ports.registry.manifest(&self.key).await {
+                Ok(manifest) => manifest.is_some_and(|manifest| is_attestation_manifest(&manifest)),
                 Err(source) if source.retry == Retry::Later => return Err(self.failed("look into", source)),
                 // What cannot be looked into is judged as an image.
                 Err(_) => false,
             };
         }
         let mut plan = decide(self.policy, &facts, self.ports.clock.now());
-        if let (Plan::RequestScan, Some(writer)) = (&plan, self.ports.writer) {
-            let answer = writer.start_scan(&self.key).await;
-            facts.scan_start = Some(answer.map_err(|source| self.failed("start a scan of", source))?);
-            plan = decide(self.policy, &facts, self.ports.clock.now());
-        }
         let mut refused = None;
         loop {
             let step = match plan {
                 Plan::Apply(step) => step,
                 Plan::Leave(leave) => return self.left(leave, facts.row.as_ref()).map(Some),
-                // There is nobody to ask, or it was asked already.
-                Plan::RequestScan => return self.left(Leave::Unchanged, facts.row.as_ref()).map(Some),
+                Plan::Ask(question) => {
+                    self.ask(question, &mut facts, pulled.as_ref()).await?;
+                    plan = decide(self.policy, &facts, self.ports.clock.now());
+                    continue;
+                }
             };
             match self.apply(&step).await? {
                 Applied::Conflict => return Ok(None),
@@ -330,8 +333,57 @@ where
         }
     }
 
-    /// All that is needed to decide, in one round of concurrent calls.
-    async fn gather(&self) -> Result<Facts, ReconcileError> {
+    /// Asks what must be known before anything can be decided, and puts the answer to the facts.
+    async fn ask(&self, question: Question, facts: &mut Facts, pulled: Option<&Pulled>) -> Result<(), ReconcileError> {
+        match question {
+            Question::Scan => {
+                let Some(writer) = self.ports.writer else {
+                    // `decide` asks for no scan in report mode; if it ever did, this is where it ends.
+                    return Err(self.not_verified("nothing can be changed in report mode"));
+                };
+                let answer = writer.start_scan(&self.key).await;
+                facts.scan_start = Some(answer.map_err(|source| self.failed("start a scan of", source))?);
+            }
+            Question::Replaced => facts.replaced = self.replaced(facts, pulled).await?,
+        }
+        Ok(())
+    }
+
+    /// Which image this one replaces, and what that one's findings are.
+    async fn replaced(&self, facts: &Facts, pulled: Option<&Pulled>) -> Result<Replaced, ReconcileError> {
+        let failed = |source| self.failed("find the predecessor of", source);
+        let since = self.in_use_since();
+        let pulled = match pulled {
+            Some(pulled) if pulled.complete => pulled.images.clone(),
+            Some(_) | None => {
+                let registry = self.ports.registry;
+                let pulled = registry.pulled_since(&self.key.repository, since, MAX_PAGES_OF_IMAGES);
+                pulled.await.map_err(failed)?.images
+            }
+        };
+        let Some(image) = facts
+            .image
+            .as_ref()
+            .and_then(|image| replaced_by(image, &pulled, since))
+        else {
+            return Ok(Replaced::Nothing);
+        };
+        let key = ImageKey {
+            digest: image.digest.clone(),
+            ..self.key.clone()
+        };
+        let (scan, row) = join(self.ports.scanner.scan(&key), self.ports.ledger.row(&key)).await;
+        let predecessor = Predecessor::new(image, &scan.map_err(failed)?, row.map_err(failed)?.as_ref());
+        Ok(predecessor.map_or(Replaced::Nothing, Replaced::Image))
+    }
+
+    /// What was pulled since then counts as in use.
+    fn in_use_since(&self) -> Timestamp {
+        self.ports.clock.now() - self.policy.block.in_use
+    }
+
+    /// All that is needed to decide, in one round of concurrent calls; and what that round has found of pulled images.
+    async fn gather(&self) -> Result<(Facts, Option<Pulled>), ReconcileError> {
         let by_digest = ImageRef::Digest(self.key.digest.clone());
         let trigger = async {
             if self.request.hints.arrival.is_some() {
@@ -340,23 +392,39 @@ where
                 Ok(None)
             }
         };
-        let (image, scan, row, trigger) = join4(
+        // An event that announces what blocks will lead to the question which image this one replaces. In most repositories one
+        // page answers it, and saves a round trip between the finding and the block.
+        let announced = self.request.hints.announced.as_ref();
+        let block_ahead =
+            self.policy.block.not_worse_than_running && announced.is_some_and(|counts| self.policy.may_block(counts));
+        let pulled = async {
+            if block_ahead {
+                let registry = self.ports.registry;
+                let pulled = registry.pulled_since(&self.key.repository, self.in_use_since(), 1);
+                pulled.await.map(Some)
+            } else {
+                Ok(None)
+            }
+        };
+        let (image, scan, row, trigger, pulled) = join5(
             self.ports.registry.image(&self.key.repository, &by_digest),
             self.ports.scanner.scan(&self.key),
             self.ports.ledger.row(&self.key),
             trigger,
+            pulled,
         )
         .await;
         let failed = |source| self.failed("look at", source);
-        Ok(Facts {
+        let facts = Facts {
             image: image.map_err(failed)?,
             scan: scan.map_err(failed)?,
             row: row.map_err(failed)?,
             trigger: trigger.map_err(failed)?,
-            result_announced: self.request.hints.result_announced,
+            result_announced: announced.is_some(),
             arrival: self.request.hints.arrival.clone(),
             ..Facts::about(self.key.clone(), &self.request.actor)
-        })
+        };
+        Ok((facts, pulled.map_err(failed)?))
     }
 
     async fn apply(&self, step: &Step) -> Result<Applied, ReconcileError> {

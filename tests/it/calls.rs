@@ -191,8 +191,20 @@ impl Trial {
         self.handle(
             on_scan::select,
             policy,
-            &testing::event("ECR Image Scan", &json!({"scan-status": "COMPLETE", "image-tags": []})),
+            &testing::event(
+                "ECR Image Scan",
+                &json!({"scan-status": "COMPLETE", "image-tags": [], "finding-severity-counts": self.counts()}),
+            ),
         )
+    }
+
+    /// What the event says of the findings: the scanner's count, on every page the same.
+    fn counts(&self) -> Value {
+        let world = self.world.lock().unwrap();
+        let page = world.scan.iter().flatten().next();
+        page.map_or(Value::Null, |page| {
+            page["imageScanFindings"]["findingSeverityCounts"].clone()
+        })
     }
 
     fn pushed(&self, policy: &Policy) -> Vec<Call> {

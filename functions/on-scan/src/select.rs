@@ -22,9 +22,9 @@ pub(crate) fn select(event: &Event) -> Selection {
         | Body::Unknown { .. } => return Selection::Ignore("not the end of a scan"),
     };
     // Whatever the event says of the result, what counts is what the scanner says; only that there is one is believed.
-    let result_announced = matches!(scan.status, ScanStatus::Complete | ScanStatus::InitialScanComplete);
+    let is_result = matches!(scan.status, ScanStatus::Complete | ScanStatus::InitialScanComplete);
     let hints = Hints {
-        result_announced,
+        announced: is_result.then(|| scan.counts.clone()),
         ..Hints::default()
     };
     Selection::look(&scan.name, hints)

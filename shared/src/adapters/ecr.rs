@@ -32,6 +32,7 @@ use aws_smithy_runtime_api::client::{
     retries::classifiers::{ClassifyRetry, RetryAction},
 };
 use aws_types::SdkConfig;
+use jiff::Timestamp;
 
 use self::findings::Pages;
 use super::{
@@ -41,15 +42,15 @@ use super::{
 use crate::{
     domain::{
         finding::{Scan, ScanStart, ScanTrigger},
-        ids::{AccountId, Digest, ImageKey, ImageRef, Region, RepositoryName, Tag},
-        image::{Image, ImageStatus, is_attestation_manifest},
+        ids::{AccountId, ImageKey, ImageRef, Region, RepositoryName, Tag},
+        image::{Image, ImageStatus},
     },
-    ports::{PortError, Registry, RegistryWriter, Retry, Scanner},
+    ports::{PortError, Pulled, Registry, RegistryWriter, Retry, Scanner},
 };
 
 const DESCRIBE_IMAGES: &str = "ecr:DescribeImages";
 
-/// The most findings that ECR gives in one answer.
+/// The most findings, or images, that ECR gives in one answer.
 const PAGE_SIZE: i32 = 1000;
 
 /// The most pages that are read. An image with more findings than fit is a failure: a part of the findings is no verdict.
@@ -224,41 +225,75 @@ impl EcrRegistry {
 }
 
 impl Registry for EcrRegistry {
-    /// `ecr:BatchGetImage`. What cannot be fetched any more (deleted, archived) is no attestation that anybody could tell.
-    async fn is_attestation(&self, image: &ImageKey) -> Result<bool, PortError> {
+    /// `ecr:BatchGetImage`. What is deleted or archived is not found.
+    async fn manifest(&self, image: &ImageKey) -> Result<Option<String>, PortError> {
         match self.ecr.manifest(image).await {
-            Ok((manifest, _)) => Ok(is_attestation_manifest(&manifest)),
-            Err(error) if error.code == "ImageNotFound" => Ok(false),
+            Ok((manifest, _)) => Ok(Some(manifest)),
+            Err(error) if error.code == "ImageNotFound" => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     /// See [`Registry::image`]. Tags that no client could push are left out; all others are there.
     async fn image(&self, repository: &RepositoryName, image: &ImageRef) -> Result<Option<Image>, PortError> {
-        let Some(detail) = self.ecr.describe(repository, image).await? else {
-            return Ok(None);
-        };
-        let digest: Digest = detail
-            .image_digest()
-            .and_then(|digest| digest.parse().ok())
-            .ok_or_else(|| malformed(DESCRIBE_IMAGES, "the answer names no digest"))?;
-        let status = detail
-            .image_status
-            .as_ref()
-            .map_or_else(|| ImageStatus::Other("missing".to_owned()), status);
-        Ok(Some(Image {
-            digest,
-            // The API takes longer tags than the registry protocol. One of those must not keep an image from being judged.
-            tags: detail.image_tags().iter().filter_map(|tag| tag.parse().ok()).collect(),
-            status,
-            pushed_at: detail.image_pushed_at.as_ref().and_then(timestamp),
-            last_pulled_at: detail.last_recorded_pull_time.as_ref().and_then(timestamp),
-            last_activated_at: detail.last_activated_at.as_ref().and_then(timestamp),
-            // An unreadable subject is none: without one an entry is an image, and is judged.
-            subject: detail.subject_manifest_digest().and_then(|digest| digest.parse().ok()),
-            manifest_media_type: detail.image_manifest_media_type,
-            artifact_media_type: detail.artifact_media_type,
-        }))
+        match self.ecr.describe(repository, image).await? {
+            Some(detail) => match described(detail) {
+                Some(image) => Ok(Some(image)),
+                None => Err(malformed(DESCRIBE_IMAGES, "the answer names no digest")),
+            },
+            None => Ok(None),
+        }
+    }
+
+    /// `ecr:DescribeImages` of a whole repository, active images only. The order of ECR's answer is documented nowhere.
+    async fn pulled_since(
+        &self,
+        repository: &RepositoryName,
+        since: Timestamp,
+        pages: usize,
+    ) -> Result<Pulled, PortError> {
+        let mut images = Vec::new();
+        let mut token = None;
+        for _ in 0..pages {
+            let result = self
+                .ecr
+                .client
+                .describe_images()
+                .registry_id(self.ecr.account.as_str())
+                .repository_name(repository.as_str())
+                .filter(
+                    DescribeImagesFilter::builder()
+                        .image_status(ImageStatusFilter::Active)
+                        .build(),
+                )
+                .max_results(PAGE_SIZE)
+                .set_next_token(token.take())
+                .send()
+                .await;
+            let output = match result {
+                Ok(output) => output,
+                Err(error) => match error.as_service_error() {
+                    Some(DescribeImagesError::RepositoryNotFoundException(_)) => break,
+                    // `ImageNotFoundException` (no image was named), `InvalidParameterException`, `ServerException`, and what is
+                    // not modelled.
+                    _ => return Err(port_error(DESCRIBE_IMAGES, &error)),
+                },
+            };
+            let pulled = output.image_details.unwrap_or_default().into_iter();
+            images.extend(
+                pulled
+                    .filter_map(described)
+                    .filter(|image| image.last_pulled_at.is_some_and(|at| at >= since)),
+            );
+            token = output.next_token.filter(|token| !token.is_empty());
+            if token.is_none() {
+                break;
+            }
+        }
+        Ok(Pulled {
+            images,
+            complete: token.is_none(),
+        })
     }
 
     /// `ecr:BatchGetRepositoryScanningConfiguration`, remembered for ten minutes: it changes with Terraform, not with images.
@@ -546,6 +581,26 @@ fn identifier(image: &ImageRef) -> ImageIdentifier {
         ImageRef::Digest(digest) => ImageIdentifier::builder().image_digest(digest.as_str()).build(),
         ImageRef::Tag(tag) => ImageIdentifier::builder().image_tag(tag.as_str()).build(),
     }
+}
+
+/// What ECR says of an image, in our words; `None`: it does not even say which image.
+fn described(detail: ImageDetail) -> Option<Image> {
+    Some(Image {
+        digest: detail.image_digest()?.parse().ok()?,
+        // The API takes longer tags than the registry protocol. One of those must not keep an image from being judged.
+        tags: detail.image_tags().iter().filter_map(|tag| tag.parse().ok()).collect(),
+        status: detail
+            .image_status
+            .as_ref()
+            .map_or_else(|| ImageStatus::Other("missing".to_owned()), status),
+        pushed_at: detail.image_pushed_at.as_ref().and_then(timestamp),
+        last_pulled_at: detail.last_recorded_pull_time.as_ref().and_then(timestamp),
+        last_activated_at: detail.last_activated_at.as_ref().and_then(timestamp),
+        // An unreadable subject is none: without one an entry is an image, and is judged.
+        subject: detail.subject_manifest_digest().and_then(|digest| digest.parse().ok()),
+        manifest_media_type: detail.image_manifest_media_type,
+        artifact_media_type: detail.artifact_media_type,
+    })
 }
 
 fn status(status: &EcrImageStatus) -> ImageStatus {

@@ -15,6 +15,7 @@ use super::{
     image::{Arrival, Image, ImageKind, ImageStatus},
     ledger::{Block, LEASE_SECONDS, MAX_RETURNS, RETURN_WINDOW_SECONDS, Row, ScanRecord, State, quarantine_tag},
     policy::{BlockMethod, NoScanAction, Policy, WhenInUse},
+    predecessor::Predecessor,
 };
 use step::Draft;
 pub use step::{Effect, Step};
@@ -44,6 +45,8 @@ pub struct Facts {
     pub result_announced: bool,
     /// How it came to be pullable, if an event said so.
     pub arrival: Option<Arrival>,
+    /// Which image it replaces.
+    pub replaced: Replaced,
     /// The invocation that asks.
     pub actor: String,
 }
@@ -63,6 +66,7 @@ impl Facts {
             limit: None,
             result_announced: false,
             arrival: None,
+            replaced: Replaced::NotAsked,
             actor: actor.to_owned(),
         }
     }
@@ -80,6 +84,17 @@ impl Facts {
     }
 }
 
+/// Which image another one replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Replaced {
+    /// Nobody has looked yet.
+    NotAsked,
+    /// None that runs.
+    Nothing,
+    /// This one.
+    Image(Predecessor),
+}
+
 /// The limit of blocks in an hour is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
@@ -94,10 +109,19 @@ pub struct Limit {
 pub enum Plan {
     /// Nothing.
     Leave(Leave),
-    /// Ask for a scan, then decide again with the answer in [`Facts::scan_start`].
-    RequestScan,
+    /// Something must be asked first; then decide again.
+    Ask(Question),
     /// Carry out a step.
     Apply(Box<Step>),
+}
+
+/// What must be asked before anything can be decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// The scanner, for a scan. The answer goes to [`Facts::scan_start`].
+    Scan,
+    /// The registry, which image this one replaces. The answer goes to [`Facts::replaced`].
+    Replaced,
 }
 
 /// Why nothing is to be done.
@@ -129,6 +153,8 @@ const SCAN_REQUEST_INTERVAL: SignedDuration = SignedDuration::from_hours(24);
 pub(super) enum Hold {
     /// It is in use; the evidence.
     InUse(String),
+    /// It is no worse than the image that it replaces.
+    NotWorse(Predecessor),
     /// The policy only reports.
     ReportMode,
     /// The registry refused; what it said.
@@ -143,6 +169,7 @@ impl Hold {
     fn reason(&self) -> String {
         match self {
             Self::InUse(evidence) => evidence.clone(),
+            Self::NotWorse(predecessor) => words::not_worse(predecessor),
             Self::ReportMode => words::REPORT_MODE.to_owned(),
             Self::Refused(answer) => answer.clone(),
             Self::Limit(until) => words::limit_reached(*until),
@@ -186,16 +213,16 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
 
     let basis = basis(policy, facts, image, now);
     if scan_should_be_requested(policy, facts, image, &basis, now) {
-        return Plan::RequestScan;
+        return Plan::Ask(Question::Scan);
     }
     let draft = match basis {
         Basis::Waiting if facts.scan == Scan::Archived => return Plan::Leave(Leave::ArchivedByOthers),
         Basis::Waiting if facts.result_announced => return Plan::Leave(Leave::ResultNotVisible),
-        Basis::Waiting => waiting(policy, facts, image, now),
+        Basis::Waiting => Ok(waiting(policy, facts, image, now)),
         Basis::NoScan(why) => match policy.without_scan(&why) {
             NoScanAction::Block => {
                 let draft = Draft::new(facts, image, policy, now).without_scan(&why);
-                blocked(policy, facts, image, draft, words::no_scan(&why), now)
+                blocked(policy, facts, image, draft, words::no_scan(&why), None, now)
             }
             action => {
                 let state = if why == NoScan::EligibilityExpired {
@@ -205,32 +232,43 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
                 };
                 let alert = (action == NoScanAction::Review).then_some(AlertKind::ScanFailed);
                 let draft = Draft::new(facts, image, policy, now).without_scan(&why);
-                released(
+                Ok(released(
                     policy,
                     facts,
                     image,
                     draft.state(state, words::no_scan(&why)).alert(alert),
-                )
+                ))
             }
         },
         Basis::Findings(evaluation, scan) => {
             let draft = Draft::new(facts, image, policy, now).judged(&evaluation, scan);
             match evaluation.verdict {
-                Verdict::Pass => released(
+                Verdict::Pass => Ok(released(
                     policy,
                     facts,
                     image,
                     draft.state(State::Allowed, words::allowed(&evaluation)),
-                ),
+                )),
                 Verdict::Review => {
                     let draft = draft.state(State::Review, words::review(&evaluation));
-                    released(policy, facts, image, draft.alert(Some(AlertKind::ImageReview)))
+                    Ok(released(
+                        policy,
+                        facts,
+                        image,
+                        draft.alert(Some(AlertKind::ImageReview)),
+                    ))
                 }
-                Verdict::Block => blocked(policy, facts, image, draft, words::block(&evaluation), now),
+                Verdict::Block => {
+                    let reason = words::block(&evaluation);
+                    blocked(policy, facts, image, draft, reason, Some(&evaluation), now)
+                }
             }
         }
     };
-    draft.plan()
+    match draft {
+        Ok(draft) => draft.plan(),
+        Err(question) => Plan::Ask(question),
+    }
 }
 
 fn basis(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Basis {
@@ -316,8 +354,9 @@ fn blocked<'a>(
     image: &Image,
     draft: Draft<'a>,
     reason: String,
+    evaluation: Option<&Evaluation>,
     now: Timestamp,
-) -> Draft<'a> {
+) -> Result<Draft<'a>, Question> {
     let prior = draft.prior_block();
     let method = prior.map_or(policy.block.method, |block| block.method);
     let needed = effect_of_block(method, image);
@@ -338,15 +377,27 @@ fn blocked<'a>(
     let counts = needed.is_some() && !came_back;
     let limited = counts.then(|| limited_until(facts, now)).flatten();
 
+    let no_worse_than = match evaluation {
+        Some(evaluation) if policy.block.not_worse_than_running && prior.is_none() && in_use.is_none() => {
+            match &facts.replaced {
+                Replaced::NotAsked => return Err(Question::Replaced),
+                Replaced::Image(predecessor) if predecessor.has_all(evaluation) => Some(predecessor.clone()),
+                Replaced::Image(_) | Replaced::Nothing => None,
+            }
+        }
+        Some(_) | None => None,
+    };
+
     let held = match (&facts.block_failure, in_use) {
         (Some(failure), _) => Some(Hold::Refused(words::block_failed(failure))),
         (None, Some(evidence)) => Some(Hold::InUse(evidence)),
+        (None, None) if no_worse_than.is_some() => no_worse_than.map(Hold::NotWorse),
         (None, None) if needed.is_some() && !policy.enforces() => Some(Hold::ReportMode),
         (None, None) => limited.map(Hold::Limit).or(too_often.map(Hold::Returns)),
     };
     if let Some(why) = held {
         let kind = match &why {
-            Hold::InUse(_) | Hold::ReportMode | Hold::Refused(_) => Some(AlertKind::ImageHeld),
+            Hold::InUse(_) | Hold::NotWorse(_) | Hold::ReportMode | Hold::Refused(_) => Some(AlertKind::ImageHeld),
             Hold::Returns(_) => Some(AlertKind::ImageBypass),
             // The first image of the hour speaks for all: a hundred alerts would say no more.
             Hold::Limit(_) => limit_is_to_be_told(facts).then_some(AlertKind::BlockLimit),
@@ -356,11 +407,11 @@ fn blocked<'a>(
             .hold(why)
             .action(method, false)
             .alert(kind);
-        return if facts.limit.is_some_and(|limit| limit.first) {
+        return Ok(if facts.limit.is_some_and(|limit| limit.first) {
             draft.happened_again()
         } else {
             draft
-        };
+        });
     }
 
     let kind = if came_back {
@@ -373,7 +424,7 @@ fn blocked<'a>(
         .action(method, true)
         .alert(Some(kind));
     let draft = if came_back { draft.happened_again() } else { draft };
-    match needed {
+    Ok(match needed {
         Some(effect) => {
             let returns = if came_back {
                 [returns, vec![now]].concat()
@@ -389,7 +440,7 @@ fn blocked<'a>(
             draft.without_block()
         }
         None => draft,
-    }
+    })
 }
 
 /// The image may be deployed, as far as blocking goes: undo what we did to it, and only that.

@@ -11,3 +11,4 @@ pub mod ids;
 pub mod image;
 pub mod ledger;
 pub mod policy;
+pub mod predecessor;

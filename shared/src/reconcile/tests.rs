@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     domain::{
-        finding::{NoScan, Scan, ScanStart, ScanTrigger, Severity},
+        finding::{Finding, NoScan, Scan, ScanStart, ScanTrigger, Severity},
         ids::Tag,
         image::{Image, Way},
         ledger::{MAX_RETURNS, quarantine_tag},
@@ -53,6 +53,8 @@ fn settle(world: &World, policy: &Policy) -> Outcome {
 }
 
 const EXCEPTED: &str = r#""exceptions": [{"vulnerability": "CVE-2026-1", "repositories": ["pipeops-*"], "owner": "o", "reason": "r", "expires": "2026-11-30"}]"#;
+
+const ATTESTATION: &str = r#"{"layers": [{"mediaType": "application/vnd.in-toto+json"}]}"#;
 
 fn critical() -> Scan {
     Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::Critical)]))
@@ -178,7 +180,14 @@ fn each_verdict_leads_to_its_state_and_its_alert() {
 #[test]
 fn a_block_takes_five_round_trips_and_no_change_takes_one() {
     let world = world(critical());
-    settle(&world, &policy(""));
+    let announced = Request {
+        hints: Hints {
+            announced: Some([(Severity::Critical, 1)].into()),
+            ..Hints::default()
+        },
+        ..request("one")
+    };
+    run(look(&world, &policy(""), &announced)).unwrap();
     assert_eq!(longest_chain(&world), 5);
     world.forget_calls();
     settle(&world, &policy(""));
@@ -406,6 +415,89 @@ fn what_comes_back_again_and_again_is_blocked_five_times_in_an_hour_and_then_hel
     }
     assert_eq!(told(&world).len(), 1 + MAX_RETURNS + 1);
     assert_eq!(again(62).effect, Some("archive"), "the first return is an hour old");
+}
+
+/// Another image of the repository, pushed ten days ago and pulled yesterday, with these findings.
+fn running(world: &World, digest: &str, findings: Vec<Finding>) -> ImageKey {
+    let key = ImageKey {
+        digest: digest.parse().unwrap(),
+        ..image_key()
+    };
+    let day = SignedDuration::from_hours(24);
+    let running = Image {
+        tags: vec!["v1.2.2".parse().unwrap()],
+        pushed_at: Some(now() - 10 * day),
+        last_pulled_at: Some(now() - day),
+        ..image(&key)
+    };
+    world.push(&key, running);
+    world.complete_scan(&key, scan(findings));
+    key
+}
+
+#[test]
+fn an_image_that_is_no_worse_than_what_runs_is_held() {
+    let known = || finding("CVE-2026-1", Severity::Critical);
+    let another = || finding("CVE-2026-2", Severity::Critical);
+    for (before, after, state, why) in [
+        (
+            vec![known(), another()],
+            vec![known()],
+            State::Held,
+            "a part of what runs",
+        ),
+        (
+            vec![known()],
+            vec![known(), finding("CVE-2026-3", Severity::High)],
+            State::Held,
+            "what is not worth a block does not count",
+        ),
+        (vec![known()], vec![known(), another()], State::Blocked, "one more"),
+        (vec![], vec![known()], State::Blocked, "what runs is clean"),
+    ] {
+        for announced in [None, Some([(Severity::Critical, 1)].into())] {
+            let world = world(Scan::Complete(scan(after.clone())));
+            running(&world, "sha256:01", before.clone());
+            let request = Request {
+                hints: Hints {
+                    announced,
+                    ..Hints::default()
+                },
+                ..request("one")
+            };
+            let look = || run(look(&world, &policy(""), &request)).unwrap();
+            assert_eq!(look().state, Some(state), "{why}");
+            assert_eq!(look().outcome, OutcomeKind::Unchanged, "{why}");
+            let off = policy(r#""block": {"not_worse_than_running": false}"#);
+            assert_eq!(settle(&world, &off).state, Some(State::Blocked), "{why}");
+        }
+    }
+    let world = world(critical());
+    let predecessor = running(&world, "sha256:01", vec![known()]);
+    let held = settle(&world, &policy(""));
+    insta::assert_snapshot!(held.reason.unwrap(), @"1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: it is no worse than `v1.2.2` (01), which it replaces and which was last pulled on 2026-11-23: all that blocks it is in that one too.");
+    // It is no excuse any more when it is no longer used.
+    world.set_now(now() + SignedDuration::from_hours(24 * 14));
+    let mut old = world.image_of(&predecessor).unwrap();
+    old.last_pulled_at = Some(now() - SignedDuration::from_hours(24));
+    world.push(&predecessor, old);
+    let mut new = world.image_of(&image_key()).unwrap();
+    new.pushed_at = Some(now());
+    world.push(&image_key(), new);
+    assert_eq!(settle(&world, &policy("")).state, Some(State::Blocked));
+}
+
+#[test]
+fn a_predecessor_that_is_blocked_itself_excuses_nothing() {
+    let world = world(critical());
+    let predecessor = running(&world, "sha256:01", vec![finding("CVE-2026-1", Severity::Critical)]);
+    let flag = policy(r#""block": {"method": "flag", "when_in_use": "block"}"#);
+    let request = Request {
+        image: ImageRef::Digest(predecessor.digest.clone()),
+        ..request("one")
+    };
+    assert_eq!(run(look(&world, &flag, &request)).unwrap().state, Some(State::Blocked));
+    assert_eq!(settle(&world, &flag).state, Some(State::Blocked));
 }
 
 #[test]
@@ -703,7 +795,7 @@ fn a_scan_is_asked_for_where_none_starts_by_itself_and_not_twice_a_day() {
 fn a_result_that_is_announced_and_not_visible_is_waited_for() {
     let announced = Request {
         hints: Hints {
-            result_announced: true,
+            announced: Some(SeverityCounts::new()),
             ..Hints::default()
         },
         ..request("one")
@@ -758,7 +850,7 @@ fn an_attestation_that_looks_like_an_image_is_left_alone_unless_it_could_be_scan
         Scan::Unavailable(NoScan::Failed),
     ] {
         let world = World::with(&image_key(), untagged.clone(), nothing.clone());
-        world.make_attestation(&image_key());
+        world.set_manifest(&image_key(), ATTESTATION);
         assert_eq!(
             settle(&world, &policy("")).outcome,
             OutcomeKind::Referrer,
@@ -767,11 +859,11 @@ fn an_attestation_that_looks_like_an_image_is_left_alone_unless_it_could_be_scan
         assert_eq!(world.writes(), 0);
     }
     let scanned = World::with(&image_key(), untagged.clone(), critical());
-    scanned.make_attestation(&image_key());
+    scanned.set_manifest(&image_key(), ATTESTATION);
     assert_eq!(settle(&scanned, &policy("")).state, Some(State::Blocked));
 
     let tagged = world(Scan::Unavailable(NoScan::Unsupported));
-    tagged.make_attestation(&image_key());
+    tagged.set_manifest(&image_key(), ATTESTATION);
     assert_eq!(
         settle(&tagged, &policy("")).state,
         Some(State::Unscannable),

@@ -1,7 +1,7 @@
 //! A registry, a scanner, a ledger and a topic in memory.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     future::poll_fn,
     sync::{Mutex, MutexGuard},
     task::Poll,
@@ -18,7 +18,7 @@ use crate::{
         ledger::{Counter, Row},
         policy::TopicArn,
     },
-    ports::{Clock, Ledger, Notifier, PortError, Registry, RegistryWriter, Retry, Scanner, Written},
+    ports::{Clock, Ledger, Notifier, PortError, Pulled, Registry, RegistryWriter, Retry, Scanner, Written},
 };
 
 /// What goes wrong with a call.
@@ -60,7 +60,7 @@ struct State {
     scan_start: Option<ScanStart>,
     rows: BTreeMap<ImageKey, Row>,
     counts: BTreeMap<String, u64>,
-    attestations: BTreeSet<ImageKey>,
+    manifests: BTreeMap<ImageKey, String>,
     sent: Vec<Sent>,
     faults: Vec<(&'static str, Fault)>,
     calls: Vec<Call>,
@@ -95,9 +95,9 @@ impl World {
             .insert((key.repository.clone(), key.digest.clone()), image);
     }
 
-    /// Makes the manifest of an image that of an attestation.
-    pub fn make_attestation(&self, key: &ImageKey) {
-        self.lock().attestations.insert(key.clone());
+    /// Sets the manifest of an image.
+    pub fn set_manifest(&self, key: &ImageKey, manifest: &str) {
+        self.lock().manifests.insert(key.clone(), manifest.to_owned());
     }
 
     /// Deletes an image, and what the scanner knows of it.
@@ -302,9 +302,35 @@ impl Registry for World {
         .await
     }
 
-    async fn is_attestation(&self, image: &ImageKey) -> Result<bool, PortError> {
-        self.call("ecr:BatchGetImage", false, |state| state.attestations.contains(image))
-            .await
+    async fn manifest(&self, image: &ImageKey) -> Result<Option<String>, PortError> {
+        self.call("ecr:BatchGetImage", false, |state| {
+            let pullable = entry(state, image).is_some_and(|image| image.status == ImageStatus::Active);
+            let manifest = state.manifests.get(image).cloned();
+            pullable.then(|| manifest.unwrap_or_else(|| "{}".to_owned()))
+        })
+        .await
+    }
+
+    async fn pulled_since(
+        &self,
+        repository: &RepositoryName,
+        since: Timestamp,
+        _pages: usize,
+    ) -> Result<Pulled, PortError> {
+        self.call("ecr:DescribeImages", false, |state| Pulled {
+            images: state
+                .images
+                .iter()
+                .filter(|((name, _), image)| {
+                    name == repository
+                        && image.status == ImageStatus::Active
+                        && image.last_pulled_at.is_some_and(|at| at >= since)
+                })
+                .map(|(_, image)| image.clone())
+                .collect(),
+            complete: true,
+        })
+        .await
     }
 
     async fn scan_trigger(&self, repository: &RepositoryName) -> Result<Option<ScanTrigger>, PortError> {

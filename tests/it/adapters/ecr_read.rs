@@ -7,7 +7,7 @@ use shared::{
         ids::ImageRef,
         image::{Image, ImageStatus},
     },
-    ports::{PortError, Registry as _, Retry},
+    ports::{PortError, Pulled, Registry as _, Retry},
 };
 
 use super::*;
@@ -230,23 +230,24 @@ fn a_trigger_is_asked_for_once_and_its_absence_every_time() {
 }
 
 #[test]
-fn an_attestation_is_told_by_its_manifest() {
+fn a_manifest_comes_as_it_was_pushed_or_is_not_there() {
     const OPERATION: &str = "ecr:BatchGetImage";
     let ask = |reply| {
         let world = FakeAws::scripted([(OPERATION, reply)]);
         let registry = world.aws().ecr_registry(account());
-        world.run(registry.is_attestation(&key()))
+        world.run(registry.manifest(&key()))
     };
-    let found = |layer: &str| {
-        let manifest = json!({"layers": [{"mediaType": layer}]}).to_string();
+    let found = |manifest: &str| {
         Reply::Ok(json!({"images": [{"imageId": {"imageDigest": DIGEST}, "imageManifest": manifest}], "failures": []}))
     };
     let failed = |code: &str| {
         Reply::Ok(json!({"images": [], "failures": [{"imageId": {"imageDigest": DIGEST}, "failureCode": code}]}))
     };
-    assert_eq!(ask(found("application/vnd.in-toto+json")), Ok(true));
-    assert_eq!(ask(found("application/vnd.oci.image.layer.v1.tar+gzip")), Ok(false));
-    assert_eq!(ask(failed("ImageNotFound")), Ok(false));
+    assert_eq!(
+        ask(found("{ \"layers\": [] }")),
+        Ok(Some("{ \"layers\": [] }".to_owned()))
+    );
+    assert_eq!(ask(failed("ImageNotFound")), Ok(None));
     assert_failed(ask(failed("KmsError")), OPERATION, Retry::Later, "KmsError");
     assert_failed(
         ask(failed("ImageInaccessible")),
@@ -260,4 +261,56 @@ fn an_attestation_is_told_by_its_manifest() {
         Retry::Never,
         "RepositoryNotFoundException",
     );
+}
+
+fn pulled(replies: Vec<Reply>, pages: usize) -> (FakeAws, Result<Pulled, PortError>) {
+    let world = FakeAws::scripted(replies.into_iter().map(|reply| (OPERATION, reply)));
+    let registry = world.aws().ecr_registry(account());
+    let since = "2026-11-10T00:00:00Z".parse().unwrap();
+    let result = world.run(registry.pulled_since(&repository(), since, pages));
+    (world, result)
+}
+
+#[test]
+fn what_was_pulled_is_found_on_all_pages_or_as_many_as_are_wanted() {
+    let page = |digest: &str, pulled: Value, token: Value| {
+        Reply::Ok(json!({"imageDetails": [
+            {"imageDigest": digest, "imageStatus": "ACTIVE", "lastRecordedPullTime": pulled},
+            {"imageDigest": "sha256:00", "imageStatus": "ACTIVE", "lastRecordedPullTime": 1_700_000_000},
+            {"imageDigest": "sha256:0f", "imageStatus": "ACTIVE"},
+            {"imageStatus": "ACTIVE", "lastRecordedPullTime": 1_795_467_000},
+        ], "nextToken": token}))
+    };
+    let both = || {
+        vec![
+            page("sha256:aa", json!(1_795_467_000), json!("2")),
+            page("sha256:bb", json!(1_795_467_001), json!(null)),
+        ]
+    };
+    for (pages, digests, complete) in [
+        (20, vec!["sha256:aa", "sha256:bb"], true),
+        (1, vec!["sha256:aa"], false),
+    ] {
+        let (world, result) = pulled(both(), pages);
+        let found = result.unwrap();
+        let named: Vec<_> = found.images.iter().map(|image| image.digest.as_str()).collect();
+        assert_eq!((named, found.complete), (digests, complete));
+        let asked = &world.calls()[0].request.body;
+        assert_eq!(asked["filter"], json!({"imageStatus": "ACTIVE"}));
+        assert_eq!(asked["imageIds"], Value::Null);
+    }
+}
+
+#[test]
+fn nothing_was_pulled_from_a_repository_that_is_not_there() {
+    let (_, result) = pulled(vec![Reply::error("RepositoryNotFoundException")], 20);
+    assert_eq!(
+        result,
+        Ok(Pulled {
+            images: vec![],
+            complete: true
+        })
+    );
+    let (_, result) = pulled(vec![Reply::error("AccessDeniedException")], 20);
+    assert_failed(result, OPERATION, Retry::Never, "AccessDeniedException");
 }

@@ -180,6 +180,7 @@ fn facts(case: &Case) -> Facts {
         image: Some(case.image.1.clone()),
         scan: case.scan.1.clone(),
         row: case.prior.1.clone(),
+        replaced: Replaced::Nothing,
         ..Facts::about(image_key(), "one")
     }
 }
@@ -191,7 +192,7 @@ fn decided(case: &Case) -> Plan {
 fn describe(plan: &Plan) -> String {
     match plan {
         Plan::Leave(leave) => format!("{leave:?}"),
-        Plan::RequestScan => "RequestScan".to_owned(),
+        Plan::Ask(question) => format!("Ask {question:?}"),
         Plan::Apply(step) => {
             let effect = step.effect.as_ref().map_or("-", Effect::as_str);
             let alert = step.alert.as_ref().map_or("-", |alert| alert.kind.as_str());
@@ -285,7 +286,7 @@ fn one_more_finding_never_makes_it_better() {
     let rank = |plan: &Plan, case: &Case| {
         let state = match plan {
             Plan::Apply(step) => step.row.state,
-            Plan::Leave(_) | Plan::RequestScan => case.prior.1.as_ref().map_or(State::Pending, |row| row.state),
+            Plan::Leave(_) | Plan::Ask(_) => case.prior.1.as_ref().map_or(State::Pending, |row| row.state),
         };
         match state {
             State::Allowed | State::Pending => 0,

@@ -11,6 +11,7 @@ use super::{
         image::{Arrival, Way},
         ledger::{MAX_RETURNS, RecordedFinding, Row, State},
         policy::{Action, BlockMethod},
+        predecessor::Predecessor,
     },
     Hold,
 };
@@ -147,6 +148,17 @@ pub(super) fn in_use_at(at: Timestamp) -> String {
 
 pub(super) fn pulled(at: Timestamp) -> String {
     format!("it is in use: it was last pulled on {}.", date(at))
+}
+
+pub(super) fn not_worse(predecessor: &Predecessor) -> String {
+    let name = match predecessor.tags.first() {
+        Some(tag) => format!("`{tag}` ({})", predecessor.digest.short()),
+        None => format!("`{}`", predecessor.digest.short()),
+    };
+    format!(
+        "it is no worse than {name}, which it replaces and which was last pulled on {}: all that blocks it is in that one too.",
+        date(predecessor.pulled_at)
+    )
 }
 
 pub(super) fn use_unknown(since: Option<Timestamp>) -> String {
@@ -294,6 +306,10 @@ pub(super) fn next_steps(
                 Some(Hold::InUse(_)) => steps.push(
                     "Deploy the new image, so that this one is no longer used: it is blocked when it has not been pulled for as \
                      long as the policy says."
+                        .to_owned(),
+                ),
+                Some(Hold::NotWorse(_)) => steps.push(
+                    "It may be deployed: that makes nothing worse. The finding runs already, so fix it in the next image."
                         .to_owned(),
                 ),
                 Some(Hold::Refused(_)) => steps.push(

@@ -164,8 +164,8 @@ pub(super) struct BlockSection {
     pub(super) when_in_use: WhenInUse,
     /// An image pulled within so many days counts as in use. 1 to 365.
     pub(super) in_use_days: u32,
-    /// Hold an image that is no worse than the one it replaces.
-    pub(super) not_worse_than_running: Option<bool>,
+    /// Hold an image that is no worse than the one it replaces and that runs: everything that would block it is in that one too.
+    pub(super) not_worse_than_running: bool,
     /// At most so many images of an account and region are blocked in an hour; then people are told, and the rest are held. 1 to
     /// 1000.
     pub(super) max_blocks_per_hour: u32,
@@ -177,7 +177,7 @@ impl Default for BlockSection {
             method: BlockMethod::Archive,
             when_in_use: WhenInUse::Hold,
             in_use_days: 14,
-            not_worse_than_running: None,
+            not_worse_than_running: true,
             max_blocks_per_hour: 20,
         }
     }

@@ -18,7 +18,7 @@ pub use pattern::{Glob, InvalidGlob};
 
 use super::{
     alert::text,
-    finding::{Finding, Fix, NoScan, Severity},
+    finding::{Finding, Fix, NoScan, Severity, SeverityCounts},
     ids::RepositoryName,
 };
 
@@ -131,6 +131,8 @@ pub struct BlockRules {
     pub when_in_use: WhenInUse,
     /// How long after a pull an image counts as in use.
     pub in_use: SignedDuration,
+    /// An image that is no worse than the one it replaces is held.
+    pub not_worse_than_running: bool,
     /// How many images are blocked in an hour at most.
     pub max_per_hour: u64,
 }
@@ -281,6 +283,7 @@ impl Policy {
                 method: document.block.method,
                 when_in_use: document.block.when_in_use,
                 in_use: SignedDuration::from_hours(24 * i64::from(in_use_days)),
+                not_worse_than_running: document.block.not_worse_than_running,
                 max_per_hour: max_blocks.into(),
             },
             exceptions,
@@ -330,6 +333,14 @@ impl Policy {
             },
             _ => by_severity,
         }
+    }
+
+    /// Whether findings of these severities are likely to block an image: their severity does, before fix, exploit and exceptions
+    /// are looked at.
+    pub fn may_block(&self, counts: &SeverityCounts) -> bool {
+        counts
+            .iter()
+            .any(|(severity, count)| *count > 0 && self.severities.get(severity) == Some(&Action::Block))
     }
 
     /// What the absence of a usable scan leads to.
@@ -458,9 +469,6 @@ fn between(path: &str, value: u32, least: u32, most: u32) -> Result<u32, PolicyE
 
 fn not_enforced(document: &Document) -> Vec<String> {
     let mut places = Vec::new();
-    if document.block.not_worse_than_running == Some(true) {
-        places.push("block.not_worse_than_running".to_owned());
-    }
     for (index, section) in document.repositories.iter().enumerate() {
         for (field, given) in [
             ("tags", section.tags.is_some()),

@@ -250,5 +250,5 @@ fn what_is_valid_but_not_enforced_is_named() {
         "replication": {"regions": ["us-east-1"], "max_lag_minutes": 30}}]"#,
     )
     .unwrap();
-    insta::assert_snapshot!(policy.not_enforced().join(" "), @"block.not_worse_than_running repositories[1].tags repositories[1].posture repositories[1].lifecycle repositories[1].replication");
+    insta::assert_snapshot!(policy.not_enforced().join(" "), @"repositories[1].tags repositories[1].posture repositories[1].lifecycle repositories[1].replication");
 }
