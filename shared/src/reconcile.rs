@@ -11,7 +11,8 @@ use crate::{
     domain::{
         alert::AlertKind,
         decide::{Effect, Facts, Leave, Limit, Plan, Question, Replaced, Step, decide},
-        finding::SeverityCounts,
+        evaluate::{ExceptionUse, exception_use},
+        finding::{Epss, Scan, SeverityCounts},
         ids::{AccountId, Digest, ImageKey, ImageRef, Region, RepositoryName},
         image::{Arrival, Image, ImageStatus, is_attestation_manifest},
         ledger::{Counter, Row, State, hour_of},
@@ -46,6 +47,9 @@ pub struct Hints {
     pub arrival: Option<Arrival>,
     /// A scan result was announced, with these findings by severity as far as the event says it.
     pub announced: Option<SeverityCounts>,
+    /// How likely one of its vulnerabilities is exploited. That is believed, because nobody else says it; it only matters for
+    /// what the scanner finds, or the ledger remembers, in the image.
+    pub epss: Option<Epss>,
 }
 
 /// The ports that reconciling needs.
@@ -93,6 +97,12 @@ pub struct Outcome {
     /// All findings by severity.
     #[serde(skip_serializing_if = "SeverityCounts::is_empty")]
     pub counts: SeverityCounts,
+    /// Exceptions of the policy that cover findings of its finished scan.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exceptions_used: Vec<String>,
+    /// Exceptions that hold for the image, and cover none of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exceptions_unused: Vec<String>,
 }
 
 /// What came of it, in one word.
@@ -271,7 +281,30 @@ where
 {
     /// One attempt; `None`: somebody else wrote the row in between.
     async fn attempt(&self) -> Result<Option<Outcome>, ReconcileError> {
-        let (mut facts, pulled) = self.gather().await?;
+        let (facts, pulled) = self.gather().await?;
+        let ExceptionUse { used, unused } = self.exception_use(&facts);
+        let outcome = self.act(facts, pulled).await?;
+        Ok(outcome.map(|outcome| Outcome {
+            exceptions_used: used,
+            exceptions_unused: unused,
+            ..outcome
+        }))
+    }
+
+    /// Which exceptions are of use for the image, so that an owner can find those that are not. Without a finished scan nobody can
+    /// tell.
+    fn exception_use(&self, facts: &Facts) -> ExceptionUse {
+        match (&facts.image, &facts.scan) {
+            (Some(image), Scan::Complete(scan)) => {
+                let now = self.ports.clock.now();
+                exception_use(self.policy, &facts.key, &image.tags, scan, now)
+            }
+            _ => ExceptionUse::default(),
+        }
+    }
+
+    /// Decides on the facts, and carries the plan out.
+    async fn act(&self, mut facts: Facts, pulled: Option<Pulled>) -> Result<Option<Outcome>, ReconcileError> {
         if facts.may_be_attestation() {
             facts.attestation = match self.ports.registry.manifest(&self.key).await {
                 Ok(manifest) => manifest.is_some_and(|manifest| is_attestation_manifest(&manifest)),
@@ -422,6 +455,7 @@ where
             trigger: trigger.map_err(failed)?,
             result_announced: announced.is_some(),
             arrival: self.request.hints.arrival.clone(),
+            epss: self.request.hints.epss.clone(),
             ..Facts::about(self.key.clone(), &self.request.actor)
         };
         Ok((facts, pulled.map_err(failed)?))
@@ -650,6 +684,8 @@ fn outcome(kind: OutcomeKind, repository: &RepositoryName, digest: Option<&Diges
         alert: None,
         alert_id: None,
         counts: SeverityCounts::new(),
+        exceptions_used: Vec::new(),
+        exceptions_unused: Vec::new(),
     }
 }
 

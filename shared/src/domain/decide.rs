@@ -5,15 +5,20 @@
 mod step;
 mod words;
 
+use std::{borrow::Cow, collections::BTreeMap};
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     alert::AlertKind,
     evaluate::{Evaluation, Verdict, evaluate, evaluate_remembered},
-    finding::{Findings, NoScan, Scan, ScanStart, ScanTrigger},
+    finding::{Epss, Finding, Findings, NoScan, Scan, ScanStart, ScanTrigger},
     ids::{ImageKey, Tag},
     image::{Arrival, Image, ImageKind, ImageStatus},
-    ledger::{Block, LEASE_SECONDS, MAX_RETURNS, RETURN_WINDOW_SECONDS, Row, ScanRecord, State, quarantine_tag},
+    ledger::{
+        Block, LEASE_SECONDS, MAX_RETURNS, RETURN_WINDOW_SECONDS, RecordedFinding, Row, ScanRecord, State,
+        quarantine_tag,
+    },
     policy::{BlockMethod, NoScanAction, Policy, WhenInUse},
     predecessor::Predecessor,
 };
@@ -47,6 +52,8 @@ pub struct Facts {
     pub arrival: Option<Arrival>,
     /// Which image it replaces.
     pub replaced: Replaced,
+    /// What an event said of how likely one of its vulnerabilities is exploited. The registry's answers do not have that.
+    pub epss: Option<Epss>,
     /// The invocation that asks.
     pub actor: String,
 }
@@ -67,6 +74,7 @@ impl Facts {
             result_announced: false,
             arrival: None,
             replaced: Replaced::NotAsked,
+            epss: None,
             actor: actor.to_owned(),
         }
     }
@@ -81,6 +89,41 @@ impl Facts {
                 .image
                 .as_ref()
                 .is_some_and(|image| image.tags.is_empty() && image.kind() == ImageKind::Image)
+    }
+
+    /// The findings of a scan with what is known of their EPSS: from the event that led here, otherwise what the ledger remembers
+    /// of an earlier one.
+    fn with_epss<'a>(&self, scan: &'a Findings) -> Cow<'a, Findings> {
+        let known = self.known_epss();
+        let score = |finding: &Finding| known.get(finding.id.as_str()).copied();
+        let mut scan = Cow::Borrowed(scan);
+        if scan.findings.iter().any(|finding| score(finding).is_some()) {
+            for finding in &mut scan.to_mut().findings {
+                finding.epss = score(finding).or(finding.epss);
+            }
+        }
+        scan
+    }
+
+    /// The same for the findings that a row remembers.
+    fn row_with_epss<'a>(&self, row: &'a Row) -> Cow<'a, Row> {
+        let mut row = Cow::Borrowed(row);
+        if let Some(epss) = &self.epss {
+            let Row { findings, excepted, .. } = row.to_mut();
+            let same = |finding: &&mut RecordedFinding| finding.id == epss.vulnerability;
+            for finding in findings.iter_mut().chain(excepted).filter(same) {
+                finding.epss = Some(epss.score);
+            }
+        }
+        row
+    }
+
+    fn known_epss(&self) -> BTreeMap<&str, f64> {
+        let remembered = self.row.iter().flat_map(|row| row.findings.iter().chain(&row.excepted));
+        let remembered = remembered.filter_map(|finding| Some((finding.id.as_str(), finding.epss?)));
+        let said = self.epss.iter().map(|epss| (epss.vulnerability.as_str(), epss.score));
+        // Of two of the same id, the later one stays.
+        remembered.chain(said).collect()
     }
 }
 
@@ -279,7 +322,10 @@ fn basis(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Basis
         .filter(|row| row.closed_at.is_none() || matches!(row.state, State::Blocked | State::Held | State::Review));
     let remembered = |row: &Row| match &row.no_scan {
         Some(why) => Basis::NoScan(why.clone()),
-        None => Basis::Findings(evaluate_remembered(policy, row, &image.tags, now), row.scan.clone()),
+        None => {
+            let row = facts.row_with_epss(row);
+            Basis::Findings(evaluate_remembered(policy, &row, &image.tags, now), row.scan.clone())
+        }
     };
     match (&facts.scan, &facts.scan_start, prior) {
         (Scan::Complete(findings), _, _) => {
@@ -287,7 +333,8 @@ fn basis(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Basis
                 mode: findings.mode,
                 completed_at: findings.completed_at,
             };
-            Basis::Findings(evaluate(policy, &facts.key, &image.tags, findings, now), Some(scan))
+            let findings = facts.with_epss(findings);
+            Basis::Findings(evaluate(policy, &facts.key, &image.tags, &findings, now), Some(scan))
         }
         // What is not known any more does not make a blocked image better; but without what blocked it, it is just unknown.
         (Scan::Unavailable(why), _, Some(row)) if matches!(row.state, State::Blocked | State::Held) => {

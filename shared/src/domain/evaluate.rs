@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use super::{
     finding::{Finding, Findings, Fix, Severity, SeverityCounts},
-    ids::{ImageKey, Tag},
+    ids::{ImageKey, RepositoryName, Tag},
     ledger::Row,
-    policy::{Action, Consequence, Policy},
+    policy::{Action, Consequence, Exception, Maximum, Policy},
 };
 
 /// What findings add up to, before anything else is considered.
@@ -27,8 +27,21 @@ pub enum Verdict {
 pub struct Judged {
     /// The finding.
     pub finding: Finding,
+    /// How many findings it stands for: more than one only if the scanner counted them and did not list them.
+    pub stands_for: u64,
     /// What it leads to, exceptions aside.
     pub consequence: Consequence,
+    /// What takes it out of the decision.
+    pub exception: Option<CoveredBy>,
+}
+
+/// The exception that takes a finding out of the decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoveredBy {
+    /// Its [name](super::policy::Exception::name).
+    pub name: String,
+    /// The last day on which it does, in UTC.
+    pub until: String,
 }
 
 /// The answer.
@@ -52,82 +65,175 @@ pub const UNLISTED: &str = "not listed by the scanner";
 /// If the scanner counts more findings of a severity than it lists, the difference counts as one finding more: what we were not
 /// shown is not clean.
 pub fn evaluate(policy: &Policy, image: &ImageKey, tags: &[Tag], scan: &Findings, now: Timestamp) -> Evaluation {
-    let mut listed = SeverityCounts::new();
+    let mut counts = SeverityCounts::new();
     for finding in &scan.findings {
-        *listed.entry(finding.severity).or_default() += 1;
+        *counts.entry(finding.severity).or_default() += 1;
     }
-    let unlisted: Vec<Finding> = scan
-        .counts
-        .iter()
-        .filter(|(severity, count)| **count > listed.get(severity).copied().unwrap_or_default())
-        .map(|(severity, _)| unlisted(*severity))
-        .collect();
-    let mut counts = listed;
+    let unlisted = not_listed(scan, &counts);
     for (severity, count) in &scan.counts {
         let entry = counts.entry(*severity).or_default();
         *entry = (*entry).max(*count);
     }
-    judge(policy, image, tags, scan.findings.iter().chain(&unlisted), counts, now)
+    let listed = scan.findings.iter().map(|finding| (finding, 1));
+    let unlisted = unlisted.iter().map(|(finding, count)| (finding, *count));
+    judge(policy, image, tags, listed.chain(unlisted), None, counts, now)
 }
 
 /// Judges again what the ledger remembers of an image that the scanner cannot look at now.
 pub fn evaluate_remembered(policy: &Policy, row: &Row, tags: &[Tag], now: Timestamp) -> Evaluation {
-    let remembered: Vec<Finding> = row
+    let remembered: Vec<(Finding, u64)> = row
         .findings
         .iter()
         .chain(&row.excepted)
-        .map(|recorded| recorded.finding())
+        .map(|recorded| (recorded.finding(), recorded.stands_for))
         .collect();
-    let mut evaluation = judge(policy, &row.image, tags, remembered.iter(), row.counts.clone(), now);
-    // The ledger keeps the worst; what it left out is no worse than the last that it kept, but there.
-    if row.omitted_findings > 0
-        && let Some(last) = row.findings.last()
-    {
-        let least = match policy.consequence(&last.finding()).action {
-            Action::Block => Verdict::Block,
-            Action::Inform | Action::Monitor | Action::Review => Verdict::Review,
-        };
+    // A row of an earlier version does not say which was the worst of those that it left out. They are no worse than the last
+    // that it kept.
+    let worst = row.worst_omitted.as_ref().or(row.findings.last());
+    let omitted = worst.filter(|_| row.omitted_findings > 0).map(|worst| Omitted {
+        number: row.omitted_findings,
+        action: worst.action,
+    });
+    let mut evaluation = judge(
+        policy,
+        &row.image,
+        tags,
+        remembered.iter().map(|(finding, count)| (finding, *count)),
+        omitted,
+        row.counts.clone(),
+        now,
+    );
+    if let (Some(omitted), Some(worst)) = (omitted, worst) {
+        let together = policy
+            .maxima()
+            .iter()
+            .filter(|maximum| omitted.of(maximum) > maximum.more_than);
+        let least = together
+            .map(|maximum| maximum.consequence.action)
+            .chain([policy.consequence(&worst.finding(), &row.image.repository).action])
+            .max();
+        // What was kept out of the row needed review at least.
+        let least = least.and_then(verdict_of).unwrap_or(Verdict::Review);
         evaluation.verdict = evaluation.verdict.max(least);
     }
     evaluation
 }
 
+/// Which exceptions are of use for an image, by their [names](super::policy::Exception::name), in the order of the policy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExceptionUse {
+    /// They cover findings of its scan, whatever those would lead to.
+    pub used: Vec<String>,
+    /// They hold for the image, and cover none.
+    pub unused: Vec<String>,
+}
+
+/// Which exceptions are of use for an image whose scan is finished. Those that have ended are neither used nor unused.
+pub fn exception_use(policy: &Policy, image: &ImageKey, tags: &[Tag], scan: &Findings, now: Timestamp) -> ExceptionUse {
+    let mut listed = SeverityCounts::new();
+    for finding in &scan.findings {
+        *listed.entry(finding.severity).or_default() += 1;
+    }
+    let unlisted = not_listed(scan, &listed);
+    let findings = || scan.findings.iter().chain(unlisted.iter().map(|(finding, _)| finding));
+    let mut exceptions = ExceptionUse::default();
+    for exception in applying(policy, image, tags, now) {
+        let covers = findings().any(|finding| exception.names(&finding.id, finding.package.as_deref()));
+        let those = if covers {
+            &mut exceptions.used
+        } else {
+            &mut exceptions.unused
+        };
+        those.push(exception.name.clone());
+    }
+    exceptions
+}
+
+/// The exceptions that hold for an image now.
+fn applying<'a>(
+    policy: &'a Policy,
+    image: &'a ImageKey,
+    tags: &'a [Tag],
+    now: Timestamp,
+) -> impl Iterator<Item = &'a Exception> {
+    policy
+        .exceptions
+        .iter()
+        .filter(move |exception| exception.applies(&image.repository, &image.digest, tags, now))
+}
+
+/// Findings that were recorded by their number only.
+#[derive(Debug, Clone, Copy)]
+struct Omitted {
+    number: u64,
+    /// What the worst of them led to.
+    action: Action,
+}
+
+impl Omitted {
+    /// How many of them a maximum may have counted. If it had been exceeded by one of them, that one would have led to its action.
+    fn of(self, maximum: &Maximum) -> u64 {
+        if self.action >= maximum.consequence.action {
+            self.number
+        } else {
+            0
+        }
+    }
+}
+
+/// A finding on the way to its verdict.
+struct Considered<'a> {
+    finding: &'a Finding,
+    stands_for: u64,
+    consequence: Consequence,
+    exception: Option<&'a Exception>,
+}
+
 fn judge<'a>(
-    policy: &Policy,
-    image: &ImageKey,
-    tags: &[Tag],
-    findings: impl Iterator<Item = &'a Finding>,
+    policy: &'a Policy,
+    image: &'a ImageKey,
+    tags: &'a [Tag],
+    findings: impl Iterator<Item = (&'a Finding, u64)>,
+    omitted: Option<Omitted>,
     counts: SeverityCounts,
     now: Timestamp,
 ) -> Evaluation {
+    let exceptions: Vec<&Exception> = applying(policy, image, tags, now).collect();
+    let mut considered: Vec<Considered<'_>> = findings
+        .map(|(finding, stands_for)| Considered {
+            finding,
+            stands_for,
+            consequence: policy.consequence(finding, &image.repository),
+            exception: exceptions
+                .iter()
+                .find(|exception| exception.names(&finding.id, finding.package.as_deref()))
+                .copied(),
+        })
+        .collect();
+    for maximum in policy.maxima() {
+        apply(maximum, &mut considered, omitted, &image.repository);
+    }
+
     let mut evaluation = Evaluation {
         verdict: Verdict::Pass,
         findings: Vec::new(),
         excepted: Vec::new(),
         counts,
     };
-    for finding in findings {
-        let consequence = policy.consequence(finding);
-        let verdict = match consequence.action {
-            Action::Inform | Action::Monitor => continue,
-            Action::Review => Verdict::Review,
-            Action::Block => Verdict::Block,
+    for one in considered {
+        let Some(verdict) = verdict_of(one.consequence.action) else {
+            continue;
         };
         let judged = Judged {
-            finding: finding.clone(),
-            consequence,
+            finding: one.finding.clone(),
+            stands_for: one.stands_for,
+            consequence: one.consequence,
+            exception: one.exception.map(|exception| CoveredBy {
+                name: exception.name.clone(),
+                until: exception.last_day(),
+            }),
         };
-        let excepted = policy.exceptions.iter().any(|exception| {
-            exception.covers(
-                &finding.id,
-                finding.package.as_deref(),
-                &image.repository,
-                &image.digest,
-                tags,
-                now,
-            )
-        });
-        if excepted {
+        if one.exception.is_some() {
             evaluation.excepted.push(judged);
         } else {
             evaluation.verdict = evaluation.verdict.max(verdict);
@@ -139,6 +245,38 @@ fn judge<'a>(
     evaluation
 }
 
+/// Makes the findings that a maximum counts worse, if there are too many of them. Excepted ones are not counted; what they would
+/// lead to is what they did if they were.
+fn apply(maximum: &Maximum, considered: &mut [Considered<'_>], omitted: Option<Omitted>, repository: &RepositoryName) {
+    let mut counted: Vec<&mut Considered<'_>> = considered
+        .iter_mut()
+        .filter(|one| maximum.counts(one.finding, repository))
+        .collect();
+    let omitted = omitted.map_or(0, |omitted| omitted.of(maximum));
+    let number = |excepted_too: bool, counted: &[&mut Considered<'_>]| {
+        counted
+            .iter()
+            .filter(|one| excepted_too || one.exception.is_none())
+            .fold(omitted, |sum, one| sum.saturating_add(one.stands_for))
+    };
+    let (without, with) = (number(false, &counted), number(true, &counted));
+    for one in &mut counted {
+        let number = if one.exception.is_some() { with } else { without };
+        if number > maximum.more_than {
+            one.consequence = one.consequence.at_least(maximum.consequence);
+        }
+    }
+}
+
+/// The verdict that an action alone would give; `None`: the finding is only counted.
+fn verdict_of(action: Action) -> Option<Verdict> {
+    match action {
+        Action::Inform | Action::Monitor => None,
+        Action::Review => Some(Verdict::Review),
+        Action::Block => Some(Verdict::Block),
+    }
+}
+
 fn worst_first(a: &Judged, b: &Judged) -> std::cmp::Ordering {
     let rank = |judged: &Judged| {
         (
@@ -148,11 +286,28 @@ fn worst_first(a: &Judged, b: &Judged) -> std::cmp::Ordering {
         )
     };
     let score = |judged: &Judged| judged.finding.score.unwrap_or_default();
-    let name = |judged: &Judged| (judged.finding.id.clone(), judged.finding.package.clone());
+    let name = |judged: &Judged| {
+        let Finding {
+            id,
+            package,
+            package_type,
+            ..
+        } = &judged.finding;
+        (id.clone(), package.clone(), package_type.clone())
+    };
     rank(a)
         .cmp(&rank(b))
         .then_with(|| score(b).total_cmp(&score(a)))
         .then_with(|| name(a).cmp(&name(b)))
+}
+
+/// The findings that stand for those which the scanner counted and did not list, and how many those are.
+fn not_listed(scan: &Findings, listed: &SeverityCounts) -> Vec<(Finding, u64)> {
+    let missing = |(severity, count): (&Severity, &u64)| {
+        let listed = listed.get(severity).copied().unwrap_or_default();
+        (*count > listed).then(|| (unlisted(*severity), count.saturating_sub(listed)))
+    };
+    scan.counts.iter().filter_map(missing).collect()
 }
 
 fn unlisted(severity: Severity) -> Finding {
@@ -160,11 +315,13 @@ fn unlisted(severity: Severity) -> Finding {
         id: UNLISTED.to_owned(),
         severity,
         package: None,
+        package_type: None,
         installed: None,
         fixed_in: None,
         fix: Fix::Unknown,
         exploit: None,
         score: None,
+        epss: None,
         url: None,
     }
 }

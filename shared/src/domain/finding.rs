@@ -90,6 +90,10 @@ pub struct Finding {
     pub severity: Severity,
     /// Name of the vulnerable package, if the scanner says it.
     pub package: Option<String>,
+    /// What kind of package that is, in Inspector's word (`packageManager`): `OS`, `NPM`, `JAR` and others; `None`: the scanner
+    /// does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package_type: Option<String>,
     /// Installed version.
     pub installed: Option<String>,
     /// Version that has the fix.
@@ -100,8 +104,34 @@ pub struct Finding {
     pub exploit: Option<bool>,
     /// Inspector's score, 0.0 to 10.0.
     pub score: Option<f64>,
+    /// How likely it is that it is exploited within 30 days, 0.0 to 1.0: its score in the Exploit Prediction Scoring System.
+    /// ECR's answers do not have it; it comes from Inspector's events ([`Epss`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epss: Option<f64>,
     /// Where it is described.
     pub url: Option<String>,
+}
+
+/// What an event of Inspector says of how likely a vulnerability is exploited.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Epss {
+    /// CVE or advisory id.
+    pub vulnerability: String,
+    /// Its score in the Exploit Prediction Scoring System, 0.0 to 1.0.
+    pub score: f64,
+}
+
+impl Epss {
+    /// `None`: the score is not one.
+    ///
+    /// It is rounded to six decimals: a number that short is the same after it was written to the ledger and read again, so that
+    /// it does not pass for a change. FIRST, who publish the scores, give five.
+    pub fn new(vulnerability: impl Into<String>, score: f64) -> Option<Self> {
+        (0.0..=1.0).contains(&score).then(|| Self {
+            vulnerability: vulnerability.into(),
+            score: (score * 1e6).round() / 1e6,
+        })
+    }
 }
 
 /// Which scanner spoke.

@@ -54,6 +54,9 @@ pub struct RecordedFinding {
     /// Vulnerable package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package: Option<String>,
+    /// What kind of package that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package_type: Option<String>,
     /// Installed version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub installed: Option<String>,
@@ -68,6 +71,9 @@ pub struct RecordedFinding {
     /// Score.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
+    /// EPSS, as the last event of Inspector about it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epss: Option<f64>,
     /// Where it is described.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -77,6 +83,20 @@ pub struct RecordedFinding {
     pub rule: String,
     /// When it was first seen in this image.
     pub first_seen: Timestamp,
+    /// How many findings it stands for: more than one only if the scanner counted them and did not list them.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub stands_for: u64,
+    /// The exception that took it out of the decision, as people find it: its place in the policy, and its ticket if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exception: Option<String>,
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn is_one(number: &u64) -> bool {
+    *number == 1
 }
 
 impl RecordedFinding {
@@ -91,11 +111,13 @@ impl RecordedFinding {
             id: self.id.clone(),
             severity: self.severity,
             package: self.package.clone(),
+            package_type: self.package_type.clone(),
             installed: self.installed.clone(),
             fixed_in: self.fixed_in.clone(),
             fix: self.fix,
             exploit: self.exploit,
             score: self.score,
+            epss: self.epss,
             url: self.url.clone(),
         }
     }
@@ -189,6 +211,9 @@ pub struct Row {
     /// How many more there are.
     #[serde(default)]
     pub omitted_findings: u64,
+    /// The worst of those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worst_omitted: Option<RecordedFinding>,
     /// Findings that exceptions took out of the decision: they decide again when the exception ends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excepted: Vec<RecordedFinding>,

@@ -11,7 +11,7 @@ use super::{
     poison::{Poison, printable},
     words,
 };
-use crate::domain::finding::Severity;
+use crate::domain::finding::{Epss, Severity};
 
 /// Detail type of [`Body::InspectorScan`].
 pub(super) const SCAN: &str = "Inspector2 Scan";
@@ -43,7 +43,7 @@ words! {
 }
 
 /// `Inspector2 Finding` about an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct InspectorFinding {
     /// Which image.
     pub name: ImageName,
@@ -51,6 +51,8 @@ pub struct InspectorFinding {
     pub severity: Severity,
     /// What has become of it.
     pub status: FindingStatus,
+    /// How likely its vulnerability is exploited, if the event says so and names the vulnerability.
+    pub epss: Option<Epss>,
 }
 
 /// `Inspector2 Coverage` of an image or repository.
@@ -140,6 +142,7 @@ pub(super) fn finding(detail: &Object<'_>) -> Result<Body, Poison> {
                 name,
                 severity: Severity::from_word(&detail.optional("severity").unwrap_or_default()),
                 status: FindingStatus::from_word(&detail.required("status")?),
+                epss: epss(detail)?,
             }));
         }
         other.get_or_insert(printable(&resource.required("type")?, MAX_TEXT));
@@ -148,6 +151,17 @@ pub(super) fn finding(detail: &Object<'_>) -> Result<Body, Poison> {
     Ok(Body::OtherResource {
         detail_type: FINDING,
         resource,
+    })
+}
+
+/// `epss.score` of `packageVulnerabilityDetails.vulnerabilityId`. A score or an id that is none is not known, and no error.
+fn epss(detail: &Object<'_>) -> Result<Option<Epss>, Poison> {
+    let (epss, details) = (detail.object("epss")?, detail.object("packageVulnerabilityDetails")?);
+    let score = epss.and_then(|epss| epss.number("score"));
+    let vulnerability = details.and_then(|details| details.optional("vulnerabilityId"));
+    Ok(match (vulnerability, score) {
+        (Some(id), Some(score)) if !id.is_empty() => Epss::new(printable(&id, MAX_TEXT), score),
+        _ => None,
     })
 }
 

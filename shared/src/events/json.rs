@@ -98,6 +98,11 @@ impl<'a> Object<'a> {
         self.get(name).and_then(text)
     }
 
+    /// A member that is a number, or whatever else: nothing depends on it.
+    pub(super) fn number(&self, name: &str) -> Option<f64> {
+        self.get(name).and_then(|raw| serde_json::from_str(raw.get()).ok())
+    }
+
     /// A member that is an object, if it is there at all.
     pub(super) fn object(&self, name: &str) -> Result<Option<Self>, Poison> {
         let Some(raw) = self.get(name) else {

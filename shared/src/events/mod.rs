@@ -35,7 +35,7 @@ use poison::printable;
 pub const MAX_TAGS: usize = 1_000;
 
 /// One event.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// EventBridge's id of it: printable ASCII, 128 characters at most. The samples' ids are not all UUIDs.
     pub id: String,
@@ -72,7 +72,7 @@ impl Event {
 
 /// What an event says, by its `detail-type`. Its source is not asked: local runs and smoke tests have sources of their own,
 /// because EventBridge lets nobody but AWS send as `aws.*`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Body {
     /// `ECR Image Action`: pushed, deleted, archived or restored.
     ImageAction(ImageAction),

@@ -354,7 +354,7 @@ fn a_release_is_told_when_the_image_can_be_pulled_again() {
     let outcome = settle(&world, &excepted);
     assert_eq!((outcome.effect, outcome.alert), (Some("restore"), None));
     let row = world.row_of(&image_key()).unwrap();
-    insta::assert_snapshot!(row.reason, @"Findings: 1 CRITICAL. None needs review, 1 is excepted by the policy. It is being restored, which takes up to about 20 minutes; until then it cannot be pulled.");
+    insta::assert_snapshot!(row.reason, @"Findings: 1 CRITICAL. None needs review, 1 is excepted by the policy (exceptions[0], until 2026-11-30). It is being restored, which takes up to about 20 minutes; until then it cannot be pulled.");
     assert_eq!(row.block.unwrap().undone_at, Some(now()));
     world.forget_calls();
     assert_eq!(
@@ -367,7 +367,7 @@ fn a_release_is_told_when_the_image_can_be_pulled_again() {
     world.finish_restore(&image_key());
     let outcome = settle(&world, &excepted);
     assert_eq!((outcome.effect, outcome.alert), (None, Some(AlertKind::ImageReleased)));
-    insta::assert_snapshot!(outcome.reason.unwrap(), @"Findings: 1 CRITICAL. None needs review, 1 is excepted by the policy.");
+    insta::assert_snapshot!(outcome.reason.unwrap(), @"Findings: 1 CRITICAL. None needs review, 1 is excepted by the policy (exceptions[0], until 2026-11-30).");
     assert_eq!(world.row_of(&image_key()).unwrap().block, None);
     assert_eq!(settle(&world, &excepted).outcome, OutcomeKind::Unchanged);
 }

@@ -109,6 +109,8 @@ mod tests {
             alert: None,
             alert_id: None,
             counts: [(Severity::Medium, 3), (Severity::Low, 2), (Severity::Critical, 1)].into(),
+            exceptions_used: Vec::new(),
+            exceptions_unused: Vec::new(),
         }))
     }
 

@@ -90,11 +90,13 @@ pub fn finding(id: &str, severity: Severity) -> Finding {
         id: id.to_owned(),
         severity,
         package: Some("openssl".to_owned()),
+        package_type: Some("OS".to_owned()),
         installed: Some("3.0.1".to_owned()),
         fixed_in: None,
         fix: Fix::Unknown,
         exploit: None,
         score: None,
+        epss: None,
         url: None,
     }
 }
@@ -102,20 +104,24 @@ pub fn finding(id: &str, severity: Severity) -> Finding {
 /// A finding of basic scanning, as the ledger remembers it under the default policy.
 pub fn recorded(id: &str, severity: Severity) -> RecordedFinding {
     let finding = finding(id, severity);
-    let consequence = policy("").consequence(&finding);
+    let consequence = policy("").consequence(&finding, &image_key().repository);
     RecordedFinding {
         id: finding.id,
         severity,
         package: finding.package,
+        package_type: finding.package_type,
         installed: finding.installed,
         fixed_in: finding.fixed_in,
         fix: finding.fix,
         exploit: finding.exploit,
         score: finding.score,
+        epss: finding.epss,
         url: finding.url,
         action: consequence.action,
         rule: consequence.rule.to_string(),
         first_seen: now(),
+        stands_for: 1,
+        exception: None,
     }
 }
 

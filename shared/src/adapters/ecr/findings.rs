@@ -25,8 +25,8 @@ pub(super) struct Pages {
     active: SeverityCounts,
     inactive: SeverityCounts,
     findings: Vec<Finding>,
-    /// Where in `findings` a vulnerability of a package is.
-    places: HashMap<(String, Option<String>), usize>,
+    /// Where in `findings` a vulnerability of a package is. Packages of one name and of different kinds are different packages.
+    places: HashMap<(String, Option<String>, Option<String>), usize>,
     in_use_count: Option<u64>,
     last_in_use_at: Option<Timestamp>,
 }
@@ -102,6 +102,9 @@ impl Pages {
         let finding = Finding {
             severity,
             package: attribute("package_name"),
+            // Basic scanning looks for vulnerabilities of the operating system only (user guide of ECR, "Scan images for software
+            // vulnerabilities in Amazon ECR"); it does not say so of each.
+            package_type: Some("OS".to_owned()),
             installed: attribute("package_version"),
             fix: if fixed_in.is_some() {
                 Fix::Available
@@ -111,6 +114,7 @@ impl Pages {
             fixed_in,
             exploit: None,
             score: score.and_then(|score| score.parse().ok()).and_then(usable_score),
+            epss: None,
             id: finding.name.filter(|name| !name.is_empty()).unwrap_or_else(unnamed),
             url: finding.uri,
         };
@@ -168,6 +172,8 @@ impl Pages {
             .or_else(|| details.reference_urls.and_then(|urls| urls.into_iter().next()));
         let of_package = |package: Option<VulnerablePackage>| {
             let installed = package.as_ref().and_then(installed);
+            let package_type = package.as_ref().and_then(|package| package.package_manager.as_deref());
+            let package_type = package_type.filter(|word| !word.is_empty()).map(|word| plain(word, 64));
             let (package, fixed_in) = package.map_or((None, None), |package| (package.name, package.fixed_in_version));
             // Inspector's word for "there is none".
             let fixed_in = fixed_in.filter(|version| !version.is_empty() && version != "NotAvailable");
@@ -175,6 +181,7 @@ impl Pages {
                 id: id.clone(),
                 severity,
                 package,
+                package_type,
                 installed,
                 fix: fix.unwrap_or(if fixed_in.is_some() {
                     Fix::Available
@@ -184,6 +191,8 @@ impl Pages {
                 fixed_in,
                 exploit,
                 score: usable_score(finding.score),
+                // ECR's answer has none: see `Epss`.
+                epss: None,
                 url: url.clone(),
             }
         };
@@ -201,7 +210,11 @@ impl Pages {
     fn keep(&mut self, finding: Finding) {
         let place = *self
             .places
-            .entry((finding.id.clone(), finding.package.clone()))
+            .entry((
+                finding.id.clone(),
+                finding.package.clone(),
+                finding.package_type.clone(),
+            ))
             .or_insert(self.findings.len());
         let Some(known) = self.findings.get_mut(place) else {
             self.findings.push(finding);

@@ -112,15 +112,11 @@ fn tags(alert: &Alert) -> String {
 
 /// Two lines, and one for the address: versions of Linux packages are too long for a table.
 fn list(lines: &mut Vec<String>, finding: &RecordedFinding) {
-    let exploit = if finding.exploit == Some(true) {
-        "  exploit known"
-    } else {
-        ""
-    };
     lines.push(format!(
-        "  {}  {}{exploit}",
+        "  {}  {}{}",
         text::plain(&finding.id, MAX_NAME),
-        finding.severity
+        finding.severity,
+        risk(finding)
     ));
     let version = |version: &Option<String>| version.as_deref().map(|version| text::plain(version, MAX_VERSION));
     let package = match &finding.package {
@@ -139,6 +135,20 @@ fn list(lines: &mut Vec<String>, finding: &RecordedFinding) {
     if let Some(url) = finding.url.as_deref().and_then(text::url) {
         lines.push(format!("    {url}"));
     }
+}
+
+/// What is known of how dangerous it is, beside its severity.
+fn risk(finding: &RecordedFinding) -> String {
+    let known = [
+        (finding.exploit == Some(true)).then(|| "exploit known".to_owned()),
+        finding.score.map(|score| format!("score {score:.1}")),
+        finding.epss.map(|epss| format!("EPSS {epss:.2}")),
+    ];
+    let known: Vec<String> = known.into_iter().flatten().collect();
+    if known.is_empty() {
+        return String::new();
+    }
+    format!("  {}", known.join(", "))
 }
 
 /// Adds a text in lines of at most [`COLUMNS`], but for words that are longer. The lines after the first are indented as far as it.

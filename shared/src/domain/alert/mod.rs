@@ -182,12 +182,15 @@ struct DocumentFinding<'a> {
     id: String,
     severity: Severity,
     package: Option<String>,
+    package_type: Option<String>,
     installed: Option<String>,
     fixed_in: Option<String>,
     url: Option<&'a str>,
     first_seen: String,
     rule: String,
     exploit: Option<bool>,
+    score: Option<f64>,
+    epss: Option<f64>,
 }
 
 impl<'a> From<&'a RecordedFinding> for DocumentFinding<'a> {
@@ -197,12 +200,15 @@ impl<'a> From<&'a RecordedFinding> for DocumentFinding<'a> {
             id: text::line(&finding.id, MAX_NAME),
             severity: finding.severity,
             package: line(&finding.package, MAX_NAME),
+            package_type: line(&finding.package_type, MAX_VERSION),
             installed: line(&finding.installed, MAX_VERSION),
             fixed_in: line(&finding.fixed_in, MAX_VERSION),
             url: finding.url.as_deref().and_then(text::url),
             first_seen: time(finding.first_seen),
             rule: text::line(&finding.rule, MAX_NAME),
             exploit: finding.exploit,
+            score: finding.score,
+            epss: finding.epss,
         }
     }
 }

@@ -155,6 +155,7 @@ impl<'a> Draft<'a> {
             no_scan: None,
             findings: Vec::new(),
             omitted_findings: 0,
+            worst_omitted: None,
             excepted: Vec::new(),
             block: prior.and_then(|row| row.block.clone()),
             alert: prior.and_then(|row| row.alert.clone()),
@@ -201,17 +202,21 @@ impl<'a> Draft<'a> {
             .take(MAX_RECORDED_FINDINGS)
             .map(record)
             .collect();
-        let remembered_omissions = self
+        // What was left out before is still left out, unless it was looked at now.
+        let remembered = self
             .facts
             .row
             .as_ref()
-            .filter(|row| row.scan == self.row.scan)
-            .map_or(0, |row| row.omitted_findings);
+            .filter(|row| row.scan == self.row.scan && !matches!(self.facts.scan, super::Scan::Complete(_)));
         let omitted = evaluation.findings.len().saturating_sub(kept.len()) as u64;
-        self.row.omitted_findings = if matches!(self.facts.scan, super::Scan::Complete(_)) {
-            omitted
-        } else {
-            omitted.max(remembered_omissions)
+        // They are sorted: the first that is left out is the worst.
+        let worst = evaluation.findings.get(MAX_RECORDED_FINDINGS).map(record);
+        (self.row.omitted_findings, self.row.worst_omitted) = match remembered {
+            Some(row) => (
+                omitted.saturating_add(row.omitted_findings),
+                worse(worst, row.worst_omitted.clone()),
+            ),
+            None => (omitted, worst),
         };
         self.row.findings = kept;
         self.row.excepted = excepted;
@@ -491,21 +496,31 @@ impl<'a> Draft<'a> {
             id: finding.id.clone(),
             severity: finding.severity,
             package: finding.package.clone(),
+            package_type: finding.package_type.clone(),
             installed: finding.installed.clone(),
             fixed_in: finding.fixed_in.clone(),
             fix: finding.fix,
             exploit: finding.exploit,
             score: finding.score,
+            epss: finding.epss,
             url: finding.url.clone(),
             action: judged.consequence.action,
             rule: judged.consequence.rule.to_string(),
             first_seen,
+            stands_for: judged.stands_for,
+            exception: judged.exception.as_ref().map(|exception| exception.name.clone()),
         }
     }
 }
 
 fn is_pullable(image: Option<&Image>) -> bool {
     image.is_none_or(|image| !matches!(image.status, ImageStatus::Archived | ImageStatus::Activating))
+}
+
+/// The worse of two findings, by what they lead to and how bad they are.
+fn worse(one: Option<RecordedFinding>, other: Option<RecordedFinding>) -> Option<RecordedFinding> {
+    let rank = |finding: &Option<RecordedFinding>| finding.as_ref().map(|finding| (finding.action, finding.severity));
+    if rank(&other) > rank(&one) { other } else { one }
 }
 
 fn sorted_tags(image: &Image) -> Vec<Tag> {

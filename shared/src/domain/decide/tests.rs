@@ -50,6 +50,7 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
             .into_iter()
             .collect(),
         omitted_findings: 0,
+        worst_omitted: None,
         excepted: Vec::new(),
         block: method.map(|method| Block {
             method,

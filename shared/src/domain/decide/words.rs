@@ -31,11 +31,39 @@ pub(super) fn allowed(evaluation: &Evaluation) -> String {
     } else {
         format!("Findings: {}", counts.join(", "))
     };
+    let by = exceptions(evaluation);
     match evaluation.excepted.len() {
         0 => format!("{found}. None needs review."),
-        1 => format!("{found}. None needs review, 1 is excepted by the policy."),
-        n => format!("{found}. None needs review, {n} are excepted by the policy."),
+        1 => format!("{found}. None needs review, 1 is excepted by the policy{by}."),
+        n => format!("{found}. None needs review, {n} are excepted by the policy{by}."),
     }
+}
+
+/// At most so many exceptions are named in a sentence.
+const NAMED_EXCEPTIONS: usize = 3;
+
+/// Which exceptions took findings out, those of the worst first: ` (exceptions[3] SEC-12, until 2026-12-31)`.
+fn exceptions(evaluation: &Evaluation) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for exception in evaluation
+        .excepted
+        .iter()
+        .filter_map(|judged| judged.exception.as_ref())
+    {
+        let name = format!("{}, until {}", exception.name, exception.until);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let more = names.len().saturating_sub(NAMED_EXCEPTIONS);
+    names.truncate(NAMED_EXCEPTIONS);
+    if more > 0 {
+        names.push(format!("and {more} more"));
+    }
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(" ({})", names.join("; "))
 }
 
 pub(super) fn block(evaluation: &Evaluation) -> String {

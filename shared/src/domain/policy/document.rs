@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-#[cfg(feature = "schema")]
 use super::super::finding::Severity;
 
 /// The policy document.
@@ -37,6 +36,10 @@ pub struct Document {
     /// What a finding with a known exploit leads to at least, whatever its severity.
     #[serde(default)]
     pub(super) exploitable: Option<Action>,
+    /// What a finding leads to by more than its severity. Of the entries without `more_than`, the first whose conditions hold
+    /// decides in place of `severities` and `unfixable`.
+    #[serde(default)]
+    pub(super) rules: Vec<RuleSection>,
     /// When there is no usable scan.
     #[serde(default)]
     pub(super) scan: ScanSection,
@@ -88,6 +91,59 @@ pub enum Action {
     Review,
     /// The image must not be deployed.
     Block,
+}
+
+/// Whether there is a fix.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum FixCondition {
+    /// There is one, or the scanner does not say.
+    Available,
+    /// The scanner says that there is none.
+    Unavailable,
+}
+
+/// An entry of `rules`: conditions, at least one, all of which must hold; and what then happens. What a scanner does not say of a
+/// finding never meets a condition, but that `fix` counts it as available.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RuleSection {
+    /// Its severity is one of these.
+    #[serde(default)]
+    pub(super) severities: Option<Vec<Severity>>,
+    /// Whether there is a fix.
+    #[serde(default)]
+    pub(super) fix: Option<FixCondition>,
+    /// An exploit is known (enhanced scanning only). Only `true` is a condition.
+    #[serde(default)]
+    pub(super) exploit: Option<bool>,
+    /// Its score is this or higher: Inspector's score, or the CVSS score of basic scanning. 0.0 to 10.0.
+    #[serde(default)]
+    pub(super) min_score: Option<f64>,
+    /// Its EPSS is this or higher (enhanced scanning only, and only once an event of Inspector has said it). 0.1 to 1.0.
+    #[serde(default)]
+    pub(super) min_epss: Option<f64>,
+    /// Its package is of one of these kinds, in Inspector's words and in any case: `OS`, `NPM`, `PIP`, `JAR`, `GOMOD` and others.
+    /// Findings of basic scanning are `OS`.
+    #[serde(default)]
+    pub(super) package_types: Option<Vec<String>>,
+    /// Its package is one of these, or matches one of these globs.
+    #[serde(default)]
+    pub(super) packages: Option<Vec<String>>,
+    /// Its CVE or advisory id is one of these, or matches one of these globs.
+    #[serde(default)]
+    pub(super) vulnerabilities: Option<Vec<String>>,
+    /// Its image is in one of these repositories, or in one that one of these globs matches.
+    #[serde(default)]
+    pub(super) repositories: Option<Vec<String>>,
+    /// Makes the entry a maximum: if more findings of an image than this meet the conditions, each of them leads to `action` at
+    /// least. Excepted ones are not counted.
+    #[serde(default)]
+    pub(super) more_than: Option<u32>,
+    /// What it leads to; with `more_than`, `review` or `block`.
+    pub(super) action: Action,
 }
 
 /// What the absence of a usable scan leads to. It is never taken for "no findings".

@@ -15,6 +15,9 @@ use super::{
 /// A finding that does not count, for a time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Exception {
+    /// What it is called where a decision is explained: its place in the policy, and its ticket if it has one
+    /// (`exceptions[3] SEC-12`).
+    pub name: String,
     /// Which vulnerabilities.
     pub vulnerability: Glob,
     /// In which packages; `None`: any.
@@ -49,18 +52,34 @@ impl Exception {
         tags: &[Tag],
         now: Timestamp,
     ) -> bool {
+        self.applies(repository, digest, tags, now) && self.names(vulnerability, package)
+    }
+
+    /// Whether it holds for an image at all, at this time.
+    pub fn applies(&self, repository: &RepositoryName, digest: &Digest, tags: &[Tag], now: Timestamp) -> bool {
         now < self.ends
-            && self.vulnerability.matches(vulnerability)
-            && self
-                .package
-                .as_ref()
-                .is_none_or(|glob| package.is_some_and(|package| glob.matches(package)))
             && self.repositories.iter().any(|glob| glob.matches(repository.as_str()))
             && self
                 .tag
                 .as_ref()
                 .is_none_or(|glob| tags.iter().any(|tag| glob.matches(tag.as_str())))
             && self.digest.as_ref().is_none_or(|only| only == digest)
+    }
+
+    /// Whether it is about such a finding, in whatever image.
+    pub fn names(&self, vulnerability: &str, package: Option<&str>) -> bool {
+        self.vulnerability.matches(vulnerability)
+            && self
+                .package
+                .as_ref()
+                .is_none_or(|glob| package.is_some_and(|package| glob.matches(package)))
+    }
+
+    /// The last day on which it holds, in UTC.
+    pub fn last_day(&self) -> String {
+        (self.ends - SignedDuration::from_secs(1))
+            .strftime("%Y-%m-%d")
+            .to_string()
     }
 
     /// Whether whatever another one covers is covered by this one too, as long as both hold. Globs are compared by their text: a
@@ -89,24 +108,19 @@ impl Exception {
 /// each, with the place in the document.
 pub(super) fn remarks(exceptions: &[Exception], now: Timestamp) -> Vec<String> {
     let mut remarks = Vec::new();
-    let last_day = |exception: &Exception| {
-        (exception.ends - SignedDuration::from_secs(1))
-            .strftime("%Y-%m-%d")
-            .to_string()
-    };
     for (index, exception) in exceptions.iter().enumerate() {
         let left = now.duration_until(exception.ends);
         if left <= SignedDuration::ZERO {
             remarks.push(format!(
                 "exceptions[{index}] ended on {} and counts no more: remove it",
-                last_day(exception)
+                exception.last_day()
             ));
             continue;
         }
         if left <= SignedDuration::from_hours(24 * EXPIRY_WARNING_DAYS) {
             remarks.push(format!(
                 "exceptions[{index}] ends on {}: its findings count again then",
-                last_day(exception)
+                exception.last_day()
             ));
         }
         let by = exceptions.iter().enumerate().find(|(other, wider)| {

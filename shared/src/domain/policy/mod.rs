@@ -5,6 +5,7 @@
 mod document;
 mod exception;
 mod pattern;
+mod rule;
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -15,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 pub use document::{Action, BlockMethod, Document, Mode, NoScanAction, WhenInUse};
 pub use exception::{Exception, ExceptionEntry};
 pub use pattern::{Glob, InvalidGlob};
+pub use rule::{LEAST_EPSS, Maximum};
 
 use super::{
     alert::text,
@@ -24,6 +26,9 @@ use super::{
 
 /// The farthest day on which an exception may end, counted from the day the policy is read.
 pub const MAX_EXCEPTION_DAYS: i64 = 180;
+
+/// At most so many characters of a ticket stand in the name of an exception.
+const MAX_TICKET: usize = 60;
 
 /// A policy that is not one: where, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -159,6 +164,7 @@ pub struct Policy {
     severities: BTreeMap<Severity, Action>,
     unfixable: BTreeMap<Severity, Action>,
     exploitable: Option<Action>,
+    rules: rule::Rules,
     repositories: Vec<RepositoryRules>,
     routes: BTreeMap<String, TopicArn>,
     default_route: TopicArn,
@@ -174,6 +180,13 @@ pub struct Consequence {
     pub rule: Rule,
 }
 
+impl Consequence {
+    /// This, unless `other` is worse.
+    pub fn at_least(self, other: Self) -> Self {
+        if other.action > self.action { other } else { self }
+    }
+}
+
 /// The rules for findings, by their place in the policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
@@ -183,6 +196,8 @@ pub enum Rule {
     Unfixable(Severity),
     /// `exploitable`.
     Exploitable,
+    /// `rules[<number>]`.
+    Listed(usize),
 }
 
 impl fmt::Display for Rule {
@@ -191,6 +206,7 @@ impl fmt::Display for Rule {
             Self::Severity(severity) => write!(f, "severities.{severity}"),
             Self::Unfixable(severity) => write!(f, "unfixable.{severity}"),
             Self::Exploitable => f.write_str("exploitable"),
+            Self::Listed(index) => write!(f, "rules[{index}]"),
         }
     }
 }
@@ -290,6 +306,7 @@ impl Policy {
             severities,
             unfixable: by_severity("unfixable", &document.unfixable)?,
             exploitable: document.exploitable,
+            rules: rule::Rules::new(document.rules)?,
             repositories,
             routes,
             default_route,
@@ -302,8 +319,9 @@ impl Policy {
         self.mode == Mode::Enforce
     }
 
-    /// What a finding leads to, exceptions aside.
-    pub fn consequence(&self, finding: &Finding) -> Consequence {
+    /// What a finding in an image of this repository leads to by itself, exceptions aside. See [`Policy::maxima`] for what many
+    /// lead to together.
+    pub fn consequence(&self, finding: &Finding, repository: &RepositoryName) -> Consequence {
         let severity = finding.severity;
         let unfixable = self
             .unfixable
@@ -326,12 +344,13 @@ impl Policy {
                 }
             }
         };
+        let decided = self.rules.consequence(finding, repository, by_severity);
         match self.exploitable {
-            Some(action) if finding.exploit == Some(true) && action > by_severity.action => Consequence {
+            Some(action) if finding.exploit == Some(true) => decided.at_least(Consequence {
                 action,
                 rule: Rule::Exploitable,
-            },
-            _ => by_severity,
+            }),
+            _ => decided,
         }
     }
 
@@ -341,6 +360,11 @@ impl Policy {
         counts
             .iter()
             .any(|(severity, count)| *count > 0 && self.severities.get(severity) == Some(&Action::Block))
+    }
+
+    /// Of which findings an image may have only so many.
+    pub fn maxima(&self) -> &[Maximum] {
+        &self.rules.maxima
     }
 
     /// What the absence of a usable scan leads to.
@@ -366,9 +390,11 @@ impl Policy {
             .unwrap_or(&self.default_route)
     }
 
-    /// What whoever keeps the policy should know of its exceptions. Whoever loads a policy must say so.
+    /// What whoever keeps the policy should know of its rules and exceptions. Whoever loads a policy must say so.
     pub fn remarks(&self, now: Timestamp) -> Vec<String> {
-        exception::remarks(&self.exceptions, now)
+        let mut remarks = self.rules.remarks().to_vec();
+        remarks.extend(exception::remarks(&self.exceptions, now));
+        remarks
     }
 
     /// Places in the document that are valid, but that this version does nothing about. Whoever loads a policy must say so.
@@ -418,7 +444,12 @@ fn exception(index: usize, section: document::ExceptionSection, now: Timestamp) 
         return Err(PolicyError::at(path("expires"), problem));
     }
     let optional = |field: &str, text: Option<&String>| text.map(|text| glob(text, || path(field))).transpose();
+    let ticket = section.ticket.as_deref().map(|ticket| text::line(ticket, MAX_TICKET));
     Ok(Exception {
+        name: match ticket.filter(|ticket| !ticket.is_empty()) {
+            Some(ticket) => format!("exceptions[{index}] {ticket}"),
+            None => format!("exceptions[{index}]"),
+        },
         vulnerability: glob(&section.vulnerability, || path("vulnerability"))?,
         package: optional("package", section.package.as_ref())?,
         tag: optional("tag", section.tag.as_ref())?,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::ids::Tag;
+use crate::{domain::ids::Tag, testing::image_key};
 
 const NOW: &str = "2026-11-24T12:00:00Z";
 
@@ -26,11 +26,13 @@ fn finding(severity: Severity, fix: Fix, exploit: Option<bool>) -> Finding {
         id: "CVE-2026-1".into(),
         severity,
         package: None,
+        package_type: None,
         installed: None,
         fixed_in: None,
         fix,
         exploit,
         score: None,
+        epss: None,
         url: None,
     }
 }
@@ -47,7 +49,9 @@ fn the_least_policy_has_the_documented_defaults() {
         (Severity::Informational, Action::Inform),
     ] {
         assert_eq!(
-            policy.consequence(&finding(severity, Fix::Unknown, None)).action,
+            policy
+                .consequence(&finding(severity, Fix::Unknown, None), &image_key().repository)
+                .action,
             action,
             "{severity}"
         );
@@ -116,7 +120,7 @@ fn a_finding_leads_to_what_the_most_specific_rule_says() {
             "severities.MEDIUM",
         ),
     ] {
-        let consequence = policy.consequence(&finding(severity, fix, exploit));
+        let consequence = policy.consequence(&finding(severity, fix, exploit), &image_key().repository);
         assert_eq!(
             (consequence.action, consequence.rule.to_string().as_str()),
             (action, rule),
