@@ -3,18 +3,20 @@
 //! An event only says *look at this image*. What is done depends on what the registry, the scanner and the ledger say now, so that
 //! lost, repeated, reordered and forged events do no harm.
 
-use futures_util::future::{join, join5};
+use futures_util::future::{join, join5, try_join_all};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::{
     domain::{
         alert::AlertKind,
-        decide::{Effect, Facts, Leave, Limit, Plan, Question, Replaced, Step, decide},
+        decide::{
+            ChildFacts, Children, Effect, Facts, LeadingIndex, Leave, Limit, Plan, Question, Replaced, Step, decide,
+        },
         evaluate::{ExceptionUse, exception_use},
         finding::{Epss, Scan, SeverityCounts},
         ids::{AccountId, Digest, ImageKey, ImageRef, Region, RepositoryName},
-        image::{Arrival, Image, ImageStatus, is_attestation_manifest},
+        image::{Arrival, Image, ImageStatus, children, is_attestation_manifest},
         ledger::{Counter, Row, State, hour_of},
         policy::Policy,
         predecessor::{Predecessor, replaced_by},
@@ -103,6 +105,9 @@ pub struct Outcome {
     /// Exceptions that hold for the image, and cover none of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exceptions_unused: Vec<String>,
+    /// What came of the images that share its fate and changed with it: the indexes that lead to it, the images that it leads to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Outcome>,
 }
 
 /// What came of it, in one word.
@@ -121,8 +126,6 @@ pub enum OutcomeKind {
     Closed,
     /// An attestation, a signature or an SBOM.
     Referrer,
-    /// An index, which is judged by its images.
-    Index,
     /// Archived by somebody else before it was judged.
     ArchivedByOthers,
 }
@@ -240,28 +243,43 @@ where
     let run = Run {
         ports,
         policy,
-        request,
         key,
+        hints: request.hints.clone(),
+        actor: &request.actor,
+        index: None,
     };
-    for _ in 0..MAX_ATTEMPTS {
-        if let Some(outcome) = run.attempt().await? {
-            return Ok(outcome);
-        }
+    run.with_family().await
+}
+
+/// An image that was looked at.
+struct Looked {
+    outcome: Outcome,
+    /// What the ledger has of it now.
+    row: Option<Row>,
+    /// Of an index: the images that it leads to, as they were before.
+    children: Vec<ChildFacts>,
+}
+
+impl Looked {
+    fn changed(&self) -> bool {
+        self.outcome.outcome == OutcomeKind::Applied
     }
-    Err(ReconcileError::Contended(run.key.to_string()))
 }
 
 struct Run<'a, R, W, S, L, N, C> {
     ports: &'a Ports<'a, R, W, S, L, N, C>,
     policy: &'a Policy,
-    request: &'a Request,
     key: ImageKey,
+    hints: Hints,
+    actor: &'a str,
+    /// The index that it is looked at for.
+    index: Option<Digest>,
 }
 
 /// What came of a step.
 enum Applied {
-    /// It is done, and recorded; whether its alert was sent.
-    Done(bool),
+    /// It is done, and recorded in this row; whether its alert was sent.
+    Done(Box<Row>, bool),
     /// Somebody else wrote the row; nothing was done.
     Conflict,
     /// The row was written, and the registry refused the effect for good.
@@ -279,15 +297,105 @@ where
     N: Notifier,
     C: Clock,
 {
+    /// Looks at the image, and at what shares its fate: the indexes that lead to it, or the images that it leads to.
+    async fn with_family(&self) -> Result<Outcome, ReconcileError> {
+        let Looked {
+            mut outcome,
+            row,
+            children,
+        } = self.one().await?;
+        let Some(row) = row else { return Ok(outcome) };
+        if !row.children.is_empty() {
+            self.settle(row, children, &mut outcome.also).await?;
+            return Ok(outcome);
+        }
+        for digest in &row.indexes {
+            let run = self.of(digest, None);
+            let Looked {
+                outcome: of_index,
+                row,
+                children,
+            } = run.one().await?;
+            if of_index.outcome == OutcomeKind::Applied {
+                outcome.also.push(of_index);
+            }
+            if let Some(row) = row {
+                run.settle(row, children, &mut outcome.also).await?;
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Brings the images that an index leads to into accord with it, and then the index with them.
+    async fn settle(
+        &self,
+        mut row: Row,
+        mut children: Vec<ChildFacts>,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<(), ReconcileError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let mut changed = false;
+            for child in children.iter().filter(|child| !child.is_in_accord(&row)) {
+                let looked = self.of(&child.child.digest, None).one().await?;
+                if looked.changed() {
+                    changed = true;
+                    outcomes.push(looked.outcome);
+                }
+            }
+            if !changed {
+                break;
+            }
+            let looked = self.one().await?;
+            if looked.changed() {
+                outcomes.push(looked.outcome);
+            }
+            let Some(now) = looked.row else { break };
+            (row, children) = (now, looked.children);
+        }
+        Ok(())
+    }
+
+    /// The same for another image of the repository; `index`: because this index leads to it.
+    fn of(&self, digest: &Digest, index: Option<Digest>) -> Self {
+        let arrival = self.hints.arrival.clone().filter(|_| index.is_some());
+        Self {
+            ports: self.ports,
+            policy: self.policy,
+            key: ImageKey {
+                digest: digest.clone(),
+                ..self.key.clone()
+            },
+            hints: Hints {
+                arrival,
+                ..Hints::default()
+            },
+            actor: self.actor,
+            index,
+        }
+    }
+
+    /// Looks at this one image.
+    async fn one(&self) -> Result<Looked, ReconcileError> {
+        for _ in 0..MAX_ATTEMPTS {
+            if let Some(looked) = self.attempt().await? {
+                return Ok(looked);
+            }
+        }
+        Err(ReconcileError::Contended(self.key.to_string()))
+    }
+
     /// One attempt; `None`: somebody else wrote the row in between.
-    async fn attempt(&self) -> Result<Option<Outcome>, ReconcileError> {
+    async fn attempt(&self) -> Result<Option<Looked>, ReconcileError> {
         let (facts, pulled) = self.gather().await?;
         let ExceptionUse { used, unused } = self.exception_use(&facts);
-        let outcome = self.act(facts, pulled).await?;
-        Ok(outcome.map(|outcome| Outcome {
-            exceptions_used: used,
-            exceptions_unused: unused,
-            ..outcome
+        let looked = self.act(facts, pulled).await?;
+        Ok(looked.map(|looked| Looked {
+            outcome: Outcome {
+                exceptions_used: used,
+                exceptions_unused: unused,
+                ..looked.outcome
+            },
+            ..looked
         }))
     }
 
@@ -297,14 +405,14 @@ where
         match (&facts.image, &facts.scan) {
             (Some(image), Scan::Complete(scan)) => {
                 let now = self.ports.clock.now();
-                exception_use(self.policy, &facts.key, &image.tags, scan, now)
+                exception_use(self.policy, &facts.names(image), scan, now)
             }
             _ => ExceptionUse::default(),
         }
     }
 
     /// Decides on the facts, and carries the plan out.
-    async fn act(&self, mut facts: Facts, pulled: Option<Pulled>) -> Result<Option<Outcome>, ReconcileError> {
+    async fn act(&self, mut facts: Facts, pulled: Option<Pulled>) -> Result<Option<Looked>, ReconcileError> {
         if facts.may_be_attestation() {
             facts.attestation = match self.ports.registry.manifest(&self.key).await {
                 Ok(manifest) => manifest.is_some_and(|manifest| is_attestation_manifest(&manifest)),
@@ -318,7 +426,12 @@ where
         loop {
             let step = match plan {
                 Plan::Apply(step) => step,
-                Plan::Leave(leave) => return self.left(leave, facts.row.as_ref()).map(Some),
+                Plan::Leave(leave) => {
+                    let outcome = self.left(leave, facts.row.as_ref())?;
+                    let children = facts.children().to_vec();
+                    let row = facts.row;
+                    return Ok(Some(Looked { outcome, row, children }));
+                }
                 Plan::Ask(question) => {
                     self.ask(question, &mut facts, pulled.as_ref()).await?;
                     plan = decide(self.policy, &facts, self.ports.clock.now());
@@ -327,13 +440,18 @@ where
             };
             match self.apply(&step).await? {
                 Applied::Conflict => return Ok(None),
-                Applied::Done(told) => {
-                    return match refused {
+                Applied::Done(row, told) => {
+                    // Of an image that indexes lead to, the registry may refuse it: the indexes are what people pull.
+                    return match refused.filter(|_| !facts.is_led_to()) {
                         Some(source) => Err(ReconcileError::BlockRefused {
                             image: self.key.to_string(),
                             source: Box::new(source),
                         }),
-                        None => Ok(Some(self.applied(&step, told))),
+                        None => Ok(Some(Looked {
+                            outcome: self.applied(&step, told),
+                            row: Some(*row),
+                            children: facts.children().to_vec(),
+                        })),
                     };
                 }
                 Applied::Refused(error) if refused.is_some() => return Err(self.failed("change", error)),
@@ -378,8 +496,82 @@ where
                 facts.scan_start = Some(answer.map_err(|source| self.failed("start a scan of", source))?);
             }
             Question::Replaced => facts.replaced = self.replaced(facts, pulled).await?,
+            Question::Children => facts.children = self.children(facts).await?,
+            Question::ChildrenPulled => facts.children_pulled = Some(self.children_pulled(facts).await?),
         }
         Ok(())
+    }
+
+    /// The images that this index leads to, each with a row that knows of the index. An image that has none yet is looked at first.
+    async fn children(&self, facts: &Facts) -> Result<Children, ReconcileError> {
+        let failed = |source| self.failed("look into", source);
+        let known = facts.row.as_ref().map(|row| row.children.clone()).unwrap_or_default();
+        let listed = if known.is_empty() {
+            let manifest = match self.ports.registry.manifest(&self.key).await {
+                Ok(manifest) => manifest,
+                Err(source) if source.retry == Retry::Later => return Err(failed(source)),
+                Err(_) => None,
+            };
+            manifest.and_then(|manifest| children(&manifest))
+        } else {
+            Some(known)
+        };
+        let Some(listed) = listed else {
+            return Ok(Children::Unknown);
+        };
+        let keys: Vec<ImageKey> = listed.iter().map(|child| self.of(&child.digest, None).key).collect();
+        let rows = try_join_all(keys.iter().map(|key| self.ports.ledger.row(key)));
+        let mut children = Vec::new();
+        for (child, mut row) in listed.into_iter().zip(rows.await.map_err(failed)?) {
+            let linked = row
+                .as_ref()
+                .is_some_and(|row| row.closed_at.is_none() && row.indexes.contains(&self.key.digest));
+            if !linked {
+                let run = self.of(&child.digest, Some(self.key.digest.clone()));
+                // Boxed, because an index may lead to an index.
+                row = Box::pin(run.one()).await?.row;
+            }
+            children.push(ChildFacts { child, row });
+        }
+        Ok(Children::Known(children))
+    }
+
+    /// When the images that this index leads to were last pulled.
+    async fn children_pulled(&self, facts: &Facts) -> Result<Vec<Timestamp>, ReconcileError> {
+        let children = facts
+            .children()
+            .iter()
+            .map(|child| ImageRef::Digest(child.child.digest.clone()));
+        let children: Vec<ImageRef> = children.collect();
+        let registry = self.ports.registry;
+        let images = try_join_all(children.iter().map(|child| registry.image(&self.key.repository, child)));
+        let images = images
+            .await
+            .map_err(|source| self.failed("look at the images of", source))?;
+        Ok(images
+            .into_iter()
+            .flatten()
+            .filter_map(|image| image.last_pulled_at)
+            .collect())
+    }
+
+    /// The indexes that lead to this image: those that its row names, and the one that it is looked at for.
+    async fn indexes(&self, row: Option<&Row>) -> Result<Vec<LeadingIndex>, ReconcileError> {
+        let mut digests: Vec<Digest> = row.map(|row| row.indexes.clone()).unwrap_or_default();
+        if let Some(index) = self.index.as_ref().filter(|index| !digests.contains(index)) {
+            digests.push(index.clone());
+        }
+        let keys: Vec<ImageKey> = digests.iter().map(|digest| self.of(digest, None).key).collect();
+        let rows = try_join_all(keys.iter().map(|key| self.ports.ledger.row(key)));
+        let rows = rows
+            .await
+            .map_err(|source| self.failed("look at the indexes of", source))?;
+        let indexes = digests.into_iter().zip(rows).map(|(digest, row)| LeadingIndex {
+            looking: self.index.as_ref() == Some(&digest),
+            digest,
+            row,
+        });
+        Ok(indexes.collect())
     }
 
     /// Which image this one replaces, and what that one's findings are.
@@ -419,7 +611,7 @@ where
     async fn gather(&self) -> Result<(Facts, Option<Pulled>), ReconcileError> {
         let by_digest = ImageRef::Digest(self.key.digest.clone());
         let trigger = async {
-            if self.request.hints.arrival.is_some() {
+            if self.hints.arrival.is_some() {
                 self.ports.registry.scan_trigger(&self.key.repository).await
             } else {
                 Ok(None)
@@ -427,7 +619,7 @@ where
         };
         // An event that announces what blocks will lead to the question which image this one replaces. In most repositories one
         // page answers it, and saves a round trip between the finding and the block.
-        let announced = self.request.hints.announced.as_ref();
+        let announced = self.hints.announced.as_ref();
         let block_ahead =
             self.policy.block.not_worse_than_running && announced.is_some_and(|counts| self.policy.may_block(counts));
         let pulled = async {
@@ -448,15 +640,17 @@ where
         )
         .await;
         let failed = |source| self.failed("look at", source);
+        let row = row.map_err(failed)?;
         let facts = Facts {
             image: image.map_err(failed)?,
             scan: scan.map_err(failed)?,
-            row: row.map_err(failed)?,
+            indexes: self.indexes(row.as_ref()).await?,
+            row,
             trigger: trigger.map_err(failed)?,
             result_announced: announced.is_some(),
-            arrival: self.request.hints.arrival.clone(),
-            epss: self.request.hints.epss.clone(),
-            ..Facts::about(self.key.clone(), &self.request.actor)
+            arrival: self.hints.arrival.clone(),
+            epss: self.hints.epss.clone(),
+            ..Facts::about(self.key.clone(), self.actor)
         };
         Ok((facts, pulled.map_err(failed)?))
     }
@@ -480,7 +674,7 @@ where
             return Ok(Applied::Limited(limit));
         }
         if step.effect.is_none() && step.alert.is_none() {
-            return Ok(Applied::Done(false));
+            return Ok(Applied::Done(Box::new(step.row.clone()), false));
         }
         if let Some(effect) = &step.effect
             && let Err(error) = self.bring_about(effect).await
@@ -512,7 +706,7 @@ where
         };
         let completed = step.completed(image.as_ref(), ports.clock.now());
         match ports.ledger.write(&completed).await.map_err(record)? {
-            Written::Yes => Ok(Applied::Done(step.tells(image.as_ref()))),
+            Written::Yes => Ok(Applied::Done(Box::new(completed), step.tells(image.as_ref()))),
             Written::Conflict => Err(ReconcileError::Contended(self.key.to_string())),
         }
     }
@@ -622,7 +816,6 @@ where
         let kind = match leave {
             Leave::NoSuchImage => OutcomeKind::NoSuchImage,
             Leave::Referrer => OutcomeKind::Referrer,
-            Leave::Index => OutcomeKind::Index,
             Leave::ArchivedByOthers => OutcomeKind::ArchivedByOthers,
             Leave::Unchanged => OutcomeKind::Unchanged,
             Leave::InProgress => OutcomeKind::InProgress,
@@ -686,6 +879,7 @@ fn outcome(kind: OutcomeKind, repository: &RepositoryName, digest: Option<&Diges
         counts: SeverityCounts::new(),
         exceptions_used: Vec::new(),
         exceptions_unused: Vec::new(),
+        also: Vec::new(),
     }
 }
 

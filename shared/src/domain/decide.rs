@@ -2,6 +2,7 @@
 //!
 //! `decide` is a function: the same facts, policy and time give the same plan, and carrying a plan out makes the next plan empty.
 
+mod index;
 mod step;
 mod words;
 
@@ -22,6 +23,7 @@ use super::{
     policy::{BlockMethod, NoScanAction, Policy, WhenInUse},
     predecessor::Predecessor,
 };
+pub use index::{ChildFacts, Children, LeadingIndex};
 use step::Draft;
 pub use step::{Effect, Step};
 
@@ -52,6 +54,12 @@ pub struct Facts {
     pub arrival: Option<Arrival>,
     /// Which image it replaces.
     pub replaced: Replaced,
+    /// Of an index: the images that it leads to.
+    pub children: Children,
+    /// When the images that it leads to were last pulled, one for each that was; `None`: nobody has looked yet.
+    pub children_pulled: Option<Vec<Timestamp>>,
+    /// The indexes that lead to it.
+    pub indexes: Vec<LeadingIndex>,
     /// What an event said of how likely one of its vulnerabilities is exploited. The registry's answers do not have that.
     pub epss: Option<Epss>,
     /// The invocation that asks.
@@ -74,6 +82,9 @@ impl Facts {
             result_announced: false,
             arrival: None,
             replaced: Replaced::NotAsked,
+            children: Children::NotAsked,
+            children_pulled: None,
+            indexes: Vec::new(),
             epss: None,
             actor: actor.to_owned(),
         }
@@ -165,6 +176,10 @@ pub enum Question {
     Scan,
     /// The registry, which image this one replaces. The answer goes to [`Facts::replaced`].
     Replaced,
+    /// The registry and the ledger, which images this index leads to. The answer goes to [`Facts::children`].
+    Children,
+    /// The registry, when those images were last pulled. The answer goes to [`Facts::children_pulled`].
+    ChildrenPulled,
 }
 
 /// Why nothing is to be done.
@@ -172,10 +187,8 @@ pub enum Question {
 pub enum Leave {
     /// There is no such image, and nothing is remembered of it.
     NoSuchImage,
-    /// It is an attestation, a signature or an SBOM.
+    /// It is an attestation, a signature or an SBOM, or an index that leads to nothing else.
     Referrer,
-    /// It is a multi-platform index, which is judged by the images that it leads to.
-    Index,
     /// Somebody else archived it before it was ever judged.
     ArchivedByOthers,
     /// Everything is as it should be.
@@ -204,6 +217,10 @@ pub(super) enum Hold {
     Refused(String),
     /// The limit of blocks in an hour is reached; until when.
     Limit(Timestamp),
+    /// An index that leads to it is not blocked.
+    Index,
+    /// The registry does not archive it, and every index that leads to it is blocked.
+    OnlyIndex,
     /// It came back more often than it is blocked again in an hour; until when.
     Returns(Timestamp),
 }
@@ -216,6 +233,8 @@ impl Hold {
             Self::ReportMode => words::REPORT_MODE.to_owned(),
             Self::Refused(answer) => answer.clone(),
             Self::Limit(until) => words::limit_reached(*until),
+            Self::Index => words::INDEX_NOT_BLOCKED.to_owned(),
+            Self::OnlyIndex => words::ONLY_INDEX_BLOCKED.to_owned(),
             Self::Returns(until) => words::returns(*until),
         }
     }
@@ -245,7 +264,11 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
         };
     };
     let referrer = match image.kind() {
-        ImageKind::Index => return Plan::Leave(Leave::Index),
+        ImageKind::Index => match &facts.children {
+            Children::NotAsked => return Plan::Ask(Question::Children),
+            Children::Known(children) => children.is_empty(),
+            Children::Unknown => false,
+        },
         ImageKind::Referrer => true,
         ImageKind::Image => facts.attestation,
     };
@@ -254,18 +277,27 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
         return Plan::Leave(Leave::Referrer);
     }
 
-    let basis = basis(policy, facts, image, now);
+    let is_index = image.kind() == ImageKind::Index;
+    let (basis, of) = if is_index {
+        basis_of_index(policy, facts, image, now)
+    } else {
+        (basis(policy, facts, image, now), Vec::new())
+    };
+    if is_index && prior.is_none() && image.status == ImageStatus::Archived {
+        return Plan::Leave(Leave::ArchivedByOthers);
+    }
     if scan_should_be_requested(policy, facts, image, &basis, now) {
         return Plan::Ask(Question::Scan);
     }
     let draft = match basis {
-        Basis::Waiting if facts.scan == Scan::Archived => return Plan::Leave(Leave::ArchivedByOthers),
-        Basis::Waiting if facts.result_announced => return Plan::Leave(Leave::ResultNotVisible),
-        Basis::Waiting => Ok(waiting(policy, facts, image, now)),
+        Basis::Waiting if facts.scan == Scan::Archived && !is_index => return Plan::Leave(Leave::ArchivedByOthers),
+        Basis::Waiting if facts.result_announced && !is_index => return Plan::Leave(Leave::ResultNotVisible),
+        Basis::Waiting => Ok(waiting(policy, facts, image, &of, now)),
         Basis::NoScan(why) => match policy.without_scan(&why) {
             NoScanAction::Block => {
                 let draft = Draft::new(facts, image, policy, now).without_scan(&why);
-                blocked(policy, facts, image, draft, words::no_scan(&why), None, now)
+                let reason = words::on(&of, words::no_scan(&why));
+                blocked(policy, facts, image, draft, reason, None, now)
             }
             action => {
                 let state = if why == NoScan::EligibilityExpired {
@@ -279,7 +311,7 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
                     policy,
                     facts,
                     image,
-                    draft.state(state, words::no_scan(&why)).alert(alert),
+                    draft.state(state, words::on(&of, words::no_scan(&why))).alert(alert),
                 ))
             }
         },
@@ -293,7 +325,7 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
                     draft.state(State::Allowed, words::allowed(&evaluation)),
                 )),
                 Verdict::Review => {
-                    let draft = draft.state(State::Review, words::review(&evaluation));
+                    let draft = draft.state(State::Review, words::on(&of, words::review(&evaluation)));
                     Ok(released(
                         policy,
                         facts,
@@ -302,7 +334,7 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
                     ))
                 }
                 Verdict::Block => {
-                    let reason = words::block(&evaluation);
+                    let reason = words::on(&of, words::block(&evaluation));
                     blocked(policy, facts, image, draft, reason, Some(&evaluation), now)
                 }
             }
@@ -314,7 +346,32 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
     }
 }
 
+/// What an index is judged by: its images; and by what was known before, as long as one of them is not known again yet.
+fn basis_of_index(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> (Basis, Vec<String>) {
+    let sum = index::sum(policy, facts, image, now);
+    let known = facts
+        .row
+        .as_ref()
+        .filter(|row| row.closed_at.is_none() && row.state != State::Pending && row.no_scan.is_none());
+    let Some(row) = known.filter(|_| sum.incomplete) else {
+        return (sum.basis, sum.of);
+    };
+    let names = facts.children().iter().fold(facts.names(image), |names, child| {
+        names.and(&child.child.digest, child.row.as_ref().map_or(&[][..], |row| &row.tags))
+    });
+    let remembered = evaluate_remembered(policy, row, &names, now);
+    let blocks =
+        |basis: &Basis| matches!(basis, Basis::Findings(evaluation, _) if evaluation.verdict == Verdict::Block);
+    let waits = matches!(sum.basis, Basis::Waiting) || facts.children().is_empty();
+    // As with an image: what is not known any more does not make a blocked index better, and a verdict stands until the next one.
+    if waits || remembered.verdict == Verdict::Block && !blocks(&sum.basis) {
+        return (Basis::Findings(remembered, None), Vec::new());
+    }
+    (sum.basis, sum.of)
+}
+
 fn basis(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Basis {
+    let names = facts.names(image);
     // A blocked or reviewed image that was deleted and pushed again is what it was; of any other, nothing is remembered.
     let prior = facts
         .row
@@ -324,7 +381,7 @@ fn basis(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Basis
         Some(why) => Basis::NoScan(why.clone()),
         None => {
             let row = facts.row_with_epss(row);
-            Basis::Findings(evaluate_remembered(policy, &row, &image.tags, now), row.scan.clone())
+            Basis::Findings(evaluate_remembered(policy, &row, &names, now), row.scan.clone())
         }
     };
     match (&facts.scan, &facts.scan_start, prior) {
@@ -334,7 +391,7 @@ fn basis(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Basis
                 completed_at: findings.completed_at,
             };
             let findings = facts.with_epss(findings);
-            Basis::Findings(evaluate(policy, &facts.key, &image.tags, &findings, now), Some(scan))
+            Basis::Findings(evaluate(policy, &names, &findings, now), Some(scan))
         }
         // What is not known any more does not make a blocked image better; but without what blocked it, it is just unknown.
         (Scan::Unavailable(why), _, Some(row)) if matches!(row.state, State::Blocked | State::Held) => {
@@ -373,6 +430,7 @@ fn scan_should_be_requested(policy: &Policy, facts: &Facts, image: &Image, basis
         )
     );
     policy.enforces()
+        && image.kind() != ImageKind::Index
         && facts.trigger == Some(ScanTrigger::Manual)
         && facts.scan == Scan::Absent
         && facts.scan_start.is_none()
@@ -382,14 +440,16 @@ fn scan_should_be_requested(policy: &Policy, facts: &Facts, image: &Image, basis
 }
 
 /// No result yet: within the grace that is normal, after it somebody must know.
-fn waiting<'a>(policy: &'a Policy, facts: &'a Facts, image: &'a Image, now: Timestamp) -> Draft<'a> {
+fn waiting<'a>(policy: &'a Policy, facts: &'a Facts, image: &'a Image, of: &[String], now: Timestamp) -> Draft<'a> {
     let draft = Draft::new(facts, image, policy, now);
     let since = image.available_since().unwrap_or(now);
     let overdue = now.duration_since(since) > policy.scan.grace;
+    // An index waits for other images now than it did before.
+    let prior = facts.row.as_ref().filter(|_| of.is_empty());
     draft
         .state(
             State::Pending,
-            words::pending(facts.scan_start.as_ref(), facts.row.as_ref(), overdue),
+            words::on(of, words::pending(facts.scan_start.as_ref(), prior, overdue)),
         )
         .alert(overdue.then_some(AlertKind::ScanOverdue))
 }
@@ -406,7 +466,9 @@ fn blocked<'a>(
 ) -> Result<Draft<'a>, Question> {
     let prior = draft.prior_block();
     let method = prior.map_or(policy.block.method, |block| block.method);
-    let needed = effect_of_block(method, image);
+    let led_to = facts.is_led_to();
+    // What an index leads to has no tags of its own to lose.
+    let needed = effect_of_block(method, image).filter(|_| !led_to || method != BlockMethod::QuarantineTag);
     // What we had undone ourselves has not come back.
     let came_back = prior.is_some_and(|block| block.confirmed && block.undone_at.is_none()) && needed.is_some();
     let returns = prior.map(|block| recent_returns(block, now)).unwrap_or_default();
@@ -416,16 +478,17 @@ fn blocked<'a>(
         .map(|oldest| *oldest + RETURN_WINDOW);
 
     // An image that comes back after it was blocked is not protected by what came back with it.
+    // Nor is one that indexes lead to: whether it is in use was asked for them, with its pulls.
     let in_use = match policy.block.when_in_use {
-        WhenInUse::Hold if prior.is_none() => in_use(policy, &facts.scan, image, now),
+        WhenInUse::Hold if prior.is_none() && !led_to => in_use(policy, facts, image, now)?,
         WhenInUse::Hold | WhenInUse::Block => None,
     };
-    // Blocking again what came back is not counted: it was counted when it was blocked.
-    let counts = needed.is_some() && !came_back;
+    // Blocking again what came back is not counted: it was counted when it was blocked. What an index leads to counts with it.
+    let counts = needed.is_some() && !came_back && !led_to;
     let limited = counts.then(|| limited_until(facts, now)).flatten();
 
     let no_worse_than = match evaluation {
-        Some(evaluation) if policy.block.not_worse_than_running && prior.is_none() && in_use.is_none() => {
+        Some(evaluation) if policy.block.not_worse_than_running && prior.is_none() && in_use.is_none() && !led_to => {
             match &facts.replaced {
                 Replaced::NotAsked => return Err(Question::Replaced),
                 Replaced::Image(predecessor) if predecessor.has_all(evaluation) => Some(predecessor.clone()),
@@ -435,7 +498,10 @@ fn blocked<'a>(
         Some(_) | None => None,
     };
 
+    let only_index = led_to && (facts.block_failure.is_some() || refused_lately(facts, now));
     let held = match (&facts.block_failure, in_use) {
+        _ if led_to && prior.is_none() && !facts.open_indexes().all(LeadingIndex::is_blocked) => Some(Hold::Index),
+        _ if only_index && needed.is_some() => Some(Hold::OnlyIndex),
         (Some(failure), _) => Some(Hold::Refused(words::block_failed(failure))),
         (None, Some(evidence)) => Some(Hold::InUse(evidence)),
         (None, None) if no_worse_than.is_some() => no_worse_than.map(Hold::NotWorse),
@@ -446,6 +512,8 @@ fn blocked<'a>(
         let kind = match &why {
             Hold::InUse(_) | Hold::NotWorse(_) | Hold::ReportMode | Hold::Refused(_) => Some(AlertKind::ImageHeld),
             Hold::Returns(_) => Some(AlertKind::ImageBypass),
+            // The index is told of.
+            Hold::Index | Hold::OnlyIndex => None,
             // The first image of the hour speaks for all: a hundred alerts would say no more.
             Hold::Limit(_) => limit_is_to_be_told(facts).then_some(AlertKind::BlockLimit),
         };
@@ -461,15 +529,12 @@ fn blocked<'a>(
         });
     }
 
-    let kind = if came_back {
-        AlertKind::ImageBypass
-    } else {
-        AlertKind::ImageBlocked
+    let kind = match (came_back, led_to) {
+        (true, _) => Some(AlertKind::ImageBypass),
+        (false, false) => Some(AlertKind::ImageBlocked),
+        (false, true) => None,
     };
-    let draft = draft
-        .state(State::Blocked, reason)
-        .action(method, true)
-        .alert(Some(kind));
+    let draft = draft.state(State::Blocked, reason).action(method, true).alert(kind);
     let draft = if came_back { draft.happened_again() } else { draft };
     Ok(match needed {
         Some(effect) => {
@@ -495,22 +560,34 @@ fn released<'a>(policy: &Policy, facts: &Facts, image: &Image, draft: Draft<'a>)
     let Some(block) = draft.prior_block() else { return draft };
     if facts.row.as_ref().is_some_and(|row| row.closed_at.is_some()) {
         // The block went with the image that was deleted. What this one is kept by, if anything, is not ours.
-        return draft.release(None);
+        return draft.release(None, true);
     }
     let effect = effect_of_release(block, image);
+    let waits_for_children = facts.has_blocked_child();
     if effect.is_some() && !policy.enforces() {
         // Without the means to undo a block, the block stays, and so does its state.
         return draft.keep();
     }
-    if block.method == BlockMethod::Archive && image.status == ImageStatus::Activating {
-        // People are told when it can be pulled; an event says when that is.
+    if effect.is_none()
+        && block.method == BlockMethod::Archive
+        && (image.status == ImageStatus::Activating || waits_for_children)
+    {
+        // People are told when it can be pulled, with all that it leads to; an event says when that is.
         return draft.being_restored();
     }
     let method = block.method;
-    draft
-        .release(effect)
-        .action(method, true)
-        .alert(Some(AlertKind::ImageReleased))
+    let draft = draft.release(effect, !waits_for_children).action(method, true);
+    if waits_for_children {
+        draft.alert(None)
+    } else {
+        draft.alert(Some(AlertKind::ImageReleased))
+    }
+}
+
+/// Whether the registry refused to archive an image that indexes lead to, not long ago.
+fn refused_lately(facts: &Facts, now: Timestamp) -> bool {
+    let until = facts.row.as_ref().and_then(|row| row.limited_until);
+    until.is_some_and(|until| now < until)
 }
 
 const RETURN_WINDOW: SignedDuration = SignedDuration::from_secs(RETURN_WINDOW_SECONDS);
@@ -579,7 +656,11 @@ fn effect_of_release(block: &Block, image: &Image) -> Option<Effect> {
 /// The evidence that somebody uses the image; `None`: there is none.
 ///
 /// No recorded pull means "never pulled" only for an image that is young: for an older one we cannot know who started it.
-fn in_use(policy: &Policy, scan: &Scan, image: &Image, now: Timestamp) -> Option<String> {
+///
+/// Whoever pulls a multi-platform image pulls the index and one of the images that it leads to; for which of them ECR records the pull
+/// is documented nowhere. So all of them count.
+fn in_use(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Result<Option<String>, Question> {
+    let scan = &facts.scan;
     let recent = |at: Timestamp| now.duration_since(at) <= policy.block.in_use;
     if let Scan::Complete(Findings {
         in_use_count,
@@ -588,17 +669,30 @@ fn in_use(policy: &Policy, scan: &Scan, image: &Image, now: Timestamp) -> Option
     }) = scan
     {
         if let Some(count) = in_use_count.filter(|count| *count > 0) {
-            return Some(words::in_use_by_scanner(count));
+            return Ok(Some(words::in_use_by_scanner(count)));
         }
         if let Some(at) = last_in_use_at.filter(|at| recent(*at)) {
-            return Some(words::in_use_at(at));
+            return Ok(Some(words::in_use_at(at)));
         }
     }
-    match (image.last_pulled_at, image.available_since()) {
+    let by_children = facts
+        .children()
+        .iter()
+        .filter_map(|child| child.row.as_ref()?.used_on)
+        .max();
+    if let Some(at) = by_children.filter(|at| recent(*at)) {
+        return Ok(Some(words::in_use_at(at)));
+    }
+    let mut pulled_at = image.last_pulled_at;
+    if !facts.children().is_empty() {
+        let pulled = facts.children_pulled.as_ref().ok_or(Question::ChildrenPulled)?;
+        pulled_at = pulled_at.max(pulled.iter().max().copied());
+    }
+    Ok(match (pulled_at, image.available_since()) {
         (Some(at), _) => recent(at).then(|| words::pulled(at)),
         (None, Some(since)) if recent(since) => None,
         (None, since) => Some(words::use_unknown(since)),
-    }
+    })
 }
 
 /// Whether another invocation has undertaken the alert of this row, and may still be at it.

@@ -1,12 +1,12 @@
 //! What findings add up to: the only evaluator of the policy, used by every path.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use jiff::Timestamp;
 
 use super::{
     finding::{Finding, Findings, Fix, Severity, SeverityCounts},
-    ids::{ImageKey, RepositoryName, Tag},
+    ids::{Digest, ImageKey, RepositoryName, Tag},
     ledger::Row,
     policy::{Action, Consequence, Exception, Maximum, Policy},
 };
@@ -60,11 +60,41 @@ pub struct Evaluation {
 /// Id of the finding that stands for findings which the scanner counted and did not list.
 pub const UNLISTED: &str = "not listed by the scanner";
 
+/// What an image goes by: an exception may name any of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names<'a> {
+    /// Its repository.
+    pub repository: &'a RepositoryName,
+    /// Its digest, and those of the indexes that lead to it.
+    pub digests: Vec<&'a Digest>,
+    /// Its tags, and those of the indexes that lead to it.
+    pub tags: Vec<Tag>,
+}
+
+impl<'a> Names<'a> {
+    /// Of an image that no index leads to.
+    pub fn of(image: &'a ImageKey, tags: &[Tag]) -> Self {
+        Self {
+            repository: &image.repository,
+            digests: vec![&image.digest],
+            tags: tags.to_vec(),
+        }
+    }
+
+    /// With what another one goes by too.
+    #[must_use]
+    pub fn and(mut self, digest: &'a Digest, tags: &[Tag]) -> Self {
+        self.digests.push(digest);
+        self.tags.extend(tags.iter().cloned());
+        self
+    }
+}
+
 /// Judges the findings of a finished scan.
 ///
 /// If the scanner counts more findings of a severity than it lists, the difference counts as one finding more: what we were not
 /// shown is not clean.
-pub fn evaluate(policy: &Policy, image: &ImageKey, tags: &[Tag], scan: &Findings, now: Timestamp) -> Evaluation {
+pub fn evaluate(policy: &Policy, names: &Names<'_>, scan: &Findings, now: Timestamp) -> Evaluation {
     let mut counts = SeverityCounts::new();
     for finding in &scan.findings {
         *counts.entry(finding.severity).or_default() += 1;
@@ -76,11 +106,11 @@ pub fn evaluate(policy: &Policy, image: &ImageKey, tags: &[Tag], scan: &Findings
     }
     let listed = scan.findings.iter().map(|finding| (finding, 1));
     let unlisted = unlisted.iter().map(|(finding, count)| (finding, *count));
-    judge(policy, image, tags, listed.chain(unlisted), None, counts, now)
+    judge(policy, names, listed.chain(unlisted), None, counts, now)
 }
 
 /// Judges again what the ledger remembers of an image that the scanner cannot look at now.
-pub fn evaluate_remembered(policy: &Policy, row: &Row, tags: &[Tag], now: Timestamp) -> Evaluation {
+pub fn evaluate_remembered(policy: &Policy, row: &Row, names: &Names<'_>, now: Timestamp) -> Evaluation {
     let remembered: Vec<(Finding, u64)> = row
         .findings
         .iter()
@@ -96,8 +126,7 @@ pub fn evaluate_remembered(policy: &Policy, row: &Row, tags: &[Tag], now: Timest
     });
     let mut evaluation = judge(
         policy,
-        &row.image,
-        tags,
+        names,
         remembered.iter().map(|(finding, count)| (finding, *count)),
         omitted,
         row.counts.clone(),
@@ -119,6 +148,32 @@ pub fn evaluate_remembered(policy: &Policy, row: &Row, tags: &[Tag], now: Timest
     evaluation
 }
 
+/// What the images that an index leads to add up to: each finding once, as it is worst.
+pub fn together(evaluations: impl IntoIterator<Item = Evaluation>) -> Evaluation {
+    let mut sum = Evaluation {
+        verdict: Verdict::Pass,
+        findings: Vec::new(),
+        excepted: Vec::new(),
+        counts: SeverityCounts::new(),
+    };
+    for evaluation in evaluations {
+        sum.verdict = sum.verdict.max(evaluation.verdict);
+        sum.findings.extend(evaluation.findings);
+        sum.excepted.extend(evaluation.excepted);
+        for (severity, count) in evaluation.counts {
+            // The same package is in most of them: a sum would count it as often.
+            let most = sum.counts.entry(severity).or_default();
+            *most = (*most).max(count);
+        }
+    }
+    for list in [&mut sum.findings, &mut sum.excepted] {
+        list.sort_by(worst_first);
+        let mut known = BTreeSet::new();
+        list.retain(|judged| known.insert((judged.finding.id.clone(), judged.finding.package.clone())));
+    }
+    sum
+}
+
 /// Which exceptions are of use for an image, by their [names](super::policy::Exception::name), in the order of the policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExceptionUse {
@@ -129,7 +184,7 @@ pub struct ExceptionUse {
 }
 
 /// Which exceptions are of use for an image whose scan is finished. Those that have ended are neither used nor unused.
-pub fn exception_use(policy: &Policy, image: &ImageKey, tags: &[Tag], scan: &Findings, now: Timestamp) -> ExceptionUse {
+pub fn exception_use(policy: &Policy, names: &Names<'_>, scan: &Findings, now: Timestamp) -> ExceptionUse {
     let mut listed = SeverityCounts::new();
     for finding in &scan.findings {
         *listed.entry(finding.severity).or_default() += 1;
@@ -137,7 +192,7 @@ pub fn exception_use(policy: &Policy, image: &ImageKey, tags: &[Tag], scan: &Fin
     let unlisted = not_listed(scan, &listed);
     let findings = || scan.findings.iter().chain(unlisted.iter().map(|(finding, _)| finding));
     let mut exceptions = ExceptionUse::default();
-    for exception in applying(policy, image, tags, now) {
+    for exception in applying(policy, names, now) {
         let covers = findings().any(|finding| exception.names(&finding.id, finding.package.as_deref()));
         let those = if covers {
             &mut exceptions.used
@@ -150,16 +205,11 @@ pub fn exception_use(policy: &Policy, image: &ImageKey, tags: &[Tag], scan: &Fin
 }
 
 /// The exceptions that hold for an image now.
-fn applying<'a>(
-    policy: &'a Policy,
-    image: &'a ImageKey,
-    tags: &'a [Tag],
-    now: Timestamp,
-) -> impl Iterator<Item = &'a Exception> {
-    policy
-        .exceptions
-        .iter()
-        .filter(move |exception| exception.applies(&image.repository, &image.digest, tags, now))
+fn applying<'a>(policy: &'a Policy, names: &'a Names<'_>, now: Timestamp) -> impl Iterator<Item = &'a Exception> {
+    policy.exceptions.iter().filter(move |exception| {
+        let applies = |digest: &&Digest| exception.applies(names.repository, digest, &names.tags, now);
+        names.digests.iter().any(applies)
+    })
 }
 
 /// Findings that were recorded by their number only.
@@ -191,19 +241,18 @@ struct Considered<'a> {
 
 fn judge<'a>(
     policy: &'a Policy,
-    image: &'a ImageKey,
-    tags: &'a [Tag],
+    names: &'a Names<'_>,
     findings: impl Iterator<Item = (&'a Finding, u64)>,
     omitted: Option<Omitted>,
     counts: SeverityCounts,
     now: Timestamp,
 ) -> Evaluation {
-    let exceptions: Vec<&Exception> = applying(policy, image, tags, now).collect();
+    let exceptions: Vec<&Exception> = applying(policy, names, now).collect();
     let mut considered: Vec<Considered<'_>> = findings
         .map(|(finding, stands_for)| Considered {
             finding,
             stands_for,
-            consequence: policy.consequence(finding, &image.repository),
+            consequence: policy.consequence(finding, names.repository),
             exception: exceptions
                 .iter()
                 .find(|exception| exception.names(&finding.id, finding.package.as_deref()))
@@ -211,7 +260,7 @@ fn judge<'a>(
         })
         .collect();
     for maximum in policy.maxima() {
-        apply(maximum, &mut considered, omitted, &image.repository);
+        apply(maximum, &mut considered, omitted, names.repository);
     }
 
     let mut evaluation = Evaluation {
@@ -334,6 +383,15 @@ mod tests {
     const EXCEPTION: &str = r#""exceptions": [{"vulnerability": "CVE-2026-1", "repositories": ["*"], "owner": "o", "reason": "r",
         "expires": "2026-12-31"}]"#;
 
+    fn key() -> &'static ImageKey {
+        static KEY: std::sync::LazyLock<ImageKey> = std::sync::LazyLock::new(testing::image_key);
+        &KEY
+    }
+
+    fn names() -> Names<'static> {
+        Names::of(key(), &[])
+    }
+
     #[test]
     fn the_worst_finding_that_no_exception_covers_gives_the_verdict() {
         for (policy, findings, verdict, counted, excepted) in [
@@ -373,7 +431,7 @@ mod tests {
             ),
         ] {
             let policy = testing::policy(policy);
-            let evaluation = evaluate(&policy, &testing::image_key(), &[], &scan(findings), testing::now());
+            let evaluation = evaluate(&policy, &names(), &scan(findings), testing::now());
             assert_eq!(evaluation.verdict, verdict);
             assert_eq!(
                 (evaluation.findings.len(), evaluation.excepted.len()),
@@ -386,7 +444,7 @@ mod tests {
     fn what_is_counted_but_not_listed_is_not_clean() {
         let mut scan = scan(vec![finding("CVE-2026-1", Severity::Low)]);
         scan.counts = [(Severity::Low, 1), (Severity::Critical, 2)].into();
-        let evaluation = evaluate(&testing::policy(""), &testing::image_key(), &[], &scan, testing::now());
+        let evaluation = evaluate(&testing::policy(""), &names(), &scan, testing::now());
         assert_eq!(evaluation.verdict, Verdict::Block);
         assert_eq!(evaluation.findings[0].finding.id, UNLISTED);
         assert_eq!(evaluation.counts[&Severity::Critical], 2);
@@ -402,13 +460,7 @@ mod tests {
         ];
         findings[3].score = Some(9.9);
         let ids = |findings: Vec<Finding>| {
-            let evaluation = evaluate(
-                &testing::policy(""),
-                &testing::image_key(),
-                &[],
-                &scan(findings),
-                testing::now(),
-            );
+            let evaluation = evaluate(&testing::policy(""), &names(), &scan(findings), testing::now());
             evaluation
                 .findings
                 .into_iter()

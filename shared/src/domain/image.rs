@@ -1,5 +1,7 @@
 //! An image as the registry describes it.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +72,72 @@ pub enum Way {
     Restored,
 }
 
+/// An image that an index leads to, for one platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Child {
+    /// Its digest.
+    pub digest: Digest,
+    /// What it is for, such as `linux/arm64/v8`, as the index says it. Data from outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+}
+
+/// The most images that an index may lead to. Official images have about ten.
+pub const MAX_CHILDREN: usize = 50;
+
+/// The images that the manifest of an index leads to. `None`: it is not the manifest of an index, or leads to more than
+/// [`MAX_CHILDREN`].
+///
+/// An attestation that BuildKit lists beside the images is left out: it is for the platform `unknown/unknown`, which no container
+/// runtime asks for, and says by an annotation what it is. Source: BuildKit's documentation, "Image attestation storage"; for the
+/// rest, the OCI image index specification.
+pub fn children(manifest: &str) -> Option<Vec<Child>> {
+    #[derive(Deserialize)]
+    struct Index {
+        manifests: Vec<Descriptor>,
+    }
+    #[derive(Deserialize)]
+    struct Descriptor {
+        digest: String,
+        platform: Option<Platform>,
+        #[serde(default)]
+        annotations: BTreeMap<String, serde_json::Value>,
+    }
+    #[derive(Deserialize)]
+    struct Platform {
+        os: String,
+        architecture: String,
+        variant: Option<String>,
+    }
+    let index: Index = serde_json::from_str(manifest).ok()?;
+    let mut children: Vec<Child> = Vec::new();
+    for descriptor in index.manifests {
+        let says = descriptor.annotations.get("vnd.docker.reference.type");
+        let nowhere = descriptor
+            .platform
+            .as_ref()
+            .is_some_and(|platform| platform.os == "unknown" && platform.architecture == "unknown");
+        if nowhere && says.and_then(|says| says.as_str()) == Some("attestation-manifest") {
+            continue;
+        }
+        let platform = descriptor.platform.map(|platform| {
+            let variant = platform.variant.map_or(String::new(), |variant| format!("/{variant}"));
+            format!("{}/{}{variant}", platform.os, platform.architecture)
+        });
+        let child = Child {
+            digest: descriptor.digest.parse().ok()?,
+            platform: platform.filter(|platform| platform.len() <= MAX_PLATFORM),
+        };
+        if !children.iter().any(|known| known.digest == child.digest) {
+            children.push(child);
+        }
+    }
+    (children.len() <= MAX_CHILDREN).then_some(children)
+}
+
+/// No real platform has a longer name.
+const MAX_PLATFORM: usize = 100;
+
 /// Media types of manifests that list other manifests (Docker image manifest v2 schema 2; OCI image specification, "Media types").
 const INDEX_MEDIA_TYPES: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -90,18 +158,23 @@ impl Image {
     /// configuration type of a container; an entry that is a referrer by its tags only is still judged once a scanner has
     /// scanned it (see `decide`).
     pub fn kind(&self) -> ImageKind {
+        let refers_by_tag = !self.tags.is_empty() && self.tags.iter().all(names_a_subject);
         if self
             .manifest_media_type
             .as_deref()
             .is_some_and(|media_type| INDEX_MEDIA_TYPES.contains(&media_type))
         {
-            return ImageKind::Index;
+            return if refers_by_tag {
+                // The list of an image's referrers, where a client keeps it under a tag.
+                ImageKind::Referrer
+            } else {
+                ImageKind::Index
+            };
         }
         let container = self
             .artifact_media_type
             .as_deref()
             .is_some_and(|t| CONTAINER_CONFIG_MEDIA_TYPES.contains(&t));
-        let refers_by_tag = !self.tags.is_empty() && self.tags.iter().all(names_a_subject);
         if refers_by_tag || (self.subject.is_some() && !container) {
             ImageKind::Referrer
         } else {
@@ -189,6 +262,54 @@ mod tests {
     }
 
     #[test]
+    fn an_index_leads_to_images_and_not_to_their_attestations() {
+        let manifest = r#"{"schemaVersion": 2, "manifests": [
+            {"digest": "sha256:01", "platform": {"os": "linux", "architecture": "amd64"}},
+            {"digest": "sha256:02", "platform": {"os": "linux", "architecture": "arm", "variant": "v7"}},
+            {"digest": "sha256:01", "platform": {"os": "linux", "architecture": "386"}},
+            {"digest": "sha256:03"},
+            {"digest": "sha256:04", "platform": {"os": "unknown", "architecture": "unknown"},
+             "annotations": {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": "sha256:01"}},
+            {"digest": "sha256:05", "platform": {"os": "linux", "architecture": "arm64"},
+             "annotations": {"vnd.docker.reference.type": "attestation-manifest"}},
+            {"digest": "sha256:06", "platform": {"os": "unknown", "architecture": "unknown"}}]}"#;
+        let found: Vec<_> = children(manifest)
+            .unwrap()
+            .into_iter()
+            .map(|child| (child.digest.to_string(), child.platform))
+            .collect();
+        let expected = [
+            ("sha256:01", Some("linux/amd64")),
+            ("sha256:02", Some("linux/arm/v7")),
+            ("sha256:03", None),
+            // What a runtime would run is an image, whatever else it calls itself.
+            ("sha256:05", Some("linux/arm64")),
+            ("sha256:06", Some("unknown/unknown")),
+        ];
+        let expected = expected.map(|(digest, platform)| (digest.to_owned(), platform.map(str::to_owned)));
+        assert_eq!(found, expected);
+
+        assert_eq!(children(r#"{"manifests": []}"#), Some(vec![]));
+        let many = format!(
+            r#"{{"manifests": [{}]}}"#,
+            (0..=MAX_CHILDREN)
+                .map(|n| format!(r#"{{"digest": "sha256:{n:02x}"}}"#))
+                .collect::<Vec<_>>()
+                .join(",")
+        );
+        for odd in [
+            "",
+            "[]",
+            "{}",
+            r#"{"layers": []}"#,
+            r#"{"manifests": [{"digest": "?"}]}"#,
+            &many,
+        ] {
+            assert_eq!(children(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
     fn kinds() {
         let manifest = Some("application/vnd.oci.image.manifest.v1+json");
         let index = Some("application/vnd.oci.image.index.v1+json");
@@ -208,6 +329,11 @@ mod tests {
                 "nothing known: judged as an image",
             ),
             (image(index, None, false, &["v1"]), ImageKind::Index, "an index"),
+            (
+                image(index, None, false, &[signature]),
+                ImageKind::Referrer,
+                "a list of referrers",
+            ),
             (
                 image(manifest, bundle, true, &[]),
                 ImageKind::Referrer,

@@ -7,6 +7,7 @@ use super::{
     alert::AlertKind,
     finding::{Finding, Fix, NoScan, ScanMode, Severity, SeverityCounts},
     ids::{Digest, ImageKey, Region, Tag},
+    image::Child,
     policy::{Action, BlockMethod},
 };
 
@@ -226,7 +227,8 @@ pub struct Row {
     /// When a scan was asked for; it is not asked for again within 24 hours, which is ECR's own limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scan_requested_at: Option<Timestamp>,
-    /// The hourly limit of blocks was reached: it is not tried again before this time.
+    /// The hourly limit of blocks was reached, or the registry does not archive this image: it is not tried again before this
+    /// time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limited_until: Option<Timestamp>,
     /// Its tags when it was last looked at.
@@ -235,6 +237,16 @@ pub struct Row {
     /// When it became pullable, as far as known when it was last looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub available_since: Option<Timestamp>,
+    /// Of an index: the images that it leads to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<Child>,
+    /// The indexes that lead to it, as far as known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub indexes: Vec<Digest>,
+    /// The day on which the scanner last knew of a workload that ran it. Kept of images that an index leads to: whoever looks at
+    /// the index has no scan of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_on: Option<Timestamp>,
     /// The image was deleted; the row is kept for [`CLOSED_ROW_DAYS`], since a push of the same digest would bring it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_at: Option<Timestamp>,
@@ -295,9 +307,21 @@ impl Counter {
 
 /// The hour that a time is in, by its beginning.
 pub fn hour_of(at: Timestamp) -> Timestamp {
-    let into = SignedDuration::from_secs(at.as_second().rem_euclid(3600));
+    beginning(at, 3600)
+}
+
+/// The day that a time is in (UTC), by its beginning.
+pub fn day_of(at: Timestamp) -> Timestamp {
+    beginning(at, 24 * 3600)
+}
+
+fn beginning(at: Timestamp, seconds: i64) -> Timestamp {
+    let into = SignedDuration::from_secs(at.as_second().rem_euclid(seconds));
     Timestamp::from_second(at.as_second()).map_or(at, |at| at - into)
 }
+
+/// At most so many indexes are remembered of an image, the last ones.
+pub const MAX_INDEXES: usize = 20;
 
 /// The tag that marks a quarantined image: `blocked-` and the first 12 characters of its digest.
 pub fn quarantine_tag(digest: &Digest) -> Option<Tag> {

@@ -97,7 +97,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{evaluate::evaluate, finding::Severity},
+        domain::{
+            evaluate::{Names, evaluate},
+            finding::Severity,
+        },
         testing::{finding, image, image_key, now, policy, scan},
     };
 
@@ -167,7 +170,7 @@ mod tests {
             (vec![finding("CVE-1", Severity::High)], false),
         ] {
             let named = format!("{findings:?}");
-            let evaluation = evaluate(&policy(""), &image_key(), &[], &scan(findings), now());
+            let evaluation = evaluate(&policy(""), &Names::of(&image_key(), &[]), &scan(findings), now());
             assert_eq!(before.has_all(&evaluation), no_worse, "{named}");
         }
     }
@@ -176,8 +179,7 @@ mod tests {
     fn nothing_known_of_the_predecessor_excuses_nothing() {
         let evaluation = evaluate(
             &policy(""),
-            &image_key(),
-            &[],
+            &Names::of(&image_key(), &[]),
             &scan(vec![finding("CVE-1", Severity::Critical)]),
             now(),
         );

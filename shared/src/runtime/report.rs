@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{entry::Handled, error::HandlerError};
-use crate::domain::finding::Severity;
+use crate::{domain::finding::Severity, reconcile::Outcome};
 
 /// Namespace of all our metrics.
 pub const NAMESPACE: &str = "ecr-guard";
@@ -46,11 +46,13 @@ fn line(function: &str, event_id: &str, result: &Result<Handled, HandlerError>, 
                 .filter_map(|severity| outcome.counts.get(severity))
                 .sum();
             metrics.push(("FindingsMonitored", monitored));
+            let all = || std::iter::once(outcome).chain(&outcome.also);
+            let number = |those: fn(&Outcome) -> bool| all().map(|one| u64::from(those(one))).sum();
             metrics.push((
                 "Blocks",
-                u64::from(matches!(outcome.effect, Some("archive" | "quarantine"))),
+                number(|one| matches!(one.effect, Some("archive" | "quarantine"))),
             ));
-            metrics.push(("Alerts", u64::from(outcome.alert.is_some())));
+            metrics.push(("Alerts", number(|one| one.alert.is_some())));
             line.get("outcome")
                 .and_then(Value::as_str)
                 .unwrap_or("applied")
@@ -93,7 +95,7 @@ mod tests {
     use super::*;
     use crate::{
         domain::finding::Severity,
-        reconcile::{Outcome, OutcomeKind},
+        reconcile::OutcomeKind,
         testing::{image_key, now},
     };
 
@@ -111,6 +113,7 @@ mod tests {
             counts: [(Severity::Medium, 3), (Severity::Low, 2), (Severity::Critical, 1)].into(),
             exceptions_used: Vec::new(),
             exceptions_unused: Vec::new(),
+            also: Vec::new(),
         }))
     }
 

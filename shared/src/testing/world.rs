@@ -1,7 +1,7 @@
 //! A registry, a scanner, a ledger and a topic in memory.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::poll_fn,
     sync::{Mutex, MutexGuard},
     task::Poll,
@@ -61,6 +61,7 @@ struct State {
     rows: BTreeMap<ImageKey, Row>,
     counts: BTreeMap<String, u64>,
     manifests: BTreeMap<ImageKey, String>,
+    unarchivable: BTreeSet<ImageKey>,
     sent: Vec<Sent>,
     faults: Vec<(&'static str, Fault)>,
     calls: Vec<Call>,
@@ -141,6 +142,11 @@ impl World {
     /// Sets how the repository is scanned; automatically, if this is never called.
     pub fn set_trigger(&self, repository: &RepositoryName, trigger: ScanTrigger) {
         self.lock().triggers.insert(repository.clone(), trigger);
+    }
+
+    /// Makes the registry refuse to archive an image, for good.
+    pub fn refuse_to_archive(&self, key: &ImageKey) {
+        self.lock().unarchivable.insert(key.clone());
     }
 
     /// Sets the answer to the next requests for a scan.
@@ -367,6 +373,9 @@ impl Scanner for World {
 
 impl RegistryWriter for World {
     async fn archive(&self, image: &ImageKey) -> Result<ImageStatus, PortError> {
+        if self.lock().unarchivable.contains(image) {
+            self.fail("ecr:UpdateImageStorageClass", Fault::Before(Retry::Never));
+        }
         self.call("ecr:UpdateImageStorageClass", true, |state| {
             // The scanner forgets an image that is archived.
             state.scans.remove(&(image.repository.clone(), image.digest.clone()));

@@ -2,20 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
 use super::{
     super::{
         alert::{Alert, AlertAction, AlertKind, MAX_EXCEPTIONS},
         evaluate::{Evaluation, Judged},
-        finding::NoScan,
-        ids::Tag,
-        image::{Image, ImageStatus},
-        ledger::{AlertRecord, Block, MAX_RECORDED_FINDINGS, RecordedFinding, Row, RowSchema, ScanRecord, State},
+        finding::{NoScan, Scan},
+        ids::{Digest, Tag},
+        image::{Child, Image, ImageStatus},
+        ledger::{
+            AlertRecord, Block, MAX_INDEXES, MAX_RECORDED_FINDINGS, RecordedFinding, Row, RowSchema, ScanRecord, State,
+            day_of,
+        },
         policy::{Action, BlockMethod, ExceptionEntry, Policy, hex},
     },
-    Facts, Hold, Leave, Plan, leased, words,
+    Children, Facts, Hold, Leave, Plan, leased, words,
 };
 
 /// A change in the registry.
@@ -68,7 +71,18 @@ pub struct Step {
     pub alert: Option<Alert>,
     /// It is one of the blocks that the policy limits by the hour.
     pub counts_as_block: bool,
-    releases: bool,
+    releases: Release,
+}
+
+/// Whether a step undoes a block, and when that is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Release {
+    /// It does not.
+    No,
+    /// When the image can be pulled.
+    Pullable,
+    /// Not before what it leads to can be pulled as well.
+    Later,
 }
 
 impl Step {
@@ -83,7 +97,7 @@ impl Step {
             effect: None,
             alert: None,
             counts_as_block: false,
-            releases: false,
+            releases: Release::No,
         }
     }
 
@@ -103,14 +117,14 @@ impl Step {
         } else if let Some(alert) = &mut row.alert {
             alert.sent_at = Some(now);
         }
-        match &mut row.block {
-            Some(block) if self.releases && !is_pullable(image) => {
+        match (&mut row.block, self.releases) {
+            (Some(block), Release::No) => block.confirmed = true,
+            (Some(_), Release::Pullable) if is_pullable(image) => row.block = None,
+            (Some(block), Release::Pullable | Release::Later) => {
                 block.undone_at = Some(now);
                 row.reason = words::being_restored(&row.reason);
             }
-            Some(_) if self.releases => row.block = None,
-            Some(block) => block.confirmed = true,
-            None => {}
+            (None, _) => {}
         }
         row
     }
@@ -118,7 +132,7 @@ impl Step {
     /// Whether the alert is sent, where the registry shows `image` after the effect (`None`: there was none): that an image is
     /// released is told when it can be pulled.
     pub fn tells(&self, image: Option<&Image>) -> bool {
-        !self.releases || is_pullable(image)
+        self.releases != Release::Pullable || is_pullable(image)
     }
 }
 
@@ -134,7 +148,7 @@ pub(super) struct Draft<'a> {
     hold: Option<Hold>,
     again: bool,
     counts_as_block: bool,
-    releases: bool,
+    releases: Release,
     keep: bool,
 }
 
@@ -163,6 +177,9 @@ impl<'a> Draft<'a> {
             scan_requested_at: requested_now.or(prior.and_then(|row| row.scan_requested_at)),
             tags: sorted_tags(image),
             available_since: image.available_since(),
+            children: children(facts),
+            indexes: indexes(facts),
+            used_on: used_on(facts, now),
             closed_at: None,
         };
         Self {
@@ -176,7 +193,7 @@ impl<'a> Draft<'a> {
             hold: None,
             again: false,
             counts_as_block: false,
-            releases: false,
+            releases: Release::No,
             keep: false,
         }
     }
@@ -241,8 +258,19 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn hold(mut self, why: Hold) -> Self {
-        if let Hold::Limit(until) = why {
-            self.row.limited_until = Some(until);
+        match &why {
+            Hold::Limit(until) => self.row.limited_until = Some(*until),
+            Hold::OnlyIndex => {
+                let prior = self.facts.row.as_ref().and_then(|row| row.limited_until);
+                let again = self.now + REFUSAL_STANDS;
+                self.row.limited_until = prior.filter(|until| self.now < *until).or(Some(again));
+            }
+            Hold::InUse(_)
+            | Hold::NotWorse(_)
+            | Hold::ReportMode
+            | Hold::Refused(_)
+            | Hold::Index
+            | Hold::Returns(_) => {}
         }
         self.hold = Some(why);
         self
@@ -295,9 +323,10 @@ impl<'a> Draft<'a> {
         self
     }
 
-    pub(super) fn release(mut self, effect: Option<Effect>) -> Self {
+    /// `complete`: nothing else has to be released with it.
+    pub(super) fn release(mut self, effect: Option<Effect>, complete: bool) -> Self {
         self.effect = effect;
-        self.releases = true;
+        self.releases = if complete { Release::Pullable } else { Release::Later };
         self
     }
 
@@ -320,6 +349,10 @@ impl<'a> Draft<'a> {
         if self.keep {
             return Plan::Leave(Leave::Unchanged);
         }
+        if self.facts.is_led_to() && self.kind != Some(AlertKind::ImageBypass) {
+            // The index speaks for it.
+            self.kind = None;
+        }
         let prior = self.facts.row.as_ref().filter(|row| row.closed_at.is_none());
         if let Some(row) = prior.filter(|row| leased(row, &self.facts.actor, self.now)) {
             let same = row.state == self.row.state && row.findings == self.row.findings && !self.again;
@@ -334,7 +367,7 @@ impl<'a> Draft<'a> {
             self.row.since = row.since;
         }
         let alert = self.owed_alert(same_state);
-        if self.releases && alert.is_none() && self.effect.is_none() {
+        if self.releases == Release::Pullable && alert.is_none() && self.effect.is_none() {
             self.row.block = None;
         }
         // After a block that was refused or one too many, the ledger still says what was begun.
@@ -456,6 +489,7 @@ impl<'a> Draft<'a> {
                 &findings,
                 self.hold.as_ref(),
                 self.facts.arrival.as_ref(),
+                self.scanned(&findings),
             ),
             exceptions: self.proposed_exceptions(record.kind, &findings),
             omitted_findings: if findings.len() == self.row.findings.len() {
@@ -483,12 +517,25 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// The image whose scan shows the findings: the image itself, or for an index one that it leads to.
+    fn scanned(&self, findings: &[RecordedFinding]) -> &Digest {
+        let worst = findings.first().map(RecordedFinding::identity);
+        let has_it = |row: &Row| row.findings.iter().any(|finding| Some(finding.identity()) == worst);
+        let children = self.facts.children();
+        let child = children
+            .iter()
+            .find(|child| child.row.as_ref().is_some_and(has_it))
+            .or(children.first());
+        child.map_or(&self.row.image.digest, |child| &child.child.digest)
+    }
+
     fn record(&self, judged: &Judged) -> RecordedFinding {
         let finding = &judged.finding;
         let first_seen = self
             .facts
             .row
             .iter()
+            .chain(self.facts.children().iter().filter_map(|child| child.row.as_ref()))
             .flat_map(|row| row.findings.iter().chain(&row.excepted))
             .find(|known| known.identity() == (finding.id.as_str(), finding.package.as_deref()))
             .map_or(self.now, |known| known.first_seen);
@@ -511,6 +558,39 @@ impl<'a> Draft<'a> {
             exception: judged.exception.as_ref().map(|exception| exception.name.clone()),
         }
     }
+}
+
+/// For how long the registry's refusal to archive an image that an index leads to is taken for its last word.
+const REFUSAL_STANDS: SignedDuration = SignedDuration::from_hours(24);
+
+/// The images that an index leads to, which never change.
+fn children(facts: &Facts) -> Vec<Child> {
+    match &facts.children {
+        Children::Known(children) => children.iter().map(|child| child.child.clone()).collect(),
+        Children::NotAsked | Children::Unknown => {
+            facts.row.as_ref().map(|row| row.children.clone()).unwrap_or_default()
+        }
+    }
+}
+
+/// The indexes that lead to the image, without those that are gone.
+fn indexes(facts: &Facts) -> Vec<Digest> {
+    let known = facts.indexes.iter().filter(|index| !index.is_gone());
+    let mut digests: Vec<Digest> = known.map(|index| index.digest.clone()).collect();
+    let superfluous = digests.len().saturating_sub(MAX_INDEXES);
+    digests.drain(..superfluous);
+    digests
+}
+
+/// The last day on which the scanner knew of a workload that ran the image, if indexes lead to it.
+fn used_on(facts: &Facts, now: Timestamp) -> Option<Timestamp> {
+    let known = facts.row.as_ref().and_then(|row| row.used_on);
+    let Scan::Complete(scan) = &facts.scan else {
+        return known;
+    };
+    let running = scan.in_use_count.is_some_and(|count| count > 0).then_some(now);
+    let used = scan.last_in_use_at.max(running).filter(|_| facts.is_led_to());
+    used.map(day_of).max(known)
 }
 
 fn is_pullable(image: Option<&Image>) -> bool {

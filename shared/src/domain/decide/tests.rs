@@ -7,6 +7,7 @@ use crate::{
     domain::{
         alert::AlertKind,
         finding::Severity,
+        image::Child,
         ledger::{AlertRecord, RecordedFinding, RowSchema},
         policy::Policy,
     },
@@ -71,6 +72,9 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
         limited_until: None,
         available_since: entry.available_since(),
         tags: entry.tags,
+        children: Vec::new(),
+        indexes: Vec::new(),
+        used_on: None,
         closed_at: None,
     }
 }
@@ -217,6 +221,89 @@ fn the_decision_table() {
             describe(&decided(&case))
         )
         .unwrap();
+    }
+    insta::assert_snapshot!(table);
+}
+
+/// An index for two platforms, whose images are in these states, each with one finding of that severity.
+fn index_facts(prior: Option<&Row>, image: &Image, children: &[Option<(State, Option<Severity>)>]) -> Facts {
+    let of = |n: usize, known: &Option<(State, Option<Severity>)>| ChildFacts {
+        child: Child {
+            digest: format!("sha256:c{n}").parse().unwrap(),
+            platform: Some(format!("linux/{n}")),
+        },
+        row: known.map(|(state, severity)| Row {
+            block: None,
+            ..row(state, severity, None)
+        }),
+    };
+    Facts {
+        image: Some(Image {
+            manifest_media_type: Some("application/vnd.oci.image.index.v1+json".to_owned()),
+            ..image.clone()
+        }),
+        row: prior.cloned(),
+        replaced: Replaced::Nothing,
+        children: Children::Known(children.iter().enumerate().map(|(n, known)| of(n, known)).collect()),
+        children_pulled: Some(vec![]),
+        ..Facts::about(image_key(), "one")
+    }
+}
+
+#[test]
+fn the_decision_table_of_indexes() {
+    let clean = Some((State::Allowed, None));
+    let high = Some((State::Review, Some(Severity::High)));
+    let critical = Some((State::Held, Some(Severity::Critical)));
+    let failed = Some((State::Unscannable, None));
+    let pending = Some((State::Pending, None));
+    let children = [
+        ("clean, clean", [clean, clean]),
+        ("clean, pending", [clean, pending]),
+        ("clean, missing", [clean, None]),
+        ("clean, failed", [clean, failed]),
+        ("clean, HIGH", [clean, high]),
+        ("HIGH, pending", [high, pending]),
+        ("failed, HIGH", [failed, high]),
+        ("clean, CRITICAL", [clean, critical]),
+        ("missing, CRITICAL", [None, critical]),
+    ];
+    let mut table =
+        String::from("policy             before           index    images            | state        effect   alert\n");
+    for policy in policies() {
+        for prior in priors() {
+            for image in images() {
+                for (name, children) in &children {
+                    let facts = index_facts(prior.1.as_ref(), &image.1, children);
+                    let plan = decide(&policy.1, &facts, now());
+                    if let Plan::Apply(step) = &plan {
+                        // What is not known of one image is not known of the index.
+                        let known = children.iter().flatten().all(|(state, _)| *state == State::Allowed);
+                        let stood = prior.1.as_ref().is_some_and(|row| row.state == State::Allowed);
+                        let excepted = policy.0 == "exception";
+                        assert!(
+                            step.row.state != State::Allowed
+                                || known && children.iter().all(Option::is_some)
+                                || stood
+                                || excepted,
+                            "{} {} {} {name}",
+                            policy.0,
+                            prior.0,
+                            image.0
+                        );
+                    }
+                    writeln!(
+                        table,
+                        "{:<18} {:<16} {:<8} {name:<17} | {}",
+                        policy.0,
+                        prior.0,
+                        image.0,
+                        describe(&plan)
+                    )
+                    .unwrap();
+                }
+            }
+        }
     }
     insta::assert_snapshot!(table);
 }

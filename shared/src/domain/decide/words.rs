@@ -7,7 +7,7 @@ use super::{
         alert::{AlertKind, text},
         evaluate::{Evaluation, Judged, Verdict},
         finding::{NoScan, ScanStart, Severity},
-        ids::Region,
+        ids::{Digest, Region},
         image::{Arrival, Way},
         ledger::{MAX_RETURNS, RecordedFinding, Row, State},
         policy::{Action, BlockMethod},
@@ -18,6 +18,25 @@ use super::{
 
 /// Why an image is not blocked in report mode.
 pub(super) const REPORT_MODE: &str = "the policy is in report mode, in which nothing is changed.";
+
+/// Why an image is not blocked that an index leads to.
+pub(super) const INDEX_NOT_BLOCKED: &str = "an index that leads to it is not blocked; the index says why.";
+
+/// The same, where only the index could be blocked.
+pub(super) const ONLY_INDEX_BLOCKED: &str =
+    "the registry does not archive it, as an index leads to it; every such index is blocked.";
+
+/// A reason, with the images of an index that it is about.
+pub(super) fn on(of: &[String], reason: String) -> String {
+    if of.is_empty() {
+        return reason;
+    }
+    let mut names: Vec<String> = of.iter().take(4).map(|name| text::line(name, 60)).collect();
+    if of.len() > names.len() {
+        names.push(format!("{} more", of.len() - names.len()));
+    }
+    format!("On {}: {reason}", names.join(", "))
+}
 
 pub(super) fn allowed(evaluation: &Evaluation) -> String {
     let mut counts = Vec::new();
@@ -294,13 +313,13 @@ pub(super) fn next_steps(
     findings: &[RecordedFinding],
     hold: Option<&Hold>,
     arrival: Option<&Arrival>,
+    scanned: &Digest,
 ) -> Vec<String> {
     let repository = &row.image.repository;
-    let digest = &row.image.digest;
     let region = &row.image.region;
     let look = format!(
         "See all findings: aws ecr describe-image-scan-findings --region {region} --repository-name {repository} \
-         --image-id imageDigest={digest}"
+         --image-id imageDigest={scanned}"
     );
     let exception = match findings.first() {
         Some(finding) => format!(
@@ -344,7 +363,7 @@ pub(super) fn next_steps(
                     "Give the function the right to block it, or remove what stands in the way: the next look at it tries again."
                         .to_owned(),
                 ),
-                Some(Hold::ReportMode | Hold::Limit(_) | Hold::Returns(_)) | None => {}
+                Some(Hold::ReportMode | Hold::Limit(_) | Hold::Returns(_) | Hold::Index | Hold::OnlyIndex) | None => {}
             }
             steps.push(exception);
             steps.push(look);

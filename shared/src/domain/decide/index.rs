@@ -1,0 +1,198 @@
+//! Multi-platform indexes: what the images that one leads to add up to.
+//!
+//! An index is never scanned; it has the verdict of the worst image that it leads to. An image that indexes lead to follows them: it is
+//! blocked when all of them are, and what is to be told is told of the index, whose tags people deploy.
+
+use jiff::Timestamp;
+
+use super::{
+    super::{
+        evaluate::{Evaluation, Names, Verdict, evaluate_remembered, together},
+        finding::NoScan,
+        ids::Digest,
+        image::{Child, Image},
+        ledger::{Row, State},
+        policy::{NoScanAction, Policy},
+    },
+    Basis, Facts,
+};
+
+/// The images that an index leads to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Children {
+    /// Nobody has looked yet.
+    NotAsked,
+    /// The manifest of the index cannot be had or understood.
+    Unknown,
+    /// These.
+    Known(Vec<ChildFacts>),
+}
+
+/// One of the images that an index leads to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChildFacts {
+    /// The image.
+    pub child: Child,
+    /// What the ledger remembers of it; `None`: nothing, so that nothing is known of it.
+    pub row: Option<Row>,
+}
+
+impl ChildFacts {
+    /// What people call it: its platform, or else its digest.
+    pub(super) fn name(&self) -> String {
+        let platform = self.child.platform.clone();
+        platform.unwrap_or_else(|| self.child.digest.short().to_owned())
+    }
+
+    /// Whether what was done to it fits what was done to the index that leads to it, under the same policy.
+    pub fn is_in_accord(&self, index: &Row) -> bool {
+        let Some(row) = self.open_row() else { return true };
+        match index.state {
+            _ if index.closed_at.is_some() => true,
+            _ if row.policy != index.policy => false,
+            State::Blocked => row.state != State::Held,
+            // The verdict is the same, and somebody has decided to wait.
+            State::Held => true,
+            State::Pending | State::Allowed | State::Review | State::Unscannable | State::Stale => row.block.is_none(),
+        }
+    }
+
+    fn open_row(&self) -> Option<&Row> {
+        self.row.as_ref().filter(|row| row.closed_at.is_none())
+    }
+}
+
+/// An index that leads to an image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LeadingIndex {
+    /// Its digest.
+    pub digest: Digest,
+    /// What the ledger remembers of it.
+    pub row: Option<Row>,
+    /// It is being looked at in this very moment, so that its row will be there.
+    pub looking: bool,
+}
+
+impl LeadingIndex {
+    /// Whether it is there, as far as known.
+    pub(super) fn is_open(&self) -> bool {
+        self.looking || self.row.as_ref().is_some_and(|row| row.closed_at.is_none())
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        !self.looking && self.row.as_ref().is_some_and(|row| row.closed_at.is_some())
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        self.row
+            .as_ref()
+            .is_some_and(|row| row.state == State::Blocked && row.closed_at.is_none())
+    }
+}
+
+impl Facts {
+    /// The children of an index; none of anything else.
+    pub fn children(&self) -> &[ChildFacts] {
+        match &self.children {
+            Children::Known(children) => children,
+            Children::NotAsked | Children::Unknown => &[],
+        }
+    }
+
+    /// The indexes that lead to the image and are there.
+    pub(super) fn open_indexes(&self) -> impl Iterator<Item = &LeadingIndex> {
+        self.indexes.iter().filter(|index| index.is_open())
+    }
+
+    /// Whether an index speaks for this image.
+    pub fn is_led_to(&self) -> bool {
+        self.open_indexes().next().is_some()
+    }
+
+    /// What the image goes by.
+    pub fn names(&self, image: &Image) -> Names<'_> {
+        let own = Names::of(&self.key, &image.tags);
+        self.open_indexes().fold(own, |names, index| {
+            let tags = index.row.as_ref().map_or(&[][..], |row| &row.tags);
+            names.and(&index.digest, tags)
+        })
+    }
+
+    /// Whether an image that the index leads to is blocked by us, or on its way back.
+    pub(super) fn has_blocked_child(&self) -> bool {
+        let mut rows = self.children().iter().filter_map(ChildFacts::open_row);
+        rows.any(|row| row.block.is_some())
+    }
+}
+
+/// What the images that an index leads to add up to.
+pub(super) struct Sum {
+    /// What the verdict rests on.
+    pub basis: Basis,
+    /// The images that are the reason, by name.
+    pub of: Vec<String>,
+    /// Not all of them are known.
+    pub incomplete: bool,
+}
+
+/// Adds up what is known of the images: the worst decides. What is still awaited comes before what may be deployed, and after what
+/// must not.
+pub(super) fn sum(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Sum {
+    let Children::Known(children) = &facts.children else {
+        return Sum {
+            basis: Basis::NoScan(NoScan::Unsupported),
+            of: Vec::new(),
+            incomplete: true,
+        };
+    };
+    let mut judged: Vec<(String, Evaluation)> = Vec::new();
+    let mut unknown: Vec<(String, NoScan)> = Vec::new();
+    let mut waiting = Vec::new();
+    for child in children {
+        let row = child.open_row().filter(|row| row.state != State::Pending);
+        match row {
+            None => waiting.push(child.name()),
+            Some(Row { no_scan: Some(why), .. }) => unknown.push((child.name(), why.clone())),
+            Some(row) => {
+                let names = facts.names(image).and(&child.child.digest, &row.tags);
+                judged.push((child.name(), evaluate_remembered(policy, row, &names, now)));
+            }
+        }
+    }
+    let incomplete = !(waiting.is_empty() && unknown.is_empty());
+    let verdict = judged.iter().map(|(_, evaluation)| evaluation.verdict).max();
+    let absence = unknown.iter().map(|(_, why)| policy.without_scan(why)).max();
+    let by_findings = match (verdict, absence) {
+        (Some(Verdict::Block), _) => true,
+        (_, Some(NoScanAction::Block)) => false,
+        (Some(Verdict::Review), _) => true,
+        (_, Some(NoScanAction::Review)) => false,
+        _ if !waiting.is_empty() => {
+            return Sum {
+                basis: Basis::Waiting,
+                of: waiting,
+                incomplete,
+            };
+        }
+        (_, absence) => absence.is_none(),
+    };
+    let (basis, of) = if by_findings {
+        let worst = judged
+            .iter()
+            .filter(|(_, evaluation)| Some(evaluation.verdict) == verdict);
+        let of = match verdict {
+            // It is the same on all of them.
+            None | Some(Verdict::Pass) => Vec::new(),
+            Some(Verdict::Review | Verdict::Block) => worst.map(|(name, _)| name.clone()).collect(),
+        };
+        let evaluations = judged.into_iter().map(|(_, evaluation)| evaluation);
+        (Basis::Findings(together(evaluations), None), of)
+    } else {
+        unknown.retain(|(_, why)| Some(policy.without_scan(why)) == absence);
+        let why = unknown.first().map_or(NoScan::Unsupported, |(_, why)| why.clone());
+        unknown.retain(|(_, other)| *other == why);
+        let of = unknown.into_iter().map(|(name, _)| name).collect();
+        (Basis::NoScan(why), of)
+    };
+    Sum { basis, of, incomplete }
+}
