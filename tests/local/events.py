@@ -73,6 +73,35 @@ def inspector_scan(image: Image, counts: dict[str, int]) -> Entry:
     return entry("Inspector2 Scan", [arn], detail)
 
 
+def inspector_finding(image: Image, name: str, epss: float | None, status: str = "ACTIVE") -> Entry:
+    """Inspector has found something in an image, or what it says of it has changed."""
+    arn = f"{repository_arn(image.repository)}/{image.digest}"
+    resource = {
+        "id": arn,
+        "type": "AWS_ECR_CONTAINER_IMAGE",
+        "region": REGION,
+        "details": {
+            "awsEcrContainerImage": {
+                "imageHash": image.digest,
+                "imageTags": [image.tag] if image.tag else [],
+                "registry": ACCOUNT,
+                "repositoryName": image.repository,
+            }
+        },
+    }
+    detail: dict[str, Any] = {
+        "awsAccountId": ACCOUNT,
+        "packageVulnerabilityDetails": {"vulnerabilityId": name},
+        "resources": [resource],
+        "severity": "MEDIUM",
+        "status": status,
+        "type": "PACKAGE_VULNERABILITY",
+    }
+    if epss is not None:
+        detail["epss"] = {"score": epss}
+    return entry("Inspector2 Finding", [arn], detail)
+
+
 def entry(detail_type: str, resources: list[str], detail: dict[str, Any]) -> Entry:
     """One entry of a ``PutEvents`` request."""
     return {"Source": LOCAL_SOURCE, "DetailType": detail_type, "Resources": resources, "Detail": json.dumps(detail)}

@@ -61,6 +61,17 @@ class EventPatterns(unittest.TestCase):
         self.goes_to(INSPECTOR, events.inspector_scan(IMAGE, {}), "on-scan")
         self.goes_to(INSPECTOR, events.inspector_scan(IMAGE, {}), **{"repository-name": "i-087d63509b8c97098"})
 
+    def test_findings_that_are_likely_to_be_exploited(self) -> None:
+        for epss in (0.1, 0.5, 1.0):
+            self.goes_to(INSPECTOR, events.inspector_finding(IMAGE, "CVE-2026-1", epss), "on-scan")
+        for epss in (0.0, 0.00045, 0.0999, None):
+            self.goes_to(INSPECTOR, events.inspector_finding(IMAGE, "CVE-2026-1", epss))
+        for status in ("CLOSED", "SUPPRESSED"):
+            self.goes_to(INSPECTOR, events.inspector_finding(IMAGE, "CVE-2026-1", 0.5, status))
+        likely = events.inspector_finding(IMAGE, "CVE-2026-1", 0.5)
+        self.goes_to("com.example", likely)
+        self.goes_to(INSPECTOR, likely, resources=[{"id": "i-087d63509b8c97098", "type": "AWS_EC2_INSTANCE"}])
+
     def test_others(self) -> None:
         self.goes_to(INSPECTOR, events.entry("Inspector2 Finding", [], {"status": "ACTIVE"}))
         self.goes_to(ECR, events.entry("ECR Scan Resource Change", [], {"action-type": "SCAN_FREQUENCY_CHANGE"}))

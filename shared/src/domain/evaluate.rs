@@ -377,8 +377,16 @@ fn unlisted(severity: Severity) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::testing::{self, finding, scan};
+    use crate::{
+        domain::{
+            decide::{Facts, Plan, decide},
+            finding::Scan,
+        },
+        testing::{self, finding, scan},
+    };
 
     const EXCEPTION: &str = r#""exceptions": [{"vulnerability": "CVE-2026-1", "repositories": ["*"], "owner": "o", "reason": "r",
         "expires": "2026-12-31"}]"#;
@@ -471,5 +479,188 @@ mod tests {
         assert_eq!(ids(findings.clone()), expected);
         findings.reverse();
         assert_eq!(ids(findings), expected);
+    }
+
+    fn judged(rules: &str, findings: Vec<Finding>) -> (Verdict, Vec<(String, String)>) {
+        let policy = testing::policy(rules);
+        let evaluation = evaluate(&policy, &testing::image_key(), &[], &scan(findings), testing::now());
+        let rules = evaluation.findings.into_iter();
+        let rules = rules.map(|judged| (judged.finding.id, judged.consequence.rule.to_string()));
+        (evaluation.verdict, rules.collect())
+    }
+
+    #[test]
+    fn more_findings_than_a_maximum_allows_are_made_worse_together() {
+        let rules = r#""rules": [{"severities": ["MEDIUM"], "more_than": 2, "action": "block"},
+            {"severities": ["MEDIUM", "LOW"], "more_than": 1, "action": "review"}], "#;
+        let rules = format!("{rules}{EXCEPTION}");
+        let medium = |n: u32| finding(&format!("CVE-2026-{n}"), Severity::Medium);
+        assert_eq!(judged(&rules, vec![medium(2)]), (Verdict::Pass, vec![]));
+        let by = |n: u32, rule: &str| (format!("CVE-2026-{n}"), rule.to_owned());
+        assert_eq!(
+            judged(&rules, vec![medium(2), medium(3)]),
+            (Verdict::Review, vec![by(2, "rules[1]"), by(3, "rules[1]")])
+        );
+        // CVE-2026-1 is excepted, and does not count.
+        let (verdict, _) = judged(&rules, vec![medium(1), medium(2), medium(3)]);
+        assert_eq!(verdict, Verdict::Review);
+        let four = vec![medium(2), medium(3), medium(4), finding("CVE-2026-5", Severity::Low)];
+        let expected = vec![
+            by(2, "rules[0]"),
+            by(3, "rules[0]"),
+            by(4, "rules[0]"),
+            by(5, "rules[1]"),
+        ];
+        assert_eq!(judged(&rules, four), (Verdict::Block, expected));
+    }
+
+    #[test]
+    fn what_is_counted_but_not_listed_counts_for_a_maximum_as_often_as_it_was_counted() {
+        let policy = testing::policy(
+            r#""rules": [{"severities": ["LOW"], "fix": "available", "more_than": 9, "action": "block"}]"#,
+        );
+        for (count, verdict) in [(10, Verdict::Pass), (11, Verdict::Block)] {
+            let mut scan = scan(vec![Finding {
+                fix: Fix::Unavailable,
+                ..finding("CVE-2026-1", Severity::Low)
+            }]);
+            scan.counts = [(Severity::Low, count)].into();
+            let evaluation = evaluate(&policy, &testing::image_key(), &[], &scan, testing::now());
+            assert_eq!(evaluation.verdict, verdict, "{count}");
+        }
+    }
+
+    #[test]
+    fn which_exceptions_are_of_use() {
+        let entry = |vulnerability: &str, more: &str| {
+            format!(r#"{{"vulnerability": "{vulnerability}", "owner": "o", "reason": "r", {more}}}"#)
+        };
+        let all = r#""repositories": ["*"], "expires": "2026-12-31""#;
+        let entries = [
+            entry("CVE-2026-1", all),
+            entry("CVE-2026-1", &format!(r#"{all}, "ticket": "SEC-7""#)),
+            entry("CVE-2025-*", &format!(r#"{all}, "ticket": "SEC-\u202e8""#)),
+            entry("CVE-2025-*", r#""repositories": ["dev-*"], "expires": "2026-12-31""#),
+            entry("CVE-2025-*", r#""repositories": ["*"], "expires": "2026-11-23""#),
+            entry("CVE-2026-1", &format!(r#"{all}, "package": "zlib""#)),
+            entry("CVE-2026-1", &format!(r#"{all}, "tag": "v9""#)),
+        ];
+        let policy = testing::policy(&format!(r#""exceptions": [{}]"#, entries.join(", ")));
+        let key = testing::image_key();
+        // Whatever the finding would lead to.
+        let scan = scan(vec![finding("CVE-2026-1", Severity::Low)]);
+        let exceptions = exception_use(&policy, &key, &[], &scan, testing::now());
+        assert_eq!(exceptions.used, ["exceptions[0]", "exceptions[1] SEC-7"]);
+        assert_eq!(exceptions.unused, ["exceptions[2] SEC-8", "exceptions[5]"]);
+    }
+
+    fn any_finding() -> impl Strategy<Value = Finding> {
+        let severity = prop::sample::select(Severity::ALL.to_vec());
+        let fix = prop::sample::select(vec![Fix::Available, Fix::Unavailable, Fix::Unknown]);
+        let package = prop::sample::select(vec![None, Some("OS"), Some("NPM")]);
+        let score = prop::option::of(0..=10_u8);
+        let exploit = any::<Option<bool>>();
+        (0..20_u8, severity, fix, package, score, exploit).prop_map(|(n, severity, fix, package, score, exploit)| {
+            Finding {
+                package_type: package.map(str::to_owned),
+                fix,
+                exploit,
+                score: score.map(f64::from),
+                epss: score.map(|score| f64::from(score) / 10.0),
+                ..finding(&format!("CVE-2026-{n}"), severity)
+            }
+        })
+    }
+
+    /// Members of a policy: rules that make it better and worse, maxima, and an exception.
+    fn any_rules() -> impl Strategy<Value = String> {
+        let condition = prop::sample::select(vec![
+            r#""severities": ["HIGH", "CRITICAL"]"#,
+            r#""severities": ["MEDIUM", "UNDEFINED"]"#,
+            r#""fix": "available""#,
+            r#""fix": "unavailable""#,
+            r#""exploit": true"#,
+            r#""min_score": 5"#,
+            r#""package_types": ["OS"]"#,
+            r#""vulnerabilities": ["CVE-2026-1*"]"#,
+        ]);
+        let action = prop::sample::select(vec!["inform", "monitor", "review", "block"]);
+        let first = (condition.clone(), action)
+            .prop_map(|(condition, action)| (condition, format!(r#"{{{condition}, "action": "{action}"}}"#)));
+        let maximum = (condition, 0..6_u8, prop::sample::select(vec!["review", "block"])).prop_map(
+            |(condition, most, action)| format!(r#"{{{condition}, "more_than": {most}, "action": "{action}"}}"#),
+        );
+        (prop::collection::vec(first, 0..3), prop::collection::vec(maximum, 0..3)).prop_map(|(mut firsts, maxima)| {
+            // An entry that never decides would be refused.
+            firsts.sort();
+            firsts.dedup_by(|one, other| one.0 == other.0);
+            let entries: Vec<String> = firsts.into_iter().map(|(_, entry)| entry).chain(maxima).collect();
+            format!(
+                r#""unfixable": {{"CRITICAL": "review"}}, "rules": [{}], {EXCEPTION}"#,
+                entries.join(", ")
+            )
+        })
+    }
+
+    /// The row that is written of an image with these findings, and one that has room for the worst `kept` findings only.
+    fn rows(policy: &Policy, scan: &Findings, kept: usize) -> Option<(Row, Row)> {
+        let facts = Facts {
+            image: Some(testing::image(&testing::image_key())),
+            scan: Scan::Complete(scan.clone()),
+            ..Facts::about(testing::image_key(), "one")
+        };
+        let Plan::Apply(step) = decide(policy, &facts, testing::now()) else {
+            return None;
+        };
+        let full = step.row;
+        let mut cut = full.clone();
+        let omitted = cut.findings.split_off(kept.min(cut.findings.len()));
+        cut.omitted_findings = u64::try_from(omitted.len()).unwrap();
+        cut.worst_omitted = omitted.into_iter().next();
+        Some((full, cut))
+    }
+
+    proptest! {
+        #[test]
+        fn one_more_finding_never_makes_it_better(
+            rules in any_rules(),
+            findings in prop::collection::vec(any_finding(), 0..10),
+            more in any_finding(),
+            unlisted in prop::option::of((prop::sample::select(Severity::ALL.to_vec()), 1..20_u64)),
+        ) {
+            let policy = testing::policy(&rules);
+            let verdict = |scan: &Findings| evaluate(&policy, &testing::image_key(), &[], scan, testing::now()).verdict;
+            let mut scan = scan(findings);
+            let before = verdict(&scan);
+            scan.findings.push(more);
+            prop_assert!(verdict(&scan) >= before);
+            if let Some((severity, count)) = unlisted {
+                let before = verdict(&scan);
+                let listed = scan.findings.iter().filter(|finding| finding.severity == severity).count();
+                scan.counts = [(severity, count + u64::try_from(listed).unwrap())].into();
+                prop_assert!(verdict(&scan) >= before);
+            }
+        }
+
+        #[test]
+        fn what_is_remembered_is_as_bad_as_what_was_found_whatever_did_not_fit(
+            rules in any_rules(),
+            findings in prop::collection::vec(any_finding(), 1..12),
+            counts in prop::collection::btree_map(prop::sample::select(Severity::ALL.to_vec()), 0..20_u64, 0..3),
+            kept in 1..12_usize,
+        ) {
+            let policy = testing::policy(&rules);
+            let mut scan = scan(findings);
+            scan.counts = counts;
+            let found = evaluate(&policy, &testing::image_key(), &[], &scan, testing::now()).verdict;
+            if let Some((full, cut)) = rows(&policy, &scan, kept) {
+                for row in [full, cut] {
+                    // Through JSON, as the ledger keeps it.
+                    let row: Row = serde_json::from_str(&serde_json::to_string(&row).unwrap()).unwrap();
+                    let remembered = evaluate_remembered(&policy, &row, &[], testing::now());
+                    prop_assert_eq!(remembered.verdict, found, "{:?}", row);
+                }
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     domain::{
-        finding::{Finding, NoScan, Scan, ScanStart, ScanTrigger, Severity},
+        finding::{Epss, Finding, NoScan, Scan, ScanStart, ScanTrigger, Severity},
         ids::Tag,
         image::{Image, Way},
         ledger::{MAX_RETURNS, quarantine_tag},
@@ -1119,6 +1119,7 @@ enum Happening {
     Pulled,
     Policy(usize),
     Hours(i64),
+    Epss(u8, f64),
 }
 
 fn any_happening() -> impl Strategy<Value = Happening> {
@@ -1130,10 +1131,11 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::Pulled),
         2 => (0..POLICIES.len()).prop_map(Happening::Policy),
         2 => (1..900i64).prop_map(Happening::Hours),
+        1 => (0..6u8, 0.1..1.0f64).prop_map(|(n, score)| Happening::Epss(n, score)),
     ]
 }
 
-const POLICIES: [(&str, &str); 7] = [
+const POLICIES: [(&str, &str); 8] = [
     ("enforce", ""),
     ("enforce", r#""block": {"method": "quarantine-tag"}"#),
     ("enforce", r#""block": {"method": "flag", "when_in_use": "block"}"#),
@@ -1147,8 +1149,127 @@ const POLICIES: [(&str, &str); 7] = [
         {"vulnerability": "CVE-2026-1", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-01"}]"#,
     ),
     ("enforce", r#""block": {"max_blocks_per_hour": 1}"#),
+    (
+        "enforce",
+        r#""rules": [{"min_epss": 0.5, "action": "block"}, {"severities": ["HIGH"], "fix": "unavailable", "action": "monitor"},
+        {"severities": ["MEDIUM", "LOW"], "more_than": 2, "action": "block"}]"#,
+    ),
     ("report", ""),
 ];
+
+/// A MEDIUM finding of enhanced scanning.
+fn medium() -> Scan {
+    Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::Medium)]))
+}
+
+fn with_epss(vulnerability: &str, score: f64) -> Request {
+    let hints = Hints {
+        epss: Epss::new(vulnerability, score),
+        ..Hints::default()
+    };
+    Request {
+        hints,
+        ..request("one")
+    }
+}
+
+#[test]
+fn what_an_event_says_of_epss_decides_and_is_remembered() {
+    let policy = policy(r#""rules": [{"min_epss": 0.5, "action": "review"}]"#);
+    let world = world(medium());
+    assert_eq!(settle(&world, &policy).state, Some(State::Allowed));
+    for (vulnerability, score) in [("CVE-2026-1", 0.49), ("CVE-2026-2", 0.9)] {
+        let outcome = run(look(&world, &policy, &with_epss(vulnerability, score))).unwrap();
+        assert_eq!(outcome.state, Some(State::Allowed), "{vulnerability} {score}");
+    }
+    let outcome = run(look(&world, &policy, &with_epss("CVE-2026-1", 0.75))).unwrap();
+    assert_eq!(outcome.state, Some(State::Review));
+    insta::assert_snapshot!(outcome.reason.unwrap(), @"1 finding needs review before deployment: CVE-2026-1 MEDIUM in openssl (policy: rules[0]).");
+    let row = world.row_of(&image_key()).unwrap();
+    assert_eq!(
+        (row.findings[0].epss, row.findings[0].rule.as_str()),
+        (Some(0.75), "rules[0]")
+    );
+
+    // No later event need say it again; not even a scan need be there.
+    assert_eq!(settle(&world, &policy).outcome, OutcomeKind::Unchanged);
+    world.set_scan(&image_key(), Scan::InProgress);
+    assert_eq!(settle(&world, &policy).state, Some(State::Review));
+    // One that says otherwise counts.
+    let outcome = run(look(&world, &policy, &with_epss("CVE-2026-1", 0.2))).unwrap();
+    assert_eq!(outcome.state, Some(State::Allowed));
+    assert_eq!(told(&world), ["image-review"]);
+}
+
+#[test]
+fn an_outcome_names_the_exceptions_that_are_of_use_and_those_that_are_not() {
+    let entry = |id: &str, more: &str| {
+        format!(
+            r#"{{"vulnerability": "{id}", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-31"{more}}}"#
+        )
+    };
+    let excepted = policy(&format!(
+        r#""exceptions": [{}, {}]"#,
+        entry("CVE-2025-1", ""),
+        entry("CVE-2026-1", r#", "ticket": "SEC-12""#)
+    ));
+    let world = world(critical());
+    for _ in 0..2 {
+        let outcome = settle(&world, &excepted);
+        assert_eq!(outcome.exceptions_used, ["exceptions[1] SEC-12"]);
+        assert_eq!(outcome.exceptions_unused, ["exceptions[0]"]);
+    }
+    let row = world.row_of(&image_key()).unwrap();
+    assert_eq!(row.excepted[0].exception.as_deref(), Some("exceptions[1] SEC-12"));
+    insta::assert_snapshot!(row.reason, @"Findings: 1 CRITICAL. None needs review, 1 is excepted by the policy (exceptions[1] SEC-12, until 2026-12-31).");
+    world.set_scan(&image_key(), Scan::InProgress);
+    let outcome = settle(&world, &excepted);
+    assert_eq!((outcome.exceptions_used.len(), outcome.exceptions_unused.len()), (0, 0));
+}
+
+#[test]
+fn only_some_of_many_exceptions_are_named() {
+    let entries: Vec<String> = (1..=5)
+        .map(|n| {
+            format!(
+                r#"{{"vulnerability": "CVE-2026-{n}", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-31"}}"#
+            )
+        })
+        .collect();
+    let findings = (1..=5).map(|n| finding(&format!("CVE-2026-{n}"), Severity::High));
+    let world = world(Scan::Complete(scan(findings.collect())));
+    let outcome = settle(&world, &policy(&format!(r#""exceptions": [{}]"#, entries.join(", "))));
+    insta::assert_snapshot!(outcome.reason.unwrap(), @"Findings: 5 HIGH. None needs review, 5 are excepted by the policy (exceptions[0], until 2026-12-31; exceptions[1], until 2026-12-31; exceptions[2], until 2026-12-31; and 2 more).");
+}
+
+#[test]
+fn more_findings_than_a_row_holds_are_not_forgotten_when_the_policy_changes() {
+    let findings = (0..400).map(|n| finding(&format!("CVE-2026-{n:03}"), Severity::Critical));
+    let world = world(Scan::Complete(scan(findings.collect())));
+    settle(&world, &policy(""));
+    let row = world.row_of(&image_key()).unwrap();
+    assert_eq!((row.findings.len(), row.omitted_findings), (300, 100));
+    // All that the row holds is excepted, or made better: the others are still there, at the second look too.
+    let kept = r#"["CVE-2026-0*", "CVE-2026-1*", "CVE-2026-2*"]"#;
+    for members in [
+        format!(r#""rules": [{{"vulnerabilities": {kept}, "action": "inform"}}]"#),
+        r#""exceptions": [{"vulnerability": "CVE-2026-0*", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-31"},
+            {"vulnerability": "CVE-2026-1*", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-31"},
+            {"vulnerability": "CVE-2026-2*", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-31"}]"#
+            .to_owned(),
+    ] {
+        let changed = policy(&members);
+        for _ in 0..3 {
+            assert_eq!(settle(&world, &changed).state, Some(State::Blocked), "{members}");
+        }
+    }
+    let milder = policy(r#""severities": {"CRITICAL": "monitor"}"#);
+    assert_eq!(
+        settle(&world, &milder).state,
+        Some(State::Review),
+        "the least that was left out"
+    );
+}
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
@@ -1181,10 +1302,15 @@ proptest! {
                     at += SignedDuration::from_hours(*hours);
                     world.set_now(at);
                 }
+                Happening::Epss(..) => {}
             }
+            let asked = match &happening {
+                Happening::Epss(n, score) => with_epss(&format!("CVE-2026-{n}"), *score),
+                _ => request("one"),
+            };
             let existed = world.image_of(&image_key()).is_some();
             let before = world.calls().len();
-            let outcome = run(look(&world, &rules, &request("one"))).unwrap();
+            let outcome = run(look(&world, &rules, &asked)).unwrap();
             // Nothing that we do ever makes an image disappear.
             prop_assert_eq!(existed, world.image_of(&image_key()).is_some());
             if !rules.enforces() {

@@ -113,22 +113,26 @@ fn a_basic_scan() {
                     id: "CVE-1".to_owned(),
                     severity: Severity::Critical,
                     package: Some("openssl".to_owned()),
+                    package_type: Some("OS".to_owned()),
                     installed: Some("3.0.1".to_owned()),
                     fixed_in: Some("3.0.9".to_owned()),
                     fix: Fix::Available,
                     exploit: None,
                     score: Some(9.8),
+                    epss: None,
                     url: Some("https://example.com/CVE-1".to_owned()),
                 },
                 Finding {
                     id: "CVE-2".to_owned(),
                     severity: Severity::Undefined,
                     package: Some("zlib".to_owned()),
+                    package_type: Some("OS".to_owned()),
                     installed: None,
                     fixed_in: None,
                     fix: Fix::Unknown,
                     exploit: None,
                     score: None,
+                    epss: None,
                     url: Some("https://example.com/CVE-2".to_owned()),
                 },
             ],
@@ -157,9 +161,9 @@ fn an_enhanced_scan_has_a_finding_for_each_package() {
             "findingSeverityCounts": {"CRITICAL": 1, "HIGH": 1},
             "enhancedFindings": [
                 enhanced("CVE-1", "CRITICAL", &json!([
-                    {"name": "openssl", "version": "3.0.1", "release": "4.el9", "epoch": 1, "fixedInVersion": "3.0.9"},
+                    {"name": "openssl", "version": "3.0.1", "release": "4.el9", "epoch": 1, "fixedInVersion": "3.0.9", "packageManager": "OS"},
                     {"name": "openssl-libs", "version": "3.0.1", "epoch": 0, "fixedInVersion": "NotAvailable"},
-                    {"name": "openssl", "version": "3.0.2", "filePath": "elsewhere"},
+                    {"name": "openssl", "version": "3.0.2", "filePath": "elsewhere", "packageManager": "OS"},
                 ]), json!({"fixAvailable": "PARTIAL", "exploitAvailable": "YES", "score": 9.8, "resources": image(5, 1_764_000_100)})),
                 enhanced("CVE-2", "HIGH", &json!([]), json!({"fixAvailable": "NO", "exploitAvailable": "NO", "resources": image(2, 1_764_000_050)})),
             ],
@@ -177,37 +181,61 @@ fn an_enhanced_scan_has_a_finding_for_each_package() {
                 id: "CVE-1".to_owned(),
                 severity: Severity::Critical,
                 package: Some("openssl".to_owned()),
+                package_type: Some("OS".to_owned()),
                 installed: Some("1:3.0.1-4.el9".to_owned()),
                 fixed_in: Some("3.0.9".to_owned()),
                 fix: Fix::Available,
                 exploit: Some(true),
                 score: Some(9.8),
+                epss: None,
                 url: Some("https://example.com/CVE-1".to_owned()),
             },
             Finding {
                 id: "CVE-1".to_owned(),
                 severity: Severity::Critical,
                 package: Some("openssl-libs".to_owned()),
+                package_type: None,
                 installed: Some("3.0.1".to_owned()),
                 fixed_in: None,
                 fix: Fix::Available,
                 exploit: Some(true),
                 score: Some(9.8),
+                epss: None,
                 url: Some("https://example.com/CVE-1".to_owned()),
             },
             Finding {
                 id: "CVE-2".to_owned(),
                 severity: Severity::High,
                 package: None,
+                package_type: None,
                 installed: None,
                 fixed_in: None,
                 fix: Fix::Unavailable,
                 exploit: Some(false),
                 score: None,
+                epss: None,
                 url: Some("https://example.com/CVE-2".to_owned()),
             },
         ]
     );
+}
+
+#[test]
+fn packages_of_one_name_and_of_different_kinds_are_different_packages() {
+    let package = |kind: &str| json!({"name": "requests", "version": "2.0", "packageManager": kind});
+    let findings = complete([page(
+        "ACTIVE",
+        &json!({"enhancedFindings": [
+            enhanced("CVE-1", "HIGH", &json!([package("OS"), package("PIP"), package("PIP"), package("")]), json!({})),
+        ]}),
+        None,
+    )]);
+    let kinds: Vec<_> = findings
+        .findings
+        .into_iter()
+        .map(|finding| finding.package_type)
+        .collect();
+    assert_eq!(kinds, [Some("OS".to_owned()), Some("PIP".to_owned()), None]);
 }
 
 #[test]

@@ -32,11 +32,11 @@ fn findings() -> Vec<RecordedFinding> {
         finding(&json!({})),
         finding(&json!({
             "id": "CVE-2025-40001", "package": "libxml2", "installed": "2.9.14+dfsg-1.3~deb12u1", "fixed_in": null, "fix": "unavailable",
-            "exploit": false, "url": "https://security-tracker.debian.org/tracker/CVE-2025-40001", "first_seen": "2026-09-02T07:00:00Z",
+            "exploit": false, "package_type": "OS", "score": 9.1, "url": "https://security-tracker.debian.org/tracker/CVE-2025-40001", "first_seen": "2026-09-02T07:00:00Z",
         })),
         finding(&json!({
             "id": "GHSA-jfh8-c2jp-5v3q", "package": "org.apache.logging.log4j:log4j-core", "installed": "2.14.1", "fixed_in": "2.15.0",
-            "exploit": null, "url": "https://blog.example.com/log4shell",
+            "exploit": true, "package_type": "JAR", "score": 10.0, "epss": 0.94358, "url": "https://blog.example.com/log4shell",
         })),
         finding(
             &json!({"id": "CVE-2024-9", "package": null, "installed": null, "fixed_in": null, "fix": "unknown", "exploit": null, "url": null}),
@@ -125,10 +125,10 @@ fn a_blocked_image() {
       CVE-2026-1234  CRITICAL  exploit known
         openssl 3.0.1, fixed in 3.0.9, first seen 2026-11-23
         https://nvd.nist.gov/vuln/detail/CVE-2026-1234
-      CVE-2025-40001  CRITICAL
+      CVE-2025-40001  CRITICAL  score 9.1
         libxml2 2.9.14+dfsg-1.3~deb12u1, no fix yet, first seen 2026-09-02
         https://security-tracker.debian.org/tracker/CVE-2025-40001
-      GHSA-jfh8-c2jp-5v3q  CRITICAL
+      GHSA-jfh8-c2jp-5v3q  CRITICAL  exploit known, score 10.0, EPSS 0.94
         org.apache.logging.log4j:log4j-core 2.14.1, fixed in 2.15.0, first seen 2026-11-23
       CVE-2024-9  CRITICAL
         package not named, fix not known, first seen 2026-11-23
@@ -158,7 +158,7 @@ fn a_blocked_image() {
     \n
     • `CVE-2026-1234` CRITICAL in `openssl` `3.0.1`, fixed in `3.0.9`, exploit known, first seen 2026-11-23 https://nvd.nist.gov/vuln/detail/CVE-2026-1234\n
     • `CVE-2025-40001` CRITICAL in `libxml2` `2.9.14+dfsg-1.3~deb12u1`, no fix yet, first seen 2026-09-02 https://security-tracker.debian.org/tracker/CVE-2025-40001\n
-    • `GHSA-jfh8-c2jp-5v3q` CRITICAL in `org.apache.logging.log4j:log4j-core` `2.14.1`, fixed in `2.15.0`, first seen 2026-11-23\n
+    • `GHSA-jfh8-c2jp-5v3q` CRITICAL in `org.apache.logging.log4j:log4j-core` `2.14.1`, fixed in `2.15.0`, exploit known, first seen 2026-11-23\n
     • `CVE-2024-9` CRITICAL, fix not known, first seen 2026-11-23",
     "nextSteps":["Update to openssl 3.0.9, `org.apache.logging.log4j:log4j-core` 2.15.0 or newer, build, and push under a new tag.",
     "If it does no harm here, ask the owners of the policy for an exception for CVE-2026-1234 in pipeops-prod-api: with owner, reason and end.",
@@ -203,26 +203,26 @@ fn a_blocked_image() {
     "epss":null},{"id":"CVE-2025-40001",
     "severity":"CRITICAL",
     "package":"libxml2",
-    "package_type":null,
+    "package_type":"OS",
     "installed":"2.9.14+dfsg-1.3~deb12u1",
     "fixed_in":null,
     "url":"https://security-tracker.debian.org/tracker/CVE-2025-40001",
     "first_seen":"2026-09-02T07:00:00Z",
     "rule":"severities.CRITICAL",
     "exploit":false,
-    "score":null,
+    "score":9.1,
     "epss":null},{"id":"GHSA-jfh8-c2jp-5v3q",
     "severity":"CRITICAL",
     "package":"org.apache.logging.log4j:log4j-core",
-    "package_type":null,
+    "package_type":"JAR",
     "installed":"2.14.1",
     "fixed_in":"2.15.0",
     "url":null,
     "first_seen":"2026-11-23T20:58:12Z",
     "rule":"severities.CRITICAL",
-    "exploit":null,
-    "score":null,
-    "epss":null},{"id":"CVE-2024-9",
+    "exploit":true,
+    "score":10.0,
+    "epss":0.94358},{"id":"CVE-2024-9",
     "severity":"CRITICAL",
     "package":null,
     "package_type":null,

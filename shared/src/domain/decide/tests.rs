@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     domain::{
         alert::AlertKind,
-        finding::Severity,
+        finding::{Finding, Fix, Severity},
         image::Child,
         ledger::{AlertRecord, RecordedFinding, RowSchema},
         policy::Policy,
@@ -16,6 +16,12 @@ use crate::{
 
 const EXCEPTION: &str = r#""exceptions": [{"vulnerability": "CVE-2026-1", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-31"}]"#;
 const EXPIRED: &str = r#""exceptions": [{"vulnerability": "*", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-11-23"}]"#;
+
+const RULES: &str = r#""rules": [
+    {"exploit": true, "action": "block"},
+    {"severities": ["CRITICAL"], "fix": "unavailable", "action": "monitor"},
+    {"min_score": 9.0, "package_types": ["OS"], "action": "review"},
+    {"severities": ["MEDIUM"], "more_than": 1, "action": "review"}]"#;
 
 /// What the ledger remembers of an image whose one finding was of this severity.
 fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) -> Row {
@@ -119,6 +125,28 @@ fn scans() -> Vec<(&'static str, Scan)> {
     ]
 }
 
+/// Only `rules` tell these from the others of their severity.
+fn scans_for_rules() -> Vec<(&'static str, Scan)> {
+    let of = |finding| Scan::Complete(scan(vec![finding]));
+    let unfixable = Finding {
+        fix: Fix::Unavailable,
+        ..finding("CVE-2026-1", Severity::Critical)
+    };
+    let exploited = Finding {
+        exploit: Some(true),
+        ..finding("CVE-2026-1", Severity::Medium)
+    };
+    let scored = Finding {
+        score: Some(9.8),
+        ..finding("CVE-2026-1", Severity::Medium)
+    };
+    vec![
+        ("no fix", of(unfixable)),
+        ("exploit", of(exploited)),
+        ("scored", of(scored)),
+    ]
+}
+
 fn images() -> Vec<(&'static str, Image)> {
     let fresh = image(&image_key());
     let pulled = Image {
@@ -144,6 +172,7 @@ fn policies() -> Vec<(&'static str, Policy)> {
                 r#""severities": {"HIGH": "block"}, "scan": {"on_failure": "block"}, "block": {"when_in_use": "block"}"#,
             ),
         ),
+        ("rules", policy(RULES)),
     ]
 }
 
@@ -164,7 +193,12 @@ fn cases() -> Vec<Case> {
     for policy in policies() {
         for prior in priors() {
             for image in images() {
-                for scan in scans() {
+                let more = if policy.0 == "rules" {
+                    scans_for_rules()
+                } else {
+                    Vec::new()
+                };
+                for scan in scans().into_iter().chain(more) {
                     if possible(&image.1, &scan.1) {
                         cases.push(Case {
                             policy: policy.clone(),
