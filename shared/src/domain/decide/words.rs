@@ -285,7 +285,7 @@ fn arrived(arrival: &Arrival) -> String {
     }
 }
 
-/// How to find out who brought an image back. ECR's events do not say; CloudTrail does, some minutes later.
+/// How to find out who brought an image back. ECR's events do not say; `CloudTrail` does, some minutes later.
 fn who(arrival: Option<&Arrival>, region: &Region) -> String {
     let Some(Arrival { way, at }) = arrival else {
         return "Find out who brings it back: CloudTrail names whoever called PutImage or UpdateImageStorageClass."

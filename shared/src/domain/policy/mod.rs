@@ -306,7 +306,7 @@ impl Policy {
             severities,
             unfixable: by_severity("unfixable", &document.unfixable)?,
             exploitable: document.exploitable,
-            rules: rule::Rules::new(document.rules)?,
+            rules: rule::Rules::new(&document.rules)?,
             repositories,
             routes,
             default_route,

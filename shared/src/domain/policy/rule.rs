@@ -171,17 +171,17 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    pub(super) fn new(sections: Vec<RuleSection>) -> Result<Self, PolicyError> {
+    pub(super) fn new(sections: &[RuleSection]) -> Result<Self, PolicyError> {
         let mut rules = Self::default();
-        for (index, section) in sections.into_iter().enumerate() {
+        for (index, section) in sections.iter().enumerate() {
             rules.add(index, section)?;
         }
         Ok(rules)
     }
 
-    fn add(&mut self, index: usize, section: RuleSection) -> Result<(), PolicyError> {
+    fn add(&mut self, index: usize, section: &RuleSection) -> Result<(), PolicyError> {
         let path = |member: &str| format!("rules[{index}].{member}");
-        let conditions = conditions(&section, &path)?;
+        let conditions = conditions(section, &path)?;
         let consequence = Consequence {
             action: section.action,
             rule: Rule::Listed(index),
