@@ -483,7 +483,7 @@ mod tests {
 
     fn judged(rules: &str, findings: Vec<Finding>) -> (Verdict, Vec<(String, String)>) {
         let policy = testing::policy(rules);
-        let evaluation = evaluate(&policy, &testing::image_key(), &[], &scan(findings), testing::now());
+        let evaluation = evaluate(&policy, &names(), &scan(findings), testing::now());
         let rules = evaluation.findings.into_iter();
         let rules = rules.map(|judged| (judged.finding.id, judged.consequence.rule.to_string()));
         (evaluation.verdict, rules.collect())
@@ -525,7 +525,7 @@ mod tests {
                 ..finding("CVE-2026-1", Severity::Low)
             }]);
             scan.counts = [(Severity::Low, count)].into();
-            let evaluation = evaluate(&policy, &testing::image_key(), &[], &scan, testing::now());
+            let evaluation = evaluate(&policy, &names(), &scan, testing::now());
             assert_eq!(evaluation.verdict, verdict, "{count}");
         }
     }
@@ -546,10 +546,9 @@ mod tests {
             entry("CVE-2026-1", &format!(r#"{all}, "tag": "v9""#)),
         ];
         let policy = testing::policy(&format!(r#""exceptions": [{}]"#, entries.join(", ")));
-        let key = testing::image_key();
         // Whatever the finding would lead to.
         let scan = scan(vec![finding("CVE-2026-1", Severity::Low)]);
-        let exceptions = exception_use(&policy, &key, &[], &scan, testing::now());
+        let exceptions = exception_use(&policy, &names(), &scan, testing::now());
         assert_eq!(exceptions.used, ["exceptions[0]", "exceptions[1] SEC-7"]);
         assert_eq!(exceptions.unused, ["exceptions[2] SEC-8", "exceptions[5]"]);
     }
@@ -629,7 +628,7 @@ mod tests {
             unlisted in prop::option::of((prop::sample::select(Severity::ALL.to_vec()), 1..20_u64)),
         ) {
             let policy = testing::policy(&rules);
-            let verdict = |scan: &Findings| evaluate(&policy, &testing::image_key(), &[], scan, testing::now()).verdict;
+            let verdict = |scan: &Findings| evaluate(&policy, &names(), scan, testing::now()).verdict;
             let mut scan = scan(findings);
             let before = verdict(&scan);
             scan.findings.push(more);
@@ -652,12 +651,12 @@ mod tests {
             let policy = testing::policy(&rules);
             let mut scan = scan(findings);
             scan.counts = counts;
-            let found = evaluate(&policy, &testing::image_key(), &[], &scan, testing::now()).verdict;
+            let found = evaluate(&policy, &names(), &scan, testing::now()).verdict;
             if let Some((full, cut)) = rows(&policy, &scan, kept) {
                 for row in [full, cut] {
                     // Through JSON, as the ledger keeps it.
                     let row: Row = serde_json::from_str(&serde_json::to_string(&row).unwrap()).unwrap();
-                    let remembered = evaluate_remembered(&policy, &row, &[], testing::now());
+                    let remembered = evaluate_remembered(&policy, &row, &names(), testing::now());
                     prop_assert_eq!(remembered.verdict, found, "{:?}", row);
                 }
             }
