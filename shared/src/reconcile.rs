@@ -107,7 +107,7 @@ pub struct Outcome {
     pub exceptions_unused: Vec<String>,
     /// What came of the images that share its fate and changed with it: the indexes that lead to it, the images that it leads to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub also: Vec<Outcome>,
+    pub also: Vec<Self>,
 }
 
 /// What came of it, in one word.
