@@ -3,7 +3,7 @@
 //! Traits only; [`crate::adapters`] implements them with the AWS SDK, [`crate::testing`] with a world in memory. Pagination,
 //! batching and partial failures (`failures[]` in an answer that says 200) stay inside the implementation.
 
-use std::{fmt, future::Future};
+use std::{fmt, future::Future, time::Duration};
 
 use jiff::Timestamp;
 
@@ -155,4 +155,7 @@ pub trait Notifier {
 pub trait Clock {
     /// Now.
     fn now(&self) -> Timestamp;
+
+    /// Lets time pass.
+    fn pause(&self, time: Duration) -> impl Future<Output = ()> + Send;
 }

@@ -3,6 +3,8 @@
 //! An event only says *look at this image*. What is done depends on what the registry, the scanner and the ledger say now, so that
 //! lost, repeated, reordered and forged events do no harm.
 
+use std::time::Duration;
+
 use futures_util::future::{join, join5, try_join_all};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -199,6 +201,10 @@ impl ReconcileError {
 /// found, and then excuses nothing.
 const MAX_PAGES_OF_IMAGES: usize = 20;
 
+/// How often, and after how much time, an index is looked at anew that another invocation is at work on. A step takes about a second.
+const MAX_TURNS: usize = 5;
+const TURN: Duration = Duration::from_millis(1500);
+
 /// How often a request starts over because somebody else wrote the row in between.
 const MAX_ATTEMPTS: usize = 3;
 
@@ -315,7 +321,7 @@ where
                 outcome: of_index,
                 row,
                 children,
-            } = run.one().await?;
+            } = run.in_turn().await?;
             if of_index.outcome == OutcomeKind::Applied {
                 outcome.also.push(of_index);
             }
@@ -372,6 +378,17 @@ where
             actor: self.actor,
             index,
         }
+    }
+
+    /// Looks at an index that leads to an image, when others have done so: images of one index are often scanned in the same second.
+    async fn in_turn(&self) -> Result<Looked, ReconcileError> {
+        for _ in 0..MAX_TURNS {
+            match self.one().await {
+                Err(ReconcileError::Busy(_) | ReconcileError::Contended(_)) => self.ports.clock.pause(TURN).await,
+                looked => return looked,
+            }
+        }
+        self.one().await
     }
 
     /// Looks at this one image.

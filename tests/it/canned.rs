@@ -192,6 +192,10 @@ impl shared::ports::Clock for VirtualClock {
     fn now(&self) -> Timestamp {
         Timestamp::try_from(TimeSource::now(self)).unwrap()
     }
+
+    async fn pause(&self, time: Duration) {
+        self.wait(time).await;
+    }
 }
 
 struct Flag(AtomicBool);

@@ -1,6 +1,7 @@
 """The policy documents of the local run: the templates in ``policies/``, completed and written where functions read them.
 
-A template leaves open what a run decides: the topics of the routes, and the day on which an exception expires.
+A template leaves open what a run decides: the topics of the routes, and the day on which an exception expires (in 90 days, or in
+``expires_in_days``).
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ def load(name: str, topics: dict[str, str]) -> dict[str, Any]:
     """A template by name, completed for this run."""
     policy = json.loads((TEMPLATES / f"{name}.json").read_text())
     policy["routes"] = {route: topics[route] for route in policy["routes"]}
-    expires = (datetime.now(UTC) + timedelta(days=EXCEPTION_DAYS)).date().isoformat()
+    today = datetime.now(UTC)
     for exception in policy["exceptions"]:
-        exception["expires"] = expires
+        days = exception.pop("expires_in_days", EXCEPTION_DAYS)
+        exception["expires"] = (today + timedelta(days=days)).date().isoformat()
     return policy
 
 

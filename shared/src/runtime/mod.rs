@@ -5,6 +5,8 @@ pub mod entry;
 pub mod error;
 pub mod report;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::ports::Clock;
@@ -17,5 +19,9 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the one place where the time is read")]
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    async fn pause(&self, time: Duration) {
+        tokio::time::sleep(time).await;
     }
 }

@@ -5,6 +5,7 @@ use std::{
     future::poll_fn,
     sync::{Mutex, MutexGuard},
     task::Poll,
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -488,5 +489,11 @@ impl Notifier for World {
 impl Clock for World {
     fn now(&self) -> Timestamp {
         self.lock().now.unwrap_or_else(super::now)
+    }
+
+    async fn pause(&self, time: Duration) {
+        pause().await;
+        let later = Clock::now(self) + time;
+        self.set_now(later);
     }
 }

@@ -6,9 +6,11 @@ import time
 
 import events
 from findings import basic
+from processes import wait_for
 from scenarios.world import Observed, Scenario, World, observe
 
 DAY = 86_400
+RELEASED = basic("CVE-2026-7007", "CRITICAL", "libxml2")
 OPENSSL = basic("CVE-2026-1234", "CRITICAL", "openssl")
 
 
@@ -67,9 +69,95 @@ def in_use(world: World) -> Observed:
     )
 
 
+def no_worse(world: World) -> Observed:
+    repository = world.repository("team/no-worse")
+    known, another = basic("CVE-2026-5001", "CRITICAL", "zlib"), basic("CVE-2026-5002", "CRITICAL", "curl")
+    running = world.push(repository, "v1.0.0")
+    day = time.time() - DAY
+    world.registry.set_image(repository, running.digest, imagePushedAt=day - 9 * DAY, lastRecordedPullTime=day)
+    world.send("on-scan", world.found(running, known))
+    same, worse = world.push(repository, "v1.0.1"), world.push(repository, "v1.0.2")
+    for image, found in ((same, [known]), (worse, [known, another])):
+        world.send("on-push", events.push(image))
+        world.send("on-scan", world.found(image, *found))
+    return observe(
+        what_runs=(world.state(running), "Held"),
+        its_equal=(world.state(same), "Held"),
+        pull_of_its_equal=(world.pull(same), "works"),
+        one_finding_more=(world.state(worse), "Blocked"),
+        pull_of_that=(world.pull(worse), "refused"),
+        alerts=(world.alerts(repository), ["image-held", "image-held", "image-blocked"]),
+    )
+
+
+def exception_lives(world: World) -> Observed:
+    guard = world.guard("exception", "exception")
+    image = world.push_and_scan("team/release-lives", RELEASED, guard=guard)
+    held_off, pull = world.state(image), world.pull(image)
+    for deployed in guard.functions.values():
+        world.stack.change_policy(deployed, "exception-ended")
+    world.send("on-scan", events.scan(image, "COMPLETE", {"CRITICAL": 1}), guard=guard)
+    return observe(
+        while_it_holds=(held_off, "Allowed"),
+        pull=(pull, "works"),
+        when_it_has_ended=(world.state(image), "Blocked"),
+        pull_then=(world.pull(image), "refused"),
+        alerts=(world.alerts(image.repository), ["image-blocked"]),
+    )
+
+
+def multi_arch(world: World) -> Observed:
+    repository = world.repository("team/multi-arch")
+    amd64, arm64 = (world.pusher.image(repository, None, f"{repository} for {name}") for name in ("amd64", "arm64"))
+    index = world.pusher.index(repository, "v1.0.0", [amd64, arm64])
+    world.send("on-push", *[events.push(image) for image in (amd64, arm64, index)])
+    pushed = world.state(index)
+    world.send("on-scan", world.found(amd64, basic("CVE-2026-5003", "MEDIUM", "zlib")))
+    world.send("on-scan", world.found(arm64, OPENSSL))
+    alerts = world.alert_documents(repository)
+    blocked = [world.pull(index), world.pull(index, by="digest"), world.pull(arm64, by="digest")]
+    # Somebody gives the index another tag, which brings it back.
+    again = world.pusher.index(repository, "v1.0.0-hotfix", [amd64, arm64])
+    between = world.pull(again)
+    world.send("on-push", events.push(again))
+    return observe(
+        pushed=(pushed, "Pending"),
+        index=(world.state(index), "Blocked"),
+        pulls_of_tag_index_and_image=(blocked, ["refused"] * 3),
+        the_clean_image=(world.state(amd64), "Allowed"),
+        one_alert_for_all=([(alert["kind"], alert["digest"]) for alert in alerts], [("image-blocked", index.digest)]),
+        after_another_tag=(between, "works"),
+        after_its_event=(world.pull(again), "refused"),
+        told=(world.alerts(repository)[1:], ["image-bypass"]),
+    )
+
+
+def released_and_pullable(world: World) -> Observed:
+    guard = world.guard("restore")
+    image = world.push_and_scan("team/release-slowly", RELEASED, guard=guard)
+    for deployed in guard.functions.values():
+        world.stack.change_policy(deployed, "exception")
+    world.registry.set_restore_seconds(3)
+    try:
+        world.send("on-scan", events.scan(image, "COMPLETE", {"CRITICAL": 1}), guard=guard)
+        during, told = world.pull(image), world.alerts(image.repository)
+        state = world.state(image)
+        wait_for("the restore", lambda: world.pull(image) == "works")
+    finally:
+        world.registry.set_restore_seconds(0)
+    world.send("on-push", events.storage_class(image, "STANDARD"), guard=guard)
+    return observe(
+        state_during_the_restore=(state, "Allowed"),
+        pull=(during, "refused"),
+        told=(told, ["image-blocked"]),
+        pull_afterwards=(world.pull(image), "works"),
+        told_afterwards=(world.alerts(image.repository), ["image-blocked", "image-released"]),
+    )
+
+
 def released(world: World) -> Observed:
     guard = world.guard("release")
-    finding = basic("CVE-2026-7007", "CRITICAL", "libxml2")
+    finding = RELEASED
     image = world.push_and_scan("team/release", finding, guard=guard)
     before = world.pull(image)
     for deployed in guard.functions.values():
@@ -109,6 +197,14 @@ SCENARIOS = [
     Scenario("blocked-image-pushed-again", "the push restores it, its event blocks it again: image-bypass", came_back),
     Scenario("restored-by-hand", "somebody restores it: blocked again, image-bypass", restored_by_hand),
     Scenario("image-in-use-held", "pulled yesterday: Held and alerted, not blocked", in_use),
+    Scenario("no-worse-than-what-runs", "the same finding as in what runs: Held; one more: Blocked", no_worse),
+    Scenario("exception-holds-and-ends", "Allowed as long as the exception holds, Blocked when it has ended", exception_lives),
+    Scenario(
+        "multi-arch", "one platform CRITICAL: tag, index and image blocked, one alert; another tag: blocked again", multi_arch
+    ),
+    Scenario(
+        "released-and-pullable", "told when the restore is done, and not before", released_and_pullable
+    ),
     Scenario("exception-releases", "with an exception in the policy the next event releases our block", released),
     Scenario("referrer-ignored", "a signature, and an attestation that looks like an image: no row, no alert, no change", referrer),
 ]

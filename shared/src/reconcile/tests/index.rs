@@ -428,6 +428,35 @@ fn an_index_that_is_no_worse_than_what_runs_is_held() {
 }
 
 #[test]
+fn an_index_that_another_invocation_is_at_work_on_is_looked_at_when_that_is_done() {
+    let world = scanned(vec![], vec![]);
+    settle(&world, &policy(""), &index());
+    world.complete_scan(&arm64(), scan(one_critical()));
+    // The first invocation has claimed the index and hangs; the second finds something else.
+    let mut polls = 1;
+    let claimed = |world: &World| world.row_of(&index()).unwrap().state == State::Blocked;
+    while !claimed(&world) {
+        run_and_crash(look(&world, &policy(""), &of(&arm64())), polls);
+        polls += 1;
+    }
+    world.complete_scan(&amd64(), scan(vec![finding("CVE-2026-7", Severity::Critical)]));
+    let second = Request {
+        actor: "two".to_owned(),
+        ..of(&amd64())
+    };
+    let busy = run(look(&world, &policy(""), &second)).unwrap_err();
+    assert_eq!((busy.code(), busy.retry()), ("Busy", Retry::Later));
+    assert!(
+        world.now() > now() + SignedDuration::from_secs(7),
+        "it has waited for its turn"
+    );
+    world.set_now(now() + SignedDuration::from_secs(60));
+    run(look(&world, &policy(""), &second)).unwrap();
+    assert_eq!(archived(&world), ["index", "amd64", "arm64"]);
+    assert_nothing_left(&world, &policy(""), "in turn");
+}
+
+#[test]
 fn a_crash_at_any_point_loses_nothing() {
     let policy = policy("");
     for looked_at in [index(), arm64()] {
