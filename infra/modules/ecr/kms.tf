@@ -1,0 +1,46 @@
+# A key for each region: an image is encrypted with the key of the region that it is in, and whoever disables one key makes the
+# images of one region unreadable.
+#
+# ECR needs three calls from whoever creates or deletes a repository, and makes two grants by them. From then on it encrypts and
+# decrypts by its grants: who pushes or pulls needs no permission on the key. The first statement leaves all else to the account's
+# IAM policies; without it nobody could change or delete the key any more.
+
+resource "aws_kms_key" "this" {
+  region                  = local.region
+  description             = "Images of ${local.prefix}"
+  enable_key_rotation     = true
+  deletion_window_in_days = var.kms_deletion_window_days
+  tags                    = local.tags
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid       = "AccountByIamPolicies"
+        Effect    = "Allow"
+        Principal = { AWS = "arn:${local.partition}:iam::${local.account_id}:root" }
+        Action    = "kms:*"
+        Resource  = "*"
+      },
+      {
+        Sid       = "GrantsThroughEcr"
+        Effect    = "Allow"
+        Principal = { AWS = "arn:${local.partition}:iam::${local.account_id}:root" }
+        Action    = ["kms:CreateGrant", "kms:DescribeKey", "kms:RetireGrant"]
+        Resource  = "*"
+        Condition = {
+          StringEquals = {
+            "kms:CallerAccount" = local.account_id
+            "kms:ViaService"    = "ecr.${local.region}.${data.aws_partition.current.dns_suffix}"
+          }
+        }
+      },
+    ]
+  })
+}
+
+resource "aws_kms_alias" "this" {
+  region        = local.region
+  name          = "alias/${local.prefix}-ecr"
+  target_key_id = aws_kms_key.this.key_id
+}

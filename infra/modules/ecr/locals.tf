@@ -1,0 +1,108 @@
+data "aws_caller_identity" "current" {}
+
+data "aws_partition" "current" {}
+
+data "aws_region" "current" {}
+
+locals {
+  account_id = data.aws_caller_identity.current.account_id
+  partition  = data.aws_partition.current.partition
+  region     = coalesce(var.aws_region, data.aws_region.current.region)
+  prefix     = "${var.project_name}-${var.environment}"
+  tags       = merge({ Project = var.project_name, Environment = var.environment }, var.tags)
+
+  # Name in the variable => name in the registry.
+  repositories = { for name in var.ecr_repository_names : name => "${local.prefix}-${name}" }
+
+  replica_regions = toset(!var.enable_replication ? [] : length(var.replication_regions) > 0 ? var.replication_regions : [var.dr_region])
+
+  # The ARNs are put together here, not read from the resources: so a plan shows the policies as they will be.
+  repository_arns = { for region in setunion([local.region], local.replica_regions) : region => {
+    for name, repository in local.repositories : name => "arn:${local.partition}:ecr:${region}:${local.account_id}:repository/${repository}"
+  } }
+
+  # The registry's host, as in an image's name.
+  registries = { for region in setunion([local.region], local.replica_regions) :
+    region => "${local.account_id}.dkr.ecr.${region}.${data.aws_partition.current.dns_suffix}"
+  }
+
+  # Two rules, as `tests/fixtures/lifecycle` has them; jsonencode writes members in alphabetical order and without spaces.
+  # ECR evaluates all rules and then applies them by priority: an image with a v tag is never subject to a later rule, even
+  # while the first one keeps it. Several prefixes in one rule would mean an image that has tags with all of them.
+  lifecycle_policy = jsonencode({
+    rules = concat(
+      [
+        {
+          rulePriority = 1
+          description  = "Keep the newest ${var.lifecycle_keep_count} images with a v tag"
+          selection = {
+            tagStatus     = "tagged"
+            tagPrefixList = ["v"]
+            countType     = "imageCountMoreThan"
+            countNumber   = var.lifecycle_keep_count
+          }
+          action = { type = "expire" }
+        },
+        {
+          rulePriority = 2
+          description  = "Expire untagged images ${var.lifecycle_expire_untagged_days} days after their push"
+          selection = {
+            tagStatus   = "untagged"
+            countType   = "sinceImagePushed"
+            countUnit   = "days"
+            countNumber = var.lifecycle_expire_untagged_days
+          }
+          action = { type = "expire" }
+        },
+      ],
+      [
+        for index, pattern in sort(keys(var.lifecycle_expire_tagged)) : {
+          rulePriority = index + 3
+          description  = "Expire images tagged ${pattern} ${var.lifecycle_expire_tagged[pattern]} days after their push"
+          selection = {
+            tagStatus      = "tagged"
+            tagPatternList = [pattern]
+            countType      = "sinceImagePushed"
+            countUnit      = "days"
+            countNumber    = var.lifecycle_expire_tagged[pattern]
+          }
+          action = { type = "expire" }
+        }
+      ],
+    )
+  })
+
+  # What a client needs in order to pull, and no more. A referrer is read with the same actions: there is no other for it.
+  pull_actions = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+
+  # A repository policy speaks of its own repository: it has no Resource.
+  repository_policy_statements = concat(
+    length(var.pull_principal_arns) == 0 ? [] : [jsonencode({
+      Sid       = "Pull"
+      Effect    = "Allow"
+      Principal = { AWS = var.pull_principal_arns }
+      Action    = local.pull_actions
+    })],
+    !var.deletion_protection ? [] : [jsonencode({
+      Sid       = "KeepRepository"
+      Effect    = "Deny"
+      Principal = "*"
+      Action    = ["ecr:DeleteRepository"]
+    })],
+    var.image_removal_principal_arns == null ? [] : [jsonencode(merge(
+      {
+        Sid       = "KeepImages"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = ["ecr:BatchDeleteImage", "ecr:UpdateImageStorageClass"]
+      },
+      length(coalesce(var.image_removal_principal_arns, [])) == 0 ? {} : {
+        Condition = { ArnNotEquals = { "aws:PrincipalArn" = var.image_removal_principal_arns } }
+      },
+    ))],
+  )
+  repository_policy = length(local.repository_policy_statements) == 0 ? null : jsonencode({
+    Version   = "2012-10-17"
+    Statement = [for statement in local.repository_policy_statements : jsondecode(statement)]
+  })
+}

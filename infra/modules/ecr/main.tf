@@ -1,0 +1,72 @@
+# Every regional resource names its region. With provider 6 that does what an aliased provider did before, for a set of regions
+# that is only known from a variable, and whoever calls the module has one provider to pass on: none.
+
+resource "aws_ecr_repository" "this" {
+  for_each = local.repositories
+
+  region               = local.region
+  name                 = each.value
+  image_tag_mutability = var.image_tag_mutability
+  force_delete         = var.force_delete
+  tags                 = local.tags
+
+  dynamic "image_tag_mutability_exclusion_filter" {
+    for_each = var.image_tag_mutability_exclusion_filters
+    content {
+      filter      = image_tag_mutability_exclusion_filter.value
+      filter_type = "WILDCARD"
+    }
+  }
+
+  encryption_configuration {
+    encryption_type = "KMS"
+    kms_key         = aws_kms_key.this.arn
+  }
+
+  image_scanning_configuration {
+    scan_on_push = var.scan_on_push
+  }
+
+  lifecycle {
+    precondition {
+      condition     = length(each.value) <= 256
+      error_message = "${each.value} is longer than the 256 characters that ECR allows."
+    }
+  }
+}
+
+resource "aws_ecr_lifecycle_policy" "this" {
+  for_each = local.repositories
+
+  region     = local.region
+  repository = aws_ecr_repository.this[each.key].name
+  policy     = local.lifecycle_policy
+}
+
+resource "aws_ecr_repository_policy" "this" {
+  for_each = local.repository_policy == null ? {} : local.repositories
+
+  region     = local.region
+  repository = aws_ecr_repository.this[each.key].name
+  policy     = local.repository_policy
+}
+
+# One for each region of an account; see the variable. A basic scan is made once, at the push; Inspector looks again whenever it
+# learns of a vulnerability, and knows what is in use.
+resource "aws_ecr_registry_scanning_configuration" "this" {
+  for_each = var.registry_scan_type == null ? toset([]) : setunion([local.region], local.replica_regions)
+
+  region    = each.value
+  scan_type = var.registry_scan_type
+
+  dynamic "rule" {
+    for_each = !var.scan_on_push ? [] : [var.registry_scan_type == "ENHANCED" ? "CONTINUOUS_SCAN" : "SCAN_ON_PUSH"]
+    content {
+      scan_frequency = rule.value
+      repository_filter {
+        filter      = "*"
+        filter_type = "WILDCARD"
+      }
+    }
+  }
+}

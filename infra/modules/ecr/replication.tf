@@ -1,0 +1,231 @@
+# Replication copies images, tags and referrers. It does not copy the settings of a repository: where the copy arrives first, ECR
+# creates a repository with mutable tags, AES256 and no policy, unless a creation template says otherwise, and a template counts
+# only in that moment. So the repositories in the replication regions are created here, with the settings of their sources and
+# kept that way; the templates are for what ECR creates by itself beside them.
+
+locals {
+  replicas = { for pair in setproduct(local.replica_regions, keys(local.repositories)) :
+    "${pair[0]}/${pair[1]}" => { region = pair[0], name = pair[1], repository = local.repositories[pair[1]] }
+  }
+
+  replica_template_prefixes = toset(var.replica_template_prefixes == null ? values(local.repositories) : var.replica_template_prefixes)
+  replica_templates = { for pair in setproduct(local.replica_regions, local.replica_template_prefixes) :
+    "${pair[0]}/${pair[1]}" => { region = pair[0], prefix = pair[1] }
+  }
+
+  # A filter is the beginning of a name. With the whole names, `pipeops-prod` does not take `pipeops-prod-eu-api` along.
+  replication_rule = {
+    destinations = [for region in local.replica_regions : { region = region, registry_id = local.account_id }]
+    filters      = [for repository in values(local.repositories) : { filter = repository, filter_type = "PREFIX_MATCH" }]
+  }
+}
+
+resource "aws_kms_key" "replica" {
+  for_each = local.replica_regions
+
+  region                  = each.value
+  description             = "Images of ${local.prefix}, copies of those in ${local.region}"
+  enable_key_rotation     = true
+  deletion_window_in_days = var.kms_deletion_window_days
+  tags                    = local.tags
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid       = "AccountByIamPolicies"
+        Effect    = "Allow"
+        Principal = { AWS = "arn:${local.partition}:iam::${local.account_id}:root" }
+        Action    = "kms:*"
+        Resource  = "*"
+      },
+      {
+        Sid       = "GrantsThroughEcr"
+        Effect    = "Allow"
+        Principal = { AWS = "arn:${local.partition}:iam::${local.account_id}:root" }
+        Action    = ["kms:CreateGrant", "kms:DescribeKey", "kms:RetireGrant"]
+        Resource  = "*"
+        Condition = {
+          StringEquals = {
+            "kms:CallerAccount" = local.account_id
+            "kms:ViaService"    = "ecr.${each.value}.${data.aws_partition.current.dns_suffix}"
+          }
+        }
+      },
+    ]
+  })
+
+  # These are here, since a key is the first thing of a copy and always needed, whoever owns the replication configuration.
+  lifecycle {
+    precondition {
+      condition     = var.environment == "prod" || var.allow_replication_outside_prod
+      error_message = "Replication is for environment \"prod\", and this is \"${var.environment}\": each copy is stored and paid for again. Set enable_replication to false, or allow_replication_outside_prod to true if this environment really needs copies."
+    }
+    precondition {
+      condition     = each.value != local.region
+      error_message = "The repositories are in ${local.region}, which is also among the regions to replicate to: take it out of replication_regions (or dr_region)."
+    }
+  }
+}
+
+resource "aws_kms_alias" "replica" {
+  for_each = local.replica_regions
+
+  region        = each.value
+  name          = "alias/${local.prefix}-ecr"
+  target_key_id = aws_kms_key.replica[each.value].key_id
+}
+
+resource "aws_ecr_repository" "replica" {
+  for_each = var.create_replica_repositories ? local.replicas : {}
+
+  region               = each.value.region
+  name                 = each.value.repository
+  image_tag_mutability = var.image_tag_mutability
+  force_delete         = var.force_delete
+  tags                 = local.tags
+
+  dynamic "image_tag_mutability_exclusion_filter" {
+    for_each = var.image_tag_mutability_exclusion_filters
+    content {
+      filter      = image_tag_mutability_exclusion_filter.value
+      filter_type = "WILDCARD"
+    }
+  }
+
+  encryption_configuration {
+    encryption_type = "KMS"
+    kms_key         = aws_kms_key.replica[each.value.region].arn
+  }
+
+  image_scanning_configuration {
+    scan_on_push = var.scan_on_push
+  }
+}
+
+resource "aws_ecr_lifecycle_policy" "replica" {
+  for_each = aws_ecr_repository.replica
+
+  region     = each.value.region
+  repository = each.value.name
+  policy     = local.lifecycle_policy
+}
+
+resource "aws_ecr_repository_policy" "replica" {
+  for_each = local.repository_policy == null ? {} : aws_ecr_repository.replica
+
+  region     = each.value.region
+  repository = each.value.name
+  policy     = local.repository_policy
+}
+
+resource "aws_ecr_repository_creation_template" "replica" {
+  for_each = local.replica_templates
+
+  region               = each.value.region
+  prefix               = each.value.prefix
+  description          = "Copies of ${local.prefix} from ${local.region}"
+  applied_for          = ["REPLICATION"]
+  custom_role_arn      = aws_iam_role.replica_templates[0].arn
+  image_tag_mutability = var.image_tag_mutability
+  lifecycle_policy     = local.lifecycle_policy
+  repository_policy    = local.repository_policy
+  resource_tags        = local.tags
+
+  dynamic "image_tag_mutability_exclusion_filter" {
+    for_each = var.image_tag_mutability_exclusion_filters
+    content {
+      filter      = image_tag_mutability_exclusion_filter.value
+      filter_type = "WILDCARD"
+    }
+  }
+
+  encryption_configuration {
+    encryption_type = "KMS"
+    kms_key         = aws_kms_key.replica[each.value.region].arn
+  }
+
+  depends_on = [aws_iam_role_policy.replica_templates]
+}
+
+# With a key of ours or with tags, ECR creates repositories as this role. Its trust has no condition on the account, because ECR
+# documents none for it; a role can be put into a template only by who may pass it, and that is nobody of another account.
+resource "aws_iam_role" "replica_templates" {
+  count = length(local.replica_templates) > 0 ? 1 : 0
+
+  name                 = "${local.prefix}-ecr-templates"
+  description          = "ECR creates the repositories of copies as this role"
+  permissions_boundary = var.permissions_boundary_arn
+  tags                 = local.tags
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "Ecr"
+      Effect    = "Allow"
+      Principal = { Service = "ecr.amazonaws.com" }
+      Action    = "sts:AssumeRole"
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "replica_templates" {
+  count = length(local.replica_templates) > 0 ? 1 : 0
+
+  name = "create-repositories"
+  role = aws_iam_role.replica_templates[0].name
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid    = "Repositories"
+        Effect = "Allow"
+        Action = ["ecr:CreateRepository", "ecr:ReplicateImage", "ecr:TagResource"]
+        Resource = sort(flatten([for template in values(local.replica_templates) :
+          template.prefix == "ROOT"
+          ? ["arn:${local.partition}:ecr:${template.region}:${local.account_id}:repository/*"]
+          : [for name in [template.prefix, "${template.prefix}/*"] : "arn:${local.partition}:ecr:${template.region}:${local.account_id}:repository/${name}"]
+        ]))
+      },
+      {
+        Sid      = "Keys"
+        Effect   = "Allow"
+        Action   = ["kms:CreateGrant", "kms:DescribeKey", "kms:RetireGrant"]
+        Resource = [for region in local.replica_regions : aws_kms_key.replica[region].arn]
+      },
+    ]
+  })
+}
+
+# After everything that makes a copy as safe as its source: the first image replicated finds it all there.
+resource "aws_ecr_replication_configuration" "this" {
+  count = length(local.replica_regions) > 0 && var.manage_replication_configuration ? 1 : 0
+
+  region = local.region
+
+  replication_configuration {
+    rule {
+      dynamic "destination" {
+        for_each = local.replication_rule.destinations
+        content {
+          region      = destination.value.region
+          registry_id = destination.value.registry_id
+        }
+      }
+      dynamic "repository_filter" {
+        for_each = local.replication_rule.filters
+        content {
+          filter      = repository_filter.value.filter
+          filter_type = repository_filter.value.filter_type
+        }
+      }
+    }
+  }
+
+  depends_on = [
+    aws_ecr_lifecycle_policy.replica,
+    aws_ecr_registry_scanning_configuration.this,
+    aws_ecr_repository_creation_template.replica,
+    aws_ecr_repository_policy.replica,
+  ]
+}
