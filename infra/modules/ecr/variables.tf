@@ -69,7 +69,7 @@ variable "dr_region" {
     error_message = "dr_region must be a region's code, for example \"us-east-1\" (not an availability zone)."
   }
   validation {
-    condition     = var.dr_region == null || length(var.replication_regions) == 0 || contains(var.replication_regions, var.dr_region)
+    condition     = var.dr_region == null || length(var.replication_regions) == 0 || contains(var.replication_regions, coalesce(var.dr_region, "-"))
     error_message = "dr_region is not among replication_regions: add it there, or leave replication_regions empty to replicate to dr_region alone."
   }
 }
