@@ -2,8 +2,9 @@
 # images of one region unreadable.
 #
 # ECR needs three calls from whoever creates or deletes a repository, and makes two grants by them. From then on it encrypts and
-# decrypts by its grants: who pushes or pulls needs no permission on the key. The first statement leaves all else to the account's
-# IAM policies; without it nobody could change or delete the key any more.
+# decrypts by its grants: who pushes or pulls needs no permission on the key. The first statement leaves the key to the account's
+# IAM policies; without it nobody could change or delete it any more. The second says what ECR needs, and is what has to stay
+# when somebody narrows the first.
 
 resource "aws_kms_key" "this" {
   region                  = local.region
