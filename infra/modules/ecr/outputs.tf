@@ -76,3 +76,8 @@ output "github_actions_role_arn" {
   description = "Role for workflows; `null` without `github_repositories`."
   value       = one(aws_iam_role.github_actions_push[*].arn)
 }
+
+output "eks_node_pull_policy_attached" {
+  description = "Is the pull policy attached to `eks_node_role_arn`?"
+  value       = length(aws_iam_role_policy_attachment.eks_node_pull) > 0
+}

@@ -233,3 +233,17 @@ run "a_role_that_somebody_else_attaches_to" {
     error_message = "not attached"
   }
 }
+
+# A count that depends on what is not known before the apply would be an error.
+run "a_role_in_the_same_plan" {
+  command = plan
+
+  module {
+    source = "./tests/fixtures/role-in-the-same-plan"
+  }
+
+  assert {
+    condition     = output.attached
+    error_message = "attached"
+  }
+}
