@@ -22,38 +22,70 @@ use crate::{
     on_push, on_scan, support,
 };
 
-/// One image, and what is known of it.
+/// One image, and what the scanner knows of it.
 #[derive(Debug, Default)]
-struct World {
+struct Entry {
     /// `imageStatus`; `None`: there is no image.
     status: Option<&'static str>,
     tags: Vec<String>,
     /// The pages of findings; `None`: no scan.
     scan: Option<Vec<Value>>,
-    item: Option<Value>,
-    frequency: &'static str,
     referrer: bool,
+    /// What it leads to, if it is an index.
+    children: Vec<String>,
+}
+
+/// A repository, and what the ledger has of it.
+#[derive(Debug, Default)]
+struct World {
+    images: BTreeMap<String, Entry>,
+    items: BTreeMap<String, Value>,
+    frequency: &'static str,
 }
 
 impl World {
+    /// The image that the trials are about.
+    fn image(&mut self) -> &mut Entry {
+        self.images.entry(digest()).or_default()
+    }
+
+    fn describe(digest: &str, entry: &Entry) -> Value {
+        let index = !entry.children.is_empty();
+        json!({
+            "imageDigest": digest,
+            "imageTags": entry.tags,
+            "imageStatus": entry.status,
+            "imagePushedAt": 1_795_467_000,
+            "imageManifestMediaType": if index { "application/vnd.oci.image.index.v1+json" } else { "application/vnd.oci.image.manifest.v1+json" },
+            "artifactMediaType": match (entry.referrer, index) {
+                (true, _) => Some("application/vnd.dev.sigstore.bundle.v0.3+json"),
+                (false, false) => Some("application/vnd.oci.image.config.v1+json"),
+                (false, true) => None,
+            },
+            "subjectManifestDigest": entry.referrer.then_some("sha256:bb"),
+        })
+    }
+
     fn answer(&mut self, request: &Request) -> Reply {
-        let digest = testing::image_key().digest;
-        let id = json!({"imageDigest": digest.as_str()});
         let not_found = || Reply::error("ImageNotFoundException");
+        let of = |id: &Value| id["imageDigest"].as_str().map_or_else(digest, str::to_owned);
+        let asked = match request.operation.as_str() {
+            "ecr:DescribeImages" | "ecr:BatchGetImage" => of(&request.body["imageIds"][0]),
+            _ => of(&request.body["imageId"]),
+        };
+        let id = json!({"imageDigest": asked});
+        let entry = self.images.entry(asked.clone()).or_default();
         match request.operation.as_str() {
-            "ecr:DescribeImages" => match self.status {
-                Some(status) => Reply::Ok(json!({"imageDetails": [{
-                    "imageDigest": digest.as_str(),
-                    "imageTags": self.tags,
-                    "imageStatus": status,
-                    "imagePushedAt": 1_795_467_000,
-                    "imageManifestMediaType": "application/vnd.oci.image.manifest.v1+json",
-                    "artifactMediaType": if self.referrer { "application/vnd.dev.sigstore.bundle.v0.3+json" } else { "application/vnd.oci.image.config.v1+json" },
-                    "subjectManifestDigest": self.referrer.then_some("sha256:bb"),
-                }]})),
+            "ecr:DescribeImages" if request.body["imageIds"].is_null() => {
+                let there = self.images.iter().filter(|(_, entry)| entry.status == Some("ACTIVE"));
+                let details: Vec<Value> = there.map(|(digest, entry)| Self::describe(digest, entry)).collect();
+                Reply::Ok(json!({"imageDetails": details}))
+            }
+            "ecr:DescribeImages" => match entry.status {
+                Some(_) => Reply::Ok(json!({"imageDetails": [Self::describe(&asked, entry)]})),
                 None => not_found(),
             },
-            "ecr:DescribeImageScanFindings" => match (&self.scan, self.status) {
+            "ecr:DescribeImageScanFindings" => match (&entry.scan, entry.status) {
                 (_, Some("ARCHIVED")) => {
                     Reply::Ok(json!({"imageId": id, "imageScanStatus": {"status": "IMAGE_ARCHIVED"}}))
                 }
@@ -77,13 +109,18 @@ impl World {
             "ecr:StartImageScan" => Reply::Ok(json!({"imageId": id, "imageScanStatus": {"status": "IN_PROGRESS"}})),
             "ecr:UpdateImageStorageClass" => {
                 let archive = request.body["targetStorageClass"] == "ARCHIVE";
-                self.status = Some(if archive { "ARCHIVED" } else { "ACTIVATING" });
-                Reply::Ok(json!({"imageId": id, "imageStatus": self.status}))
+                entry.status = Some(if archive { "ARCHIVED" } else { "ACTIVATING" });
+                Reply::Ok(json!({"imageId": id, "imageStatus": entry.status}))
             }
-            "ecr:BatchGetImage" => Reply::Ok(json!({"images": [{"imageId": id, "imageManifest": "{}",
-                "imageManifestMediaType": "application/vnd.oci.image.manifest.v1+json"}], "failures": []})),
+            "ecr:BatchGetImage" => {
+                let children: Vec<Value> = entry.children.iter().map(|digest| json!({"digest": digest})).collect();
+                let manifest = json!({"manifests": children}).to_string();
+                Reply::Ok(json!({"images": [{"imageId": id, "imageManifest": manifest,
+                    "imageManifestMediaType": "application/vnd.oci.image.manifest.v1+json"}], "failures": []}))
+            }
             "ecr:PutImage" => {
-                self.tags.push(request.body["imageTag"].as_str().unwrap().to_owned());
+                let tag = request.body["imageTag"].as_str().unwrap().to_owned();
+                self.image().tags.push(tag);
                 Reply::Ok(json!({"image": {"imageId": id}}))
             }
             "ecr:BatchDeleteImage" => {
@@ -93,23 +130,29 @@ impl World {
                     .iter()
                     .filter_map(|id| id["imageTag"].as_str())
                     .collect();
-                self.tags.retain(|tag| !removed.contains(&tag.as_str()));
+                self.image().tags.retain(|tag| !removed.contains(&tag.as_str()));
                 Reply::Ok(json!({"imageIds": request.body["imageIds"], "failures": []}))
             }
             "dynamodb:GetItem" => Reply::Ok(
-                self.item
-                    .as_ref()
+                self.items
+                    .get(&request.body["Key"].to_string())
                     .map_or_else(|| json!({}), |item| json!({"Item": item})),
             ),
             "dynamodb:UpdateItem" => Reply::Ok(json!({"Attributes": {"count": {"N": "1"}}})),
             "dynamodb:PutItem" => {
-                self.item = Some(request.body["Item"].clone());
+                let item = &request.body["Item"];
+                let key = json!({"pk": item["pk"], "sk": item["sk"]});
+                self.items.insert(key.to_string(), item.clone());
                 Reply::Ok(json!({}))
             }
             "sns:Publish" => Reply::Ok(json!({"MessageId": "94f20ce6-13c5-43a0-9a9e-ca52d816e90b"})),
             other => panic!("a call that nobody planned: {other}"),
         }
     }
+}
+
+fn digest() -> String {
+    testing::image_key().digest.to_string()
 }
 
 fn page(severity: &str, count: usize) -> Value {
@@ -141,21 +184,48 @@ struct Trial {
 
 impl Trial {
     fn new(scan: Option<Vec<Value>>) -> Self {
-        let world = Arc::new(Mutex::new(World {
+        let mut world = World {
+            frequency: "SCAN_ON_PUSH",
+            ..World::default()
+        };
+        *world.image() = Entry {
             status: Some("ACTIVE"),
             tags: vec!["v1.2.3".to_owned()],
             scan,
-            item: None,
-            frequency: "SCAN_ON_PUSH",
-            referrer: false,
-        }));
+            ..Entry::default()
+        };
+        let world = Arc::new(Mutex::new(world));
         let shared = Arc::clone(&world);
         let aws = FakeAws::new(move |request| shared.lock().unwrap().answer(request));
         Self { world, aws }
     }
 
-    fn change(&self, change: impl FnOnce(&mut World)) -> &Self {
-        change(&mut self.world.lock().unwrap());
+    fn change(&self, change: impl FnOnce(&mut Entry)) -> &Self {
+        change(self.world.lock().unwrap().image());
+        self
+    }
+
+    /// Pushes an index that leads to the image and to another one, which is clean.
+    fn with_index(self) -> Self {
+        let active = Entry {
+            status: Some("ACTIVE"),
+            ..Entry::default()
+        };
+        let other = Entry {
+            scan: scan_of("LOW"),
+            ..active
+        };
+        let index = Entry {
+            status: Some("ACTIVE"),
+            tags: vec!["v1.2.3".to_owned()],
+            children: vec![digest(), OTHER.to_owned()],
+            ..Entry::default()
+        };
+        self.change(|image| image.tags.clear());
+        let mut world = self.world.lock().unwrap();
+        world.images.insert(OTHER.to_owned(), other);
+        world.images.insert(INDEX.to_owned(), index);
+        drop(world);
         self
     }
 
@@ -201,7 +271,8 @@ impl Trial {
     /// What the event says of the findings: the scanner's count, on every page the same.
     fn counts(&self) -> Value {
         let world = self.world.lock().unwrap();
-        let page = world.scan.iter().flatten().next();
+        let image = &world.images[&digest()];
+        let page = image.scan.iter().flatten().next();
         page.map_or(Value::Null, |page| {
             page["imageScanFindings"]["findingSeverityCounts"].clone()
         })
@@ -215,6 +286,9 @@ impl Trial {
         self.handle(on_push::select, policy, &testing::event("ECR Image Action", members))
     }
 }
+
+const INDEX: &str = "sha256:1d";
+const OTHER: &str = "sha256:aa";
 
 const WRITES: [&str; 7] = [
     "ecr:UpdateImageStorageClass",
@@ -285,11 +359,10 @@ fn situations() -> Vec<(&'static str, &'static str, Vec<Call>)> {
     rows.push((push, "new image, scanned on push", pending.pushed(&policy)));
     rows.push((push, "the same event again", pending.pushed(&policy)));
     let manual = Trial::new(None);
-    rows.push((
-        push,
-        "new image, scanned on request",
-        manual.change(|world| world.frequency = "MANUAL").pushed(&policy),
-    ));
+    rows.push((push, "new image, scanned on request", {
+        manual.world.lock().unwrap().frequency = "MANUAL";
+        manual.pushed(&policy)
+    }));
     let again = Trial::new(scan_of("CRITICAL"));
     again.scanned(&policy);
     again.change(|world| {
@@ -308,6 +381,25 @@ fn situations() -> Vec<(&'static str, &'static str, Vec<Call>)> {
         push,
         "new image without a tag",
         untagged.change(|world| world.tags.clear()).pushed(&policy),
+    ));
+    let multi = Trial::new(scan_of("MEDIUM")).with_index();
+    let of_index = json!({"action-type": "PUSH", "image-tag": "v1.2.3", "image-digest": INDEX});
+    rows.push((
+        push,
+        "an index of two images, nothing known of them",
+        multi.action(&policy, &of_index),
+    ));
+    rows.push((push, "the same index again", multi.action(&policy, &of_index)));
+    multi.change(|image| image.scan = scan_of("CRITICAL"));
+    rows.push((
+        scan,
+        "CRITICAL in an image of an index: both blocked",
+        multi.scanned(&policy),
+    ));
+    rows.push((
+        scan,
+        "nothing changed: image of a blocked index",
+        multi.scanned(&policy),
     ));
     let own = json!({"action-type": "PUSH", "image-tag": "blocked-ab12ab12ab12"});
     rows.push((push, "our own quarantine tag", Trial::new(None).action(&policy, &own)));
@@ -354,7 +446,10 @@ fn every_kind_of_event_costs_what_the_table_says() {
         if situation.contains("archived") && event == "scan ended" {
             assert!(longest_chain(&calls) <= 5, "{situation}");
         }
-        if situation.starts_with("nothing changed") || situation.contains("again") && event == "scan ended" {
+        if situation.starts_with("nothing changed: image of") {
+            assert!(longest_chain(&calls) <= 4, "{situation}");
+            assert_eq!(writes(&calls), 0, "{situation}");
+        } else if situation.starts_with("nothing changed") || situation.contains("again") && event == "scan ended" {
             assert!(longest_chain(&calls) <= 2, "{situation}");
             assert_eq!(writes(&calls), 0, "{situation}");
         }
