@@ -5,12 +5,16 @@ use std::{
     time::Duration,
 };
 
-use aws_smithy_http_client::{
-    Connector,
-    tls::{Provider, rustls_provider::CryptoMode},
+use aws_smithy_runtime_api::client::{
+    http::{HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn},
+    orchestrator::{HttpRequest, HttpResponse},
+    result::ConnectorError,
 };
-use aws_smithy_runtime_api::client::http::{
-    HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
+use aws_smithy_types::body::SdkBody;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, Error, connect::HttpConnector as TcpConnector},
+    rt::{TokioExecutor, TokioTimer},
 };
 
 /// For how long a connection may take to come about. A connection inside a region takes milliseconds.
@@ -23,7 +27,7 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// three clients starts six times slower for it. A client made of a function has no such check, and returns one connector,
 /// with one pool of connections, to everybody.
 ///
-/// It takes HTTP/1.1 and HTTP/2, and plain HTTP where an endpoint (of an emulator) says `http://`. Certificates are those of
+/// It speaks HTTP/1.1, which is all that AWS's APIs need, and plain HTTP where an endpoint (of an emulator) says `http://`. Certificates are those of
 /// the platform, or of `SSL_CERT_FILE`; proxies are not supported.
 pub fn https_client() -> SharedHttpClient {
     static CLIENT: LazyLock<SharedHttpClient> = LazyLock::new(|| shared_client(https_connector));
@@ -39,13 +43,63 @@ pub fn shared_client(build: impl Fn() -> SharedHttpConnector + Send + Sync + 'st
 }
 
 fn https_connector() -> SharedHttpConnector {
-    let settings = HttpConnectorSettings::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .build();
-    SharedHttpConnector::new(
-        Connector::builder()
-            .connector_settings(settings)
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .build(),
-    )
+    let mut tcp = TcpConnector::new();
+    // What the address says decides between TLS and plain text, not this layer.
+    tcp.enforce_http(false);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp.set_nodelay(true);
+    let https = HttpsConnectorBuilder::new().with_provider_and_native_roots(rustls::crypto::ring::default_provider());
+    let https = match https {
+        Ok(https) => https.https_or_http().enable_http1().wrap_connector(tcp),
+        // Every request then fails, and says why: a function without certificates cannot reach AWS.
+        Err(error) => return SharedHttpConnector::new(NoCertificates(error.to_string())),
+    };
+    let client = Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .build(https);
+    SharedHttpConnector::new(Connector(client))
+}
+
+/// A machine without certificates of authorities.
+#[derive(Debug)]
+struct NoCertificates(String);
+
+impl HttpConnector for NoCertificates {
+    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::ready(Err(ConnectorError::user(self.0.clone().into())))
+    }
+}
+
+/// hyper's client, for the SDK.
+#[derive(Debug)]
+struct Connector(Client<HttpsConnector<TcpConnector>, SdkBody>);
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let client = self.0.clone();
+        HttpConnectorFuture::new(async move {
+            let request = request
+                .try_into_http1x()
+                .map_err(|error| ConnectorError::user(error.into()))?;
+            let response = client.request(request).await.map_err(connector_error)?;
+            HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
+                .map_err(|error| ConnectorError::other(error.into(), None))
+        })
+    }
+}
+
+/// What failed, in the SDK's words, by which it decides whether to try again. (That nothing comes in time is noticed by the SDK's
+/// own timeouts.)
+fn connector_error(error: Error) -> ConnectorError {
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>()
+            && io.kind() == std::io::ErrorKind::TimedOut
+        {
+            return ConnectorError::timeout(error.into());
+        }
+        source = cause.source();
+    }
+    // Connections that break, close too early or are not to be had: all of these may work the next time.
+    ConnectorError::io(error.into())
 }
