@@ -1,0 +1,143 @@
+# Alarms and dashboard. They are data, in metrics.json: a test holds the names of our metrics there to those that the functions write.
+
+locals {
+  metrics = jsondecode(file("${path.module}/metrics.json"))
+
+  # Every alarm, by the name that it has after the deployment's.
+  alarms = merge(
+    merge([
+      for name, deployed in local.function_names : {
+        for alarm, definition in local.metrics.alarms.functions : "${name}-${alarm}" => {
+          definition = definition
+          dimensions = definition.namespace == local.metrics.namespace ? tomap(merge(
+            # What shared/src/runtime/report.rs writes: the function's name in the repository, not the deployed one.
+            { Function = name },
+            can(definition.outcome) ? { Outcome = definition.outcome } : {}
+          )) : tomap({ FunctionName = deployed })
+        }
+      }
+    ]...),
+    merge([
+      for name, deployed in local.function_names : {
+        for alarm, definition in local.metrics.alarms.rules : "${name}-${alarm}" => {
+          definition = definition
+          dimensions = tomap({ RuleName = deployed })
+        }
+      }
+    ]...),
+    merge([
+      for queue, name in local.queue_names : {
+        for alarm, definition in local.metrics.alarms.queues : "${queue}-${alarm}" => {
+          definition = definition
+          dimensions = tomap({ QueueName = name })
+        }
+      }
+    ]...),
+    merge([
+      for route, name in local.topic_names : {
+        for alarm, definition in local.metrics.alarms.topics : "route-${route}-${alarm}" => {
+          definition = definition
+          dimensions = tomap({ TopicName = name })
+        }
+      }
+    ]...)
+  )
+}
+
+resource "aws_cloudwatch_metric_alarm" "this" {
+  for_each = local.alarms
+
+  region              = var.region
+  alarm_name          = "${var.name}-${each.key}"
+  alarm_description   = each.value.definition.description
+  namespace           = each.value.definition.namespace
+  metric_name         = each.value.definition.metric
+  dimensions          = each.value.dimensions
+  statistic           = each.value.definition.statistic
+  period              = each.value.definition.period
+  threshold           = try(each.value.definition.threshold, ceil(each.value.definition.share_of_block_limit * local.max_blocks_per_hour))
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  evaluation_periods  = 1
+  # Where nothing happens there is no data.
+  treat_missing_data = "notBreaching"
+  alarm_actions      = [aws_sns_topic.alarms.arn]
+  ok_actions         = [aws_sns_topic.alarms.arn]
+  tags               = var.tags
+}
+
+locals {
+  dashboard_width = 8
+  dashboard_graphs = concat(
+    [
+      for metric in local.metrics.dashboard : {
+        title   = "${metric} by function"
+        metrics = [for name in keys(local.functions) : [local.metrics.namespace, metric, "Function", name]]
+      }
+    ],
+    [
+      {
+        title = "Waiting for somebody to look"
+        metrics = [
+          for name in values(local.queue_names) : ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", name, { stat = "Maximum" }]
+        ]
+      },
+      {
+        title   = "Duration, longest (ms)"
+        metrics = [for name in values(local.function_names) : ["AWS/Lambda", "Duration", "FunctionName", name, { stat = "Maximum" }]]
+      },
+      {
+        title   = "Alerts published"
+        metrics = [for name in values(local.topic_names) : ["AWS/SNS", "NumberOfMessagesPublished", "TopicName", name]]
+      },
+    ]
+  )
+}
+
+# Dashboards are the account's, not the region's: its name says for which region it is.
+resource "aws_cloudwatch_dashboard" "this" {
+  region         = var.region
+  dashboard_name = "${var.name}-${local.region}"
+
+  dashboard_body = jsonencode({
+    widgets = concat(
+      [
+        for index, graph in local.dashboard_graphs : {
+          type   = "metric"
+          width  = local.dashboard_width
+          height = 6
+          x      = local.dashboard_width * (index % 3)
+          y      = 6 * floor(index / 3)
+          properties = {
+            title   = graph.title
+            region  = local.region
+            view    = "timeSeries"
+            stat    = "Sum"
+            period  = 300
+            metrics = graph.metrics
+          }
+        }
+      ],
+      [{
+        type   = "log"
+        width  = 24
+        height = 8
+        x      = 0
+        y      = 6 * ceil(length(local.dashboard_graphs) / 3)
+        properties = {
+          title  = "What was blocked, held and released"
+          region = local.region
+          view   = "table"
+          query = join(" | ", concat(
+            [for name in values(local.function_names) : "SOURCE '/aws/lambda/${name}'"],
+            [
+              "fields @timestamp, Function, repository, digest, state, effect, alert, reason",
+              "filter ispresent(alert) or ispresent(effect)",
+              "sort @timestamp desc",
+              "limit 100",
+            ]
+          ))
+        }
+      }]
+    )
+  })
+}

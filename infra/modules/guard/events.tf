@@ -1,0 +1,71 @@
+# The rules that hand events to the functions. Their patterns are files, so that the local run uses the same.
+
+locals {
+  patterns = { for name in keys(local.functions) : name => jsondecode(file("${path.module}/event-patterns/${name}.json")) }
+
+  # Where only some repositories are guarded, the others' events are left out: the functions may not look at them. Inspector names a
+  # repository by its ARN, and a pattern that looks at that name is about Inspector's events.
+  every_repository = contains(var.repositories, "*")
+  by_name          = [for name in var.repositories : { wildcard = name }]
+  by_arn           = [for arn in local.repository_arns : { wildcard = arn }]
+  event_patterns = {
+    for name, pattern in local.patterns : name => merge(
+      pattern,
+      { source = var.event_sources },
+      # Through JSON, because the branches need not have the same type.
+      jsondecode(
+        local.every_repository ? "{}" :
+        can(pattern["$or"]) ? jsonencode({
+          "$or" = [for branch in pattern["$or"] : merge(branch, {
+            detail = merge(branch.detail, { repository-name = can(branch.detail.repository-name) ? local.by_arn : local.by_name })
+          })]
+        }) :
+        jsonencode({ detail = merge(pattern.detail, { repository-name = local.by_name }) })
+      )
+    )
+  }
+}
+
+resource "aws_cloudwatch_event_rule" "this" {
+  for_each = local.functions
+
+  region        = var.region
+  name          = local.function_names[each.key]
+  description   = "Events for ${local.function_names[each.key]}"
+  event_pattern = jsonencode(local.event_patterns[each.key])
+  tags          = var.tags
+}
+
+resource "aws_cloudwatch_event_target" "this" {
+  for_each = local.functions
+
+  region    = var.region
+  rule      = aws_cloudwatch_event_rule.this[each.key].name
+  target_id = "function"
+  arn       = aws_lambda_function.this[each.key].arn
+
+  # EventBridge's own limits and defaults.
+  retry_policy {
+    maximum_event_age_in_seconds = 86400
+    maximum_retry_attempts       = 185
+  }
+
+  # Without it, EventBridge drops what it cannot hand over.
+  dead_letter_config {
+    arn = aws_sqs_queue.this["undelivered-events"].arn
+  }
+
+  depends_on = [aws_lambda_permission.events]
+}
+
+resource "aws_lambda_permission" "events" {
+  for_each = local.functions
+
+  region         = var.region
+  statement_id   = "events"
+  action         = "lambda:InvokeFunction"
+  function_name  = aws_lambda_function.this[each.key].function_name
+  principal      = "events.amazonaws.com"
+  source_arn     = local.rule_arns[each.key]
+  source_account = local.account
+}

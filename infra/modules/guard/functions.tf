@@ -1,0 +1,215 @@
+# The functions: code, role, log group, and where failed events go.
+
+locals {
+  lambda_directory = coalesce(var.lambda_directory, "${path.module}/../../../target/lambda")
+  packages         = { for name in keys(local.functions) : name => "${local.lambda_directory}/${name}/bootstrap.zip" }
+}
+
+resource "aws_cloudwatch_log_group" "this" {
+  for_each = local.function_names
+
+  region            = var.region
+  name              = "/aws/lambda/${each.value}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = aws_kms_key.this.arn
+  tags              = var.tags
+}
+
+resource "aws_lambda_function" "this" {
+  # checkov:skip=CKV_AWS_116: the failure destination (aws_lambda_function_event_invoke_config) takes failed events, and says why they failed; with a dead letter queue as well, each would arrive twice
+  # checkov:skip=CKV_AWS_117: only AWS APIs are called, with IAM and TLS; a VPC would add endpoints and start time, and protect nothing
+  for_each = local.functions
+
+  region                         = var.region
+  function_name                  = local.function_names[each.key]
+  description                    = each.value.description
+  role                           = aws_iam_role.this[each.key].arn
+  runtime                        = "provided.al2023"
+  handler                        = "bootstrap"
+  architectures                  = [var.architecture]
+  filename                       = local.packages[each.key]
+  source_code_hash               = fileexists(local.packages[each.key]) ? filebase64sha256(local.packages[each.key]) : null
+  layers                         = [aws_lambda_layer_version.policy.arn]
+  memory_size                    = var.memory_size
+  timeout                        = each.value.timeout
+  reserved_concurrent_executions = lookup(var.reserved_concurrency, each.key, -1)
+  kms_key_arn                    = aws_kms_key.this.arn
+  code_signing_config_arn        = one(aws_lambda_code_signing_config.this[*].arn)
+  tags                           = var.tags
+
+  environment {
+    variables = {
+      ECR_GUARD_POLICY = "/opt/ecr-guard/policy.json"
+      ECR_GUARD_TABLE  = local.table_name
+    }
+  }
+
+  logging_config {
+    log_format            = "JSON"
+    log_group             = aws_cloudwatch_log_group.this[each.key].name
+    application_log_level = var.log_level
+    system_log_level      = "INFO"
+  }
+
+  tracing_config {
+    mode = "Active"
+  }
+
+  lifecycle {
+    precondition {
+      condition     = fileexists(local.packages[each.key])
+      error_message = "There is no package ${local.packages[each.key]}: run `make package`."
+    }
+    precondition {
+      # Who has claimed a step in the ledger is trusted to be at it for 45 seconds.
+      condition     = each.value.timeout <= 30
+      error_message = "A function may run for 30 seconds at most, or another invocation could overtake it."
+    }
+    precondition {
+      condition     = length(setsubtract(keys(var.reserved_concurrency), keys(local.functions))) == 0
+      error_message = "`reserved_concurrency` names a function that does not exist; there are ${join(", ", keys(local.functions))}."
+    }
+  }
+
+  # A function without its permissions fails on its first event.
+  depends_on = [aws_iam_role_policy.this]
+}
+
+resource "aws_lambda_function_event_invoke_config" "this" {
+  for_each = local.functions
+
+  region        = var.region
+  function_name = aws_lambda_function.this[each.key].function_name
+  # Lambda's own limits and defaults: 6 hours, two more attempts.
+  maximum_event_age_in_seconds = 21600
+  maximum_retry_attempts       = 2
+
+  destination_config {
+    on_failure {
+      destination = aws_sqs_queue.this["failed-events"].arn
+    }
+  }
+}
+
+# Roles are the account's, not the region's: their names say for which region they are.
+resource "aws_iam_role" "this" {
+  for_each = local.functions
+
+  name                 = local.role_names[each.key]
+  description          = "What ${local.function_names[each.key]} in ${local.region} may do"
+  permissions_boundary = var.permissions_boundary_arn
+  tags                 = var.tags
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "lambda.amazonaws.com" }
+      Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "this" {
+  for_each = local.functions
+
+  name   = each.key
+  role   = aws_iam_role.this[each.key].name
+  policy = local.role_policies[each.key]
+}
+
+locals {
+  # What each function calls: a test holds these files to the calls that its code makes.
+  permissions = { for name in keys(local.functions) : name => jsondecode(file("${path.module}/permissions/${name}.json")) }
+
+  role_policies = {
+    for name, permissions in local.permissions :
+    name => jsonencode({
+      Version = "2012-10-17"
+      Statement = [
+        {
+          Sid      = "Repositories"
+          Effect   = "Allow"
+          Action   = sort(concat(permissions.repositories, local.mode == "enforce" ? permissions.repositories_when_enforcing : []))
+          Resource = local.repository_arns
+        },
+        {
+          Sid      = "Ledger"
+          Effect   = "Allow"
+          Action   = permissions.ledger
+          Resource = [local.table_arn]
+        },
+        {
+          Sid      = "Topics"
+          Effect   = "Allow"
+          Action   = permissions.topics
+          Resource = values(local.topic_arns)
+        },
+        {
+          # The table, the topics and the queue are encrypted: these services use the keys in the name of the role.
+          Sid       = "Keys"
+          Effect    = "Allow"
+          Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+          Resource  = distinct([aws_kms_key.this.arn, local.ledger_key_arn])
+          Condition = { StringEquals = { "kms:ViaService" = [for service in ["dynamodb", "sns", "sqs"] : "${service}.${local.region}.${local.dns_suffix}"] } }
+        },
+        {
+          # So are the variables of the environment, which Lambda decrypts when a function starts.
+          Sid       = "Environment"
+          Effect    = "Allow"
+          Action    = ["kms:Decrypt"]
+          Resource  = [aws_kms_key.this.arn]
+          Condition = { StringEquals = { "kms:EncryptionContext:aws:lambda:FunctionArn" = local.function_arns[name] } }
+        },
+        {
+          # Lambda sends failed events in the name of the role.
+          Sid      = "FailedEvents"
+          Effect   = "Allow"
+          Action   = ["sqs:SendMessage"]
+          Resource = [local.queue_arns["failed-events"]]
+        },
+        {
+          Sid      = "Logs"
+          Effect   = "Allow"
+          Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+          Resource = ["${local.log_group_arns[name]}:*"]
+        },
+        {
+          # X-Ray has no resources to name.
+          Sid      = "Traces"
+          Effect   = "Allow"
+          Action   = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
+          Resource = ["*"]
+        },
+      ]
+    })
+  }
+}
+
+# A function that reads a manifest pulls the image, as far as ECR is concerned: it would look used, and images in use are not blocked
+# (ECR user guide, "Pull time update exclusions").
+resource "aws_ecr_pull_time_update_exclusion" "this" {
+  for_each = { for name, permissions in local.permissions : name => local.role_arns[name] if contains(permissions.repositories, "ecr:BatchGetImage") }
+
+  region        = var.region
+  principal_arn = each.value
+
+  depends_on = [aws_iam_role.this]
+}
+
+resource "aws_lambda_code_signing_config" "this" {
+  count = var.code_signing == null ? 0 : 1
+
+  region      = var.region
+  description = "${var.name}: who may sign the functions"
+  tags        = var.tags
+
+  allowed_publishers {
+    signing_profile_version_arns = var.code_signing.profile_version_arns
+  }
+
+  policies {
+    untrusted_artifact_on_deployment = var.code_signing.enforce ? "Enforce" : "Warn"
+  }
+}

@@ -1,0 +1,54 @@
+output "function_names" {
+  description = "Deployed names of the functions, by function."
+  value       = local.function_names
+}
+
+output "role_arns" {
+  description = "ARNs of the functions' roles, by function."
+  value       = { for name, role in aws_iam_role.this : name => role.arn }
+}
+
+output "topic_arns" {
+  description = "ARNs of the alert topics, by route."
+  value       = { for route, topic in aws_sns_topic.alerts : route => topic.arn }
+}
+
+output "alarm_topic_arn" {
+  description = "ARN of the topic that alarms go to."
+  value       = aws_sns_topic.alarms.arn
+}
+
+output "queue_urls" {
+  description = "URLs of the queues `undelivered-events`, `failed-events` and `undelivered-alerts`."
+  value       = { for queue, resource in aws_sqs_queue.this : queue => resource.url }
+}
+
+output "table_name" {
+  description = "Name of the ledger's table."
+  value       = local.creates_ledger ? aws_dynamodb_table.ledger[0].name : local.table_name
+}
+
+output "ledgers" {
+  description = "The ledger's replicas by region, to be given to the guards there as `ledger`."
+  value = {
+    for region, key in aws_kms_key.ledger_replica : region => {
+      table_name  = one(aws_dynamodb_table.ledger[*].name)
+      kms_key_arn = key.arn
+    }
+  }
+}
+
+output "kms_key_arn" {
+  description = "ARN of the key of topics, queues, logs, ledger and environment."
+  value       = aws_kms_key.this.arn
+}
+
+output "dashboard_name" {
+  description = "Name of the CloudWatch dashboard."
+  value       = aws_cloudwatch_dashboard.this.dashboard_name
+}
+
+output "policy" {
+  description = "The policy document as the functions get it, JSON."
+  value       = local.policy
+}

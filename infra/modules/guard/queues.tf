@@ -1,0 +1,51 @@
+# Where events and alerts end that nobody took. An alarm watches each: somebody has to look.
+
+resource "aws_sqs_queue" "this" {
+  for_each = local.queue_names
+
+  region                    = var.region
+  name                      = each.value
+  message_retention_seconds = 1209600 # 14 days, the most that SQS offers
+  kms_master_key_id         = aws_kms_key.this.arn
+  tags                      = var.tags
+}
+
+locals {
+  # Who may send to a queue, beside the functions' roles, which have it in their own policies.
+  queue_senders = {
+    undelivered-events = { service = "events.amazonaws.com", sources = values(local.rule_arns) }
+    undelivered-alerts = { service = "sns.amazonaws.com", sources = concat(values(local.topic_arns), [local.alarm_topic_arn]) }
+  }
+}
+
+resource "aws_sqs_queue_policy" "this" {
+  for_each = local.queue_arns
+
+  region    = var.region
+  queue_url = aws_sqs_queue.this[each.key].url
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat(
+      [for sender in [lookup(local.queue_senders, each.key, null)] : {
+        Sid       = "Sender"
+        Effect    = "Allow"
+        Principal = { Service = sender.service }
+        Action    = "sqs:SendMessage"
+        Resource  = each.value
+        Condition = {
+          ArnEquals    = { "aws:SourceArn" = sender.sources }
+          StringEquals = { "aws:SourceAccount" = local.account }
+        }
+      } if sender != null],
+      [{
+        Sid       = "TlsOnly"
+        Effect    = "Deny"
+        Principal = { AWS = "*" }
+        Action    = "sqs:*"
+        Resource  = each.value
+        Condition = { Bool = { "aws:SecureTransport" = "false" } }
+      }]
+    )
+  })
+}

@@ -1,0 +1,102 @@
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  lambda_directory = "./tests/packages/lambda"
+}
+
+run "packages" {
+  module {
+    source = "./tests/packages"
+  }
+}
+
+run "the_patterns_of_the_files" {
+  assert {
+    condition = jsondecode(aws_cloudwatch_event_rule.this["on-push"].event_pattern) == {
+      source      = ["aws.ecr", "aws.inspector2"]
+      detail-type = ["ECR Image Action", "ECR Referrer Action"]
+      detail = {
+        result = ["SUCCESS"]
+        "$or" = [
+          { action-type = ["PUSH", "DELETE"] },
+          { action-type = ["UPDATE_STORAGE_CLASS"], target-storage-class = ["STANDARD"] },
+        ]
+      }
+    }
+    error_message = "on-push: pushes, deletions, and returns from the archive, but not our own archiving."
+  }
+  assert {
+    condition = jsondecode(aws_cloudwatch_event_rule.this["on-scan"].event_pattern) == {
+      source = ["aws.ecr", "aws.inspector2"]
+      "$or" = [
+        { detail-type = ["ECR Image Scan"], detail = { scan-status = ["COMPLETE", "FAILED"] } },
+        { detail-type = ["Inspector2 Scan"], detail = { scan-status = ["INITIAL_SCAN_COMPLETE"], repository-name = [{ prefix = "arn:" }] } },
+      ]
+    }
+    error_message = "on-scan: the ends of scans."
+  }
+  assert {
+    condition = alltrue([
+      for name, rule in aws_cloudwatch_event_rule.this :
+      jsonencode({ for k, v in jsondecode(rule.event_pattern) : k => v if k != "source" }) == jsonencode({ for k, v in jsondecode(file("event-patterns/${name}.json")) : k => v if k != "source" })
+    ])
+    error_message = "Only the sources differ from the file, which the local run uses too."
+  }
+}
+
+run "another_source" {
+  variables {
+    event_sources = ["aws.ecr", "aws.inspector2", "ecr-guard.smoke"]
+  }
+
+  assert {
+    condition     = alltrue([for rule in aws_cloudwatch_event_rule.this : jsondecode(rule.event_pattern).source == ["aws.ecr", "aws.inspector2", "ecr-guard.smoke"]])
+    error_message = "The rules accept the sources that are given."
+  }
+}
+
+run "some_repositories" {
+  variables {
+    repositories = ["pipeops-prod-*", "shared/base"]
+  }
+
+  assert {
+    condition = jsondecode(aws_cloudwatch_event_rule.this["on-push"].event_pattern).detail == {
+      result          = ["SUCCESS"]
+      repository-name = [{ wildcard = "pipeops-prod-*" }, { wildcard = "shared/base" }]
+      "$or" = [
+        { action-type = ["PUSH", "DELETE"] },
+        { action-type = ["UPDATE_STORAGE_CLASS"], target-storage-class = ["STANDARD"] },
+      ]
+    }
+    error_message = "Events of other repositories are left out."
+  }
+  assert {
+    condition = jsondecode(aws_cloudwatch_event_rule.this["on-scan"].event_pattern)["$or"] == [
+      {
+        detail-type = ["ECR Image Scan"]
+        detail      = { scan-status = ["COMPLETE", "FAILED"], repository-name = [{ wildcard = "pipeops-prod-*" }, { wildcard = "shared/base" }] }
+      },
+      {
+        detail-type = ["Inspector2 Scan"]
+        detail = { scan-status = ["INITIAL_SCAN_COMPLETE"], repository-name = [
+          { wildcard = "arn:aws:ecr:us-west-2:123456789012:repository/pipeops-prod-*" },
+          { wildcard = "arn:aws:ecr:us-west-2:123456789012:repository/shared/base" },
+        ] }
+      },
+    ]
+    error_message = "Inspector names repositories by ARN."
+  }
+}
+
+run "without_ecr" {
+  command = plan
+
+  variables {
+    event_sources = ["ecr-guard.smoke"]
+  }
+
+  expect_failures = [var.event_sources]
+}

@@ -1,0 +1,191 @@
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+override_resource {
+  target = aws_sqs_queue.this["failed-events"]
+  values = { arn = "arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events" }
+}
+
+variables {
+  lambda_directory = "./tests/packages/lambda"
+  policy           = { version = 1, mode = "enforce" }
+}
+
+run "packages" {
+  module {
+    source = "./tests/packages"
+  }
+}
+
+run "functions" {
+  assert {
+    condition     = toset(keys(aws_lambda_function.this)) == toset(["on-push", "on-scan"])
+    error_message = "One Lambda function for each folder of functions/."
+  }
+  assert {
+    condition     = alltrue([for f in aws_lambda_function.this : f.runtime == "provided.al2023" && f.handler == "bootstrap" && f.architectures == tolist(["arm64"])])
+    error_message = "A function is an arm64 binary on provided.al2023."
+  }
+  assert {
+    condition     = { for name, f in aws_lambda_function.this : name => f.function_name } == { on-push = "ecr-guard-on-push", on-scan = "ecr-guard-on-scan" }
+    error_message = "A function is named after the deployment and its folder."
+  }
+  assert {
+    condition     = alltrue([for f in aws_lambda_function.this : f.timeout <= 30])
+    error_message = "The lease in the ledger is 45 seconds: no function may run for more than 30."
+  }
+  assert {
+    condition     = alltrue([for name, f in aws_lambda_function.this : f.source_code_hash == filebase64sha256("./tests/packages/lambda/${name}/bootstrap.zip")])
+    error_message = "New code is deployed when the package changes, and only then."
+  }
+  assert {
+    condition = alltrue([for f in aws_lambda_function.this : f.environment[0].variables == tomap({
+      ECR_GUARD_POLICY = "/opt/ecr-guard/policy.json"
+      ECR_GUARD_TABLE  = "ecr-guard-ledger"
+    })])
+    error_message = "The environment is the policy and the ledger, and nothing else."
+  }
+  assert {
+    condition     = alltrue([for f in aws_lambda_function.this : f.kms_key_arn == aws_kms_key.this.arn])
+    error_message = "The environment is encrypted with the deployment's key."
+  }
+  assert {
+    condition     = alltrue([for f in aws_lambda_function.this : f.layers == tolist([aws_lambda_layer_version.policy.arn])])
+    error_message = "Every function has the policy layer."
+  }
+  assert {
+    condition     = alltrue([for f in aws_lambda_function.this : f.tracing_config[0].mode == "Active"])
+    error_message = "X-Ray traces every function."
+  }
+  assert {
+    condition     = alltrue([for name, f in aws_lambda_function.this : f.logging_config[0].log_format == "JSON" && f.logging_config[0].log_group == "/aws/lambda/ecr-guard-${name}"])
+    error_message = "Logs are JSON, in the function's own group."
+  }
+  assert {
+    condition     = alltrue([for f in aws_lambda_function.this : f.reserved_concurrent_executions == -1])
+    error_message = "No concurrency is reserved unless asked for: new accounts have none to spare."
+  }
+  assert {
+    condition     = alltrue([for f in aws_lambda_function.this : f.code_signing_config_arn == null])
+    error_message = "Signatures are not looked at unless asked for."
+  }
+}
+
+run "failed_events_are_kept" {
+  assert {
+    condition = alltrue([
+      for c in aws_lambda_function_event_invoke_config.this :
+      c.maximum_retry_attempts == 2 && c.maximum_event_age_in_seconds == 21600 && c.destination_config[0].on_failure[0].destination == "arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events"
+    ])
+    error_message = "What a function fails on three times goes to the queue failed-events."
+  }
+  assert {
+    condition     = toset(keys(aws_lambda_function_event_invoke_config.this)) == toset(keys(aws_lambda_function.this))
+    error_message = "Every function has a failure destination."
+  }
+}
+
+run "logs" {
+  assert {
+    condition     = { for name, group in aws_cloudwatch_log_group.this : name => group.name } == { on-push = "/aws/lambda/ecr-guard-on-push", on-scan = "/aws/lambda/ecr-guard-on-scan" }
+    error_message = "Every function has its log group before it runs."
+  }
+  assert {
+    condition     = alltrue([for group in aws_cloudwatch_log_group.this : group.retention_in_days == 365])
+    error_message = "Logs are kept for a year, and not for ever."
+  }
+  assert {
+    condition     = alltrue([for group in aws_cloudwatch_log_group.this : group.kms_key_id == aws_kms_key.this.arn])
+    error_message = "Logs are encrypted with the deployment's key."
+  }
+}
+
+run "our_own_reads_do_not_make_an_image_look_used" {
+  assert {
+    condition = { for name, exclusion in aws_ecr_pull_time_update_exclusion.this : name => exclusion.principal_arn } == {
+      on-push = "arn:aws:iam::123456789012:role/ecr-guard-on-push-us-west-2"
+      on-scan = "arn:aws:iam::123456789012:role/ecr-guard-on-scan-us-west-2"
+    }
+    error_message = "Roles that may read manifests are excluded from the recording of pull times."
+  }
+  assert {
+    condition     = alltrue([for name, role in aws_iam_role.this : role.name == "ecr-guard-${name}-us-west-2"])
+    error_message = "The excluded ARNs are those of the roles."
+  }
+}
+
+run "what_can_be_chosen" {
+  variables {
+    name                     = "pipeops-prod-guard"
+    architecture             = "x86_64"
+    memory_size              = 512
+    reserved_concurrency     = { on-scan = 10 }
+    log_retention_days       = 731
+    permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary"
+    code_signing             = { profile_version_arns = ["arn:aws:signer:us-west-2:123456789012:/signing-profiles/ecr_guard/abcdefghij"] }
+  }
+
+  assert {
+    condition     = aws_lambda_function.this["on-scan"].function_name == "pipeops-prod-guard-on-scan"
+    error_message = "Names begin with the deployment's."
+  }
+  assert {
+    condition     = aws_lambda_function.this["on-scan"].architectures == tolist(["x86_64"]) && aws_lambda_function.this["on-scan"].memory_size == 512
+    error_message = "Architecture and memory."
+  }
+  assert {
+    condition     = aws_lambda_function.this["on-scan"].reserved_concurrent_executions == 10 && aws_lambda_function.this["on-push"].reserved_concurrent_executions == -1
+    error_message = "Concurrency is reserved for the function that is named."
+  }
+  assert {
+    condition     = alltrue([for group in aws_cloudwatch_log_group.this : group.retention_in_days == 731])
+    error_message = "Retention of logs."
+  }
+  assert {
+    condition     = alltrue([for role in aws_iam_role.this : role.permissions_boundary == "arn:aws:iam::123456789012:policy/boundary"])
+    error_message = "Permissions boundary of the roles."
+  }
+  assert {
+    condition     = aws_lambda_code_signing_config.this[0].policies[0].untrusted_artifact_on_deployment == "Enforce"
+    error_message = "Unsigned code is refused, and not only logged."
+  }
+  assert {
+    condition     = alltrue([for f in aws_lambda_function.this : f.code_signing_config_arn == aws_lambda_code_signing_config.this[0].arn])
+    error_message = "Every function has the code signing configuration."
+  }
+}
+
+run "a_missing_package_is_named" {
+  command = plan
+
+  variables {
+    lambda_directory = "./tests/packages/nowhere"
+  }
+
+  expect_failures = [aws_lambda_function.this]
+}
+
+run "concurrency_of_a_function_that_does_not_exist" {
+  command = plan
+
+  variables {
+    reserved_concurrency = { on-scam = 10 }
+  }
+
+  expect_failures = [aws_lambda_function.this]
+}
+
+run "values_that_cannot_work" {
+  command = plan
+
+  variables {
+    name               = "Guard"
+    architecture       = "riscv64"
+    memory_size        = 64
+    log_level          = "WARN"
+    log_retention_days = 0
+  }
+
+  expect_failures = [var.name, var.architecture, var.memory_size, var.log_level, var.log_retention_days]
+}

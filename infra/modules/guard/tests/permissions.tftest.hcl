@@ -1,0 +1,151 @@
+# What each role may do. That this is what the code calls is held by tests/it/permissions.rs.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  lambda_directory = "./tests/packages/lambda"
+  policy           = { version = 1, mode = "enforce" }
+}
+
+run "packages" {
+  module {
+    source = "./tests/packages"
+  }
+}
+
+run "exactly_these_actions" {
+  assert {
+    condition = sort(flatten([for s in jsondecode(aws_iam_role_policy.this["on-push"].policy).Statement : s.Action])) == tolist([
+      "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
+      "ecr:BatchDeleteImage", "ecr:BatchGetImage", "ecr:BatchGetRepositoryScanningConfiguration", "ecr:DescribeImageScanFindings",
+      "ecr:DescribeImages", "ecr:PutImage", "ecr:StartImageScan", "ecr:UpdateImageStorageClass",
+      "kms:Decrypt", "kms:Decrypt", "kms:GenerateDataKey",
+      "logs:CreateLogStream", "logs:PutLogEvents", "sns:Publish", "sqs:SendMessage",
+      "xray:PutTelemetryRecords", "xray:PutTraceSegments",
+    ])
+    error_message = "on-push: ${jsonencode(sort(flatten([for s in jsondecode(aws_iam_role_policy.this["on-push"].policy).Statement : s.Action])))}"
+  }
+  assert {
+    condition = sort(flatten([for s in jsondecode(aws_iam_role_policy.this["on-scan"].policy).Statement : s.Action])) == tolist([
+      "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
+      "ecr:BatchDeleteImage", "ecr:BatchGetImage", "ecr:DescribeImageScanFindings", "ecr:DescribeImages", "ecr:PutImage",
+      "ecr:UpdateImageStorageClass",
+      "kms:Decrypt", "kms:Decrypt", "kms:GenerateDataKey",
+      "logs:CreateLogStream", "logs:PutLogEvents", "sns:Publish", "sqs:SendMessage",
+      "xray:PutTelemetryRecords", "xray:PutTraceSegments",
+    ])
+    error_message = "on-scan: ${jsonencode(sort(flatten([for s in jsondecode(aws_iam_role_policy.this["on-scan"].policy).Statement : s.Action])))}"
+  }
+  assert {
+    condition     = alltrue(flatten([for p in aws_iam_role_policy.this : [for s in jsondecode(p.policy).Statement : s.Effect == "Allow" && !can(s.NotAction) && !can(s.NotResource)]]))
+    error_message = "A role's policy is a list of what is allowed."
+  }
+}
+
+run "on_these_resources_only" {
+  assert {
+    condition = alltrue(flatten([
+      for name, p in aws_iam_role_policy.this : [
+        for s in jsondecode(p.policy).Statement : s.Resource == {
+          Repositories = ["arn:aws:ecr:us-west-2:123456789012:repository/*"]
+          Ledger       = ["arn:aws:dynamodb:us-west-2:123456789012:table/ecr-guard-ledger"]
+          Topics       = ["arn:aws:sns:us-west-2:123456789012:ecr-guard-alerts"]
+          Keys         = [aws_kms_key.this.arn]
+          Environment  = [aws_kms_key.this.arn]
+          FailedEvents = ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events"]
+          Logs         = ["arn:aws:logs:us-west-2:123456789012:log-group:/aws/lambda/ecr-guard-${name}:*"]
+          Traces       = ["*"]
+        }[s.Sid]
+      ]
+    ]))
+    error_message = "Every statement names its resources, X-Ray's excepted, which has none."
+  }
+}
+
+run "report_mode_cannot_change_the_registry" {
+  variables {
+    policy = { version = 1, mode = "report" }
+  }
+
+  assert {
+    condition = alltrue([
+      for p in aws_iam_role_policy.this : length(setintersection(
+        flatten([for s in jsondecode(p.policy).Statement : s.Action]),
+        ["ecr:BatchDeleteImage", "ecr:PutImage", "ecr:StartImageScan", "ecr:UpdateImageStorageClass"]
+      )) == 0
+    ])
+    error_message = "In report mode no role may change anything in the registry."
+  }
+  assert {
+    condition = [for s in jsondecode(aws_iam_role_policy.this["on-scan"].policy).Statement : s.Action if s.Sid == "Repositories"] == [
+      ["ecr:BatchGetImage", "ecr:DescribeImageScanFindings", "ecr:DescribeImages"]
+    ]
+    error_message = "In report mode it may look."
+  }
+}
+
+run "only_these_repositories_and_topics" {
+  variables {
+    repositories = ["pipeops-prod-*", "shared/base"]
+    routes       = { default = [], platform = [] }
+  }
+
+  assert {
+    condition = alltrue([
+      for p in aws_iam_role_policy.this : [for s in jsondecode(p.policy).Statement : s.Resource if s.Sid == "Repositories"] == [[
+        "arn:aws:ecr:us-west-2:123456789012:repository/pipeops-prod-*",
+        "arn:aws:ecr:us-west-2:123456789012:repository/shared/base",
+      ]]
+    ])
+    error_message = "Repositories that are not guarded cannot be touched."
+  }
+  assert {
+    condition = alltrue([
+      for p in aws_iam_role_policy.this : [for s in jsondecode(p.policy).Statement : s.Resource if s.Sid == "Topics"] == [[
+        "arn:aws:sns:us-west-2:123456789012:ecr-guard-alerts",
+        "arn:aws:sns:us-west-2:123456789012:ecr-guard-alerts-platform",
+      ]]
+    ])
+    error_message = "Alerts go to the topics of the routes."
+  }
+}
+
+run "who_may_be_a_function" {
+  assert {
+    condition = alltrue([
+      for role in aws_iam_role.this : jsondecode(role.assume_role_policy).Statement == [{
+        Effect    = "Allow"
+        Action    = "sts:AssumeRole"
+        Principal = { Service = "lambda.amazonaws.com" }
+        Condition = { StringEquals = { "aws:SourceAccount" = "123456789012" } }
+      }]
+    ])
+    error_message = "Only Lambda takes the roles, and only for this account."
+  }
+  assert {
+    condition     = alltrue([for name, p in aws_iam_role_policy.this : p.role == aws_iam_role.this[name].name])
+    error_message = "Every function has a role of its own."
+  }
+}
+
+run "repositories_that_are_no_names" {
+  command = plan
+
+  variables {
+    repositories = ["arn:aws:ecr:us-west-2:123456789012:repository/app"]
+  }
+
+  expect_failures = [var.repositories]
+}
+
+run "no_repositories" {
+  command = plan
+
+  variables {
+    repositories = []
+  }
+
+  expect_failures = [var.repositories]
+}

@@ -1,0 +1,204 @@
+variable "name" {
+  description = "Name of this deployment; all names of resources begin with it. One guard is meant for an account and region."
+  type        = string
+  default     = "ecr-guard"
+
+  validation {
+    # A role is called `<name>-<function>-<region>`, at most 64 characters.
+    condition     = can(regex("^[a-z][a-z0-9-]{1,30}[a-z0-9]$", var.name))
+    error_message = "A name has 3 to 32 lower-case letters, digits and hyphens, and begins with a letter."
+  }
+}
+
+variable "region" {
+  description = "Region that is guarded. Without it, the provider's region."
+  type        = string
+  default     = null
+}
+
+variable "tags" {
+  description = "Tags of every resource that takes tags."
+  type        = map(string)
+  default     = {}
+}
+
+variable "policy" {
+  description = "The policy document as an object, see docs/policy.md, without `routes`: they are made of `var.routes`. Not together with `policy_file`."
+  type        = any
+  default     = { version = 1, mode = "report" }
+}
+
+variable "policy_file" {
+  description = "Path of the policy document as a JSON file, instead of `policy`. Its `routes` are replaced by those of `var.routes`."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.policy_file == null || can(jsondecode(file(var.policy_file)))
+    error_message = "There is no JSON document at this path."
+  }
+
+  validation {
+    condition     = var.policy_file == null || jsonencode(var.policy) == jsonencode({ version = 1, mode = "report" })
+    error_message = "Give the policy by `policy` or by `policy_file`, not by both."
+  }
+}
+
+variable "repositories" {
+  description = "Names of the repositories that are guarded; `*` stands for any characters. Events and permissions of all others are left out."
+  type        = list(string)
+  default     = ["*"]
+
+  validation {
+    condition     = length(var.repositories) > 0 && alltrue([for name in var.repositories : can(regex("^[a-z0-9*][a-z0-9*._/-]*$", name))])
+    error_message = "At least one name; names of repositories have lower-case letters, digits, and `._-/`."
+  }
+}
+
+variable "routes" {
+  description = "Topics that alerts go to, by the name that the policy gives them, each with its subscriptions (`email`, `https`, `lambda`, `sms`, `sqs`). `default` must be there."
+  type = map(list(object({
+    protocol = string
+    endpoint = string
+  })))
+  default = { default = [] }
+
+  validation {
+    condition     = contains(keys(var.routes), "default")
+    error_message = "There must be a route `default`: alerts of repositories without a route of their own go there."
+  }
+
+  validation {
+    condition     = alltrue([for route in keys(var.routes) : can(regex("^[a-z0-9][a-z0-9-]{0,30}$", route))])
+    error_message = "A route has at most 31 lower-case letters, digits and hyphens."
+  }
+
+  validation {
+    condition = alltrue(flatten([
+      for subscriptions in values(var.routes) :
+      [for s in subscriptions : contains(["email", "https", "lambda", "sms", "sqs"], s.protocol)]
+    ]))
+    error_message = "A subscription's protocol is one of email, https, lambda, sms, sqs."
+  }
+}
+
+variable "alarm_subscriptions" {
+  description = "Who is told when the guard itself does not work: subscriptions of the alarm topic."
+  type = list(object({
+    protocol = string
+    endpoint = string
+  }))
+  default = []
+}
+
+variable "lambda_directory" {
+  description = "Folder with the packages that `make package` builds: `<function>/bootstrap.zip`. Without it, `target/lambda` of this repository."
+  type        = string
+  default     = null
+}
+
+variable "architecture" {
+  description = "Processor of the functions, as the packages were built: `arm64` or `x86_64`."
+  type        = string
+  default     = "arm64"
+
+  validation {
+    condition     = contains(["arm64", "x86_64"], var.architecture)
+    error_message = "An architecture is arm64 or x86_64."
+  }
+}
+
+variable "memory_size" {
+  description = "Memory of a function, in MB. Lambda gives processor time in proportion."
+  type        = number
+  default     = 256
+
+  validation {
+    condition     = var.memory_size >= 128 && var.memory_size <= 10240
+    error_message = "128 to 10240 MB."
+  }
+}
+
+variable "reserved_concurrency" {
+  description = "Reserved concurrency by function, such as `{ on-scan = 10 }`. Not set, a function takes what the account has; new accounts have too little to reserve any."
+  type        = map(number)
+  default     = {}
+}
+
+variable "log_level" {
+  description = "Least level of the functions' log lines: `INFO` or `DEBUG`. Nothing above: the line of an event, which carries the metrics, is `INFO`."
+  type        = string
+  default     = "INFO"
+
+  validation {
+    condition     = contains(["DEBUG", "INFO"], var.log_level)
+    error_message = "A level is DEBUG or INFO; above, Lambda would leave out the lines that carry the metrics."
+  }
+}
+
+variable "log_retention_days" {
+  description = "Days that logs are kept."
+  type        = number
+  default     = 365
+
+  validation {
+    # The values that CloudWatch Logs takes (API reference, `PutRetentionPolicy`), but for "never".
+    condition = contains(
+      [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653],
+      var.log_retention_days
+    )
+    error_message = "CloudWatch Logs takes 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653 days."
+  }
+}
+
+variable "event_sources" {
+  description = "Sources of events that the rules accept. One more, such as `ecr-guard.smoke`, lets `make smoke` send events: nobody can send them as `aws.ecr`."
+  type        = list(string)
+  default     = ["aws.ecr", "aws.inspector2"]
+
+  validation {
+    condition     = contains(var.event_sources, "aws.ecr")
+    error_message = "Without `aws.ecr` nothing would ever be looked at."
+  }
+}
+
+variable "ledger" {
+  description = "The ledger of a guard in another region, as its output `ledgers` gives it for this region. Without it, the ledger is created here."
+  type = object({
+    table_name  = string
+    kms_key_arn = string
+  })
+  default = null
+}
+
+variable "ledger_replica_regions" {
+  description = "Regions that get a replica of the ledger, for the guards there."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = var.ledger == null || length(var.ledger_replica_regions) == 0
+    error_message = "Replicas belong to the guard that creates the ledger."
+  }
+}
+
+variable "ledger_deletion_protection" {
+  description = "Whether the ledger is protected from deletion. To destroy a deployment, apply `false` first."
+  type        = bool
+  default     = true
+}
+
+variable "permissions_boundary_arn" {
+  description = "Permissions boundary of the functions' roles."
+  type        = string
+  default     = null
+}
+
+variable "code_signing" {
+  description = "Only code that one of these signing profiles (versions, as ARNs) signed is deployed; with `enforce = false`, other code is deployed and logged. Without it, signatures are not looked at."
+  type = object({
+    profile_version_arns = list(string)
+    enforce              = optional(bool, true)
+  })
+  default = null
+}
