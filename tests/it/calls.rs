@@ -13,7 +13,10 @@ use shared::{
     domain::policy::Policy,
     events::Event,
     reconcile::Ports,
-    runtime::entry::{self, Invocation, Selection},
+    runtime::{
+        entry::{self, Handled, Invocation, Selection},
+        error::HandlerError,
+    },
     testing,
 };
 
@@ -24,12 +27,12 @@ use crate::{
 
 /// One image, and what the scanner knows of it.
 #[derive(Debug, Default)]
-struct Entry {
+pub(crate) struct Entry {
     /// `imageStatus`; `None`: there is no image.
-    status: Option<&'static str>,
-    tags: Vec<String>,
+    pub(crate) status: Option<&'static str>,
+    pub(crate) tags: Vec<String>,
     /// The pages of findings; `None`: no scan.
-    scan: Option<Vec<Value>>,
+    pub(crate) scan: Option<Vec<Value>>,
     referrer: bool,
     /// What it leads to, if it is an index.
     children: Vec<String>,
@@ -155,7 +158,7 @@ fn digest() -> String {
     testing::image_key().digest.to_string()
 }
 
-fn page(severity: &str, count: usize) -> Value {
+pub(crate) fn page(severity: &str, count: usize) -> Value {
     let findings: Vec<Value> = (0..count)
         .map(|n| {
             json!({"name": format!("CVE-2026-{n}"), "severity": severity,
@@ -177,13 +180,13 @@ fn failed() -> Option<Vec<Value>> {
 }
 
 /// A function with one image in front of it.
-struct Trial {
+pub(crate) struct Trial {
     world: Arc<Mutex<World>>,
     aws: FakeAws,
 }
 
 impl Trial {
-    fn new(scan: Option<Vec<Value>>) -> Self {
+    pub(crate) fn new(scan: Option<Vec<Value>>) -> Self {
         let mut world = World {
             frequency: "SCAN_ON_PUSH",
             ..World::default()
@@ -200,7 +203,12 @@ impl Trial {
         Self { world, aws }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Entry)) -> &Self {
+    /// Nothing scans the repository by itself.
+    pub(crate) fn scanned_on_request(&self) {
+        self.world.lock().unwrap().frequency = "MANUAL";
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Entry)) -> &Self {
         change(self.world.lock().unwrap().image());
         self
     }
@@ -231,6 +239,18 @@ impl Trial {
 
     /// Handles an event, and gives the calls that it took.
     fn handle(&self, select: fn(&Event) -> Selection, policy: &Policy, payload: &str) -> Vec<Call> {
+        let (result, calls) = self.attempt(select, policy, payload);
+        result.unwrap();
+        calls
+    }
+
+    /// Handles an event, well or not, and gives the calls that it took.
+    pub(crate) fn attempt(
+        &self,
+        select: fn(&Event) -> Selection,
+        policy: &Policy,
+        payload: &str,
+    ) -> (Result<Handled, HandlerError>, Vec<Call>) {
         self.aws.take_calls();
         let key = testing::image_key();
         let aws = self.aws.aws();
@@ -251,10 +271,10 @@ impl Trial {
             account: key.account,
             region: key.region,
         };
-        self.aws
-            .run(entry::handle(&ports, policy, select, &invocation, payload))
-            .unwrap();
-        self.aws.take_calls()
+        let result = self
+            .aws
+            .run(entry::handle(&ports, policy, select, &invocation, payload));
+        (result, self.aws.take_calls())
     }
 
     fn scanned(&self, policy: &Policy) -> Vec<Call> {
@@ -360,7 +380,7 @@ fn situations() -> Vec<(&'static str, &'static str, Vec<Call>)> {
     rows.push((push, "the same event again", pending.pushed(&policy)));
     let manual = Trial::new(None);
     rows.push((push, "new image, scanned on request", {
-        manual.world.lock().unwrap().frequency = "MANUAL";
+        manual.scanned_on_request();
         manual.pushed(&policy)
     }));
     let again = Trial::new(scan_of("CRITICAL"));

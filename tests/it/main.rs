@@ -12,6 +12,8 @@ mod canned;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
+mod infra;
+#[cfg(test)]
 #[path = "../../functions/on-push/src/select.rs"]
 mod on_push;
 #[cfg(test)]

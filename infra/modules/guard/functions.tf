@@ -122,28 +122,35 @@ resource "aws_iam_role_policy" "this" {
 locals {
   # What each function calls: a test holds these files to the calls that its code makes.
   permissions = { for name in keys(local.functions) : name => jsondecode(file("${path.module}/permissions/${name}.json")) }
+  # In report mode, a role has nothing of what only enforcing needs.
+  granted = {
+    for name, permissions in local.permissions : name => {
+      for resource in ["repositories", "ledger", "topics"] :
+      resource => sort(concat(permissions[resource], local.mode == "enforce" ? lookup(permissions, "${resource}_when_enforcing", []) : []))
+    }
+  }
 
   role_policies = {
-    for name, permissions in local.permissions :
+    for name, granted in local.granted :
     name => jsonencode({
       Version = "2012-10-17"
       Statement = [
         {
           Sid      = "Repositories"
           Effect   = "Allow"
-          Action   = sort(concat(permissions.repositories, local.mode == "enforce" ? permissions.repositories_when_enforcing : []))
+          Action   = granted.repositories
           Resource = local.repository_arns
         },
         {
           Sid      = "Ledger"
           Effect   = "Allow"
-          Action   = permissions.ledger
+          Action   = granted.ledger
           Resource = [local.table_arn]
         },
         {
           Sid      = "Topics"
           Effect   = "Allow"
-          Action   = permissions.topics
+          Action   = granted.topics
           Resource = values(local.topic_arns)
         },
         {

@@ -1,4 +1,4 @@
-# That our metrics have these names is held by tests/it/permissions.rs, which reads metrics.json.
+# That our metrics have these names is held by tests/it/infra.rs, which reads metrics.json.
 
 mock_provider "aws" {
   source = "./tests/mocks"

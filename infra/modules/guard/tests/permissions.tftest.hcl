@@ -1,4 +1,4 @@
-# What each role may do. That this is what the code calls is held by tests/it/permissions.rs.
+# What each role may do. That this is what the code calls is held by tests/it/infra.rs.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -73,10 +73,10 @@ run "report_mode_cannot_change_the_registry" {
     condition = alltrue([
       for p in aws_iam_role_policy.this : length(setintersection(
         flatten([for s in jsondecode(p.policy).Statement : s.Action]),
-        ["ecr:BatchDeleteImage", "ecr:PutImage", "ecr:StartImageScan", "ecr:UpdateImageStorageClass"]
+        ["dynamodb:UpdateItem", "ecr:BatchDeleteImage", "ecr:PutImage", "ecr:StartImageScan", "ecr:UpdateImageStorageClass"]
       )) == 0
     ])
-    error_message = "In report mode no role may change anything in the registry."
+    error_message = "In report mode no role may change anything in the registry, nor count blocks."
   }
   assert {
     condition = [for s in jsondecode(aws_iam_role_policy.this["on-scan"].policy).Statement : s.Action if s.Sid == "Repositories"] == [
