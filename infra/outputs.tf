@@ -1,0 +1,63 @@
+locals {
+  guards = merge({ (var.aws_region) = module.guard }, module.guard_elsewhere)
+}
+
+output "repository_urls" {
+  description = "Addresses of the repositories, by name."
+  value       = merge(module.ecr[*].repository_urls...)
+}
+
+output "docker_login_command" {
+  description = "Command that logs docker in to the registry."
+  value       = one(module.ecr[*].docker_login_command)
+}
+
+output "github_actions_push_policy_arn" {
+  description = "Policy for a pipeline that pushes."
+  value       = one(module.ecr[*].github_actions_push_policy_arn)
+}
+
+output "eks_node_pull_policy_arn" {
+  description = "Policy for pulling."
+  value       = one(module.ecr[*].eks_node_pull_policy_arn)
+}
+
+output "regions" {
+  description = "Regions that are guarded; the registry's first."
+  value       = concat([var.aws_region], sort(local.other_regions))
+}
+
+output "function_names" {
+  description = "Deployed names of the functions, the same in every region."
+  value       = module.guard.function_names
+}
+
+output "table_name" {
+  description = "Name of the ledger's table, the same in every region."
+  value       = module.guard.table_name
+}
+
+output "topic_arns" {
+  description = "Alert topics by region and route."
+  value       = { for region, guard in local.guards : region => guard.topic_arns }
+}
+
+output "alarm_topic_arns" {
+  description = "Alarm topics by region."
+  value       = { for region, guard in local.guards : region => guard.alarm_topic_arn }
+}
+
+output "queue_urls" {
+  description = "Queues of what nobody took, by region."
+  value       = { for region, guard in local.guards : region => guard.queue_urls }
+}
+
+output "dashboards" {
+  description = "Names of the CloudWatch dashboards, by region."
+  value       = { for region, guard in local.guards : region => guard.dashboard_name }
+}
+
+output "policies" {
+  description = "The policy document as the functions get it, JSON, by region. `make plan` has it checked."
+  value       = { for region, guard in local.guards : region => guard.policy }
+}
