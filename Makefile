@@ -11,6 +11,8 @@ VENV      := target/demo/venv
 PYTHON    ?= python3.11
 DENY_VERSION := 0.20.2
 DENY      := target/tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+INFRA_VENV := target/infra/venv
+PLAN      := target/infra/plan
 
 export CARGO_TERM_COLOR ?= auto
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -19,7 +21,7 @@ WITH_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
 .PHONY: help
 help: ## Show this list
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 ##@ See it work
 
@@ -34,7 +36,7 @@ demo-stop: ## End what `make demo KEEP=1` left running
 ##@ Check it
 
 .PHONY: test
-test: fmt-check lint deny unit doc test-local demo size ## Everything that CI checks, in this order
+test: fmt-check lint deny unit doc test-local demo size infra ## Everything that CI checks, in this order
 
 .PHONY: unit
 unit: ## Tests that need neither emulators nor network
@@ -47,6 +49,15 @@ core: ## Tests of the pure core alone: no AWS crate is built
 .PHONY: test-local
 test-local: $(VENV)/.ready ## Tests of the local emulators themselves
 	$(VENV)/bin/python -B -m unittest discover -s tests/local
+
+.PHONY: infra
+infra: $(INFRA_VENV)/.ready ## Check the infrastructure: format, validity, tests, README tables, checkov
+	$(PYTHON) -B -m unittest discover -s tests/infra
+	$(PYTHON) -B tests/infra/check.py --checkov $(INFRA_VENV)/bin/checkov
+
+.PHONY: infra-mistakes
+infra-mistakes: ## Plant mistakes in the infrastructure, and see that tests find them (minutes)
+	$(PYTHON) -B tests/infra/check.py --mistakes
 
 .PHONY: fmt
 fmt: ## Format the code
@@ -94,6 +105,42 @@ package-host:
 size: ## Size of each function's binary and zip, against the checked-in budget
 	$(PYTHON) tests/local/size.py
 
+##@ Deploy it (infra/terraform.tfvars; docs/deployment.md)
+
+.PHONY: plan
+plan: package ## Show what a deployment would change, and check the policy
+	mkdir -p $(dir $(PLAN))
+	terraform -chdir=infra init -input=false
+	terraform -chdir=infra plan -input=false -out=$(CURDIR)/$(PLAN)
+	terraform -chdir=infra show -json $(CURDIR)/$(PLAN) | $(PYTHON) -B tests/infra/plan_policies.py $(dir $(PLAN)) \
+	  | xargs cargo run --quiet --locked -p shared --example check-policy --
+
+.PHONY: deploy
+deploy: plan ## Build, package, plan, and apply (YES=1 does not ask)
+	@$(if $(YES),true,read -r -p "Apply this plan? Only 'yes' does: " answer && test "$$answer" = yes)
+	terraform -chdir=infra apply -input=false $(CURDIR)/$(PLAN)
+
+.PHONY: deploy-code
+deploy-code: $(VENV)/.ready ## Build one function and replace its code in every region: FUNCTION=on-scan
+	@test -d "functions/$(FUNCTION)" && test -n "$(FUNCTION)" || { echo "FUNCTION is one of: $(FUNCTIONS)"; exit 2; }
+	@$(MAKE) --no-print-directory package FUNCTIONS=$(FUNCTION)
+	deployed=$$(terraform -chdir=infra output -json function_names | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["$(FUNCTION)"])'); \
+	for region in $$(terraform -chdir=infra output -json regions | $(PYTHON) -c 'import json, sys; print(*json.load(sys.stdin))'); do \
+	  $(WITH_VENV) cargo lambda deploy "$$deployed" --region "$$region" --binary-name $(FUNCTION) --lambda-dir target/lambda \
+	    --merge-env --tracing active; \
+	done
+
+.PHONY: smoke
+smoke: $(VENV)/.ready ## Send an event through the deployment (needs AWS credentials; ARGS=--help)
+	$(VENV)/bin/python -B tests/infra/smoke.py $(or $(ARGS),--region "$$(terraform -chdir=infra output -raw region)" \
+	  --name "$$(terraform -chdir=infra output -raw name)")
+
+.PHONY: destroy
+destroy: ## Take the deployment down (apply ledger_deletion_protection = false first)
+	terraform -chdir=infra destroy
+
+##@ Clean up
+
 .PHONY: clean
 clean: ## Delete everything that was built
 	rm -rf target
@@ -101,6 +148,11 @@ clean: ## Delete everything that was built
 $(VENV)/.ready: tests/local/requirements.txt tests/local/constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --requirement tests/local/requirements.txt --constraint tests/local/constraints.txt
+	@touch $@
+
+$(INFRA_VENV)/.ready: tests/infra/requirements.txt tests/infra/constraints.txt
+	$(PYTHON) -m venv $(INFRA_VENV)
+	$(INFRA_VENV)/bin/pip install --quiet --requirement tests/infra/requirements.txt --constraint tests/infra/constraints.txt
 	@touch $@
 
 $(DENY):

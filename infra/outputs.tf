@@ -22,6 +22,16 @@ output "eks_node_pull_policy_arn" {
   value       = one(module.ecr[*].eks_node_pull_policy_arn)
 }
 
+output "name" {
+  description = "Name of the guard."
+  value       = var.guard_name
+}
+
+output "region" {
+  description = "Region of the registry."
+  value       = var.aws_region
+}
+
 output "regions" {
   description = "Regions that are guarded; the registry's first."
   value       = concat([var.aws_region], sort(local.other_regions))

@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""Plants one mistake after the other in a copy of the module, and sees that a test finds it.
+
+    infra/modules/guard/tests/misconfigurations.py           plants all of them; fails if one is not found
+    infra/modules/guard/tests/misconfigurations.py --list    prints the table of tests/README.md
+
+Needs terraform.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+MODULE = Path(__file__).resolve().parents[1]
+REPOSITORY = MODULE.parents[2]
+
+
+class Mistake(NamedTuple):
+    """`old`, which `file` has once, becomes `new`; the run `run` of `tests/<test>.tftest.hcl` has to fail."""
+
+    what: str
+    file: str
+    old: str
+    new: str
+    test: str
+    run: str
+
+
+MISTAKES = (
+    Mistake("a role may do more than its function calls", "permissions/on-scan.json",
+            '"ecr:DescribeImages"', '"ecr:DeleteRepository",\n    "ecr:DescribeImages"', "permissions", "exactly_these_actions"),
+    Mistake("a role may touch every resource", "functions.tf",
+            "Resource = local.repository_arns", 'Resource = ["*"]', "permissions", "on_these_resources_only"),
+    Mistake("report mode may change the registry", "functions.tf",
+            'local.mode == "enforce" ? lookup', 'local.mode != "" ? lookup', "permissions", "report_mode_cannot_change_the_registry"),
+    Mistake("Lambda of any account takes a role", "functions.tf",
+            '      Condition = { StringEquals = { "aws:SourceAccount" = local.account } }\n', "", "permissions", "who_may_be_a_function"),
+    Mistake("repositories that are not guarded send events", "events.tf",
+            "local.every_repository ?", "true ?", "events", "some_repositories"),
+    Mistake("Inspector's events are looked for by a plain name", "events.tf",
+            "local.by_arn : local.by_name", "local.by_name : local.by_name", "events", "some_repositories"),
+    Mistake("any rule may invoke a function", "events.tf",
+            "  source_arn     = local.rule_arns[each.key]\n", "", "edges", "eventbridge_to_function"),
+    Mistake("EventBridge drops what it cannot deliver", "events.tf",
+            'dead_letter_config {\n    arn = aws_sqs_queue.this["undelivered-events"].arn',
+            'dead_letter_config {\n    arn = aws_sqs_queue.this["failed-events"].arn', "edges", "eventbridge_to_undelivered_events"),
+    Mistake("EventBridge may not send to its dead letter queue", "queues.tf",
+            "sources = values(local.rule_arns)", "sources = values(local.function_arns)", "edges", "eventbridge_to_undelivered_events"),
+    Mistake("EventBridge may not use the key of its dead letter queue", "key.tf",
+            '{ "kms:EncryptionContext:aws:sqs:arn" = local.queue_arns["undelivered-events"] }',
+            '{ "kms:EncryptionContext:aws:sqs:arn" = local.queue_arns["failed-events"] }', "edges", "eventbridge_to_undelivered_events"),
+    Mistake("a condition that EventBridge does not meet loses events", "key.tf",
+            '{ "kms:EncryptionContext:aws:sqs:arn" = local.queue_arns["undelivered-events"] }',
+            '{ "aws:SourceAccount" = local.account, "kms:EncryptionContext:aws:sqs:arn" = local.queue_arns["undelivered-events"] }',
+            "edges", "eventbridge_to_undelivered_events"),
+    Mistake("CloudWatch may not use the key of the alarm topic", "key.tf",
+            'Principal = { Service = "cloudwatch.amazonaws.com" }', 'Principal = { Service = "events.amazonaws.com" }',
+            "edges", "cloudwatch_to_alarm_topic"),
+    Mistake("CloudWatch may not publish to the alarm topic", "topics.tf",
+            "alarm:${var.name}-*", "alarm:${var.name}/*", "edges", "cloudwatch_to_alarm_topic"),
+    Mistake("SNS may not use the key of its dead letter queue", "key.tf",
+            'local.queue_arns["undelivered-alerts"]', 'local.queue_arns["undelivered-events"]', "edges", "sns_to_undelivered_alerts"),
+    Mistake("anybody may publish an alert", "topics.tf",
+            'Sid       = "FunctionsOnly"\n        Effect    = "Deny"', 'Sid       = "FunctionsOnly"\n        Effect    = "Allow"',
+            "edges", "function_to_alert_topics"),
+    Mistake("a function may not use the key through SNS", "functions.tf",
+            '["dynamodb", "sns", "sqs"]', '["dynamodb", "sqs"]', "edges", "function_to_encrypted_services"),
+    Mistake("any log group of the account may use the key", "key.tf",
+            'ArnEquals = { "kms:EncryptionContext:aws:logs:arn" = values(local.log_group_arns) }',
+            'ArnLike = { "kms:EncryptionContext:aws:logs:arn" = "arn:aws:logs:*:*:*" }', "edges", "cloudwatch_logs_to_log_groups"),
+    Mistake("queues take what comes without TLS", "queues.tf",
+            '"aws:SecureTransport" = "false"', '"aws:SecureTransport" = "true"', "edges", "tls_only"),
+    Mistake("a queue is encrypted with AWS's own key", "queues.tf",
+            "  kms_master_key_id         = aws_kms_key.this.arn\n", '  kms_master_key_id         = "alias/aws/sqs"\n',
+            "edges", "everything_is_encrypted_with_the_key"),
+    Mistake("the key is not rotated", "key.tf",
+            "enable_key_rotation     = true", "enable_key_rotation     = false", "edges", "the_key"),
+    Mistake("a function outlives its lease in the ledger", "locals.tf",
+            "Judges an image when its scan has ended\"\n      timeout     = 30", "Judges an image when its scan has ended\"\n      timeout     = 60",
+            "functions", "functions"),
+    Mistake("logs are kept for ever", "functions.tf",
+            "  retention_in_days = var.log_retention_days\n", "", "functions", "logs"),
+    Mistake("failed events are lost", "functions.tf",
+            'destination = aws_sqs_queue.this["failed-events"].arn', 'destination = aws_sqs_queue.this["undelivered-events"].arn',
+            "functions", "failed_events_are_kept"),
+    Mistake("unsigned code is deployed", "functions.tf",
+            'var.code_signing.enforce ? "Enforce" : "Warn"', '"Warn"', "functions", "what_can_be_chosen"),
+    Mistake("our own reads make an image look used", "functions.tf",
+            'contains(permissions.repositories, "ecr:BatchGetImage")', 'contains(permissions.repositories, "ecr:PutImage")',
+            "functions", "our_own_reads_do_not_make_an_image_look_used"),
+    Mistake("rows of the ledger never go", "ledger.tf",
+            'attribute_name = "expires_at"', 'attribute_name = "ttl"', "ledger", "the_table"),
+    Mistake("a replica of the ledger is not protected", "ledger.tf",
+            "      deletion_protection_enabled = var.ledger_deletion_protection\n", "", "ledger", "replicas"),
+    Mistake("the policy lies where no function looks", "policy.tf",
+            'filename = "ecr-guard/policy.json"', 'filename = "policy.json"', "policy", "the_layer_holds_the_document_and_the_topics"),
+    Mistake("the routes of the document are kept", "policy.tf",
+            "merge(local.document, { routes = local.topic_arns })", "merge({ routes = local.topic_arns }, local.document)",
+            "policy", "from_a_file"),
+    Mistake("an alarm hangs on a dimension that nobody writes", "alarms.tf",
+            "{ Function = name }", "{ Function = deployed }", "alarms", "what_is_watched"),
+    Mistake("an alarm that can never fire", "alarms.tf",
+            "each.value.definition.share_of_block_limit * local.max_blocks_per_hour", "15 + 0 * local.max_blocks_per_hour",
+            "alarms", "the_threshold_follows_a_lower_limit"),
+    Mistake("nobody is told of an alarm", "alarms.tf",
+            "  alarm_actions      = [aws_sns_topic.alarms.arn]\n", "", "alarms", "what_is_watched"),
+)
+
+
+def found(module: Path, mistake: Mistake) -> str | None:
+    """Plants a mistake, runs the test, takes the mistake out again; gives what was printed if it was not found."""
+    path = module / mistake.file
+    before = path.read_text(encoding="utf-8")
+    if before.count(mistake.old) != 1:
+        return f"`{mistake.file}` has {before.count(mistake.old)} times: {mistake.old}"
+    path.write_text(before.replace(mistake.old, mistake.new), encoding="utf-8")
+    done = subprocess.run(
+        ["terraform", "test", "-no-color", f"-filter=tests/{mistake.test}.tftest.hcl"],
+        cwd=module, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )
+    path.write_text(before, encoding="utf-8")
+    return None if re.search(rf'run "{mistake.run}"\.\.\. fail', done.stdout) else done.stdout
+
+
+def copy(folder: Path) -> Path:
+    """A copy of the module, ready for tests. They look at the example of a policy, by its place in the repository."""
+    module = folder / MODULE.relative_to(REPOSITORY)
+    shutil.copytree(MODULE, module, ignore=shutil.ignore_patterns(".terraform*"))
+    shutil.copytree(REPOSITORY / "docs", folder / "docs")
+    subprocess.run(["terraform", "init", "-backend=false", "-input=false"], cwd=module, stdout=subprocess.DEVNULL, check=True)
+    return module
+
+
+def main() -> int:
+    """Plants all mistakes; gives the exit code."""
+    if sys.argv[1:] == ["--list"]:
+        print("| mistake | in | found by |\n|---|---|---|")
+        for mistake in MISTAKES:
+            print(f"| {mistake.what} | `{mistake.file}` | `{mistake.test}`: `{mistake.run}` |")
+        return 0
+    with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
+        # A copy for each worker.
+        copies: queue.SimpleQueue[Path] = queue.SimpleQueue()
+        for worker in range(os.cpu_count() or 1):
+            copies.put(copy(Path(directory) / str(worker)))
+
+        def look(mistake: Mistake) -> str | None:
+            module = copies.get()
+            try:
+                return found(module, mistake)
+            finally:
+                copies.put(module)
+
+        missed = 0
+        for mistake, output in zip(MISTAKES, workers.map(look, MISTAKES), strict=True):
+            if output is not None:
+                missed += 1
+                print(f"NOT FOUND: {mistake.what}\n{output}")
+    print(f"{len(MISTAKES) - missed} of {len(MISTAKES)} planted mistakes are found")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

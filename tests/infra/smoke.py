@@ -1,0 +1,133 @@
+"""Sends an event through a real deployment, and looks whether every function handled it.
+
+    tests/infra/smoke.py --region us-west-2 --name ecr-guard [--repository NAME]
+
+It needs AWS credentials that may put events (`events:PutEvents`), read the functions' logs (`logs:FilterLogEvents`) and look at the
+queues (`sqs:GetQueueUrl`, `sqs:GetQueueAttributes`), and a deployment whose `event_sources` has `ecr-guard.smoke`. It changes nothing:
+the events name an image that does not exist, so that a function looks for it in the registry, the scanner and the ledger, and says
+`no-such-image`. That shows: rule, target, permission, start of the function, policy, role, ledger and its key. It does not show that
+an alert is delivered; docs/deployment.md says how to see one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from typing import Any
+
+SOURCE = "ecr-guard.smoke"
+DIGEST = "sha256:" + "0" * 64
+# Function to what its rule lets through.
+EVENTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "on-push": ("ECR Image Action", {"action-type": "PUSH", "result": "SUCCESS", "image-tag": "smoke"}),
+    "on-scan": ("ECR Image Scan", {"scan-status": "FAILED", "image-tags": ["smoke"]}),
+}
+EXPECTED = "no-such-image"
+QUEUES = ("undelivered-events", "failed-events", "undelivered-alerts")
+
+
+class Broken(Exception):
+    """What is wrong with the deployment, in a sentence."""
+
+
+def entries(repository: str) -> list[dict[str, Any]]:
+    """The events to put, in the order of `EVENTS`."""
+    return [
+        {
+            "Source": SOURCE,
+            "DetailType": detail_type,
+            "Detail": json.dumps(detail | {"repository-name": repository, "image-digest": DIGEST}),
+        }
+        for detail_type, detail in EVENTS.values()
+    ]
+
+
+def put(events: Any, repository: str) -> dict[str, str]:
+    """Puts the events; gives their ids by function."""
+    answer = events.put_events(Entries=entries(repository))
+    if answer["FailedEntryCount"]:
+        raise Broken(f"EventBridge refused an event: {answer['Entries']}")
+    return {function: entry["EventId"] for function, entry in zip(EVENTS, answer["Entries"], strict=True)}
+
+
+def line(logs: Any, group: str, event_id: str, since: int) -> dict[str, Any] | None:
+    """The line that a function wrote for an event, if it did."""
+    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=since, filterPattern=f'"{event_id}"')
+    for page in pages:
+        for event in page["events"]:
+            try:
+                found = json.loads(event["message"])
+            except ValueError:
+                continue
+            if found.get("event_id") == event_id:
+                return found
+    return None
+
+
+def wait_for_line(logs: Any, group: str, event_id: str, since: int, timeout: float) -> dict[str, Any]:
+    """The same, once it is there."""
+    deadline = time.monotonic() + timeout
+    while True:
+        found = line(logs, group, event_id, since)
+        if found is not None:
+            return found
+        if time.monotonic() >= deadline:
+            raise Broken(
+                f"no line about event {event_id} in {group} after {timeout:.0f} s: is {SOURCE} among the `event_sources`, and the "
+                "repository among those that are guarded?"
+            )
+        time.sleep(min(2.0, timeout))
+
+
+def depth(sqs: Any, queue: str) -> int:
+    """How many messages wait in a queue."""
+    url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])["Attributes"]
+    return int(attributes["ApproximateNumberOfMessages"])
+
+
+def smoke(clients: dict[str, Any], name: str, repository: str, timeout: float) -> list[str]:
+    """Sends the events and waits for what came of them; gives what to print, or says what is broken."""
+    since = int(time.time() * 1000) - 60_000
+    report = []
+    for function, event_id in put(clients["events"], repository).items():
+        found = wait_for_line(clients["logs"], f"/aws/lambda/{name}-{function}", event_id, since, timeout)
+        if found.get("Outcome") != EXPECTED:
+            raise Broken(f"{function}: {found.get('Outcome')} instead of {EXPECTED}: {found.get('error') or found.get('reason')}")
+        report.append(f"ok     {function}: {EXPECTED}, as it should be")
+    for queue in QUEUES:
+        waiting = depth(clients["sqs"], f"{name}-{queue}")
+        report.append(f"{'ok    ' if waiting == 0 else 'LOOK  '} {queue}: {waiting} waiting")
+    return report
+
+
+def main() -> int:
+    """Runs it on AWS; gives the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--region", required=True, help="region of the deployment")
+    parser.add_argument("--name", default="ecr-guard", help="name of the deployment (default: %(default)s)")
+    parser.add_argument(
+        "--repository", default="ecr-guard-smoke", help="a name among the guarded repositories; need not exist (default: %(default)s)"
+    )
+    parser.add_argument("--timeout", type=float, default=60, help="seconds to wait for a function (default: %(default)s)")
+    arguments = parser.parse_args()
+
+    import boto3  # here, so that --help and the tests need nothing
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        clients = {service: boto3.client(service, region_name=arguments.region) for service in ("events", "logs", "sqs")}
+        print("\n".join(smoke(clients, arguments.name, arguments.repository, arguments.timeout)))
+    except Broken as broken:
+        print(f"BROKEN {broken}")
+        return 1
+    except (BotoCoreError, ClientError) as error:
+        print(f"BROKEN AWS said no: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
