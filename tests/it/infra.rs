@@ -41,6 +41,16 @@ struct Function {
 fn functions() -> BTreeMap<String, Function> {
     let action = |members: Value| testing::event("ECR Image Action", &members);
     let scan = |members: Value| testing::event("ECR Image Scan", &members);
+    let finding = || {
+        let key = testing::image_key();
+        let image = json!({"repositoryName": key.repository.as_str(), "imageHash": key.digest.as_str()});
+        testing::event(
+            "Inspector2 Finding",
+            &json!({"status": "ACTIVE", "severity": "MEDIUM", "epss": {"score": 0.8},
+                "packageVulnerabilityDetails": {"vulnerabilityId": "CVE-2026-1"},
+                "resources": [{"type": "AWS_ECR_CONTAINER_IMAGE", "details": {"awsEcrContainerImage": image}}]}),
+        )
+    };
     let known = |name: &str| match name {
         "on-push" => Function {
             select: on_push::select,
@@ -55,6 +65,7 @@ fn functions() -> BTreeMap<String, Function> {
             events: vec![
                 scan(json!({"scan-status": "COMPLETE", "image-tags": []})),
                 scan(json!({"scan-status": "FAILED", "image-tags": []})),
+                finding(),
             ],
         },
         other => panic!("add `{other}` here, and its permissions to {MODULE}/permissions/{other}.json"),

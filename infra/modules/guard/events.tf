@@ -3,11 +3,9 @@
 locals {
   patterns = { for name in keys(local.functions) : name => jsondecode(file("${path.module}/event-patterns/${name}.json")) }
 
-  # Where only some repositories are guarded, the others' events are left out: the functions may not look at them. Inspector names a
-  # repository by its ARN, and a pattern that looks at that name is about Inspector's events.
+  # Where only some repositories are guarded, the others' events are left out: the functions may not look at them. Where a repository is
+  # named depends on the kind of event: by its name, or, in Inspector's, by its ARN or by that of the image.
   every_repository = contains(var.repositories, "*")
-  by_name          = [for name in var.repositories : { wildcard = name }]
-  by_arn           = [for arn in local.repository_arns : { wildcard = arn }]
   event_patterns = {
     for name, pattern in local.patterns : name => merge(
       pattern,
@@ -15,15 +13,18 @@ locals {
       # Through JSON, because the branches need not have the same type.
       jsondecode(
         local.every_repository ? "{}" :
-        can(pattern["$or"]) ? jsonencode({
-          "$or" = [for branch in pattern["$or"] : merge(branch, {
-            detail = merge(branch.detail, { repository-name = can(branch.detail.repository-name) ? local.by_arn : local.by_name })
-          })]
-        }) :
+        can(pattern["$or"]) ? jsonencode({ "$or" = [for branch in pattern["$or"] : merge(branch, { detail = merge(branch.detail, jsondecode(
+          can(branch.detail.resources) ? jsonencode({ resources = merge(branch.detail.resources, { id = local.by_image_arn }) }) :
+          can(branch.detail.repository-name) ? jsonencode({ repository-name = local.by_arn }) :
+          jsonencode({ repository-name = local.by_name })
+        )) })] }) :
         jsonencode({ detail = merge(pattern.detail, { repository-name = local.by_name }) })
       )
     )
   }
+  by_name      = [for name in var.repositories : { wildcard = name }]
+  by_arn       = [for arn in local.repository_arns : { wildcard = arn }]
+  by_image_arn = [for arn in local.repository_arns : { wildcard = "${arn}/sha256:*" }]
 }
 
 resource "aws_cloudwatch_event_rule" "this" {

@@ -33,9 +33,13 @@ run "the_patterns_of_the_files" {
       "$or" = [
         { detail-type = ["ECR Image Scan"], detail = { scan-status = ["COMPLETE", "FAILED"] } },
         { detail-type = ["Inspector2 Scan"], detail = { scan-status = ["INITIAL_SCAN_COMPLETE"], repository-name = [{ prefix = "arn:" }] } },
+        {
+          detail-type = ["Inspector2 Finding"]
+          detail      = { status = ["ACTIVE"], epss = { score = [{ numeric = [">=", 0.1] }] }, resources = { type = ["AWS_ECR_CONTAINER_IMAGE"] } }
+        },
       ]
     }
-    error_message = "on-scan: the ends of scans."
+    error_message = "on-scan: the ends of scans, and findings that are likely to be exploited."
   }
   assert {
     condition = alltrue([
@@ -86,8 +90,18 @@ run "some_repositories" {
           { wildcard = "arn:aws:ecr:us-west-2:123456789012:repository/shared/base" },
         ] }
       },
+      {
+        detail-type = ["Inspector2 Finding"]
+        detail = { status = ["ACTIVE"], epss = { score = [{ numeric = [">=", 0.1] }] }, resources = {
+          type = ["AWS_ECR_CONTAINER_IMAGE"]
+          id = [
+            { wildcard = "arn:aws:ecr:us-west-2:123456789012:repository/pipeops-prod-*/sha256:*" },
+            { wildcard = "arn:aws:ecr:us-west-2:123456789012:repository/shared/base/sha256:*" },
+          ]
+        } }
+      },
     ]
-    error_message = "Inspector names repositories by ARN."
+    error_message = "Inspector names repositories by ARN, or images."
   }
 }
 

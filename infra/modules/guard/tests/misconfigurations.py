@@ -47,7 +47,7 @@ MISTAKES = (
     Mistake("repositories that are not guarded send events", "events.tf",
             "local.every_repository ?", "true ?", "events", "some_repositories"),
     Mistake("Inspector's events are looked for by a plain name", "events.tf",
-            "local.by_arn : local.by_name", "local.by_name : local.by_name", "events", "some_repositories"),
+            "jsonencode({ repository-name = local.by_arn })", "jsonencode({ repository-name = local.by_name })", "events", "some_repositories"),
     Mistake("any rule may invoke a function", "events.tf",
             "  source_arn     = local.rule_arns[each.key]\n", "", "edges", "eventbridge_to_function"),
     Mistake("EventBridge drops what it cannot deliver", "events.tf",
