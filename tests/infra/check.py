@@ -14,7 +14,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 INFRA = ROOT / "infra"
@@ -117,17 +119,15 @@ def main() -> int:
     parser.add_argument("--mistakes", action="store_true", help="plant mistakes in the modules instead, and see that tests find them")
     arguments = parser.parse_args()
 
-    failures = []
+    failures: list[str] = []
 
-    def check(name: str, action, *values) -> bool:
+    def check(name: str, action: Callable[..., str], *values: Any) -> None:
         print(f"{name:<44} ", end="", flush=True)
         try:
             print(action(*values))
-            return True
         except Failed as failed:
             print(f"FAILED\n{failed}")
             failures.append(name)
-            return False
 
     if not arguments.mistakes:
         check("README tables", readmes)
