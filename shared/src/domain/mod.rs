@@ -12,3 +12,4 @@ pub mod image;
 pub mod ledger;
 pub mod policy;
 pub mod predecessor;
+pub mod repository;

@@ -1,0 +1,4 @@
+//! A repository: what it must be like, and what is done when it is not.
+
+pub mod lifecycle;
+pub mod tags;

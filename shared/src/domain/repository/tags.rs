@@ -1,0 +1,355 @@
+//! Rules for tags: which a repository may have, and whether one breaks them.
+
+use std::{fmt, str::FromStr};
+
+use regex_lite::{Regex, RegexBuilder};
+
+use super::super::{
+    alert::text,
+    ids::{Digest, Tag},
+    image::names_a_subject,
+    ledger::{State, quarantine_tag},
+    policy::{Glob, InvalidGlob},
+};
+
+/// The longest regular expression that is accepted, in characters. A tag has at most 128.
+const MAX_EXPRESSION: usize = 256;
+
+/// The most memory that a compiled expression may take, in bytes.
+const MAX_COMPILED: usize = 64 * 1024;
+
+/// What a tag is compared with.
+#[derive(Debug, Clone)]
+pub enum TagPattern {
+    /// `semver`: a version without prefix, as Semantic Versioning 2.0.0 writes it. Build metadata cannot be in a tag.
+    Semver,
+    /// `semver:v`: the same behind a `v`.
+    SemverV,
+    /// `git-sha`: 7 to 40 lower-case hexadecimal digits (Git abbreviates to 7 at least), or 64 for SHA-256.
+    GitSha,
+    /// `^…$`: a regular expression of the whole tag. Matched in linear time.
+    Expression(Regex),
+    /// Anything else: a glob.
+    Glob(Glob),
+}
+
+/// Why a string is no pattern of tags.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTagPattern {
+    /// Would match anywhere in a tag.
+    #[error("a regular expression begins with `^` and ends with `$`, or it would match parts of tags")]
+    NotAnchored,
+    /// Longer than we take.
+    #[error("a regular expression has at most {MAX_EXPRESSION} characters")]
+    TooLong,
+    /// Not a regular expression.
+    #[error("it is not a regular expression: {0}")]
+    Expression(String),
+    /// Looks like a kind, and is none.
+    #[error("`{0}` is not a kind of tag: `semver`, `semver:v` and `git-sha` are")]
+    Kind(String),
+    /// Not a glob.
+    #[error(transparent)]
+    Glob(#[from] InvalidGlob),
+}
+
+impl FromStr for TagPattern {
+    type Err = InvalidTagPattern;
+
+    fn from_str(pattern: &str) -> Result<Self, InvalidTagPattern> {
+        match pattern {
+            "semver" => return Ok(Self::Semver),
+            "semver:v" => return Ok(Self::SemverV),
+            "git-sha" => return Ok(Self::GitSha),
+            _ => {}
+        }
+        if pattern.contains(':') {
+            return Err(InvalidTagPattern::Kind(text::line(pattern, 40)));
+        }
+        let anchored = (pattern.starts_with('^'), pattern.ends_with('$'));
+        if anchored == (false, false) {
+            return Ok(Self::Glob(pattern.parse()?));
+        }
+        let Some(inner) = pattern.strip_prefix('^').and_then(|rest| rest.strip_suffix('$')) else {
+            return Err(InvalidTagPattern::NotAnchored);
+        };
+        if pattern.len() > MAX_EXPRESSION {
+            return Err(InvalidTagPattern::TooLong);
+        }
+        let compile = |expression: &str| {
+            let built = RegexBuilder::new(expression).size_limit(MAX_COMPILED).build();
+            built.map_err(|error| InvalidTagPattern::Expression(error.to_string()))
+        };
+        // By itself first: `^a)|(b$` must not close our group. In a group then, so that `^a|b$` means what it looks like.
+        compile(inner)?;
+        compile(&format!("^(?:{inner})$")).map(Self::Expression)
+    }
+}
+
+impl fmt::Display for TagPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Semver => f.write_str("semver"),
+            Self::SemverV => f.write_str("semver:v"),
+            Self::GitSha => f.write_str("git-sha"),
+            Self::Expression(expression) => {
+                let inner = expression.as_str();
+                let inner = inner.strip_prefix("^(?:").and_then(|rest| rest.strip_suffix(")$"));
+                write!(f, "^{}$", inner.unwrap_or_default())
+            }
+            Self::Glob(glob) => f.write_str(glob.as_str()),
+        }
+    }
+}
+
+impl PartialEq for TagPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
+
+impl TagPattern {
+    /// Whether it matches the whole tag.
+    pub fn matches(&self, tag: &Tag) -> bool {
+        let tag = tag.as_str();
+        match self {
+            Self::Semver => is_semver(tag),
+            Self::SemverV => tag.strip_prefix('v').is_some_and(is_semver),
+            Self::GitSha => {
+                (matches!(tag.len(), 7..=40 | 64)) && tag.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+            }
+            Self::Expression(expression) => expression.is_match(tag),
+            Self::Glob(glob) => glob.matches(tag),
+        }
+    }
+}
+
+/// `MAJOR.MINOR.PATCH`, and `-` with dot-separated identifiers after it. Source: Semantic Versioning 2.0.0, items 2 and 9.
+fn is_semver(text: &str) -> bool {
+    let number = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'))
+    };
+    let (core, prerelease) = match text.split_once('-') {
+        Some((core, prerelease)) => (core, Some(prerelease)),
+        None => (text, None),
+    };
+    let mut numbers = core.split('.');
+    let three = [numbers.next(), numbers.next(), numbers.next()];
+    three.iter().all(|part| part.is_some_and(number))
+        && numbers.next().is_none()
+        && prerelease.is_none_or(|identifiers| {
+            identifiers.split('.').all(|identifier| {
+                !identifier.is_empty()
+                    && identifier.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                    && (!identifier.bytes().all(|b| b.is_ascii_digit()) || number(identifier))
+            })
+        })
+}
+
+/// What a tag that breaks the rules leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnViolation {
+    /// People are told.
+    Flag,
+    /// The tag is removed. An image that would lose its last tag gets another one first.
+    Untag,
+}
+
+/// Rules for the tags of a repository.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TagRules {
+    /// A tag matches one of these; if there are none, any is allowed.
+    pub allowed: Vec<TagPattern>,
+    /// A tag matches none of these, whatever is allowed.
+    pub forbidden: Vec<TagPattern>,
+    /// Tags for images that were judged and allowed, such as `prod`. They need not be in `allowed`, and are made to move.
+    pub reserved: Vec<TagPattern>,
+    /// What a violation leads to.
+    pub on_violation: OnViolation,
+}
+
+/// How a tag breaks the rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TagViolation {
+    /// It matches nothing that is allowed.
+    NotAllowed,
+    /// It matches this, which is forbidden.
+    Forbidden(String),
+    /// It matches this, which is reserved for images in state `Allowed`; the image is in this state, or in none.
+    Reserved(String, Option<State>),
+}
+
+impl TagViolation {
+    /// The member of the policy that it breaks.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::NotAllowed => "tags.allowed",
+            Self::Forbidden(_) => "tags.forbidden",
+            Self::Reserved(..) => "tags.reserved",
+        }
+    }
+}
+
+impl TagRules {
+    /// How a tag on an image in a state breaks the rules; `None`: it does not.
+    ///
+    /// Our own marks, and the tags that cosign gives to what it attaches to an image, are not the pipeline's choice.
+    pub fn violation(&self, tag: &Tag, digest: &Digest, state: Option<State>) -> Option<TagViolation> {
+        if is_mark(tag, digest) || names_a_subject(tag) {
+            return None;
+        }
+        let find = |patterns: &[TagPattern]| patterns.iter().find(|p| p.matches(tag)).map(ToString::to_string);
+        if let Some(pattern) = find(&self.forbidden) {
+            return Some(TagViolation::Forbidden(pattern));
+        }
+        if let Some(pattern) = find(&self.reserved) {
+            return (state != Some(State::Allowed)).then_some(TagViolation::Reserved(pattern, state));
+        }
+        let allowed = self.allowed.is_empty() || self.allowed.iter().any(|pattern| pattern.matches(tag));
+        (!allowed).then_some(TagViolation::NotAllowed)
+    }
+
+    /// Whether a tag is made to move from image to image.
+    pub fn may_move(&self, tag: &Tag) -> bool {
+        self.reserved.iter().any(|pattern| pattern.matches(tag))
+    }
+}
+
+/// What the tags begin with that keep an image whose own last tag is removed.
+pub const UNTAGGED_MARK_PREFIX: &str = "quarantine-";
+
+/// The tag that keeps an image whose own last tag is removed: `quarantine-` and the first 12 characters of its digest.
+pub fn untagged_mark(digest: &Digest) -> Option<Tag> {
+    format!("{UNTAGGED_MARK_PREFIX}{}", digest.short()).parse().ok()
+}
+
+/// Whether a tag is one of those that we give to this image.
+pub fn is_mark(tag: &Tag, digest: &Digest) -> bool {
+    untagged_mark(digest).as_ref() == Some(tag) || quarantine_tag(digest).as_ref() == Some(tag)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pattern(text: &str) -> TagPattern {
+        text.parse().unwrap()
+    }
+
+    fn tag(text: &str) -> Tag {
+        text.parse().unwrap()
+    }
+
+    fn digest() -> Digest {
+        "sha256:0123456789abcdef".parse().unwrap()
+    }
+
+    #[test]
+    fn a_pattern_matches_whole_tags() {
+        let sha = "0123456789abcdef0123456789abcdef01234567";
+        for (text, matching, other) in [
+            (
+                "semver",
+                vec!["0.0.0", "1.2.3", "10.20.30", "1.2.3-rc.1", "1.0.0-x-y.0", "1.0.0--"],
+                vec!["1", "1.2", "1.2.3.4", "01.2.3", "1.2.3-", "1.2.3-rc..1", "1.2.3-01", "v1.2.3", "1.2.x"],
+            ),
+            ("semver:v", vec!["v1.2.3", "v0.1.0-beta"], vec!["1.2.3", "vv1.2.3", "V1.2.3", "v"]),
+            (
+                "git-sha",
+                vec!["0123abc", sha],
+                vec!["0123ab", "0123ABC", "main", "0123456789abcdef0123456789abcdef012345678"],
+            ),
+            ("^v[0-9]+$", vec!["v1", "v10"], vec!["v", "xv1", "v1x"]),
+            ("^a|b$", vec!["a", "b"], vec!["ab", "ax", "xb"]),
+            ("latest", vec!["latest"], vec!["latest-1", "Latest"]),
+            ("dev-*", vec!["dev-", "dev-1"], vec!["dev", "xdev-1"]),
+        ] {
+            let pattern = pattern(text);
+            assert_eq!(pattern.to_string(), text);
+            for value in matching {
+                assert!(pattern.matches(&tag(value)), "`{text}` should match `{value}`");
+            }
+            for value in other {
+                assert!(!pattern.matches(&tag(value)), "`{text}` should not match `{value}`");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_pattern() {
+        let refused = |text: &str| text.parse::<TagPattern>().unwrap_err().to_string();
+        insta::assert_snapshot!(refused("^v"), @"a regular expression begins with `^` and ends with `$`, or it would match parts of tags");
+        insta::assert_snapshot!(refused("v$"), @"a regular expression begins with `^` and ends with `$`, or it would match parts of tags");
+        insta::assert_snapshot!(refused("semver:x"), @"`semver:x` is not a kind of tag: `semver`, `semver:v` and `git-sha` are");
+        insta::assert_snapshot!(refused(""), @"an empty pattern matches nothing");
+        assert!(refused("^a)|(b$").starts_with("it is not a regular expression: "));
+        assert!(refused("^(a$").starts_with("it is not a regular expression: "));
+        assert!(refused("^(a{1000}){1000}$").starts_with("it is not a regular expression: "), "too large");
+        insta::assert_snapshot!(refused(&format!("^{}$", "a".repeat(255))), @"a regular expression has at most 256 characters");
+    }
+
+    fn rules(allowed: &[&str], forbidden: &[&str], reserved: &[&str]) -> TagRules {
+        let patterns = |texts: &[&str]| texts.iter().map(|text| pattern(text)).collect();
+        TagRules {
+            allowed: patterns(allowed),
+            forbidden: patterns(forbidden),
+            reserved: patterns(reserved),
+            on_violation: OnViolation::Flag,
+        }
+    }
+
+    #[test]
+    fn a_tag_breaks_a_rule_or_none() {
+        let rules = rules(&["semver:v", "git-sha"], &["latest", "v0.*"], &["prod", "prod-*"]);
+        let allowed = Some(State::Allowed);
+        for (text, state, expected) in [
+            ("v1.2.3", None, None),
+            ("0123abc", None, None),
+            ("main", allowed, Some(TagViolation::NotAllowed)),
+            ("latest", allowed, Some(TagViolation::Forbidden("latest".into()))),
+            ("v0.1.0", allowed, Some(TagViolation::Forbidden("v0.*".into()))),
+            ("prod", allowed, None),
+            ("prod-eu", allowed, None),
+            ("prod", None, Some(TagViolation::Reserved("prod".into(), None))),
+            (
+                "prod",
+                Some(State::Pending),
+                Some(TagViolation::Reserved("prod".into(), Some(State::Pending))),
+            ),
+            ("quarantine-0123456789ab", None, None),
+            ("blocked-0123456789ab", None, None),
+            ("quarantine-ba9876543210", None, Some(TagViolation::NotAllowed)),
+        ] {
+            assert_eq!(rules.violation(&tag(text), &digest(), state), expected, "{text}");
+        }
+        let signature = format!("sha256-{}.sig", "a".repeat(64));
+        assert_eq!(rules.violation(&tag(&signature), &digest(), None), None);
+    }
+
+    #[test]
+    fn without_a_list_of_allowed_tags_all_are_but_the_forbidden_ones() {
+        let rules = rules(&[], &["latest"], &[]);
+        assert_eq!(rules.violation(&tag("main"), &digest(), None), None);
+        assert!(rules.violation(&tag("latest"), &digest(), None).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn semver_agrees_with_the_expression_of_its_authors(text in "[0-9]{1,2}\\.[0-9]{1,2}\\.[0-9]{1,2}(-[0-9a-z.-]{0,5})?|[0-9v.-]{1,8}") {
+            // The expression that semver.org suggests, without build metadata.
+            let authors = Regex::new(
+                r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-((?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?$",
+            );
+            prop_assert_eq!(is_semver(&text), authors.unwrap().is_match(&text));
+        }
+
+        #[test]
+        fn no_pattern_makes_us_fail(text in "\\PC{0,40}", value in "[a-z0-9_][a-z0-9._-]{0,20}") {
+            if let Ok(pattern) = text.parse::<TagPattern>() {
+                pattern.matches(&value.parse().unwrap());
+            }
+        }
+    }
+}
