@@ -7,10 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::policy::Glob,
-    tags::UNTAGGED_MARK_PREFIX,
-};
+use super::{super::policy::Glob, tags::UNTAGGED_MARK_PREFIX};
 
 /// The most rules of a policy.
 const MAX_RULES: usize = 50;
@@ -206,7 +203,9 @@ impl TypedRules {
         let marks = format!("{UNTAGGED_MARK_PREFIX}*");
         let mut protect: Vec<&str> = self.protect.iter().map(String::as_str).collect();
         let counts_marks = self.archive_unpulled_days.is_some()
-            || self.counted().any(|pattern| covers(&pattern, &marks) || covers(&marks, &pattern));
+            || self
+                .counted()
+                .any(|pattern| covers(&pattern, &marks) || covers(&marks, &pattern));
         if with_marks && counts_marks && !protect.contains(&marks.as_str()) {
             protect.push(&marks);
         }
@@ -229,7 +228,11 @@ impl TypedRules {
         }
         if let Some(days) = self.expire_untagged_days {
             let selection = since(TagStatus::Untagged, CountType::SinceImagePushed, days);
-            rules.push(rule(selection, expire(), format!("Expire untagged images after {days} days")));
+            rules.push(rule(
+                selection,
+                expire(),
+                format!("Expire untagged images after {days} days"),
+            ));
         }
         if let Some(days) = self.archive_unpulled_days {
             let action = LifecycleAction {
@@ -237,14 +240,22 @@ impl TypedRules {
                 target_storage_class: Some(StorageClass::Archive),
             };
             let selection = since(TagStatus::Any, CountType::SinceImagePulled, days);
-            rules.push(rule(selection, action, format!("Archive images that nobody pulled for {days} days")));
+            rules.push(rule(
+                selection,
+                action,
+                format!("Archive images that nobody pulled for {days} days"),
+            ));
         }
         if let Some(days) = self.expire_archived_days {
             let selection = Selection {
                 storage_class: Some(StorageClass::Archive),
                 ..since(TagStatus::Any, CountType::SinceImageTransitioned, days)
             };
-            rules.push(rule(selection, expire(), format!("Expire images after {days} days in the archive")));
+            rules.push(rule(
+                selection,
+                expire(),
+                format!("Expire images after {days} days in the archive"),
+            ));
         }
         for (rule, priority) in rules.iter_mut().zip(1..) {
             rule.rule_priority = priority;
@@ -320,7 +331,9 @@ impl Lifecycle {
             return Err(InvalidLifecycle::whole("a lifecycle policy has at least one rule"));
         }
         if rules.len() > MAX_RULES {
-            return Err(InvalidLifecycle::whole(format!("a lifecycle policy has at most {MAX_RULES} rules")));
+            return Err(InvalidLifecycle::whole(format!(
+                "a lifecycle policy has at most {MAX_RULES} rules"
+            )));
         }
         for (index, rule) in rules.iter().enumerate() {
             check(rule).map_err(|problem| InvalidLifecycle::at(index, problem))?;
@@ -331,7 +344,12 @@ impl Lifecycle {
         // Through a `Value`, whose members are sorted.
         let text = document.map(|document| document.to_string()).unwrap_or_default();
         if !(TEXT.0..=TEXT.1).contains(&text.chars().count()) {
-            let problem = format!("the document has {} characters; ECR takes {} to {}", text.chars().count(), TEXT.0, TEXT.1);
+            let problem = format!(
+                "the document has {} characters; ECR takes {} to {}",
+                text.chars().count(),
+                TEXT.0,
+                TEXT.1
+            );
             return Err(InvalidLifecycle::whole(problem));
         }
         Ok(Self { rules, text })
@@ -356,9 +374,14 @@ impl Lifecycle {
         let tagged_or_any = |rule: &LifecycleRule| rule.selection.tag_status != TagStatus::Untagged;
         for rule in self.rules.iter().filter(standard) {
             let priority = rule.rule_priority;
-            let keeps_all = rule.selection.count_type == CountType::ImageCountMoreThan
-                && rule.selection.count_number >= KEEP_ALL;
-            let others = || self.rules.iter().filter(standard).filter(|other| other.rule_priority > priority);
+            let keeps_all =
+                rule.selection.count_type == CountType::ImageCountMoreThan && rule.selection.count_number >= KEEP_ALL;
+            let others = || {
+                self.rules
+                    .iter()
+                    .filter(standard)
+                    .filter(|other| other.rule_priority > priority)
+            };
             if keeps_all && !others().any(tagged_or_any) {
                 remarks.push(format!(
                     "rule {priority} protects nothing: no later rule deletes or archives an image with a tag"
@@ -372,9 +395,11 @@ impl Lifecycle {
             }
         }
         let archives = self.rules.iter().any(|rule| rule.action.kind == ActionKind::Transition);
-        let counts = self.rules.iter().filter(standard).any(|rule| {
-            rule.selection.tag_status == TagStatus::Tagged && rule.selection.count_number < KEEP_ALL
-        });
+        let counts = self
+            .rules
+            .iter()
+            .filter(standard)
+            .any(|rule| rule.selection.tag_status == TagStatus::Tagged && rule.selection.count_number < KEEP_ALL);
         if archives && counts {
             remarks.push(
                 "images that a rule for tags selects are not archived: ECR leaves an image to the first rule whose tags it has"
@@ -392,8 +417,14 @@ fn class(rule: &LifecycleRule) -> StorageClass {
 /// The patterns of a rule, prefixes included, sorted.
 fn patterns(rule: &LifecycleRule) -> BTreeSet<String> {
     let selection = &rule.selection;
-    let prefixes = selection.tag_prefix_list.iter().flatten().map(|prefix| format!("{prefix}*"));
-    prefixes.chain(selection.tag_pattern_list.iter().flatten().cloned()).collect()
+    let prefixes = selection
+        .tag_prefix_list
+        .iter()
+        .flatten()
+        .map(|prefix| format!("{prefix}*"));
+    prefixes
+        .chain(selection.tag_pattern_list.iter().flatten().cloned())
+        .collect()
 }
 
 /// Rules without what makes no difference.
@@ -457,14 +488,16 @@ fn check(rule: &LifecycleRule) -> Result<(), String> {
         return Err("targetStorageClass is `archive` with `transition`, and stands nowhere else".to_owned());
     }
     match (selection.count_type, rule.action.kind, class(rule)) {
-        (CountType::SinceImagePulled, ActionKind::Expire, _) => {
-            Err("images that nobody pulls can be archived, not deleted (sinceImagePulled is for `transition`)".to_owned())
-        }
+        (CountType::SinceImagePulled, ActionKind::Expire, _) => Err(
+            "images that nobody pulls can be archived, not deleted (sinceImagePulled is for `transition`)".to_owned(),
+        ),
         (CountType::SinceImageTransitioned, kind, storage) => {
             if kind != ActionKind::Expire || storage != StorageClass::Archive {
                 Err("sinceImageTransitioned is for `expire` in the storage class `archive`".to_owned())
             } else if selection.count_number < MIN_ARCHIVED_DAYS {
-                Err(format!("an image stays in the archive for {MIN_ARCHIVED_DAYS} days at least"))
+                Err(format!(
+                    "an image stays in the archive for {MIN_ARCHIVED_DAYS} days at least"
+                ))
             } else {
                 Ok(())
             }

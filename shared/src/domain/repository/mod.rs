@@ -1,4 +1,6 @@
 //! A repository: what it must be like, and what is done when it is not.
 
+pub mod access;
+pub mod keys;
 pub mod lifecycle;
 pub mod tags;

@@ -253,9 +253,23 @@ mod tests {
             (
                 "semver",
                 vec!["0.0.0", "1.2.3", "10.20.30", "1.2.3-rc.1", "1.0.0-x-y.0", "1.0.0--"],
-                vec!["1", "1.2", "1.2.3.4", "01.2.3", "1.2.3-", "1.2.3-rc..1", "1.2.3-01", "v1.2.3", "1.2.x"],
+                vec![
+                    "1",
+                    "1.2",
+                    "1.2.3.4",
+                    "01.2.3",
+                    "1.2.3-",
+                    "1.2.3-rc..1",
+                    "1.2.3-01",
+                    "v1.2.3",
+                    "1.2.x",
+                ],
             ),
-            ("semver:v", vec!["v1.2.3", "v0.1.0-beta"], vec!["1.2.3", "vv1.2.3", "V1.2.3", "v"]),
+            (
+                "semver:v",
+                vec!["v1.2.3", "v0.1.0-beta"],
+                vec!["1.2.3", "vv1.2.3", "V1.2.3", "v"],
+            ),
             (
                 "git-sha",
                 vec!["0123abc", sha],
@@ -286,7 +300,10 @@ mod tests {
         insta::assert_snapshot!(refused(""), @"an empty pattern matches nothing");
         assert!(refused("^a)|(b$").starts_with("it is not a regular expression: "));
         assert!(refused("^(a$").starts_with("it is not a regular expression: "));
-        assert!(refused("^(a{1000}){1000}$").starts_with("it is not a regular expression: "), "too large");
+        assert!(
+            refused("^(a{1000}){1000}$").starts_with("it is not a regular expression: "),
+            "too large"
+        );
         insta::assert_snapshot!(refused(&format!("^{}$", "a".repeat(255))), @"a regular expression has at most 256 characters");
     }
 

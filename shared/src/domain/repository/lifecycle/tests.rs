@@ -156,10 +156,19 @@ fn a_document_that_means_the_same_is_the_same() {
         rule
     };
     assert!(ours.means_the_same_as(ours.text()));
-    assert!(ours.means_the_same_as(&rules(keep.clone(), untagged.clone())), "without descriptions");
-    assert!(ours.means_the_same_as(&rules(untagged.clone(), keep.clone())), "in another order");
     assert!(
-        ours.means_the_same_as(&rules(with(&keep, "/rulePriority", json!(10)), with(&untagged, "/rulePriority", json!(20)))),
+        ours.means_the_same_as(&rules(keep.clone(), untagged.clone())),
+        "without descriptions"
+    );
+    assert!(
+        ours.means_the_same_as(&rules(untagged.clone(), keep.clone())),
+        "in another order"
+    );
+    assert!(
+        ours.means_the_same_as(&rules(
+            with(&keep, "/rulePriority", json!(10)),
+            with(&untagged, "/rulePriority", json!(20))
+        )),
         "with gaps"
     );
     let mut pattern = keep.clone();
@@ -167,13 +176,31 @@ fn a_document_that_means_the_same_is_the_same() {
     pattern["selection"].as_object_mut().unwrap().remove("tagPrefixList");
     pattern["selection"]["tagPatternList"] = json!(["v*"]);
     pattern["selection"]["storageClass"] = json!("standard");
-    assert!(ours.means_the_same_as(&rules(pattern, untagged.clone())), "with what is the default, and as a pattern");
+    assert!(
+        ours.means_the_same_as(&rules(pattern, untagged.clone())),
+        "with what is the default, and as a pattern"
+    );
     for (other, why) in [
-        (rules(with(&keep, "/selection/countNumber", json!(29)), untagged.clone()), "another count"),
-        (rules(with(&keep, "/rulePriority", json!(3)), untagged.clone()), "another order of rules"),
-        (rules(with(&keep, "/selection/tagPrefixList", json!(["v", "w"])), untagged.clone()), "one more prefix"),
+        (
+            rules(with(&keep, "/selection/countNumber", json!(29)), untagged.clone()),
+            "another count",
+        ),
+        (
+            rules(with(&keep, "/rulePriority", json!(3)), untagged.clone()),
+            "another order of rules",
+        ),
+        (
+            rules(
+                with(&keep, "/selection/tagPrefixList", json!(["v", "w"])),
+                untagged.clone(),
+            ),
+            "one more prefix",
+        ),
         (json!({"rules": [keep]}).to_string(), "one rule less"),
-        (json!({"rules": [], "more": 1}).to_string(), "a member that we do not know"),
+        (
+            json!({"rules": [], "more": 1}).to_string(),
+            "a member that we do not know",
+        ),
         (String::new(), "nothing"),
     ] {
         assert!(!ours.means_the_same_as(&other), "{why}");
@@ -189,14 +216,25 @@ fn what_is_worth_knowing_is_remarked() {
     };
     let archiving = TypedRules {
         archive_unpulled_days: Some(60),
-        ..TypedRules { expire_untagged_days: None, ..seed() }
+        ..TypedRules {
+            expire_untagged_days: None,
+            ..seed()
+        }
     };
     insta::assert_snapshot!(lifecycle(&protecting).remarks().join("\n"), @"
     rule 1 protects nothing: no later rule deletes or archives an image with a tag
     rule 2 deletes images without a tag: ECR does not say whether attestations and signatures, which have none, are among them; look at a preview before it is set on a repository that has some
     ");
     insta::assert_snapshot!(lifecycle(&archiving).remarks().join("\n"), @"images that a rule for tags selects are not archived: ECR leaves an image to the first rule whose tags it has");
-    assert!(lifecycle(&TypedRules { protect: vec!["prod*".to_owned()], expire_untagged_days: None, ..seed() }).remarks().is_empty());
+    assert!(
+        lifecycle(&TypedRules {
+            protect: vec!["prod*".to_owned()],
+            expire_untagged_days: None,
+            ..seed()
+        })
+        .remarks()
+        .is_empty()
+    );
 }
 
 fn typed() -> impl Strategy<Value = TypedRules> {
@@ -210,15 +248,17 @@ fn typed() -> impl Strategy<Value = TypedRules> {
         days(),
         prop::option::of(90_u32..400),
     )
-        .prop_map(|(protect, keep_count, prefixes, patterns, untagged, archive, archived)| TypedRules {
-            protect: protect.into_iter().collect(),
-            keep_count,
-            tag_prefixes: prefixes.into_iter().collect(),
-            tag_patterns: patterns.into_iter().collect(),
-            expire_untagged_days: untagged,
-            archive_unpulled_days: archive,
-            expire_archived_days: archived,
-        })
+        .prop_map(
+            |(protect, keep_count, prefixes, patterns, untagged, archive, archived)| TypedRules {
+                protect: protect.into_iter().collect(),
+                keep_count,
+                tag_prefixes: prefixes.into_iter().collect(),
+                tag_patterns: patterns.into_iter().collect(),
+                expire_untagged_days: untagged,
+                archive_unpulled_days: archive,
+                expire_archived_days: archived,
+            },
+        )
 }
 
 proptest! {
