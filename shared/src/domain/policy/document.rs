@@ -6,6 +6,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::super::finding::Severity;
+use super::super::repository::lifecycle::LifecycleRule;
 
 /// The policy document.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -307,18 +308,22 @@ pub(super) enum TagViolationAction {
     Block,
 }
 
-/// Rules for tags.
+/// Rules for tags. In each list: `semver`, `semver:v`, `git-sha`, a regular expression `^…$`, or a glob.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TagSection {
-    /// A tag must match one: `semver`, `semver:v`, `git-sha` or an anchored regular expression.
-    allowed: Vec<String>,
-    /// Tags that nobody may push.
+    /// A tag must match one of these; without them, any is allowed that is not forbidden.
     #[serde(default)]
-    forbidden: Vec<String>,
-    /// What a violation leads to.
-    on_violation: Option<TagViolationAction>,
+    pub(super) allowed: Vec<String>,
+    /// Tags that nobody may push, whatever is allowed.
+    #[serde(default)]
+    pub(super) forbidden: Vec<String>,
+    /// Tags for images that were judged and allowed, such as `prod`. They need not be in `allowed`, and may move.
+    #[serde(default)]
+    pub(super) reserved: Vec<String>,
+    /// What a violation leads to; `flag` if it is not said.
+    pub(super) on_violation: Option<TagViolationAction>,
 }
 
 /// Settings that a repository must have.
@@ -327,16 +332,46 @@ pub(super) struct TagSection {
 #[serde(deny_unknown_fields)]
 pub(super) struct PostureSection {
     /// Tag mutability.
-    tag_mutability: Option<TagMutability>,
-    /// Whether a push starts a scan.
-    scan_on_push: Option<bool>,
-    /// ARN of the KMS key that must encrypt it.
-    kms_key_arn: Option<String>,
-    /// Whether the key must rotate.
-    key_rotation: Option<bool>,
+    pub(super) tag_mutability: Option<TagMutability>,
+    /// With `…_WITH_EXCLUSION`: filters of the tags that are excepted, 1 to 5.
+    #[serde(default)]
+    pub(super) tag_mutability_exclusions: Vec<String>,
+    /// A push must lead to a scan: by the registry's scanning configuration, or by the repository's own flag.
+    #[serde(default)]
+    pub(super) scan_on_push: bool,
+    /// Type of encryption.
+    pub(super) encryption: Option<EncryptionType>,
+    /// ARN of the KMS key that must encrypt it. In another region, the multi-region key of the same id is meant.
+    pub(super) kms_key_arn: Option<String>,
+    /// The key must be one that we manage, and not the one that AWS keeps.
+    #[serde(default)]
+    pub(super) customer_managed_key: bool,
+    /// The key must rotate, where it can.
+    #[serde(default)]
+    pub(super) key_rotation: bool,
+    /// Tags that the repository itself must have: globs of values by key; `*` is any value.
+    #[serde(default)]
+    pub(super) required_tags: BTreeMap<String, String>,
+    /// Accounts that the repository's policy may let in, beside its own. Without it, any may be let in, but never the world.
+    pub(super) allowed_accounts: Option<Vec<String>>,
     /// Whether to repair what can be repaired.
     #[serde(default)]
-    repair: bool,
+    pub(super) repair: bool,
+}
+
+/// Type of encryption, in ECR's words.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(super) enum EncryptionType {
+    /// With a key of ECR's own.
+    #[serde(rename = "AES256")]
+    Aes256,
+    /// With a key of KMS.
+    #[serde(rename = "KMS")]
+    Kms,
+    /// Twice, with a key of KMS.
+    #[serde(rename = "KMS_DSSE")]
+    KmsDsse,
 }
 
 /// Tag mutability, in ECR's words.
@@ -354,17 +389,31 @@ pub(super) enum TagMutability {
     MutableWithExclusion,
 }
 
-/// The lifecycle policy that a repository must have.
+/// The lifecycle policy that a repository must have: either `rules`, or any of the other members.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LifecycleSection {
-    /// How many tagged images are kept.
-    keep_count: u32,
-    /// Prefixes of the tags that count.
-    tag_prefixes: Vec<String>,
-    /// After how many days an untagged image expires.
-    expire_untagged_days: u32,
+    /// Patterns of tags whose images no rule may delete.
+    #[serde(default)]
+    pub(super) protect_patterns: Vec<String>,
+    /// How many of the newest images are kept, for each prefix and each pattern.
+    pub(super) keep_count: Option<u32>,
+    /// Prefixes of the tags that `keep_count` is for.
+    #[serde(default)]
+    pub(super) tag_prefixes: Vec<String>,
+    /// Patterns of the tags that `keep_count` is for.
+    #[serde(default)]
+    pub(super) tag_patterns: Vec<String>,
+    /// After how many days an image without a tag is deleted.
+    pub(super) expire_untagged_days: Option<u32>,
+    /// After how many days without a pull an image that no other rule selects goes to the archive.
+    pub(super) archive_unpulled_days: Option<u32>,
+    /// After how many days in the archive an image is deleted, at least 90.
+    pub(super) expire_archived_days: Option<u32>,
+    /// Rules in ECR's own form.
+    #[serde(default)]
+    pub(super) rules: Vec<LifecycleRule>,
 }
 
 /// Where images must be as well.

@@ -5,6 +5,7 @@
 mod document;
 mod exception;
 mod pattern;
+mod repository;
 mod rule;
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
@@ -13,6 +14,7 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use document::TagViolationAction;
 pub use document::{Action, BlockMethod, Document, Mode, NoScanAction, WhenInUse};
 pub use exception::{Exception, ExceptionEntry};
 pub use pattern::{Glob, InvalidGlob};
@@ -22,6 +24,7 @@ use super::{
     alert::text,
     finding::{Finding, Fix, NoScan, Severity, SeverityCounts},
     ids::RepositoryName,
+    repository::{lifecycle::Lifecycle, posture::PostureRules, tags::TagRules},
 };
 
 /// The farthest day on which an exception may end, counted from the day the policy is read.
@@ -142,10 +145,17 @@ pub struct BlockRules {
     pub max_per_hour: u64,
 }
 
+/// What holds for the repositories that a glob matches.
 #[derive(Debug, Clone, PartialEq)]
-struct RepositoryRules {
+pub struct RepositoryRules {
     matches: Glob,
     route: Option<String>,
+    /// Rules for tags.
+    pub tags: Option<TagRules>,
+    /// Settings that the repository must have.
+    pub posture: Option<PostureRules>,
+    /// The lifecycle policy that the repository must have.
+    pub lifecycle: Option<Lifecycle>,
 }
 
 /// A policy, ready to be asked.
@@ -278,6 +288,9 @@ impl Policy {
             repositories.push(RepositoryRules {
                 matches,
                 route: section.route.clone(),
+                tags: repository::tags(index, section)?,
+                posture: repository::posture(index, section)?,
+                lifecycle: repository::lifecycle(index, section)?,
             });
         }
 
@@ -380,11 +393,16 @@ impl Policy {
         }
     }
 
-    /// The topic that alerts about a repository go to.
-    pub fn topic(&self, repository: &RepositoryName) -> &TopicArn {
+    /// What holds for a repository: the first entry that matches.
+    pub fn repository(&self, repository: &RepositoryName) -> Option<&RepositoryRules> {
         self.repositories
             .iter()
             .find(|rules| rules.matches.matches(repository.as_str()))
+    }
+
+    /// The topic that alerts about a repository go to.
+    pub fn topic(&self, repository: &RepositoryName) -> &TopicArn {
+        self.repository(repository)
             .and_then(|rules| rules.route.as_ref())
             .and_then(|route| self.routes.get(route))
             .unwrap_or(&self.default_route)
@@ -394,6 +412,10 @@ impl Policy {
     pub fn remarks(&self, now: Timestamp) -> Vec<String> {
         let mut remarks = self.rules.remarks().to_vec();
         remarks.extend(exception::remarks(&self.exceptions, now));
+        for (index, rules) in self.repositories.iter().enumerate() {
+            let lifecycle = rules.lifecycle.iter().flat_map(Lifecycle::remarks);
+            remarks.extend(lifecycle.map(|remark| format!("`repositories[{index}].lifecycle`: {remark}")));
+        }
         remarks
     }
 

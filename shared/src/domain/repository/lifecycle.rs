@@ -367,6 +367,25 @@ impl Lifecycle {
             .is_ok_and(|document| meaning(document.rules) == meaning(self.rules.clone()))
     }
 
+    /// Whether a rule deletes or archives images that lost their last tag, and have a tag of ours instead.
+    pub fn counts_marks(&self) -> bool {
+        let marks = format!("{UNTAGGED_MARK_PREFIX}*");
+        let first = self.rules.iter().find(|rule| {
+            class(rule) == StorageClass::Standard
+                && match rule.selection.tag_status {
+                    TagStatus::Any => true,
+                    TagStatus::Untagged => false,
+                    TagStatus::Tagged => patterns(rule)
+                        .iter()
+                        .all(|pattern| covers(pattern, &marks) || covers(&marks, pattern)),
+                }
+        });
+        // Such an image is left to the first rule that selects it, which may be there to keep all.
+        first.is_some_and(|rule| {
+            rule.selection.count_type != CountType::ImageCountMoreThan || rule.selection.count_number < KEEP_ALL
+        })
+    }
+
     /// What is worth knowing about a policy that ECR takes.
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();

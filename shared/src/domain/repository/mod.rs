@@ -3,4 +3,5 @@
 pub mod access;
 pub mod keys;
 pub mod lifecycle;
+pub mod posture;
 pub mod tags;
