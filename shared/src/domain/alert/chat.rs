@@ -8,10 +8,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{
-    Alert, MAX_ID, MAX_NAME, MAX_REASON, MAX_STEP, MAX_STEPS, MAX_TITLE, MAX_VERSION, date, text, to_json,
-    without_version,
+    Alert, MAX_ID, MAX_NAME, MAX_REASON, MAX_STEP, MAX_STEPS, MAX_TITLE, MAX_VERSION, date,
+    repository::RepositoryAlert, text, to_json, without_version,
 };
-use crate::domain::{ids::ImageKey, ledger::RecordedFinding};
+use crate::domain::{
+    ids::{AccountId, ImageKey, Region, RepositoryName},
+    ledger::RecordedFinding,
+};
 
 /// How many findings are listed; the JSON form has more.
 const LISTED_FINDINGS: usize = 5;
@@ -79,8 +82,38 @@ pub(super) fn render(alert: &Alert) -> String {
             ),
             summary: title,
             event_type: alert.kind.as_str(),
-            related_resources: vec![repository_arn(image)],
+            related_resources: vec![repository_arn(&image.account, &image.region, &image.repository)],
             additional_context: context(image, id),
+        },
+    })
+}
+
+/// The notification of an alert about a repository, whose thread is the repository's.
+pub(super) fn repository(alert: &RepositoryAlert, description: String, steps: impl Iterator<Item = String>) -> String {
+    let (key, id) = (&alert.repository, text::token(&alert.id, MAX_ID));
+    let title = text::markdown(&text::line(&alert.title, MAX_TITLE));
+    to_json(&Notification {
+        version: "1.0",
+        source: "custom",
+        id: id.clone(),
+        content: Content {
+            text_type: "client-markdown",
+            title: title.clone(),
+            description,
+            next_steps: steps.map(|step| text::markdown(&step)).collect(),
+            keywords: vec![alert.kind.as_str().to_owned(), text::markdown(key.repository.as_str())],
+        },
+        metadata: Metadata {
+            thread_id: format!("{}/{}/{}", key.account, key.region, key.repository),
+            summary: title,
+            event_type: alert.kind.as_str(),
+            related_resources: vec![repository_arn(&key.account, &key.region, &key.repository)],
+            additional_context: BTreeMap::from([
+                ("alertId", id),
+                ("account", key.account.to_string()),
+                ("region", key.region.to_string()),
+                ("repository", key.repository.to_string()),
+            ]),
         },
     })
 }
@@ -168,8 +201,8 @@ fn context(image: &ImageKey, alert_id: String) -> BTreeMap<&'static str, String>
     ])
 }
 
-fn repository_arn(image: &ImageKey) -> String {
-    let region = image.region.as_str();
+fn repository_arn(account: &AccountId, region: &Region, repository: &RepositoryName) -> String {
+    let region = region.as_str();
     let partition = [
         ("cn-", "aws-cn"),
         ("us-gov-", "aws-us-gov"),
@@ -183,8 +216,5 @@ fn repository_arn(image: &ImageKey) -> String {
         .iter()
         .find(|(prefix, _)| region.starts_with(prefix))
         .map_or("aws", |(_, name)| name);
-    format!(
-        "arn:{partition}:ecr:{region}:{}:repository/{}",
-        image.account, image.repository
-    )
+    format!("arn:{partition}:ecr:{region}:{account}:repository/{repository}")
 }

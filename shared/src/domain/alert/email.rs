@@ -54,21 +54,7 @@ pub(super) fn render(alert: &Alert) -> String {
         }
     }
 
-    if !alert.next_steps.is_empty() {
-        heading(&mut lines, "NEXT STEPS");
-        for (step, number) in alert.next_steps.iter().take(MAX_STEPS).zip(1..) {
-            let step = text::plain(step, MAX_STEP);
-            let first = format!("  {number}. ");
-            match step.split_once(COMMAND) {
-                // In one piece, so that it can be copied into a shell.
-                Some((what, command)) => {
-                    wrap(&mut lines, &first, &format!("{what}:"));
-                    lines.push(format!("     aws {command}"));
-                }
-                None => wrap(&mut lines, &first, &step),
-            }
-        }
-    }
+    steps(&mut lines, &alert.next_steps);
 
     if !alert.exceptions.is_empty() {
         heading(&mut lines, "TO PROPOSE AN EXCEPTION");
@@ -80,14 +66,37 @@ pub(super) fn render(alert: &Alert) -> String {
         }
     }
 
-    lines.push(String::new());
-    lines.push(format!("Alert {}", text::plain(&alert.id, MAX_ID)));
-    lines.push("If this arrives again with the same id, it is the same alert.".to_owned());
-    lines.push(String::new());
+    end(&mut lines, &alert.id);
     lines.join("\n")
 }
 
-fn heading(lines: &mut Vec<String>, heading: &str) {
+pub(super) fn steps(lines: &mut Vec<String>, steps: &[String]) {
+    if steps.is_empty() {
+        return;
+    }
+    heading(lines, "NEXT STEPS");
+    for (step, number) in steps.iter().take(MAX_STEPS).zip(1..) {
+        let step = text::plain(step, MAX_STEP);
+        let first = format!("  {number}. ");
+        match step.split_once(COMMAND) {
+            // In one piece, so that it can be copied into a shell.
+            Some((what, command)) => {
+                wrap(lines, &first, &format!("{what}:"));
+                lines.push(format!("     aws {command}"));
+            }
+            None => wrap(lines, &first, &step),
+        }
+    }
+}
+
+pub(super) fn end(lines: &mut Vec<String>, id: &str) {
+    lines.push(String::new());
+    lines.push(format!("Alert {}", text::plain(id, MAX_ID)));
+    lines.push("If this arrives again with the same id, it is the same alert.".to_owned());
+    lines.push(String::new());
+}
+
+pub(super) fn heading(lines: &mut Vec<String>, heading: &str) {
     lines.push(String::new());
     lines.push(heading.to_owned());
 }
@@ -152,7 +161,7 @@ fn risk(finding: &RecordedFinding) -> String {
 }
 
 /// Adds a text in lines of at most [`COLUMNS`], but for words that are longer. The lines after the first are indented as far as it.
-fn wrap(lines: &mut Vec<String>, first: &str, text: &str) {
+pub(super) fn wrap(lines: &mut Vec<String>, first: &str, text: &str) {
     let indent = first.chars().count();
     let mut line = first.to_owned();
     let mut column = indent;

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod keys;
+pub mod ledger;
 pub mod lifecycle;
 pub mod posture;
 pub mod tags;
