@@ -1,8 +1,10 @@
 //! A repository: what it must be like, and what is done when it is not.
 
 pub mod access;
+pub mod decide;
 pub mod keys;
 pub mod ledger;
 pub mod lifecycle;
 pub mod posture;
+pub mod tag;
 pub mod tags;

@@ -1,0 +1,280 @@
+//! From facts about a pushed tag to a plan: whether it breaks the rules, whether it moved, what is done and who is told.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    super::{
+        alert::repository::{Change, RepositoryAlert, RepositoryAlertKind as Kind},
+        alert::text,
+        finding::Severity,
+        ids::Tag,
+        image::{Image, names_a_subject},
+        ledger::{LEASE_SECONDS, State},
+        policy::{Policy, RepositoryRules},
+    },
+    decide::{Settle, settle},
+    ledger::{Note, RepositoryKey, TagRow, TagRowSchema},
+    tags::{OnViolation, TagRules, TagViolation, is_mark, untagged_mark},
+};
+
+/// All that is known of one tag at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TagFacts {
+    /// The repository.
+    pub key: RepositoryKey,
+    /// The tag.
+    pub tag: Tag,
+    /// The image that has it; `None`: none has.
+    pub holder: Option<Image>,
+    /// That image's state, as far as it was just judged.
+    pub state: Option<State>,
+    /// The repository has opted out of changes.
+    pub opted_out: bool,
+    /// What the ledger remembers.
+    pub row: Option<TagRow>,
+    /// The tag was to be removed just now, and the registry refused; what it said.
+    pub refused: Option<String>,
+    /// The invocation that asks.
+    pub actor: String,
+}
+
+/// A tag is removed from an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Untag {
+    /// The tag that the image gets first, if it would lose its last one.
+    pub mark: Option<Tag>,
+}
+
+/// What is to be done: write `row`, remove the tag, send `alerts`, write [`TagStep::completed`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct TagStep {
+    /// The row.
+    pub row: TagRow,
+    /// The tag is removed from the image that the row names.
+    pub untag: Option<Untag>,
+    /// The alerts.
+    pub alerts: Vec<RepositoryAlert>,
+}
+
+impl TagStep {
+    /// The row to write when all is done and told.
+    pub fn completed(&self, now: Timestamp) -> TagRow {
+        let mut row = self.row.clone();
+        row.generation += 1;
+        for note in &mut row.notes {
+            note.sent_at = note.sent_at.or(Some(now));
+        }
+        row
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TagPlan {
+    /// Nothing.
+    Leave,
+    /// Another invocation is at it.
+    InProgress,
+    /// Carry out a step.
+    Apply(Box<TagStep>),
+}
+
+/// The rules for a tag, if it is one that somebody chose.
+pub fn rules<'a>(policy: &'a Policy, facts: &TagFacts) -> Option<&'a TagRules> {
+    let rules: &RepositoryRules = policy.repository(&facts.key.repository)?;
+    rules.tags.as_ref().filter(|_| !names_a_subject(&facts.tag))
+}
+
+/// Whether the tag may have to be removed: then it matters whether the repository has opted out.
+pub fn may_be_removed(policy: &Policy, facts: &TagFacts) -> bool {
+    let violated = |rules: &&TagRules| {
+        let holder = facts.holder.as_ref();
+        rules.on_violation == OnViolation::Untag
+            && holder.is_some_and(|image| rules.violation(&facts.tag, &image.digest, facts.state).is_some())
+    };
+    policy.enforces() && rules(policy, facts).as_ref().is_some_and(violated)
+}
+
+/// Decides.
+pub fn decide(policy: &Policy, facts: &TagFacts, now: Timestamp) -> TagPlan {
+    let Some(rules) = rules(policy, facts) else {
+        return TagPlan::Leave;
+    };
+    let prior = facts.row.as_ref();
+    let leased = |note: &Note| {
+        note.sent_at.is_none()
+            && note.claimed_by != facts.actor
+            && now.duration_since(note.claimed_at) < SignedDuration::from_secs(LEASE_SECONDS)
+    };
+    if prior.is_some_and(|row| row.notes.iter().any(leased)) {
+        return TagPlan::InProgress;
+    }
+    let digest = match (&facts.holder, prior) {
+        (Some(image), _) => image.digest.clone(),
+        // It is gone, perhaps by our hand: what is owed is still told.
+        (None, Some(row)) => row.digest.clone(),
+        (None, None) => return TagPlan::Leave,
+    };
+    if is_mark(&facts.tag, &digest) {
+        return TagPlan::Leave;
+    }
+    let mut told = Vec::new();
+    let mut untag = None;
+    match &facts.holder {
+        Some(image) => {
+            let moved = prior.filter(|row| row.digest != digest && !rules.may_move(&facts.tag));
+            if let Some(row) = moved {
+                let change = Change {
+                    setting: facts.tag.to_string(),
+                    old: row.digest.to_string(),
+                    new: digest.to_string(),
+                };
+                let reason = "Whoever deploys by this tag gets another image than before.".to_owned();
+                told.push((Kind::TagMoved, vec![change], reason));
+            }
+            if let Some(violation) = rules.violation(&facts.tag, &digest, facts.state) {
+                let obstacle = obstacle(policy, facts, rules, image, now);
+                if rules.on_violation == OnViolation::Untag && obstacle.is_none() {
+                    let last = image.tags.iter().all(|tag| *tag == facts.tag);
+                    untag = Some(Untag {
+                        mark: if last { untagged_mark(&digest) } else { None },
+                    });
+                }
+                told.push(violated(facts, &violation, untag.as_ref(), obstacle));
+            }
+        }
+        None => {
+            let owed = prior.iter().flat_map(|row| &row.notes);
+            told.extend(
+                owed.filter(|note| note.kind.lasts())
+                    .map(|note| (note.kind, note.changes.clone(), note.reason.clone())),
+            );
+        }
+    }
+    let generation = prior.map_or(0, |row| row.generation) + 1;
+    let (notes, owed) = settle(Settle {
+        prior: prior.map_or(&[], |row| row.notes.as_slice()),
+        told,
+        open: &BTreeSet::new(),
+        subject: &format!("{}{}", facts.key.partition_key(), facts.key.tag_sort_key(&facts.tag)),
+        generation,
+        actor: &facts.actor,
+        now,
+    });
+    let row = TagRow {
+        schema: TagRowSchema::V1,
+        repository: facts.key.clone(),
+        tag: facts.tag.clone(),
+        since: prior.filter(|row| row.digest == digest).map_or(now, |row| row.since),
+        digest,
+        generation,
+        notes,
+    };
+    let unchanged = untag.is_none()
+        && owed.is_empty()
+        && facts.refused.is_none()
+        && prior.is_some_and(|prior| {
+            TagRow {
+                generation: prior.generation,
+                ..row.clone()
+            } == *prior
+        });
+    if unchanged {
+        return TagPlan::Leave;
+    }
+    TagPlan::Apply(Box::new(TagStep {
+        alerts: owed.iter().map(|note| alert(&row, note)).collect(),
+        row,
+        untag,
+    }))
+}
+
+/// Why a tag that should be removed is not.
+fn obstacle(policy: &Policy, facts: &TagFacts, rules: &TagRules, image: &Image, now: Timestamp) -> Option<String> {
+    if rules.on_violation != OnViolation::Untag {
+        return None;
+    }
+    if !policy.enforces() {
+        return Some("the policy is in report mode".to_owned());
+    }
+    if facts.opted_out {
+        return Some("the repository has opted out of changes".to_owned());
+    }
+    if let Some(answer) = &facts.refused {
+        return Some(format!("the registry refused ({})", text::line(answer, 200)));
+    }
+    let pulled = image
+        .last_pulled_at
+        .filter(|at| now.duration_since(*at) <= policy.block.in_use);
+    pulled.map(|at| format!("the image is in use: it was last pulled on {}", at.strftime("%Y-%m-%d")))
+}
+
+fn violated(
+    facts: &TagFacts,
+    violation: &TagViolation,
+    untag: Option<&Untag>,
+    obstacle: Option<String>,
+) -> (Kind, Vec<Change>, String) {
+    let wanted = match violation {
+        TagViolation::NotAllowed => "a tag that is allowed".to_owned(),
+        TagViolation::Forbidden(pattern) => format!("no tag like {pattern}, which is forbidden"),
+        TagViolation::Reserved(pattern, state) => {
+            let state = state.map_or("not judged", State::as_str);
+            format!("{pattern} only on an image that is Allowed; it is {state}")
+        }
+    };
+    let change = Change {
+        setting: violation.rule().to_owned(),
+        old: facts.tag.to_string(),
+        new: wanted,
+    };
+    let mut reason = format!("The tag {} breaks the rule {}.", facts.tag, violation.rule());
+    match (untag, obstacle) {
+        (Some(Untag { mark: None }), _) => reason.push_str(" It is removed from the image, which has other tags."),
+        (Some(Untag { mark: Some(mark) }), _) => {
+            reason.push_str(&format!(
+                " It is removed; it was the image's last one, so that the image gets the tag {mark} instead."
+            ));
+        }
+        (None, Some(obstacle)) => reason.push_str(&format!(" It is not removed: {obstacle}.")),
+        (None, None) => {}
+    }
+    (Kind::TagViolation, vec![change], reason)
+}
+
+fn alert(row: &TagRow, note: &Note) -> RepositoryAlert {
+    let (name, tag) = (&row.repository.repository, &row.tag);
+    let moved = note.kind == Kind::TagMoved;
+    let title = if moved {
+        format!("{name}:{tag} was moved to another image")
+    } else {
+        format!("{name}:{tag} breaks the rules for tags")
+    };
+    let steps = if moved {
+        vec![
+            "Find out who moved it; deploy by digest where it matters.".to_owned(),
+            "Make tags immutable (posture.tag_mutability), or reserve the tags that are made to move (tags.reserved)."
+                .to_owned(),
+        ]
+    } else {
+        vec![
+            "Push the image under a tag that the policy allows, and change the pipeline.".to_owned(),
+            format!("Or ask the owners of the policy about the tags of {name}."),
+        ]
+    };
+    RepositoryAlert {
+        id: note.id.clone(),
+        kind: note.kind,
+        severity: moved.then_some(Severity::Medium),
+        time: note.claimed_at,
+        repository: row.repository.clone(),
+        digest: Some(row.digest.clone()),
+        tag: Some(tag.clone()),
+        title,
+        reason: note.reason.clone(),
+        changes: note.changes.clone(),
+        next_steps: steps,
+    }
+}
