@@ -3,17 +3,23 @@
 //! Traits only; [`crate::adapters`] implements them with the AWS SDK, [`crate::testing`] with a world in memory. Pagination,
 //! batching and partial failures (`failures[]` in an answer that says 200) stay inside the implementation.
 
-use std::{fmt, future::Future, time::Duration};
+use std::{collections::BTreeMap, fmt, future::Future, time::Duration};
 
 use jiff::Timestamp;
 
 use crate::domain::{
     alert::Message,
-    finding::{Scan, ScanStart, ScanTrigger},
+    finding::{Scan, ScanMode, ScanStart, ScanTrigger},
     ids::{ImageKey, ImageRef, RepositoryName, Tag},
     image::{Image, ImageStatus},
     ledger::{Counter, Row},
     policy::TopicArn,
+    repository::{
+        decide::Preview,
+        keys::{KeyArn, KeyHealth},
+        ledger::{RepositoryKey, RepositoryRow, TagRow},
+        posture::{Repository, TagMutability},
+    },
 };
 
 /// Whether trying again can help.
@@ -112,6 +118,67 @@ pub trait RegistryWriter {
     fn start_scan(&self, image: &ImageKey) -> impl Future<Output = Result<ScanStart, PortError>> + Send;
 }
 
+/// Repositories and their settings, read only.
+pub trait Repositories {
+    /// The repository; `None` if there is none.
+    fn repository(&self, key: &RepositoryKey) -> impl Future<Output = Result<Option<Repository>, PortError>> + Send;
+
+    /// Its tags; none if there is no such repository.
+    fn repository_tags(
+        &self,
+        key: &RepositoryKey,
+    ) -> impl Future<Output = Result<BTreeMap<String, String>, PortError>> + Send;
+
+    /// The text of its policy; `None` if it has none.
+    fn repository_policy(&self, key: &RepositoryKey) -> impl Future<Output = Result<Option<String>, PortError>> + Send;
+
+    /// The text of its lifecycle policy; `None` if it has none.
+    fn lifecycle_policy(&self, key: &RepositoryKey) -> impl Future<Output = Result<Option<String>, PortError>> + Send;
+
+    /// How the registry scans.
+    fn scan_mode(&self) -> impl Future<Output = Result<ScanMode, PortError>> + Send;
+}
+
+/// What we change of repositories. It does not exist in report mode.
+pub trait RepositoryWriter {
+    /// Sets whether tags can be moved.
+    fn set_tag_mutability(
+        &self,
+        key: &RepositoryKey,
+        mutability: &TagMutability,
+    ) -> impl Future<Output = Result<(), PortError>> + Send;
+
+    /// Sets the repository's own flag for scanning.
+    fn set_scan_on_push(&self, key: &RepositoryKey) -> impl Future<Output = Result<(), PortError>> + Send;
+
+    /// Replaces the policy; with `None`, removes it.
+    fn set_repository_policy(
+        &self,
+        key: &RepositoryKey,
+        text: Option<&str>,
+    ) -> impl Future<Output = Result<(), PortError>> + Send;
+
+    /// Sets the lifecycle policy.
+    fn set_lifecycle_policy(
+        &self,
+        key: &RepositoryKey,
+        text: &str,
+    ) -> impl Future<Output = Result<(), PortError>> + Send;
+
+    /// What a lifecycle policy would do. It changes nothing, but IAM counts it among the calls that write.
+    fn preview_lifecycle_policy(
+        &self,
+        key: &RepositoryKey,
+        text: &str,
+    ) -> impl Future<Output = Result<Preview, PortError>> + Send;
+}
+
+/// Keys of KMS.
+pub trait Keys {
+    /// What is known of a key. That KMS refuses to tell is an answer, [`KeyHealth::NotTold`].
+    fn key(&self, key: &KeyArn) -> impl Future<Output = Result<KeyHealth, PortError>> + Send;
+}
+
 /// The scanner, basic or enhanced.
 pub trait Scanner {
     /// What it says about an image, all findings included.
@@ -143,6 +210,25 @@ pub trait Ledger {
         counter: Counter,
         hour: Timestamp,
     ) -> impl Future<Output = Result<u64, PortError>> + Send;
+}
+
+/// The memory of repositories and of their tags.
+pub trait RepositoryLedger {
+    /// The row of a repository.
+    fn repository_row(
+        &self,
+        key: &RepositoryKey,
+    ) -> impl Future<Output = Result<Option<RepositoryRow>, PortError>> + Send;
+
+    /// Writes the row of a repository, if the one that is there has the generation before it.
+    fn write_repository_row(&self, row: &RepositoryRow) -> impl Future<Output = Result<Written, PortError>> + Send;
+
+    /// The row of a tag.
+    fn tag_row(&self, key: &RepositoryKey, tag: &Tag)
+    -> impl Future<Output = Result<Option<TagRow>, PortError>> + Send;
+
+    /// Writes the row of a tag, if the one that is there has the generation before it.
+    fn write_tag_row(&self, row: &TagRow) -> impl Future<Output = Result<Written, PortError>> + Send;
 }
 
 /// The way to people.

@@ -9,17 +9,27 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     domain::{
         alert::Message,
-        finding::{Findings, Scan, ScanStart, ScanTrigger},
+        finding::{Findings, Scan, ScanMode, ScanStart, ScanTrigger},
         ids::{Digest, ImageKey, ImageRef, RepositoryName, Tag},
         image::{Image, ImageStatus},
         ledger::{Counter, Row},
         policy::TopicArn,
+        repository::{
+            decide::Preview,
+            keys::{KeyArn, KeyHealth},
+            ledger::{RepositoryKey, RepositoryRow, TagRow},
+            posture::{Repository, TagMutability},
+        },
     },
-    ports::{Clock, Ledger, Notifier, PortError, Pulled, Registry, RegistryWriter, Retry, Scanner, Written},
+    ports::{
+        Clock, Keys, Ledger, Notifier, PortError, Pulled, Registry, RegistryWriter, Repositories, RepositoryLedger,
+        RepositoryWriter, Retry, Scanner, Written,
+    },
 };
 
 /// What goes wrong with a call.
@@ -63,11 +73,30 @@ struct State {
     counts: BTreeMap<String, u64>,
     manifests: BTreeMap<ImageKey, String>,
     unarchivable: BTreeSet<ImageKey>,
+    repositories: BTreeMap<RepositoryName, StoredRepository>,
+    keys: BTreeMap<KeyArn, KeyHealth>,
+    previews: BTreeMap<RepositoryName, Preview>,
+    scan_mode: Option<ScanMode>,
+    repository_rows: BTreeMap<RepositoryKey, RepositoryRow>,
+    tag_rows: BTreeMap<(RepositoryKey, Tag), TagRow>,
     sent: Vec<Sent>,
     faults: Vec<(&'static str, Fault)>,
     calls: Vec<Call>,
     ticks: u64,
     now: Option<Timestamp>,
+}
+
+/// A repository's settings, as the world stores them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRepository {
+    /// What is described.
+    pub repository: Repository,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// Its policy.
+    pub policy: Option<String>,
+    /// Its lifecycle policy.
+    pub lifecycle: Option<String>,
 }
 
 /// The world. Every call takes a few polls, so that calls which run at the same time overlap, and a crash can fall between any two.
@@ -153,6 +182,36 @@ impl World {
     /// Sets the answer to the next requests for a scan.
     pub fn set_scan_start(&self, answer: ScanStart) {
         self.lock().scan_start = Some(answer);
+    }
+
+    /// Puts a repository into the registry, or replaces its settings.
+    pub fn create_repository(&self, name: &RepositoryName, repository: StoredRepository) {
+        self.lock().repositories.insert(name.clone(), repository);
+    }
+
+    /// A repository's settings.
+    pub fn repository_of(&self, name: &RepositoryName) -> Option<StoredRepository> {
+        self.lock().repositories.get(name).cloned()
+    }
+
+    /// Sets what KMS says of a key.
+    pub fn set_key(&self, key: &KeyArn, health: KeyHealth) {
+        self.lock().keys.insert(key.clone(), health);
+    }
+
+    /// Sets what any lifecycle policy would do in a repository; nothing, if this is never called.
+    pub fn set_preview(&self, name: &RepositoryName, preview: Preview) {
+        self.lock().previews.insert(name.clone(), preview);
+    }
+
+    /// Sets how the registry scans; basic, if this is never called.
+    pub fn set_scan_mode(&self, mode: ScanMode) {
+        self.lock().scan_mode = Some(mode);
+    }
+
+    /// The row of a repository.
+    pub fn repository_row_of(&self, key: &RepositoryKey) -> Option<RepositoryRow> {
+        self.lock().repository_rows.get(key).cloned()
     }
 
     /// Makes the next call of an operation go wrong.
@@ -352,6 +411,164 @@ impl Registry for World {
         })
         .await
     }
+}
+
+impl Repositories for World {
+    async fn repository(&self, key: &RepositoryKey) -> Result<Option<Repository>, PortError> {
+        self.call("ecr:DescribeRepositories", false, |state| {
+            let stored = state.repositories.get(&key.repository);
+            stored.map(|stored| stored.repository.clone())
+        })
+        .await
+    }
+
+    async fn repository_tags(&self, key: &RepositoryKey) -> Result<BTreeMap<String, String>, PortError> {
+        self.call("ecr:ListTagsForResource", false, |state| {
+            let stored = state.repositories.get(&key.repository);
+            stored.map(|stored| stored.tags.clone()).unwrap_or_default()
+        })
+        .await
+    }
+
+    async fn repository_policy(&self, key: &RepositoryKey) -> Result<Option<String>, PortError> {
+        self.call("ecr:GetRepositoryPolicy", false, |state| {
+            state
+                .repositories
+                .get(&key.repository)
+                .and_then(|stored| stored.policy.clone())
+        })
+        .await
+    }
+
+    async fn lifecycle_policy(&self, key: &RepositoryKey) -> Result<Option<String>, PortError> {
+        self.call("ecr:GetLifecyclePolicy", false, |state| {
+            state
+                .repositories
+                .get(&key.repository)
+                .and_then(|stored| stored.lifecycle.clone())
+        })
+        .await
+    }
+
+    async fn scan_mode(&self) -> Result<ScanMode, PortError> {
+        self.call("ecr:GetRegistryScanningConfiguration", false, |state| {
+            state.scan_mode.unwrap_or(ScanMode::Basic)
+        })
+        .await
+    }
+}
+
+impl RepositoryWriter for World {
+    async fn set_tag_mutability(&self, key: &RepositoryKey, mutability: &TagMutability) -> Result<(), PortError> {
+        self.call("ecr:PutImageTagMutability", true, |state| {
+            if let Some(stored) = state.repositories.get_mut(&key.repository) {
+                stored.repository.tag_mutability = mutability.clone();
+            }
+        })
+        .await
+    }
+
+    async fn set_scan_on_push(&self, key: &RepositoryKey) -> Result<(), PortError> {
+        self.call("ecr:PutImageScanningConfiguration", true, |state| {
+            if let Some(stored) = state.repositories.get_mut(&key.repository) {
+                stored.repository.scan_on_push = true;
+            }
+        })
+        .await
+    }
+
+    async fn set_repository_policy(&self, key: &RepositoryKey, text: Option<&str>) -> Result<(), PortError> {
+        let operation = if text.is_some() {
+            "ecr:SetRepositoryPolicy"
+        } else {
+            "ecr:DeleteRepositoryPolicy"
+        };
+        self.call(operation, true, |state| {
+            if let Some(stored) = state.repositories.get_mut(&key.repository) {
+                stored.policy = text.map(str::to_owned);
+            }
+        })
+        .await
+    }
+
+    async fn set_lifecycle_policy(&self, key: &RepositoryKey, text: &str) -> Result<(), PortError> {
+        self.call("ecr:PutLifecyclePolicy", true, |state| {
+            if let Some(stored) = state.repositories.get_mut(&key.repository) {
+                stored.lifecycle = Some(text.to_owned());
+            }
+        })
+        .await
+    }
+
+    async fn preview_lifecycle_policy(&self, key: &RepositoryKey, _text: &str) -> Result<Preview, PortError> {
+        self.call("ecr:StartLifecyclePolicyPreview", true, |state| {
+            let preview = state.previews.get(&key.repository).cloned();
+            preview.unwrap_or(Preview {
+                images: Vec::new(),
+                total: 0,
+            })
+        })
+        .await
+    }
+}
+
+impl Keys for World {
+    async fn key(&self, key: &KeyArn) -> Result<KeyHealth, PortError> {
+        self.call("kms:DescribeKey", false, |state| {
+            let health = state.keys.get(key).cloned();
+            health.unwrap_or_else(|| KeyHealth::NotTold("no such key".to_owned()))
+        })
+        .await
+    }
+}
+
+impl RepositoryLedger for World {
+    async fn repository_row(&self, key: &RepositoryKey) -> Result<Option<RepositoryRow>, PortError> {
+        self.call("dynamodb:GetItem", false, |state| {
+            state.repository_rows.get(key).cloned()
+        })
+        .await
+    }
+
+    async fn write_repository_row(&self, row: &RepositoryRow) -> Result<Written, PortError> {
+        self.call(PUT, false, |state| {
+            let there = state
+                .repository_rows
+                .get(&row.repository)
+                .map_or(0, |there| there.generation);
+            if row.generation != there + 1 {
+                return Written::Conflict;
+            }
+            state.repository_rows.insert(row.repository.clone(), through_json(row));
+            Written::Yes
+        })
+        .await
+    }
+
+    async fn tag_row(&self, key: &RepositoryKey, tag: &Tag) -> Result<Option<TagRow>, PortError> {
+        let of = (key.clone(), tag.clone());
+        self.call("dynamodb:GetItem", false, |state| state.tag_rows.get(&of).cloned())
+            .await
+    }
+
+    async fn write_tag_row(&self, row: &TagRow) -> Result<Written, PortError> {
+        let of = (row.repository.clone(), row.tag.clone());
+        self.call(PUT, false, |state| {
+            let there = state.tag_rows.get(&of).map_or(0, |there| there.generation);
+            if row.generation != there + 1 {
+                return Written::Conflict;
+            }
+            state.tag_rows.insert(of.clone(), through_json(row));
+            Written::Yes
+        })
+        .await
+    }
+}
+
+/// As the real ledger keeps it.
+fn through_json<T: Serialize + DeserializeOwned>(row: &T) -> T {
+    let json = serde_json::to_string(row).expect("a row is JSON");
+    serde_json::from_str(&json).expect("and comes back from it")
 }
 
 impl Scanner for World {

@@ -774,7 +774,7 @@ pub(super) fn settle(settle: Settle<'_>) -> (Vec<Note>, Vec<Note>) {
                 notes.push(note.clone());
                 continue;
             }
-            Some(note) if note.sent_at.is_none() => claim(note),
+            Some(note) if note.sent_at.is_none() => Note { reason, ..claim(note) },
             _ => Note {
                 kind,
                 id: id(subject, kind, generation),

@@ -142,7 +142,7 @@ pub fn decide(policy: &Policy, facts: &TagFacts, now: Timestamp) -> TagPlan {
                         mark: if last { untagged_mark(&digest) } else { None },
                     });
                 }
-                told.push(violated(facts, &violation, untag.as_ref(), obstacle));
+                told.push(violated(facts, image, &violation, untag.as_ref(), obstacle));
             }
         }
         None => {
@@ -213,6 +213,7 @@ fn obstacle(policy: &Policy, facts: &TagFacts, rules: &TagRules, image: &Image, 
 
 fn violated(
     facts: &TagFacts,
+    image: &Image,
     violation: &TagViolation,
     untag: Option<&Untag>,
     obstacle: Option<String>,
@@ -227,7 +228,7 @@ fn violated(
     };
     let change = Change {
         setting: violation.rule().to_owned(),
-        old: facts.tag.to_string(),
+        old: format!("{} on {}", facts.tag, image.digest.short()),
         new: wanted,
     };
     let mut reason = format!("The tag {} breaks the rule {}.", facts.tag, violation.rule());

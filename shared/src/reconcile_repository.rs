@@ -1,0 +1,474 @@
+//! Gather facts, decide, act, record: for a repository and for a tag that was pushed, as `reconcile` does it for an image.
+
+use futures_util::future::{join, try_join5};
+use serde::Serialize;
+
+use crate::{
+    domain::{
+        alert::repository::{RepositoryAlert, RepositoryAlertKind},
+        ids::{ImageKey, ImageRef, Tag},
+        ledger::State,
+        policy::Policy,
+        repository::{
+            decide::{
+                OptOut, RepositoryEffect, RepositoryFacts, RepositoryLeave, RepositoryPlan, RepositoryStep, decide,
+                opt_out,
+            },
+            ledger::RepositoryKey,
+            tag::{self, TagFacts, TagPlan, TagStep},
+        },
+    },
+    ports::{
+        Clock, Keys, Notifier, PortError, Registry, RegistryWriter, Repositories, RepositoryLedger, RepositoryWriter,
+        Retry, Written,
+    },
+};
+
+/// The ports that a repository needs.
+#[derive(Debug)]
+pub struct RepositoryPorts<'a, R, W, K, L, N, C> {
+    /// The registry.
+    pub registry: &'a R,
+    /// What changes the registry; `None` in report mode.
+    pub writer: Option<&'a W>,
+    /// Keys.
+    pub keys: &'a K,
+    /// The ledger.
+    pub ledger: &'a L,
+    /// The topics.
+    pub notifier: &'a N,
+    /// The time.
+    pub clock: &'a C,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct RepositoryOutcome {
+    /// How the repository has opted out: shown each time, so that it cannot hide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opt_out: Option<String>,
+    /// The settings that were changed, and `untag`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<&'static str>,
+    /// The kinds of the alerts that were sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<RepositoryAlertKind>,
+}
+
+impl RepositoryOutcome {
+    /// Both in one.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.opt_out = self.opt_out.or(other.opt_out);
+        self.changed.extend(other.changed);
+        self.alerts.extend(other.alerts);
+        self
+    }
+
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Why it did not succeed. Nothing is lost: it can be done again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RepositoryError {
+    /// A call failed.
+    #[error("could not {doing} `{repository}`: {source}")]
+    Port {
+        /// What was being done.
+        doing: &'static str,
+        /// The repository.
+        repository: RepositoryKey,
+        /// The call that failed.
+        source: Box<PortError>,
+    },
+    /// Others changed the row again and again.
+    #[error("others are changing the ledger's row of `{0}`")]
+    Contended(RepositoryKey),
+    /// Report mode has no way to change anything, and was asked to.
+    #[error("nothing of `{0}` can be changed in report mode")]
+    ReportMode(RepositoryKey),
+}
+
+impl RepositoryError {
+    /// Whether trying again can help.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Port { source, .. } => source.retry,
+            Self::Contended(_) => Retry::Later,
+            Self::ReportMode(_) => Retry::Never,
+        }
+    }
+
+    /// A stable word for alarms.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Port { source, .. } => match source.retry {
+                Retry::Later => "CallFailed",
+                Retry::Never => "CallRefused",
+            },
+            Self::Contended(_) => "Contended",
+            Self::ReportMode(_) => "ReportMode",
+        }
+    }
+}
+
+/// How often it is started over: somebody else wrote the row in between, or the registry refused a change.
+const MAX_ATTEMPTS: usize = 6;
+
+/// Brings a repository's settings to what the policy says, or tells that they are not.
+///
+/// # Errors
+/// A call failed, or others are at work on the same repository.
+pub async fn reconcile_repository<R, W, K, L, N, C>(
+    ports: &RepositoryPorts<'_, R, W, K, L, N, C>,
+    policy: &Policy,
+    key: &RepositoryKey,
+    actor: &str,
+) -> Result<RepositoryOutcome, RepositoryError>
+where
+    R: Registry + Repositories,
+    W: RepositoryWriter,
+    K: Keys,
+    L: RepositoryLedger,
+    N: Notifier,
+    C: Clock,
+{
+    let run = Run { ports, policy, key };
+    let rules = policy.repository(&key.repository);
+    if rules.is_none_or(|rules| rules.posture.is_none() && rules.lifecycle.is_none()) {
+        return Ok(RepositoryOutcome::default());
+    }
+    let mut done = RepositoryOutcome::default();
+    let mut refused = std::collections::BTreeMap::new();
+    for _ in 0..MAX_ATTEMPTS {
+        let mut facts = run.gather(actor).await?;
+        facts.refused.clone_from(&refused);
+        let mut plan = decide(policy, &facts, ports.clock.now());
+        if let RepositoryPlan::Preview(text) = &plan {
+            let Some(writer) = ports.writer else {
+                return Err(RepositoryError::ReportMode(key.clone()));
+            };
+            let preview = writer.preview_lifecycle_policy(key, text).await;
+            facts.preview = Some(preview.map_err(|source| run.failed("preview the lifecycle policy of", source))?);
+            plan = decide(policy, &facts, ports.clock.now());
+        }
+        match plan {
+            RepositoryPlan::Apply(step) => {
+                let Applied::Done {
+                    changed,
+                    refusals,
+                    alerts,
+                } = run.apply(&step).await?
+                else {
+                    continue;
+                };
+                done.changed.extend(changed);
+                done.alerts.extend(alerts);
+                done.opt_out = step.row.opt_out;
+                if refusals.is_empty() {
+                    return Ok(done);
+                }
+                refused.extend(refusals);
+            }
+            RepositoryPlan::Leave(leave) => {
+                if leave == RepositoryLeave::OptedOut
+                    && let OptOut::Ignore(reason) = opt_out(&facts.tags)
+                {
+                    done.opt_out = Some(format!("ignore: {reason}"));
+                }
+                done.opt_out = done.opt_out.or(facts.row.and_then(|row| row.opt_out));
+                return Ok(done);
+            }
+            // It was answered already.
+            RepositoryPlan::Preview(_) => return Ok(done),
+        }
+    }
+    Err(RepositoryError::Contended(key.clone()))
+}
+
+/// What came of a step.
+enum Applied {
+    /// All that could be done is.
+    Done {
+        changed: Vec<&'static str>,
+        refusals: Vec<(&'static str, String)>,
+        alerts: Vec<RepositoryAlertKind>,
+    },
+    /// Somebody else wrote the row; nothing was done.
+    Conflict,
+}
+
+struct Run<'a, R, W, K, L, N, C> {
+    ports: &'a RepositoryPorts<'a, R, W, K, L, N, C>,
+    policy: &'a Policy,
+    key: &'a RepositoryKey,
+}
+
+impl<R, W, K, L, N, C> Run<'_, R, W, K, L, N, C>
+where
+    L: RepositoryLedger,
+    N: Notifier,
+    C: Clock,
+{
+    fn failed(&self, doing: &'static str, source: PortError) -> RepositoryError {
+        RepositoryError::Port {
+            doing,
+            repository: self.key.clone(),
+            source: Box::new(source),
+        }
+    }
+
+    async fn tell(&self, alerts: &[RepositoryAlert]) -> Result<Vec<RepositoryAlertKind>, RepositoryError> {
+        let topic = self.policy.topic(&self.key.repository);
+        for alert in alerts {
+            let sent = self.ports.notifier.publish(topic, &alert.message()).await;
+            sent.map_err(|source| self.failed("tell of", source))?;
+        }
+        Ok(alerts.iter().map(|alert| alert.kind).collect())
+    }
+}
+
+impl<R, W, K, L, N, C> Run<'_, R, W, K, L, N, C>
+where
+    R: Registry + Repositories,
+    W: RepositoryWriter,
+    K: Keys,
+    L: RepositoryLedger,
+    N: Notifier,
+    C: Clock,
+{
+    /// All that is needed to decide: one round of concurrent calls, and a second one for what the first one names.
+    async fn gather(&self, actor: &str) -> Result<RepositoryFacts, RepositoryError> {
+        let (key, ports) = (self.key, self.ports);
+        let rules = self.policy.repository(&key.repository);
+        let posture = rules.and_then(|rules| rules.posture.as_ref());
+        let access = async {
+            match posture {
+                Some(_) => ports.registry.repository_policy(key).await,
+                None => Ok(None),
+            }
+        };
+        let lifecycle = async {
+            match rules.and_then(|rules| rules.lifecycle.as_ref()) {
+                Some(_) => ports.registry.lifecycle_policy(key).await,
+                None => Ok(None),
+            }
+        };
+        let trigger = async {
+            match posture.filter(|posture| posture.scan_on_push) {
+                Some(_) => ports.registry.scan_trigger(&key.repository).await,
+                None => Ok(None),
+            }
+        };
+        let looked = try_join5(
+            ports.registry.repository(key),
+            ports.registry.repository_tags(key),
+            access,
+            lifecycle,
+            trigger,
+        );
+        let (looked, row) = join(looked, ports.ledger.repository_row(key)).await;
+        let failed = |source| self.failed("look at", source);
+        let (repository, tags, access, lifecycle, trigger) = looked.map_err(failed)?;
+        let mut facts = RepositoryFacts {
+            repository,
+            tags,
+            trigger,
+            access,
+            lifecycle,
+            row: row.map_err(failed)?,
+            ..RepositoryFacts::about(key.clone(), actor)
+        };
+        let arn = facts
+            .repository
+            .as_ref()
+            .and_then(|repository| repository.encryption.key.clone());
+        let kms = async {
+            match arn.filter(|_| posture.is_some()) {
+                Some(arn) => ports.keys.key(&arn).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let mode = async {
+            if facts.scanned_by_flag_only() {
+                ports.registry.scan_mode().await.map(Some)
+            } else {
+                Ok(None)
+            }
+        };
+        let (kms, mode) = join(kms, mode).await;
+        (facts.kms, facts.scan_mode) = (kms.map_err(failed)?, mode.map_err(failed)?);
+        Ok(facts)
+    }
+
+    async fn apply(&self, step: &RepositoryStep) -> Result<Applied, RepositoryError> {
+        let record = |source| self.failed("record", source);
+        let written = self.ports.ledger.write_repository_row(&step.row).await;
+        if written.map_err(record)? == Written::Conflict {
+            return Ok(Applied::Conflict);
+        }
+        let (mut changed, mut refusals) = (Vec::new(), Vec::new());
+        for effect in &step.effects {
+            match self.bring_about(effect).await {
+                Ok(()) => changed.push(effect.setting()),
+                Err(RepositoryError::Port { source, .. }) if source.retry == Retry::Never => {
+                    refusals.push((effect.setting(), source.to_string()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if !refusals.is_empty() {
+            // What is told depends on what was refused: decided again, on what is true by now.
+            return Ok(Applied::Done {
+                changed,
+                refusals,
+                alerts: Vec::new(),
+            });
+        }
+        let alerts = self.tell(&step.alerts).await?;
+        if !step.alerts.is_empty() || !step.effects.is_empty() {
+            let completed = step.completed(self.ports.clock.now());
+            if self
+                .ports
+                .ledger
+                .write_repository_row(&completed)
+                .await
+                .map_err(record)?
+                == Written::Conflict
+            {
+                return Err(RepositoryError::Contended(self.key.clone()));
+            }
+        }
+        Ok(Applied::Done {
+            changed,
+            refusals,
+            alerts,
+        })
+    }
+
+    async fn bring_about(&self, effect: &RepositoryEffect) -> Result<(), RepositoryError> {
+        let Some(writer) = self.ports.writer else {
+            // `decide` plans no effect in report mode; if it ever did, this is where it ends.
+            return Err(RepositoryError::ReportMode(self.key.clone()));
+        };
+        let key = self.key;
+        let result = match effect {
+            RepositoryEffect::TagMutability(mutability) => writer.set_tag_mutability(key, mutability).await,
+            RepositoryEffect::ScanOnPush => writer.set_scan_on_push(key).await,
+            RepositoryEffect::Access(text) => writer.set_repository_policy(key, text.as_deref()).await,
+            RepositoryEffect::Lifecycle(text) => writer.set_lifecycle_policy(key, text).await,
+        };
+        result.map_err(|source| self.failed("change", source))
+    }
+}
+
+/// Judges a tag that was pushed. `state` is that of the image that was just judged.
+///
+/// # Errors
+/// A call failed, or others are at work on the same tag.
+pub async fn reconcile_tag<R, W, K, L, N, C>(
+    ports: &RepositoryPorts<'_, R, W, K, L, N, C>,
+    policy: &Policy,
+    key: &RepositoryKey,
+    tag: &Tag,
+    state: Option<State>,
+    actor: &str,
+) -> Result<RepositoryOutcome, RepositoryError>
+where
+    R: Registry + Repositories,
+    W: RegistryWriter,
+    L: RepositoryLedger,
+    N: Notifier,
+    C: Clock,
+{
+    let run = Run { ports, policy, key };
+    let mut facts = TagFacts {
+        key: key.clone(),
+        tag: tag.clone(),
+        holder: None,
+        state,
+        opted_out: false,
+        row: None,
+        refused: None,
+        actor: actor.to_owned(),
+    };
+    if tag::rules(policy, &facts).is_none() {
+        return Ok(RepositoryOutcome::default());
+    }
+    let mut done = RepositoryOutcome::default();
+    for _ in 0..MAX_ATTEMPTS {
+        let by_tag = ImageRef::Tag(tag.clone());
+        let (holder, row) = join(
+            ports.registry.image(&key.repository, &by_tag),
+            ports.ledger.tag_row(key, tag),
+        )
+        .await;
+        let failed = |source| run.failed("look at a tag of", source);
+        (facts.holder, facts.row) = (holder.map_err(failed)?, row.map_err(failed)?);
+        if tag::may_be_removed(policy, &facts) {
+            let tags = ports.registry.repository_tags(key).await.map_err(failed)?;
+            facts.opted_out = matches!(opt_out(&tags), OptOut::Ignore(_) | OptOut::Report(_));
+        }
+        let TagPlan::Apply(step) = tag::decide(policy, &facts, ports.clock.now()) else {
+            return Ok(done);
+        };
+        if run.write_tag(&step.row).await? == Written::Conflict {
+            continue;
+        }
+        match run.untag(&step).await {
+            Ok(true) => done.changed.push("untag"),
+            Ok(false) => {}
+            Err(RepositoryError::Port { source, .. }) if source.retry == Retry::Never && facts.refused.is_none() => {
+                facts.refused = Some(source.to_string());
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
+        done.alerts = run.tell(&step.alerts).await?;
+        if !step.alerts.is_empty() && run.write_tag(&step.completed(ports.clock.now())).await? == Written::Conflict {
+            return Err(RepositoryError::Contended(key.clone()));
+        }
+        return Ok(done);
+    }
+    Err(RepositoryError::Contended(key.clone()))
+}
+
+impl<R, W, K, L, N, C> Run<'_, R, W, K, L, N, C>
+where
+    W: RegistryWriter,
+    L: RepositoryLedger,
+    N: Notifier,
+    C: Clock,
+{
+    async fn write_tag(&self, row: &crate::domain::repository::ledger::TagRow) -> Result<Written, RepositoryError> {
+        let written = self.ports.ledger.write_tag_row(row).await;
+        written.map_err(|source| self.failed("record a tag of", source))
+    }
+
+    /// Removes the tag, if that is planned. The image has another tag before it loses this one.
+    async fn untag(&self, step: &TagStep) -> Result<bool, RepositoryError> {
+        let Some(untag) = &step.untag else { return Ok(false) };
+        let Some(writer) = self.ports.writer else {
+            return Err(RepositoryError::ReportMode(self.key.clone()));
+        };
+        let image = ImageKey {
+            account: self.key.account.clone(),
+            region: self.key.region.clone(),
+            repository: self.key.repository.clone(),
+            digest: step.row.digest.clone(),
+        };
+        let failed = |source| self.failed("remove a tag of", source);
+        if let Some(mark) = &untag.mark {
+            writer.add_tag(&image, mark).await.map_err(failed)?;
+        }
+        let tag = std::slice::from_ref(&step.row.tag);
+        writer.remove_tags(&image, tag).await.map_err(failed)?;
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests;
