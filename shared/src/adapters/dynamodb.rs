@@ -11,14 +11,16 @@ use aws_sdk_dynamodb::{
 };
 
 use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::error::{malformed, port_error, refusal};
 use crate::{
     domain::{
-        ids::ImageKey,
+        ids::{ImageKey, Tag},
         ledger::{Counter, Row},
+        repository::ledger::{RepositoryKey, RepositoryRow, TagRow},
     },
-    ports::{Ledger, PortError, Retry, Written},
+    ports::{Ledger, PortError, RepositoryLedger, Retry, Written},
 };
 
 const PARTITION_KEY: &str = "pk";
@@ -42,20 +44,21 @@ impl DynamoLedger {
     }
 }
 
-impl Ledger for DynamoLedger {
-    /// `dynamodb:GetItem`, strongly consistent: the generation that is read here is the condition of the next write.
-    ///
-    /// An item that cannot be read is an error that names its key and stays one: to take it for "no row" would forget what we
-    /// blocked, and would write over it. Errors of the service (`ResourceNotFoundException`, `InvalidEndpointException`, the
-    /// throttling ones, `InternalServerError`) say nothing about the row and are all passed on.
-    async fn row(&self, image: &ImageKey) -> Result<Option<Row>, PortError> {
+impl DynamoLedger {
+    /// The row of a key, which must be about what was asked for.
+    async fn get<T: DeserializeOwned>(
+        &self,
+        pk: &str,
+        sk: &str,
+        is_about_it: impl FnOnce(&T) -> bool,
+    ) -> Result<Option<T>, PortError> {
         const OPERATION: &str = "dynamodb:GetItem";
         let output = self
             .client
             .get_item()
             .table_name(&self.table)
-            .key(PARTITION_KEY, AttributeValue::S(Row::partition_key(image)))
-            .key(SORT_KEY, AttributeValue::S(Row::sort_key(image)))
+            .key(PARTITION_KEY, AttributeValue::S(pk.to_owned()))
+            .key(SORT_KEY, AttributeValue::S(sk.to_owned()))
             .consistent_read(true)
             .projection_expression("#row")
             .expression_attribute_names("#row", ROW)
@@ -66,24 +69,109 @@ impl Ledger for DynamoLedger {
             return Ok(None);
         };
         let unreadable = |why: &str| {
-            let (pk, sk) = (Row::partition_key(image), Row::sort_key(image));
-            refusal(
-                OPERATION,
-                Retry::Never,
-                "UnreadableRow",
-                &format!("row `{pk}`, `{sk}`: {why}"),
-            )
+            let message = format!("row `{pk}`, `{sk}`: {why}");
+            refusal(OPERATION, Retry::Never, "UnreadableRow", &message)
         };
         let text = item
             .get(ROW)
             .and_then(|value| value.as_s().ok())
             .ok_or_else(|| unreadable("it has no string `row`"))?;
         // The error says where in the document it is, and perhaps quotes a word of ours; not the document.
-        let row: Row = serde_json::from_str(text).map_err(|error| unreadable(&error.to_string()))?;
-        if row.image != *image {
-            return Err(unreadable("it is the row of another image"));
+        let row: T = serde_json::from_str(text).map_err(|error| unreadable(&error.to_string()))?;
+        if !is_about_it(&row) {
+            return Err(unreadable("it is the row of something else"));
         }
         Ok(Some(row))
+    }
+
+    /// Writes a row if the one that is there has the generation before; see [`Ledger::write`].
+    async fn put(
+        &self,
+        pk: &str,
+        sk: &str,
+        generation: u64,
+        row: &impl Serialize,
+        more: impl Iterator<Item = (&'static str, AttributeValue)>,
+    ) -> Result<Written, PortError> {
+        const OPERATION: &str = "dynamodb:PutItem";
+        let refused = |message: &str| refusal(OPERATION, Retry::Never, "InvalidRow", message);
+        let Some(previous) = generation.checked_sub(1) else {
+            return Err(refused("the first generation of a row is 1"));
+        };
+        let text = serde_json::to_string(row).map_err(|error| refused(&error.to_string()))?;
+        let mut put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .item(PARTITION_KEY, AttributeValue::S(pk.to_owned()))
+            .item(SORT_KEY, AttributeValue::S(sk.to_owned()))
+            .item(GENERATION, AttributeValue::N(generation.to_string()))
+            .item(ROW, AttributeValue::S(text.clone()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        for (name, value) in more {
+            put = put.item(name, value);
+        }
+        let put = if previous == 0 {
+            put.condition_expression("attribute_not_exists(#pk)")
+                .expression_attribute_names("#pk", PARTITION_KEY)
+        } else {
+            put.condition_expression("#generation = :previous")
+                .expression_attribute_names("#generation", GENERATION)
+                .expression_attribute_values(":previous", AttributeValue::N(previous.to_string()))
+        };
+        let Err(error) = put.send().await else {
+            return Ok(Written::Yes);
+        };
+        match error.as_service_error() {
+            Some(PutItemError::ConditionalCheckFailedException(failure)) => {
+                let there = failure.item().and_then(|item| item.get(ROW)?.as_s().ok());
+                Ok(if there == Some(&text) {
+                    Written::Yes
+                } else {
+                    Written::Conflict
+                })
+            }
+            // Throttled, in trouble, or in a race that the condition does not see (`InternalServerError`,
+            // `ProvisionedThroughputExceededException`, `ReplicatedWriteConflictException`, `RequestLimitExceeded`,
+            // `ThrottlingException`, `TransactionConflictException`): later. No such table, or no room in it
+            // (`ResourceNotFoundException`, `InvalidEndpointException`, `ItemCollectionSizeLimitExceededException`): never.
+            _ => Err(port_error(OPERATION, &error)),
+        }
+    }
+}
+
+impl RepositoryLedger for DynamoLedger {
+    async fn repository_row(&self, key: &RepositoryKey) -> Result<Option<RepositoryRow>, PortError> {
+        let (pk, sk) = (key.partition_key(), key.sort_key());
+        self.get(&pk, &sk, |row: &RepositoryRow| row.repository == *key).await
+    }
+
+    async fn write_repository_row(&self, row: &RepositoryRow) -> Result<Written, PortError> {
+        let (pk, sk) = (row.repository.partition_key(), row.repository.sort_key());
+        self.put(&pk, &sk, row.generation, row, std::iter::empty()).await
+    }
+
+    async fn tag_row(&self, key: &RepositoryKey, tag: &Tag) -> Result<Option<TagRow>, PortError> {
+        let (pk, sk) = (key.partition_key(), key.tag_sort_key(tag));
+        self.get(&pk, &sk, |row: &TagRow| row.repository == *key && row.tag == *tag)
+            .await
+    }
+
+    async fn write_tag_row(&self, row: &TagRow) -> Result<Written, PortError> {
+        let (pk, sk) = (row.repository.partition_key(), row.repository.tag_sort_key(&row.tag));
+        self.put(&pk, &sk, row.generation, row, std::iter::empty()).await
+    }
+}
+
+impl Ledger for DynamoLedger {
+    /// `dynamodb:GetItem`, strongly consistent: the generation that is read here is the condition of the next write.
+    ///
+    /// An item that cannot be read is an error that names its key and stays one: to take it for "no row" would forget what we
+    /// blocked, and would write over it. Errors of the service (`ResourceNotFoundException`, `InvalidEndpointException`, the
+    /// throttling ones, `InternalServerError`) say nothing about the row and are all passed on.
+    async fn row(&self, image: &ImageKey) -> Result<Option<Row>, PortError> {
+        let (pk, sk) = (Row::partition_key(image), Row::sort_key(image));
+        self.get(&pk, &sk, |row: &Row| row.image == *image).await
     }
 
     /// `dynamodb:UpdateItem` with `ADD`, which counts from nothing too. An attempt whose answer got lost has counted, and the next
@@ -119,51 +207,13 @@ impl Ledger for DynamoLedger {
     /// An attempt can reach the table and its answer get lost; the SDK then tries again and meets our own write. The item that
     /// is there comes back with the refusal, so that this is seen: the very row that we write means that it is written.
     async fn write(&self, row: &Row) -> Result<Written, PortError> {
-        const OPERATION: &str = "dynamodb:PutItem";
-        let refused = |message: &str| refusal(OPERATION, Retry::Never, "InvalidRow", message);
-        let Some(previous) = row.generation.checked_sub(1) else {
-            return Err(refused("the first generation of a row is 1"));
-        };
-        let text = serde_json::to_string(row).map_err(|error| refused(&error.to_string()))?;
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .item(PARTITION_KEY, AttributeValue::S(Row::partition_key(&row.image)))
-            .item(SORT_KEY, AttributeValue::S(Row::sort_key(&row.image)))
-            .item(STATE, AttributeValue::S(row.state.as_str().to_owned()))
-            .item(GENERATION, AttributeValue::N(row.generation.to_string()))
-            .item(ROW, AttributeValue::S(text.clone()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let put = match row.expires_at() {
-            Some(at) => put.item(EXPIRES_AT, AttributeValue::N(at.as_second().to_string())),
-            None => put,
-        };
-        let put = if previous == 0 {
-            put.condition_expression("attribute_not_exists(#pk)")
-                .expression_attribute_names("#pk", PARTITION_KEY)
-        } else {
-            put.condition_expression("#generation = :previous")
-                .expression_attribute_names("#generation", GENERATION)
-                .expression_attribute_values(":previous", AttributeValue::N(previous.to_string()))
-        };
-        let Err(error) = put.send().await else {
-            return Ok(Written::Yes);
-        };
-        match error.as_service_error() {
-            Some(PutItemError::ConditionalCheckFailedException(failure)) => {
-                let there = failure.item().and_then(|item| item.get(ROW)?.as_s().ok());
-                Ok(if there == Some(&text) {
-                    Written::Yes
-                } else {
-                    Written::Conflict
-                })
-            }
-            // Throttled, in trouble, or in a race that the condition does not see (`InternalServerError`,
-            // `ProvisionedThroughputExceededException`, `ReplicatedWriteConflictException`, `RequestLimitExceeded`,
-            // `ThrottlingException`, `TransactionConflictException`): later. No such table, or no room in it
-            // (`ResourceNotFoundException`, `InvalidEndpointException`, `ItemCollectionSizeLimitExceededException`): never.
-            _ => Err(port_error(OPERATION, &error)),
-        }
+        let (pk, sk) = (Row::partition_key(&row.image), Row::sort_key(&row.image));
+        let more = [
+            Some((STATE, AttributeValue::S(row.state.as_str().to_owned()))),
+            row.expires_at()
+                .map(|at| (EXPIRES_AT, AttributeValue::N(at.as_second().to_string()))),
+        ];
+        self.put(&pk, &sk, row.generation, row, more.into_iter().flatten())
+            .await
     }
 }

@@ -3,6 +3,7 @@
 //! Rules are those of the API reference of ECR (version 2015-09-21) where nothing else is said.
 
 mod findings;
+mod repositories;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,6 +28,7 @@ use aws_sdk_ecr::{
         ScanningConfigurationFailureCode, TargetStorageClass,
     },
 };
+use aws_smithy_async::rt::sleep::SharedAsyncSleep;
 use aws_smithy_runtime_api::client::{
     interceptors::context::{self, InterceptorContext},
     retries::classifiers::{ClassifyRetry, RetryAction},
@@ -408,11 +410,13 @@ impl Scanner for EcrRegistry {
 #[derive(Debug, Clone)]
 pub struct EcrWriter {
     ecr: Ecr,
+    sleep: Option<SharedAsyncSleep>,
 }
 
 impl EcrWriter {
-    pub(super) fn new(client: Client, account: AccountId, region: Region) -> Self {
+    pub(super) fn new(client: Client, account: AccountId, region: Region, sleep: Option<SharedAsyncSleep>) -> Self {
         Self {
+            sleep,
             ecr: Ecr {
                 client,
                 account,

@@ -5,20 +5,25 @@
 //!
 //! | module | port | service |
 //! |---|---|---|
-//! | [`ecr`] | `Registry`, `Scanner`, `RegistryWriter` | ECR |
-//! | [`dynamodb`] | `Ledger` | DynamoDB |
+//! | [`ecr`] | `Registry`, `Scanner`, `RegistryWriter`, `Repositories`, `RepositoryWriter` | ECR |
+//! | [`kms`] | `Keys` | KMS |
+//! | [`dynamodb`] | `Ledger`, `RepositoryLedger` | DynamoDB |
 //! | [`sns`] | `Notifier` | SNS |
 
 pub mod dynamodb;
 pub mod ecr;
 mod error;
 pub mod http;
+pub mod kms;
 mod sdk;
 pub mod sns;
 
 use std::sync::{Arc, OnceLock};
 
-use aws_smithy_async::{rt::sleep::SharedAsyncSleep, time::SharedTimeSource};
+use aws_smithy_async::{
+    rt::sleep::{SharedAsyncSleep, default_async_sleep},
+    time::SharedTimeSource,
+};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::DateTime;
 use aws_types::SdkConfig;
@@ -27,6 +32,7 @@ use jiff::Timestamp;
 use self::{
     dynamodb::DynamoLedger,
     ecr::{EcrRegistry, EcrWriter, TriggerCache},
+    kms::KmsKeys,
     sns::SnsNotifier,
 };
 use crate::domain::ids::{AccountId, Region};
@@ -43,6 +49,7 @@ pub struct Aws {
     region: Region,
     ecr: OnceLock<aws_sdk_ecr::Client>,
     dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
+    kms: OnceLock<aws_sdk_kms::Client>,
     sns: OnceLock<aws_sdk_sns::Client>,
     triggers: Arc<TriggerCache>,
 }
@@ -77,6 +84,7 @@ impl Aws {
             region,
             ecr: OnceLock::new(),
             dynamodb: OnceLock::new(),
+            kms: OnceLock::new(),
             sns: OnceLock::new(),
             triggers: Arc::default(),
         }
@@ -102,7 +110,8 @@ impl Aws {
 
     /// The registry of an account, to change. In report mode nobody asks for it.
     pub fn ecr_writer(&self, account: AccountId) -> EcrWriter {
-        EcrWriter::new(self.ecr_client(), account, self.region.clone())
+        let sleep = self.config.sleep_impl().or_else(default_async_sleep);
+        EcrWriter::new(self.ecr_client(), account, self.region.clone(), sleep)
     }
 
     /// The ledger in a table.
@@ -111,6 +120,12 @@ impl Aws {
             .dynamodb
             .get_or_init(|| aws_sdk_dynamodb::Client::new(&self.config));
         DynamoLedger::new(client.clone(), table.into())
+    }
+
+    /// Keys. What it learns of a key it remembers for as long as it lives: one of them is for one invocation.
+    pub fn kms_keys(&self) -> KmsKeys {
+        let client = self.kms.get_or_init(|| aws_sdk_kms::Client::new(&self.config));
+        KmsKeys::new(client.clone())
     }
 
     /// The way to topics.

@@ -201,7 +201,8 @@ fn context(image: &ImageKey, alert_id: String) -> BTreeMap<&'static str, String>
     ])
 }
 
-fn repository_arn(account: &AccountId, region: &Region, repository: &RepositoryName) -> String {
+/// The ARN of a repository; the partition is that of the region.
+pub(in crate::domain) fn repository_arn(account: &AccountId, region: &Region, repository: &RepositoryName) -> String {
     let region = region.as_str();
     let partition = [
         ("cn-", "aws-cn"),

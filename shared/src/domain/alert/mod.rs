@@ -9,6 +9,7 @@ pub mod repository;
 mod sms;
 pub mod text;
 
+pub(super) use chat::repository_arn;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

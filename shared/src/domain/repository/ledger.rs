@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::super::{
-    alert::repository::{Change, RepositoryAlertKind},
+    alert::{
+        repository::{Change, RepositoryAlertKind},
+        repository_arn,
+    },
     ids::{AccountId, Digest, Region, RepositoryName, Tag},
 };
 
@@ -31,6 +34,11 @@ impl RepositoryKey {
     /// The partition key of all its rows: `<account>#<repository>`.
     pub fn partition_key(&self) -> String {
         format!("{}#{}", self.account, self.repository)
+    }
+
+    /// Its ARN.
+    pub fn arn(&self) -> String {
+        repository_arn(&self.account, &self.region, &self.repository)
     }
 
     /// The sort key of its own row: `repository#<region>`.

@@ -270,6 +270,7 @@ impl TypedRules {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Tags<'a> {
     Prefix(&'a str),
     Pattern(&'a str),
