@@ -6,14 +6,22 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 
 use crate::{
-    adapters::Aws,
+    adapters::{
+        Aws,
+        dynamodb::DynamoLedger,
+        ecr::{EcrRegistry, EcrWriter},
+        sns::SnsNotifier,
+    },
+    domain::policy::Policy,
     events::Event,
     ports::Clock as _,
     reconcile::Ports,
     runtime::{
         SystemClock,
         config::{Config, environment},
-        entry::{self, Invocation, Selection},
+        entry::{self, Handled, Invocation, Selection},
+        error::HandlerError,
+        repositories::{ItsRepository, RecentLooks},
     },
 };
 
@@ -21,8 +29,17 @@ use crate::{
 ///
 /// Whatever can be wrong with configuration or policy ends it here, before the first event, with one line that says what.
 pub async fn run(name: &'static str, select: fn(&Event) -> Selection) -> ExitCode {
+    report(name, serve::<Images>(name, select)).await
+}
+
+/// Runs a function that looks at the repository of an image after the image.
+pub async fn run_with_repositories(name: &'static str, select: fn(&Event) -> Selection) -> ExitCode {
+    report(name, serve::<ImagesAndRepositories>(name, select)).await
+}
+
+async fn report(name: &'static str, serving: impl Future<Output = Result<(), Error>>) -> ExitCode {
     lambda_runtime::tracing::init_default_subscriber();
-    match serve(name, select).await {
+    match serving.await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("`{name}` cannot run: {error}");
@@ -31,12 +48,13 @@ pub async fn run(name: &'static str, select: fn(&Event) -> Selection) -> ExitCod
     }
 }
 
-async fn serve(name: &'static str, select: fn(&Event) -> Selection) -> Result<(), Error> {
+async fn serve<M: Mode>(name: &'static str, select: fn(&Event) -> Selection) -> Result<(), Error> {
     let config = &Config::load(environment, SystemClock.now())?;
     let aws = &Aws::from_env(&environment)?;
     // Clients are built now, while Lambda gives a whole processor, and not in the first invocation.
     let (ledger, notifier) = (&aws.dynamo_ledger(&config.table), &aws.sns_notifier());
     aws.build_ecr_client();
+    let memory = &M::Memory::default();
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let invocation = Invocation::new(name, &event.context)?;
         let registry = aws.ecr_registry(invocation.account.clone());
@@ -54,7 +72,9 @@ async fn serve(name: &'static str, select: fn(&Event) -> Selection) -> Result<()
             clock: &SystemClock,
         };
         // Boxed: the type of the whole chain of futures is too deep for the compiler otherwise.
-        Box::pin(entry::handle(
+        Box::pin(M::handle(
+            aws,
+            memory,
             &ports,
             &config.policy,
             select,
@@ -64,4 +84,64 @@ async fn serve(name: &'static str, select: fn(&Event) -> Selection) -> Result<()
         .await
     }))
     .await
+}
+
+/// The ports as they are on Lambda.
+type AwsPorts<'a> = Ports<'a, EcrRegistry, EcrWriter, EcrRegistry, DynamoLedger, SnsNotifier, SystemClock>;
+
+/// What a function looks at. A type and not a value, so that a function has no code in it that it never runs.
+trait Mode {
+    /// What is kept from event to event.
+    type Memory: Default;
+
+    async fn handle(
+        aws: &Aws,
+        memory: &Self::Memory,
+        ports: &AwsPorts<'_>,
+        policy: &Policy,
+        select: fn(&Event) -> Selection,
+        invocation: &Invocation,
+        payload: &str,
+    ) -> Result<Handled, HandlerError>;
+}
+
+/// Images only.
+struct Images;
+
+impl Mode for Images {
+    type Memory = ();
+
+    async fn handle(
+        _: &Aws,
+        (): &(),
+        ports: &AwsPorts<'_>,
+        policy: &Policy,
+        select: fn(&Event) -> Selection,
+        invocation: &Invocation,
+        payload: &str,
+    ) -> Result<Handled, HandlerError> {
+        entry::handle(ports, policy, select, invocation, payload).await
+    }
+}
+
+/// Images and their repositories.
+struct ImagesAndRepositories;
+
+impl Mode for ImagesAndRepositories {
+    type Memory = RecentLooks;
+
+    async fn handle(
+        aws: &Aws,
+        recent: &RecentLooks,
+        ports: &AwsPorts<'_>,
+        policy: &Policy,
+        select: fn(&Event) -> Selection,
+        invocation: &Invocation,
+        payload: &str,
+    ) -> Result<Handled, HandlerError> {
+        // A key is asked for once in an invocation.
+        let keys = aws.kms_keys();
+        let repository = ItsRepository::new(ports, &keys, policy, recent);
+        entry::handle_and(ports, policy, select, invocation, payload, &repository).await
+    }
 }

@@ -24,6 +24,7 @@ use crate::{
         predecessor::{Predecessor, replaced_by},
     },
     ports::{Clock, Ledger, Notifier, PortError, Pulled, Registry, RegistryWriter, Retry, Scanner, Written},
+    reconcile_repository::RepositoryOutcome,
 };
 
 /// An image to look at, and what is known of why.
@@ -110,6 +111,9 @@ pub struct Outcome {
     /// What came of the images that share its fate and changed with it: the indexes that lead to it, the images that it leads to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<Self>,
+    /// What came of looking at the repository, where that is done and there is something to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository_rules: Option<Box<RepositoryOutcome>>,
 }
 
 /// What came of it, in one word.
@@ -897,6 +901,7 @@ fn outcome(kind: OutcomeKind, repository: &RepositoryName, digest: Option<&Diges
         exceptions_used: Vec::new(),
         exceptions_unused: Vec::new(),
         also: Vec::new(),
+        repository_rules: None,
     }
 }
 

@@ -8,5 +8,5 @@ use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    shared::function::run("on-push", select::select).await
+    shared::function::run_with_repositories("on-push", select::select).await
 }

@@ -3,7 +3,7 @@
 use shared::{
     domain::{
         image::{Arrival, Way},
-        ledger::quarantine_tag,
+        repository::tags::is_mark,
     },
     events::{ActionResult, Body, Event, ImageAction, ImageActionType, StorageClass},
     reconcile::Hints,
@@ -50,8 +50,10 @@ pub(crate) fn select(event: &Event) -> Selection {
     }
 }
 
-/// Whether a push only gave an image the tag that we quarantine it with.
+/// Whether a push only gave an image one of the tags that we give.
 fn is_own_mark(action: &ImageAction) -> bool {
-    let mark = action.name.digest.as_ref().and_then(quarantine_tag);
-    mark.is_some() && action.name.tags.first() == mark.as_ref() && action.name.tags.len() == 1
+    match (&action.name.digest, action.name.tags.as_slice()) {
+        (Some(digest), [tag]) => is_mark(tag, digest),
+        _ => false,
+    }
 }

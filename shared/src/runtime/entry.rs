@@ -2,12 +2,17 @@
 
 use serde::Serialize;
 
-use super::{error::HandlerError, report};
+use super::{
+    error::HandlerError,
+    report,
+    repositories::{AfterPush, NothingMore},
+};
 use crate::{
     domain::{
         alert::text,
         ids::{AccountId, ImageRef, Region, RepositoryName},
         policy::Policy,
+        repository::ledger::RepositoryKey,
     },
     events::{self, Event, ImageName},
     ports::{Clock, Ledger, Notifier, Registry, RegistryWriter, Scanner},
@@ -110,6 +115,29 @@ where
     N: Notifier,
     C: Clock,
 {
+    handle_and(ports, policy, select, invocation, payload, &NothingMore).await
+}
+
+/// Handles one event as [`handle`] does, and looks at more after an image that was pushed or restored.
+///
+/// # Errors
+/// As [`handle`]; or what is looked at after the image could not be.
+pub async fn handle_and<R, W, S, L, N, C>(
+    ports: &Ports<'_, R, W, S, L, N, C>,
+    policy: &Policy,
+    select: impl FnOnce(&Event) -> Selection,
+    invocation: &Invocation,
+    payload: &str,
+    after_push: &impl AfterPush,
+) -> Result<Handled, HandlerError>
+where
+    R: Registry,
+    W: RegistryWriter,
+    S: Scanner,
+    L: Ledger,
+    N: Notifier,
+    C: Clock,
+{
     let mut event_id = invocation.request_id.clone();
     let result = async {
         let event = events::parse(payload)?;
@@ -134,7 +162,24 @@ where
                     hints,
                     actor: invocation.request_id.clone(),
                 };
-                Ok(Handled::Looked(reconcile(ports, policy, &request).await?))
+                let arrived = request.hints.arrival.is_some();
+                let looked = reconcile(ports, policy, &request).await;
+                if !arrived {
+                    return Ok(Handled::Looked(looked?));
+                }
+                let key = RepositoryKey {
+                    account: request.account,
+                    region: request.region,
+                    repository: request.repository,
+                };
+                let tags = event.body.name().map(|name| name.tags.as_slice()).unwrap_or_default();
+                let state = looked.as_ref().ok().and_then(|outcome| outcome.state);
+                // Also where the image could not be brought to its state: the one does not wait for the other. The event comes
+                // back for the image then, and what is right by now costs no more than a look.
+                let repository = after_push.look(&key, tags, state, &request.actor).await;
+                let mut outcome = looked?;
+                outcome.repository_rules = Some(repository?).filter(|rules| !rules.is_empty()).map(Box::new);
+                Ok(Handled::Looked(outcome))
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use lambda_runtime::Diagnostic;
 
-use crate::{events::Poison, ports::Retry, reconcile::ReconcileError};
+use crate::{events::Poison, ports::Retry, reconcile::ReconcileError, reconcile_repository::RepositoryError};
 
 /// Why an event could not be handled. Lambda delivers it again, at most twice, and then to the function's failure destination:
 /// nothing is lost, and what can never succeed ends where people look.
@@ -17,6 +17,9 @@ pub enum HandlerError {
     /// The image could not be brought to its state.
     #[error(transparent)]
     Reconcile(#[from] ReconcileError),
+    /// The repository could not be looked at.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
 }
 
 impl HandlerError {
@@ -26,6 +29,7 @@ impl HandlerError {
             Self::Poison(_) => "PoisonEvent",
             Self::Context(_) => "NoContext",
             Self::Reconcile(error) => error.code(),
+            Self::Repository(error) => error.code(),
         }
     }
 
@@ -34,6 +38,7 @@ impl HandlerError {
         match self {
             Self::Poison(_) | Self::Context(_) => Retry::Never,
             Self::Reconcile(error) => error.retry(),
+            Self::Repository(error) => error.retry(),
         }
     }
 }

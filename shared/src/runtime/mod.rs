@@ -4,6 +4,7 @@ pub mod config;
 pub mod entry;
 pub mod error;
 pub mod report;
+pub mod repositories;
 
 use std::time::Duration;
 

@@ -47,12 +47,17 @@ fn line(function: &str, event_id: &str, result: &Result<Handled, HandlerError>, 
                 .sum();
             metrics.push(("FindingsMonitored", monitored));
             let all = || std::iter::once(outcome).chain(&outcome.also);
-            let number = |those: fn(&Outcome) -> bool| all().map(|one| u64::from(those(one))).sum();
+            let number = |those: fn(&Outcome) -> bool| -> u64 { all().map(|one| u64::from(those(one))).sum() };
             metrics.push((
                 "Blocks",
                 number(|one| matches!(one.effect, Some("archive" | "quarantine"))),
             ));
-            metrics.push(("Alerts", number(|one| one.alert.is_some())));
+            let about_repository = outcome.repository_rules.as_ref().map_or(0, |rules| rules.alerts.len());
+            let about_repository = u64::try_from(about_repository).unwrap_or(u64::MAX);
+            metrics.push((
+                "Alerts",
+                number(|one| one.alert.is_some()).saturating_add(about_repository),
+            ));
             line.get("outcome")
                 .and_then(Value::as_str)
                 .unwrap_or("applied")
@@ -114,6 +119,7 @@ mod tests {
             exceptions_used: Vec::new(),
             exceptions_unused: Vec::new(),
             also: Vec::new(),
+            repository_rules: None,
         }))
     }
 

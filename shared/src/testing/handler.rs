@@ -8,8 +8,9 @@ use crate::{
     events::Event,
     reconcile::{Outcome, Ports},
     runtime::{
-        entry::{Handled, Invocation, Selection, handle},
+        entry::{Handled, Invocation, Selection, handle_and},
         error::HandlerError,
+        repositories::{ItsRepository, RecentLooks},
     },
 };
 
@@ -38,7 +39,9 @@ pub fn handle_event(
         account: key.account,
         region: key.region,
     };
-    run(handle(&ports, policy, select, &invocation, payload))
+    let recent = RecentLooks::default();
+    let repository = ItsRepository::new(&ports, world, policy, &recent);
+    run(handle_and(&ports, policy, select, &invocation, payload, &repository))
 }
 
 /// Handles an event that has an image to look at.
