@@ -99,10 +99,9 @@ fn ports_are_words_of_the_domain() {
 
 #[test]
 fn reconciling_knows_neither_aws_nor_lambda() {
-    assert_absent(
-        "shared/src/reconcile",
-        &[EVENTS, ADAPTERS, RUNTIME, TESTING, AWS, LAMBDA, "std::env"],
-    );
+    for module in ["shared/src/reconcile", "shared/src/reconcile_repository"] {
+        assert_absent(module, &[EVENTS, ADAPTERS, RUNTIME, TESTING, AWS, LAMBDA, "std::env"]);
+    }
 }
 
 #[test]

@@ -3,7 +3,11 @@
 use std::{fs, path::Path};
 
 use shared::{
-    domain::policy::{Document, Policy},
+    domain::{
+        alert::repository::RepositoryAlertKind,
+        policy::{Document, Policy},
+        repository::decide::SETTINGS,
+    },
     testing,
 };
 
@@ -39,4 +43,26 @@ fn documents(kind: &str) -> Vec<std::path::PathBuf> {
     paths.sort();
     assert!(!paths.is_empty(), "{}", Path::new(&folder).display());
     paths
+}
+
+#[test]
+fn every_rule_for_repositories_is_documented_and_no_other() {
+    let text = fs::read_to_string(support::root().join("docs/policies.md")).unwrap();
+    let documented: Vec<&str> = text
+        .lines()
+        .skip_while(|line| !line.starts_with("| rule |"))
+        .skip(2)
+        .map_while(|line| line.strip_prefix("| `"))
+        .filter_map(|line| line.split('`').next())
+        .collect();
+    let tags = ["tags.allowed", "tags.forbidden", "tags.reserved"];
+    let known: Vec<&str> = tags.into_iter().chain(SETTINGS).collect();
+    assert_eq!(documented, known);
+    for kind in RepositoryAlertKind::ALL {
+        let alerts = fs::read_to_string(support::root().join("docs/alerts.md")).unwrap();
+        assert!(
+            alerts.contains(&format!("| `{}` |", kind.as_str())),
+            "{kind:?} is not in docs/alerts.md"
+        );
+    }
 }

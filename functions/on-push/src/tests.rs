@@ -4,11 +4,15 @@ use shared::{
         finding::{Scan, ScanTrigger, Severity},
         image::{Image, ImageStatus},
         ledger::State,
+        repository::posture::{Encryption, Repository, TagMutability},
     },
     ports::Retry,
     reconcile::{Outcome, OutcomeKind},
     runtime::{entry::Handled, error::HandlerError},
-    testing::{Fault, World, event, finding, handle_event, image, image_key, look_at_event, now, policy, scan},
+    testing::{
+        Fault, StoredRepository, World, event, finding, handle_event, image, image_key, look_at_event, now, policy,
+        policy_in, scan,
+    },
 };
 
 use crate::select::select;
@@ -122,6 +126,7 @@ fn what_changes_nothing_for_us_is_ignored_without_a_call() {
     for payload in [
         action(&json!({"action-type": "UPDATE_STORAGE_CLASS", "target-storage-class": "ARCHIVE"})),
         action(&json!({"action-type": "PUSH", "image-tag": "blocked-ab12ab12ab12"})),
+        action(&json!({"action-type": "PUSH", "image-tag": "quarantine-ab12ab12ab12"})),
         action(&json!({"action-type": "PUSH", "image-tag": "v1", "result": "FAILED"})),
         event(
             "ECR Referrer Action",
@@ -169,6 +174,104 @@ fn a_block_that_is_refused_is_told_and_is_an_error() {
     let error = handle_event(&world, &policy(""), select, &push()).unwrap_err();
     assert_eq!((error.code(), error.retry()), ("BlockRefused", Retry::Never));
     assert_eq!(world.sent().len(), 1);
+}
+
+const RULES: &str = r#""repositories": [{"match": "*", "tags": {"allowed": ["semver:v"], "forbidden": ["latest"], "on_violation": "untag"},
+    "posture": {"tag_mutability": "IMMUTABLE", "key_rotation": true, "repair": true},
+    "lifecycle": {"keep_count": 30, "tag_prefixes": ["v"], "expire_untagged_days": 7}}]"#;
+
+fn governed(tags: &[(&str, &str)]) -> World {
+    let world = world(Scan::Absent);
+    let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    world.create_repository(
+        &image_key().repository,
+        StoredRepository {
+            repository: Repository {
+                arn: "arn:aws:ecr:us-west-2:123456789012:repository/pipeops-prod-api".to_owned(),
+                tag_mutability: TagMutability::Mutable,
+                scan_on_push: true,
+                encryption: Encryption {
+                    kind: "AES256".to_owned(),
+                    key: None,
+                },
+            },
+            tags: tags.collect(),
+            policy: None,
+            lifecycle: None,
+        },
+    );
+    world
+}
+
+#[test]
+fn the_repository_of_a_pushed_image_is_brought_to_what_the_policy_says() {
+    let world = governed(&[]);
+    let outcome = look_at_event(&world, &policy(RULES), select, &push());
+    let rules = outcome.repository_rules.unwrap();
+    assert_eq!(rules.changed, ["posture.tag_mutability", "lifecycle"]);
+    let stored = world.repository_of(&image_key().repository).unwrap();
+    assert_eq!(stored.repository.tag_mutability, TagMutability::Immutable);
+    assert!(stored.lifecycle.is_some());
+    world.forget_calls();
+    let again = look_at_event(&world, &policy(RULES), select, &push());
+    assert_eq!((again.repository_rules, world.writes()), (None, 0));
+}
+
+#[test]
+fn the_last_tag_is_not_removed_before_there_is_another_one() {
+    let world = governed(&[]);
+    let image = Image {
+        tags: vec!["latest".parse().unwrap()],
+        ..just_pushed()
+    };
+    world.push(&image_key(), image);
+    let pushed = action(&json!({"action-type": "PUSH", "image-tag": "latest"}));
+    let outcome = look_at_event(&world, &policy(RULES), select, &pushed);
+    assert!(outcome.repository_rules.unwrap().changed.contains(&"untag"));
+    let tags = world.image_of(&image_key()).unwrap().tags;
+    assert_eq!(tags, ["quarantine-ab12ab12ab12".parse().unwrap()]);
+}
+
+#[test]
+fn in_report_mode_no_event_leads_to_a_call_that_changes_anything() {
+    let policy = policy_in("report", RULES);
+    for payload in [
+        push(),
+        action(&json!({"action-type": "PUSH", "image-tag": "latest"})),
+        action(&json!({"action-type": "UPDATE_STORAGE_CLASS", "target-storage-class": "STANDARD"})),
+    ] {
+        let world = governed(&[]);
+        world.set_scan(&image_key(), critical());
+        let image = Image {
+            tags: vec!["latest".parse().unwrap()],
+            ..just_pushed()
+        };
+        world.push(&image_key(), image);
+        look_at_event(&world, &policy, select, &payload);
+        assert!(world.sent().len() > 1, "what would change is told");
+        assert!(world.calls().iter().all(|call| !call.mutates), "{payload}");
+    }
+}
+
+#[test]
+fn a_repository_that_opted_out_is_left_alone_and_shown() {
+    let world = governed(&[("ecr-guard", "ignore"), ("ecr-guard-reason", "of another team")]);
+    let outcome = look_at_event(&world, &policy(RULES), select, &push());
+    assert_eq!(
+        outcome.repository_rules.unwrap().opt_out.as_deref(),
+        Some("ignore: of another team")
+    );
+    assert!(world.calls().iter().all(|call| !call.mutates));
+}
+
+#[test]
+fn a_repository_that_cannot_be_looked_at_brings_the_event_back() {
+    let world = governed(&[]);
+    world.fail("ecr:DescribeRepositories", Fault::Before(Retry::Later));
+    let error = handle_event(&world, &policy(RULES), select, &push()).unwrap_err();
+    assert_eq!((error.code(), error.retry()), ("CallFailed", Retry::Later));
+    let outcome = look_at_event(&world, &policy(RULES), select, &push());
+    assert!(outcome.repository_rules.is_some());
 }
 
 #[test]

@@ -50,6 +50,7 @@ impl DynamoLedger {
         &self,
         pk: &str,
         sk: &str,
+        another: &'static str,
         is_about_it: impl FnOnce(&T) -> bool,
     ) -> Result<Option<T>, PortError> {
         const OPERATION: &str = "dynamodb:GetItem";
@@ -79,7 +80,7 @@ impl DynamoLedger {
         // The error says where in the document it is, and perhaps quotes a word of ours; not the document.
         let row: T = serde_json::from_str(text).map_err(|error| unreadable(&error.to_string()))?;
         if !is_about_it(&row) {
-            return Err(unreadable("it is the row of something else"));
+            return Err(unreadable(&format!("it is the row of another {another}")));
         }
         Ok(Some(row))
     }
@@ -143,7 +144,8 @@ impl DynamoLedger {
 impl RepositoryLedger for DynamoLedger {
     async fn repository_row(&self, key: &RepositoryKey) -> Result<Option<RepositoryRow>, PortError> {
         let (pk, sk) = (key.partition_key(), key.sort_key());
-        self.get(&pk, &sk, |row: &RepositoryRow| row.repository == *key).await
+        self.get(&pk, &sk, "repository", |row: &RepositoryRow| row.repository == *key)
+            .await
     }
 
     async fn write_repository_row(&self, row: &RepositoryRow) -> Result<Written, PortError> {
@@ -153,8 +155,10 @@ impl RepositoryLedger for DynamoLedger {
 
     async fn tag_row(&self, key: &RepositoryKey, tag: &Tag) -> Result<Option<TagRow>, PortError> {
         let (pk, sk) = (key.partition_key(), key.tag_sort_key(tag));
-        self.get(&pk, &sk, |row: &TagRow| row.repository == *key && row.tag == *tag)
-            .await
+        self.get(&pk, &sk, "tag", |row: &TagRow| {
+            row.repository == *key && row.tag == *tag
+        })
+        .await
     }
 
     async fn write_tag_row(&self, row: &TagRow) -> Result<Written, PortError> {
@@ -171,7 +175,7 @@ impl Ledger for DynamoLedger {
     /// throttling ones, `InternalServerError`) say nothing about the row and are all passed on.
     async fn row(&self, image: &ImageKey) -> Result<Option<Row>, PortError> {
         let (pk, sk) = (Row::partition_key(image), Row::sort_key(image));
-        self.get(&pk, &sk, |row: &Row| row.image == *image).await
+        self.get(&pk, &sk, "image", |row: &Row| row.image == *image).await
     }
 
     /// `dynamodb:UpdateItem` with `ADD`, which counts from nothing too. An attempt whose answer got lost has counted, and the next

@@ -86,6 +86,7 @@ impl Selection {
 /// What came of an event.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "there is one of them for an event")]
 pub enum Handled {
     /// An image was looked at.
     Looked(Outcome),

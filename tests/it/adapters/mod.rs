@@ -5,6 +5,8 @@ mod ecr_read;
 mod ecr_scan;
 mod ecr_write;
 mod faults;
+mod kms;
+mod repositories;
 mod sns;
 mod transport;
 

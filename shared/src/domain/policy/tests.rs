@@ -249,10 +249,10 @@ fn the_hash_of_a_policy_does_not_depend_on_its_layout() {
 fn what_is_valid_but_not_enforced_is_named() {
     let policy = policy(
         r#""block": {"not_worse_than_running": true},
-        "repositories": [{"match": "a*"}, {"match": "b*", "tags": {"allowed": ["semver:v"]},
+        "repositories": [{"match": "a*"}, {"match": "b*", "tags": {"allowed": ["semver:v"], "on_violation": "block"},
         "posture": {"tag_mutability": "IMMUTABLE"}, "lifecycle": {"keep_count": 30, "tag_prefixes": ["v"], "expire_untagged_days": 7},
         "replication": {"regions": ["us-east-1"], "max_lag_minutes": 30}}]"#,
     )
     .unwrap();
-    insta::assert_snapshot!(policy.not_enforced().join(" "), @"repositories[1].tags repositories[1].posture repositories[1].lifecycle repositories[1].replication");
+    insta::assert_snapshot!(policy.not_enforced().join(" "), @"repositories[1].tags.on_violation repositories[1].replication");
 }
