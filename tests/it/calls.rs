@@ -46,6 +46,8 @@ struct World {
     items: BTreeMap<String, Value>,
     frequency: &'static str,
     mutability: &'static str,
+    scan_on_push: bool,
+    access: Option<String>,
     lifecycle: Option<Value>,
     previewed: Value,
 }
@@ -155,11 +157,29 @@ impl World {
             "ecr:DescribeRepositories" => Reply::Ok(json!({"repositories": [{
                 "repositoryName": testing::image_key().repository.as_str(),
                 "imageTagMutability": self.mutability,
-                "imageScanningConfiguration": {"scanOnPush": false},
+                "imageScanningConfiguration": {"scanOnPush": self.scan_on_push},
                 "encryptionConfiguration": {"encryptionType": "KMS", "kmsKey": "arn:aws:kms:us-west-2:123456789012:key/1"},
             }]})),
             "ecr:ListTagsForResource" => Reply::Ok(json!({"tags": []})),
-            "ecr:GetRepositoryPolicy" => Reply::error("RepositoryPolicyNotFoundException"),
+            "ecr:GetRepositoryPolicy" => match &self.access {
+                Some(text) => Reply::Ok(json!({"policyText": text})),
+                None => Reply::error("RepositoryPolicyNotFoundException"),
+            },
+            "ecr:SetRepositoryPolicy" => {
+                self.access = request.body["policyText"].as_str().map(str::to_owned);
+                Reply::Ok(json!({}))
+            }
+            "ecr:DeleteRepositoryPolicy" => {
+                self.access = None;
+                Reply::Ok(json!({}))
+            }
+            "ecr:PutImageScanningConfiguration" => {
+                self.scan_on_push = true;
+                Reply::Ok(json!({"imageScanningConfiguration": {"scanOnPush": true}}))
+            }
+            "ecr:GetRegistryScanningConfiguration" => {
+                Reply::Ok(json!({"scanningConfiguration": {"scanType": "BASIC"}}))
+            }
             "ecr:GetLifecyclePolicy" => match &self.lifecycle {
                 Some(text) => Reply::Ok(json!({"lifecyclePolicyText": text})),
                 None => Reply::error("LifecyclePolicyNotFoundException"),
@@ -251,6 +271,12 @@ impl Trial {
     pub(crate) fn change(&self, change: impl FnOnce(&mut Entry)) -> &Self {
         change(self.world.lock().unwrap().image());
         self
+    }
+
+    /// Gives the repository this flag for scanning, and this policy.
+    pub(crate) fn repository(&self, scan_on_push: bool, access: &str) {
+        let mut world = self.world.lock().unwrap();
+        (world.scan_on_push, world.access) = (scan_on_push, Some(access.to_owned()));
     }
 
     /// Pushes an index that leads to the image and to another one, which is clean.

@@ -132,6 +132,35 @@ fn called(function: &Function, mode: &str) -> BTreeSet<String> {
             }
         }
     }
+    called.extend(called_for_repositories(function, mode));
+    called
+}
+
+/// What a function calls under rules for repositories, in a mode: each setting as it should be or not, a policy that lets in the
+/// world with others or alone, and a tag that is forbidden.
+fn called_for_repositories(function: &Function, mode: &str) -> BTreeSet<String> {
+    let policy = testing::policy_in(
+        mode,
+        r#""repositories": [{"match": "*", "tags": {"forbidden": ["*"], "on_violation": "untag"},
+        "posture": {"tag_mutability": "IMMUTABLE", "scan_on_push": true, "key_rotation": true, "repair": true},
+        "lifecycle": {"keep_count": 30, "tag_prefixes": ["v"], "expire_untagged_days": 7}}]"#,
+    );
+    let (everybody, nobody) = (
+        json!({"Effect": "Allow", "Principal": "*"}),
+        json!({"Effect": "Deny", "Principal": "*"}),
+    );
+    let mut called = BTreeSet::new();
+    for flag in [true, false] {
+        for statements in [vec![&everybody], vec![&everybody, &nobody]] {
+            for event in &function.events {
+                let trial = Trial::new(None);
+                trial.scanned_on_request();
+                trial.repository(flag, &json!({"Statement": statements}).to_string());
+                let (_, calls) = trial.attempt(function.select, &policy, event);
+                called.extend(calls.into_iter().map(|call| call.request.operation));
+            }
+        }
+    }
     called
 }
 
@@ -157,7 +186,8 @@ fn each_permission_stands_under_the_resource_that_it_is_for() {
         for (resource, actions) in file.as_object().unwrap() {
             let resource = resource.strip_suffix("_when_enforcing").unwrap_or(resource);
             let service = match resource {
-                "repositories" => "ecr:",
+                "repositories" | "registry" => "ecr:",
+                "repository_keys" => "kms:",
                 "ledger" => "dynamodb:",
                 "topics" => "sns:",
                 other => panic!("{name}: the module has no statement for `{other}`"),
@@ -175,20 +205,24 @@ fn each_permission_stands_under_the_resource_that_it_is_for() {
 #[test]
 fn every_call_of_the_adapters_is_somebodys_permission() {
     let mut operations = BTreeSet::new();
-    for entry in fs::read_dir(support::root().join("shared/src/adapters")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "rs") {
-            continue;
+    let mut folders = vec![support::root().join("shared/src/adapters")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            // `const OPERATION: &str = "ecr:DescribeImages";` is how an adapter names what it calls.
+            operations.extend(
+                text.lines()
+                    .filter_map(|line| line.trim().strip_prefix("const ")?.split_once(": &str = \""))
+                    .filter_map(|(_, value)| value.strip_suffix("\";"))
+                    .filter(|value| value.contains(':'))
+                    .map(str::to_owned),
+            );
         }
-        let text = fs::read_to_string(&path).unwrap();
-        // `const OPERATION: &str = "ecr:DescribeImages";` is how an adapter names what it calls.
-        operations.extend(
-            text.lines()
-                .filter_map(|line| line.trim().strip_prefix("const ")?.split_once(": &str = \""))
-                .filter_map(|(_, value)| value.strip_suffix("\";"))
-                .filter(|value| value.contains(':'))
-                .map(str::to_owned),
-        );
     }
     let granted: BTreeSet<String> = functions().keys().flat_map(|name| granted(name, "enforce")).collect();
     assert_eq!(operations, granted);

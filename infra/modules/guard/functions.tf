@@ -125,8 +125,8 @@ locals {
   # In report mode, a role has nothing of what only enforcing needs.
   granted = {
     for name, permissions in local.permissions : name => {
-      for resource in ["repositories", "ledger", "topics"] :
-      resource => sort(concat(permissions[resource], local.mode == "enforce" ? lookup(permissions, "${resource}_when_enforcing", []) : []))
+      for resource in ["repositories", "registry", "repository_keys", "ledger", "topics"] :
+      resource => sort(concat(lookup(permissions, resource, []), local.mode == "enforce" ? lookup(permissions, "${resource}_when_enforcing", []) : []))
     }
   }
 
@@ -134,12 +134,27 @@ locals {
     for name, granted in local.granted :
     name => jsonencode({
       Version = "2012-10-17"
-      Statement = [
+      # A function that does not look at a kind of resource has no statement for it.
+      Statement = [for statement in [
         {
           Sid      = "Repositories"
           Effect   = "Allow"
           Action   = granted.repositories
           Resource = local.repository_arns
+        },
+        {
+          # The registry's own settings have no resource to name.
+          Sid      = "Registry"
+          Effect   = "Allow"
+          Action   = granted.registry
+          Resource = ["*"]
+        },
+        {
+          # The keys that repositories are encrypted with, to look at: which they are, only the repositories say.
+          Sid      = "RepositoryKeys"
+          Effect   = "Allow"
+          Action   = granted.repository_keys
+          Resource = ["arn:${local.partition}:kms:${local.region}:${local.account}:key/*"]
         },
         {
           Sid      = "Ledger"
@@ -189,7 +204,7 @@ locals {
           Action   = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
           Resource = ["*"]
         },
-      ]
+      ] : statement if length(statement.Action) > 0]
     })
   }
 }

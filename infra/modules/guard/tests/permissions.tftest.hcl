@@ -19,9 +19,12 @@ run "exactly_these_actions" {
   assert {
     condition = sort(flatten([for s in jsondecode(aws_iam_role_policy.this["on-push"].policy).Statement : s.Action])) == tolist([
       "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
-      "ecr:BatchDeleteImage", "ecr:BatchGetImage", "ecr:BatchGetRepositoryScanningConfiguration", "ecr:DescribeImageScanFindings",
-      "ecr:DescribeImages", "ecr:PutImage", "ecr:StartImageScan", "ecr:UpdateImageStorageClass",
-      "kms:Decrypt", "kms:Decrypt", "kms:GenerateDataKey",
+      "ecr:BatchDeleteImage", "ecr:BatchGetImage", "ecr:BatchGetRepositoryScanningConfiguration", "ecr:DeleteRepositoryPolicy",
+      "ecr:DescribeImageScanFindings", "ecr:DescribeImages", "ecr:DescribeRepositories", "ecr:GetLifecyclePolicy",
+      "ecr:GetLifecyclePolicyPreview", "ecr:GetRegistryScanningConfiguration", "ecr:GetRepositoryPolicy", "ecr:ListTagsForResource",
+      "ecr:PutImage", "ecr:PutImageScanningConfiguration", "ecr:PutImageTagMutability", "ecr:PutLifecyclePolicy",
+      "ecr:SetRepositoryPolicy", "ecr:StartImageScan", "ecr:StartLifecyclePolicyPreview", "ecr:UpdateImageStorageClass",
+      "kms:Decrypt", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey", "kms:GetKeyRotationStatus",
       "logs:CreateLogStream", "logs:PutLogEvents", "sns:Publish", "sqs:SendMessage",
       "xray:PutTelemetryRecords", "xray:PutTraceSegments",
     ])
@@ -49,18 +52,20 @@ run "on_these_resources_only" {
     condition = alltrue(flatten([
       for name, p in aws_iam_role_policy.this : [
         for s in jsondecode(p.policy).Statement : s.Resource == {
-          Repositories = ["arn:aws:ecr:us-west-2:123456789012:repository/*"]
-          Ledger       = ["arn:aws:dynamodb:us-west-2:123456789012:table/ecr-guard-ledger"]
-          Topics       = ["arn:aws:sns:us-west-2:123456789012:ecr-guard-alerts"]
-          Keys         = [aws_kms_key.this.arn]
-          Environment  = [aws_kms_key.this.arn]
-          FailedEvents = ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events"]
-          Logs         = ["arn:aws:logs:us-west-2:123456789012:log-group:/aws/lambda/ecr-guard-${name}:*"]
-          Traces       = ["*"]
+          Repositories   = ["arn:aws:ecr:us-west-2:123456789012:repository/*"]
+          Registry       = ["*"]
+          RepositoryKeys = ["arn:aws:kms:us-west-2:123456789012:key/*"]
+          Ledger         = ["arn:aws:dynamodb:us-west-2:123456789012:table/ecr-guard-ledger"]
+          Topics         = ["arn:aws:sns:us-west-2:123456789012:ecr-guard-alerts"]
+          Keys           = [aws_kms_key.this.arn]
+          Environment    = [aws_kms_key.this.arn]
+          FailedEvents   = ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events"]
+          Logs           = ["arn:aws:logs:us-west-2:123456789012:log-group:/aws/lambda/ecr-guard-${name}:*"]
+          Traces         = ["*"]
         }[s.Sid]
       ]
     ]))
-    error_message = "Every statement names its resources, X-Ray's excepted, which has none."
+    error_message = "Every statement names its resources, but those of X-Ray and of the registry's own settings, which have none."
   }
 }
 
@@ -73,7 +78,11 @@ run "report_mode_cannot_change_the_registry" {
     condition = alltrue([
       for p in aws_iam_role_policy.this : length(setintersection(
         flatten([for s in jsondecode(p.policy).Statement : s.Action]),
-        ["dynamodb:UpdateItem", "ecr:BatchDeleteImage", "ecr:PutImage", "ecr:StartImageScan", "ecr:UpdateImageStorageClass"]
+        [
+          "dynamodb:UpdateItem", "ecr:BatchDeleteImage", "ecr:DeleteRepositoryPolicy", "ecr:PutImage", "ecr:PutImageScanningConfiguration",
+          "ecr:PutImageTagMutability", "ecr:PutLifecyclePolicy", "ecr:SetRepositoryPolicy", "ecr:StartImageScan",
+          "ecr:StartLifecyclePolicyPreview", "ecr:UpdateImageStorageClass",
+        ]
       )) == 0
     ])
     error_message = "In report mode no role may change anything in the registry, nor count blocks."

@@ -249,14 +249,14 @@ impl RepositoryWriter for EcrWriter {
 
     /// `ecr:SetRepositoryPolicy`, or `ecr:DeleteRepositoryPolicy`. ECR refuses a policy that would lock us out.
     async fn set_repository_policy(&self, key: &RepositoryKey, text: Option<&str>) -> Result<(), PortError> {
+        const SET: &str = "ecr:SetRepositoryPolicy";
+        const DELETE: &str = "ecr:DeleteRepositoryPolicy";
         let (account, name) = (self.ecr.account.as_str(), key.repository.as_str());
         match text {
             Some(text) => {
                 let call = self.ecr.client.set_repository_policy().registry_id(account);
                 let result = call.repository_name(name).policy_text(text).send().await;
-                result
-                    .map(|_| ())
-                    .map_err(|error| port_error("ecr:SetRepositoryPolicy", &error))
+                result.map(|_| ()).map_err(|error| port_error(SET, &error))
             }
             None => {
                 let call = self.ecr.client.delete_repository_policy().registry_id(account);
@@ -265,7 +265,7 @@ impl RepositoryWriter for EcrWriter {
                 };
                 match error.as_service_error() {
                     Some(DeleteRepositoryPolicyError::RepositoryPolicyNotFoundException(_)) => Ok(()),
-                    _ => Err(port_error("ecr:DeleteRepositoryPolicy", &error)),
+                    _ => Err(port_error(DELETE, &error)),
                 }
             }
         }
@@ -273,6 +273,7 @@ impl RepositoryWriter for EcrWriter {
 
     /// `ecr:PutLifecyclePolicy`.
     async fn set_lifecycle_policy(&self, key: &RepositoryKey, text: &str) -> Result<(), PortError> {
+        const OPERATION: &str = "ecr:PutLifecyclePolicy";
         let call = self
             .ecr
             .client
@@ -283,9 +284,7 @@ impl RepositoryWriter for EcrWriter {
             .lifecycle_policy_text(text)
             .send()
             .await;
-        result
-            .map(|_| ())
-            .map_err(|error| port_error("ecr:PutLifecyclePolicy", &error))
+        result.map(|_| ()).map_err(|error| port_error(OPERATION, &error))
     }
 
     /// `ecr:StartLifecyclePolicyPreview`, then `ecr:GetLifecyclePolicyPreview` until it is there, and `ecr:DescribeImages` of what
