@@ -66,3 +66,17 @@ fn every_rule_for_repositories_is_documented_and_no_other() {
         );
     }
 }
+
+#[test]
+fn a_lifecycle_policy_is_byte_for_byte_that_of_the_terraform_module() {
+    for (name, keep, untagged) in [("seed", 30, 7), ("keep-100-untagged-14", 100, 14)] {
+        let section = format!(
+            r#""repositories": [{{"match": "*", "lifecycle": {{"keep_count": {keep}, "tag_prefixes": ["v"], "expire_untagged_days": {untagged}}}}}]"#
+        );
+        let policy = testing::policy(&section);
+        let rules = policy.repository(&testing::image_key().repository).unwrap();
+        let path = format!("infra/modules/ecr/tests/fixtures/lifecycle/{name}.json");
+        let text = fs::read_to_string(support::root().join(path)).unwrap();
+        assert_eq!(rules.lifecycle.as_ref().unwrap().text(), text.trim());
+    }
+}

@@ -218,11 +218,11 @@ impl TypedRules {
         }
         if let Some(count) = self.keep_count {
             for prefix in &self.tag_prefixes {
-                let description = format!("Keep the last {count} images tagged {prefix}*");
+                let description = format!("Keep the newest {count} images with a {prefix} tag");
                 rules.push(tagged(Tags::Prefix(prefix), count, description));
             }
             for pattern in &self.tag_patterns {
-                let description = format!("Keep the last {count} images tagged {pattern}");
+                let description = format!("Keep the newest {count} images tagged {pattern}");
                 rules.push(tagged(Tags::Pattern(pattern), count, description));
             }
         }
@@ -231,7 +231,7 @@ impl TypedRules {
             rules.push(rule(
                 selection,
                 expire(),
-                format!("Expire untagged images after {days} days"),
+                format!("Expire untagged images {days} days after their push"),
             ));
         }
         if let Some(days) = self.archive_unpulled_days {

@@ -24,7 +24,7 @@ fn raw(rules: &Value) -> Result<Lifecycle, InvalidLifecycle> {
 fn thirty_images_tagged_v_and_untagged_ones_for_a_week() {
     insta::assert_snapshot!(
         lifecycle(&seed()).text(),
-        @r#"{"rules":[{"action":{"type":"expire"},"description":"Keep the last 30 images tagged v*","rulePriority":1,"selection":{"countNumber":30,"countType":"imageCountMoreThan","tagPrefixList":["v"],"tagStatus":"tagged"}},{"action":{"type":"expire"},"description":"Expire untagged images after 7 days","rulePriority":2,"selection":{"countNumber":7,"countType":"sinceImagePushed","countUnit":"days","tagStatus":"untagged"}}]}"#
+        @r#"{"rules":[{"action":{"type":"expire"},"description":"Keep the newest 30 images with a v tag","rulePriority":1,"selection":{"countNumber":30,"countType":"imageCountMoreThan","tagPrefixList":["v"],"tagStatus":"tagged"}},{"action":{"type":"expire"},"description":"Expire untagged images 7 days after their push","rulePriority":2,"selection":{"countNumber":7,"countType":"sinceImagePushed","countUnit":"days","tagStatus":"untagged"}}]}"#
     );
 }
 
