@@ -31,7 +31,8 @@ pub const OPT_OUT_REASON_TAG: &str = "ecr-guard-reason";
 /// For how long a lifecycle policy that was held is not looked into again.
 const HELD_HOURS: i64 = 24;
 
-/// Everything that the policy can ask of a repository, by its place in the policy, with what can be done about it.
+/// What can be asked of a repository itself: the places in the policy, and the tag by which it opts out. `docs/policies.md` has
+/// them all.
 pub const SETTINGS: [&str; 10] = [
     TAG_MUTABILITY,
     SCAN_ON_PUSH,
