@@ -289,10 +289,25 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
     if scan_should_be_requested(policy, facts, image, &basis, now) {
         return Plan::Ask(Question::Scan);
     }
+    if let Some(reason) = tag_that_blocks(policy, facts, image).filter(|_| !blocks(&basis)) {
+        let draft = Draft::new(facts, image, policy, now).for_a_tag();
+        let draft = match &basis {
+            Basis::Findings(evaluation, scan) => draft.judged(evaluation, scan.clone()),
+            Basis::NoScan(why) => draft.without_scan(why),
+            Basis::Waiting => draft,
+        };
+        return match blocked(policy, facts, image, draft, reason, None, now) {
+            Ok(draft) => draft.plan(),
+            Err(question) => Plan::Ask(question),
+        };
+    }
+    let was_blocked = prior.is_some_and(|row| row.block.is_some());
     let draft = match basis {
-        Basis::Waiting if facts.scan == Scan::Archived && !is_index => return Plan::Leave(Leave::ArchivedByOthers),
+        Basis::Waiting if facts.scan == Scan::Archived && !is_index && !was_blocked => {
+            return Plan::Leave(Leave::ArchivedByOthers);
+        }
         Basis::Waiting if facts.result_announced && !is_index => return Plan::Leave(Leave::ResultNotVisible),
-        Basis::Waiting => Ok(waiting(policy, facts, image, &of, now)),
+        Basis::Waiting => Ok(released(policy, facts, image, waiting(policy, facts, image, &of, now))),
         Basis::NoScan(why) => match policy.without_scan(&why) {
             NoScanAction::Block => {
                 let draft = Draft::new(facts, image, policy, now).without_scan(&why);
@@ -346,6 +361,22 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
     }
 }
 
+fn blocks(basis: &Basis) -> bool {
+    matches!(basis, Basis::Findings(evaluation, _) if evaluation.verdict == Verdict::Block)
+}
+
+/// Why a tag of the image keeps it from being deployed. A tag that a quarantine has taken from it counts: it would come back.
+fn tag_that_blocks(policy: &Policy, facts: &Facts, image: &Image) -> Option<String> {
+    let rules = policy.repository(&facts.key.repository)?.tags.as_ref()?;
+    let taken = facts
+        .row
+        .iter()
+        .filter_map(|row| row.block.as_ref())
+        .flat_map(|block| &block.tags);
+    let (tag, violation) = rules.blocking(image.tags.iter().chain(taken), &image.digest)?;
+    Some(words::tag(tag, &violation))
+}
+
 /// What an index is judged by: its images; and by what was known before, as long as one of them is not known again yet.
 fn basis_of_index(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> (Basis, Vec<String>) {
     let sum = index::sum(policy, facts, image, now);
@@ -360,8 +391,6 @@ fn basis_of_index(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp)
         names.and(&child.child.digest, child.row.as_ref().map_or(&[][..], |row| &row.tags))
     });
     let remembered = evaluate_remembered(policy, row, &names, now);
-    let blocks =
-        |basis: &Basis| matches!(basis, Basis::Findings(evaluation, _) if evaluation.verdict == Verdict::Block);
     let waits = matches!(sum.basis, Basis::Waiting) || facts.children().is_empty();
     // As with an image: what is not known any more does not make a blocked index better, and a verdict stands until the next one.
     if waits || remembered.verdict == Verdict::Block && !blocks(&sum.basis) {
@@ -410,11 +439,23 @@ fn basis(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Basis
             Basis::NoScan(NoScan::NotCovered)
         }
         // A verdict stands until the next result is there.
-        (Scan::Absent | Scan::InProgress | Scan::Archived, _, Some(row)) if row.state != State::Pending => {
+        (Scan::Absent | Scan::InProgress | Scan::Archived, _, Some(row))
+            if row.state != State::Pending && !only_for_a_tag(row) =>
+        {
             remembered(row)
         }
         (Scan::Absent | Scan::InProgress | Scan::Archived, _, _) => Basis::Waiting,
     }
+}
+
+/// Whether a row says that an image was blocked for a tag before any scanner had looked at it: then nothing is known of it.
+fn only_for_a_tag(row: &Row) -> bool {
+    matches!(row.state, State::Blocked | State::Held)
+        && row.scan.is_none()
+        && row.no_scan.is_none()
+        && row.findings.is_empty()
+        && row.excepted.is_empty()
+        && row.children.is_empty()
 }
 
 fn scan_should_be_requested(policy: &Policy, facts: &Facts, image: &Image, basis: &Basis, now: Timestamp) -> bool {

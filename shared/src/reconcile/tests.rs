@@ -503,6 +503,79 @@ fn a_predecessor_that_is_blocked_itself_excuses_nothing() {
 }
 
 #[test]
+fn a_tag_that_breaks_the_rules_blocks_the_image_until_it_is_gone() {
+    let rules = |method: &str| {
+        policy(&format!(
+            r#""block": {{"method": "{method}"}}, "repositories": [{{"match": "*", "tags": {{"forbidden": ["v1.2.3"], "reserved": ["prod"],
+            "on_violation": "block"}}}}]"#
+        ))
+    };
+    for (scan, afterwards) in [
+        (Scan::Absent, State::Pending),
+        (Scan::InProgress, State::Pending),
+        (clean(), State::Allowed),
+        (Scan::Unavailable(NoScan::Failed), State::Unscannable),
+    ] {
+        let mut entry = image(&image_key());
+        entry.tags.push("prod".parse().unwrap());
+        entry.pushed_at = Some(now());
+        let world = World::with(&image_key(), entry, scan.clone());
+        let outcome = settle(&world, &rules("archive"));
+        assert_eq!(
+            (outcome.state, outcome.effect),
+            (Some(State::Blocked), Some("archive")),
+            "{scan:?}"
+        );
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(outcome.reason.unwrap(), @"Its tag `v1.2.3` must not be used: `v1.2.3` is forbidden (policy: tags.forbidden).");
+        }
+        assert_eq!(told(&world), ["image-blocked"]);
+        assert_eq!(
+            settle(&world, &rules("archive")).outcome,
+            OutcomeKind::Unchanged,
+            "{scan:?}"
+        );
+
+        // The tag is removed: what is known of the image otherwise counts, and nothing is known where nothing was scanned.
+        let mut entry = world.image_of(&image_key()).unwrap();
+        entry.tags.retain(|tag| tag.as_str() == "prod");
+        world.push(&image_key(), entry);
+        assert_eq!(settle(&world, &rules("archive")).effect, Some("restore"), "{scan:?}");
+        world.finish_restore(&image_key());
+        let released = settle(&world, &rules("archive"));
+        assert_eq!(
+            (released.state, released.alert),
+            (Some(afterwards), Some(AlertKind::ImageReleased)),
+            "{scan:?}"
+        );
+        assert_eq!(
+            settle(&world, &rules("archive")).outcome,
+            OutcomeKind::Unchanged,
+            "{scan:?}"
+        );
+    }
+    // A quarantine takes the tag, and does not give it back.
+    let quarantined = world(clean());
+    settle(&quarantined, &rules("quarantine-tag"));
+    assert_eq!(
+        settle(&quarantined, &rules("quarantine-tag")).outcome,
+        OutcomeKind::Unchanged
+    );
+    assert_eq!(tags(&quarantined), ["blocked-ab12ab12ab12".to_owned()].into());
+    let alert: serde_json::Value = serde_json::from_str(&quarantined.sent()[0].message.default).unwrap();
+    assert!(
+        alert["next_steps"][0]
+            .as_str()
+            .unwrap()
+            .starts_with("Push it under a tag")
+    );
+    // A finding that blocks says more than the tag.
+    let both = world(critical());
+    let outcome = settle(&both, &rules("archive"));
+    assert!(outcome.reason.unwrap().starts_with("1 finding blocks"));
+}
+
+#[test]
 fn a_bypass_says_how_and_how_to_find_out_who() {
     let mut said = String::new();
     for way in [Way::Pushed("v1.2.3".parse().ok()), Way::Pushed(None), Way::Restored] {

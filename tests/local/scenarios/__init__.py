@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scenarios import alerts, blocking, delivery, methods, verdicts
+from scenarios import alerts, blocking, delivery, methods, repositories, verdicts
 from scenarios.world import Observed, Scenario, World
 
 ALL: list[Scenario] = [
@@ -10,6 +10,7 @@ ALL: list[Scenario] = [
     *blocking.SCENARIOS,
     *delivery.SCENARIOS,
     *methods.SCENARIOS,
+    *repositories.SCENARIOS,
     *alerts.SCENARIOS,
 ]
 

@@ -149,6 +149,7 @@ pub(super) struct Draft<'a> {
     again: bool,
     counts_as_block: bool,
     releases: Release,
+    for_a_tag: bool,
     keep: bool,
 }
 
@@ -194,6 +195,7 @@ impl<'a> Draft<'a> {
             again: false,
             counts_as_block: false,
             releases: Release::No,
+            for_a_tag: false,
             keep: false,
         }
     }
@@ -237,6 +239,12 @@ impl<'a> Draft<'a> {
         };
         self.row.findings = kept;
         self.row.excepted = excepted;
+        self
+    }
+
+    /// Decided on a tag, whatever the findings are.
+    pub(super) fn for_a_tag(mut self) -> Self {
+        self.for_a_tag = true;
         self
     }
 
@@ -483,14 +491,18 @@ impl<'a> Draft<'a> {
             tags: self.image.tags.clone(),
             title: words::title(record.kind, &self.row),
             reason: words::told_reason(record.kind, &self.row, self.facts.arrival.as_ref()),
-            next_steps: words::next_steps(
-                record.kind,
-                &self.row,
-                &findings,
-                self.hold.as_ref(),
-                self.facts.arrival.as_ref(),
-                self.scanned(&findings),
-            ),
+            next_steps: if self.for_a_tag {
+                words::next_steps_for_a_tag(record.kind, &self.row, self.facts.arrival.as_ref())
+            } else {
+                words::next_steps(
+                    record.kind,
+                    &self.row,
+                    &findings,
+                    self.hold.as_ref(),
+                    self.facts.arrival.as_ref(),
+                    self.scanned(&findings),
+                )
+            },
             exceptions: self.proposed_exceptions(record.kind, &findings),
             omitted_findings: if findings.len() == self.row.findings.len() {
                 self.row.omitted_findings

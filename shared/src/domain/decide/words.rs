@@ -7,11 +7,12 @@ use super::{
         alert::{AlertKind, text},
         evaluate::{Evaluation, Judged, Verdict},
         finding::{NoScan, ScanStart, Severity},
-        ids::{Digest, Region},
+        ids::{Digest, Region, Tag},
         image::{Arrival, Way},
         ledger::{MAX_RETURNS, RecordedFinding, Row, State},
         policy::{Action, BlockMethod},
         predecessor::Predecessor,
+        repository::tags::TagViolation,
     },
     Hold,
 };
@@ -25,6 +26,34 @@ pub(super) const INDEX_NOT_BLOCKED: &str = "an index that leads to it is not blo
 /// The same, where only the index could be blocked.
 pub(super) const ONLY_INDEX_BLOCKED: &str =
     "the registry does not archive it, as an index leads to it; every such index is blocked.";
+
+/// Why a tag keeps an image from being deployed.
+pub(super) fn tag(tag: &Tag, violation: &TagViolation) -> String {
+    let what = match violation {
+        TagViolation::Forbidden(pattern) => format!("`{}` is forbidden", text::line(pattern, 60)),
+        TagViolation::NotAllowed | TagViolation::Reserved(..) => "no pattern allows it".to_owned(),
+    };
+    format!(
+        "Its tag `{tag}` must not be used: {what} (policy: {}).",
+        violation.rule()
+    )
+}
+
+/// What the reader of an alert about such an image can do, in order.
+pub(super) fn next_steps_for_a_tag(kind: AlertKind, row: &Row, arrival: Option<&Arrival>) -> Vec<String> {
+    let mut steps = Vec::new();
+    if kind == AlertKind::ImageBypass {
+        steps.push(who(arrival, &row.image.region));
+    }
+    steps.push("Push it under a tag that the policy allows, and deploy it by that.".to_owned());
+    steps.push(format!(
+        "If it is only the tag, remove it, unless it is the image's last one, with which ECR would delete the image: aws ecr \
+         batch-delete-image --region {} --repository-name {} --image-ids imageTag=TAG",
+        row.image.region, row.image.repository
+    ));
+    steps.push("If the tag is right, ask the owners of the policy to allow it.".to_owned());
+    steps
+}
 
 /// A reason, with the images of an index that it is about.
 pub(super) fn on(of: &[String], reason: String) -> String {

@@ -14,8 +14,8 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use document::TagViolationAction;
 pub use document::{Action, BlockMethod, Document, Mode, NoScanAction, WhenInUse};
-use document::{TagSection, TagViolationAction};
 pub use exception::{Exception, ExceptionEntry};
 pub use pattern::{Glob, InvalidGlob};
 pub use rule::{LEAST_EPSS, Maximum};
@@ -523,10 +523,6 @@ fn between(path: &str, value: u32, least: u32, most: u32) -> Result<u32, PolicyE
 fn not_enforced(document: &Document) -> Vec<String> {
     let mut places = Vec::new();
     for (index, section) in document.repositories.iter().enumerate() {
-        let blocks = |tags: &TagSection| tags.on_violation == Some(TagViolationAction::Block);
-        if section.tags.as_ref().is_some_and(blocks) {
-            places.push(format!("repositories[{index}].tags.on_violation"));
-        }
         if section.replication.is_some() {
             places.push(format!("repositories[{index}].replication"));
         }

@@ -34,8 +34,8 @@ pub(super) fn tags(index: usize, section: &RepositorySection) -> Result<Option<T
         reserved: patterns("reserved", &tags.reserved)?,
         on_violation: match tags.on_violation {
             Some(TagViolationAction::Untag) => OnViolation::Untag,
-            // Named by `not_enforced`: people are told at least.
-            Some(TagViolationAction::Flag | TagViolationAction::Block) | None => OnViolation::Flag,
+            Some(TagViolationAction::Block) => OnViolation::Block,
+            Some(TagViolationAction::Flag) | None => OnViolation::Flag,
         },
     };
     if rules.allowed.is_empty() && rules.forbidden.is_empty() && rules.reserved.is_empty() {

@@ -254,5 +254,5 @@ fn what_is_valid_but_not_enforced_is_named() {
         "replication": {"regions": ["us-east-1"], "max_lag_minutes": 30}}]"#,
     )
     .unwrap();
-    insta::assert_snapshot!(policy.not_enforced().join(" "), @"repositories[1].tags.on_violation repositories[1].replication");
+    insta::assert_snapshot!(policy.not_enforced().join(" "), @"repositories[1].replication");
 }

@@ -134,7 +134,10 @@ pub fn decide(policy: &Policy, facts: &TagFacts, now: Timestamp) -> TagPlan {
                 let reason = "Whoever deploys by this tag gets another image than before.".to_owned();
                 told.push((Kind::TagMoved, vec![change], reason));
             }
-            if let Some(violation) = rules.violation(&facts.tag, &digest, facts.state) {
+            // What blocks the image is told of the image.
+            let blocks = rules.blocking([&facts.tag], &digest).is_some();
+            let violation = rules.violation(&facts.tag, &digest, facts.state).filter(|_| !blocks);
+            if let Some(violation) = violation {
                 let obstacle = obstacle(policy, facts, rules, image, now);
                 if rules.on_violation == OnViolation::Untag && obstacle.is_none() {
                     let last = image.tags.iter().all(|tag| *tag == facts.tag);

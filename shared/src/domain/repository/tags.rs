@@ -153,6 +153,8 @@ pub enum OnViolation {
     Flag,
     /// The tag is removed. An image that would lose its last tag gets another one first.
     Untag,
+    /// The image must not be deployed: see [`TagRules::blocking`].
+    Block,
 }
 
 /// Rules for the tags of a repository.
@@ -207,6 +209,20 @@ impl TagRules {
         }
         let allowed = self.allowed.is_empty() || self.allowed.iter().any(|pattern| pattern.matches(tag));
         (!allowed).then_some(TagViolation::NotAllowed)
+    }
+
+    /// The tag for which an image must not be deployed, and how it breaks the rules. Reserved tags never block: what they are for
+    /// depends on the image's state, which would depend on them.
+    pub fn blocking<'a>(
+        &self,
+        tags: impl IntoIterator<Item = &'a Tag>,
+        digest: &Digest,
+    ) -> Option<(&'a Tag, TagViolation)> {
+        if self.on_violation != OnViolation::Block {
+            return None;
+        }
+        let violation = |tag| Some((tag, self.violation(tag, digest, Some(State::Allowed))?));
+        tags.into_iter().find_map(violation)
     }
 
     /// Whether a tag is made to move from image to image.
