@@ -59,6 +59,18 @@ def untagged(world: World) -> Observed:
     )
 
 
+def blocked(world: World) -> Observed:
+    image = world.push(world.repository("rules/block-latest"), "latest")
+    world.send("on-push", events.push(image), guard=ruled(world))
+    alerts = world.alert_documents(image.repository)
+    return observe(
+        state=(world.state(image), "Blocked"),
+        pull=(world.pull(image), "refused"),
+        alerts=([alert["kind"] for alert in alerts], ["image-blocked"]),
+        names_the_tag=(["`latest`" in alert["reason"] for alert in alerts], [True]),
+    )
+
+
 def repaired(world: World) -> Observed:
     repository = world.repository("rules/drifted")
     before = mutability(world, repository)
@@ -121,7 +133,9 @@ def opted_out(world: World) -> Observed:
     repository = "rules/theirs"
     tags = {"ecr-guard": "ignore", "ecr-guard-reason": "kept by the team of the data platform"}
     world.registry.ecr.create_repository(
-        repositoryName=repository, tags=[{"Key": key, "Value": value} for key, value in tags.items()]
+        repositoryName=repository,
+        imageScanningConfiguration={"scanOnPush": True},
+        tags=[{"Key": key, "Value": value} for key, value in tags.items()],
     )
     image = world.push(repository)
     world.send("on-push", events.push(image), guard=ruled(world))
@@ -136,6 +150,7 @@ def opted_out(world: World) -> Observed:
 SCENARIOS = [
     Scenario("bad-tag-flagged", "a tag outside the rules is told, and stays", flagged),
     Scenario("last-tag-kept", "the tag is removed; the image stays, under a tag of ours", untagged),
+    Scenario("bad-tag-blocks", "a forbidden tag blocks its image before any scan", blocked),
     Scenario("repository-repaired", "mutable tags and no lifecycle policy: both repaired, once", repaired),
     Scenario("lifecycle-held", "a lifecycle policy that would delete what is in use is not set", lifecycle_held),
     Scenario("disabled-key-alarm", "the repository's key is disabled: told, CRITICAL", disabled_key),
