@@ -281,6 +281,12 @@ fn an_exception_for_the_tag_of_the_index_releases_it_and_its_images_and_is_told_
             world.finish_restore(&key);
             settle(&world, &tagged, &key);
             assert_eq!(told(&world).len(), told_so_far, "{key}");
+            let reason = world.row_of(&index()).unwrap().reason;
+            assert_eq!(
+                reason.contains("is being restored"),
+                told_so_far == 1,
+                "{key}: {reason}"
+            );
         }
         assert_eq!(told(&world), ["image-blocked", "image-released"]);
         assert_eq!(world.row_of(&index()).unwrap().block, None);
