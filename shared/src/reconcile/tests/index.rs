@@ -209,6 +209,12 @@ fn every_verdict_of_an_image_reaches_its_index() {
     let strict = policy(r#""scan": {"on_failure": "block"}"#);
     settle(&world, &strict, &index());
     assert_eq!(archived(&world), ["index", "arm64"]);
+
+    // An unknown image that blocks is worse than one that needs review.
+    let world = scanned(vec![finding("CVE-2026-2", Severity::High)], vec![]);
+    world.set_scan(&arm64(), Scan::Unavailable(NoScan::Failed));
+    settle(&world, &strict, &index());
+    assert_eq!(archived(&world), ["index", "arm64"]);
 }
 
 #[test]
