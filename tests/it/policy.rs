@@ -48,13 +48,20 @@ fn documents(kind: &str) -> Vec<std::path::PathBuf> {
 #[test]
 fn every_rule_for_repositories_is_documented_and_no_other() {
     let text = fs::read_to_string(support::root().join("docs/policies.md")).unwrap();
-    let documented: Vec<&str> = text
+    let rows: Vec<Vec<&str>> = text
         .lines()
         .skip_while(|line| !line.starts_with("| rule |"))
         .skip(2)
-        .map_while(|line| line.strip_prefix("| `"))
-        .filter_map(|line| line.split('`').next())
+        .map_while(|line| line.strip_prefix("| ")?.strip_suffix(" |"))
+        .map(|line| line.split(" | ").map(|cell| cell.trim()).collect())
         .collect();
+    for row in &rows {
+        assert!(
+            row.len() == 6 && row.iter().all(|cell| !cell.is_empty()),
+            "rule, default, what, effect, permission, source: {row:?}"
+        );
+    }
+    let documented: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
     let tags = ["tags.allowed", "tags.forbidden", "tags.reserved"];
     let known: Vec<&str> = tags.into_iter().chain(SETTINGS).collect();
     assert_eq!(documented, known);
