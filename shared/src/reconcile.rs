@@ -321,16 +321,12 @@ where
         }
         for digest in &row.indexes {
             let run = self.of(digest, None);
-            let Looked {
-                outcome: of_index,
-                row,
-                children,
-            } = run.in_turn().await?;
-            if of_index.outcome == OutcomeKind::Applied {
-                outcome.also.push(of_index);
+            let looked = run.in_turn().await?;
+            if looked.changed() {
+                outcome.also.push(looked.outcome);
             }
-            if let Some(row) = row {
-                run.settle(row, children, &mut outcome.also).await?;
+            if let Some(row) = looked.row {
+                run.settle(row, looked.children, &mut outcome.also).await?;
             }
         }
         Ok(outcome)

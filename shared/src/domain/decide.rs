@@ -89,9 +89,7 @@ impl Facts {
             actor: actor.to_owned(),
         }
     }
-}
 
-impl Facts {
     /// Whether it is worth a call to look whether this is an attestation: it is new, has no tag, and no scanner could scan it.
     pub fn may_be_attestation(&self) -> bool {
         self.row.is_none()
@@ -296,10 +294,8 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
             Basis::NoScan(why) => draft.without_scan(why),
             Basis::Waiting => draft,
         };
-        return match blocked(policy, facts, image, draft, reason, None, now) {
-            Ok(draft) => draft.plan(),
-            Err(question) => Plan::Ask(question),
-        };
+        let draft = blocked(policy, facts, image, draft, reason, None, now);
+        return draft.map_or_else(Plan::Ask, Draft::plan);
     }
     let was_blocked = prior.is_some_and(|row| row.block.is_some());
     let draft = match basis {
@@ -355,10 +351,7 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
             }
         }
     };
-    match draft {
-        Ok(draft) => draft.plan(),
-        Err(question) => Plan::Ask(question),
-    }
+    draft.map_or_else(Plan::Ask, Draft::plan)
 }
 
 fn blocks(basis: &Basis) -> bool {
@@ -539,7 +532,7 @@ fn blocked<'a>(
         Some(_) | None => None,
     };
 
-    let only_index = led_to && (facts.block_failure.is_some() || refused_lately(facts, now));
+    let only_index = led_to && (facts.block_failure.is_some() || remembered_limit(facts, now).is_some());
     let held = match (&facts.block_failure, in_use) {
         _ if led_to && prior.is_none() && !facts.open_indexes().all(LeadingIndex::is_blocked) => Some(Hold::Index),
         _ if only_index && needed.is_some() => Some(Hold::OnlyIndex),
@@ -625,12 +618,6 @@ fn released<'a>(policy: &Policy, facts: &Facts, image: &Image, draft: Draft<'a>)
     }
 }
 
-/// Whether the registry refused to archive an image that indexes lead to, not long ago.
-fn refused_lately(facts: &Facts, now: Timestamp) -> bool {
-    let until = facts.row.as_ref().and_then(|row| row.limited_until);
-    until.is_some_and(|until| now < until)
-}
-
 const RETURN_WINDOW: SignedDuration = SignedDuration::from_secs(RETURN_WINDOW_SECONDS);
 
 /// When an image was blocked again within the time that counts, oldest first.
@@ -641,12 +628,12 @@ fn recent_returns(block: &Block, now: Timestamp) -> Vec<Timestamp> {
 
 /// Until when the hourly limit keeps an image from being blocked.
 fn limited_until(facts: &Facts, now: Timestamp) -> Option<Timestamp> {
-    let remembered = facts
-        .row
-        .as_ref()
-        .and_then(|row| row.limited_until)
-        .filter(|until| now < *until);
-    facts.limit.map(|limit| limit.until).or(remembered)
+    facts.limit.map(|limit| limit.until).or(remembered_limit(facts, now))
+}
+
+/// Until when the ledger says that it is not tried again to block the image.
+fn remembered_limit(facts: &Facts, now: Timestamp) -> Option<Timestamp> {
+    facts.row.as_ref()?.limited_until.filter(|until| now < *until)
 }
 
 /// Whether this image's row is the one that the limit is told with: the hour's first, or one whose alert could not be sent yet.

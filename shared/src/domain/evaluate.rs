@@ -359,7 +359,7 @@ fn not_listed(scan: &Findings, listed: &SeverityCounts) -> Vec<(Finding, u64)> {
     scan.counts.iter().filter_map(missing).collect()
 }
 
-fn unlisted(severity: Severity) -> Finding {
+pub(super) fn unlisted(severity: Severity) -> Finding {
     Finding {
         id: UNLISTED.to_owned(),
         severity,

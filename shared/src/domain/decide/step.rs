@@ -18,7 +18,7 @@ use super::{
         },
         policy::{Action, BlockMethod, ExceptionEntry, Policy, hex},
     },
-    Children, Facts, Hold, Leave, Plan, leased, words,
+    Children, Facts, Hold, Leave, Plan, leased, remembered_limit, words,
 };
 
 /// A change in the registry.
@@ -269,9 +269,8 @@ impl<'a> Draft<'a> {
         match &why {
             Hold::Limit(until) => self.row.limited_until = Some(*until),
             Hold::OnlyIndex => {
-                let prior = self.facts.row.as_ref().and_then(|row| row.limited_until);
                 let again = self.now + REFUSAL_STANDS;
-                self.row.limited_until = prior.filter(|until| self.now < *until).or(Some(again));
+                self.row.limited_until = remembered_limit(self.facts, self.now).or(Some(again));
             }
             Hold::InUse(_)
             | Hold::NotWorse(_)

@@ -350,7 +350,7 @@ fn within(
 mod tests {
     use super::*;
     use crate::{
-        domain::policy::Policy,
+        domain::{evaluate::unlisted, policy::Policy},
         testing::{image_key, now, policy},
     };
 
@@ -376,22 +376,6 @@ mod tests {
             score: Some(8.0),
             epss: Some(0.5),
             ..crate::testing::finding("CVE-2026-1", Severity::Medium)
-        }
-    }
-
-    fn unlisted(severity: Severity) -> Finding {
-        Finding {
-            id: UNLISTED.to_owned(),
-            severity,
-            package: None,
-            package_type: None,
-            installed: None,
-            fixed_in: None,
-            fix: Fix::Unknown,
-            exploit: None,
-            score: None,
-            epss: None,
-            url: None,
         }
     }
 
