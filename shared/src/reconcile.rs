@@ -307,29 +307,38 @@ where
     N: Notifier,
     C: Clock,
 {
-    /// Looks at the image, and at what shares its fate: the indexes that lead to it, or the images that it leads to.
+    /// Looks at the image, and at what shares its fate.
     async fn with_family(&self) -> Result<Outcome, ReconcileError> {
         let Looked {
             mut outcome,
             row,
             children,
         } = self.one().await?;
-        let Some(row) = row else { return Ok(outcome) };
-        if !row.children.is_empty() {
-            self.settle(row, children, &mut outcome.also).await?;
-            return Ok(outcome);
+        if let Some(row) = row {
+            self.reach(row, children, &mut outcome.also).await?;
         }
+        Ok(outcome)
+    }
+
+    /// Looks at the indexes that lead to the image, however far up; then at the images that it leads to.
+    async fn reach(
+        &self,
+        row: Row,
+        children: Vec<ChildFacts>,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<(), ReconcileError> {
         for digest in &row.indexes {
             let run = self.of(digest, None);
             let looked = run.in_turn().await?;
             if looked.changed() {
-                outcome.also.push(looked.outcome);
+                outcomes.push(looked.outcome);
             }
             if let Some(row) = looked.row {
-                run.settle(row, looked.children, &mut outcome.also).await?;
+                // Boxed, because an index may lead to an index.
+                Box::pin(run.reach(row, looked.children, outcomes)).await?;
             }
         }
-        Ok(outcome)
+        self.settle(row, children, outcomes).await
     }
 
     /// Brings the images that an index leads to into accord with it, and then the index with them.
@@ -342,10 +351,14 @@ where
         for _ in 0..MAX_ATTEMPTS {
             let mut changed = false;
             for child in children.iter().filter(|child| !child.is_in_accord(&row)) {
-                let looked = self.of(&child.child.digest, None).one().await?;
+                let run = self.of(&child.child.digest, None);
+                let looked = run.one().await?;
                 if looked.changed() {
                     changed = true;
                     outcomes.push(looked.outcome);
+                    if let Some(row) = looked.row {
+                        Box::pin(run.settle(row, looked.children, outcomes)).await?;
+                    }
                 }
             }
             if !changed {

@@ -338,6 +338,34 @@ fn an_image_reaches_every_index_that_leads_to_it() {
 }
 
 #[test]
+fn an_index_of_indexes_is_reached_as_well() {
+    let outer = key("sha256:3d");
+    for first in [vec![index(), outer.clone()], vec![outer.clone()]] {
+        let world = scanned(vec![], vec![]);
+        push_index(&world, &outer, &["v1.2.3-all"], &[(&index(), "any")]);
+        for pushed in &first {
+            settle(&world, &policy(""), pushed);
+        }
+        assert_eq!(
+            (state(&world, &index()), state(&world, &outer)),
+            (State::Allowed, State::Allowed)
+        );
+        world.complete_scan(&arm64(), scan(one_critical()));
+        settle(&world, &policy(""), &arm64());
+        assert_eq!(
+            (state(&world, &index()), state(&world, &outer)),
+            (State::Blocked, State::Blocked)
+        );
+        assert_eq!(archived(&world), ["index", "arm64"]);
+        assert_eq!(world.image_of(&outer).unwrap().status, ImageStatus::Archived);
+        assert_eq!(told(&world), ["image-blocked"]);
+        assert!(world.sent()[0].message.default.contains(r#""digest":"sha256:3d""#));
+        settle(&world, &policy(""), &outer);
+        assert_nothing_left(&world, &policy(""), "nested");
+    }
+}
+
+#[test]
 fn an_image_stays_as_long_as_one_of_its_indexes_is_held() {
     let world = scanned(vec![], one_critical());
     let other = key("sha256:2d");
