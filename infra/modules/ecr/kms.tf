@@ -6,14 +6,8 @@
 # IAM policies; without it nobody could change or delete it any more. The second says what ECR needs, and is what has to stay
 # when somebody narrows the first.
 
-resource "aws_kms_key" "this" {
-  region                  = local.region
-  description             = "Images of ${local.prefix}"
-  enable_key_rotation     = true
-  deletion_window_in_days = var.kms_deletion_window_days
-  tags                    = local.tags
-
-  policy = jsonencode({
+locals {
+  key_policies = { for region in setunion([local.region], local.replica_regions) : region => jsonencode({
     Version = "2012-10-17"
     Statement = [
       {
@@ -32,12 +26,21 @@ resource "aws_kms_key" "this" {
         Condition = {
           StringEquals = {
             "kms:CallerAccount" = local.account_id
-            "kms:ViaService"    = "ecr.${local.region}.${data.aws_partition.current.dns_suffix}"
+            "kms:ViaService"    = "ecr.${region}.${data.aws_partition.current.dns_suffix}"
           }
         }
       },
     ]
-  })
+  }) }
+}
+
+resource "aws_kms_key" "this" {
+  region                  = local.region
+  description             = "Images of ${local.prefix}"
+  enable_key_rotation     = true
+  deletion_window_in_days = var.kms_deletion_window_days
+  tags                    = local.tags
+  policy                  = local.key_policies[local.region]
 }
 
 resource "aws_kms_alias" "this" {

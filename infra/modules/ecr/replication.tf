@@ -28,32 +28,7 @@ resource "aws_kms_key" "replica" {
   enable_key_rotation     = true
   deletion_window_in_days = var.kms_deletion_window_days
   tags                    = local.tags
-
-  policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [
-      {
-        Sid       = "AccountByIamPolicies"
-        Effect    = "Allow"
-        Principal = { AWS = "arn:${local.partition}:iam::${local.account_id}:root" }
-        Action    = "kms:*"
-        Resource  = "*"
-      },
-      {
-        Sid       = "GrantsThroughEcr"
-        Effect    = "Allow"
-        Principal = { AWS = "arn:${local.partition}:iam::${local.account_id}:root" }
-        Action    = ["kms:CreateGrant", "kms:DescribeKey", "kms:RetireGrant"]
-        Resource  = "*"
-        Condition = {
-          StringEquals = {
-            "kms:CallerAccount" = local.account_id
-            "kms:ViaService"    = "ecr.${each.value}.${data.aws_partition.current.dns_suffix}"
-          }
-        }
-      },
-    ]
-  })
+  policy                  = local.key_policies[each.value]
 
   # These are here, since a key is the first thing of a copy and always needed, whoever owns the replication configuration.
   lifecycle {
