@@ -11,15 +11,18 @@ use crate::domain::{
     alert::Message,
     finding::{Scan, ScanMode, ScanStart, ScanTrigger},
     ids::{ImageKey, ImageRef, RepositoryName, Tag},
-    image::{Image, ImageStatus},
+    image::{Image, ImageStatus, ListedImage},
     ledger::{Counter, Row},
     policy::TopicArn,
+    registry::{RegistryKey, RegistryRow, RegistrySettings},
     repository::{
         decide::Preview,
         keys::{KeyArn, KeyHealth},
         ledger::{RepositoryKey, RepositoryRow, TagRow},
         posture::{Repository, TagMutability},
     },
+    summary::RepositorySummary,
+    work::WorkItem,
 };
 
 /// Whether trying again can help.
@@ -96,6 +99,39 @@ pub trait Registry {
         &self,
         repository: &RepositoryName,
     ) -> impl Future<Output = Result<Option<ScanTrigger>, PortError>> + Send;
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// Where the next page begins; `None`: this is the last one.
+    pub next: Option<String>,
+}
+
+/// The lists of a registry, page by page. `after` is the `next` of the page before; a place that the registry no longer knows is an
+/// error that trying again does not help.
+pub trait Listing {
+    /// The names of its repositories, a thousand to a page.
+    fn repositories(&self, after: Option<&str>)
+    -> impl Future<Output = Result<Page<RepositoryName>, PortError>> + Send;
+
+    /// The images of a repository, whatever their status, a thousand to a page; `None`: there is no such repository.
+    fn images(
+        &self,
+        key: &RepositoryKey,
+        after: Option<&str>,
+    ) -> impl Future<Output = Result<Option<Page<ListedImage>>, PortError>> + Send;
+
+    /// The settings that hold for all repositories.
+    fn settings(&self) -> impl Future<Output = Result<RegistrySettings, PortError>> + Send;
+}
+
+/// The queue of the workers.
+pub trait Queue {
+    /// Puts items into the queue. After an error, some of them may be in it: to send them all again does no harm.
+    fn send(&self, items: &[WorkItem]) -> impl Future<Output = Result<(), PortError>> + Send;
 }
 
 /// What we change in the registry. It does not exist in report mode.
@@ -229,6 +265,36 @@ pub trait RepositoryLedger {
 
     /// Writes the row of a tag, if the one that is there has the generation before it.
     fn write_tag_row(&self, row: &TagRow) -> impl Future<Output = Result<Written, PortError>> + Send;
+}
+
+/// What the sweep reads and keeps in the ledger.
+pub trait SweepLedger {
+    /// The rows of a repository's images, in this region and in others, page by page.
+    fn rows(
+        &self,
+        key: &RepositoryKey,
+        after: Option<&str>,
+    ) -> impl Future<Output = Result<Page<Row>, PortError>> + Send;
+
+    /// The summary of a repository.
+    fn summary(&self, key: &RepositoryKey)
+    -> impl Future<Output = Result<Option<RepositorySummary>, PortError>> + Send;
+
+    /// Writes the summary of a repository, if the one that is there has the generation before it.
+    fn write_summary(&self, summary: &RepositorySummary) -> impl Future<Output = Result<Written, PortError>> + Send;
+
+    /// The summaries of a registry's repositories, page by page.
+    fn summaries(
+        &self,
+        key: &RegistryKey,
+        after: Option<&str>,
+    ) -> impl Future<Output = Result<Page<RepositorySummary>, PortError>> + Send;
+
+    /// The row of a registry.
+    fn registry_row(&self, key: &RegistryKey) -> impl Future<Output = Result<Option<RegistryRow>, PortError>> + Send;
+
+    /// Writes the row of a registry, if the one that is there has the generation before it.
+    fn write_registry_row(&self, row: &RegistryRow) -> impl Future<Output = Result<Written, PortError>> + Send;
 }
 
 /// The way to people.

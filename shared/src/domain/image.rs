@@ -54,6 +54,19 @@ pub struct Image {
     pub subject: Option<Digest>,
 }
 
+/// An image in the registry's list of a repository, with what the list says beside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedImage {
+    /// The image.
+    pub image: Image,
+    /// `imageSizeInBytes`: the sum of its compressed layers; of an index, the largest of its images.
+    pub bytes: u64,
+    /// The status of its scan, in ECR's words, where the list has it: the basic scanner of today does not fill it.
+    pub scan_status: Option<String>,
+    /// When its last scan was completed, where the list has it.
+    pub scanned_at: Option<Timestamp>,
+}
+
 /// How an image came to be pullable, as far as an event told it. Events do not say by whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrival {

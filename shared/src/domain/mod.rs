@@ -12,4 +12,7 @@ pub mod image;
 pub mod ledger;
 pub mod policy;
 pub mod predecessor;
+pub mod registry;
 pub mod repository;
+pub mod summary;
+pub mod work;

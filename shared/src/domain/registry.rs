@@ -1,0 +1,96 @@
+//! A registry as a whole: its settings, and what is remembered of it.
+
+use std::fmt;
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    finding::ScanMode,
+    ids::{AccountId, Region},
+};
+
+/// A registry in one region.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RegistryKey {
+    /// The account.
+    pub account: AccountId,
+    /// The region.
+    pub region: Region,
+}
+
+impl RegistryKey {
+    /// The partition key of its row, and of what is known of its repositories: the account.
+    pub fn partition_key(&self) -> String {
+        self.account.to_string()
+    }
+
+    /// The sort key of its row: `registry#<region>`.
+    pub fn sort_key(&self) -> String {
+        format!("registry#{}", self.region)
+    }
+
+    /// What the sort keys of its repositories' summaries begin with: `summary#<region>#`.
+    pub fn summaries_prefix(&self) -> String {
+        format!("summary#{}#", self.region)
+    }
+}
+
+impl fmt::Display for RegistryKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}", self.account, self.region)
+    }
+}
+
+/// Settings that hold for all repositories of a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrySettings {
+    /// How it scans.
+    pub scanning: ScanMode,
+    /// What it scans without anybody asking.
+    pub scan_rules: Vec<ScanRule>,
+    /// Where its images are copied to.
+    pub replication: Vec<ReplicationRule>,
+    /// How many rules there are for signing images on push; 0: none are signed by ECR.
+    pub signing_rules: usize,
+}
+
+/// A rule of the scanning configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanRule {
+    /// ECR's word: `SCAN_ON_PUSH`, `CONTINUOUS_SCAN`, `MANUAL`.
+    pub frequency: String,
+    /// Patterns of repository names, with `*` for anything.
+    pub filters: Vec<String>,
+}
+
+/// A rule of the replication configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicationRule {
+    /// Where to: account and region.
+    pub destinations: Vec<RegistryKey>,
+    /// What names of repositories begin with; none: all repositories.
+    pub prefixes: Vec<String>,
+}
+
+/// The row of one registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryRow {
+    /// Form of this document.
+    pub schema: RegistryRowSchema,
+    /// The registry.
+    pub registry: RegistryKey,
+    /// Number of the write that made this row; a write must name the one before.
+    pub generation: u64,
+    /// The day for which the digest was last sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest_on: Option<Date>,
+}
+
+/// The only form of a registry's row that exists so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RegistryRowSchema {
+    /// First form.
+    #[serde(rename = "ecr-guard/registry/v1")]
+    V1,
+}
