@@ -6,6 +6,7 @@
 //! | [`events`] | wire formats of EventBridge events | `domain` |
 //! | [`ports`] | what the rules need of the world, as traits | `domain` |
 //! | [`reconcile`], [`reconcile_repository`] | gather facts, decide, act, record | `domain`, `ports` |
+//! | [`sweep`] | look at all repositories and images | `domain`, `ports`, `reconcile` |
 //! | `adapters` (feature `aws`) | the ports, with the AWS SDK | `domain`, `ports` |
 //! | `runtime` (feature `lambda`) | configuration, logs, metrics, errors of a Lambda function | `domain`, `events`, `ports`, `reconcile` |
 //! | `function` (features `aws` and `lambda`) | wires a function | everything but `testing` |
@@ -24,5 +25,6 @@ pub mod reconcile;
 pub mod reconcile_repository;
 #[cfg(feature = "lambda")]
 pub mod runtime;
+pub mod sweep;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -130,8 +130,9 @@ pub trait Listing {
 
 /// The queue of the workers.
 pub trait Queue {
-    /// Puts items into the queue. After an error, some of them may be in it: to send them all again does no harm.
-    fn send(&self, items: &[WorkItem]) -> impl Future<Output = Result<(), PortError>> + Send;
+    /// Puts items into the queue, where they are hidden for so long (whole seconds, 15 minutes at most). After an error, some of them
+    /// may be in it: to send them all again does no harm.
+    fn send(&self, items: &[WorkItem], hidden_for: Duration) -> impl Future<Output = Result<(), PortError>> + Send;
 }
 
 /// What we change in the registry. It does not exist in report mode.

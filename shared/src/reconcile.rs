@@ -52,9 +52,11 @@ pub struct Hints {
     pub arrival: Option<Arrival>,
     /// A scan result was announced, with these findings by severity as far as the event says it.
     pub announced: Option<SeverityCounts>,
-    /// How likely one of its vulnerabilities is exploited. That is believed, because nobody else says it; it only matters for
+    /// How likely some of its vulnerabilities are exploited. That is believed, because nobody else says it; it only matters for
     /// what the scanner finds, or the ledger remembers, in the image.
-    pub epss: Option<Epss>,
+    pub epss: Vec<Epss>,
+    /// No event led here: a sweep found it. If nothing scans it by itself, a scan is asked for, as after a push.
+    pub found: bool,
 }
 
 /// The ports that reconciling needs.
@@ -386,6 +388,7 @@ where
             },
             hints: Hints {
                 arrival,
+                found: self.hints.found && index.is_some(),
                 ..Hints::default()
             },
             actor: self.actor,
@@ -641,7 +644,7 @@ where
     async fn gather(&self) -> Result<(Facts, Option<Pulled>), ReconcileError> {
         let by_digest = ImageRef::Digest(self.key.digest.clone());
         let trigger = async {
-            if self.hints.arrival.is_some() {
+            if self.hints.arrival.is_some() || self.hints.found {
                 self.ports.registry.scan_trigger(&self.key.repository).await
             } else {
                 Ok(None)
@@ -864,6 +867,9 @@ where
     fn applied(&self, step: &Step, told: bool) -> Outcome {
         let row = &step.row;
         let alert = step.alert.as_ref().filter(|_| told);
+        if row.referrer && row.closed_at.is_none() {
+            return outcome(OutcomeKind::Referrer, &self.key.repository, Some(&self.key.digest));
+        }
         let kind = if row.closed_at.is_some() {
             OutcomeKind::Closed
         } else {

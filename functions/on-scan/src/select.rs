@@ -1,12 +1,13 @@
 //! Which image an event asks to look at.
 
 use shared::{
-    events::{Body, Event, FindingStatus, ScanStatus},
+    events::{Body, Event, ScanStatus},
     reconcile::Hints,
     runtime::entry::Selection,
 };
 
-/// A finished or failed scan, of ECR's own scanner or of Inspector; or a finding that Inspector has found or changed since.
+/// A finished or failed scan, of ECR's own scanner or of Inspector. Findings go through the queue of the workers, which looks once at an
+/// image that has a thousand.
 pub(crate) fn select(event: &Event) -> Selection {
     let (name, hints) = match &event.body {
         // Whatever the event says of the result, what counts is what the scanner says; only that there is one is believed.
@@ -18,27 +19,16 @@ pub(crate) fn select(event: &Event) -> Selection {
             };
             (&scan.name, hints)
         }
-        // A tag may be another image's by now.
-        Body::InspectorFinding(finding) if finding.name.digest.is_none() => {
-            return Selection::Ignore("a finding without the digest of its image");
-        }
-        Body::InspectorFinding(finding) if finding.status == FindingStatus::Active => {
-            let hints = Hints {
-                epss: finding.epss.clone(),
-                ..Hints::default()
-            };
-            (&finding.name, hints)
-        }
-        Body::InspectorFinding(_) => return Selection::Ignore("a finding that does not stand"),
         Body::ImageAction(_)
         | Body::ReferrerAction(_)
         | Body::Replication(_)
         | Body::PullThroughCache(_)
         | Body::ScanResourceChange(_)
+        | Body::InspectorFinding(_)
         | Body::InspectorCoverage(_)
         | Body::InspectorAutoEnable
         | Body::OtherResource { .. }
-        | Body::Unknown { .. } => return Selection::Ignore("neither the end of a scan nor a finding"),
+        | Body::Unknown { .. } => return Selection::Ignore("not the end of a scan"),
     };
     Selection::look(name, hints)
 }

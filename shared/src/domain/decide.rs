@@ -2,6 +2,7 @@
 //!
 //! `decide` is a function: the same facts, policy and time give the same plan, and carrying a plan out makes the next plan empty.
 
+mod due;
 mod index;
 mod step;
 mod words;
@@ -23,6 +24,7 @@ use super::{
     policy::{BlockMethod, NoScanAction, Policy, WhenInUse},
     predecessor::Predecessor,
 };
+pub use due::{Due, LONG_TURN_HOURS, Survey, TURN_HOURS};
 pub use index::{ChildFacts, Children, LeadingIndex};
 use step::Draft;
 pub use step::{Effect, Step};
@@ -60,8 +62,8 @@ pub struct Facts {
     pub children_pulled: Option<Vec<Timestamp>>,
     /// The indexes that lead to it.
     pub indexes: Vec<LeadingIndex>,
-    /// What an event said of how likely one of its vulnerabilities is exploited. The registry's answers do not have that.
-    pub epss: Option<Epss>,
+    /// What events said of how likely its vulnerabilities are exploited. The registry's answers do not have that.
+    pub epss: Vec<Epss>,
     /// The invocation that asks.
     pub actor: String,
 }
@@ -85,14 +87,18 @@ impl Facts {
             children: Children::NotAsked,
             children_pulled: None,
             indexes: Vec::new(),
-            epss: None,
+            epss: Vec::new(),
             actor: actor.to_owned(),
         }
     }
 
     /// Whether it is worth a call to look whether this is an attestation: it is new, has no tag, and no scanner could scan it.
     pub fn may_be_attestation(&self) -> bool {
-        self.row.is_none()
+        let unknown = self
+            .row
+            .as_ref()
+            .is_none_or(|row| row.referrer && row.closed_at.is_some());
+        unknown
             && !matches!(self.scan, Scan::Complete(_))
             && self
                 .image
@@ -117,7 +123,7 @@ impl Facts {
     /// The same for the findings that a row remembers.
     fn row_with_epss<'a>(&self, row: &'a Row) -> Cow<'a, Row> {
         let mut row = Cow::Borrowed(row);
-        if let Some(epss) = &self.epss {
+        for epss in &self.epss {
             let Row { findings, excepted, .. } = row.to_mut();
             let same = |finding: &&mut RecordedFinding| finding.id == epss.vulnerability;
             for finding in findings.iter_mut().chain(excepted).filter(same) {
@@ -261,18 +267,26 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
             _ => Plan::Leave(Leave::NoSuchImage),
         };
     };
+    let known_as_referrer = prior.is_some_and(|row| row.referrer && row.closed_at.is_none());
     let referrer = match image.kind() {
         ImageKind::Index => match &facts.children {
+            Children::NotAsked if known_as_referrer => true,
             Children::NotAsked => return Plan::Ask(Question::Children),
             Children::Known(children) => children.is_empty(),
             Children::Unknown => false,
         },
         ImageKind::Referrer => true,
-        ImageKind::Image => facts.attestation,
+        ImageKind::Image => facts.attestation || known_as_referrer,
     };
     // What a scanner could scan is an image, whatever it calls itself.
     if referrer && !matches!(facts.scan, Scan::Complete(_)) {
-        return Plan::Leave(Leave::Referrer);
+        // That took a look into its manifest, which nobody should have to take again.
+        let is_news = image.kind() != ImageKind::Referrer && prior.is_none_or(|row| row.closed_at.is_some());
+        return if is_news {
+            Plan::Apply(Box::new(Step::referrer(facts, image, policy, now)))
+        } else {
+            Plan::Leave(Leave::Referrer)
+        };
     }
 
     let is_index = image.kind() == ImageKind::Index;

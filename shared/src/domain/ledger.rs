@@ -96,6 +96,11 @@ fn one() -> u64 {
     1
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 fn is_one(number: &u64) -> bool {
     *number == 1
 }
@@ -247,6 +252,9 @@ pub struct Row {
     /// the index has no scan of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_on: Option<Timestamp>,
+    /// It is an attestation, or an index of such, and no image that anybody deploys: its manifest was looked into once.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub referrer: bool,
     /// The image was deleted; the row is kept for [`CLOSED_ROW_DAYS`], since a push of the same digest would bring it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_at: Option<Timestamp>,

@@ -37,6 +37,9 @@ pub enum Work {
         /// The place in the list of its images, as the registry named it, where another item had to stop; `None`: from the beginning.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<String>,
+        /// It is looked at for the second time in this sweep, because images of it were due in the first.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        again: bool,
     },
     /// These images of a repository.
     Images {

@@ -927,8 +927,30 @@ fn an_attestation_that_looks_like_an_image_is_left_alone_unless_it_could_be_scan
             OutcomeKind::Referrer,
             "{nothing:?}"
         );
-        assert_eq!(world.writes(), 0);
+        assert_eq!(world.writes(), 1, "that it is one is remembered");
+        world.forget_calls();
+        assert_eq!(settle(&world, &policy("")).outcome, OutcomeKind::Referrer);
+        assert_eq!((world.writes(), world.sent().len()), (0, 0));
+        assert!(!world.calls().iter().any(|call| call.operation == "ecr:BatchGetImage"));
+        world.set_scan(&image_key(), critical());
+        assert_eq!(
+            settle(&world, &policy("")).state,
+            Some(State::Blocked),
+            "what was scanned is an image"
+        );
     }
+    let again = World::with(&image_key(), untagged.clone(), Scan::Absent);
+    again.set_manifest(&image_key(), ATTESTATION);
+    settle(&again, &policy(""));
+    again.delete(&image_key());
+    assert_eq!(settle(&again, &policy("")).outcome, OutcomeKind::Closed);
+    again.push(&image_key(), untagged.clone());
+    assert_eq!(
+        settle(&again, &policy("")).outcome,
+        OutcomeKind::Referrer,
+        "deleted and pushed again"
+    );
+
     let scanned = World::with(&image_key(), untagged.clone(), critical());
     scanned.set_manifest(&image_key(), ATTESTATION);
     assert_eq!(settle(&scanned, &policy("")).state, Some(State::Blocked));
@@ -1237,7 +1259,7 @@ fn medium() -> Scan {
 
 fn with_epss(vulnerability: &str, score: f64) -> Request {
     let hints = Hints {
-        epss: Epss::new(vulnerability, score),
+        epss: Epss::new(vulnerability, score).into_iter().collect(),
         ..Hints::default()
     };
     Request {

@@ -2,7 +2,9 @@
 
 use lambda_runtime::Diagnostic;
 
-use crate::{events::Poison, ports::Retry, reconcile::ReconcileError, reconcile_repository::RepositoryError};
+use crate::{
+    events::Poison, ports::Retry, reconcile::ReconcileError, reconcile_repository::RepositoryError, sweep::SweepError,
+};
 
 /// Why an event could not be handled. Lambda delivers it again, at most twice, and then to the function's failure destination:
 /// nothing is lost, and what can never succeed ends where people look.
@@ -11,6 +13,12 @@ pub enum HandlerError {
     /// The event does not say what it is about.
     #[error("cannot use this event: {0}")]
     Poison(#[from] Poison),
+    /// A message of the workers' queue, or what a function was invoked with by hand, is not what it should be.
+    #[error("cannot use this: {0}")]
+    Unusable(String),
+    /// A part of a sweep could not be done.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
     /// Lambda did not say where the function runs.
     #[error("`{0}` is not the ARN of a function")]
     Context(String),
@@ -26,7 +34,8 @@ impl HandlerError {
     /// A stable word: alarms and dashboards hang on it.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Poison(_) => "PoisonEvent",
+            Self::Poison(_) | Self::Unusable(_) => "PoisonEvent",
+            Self::Sweep(error) => error.code(),
             Self::Context(_) => "NoContext",
             Self::Reconcile(error) => error.code(),
             Self::Repository(error) => error.code(),
@@ -36,7 +45,8 @@ impl HandlerError {
     /// Whether trying again can help.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Poison(_) | Self::Context(_) => Retry::Never,
+            Self::Poison(_) | Self::Unusable(_) | Self::Context(_) => Retry::Never,
+            Self::Sweep(error) => error.retry(),
             Self::Reconcile(error) => error.retry(),
             Self::Repository(error) => error.retry(),
         }

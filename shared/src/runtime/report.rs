@@ -7,21 +7,37 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{entry::Handled, error::HandlerError};
+use super::{entry::Handled, error::HandlerError, worker::Worked};
 use crate::{domain::finding::Severity, reconcile::Outcome};
 
 /// Namespace of all our metrics.
 pub const NAMESPACE: &str = "ecr-guard";
 
 /// The metrics that a line carries.
-pub const METRICS: [&str; 6] = [
+pub const METRICS: [&str; 11] = [
     "Events",
     "Errors",
     "PoisonEvents",
     "Blocks",
     "Alerts",
     "FindingsMonitored",
+    IMAGES_LOOKED,
+    ITEMS_FAILED,
+    REPOSITORIES,
+    SWEEPS_CONTINUED,
+    SWEEP_AGE,
 ];
+
+/// Images that a worker looked at.
+const IMAGES_LOOKED: &str = "ImagesLooked";
+/// Messages that a worker left in the queue.
+const ITEMS_FAILED: &str = "ItemsFailed";
+/// Repositories that a sweep left to the workers.
+const REPOSITORIES: &str = "Repositories";
+/// Sweeps that could not list all repositories in one go.
+const SWEEPS_CONTINUED: &str = "SweepsContinued";
+/// How old the sweep is of which a part was finished, in seconds.
+const SWEEP_AGE: &str = "sweep_age_seconds";
 
 /// Writes the line of an event to standard output.
 #[expect(
@@ -37,9 +53,7 @@ fn line(function: &str, event_id: &str, result: &Result<Handled, HandlerError>, 
     let mut metrics: Vec<(&str, u64)> = vec![("Events", 1)];
     let outcome = match result {
         Ok(Handled::Looked(outcome)) => {
-            if let Ok(Value::Object(fields)) = serde_json::to_value(outcome) {
-                line.extend(fields);
-            }
+            line.extend(fields(outcome));
             let monitored = [Severity::Medium, Severity::Low, Severity::Informational];
             let monitored = monitored
                 .iter()
@@ -74,9 +88,23 @@ fn line(function: &str, event_id: &str, result: &Result<Handled, HandlerError>, 
             error.code().to_owned()
         }
     };
+    line.insert("event_id".to_owned(), json!(event_id));
+    finish(line, function, &outcome, result.is_ok(), &metrics, now)
+}
+
+/// Adds to a line what makes metrics of it.
+fn finish(
+    mut line: Map<String, Value>,
+    function: &str,
+    outcome: &str,
+    is_well: bool,
+    metrics: &[(&str, u64)],
+    now: Timestamp,
+) -> Value {
+    let unit = |name: &str| if name == SWEEP_AGE { "Seconds" } else { "Count" };
     let definitions: Vec<Value> = metrics
         .iter()
-        .map(|(name, _)| json!({"Name": name, "Unit": "Count"}))
+        .map(|(name, _)| json!({"Name": name, "Unit": unit(name)}))
         .collect();
     line.insert(
         "_aws".to_owned(),
@@ -85,14 +113,57 @@ fn line(function: &str, event_id: &str, result: &Result<Handled, HandlerError>, 
             "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [["Function"], ["Function", "Outcome"]], "Metrics": definitions}],
         }),
     );
-    line.insert("level".to_owned(), json!(if result.is_ok() { "INFO" } else { "ERROR" }));
+    line.insert("level".to_owned(), json!(if is_well { "INFO" } else { "ERROR" }));
     line.insert("Function".to_owned(), json!(function));
     line.insert("Outcome".to_owned(), json!(outcome));
-    line.insert("event_id".to_owned(), json!(event_id));
     for (name, value) in metrics {
-        line.insert(name.to_owned(), json!(value));
+        line.insert((*name).to_owned(), json!(value));
     }
     Value::Object(line)
+}
+
+/// Writes the line of a batch of the workers' queue.
+#[expect(
+    clippy::print_stdout,
+    reason = "standard output is where Lambda takes log lines and metrics from"
+)]
+pub fn write_worked(function: &str, request_id: &str, worked: &Worked, now: Timestamp) {
+    println!("{}", worked_line(function, request_id, worked, now));
+}
+
+fn worked_line(function: &str, request_id: &str, worked: &Worked, now: Timestamp) -> Value {
+    let mut line = fields(worked);
+    line.insert("event_id".to_owned(), json!(request_id));
+    let mut metrics = vec![
+        ("Events", worked.messages),
+        ("Errors", worked.failed),
+        ("PoisonEvents", worked.poison),
+        ("Blocks", worked.looks.blocks),
+        ("Alerts", worked.looks.alerts),
+        (IMAGES_LOOKED, worked.looks.looked),
+        (ITEMS_FAILED, worked.failed),
+    ];
+    metrics.extend(worked.sweep_age_seconds.map(|age| (SWEEP_AGE, age)));
+    let outcome = if worked.failed == 0 { "worked" } else { "failed-in-part" };
+    finish(line, function, outcome, worked.failed == 0, &metrics, now)
+}
+
+/// Writes that a message of the workers' queue could not be dealt with: the line names the error, by the word that alarms hang on.
+#[expect(
+    clippy::print_stdout,
+    reason = "standard output is where Lambda takes log lines and metrics from"
+)]
+pub fn write_failure(function: &str, error: &HandlerError, now: Timestamp) {
+    let mut line = Map::new();
+    line.insert("error".to_owned(), json!(error.to_string()));
+    println!("{}", finish(line, function, error.code(), false, &[("Errors", 1)], now));
+}
+
+fn fields(outcome: &impl serde::Serialize) -> Map<String, Value> {
+    match serde_json::to_value(outcome) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    }
 }
 
 #[cfg(test)]

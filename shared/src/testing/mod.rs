@@ -7,6 +7,7 @@
 
 #[cfg(feature = "lambda")]
 mod handler;
+pub mod sweep;
 mod world;
 
 use std::{

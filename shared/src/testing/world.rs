@@ -1,8 +1,9 @@
 //! A registry, a scanner, a ledger and a topic in memory.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     future::poll_fn,
+    ops::Bound,
     sync::{Mutex, MutexGuard},
     task::Poll,
     time::Duration,
@@ -14,21 +15,24 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     domain::{
         alert::Message,
-        finding::{Findings, Scan, ScanMode, ScanStart, ScanTrigger},
+        finding::{Findings, NoScan, Scan, ScanMode, ScanStart, ScanTrigger},
         ids::{Digest, ImageKey, ImageRef, RepositoryName, Tag},
-        image::{Image, ImageStatus},
+        image::{Image, ImageStatus, ListedImage},
         ledger::{Counter, Row},
         policy::TopicArn,
+        registry::{RegistryKey, RegistryRow, RegistrySettings},
         repository::{
             decide::Preview,
             keys::{KeyArn, KeyHealth},
             ledger::{RepositoryKey, RepositoryRow, TagRow},
             posture::{Repository, TagMutability},
         },
+        summary::RepositorySummary,
+        work::WorkItem,
     },
     ports::{
-        Clock, Keys, Ledger, Notifier, PortError, Pulled, Registry, RegistryWriter, Repositories, RepositoryLedger,
-        RepositoryWriter, Retry, Scanner, Written,
+        Clock, Keys, Ledger, Listing, Notifier, Page, PortError, Pulled, Queue, Registry, RegistryWriter, Repositories,
+        RepositoryLedger, RepositoryWriter, Retry, Scanner, SweepLedger, Written,
     },
 };
 
@@ -79,6 +83,12 @@ struct State {
     scan_mode: Option<ScanMode>,
     repository_rows: BTreeMap<RepositoryKey, RepositoryRow>,
     tag_rows: BTreeMap<(RepositoryKey, Tag), TagRow>,
+    page_size: Option<usize>,
+    scans_are_listed: bool,
+    settings: Option<RegistrySettings>,
+    queue: VecDeque<WorkItem>,
+    summaries: BTreeMap<RepositoryKey, RepositorySummary>,
+    registry_rows: BTreeMap<RegistryKey, RegistryRow>,
     sent: Vec<Sent>,
     faults: Vec<(&'static str, Fault)>,
     calls: Vec<Call>,
@@ -209,6 +219,38 @@ impl World {
         self.lock().scan_mode = Some(mode);
     }
 
+    /// Sets how much is on a page of a list; a thousand, if this is never called.
+    pub fn set_page_size(&self, size: usize) {
+        self.lock().page_size = Some(size);
+    }
+
+    /// Makes the registry's list of images show their scans, as with enhanced scanning.
+    pub fn list_scans(&self) {
+        self.lock().scans_are_listed = true;
+    }
+
+    /// Sets what holds for all repositories of the registry.
+    pub fn set_settings(&self, settings: RegistrySettings) {
+        self.lock().settings = Some(settings);
+    }
+
+    /// Takes the first items out of the queue.
+    pub fn take_items(&self, number: usize) -> Vec<WorkItem> {
+        let mut state = self.lock();
+        let number = number.min(state.queue.len());
+        state.queue.drain(..number).collect()
+    }
+
+    /// The summary of a repository.
+    pub fn summary_of(&self, key: &RepositoryKey) -> Option<RepositorySummary> {
+        self.lock().summaries.get(key).cloned()
+    }
+
+    /// The row of a registry.
+    pub fn registry_row_of(&self, key: &RegistryKey) -> Option<RegistryRow> {
+        self.lock().registry_rows.get(key).cloned()
+    }
+
     /// The row of a repository.
     pub fn repository_row_of(&self, key: &RepositoryKey) -> Option<RepositoryRow> {
         self.lock().repository_rows.get(key).cloned()
@@ -328,6 +370,7 @@ impl World {
 
 const PUT: &str = "dynamodb:PutItem";
 const PUBLISH: &str = "sns:Publish";
+const SEND: &str = "sqs:SendMessage";
 
 async fn pause() {
     let mut waited = false;
@@ -343,17 +386,37 @@ async fn pause() {
 }
 
 fn find<'a>(state: &'a State, repository: &RepositoryName, image: &ImageRef) -> Option<&'a Image> {
-    state
-        .images
-        .iter()
-        .find(|((name, digest), entry)| {
-            name == repository
-                && match image {
-                    ImageRef::Digest(wanted) => digest == wanted,
-                    ImageRef::Tag(tag) => entry.tags.contains(tag),
-                }
-        })
+    match image {
+        ImageRef::Digest(digest) => state.images.get(&(repository.clone(), digest.clone())),
+        ImageRef::Tag(tag) => images_of(state, repository, None).find(|image| image.tags.contains(tag)),
+    }
+}
+
+/// The images of a repository, in the order of their digests, after this one.
+fn images_of<'a>(
+    state: &'a State,
+    repository: &RepositoryName,
+    after: Option<&Digest>,
+) -> impl Iterator<Item = &'a Image> {
+    // No digest is less than this one.
+    let least: Digest = format!("sha256:{}", "0".repeat(64)).parse().expect("a digest");
+    let repository = repository.clone();
+    let from = match after {
+        Some(after) => Bound::Excluded((repository.clone(), after.clone())),
+        None => Bound::Included((repository.clone(), least)),
+    };
+    let images = state.images.range((from, Bound::Unbounded));
+    images
+        .take_while(move |((name, _), _)| *name == repository)
         .map(|(_, image)| image)
+}
+
+/// The first of what is left of a list, and where the rest begins.
+fn page<T>(state: &State, mut rest: impl Iterator<Item = T>, name: impl Fn(&T) -> String) -> Page<T> {
+    let size = state.page_size.unwrap_or(1000);
+    let items: Vec<T> = rest.by_ref().take(size).collect();
+    let next = items.last().filter(|_| rest.next().is_some()).map(name);
+    Page { items, next }
 }
 
 fn entry<'a>(state: &'a mut State, key: &ImageKey) -> Option<&'a mut Image> {
@@ -384,15 +447,11 @@ impl Registry for World {
         _pages: usize,
     ) -> Result<Pulled, PortError> {
         self.call("ecr:DescribeImages", false, |state| Pulled {
-            images: state
-                .images
-                .iter()
-                .filter(|((name, _), image)| {
-                    name == repository
-                        && image.status == ImageStatus::Active
-                        && image.last_pulled_at.is_some_and(|at| at >= since)
+            images: images_of(state, repository, None)
+                .filter(|image| {
+                    image.status == ImageStatus::Active && image.last_pulled_at.is_some_and(|at| at >= since)
                 })
-                .map(|(_, image)| image.clone())
+                .cloned()
                 .collect(),
             complete: true,
         })
@@ -410,6 +469,73 @@ impl Registry for World {
             )
         })
         .await
+    }
+}
+
+impl Listing for World {
+    async fn repositories(&self, after: Option<&str>) -> Result<Page<RepositoryName>, PortError> {
+        self.call("ecr:DescribeRepositories", false, |state| {
+            let of_images = state.images.keys().map(|(name, _)| name);
+            let names: BTreeSet<&RepositoryName> = of_images.chain(state.repositories.keys()).collect();
+            let rest = names
+                .into_iter()
+                .filter(|name| after.is_none_or(|after| name.as_str() > after));
+            page(state, rest.cloned(), ToString::to_string)
+        })
+        .await
+    }
+
+    async fn images(&self, key: &RepositoryKey, after: Option<&str>) -> Result<Option<Page<ListedImage>>, PortError> {
+        self.call("ecr:DescribeImages", false, |state| {
+            let after = after.map(|after| after.parse().expect("a page begins after a digest"));
+            let exists = state.repositories.contains_key(&key.repository)
+                || images_of(state, &key.repository, None).next().is_some();
+            let images = images_of(state, &key.repository, after.as_ref()).map(|image| {
+                let scan = state.scans.get(&(key.repository.clone(), image.digest.clone()));
+                let scan = scan.filter(|_| state.scans_are_listed && image.status == ImageStatus::Active);
+                ListedImage {
+                    image: image.clone(),
+                    bytes: 1_000_000,
+                    scan_status: scan.and_then(listed_status).map(str::to_owned),
+                    scanned_at: scan.and_then(|scan| match scan {
+                        Scan::Complete(findings) => findings.completed_at,
+                        _ => None,
+                    }),
+                }
+            });
+            exists.then(|| page(state, images, |listed| listed.image.digest.to_string()))
+        })
+        .await
+    }
+
+    async fn settings(&self) -> Result<RegistrySettings, PortError> {
+        self.call("ecr:DescribeRegistry", false, |state| {
+            let scanning = state.scan_mode.unwrap_or(ScanMode::Basic);
+            state.settings.clone().unwrap_or(RegistrySettings {
+                scanning,
+                scan_rules: Vec::new(),
+                replication: Vec::new(),
+                signing_rules: 0,
+            })
+        })
+        .await
+    }
+}
+
+fn listed_status(scan: &Scan) -> Option<&'static str> {
+    match scan {
+        Scan::Complete(_) => Some("ACTIVE"),
+        Scan::InProgress => Some("IN_PROGRESS"),
+        Scan::Unavailable(NoScan::Failed) => Some("FAILED"),
+        Scan::Unavailable(_) => Some("UNSUPPORTED_IMAGE"),
+        Scan::Absent | Scan::Archived => None,
+    }
+}
+
+impl Queue for World {
+    async fn send(&self, items: &[WorkItem], _hidden_for: Duration) -> Result<(), PortError> {
+        self.call(SEND, false, |state| state.queue.extend(items.iter().map(through_json)))
+            .await
     }
 }
 
@@ -684,6 +810,74 @@ impl Ledger for World {
                 row.image.clone(),
                 serde_json::from_str(&json).expect("and comes back from it"),
             );
+            Written::Yes
+        })
+        .await
+    }
+}
+
+impl SweepLedger for World {
+    async fn rows(&self, key: &RepositoryKey, after: Option<&str>) -> Result<Page<Row>, PortError> {
+        self.call("dynamodb:Query", false, |state| {
+            let after: Option<Digest> = after.map(|after| after.parse().expect("a page begins after a digest"));
+            let from = ImageKey {
+                account: key.account.clone(),
+                region: key.region.clone(),
+                repository: key.repository.clone(),
+                digest: format!("sha256:{}", "0".repeat(64)).parse().expect("a digest"),
+            };
+            let rows = state.rows.range(from..).map(|(_, row)| row);
+            let rows = rows.take_while(|row| row.image.repository == key.repository);
+            let rest = rows.filter(|row| after.as_ref().is_none_or(|after| row.image.digest > *after));
+            page(state, rest.cloned(), |row| row.image.digest.to_string())
+        })
+        .await
+    }
+
+    async fn summary(&self, key: &RepositoryKey) -> Result<Option<RepositorySummary>, PortError> {
+        self.call("dynamodb:GetItem", false, |state| state.summaries.get(key).cloned())
+            .await
+    }
+
+    async fn write_summary(&self, summary: &RepositorySummary) -> Result<Written, PortError> {
+        self.call(PUT, false, |state| {
+            let there = state.summaries.get(&summary.repository);
+            if summary.generation != there.map_or(0, |there| there.generation) + 1 {
+                return Written::Conflict;
+            }
+            state
+                .summaries
+                .insert(summary.repository.clone(), through_json(summary));
+            Written::Yes
+        })
+        .await
+    }
+
+    async fn summaries(&self, key: &RegistryKey, after: Option<&str>) -> Result<Page<RepositorySummary>, PortError> {
+        self.call("dynamodb:Query", false, |state| {
+            let of_registry = state
+                .summaries
+                .values()
+                .filter(|summary| summary.repository.account == key.account && summary.repository.region == key.region);
+            let name = |summary: &RepositorySummary| summary.repository.repository.to_string();
+            let rest = of_registry.filter(|summary| after.is_none_or(|after| name(summary).as_str() > after));
+            page(state, rest.cloned(), name)
+        })
+        .await
+    }
+
+    async fn registry_row(&self, key: &RegistryKey) -> Result<Option<RegistryRow>, PortError> {
+        self.call("dynamodb:GetItem", false, |state| state.registry_rows.get(key).cloned())
+            .await
+    }
+
+    async fn write_registry_row(&self, row: &RegistryRow) -> Result<Written, PortError> {
+        self.call(PUT, false, |state| {
+            let there = state.registry_rows.get(&row.registry);
+            if row.generation != there.map_or(0, |there| there.generation) + 1 {
+                return Written::Conflict;
+            }
+            state.registry_rows.insert(row.registry.clone(), through_json(row));
             Written::Yes
         })
         .await

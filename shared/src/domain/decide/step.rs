@@ -101,6 +101,26 @@ impl Step {
         }
     }
 
+    /// Remembers that this is no image that anybody deploys.
+    pub(super) fn referrer(facts: &Facts, image: &Image, policy: &Policy, now: Timestamp) -> Self {
+        let row = Draft::new(facts, image, policy, now).row;
+        let row = Row {
+            state: State::Allowed,
+            reason: words::REFERRER.to_owned(),
+            referrer: true,
+            block: None,
+            alert: None,
+            ..row
+        };
+        Self {
+            row,
+            effect: None,
+            alert: None,
+            counts_as_block: false,
+            releases: Release::No,
+        }
+    }
+
     /// The row to write when the effect has been confirmed and the alert sent; `image` is what the registry shows after the
     /// effect. An image that is still on its way back from the archive is not told of yet: see [`Step::tells`].
     pub fn completed(&self, image: Option<&Image>, now: Timestamp) -> Row {
@@ -181,6 +201,7 @@ impl<'a> Draft<'a> {
             children: children(facts),
             indexes: indexes(facts),
             used_on: used_on(facts, now),
+            referrer: false,
             closed_at: None,
         };
         Self {

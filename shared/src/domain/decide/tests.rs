@@ -81,6 +81,7 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
         children: Vec::new(),
         indexes: Vec::new(),
         used_on: None,
+        referrer: false,
         closed_at: None,
     }
 }

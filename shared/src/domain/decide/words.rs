@@ -17,6 +17,9 @@ use super::{
     Hold,
 };
 
+/// What an attestation is.
+pub(super) const REFERRER: &str = "It is an attestation, or leads to nothing else: nobody deploys it.";
+
 /// Why an image is not blocked in report mode.
 pub(super) const REPORT_MODE: &str = "the policy is in report mode, in which nothing is changed.";
 

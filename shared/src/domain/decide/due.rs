@@ -1,0 +1,363 @@
+//! Which images of a repository must be looked at, by the registry's list and the ledger alone.
+//!
+//! A sweep does not look at every image: that would be three calls for each of them, hour after hour, to find what was found before. It
+//! reads the list of the images and the ledger's rows, page by page, and looks at those where the two do not agree, or where time has
+//! passed that changes something. What neither of them shows is looked at in turn.
+
+use std::{
+    collections::{BTreeMap, hash_map::DefaultHasher},
+    hash::{Hash, Hasher as _},
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::super::{
+    alert::AlertKind,
+    ids::{Digest, Tag},
+    image::{ImageKind, ImageStatus, ListedImage},
+    ledger::{Row, State, quarantine_tag},
+    policy::{BlockMethod, Policy, WhenInUse},
+};
+
+/// Why an image must be looked at. What is more urgent comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Due {
+    /// It is blocked, and the registry shows that it can be pulled; or the block was never confirmed.
+    NotBlocked,
+    /// Nothing is remembered of it.
+    New,
+    /// The scanner has a result that it was not judged by.
+    Scanned,
+    /// An alert was never sent.
+    AlertOwed,
+    /// It was released, and may have arrived; or what held it back is over.
+    Waiting,
+    /// It was judged under another policy.
+    AnotherPolicy,
+    /// An exception has ended that covered one of its findings.
+    ExceptionEnded,
+    /// It is pending for too long.
+    Overdue,
+    /// Its tags changed, or it was pushed again or restored.
+    Changed,
+    /// It does not fit the index that leads to it, or the images that it leads to; or that index is gone.
+    Family,
+    /// There is no such image any more.
+    Gone,
+    /// What has become of it shows neither in the list nor in the ledger, and it is its turn.
+    Turn,
+}
+
+impl Due {
+    /// The word for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotBlocked => "not-blocked",
+            Self::New => "new",
+            Self::Scanned => "scanned",
+            Self::AlertOwed => "alert-owed",
+            Self::Waiting => "waiting",
+            Self::AnotherPolicy => "another-policy",
+            Self::ExceptionEnded => "exception-ended",
+            Self::Overdue => "overdue",
+            Self::Changed => "changed",
+            Self::Family => "family",
+            Self::Gone => "gone",
+            Self::Turn => "turn",
+        }
+    }
+}
+
+/// What of a row is needed to see whether its image is due: a hundred bytes, where a row may have a hundred thousand.
+#[derive(Debug, Clone)]
+struct Remembered {
+    state: State,
+    closed: bool,
+    referrer: bool,
+    blocked: bool,
+    same_policy: bool,
+    due: Option<Due>,
+    block: Option<RememberedBlock>,
+    told_overdue: bool,
+    judged_at: Option<Timestamp>,
+    no_scan: bool,
+    tags: u64,
+    available_since: Option<Timestamp>,
+    children: Vec<Digest>,
+    indexes: Vec<Digest>,
+    seen: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct RememberedBlock {
+    method: BlockMethod,
+    undone: bool,
+}
+
+/// One look at a whole repository: first all rows are [remembered](Self::remember), then all images of the list are
+/// [seen](Self::see).
+#[derive(Debug)]
+pub struct Survey<'a> {
+    policy: &'a Policy,
+    now: Timestamp,
+    hour: u64,
+    rows: BTreeMap<Digest, Remembered>,
+    due: BTreeMap<Digest, Due>,
+}
+
+/// An image whose use is not known any more (the last recorded pull is too old) is looked at in sweeps of this time after that; later
+/// only in turn.
+const RECENTLY: SignedDuration = SignedDuration::from_hours(6);
+
+/// An image that shows no sign of a scan is looked at by every sweep for so long after its push; later only in turn.
+const SCAN_AWAITED: SignedDuration = SignedDuration::from_hours(24);
+
+/// In so many hours it is everybody's turn whose state can change without anything that shows: held, unscannable, no longer scanned,
+/// pending for long.
+pub const TURN_HOURS: u64 = 24;
+
+/// The same for images that have a verdict, where the list does not show scans: basic scanning.
+pub const LONG_TURN_HOURS: u64 = 7 * 24;
+
+impl<'a> Survey<'a> {
+    /// `sweep`: when the sweep began, which decides whose turn it is.
+    pub fn new(policy: &'a Policy, sweep: Timestamp, now: Timestamp) -> Self {
+        let hour = u64::try_from(sweep.as_second() / 3600).unwrap_or_default();
+        Self {
+            policy,
+            now,
+            hour,
+            rows: BTreeMap::new(),
+            due: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a row into account.
+    pub fn remember(&mut self, row: &Row) {
+        let remembered = Remembered {
+            state: row.state,
+            closed: row.closed_at.is_some(),
+            referrer: row.referrer,
+            blocked: row.state == State::Blocked,
+            same_policy: row.policy == self.policy.sha256,
+            due: self.due_by_itself(row),
+            block: row.block.as_ref().map(|block| RememberedBlock {
+                method: block.method,
+                undone: block.undone_at.is_some(),
+            }),
+            told_overdue: row
+                .alert
+                .as_ref()
+                .is_some_and(|alert| alert.kind == AlertKind::ScanOverdue),
+            judged_at: row.scan.as_ref().and_then(|scan| scan.completed_at),
+            no_scan: row.no_scan.is_some(),
+            tags: hash_of_tags(&row.tags),
+            available_since: row.available_since,
+            children: row.children.iter().map(|child| child.digest.clone()).collect(),
+            indexes: row.indexes.clone(),
+            seen: false,
+        };
+        self.rows.insert(row.image.digest.clone(), remembered);
+    }
+
+    /// What the row alone says.
+    fn due_by_itself(&self, row: &Row) -> Option<Due> {
+        if row.alert.as_ref().is_some_and(|alert| alert.sent_at.is_none()) {
+            return Some(Due::AlertOwed);
+        }
+        if row.block.as_ref().is_some_and(|block| !block.confirmed) {
+            return Some(Due::NotBlocked);
+        }
+        if row.limited_until.is_some_and(|until| until <= self.now) {
+            return Some(Due::Waiting);
+        }
+        let holds = |name: &str| {
+            let mut exceptions = self.policy.exceptions.iter();
+            exceptions.any(|exception| exception.name == name && self.now < exception.ends)
+        };
+        let mut excepted = row.excepted.iter().filter_map(|finding| finding.exception.as_deref());
+        excepted.any(|name| !holds(name)).then_some(Due::ExceptionEnded)
+    }
+
+    /// Takes an image of the list into account. All rows must have been remembered before.
+    pub fn see(&mut self, listed: &ListedImage) {
+        let digest = &listed.image.digest;
+        let due = self.why(listed);
+        if let Some(row) = self.rows.get_mut(digest) {
+            row.seen = true;
+        }
+        if let Some(due) = due {
+            self.due.insert(digest.clone(), due);
+        }
+    }
+
+    fn why(&self, listed: &ListedImage) -> Option<Due> {
+        let image = &listed.image;
+        let scanned = matches!(listed.scan_status.as_deref(), Some("COMPLETE" | "ACTIVE"));
+        // What a scanner could scan is an image, whatever it calls itself.
+        if image.kind() == ImageKind::Referrer && !scanned {
+            return None;
+        }
+        let pullable = image.status != ImageStatus::Archived;
+        let Some(row) = self.rows.get(&image.digest).filter(|row| !row.closed) else {
+            // Who archived it before it was ever judged is somebody else.
+            return pullable.then_some(Due::New);
+        };
+        if row.referrer && !scanned {
+            return None;
+        }
+        if row.due.is_some() {
+            return row.due;
+        }
+        if let Some(due) = self.by_block(row, listed) {
+            return Some(due);
+        }
+        if !row.same_policy {
+            // What somebody else archived while it was pending is left alone.
+            return (pullable || row.state != State::Pending).then_some(Due::AnotherPolicy);
+        }
+        if self.newly_scanned(row, listed) {
+            return Some(Due::Scanned);
+        }
+        if hash_of_tags(&image.tags) != row.tags || image.available_since() != row.available_since {
+            return Some(Due::Changed);
+        }
+        if self.does_not_fit(row) {
+            return Some(Due::Family);
+        }
+        self.by_time(row, listed)
+    }
+
+    /// What was blocked and is not, or was released and is not yet.
+    fn by_block(&self, row: &Remembered, listed: &ListedImage) -> Option<Due> {
+        let (block, image) = (row.block?, &listed.image);
+        let in_force = match block.method {
+            BlockMethod::Archive => matches!(image.status, ImageStatus::Archived | ImageStatus::Activating),
+            // With an index above it, it has no tags of its own.
+            BlockMethod::QuarantineTag => {
+                !row.indexes.is_empty()
+                    || quarantine_tag(&image.digest).is_some_and(|mark| image.tags == std::slice::from_ref(&mark))
+            }
+            BlockMethod::Flag => true,
+        };
+        match (block.undone, row.blocked) {
+            (true, _) => (image.status != ImageStatus::Activating).then_some(Due::Waiting),
+            (false, true) => (!in_force).then_some(Due::NotBlocked),
+            (false, false) => None,
+        }
+    }
+
+    fn newly_scanned(&self, row: &Remembered, listed: &ListedImage) -> bool {
+        if listed.image.status != ImageStatus::Active {
+            return false;
+        }
+        let waits = row.state == State::Pending || row.no_scan;
+        match (listed.scan_status.as_deref(), listed.scanned_at, row.judged_at) {
+            (Some("COMPLETE" | "ACTIVE"), _, _) if waits => true,
+            (Some("FAILED" | "UNSUPPORTED_IMAGE" | "SCAN_ELIGIBILITY_EXPIRED"), _, _)
+                if row.state == State::Pending =>
+            {
+                true
+            }
+            // To the second: the two answers of the registry need not have the same fractions.
+            (_, Some(scanned), Some(judged)) => scanned.as_second() > judged.as_second(),
+            (Some("COMPLETE" | "ACTIVE"), Some(_), None) => !row.no_scan && row.children.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Whether an image and the index that leads to it do not go together: the step that came between was lost.
+    fn does_not_fit(&self, row: &Remembered) -> bool {
+        let above = row.indexes.iter().filter_map(|digest| self.rows.get(digest));
+        let bad = |row: &Remembered| matches!(row.state, State::Blocked | State::Held);
+        let mut above = above.filter(|index| !index.referrer);
+        if above.any(|index| index.closed) {
+            return true;
+        }
+        if row.children.is_empty() {
+            return false;
+        }
+        let below: Vec<&Remembered> = row.children.iter().filter_map(|digest| self.rows.get(digest)).collect();
+        let open = || below.iter().filter(|child| !child.closed);
+        let all_known = open().count() == row.children.len() && open().all(|child| child.state != State::Pending);
+        match row.state {
+            State::Pending => all_known || open().any(|child| bad(child)),
+            State::Blocked => open().any(|child| child.state == State::Held),
+            State::Held => false,
+            State::Allowed => open().any(|child| child.block.is_some() || bad(child) || child.state == State::Review),
+            State::Review | State::Unscannable | State::Stale => {
+                open().any(|child| child.block.is_some() || bad(child))
+            }
+        }
+    }
+
+    /// What time alone changes.
+    fn by_time(&self, row: &Remembered, listed: &ListedImage) -> Option<Due> {
+        let image = &listed.image;
+        let since = image.available_since();
+        let age = since.map(|since| self.now.duration_since(since));
+        if row.state == State::Pending && image.status == ImageStatus::Active {
+            let overdue = age.is_some_and(|age| age > self.policy.scan.grace);
+            if overdue && !row.told_overdue {
+                return Some(Due::Overdue);
+            }
+            // A scan that is under way will show in the list.
+            let shows = listed.scan_status.is_some();
+            if !shows && age.is_none_or(|age| age < SCAN_AWAITED) {
+                return Some(Due::Overdue);
+            }
+        }
+        let pull_is_over = image.last_pulled_at.is_some_and(|at| {
+            let over = self.now.duration_since(at) - self.policy.block.in_use;
+            !over.is_negative() && over < RECENTLY
+        });
+        if row.state == State::Held && self.policy.block.when_in_use == WhenInUse::Hold && pull_is_over {
+            return Some(Due::Waiting);
+        }
+        let turn = match row.state {
+            State::Pending | State::Held | State::Unscannable | State::Stale => Some(TURN_HOURS),
+            State::Allowed | State::Review | State::Blocked => {
+                // An index is never scanned; what is archived has no scan.
+                let shows = listed.scan_status.is_some() || listed.scanned_at.is_some();
+                let scannable = image.kind() == ImageKind::Image && image.status == ImageStatus::Active;
+                (scannable && !shows).then_some(LONG_TURN_HOURS)
+            }
+        };
+        turn.filter(|hours| self.is_turn_of(&image.digest, *hours))
+            .map(|_| Due::Turn)
+    }
+
+    fn is_turn_of(&self, digest: &Digest, hours: u64) -> bool {
+        hash(digest) % hours == self.hour % hours
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The images that are due, the most urgent first. `complete`: the whole list was seen, so that what was not on it is gone.
+    pub fn finish(mut self, complete: bool) -> Vec<(Digest, Due)> {
+        if complete {
+            let gone = self.rows.into_iter().filter(|(_, row)| !row.seen && !row.closed);
+            self.due.extend(gone.map(|(digest, _)| (digest, Due::Gone)));
+        }
+        let mut due: Vec<(Digest, Due)> = self.due.into_iter().collect();
+        due.sort_by_key(|(_, why)| *why);
+        due
+    }
+}
+
+/// Of tags, in any order.
+fn hash_of_tags(tags: &[Tag]) -> u64 {
+    let mut tags: Vec<&Tag> = tags.iter().collect();
+    tags.sort();
+    hash(&tags)
+}
+
+/// The same for the same value in every process of one version: the keys of this hasher are constants.
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}

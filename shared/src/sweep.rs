@@ -1,0 +1,535 @@
+//! The sweep: what makes it certain that every image is looked at, whatever events get lost.
+//!
+//! It lists the registry's repositories and leaves a work item for each. A work item compares the registry's list of a repository's
+//! images with the ledger's rows, which takes a call for a thousand of each, and looks at those images where the two do not agree
+//! (`domain/decide/due.rs` says when). Everything ends in [`reconcile`], as after an event.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    domain::{
+        decide::Survey,
+        ids::{Digest, ImageRef, RepositoryName},
+        policy::Policy,
+        registry::RegistryKey,
+        repository::ledger::RepositoryKey,
+        work::{MAX_IMAGES, Work, WorkItem, WorkSchema},
+    },
+    ports::{
+        Clock, Keys, Ledger, Listing, Notifier, PortError, Queue, Registry, RegistryWriter, Repositories,
+        RepositoryLedger, RepositoryWriter, Retry, Scanner, SweepLedger,
+    },
+    reconcile::{Hints, Outcome, OutcomeKind, Ports, ReconcileError, Request, reconcile},
+    reconcile_repository::{RepositoryError, RepositoryOutcome, RepositoryPorts, reconcile_repository, reconcile_tag},
+};
+
+/// What a worker needs: all of it. The registry is its own scanner.
+#[derive(Debug)]
+pub struct WorkerPorts<'a, R, W, K, L, N, Q, C> {
+    /// The registry and its scanner.
+    pub registry: &'a R,
+    /// What changes the registry; `None` in report mode.
+    pub writer: Option<&'a W>,
+    /// Keys.
+    pub keys: &'a K,
+    /// The ledger.
+    pub ledger: &'a L,
+    /// The topics.
+    pub notifier: &'a N,
+    /// The queue of the workers.
+    pub queue: &'a Q,
+    /// The time.
+    pub clock: &'a C,
+}
+
+/// A sweep that is going on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sweep {
+    /// The registry.
+    pub registry: RegistryKey,
+    /// When it began.
+    pub began: Timestamp,
+    /// When this invocation must be through: nothing new is begun after that.
+    pub until: Timestamp,
+}
+
+impl Sweep {
+    /// Something to look at.
+    pub fn item(&self, work: Work) -> WorkItem {
+        WorkItem {
+            schema: WorkSchema::V1,
+            sweep: self.began,
+            account: self.registry.account.clone(),
+            region: self.registry.region.clone(),
+            work,
+        }
+    }
+}
+
+/// How many repositories were left to the workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Enqueued {
+    /// Their number.
+    pub repositories: u64,
+    /// The time was over before the list was: an item says where to go on.
+    pub continued: bool,
+}
+
+/// Why a sweep, or a part of it, did not succeed. It can be done again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SweepError {
+    /// A call failed.
+    #[error("could not {doing}: {source}")]
+    Port {
+        /// What was being done.
+        doing: String,
+        /// The call that failed.
+        source: Box<PortError>,
+    },
+    /// A repository could not be looked at.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// An image could not be looked at.
+    #[error(transparent)]
+    Image(#[from] ReconcileError),
+}
+
+impl SweepError {
+    fn port(doing: impl Into<String>, source: PortError) -> Self {
+        Self::Port {
+            doing: doing.into(),
+            source: Box::new(source),
+        }
+    }
+
+    /// Whether trying again can help.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Port { source, .. } => source.retry,
+            Self::Repository(error) => error.retry(),
+            Self::Image(error) => error.retry(),
+        }
+    }
+
+    /// Whether AWS is in trouble, or has had enough of us: then whatever else is to be done waits as well.
+    pub fn is_trouble(&self) -> bool {
+        self.retry() == Retry::Later && self.code() == CALL_FAILED
+    }
+
+    /// A stable word for alarms.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Port { source, .. } => match source.retry {
+                Retry::Later => CALL_FAILED,
+                Retry::Never => "CallRefused",
+            },
+            Self::Repository(error) => error.code(),
+            Self::Image(error) => error.code(),
+        }
+    }
+}
+
+/// The word of all errors for a call that may succeed later.
+const CALL_FAILED: &str = "CallFailed";
+
+const NOT_HIDDEN: Duration = Duration::ZERO;
+
+/// So long after images were due a repository is looked at again: by then they have been looked at, and what became of them is
+/// counted.
+const SECOND_LOOK: Duration = Duration::from_secs(10 * 60);
+
+/// Images that are due are looked at at once if they are no more than this; more of them are left to other workers.
+const LOOKED_AT_ONCE: usize = 10;
+
+/// Leaves an item for every repository of the registry, from `after` on.
+///
+/// # Errors
+/// A call failed. Items for a part of the repositories may be in the queue.
+pub async fn enqueue_repositories(
+    registry: &impl Listing,
+    queue: &impl Queue,
+    clock: &impl Clock,
+    sweep: &Sweep,
+    mut after: Option<String>,
+) -> Result<Enqueued, SweepError> {
+    let mut enqueued = Enqueued::default();
+    loop {
+        let page = registry.repositories(after.as_deref()).await;
+        let page = page.map_err(|source| SweepError::port("list the repositories", source))?;
+        let items = page.items.into_iter().map(|repository| {
+            sweep.item(Work::Repository {
+                repository,
+                after: None,
+                again: false,
+            })
+        });
+        let mut items: Vec<WorkItem> = items.collect();
+        enqueued.repositories += items.len() as u64;
+        let time_is_over = clock.now() >= sweep.until;
+        if time_is_over && let Some(after) = page.next.clone() {
+            items.push(sweep.item(Work::Repositories { after }));
+            enqueued.continued = true;
+        }
+        let sent = queue.send(&items, NOT_HIDDEN).await;
+        sent.map_err(|source| SweepError::port("leave the repositories to the workers", source))?;
+        if page.next.is_none() || enqueued.continued {
+            return Ok(enqueued);
+        }
+        after = page.next;
+    }
+}
+
+/// What came of looking at repositories and images.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Looks {
+    /// Repositories that were left to other workers.
+    pub repositories: u64,
+    /// Images on the registry's list.
+    pub listed: u64,
+    /// Those that were due, by why.
+    pub due: BTreeMap<&'static str, u64>,
+    /// Images that were looked at.
+    pub looked: u64,
+    /// Images, counted with those that share their fate, for which something was recorded, done or told.
+    pub changed: u64,
+    /// Images that were blocked.
+    pub blocks: u64,
+    /// Alerts that were sent, about images and repositories.
+    pub alerts: u64,
+    /// Settings of repositories, and tags, that were changed.
+    pub repaired: u64,
+    /// Further items that were left to other workers.
+    pub items: u64,
+}
+
+impl Looks {
+    /// Adds others.
+    pub fn add(&mut self, other: &Self) {
+        self.repositories += other.repositories;
+        self.listed += other.listed;
+        for (why, number) in &other.due {
+            *self.due.entry(why).or_default() += number;
+        }
+        self.looked += other.looked;
+        self.changed += other.changed;
+        self.blocks += other.blocks;
+        self.alerts += other.alerts;
+        self.repaired += other.repaired;
+        self.items += other.items;
+    }
+
+    fn count_image(&mut self, outcome: &Outcome) {
+        self.looked += 1;
+        for one in std::iter::once(outcome).chain(&outcome.also) {
+            let changed = matches!(one.outcome, OutcomeKind::Applied | OutcomeKind::Closed);
+            self.changed += u64::from(changed);
+            self.blocks += u64::from(matches!(one.effect, Some("archive" | "quarantine")));
+            self.alerts += u64::from(one.alert.is_some());
+        }
+    }
+
+    fn count_repository(&mut self, outcome: &RepositoryOutcome) {
+        self.alerts += outcome.alerts.len() as u64;
+        self.repaired += outcome.changed.len() as u64;
+    }
+}
+
+/// What went wrong; it does not keep the rest from being done.
+pub type Failures = Vec<SweepError>;
+
+/// An image to look at, and what is known of why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageLook {
+    /// Its digest.
+    pub digest: Digest,
+    /// What led to it.
+    pub hints: Hints,
+}
+
+impl ImageLook {
+    /// No event led to it.
+    pub fn found(digest: Digest) -> Self {
+        Self {
+            digest,
+            hints: Hints {
+                found: true,
+                ..Hints::default()
+            },
+        }
+    }
+}
+
+impl<R, W, K, L, N, Q, C> WorkerPorts<'_, R, W, K, L, N, Q, C>
+where
+    R: Registry + Scanner + Repositories + Listing,
+    W: RegistryWriter + RepositoryWriter,
+    K: Keys,
+    L: Ledger + RepositoryLedger + SweepLedger,
+    N: Notifier,
+    Q: Queue,
+    C: Clock,
+{
+    /// Does what an item says. `actor`: the item, by an id that another delivery of it keeps.
+    ///
+    /// What cannot be done is in the failures; the rest is done.
+    pub async fn work(&self, policy: &Policy, sweep: &Sweep, work: &Work, actor: &str) -> (Looks, Failures) {
+        let of = |repository: &RepositoryName| RepositoryKey {
+            account: sweep.registry.account.clone(),
+            region: sweep.registry.region.clone(),
+            repository: repository.clone(),
+        };
+        match work {
+            Work::Repositories { after } => {
+                let after = Some(after.clone());
+                match enqueue_repositories(self.registry, self.queue, self.clock, sweep, after).await {
+                    Ok(enqueued) => {
+                        let looks = Looks {
+                            repositories: enqueued.repositories,
+                            ..Looks::default()
+                        };
+                        (looks, Failures::new())
+                    }
+                    Err(error) => (Looks::default(), vec![error]),
+                }
+            }
+            Work::Repository {
+                repository,
+                after,
+                again,
+            } => {
+                self.look_at_repository(policy, sweep, &of(repository), after.clone(), *again, actor)
+                    .await
+            }
+            Work::Images { repository, digests } => {
+                let images = digests.iter().cloned().map(ImageLook::found).collect();
+                self.look_at_images(policy, sweep, &of(repository), images, actor).await
+            }
+        }
+    }
+
+    /// Looks at a repository, and at those of its images that are due.
+    async fn look_at_repository(
+        &self,
+        policy: &Policy,
+        sweep: &Sweep,
+        key: &RepositoryKey,
+        after: Option<String>,
+        again: bool,
+        actor: &str,
+    ) -> (Looks, Failures) {
+        let (mut looks, mut failures) = (Looks::default(), Failures::new());
+        match reconcile_repository(&self.for_repositories(), policy, key, actor).await {
+            Ok(outcome) => looks.count_repository(&outcome),
+            Err(error) => failures.push(error.into()),
+        }
+        if let Err(error) = self
+            .look_at_due_images(policy, sweep, key, after, again, actor, &mut looks, &mut failures)
+            .await
+        {
+            failures.push(error);
+        }
+        (looks, failures)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what it finds goes to two places")]
+    async fn look_at_due_images(
+        &self,
+        policy: &Policy,
+        sweep: &Sweep,
+        key: &RepositoryKey,
+        after: Option<String>,
+        again: bool,
+        actor: &str,
+        looks: &mut Looks,
+        failures: &mut Failures,
+    ) -> Result<(), SweepError> {
+        let mut survey = Survey::new(policy, sweep.began, self.clock.now());
+        self.read_rows(key, &mut survey).await?;
+        let from_the_beginning = after.is_none();
+        let (listed, rest) = self.read_list(sweep, key, after, &mut survey).await?;
+        looks.listed += listed;
+        let due = survey.finish(from_the_beginning && rest.is_none());
+        for (_, why) in &due {
+            *looks.due.entry(why.as_str()).or_default() += 1;
+        }
+        let mut items = Vec::new();
+        if let Some(after) = rest {
+            items.push(sweep.item(Work::Repository {
+                repository: key.repository.clone(),
+                after: Some(after),
+                again,
+            }));
+        }
+        let due: Vec<Digest> = due.into_iter().map(|(digest, _)| digest).collect();
+        let now = if due.len() > LOOKED_AT_ONCE {
+            items.extend(due.chunks(MAX_IMAGES).map(|digests| {
+                sweep.item(Work::Images {
+                    repository: key.repository.clone(),
+                    digests: digests.to_vec(),
+                })
+            }));
+            Vec::new()
+        } else {
+            due.clone()
+        };
+        self.send(&items, NOT_HIDDEN, looks).await?;
+        if !due.is_empty() && !again {
+            let second = sweep.item(Work::Repository {
+                repository: key.repository.clone(),
+                after: None,
+                again: true,
+            });
+            self.send(&[second], SECOND_LOOK, looks).await?;
+        }
+        let now = now.into_iter().map(ImageLook::found).collect();
+        let (looked, failed) = self.look_at_images(policy, sweep, key, now, actor).await;
+        looks.add(&looked);
+        failures.extend(failed);
+        Ok(())
+    }
+
+    /// Looks at these images, one after the other. When the time is over, the rest is left to another worker.
+    pub async fn look_at_images(
+        &self,
+        policy: &Policy,
+        sweep: &Sweep,
+        key: &RepositoryKey,
+        images: Vec<ImageLook>,
+        actor: &str,
+    ) -> (Looks, Failures) {
+        let (mut looks, mut failures) = (Looks::default(), Failures::new());
+        let mut images = images.into_iter();
+        while let Some(image) = images.next() {
+            if self.clock.now() >= sweep.until {
+                let rest = std::iter::once(image).chain(images).map(|image| image.digest);
+                let rest = sweep.item(Work::Images {
+                    repository: key.repository.clone(),
+                    digests: rest.collect(),
+                });
+                if let Err(error) = self.send(&[rest], NOT_HIDDEN, &mut looks).await {
+                    failures.push(error);
+                }
+                break;
+            }
+            if let Err(error) = self.look_at_image(policy, key, image, actor, &mut looks).await {
+                let is_trouble = error.is_trouble();
+                failures.push(error);
+                if is_trouble {
+                    break;
+                }
+            }
+        }
+        (looks, failures)
+    }
+
+    async fn look_at_image(
+        &self,
+        policy: &Policy,
+        key: &RepositoryKey,
+        image: ImageLook,
+        actor: &str,
+        looks: &mut Looks,
+    ) -> Result<(), SweepError> {
+        let by_digest = ImageRef::Digest(image.digest.clone());
+        let request = Request {
+            account: key.account.clone(),
+            region: key.region.clone(),
+            repository: key.repository.clone(),
+            image: by_digest.clone(),
+            hints: image.hints,
+            // Images of one item must not take each other's work for their own.
+            actor: format!("{actor}/{}", image.digest.short()),
+        };
+        let outcome = reconcile(&self.for_images(), policy, &request).await?;
+        looks.count_image(&outcome);
+        let rules = policy.repository(&key.repository);
+        if rules.is_none_or(|rules| rules.tags.is_none()) {
+            return Ok(());
+        }
+        let found = self.registry.image(&key.repository, &by_digest).await;
+        let found = found.map_err(|source| SweepError::port(format!("look at the tags of `{key}`"), source))?;
+        for tag in found.map(|image| image.tags).unwrap_or_default() {
+            let judged = reconcile_tag(&self.for_repositories(), policy, key, &tag, outcome.state, actor).await?;
+            looks.count_repository(&judged);
+        }
+        Ok(())
+    }
+
+    async fn read_rows(&self, key: &RepositoryKey, survey: &mut Survey<'_>) -> Result<(), SweepError> {
+        let mut after = None;
+        loop {
+            let page = self.ledger.rows(key, after.as_deref()).await;
+            let page = page.map_err(|source| SweepError::port(format!("read the ledger's rows of `{key}`"), source))?;
+            for row in page.items.iter().filter(|row| row.image.region == key.region) {
+                survey.remember(row);
+            }
+            if page.next.is_none() {
+                return Ok(());
+            }
+            after = page.next;
+        }
+    }
+
+    /// Reads the list until it or the time is over; how many images were on it, and where the rest begins.
+    async fn read_list(
+        &self,
+        sweep: &Sweep,
+        key: &RepositoryKey,
+        mut after: Option<String>,
+        survey: &mut Survey<'_>,
+    ) -> Result<(u64, Option<String>), SweepError> {
+        let mut listed = 0;
+        loop {
+            let page = self.registry.images(key, after.as_deref()).await;
+            let page = page.map_err(|source| SweepError::port(format!("list the images of `{key}`"), source))?;
+            // A repository that is gone has no images.
+            let Some(page) = page else { return Ok((listed, None)) };
+            for image in &page.items {
+                listed += 1;
+                survey.see(image);
+            }
+            if page.next.is_none() || self.clock.now() >= sweep.until {
+                return Ok((listed, page.next));
+            }
+            after = page.next;
+        }
+    }
+
+    async fn send(&self, items: &[WorkItem], hidden_for: Duration, looks: &mut Looks) -> Result<(), SweepError> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        let sent = self.queue.send(items, hidden_for).await;
+        sent.map_err(|source| SweepError::port("leave work to other workers", source))?;
+        looks.items += items.len() as u64;
+        Ok(())
+    }
+
+    fn for_images(&self) -> Ports<'_, R, W, R, L, N, C> {
+        Ports {
+            registry: self.registry,
+            writer: self.writer,
+            scanner: self.registry,
+            ledger: self.ledger,
+            notifier: self.notifier,
+            clock: self.clock,
+        }
+    }
+
+    fn for_repositories(&self) -> RepositoryPorts<'_, R, W, K, L, N, C> {
+        RepositoryPorts {
+            registry: self.registry,
+            writer: self.writer,
+            keys: self.keys,
+            ledger: self.ledger,
+            notifier: self.notifier,
+            clock: self.clock,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! Sweeps in the world: from the list of repositories until the queue is empty.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{World, image_key, run};
+use crate::{
+    domain::{policy::Policy, registry::RegistryKey, work::WorkItem},
+    ports::Clock as _,
+    sweep::{Failures, Looks, Sweep, WorkerPorts, enqueue_repositories},
+};
+
+/// The registry of [`image_key`].
+pub fn registry_key() -> RegistryKey {
+    let key = image_key();
+    RegistryKey {
+        account: key.account,
+        region: key.region,
+    }
+}
+
+/// What a worker needs, in the world.
+pub fn worker_ports<'a>(
+    world: &'a World,
+    policy: &Policy,
+) -> WorkerPorts<'a, World, World, World, World, World, World, World> {
+    WorkerPorts {
+        registry: world,
+        writer: policy.enforces().then_some(world),
+        keys: world,
+        ledger: world,
+        notifier: world,
+        queue: world,
+        clock: world,
+    }
+}
+
+/// A sweep that begins now and has all the time that it needs.
+pub fn a_sweep(world: &World) -> Sweep {
+    Sweep {
+        registry: registry_key(),
+        began: world.now(),
+        until: Timestamp::MAX,
+    }
+}
+
+/// Leaves an item for every repository.
+///
+/// # Panics
+/// A call fails.
+pub fn enqueue(world: &World) {
+    let sweep = Sweep {
+        until: world.now() + SignedDuration::from_hours(1),
+        ..a_sweep(world)
+    };
+    run(enqueue_repositories(world, world, world, &sweep, None)).unwrap();
+}
+
+/// Does what an item says.
+pub fn work(world: &World, policy: &Policy, item: &WorkItem) -> (Looks, Failures) {
+    let sweep = Sweep {
+        began: item.sweep,
+        ..a_sweep(world)
+    };
+    run(worker_ports(world, policy).work(policy, &sweep, &item.work, "an-item"))
+}
+
+/// Does what a worker does until the queue is empty.
+///
+/// # Panics
+/// Something cannot be done.
+pub fn work_off(world: &World, policy: &Policy) -> Looks {
+    let mut looks = Looks::default();
+    while let [item] = world.take_items(1).as_slice() {
+        let (more, failures) = work(world, policy, item);
+        assert_eq!(failures, []);
+        looks.add(&more);
+    }
+    looks
+}
+
+/// A whole sweep.
+///
+/// # Panics
+/// Something cannot be done.
+pub fn sweep(world: &World, policy: &Policy) -> Looks {
+    enqueue(world);
+    work_off(world, policy)
+}
