@@ -1,1 +1,568 @@
+use jiff::SignedDuration;
+use proptest::prelude::*;
 
+use super::*;
+use crate::{
+    domain::{
+        finding::{Findings, NoScan, Scan, Severity},
+        ids::{ImageKey, Tag},
+        image::{Image, ImageStatus},
+        ledger::State,
+    },
+    ports::Retry,
+    reconcile::OutcomeKind,
+    testing::{
+        Fault, World, finding, image, image_key, now, policy, policy_in, run, scan,
+        sweep::{a_sweep, enqueue, sweep, work, work_off, worker_ports},
+    },
+};
+
+/// The image of a number, in a repository.
+fn key_of(repository: &str, number: usize) -> ImageKey {
+    ImageKey {
+        repository: repository.parse().unwrap(),
+        // The first characters differ: they make the tag of a quarantine.
+        digest: format!("sha256:{number:012x}{:052x}", 0).parse().unwrap(),
+        ..image_key()
+    }
+}
+
+fn push(world: &World, key: &ImageKey, tag: &str) {
+    let tagged = Image {
+        tags: vec![tag.parse().unwrap()],
+        pushed_at: Some(world.now() - SignedDuration::from_mins(5)),
+        ..image(key)
+    };
+    world.push(key, tagged);
+}
+
+fn found(severity: Severity) -> Findings {
+    Findings {
+        completed_at: Some(now()),
+        ..scan(vec![finding("CVE-2026-1", severity)])
+    }
+}
+
+fn after(world: &World, hours: i64) {
+    world.set_now(world.now() + SignedDuration::from_hours(hours));
+}
+
+fn operations(world: &World) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for call in world.calls() {
+        *counts.entry(call.operation).or_default() += 1;
+    }
+    counts
+}
+
+/// A world of 30 images in 3 repositories, of which no event has told: every fifth has a CRITICAL finding.
+fn silent_world() -> World {
+    let world = World::new();
+    world.list_scans();
+    for repository in ["api", "backend", "team/c"] {
+        for number in 0..10 {
+            let key = key_of(repository, number);
+            push(&world, &key, &format!("v{number}"));
+            let severity = if number % 5 == 0 {
+                Severity::Critical
+            } else {
+                Severity::Low
+            };
+            world.complete_scan(&key, found(severity));
+        }
+    }
+    world
+}
+
+#[test]
+fn what_no_event_has_told_is_found_and_the_next_sweep_finds_nothing() {
+    let world = silent_world();
+    let looks = sweep(&world, &policy(""));
+    assert_eq!((looks.listed, looks.looked, looks.blocks, looks.alerts), (60, 30, 6, 6));
+    assert_eq!(looks.due, [("new", 30)].into());
+    world.forget_calls();
+    let again = sweep(&world, &policy(""));
+    assert_eq!((again.listed, again.looked, again.items), (30, 0, 0));
+    assert_eq!((world.writes(), world.sent().len()), (0, 6));
+    // For a repository: one call for its images, one for their rows.
+    let calls = operations(&world);
+    assert_eq!(
+        (
+            calls["ecr:DescribeImages"],
+            calls["dynamodb:Query"],
+            calls["ecr:DescribeRepositories"]
+        ),
+        (3, 3, 1)
+    );
+    assert_eq!(calls.len(), 4, "{calls:?}");
+}
+
+#[test]
+fn a_thousand_unchanged_images_cost_two_calls() {
+    let world = World::new();
+    world.list_scans();
+    for number in 0..1000 {
+        let key = key_of("api", number);
+        push(&world, &key, &format!("v{number}"));
+        world.complete_scan(&key, found(Severity::Medium));
+    }
+    let looks = sweep(&world, &policy(""));
+    assert_eq!((looks.looked, looks.items), (1000, 21));
+    world.forget_calls();
+    after(&world, 1);
+    let item = a_sweep(&world).item(Work::Repository {
+        repository: "api".parse().unwrap(),
+        after: None,
+        again: false,
+    });
+    let (looks, failures) = work(&world, &policy(""), &item);
+    assert_eq!((looks.listed, looks.looked, failures), (1000, 0, vec![]));
+    assert_eq!(
+        operations(&world),
+        [("dynamodb:Query", 1), ("ecr:DescribeImages", 1)].into()
+    );
+}
+
+#[test]
+fn a_blocked_image_that_can_be_pulled_again_is_blocked_again() {
+    let world = silent_world();
+    sweep(&world, &policy(""));
+    let key = key_of("api", 0);
+    assert_eq!(world.image_of(&key).unwrap().status, ImageStatus::Archived);
+    world.push_again(&key, world.now());
+    let looks = sweep(&world, &policy(""));
+    assert_eq!(looks.due, [("not-blocked", 1)].into());
+    assert_eq!(world.image_of(&key).unwrap().status, ImageStatus::Archived);
+}
+
+#[test]
+fn another_policy_judges_everything_anew_and_a_release_is_followed_to_its_end() {
+    let world = silent_world();
+    sweep(&world, &policy(""));
+    let milder = policy(r#""severities": {"CRITICAL": "monitor"}"#);
+    let looks = sweep(&world, &milder);
+    assert_eq!(looks.due["another-policy"], 30);
+    let key = key_of("backend", 5);
+    assert_eq!(world.image_of(&key).unwrap().status, ImageStatus::Activating);
+    assert_eq!(world.sent().len(), 6, "not released before it can be pulled");
+    for repository in ["api", "backend", "team/c"] {
+        for number in [0, 5] {
+            world.finish_restore(&key_of(repository, number));
+        }
+    }
+    let looks = sweep(&world, &milder);
+    assert_eq!((looks.due["waiting"], looks.alerts), (6, 6));
+    assert!(world.row_of(&key).unwrap().block.is_none());
+    assert_eq!(sweep(&world, &milder).looked, 0);
+}
+
+#[test]
+fn an_exception_that_ends_is_noticed_without_an_event() {
+    let world = silent_world();
+    let excepted = policy(
+        r#""exceptions": [{"vulnerability": "CVE-2026-1", "repositories": ["api"], "owner": "o", "reason": "r", "expires": "2026-11-30"}]"#,
+    );
+    sweep(&world, &excepted);
+    let key = key_of("api", 0);
+    assert_eq!(world.row_of(&key).unwrap().state, State::Allowed);
+    world.set_now("2026-11-30T23:00:00Z".parse().unwrap());
+    assert!(!sweep(&world, &excepted).due.contains_key("exception-ended"));
+    world.set_now("2026-12-01T00:00:00Z".parse().unwrap());
+    let looks = sweep(&world, &excepted);
+    assert_eq!(looks.due["exception-ended"], 2);
+    assert_eq!(world.row_of(&key).unwrap().state, State::Blocked);
+}
+
+#[test]
+fn a_scan_that_never_comes_is_told_once() {
+    let world = World::new();
+    let key = key_of("api", 1);
+    push(&world, &key, "v1");
+    sweep(&world, &policy(""));
+    assert_eq!(world.row_of(&key).unwrap().state, State::Pending);
+    after(&world, 1);
+    let looks = sweep(&world, &policy(""));
+    assert_eq!((looks.due.clone(), looks.alerts), ([("overdue", 2)].into(), 1));
+    for _ in 0..60 {
+        after(&world, 1);
+        assert_eq!(sweep(&world, &policy("")).alerts, 0);
+    }
+    world.complete_scan(&key, found(Severity::Critical));
+    for _ in 0..24 {
+        after(&world, 1);
+        sweep(&world, &policy(""));
+    }
+    assert_eq!(
+        world.row_of(&key).unwrap().state,
+        State::Blocked,
+        "within a day, if nothing shows it"
+    );
+}
+
+#[test]
+fn a_repository_that_nothing_scans_by_itself_is_scanned_on_request() {
+    let world = World::new();
+    let key = key_of("api", 1);
+    push(&world, &key, "v1");
+    world.set_trigger(&key.repository, crate::domain::finding::ScanTrigger::Manual);
+    sweep(&world, &policy(""));
+    assert!(world.calls().iter().any(|call| call.operation == "ecr:StartImageScan"));
+}
+
+#[test]
+fn a_newer_result_is_noticed_where_the_list_shows_it_and_within_a_week_where_it_does_not() {
+    for shows in [true, false] {
+        let world = World::new();
+        if shows {
+            world.list_scans();
+        }
+        let key = key_of("api", 1);
+        push(&world, &key, "v1");
+        world.complete_scan(&key, found(Severity::Low));
+        sweep(&world, &policy(""));
+        let newer = Findings {
+            completed_at: Some(now() + SignedDuration::from_hours(1)),
+            ..found(Severity::High)
+        };
+        world.complete_scan(&key, newer);
+        let sweeps = if shows { 1 } else { 7 * 24 };
+        for _ in 0..sweeps {
+            after(&world, 1);
+            sweep(&world, &policy(""));
+        }
+        assert_eq!(world.row_of(&key).unwrap().state, State::Review, "{shows}");
+    }
+}
+
+#[test]
+fn rows_of_images_that_are_gone_are_closed_unless_the_list_was_not_read_to_its_end() {
+    let world = silent_world();
+    sweep(&world, &policy(""));
+    let (gone, there) = (key_of("api", 3), key_of("api", 4));
+    world.delete(&gone);
+    world.set_page_size(4);
+    let in_a_hurry = Sweep {
+        until: world.now(),
+        ..a_sweep(&world)
+    };
+    let first = Work::Repository {
+        repository: "api".parse().unwrap(),
+        after: None,
+        again: false,
+    };
+    let (looks, failures) = run(worker_ports(&world, &policy("")).work(&policy(""), &in_a_hurry, &first, "one"));
+    assert_eq!((looks.listed, looks.looked, failures), (4, 0, vec![]));
+    assert_eq!(world.take_items(9).len(), 1, "where to go on");
+    let looks = sweep(&world, &policy(""));
+    assert_eq!(looks.due, [("gone", 1)].into());
+    assert!(world.row_of(&gone).unwrap().closed_at.is_some());
+    assert!(world.row_of(&there).unwrap().closed_at.is_none());
+    assert_eq!(sweep(&world, &policy("")).looked, 0);
+}
+
+#[test]
+fn a_large_repository_is_gone_through_in_parts() {
+    let world = silent_world();
+    world.set_page_size(3);
+    let in_a_hurry = Sweep {
+        until: world.now(),
+        ..a_sweep(&world)
+    };
+    let mut parts = 0;
+    let mut next = vec![in_a_hurry.item(Work::Repository {
+        repository: "api".parse().unwrap(),
+        after: None,
+        again: false,
+    })];
+    while let Some(item) = next.pop() {
+        let (_, failures) = run(worker_ports(&world, &policy("")).work(&policy(""), &in_a_hurry, &item.work, "one"));
+        assert_eq!(failures, []);
+        parts += 1;
+        next = world.take_items(9);
+        next.retain(|item| matches!(&item.work, Work::Repository { again: false, .. }));
+    }
+    assert_eq!(parts, 4);
+}
+
+#[test]
+fn a_list_of_repositories_that_takes_too_long_goes_on_where_it_stopped() {
+    let world = silent_world();
+    world.set_page_size(1);
+    let in_a_hurry = Sweep {
+        until: world.now(),
+        ..a_sweep(&world)
+    };
+    let enqueued = run(enqueue_repositories(&world, &world, &world, &in_a_hurry, None)).unwrap();
+    assert_eq!((enqueued.repositories, enqueued.continued), (1, true));
+    let looks = work_off(&world, &policy(""));
+    assert_eq!((looks.repositories, looks.looked, looks.blocks), (2, 30, 6));
+}
+
+#[test]
+fn what_cannot_be_done_does_not_keep_the_rest_from_being_done() {
+    let world = silent_world();
+    world.set_page_size(1000);
+    enqueue(&world);
+    // The image that is refused is told of as held, and is an error.
+    world.refuse_to_archive(&key_of("api", 0));
+    let items = world.take_items(9);
+    let (looks, failures) = work(&world, &policy(""), &items[0]);
+    assert_eq!((looks.looked, looks.blocks), (9, 1));
+    assert!(matches!(failures.as_slice(), [SweepError::Image(_)]), "{failures:?}");
+    assert_eq!((failures[0].code(), failures[0].is_trouble()), ("BlockRefused", false));
+}
+
+#[test]
+fn trouble_stops_an_item_and_nothing_is_lost() {
+    let world = silent_world();
+    enqueue(&world);
+    let items = world.take_items(9);
+    world.fail("ecr:DescribeImageScanFindings", Fault::Before(Retry::Later));
+    let (looks, failures) = work(&world, &policy(""), &items[0]);
+    assert_eq!(looks.looked, 0);
+    assert!(failures[0].is_trouble());
+    let (looks, failures) = work(&world, &policy(""), &items[0]);
+    assert_eq!((looks.looked, failures), (10, vec![]));
+}
+
+#[test]
+fn tags_of_what_is_due_are_judged() {
+    let world = silent_world();
+    let strict = policy(r#""repositories": [{"match": "api", "tags": {"forbidden": ["v3"]}}]"#);
+    let looks = sweep(&world, &strict);
+    assert_eq!((looks.blocks, looks.alerts), (6, 7), "six blocked, one tag");
+    assert_eq!(sweep(&world, &strict).alerts, 0);
+}
+
+#[test]
+fn the_time_that_is_over_leaves_the_rest_to_another_worker() {
+    let world = silent_world();
+    let in_a_hurry = Sweep {
+        until: world.now(),
+        ..a_sweep(&world)
+    };
+    let images = Work::Images {
+        repository: "api".parse().unwrap(),
+        digests: (0..10).map(|number| key_of("api", number).digest).collect(),
+    };
+    let (looks, failures) = run(worker_ports(&world, &policy("")).work(&policy(""), &in_a_hurry, &images, "one"));
+    assert_eq!((looks.looked, failures), (0, vec![]));
+    assert_eq!(world.take_items(9), [in_a_hurry.item(images)]);
+}
+
+#[test]
+fn what_a_quarantine_did_is_not_taken_for_a_change() {
+    let world = silent_world();
+    let quarantine = policy(r#""block": {"method": "quarantine-tag"}"#);
+    let looks = sweep(&world, &quarantine);
+    assert_eq!(looks.blocks, 6, "{looks:?}");
+    assert_eq!(sweep(&world, &quarantine).looked, 0);
+    // Somebody gives it its tag back.
+    let key = key_of("api", 0);
+    let mut image = world.image_of(&key).unwrap();
+    image.tags.push("v0".parse::<Tag>().unwrap());
+    world.push(&key, image);
+    assert_eq!(sweep(&world, &quarantine).due, [("not-blocked", 1)].into());
+    assert_eq!(world.image_of(&key).unwrap().tags.len(), 1);
+}
+
+/// What happens to an image, or to the world.
+#[derive(Debug, Clone)]
+enum Happening {
+    Pushed(usize),
+    PushedAgain(usize),
+    Tagged(usize, usize),
+    Deleted(usize),
+    Scanned(usize, Scan),
+    Pulled(usize),
+    RestoreEnded,
+    Policy(usize),
+    Hours(i64),
+}
+
+/// Number 0 is an index of 1 and 2, and of the attestation 3; 4 and 5 are images of their own.
+const IMAGES: usize = 6;
+
+const POLICIES: [(&str, &str); 6] = [
+    ("enforce", ""),
+    ("enforce", r#""severities": {"CRITICAL": "review"}"#),
+    ("report", ""),
+    ("enforce", r#""block": {"when_in_use": "block"}"#),
+    (
+        "enforce",
+        r#""exceptions": [{"vulnerability": "CVE-2026-1", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-11-26"}]"#,
+    ),
+    ("enforce", r#""scan": {"on_failure": "block"}"#),
+];
+
+fn any_happening() -> impl Strategy<Value = Happening> {
+    let image = 0..IMAGES;
+    let any_scan = prop_oneof![
+        Just(Scan::InProgress),
+        Just(Scan::Unavailable(NoScan::Failed)),
+        Just(Scan::Unavailable(NoScan::Unsupported)),
+        (
+            1..3_usize,
+            prop_oneof![Just(Severity::Critical), Just(Severity::High), Just(Severity::Low)]
+        )
+            .prop_map(|(number, severity)| Scan::Complete(scan(vec![finding(
+                &format!("CVE-2026-{number}"),
+                severity
+            )]))),
+    ];
+    prop_oneof![
+        3 => image.clone().prop_map(Happening::Pushed),
+        1 => image.clone().prop_map(Happening::PushedAgain),
+        1 => (image.clone(), 0..3_usize).prop_map(|(image, tag)| Happening::Tagged(image, tag)),
+        1 => image.clone().prop_map(Happening::Deleted),
+        4 => (image.clone(), any_scan).prop_map(|(image, scan)| Happening::Scanned(image, scan)),
+        1 => image.prop_map(Happening::Pulled),
+        1 => Just(Happening::RestoreEnded),
+        2 => (0..POLICIES.len()).prop_map(Happening::Policy),
+        2 => (1..40_i64).prop_map(Happening::Hours),
+    ]
+}
+
+const ATTESTATION: &str = r#"{"layers": [{"mediaType": "application/vnd.in-toto+json"}]}"#;
+
+fn entry(world: &World, number: usize) -> Image {
+    let key = key_of("api", number);
+    let tags = match number {
+        1..=3 => Vec::new(),
+        _ => vec![format!("v{number}").parse().unwrap()],
+    };
+    let entry = Image {
+        tags,
+        pushed_at: Some(world.now()),
+        ..image(&key)
+    };
+    match number {
+        0 => Image {
+            manifest_media_type: Some("application/vnd.oci.image.index.v1+json".to_owned()),
+            artifact_media_type: None,
+            ..entry
+        },
+        _ => entry,
+    }
+}
+
+fn happen(world: &World, happening: &Happening, rules: &mut Policy) {
+    match happening {
+        Happening::Pushed(number) => {
+            let key = key_of("api", *number);
+            if world.image_of(&key).is_none() {
+                world.push(&key, entry(world, *number));
+            }
+        }
+        Happening::PushedAgain(number) => world.push_again(&key_of("api", *number), world.now()),
+        Happening::Tagged(number, tag) => {
+            let key = key_of("api", *number);
+            if let Some(mut image) = world.image_of(&key) {
+                image.tags.push(format!("t{tag}").parse().unwrap());
+                image.tags.sort();
+                image.tags.dedup();
+                world.push(&key, image);
+            }
+        }
+        Happening::Deleted(number) => world.delete(&key_of("api", *number)),
+        Happening::Scanned(number, scan) => {
+            let key = key_of("api", *number);
+            // An index is never scanned, and what is archived is not either.
+            if *number != 0
+                && world
+                    .image_of(&key)
+                    .is_some_and(|image| image.status == ImageStatus::Active)
+            {
+                let scan = match scan {
+                    Scan::Complete(findings) => Scan::Complete(Findings {
+                        completed_at: Some(world.now()),
+                        ..findings.clone()
+                    }),
+                    other => other.clone(),
+                };
+                world.set_scan(&key, scan);
+            }
+        }
+        Happening::Pulled(number) => {
+            let key = key_of("api", *number);
+            if let Some(mut image) = world.image_of(&key).filter(|image| image.status == ImageStatus::Active) {
+                image.last_pulled_at = Some(world.now());
+                world.push(&key, image);
+            }
+        }
+        Happening::RestoreEnded => (0..IMAGES).for_each(|number| world.finish_restore(&key_of("api", number))),
+        Happening::Policy(number) => *rules = policy_in(POLICIES[*number].0, POLICIES[*number].1),
+        Happening::Hours(hours) => after(world, *hours),
+    }
+}
+
+/// A look at an image, as an event would lead to.
+fn look(world: &World, rules: &Policy, number: usize) -> Outcome {
+    let key = key_of("api", number);
+    let request = Request {
+        account: key.account,
+        region: key.region,
+        repository: key.repository,
+        image: ImageRef::Digest(key.digest),
+        hints: Hints::default(),
+        actor: "an-event".to_owned(),
+    };
+    run(reconcile(&worker_ports(world, rules).for_images(), rules, &request)).unwrap()
+}
+
+/// Whether nothing need show of a change in this state, so that the image's turn is awaited.
+fn waits_for_its_turn(state: Option<State>) -> bool {
+    matches!(
+        state,
+        Some(State::Held | State::Unscannable | State::Stale | State::Pending)
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn without_a_single_event_a_sweep_leaves_nothing_to_find(happenings in proptest::collection::vec(any_happening(), 1..14)) {
+        let world = World::new();
+        world.list_scans();
+        world.set_manifest(&key_of("api", 3), ATTESTATION);
+        let child = |number: usize, architecture: &str| {
+            format!(r#"{{"digest": "{}", "platform": {{"os": "linux", "architecture": "{architecture}"}}}}"#, key_of("api", number).digest)
+        };
+        world.set_manifest(&key_of("api", 0), &format!(r#"{{"manifests": [{}, {}]}}"#, child(1, "amd64"), child(2, "arm64")));
+        let mut rules = policy("");
+        // Something that stays, so that the repository does.
+        push(&world, &key_of("api", IMAGES), "stays");
+        world.complete_scan(&key_of("api", IMAGES), found(Severity::Low));
+        for happening in happenings {
+            world.set_now(world.now() + SignedDuration::from_mins(1));
+            happen(&world, &happening, &mut rules);
+            world.set_now(world.now() + SignedDuration::from_mins(1));
+            let looks = sweep(&world, &rules);
+            if !rules.enforces() {
+                prop_assert_eq!(looks.blocks, 0);
+            }
+            // What an event would lead to now has been done, for every image that is there.
+            let mut waiting = 0;
+            for number in 0..IMAGES {
+                let before = world.row_of(&key_of("api", number)).map(|row| row.state);
+                if waits_for_its_turn(before) {
+                    waiting += 1;
+                    continue;
+                }
+                let outcome = look(&world, &rules, number);
+                prop_assert!(
+                    !matches!(outcome.outcome, OutcomeKind::Applied | OutcomeKind::Closed),
+                    "{:?} after {:?}, {:?}", outcome, happening, looks
+                );
+            }
+            // And the next sweep has nothing to do but for those.
+            world.forget_calls();
+            let again = sweep(&world, &rules);
+            prop_assert!(again.looked <= 2 * waiting, "{:?} after {:?}", again, happening);
+            if waiting == 0 {
+                prop_assert_eq!(world.writes(), 0);
+            }
+        }
+    }
+}

@@ -746,7 +746,11 @@ impl RegistryWriter for World {
 
     async fn add_tag(&self, image: &ImageKey, tag: &Tag) -> Result<(), PortError> {
         self.call("ecr:PutImage", true, |state| {
-            for other in state.images.values_mut() {
+            let of_repository = state
+                .images
+                .iter_mut()
+                .filter(|((name, _), _)| *name == image.repository);
+            for (_, other) in of_repository {
                 other.tags.retain(|existing| existing != tag);
             }
             if let Some(image) = entry(state, image) {
