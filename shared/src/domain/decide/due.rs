@@ -109,6 +109,9 @@ pub struct Survey<'a> {
 /// only in turn.
 const RECENTLY: SignedDuration = SignedDuration::from_hours(6);
 
+/// Statuses of a scan that has a result, or will have one.
+const AWAITED_OR_THERE: [&str; 4] = ["COMPLETE", "ACTIVE", "IN_PROGRESS", "PENDING"];
+
 /// An image that shows no sign of a scan is looked at by every sweep for so long after its push; later only in turn.
 const SCAN_AWAITED: SignedDuration = SignedDuration::from_hours(24);
 
@@ -254,10 +257,9 @@ impl<'a> Survey<'a> {
         let waits = row.state == State::Pending || row.no_scan;
         match (listed.scan_status.as_deref(), listed.scanned_at, row.judged_at) {
             (Some("COMPLETE" | "ACTIVE"), _, _) if waits => true,
-            (Some("FAILED" | "UNSUPPORTED_IMAGE" | "SCAN_ELIGIBILITY_EXPIRED"), _, _)
-                if row.state == State::Pending =>
-            {
-                true
+            // It ended without a result, or there is none any more. What is blocked or held does not become better by that.
+            (Some(status), _, _) if !AWAITED_OR_THERE.contains(&status) => {
+                !row.no_scan && matches!(row.state, State::Pending | State::Allowed | State::Review)
             }
             // To the second: the two answers of the registry need not have the same fractions.
             (_, Some(scanned), Some(judged)) => scanned.as_second() > judged.as_second(),
@@ -270,6 +272,8 @@ impl<'a> Survey<'a> {
     fn does_not_fit(&self, row: &Remembered) -> bool {
         let above = row.indexes.iter().filter_map(|digest| self.rows.get(digest));
         let bad = |row: &Remembered| matches!(row.state, State::Blocked | State::Held);
+        // What is on its way back is done with.
+        let is_kept = |row: &Remembered| row.block.is_some_and(|block| !block.undone);
         let mut above = above.filter(|index| !index.referrer);
         if above.any(|index| index.closed) {
             return true;
@@ -284,10 +288,8 @@ impl<'a> Survey<'a> {
             State::Pending => all_known || open().any(|child| bad(child)),
             State::Blocked => open().any(|child| child.state == State::Held),
             State::Held => false,
-            State::Allowed => open().any(|child| child.block.is_some() || bad(child) || child.state == State::Review),
-            State::Review | State::Unscannable | State::Stale => {
-                open().any(|child| child.block.is_some() || bad(child))
-            }
+            State::Allowed => open().any(|child| is_kept(child) || bad(child) || child.state == State::Review),
+            State::Review | State::Unscannable | State::Stale => open().any(|child| is_kept(child) || bad(child)),
         }
     }
 
