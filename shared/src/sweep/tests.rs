@@ -7,7 +7,7 @@ use crate::{
         finding::{Findings, NoScan, Scan, Severity},
         ids::{ImageKey, Tag},
         image::{Image, ImageStatus},
-        ledger::State,
+        ledger::{Row, State},
     },
     ports::Retry,
     reconcile::OutcomeKind,
@@ -510,12 +510,14 @@ fn look(world: &World, rules: &Policy, number: usize) -> Outcome {
     run(reconcile(&worker_ports(world, rules).for_images(), rules, &request)).unwrap()
 }
 
-/// Whether nothing need show of a change in this state, so that the image's turn is awaited.
-fn waits_for_its_turn(state: Option<State>) -> bool {
-    matches!(
-        state,
-        Some(State::Held | State::Unscannable | State::Stale | State::Pending)
-    )
+/// Whether nothing need show of a change, so that the image's turn is awaited.
+fn waits_for_its_turn(row: &Row, rules: &Policy) -> bool {
+    let cannot_be_undone = !rules.enforces() && row.block.is_some();
+    cannot_be_undone
+        || matches!(
+            row.state,
+            State::Held | State::Unscannable | State::Stale | State::Pending
+        )
 }
 
 proptest! {
@@ -545,8 +547,8 @@ proptest! {
             // What an event would lead to now has been done, for every image that is there.
             let mut waiting = 0;
             for number in 0..IMAGES {
-                let before = world.row_of(&key_of("api", number)).map(|row| row.state);
-                if waits_for_its_turn(before) {
+                let row = world.row_of(&key_of("api", number));
+                if row.is_some_and(|row| waits_for_its_turn(&row, &rules)) {
                     waiting += 1;
                     continue;
                 }

@@ -215,6 +215,10 @@ impl<'a> Survey<'a> {
         if let Some(due) = self.by_block(row, listed) {
             return Some(due);
         }
+        if !row.same_policy && row.block.is_some() && !self.policy.enforces() {
+            // In report mode a block cannot be undone, so that its row may stay as it is.
+            return self.is_turn_of(&image.digest, TURN_HOURS).then_some(Due::Turn);
+        }
         if !row.same_policy {
             // What somebody else archived while it was pending is left alone.
             return (pullable || row.state != State::Pending).then_some(Due::AnotherPolicy);
