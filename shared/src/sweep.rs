@@ -67,6 +67,14 @@ impl Sweep {
             work,
         }
     }
+
+    fn repository(&self, repository: RepositoryName) -> WorkItem {
+        self.item(Work::Repository {
+            repository,
+            after: None,
+            again: false,
+        })
+    }
 }
 
 /// How many repositories were left to the workers.
@@ -159,14 +167,7 @@ pub async fn enqueue_repositories(
     loop {
         let page = registry.repositories(after.as_deref()).await;
         let page = page.map_err(|source| SweepError::port("list the repositories", source))?;
-        let items = page.items.into_iter().map(|repository| {
-            sweep.item(Work::Repository {
-                repository,
-                after: None,
-                again: false,
-            })
-        });
-        let mut items: Vec<WorkItem> = items.collect();
+        let mut items: Vec<WorkItem> = page.items.into_iter().map(|name| sweep.repository(name)).collect();
         enqueued.repositories += items.len() as u64;
         let time_is_over = clock.now() >= sweep.until;
         if time_is_over && let Some(after) = page.next.clone() {
@@ -180,6 +181,24 @@ pub async fn enqueue_repositories(
         }
         after = page.next;
     }
+}
+
+/// Leaves an item for each of these repositories. One that does not exist is one without images.
+///
+/// # Errors
+/// A call failed. Items for a part of the repositories may be in the queue.
+pub async fn enqueue_these(
+    queue: &impl Queue,
+    sweep: &Sweep,
+    names: Vec<RepositoryName>,
+) -> Result<Enqueued, SweepError> {
+    let items: Vec<WorkItem> = names.into_iter().map(|name| sweep.repository(name)).collect();
+    let sent = queue.send(&items, NOT_HIDDEN).await;
+    sent.map_err(|source| SweepError::port("leave the repositories to the workers", source))?;
+    Ok(Enqueued {
+        repositories: items.len() as u64,
+        continued: false,
+    })
 }
 
 /// What came of looking at repositories and images.

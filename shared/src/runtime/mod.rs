@@ -5,6 +5,7 @@ pub mod entry;
 pub mod error;
 pub mod report;
 pub mod repositories;
+pub mod sweep;
 pub mod worker;
 
 use std::time::Duration;

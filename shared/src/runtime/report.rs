@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{entry::Handled, error::HandlerError, worker::Worked};
+use super::{entry::Handled, error::HandlerError, sweep::Swept, worker::Worked};
 use crate::{domain::finding::Severity, reconcile::Outcome};
 
 /// Namespace of all our metrics.
@@ -146,6 +146,38 @@ fn worked_line(function: &str, request_id: &str, worked: &Worked, now: Timestamp
     metrics.extend(worked.sweep_age_seconds.map(|age| (SWEEP_AGE, age)));
     let outcome = if worked.failed == 0 { "worked" } else { "failed-in-part" };
     finish(line, function, outcome, worked.failed == 0, &metrics, now)
+}
+
+/// Writes the line of a sweep.
+#[expect(
+    clippy::print_stdout,
+    reason = "standard output is where Lambda takes log lines and metrics from"
+)]
+pub fn write_swept(function: &str, request_id: &str, result: &Result<Swept, HandlerError>, now: Timestamp) {
+    println!("{}", swept_line(function, request_id, result, now));
+}
+
+fn swept_line(function: &str, request_id: &str, result: &Result<Swept, HandlerError>, now: Timestamp) -> Value {
+    let mut metrics = vec![("Events", 1)];
+    let (mut line, outcome) = match result {
+        Ok(swept) => {
+            metrics.push((REPOSITORIES, swept.repositories));
+            metrics.push((SWEEPS_CONTINUED, u64::from(swept.continued)));
+            if !swept.continued {
+                let age = now.duration_since(swept.sweep).as_secs();
+                metrics.push((SWEEP_AGE, u64::try_from(age).unwrap_or_default()));
+            }
+            (fields(swept), "swept")
+        }
+        Err(error) => {
+            metrics.push(("Errors", 1));
+            metrics.push(("PoisonEvents", u64::from(matches!(error, HandlerError::Unusable(_)))));
+            let error_field = ("error".to_owned(), json!(error.to_string()));
+            (Map::from_iter([error_field]), error.code())
+        }
+    };
+    line.insert("event_id".to_owned(), json!(request_id));
+    finish(line, function, outcome, result.is_ok(), &metrics, now)
 }
 
 /// Writes that a message of the workers' queue could not be dealt with: the line names the error, by the word that alarms hang on.

@@ -1,0 +1,124 @@
+//! The function `sweep`: what it is invoked with, and what it does.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    entry::Invocation,
+    error::HandlerError,
+    report,
+};
+use crate::{
+    domain::{ids::RepositoryName, policy::Policy, registry::RegistryKey},
+    ports::{Clock, Listing, Notifier, Queue, SweepLedger},
+    sweep::{Sweep, enqueue_repositories, enqueue_these},
+};
+
+/// What the function is invoked with: by the schedule, or by hand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SweepRequest {
+    /// When the schedule meant it to be; now, if it is not said.
+    pub time: Option<Timestamp>,
+    /// Only these repositories; all, if it is not said.
+    pub repositories: Option<Vec<RepositoryName>>,
+    /// Send the daily digest now.
+    pub digest: bool,
+}
+
+impl SweepRequest {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// It is not JSON, or has a member that is not known or not what it should be.
+    pub fn parse(payload: &str) -> Result<Self, HandlerError> {
+        serde_json::from_str(payload).map_err(|error| {
+            HandlerError::Unusable(format!(
+                "{error}; a sweep takes {{}}, or any of {{\"time\": \"2026-11-24T12:00:00Z\", \"repositories\": [\"name\"], \"digest\": true}}"
+            ))
+        })
+    }
+}
+
+/// What came of a sweep, as far as this function goes: the workers do the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Swept {
+    /// When it began.
+    pub sweep: Timestamp,
+    /// Repositories that were left to the workers.
+    pub repositories: u64,
+    /// The list goes on: a worker reads the rest of it.
+    pub continued: bool,
+}
+
+/// What the sweep needs.
+#[derive(Debug)]
+pub struct SweepPorts<'a, R, L, N, Q, C> {
+    /// The registry.
+    pub registry: &'a R,
+    /// The ledger.
+    pub ledger: &'a L,
+    /// The topics.
+    pub notifier: &'a N,
+    /// The queue of the workers.
+    pub queue: &'a Q,
+    /// The time.
+    pub clock: &'a C,
+}
+
+/// Begins a sweep, and writes its line. `until`: when nothing new is begun any more.
+///
+/// # Errors
+/// The payload is not what it should be, or a call failed. The next sweep does all of it again.
+pub async fn sweep<R, L, N, Q, C>(
+    ports: &SweepPorts<'_, R, L, N, Q, C>,
+    policy: &Policy,
+    invocation: &Invocation,
+    payload: &str,
+    until: Timestamp,
+) -> Result<Swept, HandlerError>
+where
+    R: Listing,
+    L: SweepLedger,
+    N: Notifier,
+    Q: Queue,
+    C: Clock,
+{
+    let result = begin(ports, policy, invocation, payload, until).await;
+    report::write_swept(invocation.function, &invocation.request_id, &result, ports.clock.now());
+    result
+}
+
+async fn begin<R, L, N, Q, C>(
+    ports: &SweepPorts<'_, R, L, N, Q, C>,
+    _policy: &Policy,
+    invocation: &Invocation,
+    payload: &str,
+    until: Timestamp,
+) -> Result<Swept, HandlerError>
+where
+    R: Listing,
+    L: SweepLedger,
+    N: Notifier,
+    Q: Queue,
+    C: Clock,
+{
+    let request = SweepRequest::parse(payload)?;
+    let sweep = Sweep {
+        registry: RegistryKey {
+            account: invocation.account.clone(),
+            region: invocation.region.clone(),
+        },
+        began: request.time.unwrap_or_else(|| ports.clock.now()),
+        until,
+    };
+    let enqueued = match request.repositories {
+        Some(names) => enqueue_these(ports.queue, &sweep, names).await,
+        None => enqueue_repositories(ports.registry, ports.queue, ports.clock, &sweep, None).await,
+    }?;
+    Ok(Swept {
+        sweep: sweep.began,
+        repositories: enqueued.repositories,
+        continued: enqueued.continued,
+    })
+}
