@@ -106,6 +106,9 @@ pub trait Registry {
 pub struct Page<T> {
     /// What is on it.
     pub items: Vec<T>,
+    /// What is on it too and cannot be read, each as the error that it would be alone, naming the place. It must not hide the
+    /// others: whoever asks for the page does what is to be done about its items, and then fails with these.
+    pub unreadable: Vec<PortError>,
     /// Where the next page begins; `None`: this is the last one.
     pub next: Option<String>,
 }

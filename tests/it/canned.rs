@@ -407,7 +407,13 @@ fn read(request: &HttpRequest) -> Request {
                 "AmazonEC2ContainerRegistry_V20150921" => "ecr",
                 "DynamoDB_20120810" => "dynamodb",
                 "TrentService" => "kms",
+                "AmazonSQS" => "sqs",
                 other => panic!("an API that nobody calls: `{other}`"),
+            };
+            // For IAM it is the same whether one message is sent or ten.
+            let operation = match operation {
+                "SendMessageBatch" => "SendMessage",
+                other => other,
             };
             (format!("{service}:{operation}"), serde_json::from_slice(bytes).unwrap())
         }

@@ -1,8 +1,10 @@
-//! The ledger in a DynamoDB table.
+//! The ledger in a DynamoDB table. Rules are those of the API reference of DynamoDB (version 2012-08-10).
 //!
 //! Key of the table: `pk` and `sk`, both strings. Beside them an item has `row` (the row as JSON, the only attribute that is
 //! read), `generation` (for the condition of a write), `state` (for people and exports) and, for the row of a deleted image,
 //! `expires_at` (the table's time to live, in seconds since 1970). Items that count have `count` and `expires_at`.
+
+use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{
     Client,
@@ -13,14 +15,19 @@ use aws_sdk_dynamodb::{
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::error::{malformed, port_error, refusal};
+use super::{
+    error::{malformed, port_error, refusal},
+    next_page,
+};
 use crate::{
     domain::{
         ids::{ImageKey, Tag},
         ledger::{Counter, Row},
+        registry::{RegistryKey, RegistryRow},
         repository::ledger::{RepositoryKey, RepositoryRow, TagRow},
+        summary::RepositorySummary,
     },
-    ports::{Ledger, PortError, RepositoryLedger, Retry, Written},
+    ports::{Ledger, Page, PortError, RepositoryLedger, Retry, SweepLedger, Written},
 };
 
 const PARTITION_KEY: &str = "pk";
@@ -66,23 +73,72 @@ impl DynamoLedger {
             .send()
             .await
             .map_err(|error| port_error(OPERATION, &error))?;
-        let Some(item) = output.item else {
-            return Ok(None);
+        let item = output.item.as_ref();
+        item.map(|item| read(OPERATION, pk, sk, item, another, is_about_it))
+            .transpose()
+    }
+
+    /// A page of the rows of a partition whose sort keys begin with `prefix`: `dynamodb:Query`, eventually consistent. Whoever
+    /// acts on a row that stands here reads it again before it writes.
+    ///
+    /// A row that cannot be read is an error beside the others: the same error that [`get`](Self::get) gives for it.
+    async fn query<T: DeserializeOwned>(
+        &self,
+        pk: &str,
+        prefix: &str,
+        after: Option<&str>,
+        another: &'static str,
+        key_of: impl Fn(&T) -> (String, String),
+    ) -> Result<Page<T>, PortError> {
+        const OPERATION: &str = "dynamodb:Query";
+        let start = after.map(|sk| {
+            HashMap::from([
+                (PARTITION_KEY.to_owned(), AttributeValue::S(pk.to_owned())),
+                (SORT_KEY.to_owned(), AttributeValue::S(sk.to_owned())),
+            ])
+        });
+        let output = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
+            // The sort key as well, since a row that cannot be read does not say whose it is.
+            .projection_expression("#sk, #row")
+            .expression_attribute_names("#pk", PARTITION_KEY)
+            .expression_attribute_names("#sk", SORT_KEY)
+            .expression_attribute_names("#row", ROW)
+            .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()))
+            .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
+            .set_exclusive_start_key(start)
+            .send()
+            .await
+            // `InternalServerError` and the throttling ones: later. `InvalidEndpointException`, `ResourceNotFoundException`, a place
+            // that is not in this list (`ValidationException`): never.
+            .map_err(|error| port_error(OPERATION, &error))?;
+        let mut page = Page {
+            items: Vec::new(),
+            unreadable: Vec::new(),
+            next: None,
         };
-        let unreadable = |why: &str| {
-            let message = format!("row `{pk}`, `{sk}`: {why}");
-            refusal(OPERATION, Retry::Never, "UnreadableRow", &message)
-        };
-        let text = item
-            .get(ROW)
-            .and_then(|value| value.as_s().ok())
-            .ok_or_else(|| unreadable("it has no string `row`"))?;
-        // The error says where in the document it is, and perhaps quotes a word of ours; not the document.
-        let row: T = serde_json::from_str(text).map_err(|error| unreadable(&error.to_string()))?;
-        if !is_about_it(&row) {
-            return Err(unreadable(&format!("it is the row of another {another}")));
+        let items = output.items.as_ref();
+        for item in items.ok_or_else(|| malformed(OPERATION, "the answer does not hold the list"))? {
+            let sk = sort_key(item).ok_or_else(|| malformed(OPERATION, "an item has no string `sk`"))?;
+            let is_about_it = |row: &T| {
+                let (row_pk, row_sk) = key_of(row);
+                row_pk == pk && row_sk == *sk
+            };
+            match read(OPERATION, pk, sk, item, another, is_about_it) {
+                Ok(row) => page.items.push(row),
+                Err(error) => page.unreadable.push(error),
+            }
         }
-        Ok(Some(row))
+        let last = output.last_evaluated_key().filter(|key| !key.is_empty());
+        let next = last.map(|key| {
+            let place = sort_key(key).cloned();
+            place.ok_or_else(|| malformed(OPERATION, "the answer does not say where the next page begins"))
+        });
+        page.next = next_page(OPERATION, after, next.transpose()?)?;
+        Ok(page)
     }
 
     /// Writes a row if the one that is there has the generation before; see [`Ledger::write`].
@@ -139,6 +195,35 @@ impl DynamoLedger {
             _ => Err(port_error(OPERATION, &error)),
         }
     }
+}
+
+fn sort_key(item: &HashMap<String, AttributeValue>) -> Option<&String> {
+    item.get(SORT_KEY)?.as_s().ok()
+}
+
+/// The row of an item, which must be about what was asked for.
+fn read<T: DeserializeOwned>(
+    operation: &'static str,
+    pk: &str,
+    sk: &str,
+    item: &HashMap<String, AttributeValue>,
+    another: &'static str,
+    is_about_it: impl FnOnce(&T) -> bool,
+) -> Result<T, PortError> {
+    let unreadable = |why: &str| {
+        let message = format!("row `{pk}`, `{sk}`: {why}");
+        refusal(operation, Retry::Never, "UnreadableRow", &message)
+    };
+    let text = item
+        .get(ROW)
+        .and_then(|value| value.as_s().ok())
+        .ok_or_else(|| unreadable("it has no string `row`"))?;
+    // The error says where in the document it is, and perhaps quotes a word of ours; not the document.
+    let row: T = serde_json::from_str(text).map_err(|error| unreadable(&error.to_string()))?;
+    if !is_about_it(&row) {
+        return Err(unreadable(&format!("it is the row of another {another}")));
+    }
+    Ok(row)
 }
 
 impl RepositoryLedger for DynamoLedger {
@@ -219,5 +304,58 @@ impl Ledger for DynamoLedger {
         ];
         self.put(&pk, &sk, row.generation, row, more.into_iter().flatten())
             .await
+    }
+}
+
+impl SweepLedger for DynamoLedger {
+    async fn rows(&self, key: &RepositoryKey, after: Option<&str>) -> Result<Page<Row>, PortError> {
+        self.query(
+            &key.partition_key(),
+            Row::SORT_KEY_PREFIX,
+            after,
+            "image",
+            |row: &Row| (Row::partition_key(&row.image), Row::sort_key(&row.image)),
+        )
+        .await
+    }
+
+    async fn summary(&self, key: &RepositoryKey) -> Result<Option<RepositorySummary>, PortError> {
+        let (pk, sk) = (RepositorySummary::partition_key(key), RepositorySummary::sort_key(key));
+        self.get(&pk, &sk, "repository", |summary: &RepositorySummary| {
+            summary.repository == *key
+        })
+        .await
+    }
+
+    async fn write_summary(&self, summary: &RepositorySummary) -> Result<Written, PortError> {
+        let key = &summary.repository;
+        let (pk, sk) = (RepositorySummary::partition_key(key), RepositorySummary::sort_key(key));
+        self.put(&pk, &sk, summary.generation, summary, std::iter::empty())
+            .await
+    }
+
+    async fn summaries(&self, key: &RegistryKey, after: Option<&str>) -> Result<Page<RepositorySummary>, PortError> {
+        self.query(
+            &key.partition_key(),
+            &key.summaries_prefix(),
+            after,
+            "repository",
+            |summary: &RepositorySummary| {
+                let key = &summary.repository;
+                (RepositorySummary::partition_key(key), RepositorySummary::sort_key(key))
+            },
+        )
+        .await
+    }
+
+    async fn registry_row(&self, key: &RegistryKey) -> Result<Option<RegistryRow>, PortError> {
+        let (pk, sk) = (key.partition_key(), key.sort_key());
+        self.get(&pk, &sk, "registry", |row: &RegistryRow| row.registry == *key)
+            .await
+    }
+
+    async fn write_registry_row(&self, row: &RegistryRow) -> Result<Written, PortError> {
+        let (pk, sk) = (row.registry.partition_key(), row.registry.sort_key());
+        self.put(&pk, &sk, row.generation, row, std::iter::empty()).await
     }
 }

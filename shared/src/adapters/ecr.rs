@@ -3,6 +3,7 @@
 //! Rules are those of the API reference of ECR (version 2015-09-21) where nothing else is said.
 
 mod findings;
+mod listing;
 mod repositories;
 
 use std::{
@@ -44,7 +45,7 @@ use super::{
 use crate::{
     domain::{
         finding::{Scan, ScanStart, ScanTrigger},
-        ids::{AccountId, ImageKey, ImageRef, Region, RepositoryName, Tag},
+        ids::{AccountId, ImageKey, ImageRef, InvalidId, Region, RepositoryName, Tag},
         image::{Image, ImageStatus},
     },
     ports::{PortError, Pulled, Registry, RegistryWriter, Retry, Scanner},
@@ -125,12 +126,23 @@ struct Ecr {
 impl Ecr {
     /// Refuses an image that is not in this registry: the call would go to another image of the same name.
     fn owns(&self, image: &ImageKey, operation: &'static str) -> Result<(), PortError> {
-        if image.account == self.account && image.region == self.region {
+        self.is_of("image", &image.account, &image.region, operation)
+    }
+
+    /// Refuses what is of another account or region.
+    fn is_of(
+        &self,
+        what: &str,
+        account: &AccountId,
+        region: &Region,
+        operation: &'static str,
+    ) -> Result<(), PortError> {
+        if *account == self.account && *region == self.region {
             return Ok(());
         }
         let message = format!(
-            "the image is in `{}`, `{}`; this is the registry of `{}`, `{}`",
-            image.account, image.region, self.account, self.region
+            "the {what} is in `{account}`, `{region}`; this is the registry of `{}`, `{}`",
+            self.account, self.region
         );
         Err(refusal(operation, Retry::Never, "OtherRegistry", &message))
     }
@@ -239,10 +251,9 @@ impl Registry for EcrRegistry {
     /// See [`Registry::image`]. Tags that no client could push are left out; all others are there.
     async fn image(&self, repository: &RepositoryName, image: &ImageRef) -> Result<Option<Image>, PortError> {
         match self.ecr.describe(repository, image).await? {
-            Some(detail) => match described(detail) {
-                Some(image) => Ok(Some(image)),
-                None => Err(malformed(DESCRIBE_IMAGES, "the answer names no digest")),
-            },
+            Some(detail) => described(detail)
+                .map(Some)
+                .map_err(|why| malformed(DESCRIBE_IMAGES, &format!("the image of the answer: {why}"))),
             None => Ok(None),
         }
     }
@@ -284,7 +295,7 @@ impl Registry for EcrRegistry {
             let pulled = output.image_details.unwrap_or_default().into_iter();
             images.extend(
                 pulled
-                    .filter_map(described)
+                    .filter_map(|detail| described(detail).ok())
                     .filter(|image| image.last_pulled_at.is_some_and(|at| at >= since)),
             );
             token = output.next_token.filter(|token| !token.is_empty());
@@ -587,10 +598,11 @@ fn identifier(image: &ImageRef) -> ImageIdentifier {
     }
 }
 
-/// What ECR says of an image, in our words; `None`: it does not even say which image.
-fn described(detail: ImageDetail) -> Option<Image> {
-    Some(Image {
-        digest: detail.image_digest()?.parse().ok()?,
+/// What ECR says of an image, in our words; or why it does not even say which image.
+fn described(detail: ImageDetail) -> Result<Image, String> {
+    let digest = detail.image_digest().ok_or("it has no digest")?;
+    Ok(Image {
+        digest: digest.parse().map_err(|error: InvalidId| error.to_string())?,
         // The API takes longer tags than the registry protocol. One of those must not keep an image from being judged.
         tags: detail.image_tags().iter().filter_map(|tag| tag.parse().ok()).collect(),
         status: detail

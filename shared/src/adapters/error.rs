@@ -16,12 +16,14 @@ const MAX_CODE: usize = 128;
 
 /// Error codes that a later call may not meet again, whatever status they come with.
 ///
-/// Sources: the modelled errors of the operations that we call, "Common errors" in the API references of ECR, DynamoDB and SNS,
-/// and the SDK's list of throttling codes without `LimitExceededException`, which in ECR is a quota and not a rate.
-const LATER: [&str; 28] = [
+/// Sources: the modelled errors of the operations that we call, "Common errors" in the API references of ECR, DynamoDB, SNS
+/// and SQS, and the SDK's list of throttling codes without `LimitExceededException`, which in ECR is a quota and not a rate.
+const LATER: [&str; 30] = [
     // Rates.
     "BandwidthLimitExceeded",
+    "KMS.ThrottlingException",
     "KMSThrottling",
+    "KmsThrottled",
     "PriorRequestNotComplete",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
@@ -89,9 +91,7 @@ fn service_error<E: ProvideErrorMetadata>(error: &E, response: &HttpResponse) ->
         // An answer that says 200 and cannot be read comes as an error without a code.
         None if status.is_success() => (Retry::Later, MALFORMED.to_owned(), UNREADABLE.to_owned()),
         code => {
-            let later = status.is_server_error()
-                || matches!(status.as_u16(), 408 | 429)
-                || code.is_some_and(|code| LATER.contains(&code));
+            let later = status.is_server_error() || matches!(status.as_u16(), 408 | 429) || code.is_some_and(passes);
             (
                 if later { Retry::Later } else { Retry::Never },
                 code.map_or_else(|| format!("Http{}", status.as_u16()), str::to_owned),
@@ -99,6 +99,11 @@ fn service_error<E: ProvideErrorMetadata>(error: &E, response: &HttpResponse) ->
             )
         }
     }
+}
+
+/// Whether an error with this code may pass by itself.
+pub(super) fn passes(code: &str) -> bool {
+    LATER.contains(&code)
 }
 
 const MALFORMED: &str = "MalformedResponse";

@@ -1,14 +1,15 @@
 //! The ports, with the AWS SDK.
 //!
 //! [`Aws`] is the way in: it reads the environment once and hands out adapters. Nothing of the SDK comes out of them: answers
-//! are domain values, failures are [`PortError`](crate::ports::PortError)s that `error` makes, in one place.
+//! are domain values, failures are [`PortError`]s that `error` makes, in one place.
 //!
 //! | module | port | service |
 //! |---|---|---|
-//! | [`ecr`] | `Registry`, `Scanner`, `RegistryWriter`, `Repositories`, `RepositoryWriter` | ECR |
+//! | [`ecr`] | `Registry`, `Scanner`, `RegistryWriter`, `Repositories`, `RepositoryWriter`, `Listing` | ECR |
 //! | [`kms`] | `Keys` | KMS |
-//! | [`dynamodb`] | `Ledger`, `RepositoryLedger` | DynamoDB |
+//! | [`dynamodb`] | `Ledger`, `RepositoryLedger`, `SweepLedger` | DynamoDB |
 //! | [`sns`] | `Notifier` | SNS |
+//! | [`sqs`] | `Queue` | SQS |
 
 pub mod dynamodb;
 pub mod ecr;
@@ -17,6 +18,7 @@ pub mod http;
 pub mod kms;
 mod sdk;
 pub mod sns;
+pub mod sqs;
 
 use std::sync::{Arc, OnceLock};
 
@@ -32,10 +34,15 @@ use jiff::Timestamp;
 use self::{
     dynamodb::DynamoLedger,
     ecr::{EcrRegistry, EcrWriter, TriggerCache},
+    error::refusal,
     kms::KmsKeys,
     sns::SnsNotifier,
+    sqs::SqsQueue,
 };
-use crate::domain::ids::{AccountId, Region};
+use crate::{
+    domain::ids::{AccountId, Region},
+    ports::{PortError, Retry},
+};
 
 pub use self::sdk::InvalidEnvironment;
 
@@ -51,6 +58,7 @@ pub struct Aws {
     dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
     kms: OnceLock<aws_sdk_kms::Client>,
     sns: OnceLock<aws_sdk_sns::Client>,
+    sqs: OnceLock<aws_sdk_sqs::Client>,
     triggers: Arc<TriggerCache>,
 }
 
@@ -86,6 +94,7 @@ impl Aws {
             dynamodb: OnceLock::new(),
             kms: OnceLock::new(),
             sns: OnceLock::new(),
+            sqs: OnceLock::new(),
             triggers: Arc::default(),
         }
     }
@@ -110,8 +119,7 @@ impl Aws {
 
     /// The registry of an account, to change. In report mode nobody asks for it.
     pub fn ecr_writer(&self, account: AccountId) -> EcrWriter {
-        let sleep = self.config.sleep_impl().or_else(default_async_sleep);
-        EcrWriter::new(self.ecr_client(), account, self.region.clone(), sleep)
+        EcrWriter::new(self.ecr_client(), account, self.region.clone(), self.sleep())
     }
 
     /// The ledger in a table.
@@ -134,6 +142,12 @@ impl Aws {
         SnsNotifier::new(client.clone())
     }
 
+    /// The queue at a URL.
+    pub fn sqs_queue(&self, url: impl Into<String>) -> SqsQueue {
+        let client = self.sqs.get_or_init(|| aws_sdk_sqs::Client::new(&self.config));
+        SqsQueue::new(client.clone(), url.into(), self.sleep())
+    }
+
     /// Builds the ECR client now, and not when the first adapter needs it.
     pub fn build_ecr_client(&self) {
         self.ecr_client();
@@ -142,6 +156,20 @@ impl Aws {
     fn ecr_client(&self) -> aws_sdk_ecr::Client {
         self.ecr.get_or_init(|| ecr::client(&self.config)).clone()
     }
+
+    fn sleep(&self) -> Option<SharedAsyncSleep> {
+        self.config.sleep_impl().or_else(default_async_sleep)
+    }
+}
+
+/// Where the next page of a list begins; `after` is where this one did. The same place again would lead round in circles.
+fn next_page(operation: &'static str, after: Option<&str>, next: Option<String>) -> Result<Option<String>, PortError> {
+    let next = next.filter(|next| !next.is_empty());
+    if next.is_some() && next.as_deref() == after {
+        let message = "the pages lead round in circles";
+        return Err(refusal(operation, Retry::Later, "RepeatedToken", message));
+    }
+    Ok(next)
 }
 
 /// A time of the SDK as ours; `None` outside the years that we can write.

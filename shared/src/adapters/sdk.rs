@@ -34,7 +34,7 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(12);
 const MAX_BACKOFF: Duration = Duration::from_secs(3);
 
 /// The services that have clients, as they stand in the names of variables: `AWS_ENDPOINT_URL_ECR`.
-const SERVICES: [&str; 4] = ["DYNAMODB", "ECR", "KMS", "SNS"];
+const SERVICES: [&str; 5] = ["DYNAMODB", "ECR", "KMS", "SNS", "SQS"];
 
 /// The environment does not say how to reach AWS.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -280,9 +280,12 @@ impl Row {
         format!("{}#{}", image.account, image.repository)
     }
 
+    /// What the sort keys of images' rows begin with.
+    pub const SORT_KEY_PREFIX: &'static str = "image#";
+
     /// The sort key: `image#<digest>#<region>`.
     pub fn sort_key(image: &ImageKey) -> String {
-        format!("image#{}#{}", image.digest, image.region)
+        format!("{}{}#{}", Self::SORT_KEY_PREFIX, image.digest, image.region)
     }
 
     /// When the row may be forgotten (the table's time to live). Only the row of a deleted image ever is.

@@ -3,13 +3,16 @@
 use std::{collections::VecDeque, sync::Mutex, time::Duration};
 
 use serde_json::json;
-use shared::ports::{Ledger as _, Notifier as _, PortError, Registry as _, RegistryWriter as _, Retry, Scanner as _};
+use shared::ports::{
+    Ledger as _, Listing as _, Notifier as _, PortError, Queue as _, Registry as _, RegistryWriter as _, Retry,
+    Scanner as _, SweepLedger as _,
+};
 
 use super::*;
 use crate::canned::{FakeAws, Reply};
 
 /// Every operation that an adapter calls.
-const OPERATIONS: [&str; 11] = [
+const OPERATIONS: [&str; 17] = [
     "ecr:DescribeImages",
     "ecr:BatchGetRepositoryScanningConfiguration",
     "ecr:DescribeImageScanFindings",
@@ -18,13 +21,21 @@ const OPERATIONS: [&str; 11] = [
     "ecr:PutImage",
     "ecr:BatchDeleteImage",
     "ecr:StartImageScan",
+    "ecr:DescribeRepositories",
+    "ecr:GetRegistryScanningConfiguration",
+    "ecr:DescribeRegistry",
+    "ecr:GetSigningConfiguration",
     "dynamodb:GetItem",
     "dynamodb:PutItem",
+    "dynamodb:Query",
     "sns:Publish",
+    "sqs:SendMessage",
 ];
 
 fn good(operation: &str) -> Reply {
     Reply::Ok(match operation {
+        "ecr:DescribeRepositories" => json!({"repositories": []}),
+        "dynamodb:Query" => json!({"Items": []}),
         "ecr:DescribeImages" => json!({"imageDetails": [{"imageDigest": DIGEST, "imageTags": ["v1", "v2"]}]}),
         "ecr:BatchGetRepositoryScanningConfiguration" => {
             json!({"scanningConfigurations": [{"repositoryName": REPOSITORY, "scanFrequency": "MANUAL"}]})
@@ -34,7 +45,13 @@ fn good(operation: &str) -> Reply {
         }
         "ecr:UpdateImageStorageClass" => json!({"imageStatus": "ARCHIVED"}),
         "ecr:BatchGetImage" => json!({"images": [{"imageId": {"imageDigest": DIGEST}, "imageManifest": "{}"}]}),
+        "ecr:GetRegistryScanningConfiguration" => json!({"scanningConfiguration": {"scanType": "BASIC"}}),
+        "ecr:DescribeRegistry" => json!({"replicationConfiguration": {"rules": []}}),
+        "ecr:GetSigningConfiguration" => json!({"signingConfiguration": {"rules": []}}),
         "sns:Publish" => json!({"MessageId": "m-1"}),
+        "sqs:SendMessage" => {
+            json!({"Successful": [{"Id": "0", "MessageId": "m-1", "MD5OfMessageBody": "0"}], "Failed": []})
+        }
         _ => json!({}),
     })
 }
@@ -53,6 +70,12 @@ fn call(world: &FakeAws, operation: &str) -> Result<(), PortError> {
             "ecr:BatchGetImage" | "ecr:PutImage" => writer.add_tag(&key(), &"b".parse().unwrap()).await,
             "ecr:BatchDeleteImage" => writer.remove_tags(&key(), &["v1".parse().unwrap()]).await,
             "ecr:StartImageScan" => writer.start_scan(&key()).await.map(drop),
+            "ecr:DescribeRepositories" => registry.repositories(None).await.map(drop),
+            "ecr:GetRegistryScanningConfiguration" | "ecr:DescribeRegistry" | "ecr:GetSigningConfiguration" => {
+                registry.settings().await.map(drop)
+            }
+            "dynamodb:Query" => ledger.rows(&repository_key(), None).await.map(drop),
+            "sqs:SendMessage" => aws.sqs_queue(sqs::URL).send(&[sqs::item(1)]).await,
             "dynamodb:GetItem" => ledger.row(&key()).await.map(drop),
             "dynamodb:PutItem" => ledger.write(&dynamodb::row(1, json!({}))).await.map(drop),
             "sns:Publish" => {

@@ -6,13 +6,19 @@ mod ecr_scan;
 mod ecr_write;
 mod faults;
 mod kms;
+mod listing;
 mod repositories;
 mod sns;
+mod sqs;
+mod sweep_ledger;
 mod transport;
 
 use serde_json::Value;
 use shared::{
-    domain::ids::{AccountId, ImageKey, ImageRef, RepositoryName},
+    domain::{
+        ids::{AccountId, ImageKey, ImageRef, RepositoryName},
+        repository::ledger::RepositoryKey,
+    },
     ports::{PortError, Retry},
 };
 
@@ -44,6 +50,14 @@ pub(crate) fn key() -> ImageKey {
         region: "us-west-2".parse().unwrap(),
         repository: repository(),
         digest: DIGEST.parse().unwrap(),
+    }
+}
+
+pub(crate) fn repository_key() -> RepositoryKey {
+    RepositoryKey {
+        account: account(),
+        region: "us-west-2".parse().unwrap(),
+        repository: repository(),
     }
 }
 

@@ -7,7 +7,7 @@ use shared::{
     domain::{
         finding::ScanMode,
         repository::{
-            ledger::{RepositoryKey, RepositoryRow, RepositoryRowSchema, TagRow, TagRowSchema},
+            ledger::{RepositoryRow, RepositoryRowSchema, TagRow, TagRowSchema},
             posture::{Encryption, Repository, TagMutability},
         },
     },
@@ -21,11 +21,7 @@ use crate::canned::{FakeAws, Reply};
 const KMS: &str = "arn:aws:kms:us-west-2:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 
 fn of() -> RepositoryKey {
-    RepositoryKey {
-        account: account(),
-        region: "us-west-2".parse().unwrap(),
-        repository: super::repository(),
-    }
+    repository_key()
 }
 
 fn names(more: Value) -> Value {

@@ -14,13 +14,13 @@ use aws_smithy_async::{rt::sleep::SharedAsyncSleep, time::SharedTimeSource};
 use serde_json::json;
 use shared::{
     adapters::{Aws, InvalidEnvironment, http::shared_client},
-    ports::{Ledger as _, Notifier as _, Registry as _},
+    ports::{Ledger as _, Notifier as _, Queue as _, Registry as _},
 };
 
 use super::*;
 use crate::canned::{FakeAws, Reply, environment};
 
-/// Asks all three services; the answers do not matter.
+/// Asks services; the answers do not matter.
 async fn ask_everybody(aws: &Aws) {
     let _ = aws.ecr_registry(account()).image(&repository(), &by_tag()).await;
     let _ = aws.dynamo_ledger("table").row(&key()).await;
@@ -28,6 +28,7 @@ async fn ask_everybody(aws: &Aws) {
         .sns_notifier()
         .publish(&sns::TOPIC.parse().unwrap(), &sns::alert())
         .await;
+    let _ = aws.sqs_queue(sqs::URL).send(&[sqs::item(1)]).await;
 }
 
 fn uris(variables: &[(&str, &str)]) -> Vec<String> {
@@ -43,19 +44,34 @@ fn endpoints_are_those_of_the_region_unless_the_environment_says_otherwise() {
         "https://api.ecr.us-west-2.amazonaws.com/",
         "https://dynamodb.us-west-2.amazonaws.com/",
         "https://sns.us-west-2.amazonaws.com/",
+        "https://sqs.us-west-2.amazonaws.com/",
     ];
     assert_eq!(uris(&[]), regional);
     assert_eq!(uris(&[("AWS_ENDPOINT_URL", " ")]), regional);
     let all = ("AWS_ENDPOINT_URL", "http://localhost:4566");
-    assert_eq!(uris(&[all]), ["http://localhost:4566/"; 3]);
+    assert_eq!(uris(&[all]), ["http://localhost:4566/"; 4]);
     let ecr = ("AWS_ENDPOINT_URL_ECR", "http://localhost:1");
     assert_eq!(
         uris(&[all, ecr, ("AWS_ENDPOINT_URL_DYNAMODB", "http://localhost:2")]),
-        ["http://localhost:1/", "http://localhost:2/", "http://localhost:4566/"]
+        [
+            "http://localhost:1/",
+            "http://localhost:2/",
+            "http://localhost:4566/",
+            "http://localhost:4566/"
+        ]
     );
     assert_eq!(
-        uris(&[ecr, ("AWS_ENDPOINT_URL_SNS", "http://localhost:3")]),
-        ["http://localhost:1/", regional[1], "http://localhost:3/"]
+        uris(&[
+            ecr,
+            ("AWS_ENDPOINT_URL_SNS", "http://localhost:3"),
+            ("AWS_ENDPOINT_URL_SQS", "http://localhost:4")
+        ]),
+        [
+            "http://localhost:1/",
+            regional[1],
+            "http://localhost:3/",
+            "http://localhost:4/"
+        ]
     );
     assert_eq!(
         uris(&[all, ecr, ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")]),
@@ -67,7 +83,7 @@ fn endpoints_are_those_of_the_region_unless_the_environment_says_otherwise() {
 fn requests_are_signed_with_what_the_environment_holds() {
     let world = FakeAws::new(|_| Reply::Ok(json!({})));
     world.run(ask_everybody(&world.aws()));
-    for (call, service) in world.calls().iter().zip(["ecr", "dynamodb", "sns"]) {
+    for (call, service) in world.calls().iter().zip(["ecr", "dynamodb", "sns", "sqs"]) {
         let headers = &call.request.headers;
         let scope = format!("Credential=AKIDEXAMPLE/20261123/us-west-2/{service}/aws4_request");
         assert!(headers["authorization"].contains(&scope), "{headers:?}");
@@ -121,10 +137,11 @@ fn the_connector_is_built_once_and_not_before_the_first_request() {
         aws.ecr_writer(account()),
         aws.dynamo_ledger("t"),
         aws.sns_notifier(),
+        aws.sqs_queue(sqs::URL),
     );
     assert_eq!(built.load(Ordering::SeqCst), 0);
     world.run(ask_everybody(&aws));
-    assert_eq!(world.calls().len(), 3);
+    assert_eq!(world.calls().len(), 4);
     assert_eq!(built.load(Ordering::SeqCst), 1);
 }
 

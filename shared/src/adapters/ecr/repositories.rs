@@ -13,7 +13,7 @@ use aws_sdk_ecr::{
     types::{
         DescribeImagesFilter, ImageIdentifier, ImageScanningConfiguration, ImageStatusFilter,
         ImageTagMutability as EcrMutability, ImageTagMutabilityExclusionFilter, ImageTagMutabilityExclusionFilterType,
-        LifecyclePolicyPreviewStatus, Repository as EcrRepository, ScanType,
+        LifecyclePolicyPreviewStatus, Repository as EcrRepository,
     },
 };
 use aws_smithy_async::rt::sleep::AsyncSleep as _;
@@ -148,25 +148,10 @@ impl Repositories for EcrRegistry {
         }
     }
 
-    /// `ecr:GetRegistryScanningConfiguration`. A type that we do not know counts as enhanced, with which the repository's own flag
-    /// is not enough.
+    /// `ecr:GetRegistryScanningConfiguration`.
     async fn scan_mode(&self) -> Result<ScanMode, PortError> {
-        const OPERATION: &str = "ecr:GetRegistryScanningConfiguration";
-        let output = self
-            .ecr
-            .client
-            .get_registry_scanning_configuration()
-            .send()
-            .await
-            .map_err(|error| port_error(OPERATION, &error))?;
-        match output
-            .scanning_configuration()
-            .and_then(|configuration| configuration.scan_type())
-        {
-            Some(ScanType::Basic) => Ok(ScanMode::Basic),
-            Some(_) => Ok(ScanMode::Enhanced),
-            None => Err(malformed(OPERATION, "the answer does not say how the registry scans")),
-        }
+        let (mode, _) = self.scanning().await?;
+        Ok(mode)
     }
 }
 
