@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{super::policy::Glob, tags::UNTAGGED_MARK_PREFIX};
 
+mod surplus;
+
+pub use surplus::{Surplus, SurplusCounter};
+
 /// The most rules of a policy.
 const MAX_RULES: usize = 50;
 /// The most `*` of a pattern.
