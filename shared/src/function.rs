@@ -1,8 +1,9 @@
-//! Wires a function that EventBridge invokes: configuration, adapters, handler. The only place that knows both AWS and Lambda.
+//! Wires a function: configuration, adapters, handler. The only place that knows both AWS and Lambda.
 
 use std::process::ExitCode;
 
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use jiff::Timestamp;
+use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -18,11 +19,14 @@ use crate::{
     reconcile::Ports,
     runtime::{
         SystemClock,
-        config::{Config, environment},
+        config::{Config, environment, queue_url},
         entry::{self, Handled, Invocation, Selection},
         error::HandlerError,
         repositories::{ItsRepository, RecentLooks},
+        sweep::{self, SweepPorts},
+        worker::{self, Batch},
     },
+    sweep::WorkerPorts,
 };
 
 /// Runs the function `name` until Lambda ends it.
@@ -35,6 +39,16 @@ pub async fn run(name: &'static str, select: fn(&Event) -> Selection) -> ExitCod
 /// Runs a function that looks at the repository of an image after the image.
 pub async fn run_with_repositories(name: &'static str, select: fn(&Event) -> Selection) -> ExitCode {
     report(name, serve::<ImagesAndRepositories>(name, select)).await
+}
+
+/// Runs a function that works off the workers' queue. `select`: what an event in it asks for.
+pub async fn run_worker(name: &'static str, select: fn(&Event) -> Selection) -> ExitCode {
+    report(name, serve_worker(name, select)).await
+}
+
+/// Runs a function that begins sweeps.
+pub async fn run_sweep(name: &'static str) -> ExitCode {
+    report(name, serve_sweep(name)).await
 }
 
 async fn report(name: &'static str, serving: impl Future<Output = Result<(), Error>>) -> ExitCode {
@@ -84,6 +98,76 @@ async fn serve<M: Mode>(name: &'static str, select: fn(&Event) -> Selection) -> 
         .await
     }))
     .await
+}
+
+async fn serve_worker(name: &'static str, select: fn(&Event) -> Selection) -> Result<(), Error> {
+    let config = &Config::load(environment, SystemClock.now())?;
+    let queue_url = queue_url(environment)?;
+    let aws = &Aws::from_env(&environment)?.for_sweeps();
+    let (ledger, notifier, queue) = (
+        &aws.dynamo_ledger(&config.table),
+        &aws.sns_notifier(),
+        &aws.sqs_queue(queue_url),
+    );
+    aws.build_ecr_client();
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Batch>| async move {
+        let invocation = Invocation::new(name, &event.context)?;
+        let registry = aws.ecr_registry(invocation.account.clone());
+        // In report mode, what changes the registry does not exist.
+        let writer = config
+            .policy
+            .enforces()
+            .then(|| Paced::new(aws.ecr_writer(invocation.account.clone()), &SystemClock, PUSH_INTERVAL));
+        let keys = aws.kms_keys();
+        let ports = WorkerPorts {
+            registry: &registry,
+            writer: writer.as_ref(),
+            keys: &keys,
+            ledger,
+            notifier,
+            queue,
+            clock: &SystemClock,
+        };
+        let until = until(&event.context);
+        let working = worker::work(&ports, &config.policy, select, &invocation, event.payload, until);
+        // Boxed: the type of the whole chain of futures is too deep for the compiler otherwise.
+        let (answer, _) = Box::pin(working).await;
+        Ok::<_, Error>(answer)
+    }))
+    .await
+}
+
+async fn serve_sweep(name: &'static str) -> Result<(), Error> {
+    let config = &Config::load(environment, SystemClock.now())?;
+    let queue_url = queue_url(environment)?;
+    let aws = &Aws::from_env(&environment)?.for_sweeps();
+    let (ledger, notifier, queue) = (
+        &aws.dynamo_ledger(&config.table),
+        &aws.sns_notifier(),
+        &aws.sqs_queue(queue_url),
+    );
+    aws.build_ecr_client();
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
+        let invocation = Invocation::new(name, &event.context)?;
+        let registry = aws.ecr_registry(invocation.account.clone());
+        let ports = SweepPorts {
+            registry: &registry,
+            ledger,
+            notifier,
+            queue,
+            clock: &SystemClock,
+        };
+        let until = until(&event.context);
+        sweep::sweep(&ports, &config.policy, &invocation, event.payload.get(), until).await
+    }))
+    .await
+}
+
+/// When nothing new is begun any more in an invocation.
+fn until(context: &Context) -> Timestamp {
+    let deadline = i64::try_from(context.deadline).ok();
+    let deadline = deadline.and_then(|deadline| Timestamp::from_millisecond(deadline).ok());
+    deadline.map_or(Timestamp::MAX, |deadline| deadline - worker::RESERVE)
 }
 
 /// The ports as they are on Lambda.

@@ -6,6 +6,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use futures_util::future::join;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -16,6 +17,7 @@ use crate::{
         policy::Policy,
         registry::RegistryKey,
         repository::ledger::RepositoryKey,
+        summary::{SummaryBuilder, differs},
         work::{MAX_IMAGES, Work, WorkItem, WorkSchema},
     },
     ports::{
@@ -164,11 +166,13 @@ pub async fn enqueue_repositories(
     mut after: Option<String>,
 ) -> Result<Enqueued, SweepError> {
     let mut enqueued = Enqueued::default();
+    let mut unreadable = None;
     loop {
         let page = registry.repositories(after.as_deref()).await;
         let page = page.map_err(|source| SweepError::port("list the repositories", source))?;
         let mut items: Vec<WorkItem> = page.items.into_iter().map(|name| sweep.repository(name)).collect();
         enqueued.repositories += items.len() as u64;
+        unreadable = unreadable.or(page.unreadable.into_iter().next());
         let time_is_over = clock.now() >= sweep.until;
         if time_is_over && let Some(after) = page.next.clone() {
             items.push(sweep.item(Work::Repositories { after }));
@@ -177,7 +181,10 @@ pub async fn enqueue_repositories(
         let sent = queue.send(&items, NOT_HIDDEN).await;
         sent.map_err(|source| SweepError::port("leave the repositories to the workers", source))?;
         if page.next.is_none() || enqueued.continued {
-            return Ok(enqueued);
+            return match unreadable {
+                Some(source) => Err(SweepError::port("read the whole list of repositories", source)),
+                None => Ok(enqueued),
+            };
         }
         after = page.next;
     }
@@ -281,6 +288,30 @@ impl ImageLook {
     }
 }
 
+/// Which part of a repository is looked at.
+struct Part {
+    /// Its images from here on; `None`: all of it.
+    after: Option<String>,
+    /// For the second time.
+    again: bool,
+}
+
+impl Part {
+    fn is_first(&self) -> bool {
+        self.after.is_none() && !self.again
+    }
+}
+
+/// What was read of a list.
+#[derive(Default)]
+struct Listed {
+    images: u64,
+    /// Some of them could not be read.
+    in_part: bool,
+    /// Where the rest begins.
+    next: Option<String>,
+}
+
 impl<R, W, K, L, N, Q, C> WorkerPorts<'_, R, W, K, L, N, Q, C>
 where
     R: Registry + Scanner + Repositories + Listing,
@@ -319,7 +350,11 @@ where
                 after,
                 again,
             } => {
-                self.look_at_repository(policy, sweep, &of(repository), after.clone(), *again, actor)
+                let part = Part {
+                    after: after.clone(),
+                    again: *again,
+                };
+                self.look_at_repository(policy, sweep, &of(repository), part, actor)
                     .await
             }
             Work::Images { repository, digests } => {
@@ -335,54 +370,67 @@ where
         policy: &Policy,
         sweep: &Sweep,
         key: &RepositoryKey,
-        after: Option<String>,
-        again: bool,
+        part: Part,
         actor: &str,
     ) -> (Looks, Failures) {
         let (mut looks, mut failures) = (Looks::default(), Failures::new());
-        match reconcile_repository(&self.for_repositories(), policy, key, actor).await {
-            Ok(outcome) => looks.count_repository(&outcome),
-            Err(error) => failures.push(error.into()),
+        // Its settings are looked at once in a sweep.
+        if part.is_first() {
+            match reconcile_repository(&self.for_repositories(), policy, key, actor).await {
+                Ok(outcome) => looks.count_repository(&outcome),
+                Err(error) => failures.push(error.into()),
+            }
         }
-        if let Err(error) = self
-            .look_at_due_images(policy, sweep, key, after, again, actor, &mut looks, &mut failures)
-            .await
-        {
-            failures.push(error);
-        }
+        let due = match self.survey(policy, sweep, key, part, &mut looks, &mut failures).await {
+            Ok(due) => due,
+            Err(error) => {
+                failures.push(error);
+                return (looks, failures);
+            }
+        };
+        let (looked, failed) = self.look_at_images(policy, sweep, key, due, actor).await;
+        looks.add(&looked);
+        failures.extend(failed);
         (looks, failures)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what it finds goes to two places")]
-    async fn look_at_due_images(
+    /// Compares list and ledger, and leaves to others what is due, if it is much; otherwise gives it.
+    async fn survey(
         &self,
         policy: &Policy,
         sweep: &Sweep,
         key: &RepositoryKey,
-        after: Option<String>,
-        again: bool,
-        actor: &str,
+        part: Part,
         looks: &mut Looks,
         failures: &mut Failures,
-    ) -> Result<(), SweepError> {
-        let mut survey = Survey::new(policy, sweep.began, self.clock.now());
-        self.read_rows(key, &mut survey).await?;
-        let from_the_beginning = after.is_none();
-        let (listed, rest) = self.read_list(sweep, key, after, &mut survey).await?;
-        looks.listed += listed;
-        let due = survey.finish(from_the_beginning && rest.is_none());
+    ) -> Result<Vec<ImageLook>, SweepError> {
+        let now = self.clock.now();
+        let mut survey = Survey::new(policy, sweep.began, now);
+        let mut figures = SummaryBuilder::new(policy, key, now);
+        self.read_rows(key, &mut survey, &mut figures, failures).await?;
+        let is_whole = part.after.is_none();
+        let listed = self
+            .read_list(sweep, key, part.after, &mut survey, &mut figures, failures)
+            .await?;
+        looks.listed += listed.images;
+        let is_whole = is_whole && listed.next.is_none() && !listed.in_part;
+        let due = survey.finish(is_whole);
         for (_, why) in &due {
             *looks.due.entry(why.as_str()).or_default() += 1;
         }
-        let mut items = Vec::new();
-        if let Some(after) = rest {
-            items.push(sweep.item(Work::Repository {
+        let repository = |after, again| {
+            sweep.item(Work::Repository {
                 repository: key.repository.clone(),
-                after: Some(after),
+                after,
                 again,
-            }));
+            })
+        };
+        let mut items = Vec::new();
+        if listed.next.is_some() {
+            items.push(repository(listed.next, part.again));
         }
         let due: Vec<Digest> = due.into_iter().map(|(digest, _)| digest).collect();
+        let nothing_is_due = due.is_empty();
         let now = if due.len() > LOOKED_AT_ONCE {
             items.extend(due.chunks(MAX_IMAGES).map(|digests| {
                 sweep.item(Work::Images {
@@ -392,21 +440,31 @@ where
             }));
             Vec::new()
         } else {
-            due.clone()
+            due
         };
         self.send(&items, NOT_HIDDEN, looks).await?;
-        if !due.is_empty() && !again {
-            let second = sweep.item(Work::Repository {
-                repository: key.repository.clone(),
-                after: None,
-                again: true,
-            });
-            self.send(&[second], SECOND_LOOK, looks).await?;
+        if !nothing_is_due && !part.again {
+            self.send(&[repository(None, true)], SECOND_LOOK, looks).await?;
         }
-        let now = now.into_iter().map(ImageLook::found).collect();
-        let (looked, failed) = self.look_at_images(policy, sweep, key, now, actor).await;
-        looks.add(&looked);
-        failures.extend(failed);
+        // What is due changes the figures; they are taken when it has been looked at.
+        if is_whole && (nothing_is_due || part.again) {
+            self.write_summary(key, figures).await?;
+        }
+        Ok(now.into_iter().map(ImageLook::found).collect())
+    }
+
+    async fn write_summary(&self, key: &RepositoryKey, mut figures: SummaryBuilder<'_>) -> Result<(), SweepError> {
+        let failed = |source| SweepError::port(format!("keep the figures of `{key}`"), source);
+        let (row, old) = join(self.ledger.repository_row(key), self.ledger.summary(key)).await;
+        if let Some(row) = row.map_err(failed)? {
+            figures.repository(&row);
+        }
+        let old = old.map_err(failed)?;
+        let new = figures.finish(old.as_ref());
+        if differs(old.as_ref(), &new) {
+            // Who wrote it in between has counted the same images at the same time.
+            self.ledger.write_summary(&new).await.map_err(failed)?;
+        }
         Ok(())
     }
 
@@ -477,14 +535,22 @@ where
         Ok(())
     }
 
-    async fn read_rows(&self, key: &RepositoryKey, survey: &mut Survey<'_>) -> Result<(), SweepError> {
+    async fn read_rows(
+        &self,
+        key: &RepositoryKey,
+        survey: &mut Survey<'_>,
+        figures: &mut SummaryBuilder<'_>,
+        failures: &mut Failures,
+    ) -> Result<(), SweepError> {
+        let failed = |source| SweepError::port(format!("read the ledger's rows of `{key}`"), source);
         let mut after = None;
         loop {
-            let page = self.ledger.rows(key, after.as_deref()).await;
-            let page = page.map_err(|source| SweepError::port(format!("read the ledger's rows of `{key}`"), source))?;
+            let page = self.ledger.rows(key, after.as_deref()).await.map_err(failed)?;
             for row in page.items.iter().filter(|row| row.image.region == key.region) {
                 survey.remember(row);
+                figures.row(row);
             }
+            failures.extend(page.unreadable.into_iter().map(failed));
             if page.next.is_none() {
                 return Ok(());
             }
@@ -492,26 +558,32 @@ where
         }
     }
 
-    /// Reads the list until it or the time is over; how many images were on it, and where the rest begins.
+    /// Reads the list until it or the time is over.
     async fn read_list(
         &self,
         sweep: &Sweep,
         key: &RepositoryKey,
         mut after: Option<String>,
         survey: &mut Survey<'_>,
-    ) -> Result<(u64, Option<String>), SweepError> {
-        let mut listed = 0;
+        figures: &mut SummaryBuilder<'_>,
+        failures: &mut Failures,
+    ) -> Result<Listed, SweepError> {
+        let failed = |source| SweepError::port(format!("list the images of `{key}`"), source);
+        let mut listed = Listed::default();
         loop {
-            let page = self.registry.images(key, after.as_deref()).await;
-            let page = page.map_err(|source| SweepError::port(format!("list the images of `{key}`"), source))?;
+            let page = self.registry.images(key, after.as_deref()).await.map_err(failed)?;
             // A repository that is gone has no images.
-            let Some(page) = page else { return Ok((listed, None)) };
+            let Some(page) = page else { return Ok(listed) };
             for image in &page.items {
-                listed += 1;
+                listed.images += 1;
                 survey.see(image);
+                figures.image(image);
             }
+            listed.in_part |= !page.unreadable.is_empty();
+            failures.extend(page.unreadable.into_iter().map(failed));
             if page.next.is_none() || self.clock.now() >= sweep.until {
-                return Ok((listed, page.next));
+                listed.next = page.next;
+                return Ok(listed);
             }
             after = page.next;
         }

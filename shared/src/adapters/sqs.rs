@@ -23,6 +23,9 @@ const MAX_MESSAGES: usize = 10;
 /// of it.
 const MAX_BYTES: usize = 256 * 1024;
 
+/// The most seconds that a message can be hidden for (`DelaySeconds`).
+const MAX_DELAY: i32 = 900;
+
 /// The most calls at a time.
 const MAX_CALLS: usize = 4;
 
@@ -48,14 +51,14 @@ impl SqsQueue {
 
     /// Sends messages that fit into one call, and those again that SQS failed to take. One that it refuses keeps none of the
     /// others from being sent.
-    async fn send_batch(&self, mut texts: Vec<String>) -> Result<(), PortError> {
+    async fn send_batch(&self, mut texts: Vec<String>, hidden_for: i32) -> Result<(), PortError> {
         let mut refused = None;
         let mut failed = None;
         for n in 0..MAX_SENDS {
             if let Some(sleep) = self.sleep.as_ref().filter(|_| n > 0) {
                 sleep.sleep(WAIT.saturating_mul(n)).await;
             }
-            (texts, failed) = self.send_once(texts, &mut refused).await?;
+            (texts, failed) = self.send_once(texts, hidden_for, &mut refused).await?;
             if texts.is_empty() {
                 break;
             }
@@ -73,12 +76,14 @@ impl SqsQueue {
     async fn send_once(
         &self,
         texts: Vec<String>,
+        hidden_for: i32,
         refused: &mut Option<PortError>,
     ) -> Result<(Vec<String>, Option<PortError>), PortError> {
         let mut entries = Vec::with_capacity(texts.len());
         for (n, text) in texts.iter().enumerate() {
             let entry = SendMessageBatchRequestEntry::builder();
-            let entry = entry.id(n.to_string()).message_body(text).build();
+            let entry = entry.id(n.to_string()).message_body(text);
+            let entry = entry.delay_seconds(hidden_for).build();
             entries
                 .push(entry.map_err(|error| refusal(OPERATION, Retry::Never, "InvalidMessage", &error.to_string()))?);
         }
@@ -114,12 +119,13 @@ impl SqsQueue {
 
 impl Queue for SqsQueue {
     /// `sqs:SendMessage`, ten messages to a call and four calls at a time.
-    async fn send(&self, items: &[WorkItem]) -> Result<(), PortError> {
+    async fn send(&self, items: &[WorkItem], hidden_for: Duration) -> Result<(), PortError> {
+        let hidden_for = i32::try_from(hidden_for.as_secs()).unwrap_or(i32::MAX).min(MAX_DELAY);
         let texts = items.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>();
         let texts = texts.map_err(|error| refusal(OPERATION, Retry::Never, "InvalidItem", &error.to_string()))?;
         stream::iter(batches(texts))
             .map(Ok)
-            .try_for_each_concurrent(MAX_CALLS, |batch| self.send_batch(batch))
+            .try_for_each_concurrent(MAX_CALLS, |batch| self.send_batch(batch, hidden_for))
             .await
     }
 }

@@ -268,12 +268,12 @@ impl<'a> SummaryBuilder<'a> {
         }
     }
 
-    /// A row of the ledger. Those of other repositories and regions, and of deleted images, do not count.
+    /// A row of the ledger. Those of other repositories and regions, and of deleted images and attestations, do not count.
     pub fn row(&mut self, row: &Row) {
         let (key, image) = (&self.summary.repository, &row.image);
         let elsewhere =
             (&key.account, &key.region, &key.repository) != (&image.account, &image.region, &image.repository);
-        if elsewhere || row.closed_at.is_some() {
+        if elsewhere || row.closed_at.is_some() || row.referrer {
             return;
         }
         if self.counter.is_some() {

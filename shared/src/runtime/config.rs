@@ -1,4 +1,4 @@
-//! Configuration of a function: three variables of ours and Lambda's own.
+//! Configuration of a function: four variables of ours and Lambda's own.
 //!
 //! Everything that can be wrong is found at start, before the first event.
 
@@ -12,6 +12,18 @@ pub const POLICY_VARIABLE: &str = "ECR_GUARD_POLICY";
 pub const DEFAULT_POLICY_PATH: &str = "/opt/ecr-guard/policy.json";
 /// Variable that holds the name of the DynamoDB table.
 pub const TABLE_VARIABLE: &str = "ECR_GUARD_TABLE";
+
+/// Variable that holds the URL of the workers' queue.
+pub const QUEUE_VARIABLE: &str = "ECR_GUARD_QUEUE_URL";
+
+/// The URL of the workers' queue, for the functions that put something into it.
+///
+/// # Errors
+/// The variable is missing.
+pub fn queue_url(lookup: impl Fn(&str) -> Option<String>) -> Result<String, ConfigError> {
+    let given = lookup(QUEUE_VARIABLE).filter(|value| !value.trim().is_empty());
+    given.ok_or(ConfigError::Missing(QUEUE_VARIABLE))
+}
 
 /// What a function that reconciles images is configured with.
 #[derive(Debug, Clone, PartialEq)]

@@ -233,6 +233,14 @@ mod tests {
             line("on-scan", "id", &looked(), now()),
             line("on-scan", "id", &Ok(Handled::Ignored { why: "nothing" }), now()),
             line("on-scan", "id", &Err(HandlerError::Poison(poison)), now()),
+            worked_line("worker", "id", &worked(), now()),
+            swept_line("sweep", "id", &Ok(swept()), now()),
+            swept_line(
+                "sweep",
+                "id",
+                &Err(HandlerError::Unusable("nonsense".to_owned())),
+                now(),
+            ),
         ];
         let mut seen = std::collections::BTreeSet::new();
         for line in &lines {
@@ -253,6 +261,46 @@ mod tests {
         assert_eq!(
             (&lines[2]["Outcome"], &lines[2]["PoisonEvents"]),
             (&json!("PoisonEvent"), &json!(1))
+        );
+    }
+
+    fn worked() -> Worked {
+        Worked {
+            messages: 3,
+            failed: 1,
+            sweep_age_seconds: Some(90),
+            ..Worked::default()
+        }
+    }
+
+    fn swept() -> Swept {
+        Swept {
+            sweep: now() - jiff::SignedDuration::from_secs(7),
+            repositories: 3,
+            continued: false,
+        }
+    }
+
+    #[test]
+    fn a_sweep_says_how_old_it_is_when_all_of_it_is_left_to_workers() {
+        let line = swept_line("sweep", "id", &Ok(swept()), now());
+        assert_eq!(
+            (&line["sweep_age_seconds"], &line["level"]),
+            (&json!(7), &json!("INFO"))
+        );
+        let continued = Swept {
+            continued: true,
+            ..swept()
+        };
+        let line = swept_line("sweep", "id", &Ok(continued), now());
+        assert_eq!(
+            (&line["sweep_age_seconds"], &line["SweepsContinued"]),
+            (&Value::Null, &json!(1))
+        );
+        let line = worked_line("worker", "id", &worked(), now());
+        assert_eq!(
+            (&line["sweep_age_seconds"], &line["Outcome"]),
+            (&json!(90), &json!("failed-in-part"))
         );
     }
 

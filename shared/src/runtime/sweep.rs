@@ -3,11 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    entry::Invocation,
-    error::HandlerError,
-    report,
-};
+use super::{entry::Invocation, error::HandlerError, report};
 use crate::{
     domain::{ids::RepositoryName, policy::Policy, registry::RegistryKey},
     ports::{Clock, Listing, Notifier, Queue, SweepLedger},

@@ -416,7 +416,11 @@ fn page<T>(state: &State, mut rest: impl Iterator<Item = T>, name: impl Fn(&T) -
     let size = state.page_size.unwrap_or(1000);
     let items: Vec<T> = rest.by_ref().take(size).collect();
     let next = items.last().filter(|_| rest.next().is_some()).map(name);
-    Page { items, next }
+    Page {
+        items,
+        unreadable: Vec::new(),
+        next,
+    }
 }
 
 fn entry<'a>(state: &'a mut State, key: &ImageKey) -> Option<&'a mut Image> {

@@ -55,7 +55,7 @@ pub(super) fn answer(request: &Request, fails: impl Fn(&str) -> Option<Value>) -
 }
 
 fn send(world: &FakeAws, items: &[WorkItem]) -> Result<(), PortError> {
-    world.run(world.aws().sqs_queue(URL).send(items))
+    world.run(world.aws().sqs_queue(URL).send(items, Duration::ZERO))
 }
 
 /// How often each item was sent.

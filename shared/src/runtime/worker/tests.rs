@@ -76,7 +76,10 @@ fn world(images: usize) -> World {
     for number in 0..images {
         let key = key_of(number);
         world.push(&key, image(&key));
-        world.set_scan(&key, Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::Critical)])));
+        world.set_scan(
+            &key,
+            Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::Critical)])),
+        );
     }
     world
 }
@@ -126,13 +129,20 @@ fn a_flood_of_findings_is_one_look_and_one_alert_for_an_image() {
     assert_eq!(world.sent().len(), 5);
     // One look is one question to the scanner.
     let asked = world.calls().into_iter();
-    assert_eq!(asked.filter(|call| call.operation == "ecr:DescribeImageScanFindings").count(), 5);
+    assert_eq!(
+        asked
+            .filter(|call| call.operation == "ecr:DescribeImageScanFindings")
+            .count(),
+        5
+    );
 }
 
 #[test]
 fn what_events_say_of_the_probability_of_exploits_is_all_taken_into_account() {
     let world = world(1);
-    let findings = (1..4).map(|n| finding(&format!("CVE-2026-{n}"), Severity::Low)).collect();
+    let findings = (1..4)
+        .map(|n| finding(&format!("CVE-2026-{n}"), Severity::Low))
+        .collect();
     world.complete_scan(&key_of(0), scan(findings));
     let likely = policy(r#""rules": [{"min_epss": 0.5, "action": "block"}]"#);
     let events = [
@@ -143,7 +153,11 @@ fn what_events_say_of_the_probability_of_exploits_is_all_taken_into_account() {
     ];
     work_on(&world, &likely, batch(events));
     let row = world.row_of(&key_of(0)).unwrap();
-    let decided: Vec<_> = row.findings.iter().map(|finding| (finding.id.as_str(), finding.epss)).collect();
+    let decided: Vec<_> = row
+        .findings
+        .iter()
+        .map(|finding| (finding.id.as_str(), finding.epss))
+        .collect();
     assert_eq!(row.state, State::Blocked);
     assert_eq!(decided, [("CVE-2026-1", Some(0.7)), ("CVE-2026-2", Some(0.9))]);
 }
@@ -172,7 +186,11 @@ fn poison_stays_in_the_queue_and_harms_nothing_else() {
     let (failed, worked) = work_on(&world, &policy(""), batch(bodies));
     assert_eq!(failed, ["message-0", "message-1", "message-2", "message-3"]);
     assert_eq!((worked.poison, worked.ignored, worked.looks.blocks), (4, 1, 1));
-    assert!(worked.errors[3].contains("message-3") && worked.errors[3].contains("surprise"), "{:?}", worked.errors);
+    assert!(
+        worked.errors[3].contains("message-3") && worked.errors[3].contains("surprise"),
+        "{:?}",
+        worked.errors
+    );
 }
 
 #[test]
@@ -211,7 +229,11 @@ fn trouble_at_aws_stops_the_batch_and_everything_comes_again() {
     assert_eq!((failed.len(), worked.looks.looked), (40, 0));
     // Those that were under way at the same time have failed; no others were begun.
     assert!(worked.errors.len() <= MAX_TROUBLE + CONCURRENCY, "{:?}", worked.errors);
-    let asked = world.calls().iter().filter(|call| call.operation == "ecr:DescribeImages").count();
+    let asked = world
+        .calls()
+        .iter()
+        .filter(|call| call.operation == "ecr:DescribeImages")
+        .count();
     assert!(asked <= MAX_TROUBLE + CONCURRENCY, "{asked}");
 }
 
@@ -226,8 +248,15 @@ fn when_the_time_is_over_items_are_put_back_and_events_stay() {
         batch([repository_item(), finding_event(&key_of(0), "CVE-2026-1", 0.1)]),
         Timestamp::MIN,
     ));
-    let failed: Vec<&str> = answer.batch_item_failures.iter().map(|f| f.item_identifier.as_str()).collect();
-    assert_eq!((failed, worked.failed, worked.sweep_age_seconds), (vec!["message-1"], 1, None));
+    let failed: Vec<&str> = answer
+        .batch_item_failures
+        .iter()
+        .map(|f| f.item_identifier.as_str())
+        .collect();
+    assert_eq!(
+        (failed, worked.failed, worked.sweep_age_seconds),
+        (vec!["message-1"], 1, None)
+    );
     let put_back = world.take_items(9);
     assert_eq!(put_back.len(), 1);
     assert_eq!(serde_json::to_string(&put_back[0]).unwrap(), repository_item());

@@ -1,0 +1,8 @@
+//! `sweep`: see README.md beside this crate.
+
+use std::process::ExitCode;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    shared::function::run_sweep("sweep").await
+}
