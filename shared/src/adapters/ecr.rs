@@ -34,7 +34,6 @@ use aws_smithy_runtime_api::client::{
     interceptors::context::{self, InterceptorContext},
     retries::classifiers::{ClassifyRetry, RetryAction},
 };
-use aws_types::SdkConfig;
 use jiff::Timestamp;
 
 use self::findings::Pages;
@@ -72,8 +71,8 @@ const MANIFEST_MEDIA_TYPES: [&str; 5] = [
 ];
 
 /// The client of ECR, for all adapters of this module.
-pub(super) fn client(config: &SdkConfig) -> Client {
-    Client::from_conf(Builder::from(config).retry_classifier(QuotasAreNoRates).build())
+pub(super) fn client(config: Builder) -> Client {
+    Client::from_conf(config.retry_classifier(QuotasAreNoRates).build())
 }
 
 /// Keeps the SDK from trying again where ECR says `LimitExceededException`.

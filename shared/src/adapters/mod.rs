@@ -46,6 +46,17 @@ use crate::{
 
 pub use self::sdk::InvalidEnvironment;
 
+/// A client's configuration. In a sweep a client has a retry budget and a rate of its own, and shares them with no other client of
+/// the process, as all others of a service do.
+macro_rules! builder {
+    ($aws:expr, $sdk:ident) => {{
+        let mut builder = $sdk::config::Builder::from(&$aws.config);
+        let own = || $sdk::config::retry::RetryPartition::custom("sweep").build();
+        builder.set_retry_partition($aws.sweeps.then(own));
+        builder
+    }};
+}
+
 /// Everything that a function needs of AWS.
 ///
 /// A client is built when the first adapter that needs it is asked for, and shared by all later ones: a function that never
@@ -54,6 +65,7 @@ pub use self::sdk::InvalidEnvironment;
 pub struct Aws {
     config: SdkConfig,
     region: Region,
+    sweeps: bool,
     ecr: OnceLock<aws_sdk_ecr::Client>,
     dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
     kms: OnceLock<aws_sdk_kms::Client>,
@@ -70,26 +82,36 @@ impl Aws {
     /// A variable is missing or not what it should be.
     pub fn from_env(lookup: &impl Fn(&str) -> Option<String>) -> Result<Self, InvalidEnvironment> {
         let (config, region) = sdk::config(lookup)?;
-        Ok(Self::new(config, region))
+        Ok(Self::new(config, region, false))
     }
 
     /// The same with another way to send requests, such as a fake AWS in memory.
     #[must_use]
     pub fn with_http_client(self, client: SharedHttpClient) -> Self {
-        Self::new(self.config.into_builder().http_client(client).build(), self.region)
+        let config = self.config.into_builder().http_client(client).build();
+        Self::new(config, self.region, self.sweeps)
+    }
+
+    /// The same for functions that work through lists and for which nobody waits, `sweep` and `worker`: a call has more attempts and
+    /// more time, and all calls to a service slow down when it throttles. (The time is more than a function that an event invokes
+    /// may take.)
+    #[must_use]
+    pub fn for_sweeps(self) -> Self {
+        Self::new(sdk::for_sweeps(self.config), self.region, true)
     }
 
     /// The same with another clock: `sleep` for waits between attempts and for timeouts, `time` for signatures.
     #[must_use]
     pub fn with_time(self, sleep: SharedAsyncSleep, time: SharedTimeSource) -> Self {
         let config = self.config.into_builder().sleep_impl(sleep).time_source(time).build();
-        Self::new(config, self.region)
+        Self::new(config, self.region, self.sweeps)
     }
 
-    fn new(config: SdkConfig, region: Region) -> Self {
+    fn new(config: SdkConfig, region: Region, sweeps: bool) -> Self {
         Self {
             config,
             region,
+            sweeps,
             ecr: OnceLock::new(),
             dynamodb: OnceLock::new(),
             kms: OnceLock::new(),
@@ -126,25 +148,31 @@ impl Aws {
     pub fn dynamo_ledger(&self, table: impl Into<String>) -> DynamoLedger {
         let client = self
             .dynamodb
-            .get_or_init(|| aws_sdk_dynamodb::Client::new(&self.config));
+            .get_or_init(|| aws_sdk_dynamodb::Client::from_conf(builder!(self, aws_sdk_dynamodb).build()));
         DynamoLedger::new(client.clone(), table.into())
     }
 
     /// Keys. What it learns of a key it remembers for as long as it lives: one of them is for one invocation.
     pub fn kms_keys(&self) -> KmsKeys {
-        let client = self.kms.get_or_init(|| aws_sdk_kms::Client::new(&self.config));
+        let client = self
+            .kms
+            .get_or_init(|| aws_sdk_kms::Client::from_conf(builder!(self, aws_sdk_kms).build()));
         KmsKeys::new(client.clone())
     }
 
     /// The way to topics.
     pub fn sns_notifier(&self) -> SnsNotifier {
-        let client = self.sns.get_or_init(|| aws_sdk_sns::Client::new(&self.config));
+        let client = self
+            .sns
+            .get_or_init(|| aws_sdk_sns::Client::from_conf(builder!(self, aws_sdk_sns).build()));
         SnsNotifier::new(client.clone())
     }
 
     /// The queue at a URL.
     pub fn sqs_queue(&self, url: impl Into<String>) -> SqsQueue {
-        let client = self.sqs.get_or_init(|| aws_sdk_sqs::Client::new(&self.config));
+        let client = self
+            .sqs
+            .get_or_init(|| aws_sdk_sqs::Client::from_conf(builder!(self, aws_sdk_sqs).build()));
         SqsQueue::new(client.clone(), url.into(), self.sleep())
     }
 
@@ -154,7 +182,8 @@ impl Aws {
     }
 
     fn ecr_client(&self) -> aws_sdk_ecr::Client {
-        self.ecr.get_or_init(|| ecr::client(&self.config)).clone()
+        let client = self.ecr.get_or_init(|| ecr::client(builder!(self, aws_sdk_ecr)));
+        client.clone()
     }
 
     fn sleep(&self) -> Option<SharedAsyncSleep> {

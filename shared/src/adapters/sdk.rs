@@ -33,6 +33,16 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(12);
 /// The longest wait between two attempts. (The SDK's own limit of 20 seconds is longer than the call may take.)
 const MAX_BACKOFF: Duration = Duration::from_secs(3);
 
+/// Attempts of one call in a sweep. Nobody waits for it, and where a service's rate is the limit, it is better waited for here than
+/// begun anew by the next delivery of the work item. With the longest wait after each of them, all attempts still have room.
+const SWEEP_MAX_ATTEMPTS: u32 = 8;
+
+/// For how long one attempt may take in a sweep, which asks for pages of a thousand images.
+const SWEEP_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For how long a call may take in a sweep, attempts and waits together: less than the 30 seconds that a worker gives to one image.
+const SWEEP_OPERATION_TIMEOUT: Duration = Duration::from_secs(25);
+
 /// The services that have clients, as they stand in the names of variables: `AWS_ENDPOINT_URL_ECR`.
 const SERVICES: [&str; 5] = ["DYNAMODB", "ECR", "KMS", "SNS", "SQS"];
 
@@ -83,13 +93,7 @@ pub(super) fn config(lookup: &impl Fn(&str) -> Option<String>) -> Result<(SdkCon
                 .with_max_attempts(MAX_ATTEMPTS)
                 .with_max_backoff(MAX_BACKOFF),
         )
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-                .operation_timeout(OPERATION_TIMEOUT)
-                .build(),
-        )
+        .timeout_config(timeouts(ATTEMPT_TIMEOUT, OPERATION_TIMEOUT))
         .service_config(Endpoints(endpoints));
     config.set_app_name(AppName::new("ecr-guard").ok());
     config.set_endpoint_url(endpoint("AWS_ENDPOINT_URL"));
@@ -100,6 +104,30 @@ pub(super) fn config(lookup: &impl Fn(&str) -> Option<String>) -> Result<(SdkCon
         config.set_use_dual_stack(Some(true));
     }
     Ok((config.build(), region))
+}
+
+/// The configuration of a sweep: more attempts, more time, and the SDK's adaptive mode, in which all calls to a service slow down
+/// once it throttles one of them. (Where somebody waits, that would let one call pay for the others.)
+///
+/// Source of the mode: "Retry behavior" in the AWS SDKs and Tools Reference Guide.
+pub(super) fn for_sweeps(config: SdkConfig) -> SdkConfig {
+    config
+        .into_builder()
+        .retry_config(
+            RetryConfig::adaptive()
+                .with_max_attempts(SWEEP_MAX_ATTEMPTS)
+                .with_max_backoff(MAX_BACKOFF),
+        )
+        .timeout_config(timeouts(SWEEP_ATTEMPT_TIMEOUT, SWEEP_OPERATION_TIMEOUT))
+        .build()
+}
+
+fn timeouts(attempt: Duration, operation: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(operation)
+        .build()
 }
 
 /// The endpoints that are set for single services: what a client asks for before it takes the one for all.

@@ -11,6 +11,7 @@ mod repositories;
 mod sns;
 mod sqs;
 mod sweep_ledger;
+mod sweeps;
 mod transport;
 
 use serde_json::Value;
