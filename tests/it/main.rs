@@ -23,3 +23,5 @@ mod on_scan;
 mod policy;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod sweep;

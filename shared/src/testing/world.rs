@@ -91,6 +91,7 @@ struct State {
     registry_rows: BTreeMap<RegistryKey, RegistryRow>,
     sent: Vec<Sent>,
     faults: Vec<(&'static str, Fault)>,
+    trouble: Option<u64>,
     calls: Vec<Call>,
     ticks: u64,
     now: Option<Timestamp>,
@@ -261,9 +262,16 @@ impl World {
         self.lock().faults.push((operation, fault));
     }
 
+    /// Makes every so many calls go wrong, as throttling and lost answers do: without effect and with effect, in turn.
+    pub fn trouble_every(&self, calls: u64) {
+        self.lock().trouble = Some(calls);
+    }
+
     /// Forgets the faults that have not come true.
     pub fn heal(&self) {
-        self.lock().faults.clear();
+        let mut state = self.lock();
+        state.faults.clear();
+        state.trouble = None;
     }
 
     /// Sets the time.
@@ -340,7 +348,16 @@ impl World {
         let fault = {
             let mut state = self.lock();
             let position = state.faults.iter().position(|(name, _)| *name == operation);
-            position.map(|position| state.faults.remove(position).1)
+            let planned = position.map(|position| state.faults.remove(position).1);
+            planned.or_else(|| {
+                let number = state.calls.len() as u64;
+                let every = state.trouble.filter(|every| number.is_multiple_of(*every))?;
+                Some(if (number / every).is_multiple_of(2) {
+                    Fault::Before(Retry::Later)
+                } else {
+                    Fault::After(Retry::Later)
+                })
+            })
         };
         let error = |retry| PortError {
             retry,

@@ -1,0 +1,192 @@
+//! A large registry of which every event was lost: what sweeps make of it, and what they cost.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use shared::{
+    domain::{
+        finding::{Scan, Severity},
+        ids::ImageKey,
+        image::{Image, ImageStatus},
+        ledger::State,
+        policy::Policy,
+    },
+    ports::Clock as _,
+    runtime::{
+        entry::{Invocation, Selection},
+        worker::{Batch, BatchAnswer, Message, Worked, work},
+    },
+    testing::{
+        World, finding, image, image_key, policy, run, run_and_crash, scan,
+        sweep::{enqueue, registry_key, worker_ports},
+    },
+};
+
+const REPOSITORIES: usize = 200;
+const IMAGES: usize = 500;
+
+fn key_of(repository: usize, number: usize) -> ImageKey {
+    ImageKey {
+        repository: format!("team/app-{repository}").parse().unwrap(),
+        digest: format!("sha256:{number:012x}{repository:052x}").parse().unwrap(),
+        ..image_key()
+    }
+}
+
+/// Every 250th image has a CRITICAL finding, every 20th of the others a HIGH one.
+fn severity_of(number: usize) -> Severity {
+    if number.is_multiple_of(250) {
+        Severity::Critical
+    } else if number.is_multiple_of(20) {
+        Severity::High
+    } else {
+        Severity::Low
+    }
+}
+
+fn silent_world(repositories: usize, images: usize) -> World {
+    let world = World::new();
+    world.list_scans();
+    for repository in 0..repositories {
+        for number in 0..images {
+            let key = key_of(repository, number);
+            let pushed = Image {
+                tags: vec![format!("v{number}").parse().unwrap()],
+                ..image(&key)
+            };
+            world.push(&key, pushed);
+            let found = finding("CVE-2026-1", severity_of(number));
+            world.set_scan(&key, Scan::Complete(scan(vec![found])));
+        }
+    }
+    world
+}
+
+fn rules() -> Policy {
+    policy(r#""block": {"max_blocks_per_hour": 1000}"#)
+}
+
+/// Invokes the worker with the next items of the queue, as Lambda does; what fails comes again. `polls`: the worker is killed after so
+/// many steps.
+fn invoke(world: &World, policy: &Policy, redelivered: &mut Vec<Message>, number: usize, polls: usize) -> Option<Worked> {
+    let mut messages = std::mem::take(redelivered);
+    for item in world.take_items(10_usize.saturating_sub(messages.len())) {
+        messages.push(Message {
+            message_id: format!("message-{number}-{}", messages.len()),
+            body: serde_json::to_string(&item).unwrap(),
+        });
+    }
+    if messages.is_empty() {
+        return None;
+    }
+    let invocation = Invocation {
+        function: "worker",
+        request_id: format!("invocation-{number}"),
+        account: registry_key().account,
+        region: registry_key().region,
+    };
+    let batch = Batch {
+        messages: messages.clone(),
+    };
+    let select = |_: &_| Selection::Ignore("no event");
+    let ports = worker_ports(world, policy);
+    let working = work(&ports, policy, select, &invocation, batch, Timestamp::MAX);
+    let Some((answer, worked)) = run_and_crash(working, polls) else {
+        // SQS delivers all of it again when its time is over.
+        *redelivered = messages;
+        return Some(Worked::default());
+    };
+    let BatchAnswer { batch_item_failures } = answer;
+    let failed: BTreeSet<String> = batch_item_failures
+        .into_iter()
+        .map(|failure| failure.item_identifier)
+        .collect();
+    messages.retain(|message| failed.contains(&message.message_id));
+    *redelivered = messages;
+    Some(worked)
+}
+
+/// A whole sweep; what came of it, and how often the worker was invoked.
+fn sweep(world: &World, policy: &Policy, polls: impl Fn(usize) -> usize) -> (Worked, usize) {
+    enqueue_in_spite_of_trouble(world);
+    let mut redelivered = Vec::new();
+    let mut all = Worked::default();
+    for number in 0..200_000 {
+        // Time passes, so that what a killed worker had undertaken is free again.
+        world.set_now(world.now() + SignedDuration::from_secs(1));
+        let Some(worked) = invoke(world, policy, &mut redelivered, number, polls(number)) else {
+            return (all, number);
+        };
+        all.looks.add(&worked.looks);
+        all.failed += worked.failed;
+    }
+    panic!("the queue does not become empty: {all:?}");
+}
+
+fn enqueue_in_spite_of_trouble(world: &World) {
+    let sweep = shared::testing::sweep::a_sweep(world);
+    for _ in 0..20 {
+        let enqueued = run(shared::sweep::enqueue_repositories(world, world, world, &sweep, None));
+        if enqueued.is_ok() {
+            return;
+        }
+    }
+    enqueue(world);
+}
+
+#[track_caller]
+fn assert_handled(world: &World, repositories: usize, images: usize) {
+    for repository in 0..repositories {
+        for number in 0..images {
+            let key = key_of(repository, number);
+            let (state, status) = match severity_of(number) {
+                Severity::Critical => (State::Blocked, ImageStatus::Archived),
+                Severity::High => (State::Review, ImageStatus::Active),
+                _ => (State::Allowed, ImageStatus::Active),
+            };
+            let row = world.row_of(&key).unwrap();
+            assert_eq!((row.state, world.image_of(&key).unwrap().status), (state, status), "{key}");
+            assert!(row.alert.is_none_or(|alert| alert.sent_at.is_some()), "{key}");
+        }
+    }
+    let told: BTreeSet<String> = world.sent().iter().map(|sent| sent.message.default.clone()).collect();
+    let owed = (0..images).filter(|number| severity_of(*number) != Severity::Low).count() * repositories;
+    assert_eq!(told.len(), owed, "one alert for each image that needs one, whatever happened on the way");
+}
+
+#[test]
+fn a_hundred_thousand_images_of_which_every_event_was_lost() {
+    let world = silent_world(REPOSITORIES, IMAGES);
+    let rules = rules();
+    let (first, _) = sweep(&world, &rules, |_| usize::MAX);
+    assert_eq!((first.looks.looked, first.failed), ((REPOSITORIES * IMAGES) as u64, 0));
+    assert_eq!(first.looks.blocks, 2 * REPOSITORIES as u64);
+    assert_handled(&world, REPOSITORIES, IMAGES);
+    world.set_now(world.now() + SignedDuration::from_hours(1));
+    world.forget_calls();
+    let (second, _) = sweep(&world, &rules, |_| usize::MAX);
+    assert_eq!((second.looks.looked, second.looks.due.len()), (0, 0), "{second:?}");
+    assert_eq!((world.writes(), world.sent().len()), (0, 26 * REPOSITORIES));
+}
+
+#[test]
+fn throttling_lost_answers_and_killed_workers_lose_nothing() {
+    let (repositories, images) = (10, 500);
+    let world = silent_world(repositories, images);
+    let rules = rules();
+    // Every 97th call fails, with or without effect; every third worker is killed on its way.
+    world.trouble_every(97);
+    let polls = |number: usize| if number.is_multiple_of(3) { 40 + number * 7 % 900 } else { usize::MAX };
+    let (first, _) = sweep(&world, &rules, polls);
+    assert!(first.failed > 0, "{first:?}");
+    world.set_now(world.now() + SignedDuration::from_hours(1));
+    sweep(&world, &rules, polls);
+    assert_handled(&world, repositories, images);
+    world.heal();
+    world.set_now(world.now() + SignedDuration::from_hours(1));
+    sweep(&world, &rules, |_| usize::MAX);
+    world.forget_calls();
+    let (last, _) = sweep(&world, &rules, |_| usize::MAX);
+    assert_eq!((last.looks.looked, world.writes()), (0, 0), "{last:?}");
+    assert_handled(&world, repositories, images);
+}
