@@ -3,6 +3,7 @@
 pub mod config;
 pub mod entry;
 pub mod error;
+pub mod pace;
 pub mod report;
 pub mod repositories;
 pub mod sweep;

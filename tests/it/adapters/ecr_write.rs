@@ -5,6 +5,7 @@ use shared::{
     adapters::ecr::EcrWriter,
     domain::{finding::ScanStart, ids::Tag, image::ImageStatus},
     ports::{RegistryWriter as _, Retry},
+    runtime::pace::{PUT_IMAGE_EVERY, Pace, Paced},
 };
 
 use super::*;
@@ -375,4 +376,29 @@ fn an_image_of_another_registry_is_not_touched() {
         Retry::Never,
         "OtherRegistry",
     );
+}
+
+#[test]
+fn tags_that_are_given_at_the_same_time_are_put_one_after_the_other() {
+    let world = FakeAws::new(|request| match request.operation.as_str() {
+        GET => Reply::Ok(json!({"images": [{"imageId": {"imageDigest": DIGEST}, "imageManifest": MANIFEST}]})),
+        _ => Reply::Ok(json!({})),
+    });
+    let (writer, pace) = (world.aws().ecr_writer(account()), Pace::new(PUT_IMAGE_EVERY));
+    let writer = Paced::new(&writer, &pace, world.clock());
+    let key = key();
+    world.run(async {
+        let give = |tag: &'static str| {
+            let (writer, key) = (&writer, &key);
+            async move { writer.add_tag(key, &tag.parse().unwrap()).await }
+        };
+        assert_eq!(tokio::join!(give("a"), give("b"), give("c")), (Ok(()), Ok(()), Ok(())));
+    });
+    let puts: Vec<_> = world
+        .calls()
+        .into_iter()
+        .filter(|call| call.request.operation == PUT)
+        .collect();
+    let between: Vec<_> = puts.windows(2).map(|puts| puts[1].start - puts[0].start).collect();
+    assert_eq!(between, [PUT_IMAGE_EVERY; 2]);
 }
