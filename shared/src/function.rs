@@ -22,6 +22,7 @@ use crate::{
         config::{Config, environment, queue_url},
         entry::{self, Handled, Invocation, Selection},
         error::HandlerError,
+        pace::{PUT_IMAGE_EVERY, Pace, Paced},
         repositories::{ItsRepository, RecentLooks},
         sweep::{self, SweepPorts},
         worker::{self, Batch},
@@ -110,6 +111,7 @@ async fn serve_worker(name: &'static str, select: fn(&Event) -> Selection) -> Re
         &aws.sqs_queue(queue_url),
     );
     aws.build_ecr_client();
+    let pace = &Pace::new(PUT_IMAGE_EVERY);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Batch>| async move {
         let invocation = Invocation::new(name, &event.context)?;
         let registry = aws.ecr_registry(invocation.account.clone());
@@ -117,7 +119,8 @@ async fn serve_worker(name: &'static str, select: fn(&Event) -> Selection) -> Re
         let writer = config
             .policy
             .enforces()
-            .then(|| Paced::new(aws.ecr_writer(invocation.account.clone()), &SystemClock, PUSH_INTERVAL));
+            .then(|| aws.ecr_writer(invocation.account.clone()));
+        let writer = writer.as_ref().map(|writer| Paced::new(writer, pace, &SystemClock));
         let keys = aws.kms_keys();
         let ports = WorkerPorts {
             registry: &registry,
@@ -158,7 +161,15 @@ async fn serve_sweep(name: &'static str) -> Result<(), Error> {
             clock: &SystemClock,
         };
         let until = until(&event.context);
-        sweep::sweep(&ports, &config.policy, &invocation, event.payload.get(), until).await
+        // Boxed, as above.
+        Box::pin(sweep::sweep(
+            &ports,
+            &config.policy,
+            &invocation,
+            event.payload.get(),
+            until,
+        ))
+        .await
     }))
     .await
 }

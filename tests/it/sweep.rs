@@ -68,7 +68,13 @@ fn rules() -> Policy {
 
 /// Invokes the worker with the next items of the queue, as Lambda does; what fails comes again. `polls`: the worker is killed after so
 /// many steps.
-fn invoke(world: &World, policy: &Policy, redelivered: &mut Vec<Message>, number: usize, polls: usize) -> Option<Worked> {
+fn invoke(
+    world: &World,
+    policy: &Policy,
+    redelivered: &mut Vec<Message>,
+    number: usize,
+    polls: usize,
+) -> Option<Worked> {
     let mut messages = std::mem::take(redelivered);
     for item in world.take_items(10_usize.saturating_sub(messages.len())) {
         messages.push(Message {
@@ -145,13 +151,24 @@ fn assert_handled(world: &World, repositories: usize, images: usize) {
                 _ => (State::Allowed, ImageStatus::Active),
             };
             let row = world.row_of(&key).unwrap();
-            assert_eq!((row.state, world.image_of(&key).unwrap().status), (state, status), "{key}");
+            assert_eq!(
+                (row.state, world.image_of(&key).unwrap().status),
+                (state, status),
+                "{key}"
+            );
             assert!(row.alert.is_none_or(|alert| alert.sent_at.is_some()), "{key}");
         }
     }
     let told: BTreeSet<String> = world.sent().iter().map(|sent| sent.message.default.clone()).collect();
-    let owed = (0..images).filter(|number| severity_of(*number) != Severity::Low).count() * repositories;
-    assert_eq!(told.len(), owed, "one alert for each image that needs one, whatever happened on the way");
+    let owed = (0..images)
+        .filter(|number| severity_of(*number) != Severity::Low)
+        .count()
+        * repositories;
+    assert_eq!(
+        told.len(),
+        owed,
+        "one alert for each image that needs one, whatever happened on the way"
+    );
 }
 
 #[test]
@@ -176,7 +193,13 @@ fn throttling_lost_answers_and_killed_workers_lose_nothing() {
     let rules = rules();
     // Every 97th call fails, with or without effect; every third worker is killed on its way.
     world.trouble_every(97);
-    let polls = |number: usize| if number.is_multiple_of(3) { 40 + number * 7 % 900 } else { usize::MAX };
+    let polls = |number: usize| {
+        if number.is_multiple_of(3) {
+            40 + number * 7 % 900
+        } else {
+            usize::MAX
+        }
+    };
     let (first, _) = sweep(&world, &rules, polls);
     assert!(first.failed > 0, "{first:?}");
     world.set_now(world.now() + SignedDuration::from_hours(1));

@@ -75,7 +75,11 @@ fn call(world: &FakeAws, operation: &str) -> Result<(), PortError> {
                 registry.settings().await.map(drop)
             }
             "dynamodb:Query" => ledger.rows(&repository_key(), None).await.map(drop),
-            "sqs:SendMessage" => aws.sqs_queue(sqs::URL).send(&[sqs::item(1)]).await,
+            "sqs:SendMessage" => {
+                aws.sqs_queue(sqs::URL)
+                    .send(&[sqs::item(1)], std::time::Duration::ZERO)
+                    .await
+            }
             "dynamodb:GetItem" => ledger.row(&key()).await.map(drop),
             "dynamodb:PutItem" => ledger.write(&dynamodb::row(1, json!({}))).await.map(drop),
             "sns:Publish" => {

@@ -27,6 +27,7 @@ pub(super) fn item(n: usize) -> WorkItem {
         work: Work::Repository {
             repository: format!("team/r{n}").parse().unwrap(),
             after: None,
+            again: false,
         },
     }
 }

@@ -36,7 +36,11 @@ fn call(world: &FakeAws, aws: &Aws, operation: &str) -> Result<(), PortError> {
                 let topic = sns::TOPIC.parse().unwrap();
                 aws.sns_notifier().publish(&topic, &sns::alert()).await.map(drop)
             }
-            "sqs:SendMessage" => aws.sqs_queue(sqs::URL).send(&[sqs::item(1)]).await,
+            "sqs:SendMessage" => {
+                aws.sqs_queue(sqs::URL)
+                    .send(&[sqs::item(1)], std::time::Duration::ZERO)
+                    .await
+            }
             other => panic!("nobody calls `{other}`"),
         }
     })

@@ -28,7 +28,10 @@ async fn ask_everybody(aws: &Aws) {
         .sns_notifier()
         .publish(&sns::TOPIC.parse().unwrap(), &sns::alert())
         .await;
-    let _ = aws.sqs_queue(sqs::URL).send(&[sqs::item(1)]).await;
+    let _ = aws
+        .sqs_queue(sqs::URL)
+        .send(&[sqs::item(1)], std::time::Duration::ZERO)
+        .await;
 }
 
 fn uris(variables: &[(&str, &str)]) -> Vec<String> {
