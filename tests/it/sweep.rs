@@ -159,7 +159,13 @@ fn assert_handled(world: &World, repositories: usize, images: usize) {
             assert!(row.alert.is_none_or(|alert| alert.sent_at.is_some()), "{key}");
         }
     }
-    let told: BTreeSet<String> = world.sent().iter().map(|sent| sent.message.default.clone()).collect();
+    let id =
+        |text: &str| -> serde_json::Value { serde_json::from_str::<serde_json::Value>(text).unwrap()["id"].clone() };
+    let told: BTreeSet<String> = world
+        .sent()
+        .iter()
+        .map(|sent| id(&sent.message.default).to_string())
+        .collect();
     let owed = (0..images)
         .filter(|number| severity_of(*number) != Severity::Low)
         .count()

@@ -31,7 +31,10 @@ fn a_finding_that_is_likely_to_be_exploited_is_judged_by_that() {
     let world = world(Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::Medium)])));
     let payload = inspector_finding("ACTIVE", &json!({"imageHash": image_key().digest.as_str()}));
     let likely = policy(r#""rules": [{"min_epss": 0.5, "action": "block"}]"#);
-    assert_eq!(look(&world, &payload).state, Some(State::Allowed));
+    assert_eq!(
+        look_at_event(&world, &policy(""), select, &payload).state,
+        Some(State::Allowed)
+    );
     assert_eq!(
         look_at_event(&world, &likely, select, &payload).state,
         Some(State::Blocked)
@@ -42,7 +45,10 @@ fn a_finding_that_is_likely_to_be_exploited_is_judged_by_that() {
 fn a_finding_announces_no_result_that_would_be_waited_for() {
     let world = world(Scan::Absent);
     let payload = inspector_finding("ACTIVE", &json!({"imageHash": image_key().digest.as_str()}));
-    assert_eq!(look(&world, &payload).state, Some(State::Pending));
+    assert_eq!(
+        look_at_event(&world, &policy(""), select, &payload).state,
+        Some(State::Pending)
+    );
 }
 
 #[test]

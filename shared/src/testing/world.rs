@@ -87,6 +87,7 @@ struct State {
     scans_are_listed: bool,
     settings: Option<RegistrySettings>,
     queue: VecDeque<WorkItem>,
+    hidden: VecDeque<WorkItem>,
     summaries: BTreeMap<RepositoryKey, RepositorySummary>,
     registry_rows: BTreeMap<RegistryKey, RegistryRow>,
     sent: Vec<Sent>,
@@ -235,9 +236,12 @@ impl World {
         self.lock().settings = Some(settings);
     }
 
-    /// Takes the first items out of the queue.
+    /// Takes the first items out of the queue. Those that are hidden show when nothing else is left.
     pub fn take_items(&self, number: usize) -> Vec<WorkItem> {
         let mut state = self.lock();
+        if state.queue.is_empty() {
+            state.queue = std::mem::take(&mut state.hidden);
+        }
         let number = number.min(state.queue.len());
         state.queue.drain(..number).collect()
     }
@@ -554,9 +558,16 @@ fn listed_status(scan: &Scan) -> Option<&'static str> {
 }
 
 impl Queue for World {
-    async fn send(&self, items: &[WorkItem], _hidden_for: Duration) -> Result<(), PortError> {
-        self.call(SEND, false, |state| state.queue.extend(items.iter().map(through_json)))
-            .await
+    async fn send(&self, items: &[WorkItem], hidden_for: Duration) -> Result<(), PortError> {
+        self.call(SEND, false, |state| {
+            let queue = if hidden_for.is_zero() {
+                &mut state.queue
+            } else {
+                &mut state.hidden
+            };
+            queue.extend(items.iter().map(through_json));
+        })
+        .await
     }
 }
 
