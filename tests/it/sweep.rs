@@ -1,6 +1,9 @@
 //! A large registry of which every event was lost: what sweeps make of it, and what they cost.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use shared::{
@@ -10,6 +13,7 @@ use shared::{
         image::{Image, ImageStatus},
         ledger::State,
         policy::Policy,
+        repository::posture::{Encryption, Repository, TagMutability},
     },
     ports::Clock as _,
     runtime::{
@@ -17,10 +21,12 @@ use shared::{
         worker::{Batch, BatchAnswer, Message, Worked, work},
     },
     testing::{
-        World, finding, image, image_key, policy, run, run_and_crash, scan,
+        StoredRepository, World, finding, image, image_key, policy, run, run_and_crash, scan,
         sweep::{enqueue, registry_key, worker_ports},
     },
 };
+
+use crate::support;
 
 const REPOSITORIES: usize = 200;
 const IMAGES: usize = 500;
@@ -218,4 +224,101 @@ fn throttling_lost_answers_and_killed_workers_lose_nothing() {
     let (last, _) = sweep(&world, &rules, |_| usize::MAX);
     assert_eq!((last.looks.looked, world.writes()), (0, 0), "{last:?}");
     assert_handled(&world, repositories, images);
+}
+
+/// What a sweep cost.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Cost {
+    ecr: usize,
+    ecr_writes: usize,
+    ledger_reads: usize,
+    ledger_writes: usize,
+    queue: usize,
+    topics: usize,
+    keys: usize,
+}
+
+fn cost(world: &World) -> Cost {
+    let mut cost = Cost::default();
+    for call in world.calls() {
+        match call.operation {
+            "dynamodb:GetItem" | "dynamodb:Query" => cost.ledger_reads += 1,
+            operation if operation.starts_with("dynamodb:") => cost.ledger_writes += 1,
+            operation if operation.starts_with("sqs:") => cost.queue += 1,
+            operation if operation.starts_with("sns:") => cost.topics += 1,
+            operation if operation.starts_with("kms:") => cost.keys += 1,
+            _ if call.mutates => cost.ecr_writes += 1,
+            _ => cost.ecr += 1,
+        }
+    }
+    cost
+}
+
+/// Repositories as their rules want them.
+fn well_kept(repositories: usize, images: usize) -> World {
+    let world = silent_world(repositories, images);
+    for repository in 0..repositories {
+        let stored = StoredRepository {
+            repository: Repository {
+                arn: format!("arn:aws:ecr:us-west-2:123456789012:repository/team/app-{repository}"),
+                tag_mutability: TagMutability::Immutable,
+                scan_on_push: true,
+                encryption: Encryption {
+                    kind: "AES256".to_owned(),
+                    key: None,
+                },
+            },
+            tags: BTreeMap::new(),
+            policy: None,
+            lifecycle: None,
+        };
+        world.create_repository(&key_of(repository, 0).repository, stored);
+    }
+    world
+}
+
+#[test]
+fn a_sweep_costs_what_the_table_says_and_no_more_for_what_has_not_changed() {
+    let mut table = String::from(
+        "# What sweeps cost\n\nCalls of a whole sweep (`sweep` and its workers), as `tests/it/sweep.rs` counts them with the functions' own code on a registry in\n\
+         memory. A page of a list has a thousand entries; each message is one call (ten of them are one on AWS). `make update` rewrites this file.\n\n\
+         | repositories × images | situation | ECR reads | ECR writes | ledger reads | ledger writes | queue | topics |\n\
+         |---|---|---:|---:|---:|---:|---:|---:|\n",
+    );
+    let posture = r#""block": {"max_blocks_per_hour": 1000}, "repositories": [{"match": "*",
+        "posture": {"tag_mutability": "IMMUTABLE", "scan_on_push": true}, "lifecycle": {"keep_count": 1000, "tag_prefixes": ["v"]}}]"#;
+    for (repositories, images) in [(1, 1000), (10, 100), (100, 10), (10, 1000)] {
+        let mut row = |situation: &str, cost: Cost| {
+            writeln!(
+                table,
+                "| {repositories} × {images} | {situation} | {} | {} | {} | {} | {} | {} |",
+                cost.ecr, cost.ecr_writes, cost.ledger_reads, cost.ledger_writes, cost.queue, cost.topics
+            )
+            .unwrap();
+        };
+        let world = well_kept(repositories, images);
+        let rules = rules();
+        let mut next = |situation: &str, rules: &Policy| {
+            world.forget_calls();
+            sweep(&world, rules, |_| usize::MAX);
+            let cost = cost(&world);
+            row(situation, cost);
+            world.set_now(world.now() + SignedDuration::from_hours(1));
+            cost
+        };
+        next("nothing is known yet: all events were lost", &rules);
+        let unchanged = next("nothing has changed", &rules);
+        // One page of images and one of rows, and what the figures need; the list of repositories, and a message for each.
+        let expected = Cost {
+            ecr: repositories + 1,
+            ledger_reads: 3 * repositories,
+            queue: 1,
+            ..Cost::default()
+        };
+        assert_eq!(unchanged, expected, "{repositories} × {images}");
+        let with_rules = policy(posture);
+        next("another policy, with rules for repositories", &with_rules);
+        next("nothing has changed, with rules for repositories", &with_rules);
+    }
+    support::assert_file_is("docs/calls-of-sweeps.md", &table);
 }
