@@ -7,8 +7,13 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use shared::{
     domain::{
-        decide::{Facts, Plan, decide},
+        decide::{Facts, Plan, Survey, decide},
         finding::{Finding, Scan, Severity},
+        ids::ImageKey,
+        image::ListedImage,
+        ledger::Row,
+        repository::ledger::RepositoryKey,
+        summary::SummaryBuilder,
     },
     events,
     testing::{finding, image, image_key, now, policy, scan},
@@ -73,5 +78,84 @@ fn core(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, core);
+fn key_of(number: u64) -> ImageKey {
+    ImageKey {
+        digest: format!("sha256:{number:064x}").parse().expect("a digest"),
+        ..image_key()
+    }
+}
+
+/// An image and its row, as a page of a list has them: every hundredth has all the findings that a row holds.
+fn listed(number: u64) -> (ListedImage, Row) {
+    let key = key_of(number);
+    let facts = Facts {
+        image: Some(image(&key)),
+        scan: Scan::Complete(scan(findings(if number.is_multiple_of(100) { 30_000 } else { 20 }))),
+        ..Facts::about(key.clone(), "bench")
+    };
+    let Plan::Apply(step) = decide(&policy(""), &facts, now()) else {
+        unreachable!("nothing is remembered of it")
+    };
+    let listed = ListedImage {
+        image: image(&key),
+        bytes: 100_000_000,
+        scan_status: Some("ACTIVE".to_owned()),
+        scanned_at: Some(now()),
+    };
+    (listed, step.completed(Some(&image(&key)), now()))
+}
+
+/// Memory that this process has resident, in KiB; `None` where the system does not say.
+fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// What a worker keeps of a repository while it compares list and ledger: pages of a thousand go by, and are dropped.
+fn survey(criterion: &mut Criterion) {
+    const PAGE: u64 = 1000;
+    let policy = policy("");
+    let key = RepositoryKey {
+        account: image_key().account,
+        region: image_key().region,
+        repository: image_key().repository,
+    };
+    let page: Vec<(ListedImage, Row)> = (0..PAGE).map(listed).collect();
+    let mut group = criterion.benchmark_group("survey");
+    for images in [1_000_u64, 10_000, 100_000] {
+        let run = || {
+            let mut survey = Survey::new(&policy, now(), now());
+            let mut figures = SummaryBuilder::new(&policy, &key, now());
+            for number in 0..images {
+                let (listed, row) = &page[usize::try_from(number % PAGE).expect("a small number")];
+                let (mut listed, mut row) = (listed.clone(), row.clone());
+                row.image.digest = key_of(number).digest;
+                listed.image.digest = row.image.digest.clone();
+                survey.remember(&row);
+                figures.row(&row);
+                survey.see(&listed);
+                figures.image(&listed);
+            }
+            (survey, figures)
+        };
+        let before = resident();
+        let kept = run();
+        if let (Some(before), Some(after)) = (before, resident()) {
+            println!(
+                "{images} images: a worker keeps {} KiB of them",
+                after.saturating_sub(before)
+            );
+        }
+        drop(kept);
+        group.throughput(Throughput::Elements(images));
+        group.sample_size(10);
+        group.bench_function(format!("compare list and ledger of {images} images"), |bencher| {
+            bencher.iter_batched(|| (), |()| run().0.finish(true), BatchSize::PerIteration);
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, core, survey);
 criterion_main!(benches);
