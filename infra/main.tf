@@ -41,7 +41,9 @@ module "guard" {
   alarm_subscriptions        = var.alarm_subscriptions
   lambda_directory           = var.lambda_directory
   architecture               = var.architecture
+  memory_size                = var.memory_size
   reserved_concurrency       = var.reserved_concurrency
+  sweep_interval_hours       = var.sweep_interval_hours
   event_sources              = var.event_sources
   log_retention_days         = var.log_retention_days
   ledger_replica_regions     = sort(local.other_regions)
@@ -62,7 +64,9 @@ module "guard_elsewhere" {
   alarm_subscriptions  = var.alarm_subscriptions
   lambda_directory     = var.lambda_directory
   architecture         = var.architecture
+  memory_size          = var.memory_size
   reserved_concurrency = var.reserved_concurrency
+  sweep_interval_hours = var.sweep_interval_hours
   event_sources        = var.event_sources
   log_retention_days   = var.log_retention_days
 }

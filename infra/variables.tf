@@ -152,6 +152,18 @@ variable "reserved_concurrency" {
   default     = {}
 }
 
+variable "memory_size" {
+  description = "Memory by function, in MB, such as `{ worker = 1024 }`."
+  type        = map(number)
+  default     = {}
+}
+
+variable "sweep_interval_hours" {
+  description = "Hours from one sweep to the next: 1, 2, 3, 4, 6, 8 or 12."
+  type        = number
+  default     = 1
+}
+
 variable "event_sources" {
   description = "Sources of events that the rules accept. `make smoke` needs `ecr-guard.smoke` beside AWS's."
   type        = list(string)

@@ -67,7 +67,7 @@ run "registry_and_guard_in_two_regions" {
     error_message = "In each region, alerts go to the topics there."
   }
   assert {
-    condition     = output.function_names == { on-push = "ecr-guard-on-push", on-scan = "ecr-guard-on-scan" }
+    condition     = output.function_names == { for name in ["on-push", "on-scan", "sweep", "worker"] : name => "ecr-guard-${name}" }
     error_message = "The functions."
   }
   assert {

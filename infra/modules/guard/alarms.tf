@@ -3,30 +3,61 @@
 locals {
   metrics = jsondecode(file("${path.module}/metrics.json"))
 
+  # Which functions the alarms of these names are about.
+  alarmed_functions = {
+    functions              = keys(local.functions)
+    functions_asynchronous = keys(local.functions_asynchronous)
+    functions_by_events    = keys(local.functions_by_events)
+    functions_by_schedule  = ["sweep"]
+    functions_by_queue     = keys(local.functions_by_queue)
+    functions_that_block = [
+      for name, permissions in local.permissions : name if contains(lookup(permissions, "repositories_when_enforcing", []), "ecr:UpdateImageStorageClass")
+    ]
+  }
+  sweep_interval_seconds = 3600 * var.sweep_interval_hours
+
   # Every alarm, by the name that it has after the deployment's.
   alarms = merge(
-    merge([
-      for name, deployed in local.function_names : {
-        for alarm, definition in local.metrics.alarms.functions : "${name}-${alarm}" => {
-          definition = definition
-          dimensions = definition.namespace == local.metrics.namespace ? tomap(merge(
-            # What shared/src/runtime/report.rs writes: the function's name in the repository, not the deployed one.
-            { Function = name },
-            can(definition.outcome) ? { Outcome = definition.outcome } : {}
-          )) : tomap({ FunctionName = deployed })
+    merge(flatten([
+      for scope, names in local.alarmed_functions : [
+        for name in names : {
+          for alarm, definition in local.metrics.alarms[scope] : "${name}-${alarm}" => {
+            definition = merge(
+              definition,
+              can(definition.share_of_timeout) ? { threshold = 1000 * definition.share_of_timeout * local.functions[name].timeout } : {},
+              can(definition.intervals) ? { threshold = definition.intervals * local.sweep_interval_seconds, period = definition.intervals * local.sweep_interval_seconds } : {}
+            )
+            dimensions = definition.namespace == local.metrics.namespace ? tomap(merge(
+              # What shared/src/runtime/report.rs writes: the function's name in the repository, not the deployed one.
+              { Function = name },
+              can(definition.outcome) ? { Outcome = definition.outcome } : {}
+            )) : tomap({ FunctionName = local.function_names[name] })
+          }
         }
-      }
-    ]...),
+      ]
+    ])...),
     merge([
-      for name, deployed in local.function_names : {
+      for name in keys(local.functions_with_rules) : {
         for alarm, definition in local.metrics.alarms.rules : "${name}-${alarm}" => {
           definition = definition
-          dimensions = tomap({ RuleName = deployed })
+          dimensions = tomap({ RuleName = local.function_names[name] })
         }
       }
     ]...),
+    {
+      for alarm, definition in local.metrics.alarms.schedule : "schedule-${alarm}" => {
+        definition = definition
+        dimensions = tomap({ ScheduleGroup = var.name })
+      }
+    },
+    {
+      for alarm, definition in local.metrics.alarms.work : "work-${alarm}" => {
+        definition = merge(definition, { threshold = definition.threshold_intervals * local.sweep_interval_seconds })
+        dimensions = tomap({ QueueName = local.queue_names["work"] })
+      }
+    },
     merge([
-      for queue, name in local.queue_names : {
+      for queue, name in local.queues_of_what_nobody_took : {
         for alarm, definition in local.metrics.alarms.queues : "${queue}-${alarm}" => {
           definition = definition
           dimensions = tomap({ QueueName = name })
@@ -58,8 +89,8 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   threshold           = try(each.value.definition.threshold, ceil(each.value.definition.share_of_block_limit * local.max_blocks_per_hour))
   comparison_operator = "GreaterThanOrEqualToThreshold"
   evaluation_periods  = 1
-  # Where nothing happens there is no data.
-  treat_missing_data = "notBreaching"
+  # Where nothing happens there is no data, unless something must happen.
+  treat_missing_data = lookup(each.value.definition, "missing", "notBreaching")
   alarm_actions      = [aws_sns_topic.alarms.arn]
   ok_actions         = [aws_sns_topic.alarms.arn]
   tags               = var.tags
@@ -70,15 +101,26 @@ locals {
   dashboard_graphs = concat(
     [
       for metric in local.metrics.dashboard : {
-        title   = "${metric} by function"
-        metrics = [for name in keys(local.functions) : [local.metrics.namespace, metric, "Function", name]]
+        title = "${metric} by function"
+        metrics = [
+          for name in keys(local.functions) : [
+            local.metrics.namespace, metric, "Function", name, { stat = contains(local.metrics.dashboard_maximum, metric) ? "Maximum" : "Sum" }
+          ]
+        ]
       }
     ],
     [
       {
         title = "Waiting for somebody to look"
         metrics = [
-          for name in values(local.queue_names) : ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", name, { stat = "Maximum" }]
+          for name in values(local.queues_of_what_nobody_took) : ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", name, { stat = "Maximum" }]
+        ]
+      },
+      {
+        title = "Waiting for the workers"
+        metrics = [
+          for metric in ["ApproximateNumberOfMessagesVisible", "ApproximateNumberOfMessagesNotVisible", "ApproximateAgeOfOldestMessage"] :
+          ["AWS/SQS", metric, "QueueName", local.queue_names["work"], { stat = "Maximum" }]
         ]
       },
       {

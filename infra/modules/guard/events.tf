@@ -1,7 +1,7 @@
-# The rules that hand events to the functions. Their patterns are files, so that the local run uses the same.
+# The rules that hand events to the functions, or to the work queue. Their patterns are files, so that the local run uses the same.
 
 locals {
-  patterns = { for name in keys(local.functions) : name => jsondecode(file("${path.module}/event-patterns/${name}.json")) }
+  patterns = { for name in keys(local.functions_with_rules) : name => jsondecode(file("${path.module}/event-patterns/${name}.json")) }
 
   # Where only some repositories are guarded, the others' events are left out: the functions may not look at them. Where a repository is
   # named depends on the kind of event: by its name, or, in Inspector's, by its ARN or by that of the image.
@@ -14,11 +14,13 @@ locals {
       jsondecode(
         local.every_repository ? "{}" :
         can(pattern["$or"]) ? jsonencode({ "$or" = [for branch in pattern["$or"] : merge(branch, { detail = merge(branch.detail, jsondecode(
-          can(branch.detail.resources) ? jsonencode({ resources = merge(branch.detail.resources, { id = local.by_image_arn }) }) :
           can(branch.detail.repository-name) ? jsonencode({ repository-name = local.by_arn }) :
           jsonencode({ repository-name = local.by_name })
         )) })] }) :
-        jsonencode({ detail = merge(pattern.detail, { repository-name = local.by_name }) })
+        jsonencode({ detail = merge(pattern.detail, jsondecode(
+          can(pattern.detail.resources) ? jsonencode({ resources = merge(pattern.detail.resources, { id = local.by_image_arn }) }) :
+          jsonencode({ repository-name = local.by_name })
+        )) })
       )
     )
   }
@@ -28,7 +30,7 @@ locals {
 }
 
 resource "aws_cloudwatch_event_rule" "this" {
-  for_each = local.functions
+  for_each = local.functions_with_rules
 
   region        = var.region
   name          = local.function_names[each.key]
@@ -38,12 +40,13 @@ resource "aws_cloudwatch_event_rule" "this" {
 }
 
 resource "aws_cloudwatch_event_target" "this" {
-  for_each = local.functions
+  for_each = local.functions_with_rules
 
   region    = var.region
   rule      = aws_cloudwatch_event_rule.this[each.key].name
-  target_id = "function"
-  arn       = aws_lambda_function.this[each.key].arn
+  target_id = each.value.invoked_by == "queue" ? "work" : "function"
+  # A deployed system has a million findings a day: the work queue gathers them, so that an image is looked at once for all of them.
+  arn = each.value.invoked_by == "queue" ? local.queue_arns["work"] : aws_lambda_function.this[each.key].arn
 
   # EventBridge's own limits and defaults.
   retry_policy {
@@ -56,11 +59,11 @@ resource "aws_cloudwatch_event_target" "this" {
     arn = aws_sqs_queue.this["undelivered-events"].arn
   }
 
-  depends_on = [aws_lambda_permission.events]
+  depends_on = [aws_lambda_permission.events, aws_sqs_queue_policy.this]
 }
 
 resource "aws_lambda_permission" "events" {
-  for_each = local.functions
+  for_each = local.functions_by_events
 
   region         = var.region
   statement_id   = "events"

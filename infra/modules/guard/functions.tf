@@ -30,7 +30,7 @@ resource "aws_lambda_function" "this" {
   filename                       = local.packages[each.key]
   source_code_hash               = fileexists(local.packages[each.key]) ? filebase64sha256(local.packages[each.key]) : null
   layers                         = [aws_lambda_layer_version.policy.arn]
-  memory_size                    = var.memory_size
+  memory_size                    = lookup(var.memory_size, each.key, each.value.memory_size)
   timeout                        = each.value.timeout
   reserved_concurrent_executions = lookup(var.reserved_concurrency, each.key, -1)
   kms_key_arn                    = aws_kms_key.this.arn
@@ -38,10 +38,13 @@ resource "aws_lambda_function" "this" {
   tags                           = var.tags
 
   environment {
-    variables = {
-      ECR_GUARD_POLICY = "/opt/ecr-guard/policy.json"
-      ECR_GUARD_TABLE  = local.table_name
-    }
+    variables = merge(
+      {
+        ECR_GUARD_POLICY = "/opt/ecr-guard/policy.json"
+        ECR_GUARD_TABLE  = local.table_name
+      },
+      length(local.granted[each.key].queue) > 0 ? { ECR_GUARD_QUEUE_URL = aws_sqs_queue.this["work"].url } : {}
+    )
   }
 
   logging_config {
@@ -61,13 +64,19 @@ resource "aws_lambda_function" "this" {
       error_message = "There is no package ${local.packages[each.key]}: run `make package`."
     }
     precondition {
-      # Who has claimed a step in the ledger is trusted to be at it for 45 seconds.
-      condition     = each.value.timeout <= 30
-      error_message = "A function may run for 30 seconds at most, or another invocation could overtake it."
+      # Who has claimed a step in the ledger is trusted to be at it for 45 seconds. Workers take many steps in an invocation, and end each
+      # of them in time.
+      condition     = each.value.timeout <= (each.value.invoked_by == "events" ? 30 : 300)
+      error_message = "A function that takes a step may run for 30 seconds at most, or another invocation could overtake it."
     }
     precondition {
-      condition     = length(setsubtract(keys(var.reserved_concurrency), keys(local.functions))) == 0
-      error_message = "`reserved_concurrency` names a function that does not exist; there are ${join(", ", keys(local.functions))}."
+      condition     = length(setsubtract(concat(keys(var.reserved_concurrency), keys(var.memory_size)), keys(local.functions))) == 0
+      error_message = "`reserved_concurrency` or `memory_size` names a function that does not exist; there are ${join(", ", keys(local.functions))}."
+    }
+    precondition {
+      # Fewer, and Lambda would take work from the queue only to put it back; each time counts as a failure.
+      condition     = each.value.invoked_by != "queue" || lookup(var.reserved_concurrency, each.key, local.workers) >= local.workers
+      error_message = "At least ${local.workers} for the workers: so many batches are worked off at the same time."
     }
   }
 
@@ -76,7 +85,7 @@ resource "aws_lambda_function" "this" {
 }
 
 resource "aws_lambda_function_event_invoke_config" "this" {
-  for_each = local.functions
+  for_each = local.functions_asynchronous
 
   region        = var.region
   function_name = aws_lambda_function.this[each.key].function_name
@@ -125,7 +134,7 @@ locals {
   # In report mode, a role has nothing of what only enforcing needs.
   granted = {
     for name, permissions in local.permissions : name => {
-      for resource in ["repositories", "registry", "repository_keys", "ledger", "topics"] :
+      for resource in ["repositories", "registry", "repository_keys", "ledger", "queue", "topics"] :
       resource => sort(concat(lookup(permissions, resource, []), local.mode == "enforce" ? lookup(permissions, "${resource}_when_enforcing", []) : []))
     }
   }
@@ -163,13 +172,23 @@ locals {
           Resource = [local.table_arn]
         },
         {
+          # Lambda takes from the queue in the name of the role of the function that it then invokes.
+          Sid    = "Work"
+          Effect = "Allow"
+          Action = concat(
+            granted.queue,
+            contains(keys(local.functions_by_queue), name) ? ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"] : []
+          )
+          Resource = [local.queue_arns["work"]]
+        },
+        {
           Sid      = "Topics"
           Effect   = "Allow"
           Action   = granted.topics
           Resource = values(local.topic_arns)
         },
         {
-          # The table, the topics and the queue are encrypted: these services use the keys in the name of the role.
+          # The table, the topics and the queues are encrypted: these services use the keys in the name of the role.
           Sid       = "Keys"
           Effect    = "Allow"
           Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
@@ -188,7 +207,7 @@ locals {
           # Lambda sends failed events in the name of the role.
           Sid      = "FailedEvents"
           Effect   = "Allow"
-          Action   = ["sqs:SendMessage"]
+          Action   = contains(keys(local.functions_asynchronous), name) ? ["sqs:SendMessage"] : []
           Resource = [local.queue_arns["failed-events"]]
         },
         {
@@ -212,7 +231,7 @@ locals {
 # A function that reads a manifest pulls the image, as far as ECR is concerned: it would look used, and images in use are not blocked
 # (ECR user guide, "Pull time update exclusions").
 resource "aws_ecr_pull_time_update_exclusion" "this" {
-  for_each = { for name, permissions in local.permissions : name => local.role_arns[name] if contains(permissions.repositories, "ecr:BatchGetImage") }
+  for_each = { for name, permissions in local.permissions : name => local.role_arns[name] if contains(lookup(permissions, "repositories", []), "ecr:BatchGetImage") }
 
   region        = var.region
   principal_arn = each.value

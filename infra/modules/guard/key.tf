@@ -51,6 +51,15 @@ resource "aws_kms_key" "this" {
         Condition = { StringEquals = { "kms:EncryptionContext:aws:sqs:arn" = local.queue_arns["undelivered-events"] } }
       },
       {
+        # EventBridge sends Inspector's findings to the work queue; no further condition, as above.
+        Sid       = "Work"
+        Effect    = "Allow"
+        Principal = { Service = "events.amazonaws.com" }
+        Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
+        Resource  = "*"
+        Condition = { StringEquals = { "kms:EncryptionContext:aws:sqs:arn" = local.queue_arns["work"] } }
+      },
+      {
         # SNS sends to the dead letter queue of a subscription.
         Sid       = "UndeliveredAlerts"
         Effect    = "Allow"

@@ -7,18 +7,43 @@ data "aws_region" "current" {
 }
 
 locals {
-  # The functions. A key is a folder of `functions/`, and the name of a file in `event-patterns/` and in `permissions/`: to add a
-  # function is to add an entry here and these files.
+  # The functions. A key is a folder of `functions/`, and the name of a file in `permissions/`; unless a schedule invokes the function,
+  # also of one in `event-patterns/`. To add a function is to add an entry here and these files. `invoked_by` is one of:
+  #   events    a rule hands it events, one by one
+  #   schedule  the schedule of sweeps (schedule.tf)
+  #   queue     the work queue (work.tf), which the function's rule hands events to
   functions = {
     on-push = {
       description = "Takes note of images that are pushed, restored or deleted"
+      invoked_by  = "events"
       timeout     = 30
+      memory_size = 256
     }
     on-scan = {
       description = "Judges an image when its scan has ended"
+      invoked_by  = "events"
       timeout     = 30
+      memory_size = 256
+    }
+    sweep = {
+      description = "Leaves every repository to the workers"
+      invoked_by  = "schedule"
+      timeout     = 300
+      memory_size = 256
+    }
+    worker = {
+      description = "Looks at what a sweep leaves to it, and at images that Inspector has found something in"
+      invoked_by  = "queue"
+      timeout     = 300
+      memory_size = 512
     }
   }
+
+  functions_by_events  = { for name, function in local.functions : name => function if function.invoked_by == "events" }
+  functions_by_queue   = { for name, function in local.functions : name => function if function.invoked_by == "queue" }
+  functions_with_rules = { for name, function in local.functions : name => function if function.invoked_by != "schedule" }
+  # Lambda itself keeps what they are invoked with, until it has succeeded or failed three times.
+  functions_asynchronous = { for name, function in local.functions : name => function if function.invoked_by != "queue" }
 
   account    = data.aws_caller_identity.current.account_id
   partition  = data.aws_partition.current.partition
@@ -36,8 +61,8 @@ locals {
   role_names = { for name, deployed in local.function_names : name => "${deployed}-${local.region}" }
   role_arns  = { for name, role in local.role_names : name => "arn:${local.partition}:iam::${local.account}:role/${role}" }
   rule_arns = {
-    for name, deployed in local.function_names :
-    name => "arn:${local.partition}:events:${local.region}:${local.account}:rule/${deployed}"
+    for name in keys(local.functions_with_rules) :
+    name => "arn:${local.partition}:events:${local.region}:${local.account}:rule/${local.function_names[name]}"
   }
   log_group_arns = {
     for name, deployed in local.function_names :
@@ -57,13 +82,18 @@ locals {
   alarm_topic_arn  = "arn:${local.partition}:sns:${local.region}:${local.account}:${local.alarm_topic_name}"
 
   queue_names = {
-    # Events that EventBridge could not hand to a function.
+    # What the workers have to do. The only queue that something takes from by itself.
+    work = "${var.name}-work"
+    # Work that has failed again and again.
+    failed-work = "${var.name}-failed-work"
+    # Events that EventBridge could not hand to a function or to the work queue, and sweeps that its schedule could not begin.
     undelivered-events = "${var.name}-undelivered-events"
     # Events that a function failed on, three times.
     failed-events = "${var.name}-failed-events"
     # Alerts that a topic could not deliver to a subscriber.
     undelivered-alerts = "${var.name}-undelivered-alerts"
   }
+  queues_of_what_nobody_took = { for queue, name in local.queue_names : queue => name if queue != "work" }
   queue_arns = {
     for queue, name in local.queue_names :
     queue => "arn:${local.partition}:sqs:${local.region}:${local.account}:${name}"

@@ -1,18 +1,20 @@
-# Where events and alerts end that nobody took. An alarm watches each: somebody has to look.
+# Where events, work and alerts end that nobody took, and the work queue (work.tf). An alarm watches each: somebody has to look.
 
 resource "aws_sqs_queue" "this" {
   for_each = local.queue_names
 
-  region                    = var.region
-  name                      = each.value
-  message_retention_seconds = 1209600 # 14 days, the most that SQS offers
-  kms_master_key_id         = aws_kms_key.this.arn
-  tags                      = var.tags
+  region                     = var.region
+  name                       = each.value
+  message_retention_seconds  = each.key == "work" ? local.work_retention : 1209600 # 14 days, the most that SQS offers
+  visibility_timeout_seconds = each.key == "work" ? local.work_visibility_timeout : null
+  kms_master_key_id          = aws_kms_key.this.arn
+  tags                       = var.tags
 }
 
 locals {
   # Who may send to a queue, beside the functions' roles, which have it in their own policies.
   queue_senders = {
+    work               = { service = "events.amazonaws.com", sources = [for name in keys(local.functions_by_queue) : local.rule_arns[name]] }
     undelivered-events = { service = "events.amazonaws.com", sources = values(local.rule_arns) }
     undelivered-alerts = { service = "sns.amazonaws.com", sources = concat(values(local.topic_arns), [local.alarm_topic_arn]) }
   }

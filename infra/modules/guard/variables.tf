@@ -109,12 +109,12 @@ variable "architecture" {
 }
 
 variable "memory_size" {
-  description = "Memory of a function, in MB. Lambda gives processor time in proportion."
-  type        = number
-  default     = 256
+  description = "Memory by function, in MB, such as `{ worker = 1024 }`. Lambda gives processor time in proportion. Not set, a function has 256, the worker 512."
+  type        = map(number)
+  default     = {}
 
   validation {
-    condition     = var.memory_size >= 128 && var.memory_size <= 10240
+    condition     = alltrue([for memory in values(var.memory_size) : memory >= 128 && memory <= 10240])
     error_message = "128 to 10240 MB."
   }
 }
@@ -123,6 +123,18 @@ variable "reserved_concurrency" {
   description = "Reserved concurrency by function, such as `{ on-scan = 10 }`. Not set, a function takes what the account has; new accounts have too little to reserve any."
   type        = map(number)
   default     = {}
+}
+
+variable "sweep_interval_hours" {
+  description = "Hours from one sweep to the next: so long is nobody told of what an event that got lost would have told. Alarms follow it."
+  type        = number
+  default     = 1
+
+  validation {
+    # An alarm looks at two sweeps, and CloudWatch at a day at most.
+    condition     = contains([1, 2, 3, 4, 6, 8, 12], var.sweep_interval_hours)
+    error_message = "1, 2, 3, 4, 6, 8 or 12 hours."
+  }
 }
 
 variable "log_level" {

@@ -27,6 +27,7 @@ run "what_is_watched" {
       on-push-many-blocks        = "ecr-guard Blocks {\"Function\":\"on-push\"}"
       on-push-undelivered        = "AWS/Events InvocationsSentToDlq {\"RuleName\":\"ecr-guard-on-push\"}"
       on-push-undelivered-lost   = "AWS/Events InvocationsFailedToBeSentToDlq {\"RuleName\":\"ecr-guard-on-push\"}"
+
       on-scan-errors             = "AWS/Lambda Errors {\"FunctionName\":\"ecr-guard-on-scan\"}"
       on-scan-throttles          = "AWS/Lambda Throttles {\"FunctionName\":\"ecr-guard-on-scan\"}"
       on-scan-failed-events-lost = "AWS/Lambda DestinationDeliveryFailures {\"FunctionName\":\"ecr-guard-on-scan\"}"
@@ -38,7 +39,31 @@ run "what_is_watched" {
       on-scan-undelivered        = "AWS/Events InvocationsSentToDlq {\"RuleName\":\"ecr-guard-on-scan\"}"
       on-scan-undelivered-lost   = "AWS/Events InvocationsFailedToBeSentToDlq {\"RuleName\":\"ecr-guard-on-scan\"}"
 
+      sweep-errors             = "AWS/Lambda Errors {\"FunctionName\":\"ecr-guard-sweep\"}"
+      sweep-throttles          = "AWS/Lambda Throttles {\"FunctionName\":\"ecr-guard-sweep\"}"
+      sweep-failed-events-lost = "AWS/Lambda DestinationDeliveryFailures {\"FunctionName\":\"ecr-guard-sweep\"}"
+      sweep-slow               = "AWS/Lambda Duration {\"FunctionName\":\"ecr-guard-sweep\"}"
+      sweep-poison             = "ecr-guard PoisonEvents {\"Function\":\"sweep\"}"
+      sweep-call-refused       = "ecr-guard Errors {\"Function\":\"sweep\",\"Outcome\":\"CallRefused\"}"
+      sweep-overdue            = "ecr-guard sweep_age_seconds {\"Function\":\"sweep\"}"
+
+      worker-errors           = "AWS/Lambda Errors {\"FunctionName\":\"ecr-guard-worker\"}"
+      worker-throttles        = "AWS/Lambda Throttles {\"FunctionName\":\"ecr-guard-worker\"}"
+      worker-slow             = "AWS/Lambda Duration {\"FunctionName\":\"ecr-guard-worker\"}"
+      worker-poison           = "ecr-guard PoisonEvents {\"Function\":\"worker\"}"
+      worker-block-refused    = "ecr-guard Errors {\"Function\":\"worker\",\"Outcome\":\"BlockRefused\"}"
+      worker-call-refused     = "ecr-guard Errors {\"Function\":\"worker\",\"Outcome\":\"CallRefused\"}"
+      worker-many-blocks      = "ecr-guard Blocks {\"Function\":\"worker\"}"
+      worker-late             = "ecr-guard sweep_age_seconds {\"Function\":\"worker\"}"
+      worker-undelivered      = "AWS/Events InvocationsSentToDlq {\"RuleName\":\"ecr-guard-worker\"}"
+      worker-undelivered-lost = "AWS/Events InvocationsFailedToBeSentToDlq {\"RuleName\":\"ecr-guard-worker\"}"
+
+      schedule-undelivered      = "AWS/Scheduler InvocationsSentToDeadLetterCount {\"ScheduleGroup\":\"ecr-guard\"}"
+      schedule-undelivered-lost = "AWS/Scheduler InvocationsFailedToBeSentToDeadLetterCount {\"ScheduleGroup\":\"ecr-guard\"}"
+      work-old                  = "AWS/SQS ApproximateAgeOfOldestMessage {\"QueueName\":\"ecr-guard-work\"}"
+
       undelivered-events-not-empty = "AWS/SQS ApproximateNumberOfMessagesVisible {\"QueueName\":\"ecr-guard-undelivered-events\"}"
+      failed-work-not-empty        = "AWS/SQS ApproximateNumberOfMessagesVisible {\"QueueName\":\"ecr-guard-failed-work\"}"
       failed-events-not-empty      = "AWS/SQS ApproximateNumberOfMessagesVisible {\"QueueName\":\"ecr-guard-failed-events\"}"
       undelivered-alerts-not-empty = "AWS/SQS ApproximateNumberOfMessagesVisible {\"QueueName\":\"ecr-guard-undelivered-alerts\"}"
       route-default-undelivered    = "AWS/SNS NumberOfNotificationsFailed {\"TopicName\":\"ecr-guard-alerts\"}"
@@ -54,16 +79,49 @@ run "what_is_watched" {
     error_message = "Every alarm is told, and its end too."
   }
   assert {
-    condition     = alltrue([for a in aws_cloudwatch_metric_alarm.this : a.treat_missing_data == "notBreaching" && a.comparison_operator == "GreaterThanOrEqualToThreshold" && a.evaluation_periods == 1])
-    error_message = "One period at or above the threshold; no data is no alarm."
+    condition     = alltrue([for a in aws_cloudwatch_metric_alarm.this : a.comparison_operator == "GreaterThanOrEqualToThreshold" && a.evaluation_periods == 1])
+    error_message = "One period at or above the threshold."
   }
   assert {
-    condition     = alltrue([for key, a in aws_cloudwatch_metric_alarm.this : a.threshold == 1 if !endswith(key, "-slow") && !endswith(key, "-many-blocks")])
+    condition     = [for key, a in aws_cloudwatch_metric_alarm.this : key if a.treat_missing_data != "notBreaching"] == ["sweep-overdue"] && aws_cloudwatch_metric_alarm.this["sweep-overdue"].treat_missing_data == "breaching"
+    error_message = "No data is no alarm, but that no sweep comes is one."
+  }
+  assert {
+    condition     = alltrue([for key, a in aws_cloudwatch_metric_alarm.this : a.threshold == 1 if !anytrue([for other in ["slow", "many-blocks", "overdue", "late", "old"] : endswith(key, "-${other}")])])
     error_message = "One is enough."
   }
   assert {
-    condition     = alltrue([for name, f in aws_lambda_function.this : aws_cloudwatch_metric_alarm.this["${name}-slow"].threshold == 800 * f.timeout])
-    error_message = "An alarm at 80 % of the time that a function has."
+    condition     = alltrue([for name in ["on-push", "on-scan"] : aws_cloudwatch_metric_alarm.this["${name}-slow"].threshold == 800 * aws_lambda_function.this[name].timeout])
+    error_message = "An alarm at 80 % of the time that an event has."
+  }
+  assert {
+    condition     = alltrue([for name in ["sweep", "worker"] : aws_cloudwatch_metric_alarm.this["${name}-slow"].threshold == 950 * aws_lambda_function.this[name].timeout])
+    error_message = "Sweep and worker begin nothing new in their last minute: an alarm only when that was not enough."
+  }
+}
+
+run "alarms_follow_the_interval_of_sweeps" {
+  variables {
+    sweep_interval_hours = 6
+  }
+
+  assert {
+    condition = { for key in ["sweep-overdue", "worker-late"] : key => [aws_cloudwatch_metric_alarm.this[key].period, aws_cloudwatch_metric_alarm.this[key].threshold] } == {
+      sweep-overdue = [43200, 43200]
+      worker-late   = [43200, 43200]
+    }
+    error_message = "Two intervals."
+  }
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.this["work-old"].threshold == 43200 && aws_cloudwatch_metric_alarm.this["work-old"].period == 300
+    error_message = "Work may wait for two intervals, and is looked at every five minutes."
+  }
+}
+
+run "alarms_of_hourly_sweeps" {
+  assert {
+    condition     = alltrue([for key in ["sweep-overdue", "worker-late", "work-old"] : aws_cloudwatch_metric_alarm.this[key].threshold == 7200])
+    error_message = "Two hours."
   }
 }
 
@@ -92,13 +150,17 @@ run "the_dashboard" {
   }
   assert {
     condition = [for w in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : w.properties.metrics if w.properties.title == "Blocks by function"] == [
-      [["ecr-guard", "Blocks", "Function", "on-push"], ["ecr-guard", "Blocks", "Function", "on-scan"]]
+      [for name in ["on-push", "on-scan", "sweep", "worker"] : ["ecr-guard", "Blocks", "Function", name, { stat = "Sum" }]]
     ]
     error_message = "It shows our metrics by function."
   }
   assert {
+    condition     = [for w in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : join(" ", distinct([for m in w.properties.metrics : m[4].stat])) if w.properties.title == "sweep_age_seconds by function"] == ["Maximum"]
+    error_message = "Ages are not added up."
+  }
+  assert {
     condition = toset(flatten([for w in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : [for m in try(w.properties.metrics, []) : m[3] if m[0] == "AWS/SQS"]])) == toset([
-      "ecr-guard-undelivered-events", "ecr-guard-failed-events", "ecr-guard-undelivered-alerts"
+      "ecr-guard-undelivered-events", "ecr-guard-failed-events", "ecr-guard-failed-work", "ecr-guard-undelivered-alerts", "ecr-guard-work"
     ])
     error_message = "It shows what waits for somebody to look."
   }

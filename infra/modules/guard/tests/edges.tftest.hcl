@@ -4,7 +4,13 @@
 # | from | to | resource policy | key |
 # |---|---|---|---|
 # | EventBridge | function | permission: exactly the rule | – |
+# | EventBridge | work | queue policy: exactly the rule | key policy: this queue |
 # | EventBridge | undelivered-events | queue policy: exactly the rules | key policy: this queue |
+# | schedule (role) | sweep | role policy | role policy: this schedule |
+# | schedule (role) | undelivered-events | role policy | role policy: this queue |
+# | sweep, worker (role) | work | role policy | role policy, by SQS |
+# | work (role) | worker | role policy | role policy, by SQS |
+# | work | failed-work | redrive policy and redrive allow policy: this queue | the same key |
 # | Lambda (role) | failed-events | role policy | role policy, by SQS |
 # | function (role) | alert topic | topic policy: exactly the roles | role policy, by SNS |
 # | function (role) | ledger | role policy | role policy, by DynamoDB |
@@ -15,6 +21,37 @@
 
 mock_provider "aws" {
   source = "./tests/mocks"
+}
+
+override_resource {
+  target = aws_sqs_queue.this["work"]
+  values = {
+    arn = "arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"
+    url = "https://sqs.us-west-2.amazonaws.com/123456789012/ecr-guard-work"
+  }
+}
+
+override_resource {
+  target = aws_sqs_queue.this["failed-work"]
+  values = {
+    arn = "arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-work"
+    url = "https://sqs.us-west-2.amazonaws.com/123456789012/ecr-guard-failed-work"
+  }
+}
+
+override_resource {
+  target = aws_lambda_function.this["sweep"]
+  values = { arn = "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-sweep" }
+}
+
+override_resource {
+  target = aws_lambda_function.this["worker"]
+  values = { arn = "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-worker" }
+}
+
+override_resource {
+  target = aws_iam_role.schedule
+  values = { arn = "arn:aws:iam::123456789012:role/ecr-guard-sweep-schedule-us-west-2" }
 }
 
 override_resource {
@@ -43,8 +80,181 @@ run "eventbridge_to_function" {
     error_message = "EventBridge may invoke a function for its own rule and for no other."
   }
   assert {
-    condition     = alltrue([for name, t in aws_cloudwatch_event_target.this : t.rule == "ecr-guard-${name}" && t.arn == aws_lambda_function.this[name].arn])
+    condition     = alltrue([for name in ["on-push", "on-scan"] : aws_cloudwatch_event_target.this[name].arn == aws_lambda_function.this[name].arn])
     error_message = "A rule leads to its function."
+  }
+  assert {
+    condition     = { for name, t in aws_cloudwatch_event_target.this : name => t.rule } == { on-push = "ecr-guard-on-push", on-scan = "ecr-guard-on-scan", worker = "ecr-guard-worker" }
+    error_message = "Every rule leads somewhere."
+  }
+}
+
+run "eventbridge_to_work" {
+  assert {
+    condition     = aws_cloudwatch_event_target.this["worker"].arn == "arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"
+    error_message = "Findings go to the work queue, and not to the workers one by one."
+  }
+  assert {
+    condition = [for s in jsondecode(aws_sqs_queue_policy.this["work"].policy).Statement : s if s.Effect == "Allow"] == [{
+      Sid       = "Sender"
+      Effect    = "Allow"
+      Principal = { Service = "events.amazonaws.com" }
+      Action    = "sqs:SendMessage"
+      Resource  = "arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"
+      Condition = {
+        ArnEquals    = { "aws:SourceArn" = ["arn:aws:events:us-west-2:123456789012:rule/ecr-guard-worker"] }
+        StringEquals = { "aws:SourceAccount" = "123456789012" }
+      }
+    }]
+    error_message = "The rule for findings may send to the work queue, and no other."
+  }
+  assert {
+    condition = [for s in jsondecode(aws_kms_key.this.policy).Statement : s if s.Sid == "Work"] == [{
+      Sid       = "Work"
+      Effect    = "Allow"
+      Principal = { Service = "events.amazonaws.com" }
+      Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
+      Resource  = "*"
+      Condition = { StringEquals = { "kms:EncryptionContext:aws:sqs:arn" = "arn:aws:sqs:us-west-2:123456789012:ecr-guard-work" } }
+    }]
+    error_message = "EventBridge may use the key for this queue; a condition on the source would lose events in silence."
+  }
+}
+
+run "schedule_to_sweep" {
+  assert {
+    condition     = aws_scheduler_schedule.sweep.schedule_expression == "rate(1 hour)" && aws_scheduler_schedule.sweep.flexible_time_window[0].mode == "OFF"
+    error_message = "A sweep every hour."
+  }
+  assert {
+    condition     = aws_scheduler_schedule.sweep.target[0].arn == "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-sweep"
+    error_message = "The schedule invokes the function `sweep`."
+  }
+  assert {
+    condition     = aws_scheduler_schedule.sweep.target[0].input == "{\"time\":\"<aws.scheduler.scheduled-time>\"}"
+    error_message = "The scheduler fills in the time, which it finds by its < and >: ${aws_scheduler_schedule.sweep.target[0].input}"
+  }
+  assert {
+    condition     = aws_scheduler_schedule.sweep.target[0].role_arn == aws_iam_role.schedule.arn
+    error_message = "In the name of its role."
+  }
+  assert {
+    condition = [for s in jsondecode(aws_iam_role_policy.schedule.policy).Statement : [s.Action, s.Resource] if s.Sid == "Function"] == [
+      [["lambda:InvokeFunction"], ["arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-sweep"]]
+    ]
+    error_message = "The role may invoke this function, and no other."
+  }
+  assert {
+    condition = jsondecode(aws_iam_role.schedule.assume_role_policy).Statement == [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "scheduler.amazonaws.com" }
+      Condition = { StringEquals = { "aws:SourceAccount" = "123456789012", "aws:SourceArn" = "arn:aws:scheduler:us-west-2:123456789012:schedule-group/ecr-guard" } }
+    }]
+    error_message = "Only our group of schedules takes the role; the ARN of a schedule would let nobody in."
+  }
+  assert {
+    condition     = aws_scheduler_schedule.sweep.group_name == "ecr-guard" && aws_scheduler_schedule_group.this.name == "ecr-guard" && aws_iam_role.schedule.name == "ecr-guard-sweep-schedule-us-west-2"
+    error_message = "The schedule is in the group, and has the role."
+  }
+  assert {
+    condition = [for s in jsondecode(aws_iam_role_policy.schedule.policy).Statement : [s.Action, s.Resource, s.Condition] if s.Sid == "ScheduleKey"] == [[
+      ["kms:Decrypt"], [aws_kms_key.this.arn],
+      { StringEquals = { "kms:EncryptionContext:aws:scheduler:schedule:arn" = "arn:aws:scheduler:us-west-2:123456789012:schedule/ecr-guard/ecr-guard-sweep" } },
+    ]]
+    error_message = "The role decrypts what its schedule invokes with."
+  }
+  assert {
+    condition     = [for s in jsondecode(aws_iam_role_policy.schedule.policy).Statement : s.Sid] == ["Function", "UndeliveredEvents", "UndeliveredEventsKey", "ScheduleKey"]
+    error_message = "And nothing else."
+  }
+}
+
+run "schedule_to_undelivered_events" {
+  assert {
+    condition     = aws_scheduler_schedule.sweep.target[0].dead_letter_config[0].arn == "arn:aws:sqs:us-west-2:123456789012:ecr-guard-undelivered-events"
+    error_message = "What the schedule cannot begin is kept."
+  }
+  assert {
+    condition     = aws_scheduler_schedule.sweep.target[0].retry_policy[0].maximum_event_age_in_seconds == 3600 && aws_scheduler_schedule.sweep.target[0].retry_policy[0].maximum_retry_attempts == 185
+    error_message = "It is tried for an hour: then the next sweep comes."
+  }
+  assert {
+    condition = [for s in jsondecode(aws_iam_role_policy.schedule.policy).Statement : [s.Action, s.Resource] if s.Sid == "UndeliveredEvents"] == [
+      [["sqs:SendMessage"], ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-undelivered-events"]]
+    ]
+    error_message = "The role may send to the queue."
+  }
+  assert {
+    condition = [for s in jsondecode(aws_iam_role_policy.schedule.policy).Statement : [s.Action, s.Resource, s.Condition] if s.Sid == "UndeliveredEventsKey"] == [[
+      ["kms:Decrypt", "kms:GenerateDataKey"], [aws_kms_key.this.arn],
+      { StringEquals = { "kms:EncryptionContext:aws:sqs:arn" = "arn:aws:sqs:us-west-2:123456789012:ecr-guard-undelivered-events" } },
+    ]]
+    error_message = "And use the key for it."
+  }
+}
+
+run "functions_to_work" {
+  assert {
+    condition = { for name, p in aws_iam_role_policy.this : name => [for s in jsondecode(p.policy).Statement : [s.Action, s.Resource] if s.Sid == "Work"] } == {
+      on-push = []
+      on-scan = []
+      sweep   = [[["sqs:SendMessage"], ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"]]]
+      worker  = [[["sqs:SendMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"], ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"]]]
+    }
+    error_message = "Sweep and worker leave work; only for the worker is it taken out."
+  }
+}
+
+run "work_to_worker" {
+  assert {
+    condition     = { for name, m in aws_lambda_event_source_mapping.work : name => [m.event_source_arn, m.function_name] } == { worker = ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-work", "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-worker"] }
+    error_message = "Lambda hands the work queue to the worker."
+  }
+  assert {
+    condition     = alltrue([for m in aws_lambda_event_source_mapping.work : m.batch_size == 1000 && m.maximum_batching_window_in_seconds == 20])
+    error_message = "In batches, gathered for 20 seconds."
+  }
+  assert {
+    condition     = alltrue([for m in aws_lambda_event_source_mapping.work : m.function_response_types == toset(["ReportBatchItemFailures"])])
+    error_message = "What failed comes again, and not the whole batch."
+  }
+  assert {
+    condition     = alltrue([for m in aws_lambda_event_source_mapping.work : m.scaling_config[0].maximum_concurrency == 2])
+    error_message = "Two workers: ECR takes ten `PutImage` a second from an account."
+  }
+  assert {
+    condition     = aws_sqs_queue.this["work"].visibility_timeout_seconds >= 6 * aws_lambda_function.this["worker"].timeout + aws_lambda_event_source_mapping.work["worker"].maximum_batching_window_in_seconds
+    error_message = "No message comes again while it is worked on."
+  }
+  assert {
+    condition     = aws_sqs_queue.this["work"].message_retention_seconds == 345600
+    error_message = "Work is kept for four days."
+  }
+}
+
+run "work_to_failed_work" {
+  assert {
+    condition = aws_sqs_queue_redrive_policy.work.queue_url == "https://sqs.us-west-2.amazonaws.com/123456789012/ecr-guard-work" && jsondecode(aws_sqs_queue_redrive_policy.work.redrive_policy) == {
+      deadLetterTargetArn = "arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-work"
+      maxReceiveCount     = 8
+    }
+    error_message = "Work that fails eight times is put aside."
+  }
+  assert {
+    condition = aws_sqs_queue_redrive_allow_policy.failed_work.queue_url == "https://sqs.us-west-2.amazonaws.com/123456789012/ecr-guard-failed-work" && jsondecode(aws_sqs_queue_redrive_allow_policy.failed_work.redrive_allow_policy) == {
+      redrivePermission = "byQueue"
+      sourceQueueArns   = ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"]
+    }
+    error_message = "That of the work queue, and of no other."
+  }
+  assert {
+    condition     = [for s in jsondecode(aws_sqs_queue_policy.this["failed-work"].policy).Statement : s.Sid] == ["TlsOnly"]
+    error_message = "Nobody sends to failed-work."
+  }
+  assert {
+    condition     = aws_sqs_queue.this["failed-work"].message_retention_seconds > aws_sqs_queue.this["work"].message_retention_seconds
+    error_message = "A message keeps its age when it is put aside: it would be gone at once."
   }
 }
 
@@ -68,6 +278,7 @@ run "eventbridge_to_undelivered_events" {
         ArnEquals = { "aws:SourceArn" = [
           "arn:aws:events:us-west-2:123456789012:rule/ecr-guard-on-push",
           "arn:aws:events:us-west-2:123456789012:rule/ecr-guard-on-scan",
+          "arn:aws:events:us-west-2:123456789012:rule/ecr-guard-worker",
         ] }
         StringEquals = { "aws:SourceAccount" = "123456789012" }
       }
@@ -93,11 +304,12 @@ run "lambda_to_failed_events" {
     error_message = "Nobody but the functions' roles, by their own policies, sends to failed-events."
   }
   assert {
-    condition = alltrue([
-      for p in aws_iam_role_policy.this : [for s in jsondecode(p.policy).Statement : [s.Action, s.Resource] if s.Sid == "FailedEvents"] == [
-        [["sqs:SendMessage"], ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events"]]
-      ]
-    ])
+    condition = { for name, p in aws_iam_role_policy.this : name => [for s in jsondecode(p.policy).Statement : [s.Action, s.Resource] if s.Sid == "FailedEvents"] } == {
+      on-push = [[["sqs:SendMessage"], ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events"]]]
+      on-scan = [[["sqs:SendMessage"], ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events"]]]
+      sweep   = [[["sqs:SendMessage"], ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events"]]]
+      worker  = []
+    }
     error_message = "Lambda sends failed events in the name of the role."
   }
 }
@@ -132,10 +344,14 @@ run "function_to_alert_topics" {
         ["Allow", "arn:aws:iam::123456789012:root", "sns:Publish", { ArnEquals = { "aws:PrincipalArn" = [
           "arn:aws:iam::123456789012:role/ecr-guard-on-push-us-west-2",
           "arn:aws:iam::123456789012:role/ecr-guard-on-scan-us-west-2",
+          "arn:aws:iam::123456789012:role/ecr-guard-sweep-us-west-2",
+          "arn:aws:iam::123456789012:role/ecr-guard-worker-us-west-2",
         ] } }],
         ["Deny", "*", "sns:Publish", { ArnNotEquals = { "aws:PrincipalArn" = [
           "arn:aws:iam::123456789012:role/ecr-guard-on-push-us-west-2",
           "arn:aws:iam::123456789012:role/ecr-guard-on-scan-us-west-2",
+          "arn:aws:iam::123456789012:role/ecr-guard-sweep-us-west-2",
+          "arn:aws:iam::123456789012:role/ecr-guard-worker-us-west-2",
         ] } }],
       ]
     ])
@@ -226,6 +442,8 @@ run "cloudwatch_logs_to_log_groups" {
       { ArnEquals = { "kms:EncryptionContext:aws:logs:arn" = [
         "arn:aws:logs:us-west-2:123456789012:log-group:/aws/lambda/ecr-guard-on-push",
         "arn:aws:logs:us-west-2:123456789012:log-group:/aws/lambda/ecr-guard-on-scan",
+        "arn:aws:logs:us-west-2:123456789012:log-group:/aws/lambda/ecr-guard-sweep",
+        "arn:aws:logs:us-west-2:123456789012:log-group:/aws/lambda/ecr-guard-worker",
       ] } },
     ]]
     error_message = "CloudWatch Logs may use the key for our log groups."
@@ -238,7 +456,7 @@ run "the_key" {
     error_message = "The key is rotated, and can be saved for 30 days when somebody deletes it."
   }
   assert {
-    condition     = [for s in jsondecode(aws_kms_key.this.policy).Statement : s.Sid] == ["Account", "Logs", "Alarms", "UndeliveredEvents", "UndeliveredAlerts"]
+    condition     = [for s in jsondecode(aws_kms_key.this.policy).Statement : s.Sid] == ["Account", "Logs", "Alarms", "UndeliveredEvents", "Work", "UndeliveredAlerts"]
     error_message = "Nobody else is let in by the key's policy."
   }
   assert {
@@ -255,6 +473,10 @@ run "everything_is_encrypted_with_the_key" {
   assert {
     condition     = alltrue([for queue in aws_sqs_queue.this : queue.kms_master_key_id == aws_kms_key.this.arn])
     error_message = "Queues."
+  }
+  assert {
+    condition     = aws_scheduler_schedule.sweep.kms_key_arn == aws_kms_key.this.arn
+    error_message = "Schedule."
   }
   assert {
     condition     = aws_dynamodb_table.ledger[0].server_side_encryption[0].enabled && aws_dynamodb_table.ledger[0].server_side_encryption[0].kms_key_arn == aws_kms_key.this.arn
@@ -286,7 +508,7 @@ run "tls_only" {
 
 run "messages_wait_as_long_as_they_can" {
   assert {
-    condition     = alltrue([for queue in aws_sqs_queue.this : queue.message_retention_seconds == 1209600])
+    condition     = alltrue([for name, queue in aws_sqs_queue.this : name == "work" || queue.message_retention_seconds == 1209600])
     error_message = "14 days."
   }
 }

@@ -33,13 +33,21 @@ run "the_patterns_of_the_files" {
       "$or" = [
         { detail-type = ["ECR Image Scan"], detail = { scan-status = ["COMPLETE", "FAILED"] } },
         { detail-type = ["Inspector2 Scan"], detail = { scan-status = ["INITIAL_SCAN_COMPLETE"], repository-name = [{ prefix = "arn:" }] } },
-        {
-          detail-type = ["Inspector2 Finding"]
-          detail      = { status = ["ACTIVE"], epss = { score = [{ numeric = [">=", 0.1] }] }, resources = { type = ["AWS_ECR_CONTAINER_IMAGE"] } }
-        },
       ]
     }
-    error_message = "on-scan: the ends of scans, and findings that are likely to be exploited."
+    error_message = "on-scan: the ends of scans."
+  }
+  assert {
+    condition = jsondecode(aws_cloudwatch_event_rule.this["worker"].event_pattern) == {
+      source      = ["aws.ecr", "aws.inspector2"]
+      detail-type = ["Inspector2 Finding"]
+      detail      = { status = ["ACTIVE", "CLOSED"], resources = { type = ["AWS_ECR_CONTAINER_IMAGE"] } }
+    }
+    error_message = "worker: findings of images, when they come and when they go."
+  }
+  assert {
+    condition     = keys(aws_cloudwatch_event_rule.this) == ["on-push", "on-scan", "worker"]
+    error_message = "No rule for what a schedule invokes."
   }
   assert {
     condition = alltrue([
@@ -90,18 +98,21 @@ run "some_repositories" {
           { wildcard = "arn:aws:ecr:us-west-2:123456789012:repository/shared/base" },
         ] }
       },
-      {
-        detail-type = ["Inspector2 Finding"]
-        detail = { status = ["ACTIVE"], epss = { score = [{ numeric = [">=", 0.1] }] }, resources = {
-          type = ["AWS_ECR_CONTAINER_IMAGE"]
-          id = [
-            { wildcard = "arn:aws:ecr:us-west-2:123456789012:repository/pipeops-prod-*/sha256:*" },
-            { wildcard = "arn:aws:ecr:us-west-2:123456789012:repository/shared/base/sha256:*" },
-          ]
-        } }
-      },
     ]
-    error_message = "Inspector names repositories by ARN, or images."
+    error_message = "Inspector names repositories by ARN."
+  }
+  assert {
+    condition = jsondecode(aws_cloudwatch_event_rule.this["worker"].event_pattern).detail == {
+      status = ["ACTIVE", "CLOSED"]
+      resources = {
+        type = ["AWS_ECR_CONTAINER_IMAGE"]
+        id = [
+          { wildcard = "arn:aws:ecr:us-west-2:123456789012:repository/pipeops-prod-*/sha256:*" },
+          { wildcard = "arn:aws:ecr:us-west-2:123456789012:repository/shared/base/sha256:*" },
+        ]
+      }
+    }
+    error_message = "Or images."
   }
 }
 

@@ -3,6 +3,14 @@ mock_provider "aws" {
 }
 
 override_resource {
+  target = aws_sqs_queue.this["work"]
+  values = {
+    arn = "arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"
+    url = "https://sqs.us-west-2.amazonaws.com/123456789012/ecr-guard-work"
+  }
+}
+
+override_resource {
   target = aws_sqs_queue.this["failed-events"]
   values = { arn = "arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events" }
 }
@@ -20,7 +28,7 @@ run "packages" {
 
 run "functions" {
   assert {
-    condition     = toset(keys(aws_lambda_function.this)) == toset(["on-push", "on-scan"])
+    condition     = toset(keys(aws_lambda_function.this)) == toset(["on-push", "on-scan", "sweep", "worker"])
     error_message = "One Lambda function for each folder of functions/."
   }
   assert {
@@ -28,23 +36,35 @@ run "functions" {
     error_message = "A function is an arm64 binary on provided.al2023."
   }
   assert {
-    condition     = { for name, f in aws_lambda_function.this : name => f.function_name } == { on-push = "ecr-guard-on-push", on-scan = "ecr-guard-on-scan" }
+    condition     = alltrue([for name, f in aws_lambda_function.this : f.function_name == "ecr-guard-${name}"])
     error_message = "A function is named after the deployment and its folder."
   }
   assert {
-    condition     = alltrue([for f in aws_lambda_function.this : f.timeout <= 30])
-    error_message = "The lease in the ledger is 45 seconds: no function may run for more than 30."
+    condition     = { for name, f in aws_lambda_function.this : name => f.timeout } == { on-push = 30, on-scan = 30, sweep = 300, worker = 300 }
+    error_message = "The lease in the ledger is 45 seconds: what an event invokes may not run for more than 30. A worker takes many steps, and bounds each."
+  }
+  assert {
+    condition     = { for name, f in aws_lambda_function.this : name => f.memory_size } == { on-push = 256, on-scan = 256, sweep = 256, worker = 512 }
+    error_message = "Memory."
   }
   assert {
     condition     = alltrue([for name, f in aws_lambda_function.this : f.source_code_hash == filebase64sha256("./tests/packages/lambda/${name}/bootstrap.zip")])
     error_message = "New code is deployed when the package changes, and only then."
   }
   assert {
-    condition = alltrue([for f in aws_lambda_function.this : f.environment[0].variables == tomap({
+    condition = alltrue([for name in ["on-push", "on-scan"] : aws_lambda_function.this[name].environment[0].variables == tomap({
       ECR_GUARD_POLICY = "/opt/ecr-guard/policy.json"
       ECR_GUARD_TABLE  = "ecr-guard-ledger"
     })])
     error_message = "The environment is the policy and the ledger, and nothing else."
+  }
+  assert {
+    condition = alltrue([for name in ["sweep", "worker"] : aws_lambda_function.this[name].environment[0].variables == tomap({
+      ECR_GUARD_POLICY    = "/opt/ecr-guard/policy.json"
+      ECR_GUARD_QUEUE_URL = "https://sqs.us-west-2.amazonaws.com/123456789012/ecr-guard-work"
+      ECR_GUARD_TABLE     = "ecr-guard-ledger"
+    })])
+    error_message = "Who leaves work to the workers knows their queue too."
   }
   assert {
     condition     = alltrue([for f in aws_lambda_function.this : f.kms_key_arn == aws_kms_key.this.arn])
@@ -81,14 +101,16 @@ run "failed_events_are_kept" {
     error_message = "What a function fails on three times goes to the queue failed-events."
   }
   assert {
-    condition     = toset(keys(aws_lambda_function_event_invoke_config.this)) == toset(keys(aws_lambda_function.this))
-    error_message = "Every function has a failure destination."
+    condition     = keys(aws_lambda_function_event_invoke_config.this) == ["on-push", "on-scan", "sweep"]
+    error_message = "Every function has a failure destination, but the workers: what they fail on stays in their queue."
   }
 }
 
 run "logs" {
   assert {
-    condition     = { for name, group in aws_cloudwatch_log_group.this : name => group.name } == { on-push = "/aws/lambda/ecr-guard-on-push", on-scan = "/aws/lambda/ecr-guard-on-scan" }
+    condition = { for name, group in aws_cloudwatch_log_group.this : name => group.name } == {
+      for name, f in aws_lambda_function.this : name => "/aws/lambda/ecr-guard-${name}"
+    }
     error_message = "Every function has its log group before it runs."
   }
   assert {
@@ -106,6 +128,7 @@ run "our_own_reads_do_not_make_an_image_look_used" {
     condition = { for name, exclusion in aws_ecr_pull_time_update_exclusion.this : name => exclusion.principal_arn } == {
       on-push = "arn:aws:iam::123456789012:role/ecr-guard-on-push-us-west-2"
       on-scan = "arn:aws:iam::123456789012:role/ecr-guard-on-scan-us-west-2"
+      worker  = "arn:aws:iam::123456789012:role/ecr-guard-worker-us-west-2"
     }
     error_message = "Roles that may read manifests are excluded from the recording of pull times."
   }
@@ -119,8 +142,9 @@ run "what_can_be_chosen" {
   variables {
     name                     = "pipeops-prod-guard"
     architecture             = "x86_64"
-    memory_size              = 512
+    memory_size              = { on-scan = 512 }
     reserved_concurrency     = { on-scan = 10 }
+    sweep_interval_hours     = 6
     log_retention_days       = 731
     permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary"
     code_signing             = { profile_version_arns = ["arn:aws:signer:us-west-2:123456789012:/signing-profiles/ecr_guard/abcdefghij"] }
@@ -131,7 +155,7 @@ run "what_can_be_chosen" {
     error_message = "Names begin with the deployment's."
   }
   assert {
-    condition     = aws_lambda_function.this["on-scan"].architectures == tolist(["x86_64"]) && aws_lambda_function.this["on-scan"].memory_size == 512
+    condition     = aws_lambda_function.this["on-scan"].architectures == tolist(["x86_64"]) && aws_lambda_function.this["on-scan"].memory_size == 512 && aws_lambda_function.this["on-push"].memory_size == 256
     error_message = "Architecture and memory."
   }
   assert {
@@ -143,7 +167,7 @@ run "what_can_be_chosen" {
     error_message = "Retention of logs."
   }
   assert {
-    condition     = alltrue([for role in aws_iam_role.this : role.permissions_boundary == "arn:aws:iam::123456789012:policy/boundary"])
+    condition     = alltrue([for role in concat(values(aws_iam_role.this), [aws_iam_role.schedule]) : role.permissions_boundary == "arn:aws:iam::123456789012:policy/boundary"])
     error_message = "Permissions boundary of the roles."
   }
   assert {
@@ -153,6 +177,10 @@ run "what_can_be_chosen" {
   assert {
     condition     = alltrue([for f in aws_lambda_function.this : f.code_signing_config_arn == aws_lambda_code_signing_config.this[0].arn])
     error_message = "Every function has the code signing configuration."
+  }
+  assert {
+    condition     = aws_scheduler_schedule.sweep.schedule_expression == "rate(6 hours)"
+    error_message = "The interval of sweeps."
   }
 }
 
@@ -176,16 +204,38 @@ run "concurrency_of_a_function_that_does_not_exist" {
   expect_failures = [aws_lambda_function.this]
 }
 
+run "memory_of_a_function_that_does_not_exist" {
+  command = plan
+
+  variables {
+    memory_size = { wroker = 1024 }
+  }
+
+  expect_failures = [aws_lambda_function.this]
+}
+
+run "fewer_workers_than_batches" {
+  command = plan
+
+  variables {
+    reserved_concurrency = { worker = 1 }
+  }
+
+  expect_failures = [aws_lambda_function.this]
+}
+
 run "values_that_cannot_work" {
   command = plan
 
   variables {
     name               = "Guard"
     architecture       = "riscv64"
-    memory_size        = 64
+    memory_size        = { worker = 64 }
     log_level          = "WARN"
     log_retention_days = 0
+    # An alarm that looks at two sweeps would look at more than a day.
+    sweep_interval_hours = 13
   }
 
-  expect_failures = [var.name, var.architecture, var.memory_size, var.log_level, var.log_retention_days]
+  expect_failures = [var.name, var.architecture, var.memory_size, var.log_level, var.log_retention_days, var.sweep_interval_hours]
 }

@@ -42,6 +42,31 @@ run "exactly_these_actions" {
     error_message = "on-scan: ${jsonencode(sort(flatten([for s in jsondecode(aws_iam_role_policy.this["on-scan"].policy).Statement : s.Action])))}"
   }
   assert {
+    condition = sort(flatten([for s in jsondecode(aws_iam_role_policy.this["sweep"].policy).Statement : s.Action])) == tolist([
+      "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query",
+      "ecr:DescribeRegistry", "ecr:DescribeRepositories", "ecr:GetRegistryScanningConfiguration", "ecr:GetSigningConfiguration",
+      "kms:Decrypt", "kms:Decrypt", "kms:GenerateDataKey",
+      "logs:CreateLogStream", "logs:PutLogEvents", "sns:Publish", "sqs:SendMessage", "sqs:SendMessage",
+      "xray:PutTelemetryRecords", "xray:PutTraceSegments",
+    ])
+    error_message = "sweep: ${jsonencode(sort(flatten([for s in jsondecode(aws_iam_role_policy.this["sweep"].policy).Statement : s.Action])))}"
+  }
+  assert {
+    condition = sort(flatten([for s in jsondecode(aws_iam_role_policy.this["worker"].policy).Statement : s.Action])) == tolist([
+      "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
+      "ecr:BatchDeleteImage", "ecr:BatchGetImage", "ecr:BatchGetRepositoryScanningConfiguration", "ecr:DeleteRepositoryPolicy",
+      "ecr:DescribeImageScanFindings", "ecr:DescribeImages", "ecr:DescribeRepositories", "ecr:GetLifecyclePolicy",
+      "ecr:GetLifecyclePolicyPreview", "ecr:GetRegistryScanningConfiguration", "ecr:GetRepositoryPolicy", "ecr:ListTagsForResource",
+      "ecr:PutImage", "ecr:PutImageScanningConfiguration", "ecr:PutImageTagMutability", "ecr:PutLifecyclePolicy",
+      "ecr:SetRepositoryPolicy", "ecr:StartImageScan", "ecr:StartLifecyclePolicyPreview", "ecr:UpdateImageStorageClass",
+      "kms:Decrypt", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey", "kms:GetKeyRotationStatus",
+      "logs:CreateLogStream", "logs:PutLogEvents", "sns:Publish",
+      "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:SendMessage",
+      "xray:PutTelemetryRecords", "xray:PutTraceSegments",
+    ])
+    error_message = "worker: ${jsonencode(sort(flatten([for s in jsondecode(aws_iam_role_policy.this["worker"].policy).Statement : s.Action])))}"
+  }
+  assert {
     condition     = alltrue(flatten([for p in aws_iam_role_policy.this : [for s in jsondecode(p.policy).Statement : s.Effect == "Allow" && !can(s.NotAction) && !can(s.NotResource)]]))
     error_message = "A role's policy is a list of what is allowed."
   }
@@ -57,6 +82,7 @@ run "on_these_resources_only" {
           RepositoryKeys = ["arn:aws:kms:us-west-2:123456789012:key/*"]
           Ledger         = ["arn:aws:dynamodb:us-west-2:123456789012:table/ecr-guard-ledger"]
           Topics         = ["arn:aws:sns:us-west-2:123456789012:ecr-guard-alerts"]
+          Work           = ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"]
           Keys           = [aws_kms_key.this.arn]
           Environment    = [aws_kms_key.this.arn]
           FailedEvents   = ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events"]
@@ -103,7 +129,7 @@ run "only_these_repositories_and_topics" {
 
   assert {
     condition = alltrue([
-      for p in aws_iam_role_policy.this : [for s in jsondecode(p.policy).Statement : s.Resource if s.Sid == "Repositories"] == [[
+      for name, p in aws_iam_role_policy.this : name == "sweep" || [for s in jsondecode(p.policy).Statement : s.Resource if s.Sid == "Repositories"] == [[
         "arn:aws:ecr:us-west-2:123456789012:repository/pipeops-prod-*",
         "arn:aws:ecr:us-west-2:123456789012:repository/shared/base",
       ]]
