@@ -78,7 +78,7 @@ def demonstrate(stack: Stack, chosen: list[scenarios.Scenario], path: Path) -> d
     with step(f"deploy {' and '.join(FUNCTIONS)} with their rules"):
         world.guard()
     results = [show(number, len(chosen), scenario, world) for number, scenario in enumerate(chosen, 1)]
-    mails = stack.mails()
+    mails = [mail for region in stack.regions() for mail in region.mails()]
     heading("Images, as the ledger has them")
     print_table(image_rows(world))
     heading("Alerts, as e-mail subscribers receive them (one of each kind)")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from images import Image
-from registry import ACCOUNT, REGION
+from registry import ACCOUNT, REGION, SECOND_REGION
 
 LOCAL_SOURCE = "ecr-guard.local"
 
@@ -102,12 +102,26 @@ def inspector_finding(image: Image, name: str, epss: float | None, status: str =
     return entry("Inspector2 Finding", [arn], detail)
 
 
+def replication(image: Image, result: str = "SUCCESS", source: str = REGION, to: str = SECOND_REGION) -> Entry:
+    """An image and its tag were copied from one region to another, or could not be. It is emitted where they were copied to."""
+    detail = {
+        "result": result,
+        "repository-name": image.repository,
+        "image-digest": image.digest,
+        "source-account": ACCOUNT,
+        "action-type": "REPLICATE",
+        "source-region": source,
+        "image-tag": image.tag or "",
+    }
+    return entry("ECR Replication Action", [repository_arn(image.repository, to)], detail)
+
+
 def entry(detail_type: str, resources: list[str], detail: dict[str, Any]) -> Entry:
     """One entry of a ``PutEvents`` request."""
     return {"Source": LOCAL_SOURCE, "DetailType": detail_type, "Resources": resources, "Detail": json.dumps(detail)}
 
 
-def delivered(source: str, event: Entry) -> dict[str, Any]:
+def delivered(source: str, event: Entry, region: str = REGION) -> dict[str, Any]:
     """The event as a target receives it, for instance to invoke a function directly."""
     return {
         "version": "0",
@@ -116,15 +130,15 @@ def delivered(source: str, event: Entry) -> dict[str, Any]:
         "source": source,
         "account": ACCOUNT,
         "time": _now(),
-        "region": REGION,
+        "region": region,
         "resources": event["Resources"],
         "detail": json.loads(event["Detail"]),
     }
 
 
-def repository_arn(repository: str) -> str:
+def repository_arn(repository: str, region: str = REGION) -> str:
     """The ARN of a repository."""
-    return f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{repository}"
+    return f"arn:aws:ecr:{region}:{ACCOUNT}:repository/{repository}"
 
 
 def _image_action(image: Image, action: str) -> Entry:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from copy import copy
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -19,16 +20,17 @@ from processes import free_port, start, stop_group, wait_until_it_answers
 
 HERE = Path(__file__).resolve().parent
 ACCOUNT, REGION = "123456789012", "us-west-2"
+SECOND_REGION = "us-east-1"
 # The access key tells the driver's calls from those of the functions in the registry's call log.
 DRIVER_KEY = "AKIDDRIVEROFTHEDEMO0"
 
 
-def client(service: str, endpoint: str) -> Any:
+def client(service: str, endpoint: str, region: str = REGION) -> Any:
     """A boto3 client for an emulator."""
     return boto3.client(
         service,
         endpoint_url=endpoint,
-        region_name=REGION,
+        region_name=region,
         aws_access_key_id=DRIVER_KEY,
         aws_secret_access_key="not-a-secret",
         config=Config(retries={"mode": "standard", "max_attempts": 2}, connect_timeout=5, read_timeout=30),
@@ -36,13 +38,14 @@ def client(service: str, endpoint: str) -> Any:
 
 
 class Registry:
-    """The registry of the local run."""
+    """The registry of the local run in one region. One server has those of all regions."""
 
     def __init__(self, log: Path):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
         self.process: subprocess.Popen[bytes] | None = None
+        self.region = REGION
         self.ecr = client("ecr", self.url)
 
     def start(self) -> None:
@@ -58,38 +61,55 @@ class Registry:
             stop_group(self.process.pid, self.process)
             self.process = None
 
+    def in_region(self, region: str) -> Registry:
+        """The registry of the same server in another region."""
+        other = copy(self)
+        other.region, other.ecr = region, client("ecr", self.url, region)
+        return other
+
     def set_scan(self, repository: str, digest: str, status: str, **result: Any) -> None:
         """Gives an image the result of a scan: ``findings`` or ``enhancedFindings``, ``description``."""
-        self._send("PUT", "scans", {"repository": repository, "digest": digest, "status": status, **result})
+        self._set("scans", {"repository": repository, "digest": digest, "status": status, **result})
 
     def set_image(self, repository: str, digest: str, **times: float) -> None:
         """Sets ``lastRecordedPullTime`` or ``imagePushedAt``, in seconds."""
-        self._send("PUT", "images", {"repository": repository, "digest": digest, **times})
+        self._set("images", {"repository": repository, "digest": digest, **times})
 
-    def set_replication(self, repository: str, digest: str, statuses: list[dict[str, str]]) -> None:
-        """Sets the replicas of an image."""
-        body = {"repository": repository, "digest": digest, "replicationStatuses": statuses}
-        self._send("PUT", "replication", body)
+    def set_replication(self, repository: str | None = None, **behaviour: Any) -> None:
+        """Says how copies of what is pushed here from now on go: ``delaySeconds``, ``failureCode``, ``loseTag``."""
+        self._set("replication", {"repository": repository, **behaviour})
 
     def set_restore_seconds(self, seconds: float) -> None:
         """How long a restore takes from now on."""
-        self._send("PUT", "settings", {"restoreSeconds": seconds})
+        self._set("settings", {"restoreSeconds": seconds})
+
+    def set_scan_summaries(self, shown: bool) -> None:
+        """Whether lists of images show basic scans from now on."""
+        self._set("settings", {"scanSummaries": shown})
+
+    def fail_next(self, operation: str, number: int, code: str = "ThrottlingException", spared: str | None = None) -> None:
+        """Lets the next calls of an operation fail, except those with the access key that is spared."""
+        self._set("failures", {"operation": operation, "number": number, "code": code, "spared": spared})
 
     def calls(self, **wanted: str) -> list[dict[str, Any]]:
-        """The logged calls, for instance of one ``operation`` or ``repository``."""
-        return self._send("GET", f"calls?{urlencode(wanted)}")
+        """The logged calls in this region, for instance of one ``operation`` or ``repository``."""
+        return self._send("GET", f"calls?{urlencode({'region': self.region, **wanted})}")
 
     def forget_calls(self) -> None:
-        """Empties the call log."""
+        """Empties the call log, of all regions."""
         self._send("DELETE", "calls")
 
     def pull(self, repository: str, reference: str) -> int:
         """The HTTP status that a container runtime gets for a tag or a digest."""
+        url = f"{self.url}/v2/{repository}/manifests/{reference}?region={self.region}"
         try:
-            with urllib.request.urlopen(f"{self.url}/v2/{repository}/manifests/{reference}", timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=5) as answer:
                 return answer.status
         except urllib.error.HTTPError as error:
             return error.code
+
+    def _set(self, what: str, body: dict[str, Any]) -> None:
+        self._send("PUT", what, {"region": self.region, **body})
 
     def _send(self, method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()

@@ -1,4 +1,7 @@
-"""The emulated account: registry, event bus, functions, topics, queues and ledger, all on loopback, all gone when it stops."""
+"""The emulated account: registry, event buses, functions, topics, queues and ledger, all on loopback, all gone when it stops.
+
+The stack is its home region; the second region is made when it is first asked for.
+"""
 
 from __future__ import annotations
 
@@ -6,54 +9,27 @@ import json
 import os
 import subprocess
 import sys
-import urllib.request
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import policies
 from processes import free_port, start, stop_group, wait_for, wait_until_it_answers
-from registry import ACCOUNT, DRIVER_KEY, HERE, REGION, Registry, client
+from region import EVENT_FUNCTIONS, FUNCTIONS, PATTERNS, ROLE, ROOT, SWEEPING, TABLE, Guard, Region
+from registry import ACCOUNT, HERE, REGION, SECOND_REGION, Registry, client
 
-ROOT = HERE.parents[1]
-PATTERNS = ROOT / "infra" / "modules" / "guard" / "event-patterns"
-LOCAL_SOURCE = "ecr-guard.local"
-ROLE = f"arn:aws:iam::{ACCOUNT}:role/ecr-guard-local"
-TABLE = "ecr-guard-ledger"
-FUNCTIONS = ("on-push", "on-scan")
-TOPICS = {"default": "ecr-guard-alerts", "platform": "ecr-guard-platform"}
+__all__ = ["EVENT_FUNCTIONS", "FUNCTIONS", "PATTERNS", "ROOT", "SWEEPING", "TABLE", "Guard", "Region", "Stack"]
 
 
-@dataclass(frozen=True)
-class Guard:
-    """One deployment of the functions: a policy, an event bus that feeds it, and the functions' names."""
-
-    bus: str
-    functions: dict[str, str] = field(default_factory=dict)
-
-
-class Stack:
-    """Starts and stops everything, deploys functions, and reads back what they did."""
+class Stack(Region):
+    """Starts and stops everything."""
 
     def __init__(self, directory: Path, lambda_directory: Path):
-        self.directory = directory
-        self.lambda_directory = lambda_directory
-        self.registry = Registry(directory / "logs" / "registry.log")
         self.port, self.mailbox_port = free_port(), free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.mailbox_url = f"http://127.0.0.1:{self.mailbox_port}"
+        registry = Registry(directory / "logs" / "registry.log")
+        url, mailbox_url = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.mailbox_port}"
+        super().__init__(REGION, url, mailbox_url, registry, directory, lambda_directory)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.topics: dict[str, str] = {}
-        self.queues: dict[str, str] = {}
-        self.inbox: list[dict[str, Any]] = []
-        self.dynamodb = client("dynamodb", self.url)
-        self.events = client("events", self.url)
         self.iam = client("iam", self.url)
-        self.lambdas = client("lambda", self.url)
-        self.logs = client("logs", self.url)
-        self.sns = client("sns", self.url)
-        self.sqs = client("sqs", self.url)
+        self._second: Region | None = None
 
     # Start and stop
 
@@ -102,7 +78,7 @@ class Stack:
     # Resources
 
     def create_resources(self) -> None:
-        """Ledger, topics, the subscribers' queue, the queue for what failed, and the role."""
+        """Ledger, topics, queues, and the role."""
         self.dynamodb.create_table(
             TableName=TABLE,
             KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
@@ -112,202 +88,36 @@ class Stack:
         self.dynamodb.update_time_to_live(
             TableName=TABLE, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"}
         )
-        self.queues = {name: self._queue(f"ecr-guard-{name}") for name in ("inbox", "dead-letters")}
-        for route, name in TOPICS.items():
-            topic = self.sns.create_topic(Name=name)["TopicArn"]
-            self.topics[route] = topic
-            self.sns.subscribe(
-                TopicArn=topic,
-                Protocol="sqs",
-                Endpoint=self.queue_arn("inbox"),
-                Attributes={"RawMessageDelivery": "true"},
-            )
-            self.sns.subscribe(TopicArn=topic, Protocol="email", Endpoint=f"{route}@example.com")
+        self.create_topics()
         trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
         self.iam.create_role(
             RoleName=ROLE.rpartition("/")[2],
             AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
         )
 
-    def deploy(self, name: str, policy: str) -> Guard:
-        """Deploys the functions under a policy, behind an event bus of their own (``default`` for the guard named ``main``)."""
-        main = name == "main"
-        guard = Guard("default" if main else f"ecr-guard-{name}")
-        if not main:
-            self.events.create_event_bus(Name=guard.bus)
-        for function in FUNCTIONS:
-            deployed = f"ecr-guard-{function}" if main else f"ecr-guard-{name}-{function}"
-            guard.functions[function] = deployed
-            self.deploy_function(function, deployed, policy)
-            self._route_events(guard.bus, function, deployed)
-        return guard
+    def second(self) -> Region:
+        """The second region: topics and queues of its own, and a replica of the ledger. Made when it is first asked for."""
+        if self._second is None:
+            registry = self.registry.in_region(SECOND_REGION)
+            second = Region(
+                SECOND_REGION, self.url, self.mailbox_url, registry, self.directory, self.lambda_directory
+            )
+            self.dynamodb.update_table(
+                TableName=TABLE, ReplicaUpdates=[{"Create": {"RegionName": SECOND_REGION}}]
+            )
+            wait_for(
+                f"the ledger is in {SECOND_REGION}",
+                lambda: second.dynamodb.describe_table(TableName=TABLE)["Table"]["TableStatus"] == "ACTIVE",
+            )
+            second.create_topics()
+            self._second = second
+        return self._second
 
-    def deploy_function(self, function: str, deployed: str, policy: str) -> None:
-        """Uploads one function with ``cargo lambda deploy``, and sends what it fails on to the dead-letter queue."""
-        variables = self._environment(self._write_policy(policy))
-        command = [
-            str(Path(sys.executable).with_name("cargo-lambda")),
-            "lambda",
-            "deploy",
-            deployed,
-            "--endpoint-url",
-            self.url,
-            "--region",
-            REGION,
-            "--iam-role",
-            ROLE,
-            "--timeout",
-            "30",
-            "--lambda-dir",
-            str(self.lambda_directory),
-            "--binary-name",
-            function,
-            "--color",
-            "never",
-        ]
-        for variable, value in variables.items():
-            command += ["--env-var", f"{variable}={value}"]
-        credentials = {"AWS_ACCESS_KEY_ID": DRIVER_KEY, "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
-        result = subprocess.run(
-            command, cwd=ROOT, env=os.environ | credentials, capture_output=True, text=True, timeout=120, check=False
-        )
-        if result.returncode != 0:
-            raise RuntimeError(f"cargo lambda deploy {deployed} failed:\n{result.stdout}{result.stderr}")
-        self.lambdas.put_function_event_invoke_config(
-            FunctionName=deployed,
-            MaximumRetryAttempts=1,
-            DestinationConfig={"OnFailure": {"Destination": self.queue_arn("dead-letters")}},
-        )
-
-    def change_policy(self, deployed: str, policy: str) -> None:
-        """Points a function at another policy; its next invocation is a cold start."""
-        variables = self._environment(self._write_policy(policy))
-        self.lambdas.update_function_configuration(FunctionName=deployed, Environment={"Variables": variables})
-        wait_for(f"{deployed} is updated", lambda: self._update_status(deployed) == "Successful")
-
-    # Events, invocations
-
-    def emit(self, guard: Guard, *entries: dict[str, Any]) -> None:
-        """Puts events on the bus of a guard."""
-        answer = self.events.put_events(Entries=[entry | {"EventBusName": guard.bus} for entry in entries])
-        if answer["FailedEntryCount"]:
-            raise RuntimeError(f"PutEvents refused: {answer['Entries']}")
-
-    def invocations(self, deployed: str) -> int:
-        """How many invocations of a function have ended."""
-        ended = 0
-        try:
-            pages = self.logs.get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{deployed}")
-            for page in pages:
-                ended += sum(event["message"].startswith("REPORT RequestId") for event in page["events"])
-        except self.logs.exceptions.ResourceNotFoundException:
-            return 0
-        return ended
-
-    def log_of(self, deployed: str) -> list[str]:
-        """What a function has written, without the lines of the platform."""
-        try:
-            pages = self.logs.get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{deployed}")
-            lines = [event["message"] for page in pages for event in page["events"]]
-        except self.logs.exceptions.ResourceNotFoundException:
-            return []
-        return [line for line in lines if not line.startswith(("START RequestId", "END RequestId", "REPORT RequestId"))]
+    def regions(self) -> list[Region]:
+        """The regions there are so far."""
+        return [self] if self._second is None else [self, self._second]
 
     def save_function_logs(self) -> None:
         """Writes down what all functions have written, since it goes with the emulator."""
-        groups = self.logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]
-        text = ""
-        for group in groups:
-            deployed = group["logGroupName"].rpartition("/")[2]
-            text += f"== {deployed}\n" + "".join(f"{line}\n" for line in self.log_of(deployed))
+        text = "".join(region.function_logs() for region in self.regions())
         (self.directory / "logs" / "functions.log").write_text(text)
-
-    # What happened
-
-    def row(self, repository: str, digest: str) -> dict[str, Any] | None:
-        """The ledger's row of an image: its attributes, with ``row`` parsed."""
-        key = {"pk": {"S": f"{ACCOUNT}#{repository}"}, "sk": {"S": f"image#{digest}#{REGION}"}}
-        item = self.dynamodb.get_item(TableName=TABLE, Key=key, ConsistentRead=True).get("Item")
-        return None if item is None else _plain(item)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """All image rows of the ledger."""
-        pages = self.dynamodb.get_paginator("scan").paginate(TableName=TABLE)
-        rows = [_plain(item) for page in pages for item in page["Items"]]
-        return [row for row in rows if row["sk"].startswith("image#")]
-
-    def received(self) -> list[dict[str, Any]]:
-        """The alerts that the SQS subscriber has received so far, parsed."""
-        while True:
-            messages = self.sqs.receive_message(
-                QueueUrl=self.queues["inbox"], MaxNumberOfMessages=10, WaitTimeSeconds=0
-            ).get("Messages", [])
-            for message in messages:
-                self.inbox.append(json.loads(message["Body"]))
-                self.sqs.delete_message(QueueUrl=self.queues["inbox"], ReceiptHandle=message["ReceiptHandle"])
-            if not messages:
-                return self.inbox
-
-    def mails(self) -> list[dict[str, Any]]:
-        """The alerts as e-mail subscribers get them, in order: ``topic``, ``subject``, ``email``, and all ``bodies``."""
-        with urllib.request.urlopen(f"{self.mailbox_url}/mailbox/messages", timeout=5) as answer:
-            return json.loads(answer.read())
-
-    def dead_letters(self) -> list[dict[str, Any]]:
-        """What lies in the dead-letter queue now, parsed and taken out."""
-        messages = self.sqs.receive_message(
-            QueueUrl=self.queues["dead-letters"], MaxNumberOfMessages=10, WaitTimeSeconds=0
-        ).get("Messages", [])
-        for message in messages:
-            self.sqs.delete_message(QueueUrl=self.queues["dead-letters"], ReceiptHandle=message["ReceiptHandle"])
-        return [json.loads(message["Body"]) for message in messages]
-
-    def queue_arn(self, name: str) -> str:
-        """The ARN of one of our queues."""
-        return f"arn:aws:sqs:{REGION}:{ACCOUNT}:ecr-guard-{name}"
-
-    # Steps
-
-    def _queue(self, name: str) -> str:
-        return self.sqs.create_queue(QueueName=name)["QueueUrl"]
-
-    def _write_policy(self, policy: str) -> Path:
-        return policies.write(policies.load(policy, self.topics), self.directory / "policies" / f"{policy}.json")
-
-    def _update_status(self, deployed: str) -> str:
-        return self.lambdas.get_function_configuration(FunctionName=deployed)["LastUpdateStatus"]
-
-    def _environment(self, policy: Path) -> dict[str, str]:
-        return {
-            "ECR_GUARD_POLICY": str(policy),
-            "ECR_GUARD_TABLE": TABLE,
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_ENDPOINT_URL_ECR": self.registry.url,
-            "AWS_ENDPOINT_URL_SNS": self.mailbox_url,
-        }
-
-    def _route_events(self, bus: str, function: str, deployed: str) -> None:
-        """The rule of a function, from Terraform's pattern. Only the source differs: ``PutEvents`` refuses ``aws.*``."""
-        pattern = json.loads((PATTERNS / f"{function}.json").read_text())
-        pattern["source"] = [LOCAL_SOURCE]
-        rule = self.events.put_rule(Name=deployed, EventBusName=bus, EventPattern=json.dumps(pattern))["RuleArn"]
-        arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{deployed}"
-        target = {"Id": "function", "Arn": arn, "DeadLetterConfig": {"Arn": self.queue_arn("dead-letters")}}
-        failed = self.events.put_targets(Rule=deployed, EventBusName=bus, Targets=[target])["FailedEntries"]
-        if failed:
-            raise RuntimeError(f"PutTargets refused: {failed}")
-        self.lambdas.add_permission(
-            FunctionName=deployed,
-            StatementId="events",
-            Action="lambda:InvokeFunction",
-            Principal="events.amazonaws.com",
-            SourceArn=rule,
-        )
-
-
-def _plain(item: dict[str, Any]) -> dict[str, Any]:
-    """A DynamoDB item without its type tags; the ``row`` document is parsed."""
-    plain = {name: next(iter(value.values())) for name, value in item.items()}
-    if isinstance(plain.get("row"), str):
-        plain["row"] = json.loads(plain["row"])
-    return plain

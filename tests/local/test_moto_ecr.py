@@ -342,13 +342,6 @@ class Referring(RegistryTest):
 
 
 class Others(RegistryTest):
-    def test_replication_status_is_what_was_set(self) -> None:
-        image = self.push.image(REPOSITORY, "v1", "one")
-        statuses = [{"region": "us-east-1", "registryId": "123456789012", "status": "FAILED", "failureCode": "X"}]
-        self.registry.set_replication(REPOSITORY, image.digest, statuses)
-        answer = self.ecr.describe_image_replication_status(repositoryName=REPOSITORY, imageId={"imageTag": "v1"})
-        self.assertEqual(answer["replicationStatuses"], statuses)
-
     def test_pull_time_is_what_was_set(self) -> None:
         image = self.push.image(REPOSITORY, "v1", "one")
         self.assertNotIn("lastRecordedPullTime", self.describe()[0])

@@ -1,26 +1,26 @@
-"""The ECR operations on images, scans, referrers, replicas and lifecycle previews.
+"""The ECR operations on images, scans, referrers, replicas and lifecycle previews, and the lists and settings of a registry.
 
 One method per operation: the request comes in and the response goes out as the service model has them.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from collections.abc import Callable
 from fnmatch import fnmatchcase
-from typing import Any, TypeVar
+from typing import Any
 
 from moto.ecr.models import ECRBackend, Repository
 
 from moto_ecr import lifecycle
 from moto_ecr.errors import EcrError
 from moto_ecr.model import ACTIVE, ARCHIVED, Scan, StoredImage, sha256
+from moto_ecr.pages import page
+from moto_ecr.replication import Replication
 
 Request = dict[str, Any]
 Response = dict[str, Any]
-Item = TypeVar("Item")
 
 DAY = 86_400
 
@@ -31,8 +31,41 @@ class ImageOperations:
     def __init__(self, backend: ECRBackend, now: Callable[[], float] = time.time):
         self.backend = backend
         self.now = now
+        self.replication = Replication(self)
         self.restore_seconds = 0.0
+        self.scan_summaries = False
+        self.signing_configuration: dict[str, Any] | None = None
         self.previews: dict[str, tuple[str, list[lifecycle.Action]]] = {}
+
+    # The registry: lists and settings
+
+    def describe_repositories(self, request: Request) -> Response:
+        """All repositories, in pages, or those that are named."""
+        named = request.get("repositoryNames")
+        if named and (request.get("nextToken") or request.get("maxResults")):
+            reason = "maxResults and nextToken cannot be used with repositoryNames"
+            raise EcrError("InvalidParameterException", reason)
+        found = self.backend.describe_repositories(repository_names=named, registry_id=request.get("registryId"))
+        if named:
+            return {"repositories": found}
+        found, token = page(found, request, default=100, maximum=1000, of="DescribeRepositories")
+        return {"repositories": found} | token
+
+    def put_replication_configuration(self, request: Request) -> Response:
+        """Takes replication rules. (moto's own takes one at most.) What was pushed before stays where it is."""
+        self.replication.configure(request["replicationConfiguration"])
+        return {"replicationConfiguration": request["replicationConfiguration"]}
+
+    def put_signing_configuration(self, request: Request) -> Response:
+        """Takes signing rules; nothing is signed."""
+        self.signing_configuration = request["signingConfiguration"]
+        return {"signingConfiguration": self.signing_configuration}
+
+    def get_signing_configuration(self, request: Request) -> Response:
+        """The signing rules."""
+        if self.signing_configuration is None:
+            raise EcrError("SigningConfigurationNotFoundException", "There is no signing configuration.")
+        return {"registryId": self.backend.account_id, "signingConfiguration": self.signing_configuration}
 
     # Push, list, pull, delete
 
@@ -62,6 +95,7 @@ class ImageOperations:
         elif known.status != ACTIVE:
             known.restore(self.now())
             self._scan_on_push(repository, known)
+        self.replication.pushed(repository, known, [tag] if tag else None)
         return {"image": self._image(repository, known, tag)}
 
     def batch_get_image(self, request: Request) -> Response:
@@ -114,7 +148,7 @@ class ImageOperations:
             for image in self._filtered(repository, request)
             for tag in image.tags or [""]
         ]
-        entries, token = page(entries, request, default=100, maximum=1000)
+        entries, token = page(entries, request, default=100, maximum=1000, of=f"ListImages {repository.name}")
         return {"imageIds": entries} | token
 
     def describe_images(self, request: Request) -> Response:
@@ -129,7 +163,7 @@ class ImageOperations:
                     raise not_found(repository, {"imageDigest": image.digest})
             images = list({image.digest: image for image in named}.values())
         else:
-            images, token = page(images, request, default=100, maximum=1000)
+            images, token = page(images, request, default=100, maximum=1000, of=f"DescribeImages {repository.name}")
         return {"imageDetails": [self._detail(repository, image) for image in images]} | token
 
     # Storage class
@@ -146,6 +180,7 @@ class ImageOperations:
             if image.status == ARCHIVED:
                 image.restore(self.now(), self.restore_seconds)
                 self._scan_on_push(repository, image)
+                self.replication.pushed(repository, image, image.tags)
         else:
             raise EcrError("InvalidParameterException", f"Unknown storage class '{target}'")
         return {
@@ -201,7 +236,7 @@ class ImageOperations:
         kind, everything = "findings", scan.findings
         if scan.enhanced_findings is not None:
             kind, everything = "enhancedFindings", scan.enhanced_findings
-        findings, token = page(everything or [], request, default=100, maximum=1000)
+        findings, token = page(everything or [], request, default=100, maximum=1000, of=f"findings of {image.digest}")
         response["imageScanFindings"] = {
             kind: findings,
             "findingSeverityCounts": scan.severity_counts(),
@@ -244,11 +279,11 @@ class ImageOperations:
             and status in (image.status, "ANY")
             and (not types or image.artifact_media_type in types)
         ]
-        referrers, token = page(referrers, request, default=20, maximum=50)
+        referrers, token = page(referrers, request, default=20, maximum=50, of=f"referrers of {subject}")
         return {"referrers": referrers} | token
 
     def describe_image_replication_status(self, request: Request) -> Response:
-        """The replicas of an image, as they were set from outside."""
+        """How the copies of an image stand, in the registry that it is copied from."""
         repository = self._repository(request)
         image = self._require(repository, request["imageId"])
         return {
@@ -289,7 +324,7 @@ class ImageOperations:
         text, actions = self.previews[repository.name]
         named = {image_id.get("imageDigest") for image_id in request.get("imageIds") or []}
         chosen = [action for action in actions if not named or action.image.digest in named]
-        shown, token = page(chosen, request, default=100, maximum=100)
+        shown, token = page(chosen, request, default=100, maximum=100, of=f"preview of {repository.name}")
         transitions = [action for action in actions if action.kind == "TRANSITION"]
         return {
             "registryId": repository.registry_id,
@@ -431,6 +466,20 @@ class ImageOperations:
             "imageManifestMediaType": image.media_type,
         }
 
+    def _scan_summary(self, image: StoredImage) -> dict[str, Any]:
+        """What ``DescribeImages`` says of a scan: nothing of one by ECR's own basic scanner, unless it is switched on."""
+        scan = image.scan
+        if scan is None or not (self.scan_summaries or scan.enhanced_findings is not None):
+            return {}
+        summary: dict[str, Any] = {"imageScanStatus": {"status": scan.status, "description": scan.description}}
+        if scan.completed_at is not None:
+            summary["imageScanFindingsSummary"] = {
+                "imageScanCompletedAt": scan.completed_at,
+                "vulnerabilitySourceUpdatedAt": scan.completed_at,
+                "findingSeverityCounts": scan.severity_counts(),
+            }
+        return summary
+
     def _detail(self, repository: Repository, image: StoredImage) -> dict[str, Any]:
         detail = {
             "registryId": repository.registry_id,
@@ -446,7 +495,7 @@ class ImageOperations:
             "imageStatus": image.status,
             "lastArchivedAt": image.last_archived_at,
             "lastActivatedAt": image.last_activated_at,
-        }
+        } | self._scan_summary(image)
         return {name: value for name, value in detail.items() if value is not None}
 
 
@@ -458,22 +507,6 @@ def not_found(repository: Repository, image_id: dict[str, str]) -> EcrError:
         f"The image with imageId {{imageDigest:'{digest}', imageTag:'{tag}'}} does not exist within the repository with "
         f"name '{repository.name}' in the registry with id '{repository.registry_id}'",
     )
-
-
-def page(items: list[Item], request: Request, default: int, maximum: int) -> tuple[list[Item], dict[str, str]]:
-    """One page of a list, and the ``nextToken`` member if there is more."""
-    size = request.get("maxResults") or default
-    if not 1 <= size <= maximum:
-        raise EcrError("InvalidParameterException", f"maxResults must be between 1 and {maximum}")
-    start = 0
-    if request.get("nextToken"):
-        try:
-            start = int(base64.b64decode(request["nextToken"], validate=True))
-        except ValueError as error:
-            raise EcrError("InvalidParameterException", "Invalid nextToken") from error
-    end = start + size
-    token = {"nextToken": base64.b64encode(str(end).encode()).decode()} if end < len(items) else {}
-    return items[start:end], token
 
 
 def _tag_of(image: StoredImage, image_id: dict[str, str]) -> dict[str, str]:

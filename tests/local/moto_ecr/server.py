@@ -5,9 +5,15 @@ Beside the ECR API on ``/``:
 - ``GET /ecr-guard/calls[?operation=…&repository=…&caller=…]`` and ``DELETE /ecr-guard/calls``: the calls since the last reset;
 - ``PUT /ecr-guard/scans``: ``{"repository", "digest", "status", "description", "findings" | "enhancedFindings"}``;
 - ``PUT /ecr-guard/images``: ``{"repository", "digest", "lastRecordedPullTime", "imagePushedAt"}`` (seconds);
-- ``PUT /ecr-guard/replication``: ``{"repository", "digest", "replicationStatuses": [{"region", "status", …}]}``;
-- ``PUT /ecr-guard/settings``: ``{"restoreSeconds"}``, the time a restore takes;
+- ``PUT /ecr-guard/replication``: ``{"repository", "delaySeconds", "failureCode", "loseTag"}``, how copies of what is pushed into a
+  repository from now on go; without a repository: of all that nothing was said of. All members are optional;
+- ``PUT /ecr-guard/settings``: ``{"restoreSeconds", "scanSummaries"}``, the time a restore takes, and whether ``DescribeImages`` shows
+  basic scans;
+- ``PUT /ecr-guard/failures``: ``{"operation", "number", "code", "spared"}``, the next calls of an operation fail with a code,
+  except those of an access key;
 - ``GET /v2/<repository>/manifests/<tag or digest>``: what a container runtime asks; 404 for what cannot be pulled.
+
+All of them are about the server's own region, unless they name another one: ``"region"`` in the body, ``?region=`` in a query.
 """
 
 from __future__ import annotations
@@ -34,13 +40,19 @@ from werkzeug.serving import run_simple
 from werkzeug.wrappers import Request as HttpRequest
 from werkzeug.wrappers import Response as HttpResponse
 
+from moto_ecr.errors import EcrError
 from moto_ecr.model import ACTIVE, Scan, StoredImage
 from moto_ecr.operations import ImageOperations
+from moto_ecr.replication import BACKFILL_OPERATIONS, settle_all
 
 OPERATIONS = tuple(name for name in vars(ImageOperations) if not name.startswith("_"))
 
 _lock = threading.RLock()
 _calls: list[dict[str, Any]] = []
+_failures: list[dict[str, Any]] = []
+
+# The errors of ECR that are the server's fault; all others are answered with 400.
+SERVER_ERRORS = ("ServerException", "ServiceUnavailable", "InternalFailure")
 
 
 class GuardBackend(ECRBackend):
@@ -78,9 +90,39 @@ class GuardResponse(ECRResponse):
             "target": parameters.get("targetStorageClass"),
         }
         with _lock:
-            status, headers, body = super().call_action()
+            settle_all(time.time())
+            status, headers, body = self._fails(call) or self._backfills(call, parameters) or super().call_action()
             _calls.append({name: value for name, value in call.items() if value is not None} | {"status": status})
         return status, headers, body
+
+    def _fails(self, call: dict[str, Any]) -> Any:
+        """The answer of a call that is to fail, and one failure less to come."""
+        for failure in _failures:
+            meant = failure["operation"] == call["operation"] and failure["region"] == call["region"]
+            if meant and call["caller"] != failure.get("spared"):
+                failure["number"] -= 1
+                if failure["number"] <= 0:
+                    _failures.remove(failure)
+                return self._error(failure["code"], "Rate exceeded")
+        return None
+
+    def _backfills(self, call: dict[str, Any], parameters: dict[str, Any]) -> Any:
+        """The answer of an operation that botocore's service model does not have."""
+        if call["operation"] not in BACKFILL_OPERATIONS:
+            return None
+        name = re.sub(r"(?<!^)(?=[A-Z])", "_", call["operation"]).lower()
+        replication = self.ecr_backend.operations.replication  # type: ignore[attr-defined]
+        replication.settle(time.time())
+        try:
+            answer = getattr(replication, name)(parameters)
+        except EcrError as error:
+            return self._error(str(error.code), str(error.message))
+        return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(answer)
+
+    def _error(self, code: str, message: str) -> Any:
+        headers = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-ErrorType": code}
+        body = json.dumps({"__type": code, "message": message})
+        return 500 if code in SERVER_ERRORS else 400, headers, body
 
 
 def access_key(authorization: str) -> str | None:
@@ -113,6 +155,7 @@ class Application:
         path = environ.get("PATH_INFO", "")
         if path.startswith(("/ecr-guard/", "/v2/")):
             with _lock:
+                settle_all(time.time())
                 response = self.route(HttpRequest(environ), path)
             return response(environ, start_response)
         return self.moto(environ, start_response)
@@ -121,11 +164,11 @@ class Application:
         """Answers our own routes."""
         try:
             if path.startswith("/v2/"):
-                return self.pull(path)
+                return self.pull(path, {"region": request.args.get("region", self.region)})
             name = path.removeprefix("/ecr-guard/")
             if name == "calls":
                 return self.calls(request)
-            if request.method == "PUT" and name in ("scans", "images", "replication", "settings"):
+            if request.method == "PUT" and name in ("scans", "images", "replication", "settings", "failures"):
                 body = json.loads(request.get_data())
                 getattr(self, f"set_{name}")(body)
                 return HttpResponse(status=204)
@@ -144,8 +187,17 @@ class Application:
         return answer([call for call in _calls if all(call.get(name) == value for name, value in wanted.items())])
 
     def set_settings(self, body: dict[str, Any]) -> None:
-        """How long a restore takes."""
-        self.operations(body).restore_seconds = float(body["restoreSeconds"])
+        """How long a restore takes; whether lists of images show basic scans."""
+        operations = self.operations(body)
+        operations.restore_seconds = float(body.get("restoreSeconds", operations.restore_seconds))
+        operations.scan_summaries = bool(body.get("scanSummaries", operations.scan_summaries))
+
+    def set_failures(self, body: dict[str, Any]) -> None:
+        """Calls that fail."""
+        failure = {"operation": body["operation"], "number": int(body["number"]), "code": str(body["code"])}
+        failure |= {"region": body.get("region", self.region), "spared": body.get("spared")}
+        if failure["number"] > 0:
+            _failures.append(failure)
 
     def set_scans(self, body: dict[str, Any]) -> None:
         """The result of an image's scan."""
@@ -167,15 +219,16 @@ class Application:
         image.pushed_at = body.get("imagePushedAt", image.pushed_at)
 
     def set_replication(self, body: dict[str, Any]) -> None:
-        """The replicas of an image."""
-        self.image(body).replication = body["replicationStatuses"]
+        """How copying goes."""
+        behaviour = {name: value for name, value in body.items() if name not in ("region", "repository")}
+        self.operations(body).replication.behave(body.get("repository"), **behaviour)
 
-    def pull(self, path: str) -> HttpResponse:
+    def pull(self, path: str, where: dict[str, Any]) -> HttpResponse:
         """The manifest, as a container runtime gets it."""
         match = re.fullmatch(r"/v2/(?P<repository>.+)/manifests/(?P<reference>[^/]+)", path)
         if match is None:
             return answer({"errors": [{"code": "UNSUPPORTED"}]}, 404)
-        operations = self.operations({})
+        operations = self.operations(where)
         repository = operations._repository({"repositoryName": match["repository"]})
         reference = match["reference"]
         key = "digest" if reference.startswith("sha256:") else "tag"

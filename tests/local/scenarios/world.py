@@ -14,7 +14,7 @@ import findings
 from images import Image, Pusher
 from processes import TimedOut, wait_for
 from registry import DRIVER_KEY
-from stack import Guard, Stack
+from stack import EVENT_FUNCTIONS, FUNCTIONS, Guard, Region, Stack
 
 READING = ("Describe", "Get", "List", "BatchGet", "BatchCheck")
 
@@ -51,22 +51,33 @@ def observe(**facts: Any) -> Observed:
 
 
 class World:
-    """The scenarios' hands and eyes. Each scenario uses repositories of its own."""
+    """The scenarios' hands and eyes in one region. Each scenario uses repositories of its own."""
 
-    def __init__(self, stack: Stack):
+    def __init__(self, stack: Region):
         self.stack = stack
         self.registry = stack.registry
         self.pusher = Pusher(stack.registry.ecr)
         self.pushed: list[Image] = []
         self._guards: dict[str, Guard] = {}
         self._expected: Counter[str] = Counter()
+        self._second: World | None = None
 
     # Act
 
-    def guard(self, name: str = "main", policy: str = "enforce") -> Guard:
-        """A deployment of the functions; made when it is first asked for."""
+    def second(self) -> World:
+        """The same in the second region, which is made when it is first asked for. Only the home region's world has it."""
+        if self._second is None:
+            assert isinstance(self.stack, Stack), "there is no third region"
+            self._second = World(self.stack.second())
+        return self._second
+
+    def guard(
+        self, name: str = "main", policy: str = "enforce", functions: tuple[str, ...] | None = None, **how: Any
+    ) -> Guard:
+        """A deployment of the functions; made when it is first asked for: all of them in ``main``, those for events in others."""
         if name not in self._guards:
-            self._guards[name] = self.stack.deploy(name, policy)
+            chosen = functions or (FUNCTIONS if name == "main" else EVENT_FUNCTIONS)
+            self._guards[name] = self.stack.deploy(name, policy, chosen, **how)
         return self._guards[name]
 
     def repository(self, name: str, scan_on_push: bool = True) -> str:
@@ -112,6 +123,14 @@ class World:
         """Waits until a function has ended as many invocations as it was sent events."""
         wanted = self._expected[deployed]
         wait_for(f"{deployed} ends invocation {wanted}", lambda: self.stack.invocations(deployed) >= wanted)
+
+    def sweep(self, *repositories: str, guard: Guard | None = None, **more: Any) -> dict[str, Any]:
+        """Sweeps these repositories, or all, and waits until the workers have done what is due. Gives what ``sweep`` answers."""
+        guard = guard or self.guard()
+        payload = more | ({"repositories": list(repositories)} if repositories else {})
+        answer: dict[str, Any] = self.stack.invoke(guard.functions["sweep"], payload)
+        self.stack.drain(guard)
+        return answer
 
     def invoke_later(self, deployed: str, event: dict[str, Any], attempts: int) -> None:
         """Invokes a function asynchronously, as Lambda's own queue does, retries included."""
