@@ -75,7 +75,7 @@ def demonstrate(stack: Stack, chosen: list[scenarios.Scenario], path: Path) -> d
     with step("create ledger, topics, queues"):
         stack.create_resources()
     world = World(stack)
-    with step(f"deploy {' and '.join(FUNCTIONS)} with their rules"):
+    with step(f"deploy {', '.join(FUNCTIONS)} with rules and queue"):
         world.guard()
     results = [show(number, len(chosen), scenario, world) for number, scenario in enumerate(chosen, 1)]
     mails = [mail for region in stack.regions() for mail in region.mails()]

@@ -87,7 +87,9 @@ class Registry:
         """Whether lists of images show basic scans from now on."""
         self._set("settings", {"scanSummaries": shown})
 
-    def fail_next(self, operation: str, number: int, code: str = "ThrottlingException", spared: str | None = None) -> None:
+    def fail_next(
+        self, operation: str, number: int, code: str = "ThrottlingException", spared: str | None = None
+    ) -> None:
         """Lets the next calls of an operation fail, except those with the access key that is spared."""
         self._set("failures", {"operation": operation, "number": number, "code": code, "spared": spared})
 

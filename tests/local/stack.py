@@ -99,12 +99,8 @@ class Stack(Region):
         """The second region: topics and queues of its own, and a replica of the ledger. Made when it is first asked for."""
         if self._second is None:
             registry = self.registry.in_region(SECOND_REGION)
-            second = Region(
-                SECOND_REGION, self.url, self.mailbox_url, registry, self.directory, self.lambda_directory
-            )
-            self.dynamodb.update_table(
-                TableName=TABLE, ReplicaUpdates=[{"Create": {"RegionName": SECOND_REGION}}]
-            )
+            second = Region(SECOND_REGION, self.url, self.mailbox_url, registry, self.directory, self.lambda_directory)
+            self.dynamodb.update_table(TableName=TABLE, ReplicaUpdates=[{"Create": {"RegionName": SECOND_REGION}}])
             wait_for(
                 f"the ledger is in {SECOND_REGION}",
                 lambda: second.dynamodb.describe_table(TableName=TABLE)["Table"]["TableStatus"] == "ACTIVE",

@@ -55,9 +55,9 @@ class Destination:
 class Behaviour:
     """How copying goes: how long it takes, whether it fails, whether the tag gets lost on the way."""
 
-    delaySeconds: float = 0.0  # noqa: N815
-    failureCode: str | None = None  # noqa: N815
-    loseTag: bool = False  # noqa: N815
+    delay_seconds: float = 0.0
+    failure_code: str | None = None
+    lose_tag: bool = False
 
 
 @dataclass
@@ -104,12 +104,9 @@ class Replication:
 
     def __init__(self, operations: ImageOperations):
         self.operations = operations
+        # By repository; ``None``: for those that have none of their own.
         self.behaviours: dict[str | None, Behaviour] = {}
         self.backfills: list[Backfill] = []
-
-    def behave(self, repository: str | None, **behaviour: Any) -> None:
-        """Says how copies of a repository (``None``: of those that have no behaviour of their own) go from now on."""
-        self.behaviours[repository] = Behaviour(**behaviour)
 
     def configure(self, configuration: dict[str, Any]) -> None:
         """Checks rules and takes them."""
@@ -147,7 +144,7 @@ class Replication:
         """Lets arrive what is due, and ends backfills of which everything has arrived."""
         for copy in [copy for copy in _on_their_way if copy.source is self.operations and copy.due <= now]:
             _on_their_way.remove(copy)
-            copy.failure_code = copy.behaviour.failureCode
+            copy.failure_code = copy.behaviour.failure_code
             copy.done = True
             if copy.failure_code is None:
                 arrive(copy, now)
@@ -216,7 +213,7 @@ class Replication:
 
     def _set_out(self, repository: str, image: StoredImage, tag: str | None, destination: Destination) -> Copy:
         behaviour = self.behaviours.get(repository) or self.behaviours.get(None) or Behaviour()
-        due = self.operations.now() + behaviour.delaySeconds
+        due = self.operations.now() + behaviour.delay_seconds
         copy = Copy(due, repository, image, tag, self.operations, destination, behaviour)
         _on_their_way.append(copy)
         _note(copy)
@@ -286,7 +283,7 @@ def arrive(copy: Copy, now: float) -> None:
     elif there.status != ACTIVE:
         there.restore(now)
         operations._scan_on_push(repository, there)
-    tag = None if copy.behaviour.loseTag else copy.tag
+    tag = None if copy.behaviour.lose_tag else copy.tag
     if tag is None or tag in there.tags:
         return
     try:

@@ -43,7 +43,7 @@ from werkzeug.wrappers import Response as HttpResponse
 from moto_ecr.errors import EcrError
 from moto_ecr.model import ACTIVE, Scan, StoredImage
 from moto_ecr.operations import ImageOperations
-from moto_ecr.replication import BACKFILL_OPERATIONS, settle_all
+from moto_ecr.replication import BACKFILL_OPERATIONS, Behaviour, settle_all
 
 OPERATIONS = tuple(name for name in vars(ImageOperations) if not name.startswith("_"))
 
@@ -220,8 +220,11 @@ class Application:
 
     def set_replication(self, body: dict[str, Any]) -> None:
         """How copying goes."""
-        behaviour = {name: value for name, value in body.items() if name not in ("region", "repository")}
-        self.operations(body).replication.behave(body.get("repository"), **behaviour)
+        self.operations(body).replication.behaviours[body.get("repository")] = Behaviour(
+            delay_seconds=float(body.get("delaySeconds", 0)),
+            failure_code=body.get("failureCode"),
+            lose_tag=bool(body.get("loseTag", False)),
+        )
 
     def pull(self, path: str, where: dict[str, Any]) -> HttpResponse:
         """The manifest, as a container runtime gets it."""
