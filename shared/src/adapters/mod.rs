@@ -92,9 +92,8 @@ impl Aws {
         Self::new(config, self.region, self.sweeps)
     }
 
-    /// The same for functions that work through lists and for which nobody waits, `sweep` and `worker`: a call has more attempts and
-    /// more time, and all calls to a service slow down when it throttles. (The time is more than a function that an event invokes
-    /// may take.)
+    /// The same for functions that work through lists and for which nobody waits, `sweep` and `worker`: a call has more attempts, and
+    /// all calls to a service slow down when it throttles.
     #[must_use]
     pub fn for_sweeps(self) -> Self {
         Self::new(sdk::for_sweeps(self.config), self.region, true)

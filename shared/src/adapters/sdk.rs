@@ -33,15 +33,15 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(12);
 /// The longest wait between two attempts. (The SDK's own limit of 20 seconds is longer than the call may take.)
 const MAX_BACKOFF: Duration = Duration::from_secs(3);
 
-/// Attempts of one call in a sweep. Nobody waits for it, and where a service's rate is the limit, it is better waited for here than
-/// begun anew by the next delivery of the work item. With the longest wait after each of them, all attempts still have room.
+/// Attempts of one call in a sweep, as far as its time allows. Nobody waits for it, and where a service's rate is the limit, it is
+/// better waited for here than begun anew by the next delivery of the work item.
 const SWEEP_MAX_ATTEMPTS: u32 = 8;
 
-/// For how long one attempt may take in a sweep, which asks for pages of a thousand images.
-const SWEEP_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// For how long one attempt may take that asks for a list: a thousand images are about a megabyte.
+const LIST_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// For how long a call may take in a sweep, attempts and waits together: less than the 30 seconds that a worker gives to one image.
-const SWEEP_OPERATION_TIMEOUT: Duration = Duration::from_secs(25);
+/// For how long a list may take, attempts and waits together: all attempts, with the longest wait after each.
+const LIST_OPERATION_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// The services that have clients, as they stand in the names of variables: `AWS_ENDPOINT_URL_ECR`.
 const SERVICES: [&str; 5] = ["DYNAMODB", "ECR", "KMS", "SNS", "SQS"];
@@ -106,8 +106,9 @@ pub(super) fn config(lookup: &impl Fn(&str) -> Option<String>) -> Result<(SdkCon
     Ok((config.build(), region))
 }
 
-/// The configuration of a sweep: more attempts, more time, and the SDK's adaptive mode, in which all calls to a service slow down
-/// once it throttles one of them. (Where somebody waits, that would let one call pay for the others.)
+/// The configuration of a sweep: more attempts, and the SDK's adaptive mode, in which all calls to a service slow down once it throttles
+/// one of them. (Where somebody waits, that would let one call pay for the others.) A call has no more time than elsewhere: a worker
+/// too is trusted with what it claimed for so long and no longer.
 ///
 /// Source of the mode: "Retry behavior" in the AWS SDKs and Tools Reference Guide.
 pub(super) fn for_sweeps(config: SdkConfig) -> SdkConfig {
@@ -118,8 +119,12 @@ pub(super) fn for_sweeps(config: SdkConfig) -> SdkConfig {
                 .with_max_attempts(SWEEP_MAX_ATTEMPTS)
                 .with_max_backoff(MAX_BACKOFF),
         )
-        .timeout_config(timeouts(SWEEP_ATTEMPT_TIMEOUT, SWEEP_OPERATION_TIMEOUT))
         .build()
+}
+
+/// The time for lists, which nothing waits for that was claimed.
+pub(super) fn list_timeouts() -> TimeoutConfig {
+    timeouts(LIST_ATTEMPT_TIMEOUT, LIST_OPERATION_TIMEOUT)
 }
 
 fn timeouts(attempt: Duration, operation: Duration) -> TimeoutConfig {

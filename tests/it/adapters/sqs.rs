@@ -87,8 +87,24 @@ fn an_item_is_a_message_of_its_own() {
             item(n)
         );
     }
-    let entry = |id: &str| json!({"Id": id, "MessageBody": null});
+    let entry = |id: &str| json!({"Id": id, "MessageBody": null, "DelaySeconds": 0});
     assert_eq!(sent, json!({"QueueUrl": URL, "Entries": [entry("0"), entry("1")]}));
+}
+
+#[test]
+fn an_item_can_be_hidden_for_a_quarter_of_an_hour_at_most() {
+    for (hidden_for, seconds) in [
+        (Duration::from_secs(600), 600),
+        (Duration::from_secs(900), 900),
+        (Duration::from_secs(901), 900),
+        (Duration::MAX, 900),
+    ] {
+        let world = FakeAws::new(|request| answer(request, |_| None));
+        world
+            .run(world.aws().sqs_queue(URL).send(&items(1), hidden_for))
+            .unwrap();
+        assert_eq!(world.only_body(SEND)["Entries"][0]["DelaySeconds"], seconds);
+    }
 }
 
 #[test]

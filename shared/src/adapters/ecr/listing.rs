@@ -1,6 +1,7 @@
 //! The lists of a registry, and the settings that hold for all of its repositories.
 
 use aws_sdk_ecr::{
+    config::{Builder, StalledStreamProtectionConfig},
     operation::{describe_images::DescribeImagesError, get_signing_configuration::GetSigningConfigurationError},
     types::{
         DescribeImagesFilter, ImageDetail, ImageStatusFilter, RegistryScanningRule, ReplicationRule as EcrRule,
@@ -11,8 +12,8 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
 use futures_util::future::try_join3;
 
 use super::{
-    super::next_page, DESCRIBE_IMAGES, EcrRegistry, PAGE_SIZE, described, malformed, plain, port_error, refusal,
-    timestamp,
+    super::{next_page, sdk::list_timeouts},
+    DESCRIBE_IMAGES, EcrRegistry, PAGE_SIZE, described, malformed, plain, port_error, refusal, timestamp,
 };
 use crate::{
     domain::{
@@ -39,6 +40,8 @@ impl Listing for EcrRegistry {
             .registry_id(self.ecr.account.as_str())
             .max_results(PAGE_SIZE)
             .set_next_token(after.map(str::to_owned))
+            .customize()
+            .config_override(time_for_a_list())
             .send()
             .await
             // `InvalidParameterException` (of a token that ECR does not know, too), `RepositoryNotFoundException` (none was named),
@@ -76,6 +79,8 @@ impl Listing for EcrRegistry {
             )
             .max_results(PAGE_SIZE)
             .set_next_token(after.map(str::to_owned))
+            .customize()
+            .config_override(time_for_a_list())
             .send()
             .await;
         let output = match result {
@@ -187,6 +192,13 @@ impl EcrRegistry {
             },
         }
     }
+}
+
+/// A longer timeout, for which the SDK's own against connections that stall has to go: it would end an attempt after five seconds.
+fn time_for_a_list() -> Builder {
+    Builder::new()
+        .timeout_config(list_timeouts())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 
 /// What of a page can be read, and an error for each of the others: `what` is what it is a page of.
