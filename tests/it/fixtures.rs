@@ -1,4 +1,4 @@
-//! Every event in `tests/fixtures/events` through both functions: what each of them makes of it, in a world where the image that
+//! Every event in `tests/fixtures/events` through each function: what each of them makes of it, in a world where the image that
 //! the event names exists and has a CRITICAL finding.
 
 use std::{fmt::Write as _, fs, path::PathBuf};
@@ -15,7 +15,7 @@ use shared::{
     testing::{self, World, finding, scan},
 };
 
-use crate::{on_push, on_scan, support};
+use crate::{on_push, on_scan, support, worker};
 
 fn fixtures() -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -95,7 +95,7 @@ fn handle(select: fn(&Event) -> Selection, policy: &Policy, event: Option<&Event
 }
 
 #[test]
-fn every_fixture_is_handled_by_both_functions() {
+fn every_fixture_is_handled_by_each_function() {
     let policy = testing::policy("");
     let mut table = String::new();
     for path in fixtures() {
@@ -107,11 +107,12 @@ fn every_fixture_is_handled_by_both_functions() {
         let event = event.ok();
         let push = handle(on_push::select, &policy, event.as_ref(), &payload);
         let scan = handle(on_scan::select, &policy, event.as_ref(), &payload);
+        let work = handle(worker::select, &policy, event.as_ref(), &payload);
         if event.is_none() {
-            assert_eq!((push.as_str(), scan.as_str()), ("PoisonEvent", "PoisonEvent"), "{name}");
+            assert_eq!([&push, &scan, &work], ["PoisonEvent"; 3], "{name}");
             continue;
         }
-        writeln!(table, "{name:<50} push: {push:<26} scan: {scan}").unwrap();
+        writeln!(table, "{name:<50} push: {push:<26} scan: {scan:<26} worker: {work}").unwrap();
     }
     insta::assert_snapshot!(table);
 }

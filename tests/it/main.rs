@@ -25,3 +25,6 @@ mod policy;
 mod support;
 #[cfg(test)]
 mod sweep;
+#[cfg(test)]
+#[path = "../../functions/worker/src/select.rs"]
+mod worker;
