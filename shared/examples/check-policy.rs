@@ -27,9 +27,6 @@ fn main() -> ExitCode {
         match checked {
             Ok(policy) => {
                 println!("{path}: valid");
-                for place in policy.not_enforced() {
-                    println!("{path}: note: `{place}` is not enforced yet");
-                }
                 for remark in policy.remarks(now) {
                     println!("{path}: note: {remark}");
                 }

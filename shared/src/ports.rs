@@ -10,11 +10,16 @@ use jiff::Timestamp;
 use crate::domain::{
     alert::Message,
     finding::{Scan, ScanMode, ScanStart, ScanTrigger},
-    ids::{ImageKey, ImageRef, RepositoryName, Tag},
+    ids::{ImageKey, ImageRef, Region, RepositoryName, Tag},
     image::{Image, ImageStatus, ListedImage},
     ledger::{Counter, Row},
     policy::TopicArn,
     registry::{RegistryKey, RegistryRow, RegistrySettings},
+    replication::{
+        backfill::{Backfill, BackfillFailure, BackfillStart},
+        ledger::{BackfillRow, ReplicaRow, ReplicationRow},
+        replica::CopyState,
+    },
     repository::{
         decide::Preview,
         keys::{KeyArn, KeyHealth},
@@ -314,4 +319,77 @@ pub trait Clock {
 
     /// Lets time pass.
     fn pause(&self, time: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// Copies of images in other regions, and how ECR makes them: read only.
+pub trait Replication {
+    /// How far ECR is with the copies of an image, by destination region, as the registry of `image` says: the one it is copied
+    /// from. `None`: there is no such image. Copies in other accounts are left out.
+    fn copies(
+        &self,
+        image: &ImageKey,
+    ) -> impl Future<Output = Result<Option<BTreeMap<Region, CopyState>>, PortError>> + Send;
+
+    /// An image of a repository in whichever region `key` names, whatever its status; `None` if there is no such image or repository.
+    fn image_in(
+        &self,
+        key: &RepositoryKey,
+        image: &ImageRef,
+    ) -> impl Future<Output = Result<Option<Image>, PortError>> + Send;
+
+    /// The backfills of the registry here, the latest first, as far as ECR keeps them: 90 days.
+    fn backfills(&self) -> impl Future<Output = Result<Vec<Backfill>, PortError>> + Send;
+
+    /// What a backfill that has ended could not copy; at most so many.
+    fn backfill_failures(
+        &self,
+        id: &str,
+        most: usize,
+    ) -> impl Future<Output = Result<Vec<BackfillFailure>, PortError>> + Send;
+}
+
+/// What we start of replication. It does not exist in report mode.
+pub trait ReplicationWriter {
+    /// Asks ECR to copy what is missing in a region, of all repositories that a rule is for.
+    fn start_backfill(
+        &self,
+        from: &RegistryKey,
+        to: &Region,
+    ) -> impl Future<Output = Result<BackfillStart, PortError>> + Send;
+}
+
+/// The memory of copies.
+pub trait ReplicationLedger {
+    /// The row of a copy.
+    fn replica_row(&self, image: &ImageKey) -> impl Future<Output = Result<Option<ReplicaRow>, PortError>> + Send;
+
+    /// Writes the row of a copy, if the one that is there has the generation before it.
+    fn write_replica_row(&self, row: &ReplicaRow) -> impl Future<Output = Result<Written, PortError>> + Send;
+
+    /// The rows of all copies of a repository's images, in all regions, page by page.
+    fn replica_rows(
+        &self,
+        key: &RepositoryKey,
+        after: Option<&str>,
+    ) -> impl Future<Output = Result<Page<ReplicaRow>, PortError>> + Send;
+
+    /// The row of a repository's copies in a region.
+    fn replication_row(
+        &self,
+        key: &RepositoryKey,
+        to: &Region,
+    ) -> impl Future<Output = Result<Option<ReplicationRow>, PortError>> + Send;
+
+    /// Writes it, if the one that is there has the generation before it.
+    fn write_replication_row(&self, row: &ReplicationRow) -> impl Future<Output = Result<Written, PortError>> + Send;
+
+    /// The row of the last backfill from one region to another.
+    fn backfill_row(
+        &self,
+        from: &RegistryKey,
+        to: &Region,
+    ) -> impl Future<Output = Result<Option<BackfillRow>, PortError>> + Send;
+
+    /// Writes it, if the one that is there has the generation before it.
+    fn write_backfill_row(&self, row: &BackfillRow) -> impl Future<Output = Result<Written, PortError>> + Send;
 }

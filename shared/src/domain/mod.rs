@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod policy;
 pub mod predecessor;
 pub mod registry;
+pub mod replication;
 pub mod repository;
 pub mod summary;
 pub mod work;

@@ -72,9 +72,6 @@ impl Config {
             source,
         })?;
         let policy = Policy::from_json(&json, now).map_err(|source| ConfigError::Policy { path, source })?;
-        for place in policy.not_enforced() {
-            tracing::warn!("the policy says `{place}`, which this version does not enforce yet");
-        }
         for remark in policy.remarks(now) {
             tracing::warn!("{remark}");
         }

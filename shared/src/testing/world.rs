@@ -1,5 +1,7 @@
 //! A registry, a scanner, a ledger and a topic in memory.
 
+mod replication;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     future::poll_fn,
@@ -83,6 +85,7 @@ struct State {
     scan_mode: Option<ScanMode>,
     repository_rows: BTreeMap<RepositoryKey, RepositoryRow>,
     tag_rows: BTreeMap<(RepositoryKey, Tag), TagRow>,
+    elsewhere: replication::Elsewhere,
     page_size: Option<usize>,
     scans_are_listed: bool,
     settings: Option<RegistrySettings>,

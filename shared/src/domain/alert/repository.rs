@@ -30,11 +30,17 @@ pub enum RepositoryAlertKind {
     LifecycleHeld,
     /// The key cannot be used.
     KeyUnhealthy,
+    /// ECR gave up on copying an image to another region.
+    ReplicationFailed,
+    /// Images are not in another region yet, or came late.
+    ReplicationLate,
+    /// A copy from another region is here, and something of it is missing.
+    ReplicaIncomplete,
 }
 
 impl RepositoryAlertKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::TagViolation,
         Self::TagMoved,
         Self::PostureDrift,
@@ -42,6 +48,9 @@ impl RepositoryAlertKind {
         Self::LifecycleRepaired,
         Self::LifecycleHeld,
         Self::KeyUnhealthy,
+        Self::ReplicationFailed,
+        Self::ReplicationLate,
+        Self::ReplicaIncomplete,
     ];
 
     /// The word, as it stands in the JSON form.
@@ -54,13 +63,22 @@ impl RepositoryAlertKind {
             Self::LifecycleRepaired => "lifecycle-repaired",
             Self::LifecycleHeld => "lifecycle-held",
             Self::KeyUnhealthy => "key-unhealthy",
+            Self::ReplicationFailed => "replication-failed",
+            Self::ReplicationLate => "replication-late",
+            Self::ReplicaIncomplete => "replica-incomplete",
         }
     }
 
     /// Whether it tells what is the case, and not what happened: then it is told once for as long as it is.
     pub fn lasts(self) -> bool {
         match self {
-            Self::TagViolation | Self::PostureDrift | Self::LifecycleHeld | Self::KeyUnhealthy => true,
+            Self::TagViolation
+            | Self::PostureDrift
+            | Self::LifecycleHeld
+            | Self::KeyUnhealthy
+            | Self::ReplicationFailed
+            | Self::ReplicationLate
+            | Self::ReplicaIncomplete => true,
             Self::TagMoved | Self::PostureRepaired | Self::LifecycleRepaired => false,
         }
     }
@@ -75,6 +93,9 @@ impl RepositoryAlertKind {
             Self::LifecycleRepaired => "LIFECYCLE POLICY SET",
             Self::LifecycleHeld => "LIFECYCLE POLICY NOT SET",
             Self::KeyUnhealthy => "KEY CANNOT BE USED",
+            Self::ReplicationFailed => "NOT COPIED",
+            Self::ReplicationLate => "COPY IS LATE",
+            Self::ReplicaIncomplete => "COPY IS NOT COMPLETE",
         }
     }
 }

@@ -421,8 +421,11 @@ pub(super) struct LifecycleSection {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReplicationSection {
-    /// Regions.
-    regions: Vec<String>,
-    /// After how many minutes a missing copy is late.
-    max_lag_minutes: u32,
+    /// The regions that it is copied to, at least one. In each of them, what this section says is checked by the functions there.
+    pub(super) regions: Vec<String>,
+    /// After how many minutes a missing copy is late. 5 to 1440.
+    pub(super) max_lag_minutes: u32,
+    /// Whether to start a replication backfill of ECR for what is late or failed. It is for the whole registry, and costs transfer.
+    #[serde(default)]
+    pub(super) backfill: bool,
 }

@@ -24,6 +24,7 @@ use super::{
     alert::text,
     finding::{Finding, Fix, NoScan, Severity, SeverityCounts},
     ids::RepositoryName,
+    replication::ReplicationRules,
     repository::{lifecycle::Lifecycle, posture::PostureRules, tags::TagRules},
 };
 
@@ -156,6 +157,8 @@ pub struct RepositoryRules {
     pub posture: Option<PostureRules>,
     /// The lifecycle policy that the repository must have.
     pub lifecycle: Option<Lifecycle>,
+    /// Where its images must be as well.
+    pub replication: Option<ReplicationRules>,
 }
 
 /// A policy, ready to be asked.
@@ -178,7 +181,6 @@ pub struct Policy {
     repositories: Vec<RepositoryRules>,
     routes: BTreeMap<String, TopicArn>,
     default_route: TopicArn,
-    not_enforced: Vec<String>,
 }
 
 /// What one finding leads to, and the place in the policy that says so.
@@ -245,8 +247,6 @@ impl Policy {
                 format!("version {} is not known, only 1 is", document.version),
             ));
         }
-        let not_enforced = not_enforced(&document);
-
         let mut routes = BTreeMap::new();
         for (name, arn) in &document.routes {
             let arn: TopicArn = arn
@@ -291,6 +291,7 @@ impl Policy {
                 tags: repository::tags(index, section)?,
                 posture: repository::posture(index, section)?,
                 lifecycle: repository::lifecycle(index, section)?,
+                replication: repository::replication(index, section)?,
             });
         }
 
@@ -323,7 +324,6 @@ impl Policy {
             repositories,
             routes,
             default_route,
-            not_enforced,
         })
     }
 
@@ -417,11 +417,6 @@ impl Policy {
             remarks.extend(lifecycle.map(|remark| format!("`repositories[{index}].lifecycle`: {remark}")));
         }
         remarks
-    }
-
-    /// Places in the document that are valid, but that this version does nothing about. Whoever loads a policy must say so.
-    pub fn not_enforced(&self) -> &[String] {
-        &self.not_enforced
     }
 }
 
@@ -518,16 +513,6 @@ fn between(path: &str, value: u32, least: u32, most: u32) -> Result<u32, PolicyE
             format!("{value} is not between {least} and {most}"),
         ))
     }
-}
-
-fn not_enforced(document: &Document) -> Vec<String> {
-    let mut places = Vec::new();
-    for (index, section) in document.repositories.iter().enumerate() {
-        if section.replication.is_some() {
-            places.push(format!("repositories[{index}].replication"));
-        }
-    }
-    places
 }
 
 /// Lower-case hexadecimal.

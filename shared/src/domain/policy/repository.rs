@@ -2,14 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
+
 use super::{
     PolicyError, TagViolationAction, between,
     document::{EncryptionType, RepositorySection, TagMutability as Mutability},
 };
-use crate::domain::repository::{
-    lifecycle::{Lifecycle, MIN_ARCHIVED_DAYS, TypedRules},
-    posture::{MAX_FILTERS, PostureRules, TagMutability, is_filter},
-    tags::{OnViolation, TagPattern, TagRules},
+use crate::domain::{
+    ids::{InvalidId, Region},
+    replication::{MAX_REGIONS, ReplicationRules},
+    repository::{
+        lifecycle::{Lifecycle, MIN_ARCHIVED_DAYS, TypedRules},
+        posture::{MAX_FILTERS, PostureRules, TagMutability, is_filter},
+        tags::{OnViolation, TagPattern, TagRules},
+    },
 };
 
 /// The most tags that a repository has (API reference of ECR, `TagResource`).
@@ -189,6 +195,33 @@ pub(super) fn lifecycle(index: usize, section: &RepositorySection) -> Result<Opt
     Ok(Some(lifecycle))
 }
 
+pub(super) fn replication(index: usize, section: &RepositorySection) -> Result<Option<ReplicationRules>, PolicyError> {
+    let Some(replication) = &section.replication else {
+        return Ok(None);
+    };
+    let path = |field: &str| format!("repositories[{index}].replication.{field}");
+    let mut regions = BTreeSet::new();
+    for (n, region) in replication.regions.iter().enumerate() {
+        let at = || path(&format!("regions[{n}]"));
+        let parsed: Region = region
+            .parse()
+            .map_err(|error: InvalidId| PolicyError::at(at(), error))?;
+        if !regions.insert(parsed) {
+            return Err(PolicyError::at(at(), format!("`{region}` stands there already")));
+        }
+    }
+    if regions.is_empty() || regions.len() > MAX_REGIONS {
+        let problem = format!("it names 1 to {MAX_REGIONS} regions");
+        return Err(PolicyError::at(path("regions"), problem));
+    }
+    let lag = between(&path("max_lag_minutes"), replication.max_lag_minutes, 5, 1440)?;
+    Ok(Some(ReplicationRules {
+        regions,
+        max_lag: SignedDuration::from_mins(lag.into()),
+        backfill: replication.backfill,
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use crate::{
@@ -251,6 +284,25 @@ mod tests {
         assert!(policy(&format!(r#""lifecycle": {{{any}}}"#)).is_ok());
         let zero = any.replace("\"rulePriority\": 1", "\"rulePriority\": 0");
         insta::assert_snapshot!(refused(&format!(r#""lifecycle": {{{zero}}}"#)), @"the policy is not valid at `repositories[0].lifecycle.rules[0]`: a priority is 1 or more");
+    }
+
+    #[test]
+    fn where_images_must_be_as_well() {
+        let policy = |section: &str| policy(&format!(r#""replication": {section}"#));
+        let rules = policy(r#"{"regions": ["us-east-1", "eu-west-1"], "max_lag_minutes": 30}"#).unwrap();
+        let rules = rules.repository(&"team/api".parse().unwrap()).unwrap();
+        let rules = rules.replication.as_ref().unwrap();
+        assert_eq!(
+            (rules.regions.len(), rules.max_lag.as_secs(), rules.backfill),
+            (2, 1800, false)
+        );
+
+        let refused = |section: &str| policy(section).unwrap_err().to_string();
+        insta::assert_snapshot!(refused(r#"{"regions": [], "max_lag_minutes": 30}"#), @"the policy is not valid at `repositories[0].replication.regions`: it names 1 to 25 regions");
+        insta::assert_snapshot!(refused(r#"{"regions": ["us-east-1", "Virginia"], "max_lag_minutes": 30}"#), @"the policy is not valid at `repositories[0].replication.regions[1]`: `Virginia` is not an AWS region: it looks like `us-west-2`");
+        insta::assert_snapshot!(refused(r#"{"regions": ["us-east-1", "us-east-1"], "max_lag_minutes": 30}"#), @"the policy is not valid at `repositories[0].replication.regions[1]`: `us-east-1` stands there already");
+        insta::assert_snapshot!(refused(r#"{"regions": ["us-east-1"], "max_lag_minutes": 4}"#), @"the policy is not valid at `repositories[0].replication.max_lag_minutes`: 4 is not between 5 and 1440");
+        insta::assert_snapshot!(refused(r#"{"regions": ["us-east-1"]}"#), @"");
     }
 
     #[test]

@@ -736,23 +736,23 @@ impl<'a> Draft<'a> {
 }
 
 /// What [`settle`] needs.
-pub(super) struct Settle<'a> {
-    pub(super) prior: &'a [Note],
-    pub(super) told: Vec<(Kind, Vec<Change>, String)>,
+pub(in crate::domain) struct Settle<'a> {
+    pub(in crate::domain) prior: &'a [Note],
+    pub(in crate::domain) told: Vec<(Kind, Vec<Change>, String)>,
     /// Settings of which nobody may be told that they were changed.
-    pub(super) open: &'a BTreeSet<String>,
+    pub(in crate::domain) open: &'a BTreeSet<String>,
     /// What it is about, for the ids of alerts.
-    pub(super) subject: &'a str,
-    pub(super) generation: u64,
-    pub(super) actor: &'a str,
-    pub(super) now: Timestamp,
+    pub(in crate::domain) subject: &'a str,
+    pub(in crate::domain) generation: u64,
+    pub(in crate::domain) actor: &'a str,
+    pub(in crate::domain) now: Timestamp,
 }
 
 /// The notes of the next row, and those of them that are owed.
 ///
 /// What lasts is told once for as long as it is the same. What happened is told each time that it happens; if it was not told yet,
 /// it stays owed, but for what turned out not to have happened.
-pub(super) fn settle(settle: Settle<'_>) -> (Vec<Note>, Vec<Note>) {
+pub(in crate::domain) fn settle(settle: Settle<'_>) -> (Vec<Note>, Vec<Note>) {
     let Settle {
         prior,
         told,
@@ -875,7 +875,12 @@ fn alert(key: &RepositoryKey, note: &Note, severity: Option<Severity>) -> Reposi
             ));
             (format!("{name}: its key cannot be used"), steps)
         }
-        Kind::TagViolation | Kind::TagMoved => (format!("{name}: a tag"), Vec::new()),
+        // These are told by others.
+        Kind::TagViolation
+        | Kind::TagMoved
+        | Kind::ReplicationFailed
+        | Kind::ReplicationLate
+        | Kind::ReplicaIncomplete => (format!("{name}: a tag"), Vec::new()),
     };
     RepositoryAlert {
         id: note.id.clone(),

@@ -1,0 +1,207 @@
+//! ECR's replication backfill: copies what was there before replication was configured, and what was missed.
+//!
+//! It is for a whole registry and one destination, and at most one of them runs for a destination (API reference of ECR,
+//! `StartReplicationBackfill`).
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{
+        ids::{Digest, Region, RepositoryName},
+        registry::RegistryKey,
+    },
+    ledger::{BackfillRow, BackfillRowSchema},
+};
+
+/// How a backfill stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackfillStatus {
+    /// It is not begun: it was undertaken to begin it.
+    Claimed,
+    /// It runs (ECR: `PREPARING`, `IN_PROGRESS`, `STOPPING`).
+    Running,
+    /// It has ended.
+    Complete,
+    /// It has ended, and half or more of it failed.
+    Failed,
+    /// Somebody has stopped it.
+    Stopped,
+    /// ECR did not begin it.
+    Refused,
+}
+
+impl BackfillStatus {
+    /// Whether something of it is still to come.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Claimed | Self::Running)
+    }
+
+    /// The word for people.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Claimed => "about to begin",
+            Self::Running => "running",
+            Self::Complete => "complete",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+            Self::Refused => "not begun",
+        }
+    }
+}
+
+/// A backfill as the registry describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backfill {
+    /// ECR's id of it.
+    pub id: String,
+    /// The region that is copied to.
+    pub to: Region,
+    /// How it stands.
+    pub status: BackfillStatus,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+    /// Why it failed as a whole.
+    pub failure: Option<String>,
+}
+
+/// An image that a backfill could not copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackfillFailure {
+    /// Its repository.
+    pub repository: RepositoryName,
+    /// The image.
+    pub digest: Digest,
+    /// ECR's failure codes, those of the images that an index leads to included.
+    pub code: String,
+}
+
+/// What came of asking for a backfill.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BackfillStart {
+    /// It has begun, under this id.
+    Started(String),
+    /// Another one to this destination runs.
+    AnotherRuns,
+    /// ECR does not begin it: there is no rule for the destination, or too many run.
+    Refused(String),
+}
+
+/// A backfill is not begun again within so many hours: most take less than one, large ones days (ECR user guide, "Replication
+/// backfill"), and what failed is likely to fail again.
+pub const AGAIN_HOURS: i64 = 24;
+
+/// A backfill that runs is not looked at more often than this, whichever repository waits for it.
+const LOOK: SignedDuration = SignedDuration::from_mins(10);
+
+/// What is to be done about a backfill.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BackfillPlan {
+    /// Nothing.
+    Leave,
+    /// Write this row, then start one.
+    Start(Box<BackfillRow>),
+    /// Look how it stands.
+    Look,
+}
+
+/// Decides whether a backfill is begun or looked at. `wanted`: something is missing that it could copy.
+pub fn decide(
+    row: Option<&BackfillRow>,
+    from: &RegistryKey,
+    to: &Region,
+    wanted: bool,
+    actor: &str,
+    now: Timestamp,
+) -> BackfillPlan {
+    if let Some(row) = row {
+        let looked = now.duration_since(row.looked_at);
+        if row.status.is_open() {
+            return if looked >= LOOK || row.claimed_by == actor && row.id.is_none() {
+                BackfillPlan::Look
+            } else {
+                BackfillPlan::Leave
+            };
+        }
+        let never_begun = row.status == BackfillStatus::Refused && row.failure.is_none();
+        if !never_begun && now.duration_since(row.claimed_at) < SignedDuration::from_hours(AGAIN_HOURS) {
+            return BackfillPlan::Leave;
+        }
+    }
+    if !wanted {
+        return BackfillPlan::Leave;
+    }
+    BackfillPlan::Start(Box::new(BackfillRow {
+        schema: BackfillRowSchema::V1,
+        from: from.clone(),
+        to: to.clone(),
+        generation: row.map_or(0, |row| row.generation) + 1,
+        claimed_at: now,
+        claimed_by: actor.to_owned(),
+        id: None,
+        status: BackfillStatus::Claimed,
+        looked_at: now,
+        failure: None,
+        failures: Vec::new(),
+    }))
+}
+
+/// The row after ECR was asked to begin.
+pub fn begun(row: &BackfillRow, start: BackfillStart, now: Timestamp) -> BackfillRow {
+    let mut row = BackfillRow {
+        generation: row.generation + 1,
+        looked_at: now,
+        ..row.clone()
+    };
+    match start {
+        BackfillStart::Started(id) => {
+            row.id = Some(id);
+            row.status = BackfillStatus::Running;
+        }
+        // What others have begun serves as well. Which it is, the next look finds.
+        BackfillStart::AnotherRuns => row.status = BackfillStatus::Running,
+        BackfillStart::Refused(why) => {
+            row.status = BackfillStatus::Refused;
+            row.failure = Some(why);
+        }
+    }
+    row
+}
+
+/// The backfill that a row speaks of, among those of the registry: by its id, or else the latest one that began since.
+pub fn find<'a>(row: &BackfillRow, all: &'a [Backfill]) -> Option<&'a Backfill> {
+    let there = all.iter().filter(|backfill| backfill.to == row.to);
+    match &row.id {
+        Some(id) => there.into_iter().find(|backfill| backfill.id == *id),
+        None => there
+            .filter(|backfill| backfill.status.is_open() || backfill.started_at >= Some(row.claimed_at))
+            .max_by_key(|backfill| backfill.started_at),
+    }
+}
+
+/// The row after a look: `found` is the backfill that it speaks of, `failures` what that could not copy, if it has ended.
+pub fn looked(
+    row: &BackfillRow,
+    found: Option<&Backfill>,
+    failures: Vec<BackfillFailure>,
+    now: Timestamp,
+) -> BackfillRow {
+    let (status, id, failure) = match found {
+        Some(found) => (found.status.clone(), Some(found.id.clone()), found.failure.clone()),
+        None => {
+            // ECR forgets a backfill after 90 days. Without an id, it was claimed and never begun.
+            let forgotten = row.id.as_ref().map(|_| "ECR does not know it any more".to_owned());
+            (BackfillStatus::Refused, row.id.clone(), forgotten)
+        }
+    };
+    BackfillRow {
+        generation: row.generation + 1,
+        id,
+        status,
+        failure,
+        failures,
+        looked_at: now,
+        ..row.clone()
+    }
+}

@@ -1,0 +1,504 @@
+//! From facts about one copy, where it is, to a plan: whether it is complete and in time, and who is told.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    super::{
+        alert::repository::{Change, RepositoryAlert, RepositoryAlertKind as Kind},
+        alert::text,
+        ids::{Digest, ImageKey, Tag},
+        image::{Image, ImageKind, ImageStatus},
+        ledger::LEASE_SECONDS,
+        policy::Policy,
+        registry::RegistryKey,
+        repository::decide::{Settle, settle},
+        repository::ledger::{Note, RepositoryKey},
+    },
+    ledger::{MAX_TAGS, Missing, ReplicaRow, ReplicaRowSchema, ReplicaState},
+    rules,
+};
+
+/// What an event said of a copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaEvent {
+    /// It has arrived; otherwise, ECR gave up.
+    pub arrived: bool,
+    /// The tag that it was pushed with.
+    pub tag: Option<Tag>,
+}
+
+/// Where a tag leads that a copy should have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagPlace {
+    /// Here.
+    pub here: Option<Image>,
+    /// In the source; only asked where it does not lead to the copy here.
+    pub in_source: Told<Option<Digest>>,
+}
+
+/// What the registry that an image comes from says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told<T> {
+    /// It was not asked.
+    NotAsked,
+    /// It says this.
+    Says(T),
+    /// It does not tell; what it answered. It may be in another account.
+    Refuses(String),
+}
+
+impl<T> Told<T> {
+    /// What it says.
+    pub fn says(&self) -> Option<&T> {
+        match self {
+            Self::Says(answer) => Some(answer),
+            Self::NotAsked | Self::Refuses(_) => None,
+        }
+    }
+}
+
+/// The images that an index leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChildrenHere {
+    /// It is no index, or it cannot be pulled, so that nobody can look into it.
+    NotAsked,
+    /// Its manifest cannot be had or understood.
+    Unknown,
+    /// These; and those of them that are not here.
+    Known(Vec<Digest>, Vec<Digest>),
+}
+
+/// How far ECR is with a copy, as the registry says that it is copied from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopyState {
+    /// It has arrived.
+    Complete,
+    /// It has not.
+    Missing(Missing),
+    /// There is no such image in the source.
+    NoSuchImage,
+}
+
+/// All that is known of one copy at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReplicaFacts {
+    /// The copy.
+    pub key: ImageKey,
+    /// The registry that it comes from.
+    pub source: RegistryKey,
+    /// What an event said, if one led here.
+    pub event: Option<ReplicaEvent>,
+    /// The copy, as the registry here shows it.
+    pub image: Option<Image>,
+    /// Where its tags lead.
+    pub tags: BTreeMap<Tag, TagPlace>,
+    /// What it leads to.
+    pub children: ChildrenHere,
+    /// When it was pushed in the source, as far as known.
+    pub pushed_at: Option<Timestamp>,
+    /// How far ECR is; only asked where it did not arrive.
+    pub status: Told<CopyState>,
+    /// The source has told people already that it is late.
+    pub told_late: bool,
+    /// What the ledger remembers.
+    pub row: Option<ReplicaRow>,
+    /// The invocation that asks.
+    pub actor: String,
+}
+
+impl ReplicaFacts {
+    /// Nothing is known yet.
+    pub fn about(key: ImageKey, source: RegistryKey, event: Option<ReplicaEvent>, actor: &str) -> Self {
+        Self {
+            key,
+            source,
+            event,
+            image: None,
+            tags: BTreeMap::new(),
+            children: ChildrenHere::NotAsked,
+            pushed_at: None,
+            status: Told::NotAsked,
+            told_late: false,
+            row: None,
+            actor: actor.to_owned(),
+        }
+    }
+
+    /// Whether ECR gave up on it, as far as was said; what is true is for [`Self::status`] to say.
+    fn said_failed(&self) -> bool {
+        match &self.event {
+            Some(event) => !event.arrived,
+            None => self.row.as_ref().is_some_and(|row| row.state == ReplicaState::Failed),
+        }
+    }
+
+    /// Whether the source must be asked how far ECR is.
+    pub fn needs_status(&self) -> bool {
+        self.image.is_none() || self.said_failed()
+    }
+
+    /// Seconds from the push in the source to the arrival here.
+    pub fn lag_seconds(&self) -> Option<u64> {
+        let arrived = self.image.as_ref()?.pushed_at?;
+        // Less than nothing: it was pushed again, or got another tag, after the copy had come.
+        u64::try_from(arrived.duration_since(self.pushed_at?).as_secs()).ok()
+    }
+}
+
+/// The tags that a copy should have, by what the ledger remembers and an event says; the last ones.
+pub fn tags(row: Option<&ReplicaRow>, event: Option<&ReplicaEvent>) -> Vec<Tag> {
+    let mut tags: Vec<Tag> = row.map(|row| row.tags.clone()).unwrap_or_default();
+    if let Some(tag) = event.and_then(|event| event.tag.clone()) {
+        tags.retain(|known| *known != tag);
+        tags.push(tag);
+    }
+    let superfluous = tags.len().saturating_sub(MAX_TAGS);
+    tags.drain(..superfluous);
+    tags
+}
+
+/// What is to be done, in this order: write `row`, send `alerts`, write [`ReplicaStep::completed`]. Without alerts, writing `row` is all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReplicaStep {
+    /// The row.
+    pub row: ReplicaRow,
+    /// The alerts.
+    pub alerts: Vec<RepositoryAlert>,
+    /// Seconds that the copy took, if that is known only now.
+    pub lag_seconds: Option<u64>,
+}
+
+impl ReplicaStep {
+    /// The row to write when all is told.
+    pub fn completed(&self, now: Timestamp) -> ReplicaRow {
+        let mut row = self.row.clone();
+        row.generation += 1;
+        for note in &mut row.notes {
+            note.sent_at = note.sent_at.or(Some(now));
+        }
+        row
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ReplicaPlan {
+    /// Nothing.
+    Leave(ReplicaLeave),
+    /// Carry out a step.
+    Apply(Box<ReplicaStep>),
+}
+
+/// Why nothing is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplicaLeave {
+    /// Everything is as it was, and told.
+    Unchanged,
+    /// Another invocation is at it.
+    InProgress,
+}
+
+/// What is found out.
+struct Finding {
+    state: ReplicaState,
+    told: Vec<(Kind, Vec<Change>, String)>,
+    tags: Vec<Tag>,
+}
+
+/// Decides.
+pub fn decide(policy: &Policy, facts: &ReplicaFacts, now: Timestamp) -> ReplicaPlan {
+    let prior = facts.row.as_ref();
+    let leased = |note: &Note| {
+        note.sent_at.is_none()
+            && note.claimed_by != facts.actor
+            && now.duration_since(note.claimed_at) < SignedDuration::from_secs(LEASE_SECONDS)
+    };
+    if prior.is_some_and(|row| row.notes.iter().any(leased)) {
+        return ReplicaPlan::Leave(ReplicaLeave::InProgress);
+    }
+    let Finding { state, mut told, tags } = find_out(facts);
+    let known_lag = prior.and_then(|row| row.lag_seconds);
+    let lag_seconds = facts.lag_seconds().filter(|_| known_lag.is_none());
+    let lag = known_lag.or(lag_seconds);
+    let told_before = prior.is_some_and(|row| row.notes.iter().any(|note| note.kind == Kind::ReplicationLate));
+    let max_lag = rules(policy, &facts.key.repository).map(|rules| rules.max_lag);
+    if let (Some(lag), Some(max_lag)) = (lag, max_lag)
+        && state != ReplicaState::Gone
+        && (told_before
+            || (lag_seconds.is_some()
+                && !facts.told_late
+                && i64::try_from(lag).unwrap_or(i64::MAX) > max_lag.as_secs()))
+    {
+        told.push(late(facts, lag, max_lag));
+    }
+    let generation = prior.map_or(0, |row| row.generation) + 1;
+    let (notes, owed) = settle(Settle {
+        prior: prior.map_or(&[], |row| row.notes.as_slice()),
+        told,
+        open: &std::collections::BTreeSet::new(),
+        subject: &format!(
+            "{}{}",
+            ReplicaRow::partition_key(&facts.key),
+            ReplicaRow::sort_key(&facts.key)
+        ),
+        generation,
+        actor: &facts.actor,
+        now,
+    });
+    let row = ReplicaRow {
+        schema: ReplicaRowSchema::V1,
+        image: facts.key.clone(),
+        source: facts.source.clone(),
+        generation,
+        state,
+        since: prior.filter(|row| row.state == state).map_or(now, |row| row.since),
+        tags,
+        children: match &facts.children {
+            ChildrenHere::Known(children, absent) if absent.is_empty() => children.clone(),
+            ChildrenHere::Known(..) => Vec::new(),
+            ChildrenHere::NotAsked | ChildrenHere::Unknown => prior.map(|row| row.children.clone()).unwrap_or_default(),
+        },
+        lag_seconds: lag,
+        notes,
+    };
+    let unchanged = owed.is_empty()
+        && match prior {
+            Some(prior) => {
+                ReplicaRow {
+                    generation: prior.generation,
+                    ..row.clone()
+                } == *prior
+            }
+            // Nobody need remember what never was.
+            None => state == ReplicaState::Gone,
+        };
+    if unchanged {
+        return ReplicaPlan::Leave(ReplicaLeave::Unchanged);
+    }
+    let alerts = owed.iter().map(|note| alert(facts, note)).collect();
+    ReplicaPlan::Apply(Box::new(ReplicaStep {
+        row,
+        alerts,
+        lag_seconds,
+    }))
+}
+
+fn find_out(facts: &ReplicaFacts) -> Finding {
+    let tags = tags(facts.row.as_ref(), facts.event.as_ref());
+    let status = facts.status.says();
+    if facts.image.is_none() && status == Some(&CopyState::NoSuchImage) {
+        return Finding {
+            state: ReplicaState::Gone,
+            told: Vec::new(),
+            tags: Vec::new(),
+        };
+    }
+    let failed = match status {
+        Some(CopyState::Missing(Missing::Failed(_))) => true,
+        Some(CopyState::Complete) => false,
+        _ => facts.said_failed(),
+    };
+    if failed {
+        let told = vec![failure(facts)];
+        return Finding {
+            state: ReplicaState::Failed,
+            told,
+            tags,
+        };
+    }
+    let (missing, tags) = missing(facts, tags);
+    if missing.is_empty() {
+        return Finding {
+            state: ReplicaState::Complete,
+            told: Vec::new(),
+            tags,
+        };
+    }
+    let reason = format!(
+        "The copy of this image from {} is not complete here: {} missing. Whoever fails over to {} would not find what is in the \
+         source.",
+        facts.source.region,
+        match missing.as_slice() {
+            [change] => format!("{} is", change.setting),
+            changes => format!("{} things are", changes.len()),
+        },
+        facts.key.region,
+    );
+    Finding {
+        state: ReplicaState::Incomplete,
+        told: vec![(Kind::ReplicaIncomplete, missing, reason)],
+        tags,
+    }
+}
+
+/// What is missing; and the tags that the copy should have.
+fn missing(facts: &ReplicaFacts, tags: Vec<Tag>) -> (Vec<Change>, Vec<Tag>) {
+    let change = |setting: String, old: &str, new: String| Change {
+        setting,
+        old: old.to_owned(),
+        new,
+    };
+    let Some(image) = &facts.image else {
+        let missing = change("image".to_owned(), "not there", "there, as ECR said".to_owned());
+        return (vec![missing], tags);
+    };
+    let mut missing = Vec::new();
+    let mut kept = Vec::new();
+    for tag in tags {
+        let Some(place) = facts.tags.get(&tag) else {
+            kept.push(tag);
+            continue;
+        };
+        let leads_here = place.here.as_ref().is_some_and(|holder| holder.digest == image.digest);
+        if !leads_here && !is_expected(image, place) {
+            // The source has moved it on, or removed it.
+            continue;
+        }
+        if !leads_here {
+            let is = place.here.as_ref().map_or_else(
+                || "not there".to_owned(),
+                |holder| format!("leads to {}", holder.digest),
+            );
+            missing.push(change(format!("tag {tag}"), &is, format!("leads to {}", image.digest)));
+        }
+        kept.push(tag);
+    }
+    match &facts.children {
+        ChildrenHere::Known(_, absent) => {
+            missing.extend(
+                absent
+                    .iter()
+                    .map(|child| change(format!("image {child} of the index"), "not there", "there".to_owned())),
+            );
+        }
+        ChildrenHere::Unknown => {
+            missing.push(change(
+                "manifest of the index".to_owned(),
+                "cannot be read",
+                "leads to images that are there".to_owned(),
+            ));
+        }
+        ChildrenHere::NotAsked => {}
+    }
+    (missing, kept)
+}
+
+/// Whether a tag that does not lead to the copy should.
+fn is_expected(image: &Image, place: &TagPlace) -> bool {
+    match &place.in_source {
+        Told::Says(holder) => holder.as_ref() == Some(&image.digest),
+        // What is newer here has taken it over, as far as can be seen from here.
+        Told::NotAsked | Told::Refuses(_) => place
+            .here
+            .as_ref()
+            .is_none_or(|holder| holder.pushed_at <= image.pushed_at),
+    }
+}
+
+/// Whether an image that is here must be looked into for what it leads to.
+pub fn leads_to_images(image: &Image) -> bool {
+    image.kind() == ImageKind::Index && matches!(image.status, ImageStatus::Active | ImageStatus::Other(_))
+}
+
+fn failure(facts: &ReplicaFacts) -> (Kind, Vec<Change>, String) {
+    let code = match &facts.status {
+        Told::Says(CopyState::Missing(Missing::Failed(Some(code)))) => text::line(code, 100),
+        Told::Says(CopyState::Missing(Missing::Failed(None))) => "FAILED, without a code".to_owned(),
+        Told::Says(CopyState::Missing(Missing::InProgress)) => "FAILED; by now it is tried again".to_owned(),
+        Told::Says(_) | Told::NotAsked => "FAILED".to_owned(),
+        Told::Refuses(why) => format!("FAILED; the source does not tell why ({})", text::line(why, 200)),
+    };
+    let reason = format!(
+        "ECR did not copy this image from {} to {}: {code}.",
+        facts.source.region, facts.key.region
+    );
+    let change = Change {
+        setting: "replication".to_owned(),
+        old: code,
+        new: "COMPLETE".to_owned(),
+    };
+    (Kind::ReplicationFailed, vec![change], reason)
+}
+
+fn late(facts: &ReplicaFacts, lag: u64, max_lag: SignedDuration) -> (Kind, Vec<Change>, String) {
+    let reason = format!(
+        "This image arrived in {} {} minutes after its push in {}. The policy grants {}.",
+        facts.key.region,
+        lag.div_ceil(60),
+        facts.source.region,
+        max_lag.as_mins()
+    );
+    let change = Change {
+        setting: "replication.max_lag_minutes".to_owned(),
+        old: format!("{} minutes", lag.div_ceil(60)),
+        new: format!("{} minutes", max_lag.as_mins()),
+    };
+    (Kind::ReplicationLate, vec![change], reason)
+}
+
+fn alert(facts: &ReplicaFacts, note: &Note) -> RepositoryAlert {
+    let name = &facts.key.repository;
+    let (here, source) = (&facts.key.region, &facts.source.region);
+    let digest = &facts.key.digest;
+    let tag = facts.event.as_ref().and_then(|event| event.tag.clone());
+    let tag = tag.or_else(|| facts.row.as_ref()?.tags.last().cloned());
+    let look = format!(
+        "Look at it: aws ecr describe-images --region {here} --repository-name {name} --image-ids imageDigest={digest}"
+    );
+    let ask = format!(
+        "Ask how far ECR is: aws ecr describe-image-replication-status --region {source} --repository-name {name} --image-id \
+         imageDigest={digest}"
+    );
+    let (title, next_steps) = match note.kind {
+        Kind::ReplicationFailed => (
+            format!("{name}: an image was not copied to {here}"),
+            vec![
+                ask,
+                format!(
+                    "Look for what ECR needs in {here}: a key that can be used, room in its quotas, for another account a registry policy \
+                     that allows ecr:ReplicateImage and ecr:CreateRepository."
+                ),
+                format!("Then push the image again in {source}, or start a backfill: docs/disaster-recovery.md says how."),
+            ],
+        ),
+        Kind::ReplicationLate => (
+            format!("{name}: an image came late to {here}"),
+            vec![
+                "Nothing has to be done for this image. ECR promises no time; if it happens often, the time that it takes is in the \
+                 metric replication_lag_seconds."
+                    .to_owned(),
+                ask,
+            ],
+        ),
+        _ => (
+            format!("{name}: a copy in {here} is not complete"),
+            vec![
+                look,
+                format!(
+                    "A tag that cannot be moved stays where it is, and ECR leaves it out without a failure: compare it with {source}, \
+                     then give it to the right image, or deploy by digest."
+                ),
+                format!("What is missing altogether: push the image again in {source}, or start a backfill."),
+            ],
+        ),
+    };
+    RepositoryAlert {
+        id: note.id.clone(),
+        kind: note.kind,
+        severity: None,
+        time: note.claimed_at,
+        repository: RepositoryKey {
+            account: facts.key.account.clone(),
+            region: here.clone(),
+            repository: name.clone(),
+        },
+        digest: Some(digest.clone()),
+        tag,
+        title,
+        reason: note.reason.clone(),
+        changes: note.changes.clone(),
+        next_steps,
+    }
+}

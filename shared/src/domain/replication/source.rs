@@ -1,0 +1,447 @@
+//! From facts about a repository's images, where they are copied from, to a plan: which copies are missing in another region, who is
+//! told, and how ready that region is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    super::{
+        alert::repository::{Change, RepositoryAlert, RepositoryAlertKind as Kind},
+        alert::text,
+        ids::{Digest, Region},
+        ledger::LEASE_SECONDS,
+        repository::{
+            decide::{Settle, settle},
+            ledger::{Note, RepositoryKey},
+        },
+    },
+    ReplicationRules,
+    backfill::BackfillStatus,
+    ledger::{BackfillRow, MAX_REMEMBERED, Missing, ReplicaRow, ReplicaState, ReplicationRow, ReplicationRowSchema},
+    readiness::{Expected, ExpectedImage, Readiness},
+    replica::CopyState,
+};
+
+/// At most so many images of a repository are asked about in one look; the next look asks about the next ones.
+pub const MAX_ASKED: usize = 50;
+
+/// At most so many images are listed in an alert, the oldest.
+const MAX_LISTED: usize = 50;
+
+/// What rows of copies say of a repository's images: gathered row by row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Copies {
+    there: BTreeMap<Region, BTreeMap<Digest, ReplicaState>>,
+    covered: BTreeMap<Region, BTreeSet<Digest>>,
+    here: BTreeSet<Digest>,
+}
+
+impl Copies {
+    /// Takes a row into account. `region`: the one that is looked at.
+    pub fn remember(&mut self, row: &ReplicaRow, region: &Region) {
+        if row.image.region == *region {
+            if row.state != ReplicaState::Gone {
+                self.here.insert(row.image.digest.clone());
+            }
+            return;
+        }
+        let to = &row.image.region;
+        if row.state == ReplicaState::Complete {
+            let covered = self.covered.entry(to.clone()).or_default();
+            covered.extend(row.children.iter().cloned());
+        }
+        let there = self.there.entry(to.clone()).or_default();
+        there.insert(row.image.digest.clone(), row.state);
+    }
+
+    /// How a copy stands, as far as it was seen there.
+    fn state(&self, to: &Region, digest: &Digest) -> Option<ReplicaState> {
+        let state = self.there.get(to).and_then(|there| there.get(digest)).copied();
+        let covered = || self.covered.get(to).is_some_and(|covered| covered.contains(digest));
+        match state {
+            Some(ReplicaState::Complete | ReplicaState::Incomplete | ReplicaState::Failed) => state,
+            // With an index, all that it leads to was seen.
+            Some(ReplicaState::Gone) | None => covered().then_some(ReplicaState::Complete),
+        }
+    }
+}
+
+/// All that is known of a repository's copies in one region at one moment.
+#[derive(Debug)]
+pub struct SourceFacts<'a> {
+    /// What is in the source.
+    pub expected: &'a Expected<'a>,
+    /// What the policy says.
+    pub rules: &'a ReplicationRules,
+    /// The region.
+    pub to: &'a Region,
+    /// What was seen there.
+    pub copies: &'a Copies,
+    /// What ECR was asked, and answered.
+    pub asked: BTreeMap<Digest, CopyState>,
+    /// Whether the repository there is not as the policy says.
+    pub has_drift: bool,
+    /// What the ledger remembers.
+    pub row: Option<&'a ReplicationRow>,
+    /// The backfill that we started last.
+    pub backfill: Option<&'a BackfillRow>,
+    /// The invocation that asks.
+    pub actor: &'a str,
+}
+
+/// What is to be done, in this order: write `row`, send `alerts`, write [`SourceStep::completed`]. Without alerts, writing `row` is all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceStep {
+    /// The row.
+    pub row: ReplicationRow,
+    /// The alerts.
+    pub alerts: Vec<RepositoryAlert>,
+}
+
+impl SourceStep {
+    /// The row to write when all is told.
+    pub fn completed(&self, now: Timestamp) -> ReplicationRow {
+        let mut row = self.row.clone();
+        row.generation += 1;
+        for note in &mut row.notes {
+            note.sent_at = note.sent_at.or(Some(now));
+        }
+        row
+    }
+}
+
+/// What is found, and what is to be done about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourcePlan {
+    /// How ready the region is.
+    pub readiness: Readiness,
+    /// What is to be recorded and told, if anything is.
+    pub step: Option<Box<SourceStep>>,
+    /// Something is missing that a backfill could copy.
+    pub wants_backfill: bool,
+}
+
+/// An image that is not there.
+struct Absent<'a> {
+    digest: &'a Digest,
+    image: &'a ExpectedImage,
+    why: Missing,
+    /// Where it was to be copied to, people were told of it.
+    told_there: bool,
+}
+
+impl Absent<'_> {
+    fn change(&self, to: &Region, rules: &ReplicationRules) -> Change {
+        let name = match &self.image.tag {
+            Some(tag) => format!("{tag} ({})", self.digest.short()),
+            None => self.digest.short().to_owned(),
+        };
+        let pushed = self.image.since.map_or_else(String::new, |at| {
+            format!(", pushed on {}", at.strftime("%Y-%m-%d %H:%M UTC"))
+        });
+        let state = match &self.why {
+            Missing::InProgress => "ECR is at it".to_owned(),
+            Missing::NotBegun => "ECR has not begun".to_owned(),
+            Missing::Failed(Some(code)) => format!("ECR gave up: {}", text::line(code, 100)),
+            Missing::Failed(None) => "ECR gave up".to_owned(),
+        };
+        Change {
+            setting: name,
+            old: format!("not in {to}{pushed}; {state}"),
+            new: format!("there {} minutes after its push", rules.max_lag.as_mins()),
+        }
+    }
+}
+
+/// The images to ask ECR about before anything is decided: those that nobody knows of first, then those that were missing before, the
+/// oldest first.
+pub fn questions(facts: &SourceFacts<'_>, now: Timestamp) -> Vec<Digest> {
+    let known = |digest: &Digest| facts.row.is_some_and(|row| row.missing.contains_key(digest));
+    let mut open: Vec<(bool, Option<Timestamp>, &Digest)> = unproved(facts, now)
+        .filter(|(digest, _)| facts.copies.state(facts.to, digest) != Some(ReplicaState::Failed))
+        .map(|(digest, image)| (known(digest), image.since, digest))
+        .collect();
+    open.sort();
+    open.into_iter()
+        .take(MAX_ASKED)
+        .map(|(_, _, digest)| digest.clone())
+        .collect()
+}
+
+/// The images that should have arrived by now, and that nothing shows to be there.
+fn unproved<'a>(facts: &'a SourceFacts<'_>, now: Timestamp) -> impl Iterator<Item = (&'a Digest, &'a ExpectedImage)> {
+    expected(facts).filter(move |(digest, image)| {
+        let is_old = image
+            .since
+            .is_none_or(|at| now.duration_since(at) > facts.rules.max_lag);
+        is_old && !is_there(facts, digest)
+    })
+}
+
+fn expected<'a>(facts: &'a SourceFacts<'_>) -> impl Iterator<Item = (&'a Digest, &'a ExpectedImage)> {
+    // What was copied to here is not copied on: ECR does not chain (ECR user guide, "Private image replication").
+    facts
+        .expected
+        .images()
+        .filter(|(digest, _)| !facts.copies.here.contains(*digest))
+}
+
+fn is_there(facts: &SourceFacts<'_>, digest: &Digest) -> bool {
+    let seen = facts.copies.state(facts.to, digest);
+    let said = || facts.row.is_some_and(|row| row.complete.contains(digest));
+    matches!(seen, Some(ReplicaState::Complete | ReplicaState::Incomplete)) || seen.is_none() && said()
+}
+
+/// Decides. Whatever [`questions`] asks for should have been answered in [`SourceFacts::asked`].
+pub fn decide(facts: &SourceFacts<'_>, may_backfill: bool, now: Timestamp) -> SourcePlan {
+    let prior = facts.row;
+    let mut complete = BTreeSet::new();
+    let mut missing = BTreeMap::new();
+    let mut absent = Vec::new();
+    let (mut number, mut present, mut unknown) = (0, 0, 0);
+    for (digest, image) in expected(facts) {
+        number += 1;
+        if is_there(facts, digest) {
+            present += 1;
+            if facts.copies.state(facts.to, digest).is_none() {
+                complete.insert(digest.clone());
+            }
+            continue;
+        }
+        let is_old = image
+            .since
+            .is_none_or(|at| now.duration_since(at) > facts.rules.max_lag);
+        let told_there = facts.copies.state(facts.to, digest) == Some(ReplicaState::Failed);
+        let known = prior.and_then(|row| row.missing.get(digest));
+        let why = match facts.asked.get(digest) {
+            _ if told_there => Missing::Failed(None),
+            _ if !is_old => continue,
+            Some(CopyState::Complete) => {
+                present += 1;
+                complete.insert(digest.clone());
+                continue;
+            }
+            Some(CopyState::NoSuchImage) => {
+                number -= 1;
+                continue;
+            }
+            Some(CopyState::Missing(why)) => why.clone(),
+            None => match known {
+                Some(why) => why.clone(),
+                None => {
+                    unknown += 1;
+                    continue;
+                }
+            },
+        };
+        if !told_there {
+            missing.insert(digest.clone(), why.clone());
+        }
+        let why = in_backfill(facts, digest).unwrap_or(why);
+        absent.push(Absent {
+            digest,
+            image,
+            why,
+            told_there,
+        });
+    }
+    absent.sort_by_key(|absent| absent.image.since);
+    let failed = |absent: &&Absent<'_>| matches!(absent.why, Missing::Failed(_));
+    let failures = absent.iter().filter(failed).count();
+    let readiness = Readiness {
+        region: facts.to.clone(),
+        expected: number,
+        present,
+        late: (absent.len() - failures) as u64,
+        failed: failures as u64,
+        unprotected: unprotected(facts, present),
+        unknown,
+    };
+    let wants_backfill = facts.rules.backfill && may_backfill && !absent.is_empty();
+    let step = step(facts, complete, missing, &absent, now);
+    SourcePlan {
+        readiness,
+        step,
+        wants_backfill,
+    }
+}
+
+/// What the last backfill says of an image that is not there.
+fn in_backfill(facts: &SourceFacts<'_>, digest: &Digest) -> Option<Missing> {
+    let failures = &facts.backfill?.failures;
+    let of = |failure: &&super::backfill::BackfillFailure| {
+        failure.digest == *digest && failure.repository == facts.expected.key.repository
+    };
+    failures
+        .iter()
+        .find(of)
+        .map(|failure| Missing::Failed(Some(format!("{} (backfill)", failure.code))))
+}
+
+fn unprotected(facts: &SourceFacts<'_>, present: u64) -> u64 {
+    let is_copy = |digest: &&Digest| {
+        let state = facts.copies.state(facts.to, digest);
+        matches!(state, Some(ReplicaState::Complete | ReplicaState::Incomplete)) && !facts.copies.here.contains(*digest)
+    };
+    let not_blocked = facts.expected.not_blocked_in(facts.to).filter(is_copy).count() as u64;
+    if facts.has_drift {
+        not_blocked + present
+    } else {
+        not_blocked
+    }
+}
+
+fn step(
+    facts: &SourceFacts<'_>,
+    complete: BTreeSet<Digest>,
+    missing: BTreeMap<Digest, Missing>,
+    absent: &[Absent<'_>],
+    now: Timestamp,
+) -> Option<Box<SourceStep>> {
+    let prior = facts.row;
+    let leased = |note: &Note| {
+        note.sent_at.is_none()
+            && note.claimed_by != facts.actor
+            && now.duration_since(note.claimed_at) < SignedDuration::from_secs(LEASE_SECONDS)
+    };
+    if prior.is_some_and(|row| row.notes.iter().any(leased)) {
+        return None;
+    }
+    let key = &facts.expected.key;
+    let mut told = Vec::new();
+    for kind in [Kind::ReplicationFailed, Kind::ReplicationLate] {
+        let is_failed = |absent: &&Absent<'_>| matches!(absent.why, Missing::Failed(_));
+        let of_kind = absent
+            .iter()
+            .filter(|absent| !absent.told_there && is_failed(absent) == (kind == Kind::ReplicationFailed));
+        told.extend(tell(facts, kind, &of_kind.collect::<Vec<_>>()));
+    }
+    let generation = prior.map_or(0, |row| row.generation) + 1;
+    let (notes, owed) = settle(Settle {
+        prior: prior.map_or(&[], |row| row.notes.as_slice()),
+        told,
+        open: &BTreeSet::new(),
+        subject: &format!("{}{}", key.partition_key(), ReplicationRow::sort_key(key, facts.to)),
+        generation,
+        actor: facts.actor,
+        now,
+    });
+    let row = ReplicationRow {
+        schema: ReplicationRowSchema::V1,
+        repository: key.clone(),
+        to: facts.to.clone(),
+        generation,
+        complete: complete.into_iter().take(MAX_REMEMBERED).collect(),
+        missing: missing.into_iter().take(MAX_REMEMBERED).collect(),
+        notes,
+    };
+    let unchanged = owed.is_empty()
+        && match prior {
+            Some(prior) => {
+                ReplicationRow {
+                    generation: prior.generation,
+                    ..row.clone()
+                } == *prior
+            }
+            None => row.complete.is_empty() && row.missing.is_empty(),
+        };
+    if unchanged {
+        return None;
+    }
+    let alerts = owed.iter().map(|note| alert(key, facts.to, note)).collect();
+    Some(Box::new(SourceStep { row, alerts }))
+}
+
+/// What is told of images that are not there. What was told stays as it is as long as no other image is added to it.
+fn tell(facts: &SourceFacts<'_>, kind: Kind, absent: &[&Absent<'_>]) -> Option<(Kind, Vec<Change>, String)> {
+    if absent.is_empty() {
+        return None;
+    }
+    let listed = absent.iter().take(MAX_LISTED);
+    let changes: Vec<Change> = listed.map(|absent| absent.change(facts.to, facts.rules)).collect();
+    let prior = facts
+        .row
+        .and_then(|row| row.notes.iter().find(|note| note.kind == kind));
+    let told = |change: &Change| {
+        let mut told = prior.into_iter().flat_map(|note| &note.changes);
+        told.any(|other| other.setting == change.setting)
+    };
+    if let Some(note) = prior.filter(|_| changes.iter().all(told)) {
+        return Some((kind, note.changes.clone(), note.reason.clone()));
+    }
+    let number = match absent.len() {
+        1 => "1 image".to_owned(),
+        n => format!("{n} images"),
+    };
+    let what = if kind == Kind::ReplicationFailed {
+        format!("ECR gave up on copying {number} to {}.", facts.to)
+    } else {
+        format!(
+            "{number} should be in {} by now, {} minutes after the push, and ECR does not say so.",
+            facts.to,
+            facts.rules.max_lag.as_mins()
+        )
+    };
+    let backfill = match facts.backfill {
+        Some(row) if row.status.is_open() => " A backfill is under way.".to_owned(),
+        Some(row) => {
+            let why = row
+                .failure
+                .as_ref()
+                .map_or_else(String::new, |why| format!(" ({})", text::line(why, 100)));
+            let number = row.failures.len();
+            let copies = match (&row.status, number) {
+                (BackfillStatus::Refused | BackfillStatus::Claimed | BackfillStatus::Running, _) | (_, 0) => {
+                    String::new()
+                }
+                (_, number) => format!(", and could not copy {number} images of all repositories"),
+            };
+            format!(
+                " The last backfill of {} is {}{why}{copies}.",
+                row.claimed_at.strftime("%Y-%m-%d %H:%M UTC"),
+                row.status.as_str()
+            )
+        }
+        None if facts.rules.backfill => " A backfill is begun.".to_owned(),
+        None => String::new(),
+    };
+    Some((kind, changes, format!("{what}{backfill}")))
+}
+
+fn alert(key: &RepositoryKey, to: &Region, note: &Note) -> RepositoryAlert {
+    let (name, from, account) = (&key.repository, &key.region, &key.account);
+    let rules = format!(
+        "Look whether a rule copies {name} to {to}: aws ecr describe-registry --region {from} --query replicationConfiguration"
+    );
+    let ask = format!(
+        "Ask how far ECR is with one: aws ecr describe-image-replication-status --region {from} --repository-name {name} --image-id \
+         imageDigest=DIGEST"
+    );
+    let backfill = format!(
+        "Copy what is missing, of all repositories: aws ecr start-replication-backfill --region {from} --destination \
+         region={to},registryId={account}; or let replication.backfill in the policy do it."
+    );
+    let failed = note.kind == Kind::ReplicationFailed;
+    RepositoryAlert {
+        id: note.id.clone(),
+        kind: note.kind,
+        severity: None,
+        time: note.claimed_at,
+        repository: key.clone(),
+        digest: None,
+        tag: None,
+        title: if failed {
+            format!("{name}: images were not copied to {to}")
+        } else {
+            format!("{name}: images are late in {to}")
+        },
+        reason: note.reason.clone(),
+        changes: note.changes.clone(),
+        next_steps: if failed {
+            vec![ask, rules, backfill]
+        } else {
+            vec![rules, ask, backfill]
+        },
+    }
+}
