@@ -247,6 +247,9 @@ pub trait Ledger {
     /// Writes a row, if the one that is there has the generation before it (0: none is there).
     fn write(&self, row: &Row) -> impl Future<Output = Result<Written, PortError>> + Send;
 
+    /// The rows of the same image in other regions. Only asked where copies arrive and no event said from where.
+    fn rows_elsewhere(&self, image: &ImageKey) -> impl Future<Output = Result<Vec<Row>, PortError>> + Send;
+
     /// Counts one more in an hour, and gives the count with it. Counting is atomic, and an attempt whose answer got lost may have
     /// counted: the count is never too low.
     fn count(

@@ -13,7 +13,8 @@ use crate::{
     domain::{
         alert::AlertKind,
         decide::{
-            ChildFacts, Children, Effect, Facts, LeadingIndex, Leave, Limit, Plan, Question, Replaced, Step, decide,
+            ChildFacts, Children, Effect, Facts, LeadingIndex, Leave, Limit, Plan, Question, Replaced, SourceImage,
+            Step, decide, may_be_source,
         },
         evaluate::{ExceptionUse, exception_use},
         finding::{Epss, Scan, SeverityCounts},
@@ -22,6 +23,7 @@ use crate::{
         ledger::{Counter, Row, State, hour_of},
         policy::Policy,
         predecessor::{Predecessor, replaced_by},
+        replication::is_destination,
     },
     ports::{Clock, Ledger, Notifier, PortError, Pulled, Registry, RegistryWriter, Retry, Scanner, Written},
     reconcile_repository::RepositoryOutcome,
@@ -55,6 +57,8 @@ pub struct Hints {
     /// How likely some of its vulnerabilities are exploited. That is believed, because nobody else says it; it only matters for
     /// what the scanner finds, or the ledger remembers, in the image.
     pub epss: Vec<Epss>,
+    /// It was copied from this region.
+    pub source: Option<Region>,
     /// No event led here: a sweep found it. If nothing scans it by itself, a scan is asked for, as after a push.
     pub found: bool,
 }
@@ -389,6 +393,7 @@ where
             hints: Hints {
                 arrival,
                 found: self.hints.found && index.is_some(),
+                source: self.hints.source.clone().filter(|_| index.is_some()),
                 ..Hints::default()
             },
             actor: self.actor,
@@ -607,6 +612,45 @@ where
         Ok(indexes.collect())
     }
 
+    /// The image in another region that this one is a copy of: by what an event said, or by what its row remembers; and where copies
+    /// arrive and no event led here, by the ledger.
+    async fn source(&self, row: Option<&Row>, since: Option<Timestamp>) -> Result<Option<SourceImage>, ReconcileError> {
+        let failed = |source| self.failed("look at the source of", source);
+        let known = row.and_then(|row| Some(row.source.as_ref()?.region.clone()));
+        let said = self.hints.source.clone().filter(|region| *region != self.key.region);
+        if said.is_none() && known.is_none() {
+            if !self.hints.found || !is_destination(self.policy, &self.key.repository, &self.key.region) {
+                return Ok(None);
+            }
+            let rows = self.ports.ledger.rows_elsewhere(&self.key).await.map_err(failed)?;
+            let mut rows = rows.into_iter();
+            let row = rows.find(|row| may_be_source(self.policy, row, &self.key.region, since));
+            return Ok(row.map(|row| SourceImage {
+                region: row.image.region.clone(),
+                row: Some(row),
+            }));
+        }
+        let mut source = None;
+        for region in said.into_iter().chain(known) {
+            let key = ImageKey {
+                region: region.clone(),
+                ..self.key.clone()
+            };
+            let row = self.ports.ledger.row(&key).await.map_err(failed)?;
+            let is_copy_of_this = row.as_ref().is_some_and(|row| {
+                row.source
+                    .as_ref()
+                    .is_some_and(|source| source.region == self.key.region)
+            });
+            source = Some(SourceImage { region, row });
+            if !is_copy_of_this {
+                return Ok(source);
+            }
+        }
+        // Each is a copy of the other: then none follows.
+        Ok(source)
+    }
+
     /// Which image this one replaces, and what that one's findings are.
     async fn replaced(&self, facts: &Facts, pulled: Option<&Pulled>) -> Result<Replaced, ReconcileError> {
         let failed = |source| self.failed("find the predecessor of", source);
@@ -674,10 +718,14 @@ where
         .await;
         let failed = |source| self.failed("look at", source);
         let row = row.map_err(failed)?;
+        let image = image.map_err(failed)?;
+        let since = image.as_ref().and_then(Image::available_since);
+        let (indexes, source) = join(self.indexes(row.as_ref()), self.source(row.as_ref(), since)).await;
         let facts = Facts {
-            image: image.map_err(failed)?,
+            image,
             scan: scan.map_err(failed)?,
-            indexes: self.indexes(row.as_ref()).await?,
+            indexes: indexes?,
+            source: source?,
             row,
             trigger: trigger.map_err(failed)?,
             result_announced: announced.is_some(),

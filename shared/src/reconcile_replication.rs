@@ -472,10 +472,12 @@ where
     let key = &expected.key;
     let mut copies = Copies::default();
     let mut open = Vec::new();
+    let mut unreadable = Vec::new();
     let mut after = None;
     loop {
         let page = ports.ledger.replica_rows(key, after.as_deref()).await;
         let page = page.map_err(failed("read the ledger's rows of the copies of", key))?;
+        unreadable.extend(page.unreadable);
         for row in page.items {
             copies.remember(&row, &key.region);
             let is_here = row.image.region == key.region;
@@ -502,7 +504,11 @@ where
     for to in rules.destinations(&key.region) {
         from_source(ports, policy, expected, rules, to, &copies, actor, &mut done).await?;
     }
-    Ok(done)
+    // What cannot be read must not hide the rest, nor be hidden by it.
+    match unreadable.into_iter().next() {
+        Some(error) => Err(failed("read the ledger's rows of the copies of", key)(error)),
+        None => Ok(done),
+    }
 }
 
 /// Whether a copy here must be looked at again.

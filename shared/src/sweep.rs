@@ -546,9 +546,13 @@ where
         let mut after = None;
         loop {
             let page = self.ledger.rows(key, after.as_deref()).await.map_err(failed)?;
-            for row in page.items.iter().filter(|row| row.image.region == key.region) {
-                survey.remember(row);
-                figures.row(row);
+            for row in &page.items {
+                if row.image.region == key.region {
+                    survey.remember(row);
+                    figures.row(row);
+                } else {
+                    survey.remember_elsewhere(row, &key.region);
+                }
             }
             failures.extend(page.unreadable.into_iter().map(failed));
             if page.next.is_none() {

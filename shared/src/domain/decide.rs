@@ -4,6 +4,7 @@
 
 mod due;
 mod index;
+mod source;
 mod step;
 mod words;
 
@@ -15,7 +16,7 @@ use super::{
     alert::AlertKind,
     evaluate::{Evaluation, Verdict, evaluate, evaluate_remembered},
     finding::{Epss, Finding, Findings, NoScan, Scan, ScanStart, ScanTrigger},
-    ids::{ImageKey, Tag},
+    ids::{ImageKey, Region, Tag},
     image::{Arrival, Image, ImageKind, ImageStatus},
     ledger::{
         Block, LEASE_SECONDS, MAX_RETURNS, RETURN_WINDOW_SECONDS, RecordedFinding, Row, ScanRecord, State,
@@ -26,6 +27,7 @@ use super::{
 };
 pub use due::{Due, LONG_TURN_HOURS, Survey, TURN_HOURS};
 pub use index::{ChildFacts, Children, LeadingIndex};
+pub use source::{SourceImage, may_be_source, verdict};
 use step::Draft;
 pub use step::{Effect, Step};
 
@@ -62,6 +64,8 @@ pub struct Facts {
     pub children_pulled: Option<Vec<Timestamp>>,
     /// The indexes that lead to it.
     pub indexes: Vec<LeadingIndex>,
+    /// The image that it is a copy of; `None`: as far as known, it is none.
+    pub source: Option<SourceImage>,
     /// What events said of how likely its vulnerabilities are exploited. The registry's answers do not have that.
     pub epss: Vec<Epss>,
     /// The invocation that asks.
@@ -87,6 +91,7 @@ impl Facts {
             children: Children::NotAsked,
             children_pulled: None,
             indexes: Vec::new(),
+            source: None,
             epss: Vec::new(),
             actor: actor.to_owned(),
         }
@@ -223,6 +228,8 @@ pub(super) enum Hold {
     Limit(Timestamp),
     /// An index that leads to it is not blocked.
     Index,
+    /// Its source is not blocked; the region.
+    Source(Region),
     /// The registry does not archive it, and every index that leads to it is blocked.
     OnlyIndex,
     /// It came back more often than it is blocked again in an hour; until when.
@@ -238,6 +245,7 @@ impl Hold {
             Self::Refused(answer) => answer.clone(),
             Self::Limit(until) => words::limit_reached(*until),
             Self::Index => words::INDEX_NOT_BLOCKED.to_owned(),
+            Self::Source(region) => words::source_not_blocked(region),
             Self::OnlyIndex => words::ONLY_INDEX_BLOCKED.to_owned(),
             Self::Returns(until) => words::returns(*until),
         }
@@ -301,8 +309,12 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
     if scan_should_be_requested(policy, facts, image, &basis, now) {
         return Plan::Ask(Question::Scan);
     }
-    if let Some(reason) = tag_that_blocks(policy, facts, image).filter(|_| !blocks(&basis)) {
-        let draft = Draft::new(facts, image, policy, now).for_a_tag();
+    let by_tag = tag_that_blocks(policy, facts, image);
+    let for_a_tag = by_tag.is_some();
+    let by_source = || facts.blocked_source().map(words::source_blocked);
+    if let Some(reason) = by_tag.or_else(by_source).filter(|_| !blocks(&basis)) {
+        let draft = Draft::new(facts, image, policy, now);
+        let draft = if for_a_tag { draft.for_a_tag() } else { draft };
         let draft = match &basis {
             Basis::Findings(evaluation, scan) => draft.judged(evaluation, scan.clone()),
             Basis::NoScan(why) => draft.without_scan(why),
@@ -390,7 +402,9 @@ fn basis_of_index(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp)
     let known = facts
         .row
         .as_ref()
-        .filter(|row| row.closed_at.is_none() && row.state != State::Pending && row.no_scan.is_none());
+        .filter(|row| row.closed_at.is_none() && row.state != State::Pending && row.no_scan.is_none())
+        // Of what was blocked only because its source was, nothing is known by that.
+        .filter(|row| !(row.findings.is_empty() && row.source.as_ref().is_some_and(|source| source.blocked)));
     let Some(row) = known.filter(|_| sum.incomplete) else {
         return (sum.basis, sum.of);
     };
@@ -420,6 +434,9 @@ fn basis(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Basis
             Basis::Findings(evaluate_remembered(policy, &row, &names, now), row.scan.clone())
         }
     };
+    if let Some(source) = facts.judging_source(image) {
+        return remembered(source);
+    }
     match (&facts.scan, &facts.scan_start, prior) {
         (Scan::Complete(findings), _, _) => {
             let scan = ScanRecord {
@@ -482,6 +499,7 @@ fn scan_should_be_requested(policy: &Policy, facts: &Facts, image: &Image, basis
         && facts.trigger == Some(ScanTrigger::Manual)
         && facts.scan == Scan::Absent
         && facts.scan_start.is_none()
+        && facts.judging_source(image).is_none()
         && image.status == ImageStatus::Active
         && requested.is_none_or(|at| now.duration_since(at) >= SCAN_REQUEST_INTERVAL)
         && !about_to_be_blocked
@@ -515,6 +533,7 @@ fn blocked<'a>(
     let prior = draft.prior_block();
     let method = prior.map_or(policy.block.method, |block| block.method);
     let led_to = facts.is_led_to();
+    let follows = facts.blocked_source().is_some();
     // What an index leads to has no tags of its own to lose.
     let needed = effect_of_block(method, image).filter(|_| !led_to || method != BlockMethod::QuarantineTag);
     // What we had undone ourselves has not come back.
@@ -528,15 +547,24 @@ fn blocked<'a>(
     // An image that comes back after it was blocked is not protected by what came back with it.
     // Nor is one that indexes lead to: whether it is in use was asked for them, with its pulls.
     let in_use = match policy.block.when_in_use {
-        WhenInUse::Hold if prior.is_none() && !led_to => in_use(policy, facts, image, now)?,
+        WhenInUse::Hold if prior.is_none() && !led_to => in_use(policy, facts, image, follows, now)?,
         WhenInUse::Hold | WhenInUse::Block => None,
     };
-    // Blocking again what came back is not counted: it was counted when it was blocked. What an index leads to counts with it.
-    let counts = needed.is_some() && !came_back && !led_to;
+    // Blocking again what came back is not counted: it was counted when it was blocked. What an index leads to counts with it, and a
+    // copy with its source.
+    let counts = needed.is_some() && !came_back && !led_to && !follows;
     let limited = counts.then(|| limited_until(facts, now)).flatten();
 
+    let held_by_source = prior.is_none() && facts.is_held_by_source(image);
     let no_worse_than = match evaluation {
-        Some(evaluation) if policy.block.not_worse_than_running && prior.is_none() && in_use.is_none() && !led_to => {
+        Some(evaluation)
+            if policy.block.not_worse_than_running
+                && prior.is_none()
+                && in_use.is_none()
+                && !led_to
+                && !follows
+                && !held_by_source =>
+        {
             match &facts.replaced {
                 Replaced::NotAsked => return Err(Question::Replaced),
                 Replaced::Image(predecessor) if predecessor.has_all(evaluation) => Some(predecessor.clone()),
@@ -549,6 +577,7 @@ fn blocked<'a>(
     let only_index = led_to && (facts.block_failure.is_some() || remembered_limit(facts, now).is_some());
     let held = match (&facts.block_failure, in_use) {
         _ if led_to && prior.is_none() && !facts.open_indexes().all(LeadingIndex::is_blocked) => Some(Hold::Index),
+        _ if held_by_source => facts.source.as_ref().map(|source| Hold::Source(source.region.clone())),
         _ if only_index && needed.is_some() => Some(Hold::OnlyIndex),
         (Some(failure), _) => Some(Hold::Refused(words::block_failed(failure))),
         (None, Some(evidence)) => Some(Hold::InUse(evidence)),
@@ -560,8 +589,8 @@ fn blocked<'a>(
         let kind = match &why {
             Hold::InUse(_) | Hold::NotWorse(_) | Hold::ReportMode | Hold::Refused(_) => Some(AlertKind::ImageHeld),
             Hold::Returns(_) => Some(AlertKind::ImageBypass),
-            // The index is told of.
-            Hold::Index | Hold::OnlyIndex => None,
+            // The index is told of, or the source.
+            Hold::Index | Hold::OnlyIndex | Hold::Source(_) => None,
             // The first image of the hour speaks for all: a hundred alerts would say no more.
             Hold::Limit(_) => limit_is_to_be_told(facts).then_some(AlertKind::BlockLimit),
         };
@@ -697,11 +726,18 @@ fn effect_of_release(block: &Block, image: &Image) -> Option<Effect> {
 
 /// The evidence that somebody uses the image; `None`: there is none.
 ///
-/// No recorded pull means "never pulled" only for an image that is young: for an older one we cannot know who started it.
+/// No recorded pull means "never pulled" only for an image that is young: for an older one we cannot know who started it. `copy`: of one
+/// whose source is blocked, only a use that is known counts; in a region that nobody runs anything in, no image has a pull.
 ///
 /// Whoever pulls a multi-platform image pulls the index and one of the images that it leads to; for which of them ECR records the pull
 /// is documented nowhere. So all of them count.
-fn in_use(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Result<Option<String>, Question> {
+fn in_use(
+    policy: &Policy,
+    facts: &Facts,
+    image: &Image,
+    copy: bool,
+    now: Timestamp,
+) -> Result<Option<String>, Question> {
     let scan = &facts.scan;
     let recent = |at: Timestamp| now.duration_since(at) <= policy.block.in_use;
     if let Scan::Complete(Findings {
@@ -732,6 +768,7 @@ fn in_use(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Resu
     }
     Ok(match (pulled_at, image.available_since()) {
         (Some(at), _) => recent(at).then(|| words::pulled(at)),
+        (None, _) if copy => None,
         (None, Some(since)) if recent(since) => None,
         (None, since) => Some(words::use_unknown(since)),
     })

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::ids::{Digest, Tag};
+use super::ids::{Digest, Region, Tag};
 
 /// Whether an image can be pulled: ECR's `imageStatus`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +83,8 @@ pub enum Way {
     Pushed(Option<Tag>),
     /// A return from the archive.
     Restored,
+    /// A copy from another region.
+    Replicated(Region),
 }
 
 /// An image that an index leads to, for one platform.

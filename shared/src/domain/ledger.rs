@@ -185,6 +185,22 @@ pub struct ScanRecord {
     pub completed_at: Option<Timestamp>,
 }
 
+/// Where a copy comes from, and what of its source it was decided by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// The region.
+    pub region: Region,
+    /// The verdict of the source, as `decide` sums it up; `None`: the ledger had nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
+    /// The source was blocked.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub blocked: bool,
+    /// What it was judged by was known of the source, and not here.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub judged: bool,
+}
+
 /// The row of one image in one region.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
@@ -255,6 +271,9 @@ pub struct Row {
     /// It is an attestation, or an index of such, and no image that anybody deploys: its manifest was looked into once.
     #[serde(default, skip_serializing_if = "is_false")]
     pub referrer: bool,
+    /// Where it was copied from, if it is a copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// The image was deleted; the row is kept for [`CLOSED_ROW_DAYS`], since a push of the same digest would bring it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_at: Option<Timestamp>,

@@ -828,6 +828,17 @@ impl Ledger for World {
             .await
     }
 
+    async fn rows_elsewhere(&self, image: &ImageKey) -> Result<Vec<Row>, PortError> {
+        self.call("dynamodb:Query", false, |state| {
+            let same = |other: &&Row| {
+                let of = &other.image;
+                of.digest == image.digest && of.repository == image.repository && of.region != image.region
+            };
+            state.rows.values().filter(same).cloned().collect()
+        })
+        .await
+    }
+
     async fn count(&self, image: &ImageKey, counter: Counter, hour: Timestamp) -> Result<u64, PortError> {
         self.call("dynamodb:UpdateItem", false, |state| {
             let count = state.counts.entry(counter.sort_key(&image.region, hour)).or_default();

@@ -13,11 +13,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::super::{
     alert::AlertKind,
-    ids::{Digest, Tag},
+    ids::{Digest, Region, Tag},
     image::{ImageKind, ImageStatus, ListedImage},
-    ledger::{Row, State, quarantine_tag},
+    ledger::{Row, Source, State, quarantine_tag},
     policy::{BlockMethod, Policy, WhenInUse},
+    replication::{is_destination, rules},
 };
+use super::source::{may_be_source, verdict};
 
 /// Why an image must be looked at. What is more urgent comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +42,8 @@ pub enum Due {
     Overdue,
     /// Its tags changed, or it was pushed again or restored.
     Changed,
+    /// It is a copy, and its source in another region has another verdict than it was decided by, or was not known as such.
+    Source,
     /// It does not fit the index that leads to it, or the images that it leads to; or that index is gone.
     Family,
     /// There is no such image any more.
@@ -61,6 +65,7 @@ impl Due {
             Self::ExceptionEnded => "exception-ended",
             Self::Overdue => "overdue",
             Self::Changed => "changed",
+            Self::Source => "source",
             Self::Family => "family",
             Self::Gone => "gone",
             Self::Turn => "turn",
@@ -85,7 +90,18 @@ struct Remembered {
     available_since: Option<Timestamp>,
     children: Vec<Digest>,
     indexes: Vec<Digest>,
+    source: Option<Source>,
     seen: bool,
+}
+
+/// The same image in another region.
+#[derive(Debug)]
+struct RememberedElsewhere {
+    region: Region,
+    verdict: String,
+    may_be_source: bool,
+    available_since: Option<Timestamp>,
+    both_ways: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +118,7 @@ pub struct Survey<'a> {
     now: Timestamp,
     hour: u64,
     rows: BTreeMap<Digest, Remembered>,
+    elsewhere: BTreeMap<Digest, Vec<RememberedElsewhere>>,
     due: BTreeMap<Digest, Due>,
 }
 
@@ -131,6 +148,7 @@ impl<'a> Survey<'a> {
             now,
             hour,
             rows: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
             due: BTreeMap::new(),
         }
     }
@@ -158,9 +176,26 @@ impl<'a> Survey<'a> {
             available_since: row.available_since,
             children: row.children.iter().map(|child| child.digest.clone()).collect(),
             indexes: row.indexes.clone(),
+            source: row.source.clone(),
             seen: false,
         };
         self.rows.insert(row.image.digest.clone(), remembered);
+    }
+
+    /// Takes a row of another region into account: the image may be the source of one in `region`. Where the policy does not speak of
+    /// copies, that is not kept.
+    pub fn remember_elsewhere(&mut self, row: &Row, region: &Region) {
+        if rules(self.policy, &row.image.repository).is_none() {
+            return;
+        }
+        let elsewhere = self.elsewhere.entry(row.image.digest.clone()).or_default();
+        elsewhere.push(RememberedElsewhere {
+            region: row.image.region.clone(),
+            verdict: verdict(row),
+            may_be_source: may_be_source(self.policy, row, region, Some(Timestamp::MAX)),
+            available_since: row.available_since,
+            both_ways: is_destination(self.policy, &row.image.repository, &row.image.region),
+        });
     }
 
     /// What the row alone says.
@@ -229,6 +264,9 @@ impl<'a> Survey<'a> {
         if hash_of_tags(&image.tags) != row.tags || image.available_since() != row.available_since {
             return Some(Due::Changed);
         }
+        if self.does_not_follow(&image.digest, row) {
+            return Some(Due::Source);
+        }
         if self.does_not_fit(row) {
             return Some(Due::Family);
         }
@@ -263,12 +301,27 @@ impl<'a> Survey<'a> {
             (Some("COMPLETE" | "ACTIVE"), _, _) if waits => true,
             // It ended without a result, or there is none any more. What is blocked or held does not become better by that.
             (Some(status), _, _) if !AWAITED_OR_THERE.contains(&status) => {
-                !row.no_scan && matches!(row.state, State::Pending | State::Allowed | State::Review)
+                // What was judged by its source does not need a scan here.
+                let by_source = row.source.as_ref().is_some_and(|source| source.judged);
+                !row.no_scan && !by_source && matches!(row.state, State::Pending | State::Allowed | State::Review)
             }
             // To the second: the two answers of the registry need not have the same fractions.
             (_, Some(scanned), Some(judged)) => scanned.as_second() > judged.as_second(),
             (Some("COMPLETE" | "ACTIVE"), Some(_), None) => !row.no_scan && row.children.is_empty(),
             _ => false,
+        }
+    }
+
+    /// Whether the source of a copy has another verdict than the copy was decided by; or there is one that it does not know of.
+    fn does_not_follow(&self, digest: &Digest, row: &Remembered) -> bool {
+        let mut elsewhere = self.elsewhere.get(digest).into_iter().flatten();
+        match &row.source {
+            Some(source) => {
+                let there = elsewhere.find(|other| other.region == source.region);
+                there.map(|there| &there.verdict) != source.verdict.as_ref()
+            }
+            None => elsewhere
+                .any(|other| other.may_be_source && (!other.both_ways || other.available_since < row.available_since)),
         }
     }
 

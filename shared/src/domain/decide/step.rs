@@ -139,7 +139,7 @@ impl Step {
         }
         match (&mut row.block, self.releases) {
             (Some(block), Release::No) => block.confirmed = true,
-            (Some(_), Release::Pullable) if is_pullable(image) => row.block = None,
+            (Some(_), Release::Pullable) if is_pullable(image) => forget_block(&mut row),
             (Some(block), Release::Pullable | Release::Later) => {
                 block.undone_at = Some(now);
                 row.reason = words::being_restored(&row.reason);
@@ -202,6 +202,7 @@ impl<'a> Draft<'a> {
             indexes: indexes(facts),
             used_on: used_on(facts, now),
             referrer: false,
+            source: facts.source_record(image),
             closed_at: None,
         };
         Self {
@@ -245,8 +246,8 @@ impl<'a> Draft<'a> {
         // What was left out before is still left out, unless it was looked at now.
         let remembered = self
             .facts
-            .row
-            .as_ref()
+            .judging_source(self.image)
+            .or(self.facts.row.as_ref())
             .filter(|row| row.scan == self.row.scan && !matches!(self.facts.scan, super::Scan::Complete(_)));
         let omitted = evaluation.findings.len().saturating_sub(kept.len()) as u64;
         // They are sorted: the first that is left out is the worst.
@@ -298,6 +299,7 @@ impl<'a> Draft<'a> {
             | Hold::ReportMode
             | Hold::Refused(_)
             | Hold::Index
+            | Hold::Source(_)
             | Hold::Returns(_) => {}
         }
         self.hold = Some(why);
@@ -381,6 +383,13 @@ impl<'a> Draft<'a> {
             // The index speaks for it.
             self.kind = None;
         }
+        let releases = self.releases != Release::No;
+        if self.facts.is_told_of_source(self.row.state, releases)
+            && !matches!(self.kind, Some(AlertKind::ImageBypass | AlertKind::ImageHeld))
+        {
+            // So does the source.
+            self.kind = None;
+        }
         let prior = self.facts.row.as_ref().filter(|row| row.closed_at.is_none());
         if let Some(row) = prior.filter(|row| leased(row, &self.facts.actor, self.now)) {
             let same = row.state == self.row.state && row.findings == self.row.findings && !self.again;
@@ -396,7 +405,7 @@ impl<'a> Draft<'a> {
         }
         let alert = self.owed_alert(same_state);
         if self.releases == Release::Pullable && alert.is_none() && self.effect.is_none() {
-            self.row.block = None;
+            forget_block(&mut self.row);
         }
         // After a block that was refused or one too many, the ledger still says what was begun.
         let unchanged = alert.is_none()
@@ -567,6 +576,7 @@ impl<'a> Draft<'a> {
             .facts
             .row
             .iter()
+            .chain(self.facts.source_row())
             .chain(self.facts.children().iter().filter_map(|child| child.row.as_ref()))
             .flat_map(|row| row.findings.iter().chain(&row.excepted))
             .find(|known| known.identity() == (finding.id.as_str(), finding.package.as_deref()))
@@ -623,6 +633,14 @@ fn used_on(facts: &Facts, now: Timestamp) -> Option<Timestamp> {
     let running = scan.in_use_count.is_some_and(|count| count > 0).then_some(now);
     let used = scan.last_in_use_at.max(running).filter(|_| facts.is_led_to());
     used.map(day_of).max(known)
+}
+
+/// It is undone, and nothing is left of it.
+fn forget_block(row: &mut Row) {
+    row.block = None;
+    if let Some(source) = &mut row.source {
+        source.blocked = false;
+    }
 }
 
 fn is_pullable(image: Option<&Image>) -> bool {

@@ -82,6 +82,7 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
         indexes: Vec::new(),
         used_on: None,
         referrer: false,
+        source: None,
         closed_at: None,
     }
 }

@@ -30,6 +30,20 @@ pub(super) const INDEX_NOT_BLOCKED: &str = "an index that leads to it is not blo
 pub(super) const ONLY_INDEX_BLOCKED: &str =
     "the registry does not archive it, as an index leads to it; every such index is blocked.";
 
+/// Why a copy is blocked that would not be by what is known here.
+pub(super) fn source_blocked(source: &Row) -> String {
+    format!(
+        "Its source in {} is blocked, and so is every copy of it. {}",
+        source.image.region,
+        text::line(&source.reason, 500)
+    )
+}
+
+/// Why a copy is not blocked that should be.
+pub(super) fn source_not_blocked(region: &Region) -> String {
+    format!("its source in {region} is not blocked; that one says why.")
+}
+
 /// Why a tag keeps an image from being deployed.
 pub(super) fn tag(tag: &Tag, violation: &TagViolation) -> String {
     let what = match violation {
@@ -314,6 +328,7 @@ fn arrived(arrival: &Arrival) -> String {
         Way::Pushed(Some(tag)) => format!("It was pushed again as `{tag}`{when}"),
         Way::Pushed(None) => format!("It was pushed again without a tag{when}"),
         Way::Restored => format!("It was restored from the archive{when}"),
+        Way::Replicated(region) => format!("It was replicated again from {region}{when}"),
     }
 }
 
@@ -323,9 +338,11 @@ fn who(arrival: Option<&Arrival>, region: &Region) -> String {
         return "Find out who brings it back: CloudTrail names whoever called PutImage or UpdateImageStorageClass."
             .to_owned();
     };
-    let call = match way {
-        Way::Pushed(_) => "PutImage",
-        Way::Restored => "UpdateImageStorageClass",
+    let (call, region) = match way {
+        Way::Pushed(_) => ("PutImage", region),
+        Way::Restored => ("UpdateImageStorageClass", region),
+        // A copy comes with a push in its source, or with a restore there.
+        Way::Replicated(source) => ("PutImage", source),
     };
     let around = at.map_or(String::new(), |at| {
         let quarter = SignedDuration::from_mins(15);
@@ -395,7 +412,15 @@ pub(super) fn next_steps(
                     "Give the function the right to block it, or remove what stands in the way: the next look at it tries again."
                         .to_owned(),
                 ),
-                Some(Hold::ReportMode | Hold::Limit(_) | Hold::Returns(_) | Hold::Index | Hold::OnlyIndex) | None => {}
+                Some(
+                    Hold::ReportMode
+                    | Hold::Limit(_)
+                    | Hold::Returns(_)
+                    | Hold::Index
+                    | Hold::OnlyIndex
+                    | Hold::Source(_),
+                )
+                | None => {}
             }
             steps.push(exception);
             steps.push(look);

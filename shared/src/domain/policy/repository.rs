@@ -302,7 +302,7 @@ mod tests {
         insta::assert_snapshot!(refused(r#"{"regions": ["us-east-1", "Virginia"], "max_lag_minutes": 30}"#), @"the policy is not valid at `repositories[0].replication.regions[1]`: `Virginia` is not an AWS region: it looks like `us-west-2`");
         insta::assert_snapshot!(refused(r#"{"regions": ["us-east-1", "us-east-1"], "max_lag_minutes": 30}"#), @"the policy is not valid at `repositories[0].replication.regions[1]`: `us-east-1` stands there already");
         insta::assert_snapshot!(refused(r#"{"regions": ["us-east-1"], "max_lag_minutes": 4}"#), @"the policy is not valid at `repositories[0].replication.max_lag_minutes`: 4 is not between 5 and 1440");
-        insta::assert_snapshot!(refused(r#"{"regions": ["us-east-1"]}"#), @"");
+        insta::assert_snapshot!(refused(r#"{"regions": ["us-east-1"]}"#), @"the policy is not valid at `repositories[0].replication`: missing field `max_lag_minutes` at line 2 column 85");
     }
 
     #[test]

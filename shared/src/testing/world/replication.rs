@@ -206,6 +206,7 @@ impl ReplicationLedger for World {
             let last = items.last().map(|row| ReplicaRow::sort_key(&row.image));
             Page {
                 items,
+                unreadable: Vec::new(),
                 next: last.filter(|_| more),
             }
         })

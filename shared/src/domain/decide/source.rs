@@ -1,0 +1,141 @@
+//! Copies: an image that was replicated from another region follows its source.
+//!
+//! The ledger has a row of the source, too. Where the scanner here has no result, the image is judged by what that row remembers; and
+//! whatever it is judged by here, it is blocked when its source is, and not blocked while its source is held.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    super::{
+        finding::{NoScan, Scan},
+        ids::Region,
+        image::{Image, ImageKind},
+        ledger::{RecordedFinding, Row, ScanRecord, Source, State},
+        policy::{Action, Policy, hex},
+        replication::is_destination,
+    },
+    Facts, only_for_a_tag,
+};
+
+/// The image in another region that this one is a copy of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceImage {
+    /// The region.
+    pub region: Region,
+    /// What the ledger remembers of it.
+    pub row: Option<Row>,
+}
+
+/// What of a source's row decides about its copies, in 12 characters: the same as long as that is the same.
+pub fn verdict(row: &Row) -> String {
+    #[derive(Serialize)]
+    struct Verdict<'a> {
+        state: State,
+        scan: &'a Option<ScanRecord>,
+        no_scan: &'a Option<NoScan>,
+        // What is there of a finding changes with every scan; what decides is which it is and what it leads to.
+        findings: Vec<(&'a str, Option<&'a str>, Action)>,
+        excepted: Vec<(&'a str, Option<&'a str>)>,
+        closed: bool,
+    }
+    let verdict = Verdict {
+        state: row.state,
+        scan: &row.scan,
+        no_scan: &row.no_scan,
+        findings: row
+            .findings
+            .iter()
+            .map(|finding| (finding.id.as_str(), finding.package.as_deref(), finding.action))
+            .collect(),
+        excepted: row.excepted.iter().map(RecordedFinding::identity).collect(),
+        closed: row.closed_at.is_some(),
+    };
+    let text = serde_json::to_string(&verdict).unwrap_or_default();
+    hex(&Sha256::digest(text)).chars().take(12).collect()
+}
+
+/// Whether a row can be the source of a copy in `region`. What is a copy of that copy cannot: each would wait for the other.
+pub(super) fn is_source_for(row: &Row, region: &Region) -> bool {
+    row.image.region != *region
+        && row.closed_at.is_none()
+        && !row.referrer
+        && row.source.as_ref().is_none_or(|source| source.region != *region)
+}
+
+/// Whether a row is that of the source of an image in `region` that became pullable at `since`, where no event has said so: copies
+/// arrive in that region. Where they go both ways, the older one is the source.
+pub fn may_be_source(policy: &Policy, row: &Row, region: &Region, since: Option<Timestamp>) -> bool {
+    let both_ways = || is_destination(policy, &row.image.repository, &row.image.region);
+    is_destination(policy, &row.image.repository, region)
+        && is_source_for(row, region)
+        && (!both_ways() || row.available_since < since)
+}
+
+impl Facts {
+    /// The row of the source, if the image is a copy and its source is there.
+    pub fn source_row(&self) -> Option<&Row> {
+        let row = self.source.as_ref()?.row.as_ref()?;
+        Some(row).filter(|row| is_source_for(row, &self.key.region))
+    }
+
+    /// The row of the source, if that is blocked.
+    pub(super) fn blocked_source(&self) -> Option<&Row> {
+        self.source_row().filter(|row| row.state == State::Blocked)
+    }
+
+    /// The row of the source, if what is known there decides here: the scanner here has no result, and nothing is remembered of one.
+    ///
+    /// An index is judged by the images that it leads to, here as there.
+    pub(super) fn judging_source(&self, image: &Image) -> Option<&Row> {
+        if image.kind() == ImageKind::Index || matches!(self.scan, Scan::Complete(_)) {
+            return None;
+        }
+        let own = self.row.as_ref().filter(|row| row.closed_at.is_none());
+        let has_own = own.is_some_and(|row| {
+            row.state != State::Pending
+                && row.no_scan.is_none()
+                && !only_for_a_tag(row)
+                && !row.source.as_ref().is_some_and(|source| source.judged)
+        });
+        self.source_row()
+            .filter(|row| !has_own && row.state != State::Pending && row.no_scan.is_none() && !only_for_a_tag(row))
+    }
+
+    /// Whether the source keeps an image from being blocked here that should be: it is held there, or it was only judged there, and is
+    /// not blocked there either.
+    pub(super) fn is_held_by_source(&self, image: &Image) -> bool {
+        let held = self.source_row().is_some_and(|row| row.state == State::Held);
+        held || self
+            .judging_source(image)
+            .is_some_and(|row| row.state != State::Blocked)
+    }
+
+    /// Whether people were told of the source what would be told of the copy.
+    pub(super) fn is_told_of_source(&self, state: State, releases: bool) -> bool {
+        if releases {
+            let source = self.row.as_ref().and_then(|row| row.source.as_ref());
+            return source.is_some_and(|source| source.blocked);
+        }
+        self.source_row().is_some_and(|row| row.state == state)
+    }
+
+    /// What the image's own row says of its source.
+    pub(super) fn source_record(&self, image: &Image) -> Option<Source> {
+        let Some(source) = &self.source else {
+            return self.row.as_ref()?.source.clone();
+        };
+        Some(Source {
+            region: source.region.clone(),
+            verdict: source.row.as_ref().map(verdict),
+            // As long as what followed the source is being undone, it still speaks for it.
+            blocked: self.blocked_source().is_some()
+                || self
+                    .row
+                    .as_ref()
+                    .is_some_and(|row| row.block.is_some() && row.source.as_ref().is_some_and(|source| source.blocked)),
+            judged: self.judging_source(image).is_some(),
+        })
+    }
+}
