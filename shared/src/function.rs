@@ -23,6 +23,7 @@ use crate::{
         entry::{self, Handled, Invocation, Selection},
         error::HandlerError,
         pace::{PUT_IMAGE_EVERY, Pace, Paced},
+        replication::{self, CopySelection},
         repositories::{ItsRepository, RecentLooks},
         sweep::{self, SweepPorts},
         worker::{self, Batch},
@@ -40,6 +41,11 @@ pub async fn run(name: &'static str, select: fn(&Event) -> Selection) -> ExitCod
 /// Runs a function that looks at the repository of an image after the image.
 pub async fn run_with_repositories(name: &'static str, select: fn(&Event) -> Selection) -> ExitCode {
     report(name, serve::<ImagesAndRepositories>(name, select)).await
+}
+
+/// Runs a function that looks at copies from other regions. `select`: what an event says of one.
+pub async fn run_replication(name: &'static str, select: fn(&Event) -> CopySelection) -> ExitCode {
+    report(name, serve_replication(name, select)).await
 }
 
 /// Runs a function that works off the workers' queue. `select`: what an event in it asks for.
@@ -95,6 +101,46 @@ async fn serve<M: Mode>(name: &'static str, select: fn(&Event) -> Selection) -> 
             select,
             &invocation,
             event.payload.get(),
+        ))
+        .await
+    }))
+    .await
+}
+
+async fn serve_replication(name: &'static str, select: fn(&Event) -> CopySelection) -> Result<(), Error> {
+    let config = &Config::load(environment, SystemClock.now())?;
+    let aws = &Aws::from_env(&environment)?;
+    let (ledger, notifier) = (&aws.dynamo_ledger(&config.table), &aws.sns_notifier());
+    aws.build_ecr_client();
+    let recent = &RecentLooks::default();
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
+        let invocation = Invocation::new(name, &event.context)?;
+        let registry = aws.ecr_registry(invocation.account.clone());
+        let elsewhere = aws.ecr_elsewhere(invocation.account.clone());
+        // In report mode, what changes the registry does not exist.
+        let writer = config
+            .policy
+            .enforces()
+            .then(|| aws.ecr_writer(invocation.account.clone()));
+        let ports = Ports {
+            registry: &registry,
+            writer: writer.as_ref(),
+            scanner: &registry,
+            ledger,
+            notifier,
+            clock: &SystemClock,
+        };
+        let keys = aws.kms_keys();
+        let repository = ItsRepository::new(&ports, &keys, &config.policy, recent);
+        // Boxed, as above.
+        Box::pin(replication::handle(
+            &ports,
+            &elsewhere,
+            &config.policy,
+            select,
+            &invocation,
+            event.payload.get(),
+            &repository,
         ))
         .await
     }))

@@ -26,6 +26,7 @@ use crate::{
         replication::is_destination,
     },
     ports::{Clock, Ledger, Notifier, PortError, Pulled, Registry, RegistryWriter, Retry, Scanner, Written},
+    reconcile_replication::ReplicaOutcome,
     reconcile_repository::RepositoryOutcome,
 };
 
@@ -120,6 +121,9 @@ pub struct Outcome {
     /// What came of looking at the repository, where that is done and there is something to say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository_rules: Option<Box<RepositoryOutcome>>,
+    /// What came of looking at it as a copy from another region, where that is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replica: Option<Box<ReplicaOutcome>>,
 }
 
 /// What came of it, in one word.
@@ -965,6 +969,7 @@ fn outcome(kind: OutcomeKind, repository: &RepositoryName, digest: Option<&Diges
         exceptions_unused: Vec::new(),
         also: Vec::new(),
         repository_rules: None,
+        replica: None,
     }
 }
 

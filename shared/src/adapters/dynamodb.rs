@@ -21,13 +21,14 @@ use super::{
 };
 use crate::{
     domain::{
-        ids::{ImageKey, Tag},
+        ids::{ImageKey, Region, Tag},
         ledger::{Counter, Row},
         registry::{RegistryKey, RegistryRow},
+        replication::ledger::{BackfillRow, ReplicaRow, ReplicationRow},
         repository::ledger::{RepositoryKey, RepositoryRow, TagRow},
         summary::RepositorySummary,
     },
-    ports::{Ledger, Page, PortError, RepositoryLedger, Retry, SweepLedger, Written},
+    ports::{Ledger, Page, PortError, ReplicationLedger, RepositoryLedger, Retry, SweepLedger, Written},
 };
 
 const PARTITION_KEY: &str = "pk";
@@ -263,6 +264,27 @@ impl Ledger for DynamoLedger {
         self.get(&pk, &sk, "image", |row: &Row| row.image == *image).await
     }
 
+    /// `dynamodb:Query` of the rows of the image's digest, all pages or a failure.
+    async fn rows_elsewhere(&self, image: &ImageKey) -> Result<Vec<Row>, PortError> {
+        let (pk, prefix) = (Row::partition_key(image), Row::regions_prefix(image));
+        let mut rows = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.query(&pk, &prefix, after.as_deref(), "image", |row: &Row| {
+                (Row::partition_key(&row.image), Row::sort_key(&row.image))
+            });
+            let page = page.await?;
+            if let Some(error) = page.unreadable.into_iter().next() {
+                return Err(error);
+            }
+            rows.extend(page.items.into_iter().filter(|row| row.image.region != image.region));
+            after = page.next;
+            if after.is_none() {
+                return Ok(rows);
+            }
+        }
+    }
+
     /// `dynamodb:UpdateItem` with `ADD`, which counts from nothing too. An attempt whose answer got lost has counted, and the next
     /// one counts again. The item goes two days after its hour.
     async fn count(&self, image: &ImageKey, counter: Counter, hour: Timestamp) -> Result<u64, PortError> {
@@ -304,6 +326,59 @@ impl Ledger for DynamoLedger {
         ];
         self.put(&pk, &sk, row.generation, row, more.into_iter().flatten())
             .await
+    }
+}
+
+impl ReplicationLedger for DynamoLedger {
+    async fn replica_row(&self, image: &ImageKey) -> Result<Option<ReplicaRow>, PortError> {
+        let (pk, sk) = (ReplicaRow::partition_key(image), ReplicaRow::sort_key(image));
+        self.get(&pk, &sk, "copy", |row: &ReplicaRow| row.image == *image).await
+    }
+
+    async fn write_replica_row(&self, row: &ReplicaRow) -> Result<Written, PortError> {
+        let (pk, sk) = (ReplicaRow::partition_key(&row.image), ReplicaRow::sort_key(&row.image));
+        let expires_at = row
+            .expires_at()
+            .map(|at| (EXPIRES_AT, AttributeValue::N(at.as_second().to_string())));
+        self.put(&pk, &sk, row.generation, row, expires_at.into_iter()).await
+    }
+
+    async fn replica_rows(&self, key: &RepositoryKey, after: Option<&str>) -> Result<Page<ReplicaRow>, PortError> {
+        self.query(
+            &key.partition_key(),
+            ReplicaRow::PREFIX,
+            after,
+            "copy",
+            |row: &ReplicaRow| (ReplicaRow::partition_key(&row.image), ReplicaRow::sort_key(&row.image)),
+        )
+        .await
+    }
+
+    async fn replication_row(&self, key: &RepositoryKey, to: &Region) -> Result<Option<ReplicationRow>, PortError> {
+        let (pk, sk) = (key.partition_key(), ReplicationRow::sort_key(key, to));
+        self.get(&pk, &sk, "repository", |row: &ReplicationRow| {
+            row.repository == *key && row.to == *to
+        })
+        .await
+    }
+
+    async fn write_replication_row(&self, row: &ReplicationRow) -> Result<Written, PortError> {
+        let key = &row.repository;
+        let (pk, sk) = (key.partition_key(), ReplicationRow::sort_key(key, &row.to));
+        self.put(&pk, &sk, row.generation, row, std::iter::empty()).await
+    }
+
+    async fn backfill_row(&self, from: &RegistryKey, to: &Region) -> Result<Option<BackfillRow>, PortError> {
+        let (pk, sk) = (from.partition_key(), BackfillRow::sort_key(from, to));
+        self.get(&pk, &sk, "registry", |row: &BackfillRow| {
+            row.from == *from && row.to == *to
+        })
+        .await
+    }
+
+    async fn write_backfill_row(&self, row: &BackfillRow) -> Result<Written, PortError> {
+        let (pk, sk) = (row.from.partition_key(), BackfillRow::sort_key(&row.from, &row.to));
+        self.put(&pk, &sk, row.generation, row, std::iter::empty()).await
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod findings;
 mod listing;
+pub mod replication;
 mod repositories;
 
 use std::{
@@ -22,6 +23,7 @@ use aws_sdk_ecr::{
         batch_get_repository_scanning_configuration::BatchGetRepositoryScanningConfigurationError,
         describe_image_scan_findings::DescribeImageScanFindingsError, describe_images::DescribeImagesError,
         put_image::PutImageError, start_image_scan::StartImageScanError,
+        start_replication_backfill::StartReplicationBackfillError,
     },
     types::{
         DescribeImagesFilter, ImageDetail, ImageFailure, ImageFailureCode, ImageIdentifier,
@@ -78,7 +80,7 @@ pub(super) fn client(config: Builder) -> Client {
 /// Keeps the SDK from trying again where ECR says `LimitExceededException`.
 ///
 /// The SDK takes that code for throttling, as it is in some services. In ECR it is a quota: one scan per image and day, tags per
-/// image. Two more attempts would cost seconds of waiting and change nothing.
+/// image, backfills. Two more attempts would cost seconds of waiting and change nothing.
 #[derive(Debug)]
 struct QuotasAreNoRates;
 
@@ -91,7 +93,8 @@ impl ClassifyRetry for QuotasAreNoRates {
             .is_some_and(|error| {
                 let code = code::<StartImageScanError>(error)
                     .or_else(|| code::<PutImageError>(error))
-                    .or_else(|| code::<BatchGetImageError>(error));
+                    .or_else(|| code::<BatchGetImageError>(error))
+                    .or_else(|| code::<StartReplicationBackfillError>(error));
                 code == Some("LimitExceededException")
             });
         if is_quota {

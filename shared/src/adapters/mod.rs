@@ -33,7 +33,10 @@ use jiff::Timestamp;
 
 use self::{
     dynamodb::DynamoLedger,
-    ecr::{EcrRegistry, EcrWriter, TriggerCache},
+    ecr::{
+        EcrRegistry, EcrWriter, TriggerCache,
+        replication::{Clients, EcrBackfills, EcrElsewhere},
+    },
     error::refusal,
     kms::KmsKeys,
     sns::SnsNotifier,
@@ -72,6 +75,7 @@ pub struct Aws {
     sns: OnceLock<aws_sdk_sns::Client>,
     sqs: OnceLock<aws_sdk_sqs::Client>,
     triggers: Arc<TriggerCache>,
+    elsewhere: Clients,
 }
 
 impl Aws {
@@ -117,6 +121,7 @@ impl Aws {
             sns: OnceLock::new(),
             sqs: OnceLock::new(),
             triggers: Arc::default(),
+            elsewhere: Clients::default(),
         }
     }
 
@@ -141,6 +146,24 @@ impl Aws {
     /// The registry of an account, to change. In report mode nobody asks for it.
     pub fn ecr_writer(&self, account: AccountId) -> EcrWriter {
         EcrWriter::new(self.ecr_client(), account, self.region.clone(), self.sleep())
+    }
+
+    /// The registries of an account in other regions, to read; also this one, for backfills.
+    pub fn ecr_elsewhere(&self, account: AccountId) -> EcrElsewhere<'_> {
+        EcrElsewhere::new(account, self.region.clone(), |region| {
+            if *region == self.region {
+                return self.ecr_client();
+            }
+            self.elsewhere.get(region, || {
+                let region = aws_sdk_ecr::config::Region::new(region.as_str().to_owned());
+                ecr::client(builder!(self, aws_sdk_ecr).region(region))
+            })
+        })
+    }
+
+    /// What starts backfills of an account's registry. In report mode nobody asks for it.
+    pub fn ecr_backfills(&self, account: AccountId) -> EcrBackfills {
+        EcrBackfills::new(self.ecr_client(), account, self.region.clone())
     }
 
     /// The ledger in a table.

@@ -307,6 +307,11 @@ impl Row {
         format!("{}{}#{}", Self::SORT_KEY_PREFIX, image.digest, image.region)
     }
 
+    /// What the sort keys of an image's rows in all regions begin with: `image#<digest>#`.
+    pub fn regions_prefix(image: &ImageKey) -> String {
+        format!("{}{}#", Self::SORT_KEY_PREFIX, image.digest)
+    }
+
     /// When the row may be forgotten (the table's time to live). Only the row of a deleted image ever is.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.closed_at?

@@ -3,7 +3,8 @@
 use lambda_runtime::Diagnostic;
 
 use crate::{
-    events::Poison, ports::Retry, reconcile::ReconcileError, reconcile_repository::RepositoryError, sweep::SweepError,
+    events::Poison, ports::Retry, reconcile::ReconcileError, reconcile_replication::ReplicationError,
+    reconcile_repository::RepositoryError, sweep::SweepError,
 };
 
 /// Why an event could not be handled. Lambda delivers it again, at most twice, and then to the function's failure destination:
@@ -28,6 +29,9 @@ pub enum HandlerError {
     /// The repository could not be looked at.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
+    /// A copy could not be looked at.
+    #[error(transparent)]
+    Replication(#[from] ReplicationError),
 }
 
 impl HandlerError {
@@ -39,6 +43,7 @@ impl HandlerError {
             Self::Context(_) => "NoContext",
             Self::Reconcile(error) => error.code(),
             Self::Repository(error) => error.code(),
+            Self::Replication(error) => error.code(),
         }
     }
 
@@ -49,6 +54,7 @@ impl HandlerError {
             Self::Sweep(error) => error.retry(),
             Self::Reconcile(error) => error.retry(),
             Self::Repository(error) => error.retry(),
+            Self::Replication(error) => error.retry(),
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod config;
 pub mod entry;
 pub mod error;
 pub mod pace;
+pub mod replication;
 pub mod report;
 pub mod repositories;
 pub mod sweep;

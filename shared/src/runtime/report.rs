@@ -14,7 +14,7 @@ use crate::{domain::finding::Severity, reconcile::Outcome};
 pub const NAMESPACE: &str = "ecr-guard";
 
 /// The metrics that a line carries.
-pub const METRICS: [&str; 11] = [
+pub const METRICS: [&str; 12] = [
     "Events",
     "Errors",
     "PoisonEvents",
@@ -26,6 +26,7 @@ pub const METRICS: [&str; 11] = [
     REPOSITORIES,
     SWEEPS_CONTINUED,
     SWEEP_AGE,
+    REPLICATION_LAG,
 ];
 
 /// Images that a worker looked at.
@@ -38,6 +39,9 @@ const REPOSITORIES: &str = "Repositories";
 const SWEEPS_CONTINUED: &str = "SweepsContinued";
 /// How old the sweep is of which a part was finished, in seconds.
 const SWEEP_AGE: &str = "sweep_age_seconds";
+
+/// Seconds from the push of an image in its source to the arrival of its copy.
+const REPLICATION_LAG: &str = "replication_lag_seconds";
 
 /// Writes the line of an event to standard output.
 #[expect(
@@ -67,7 +71,11 @@ fn line(function: &str, event_id: &str, result: &Result<Handled, HandlerError>, 
                 number(|one| matches!(one.effect, Some("archive" | "quarantine"))),
             ));
             let about_repository = outcome.repository_rules.as_ref().map_or(0, |rules| rules.alerts.len());
-            let about_repository = u64::try_from(about_repository).unwrap_or(u64::MAX);
+            let about_copy = outcome.replica.as_ref().map_or(0, |replica| replica.alerts.len());
+            let about_repository = u64::try_from(about_repository + about_copy).unwrap_or(u64::MAX);
+            if let Some(lag) = outcome.replica.as_ref().and_then(|replica| replica.lag_seconds) {
+                metrics.push((REPLICATION_LAG, lag));
+            }
             metrics.push((
                 "Alerts",
                 number(|one| one.alert.is_some()).saturating_add(about_repository),
@@ -101,7 +109,13 @@ fn finish(
     metrics: &[(&str, u64)],
     now: Timestamp,
 ) -> Value {
-    let unit = |name: &str| if name == SWEEP_AGE { "Seconds" } else { "Count" };
+    let unit = |name: &str| {
+        if matches!(name, SWEEP_AGE | REPLICATION_LAG) {
+            "Seconds"
+        } else {
+            "Count"
+        }
+    };
     let definitions: Vec<Value> = metrics
         .iter()
         .map(|(name, _)| json!({"Name": name, "Unit": unit(name)}))
@@ -203,7 +217,9 @@ mod tests {
     use super::*;
     use crate::{
         domain::finding::Severity,
+        domain::replication::ledger::ReplicaState,
         reconcile::OutcomeKind,
+        reconcile_replication::ReplicaOutcome,
         testing::{image_key, now},
     };
 
@@ -223,6 +239,13 @@ mod tests {
             exceptions_unused: Vec::new(),
             also: Vec::new(),
             repository_rules: None,
+            replica: Some(Box::new(ReplicaOutcome {
+                state: ReplicaState::Complete,
+                source: "us-east-1".parse().unwrap(),
+                missing: Vec::new(),
+                lag_seconds: Some(90),
+                alerts: Vec::new(),
+            })),
         }))
     }
 

@@ -10,6 +10,7 @@ use crate::{
     runtime::{
         entry::{Handled, Invocation, Selection, handle_and},
         error::HandlerError,
+        replication::{self, CopySelection},
         repositories::{ItsRepository, RecentLooks},
     },
 };
@@ -42,6 +43,44 @@ pub fn handle_event(
     let recent = RecentLooks::default();
     let repository = ItsRepository::new(&ports, world, policy, &recent);
     run(handle_and(&ports, policy, select, &invocation, payload, &repository))
+}
+
+/// Handles an event about copies as `on-replication` does, in the account and region of [`image_key`].
+///
+/// # Errors
+/// As the handler.
+pub fn handle_copy_event(
+    world: &World,
+    policy: &Policy,
+    select: impl FnOnce(&Event) -> CopySelection,
+    payload: &str,
+) -> Result<Handled, HandlerError> {
+    let ports = Ports {
+        registry: world,
+        writer: policy.enforces().then_some(world),
+        scanner: world,
+        ledger: world,
+        notifier: world,
+        clock: world,
+    };
+    let key = image_key();
+    let invocation = Invocation {
+        function: "on-test",
+        request_id: "8a6e4b50-4f4c-4a3b-9a3e-3f1d0d9a0001".to_owned(),
+        account: key.account,
+        region: key.region,
+    };
+    let recent = RecentLooks::default();
+    let repository = ItsRepository::new(&ports, world, policy, &recent);
+    run(replication::handle(
+        &ports,
+        world,
+        policy,
+        select,
+        &invocation,
+        payload,
+        &repository,
+    ))
 }
 
 /// Handles an event that has an image to look at.

@@ -26,7 +26,7 @@ use crate::domain::{
 };
 
 #[cfg(feature = "lambda")]
-pub use handler::{event, handle_event, look_at_event};
+pub use handler::{event, handle_copy_event, handle_event, look_at_event};
 pub use world::{Call, Fault, Sent, StoredRepository, World};
 
 /// The present, in tests.
