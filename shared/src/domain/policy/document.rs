@@ -55,6 +55,9 @@ pub struct Document {
     pub(super) repositories: Vec<RepositorySection>,
     /// Topics that alerts go to, by name. `default` must be there.
     pub(super) routes: BTreeMap<String, String>,
+    /// The daily digest.
+    #[serde(default)]
+    pub(super) digest: DigestSection,
 }
 
 /// A note: one line or several.
@@ -237,6 +240,23 @@ impl Default for BlockSection {
             not_worse_than_running: true,
             max_blocks_per_hour: 20,
         }
+    }
+}
+
+/// The daily digest: to each topic, what stands with the repositories whose alerts go there.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct DigestSection {
+    /// Whether it is sent.
+    pub(super) enabled: bool,
+    /// The hour (UTC) from which on it is sent, by the first sweep. 0 to 23.
+    pub(super) hour: u32,
+}
+
+impl Default for DigestSection {
+    fn default() -> Self {
+        Self { enabled: true, hour: 7 }
     }
 }
 

@@ -39,7 +39,7 @@ pub struct Exception {
 }
 
 /// For how many days before its end an exception is pointed out.
-pub(super) const EXPIRY_WARNING_DAYS: i64 = 7;
+const EXPIRY_WARNING_DAYS: i64 = 7;
 
 impl Exception {
     /// Whether it takes a finding of an image out of the decision, at this time.
@@ -57,8 +57,8 @@ impl Exception {
 
     /// Whether it holds for an image at all, at this time.
     pub fn applies(&self, repository: &RepositoryName, digest: &Digest, tags: &[Tag], now: Timestamp) -> bool {
-        now < self.ends
-            && self.repositories.iter().any(|glob| glob.matches(repository.as_str()))
+        !self.has_ended(now)
+            && self.is_for(repository)
             && self
                 .tag
                 .as_ref()
@@ -73,6 +73,22 @@ impl Exception {
                 .package
                 .as_ref()
                 .is_none_or(|glob| package.is_some_and(|package| glob.matches(package)))
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self, now: Timestamp) -> bool {
+        now >= self.ends
+    }
+
+    /// Whether it holds, and not for long any more.
+    pub fn ends_soon(&self, now: Timestamp) -> bool {
+        let left = now.duration_until(self.ends);
+        !self.has_ended(now) && left <= SignedDuration::from_hours(24 * EXPIRY_WARNING_DAYS)
+    }
+
+    /// Whether it names a repository at all.
+    pub fn is_for(&self, repository: &RepositoryName) -> bool {
+        self.repositories.iter().any(|glob| glob.matches(repository.as_str()))
     }
 
     /// The last day on which it holds, in UTC.
@@ -109,15 +125,14 @@ impl Exception {
 pub(super) fn remarks(exceptions: &[Exception], now: Timestamp) -> Vec<String> {
     let mut remarks = Vec::new();
     for (index, exception) in exceptions.iter().enumerate() {
-        let left = now.duration_until(exception.ends);
-        if left <= SignedDuration::ZERO {
+        if exception.has_ended(now) {
             remarks.push(format!(
                 "exceptions[{index}] ended on {} and counts no more: remove it",
                 exception.last_day()
             ));
             continue;
         }
-        if left <= SignedDuration::from_hours(24 * EXPIRY_WARNING_DAYS) {
+        if exception.ends_soon(now) {
             remarks.push(format!(
                 "exceptions[{index}] ends on {}: its findings count again then",
                 exception.last_day()

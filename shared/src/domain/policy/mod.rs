@@ -146,10 +146,20 @@ pub struct BlockRules {
     pub max_per_hour: u64,
 }
 
+/// When the daily digest is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DigestRules {
+    /// Whether it is.
+    pub enabled: bool,
+    /// The hour (UTC) from which on it is, 0 to 23.
+    pub hour: u32,
+}
+
 /// What holds for the repositories that a glob matches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RepositoryRules {
-    matches: Glob,
+    /// The glob.
+    pub matches: Glob,
     route: Option<String>,
     /// Rules for tags.
     pub tags: Option<TagRules>,
@@ -174,6 +184,8 @@ pub struct Policy {
     pub block: BlockRules,
     /// Findings that do not count.
     pub exceptions: Vec<Exception>,
+    /// When the daily digest is sent.
+    pub digest: DigestRules,
     severities: BTreeMap<Severity, Action>,
     unfixable: BTreeMap<Severity, Action>,
     exploitable: Option<Action>,
@@ -266,6 +278,8 @@ impl Policy {
         let max_blocks = between("block.max_blocks_per_hour", document.block.max_blocks_per_hour, 1, 1000)?;
         let in_use_days = between("block.in_use_days", document.block.in_use_days, 1, 365)?;
 
+        let hour = between("digest.hour", document.digest.hour, 0, 23)?;
+
         let mut repositories = Vec::new();
         for (index, section) in document.repositories.iter().enumerate() {
             let path = |field: &str| format!("repositories[{index}].{field}");
@@ -317,6 +331,10 @@ impl Policy {
                 max_per_hour: max_blocks.into(),
             },
             exceptions,
+            digest: DigestRules {
+                enabled: document.digest.enabled,
+                hour,
+            },
             severities,
             unfixable: by_severity("unfixable", &document.unfixable)?,
             exploitable: document.exploitable,
@@ -406,6 +424,20 @@ impl Policy {
             .and_then(|rules| rules.route.as_ref())
             .and_then(|route| self.routes.get(route))
             .unwrap_or(&self.default_route)
+    }
+
+    /// The topic of the route `default`.
+    pub fn default_topic(&self) -> &TopicArn {
+        &self.default_route
+    }
+
+    /// All topics, with the names of the routes that lead to them.
+    pub fn topics(&self) -> BTreeMap<&TopicArn, Vec<&str>> {
+        let mut topics: BTreeMap<&TopicArn, Vec<&str>> = BTreeMap::new();
+        for (name, topic) in &self.routes {
+            topics.entry(topic).or_default().push(name);
+        }
+        topics
     }
 
     /// What whoever keeps the policy should know of its rules and exceptions. Whoever loads a policy must say so.

@@ -60,6 +60,7 @@ fn the_least_policy_has_the_documented_defaults() {
     assert_eq!(policy.block.when_in_use, WhenInUse::Hold);
     assert_eq!(policy.block.in_use, SignedDuration::from_hours(14 * 24));
     assert_eq!(policy.scan.grace, SignedDuration::from_mins(30));
+    assert_eq!((policy.digest.enabled, policy.digest.hour), (true, 7));
 }
 
 #[test]
@@ -146,7 +147,20 @@ fn the_first_repository_that_matches_gives_the_route() {
 }
 
 #[test]
+fn routes_of_the_same_topic_are_one_topic() {
+    let policy = Policy::from_json(
+        r#"{"version": 1, "mode": "report", "routes": {"default": "arn:aws:sns:us-west-2:123456789012:a",
+        "b": "arn:aws:sns:us-west-2:123456789012:b", "c": "arn:aws:sns:us-west-2:123456789012:a"}}"#,
+        now(),
+    )
+    .unwrap();
+    let topics: Vec<_> = policy.topics().into_values().collect();
+    assert_eq!(topics, [vec!["c", "default"], vec!["b"]]);
+}
+
+#[test]
 fn an_error_names_the_place() {
+    insta::assert_snapshot!(refused(r#""digest": {"hour": 24}"#), @"the policy is not valid at `digest.hour`: 24 is not between 0 and 23");
     insta::assert_snapshot!(refused(r#""severities": {"CRITICAL": "explode"}"#), @"the policy is not valid at `severities.CRITICAL`: unknown variant `explode`, expected one of `inform`, `monitor`, `review`, `block` at line 2 column 103");
     insta::assert_snapshot!(refused(r#""severities": {"SEVERE": "block"}"#), @"the policy is not valid at `severities.SEVERE`: a severity is one of CRITICAL, HIGH, UNDEFINED, MEDIUM, LOW, INFORMATIONAL");
     insta::assert_snapshot!(refused(r#""scan": {"grace": 5}"#), @"the policy is not valid at `scan.grace`: unknown field `grace`, expected one of `grace_minutes`, `on_failure`, `on_unsupported`, `on_stale` at line 2 column 83");
