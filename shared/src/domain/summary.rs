@@ -12,6 +12,7 @@ use super::{
     image::{ImageKind, ImageStatus, ListedImage},
     ledger::{Row, State},
     policy::Policy,
+    replication::readiness::Readiness,
     repository::{
         ledger::{RepositoryKey, RepositoryRow},
         lifecycle::{Surplus, SurplusCounter},
@@ -66,6 +67,9 @@ pub struct RepositorySummary {
     /// How the repository has opted out, with its reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opt_out: Option<String>,
+    /// How ready the regions are that its images are copied to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub readiness: Vec<Readiness>,
 }
 
 /// Images of which somebody should know: how many, and the worst.
@@ -245,6 +249,7 @@ impl<'a> SummaryBuilder<'a> {
                 exceptions: BTreeMap::new(),
                 drift: 0,
                 opt_out: None,
+                readiness: Vec::new(),
             },
         }
     }
@@ -326,6 +331,11 @@ impl<'a> SummaryBuilder<'a> {
         for at in row.repairs.values().flatten() {
             self.new_on(*at, |news| news.repaired += 1);
         }
+    }
+
+    /// How ready the regions are that its images are copied to.
+    pub fn readiness(&mut self, readiness: &[Readiness]) {
+        self.summary.readiness = readiness.to_vec();
     }
 
     /// The summary, to be written over this one if it [`differs`].

@@ -230,9 +230,20 @@ fn what_is_known_of_the_repository_itself_is_in_it() {
     };
     let mut builder = SummaryBuilder::new(&policy, &key(), now());
     builder.repository(&repository);
+    let ready = Readiness {
+        region: "us-east-1".parse().unwrap(),
+        expected: 3,
+        present: 2,
+        late: 1,
+        failed: 0,
+        unprotected: 0,
+        unknown: 0,
+    };
+    builder.readiness(std::slice::from_ref(&ready));
     let summary = builder.finish(None);
     assert_eq!(summary.opt_out.as_deref(), Some("report: moving"));
     assert_eq!(summary.drift, 2);
+    assert_eq!(summary.readiness, [ready]);
     assert_eq!(
         (
             news(&summary, "2026-11-23").repaired,
