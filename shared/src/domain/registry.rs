@@ -1,13 +1,18 @@
 //! A registry as a whole: its settings, and what is remembered of it.
 
-use std::fmt;
+pub mod checks;
+pub mod decide;
 
-use jiff::civil::Date;
+use std::{collections::BTreeSet, fmt};
+
+use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    alert::registry::RegistryAlertKind,
     finding::ScanMode,
     ids::{AccountId, Region},
+    policy::TopicArn,
 };
 
 /// A registry in one region.
@@ -82,9 +87,45 @@ pub struct RegistryRow {
     pub registry: RegistryKey,
     /// Number of the write that made this row; a write must name the one before.
     pub generation: u64,
-    /// The day for which the digest was last sent.
+    /// What was told, or is owed to be; sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<RegistryNote>,
+    /// The last digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest_on: Option<Date>,
+    pub digest: Option<DigestRecord>,
+}
+
+/// Something that lasts, and of which a topic is told once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RegistryNote {
+    /// The kind of the alert.
+    pub kind: RegistryAlertKind,
+    /// What it is about.
+    pub about: String,
+    /// Who is told.
+    pub topic: TopicArn,
+    /// The id of the alert, the same however often it is delivered.
+    pub id: String,
+    /// When an invocation undertook to send it.
+    pub claimed_at: Timestamp,
+    /// That invocation.
+    pub claimed_by: String,
+    /// When the topic accepted it. `None`: still owed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<Timestamp>,
+}
+
+/// The digest of a day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestRecord {
+    /// The day, in UTC.
+    pub day: Date,
+    /// When an invocation undertook to send it.
+    pub claimed_at: Timestamp,
+    /// That invocation.
+    pub claimed_by: String,
+    /// The topics that accepted it.
+    pub sent: BTreeSet<TopicArn>,
 }
 
 /// The only form of a registry's row that exists so far.

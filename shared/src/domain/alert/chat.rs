@@ -14,6 +14,7 @@ use super::{
 use crate::domain::{
     ids::{AccountId, ImageKey, Region, RepositoryName},
     ledger::RecordedFinding,
+    registry::RegistryKey,
 };
 
 /// How many findings are listed; the JSON form has more.
@@ -116,6 +117,43 @@ pub(super) fn repository(alert: &RepositoryAlert, description: String, steps: im
             ]),
         },
     })
+}
+
+/// The notification of an alert about a registry: those of a kind make a thread.
+pub(super) fn registry(about: &AboutRegistry<'_>, description: String, steps: impl Iterator<Item = String>) -> String {
+    let (key, id) = (about.key, text::token(about.id, MAX_ID));
+    let title = text::markdown(&text::line(about.title, MAX_TITLE));
+    to_json(&Notification {
+        version: "1.0",
+        source: "custom",
+        id: id.clone(),
+        content: Content {
+            text_type: "client-markdown",
+            title: title.clone(),
+            description,
+            next_steps: steps.map(|step| text::markdown(&step)).collect(),
+            keywords: vec![about.kind.to_owned()],
+        },
+        metadata: Metadata {
+            thread_id: format!("{}/{}/{}", key.account, key.region, about.kind),
+            summary: title,
+            event_type: about.kind,
+            related_resources: Vec::new(),
+            additional_context: BTreeMap::from([
+                ("alertId", id),
+                ("account", key.account.to_string()),
+                ("region", key.region.to_string()),
+            ]),
+        },
+    })
+}
+
+/// What a notification about a registry says of it.
+pub(super) struct AboutRegistry<'a> {
+    pub(super) key: &'a RegistryKey,
+    pub(super) id: &'a str,
+    pub(super) kind: &'static str,
+    pub(super) title: &'a str,
 }
 
 fn description(alert: &Alert) -> String {

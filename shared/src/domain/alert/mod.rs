@@ -5,6 +5,7 @@
 
 mod chat;
 mod email;
+pub mod registry;
 pub mod repository;
 mod sms;
 pub mod text;
