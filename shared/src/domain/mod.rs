@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod decide;
+pub mod digest;
 pub mod evaluate;
 pub mod finding;
 pub mod ids;

@@ -4,6 +4,7 @@
 //! (tags, CVE texts, addresses) is made harmless by [`text`] on the way into a message.
 
 mod chat;
+mod digest;
 mod email;
 pub mod registry;
 pub mod repository;
