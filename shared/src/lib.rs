@@ -5,7 +5,7 @@
 //! | [`domain`] | the rules: pure | nothing of ours |
 //! | [`events`] | wire formats of EventBridge events | `domain` |
 //! | [`ports`] | what the rules need of the world, as traits | `domain` |
-//! | [`reconcile`], [`reconcile_repository`], [`reconcile_replication`] | gather facts, decide, act, record | `domain`, `ports` |
+//! | [`reconcile`], [`reconcile_repository`], [`reconcile_registry`], [`reconcile_replication`] | gather facts, decide, act, record | `domain`, `ports` |
 //! | [`sweep`] | look at all repositories and images | `domain`, `ports`, `reconcile` |
 //! | `adapters` (feature `aws`) | the ports, with the AWS SDK | `domain`, `ports` |
 //! | `runtime` (feature `lambda`) | configuration, logs, metrics, errors of a Lambda function | `domain`, `events`, `ports`, `reconcile` |
@@ -22,6 +22,7 @@ pub mod events;
 pub mod function;
 pub mod ports;
 pub mod reconcile;
+pub mod reconcile_registry;
 pub mod reconcile_replication;
 pub mod reconcile_repository;
 #[cfg(feature = "lambda")]

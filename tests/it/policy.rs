@@ -4,7 +4,11 @@ use std::{fs, path::Path};
 
 use shared::{
     domain::{
-        alert::repository::RepositoryAlertKind,
+        alert::{
+            AlertKind,
+            registry::{DIGEST, RegistryAlertKind},
+            repository::RepositoryAlertKind,
+        },
         policy::{Document, Policy},
         repository::decide::SETTINGS,
     },
@@ -66,11 +70,19 @@ fn every_rule_for_repositories_is_documented_and_no_other() {
     let tags = ["tags.allowed", "tags.forbidden", "tags.reserved"];
     let known: Vec<&str> = tags.into_iter().chain(SETTINGS).collect();
     assert_eq!(documented, known);
-    for kind in RepositoryAlertKind::ALL {
-        let alerts = fs::read_to_string(support::root().join("docs/alerts.md")).unwrap();
+}
+
+#[test]
+fn every_kind_of_alert_is_documented() {
+    let alerts = fs::read_to_string(support::root().join("docs/alerts.md")).unwrap();
+    let of_images = AlertKind::ALL.map(AlertKind::as_str);
+    let of_repositories = RepositoryAlertKind::ALL.map(RepositoryAlertKind::as_str);
+    let of_registries = RegistryAlertKind::ALL.map(RegistryAlertKind::as_str);
+    let kinds = of_images.into_iter().chain(of_repositories).chain(of_registries);
+    for kind in kinds.chain([DIGEST]) {
         assert!(
-            alerts.contains(&format!("| `{}` |", kind.as_str())),
-            "{kind:?} is not in docs/alerts.md"
+            alerts.contains(&format!("| `{kind}` |")),
+            "{kind} is not in docs/alerts.md"
         );
     }
 }
