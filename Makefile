@@ -135,6 +135,12 @@ smoke: $(VENV)/.ready ## Send an event through the deployment (needs AWS credent
 	$(VENV)/bin/python -B tests/infra/smoke.py $(or $(ARGS),--region "$$(terraform -chdir=infra output -raw region)" \
 	  --name "$$(terraform -chdir=infra output -raw name)")
 
+.PHONY: redrive
+redrive: $(VENV)/.ready ## Put back what nobody took: FUNCTION=on-scan (QUEUE=failed-events, REGION=us-east-1, DRY_RUN=1)
+	@test -d "functions/$(FUNCTION)" && test -n "$(FUNCTION)" || { echo "FUNCTION is one of: $(FUNCTIONS)"; exit 2; }
+	$(VENV)/bin/python -B tests/infra/redrive.py --region "$(or $(REGION),$$(terraform -chdir=infra output -raw region))" \
+	  --name "$$(terraform -chdir=infra output -raw name)" --function $(FUNCTION) $(if $(QUEUE),--queue $(QUEUE)) $(if $(DRY_RUN),--dry-run)
+
 .PHONY: destroy
 destroy: ## Take the deployment down (apply ledger_deletion_protection = false first)
 	terraform -chdir=infra destroy

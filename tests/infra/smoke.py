@@ -1,12 +1,13 @@
-"""Sends an event through a real deployment, and looks whether every function handled it.
+"""Sends an event and a sweep through a real deployment, and looks whether every function handled them.
 
     tests/infra/smoke.py --region us-west-2 --name ecr-guard [--repository NAME]
 
-It needs AWS credentials that may put events (`events:PutEvents`), read the functions' logs (`logs:FilterLogEvents`) and look at the
-queues (`sqs:GetQueueUrl`, `sqs:GetQueueAttributes`), and a deployment whose `event_sources` has `ecr-guard.smoke`. It changes nothing:
-the events name an image that does not exist, so that a function looks for it in the registry, the scanner and the ledger, and says
-`no-such-image`. That shows: rule, target, permission, start of the function, policy, role, ledger and its key. It does not show that
-an alert is delivered; docs/deployment.md says how to see one.
+It needs AWS credentials that may put events (`events:PutEvents`), invoke the function `sweep` (`lambda:InvokeFunction`), read the
+functions' logs (`logs:FilterLogEvents`) and look at the queues (`sqs:GetQueueUrl`, `sqs:GetQueueAttributes`), and a deployment whose
+`event_sources` has `ecr-guard.smoke`. It changes nothing: the events name an image that does not exist, so that a function looks for it
+in the registry, the scanner and the ledger, and says `no-such-image`; the sweep is of that image's repository alone. That shows: rule,
+target, permission, start of the function, policy, role, ledger, work queue and key. It does not show that an alert is delivered;
+docs/deployment.md says how to see one.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ EVENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "on-scan": ("ECR Image Scan", {"scan-status": "FAILED", "image-tags": ["smoke"]}),
 }
 EXPECTED = "no-such-image"
-QUEUES = ("undelivered-events", "failed-events", "undelivered-alerts")
+# What a worker says of a batch of which nothing failed.
+WORKED = "worked"
+QUEUES = ("undelivered-events", "failed-events", "failed-work", "undelivered-alerts")
 
 
 class Broken(Exception):
@@ -81,6 +84,29 @@ def wait_for_line(logs: Any, group: str, event_id: str, since: int, timeout: flo
         time.sleep(min(2.0, timeout))
 
 
+def sweep(functions: Any, name: str, repository: str) -> str:
+    """Has one repository swept; gives what to print."""
+    payload = json.dumps({"repositories": [repository]})
+    answer = functions.invoke(FunctionName=f"{name}-sweep", Payload=payload.encode())
+    said = json.loads(answer["Payload"].read())
+    if answer.get("FunctionError") or said.get("repositories") != 1:
+        raise Broken(f"sweep: {said.get('errorMessage') or said}")
+    return "ok     sweep: left 1 repository to the workers, as it should"
+
+
+def wait_for_work(logs: Any, group: str, since: int, timeout: float) -> None:
+    """Waits until a worker has worked off a batch. Which one, its line does not say: any that it had since then."""
+    deadline = time.monotonic() + timeout
+    while True:
+        pattern = f'{{ $.Outcome = "{WORKED}" }}'
+        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=since, filterPattern=pattern)
+        if any(page["events"] for page in pages):
+            return
+        if time.monotonic() >= deadline:
+            raise Broken(f"worker: nothing was worked off in {timeout:.0f} s: look at {group} and at the queue `work`")
+        time.sleep(min(2.0, timeout))
+
+
 def depth(sqs: Any, queue: str) -> int:
     """How many messages wait in a queue."""
     url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
@@ -97,6 +123,9 @@ def smoke(clients: dict[str, Any], name: str, repository: str, timeout: float) -
         if found.get("Outcome") != EXPECTED:
             raise Broken(f"{function}: {found.get('Outcome')} instead of {EXPECTED}: {found.get('error') or found.get('reason')}")
         report.append(f"ok     {function}: {EXPECTED}, as it should be")
+    report.append(sweep(clients["lambda"], name, repository))
+    wait_for_work(clients["logs"], f"/aws/lambda/{name}-worker", since, timeout)
+    report.append(f"ok     worker: {WORKED}, as it should be")
     for queue in QUEUES:
         waiting = depth(clients["sqs"], f"{name}-{queue}")
         report.append(f"{'ok    ' if waiting == 0 else 'LOOK  '} {queue}: {waiting} waiting")
@@ -118,7 +147,7 @@ def main() -> int:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        clients = {service: boto3.client(service, region_name=arguments.region) for service in ("events", "logs", "sqs")}
+        clients = {service: boto3.client(service, region_name=arguments.region) for service in ("events", "lambda", "logs", "sqs")}
         print("\n".join(smoke(clients, arguments.name, arguments.repository, arguments.timeout)))
     except Broken as broken:
         print(f"BROKEN {broken}")

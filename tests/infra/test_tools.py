@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import json
 import unittest
 from pathlib import Path
 from typing import Any
 
 import plan_policies
+import redrive
 import smoke
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 class Account:
-    """An account that handles events as a deployment would: EventBridge, CloudWatch Logs and SQS in one."""
+    """An account that handles events as a deployment would: EventBridge, Lambda, CloudWatch Logs and SQS in one."""
 
-    def __init__(self, outcome: str = smoke.EXPECTED, deaf: tuple[str, ...] = (), waiting: int = 0):
+    def __init__(self, outcome: str = smoke.EXPECTED, deaf: tuple[str, ...] = (), waiting: int = 0, swept: Any = None):
         self.outcome, self.deaf, self.waiting = outcome, deaf, waiting
+        self.swept = swept or {"repositories": 1}
         self.lines: dict[str, list[str]] = {}
+
+    def invoke(self, FunctionName: str, Payload: bytes) -> dict[str, Any]:
+        assert FunctionName == "guard-sweep" and json.loads(Payload) == {"repositories": ["team/app"]}, Payload
+        if "worker" not in self.deaf:
+            self.lines["/aws/lambda/guard-worker"] = [json.dumps({"Outcome": smoke.WORKED})]
+        return {"Payload": io.BytesIO(json.dumps(self.swept).encode())}
 
     def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:
         put = []
@@ -44,13 +53,13 @@ class Account:
 
 
 def run(account: Account) -> list[str]:
-    return smoke.smoke({"events": account, "logs": account, "sqs": account}, "guard", "team/app", timeout=0)
+    return smoke.smoke({"events": account, "lambda": account, "logs": account, "sqs": account}, "guard", "team/app", timeout=0)
 
 
 class Smoke(unittest.TestCase):
     def test_a_deployment_that_works(self) -> None:
         report = run(Account())
-        self.assertEqual([line.split()[0] for line in report], ["ok"] * 5, report)
+        self.assertEqual([line.split()[0] for line in report], ["ok"] * 8, report)
 
     def test_messages_that_wait_are_shown(self) -> None:
         self.assertIn("LOOK   failed-events: 3 waiting", run(Account(waiting=3)))
@@ -63,8 +72,17 @@ class Smoke(unittest.TestCase):
         with self.assertRaisesRegex(smoke.Broken, "id-of-on-scan.*event_sources"):
             run(Account(deaf=("on-scan",)))
 
+    def test_a_sweep_that_fails_is_broken_and_says_why(self) -> None:
+        with self.assertRaisesRegex(smoke.Broken, "sweep: no such queue"):
+            run(Account(swept={"errorMessage": "no such queue"}))
+
+    def test_work_that_nobody_does_is_broken(self) -> None:
+        with self.assertRaisesRegex(smoke.Broken, "worker: nothing was worked off.*guard-worker"):
+            run(Account(deaf=("worker",)))
+
     def test_every_function_gets_an_event_that_its_rule_lets_through(self) -> None:
-        self.assertEqual(set(smoke.EVENTS), {path.name for path in (ROOT / "functions").iterdir()})
+        # The sweep is invoked, and gives the worker something to do.
+        self.assertEqual({*smoke.EVENTS, "sweep", "worker"}, {path.name for path in (ROOT / "functions").iterdir()})
         for function, (detail_type, detail) in smoke.EVENTS.items():
             pattern = json.loads((ROOT / f"infra/modules/guard/event-patterns/{function}.json").read_text())
             branches = pattern.get("$or", [pattern])
@@ -75,6 +93,191 @@ class Smoke(unittest.TestCase):
                 for key, allowed in condition.items():
                     if key != "$or":
                         self.assertIn(detail.get(key), allowed, f"{function}: {key}")
+
+
+class Refused(Exception):
+    """AWS said no."""
+
+
+class Unknown(Exception):
+    """AWS did not answer."""
+
+
+class Deployment:
+    """SQS and Lambda, as far as a redrive sees them. `trouble`: what goes wrong with a message, by its id."""
+
+    def __init__(self, queues: dict[str, list[dict[str, Any]]], trouble: dict[str, Exception] | None = None, twice: bool = False):
+        self.queues = {f"guard-{queue}": messages for queue, messages in queues.items()}
+        self.queues.setdefault("guard-work", [])
+        self.trouble = trouble or {}
+        self.twice = twice
+        self.hidden: set[str] = set()
+        self.invoked: list[tuple[str, Any]] = []
+        self.tasks: list[dict[str, Any]] = []
+        self.after: list[str] = ["RUNNING", "COMPLETED"]
+
+    def get_queue_url(self, QueueName: str) -> dict[str, str]:
+        return {"QueueUrl": QueueName}
+
+    def receive_message(self, QueueUrl: str, MaxNumberOfMessages: int, **_: Any) -> dict[str, Any]:
+        visible = [message for message in self.queues[QueueUrl] if message["MessageId"] not in self.hidden][:MaxNumberOfMessages]
+        if not self.twice:
+            self.hidden |= {message["MessageId"] for message in visible}
+        return {"Messages": [message | {"ReceiptHandle": message["MessageId"]} for message in visible]} if visible else {}
+
+    def delete_message(self, QueueUrl: str, ReceiptHandle: str) -> None:
+        if f"delete {ReceiptHandle}" in self.trouble:
+            self.twice = False
+            raise self.trouble.pop(f"delete {ReceiptHandle}")
+        self.queues[QueueUrl] = [message for message in self.queues[QueueUrl] if message["MessageId"] != ReceiptHandle]
+
+    def change_message_visibility(self, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: int) -> None:
+        assert VisibilityTimeout == 0
+        self.hidden.discard(ReceiptHandle)
+
+    def send_message(self, QueueUrl: str, MessageBody: str) -> None:
+        self.queues[QueueUrl].append({"MessageId": f"new-{len(self.queues[QueueUrl])}", "Body": MessageBody})
+
+    def invoke(self, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:
+        assert InvocationType == "Event", "an event is handed over as EventBridge does it"
+        payload = json.loads(Payload)
+        if error := self.trouble.get(f"invoke {payload['id']}"):
+            raise error
+        self.invoked.append((FunctionName, payload["id"]))
+        return {"StatusCode": 202}
+
+    def get_queue_attributes(self, QueueUrl: str, AttributeNames: list[str]) -> dict[str, Any]:
+        number = len([message for message in self.queues[QueueUrl] if message["MessageId"] not in self.hidden])
+        return {"Attributes": {"ApproximateNumberOfMessages": str(number), "QueueArn": f"arn:aws:sqs:us-west-2:123456789012:{QueueUrl}"}}
+
+    def start_message_move_task(self, SourceArn: str) -> None:
+        source = SourceArn.rsplit(":", 1)[-1]
+        moved = self.queues[source]
+        self.queues["guard-work"] += moved
+        self.queues[source] = []
+        self.tasks.append({"ApproximateNumberOfMessagesMoved": len(moved), "ApproximateNumberOfMessagesToMove": len(moved)})
+
+    def list_message_move_tasks(self, SourceArn: str, MaxResults: int) -> dict[str, Any]:
+        status = self.after.pop(0) if len(self.after) > 1 else self.after[0]
+        return {"Results": [self.tasks[-1] | {"Status": status}]}
+
+    def ids(self, queue: str) -> list[str]:
+        """What a queue holds, and nobody hides."""
+        return [message["MessageId"] for message in self.queues[f"guard-{queue}"] if message["MessageId"] not in self.hidden]
+
+
+def arn(target: str) -> str:
+    return f"arn:aws:lambda:us-west-2:123456789012:function:guard-{target}"
+
+
+def record(number: int, function: str = "on-scan") -> dict[str, Any]:
+    """What Lambda's failure destination writes (developer guide, "Capturing records of Lambda asynchronous invocations")."""
+    body = {
+        "version": "1.0",
+        "requestContext": {"functionArn": f"{arn(function)}:$LATEST", "condition": "RetriesExhausted", "approximateInvokeCount": 3},
+        "requestPayload": {"id": f"e{number}", "detail-type": "ECR Image Scan", "detail": {"repository-name": "team/app"}},
+        "responsePayload": {"errorMessage": "AccessDenied\u001b[31m", "errorType": "CallRefused"},
+    }
+    return {"MessageId": f"m{number}", "Body": json.dumps(body)}
+
+
+def undelivered(number: int, target: str) -> dict[str, Any]:
+    """What EventBridge writes into a dead letter queue (user guide, "Using dead-letter queues")."""
+    attributes = {"TARGET_ARN": {"StringValue": target}, "ERROR_CODE": {"StringValue": "NO_PERMISSIONS"}}
+    return {"MessageId": f"u{number}", "Body": json.dumps({"id": f"e{number}"}), "MessageAttributes": attributes}
+
+
+def redriven(deployment: Deployment, function: str, queue: str | None = None, dry_run: bool = False) -> list[redrive.Entry]:
+    return redrive.Redrive(deployment, deployment, "guard", dry_run, (Refused, Unknown)).all(function, queue, wait=0)
+
+
+class RedriveTest(unittest.TestCase):
+    def test_failed_events_are_handed_to_their_function_and_no_other(self) -> None:
+        deployment = Deployment({"failed-events": [record(1), record(2, "on-push"), record(3)], "undelivered-events": []})
+        entries = redriven(deployment, "on-scan")
+        self.assertEqual(deployment.invoked, [("guard-on-scan", "e1"), ("guard-on-scan", "e3")])
+        self.assertEqual(deployment.ids("failed-events"), ["m2"], "what is another function's stays, and can be seen")
+        self.assertTrue(all(entry.is_well for entry in entries), entries)
+        self.assertIn("1 left: for other functions", redrive.table(entries))
+
+    def test_undelivered_events_and_sweeps(self) -> None:
+        deployment = Deployment({"failed-events": [], "undelivered-events": [undelivered(1, arn("on-push")), undelivered(2, arn("sweep"))]})
+        redriven(deployment, "sweep")
+        self.assertEqual(deployment.invoked, [("guard-sweep", "e2")])
+        redriven(deployment, "on-push")
+        self.assertEqual((deployment.invoked[1:], deployment.ids("undelivered-events")), ([("guard-on-push", "e1")], []))
+
+    def test_an_event_for_the_workers_goes_to_their_queue(self) -> None:
+        queue = "arn:aws:sqs:us-west-2:123456789012:guard-work"
+        deployment = Deployment({"undelivered-events": [undelivered(1, queue)], "failed-work": []})
+        redriven(deployment, "worker")
+        self.assertEqual([message["Body"] for message in deployment.queues["guard-work"]], ['{"id": "e1"}'])
+        self.assertEqual((deployment.ids("undelivered-events"), deployment.invoked), ([], []))
+
+    def test_a_dry_run_changes_nothing(self) -> None:
+        deployment = Deployment({"failed-events": [record(1)], "undelivered-events": [undelivered(2, arn("on-scan"))]})
+        entries = redriven(deployment, "on-scan", dry_run=True)
+        self.assertEqual([entry.done for entry in entries], ["would be put back"] * 2)
+        self.assertEqual((deployment.invoked, deployment.ids("failed-events"), deployment.ids("undelivered-events")), ([], ["m1"], ["u2"]))
+        deployment = Deployment({"failed-work": [record(1)], "undelivered-events": []})
+        redriven(deployment, "worker", dry_run=True)
+        self.assertEqual((deployment.tasks, deployment.ids("failed-work")), ([], ["m1"]))
+
+    def test_what_is_not_accepted_stays(self) -> None:
+        for error, said in ((Refused("denied"), "left: denied"), (Unknown("timeout"), "left, but may have been put back: timeout")):
+            deployment = Deployment({"failed-events": [record(1), record(2)]}, {"invoke e1": error})
+            entries = redriven(deployment, "on-scan", "failed-events")
+            self.assertEqual((deployment.invoked, deployment.ids("failed-events")), ([("guard-on-scan", "e2")], ["m1"]))
+            self.assertEqual([(entry.done, entry.is_well) for entry in entries], [(said, False), ("invoked", True)])
+
+    def test_what_cannot_be_read_stays_and_is_named(self) -> None:
+        for body in ("", "[]", "{}", '{"requestContext": {"functionArn": 7}, "requestPayload": {}}'):
+            deployment = Deployment({"failed-events": [{"MessageId": "m1", "Body": body}]})
+            (entry,) = redriven(deployment, "on-scan", "failed-events")
+            self.assertEqual((entry.message, entry.is_well, deployment.ids("failed-events")), ("m1", False, ["m1"]), body)
+        nameless = {"MessageId": "u1", "Body": "{}"}
+        deployment = Deployment({"undelivered-events": [nameless]})
+        (entry,) = redriven(deployment, "on-scan", "undelivered-events")
+        self.assertFalse(entry.is_well)
+
+    def test_a_message_that_cannot_be_deleted_is_named(self) -> None:
+        deployment = Deployment({"failed-events": [record(1)]}, {"delete m1": Refused("denied")})
+        (entry,) = redriven(deployment, "on-scan", "failed-events")
+        self.assertEqual((entry.done, entry.is_well), ("invoked; NOT DELETED: it may be put back twice", False))
+
+    def test_a_message_that_comes_twice_is_put_back_once(self) -> None:
+        deployment = Deployment({"failed-events": [record(1)]}, {"delete m1": Unknown("timeout")}, twice=True)
+        redriven(deployment, "on-scan", "failed-events")
+        self.assertEqual((deployment.invoked, deployment.ids("failed-events")), ([("guard-on-scan", "e1")], []))
+
+    def test_messages_that_are_left_and_come_again_are_the_end(self) -> None:
+        deployment = Deployment({"failed-events": [record(1, "on-push")]}, twice=True)
+        self.assertEqual(len(redriven(deployment, "on-scan", "failed-events")), 1)
+
+    def test_failed_work_is_moved_by_sqs_and_followed_to_the_end(self) -> None:
+        for end, is_well in (("COMPLETED", True), ("FAILED", False), ("CANCELLED", False)):
+            deployment = Deployment({"failed-work": [record(1), record(2)], "undelivered-events": []})
+            deployment.after = ["RUNNING", "RUNNING", end]
+            (entry,) = redriven(deployment, "worker")
+            self.assertEqual((entry.what, entry.done, entry.is_well), ("2 of 2 messages", f"moved: {end}", is_well))
+            self.assertEqual((deployment.ids("work"), deployment.after), (["m1", "m2"], [end]))
+
+    def test_a_queue_that_has_nothing_for_a_function_is_refused(self) -> None:
+        for function, queue in (("worker", "failed-events"), ("on-scan", "failed-work")):
+            with self.assertRaisesRegex(redrive.Broken, f"{queue} has nothing for {function}"):
+                redriven(Deployment({}), function, queue)
+
+    def test_the_table_is_text_and_nothing_else(self) -> None:
+        deployment = Deployment({"failed-events": [record(1)]})
+        shown = redrive.table(redriven(deployment, "on-scan", "failed-events"))
+        self.assertNotIn("\x1b", shown)
+        self.assertIn("ECR Image Scan team/app", shown)
+        self.assertIn("1 well, 0 to look at", shown)
+
+    def test_the_queues_are_those_of_the_module(self) -> None:
+        locals_tf = (ROOT / "infra/modules/guard/locals.tf").read_text()
+        for queue in {*redrive.EVENT_QUEUES, *redrive.WORKER_QUEUES, *smoke.QUEUES}:
+            self.assertIn(f'"${{var.name}}-{queue}"', locals_tf)
 
 
 class PlanPolicies(unittest.TestCase):

@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::{
     domain::policy::Policy,
@@ -17,7 +18,10 @@ use shared::{
         entry::{self, Handled, Invocation, Selection},
         error::HandlerError,
         repositories::{ItsRepository, RecentLooks},
+        sweep::{self, SweepPorts},
+        worker::{self, Batch, Message},
     },
+    sweep::WorkerPorts,
     testing,
 };
 
@@ -160,6 +164,22 @@ impl World {
                 "imageScanningConfiguration": {"scanOnPush": self.scan_on_push},
                 "encryptionConfiguration": {"encryptionType": "KMS", "kmsKey": "arn:aws:kms:us-west-2:123456789012:key/1"},
             }]})),
+            "dynamodb:Query" => {
+                let asked = &request.body["ExpressionAttributeValues"];
+                let prefix = asked[":prefix"]["S"].as_str().unwrap();
+                let found = self.items.values().filter(|item| {
+                    item["pk"] == asked[":pk"] && item["sk"]["S"].as_str().is_some_and(|sk| sk.starts_with(prefix))
+                });
+                Reply::Ok(json!({"Items": found.collect::<Vec<_>>()}))
+            }
+            "sqs:SendMessage" => {
+                let entries = request.body["Entries"].as_array().unwrap();
+                let taken = entries.iter().map(|entry| json!({"Id": entry["Id"], "MessageId": entry["Id"], "MD5OfMessageBody": ""}));
+                Reply::Ok(json!({"Successful": taken.collect::<Vec<_>>(), "Failed": []}))
+            }
+            "ecr:DescribeRegistry" => Reply::Ok(json!({"registryId": testing::image_key().account.as_str(),
+                "replicationConfiguration": {"rules": []}})),
+            "ecr:GetSigningConfiguration" => Reply::Ok(json!({"signingConfiguration": {"rules": []}})),
             "ecr:ListTagsForResource" => Reply::Ok(json!({"tags": []})),
             "ecr:GetRepositoryPolicy" => match &self.access {
                 Some(text) => Reply::Ok(json!({"policyText": text})),
@@ -234,6 +254,16 @@ fn scan_of(severity: &str) -> Option<Vec<Value>> {
 
 fn failed() -> Option<Vec<Value>> {
     Some(vec![json!({"imageScanStatus": {"status": "FAILED"}})])
+}
+
+fn invocation() -> Invocation {
+    let key = testing::image_key();
+    Invocation {
+        function: "trial",
+        request_id: "one".to_owned(),
+        account: key.account,
+        region: key.region,
+    }
 }
 
 /// A function with one image in front of it.
@@ -331,17 +361,56 @@ impl Trial {
             notifier: &notifier,
             clock: self.aws.clock(),
         };
-        let invocation = Invocation {
-            function: "trial",
-            request_id: "one".to_owned(),
-            account: key.account,
-            region: key.region,
-        };
+        let invocation = invocation();
         let keys = aws.kms_keys();
         let repository = ItsRepository::new(&ports, &keys, policy, &self.recent);
         let handled = entry::handle_and(&ports, policy, select, &invocation, payload, &repository);
         let result = self.aws.run(handled);
         (result, self.aws.take_calls())
+    }
+
+    /// Hands a batch with this one message to the worker, well or not, and gives the calls that it took.
+    pub(crate) fn work(&self, select: fn(&Event) -> Selection, policy: &Policy, message: &str) -> Vec<Call> {
+        self.aws.take_calls();
+        let key = testing::image_key();
+        let aws = self.aws.aws();
+        let registry = aws.ecr_registry(key.account.clone());
+        let writer = policy.enforces().then(|| aws.ecr_writer(key.account.clone()));
+        let ports = WorkerPorts {
+            registry: &registry,
+            writer: writer.as_ref(),
+            keys: &aws.kms_keys(),
+            ledger: &aws.dynamo_ledger("ledger"),
+            notifier: &aws.sns_notifier(),
+            queue: &aws.sqs_queue("https://sqs.us-west-2.amazonaws.com/123456789012/work"),
+            clock: self.aws.clock(),
+        };
+        let message = Message {
+            message_id: "one".to_owned(),
+            body: message.to_owned(),
+        };
+        let batch = Batch {
+            messages: vec![message],
+        };
+        let working = worker::work(&ports, policy, select, &invocation(), batch, Timestamp::MAX);
+        self.aws.run(working);
+        self.aws.take_calls()
+    }
+
+    /// Begins a sweep, well or not, and gives the calls that it took.
+    pub(crate) fn sweep(&self, policy: &Policy, payload: &str) -> Vec<Call> {
+        self.aws.take_calls();
+        let aws = self.aws.aws();
+        let ports = SweepPorts {
+            registry: &aws.ecr_registry(testing::image_key().account),
+            ledger: &aws.dynamo_ledger("ledger"),
+            notifier: &aws.sns_notifier(),
+            queue: &aws.sqs_queue("https://sqs.us-west-2.amazonaws.com/123456789012/work"),
+            clock: self.aws.clock(),
+        };
+        let sweeping = sweep::sweep(&ports, policy, &invocation(), payload, Timestamp::MAX);
+        drop(self.aws.run(sweeping));
+        self.aws.take_calls()
     }
 
     fn scanned(&self, policy: &Policy) -> Vec<Call> {
