@@ -167,10 +167,17 @@ async fn serve_worker(name: &'static str, select: fn(&Event) -> Selection) -> Re
             .enforces()
             .then(|| aws.ecr_writer(invocation.account.clone()));
         let writer = writer.as_ref().map(|writer| Paced::new(writer, pace, &SystemClock));
+        let backfills = config
+            .policy
+            .enforces()
+            .then(|| aws.ecr_backfills(invocation.account.clone()));
         let keys = aws.kms_keys();
+        let elsewhere = aws.ecr_elsewhere(invocation.account.clone());
         let ports = WorkerPorts {
             registry: &registry,
+            elsewhere: &elsewhere,
             writer: writer.as_ref(),
+            backfills: backfills.as_ref(),
             keys: &keys,
             ledger,
             notifier,

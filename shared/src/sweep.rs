@@ -4,7 +4,10 @@
 //! images with the ledger's rows, which takes a call for a thousand of each, and looks at those images where the two do not agree
 //! (`domain/decide/due.rs` says when). Everything ends in [`reconcile`], as after an event.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures_util::future::join;
 use jiff::Timestamp;
@@ -14,27 +17,36 @@ use crate::{
     domain::{
         decide::Survey,
         ids::{Digest, ImageRef, RepositoryName},
+        image::ListedImage,
+        ledger::Row,
         policy::Policy,
         registry::RegistryKey,
+        replication::readiness::{Expected, Readiness},
         repository::ledger::RepositoryKey,
-        summary::{SummaryBuilder, differs},
+        summary::{RepositorySummary, SummaryBuilder, differs},
         work::{MAX_IMAGES, Work, WorkItem, WorkSchema},
     },
     ports::{
-        Clock, Keys, Ledger, Listing, Notifier, PortError, Queue, Registry, RegistryWriter, Repositories,
-        RepositoryLedger, RepositoryWriter, Retry, Scanner, SweepLedger,
+        Clock, Keys, Ledger, Listing, Notifier, PortError, Queue, Registry, RegistryWriter, Replication,
+        ReplicationLedger, ReplicationWriter, Repositories, RepositoryLedger, RepositoryWriter, Retry, Scanner,
+        SweepLedger,
     },
     reconcile::{Hints, Outcome, OutcomeKind, Ports, ReconcileError, Request, reconcile},
+    reconcile_replication::{ReplicationError, ReplicationOutcome, ReplicationPorts, reconcile_replication},
     reconcile_repository::{RepositoryError, RepositoryOutcome, RepositoryPorts, reconcile_repository, reconcile_tag},
 };
 
 /// What a worker needs: all of it. The registry is its own scanner.
 #[derive(Debug)]
-pub struct WorkerPorts<'a, R, W, K, L, N, Q, C> {
+pub struct WorkerPorts<'a, R, E, W, B, K, L, N, Q, C> {
     /// The registry and its scanner.
     pub registry: &'a R,
+    /// Registries in other regions.
+    pub elsewhere: &'a E,
     /// What changes the registry; `None` in report mode.
     pub writer: Option<&'a W>,
+    /// What starts backfills of other regions; `None` in report mode.
+    pub backfills: Option<&'a B>,
     /// Keys.
     pub keys: &'a K,
     /// The ledger.
@@ -105,6 +117,9 @@ pub enum SweepError {
     /// An image could not be looked at.
     #[error(transparent)]
     Image(#[from] ReconcileError),
+    /// The copies of a repository could not be looked at.
+    #[error(transparent)]
+    Replication(#[from] ReplicationError),
 }
 
 impl SweepError {
@@ -121,6 +136,7 @@ impl SweepError {
             Self::Port { source, .. } => source.retry,
             Self::Repository(error) => error.retry(),
             Self::Image(error) => error.retry(),
+            Self::Replication(error) => error.retry(),
         }
     }
 
@@ -138,6 +154,7 @@ impl SweepError {
             },
             Self::Repository(error) => error.code(),
             Self::Image(error) => error.code(),
+            Self::Replication(error) => error.code(),
         }
     }
 }
@@ -208,6 +225,52 @@ pub async fn enqueue_these(
     })
 }
 
+/// Leaves an item for each repository that is gone and of which the ledger still has something: its rows are closed by that. Their
+/// number.
+///
+/// # Errors
+/// A call failed.
+pub async fn enqueue_gone(
+    registry: &impl Listing,
+    ledger: &impl SweepLedger,
+    queue: &impl Queue,
+    sweep: &Sweep,
+) -> Result<u64, SweepError> {
+    let failed = |source| SweepError::port("look for repositories that are gone", source);
+    let mut there = BTreeSet::new();
+    let mut after = None;
+    loop {
+        let page = registry.repositories(after.as_deref()).await.map_err(failed)?;
+        // What cannot be read is not gone.
+        if let Some(unreadable) = page.unreadable.into_iter().next() {
+            return Err(failed(unreadable));
+        }
+        there.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let mut gone = Vec::new();
+    loop {
+        let page = ledger
+            .summaries(&sweep.registry, after.as_deref())
+            .await
+            .map_err(failed)?;
+        let of_nothing = |summary: &RepositorySummary| summary.images == 0 && summary.states.is_empty();
+        let gone_of_page = page
+            .items
+            .into_iter()
+            .filter(|summary| !of_nothing(summary) && !there.contains(&summary.repository.repository));
+        gone.extend(gone_of_page.map(|summary| summary.repository.repository));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok(enqueue_these(queue, sweep, gone).await?.repositories)
+}
+
 /// What came of looking at repositories and images.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Looks {
@@ -227,6 +290,10 @@ pub struct Looks {
     pub alerts: u64,
     /// Settings of repositories, and tags, that were changed.
     pub repaired: u64,
+    /// Copies here that were looked at again.
+    pub copies: u64,
+    /// Backfills of other regions that were begun.
+    pub backfills: u64,
     /// Further items that were left to other workers.
     pub items: u64,
 }
@@ -244,6 +311,8 @@ impl Looks {
         self.blocks += other.blocks;
         self.alerts += other.alerts;
         self.repaired += other.repaired;
+        self.copies += other.copies;
+        self.backfills += other.backfills;
         self.items += other.items;
     }
 
@@ -255,6 +324,12 @@ impl Looks {
             self.blocks += u64::from(matches!(one.effect, Some("archive" | "quarantine")));
             self.alerts += u64::from(one.alert.is_some());
         }
+    }
+
+    fn count_copies(&mut self, outcome: &ReplicationOutcome) {
+        self.copies += outcome.looked;
+        self.alerts += outcome.alerts.len() as u64;
+        self.backfills += outcome.backfills.len() as u64;
     }
 
     fn count_repository(&mut self, outcome: &RepositoryOutcome) {
@@ -302,22 +377,55 @@ impl Part {
     }
 }
 
-/// What was read of a list.
-#[derive(Default)]
-struct Listed {
+/// What is read of a repository, page by page: all of the ledger's rows first.
+struct Reading<'a> {
+    survey: Survey<'a>,
+    figures: SummaryBuilder<'a>,
+    expected: Expected<'a>,
     images: u64,
-    /// Some of them could not be read.
+    /// Some images could not be read.
     in_part: bool,
-    /// Where the rest begins.
-    next: Option<String>,
+    unreadable: Failures,
 }
 
-impl<R, W, K, L, N, Q, C> WorkerPorts<'_, R, W, K, L, N, Q, C>
+impl<'a> Reading<'a> {
+    fn new(policy: &'a Policy, sweep: &Sweep, key: &RepositoryKey, now: Timestamp) -> Self {
+        Self {
+            survey: Survey::new(policy, sweep.began, now),
+            figures: SummaryBuilder::new(policy, key, now),
+            expected: Expected::new(policy, key),
+            images: 0,
+            in_part: false,
+            unreadable: Failures::new(),
+        }
+    }
+
+    fn row(&mut self, key: &RepositoryKey, row: &Row) {
+        self.expected.remember(row);
+        if row.image.region == key.region {
+            self.survey.remember(row);
+            self.figures.row(row);
+        } else {
+            self.survey.remember_elsewhere(row, &key.region);
+        }
+    }
+
+    fn image(&mut self, listed: &ListedImage) {
+        self.images += 1;
+        self.survey.see(listed);
+        self.figures.image(listed);
+        self.expected.see(&listed.image);
+    }
+}
+
+impl<R, E, W, B, K, L, N, Q, C> WorkerPorts<'_, R, E, W, B, K, L, N, Q, C>
 where
     R: Registry + Scanner + Repositories + Listing,
+    E: Replication,
     W: RegistryWriter + RepositoryWriter,
+    B: ReplicationWriter,
     K: Keys,
-    L: Ledger + RepositoryLedger + SweepLedger,
+    L: Ledger + RepositoryLedger + SweepLedger + ReplicationLedger,
     N: Notifier,
     Q: Queue,
     C: Clock,
@@ -381,7 +489,10 @@ where
                 Err(error) => failures.push(error.into()),
             }
         }
-        let due = match self.survey(policy, sweep, key, part, &mut looks, &mut failures).await {
+        let due = match self
+            .survey(policy, sweep, key, part, actor, &mut looks, &mut failures)
+            .await
+        {
             Ok(due) => due,
             Err(error) => {
                 failures.push(error);
@@ -395,25 +506,32 @@ where
     }
 
     /// Compares list and ledger, and leaves to others what is due, if it is much; otherwise gives it.
+    #[expect(clippy::too_many_arguments, reason = "what it finds goes to three places")]
     async fn survey(
         &self,
         policy: &Policy,
         sweep: &Sweep,
         key: &RepositoryKey,
         part: Part,
+        actor: &str,
         looks: &mut Looks,
         failures: &mut Failures,
     ) -> Result<Vec<ImageLook>, SweepError> {
-        let now = self.clock.now();
-        let mut survey = Survey::new(policy, sweep.began, now);
-        let mut figures = SummaryBuilder::new(policy, key, now);
-        self.read_rows(key, &mut survey, &mut figures, failures).await?;
+        let mut reading = Reading::new(policy, sweep, key, self.clock.now());
+        self.read_rows(key, &mut reading).await?;
         let is_whole = part.after.is_none();
-        let listed = self
-            .read_list(sweep, key, part.after, &mut survey, &mut figures, failures)
-            .await?;
-        looks.listed += listed.images;
-        let is_whole = is_whole && listed.next.is_none() && !listed.in_part;
+        let next = self.read_list(sweep, key, part.after, &mut reading).await?;
+        let Reading {
+            survey,
+            figures,
+            expected,
+            images,
+            in_part,
+            unreadable,
+        } = reading;
+        looks.listed += images;
+        failures.extend(unreadable);
+        let is_whole = is_whole && next.is_none() && !in_part;
         let due = survey.finish(is_whole);
         for (_, why) in &due {
             *looks.due.entry(why.as_str()).or_default() += 1;
@@ -426,8 +544,8 @@ where
             })
         };
         let mut items = Vec::new();
-        if listed.next.is_some() {
-            items.push(repository(listed.next, part.again));
+        if next.is_some() {
+            items.push(repository(next, part.again));
         }
         let due: Vec<Digest> = due.into_iter().map(|(digest, _)| digest).collect();
         let nothing_is_due = due.is_empty();
@@ -446,19 +564,45 @@ where
         if !nothing_is_due && !part.again {
             self.send(&[repository(None, true)], SECOND_LOOK, looks).await?;
         }
-        // What is due changes the figures; they are taken when it has been looked at.
+        // What is due changes copies and figures; they are looked into when it has been looked at.
         if is_whole && (nothing_is_due || part.again) {
-            self.write_summary(key, figures).await?;
+            let readiness = match self.look_at_copies(policy, &expected, actor, looks).await {
+                Ok(readiness) => readiness,
+                Err(error) => {
+                    failures.push(error);
+                    Vec::new()
+                }
+            };
+            self.write_summary(key, figures, &readiness).await?;
         }
         Ok(now.into_iter().map(ImageLook::found).collect())
     }
 
-    async fn write_summary(&self, key: &RepositoryKey, mut figures: SummaryBuilder<'_>) -> Result<(), SweepError> {
+    /// Looks whether the copies of a repository are where the policy wants them; how ready each region is.
+    async fn look_at_copies(
+        &self,
+        policy: &Policy,
+        expected: &Expected<'_>,
+        actor: &str,
+        looks: &mut Looks,
+    ) -> Result<Vec<Readiness>, SweepError> {
+        let outcome = reconcile_replication(&self.for_copies(), policy, expected, actor).await?;
+        looks.count_copies(&outcome);
+        Ok(outcome.readiness)
+    }
+
+    async fn write_summary(
+        &self,
+        key: &RepositoryKey,
+        mut figures: SummaryBuilder<'_>,
+        readiness: &[Readiness],
+    ) -> Result<(), SweepError> {
         let failed = |source| SweepError::port(format!("keep the figures of `{key}`"), source);
         let (row, old) = join(self.ledger.repository_row(key), self.ledger.summary(key)).await;
         if let Some(row) = row.map_err(failed)? {
             figures.repository(&row);
         }
+        figures.readiness(readiness);
         let old = old.map_err(failed)?;
         let new = figures.finish(old.as_ref());
         if differs(old.as_ref(), &new) {
@@ -535,26 +679,13 @@ where
         Ok(())
     }
 
-    async fn read_rows(
-        &self,
-        key: &RepositoryKey,
-        survey: &mut Survey<'_>,
-        figures: &mut SummaryBuilder<'_>,
-        failures: &mut Failures,
-    ) -> Result<(), SweepError> {
+    async fn read_rows(&self, key: &RepositoryKey, reading: &mut Reading<'_>) -> Result<(), SweepError> {
         let failed = |source| SweepError::port(format!("read the ledger's rows of `{key}`"), source);
         let mut after = None;
         loop {
             let page = self.ledger.rows(key, after.as_deref()).await.map_err(failed)?;
-            for row in &page.items {
-                if row.image.region == key.region {
-                    survey.remember(row);
-                    figures.row(row);
-                } else {
-                    survey.remember_elsewhere(row, &key.region);
-                }
-            }
-            failures.extend(page.unreadable.into_iter().map(failed));
+            page.items.iter().for_each(|row| reading.row(key, row));
+            reading.unreadable.extend(page.unreadable.into_iter().map(failed));
             if page.next.is_none() {
                 return Ok(());
             }
@@ -562,32 +693,24 @@ where
         }
     }
 
-    /// Reads the list until it or the time is over.
+    /// Reads the list until it or the time is over; where the rest begins.
     async fn read_list(
         &self,
         sweep: &Sweep,
         key: &RepositoryKey,
         mut after: Option<String>,
-        survey: &mut Survey<'_>,
-        figures: &mut SummaryBuilder<'_>,
-        failures: &mut Failures,
-    ) -> Result<Listed, SweepError> {
+        reading: &mut Reading<'_>,
+    ) -> Result<Option<String>, SweepError> {
         let failed = |source| SweepError::port(format!("list the images of `{key}`"), source);
-        let mut listed = Listed::default();
         loop {
             let page = self.registry.images(key, after.as_deref()).await.map_err(failed)?;
             // A repository that is gone has no images.
-            let Some(page) = page else { return Ok(listed) };
-            for image in &page.items {
-                listed.images += 1;
-                survey.see(image);
-                figures.image(image);
-            }
-            listed.in_part |= !page.unreadable.is_empty();
-            failures.extend(page.unreadable.into_iter().map(failed));
+            let Some(page) = page else { return Ok(None) };
+            page.items.iter().for_each(|image| reading.image(image));
+            reading.in_part |= !page.unreadable.is_empty();
+            reading.unreadable.extend(page.unreadable.into_iter().map(failed));
             if page.next.is_none() || self.clock.now() >= sweep.until {
-                listed.next = page.next;
-                return Ok(listed);
+                return Ok(page.next);
             }
             after = page.next;
         }
@@ -608,6 +731,17 @@ where
             registry: self.registry,
             writer: self.writer,
             scanner: self.registry,
+            ledger: self.ledger,
+            notifier: self.notifier,
+            clock: self.clock,
+        }
+    }
+
+    fn for_copies(&self) -> ReplicationPorts<'_, R, E, B, L, N, C> {
+        ReplicationPorts {
+            registry: self.registry,
+            elsewhere: self.elsewhere,
+            writer: self.backfills,
             ledger: self.ledger,
             notifier: self.notifier,
             clock: self.clock,

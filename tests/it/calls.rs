@@ -174,7 +174,9 @@ impl World {
             }
             "sqs:SendMessage" => {
                 let entries = request.body["Entries"].as_array().unwrap();
-                let taken = entries.iter().map(|entry| json!({"Id": entry["Id"], "MessageId": entry["Id"], "MD5OfMessageBody": ""}));
+                let taken = entries
+                    .iter()
+                    .map(|entry| json!({"Id": entry["Id"], "MessageId": entry["Id"], "MD5OfMessageBody": ""}));
                 Reply::Ok(json!({"Successful": taken.collect::<Vec<_>>(), "Failed": []}))
             }
             "ecr:DescribeRegistry" => Reply::Ok(json!({"registryId": testing::image_key().account.as_str(),
@@ -376,9 +378,12 @@ impl Trial {
         let aws = self.aws.aws();
         let registry = aws.ecr_registry(key.account.clone());
         let writer = policy.enforces().then(|| aws.ecr_writer(key.account.clone()));
+        let backfills = policy.enforces().then(|| aws.ecr_backfills(key.account.clone()));
         let ports = WorkerPorts {
             registry: &registry,
+            elsewhere: &aws.ecr_elsewhere(key.account.clone()),
             writer: writer.as_ref(),
+            backfills: backfills.as_ref(),
             keys: &aws.kms_keys(),
             ledger: &aws.dynamo_ledger("ledger"),
             notifier: &aws.sns_notifier(),
@@ -392,7 +397,8 @@ impl Trial {
         let batch = Batch {
             messages: vec![message],
         };
-        let working = worker::work(&ports, policy, select, &invocation(), batch, Timestamp::MAX);
+        let invocation = invocation();
+        let working = worker::work(&ports, policy, select, &invocation, batch, Timestamp::MAX);
         self.aws.run(working);
         self.aws.take_calls()
     }
@@ -408,7 +414,8 @@ impl Trial {
             queue: &aws.sqs_queue("https://sqs.us-west-2.amazonaws.com/123456789012/work"),
             clock: self.aws.clock(),
         };
-        let sweeping = sweep::sweep(&ports, policy, &invocation(), payload, Timestamp::MAX);
+        let invocation = invocation();
+        let sweeping = sweep::sweep(&ports, policy, &invocation, payload, Timestamp::MAX);
         drop(self.aws.run(sweeping));
         self.aws.take_calls()
     }

@@ -3,8 +3,8 @@
 use lambda_runtime::Diagnostic;
 
 use crate::{
-    events::Poison, ports::Retry, reconcile::ReconcileError, reconcile_replication::ReplicationError,
-    reconcile_repository::RepositoryError, sweep::SweepError,
+    events::Poison, ports::Retry, reconcile::ReconcileError, reconcile_registry::RegistryError,
+    reconcile_replication::ReplicationError, reconcile_repository::RepositoryError, sweep::SweepError,
 };
 
 /// Why an event could not be handled. Lambda delivers it again, at most twice, and then to the function's failure destination:
@@ -17,6 +17,9 @@ pub enum HandlerError {
     /// A message of the workers' queue, or what a function was invoked with by hand, is not what it should be.
     #[error("cannot use this: {0}")]
     Unusable(String),
+    /// The registry as a whole could not be looked at, or its digest not be sent.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// A part of a sweep could not be done.
     #[error(transparent)]
     Sweep(#[from] SweepError),
@@ -39,6 +42,7 @@ impl HandlerError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Poison(_) | Self::Unusable(_) => "PoisonEvent",
+            Self::Registry(error) => error.code(),
             Self::Sweep(error) => error.code(),
             Self::Context(_) => "NoContext",
             Self::Reconcile(error) => error.code(),
@@ -51,6 +55,7 @@ impl HandlerError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Poison(_) | Self::Unusable(_) | Self::Context(_) => Retry::Never,
+            Self::Registry(error) => error.retry(),
             Self::Sweep(error) => error.retry(),
             Self::Reconcile(error) => error.retry(),
             Self::Repository(error) => error.retry(),

@@ -301,6 +301,9 @@ mod tests {
             sweep: now() - jiff::SignedDuration::from_secs(7),
             repositories: 3,
             continued: false,
+            registry: None,
+            digests: 0,
+            gone: 0,
         }
     }
 

@@ -7,7 +7,8 @@ use super::{entry::Invocation, error::HandlerError, report};
 use crate::{
     domain::{ids::RepositoryName, policy::Policy, registry::RegistryKey},
     ports::{Clock, Listing, Notifier, Queue, SweepLedger},
-    sweep::{Sweep, enqueue_repositories, enqueue_these},
+    reconcile_registry::{RegistryOutcome, RegistryPorts, reconcile_registry, send_digests},
+    sweep::{Sweep, enqueue_gone, enqueue_repositories, enqueue_these},
 };
 
 /// What the function is invoked with: by the schedule, or by hand.
@@ -28,7 +29,10 @@ impl SweepRequest {
     /// # Errors
     /// It is not JSON, or has a member that is not known or not what it should be.
     pub fn parse(payload: &str) -> Result<Self, HandlerError> {
-        serde_json::from_str(payload).map_err(|error| {
+        // By way of an object: a list would be taken for the members in their order.
+        let object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(payload);
+        let request = object.and_then(|object| serde_json::from_value(object.into()));
+        request.map_err(|error| {
             HandlerError::Unusable(format!(
                 "{error}; a sweep takes {{}}, or any of {{\"time\": \"2026-11-24T12:00:00Z\", \"repositories\": [\"name\"], \"digest\": true}}"
             ))
@@ -45,6 +49,13 @@ pub struct Swept {
     pub repositories: u64,
     /// The list goes on: a worker reads the rest of it.
     pub continued: bool,
+    /// What came of looking at the registry as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry: Option<RegistryOutcome>,
+    /// Digests that were sent.
+    pub digests: u64,
+    /// Repositories that are gone, of which rows were left: a worker closes them.
+    pub gone: u64,
 }
 
 /// What the sweep needs.
@@ -87,7 +98,7 @@ where
 
 async fn begin<R, L, N, Q, C>(
     ports: &SweepPorts<'_, R, L, N, Q, C>,
-    _policy: &Policy,
+    policy: &Policy,
     invocation: &Invocation,
     payload: &str,
     until: Timestamp,
@@ -108,13 +119,61 @@ where
         began: request.time.unwrap_or_else(|| ports.clock.now()),
         until,
     };
+    let mut swept = Swept {
+        sweep: sweep.began,
+        repositories: 0,
+        continued: false,
+        registry: None,
+        digests: 0,
+        gone: 0,
+    };
+    let (of_registry, actor) = (ports.of_registry(), invocation.request_id.as_str());
+    // What fails keeps nothing else from being done.
+    let mut errors: Vec<HandlerError> = Vec::new();
+    let is_whole = request.repositories.is_none();
     let enqueued = match request.repositories {
         Some(names) => enqueue_these(ports.queue, &sweep, names).await,
         None => enqueue_repositories(ports.registry, ports.queue, ports.clock, &sweep, None).await,
-    }?;
-    Ok(Swept {
-        sweep: sweep.began,
-        repositories: enqueued.repositories,
-        continued: enqueued.continued,
-    })
+    };
+    match enqueued {
+        Ok(enqueued) => (swept.repositories, swept.continued) = (enqueued.repositories, enqueued.continued),
+        Err(error) => errors.push(error.into()),
+    }
+    if is_whole {
+        match reconcile_registry(&of_registry, policy, &sweep.registry, actor).await {
+            Ok(outcome) => swept.registry = Some(outcome),
+            Err(error) => errors.push(error.into()),
+        }
+    }
+    if is_whole || request.digest {
+        match send_digests(&of_registry, policy, &sweep.registry, actor, request.digest).await {
+            Ok(sent) => swept.digests = sent,
+            Err(error) => errors.push(error.into()),
+        }
+    }
+    // Once a day is enough for what nobody can pull any more.
+    if is_whole && swept.digests > 0 {
+        match enqueue_gone(ports.registry, ports.ledger, ports.queue, &sweep).await {
+            Ok(gone) => swept.gone = gone,
+            Err(error) => errors.push(error.into()),
+        }
+    }
+    match errors.into_iter().next() {
+        Some(error) => Err(error),
+        None => Ok(swept),
+    }
 }
+
+impl<R, L, N, Q, C> SweepPorts<'_, R, L, N, Q, C> {
+    fn of_registry(&self) -> RegistryPorts<'_, R, L, N, C> {
+        RegistryPorts {
+            registry: self.registry,
+            ledger: self.ledger,
+            notifier: self.notifier,
+            clock: self.clock,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -26,8 +26,8 @@ use crate::{
     },
     events::{self, Event},
     ports::{
-        Clock, Keys, Ledger, Listing, Notifier, Queue, Registry, RegistryWriter, Repositories, RepositoryLedger,
-        RepositoryWriter, Scanner, SweepLedger,
+        Clock, Keys, Ledger, Listing, Notifier, Queue, Registry, RegistryWriter, Replication, ReplicationLedger,
+        ReplicationWriter, Repositories, RepositoryLedger, RepositoryWriter, Scanner, SweepLedger,
     },
     reconcile::Hints,
     sweep::{Failures, ImageLook, Looks, Sweep, WorkerPorts},
@@ -117,8 +117,8 @@ enum Task {
 }
 
 /// Works off a batch, and writes its line. `until`: when nothing new is begun any more.
-pub async fn work<R, W, K, L, N, Q, C>(
-    ports: &WorkerPorts<'_, R, W, K, L, N, Q, C>,
+pub async fn work<R, E, W, B, K, L, N, Q, C>(
+    ports: &WorkerPorts<'_, R, E, W, B, K, L, N, Q, C>,
     policy: &Policy,
     select: impl Fn(&Event) -> Selection,
     invocation: &Invocation,
@@ -127,9 +127,11 @@ pub async fn work<R, W, K, L, N, Q, C>(
 ) -> (BatchAnswer, Worked)
 where
     R: Registry + Scanner + Repositories + Listing,
+    E: Replication,
     W: RegistryWriter + RepositoryWriter,
+    B: ReplicationWriter,
     K: Keys,
-    L: Ledger + RepositoryLedger + SweepLedger,
+    L: Ledger + RepositoryLedger + SweepLedger + ReplicationLedger,
     N: Notifier,
     Q: Queue,
     C: Clock,
@@ -328,8 +330,8 @@ enum Done {
 
 /// Leaves something to a later invocation. An event stays in the queue as it is; an item is put into it anew, so that it does not count as
 /// one that failed.
-async fn put_back<R, W, K, L, N, Q: Queue, C>(
-    ports: &WorkerPorts<'_, R, W, K, L, N, Q, C>,
+async fn put_back<R, E, W, B, K, L, N, Q: Queue, C>(
+    ports: &WorkerPorts<'_, R, E, W, B, K, L, N, Q, C>,
     sweep: &Sweep,
     task: &Task,
 ) -> Done {
@@ -341,8 +343,8 @@ async fn put_back<R, W, K, L, N, Q: Queue, C>(
     }
 }
 
-async fn carry_out<R, W, K, L, N, Q, C>(
-    ports: &WorkerPorts<'_, R, W, K, L, N, Q, C>,
+async fn carry_out<R, E, W, B, K, L, N, Q, C>(
+    ports: &WorkerPorts<'_, R, E, W, B, K, L, N, Q, C>,
     policy: &Policy,
     sweep: &Sweep,
     task: &Task,
@@ -350,9 +352,11 @@ async fn carry_out<R, W, K, L, N, Q, C>(
 ) -> Done
 where
     R: Registry + Scanner + Repositories + Listing,
+    E: Replication,
     W: RegistryWriter + RepositoryWriter,
+    B: ReplicationWriter,
     K: Keys,
-    L: Ledger + RepositoryLedger + SweepLedger,
+    L: Ledger + RepositoryLedger + SweepLedger + ReplicationLedger,
     N: Notifier,
     Q: Queue,
     C: Clock,

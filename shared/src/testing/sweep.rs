@@ -22,10 +22,12 @@ pub fn registry_key() -> RegistryKey {
 pub fn worker_ports<'a>(
     world: &'a World,
     policy: &Policy,
-) -> WorkerPorts<'a, World, World, World, World, World, World, World> {
+) -> WorkerPorts<'a, World, World, World, World, World, World, World, World, World> {
     WorkerPorts {
         registry: world,
+        elsewhere: world,
         writer: policy.enforces().then_some(world),
+        backfills: policy.enforces().then_some(world),
         keys: world,
         ledger: world,
         notifier: world,
