@@ -1,4 +1,5 @@
 mod index;
+mod source;
 
 use std::collections::BTreeSet;
 
