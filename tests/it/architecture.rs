@@ -103,6 +103,7 @@ fn reconciling_knows_neither_aws_nor_lambda() {
         "shared/src/reconcile",
         "shared/src/reconcile_repository",
         "shared/src/reconcile_registry",
+        "shared/src/reconcile_replication",
         "shared/src/sweep",
     ] {
         assert_absent(module, &[EVENTS, ADAPTERS, RUNTIME, TESTING, AWS, LAMBDA, "std::env"]);

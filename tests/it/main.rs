@@ -17,6 +17,9 @@ mod infra;
 #[path = "../../functions/on-push/src/select.rs"]
 mod on_push;
 #[cfg(test)]
+#[path = "../../functions/on-replication/src/select.rs"]
+mod on_replication;
+#[cfg(test)]
 #[path = "../../functions/on-scan/src/select.rs"]
 mod on_scan;
 #[cfg(test)]
