@@ -237,7 +237,7 @@ fn alert(key: &RegistryKey, id: String, told: &[Told<'_>], now: Timestamp) -> Re
         _ => format!("{key}: {number} settings of the registry are not what the policy needs"),
     };
     alert.reason = "ecr-guard does not change settings that hold for all repositories of an account. Until they are changed, images of \
-                    the repositories that are named are not scanned, or not copied."
+                    the repositories concerned are not scanned, or not copied."
         .to_owned();
     let concerns = |setting| alert.changes.iter().any(|change| change.setting == setting);
     let scanning = concerns(super::checks::SCANNING)
