@@ -43,7 +43,7 @@ module "guard" {
   architecture               = var.architecture
   memory_size                = var.memory_size
   reserved_concurrency       = var.reserved_concurrency
-  sweep_interval_hours       = var.sweep_interval_hours
+  sweep_interval_minutes     = var.sweep_interval_minutes
   event_sources              = var.event_sources
   log_retention_days         = var.log_retention_days
   ledger_replica_regions     = sort(local.other_regions)
@@ -55,18 +55,18 @@ module "guard_elsewhere" {
   source   = "./modules/guard"
   for_each = local.other_regions
 
-  name                 = var.guard_name
-  region               = each.value
-  ledger               = module.guard.ledgers[each.value]
-  policy_file          = var.policy_file
-  repositories         = var.guarded_repositories
-  routes               = var.routes
-  alarm_subscriptions  = var.alarm_subscriptions
-  lambda_directory     = var.lambda_directory
-  architecture         = var.architecture
-  memory_size          = var.memory_size
-  reserved_concurrency = var.reserved_concurrency
-  sweep_interval_hours = var.sweep_interval_hours
-  event_sources        = var.event_sources
-  log_retention_days   = var.log_retention_days
+  name                   = var.guard_name
+  region                 = each.value
+  ledger                 = module.guard.ledgers[each.value]
+  policy_file            = var.policy_file
+  repositories           = var.guarded_repositories
+  routes                 = var.routes
+  alarm_subscriptions    = var.alarm_subscriptions
+  lambda_directory       = var.lambda_directory
+  architecture           = var.architecture
+  memory_size            = var.memory_size
+  reserved_concurrency   = var.reserved_concurrency
+  sweep_interval_minutes = var.sweep_interval_minutes
+  event_sources          = var.event_sources
+  log_retention_days     = var.log_retention_days
 }

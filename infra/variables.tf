@@ -158,10 +158,10 @@ variable "memory_size" {
   default     = {}
 }
 
-variable "sweep_interval_hours" {
-  description = "Hours from one sweep to the next: 1, 2, 3, 4, 6, 8 or 12."
+variable "sweep_interval_minutes" {
+  description = "Minutes from one sweep to the next: 15, 20, 30 or 60."
   type        = number
-  default     = 1
+  default     = 60
 }
 
 variable "event_sources" {

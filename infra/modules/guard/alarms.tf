@@ -14,7 +14,6 @@ locals {
       for name, permissions in local.permissions : name if contains(lookup(permissions, "repositories_when_enforcing", []), "ecr:UpdateImageStorageClass")
     ]
   }
-  sweep_interval_seconds = 3600 * var.sweep_interval_hours
 
   # Every alarm, by the name that it has after the deployment's.
   alarms = merge(
@@ -24,8 +23,7 @@ locals {
           for alarm, definition in local.metrics.alarms[scope] : "${name}-${alarm}" => {
             definition = merge(
               definition,
-              can(definition.share_of_timeout) ? { threshold = 1000 * definition.share_of_timeout * local.functions[name].timeout } : {},
-              can(definition.intervals) ? { threshold = definition.intervals * local.sweep_interval_seconds, period = definition.intervals * local.sweep_interval_seconds } : {}
+              can(definition.share_of_timeout) ? { threshold = 1000 * definition.share_of_timeout * local.functions[name].timeout } : {}
             )
             dimensions = definition.namespace == local.metrics.namespace ? tomap(merge(
               # What shared/src/runtime/report.rs writes: the function's name in the repository, not the deployed one.
@@ -52,7 +50,7 @@ locals {
     },
     {
       for alarm, definition in local.metrics.alarms.work : "work-${alarm}" => {
-        definition = merge(definition, { threshold = definition.threshold_intervals * local.sweep_interval_seconds })
+        definition = definition
         dimensions = tomap({ QueueName = local.queue_names["work"] })
       }
     },

@@ -18,7 +18,7 @@ resource "aws_scheduler_schedule" "sweep" {
   name                = local.schedule_name
   group_name          = aws_scheduler_schedule_group.this.name
   description         = "Begins a sweep"
-  schedule_expression = "rate(${var.sweep_interval_hours} ${var.sweep_interval_hours == 1 ? "hour" : "hours"})"
+  schedule_expression = "rate(${var.sweep_interval_minutes} minutes)"
   kms_key_arn         = aws_kms_key.this.arn
 
   flexible_time_window {

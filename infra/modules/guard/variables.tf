@@ -125,15 +125,15 @@ variable "reserved_concurrency" {
   default     = {}
 }
 
-variable "sweep_interval_hours" {
-  description = "Hours from one sweep to the next: so long is nobody told of what an event that got lost would have told. Alarms follow it."
+variable "sweep_interval_minutes" {
+  description = "Minutes from one sweep to the next: for so long nobody is told of what an event that got lost would have told. At most 60."
   type        = number
-  default     = 1
+  default     = 60
 
   validation {
-    # An alarm looks at two sweeps, and CloudWatch at a day at most.
-    condition     = contains([1, 2, 3, 4, 6, 8, 12], var.sweep_interval_hours)
-    error_message = "1, 2, 3, 4, 6, 8 or 12 hours."
+    # Every image has an hour of the day in which it is its turn (shared/src/domain/decide/due.rs): in each there must be a sweep.
+    condition     = contains([15, 20, 30, 60], var.sweep_interval_minutes)
+    error_message = "15, 20, 30 or 60 minutes: in an hour without a sweep, images would miss their turn."
   }
 }
 

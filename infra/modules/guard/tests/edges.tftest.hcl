@@ -123,7 +123,7 @@ run "eventbridge_to_work" {
 
 run "schedule_to_sweep" {
   assert {
-    condition     = aws_scheduler_schedule.sweep.schedule_expression == "rate(1 hour)" && aws_scheduler_schedule.sweep.flexible_time_window[0].mode == "OFF"
+    condition     = aws_scheduler_schedule.sweep.schedule_expression == "rate(60 minutes)" && aws_scheduler_schedule.sweep.flexible_time_window[0].mode == "OFF"
     error_message = "A sweep every hour."
   }
   assert {

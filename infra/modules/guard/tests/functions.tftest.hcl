@@ -144,7 +144,7 @@ run "what_can_be_chosen" {
     architecture             = "x86_64"
     memory_size              = { on-scan = 512 }
     reserved_concurrency     = { on-scan = 10 }
-    sweep_interval_hours     = 6
+    sweep_interval_minutes   = 15
     log_retention_days       = 731
     permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary"
     code_signing             = { profile_version_arns = ["arn:aws:signer:us-west-2:123456789012:/signing-profiles/ecr_guard/abcdefghij"] }
@@ -179,7 +179,7 @@ run "what_can_be_chosen" {
     error_message = "Every function has the code signing configuration."
   }
   assert {
-    condition     = aws_scheduler_schedule.sweep.schedule_expression == "rate(6 hours)"
+    condition     = aws_scheduler_schedule.sweep.schedule_expression == "rate(15 minutes)"
     error_message = "The interval of sweeps."
   }
 }
@@ -233,9 +233,9 @@ run "values_that_cannot_work" {
     memory_size        = { worker = 64 }
     log_level          = "WARN"
     log_retention_days = 0
-    # An alarm that looks at two sweeps would look at more than a day.
-    sweep_interval_hours = 13
+    # Images whose hour has no sweep would never have their turn.
+    sweep_interval_minutes = 120
   }
 
-  expect_failures = [var.name, var.architecture, var.memory_size, var.log_level, var.log_retention_days, var.sweep_interval_hours]
+  expect_failures = [var.name, var.architecture, var.memory_size, var.log_level, var.log_retention_days, var.sweep_interval_minutes]
 }
