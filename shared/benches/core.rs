@@ -7,7 +7,7 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use shared::{
     domain::{
-        decide::{Facts, Plan, Survey, decide},
+        decide::{Facts, Plan, Replaced, Survey, decide},
         finding::{Finding, Scan, Severity},
         ids::ImageKey,
         image::ListedImage,
@@ -90,6 +90,7 @@ fn listed(number: u64) -> (ListedImage, Row) {
     let key = key_of(number);
     let facts = Facts {
         image: Some(image(&key)),
+        replaced: Replaced::Nothing,
         scan: Scan::Complete(scan(findings(if number.is_multiple_of(100) { 30_000 } else { 20 }))),
         ..Facts::about(key.clone(), "bench")
     };

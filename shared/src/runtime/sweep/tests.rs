@@ -84,7 +84,7 @@ fn what_it_is_invoked_with() {
         ("[]", "sweep takes"),
         (r#"{"repository": "api"}"#, "repository"),
         (r#"{"repositories": ["A"]}"#, "repository name"),
-        (r#"{"time": "noon"}"#, "noon"),
+        (r#"{"time": "noon"}"#, "failed to parse"),
     ] {
         let error = SweepRequest::parse(payload).unwrap_err();
         assert_eq!((error.code(), error.retry()), ("PoisonEvent", Retry::Never));
