@@ -41,16 +41,24 @@ class EventPatterns(unittest.TestCase):
             self.assertEqual(answer["Result"], pattern.stem in functions, f"{pattern.stem}: {event}")
 
     def test_pushes_and_deletes(self) -> None:
-        for entry in (events.push(IMAGE), events.delete(IMAGE)):
-            self.goes_to(ECR, entry, "on-push")
+        for entry, functions in (
+            (events.push(IMAGE), ["on-push"]),
+            (events.delete(IMAGE), ["on-push", "on-replication"]),
+        ):
+            self.goes_to(ECR, entry, *functions)
             self.goes_to(ECR, entry, result="FAILURE")
             self.goes_to("com.example", entry)
 
-    def test_restores_but_not_our_own_archiving(self) -> None:
-        self.goes_to(ECR, events.storage_class(IMAGE, "STANDARD"), "on-push")
-        self.goes_to(ECR, events.storage_class(IMAGE, "ARCHIVE"))
+    def test_restores_and_our_own_archiving_for_copies_only(self) -> None:
+        self.goes_to(ECR, events.storage_class(IMAGE, "STANDARD"), "on-push", "on-replication")
+        self.goes_to(ECR, events.storage_class(IMAGE, "ARCHIVE"), "on-replication")
         restored = events.storage_class(IMAGE, "STANDARD") | {"DetailType": "ECR Referrer Action"}
         self.goes_to(ECR, restored, "on-push")
+
+    def test_copies(self) -> None:
+        for result in ("SUCCESS", "FAILED"):
+            self.goes_to(ECR, events.replication(IMAGE, result), "on-replication")
+            self.goes_to("com.example", events.replication(IMAGE, result))
 
     def test_scans(self) -> None:
         self.goes_to(ECR, events.scan(IMAGE, "COMPLETE", {"HIGH": 1}), "on-scan")

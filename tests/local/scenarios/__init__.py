@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from scenarios import alerts, blocking, delivery, methods, repositories, verdicts
+from scenarios import alerts, blocking, delivery, methods, repositories, sweep, verdicts
 from scenarios.world import Observed, Scenario, World
 
 ALL: list[Scenario] = [
     *verdicts.SCENARIOS,
+    *sweep.SCENARIOS,
     *blocking.SCENARIOS,
     *delivery.SCENARIOS,
     *methods.SCENARIOS,

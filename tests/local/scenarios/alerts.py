@@ -18,7 +18,7 @@ def both_subscribers(world: World) -> Observed:
     unreadable = [
         document["id"]
         for mail, document in formats
-        if mail["email"].lstrip().startswith("{") or document["repository"] not in mail["email"]
+        if mail["email"].lstrip().startswith("{") or (document["repository"] or document["region"]) not in mail["email"]
     ]
     subjects = [mail["subject"] for mail in mails if not (mail["subject"].isascii() and 0 < len(mail["subject"]) < 100)]
     long_texts = [document["id"] for mail, document in formats if not 0 < len(mail["bodies"].get("sms", "")) <= 140]

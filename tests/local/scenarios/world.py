@@ -14,8 +14,9 @@ import findings
 from images import Image, Pusher
 from processes import TimedOut, wait_for
 from registry import DRIVER_KEY
-from stack import EVENT_FUNCTIONS, FUNCTIONS, Guard, Region, Stack
+from stack import FUNCTIONS, Guard, Region, Stack
 
+JUDGING = ("on-push", "on-scan")
 READING = ("Describe", "Get", "List", "BatchGet", "BatchCheck")
 
 
@@ -74,9 +75,9 @@ class World:
     def guard(
         self, name: str = "main", policy: str = "enforce", functions: tuple[str, ...] | None = None, **how: Any
     ) -> Guard:
-        """A deployment of the functions; made when it is first asked for: all of them in ``main``, those for events in others."""
+        """A deployment of the functions; made when it is first asked for: all in ``main``, those that judge images in others."""
         if name not in self._guards:
-            chosen = functions or (FUNCTIONS if name == "main" else EVENT_FUNCTIONS)
+            chosen = functions or (FUNCTIONS if name == "main" else JUDGING)
             self._guards[name] = self.stack.deploy(name, policy, chosen, **how)
         return self._guards[name]
 
