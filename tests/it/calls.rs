@@ -17,6 +17,7 @@ use shared::{
     runtime::{
         entry::{self, Handled, Invocation, Selection},
         error::HandlerError,
+        replication::{self, CopySelection},
         repositories::{ItsRepository, RecentLooks},
         sweep::{self, SweepPorts},
         worker::{self, Batch, Message},
@@ -27,7 +28,7 @@ use shared::{
 
 use crate::{
     canned::{Call, FakeAws, Reply, Request, longest_chain},
-    on_push, on_scan, support,
+    on_push, on_replication, on_scan, support,
 };
 
 /// One image, and what the scanner knows of it.
@@ -179,6 +180,16 @@ impl World {
                     .map(|entry| json!({"Id": entry["Id"], "MessageId": entry["Id"], "MD5OfMessageBody": ""}));
                 Reply::Ok(json!({"Successful": taken.collect::<Vec<_>>(), "Failed": []}))
             }
+            "ecr:DescribeImageReplicationStatus" => {
+                Reply::Ok(json!({"repositoryName": request.body["repositoryName"], "imageId": id,
+                "replicationStatuses": [{"region": testing::image_key().region.as_str(), "status": "FAILED", "failureCode": "KmsError"}]}))
+            }
+            "ecr:StartReplicationBackfill" => Reply::Ok(json!({"replicationBackfillId": "b-1", "status": "PREPARING"})),
+            "ecr:ListReplicationBackfills" => Reply::Ok(
+                json!({"backfills": [{"replicationBackfillId": "b-1", "status": "COMPLETE",
+                "destination": {"region": "eu-west-1", "registryId": testing::image_key().account.as_str()}, "startedAt": 1_795_521_600}]}),
+            ),
+            "ecr:DescribeReplicationBackfillResults" => Reply::Ok(json!({"results": []})),
             "ecr:DescribeRegistry" => Reply::Ok(json!({"registryId": testing::image_key().account.as_str(),
                 "replicationConfiguration": {"rules": []}})),
             "ecr:GetSigningConfiguration" => Reply::Ok(json!({"signingConfiguration": {"rules": []}})),
@@ -295,6 +306,11 @@ impl Trial {
         Self { world, aws, recent }
     }
 
+    /// Lets time pass.
+    pub(crate) fn wait(&self, time: std::time::Duration) {
+        self.aws.run(self.aws.clock().wait(time));
+    }
+
     /// Nothing scans the repository by itself.
     pub(crate) fn scanned_on_request(&self) {
         self.world.lock().unwrap().frequency = "MANUAL";
@@ -400,6 +416,30 @@ impl Trial {
         let invocation = invocation();
         let working = worker::work(&ports, policy, select, &invocation, batch, Timestamp::MAX);
         self.aws.run(working);
+        self.aws.take_calls()
+    }
+
+    /// Handles an event about a copy, well or not, and gives the calls that it took.
+    pub(crate) fn copy(&self, select: fn(&Event) -> CopySelection, policy: &Policy, payload: &str) -> Vec<Call> {
+        self.aws.take_calls();
+        let invocation = invocation();
+        let aws = self.aws.aws();
+        let registry = aws.ecr_registry(invocation.account.clone());
+        let elsewhere = aws.ecr_elsewhere(invocation.account.clone());
+        let writer = policy.enforces().then(|| aws.ecr_writer(invocation.account.clone()));
+        let (ledger, notifier) = (aws.dynamo_ledger("ledger"), aws.sns_notifier());
+        let ports = Ports {
+            registry: &registry,
+            writer: writer.as_ref(),
+            scanner: &registry,
+            ledger: &ledger,
+            notifier: &notifier,
+            clock: self.aws.clock(),
+        };
+        let keys = aws.kms_keys();
+        let repository = ItsRepository::new(&ports, &keys, policy, &self.recent);
+        let handled = replication::handle(&ports, &elsewhere, policy, select, &invocation, payload, &repository);
+        drop(self.aws.run(handled));
         self.aws.take_calls()
     }
 
@@ -591,7 +631,29 @@ fn situations() -> Vec<(&'static str, &'static str, Vec<Call>)> {
         pending.change(|world| world.status = None);
         pending.action(&policy, &json!({"action-type": "DELETE"}))
     }));
+    let copied = testing::policy(
+        r#""repositories": [{"match": "*", "replication": {"regions": ["us-west-2"], "max_lag_minutes": 30}}]"#,
+    );
+    let event = |result: &str| {
+        testing::event(
+            "ECR Replication Action",
+            &json!({"action-type": "REPLICATE", "result": result, "image-tag": "v1.2.3", "source-account": "123456789012",
+                "source-region": "us-east-1"}),
+        )
+    };
+    let copy = Trial::new(None);
+    let arrived = copy.copy(on_replication::select, &copied, &event("SUCCESS"));
+    rows.push(("replication", "a copy arrived", arrived));
+    let again = copy.copy(on_replication::select, &copied, &event("SUCCESS"));
+    rows.push(("replication", "the same event again", again));
+    let failed = Trial::new(None);
+    failed.change(|image| image.status = None);
+    let told = failed.copy(on_replication::select, &copied, &event("FAILED"));
+    rows.push(("replication", "ECR gave up: told", told));
     let archived = json!({"action-type": "UPDATE_STORAGE_CLASS", "target-storage-class": "ARCHIVE"});
+    let source = testing::event("ECR Image Action", &archived).replace("\"us-west-2\"", "\"us-east-1\"");
+    let looked = copy.copy(on_replication::select, &copied, &source);
+    rows.push(("archive", "of an image with a copy here, not by us", looked));
     rows.push(("archive", "any image", Trial::new(None).action(&policy, &archived)));
     rows
 }

@@ -14,6 +14,7 @@ use shared::{
     runtime::{
         entry::Selection,
         error::HandlerError,
+        replication::CopySelection,
         report::{METRICS, NAMESPACE},
     },
     testing,
@@ -21,7 +22,7 @@ use shared::{
 
 use crate::{
     calls::{Trial, page},
-    on_push, on_scan, support, worker,
+    on_push, on_replication, on_scan, support, worker,
 };
 
 const MODULE: &str = "infra/modules/guard";
@@ -41,6 +42,8 @@ struct Function {
 enum InvokedBy {
     /// A rule, with events of which this one selects.
     Events(fn(&Event) -> Selection),
+    /// A rule, with events about copies.
+    Copies(fn(&Event) -> CopySelection),
     /// A schedule, or a person.
     Schedule,
     /// The work queue, with items, and with events of which this one selects.
@@ -52,6 +55,7 @@ impl Function {
     fn invoke(&self, trial: &Trial, policy: &Policy, payload: &str) -> impl Iterator<Item = String> {
         let calls = match self.invoked_by {
             InvokedBy::Events(select) => trial.attempt(select, policy, payload).1,
+            InvokedBy::Copies(select) => trial.copy(select, policy, payload),
             InvokedBy::Schedule => trial.sweep(policy, payload),
             InvokedBy::Queue(select) => trial.work(select, policy, payload),
         };
@@ -75,6 +79,13 @@ fn item(work: Value) -> String {
 fn functions() -> BTreeMap<String, Function> {
     let action = |members: Value| testing::event("ECR Image Action", &members);
     let scan = |members: Value| testing::event("ECR Image Scan", &members);
+    let copy = |result: &str| {
+        testing::event(
+            "ECR Replication Action",
+            &json!({"action-type": "REPLICATE", "result": result, "image-tag": "v1.2.3", "source-account": "123456789012",
+                "source-region": "us-east-1"}),
+        )
+    };
     let finding = || {
         let key = testing::image_key();
         let image = json!({"repositoryName": key.repository.as_str(), "imageHash": key.digest.as_str()});
@@ -93,6 +104,14 @@ fn functions() -> BTreeMap<String, Function> {
                 action(json!({"action-type": "DELETE"})),
                 action(json!({"action-type": "UPDATE_STORAGE_CLASS", "target-storage-class": "STANDARD"})),
             ],
+        },
+        "on-replication" => Function {
+            invoked_by: InvokedBy::Copies(on_replication::select),
+            payloads: vec![copy("SUCCESS"), copy("FAILED"), {
+                let restored =
+                    action(json!({"action-type": "UPDATE_STORAGE_CLASS", "target-storage-class": "STANDARD"}));
+                restored.replace("us-west-2", "us-east-1")
+            }],
         },
         "on-scan" => Function {
             invoked_by: InvokedBy::Events(on_scan::select),
@@ -179,6 +198,35 @@ fn called(function: &Function, mode: &str) -> BTreeSet<String> {
         }
     }
     called.extend(called_for_repositories(function, mode));
+    called.extend(called_for_copies(function, mode));
+    called
+}
+
+/// What a function calls under rules for copies, in a mode: an image that was not copied to another region, of which a backfill is
+/// begun and ends; and a copy here that is not there any more, from a region that is another one.
+fn called_for_copies(function: &Function, mode: &str) -> BTreeSet<String> {
+    let policy = testing::policy_in(
+        mode,
+        r#""repositories": [{"match": "*", "replication": {"regions": ["us-west-2", "eu-west-1"], "max_lag_minutes": 30, "backfill": true}}]"#,
+    );
+    let arrived = testing::event(
+        "ECR Replication Action",
+        &json!({"action-type": "REPLICATE", "result": "FAILED", "image-tag": "v1.2.3", "source-account": "123456789012",
+            "source-region": "us-east-1"}),
+    );
+    let mut called = BTreeSet::new();
+    for is_copy in [false, true] {
+        for payload in &function.payloads {
+            let trial = Trial::new(None);
+            if is_copy {
+                drop(trial.copy(on_replication::select, &policy, &arrived));
+            }
+            for _ in 0..3 {
+                called.extend(function.invoke(&trial, &policy, payload));
+                trial.wait(std::time::Duration::from_secs(3600));
+            }
+        }
+    }
     called
 }
 
@@ -231,7 +279,7 @@ fn each_permission_stands_under_the_resource_that_it_is_for() {
         for (resource, actions) in file.as_object().unwrap() {
             let resource = resource.strip_suffix("_when_enforcing").unwrap_or(resource);
             let service = match resource {
-                "repositories" | "registry" => "ecr:",
+                "repositories" | "replicas" | "registry" => "ecr:",
                 "repository_keys" => "kms:",
                 "ledger" => "dynamodb:",
                 "queue" => "sqs:",

@@ -21,7 +21,8 @@ use shared::{
 
 use crate::select::select;
 
-const POLICY: &str = r#""repositories": [{"match": "*", "replication": {"regions": ["us-west-2"], "max_lag_minutes": 30}}]"#;
+const POLICY: &str =
+    r#""repositories": [{"match": "*", "replication": {"regions": ["us-west-2"], "max_lag_minutes": 30}}]"#;
 
 fn source_region() -> Region {
     "us-east-1".parse().unwrap()
@@ -108,7 +109,12 @@ fn look(world: &World, payload: &str) -> Outcome {
 }
 
 fn kinds(world: &World) -> Vec<String> {
-    let kind = |text: &str| serde_json::from_str::<Value>(text).unwrap()["kind"].as_str().unwrap().to_owned();
+    let kind = |text: &str| {
+        serde_json::from_str::<Value>(text).unwrap()["kind"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
     world.sent().iter().map(|sent| kind(&sent.message.default)).collect()
 }
 
@@ -117,7 +123,10 @@ fn a_copy_is_proved_and_its_lag_is_measured_once() {
     let world = world(clean());
     let outcome = look(&world, &replicated("SUCCESS"));
     let replica = outcome.replica.unwrap();
-    assert_eq!((replica.state, replica.lag_seconds), (ReplicaState::Complete, Some(540)));
+    assert_eq!(
+        (replica.state, replica.lag_seconds),
+        (ReplicaState::Complete, Some(540))
+    );
     assert_eq!((outcome.state, world.sent().len()), (Some(State::Allowed), 0));
     world.forget_calls();
     let again = look(&world, &replicated("SUCCESS")).replica.unwrap();
@@ -245,7 +254,10 @@ fn what_is_not_about_copies_is_ignored_without_a_call() {
 #[test]
 fn a_source_in_another_account_is_not_looked_for_in_the_ledger() {
     let world = world(critical());
-    let payload = replicated("SUCCESS").replace("\"source-account\":\"123456789012\"", "\"source-account\":\"210987654321\"");
+    let payload = replicated("SUCCESS").replace(
+        "\"source-account\":\"123456789012\"",
+        "\"source-account\":\"210987654321\"",
+    );
     let outcome = look(&world, &payload);
     assert_eq!(outcome.state, Some(State::Pending));
     assert_eq!(outcome.replica.unwrap().state, ReplicaState::Complete);

@@ -3,16 +3,19 @@
 use std::{collections::VecDeque, sync::Mutex, time::Duration};
 
 use serde_json::json;
-use shared::ports::{
-    Ledger as _, Listing as _, Notifier as _, PortError, Queue as _, Registry as _, RegistryWriter as _, Retry,
-    Scanner as _, SweepLedger as _,
+use shared::{
+    domain::registry::RegistryKey,
+    ports::{
+        Ledger as _, Listing as _, Notifier as _, PortError, Queue as _, Registry as _, RegistryWriter as _,
+        Replication as _, ReplicationWriter as _, Retry, Scanner as _, SweepLedger as _,
+    },
 };
 
 use super::*;
 use crate::canned::{FakeAws, Reply};
 
 /// Every operation that an adapter calls.
-const OPERATIONS: [&str; 17] = [
+const OPERATIONS: [&str; 21] = [
     "ecr:DescribeImages",
     "ecr:BatchGetRepositoryScanningConfiguration",
     "ecr:DescribeImageScanFindings",
@@ -25,6 +28,10 @@ const OPERATIONS: [&str; 17] = [
     "ecr:GetRegistryScanningConfiguration",
     "ecr:DescribeRegistry",
     "ecr:GetSigningConfiguration",
+    "ecr:DescribeImageReplicationStatus",
+    "ecr:ListReplicationBackfills",
+    "ecr:DescribeReplicationBackfillResults",
+    "ecr:StartReplicationBackfill",
     "dynamodb:GetItem",
     "dynamodb:PutItem",
     "dynamodb:Query",
@@ -48,6 +55,9 @@ fn good(operation: &str) -> Reply {
         "ecr:GetRegistryScanningConfiguration" => json!({"scanningConfiguration": {"scanType": "BASIC"}}),
         "ecr:DescribeRegistry" => json!({"replicationConfiguration": {"rules": []}}),
         "ecr:GetSigningConfiguration" => json!({"signingConfiguration": {"rules": []}}),
+        "ecr:DescribeImageReplicationStatus" => json!({"replicationStatuses": []}),
+        "ecr:ListReplicationBackfills" => json!({"backfills": []}),
+        "ecr:StartReplicationBackfill" => json!({"replicationBackfillId": "b-1"}),
         "sns:Publish" => json!({"MessageId": "m-1"}),
         "sqs:SendMessage" => {
             json!({"Successful": [{"Id": "0", "MessageId": "m-1", "MD5OfMessageBody": "0"}], "Failed": []})
@@ -73,6 +83,19 @@ fn call(world: &FakeAws, operation: &str) -> Result<(), PortError> {
             "ecr:DescribeRepositories" => registry.repositories(None).await.map(drop),
             "ecr:GetRegistryScanningConfiguration" | "ecr:DescribeRegistry" | "ecr:GetSigningConfiguration" => {
                 registry.settings().await.map(drop)
+            }
+            "ecr:DescribeImageReplicationStatus" => aws.ecr_elsewhere(account()).copies(&key()).await.map(drop),
+            "ecr:ListReplicationBackfills" => aws.ecr_elsewhere(account()).backfills().await.map(drop),
+            "ecr:DescribeReplicationBackfillResults" => {
+                aws.ecr_elsewhere(account()).backfill_failures("b-1", 1).await.map(drop)
+            }
+            "ecr:StartReplicationBackfill" => {
+                let from = RegistryKey {
+                    account: account(),
+                    region: "us-west-2".parse().unwrap(),
+                };
+                let to = "us-east-1".parse().unwrap();
+                aws.ecr_backfills(account()).start_backfill(&from, &to).await.map(drop)
             }
             "dynamodb:Query" => ledger.rows(&repository_key(), None).await.map(drop),
             "sqs:SendMessage" => {
