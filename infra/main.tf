@@ -46,6 +46,7 @@ module "guard" {
   sweep_interval_minutes     = var.sweep_interval_minutes
   event_sources              = var.event_sources
   log_retention_days         = var.log_retention_days
+  other_regions              = sort(local.other_regions)
   ledger_replica_regions     = sort(local.other_regions)
   ledger_deletion_protection = var.ledger_deletion_protection
 }
@@ -58,6 +59,7 @@ module "guard_elsewhere" {
   name                   = var.guard_name
   region                 = each.value
   ledger                 = module.guard.ledgers[each.value]
+  other_regions          = sort(setsubtract(concat([var.aws_region], tolist(local.other_regions)), [each.value]))
   policy_file            = var.policy_file
   repositories           = var.guarded_repositories
   routes                 = var.routes

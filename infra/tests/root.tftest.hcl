@@ -67,7 +67,7 @@ run "registry_and_guard_in_two_regions" {
     error_message = "In each region, alerts go to the topics there."
   }
   assert {
-    condition     = output.function_names == { for name in ["on-push", "on-scan", "sweep", "worker"] : name => "ecr-guard-${name}" }
+    condition     = output.function_names == { for name in ["on-push", "on-replication", "on-scan", "sweep", "worker"] : name => "ecr-guard-${name}" }
     error_message = "The functions."
   }
   assert {
@@ -77,6 +77,10 @@ run "registry_and_guard_in_two_regions" {
   assert {
     condition     = keys(module.guard.ledgers) == ["us-east-1"]
     error_message = "The ledger has a replica in the other region."
+  }
+  assert {
+    condition     = { for region, guard in merge({ us-west-2 = module.guard }, module.guard_elsewhere) : region => join(" ", guard.forwards_to) } == { us-east-1 = "us-west-2", us-west-2 = "us-east-1" }
+    error_message = "Each region tells the other."
   }
   assert {
     condition     = output.dashboards == { us-east-1 = "ecr-guard-us-east-1", us-west-2 = "ecr-guard-us-west-2" }

@@ -23,6 +23,8 @@ mod on_replication;
 #[path = "../../functions/on-scan/src/select.rs"]
 mod on_scan;
 #[cfg(test)]
+mod operations;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod support;

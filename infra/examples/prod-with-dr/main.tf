@@ -50,6 +50,7 @@ module "guard" {
   alarm_subscriptions    = local.guard.alarm_subscriptions
   reserved_concurrency   = local.guard.reserved_concurrency
   lambda_directory       = var.lambda_directory
+  other_regions          = [local.dr_region]
   ledger_replica_regions = [local.dr_region]
 }
 
@@ -58,6 +59,7 @@ module "guard_dr" {
 
   region               = local.dr_region
   ledger               = module.guard.ledgers[local.dr_region]
+  other_regions        = [local.region]
   policy_file          = local.guard.policy_file
   repositories         = local.guard.repositories
   routes               = local.guard.routes

@@ -35,10 +35,10 @@ locals {
       ]
     ])...),
     merge([
-      for name in keys(local.functions_with_rules) : {
+      for name in concat(keys(local.functions_with_rules), local.forwards ? ["forward"] : []) : {
         for alarm, definition in local.metrics.alarms.rules : "${name}-${alarm}" => {
           definition = definition
-          dimensions = tomap({ RuleName = local.function_names[name] })
+          dimensions = tomap({ RuleName = "${var.name}-${name}" })
         }
       }
     ]...),

@@ -134,7 +134,7 @@ locals {
   # In report mode, a role has nothing of what only enforcing needs.
   granted = {
     for name, permissions in local.permissions : name => {
-      for resource in ["repositories", "registry", "repository_keys", "ledger", "queue", "topics"] :
+      for resource in ["repositories", "replicas", "registry", "repository_keys", "ledger", "queue", "topics"] :
       resource => sort(concat(lookup(permissions, resource, []), local.mode == "enforce" ? lookup(permissions, "${resource}_when_enforcing", []) : []))
     }
   }
@@ -150,6 +150,13 @@ locals {
           Effect   = "Allow"
           Action   = granted.repositories
           Resource = local.repository_arns
+        },
+        {
+          # Only to read: what changes a registry is the function's of its own region.
+          Sid      = "Replicas"
+          Effect   = "Allow"
+          Action   = granted.replicas
+          Resource = local.replica_arns
         },
         {
           # The registry's own settings have no resource to name.

@@ -19,6 +19,12 @@ locals {
       timeout     = 30
       memory_size = 256
     }
+    on-replication = {
+      description = "Looks at a copy that has arrived, or has not, and lets it follow its source"
+      invoked_by  = "events"
+      timeout     = 30
+      memory_size = 256
+    }
     on-scan = {
       description = "Judges an image when its scan has ended"
       invoked_by  = "events"
@@ -71,6 +77,12 @@ locals {
   repository_arns = [
     for repository in var.repositories :
     "arn:${local.partition}:ecr:${local.region}:${local.account}:repository/${repository}"
+  ]
+
+  # The same repositories in other regions: on-replication looks at the sources of copies there.
+  replica_arns = [
+    for repository in var.repositories :
+    "arn:${local.partition}:ecr:*:${local.account}:repository/${repository}"
   ]
 
   topic_names = { for route in keys(var.routes) : route => route == "default" ? "${var.name}-alerts" : "${var.name}-alerts-${route}" }

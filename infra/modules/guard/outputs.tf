@@ -38,6 +38,11 @@ output "ledgers" {
   }
 }
 
+output "forwards_to" {
+  description = "Regions that are told of what is archived, restored or deleted here."
+  value       = sort(keys(local.other_buses))
+}
+
 output "kms_key_arn" {
   description = "ARN of the key of topics, queues, logs, ledger and environment."
   value       = aws_kms_key.this.arn

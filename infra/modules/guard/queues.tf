@@ -15,7 +15,7 @@ locals {
   # Who may send to a queue, beside the functions' roles, which have it in their own policies.
   queue_senders = {
     work               = { service = "events.amazonaws.com", sources = [for name in keys(local.functions_by_queue) : local.rule_arns[name]] }
-    undelivered-events = { service = "events.amazonaws.com", sources = values(local.rule_arns) }
+    undelivered-events = { service = "events.amazonaws.com", sources = concat(values(local.rule_arns), local.forwards ? [local.forward_rule_arn] : []) }
     undelivered-alerts = { service = "sns.amazonaws.com", sources = concat(values(local.topic_arns), [local.alarm_topic_arn]) }
   }
 }

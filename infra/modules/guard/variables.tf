@@ -174,6 +174,12 @@ variable "event_sources" {
   }
 }
 
+variable "other_regions" {
+  description = "Other regions with a guard of the same ledger. What is archived, restored or deleted here is told to them at once; without it, their sweeps find it."
+  type        = list(string)
+  default     = []
+}
+
 variable "ledger" {
   description = "The ledger of a guard in another region, as its output `ledgers` gives it for this region. Without it, the ledger is created here."
   type = object({

@@ -53,4 +53,8 @@ run "as_it_stands" {
     condition     = keys(module.guard.ledgers) == ["us-east-1"] && module.guard_dr.table_name == "ecr-guard-ledger"
     error_message = "One ledger, with a replica."
   }
+  assert {
+    condition     = join(" ", module.guard.forwards_to) == "us-east-1" && join(" ", module.guard_dr.forwards_to) == "us-west-2"
+    error_message = "Each region tells the other."
+  }
 }

@@ -28,6 +28,17 @@ run "what_is_watched" {
       on-push-undelivered        = "AWS/Events InvocationsSentToDlq {\"RuleName\":\"ecr-guard-on-push\"}"
       on-push-undelivered-lost   = "AWS/Events InvocationsFailedToBeSentToDlq {\"RuleName\":\"ecr-guard-on-push\"}"
 
+      on-replication-errors             = "AWS/Lambda Errors {\"FunctionName\":\"ecr-guard-on-replication\"}"
+      on-replication-throttles          = "AWS/Lambda Throttles {\"FunctionName\":\"ecr-guard-on-replication\"}"
+      on-replication-failed-events-lost = "AWS/Lambda DestinationDeliveryFailures {\"FunctionName\":\"ecr-guard-on-replication\"}"
+      on-replication-slow               = "AWS/Lambda Duration {\"FunctionName\":\"ecr-guard-on-replication\"}"
+      on-replication-poison             = "ecr-guard PoisonEvents {\"Function\":\"on-replication\"}"
+      on-replication-block-refused      = "ecr-guard Errors {\"Function\":\"on-replication\",\"Outcome\":\"BlockRefused\"}"
+      on-replication-call-refused       = "ecr-guard Errors {\"Function\":\"on-replication\",\"Outcome\":\"CallRefused\"}"
+      on-replication-many-blocks        = "ecr-guard Blocks {\"Function\":\"on-replication\"}"
+      on-replication-undelivered        = "AWS/Events InvocationsSentToDlq {\"RuleName\":\"ecr-guard-on-replication\"}"
+      on-replication-undelivered-lost   = "AWS/Events InvocationsFailedToBeSentToDlq {\"RuleName\":\"ecr-guard-on-replication\"}"
+
       on-scan-errors             = "AWS/Lambda Errors {\"FunctionName\":\"ecr-guard-on-scan\"}"
       on-scan-throttles          = "AWS/Lambda Throttles {\"FunctionName\":\"ecr-guard-on-scan\"}"
       on-scan-failed-events-lost = "AWS/Lambda DestinationDeliveryFailures {\"FunctionName\":\"ecr-guard-on-scan\"}"
@@ -91,7 +102,7 @@ run "what_is_watched" {
     error_message = "One is enough."
   }
   assert {
-    condition     = alltrue([for name in ["on-push", "on-scan"] : aws_cloudwatch_metric_alarm.this["${name}-slow"].threshold == 800 * aws_lambda_function.this[name].timeout])
+    condition     = alltrue([for name in ["on-push", "on-replication", "on-scan"] : aws_cloudwatch_metric_alarm.this["${name}-slow"].threshold == 800 * aws_lambda_function.this[name].timeout])
     error_message = "An alarm at 80 % of the time that an event has."
   }
   assert {
@@ -136,7 +147,7 @@ run "the_dashboard" {
   }
   assert {
     condition = [for w in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : w.properties.metrics if w.properties.title == "Blocks by function"] == [
-      [for name in ["on-push", "on-scan", "sweep", "worker"] : ["ecr-guard", "Blocks", "Function", name, { stat = "Sum" }]]
+      [for name in ["on-push", "on-replication", "on-scan", "sweep", "worker"] : ["ecr-guard", "Blocks", "Function", name, { stat = "Sum" }]]
     ]
     error_message = "It shows our metrics by function."
   }

@@ -6,6 +6,7 @@
 # | EventBridge | function | permission: exactly the rule | – |
 # | EventBridge | work | queue policy: exactly the rule | key policy: this queue |
 # | EventBridge | undelivered-events | queue policy: exactly the rules | key policy: this queue |
+# | EventBridge (role) | other regions | role policy: exactly their buses | – |
 # | schedule (role) | sweep | role policy | role policy: this schedule |
 # | schedule (role) | undelivered-events | role policy | role policy: this queue |
 # | sweep, worker (role) | work | role policy | role policy, by SQS |
@@ -74,17 +75,18 @@ run "packages" {
 run "eventbridge_to_function" {
   assert {
     condition = { for name, p in aws_lambda_permission.events : name => [p.action, p.principal, p.source_arn, p.source_account] } == {
-      on-push = ["lambda:InvokeFunction", "events.amazonaws.com", "arn:aws:events:us-west-2:123456789012:rule/ecr-guard-on-push", "123456789012"]
-      on-scan = ["lambda:InvokeFunction", "events.amazonaws.com", "arn:aws:events:us-west-2:123456789012:rule/ecr-guard-on-scan", "123456789012"]
+      on-push        = ["lambda:InvokeFunction", "events.amazonaws.com", "arn:aws:events:us-west-2:123456789012:rule/ecr-guard-on-push", "123456789012"]
+      on-replication = ["lambda:InvokeFunction", "events.amazonaws.com", "arn:aws:events:us-west-2:123456789012:rule/ecr-guard-on-replication", "123456789012"]
+      on-scan        = ["lambda:InvokeFunction", "events.amazonaws.com", "arn:aws:events:us-west-2:123456789012:rule/ecr-guard-on-scan", "123456789012"]
     }
     error_message = "EventBridge may invoke a function for its own rule and for no other."
   }
   assert {
-    condition     = alltrue([for name in ["on-push", "on-scan"] : aws_cloudwatch_event_target.this[name].arn == aws_lambda_function.this[name].arn])
+    condition     = alltrue([for name in ["on-push", "on-replication", "on-scan"] : aws_cloudwatch_event_target.this[name].arn == aws_lambda_function.this[name].arn])
     error_message = "A rule leads to its function."
   }
   assert {
-    condition     = { for name, t in aws_cloudwatch_event_target.this : name => t.rule } == { on-push = "ecr-guard-on-push", on-scan = "ecr-guard-on-scan", worker = "ecr-guard-worker" }
+    condition     = { for name, t in aws_cloudwatch_event_target.this : name => t.rule } == { on-push = "ecr-guard-on-push", on-replication = "ecr-guard-on-replication", on-scan = "ecr-guard-on-scan", worker = "ecr-guard-worker" }
     error_message = "Every rule leads somewhere."
   }
 }
@@ -118,6 +120,69 @@ run "eventbridge_to_work" {
       Condition = { StringEquals = { "kms:EncryptionContext:aws:sqs:arn" = "arn:aws:sqs:us-west-2:123456789012:ecr-guard-work" } }
     }]
     error_message = "EventBridge may use the key for this queue; a condition on the source would lose events in silence."
+  }
+}
+
+run "eventbridge_to_other_regions" {
+  variables {
+    other_regions = ["eu-west-1", "us-east-1"]
+    repositories  = ["pipeops-prod-*"]
+  }
+
+  assert {
+    condition = jsondecode(aws_cloudwatch_event_rule.forward[0].event_pattern) == {
+      source      = ["aws.ecr"]
+      detail-type = ["ECR Image Action"]
+      region      = ["us-west-2"]
+      detail      = { action-type = ["UPDATE_STORAGE_CLASS", "DELETE"], result = ["SUCCESS"], repository-name = [{ wildcard = "pipeops-prod-*" }] }
+    }
+    error_message = "What happens here is told elsewhere, and nothing that was told from there: ${aws_cloudwatch_event_rule.forward[0].event_pattern}"
+  }
+  assert {
+    condition = { for region, t in aws_cloudwatch_event_target.forward : region => [t.rule, t.arn, t.dead_letter_config[0].arn] } == {
+      eu-west-1 = ["ecr-guard-forward", "arn:aws:events:eu-west-1:123456789012:event-bus/default", "arn:aws:sqs:us-west-2:123456789012:ecr-guard-undelivered-events"]
+      us-east-1 = ["ecr-guard-forward", "arn:aws:events:us-east-1:123456789012:event-bus/default", "arn:aws:sqs:us-west-2:123456789012:ecr-guard-undelivered-events"]
+    }
+    error_message = "The buses of the other regions, with the dead letter queue."
+  }
+  assert {
+    condition = jsondecode(aws_iam_role_policy.forward[0].policy).Statement == [{
+      Sid      = "Buses"
+      Effect   = "Allow"
+      Action   = ["events:PutEvents"]
+      Resource = ["arn:aws:events:eu-west-1:123456789012:event-bus/default", "arn:aws:events:us-east-1:123456789012:event-bus/default"]
+    }]
+    error_message = "The role puts events on these buses, and on no others."
+  }
+  assert {
+    condition = jsondecode(aws_iam_role.forward[0].assume_role_policy).Statement == [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "events.amazonaws.com" }
+      Condition = { StringEquals = { "aws:SourceAccount" = "123456789012", "aws:SourceArn" = "arn:aws:events:us-west-2:123456789012:rule/ecr-guard-forward" } }
+    }]
+    error_message = "For our rule, and for no other."
+  }
+  assert {
+    condition     = alltrue([for t in aws_cloudwatch_event_target.forward : t.role_arn == aws_iam_role.forward[0].arn])
+    error_message = "The rule has the role."
+  }
+  assert {
+    condition = contains(flatten([
+      for s in jsondecode(aws_sqs_queue_policy.this["undelivered-events"].policy).Statement : s.Condition.ArnEquals["aws:SourceArn"] if s.Effect == "Allow"
+    ]), "arn:aws:events:us-west-2:123456789012:rule/ecr-guard-forward")
+    error_message = "The rule may send to the dead letter queue."
+  }
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.this["forward-undelivered"].dimensions == tomap({ RuleName = "ecr-guard-forward" })
+    error_message = "An alarm when it must."
+  }
+}
+
+run "one_region_forwards_nothing" {
+  assert {
+    condition     = length(aws_cloudwatch_event_rule.forward) == 0 && length(aws_iam_role.forward) == 0 && length(aws_cloudwatch_event_target.forward) == 0
+    error_message = "Without other regions there is nothing to forward to."
   }
 }
 
@@ -197,10 +262,11 @@ run "schedule_to_undelivered_events" {
 run "functions_to_work" {
   assert {
     condition = { for name, p in aws_iam_role_policy.this : name => [for s in jsondecode(p.policy).Statement : [s.Action, s.Resource] if s.Sid == "Work"] } == {
-      on-push = []
-      on-scan = []
-      sweep   = [[["sqs:SendMessage"], ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"]]]
-      worker  = [[["sqs:SendMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"], ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"]]]
+      on-push        = []
+      on-replication = []
+      on-scan        = []
+      sweep          = [[["sqs:SendMessage"], ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"]]]
+      worker         = [[["sqs:SendMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"], ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"]]]
     }
     error_message = "Sweep and worker leave work; only for the worker is it taken out."
   }
@@ -277,6 +343,7 @@ run "eventbridge_to_undelivered_events" {
       Condition = {
         ArnEquals = { "aws:SourceArn" = [
           "arn:aws:events:us-west-2:123456789012:rule/ecr-guard-on-push",
+          "arn:aws:events:us-west-2:123456789012:rule/ecr-guard-on-replication",
           "arn:aws:events:us-west-2:123456789012:rule/ecr-guard-on-scan",
           "arn:aws:events:us-west-2:123456789012:rule/ecr-guard-worker",
         ] }
@@ -305,10 +372,11 @@ run "lambda_to_failed_events" {
   }
   assert {
     condition = { for name, p in aws_iam_role_policy.this : name => [for s in jsondecode(p.policy).Statement : [s.Action, s.Resource] if s.Sid == "FailedEvents"] } == {
-      on-push = [[["sqs:SendMessage"], ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events"]]]
-      on-scan = [[["sqs:SendMessage"], ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events"]]]
-      sweep   = [[["sqs:SendMessage"], ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events"]]]
-      worker  = []
+      on-replication = [[["sqs:SendMessage"], ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events"]]]
+      on-push        = [[["sqs:SendMessage"], ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events"]]]
+      on-scan        = [[["sqs:SendMessage"], ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events"]]]
+      sweep          = [[["sqs:SendMessage"], ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events"]]]
+      worker         = []
     }
     error_message = "Lambda sends failed events in the name of the role."
   }
@@ -343,12 +411,14 @@ run "function_to_alert_topics" {
         ] == [
         ["Allow", "arn:aws:iam::123456789012:root", "sns:Publish", { ArnEquals = { "aws:PrincipalArn" = [
           "arn:aws:iam::123456789012:role/ecr-guard-on-push-us-west-2",
+          "arn:aws:iam::123456789012:role/ecr-guard-on-replication-us-west-2",
           "arn:aws:iam::123456789012:role/ecr-guard-on-scan-us-west-2",
           "arn:aws:iam::123456789012:role/ecr-guard-sweep-us-west-2",
           "arn:aws:iam::123456789012:role/ecr-guard-worker-us-west-2",
         ] } }],
         ["Deny", "*", "sns:Publish", { ArnNotEquals = { "aws:PrincipalArn" = [
           "arn:aws:iam::123456789012:role/ecr-guard-on-push-us-west-2",
+          "arn:aws:iam::123456789012:role/ecr-guard-on-replication-us-west-2",
           "arn:aws:iam::123456789012:role/ecr-guard-on-scan-us-west-2",
           "arn:aws:iam::123456789012:role/ecr-guard-sweep-us-west-2",
           "arn:aws:iam::123456789012:role/ecr-guard-worker-us-west-2",
@@ -441,6 +511,7 @@ run "cloudwatch_logs_to_log_groups" {
       { Service = "logs.us-west-2.amazonaws.com" },
       { ArnEquals = { "kms:EncryptionContext:aws:logs:arn" = [
         "arn:aws:logs:us-west-2:123456789012:log-group:/aws/lambda/ecr-guard-on-push",
+        "arn:aws:logs:us-west-2:123456789012:log-group:/aws/lambda/ecr-guard-on-replication",
         "arn:aws:logs:us-west-2:123456789012:log-group:/aws/lambda/ecr-guard-on-scan",
         "arn:aws:logs:us-west-2:123456789012:log-group:/aws/lambda/ecr-guard-sweep",
         "arn:aws:logs:us-west-2:123456789012:log-group:/aws/lambda/ecr-guard-worker",

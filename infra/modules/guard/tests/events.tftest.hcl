@@ -46,7 +46,7 @@ run "the_patterns_of_the_files" {
     error_message = "worker: findings of images, when they come and when they go."
   }
   assert {
-    condition     = keys(aws_cloudwatch_event_rule.this) == ["on-push", "on-scan", "worker"]
+    condition     = keys(aws_cloudwatch_event_rule.this) == ["on-push", "on-replication", "on-scan", "worker"]
     error_message = "No rule for what a schedule invokes."
   }
   assert {

@@ -28,7 +28,7 @@ run "packages" {
 
 run "functions" {
   assert {
-    condition     = toset(keys(aws_lambda_function.this)) == toset(["on-push", "on-scan", "sweep", "worker"])
+    condition     = toset(keys(aws_lambda_function.this)) == toset(["on-push", "on-replication", "on-scan", "sweep", "worker"])
     error_message = "One Lambda function for each folder of functions/."
   }
   assert {
@@ -40,11 +40,11 @@ run "functions" {
     error_message = "A function is named after the deployment and its folder."
   }
   assert {
-    condition     = { for name, f in aws_lambda_function.this : name => f.timeout } == { on-push = 30, on-scan = 30, sweep = 300, worker = 300 }
+    condition     = { for name, f in aws_lambda_function.this : name => f.timeout } == { on-push = 30, on-replication = 30, on-scan = 30, sweep = 300, worker = 300 }
     error_message = "The lease in the ledger is 45 seconds: what an event invokes may not run for more than 30. A worker takes many steps, and bounds each."
   }
   assert {
-    condition     = { for name, f in aws_lambda_function.this : name => f.memory_size } == { on-push = 256, on-scan = 256, sweep = 256, worker = 512 }
+    condition     = { for name, f in aws_lambda_function.this : name => f.memory_size } == { on-push = 256, on-replication = 256, on-scan = 256, sweep = 256, worker = 512 }
     error_message = "Memory."
   }
   assert {
@@ -52,7 +52,7 @@ run "functions" {
     error_message = "New code is deployed when the package changes, and only then."
   }
   assert {
-    condition = alltrue([for name in ["on-push", "on-scan"] : aws_lambda_function.this[name].environment[0].variables == tomap({
+    condition = alltrue([for name in ["on-push", "on-replication", "on-scan"] : aws_lambda_function.this[name].environment[0].variables == tomap({
       ECR_GUARD_POLICY = "/opt/ecr-guard/policy.json"
       ECR_GUARD_TABLE  = "ecr-guard-ledger"
     })])
@@ -101,7 +101,7 @@ run "failed_events_are_kept" {
     error_message = "What a function fails on three times goes to the queue failed-events."
   }
   assert {
-    condition     = keys(aws_lambda_function_event_invoke_config.this) == ["on-push", "on-scan", "sweep"]
+    condition     = keys(aws_lambda_function_event_invoke_config.this) == ["on-push", "on-replication", "on-scan", "sweep"]
     error_message = "Every function has a failure destination, but the workers: what they fail on stays in their queue."
   }
 }
@@ -126,9 +126,10 @@ run "logs" {
 run "our_own_reads_do_not_make_an_image_look_used" {
   assert {
     condition = { for name, exclusion in aws_ecr_pull_time_update_exclusion.this : name => exclusion.principal_arn } == {
-      on-push = "arn:aws:iam::123456789012:role/ecr-guard-on-push-us-west-2"
-      on-scan = "arn:aws:iam::123456789012:role/ecr-guard-on-scan-us-west-2"
-      worker  = "arn:aws:iam::123456789012:role/ecr-guard-worker-us-west-2"
+      on-push        = "arn:aws:iam::123456789012:role/ecr-guard-on-push-us-west-2"
+      on-replication = "arn:aws:iam::123456789012:role/ecr-guard-on-replication-us-west-2"
+      on-scan        = "arn:aws:iam::123456789012:role/ecr-guard-on-scan-us-west-2"
+      worker         = "arn:aws:iam::123456789012:role/ecr-guard-worker-us-west-2"
     }
     error_message = "Roles that may read manifests are excluded from the recording of pull times."
   }

@@ -42,6 +42,17 @@ run "exactly_these_actions" {
     error_message = "on-scan: ${jsonencode(sort(flatten([for s in jsondecode(aws_iam_role_policy.this["on-scan"].policy).Statement : s.Action])))}"
   }
   assert {
+    condition = sort(flatten([for s in jsondecode(aws_iam_role_policy.this["on-replication"].policy).Statement : s.Action])) == tolist([
+      "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
+      "ecr:BatchDeleteImage", "ecr:BatchGetImage", "ecr:DescribeImageReplicationStatus", "ecr:DescribeImageScanFindings", "ecr:DescribeImages",
+      "ecr:DescribeImages", "ecr:PutImage", "ecr:UpdateImageStorageClass",
+      "kms:Decrypt", "kms:Decrypt", "kms:GenerateDataKey",
+      "logs:CreateLogStream", "logs:PutLogEvents", "sns:Publish", "sqs:SendMessage",
+      "xray:PutTelemetryRecords", "xray:PutTraceSegments",
+    ])
+    error_message = "on-replication: ${jsonencode(sort(flatten([for s in jsondecode(aws_iam_role_policy.this["on-replication"].policy).Statement : s.Action])))}"
+  }
+  assert {
     condition = sort(flatten([for s in jsondecode(aws_iam_role_policy.this["sweep"].policy).Statement : s.Action])) == tolist([
       "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query",
       "ecr:DescribeRegistry", "ecr:DescribeRepositories", "ecr:GetRegistryScanningConfiguration", "ecr:GetSigningConfiguration",
@@ -78,6 +89,7 @@ run "on_these_resources_only" {
       for name, p in aws_iam_role_policy.this : [
         for s in jsondecode(p.policy).Statement : s.Resource == {
           Repositories   = ["arn:aws:ecr:us-west-2:123456789012:repository/*"]
+          Replicas       = ["arn:aws:ecr:*:123456789012:repository/*"]
           Registry       = ["*"]
           RepositoryKeys = ["arn:aws:kms:us-west-2:123456789012:key/*"]
           Ledger         = ["arn:aws:dynamodb:us-west-2:123456789012:table/ecr-guard-ledger"]
@@ -135,6 +147,12 @@ run "only_these_repositories_and_topics" {
       ]]
     ])
     error_message = "Repositories that are not guarded cannot be touched."
+  }
+  assert {
+    condition = [for s in jsondecode(aws_iam_role_policy.this["on-replication"].policy).Statement : s.Resource if s.Sid == "Replicas"] == [
+      ["arn:aws:ecr:*:123456789012:repository/pipeops-prod-*", "arn:aws:ecr:*:123456789012:repository/shared/base"]
+    ]
+    error_message = "Nor looked at in other regions."
   }
   assert {
     condition = alltrue([

@@ -1,0 +1,81 @@
+//! docs/operations.md has a heading for every alarm and every kind of alert, and none for what there is not.
+
+use std::{collections::BTreeSet, fs};
+
+use serde_json::Value;
+use shared::domain::alert::{AlertKind, registry, repository};
+
+use crate::support;
+
+fn read(path: &str) -> String {
+    fs::read_to_string(support::root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The alarms, as the module names them after the name of the deployment.
+fn alarms() -> impl Iterator<Item = String> {
+    let metrics: Value = serde_json::from_str(&read("infra/modules/guard/metrics.json")).unwrap();
+    let alarms = metrics["alarms"].as_object().unwrap().clone();
+    alarms.into_iter().flat_map(|(scope, alarms)| {
+        let alarms: Vec<String> = alarms.as_object().unwrap().keys().cloned().collect();
+        alarms.into_iter().map(move |alarm| {
+            let of = match (scope.as_str(), alarm.as_str()) {
+                (_, "overdue") => "sweep",
+                (_, "late") => "worker",
+                ("rules", _) => "<function>",
+                (scope, _) if scope.starts_with("functions") => "<function>",
+                ("queues", _) => "<queue>",
+                ("topics", _) => "route-<route>",
+                (scope, _) => scope,
+            };
+            format!("{of}-{alarm}")
+        })
+    })
+}
+
+/// The kinds of alerts.
+fn kinds() -> impl Iterator<Item = &'static str> {
+    let images = AlertKind::ALL.iter().map(|kind| kind.as_str());
+    let repositories = repository::RepositoryAlertKind::ALL.iter().map(|kind| kind.as_str());
+    let registries = registry::RegistryAlertKind::ALL.iter().map(|kind| kind.as_str());
+    images.chain(repositories).chain(registries).chain([registry::DIGEST])
+}
+
+#[test]
+fn every_alarm_and_every_kind_of_alert_has_a_heading() {
+    let text = read("docs/operations.md");
+    let headings: BTreeSet<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'))
+        .map(str::to_owned)
+        .collect();
+    let expected: BTreeSet<String> = alarms().chain(kinds().map(str::to_owned)).collect();
+    assert_eq!(headings, expected);
+}
+
+#[test]
+fn what_it_says_to_do_can_be_done() {
+    let text = read("docs/operations.md");
+    let (makefile, variables) = (read("Makefile"), read("infra/variables.tf"));
+    for target in text
+        .split("make ")
+        .skip(1)
+        .filter_map(|rest| rest.split([' ', '`', '\n']).next())
+    {
+        assert!(
+            makefile.contains(&format!("\n{target}:")),
+            "there is no `make {target}`"
+        );
+    }
+    for variable in [
+        "sweep_interval_minutes",
+        "memory_size",
+        "reserved_concurrency",
+        "alarm_subscriptions",
+        "log_retention_days",
+    ] {
+        assert!(
+            text.contains(&format!("`{variable}`")) && variables.contains(&format!("variable \"{variable}\"")),
+            "{variable}"
+        );
+    }
+}
