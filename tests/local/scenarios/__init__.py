@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scenarios import alerts, blocking, delivery, methods, repositories, sweep, verdicts
+from scenarios import alerts, blocking, delivery, methods, replication, repositories, sweep, verdicts
 from scenarios.world import Observed, Scenario, World
 
 ALL: list[Scenario] = [
@@ -12,6 +12,7 @@ ALL: list[Scenario] = [
     *delivery.SCENARIOS,
     *methods.SCENARIOS,
     *repositories.SCENARIOS,
+    *replication.SCENARIOS,
     *alerts.SCENARIOS,
 ]
 
