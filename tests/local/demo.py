@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import scenarios
+from images import Image
 from processes import group_members, stop_group
 from registry import REGION
 from scenarios.world import World, run
-from stack import FUNCTIONS, ROOT, TABLE, Stack
+from stack import FUNCTIONS, ROOT, TABLE, Region, Stack
 
 WIDTH = 120
 RUNNING = "running.json"
@@ -80,7 +81,7 @@ def demonstrate(stack: Stack, chosen: list[scenarios.Scenario], path: Path) -> d
     results = [show(number, len(chosen), scenario, world) for number, scenario in enumerate(chosen, 1)]
     mails = [mail for region in stack.regions() for mail in region.mails()]
     heading("Images, as the ledger has them")
-    print_table(image_rows(world))
+    print_table(image_rows(stack.regions(), world.all_pushed()))
     heading("Alerts, as e-mail subscribers receive them (one of each kind)")
     print_mails(mails)
     report = {"scenarios": results, "alerts": [alert_entry(mail) for mail in mails]}
@@ -108,25 +109,30 @@ def show(number: int, total: int, scenario: scenarios.Scenario, world: World) ->
     }
 
 
-def image_rows(world: World) -> Iterator[list[str]]:
-    """One line per image of the ledger, in the order of the pushes."""
-    rows = {(row["pk"].partition("#")[2], row["sk"].split("#")[1]): row for row in world.stack.rows()}
-    for image in world.pushed:
-        row = rows.get((image.repository, image.digest))
+def image_rows(regions: list[Region], pushed: list[Image]) -> Iterator[list[str]]:
+    """One line per image of the ledger, region by region, in the order of the pushes. A copy was pushed elsewhere."""
+    rows = {
+        (region.region, row["pk"].partition("#")[2], row["sk"].split("#")[1]): row
+        for region in regions
+        for row in region.rows()
+    }
+    places = dict.fromkeys((region.region, image) for region in regions for image in pushed)
+    for region, image in places:
+        row = rows.get((region, image.repository, image.digest))
         if row is None:
             continue
         document = row["row"]
         block, alert = document.get("block"), document.get("alert")
         done = [block["method"]] if block else []
         done += [f"alert {alert['kind']}"] if alert else []
-        reason = textwrap.shorten(str(document.get("reason", "")), 44, placeholder="…")
+        reason = textwrap.shorten(str(document.get("reason", "")), 36, placeholder="…")
         digest = image.digest.partition(":")[2][:12]
-        yield [image.repository, image.tag or "-", digest, row["state"], reason, ", ".join(done) or "-"]
+        yield [region, image.repository, image.tag or "-", digest, row["state"], reason, ", ".join(done) or "-"]
 
 
 def print_table(rows: Iterator[list[str]]) -> None:
     """Aligns and prints."""
-    table = [["REPOSITORY", "TAG", "DIGEST", "STATE", "WHY", "ACTION"], *rows]
+    table = [["REGION", "REPOSITORY", "TAG", "DIGEST", "STATE", "WHY", "ACTION"], *rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     for row in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -148,6 +148,10 @@ class World:
 
     # Look
 
+    def all_pushed(self) -> list[Image]:
+        """What was pushed, here first."""
+        return self.pushed if self._second is None else [*self.pushed, *self._second.pushed]
+
     def state(self, image: Image) -> str:
         """The state in the ledger, or ``none``."""
         row = self.stack.row(image.repository, image.digest)
