@@ -49,14 +49,12 @@ use crate::{
 
 pub use self::sdk::InvalidEnvironment;
 
-/// A client's configuration. In a sweep a client has a retry budget and a rate of its own, and shares them with no other client of
-/// the process, as all others of a service do.
+/// A client's configuration. Each client has a retry budget and a rate of its own; by default the clients of a service share them in a
+/// process, so that trouble with one region would cost the calls to another.
 macro_rules! builder {
     ($aws:expr, $sdk:ident) => {{
-        let mut builder = $sdk::config::Builder::from(&$aws.config);
-        let own = || $sdk::config::retry::RetryPartition::custom("sweep").build();
-        builder.set_retry_partition($aws.sweeps.then(own));
-        builder
+        let own = $sdk::config::retry::RetryPartition::custom("client").build();
+        $sdk::config::Builder::from(&$aws.config).retry_partition(own)
     }};
 }
 
@@ -68,7 +66,6 @@ macro_rules! builder {
 pub struct Aws {
     config: SdkConfig,
     region: Region,
-    sweeps: bool,
     ecr: OnceLock<aws_sdk_ecr::Client>,
     dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
     kms: OnceLock<aws_sdk_kms::Client>,
@@ -86,35 +83,34 @@ impl Aws {
     /// A variable is missing or not what it should be.
     pub fn from_env(lookup: &impl Fn(&str) -> Option<String>) -> Result<Self, InvalidEnvironment> {
         let (config, region) = sdk::config(lookup)?;
-        Ok(Self::new(config, region, false))
+        Ok(Self::new(config, region))
     }
 
     /// The same with another way to send requests, such as a fake AWS in memory.
     #[must_use]
     pub fn with_http_client(self, client: SharedHttpClient) -> Self {
         let config = self.config.into_builder().http_client(client).build();
-        Self::new(config, self.region, self.sweeps)
+        Self::new(config, self.region)
     }
 
     /// The same for functions that work through lists and for which nobody waits, `sweep` and `worker`: a call has more attempts, and
     /// all calls to a service slow down when it throttles.
     #[must_use]
     pub fn for_sweeps(self) -> Self {
-        Self::new(sdk::for_sweeps(self.config), self.region, true)
+        Self::new(sdk::for_sweeps(self.config), self.region)
     }
 
     /// The same with another clock: `sleep` for waits between attempts and for timeouts, `time` for signatures.
     #[must_use]
     pub fn with_time(self, sleep: SharedAsyncSleep, time: SharedTimeSource) -> Self {
         let config = self.config.into_builder().sleep_impl(sleep).time_source(time).build();
-        Self::new(config, self.region, self.sweeps)
+        Self::new(config, self.region)
     }
 
-    fn new(config: SdkConfig, region: Region, sweeps: bool) -> Self {
+    fn new(config: SdkConfig, region: Region) -> Self {
         Self {
             config,
             region,
-            sweeps,
             ecr: OnceLock::new(),
             dynamodb: OnceLock::new(),
             kms: OnceLock::new(),

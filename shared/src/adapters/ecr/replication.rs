@@ -193,7 +193,10 @@ impl Replication for EcrElsewhere<'_> {
                 // `InvalidParameterException`, `ReplicationBackfillNotFoundException` (it was just listed), `ServerException`,
                 // `ValidationException`, and what is not modelled.
                 .map_err(|error| port_error(OPERATION, &error))?;
-            failures.extend(output.results().iter().filter_map(backfill_failure));
+            let results = output
+                .results
+                .ok_or_else(|| malformed(OPERATION, "the answer does not hold the list"))?;
+            failures.extend(results.iter().filter_map(backfill_failure));
             token = output.next_token.filter(|token| !token.is_empty());
             match &token {
                 None => break,
