@@ -597,7 +597,8 @@ where
             continue;
         }
         done.readiness.push(plan.readiness);
-        if rules.backfill {
+        // In report mode none is begun, nor followed.
+        if rules.backfill && ports.writer.is_some() {
             back_fill(ports, &from, to, backfill.as_ref(), plan.wants_backfill, actor, done).await?;
         }
         return Ok(());

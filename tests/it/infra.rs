@@ -132,6 +132,7 @@ fn functions() -> BTreeMap<String, Function> {
             payloads: vec![
                 item(json!({"kind": "repositories", "after": "token"})),
                 item(json!({"kind": "repository"})),
+                item(json!({"kind": "repository", "again": true})),
                 item(json!({"kind": "images", "digests": [testing::image_key().digest.as_str()]})),
                 finding(),
             ],

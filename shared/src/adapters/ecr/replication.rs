@@ -193,9 +193,8 @@ impl Replication for EcrElsewhere<'_> {
                 // `InvalidParameterException`, `ReplicationBackfillNotFoundException` (it was just listed), `ServerException`,
                 // `ValidationException`, and what is not modelled.
                 .map_err(|error| port_error(OPERATION, &error))?;
-            let results = output
-                .results
-                .ok_or_else(|| malformed(OPERATION, "the answer does not hold the list"))?;
+            let results = output.results.as_ref();
+            let results = results.ok_or_else(|| malformed(OPERATION, "the answer does not hold the list"))?;
             failures.extend(results.iter().filter_map(backfill_failure));
             token = output.next_token.filter(|token| !token.is_empty());
             match &token {

@@ -155,7 +155,7 @@ fn where_nothing_scans_the_source_is_the_evidence() {
     for (scan, state) in [
         (clean(), State::Allowed),
         (
-            Scan::Complete(testing::scan(vec![finding("CVE-2026-2", Severity::High)])),
+            Scan::Complete(scan(vec![finding("CVE-2026-2", Severity::High)])),
             State::Review,
         ),
     ] {
