@@ -56,11 +56,8 @@ fn every_alarm_and_every_kind_of_alert_has_a_heading() {
 fn what_it_says_to_do_can_be_done() {
     let text = read("docs/operations.md");
     let (makefile, variables) = (read("Makefile"), read("infra/variables.tf"));
-    for target in text
-        .split("make ")
-        .skip(1)
-        .filter_map(|rest| rest.split([' ', '`', '\n']).next())
-    {
+    let commands = text.split("`make ").skip(1).chain(text.split("\nmake ").skip(1));
+    for target in commands.filter_map(|rest| rest.split([' ', '`', '\n']).next()) {
         assert!(
             makefile.contains(&format!("\n{target}:")),
             "there is no `make {target}`"

@@ -44,9 +44,13 @@ run "exactly_these_actions" {
   assert {
     condition = sort(flatten([for s in jsondecode(aws_iam_role_policy.this["on-replication"].policy).Statement : s.Action])) == tolist([
       "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
-      "ecr:BatchDeleteImage", "ecr:BatchGetImage", "ecr:DescribeImageReplicationStatus", "ecr:DescribeImageScanFindings", "ecr:DescribeImages",
-      "ecr:DescribeImages", "ecr:PutImage", "ecr:UpdateImageStorageClass",
-      "kms:Decrypt", "kms:Decrypt", "kms:GenerateDataKey",
+      "ecr:BatchDeleteImage", "ecr:BatchGetImage", "ecr:BatchGetRepositoryScanningConfiguration", "ecr:DeleteRepositoryPolicy",
+      "ecr:DescribeImageReplicationStatus", "ecr:DescribeImageScanFindings", "ecr:DescribeImages", "ecr:DescribeImages",
+      "ecr:DescribeRepositories", "ecr:GetLifecyclePolicy", "ecr:GetLifecyclePolicyPreview", "ecr:GetRegistryScanningConfiguration",
+      "ecr:GetRepositoryPolicy", "ecr:ListTagsForResource", "ecr:PutImage", "ecr:PutImageScanningConfiguration",
+      "ecr:PutImageTagMutability", "ecr:PutLifecyclePolicy", "ecr:SetRepositoryPolicy", "ecr:StartImageScan",
+      "ecr:StartLifecyclePolicyPreview", "ecr:UpdateImageStorageClass",
+      "kms:Decrypt", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey", "kms:GetKeyRotationStatus",
       "logs:CreateLogStream", "logs:PutLogEvents", "sns:Publish", "sqs:SendMessage",
       "xray:PutTelemetryRecords", "xray:PutTraceSegments",
     ])
@@ -66,10 +70,12 @@ run "exactly_these_actions" {
     condition = sort(flatten([for s in jsondecode(aws_iam_role_policy.this["worker"].policy).Statement : s.Action])) == tolist([
       "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
       "ecr:BatchDeleteImage", "ecr:BatchGetImage", "ecr:BatchGetRepositoryScanningConfiguration", "ecr:DeleteRepositoryPolicy",
-      "ecr:DescribeImageScanFindings", "ecr:DescribeImages", "ecr:DescribeRepositories", "ecr:GetLifecyclePolicy",
-      "ecr:GetLifecyclePolicyPreview", "ecr:GetRegistryScanningConfiguration", "ecr:GetRepositoryPolicy", "ecr:ListTagsForResource",
-      "ecr:PutImage", "ecr:PutImageScanningConfiguration", "ecr:PutImageTagMutability", "ecr:PutLifecyclePolicy",
-      "ecr:SetRepositoryPolicy", "ecr:StartImageScan", "ecr:StartLifecyclePolicyPreview", "ecr:UpdateImageStorageClass",
+      "ecr:DescribeImageReplicationStatus", "ecr:DescribeImageScanFindings", "ecr:DescribeImages",
+      "ecr:DescribeImages", "ecr:DescribeReplicationBackfillResults", "ecr:DescribeRepositories", "ecr:GetLifecyclePolicy",
+      "ecr:GetLifecyclePolicyPreview", "ecr:GetRegistryScanningConfiguration", "ecr:GetRepositoryPolicy", "ecr:ListReplicationBackfills",
+      "ecr:ListTagsForResource", "ecr:PutImage", "ecr:PutImageScanningConfiguration", "ecr:PutImageTagMutability",
+      "ecr:PutLifecyclePolicy", "ecr:SetRepositoryPolicy", "ecr:StartImageScan", "ecr:StartLifecyclePolicyPreview",
+      "ecr:StartReplicationBackfill", "ecr:UpdateImageStorageClass",
       "kms:Decrypt", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey", "kms:GetKeyRotationStatus",
       "logs:CreateLogStream", "logs:PutLogEvents", "sns:Publish",
       "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:SendMessage",
@@ -119,7 +125,7 @@ run "report_mode_cannot_change_the_registry" {
         [
           "dynamodb:UpdateItem", "ecr:BatchDeleteImage", "ecr:DeleteRepositoryPolicy", "ecr:PutImage", "ecr:PutImageScanningConfiguration",
           "ecr:PutImageTagMutability", "ecr:PutLifecyclePolicy", "ecr:SetRepositoryPolicy", "ecr:StartImageScan",
-          "ecr:StartLifecyclePolicyPreview", "ecr:UpdateImageStorageClass",
+          "ecr:StartLifecyclePolicyPreview", "ecr:StartReplicationBackfill", "ecr:UpdateImageStorageClass",
         ]
       )) == 0
     ])
