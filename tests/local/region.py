@@ -39,7 +39,6 @@ class Guard:
     bus: str
     functions: dict[str, str] = field(default_factory=dict)
     queue: str = ""
-    mapping: str = ""
 
 
 class Region:
@@ -91,11 +90,11 @@ class Region:
             self.deploy_function(function, deployed[function], policy, queue)
             if function in EVENT_FUNCTIONS:
                 self._route_to_function(bus, function, deployed[function])
-        mapping = ""
         if queue:
-            self._route_to_queue(bus, "worker", deployed["worker"], f"{prefix}-work")
-            mapping = self._map(f"{prefix}-work", deployed["worker"], mapped)
-        return Guard(bus, deployed, queue, mapping)
+            self._route_to_queue(bus, "worker", deployed["worker"], queue)
+            if mapped:
+                self._map(queue, deployed["worker"])
+        return Guard(bus, deployed, queue)
 
     def deploy_function(self, function: str, deployed: str, policy: str, queue: str = "") -> None:
         """Uploads one function with ``cargo lambda deploy``, and sends what it fails on to the dead-letter queue."""
@@ -304,17 +303,15 @@ class Region:
         self.change_queue(queue)
         return queue
 
-    def _map(self, queue: str, deployed: str, enabled: bool) -> str:
-        answer = self.lambdas.create_event_source_mapping(
+    def _map(self, queue: str, deployed: str) -> None:
+        self.lambdas.create_event_source_mapping(
             EventSourceArn=self._arn_of(queue),
             FunctionName=deployed,
-            Enabled=enabled,
             BatchSize=BATCH_SIZE,
             MaximumBatchingWindowInSeconds=BATCHING_SECONDS,
             FunctionResponseTypes=["ReportBatchItemFailures"],
             ScalingConfig={"MaximumConcurrency": WORKERS},
         )
-        return str(answer["UUID"])
 
     def _write_policy(self, policy: str) -> Path:
         path = self.directory / "policies" / self.region / f"{policy}.json"

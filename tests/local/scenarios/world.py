@@ -162,6 +162,11 @@ class World:
         row = self.stack.row(image.repository, image.digest)
         return 0 if row is None else int(row["generation"])
 
+    def is_counted(self, repository: str) -> bool:
+        """Whether the ledger has figures of a repository."""
+        name = f"summary#{self.stack.region}#{repository}"
+        return any(row["sk"] == name for row in self.stack.ledger())
+
     def deciding(self, image: Image) -> list[str]:
         """The findings that decided, by id."""
         row = self.stack.row(image.repository, image.digest)
