@@ -19,7 +19,7 @@ use crate::{
     reconcile::Ports,
     runtime::{
         SystemClock,
-        config::{Config, environment, queue_url},
+        config::{Config, environment, guarded, queue_url},
         entry::{self, Handled, Invocation, Selection},
         error::HandlerError,
         pace::{PUT_IMAGE_EVERY, Pace, Paced},
@@ -150,6 +150,7 @@ async fn serve_replication(name: &'static str, select: fn(&Event) -> CopySelecti
 async fn serve_worker(name: &'static str, select: fn(&Event) -> Selection) -> Result<(), Error> {
     let config = &Config::load(environment, SystemClock.now())?;
     let queue_url = queue_url(environment)?;
+    let guarded = &guarded(environment)?;
     let aws = &Aws::from_env(&environment)?.for_sweeps();
     let (ledger, notifier, queue) = (
         &aws.dynamo_ledger(&config.table),
@@ -160,7 +161,7 @@ async fn serve_worker(name: &'static str, select: fn(&Event) -> Selection) -> Re
     let pace = &Pace::new(PUT_IMAGE_EVERY);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Batch>| async move {
         let invocation = Invocation::new(name, &event.context)?;
-        let registry = aws.ecr_registry(invocation.account.clone());
+        let registry = aws.ecr_registry(invocation.account.clone()).only(guarded);
         // In report mode, what changes the registry does not exist.
         let writer = config
             .policy
@@ -196,6 +197,7 @@ async fn serve_worker(name: &'static str, select: fn(&Event) -> Selection) -> Re
 async fn serve_sweep(name: &'static str) -> Result<(), Error> {
     let config = &Config::load(environment, SystemClock.now())?;
     let queue_url = queue_url(environment)?;
+    let guarded = &guarded(environment)?;
     let aws = &Aws::from_env(&environment)?.for_sweeps();
     let (ledger, notifier, queue) = (
         &aws.dynamo_ledger(&config.table),
@@ -205,7 +207,7 @@ async fn serve_sweep(name: &'static str) -> Result<(), Error> {
     aws.build_ecr_client();
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let invocation = Invocation::new(name, &event.context)?;
-        let registry = aws.ecr_registry(invocation.account.clone());
+        let registry = aws.ecr_registry(invocation.account.clone()).only(guarded);
         let ports = SweepPorts {
             registry: &registry,
             ledger,

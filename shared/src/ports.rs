@@ -121,7 +121,12 @@ pub struct Page<T> {
 /// The lists of a registry, page by page. `after` is the `next` of the page before; a place that the registry no longer knows is an
 /// error that trying again does not help.
 pub trait Listing {
-    /// The names of its repositories, a thousand to a page.
+    /// Whether a repository is one of those that are looked at.
+    fn guards(&self, _repository: &RepositoryName) -> bool {
+        true
+    }
+
+    /// The names of its repositories that are looked at, from a thousand on a page.
     fn repositories(&self, after: Option<&str>)
     -> impl Future<Output = Result<Page<RepositoryName>, PortError>> + Send;
 

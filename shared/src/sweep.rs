@@ -261,7 +261,8 @@ pub async fn enqueue_gone(
         let gone_of_page = page
             .items
             .into_iter()
-            .filter(|summary| !of_nothing(summary) && !there.contains(&summary.repository.repository));
+            .filter(|summary| !of_nothing(summary) && !there.contains(&summary.repository.repository))
+            .filter(|summary| registry.guards(&summary.repository.repository));
         gone.extend(gone_of_page.map(|summary| summary.repository.repository));
         after = page.next;
         if after.is_none() {

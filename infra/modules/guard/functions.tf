@@ -43,7 +43,9 @@ resource "aws_lambda_function" "this" {
         ECR_GUARD_POLICY = "/opt/ecr-guard/policy.json"
         ECR_GUARD_TABLE  = local.table_name
       },
-      length(local.granted[each.key].queue) > 0 ? { ECR_GUARD_QUEUE_URL = aws_sqs_queue.this["work"].url } : {}
+      length(local.granted[each.key].queue) > 0 ? { ECR_GUARD_QUEUE_URL = aws_sqs_queue.this["work"].url } : {},
+      # Sweeps list all repositories, and must leave out those that the functions may not look at.
+      length(local.granted[each.key].queue) > 0 && !local.every_repository ? { ECR_GUARD_REPOSITORIES = join(" ", var.repositories) } : {}
     )
   }
 

@@ -48,6 +48,7 @@ use crate::{
         finding::{Scan, ScanStart, ScanTrigger},
         ids::{AccountId, ImageKey, ImageRef, InvalidId, Region, RepositoryName, Tag},
         image::{Image, ImageStatus},
+        policy::Glob,
     },
     ports::{PortError, Pulled, Registry, RegistryWriter, Retry, Scanner},
 };
@@ -225,6 +226,8 @@ impl Ecr {
 pub struct EcrRegistry {
     ecr: Ecr,
     triggers: Arc<TriggerCache>,
+    /// The names of the repositories that are on its list; none: all.
+    only: Arc<[Glob]>,
 }
 
 impl EcrRegistry {
@@ -236,6 +239,16 @@ impl EcrRegistry {
                 region,
             },
             triggers,
+            only: Arc::new([]),
+        }
+    }
+
+    /// The same with these repositories only on its list; with none, all are.
+    #[must_use]
+    pub fn only(self, names: &[Glob]) -> Self {
+        Self {
+            only: names.into(),
+            ..self
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Configuration of a function: four variables of ours and Lambda's own.
+//! Configuration of a function: five variables of ours and Lambda's own.
 //!
 //! Everything that can be wrong is found at start, before the first event.
 
 use jiff::Timestamp;
 
-use crate::domain::policy::{Policy, PolicyError};
+use crate::domain::policy::{Glob, InvalidGlob, Policy, PolicyError};
 
 /// Variable that holds the path of the policy document.
 pub const POLICY_VARIABLE: &str = "ECR_GUARD_POLICY";
@@ -25,6 +25,20 @@ pub fn queue_url(lookup: impl Fn(&str) -> Option<String>) -> Result<String, Conf
     given.ok_or(ConfigError::Missing(QUEUE_VARIABLE))
 }
 
+/// Variable that says which repositories sweeps look at: their names, with `*` for any characters, between spaces. Without it they look at
+/// all. It has to say what the functions' permissions say.
+pub const REPOSITORIES_VARIABLE: &str = "ECR_GUARD_REPOSITORIES";
+
+/// The repositories that sweeps look at; none: all.
+///
+/// # Errors
+/// One of the names is not one.
+pub fn guarded(lookup: impl Fn(&str) -> Option<String>) -> Result<Vec<Glob>, ConfigError> {
+    let names = lookup(REPOSITORIES_VARIABLE).unwrap_or_default();
+    let globs = names.split_whitespace().map(str::parse).collect::<Result<_, _>>();
+    globs.map_err(ConfigError::Repositories)
+}
+
 /// What a function that reconciles images is configured with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -40,6 +54,9 @@ pub enum ConfigError {
     /// A variable is not set, or empty.
     #[error("the environment variable `{0}` is not set")]
     Missing(&'static str),
+    /// The repositories to look at are not names.
+    #[error("the environment variable `{REPOSITORIES_VARIABLE}`: {0}")]
+    Repositories(InvalidGlob),
     /// The policy cannot be read.
     #[error("cannot read the policy `{path}`: {source}")]
     Unreadable {
@@ -86,4 +103,34 @@ impl Config {
 )]
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories_to_look_at_are_names_between_spaces() {
+        let of = |text: &str| guarded(|name| (name == REPOSITORIES_VARIABLE).then(|| text.to_owned()));
+        assert_eq!(guarded(|_| None).unwrap(), []);
+        assert_eq!(of("  ").unwrap(), []);
+        let names: Vec<String> = of("team/* web")
+            .unwrap()
+            .iter()
+            .map(|glob| glob.as_str().to_owned())
+            .collect();
+        assert_eq!(names, ["team/*", "web"]);
+        let error = of("team/* w\u{e9}b").unwrap_err().to_string();
+        assert!(
+            error.contains("ECR_GUARD_REPOSITORIES") && error.contains("characters"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_queue_must_be_named() {
+        let of = |text: &'static str| queue_url(move |_| Some(text.to_owned()));
+        assert_eq!(of("https://sqs").unwrap(), "https://sqs");
+        assert!(matches!(of(" "), Err(ConfigError::Missing(QUEUE_VARIABLE))));
+    }
 }

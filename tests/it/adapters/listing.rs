@@ -56,6 +56,24 @@ fn repositories_are_listed_a_thousand_to_a_page() {
 }
 
 #[test]
+fn only_the_repositories_that_are_guarded_are_on_the_list() {
+    let list = json!({"repositories": [{"repositoryName": "team/api"}, {"repositoryName": "web"}, {"repositoryName": "team-b"}]});
+    for (only, expected) in [
+        (vec![], vec!["team/api", "web", "team-b"]),
+        (vec!["team/*"], vec!["team/api"]),
+        (vec!["web", "team*"], vec!["team/api", "web", "team-b"]),
+        (vec!["nothing"], vec![]),
+    ] {
+        let world = FakeAws::scripted([(REPOSITORIES, Reply::Ok(list.clone()))]);
+        let only: Vec<_> = only.into_iter().map(|name| name.parse().unwrap()).collect();
+        let registry = world.aws().ecr_registry(account()).only(&only);
+        let page = world.run(registry.repositories(None)).unwrap();
+        let names: Vec<String> = page.items.into_iter().map(String::from).collect();
+        assert_eq!(names, expected);
+    }
+}
+
+#[test]
 fn a_name_that_cannot_be_read_does_not_hide_the_others() {
     let list = json!({"repositories": [{"repositoryName": "a b"}, {"repositoryName": "web"}, {}], "nextToken": "t-2"});
     let (_, page) = names(None, Reply::Ok(list));

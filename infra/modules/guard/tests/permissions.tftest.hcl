@@ -155,6 +155,16 @@ run "only_these_repositories_and_topics" {
     error_message = "Repositories that are not guarded cannot be touched."
   }
   assert {
+    condition = { for name, f in aws_lambda_function.this : name => lookup(f.environment[0].variables, "ECR_GUARD_REPOSITORIES", "all") } == {
+      "on-push"        = "all"
+      "on-replication" = "all"
+      "on-scan"        = "all"
+      "sweep"          = "pipeops-prod-* shared/base"
+      "worker"         = "pipeops-prod-* shared/base"
+    }
+    error_message = "Sweeps look at the guarded repositories only; events of the others do not come."
+  }
+  assert {
     condition = [for s in jsondecode(aws_iam_role_policy.this["on-replication"].policy).Statement : s.Resource if s.Sid == "Replicas"] == [
       ["arn:aws:ecr:*:123456789012:repository/pipeops-prod-*", "arn:aws:ecr:*:123456789012:repository/shared/base"]
     ]

@@ -30,6 +30,10 @@ use crate::{
 const NO_LIST: &str = "the answer does not hold the list";
 
 impl Listing for EcrRegistry {
+    fn guards(&self, repository: &RepositoryName) -> bool {
+        self.only.is_empty() || self.only.iter().any(|glob| glob.matches(repository.as_str()))
+    }
+
     /// `ecr:DescribeRepositories` of all repositories. Their order is documented nowhere.
     async fn repositories(&self, after: Option<&str>) -> Result<Page<RepositoryName>, PortError> {
         const OPERATION: &str = "ecr:DescribeRepositories";
@@ -52,7 +56,8 @@ impl Listing for EcrRegistry {
             Some(name) => name.parse().map_err(|error: InvalidId| error.to_string()),
             None => Err("it has no name".to_owned()),
         });
-        let (items, unreadable) = read(OPERATION, "UnreadableRepository", "repository", named);
+        let (mut items, unreadable) = read(OPERATION, "UnreadableRepository", "repository", named);
+        items.retain(|name| self.guards(name));
         Ok(Page {
             items,
             unreadable,
