@@ -137,8 +137,8 @@ impl ReplicationError {
 /// How often it is started over because somebody else wrote the row in between.
 const MAX_ATTEMPTS: usize = 3;
 
-/// At most so many copies are looked at again in one look at a repository.
-const MAX_LOOKS: usize = 50;
+/// At most so many copies here are looked at in one look at a repository; the next sweep looks at the next ones.
+const MAX_LOOKS: usize = 100;
 
 /// Looks whether a copy is here, with its tags and all that it leads to, in time, or why not; tells what is wrong with it, once.
 ///
@@ -490,12 +490,32 @@ where
             break;
         }
     }
-    for row in open {
+    let open = open.into_iter().map(|row| (row.image, row.source, None));
+    // Those of which no event has come.
+    let unseen = expected.copies().filter(|(digest, _)| !copies.has_seen(digest));
+    let unseen = unseen.map(|(digest, source)| {
+        let image = ImageKey {
+            account: key.account.clone(),
+            region: key.region.clone(),
+            repository: key.repository.clone(),
+            digest: digest.clone(),
+        };
+        let from = RegistryKey {
+            account: key.account.clone(),
+            region: source.region.clone(),
+        };
+        let event = ReplicaEvent {
+            arrived: true,
+            tags: source.tags.clone(),
+        };
+        (image, from, Some(event))
+    });
+    for (image, source, event) in open.chain(unseen).take(MAX_LOOKS) {
         let request = ReplicaRequest {
-            actor: format!("{actor}/{}", row.image.digest.short()),
-            image: row.image,
-            source: row.source,
-            event: None,
+            actor: format!("{actor}/{}", image.digest.short()),
+            image,
+            source,
+            event,
         };
         let outcome = reconcile_replica(ports, policy, &request).await?;
         done.looked += 1;

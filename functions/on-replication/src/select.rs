@@ -44,7 +44,7 @@ fn copy(event: &Event, replication: &Replication) -> CopySelection {
         event: ReplicaEvent {
             // A word that we do not know may have changed anything: what is there says what is true.
             arrived: !matches!(replication.result, ActionResult::Failed),
-            tag: replication.name.tags.first().cloned(),
+            tags: replication.name.tags.clone(),
         },
     }
 }

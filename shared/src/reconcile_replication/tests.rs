@@ -54,7 +54,7 @@ fn ports(world: &World, writes: bool) -> ReplicationPorts<'_, World, World, Worl
 fn event(arrived: bool, tag: Option<&str>) -> Option<ReplicaEvent> {
     Some(ReplicaEvent {
         arrived,
-        tag: tag.map(|tag| tag.parse().unwrap()),
+        tags: tag.into_iter().map(|tag| tag.parse().unwrap()).collect(),
     })
 }
 
@@ -669,6 +669,32 @@ fn copies_here_that_were_not_right_are_looked_at_again() {
     assert_eq!(sweep(&world, &[]).looked, 1);
     assert_eq!(world.replica_row_of(&image_key()).unwrap().state, ReplicaState::Gone);
     assert_eq!(sweep(&world, &[]).looked, 0);
+}
+
+#[test]
+fn a_copy_of_which_the_event_was_lost_is_looked_at_with_the_tags_of_its_source() {
+    let world = tag_taken(600);
+    let images = [pushed(&image_key(), &[], 10)];
+    let row = Row {
+        tags: vec!["v1.2.3".parse().unwrap()],
+        ..row_in_source(State::Allowed, Some(now() - minutes(22)))
+    };
+    let outcome = sweep_as(&world, POLICY, &images, std::slice::from_ref(&row), true);
+    assert_eq!(
+        (outcome.looked, outcome.alerts.as_slice()),
+        (1, [Kind::ReplicaIncomplete].as_slice())
+    );
+    assert_eq!(world.replica_row_of(&image_key()).unwrap().lag_seconds, Some(720));
+    world.forget_calls();
+    let again = sweep_as(&world, POLICY, &images, std::slice::from_ref(&row), true);
+    assert_eq!((again.looked, world.writes()), (1, 0));
+    // Where no copies arrive, and of what has no source, nothing is looked at.
+    let world = tag_taken(600);
+    assert_eq!(
+        sweep_as(&world, BACKFILL, &images, std::slice::from_ref(&row), true).looked,
+        0
+    );
+    assert_eq!(sweep_as(&world, POLICY, &images, &[], true).looked, 0);
 }
 
 #[test]

@@ -199,7 +199,7 @@ where
         actor: invocation.request_id.clone(),
     };
     let arrived = said.arrived;
-    let tag = said.tag.clone();
+    let tags = said.tags.clone();
     let looked = reconcile(ports, policy, &request).await;
     let digest = match (&request.image, &looked) {
         (ImageRef::Digest(digest), _) => Some(digest.clone()),
@@ -239,7 +239,6 @@ where
             repository: request.repository,
         };
         let state = looked.as_ref().ok().and_then(|outcome: &Outcome| outcome.state);
-        let tags: Vec<_> = tag.into_iter().collect();
         its_repository.look(&key, &tags, state, &request.actor).await.map(Some)
     } else {
         Ok(None)

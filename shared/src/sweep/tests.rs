@@ -355,6 +355,40 @@ fn the_time_that_is_over_leaves_the_rest_to_another_worker() {
 }
 
 #[test]
+fn a_copy_follows_its_source_although_no_event_says_so() {
+    let rules =
+        policy(r#""repositories": [{"match": "*", "replication": {"regions": ["us-west-2"], "max_lag_minutes": 30}}]"#);
+    let (world, key) = (silent_world(), key_of("api", 1));
+    sweep(&world, &rules);
+    let row = world.row_of(&key).unwrap();
+    let source = ImageKey {
+        region: "us-east-1".parse().unwrap(),
+        ..key.clone()
+    };
+    for (state, is_blocked) in [(State::Allowed, false), (State::Blocked, true), (State::Allowed, false)] {
+        world.remember(Row {
+            image: source.clone(),
+            state,
+            block: None,
+            findings: Vec::new(),
+            source: None,
+            ..row.clone()
+        });
+        let looks = sweep(&world, &rules);
+        assert_eq!(looks.due.get("source"), Some(&1), "{looks:?}");
+        world.finish_restore(&key);
+        sweep(&world, &rules);
+        let is = world.row_of(&key).unwrap();
+        assert_eq!(
+            (is.state == State::Blocked, is.block.is_some()),
+            (is_blocked, is_blocked),
+            "{is:?}"
+        );
+        assert_eq!(sweep(&world, &rules).looked, 0);
+    }
+}
+
+#[test]
 fn what_a_quarantine_did_is_not_taken_for_a_change() {
     let world = silent_world();
     let quarantine = policy(r#""block": {"method": "quarantine-tag"}"#);

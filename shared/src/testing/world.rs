@@ -879,7 +879,16 @@ impl SweepLedger for World {
             let rows = state.rows.range(from..).map(|(_, row)| row);
             let rows = rows.take_while(|row| row.image.repository == key.repository);
             let rest = rows.filter(|row| after.as_ref().is_none_or(|after| row.image.digest > *after));
-            page(state, rest.cloned(), |row| row.image.digest.to_string())
+            let mut page = page(state, rest.cloned(), |row| row.image.digest.to_string());
+            if after.is_none() {
+                // Those of other regions come with the first page.
+                let elsewhere = state
+                    .rows
+                    .values()
+                    .filter(|row| row.image.repository == key.repository && row.image.region != key.region);
+                page.items.extend(elsewhere.cloned());
+            }
+            page
         })
         .await
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
+        decide::may_be_source,
         ids::{Digest, Region, Tag},
         image::{Image, ImageKind, ImageStatus},
         ledger::{Row, State},
@@ -57,11 +58,25 @@ pub struct ExpectedImage {
 pub struct Expected<'a> {
     /// The repository, in the region that is looked at.
     pub key: RepositoryKey,
+    policy: &'a Policy,
     rules: Option<&'a ReplicationRules>,
     images: BTreeMap<Digest, ExpectedImage>,
     listed: BTreeSet<Digest>,
     blocked: BTreeSet<Digest>,
     blocked_there: BTreeSet<(Region, Digest)>,
+    sources: BTreeMap<Digest, SourceOfCopy>,
+    copies: BTreeSet<Digest>,
+}
+
+/// The image in another region that one here is a copy of, if it is there.
+#[derive(Debug, Clone)]
+pub struct SourceOfCopy {
+    /// The region.
+    pub region: Region,
+    /// Its tags.
+    pub tags: Vec<Tag>,
+    both_ways: bool,
+    since: Option<Timestamp>,
 }
 
 impl<'a> Expected<'a> {
@@ -69,11 +84,14 @@ impl<'a> Expected<'a> {
     pub fn new(policy: &'a Policy, key: &RepositoryKey) -> Self {
         Self {
             key: key.clone(),
+            policy,
             rules: rules(policy, &key.repository),
             images: BTreeMap::new(),
             listed: BTreeSet::new(),
             blocked: BTreeSet::new(),
             blocked_there: BTreeSet::new(),
+            sources: BTreeMap::new(),
+            copies: BTreeSet::new(),
         }
     }
 
@@ -84,10 +102,22 @@ impl<'a> Expected<'a> {
 
     /// Takes a row of the ledger into account, of this region or of another.
     pub fn remember(&mut self, row: &Row) {
-        if self.rules.is_none() || row.closed_at.is_some() || row.state != State::Blocked {
+        let Some(rules) = self.rules.filter(|_| row.closed_at.is_none()) else {
+            return;
+        };
+        let (region, digest) = (&row.image.region, &row.image.digest);
+        if may_be_source(self.policy, row, &self.key.region, Some(Timestamp::MAX)) {
+            let source = SourceOfCopy {
+                region: region.clone(),
+                tags: row.tags.clone(),
+                both_ways: rules.regions.contains(region),
+                since: row.available_since,
+            };
+            self.sources.insert(digest.clone(), source);
+        }
+        if row.state != State::Blocked {
             return;
         }
-        let (region, digest) = (&row.image.region, &row.image.digest);
         if *region == self.key.region {
             self.blocked.insert(digest.clone());
         } else {
@@ -100,6 +130,10 @@ impl<'a> Expected<'a> {
         let Some(rules) = self.rules else { return };
         if rules.regions.contains(&self.key.region) {
             self.listed.insert(image.digest.clone());
+            let is_older = |source: &SourceOfCopy| !source.both_ways || source.since < image.available_since();
+            if self.sources.get(&image.digest).is_some_and(is_older) {
+                self.copies.insert(image.digest.clone());
+            }
         }
         if image.kind() == ImageKind::Referrer || !matches!(image.status, ImageStatus::Active | ImageStatus::Other(_)) {
             return;
@@ -119,6 +153,13 @@ impl<'a> Expected<'a> {
     /// Whether the list has an image. Only kept where copies arrive.
     pub fn is_listed(&self, digest: &Digest) -> bool {
         self.listed.contains(digest)
+    }
+
+    /// The images on the list that are copies, by what the ledger has of other regions.
+    pub fn copies(&self) -> impl Iterator<Item = (&Digest, &SourceOfCopy)> {
+        self.copies
+            .iter()
+            .filter_map(|digest| Some((digest, self.sources.get(digest)?)))
     }
 
     /// Images that are blocked here and not in a region.

@@ -25,8 +25,8 @@ use super::{
 pub struct ReplicaEvent {
     /// It has arrived; otherwise, ECR gave up.
     pub arrived: bool,
-    /// The tag that it was pushed with.
-    pub tag: Option<Tag>,
+    /// The tag that it was pushed with; where no event said so, the tags that its source has.
+    pub tags: Vec<Tag>,
 }
 
 /// Where a tag leads that a copy should have.
@@ -150,9 +150,9 @@ impl ReplicaFacts {
 /// The tags that a copy should have, by what the ledger remembers and an event says; the last ones.
 pub fn tags(row: Option<&ReplicaRow>, event: Option<&ReplicaEvent>) -> Vec<Tag> {
     let mut tags: Vec<Tag> = row.map(|row| row.tags.clone()).unwrap_or_default();
-    if let Some(tag) = event.and_then(|event| event.tag.clone()) {
-        tags.retain(|known| *known != tag);
-        tags.push(tag);
+    for tag in event.into_iter().flat_map(|event| &event.tags) {
+        tags.retain(|known| known != tag);
+        tags.push(tag.clone());
     }
     let superfluous = tags.len().saturating_sub(MAX_TAGS);
     tags.drain(..superfluous);
@@ -442,7 +442,7 @@ fn alert(facts: &ReplicaFacts, note: &Note) -> RepositoryAlert {
     let name = &facts.key.repository;
     let (here, source) = (&facts.key.region, &facts.source.region);
     let digest = &facts.key.digest;
-    let tag = facts.event.as_ref().and_then(|event| event.tag.clone());
+    let tag = facts.event.as_ref().and_then(|event| event.tags.first().cloned());
     let tag = tag.or_else(|| facts.row.as_ref()?.tags.last().cloned());
     let look = format!(
         "Look at it: aws ecr describe-images --region {here} --repository-name {name} --image-ids imageDigest={digest}"

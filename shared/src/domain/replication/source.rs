@@ -55,6 +55,11 @@ impl Copies {
         there.insert(row.image.digest.clone(), row.state);
     }
 
+    /// Whether a row of the region that is looked at is about this image.
+    pub fn has_seen(&self, digest: &Digest) -> bool {
+        self.here.contains(digest)
+    }
+
     /// How a copy stands, as far as it was seen there.
     fn state(&self, to: &Region, digest: &Digest) -> Option<ReplicaState> {
         let state = self.there.get(to).and_then(|there| there.get(digest)).copied();
