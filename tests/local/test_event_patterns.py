@@ -17,7 +17,7 @@ ECR, INSPECTOR = "aws.ecr", "aws.inspector2"
 
 
 class EventPatterns(unittest.TestCase):
-    """Each event goes to the functions that are named, and to no other."""
+    """Each event goes to the functions that are named, and to no other. ``forward``: to the buses of other regions."""
 
     directory: tempfile.TemporaryDirectory[str]
     stack: Stack
@@ -43,15 +43,15 @@ class EventPatterns(unittest.TestCase):
     def test_pushes_and_deletes(self) -> None:
         for entry, functions in (
             (events.push(IMAGE), ["on-push"]),
-            (events.delete(IMAGE), ["on-push", "on-replication"]),
+            (events.delete(IMAGE), ["on-push", "on-replication", "forward"]),
         ):
             self.goes_to(ECR, entry, *functions)
             self.goes_to(ECR, entry, result="FAILURE")
             self.goes_to("com.example", entry)
 
     def test_restores_and_our_own_archiving_for_copies_only(self) -> None:
-        self.goes_to(ECR, events.storage_class(IMAGE, "STANDARD"), "on-push", "on-replication")
-        self.goes_to(ECR, events.storage_class(IMAGE, "ARCHIVE"), "on-replication")
+        self.goes_to(ECR, events.storage_class(IMAGE, "STANDARD"), "on-push", "on-replication", "forward")
+        self.goes_to(ECR, events.storage_class(IMAGE, "ARCHIVE"), "on-replication", "forward")
         restored = events.storage_class(IMAGE, "STANDARD") | {"DetailType": "ECR Referrer Action"}
         self.goes_to(ECR, restored, "on-push")
 
