@@ -404,7 +404,9 @@ fn basis_of_index(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp)
         .as_ref()
         .filter(|row| row.closed_at.is_none() && row.state != State::Pending && row.no_scan.is_none())
         // Of what was blocked only because its source was, nothing is known by that.
-        .filter(|row| !(row.findings.is_empty() && row.source.as_ref().is_some_and(|source| source.blocked)));
+        .filter(|row| !(row.findings.is_empty() && row.source.as_ref().is_some_and(|source| source.blocked)))
+        // Nor of what was blocked for a tag before its images were judged.
+        .filter(|row| !without_findings(row));
     let Some(row) = known.filter(|_| sum.incomplete) else {
         return (sum.basis, sum.of);
     };
@@ -474,12 +476,15 @@ fn basis(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Basis
 
 /// Whether a row says that an image was blocked for a tag before any scanner had looked at it: then nothing is known of it.
 fn only_for_a_tag(row: &Row) -> bool {
+    without_findings(row) && row.scan.is_none() && row.children.is_empty()
+}
+
+/// Whether a row says that an image was blocked, and neither by findings nor by their absence.
+fn without_findings(row: &Row) -> bool {
     matches!(row.state, State::Blocked | State::Held)
-        && row.scan.is_none()
         && row.no_scan.is_none()
         && row.findings.is_empty()
         && row.excepted.is_empty()
-        && row.children.is_empty()
 }
 
 fn scan_should_be_requested(policy: &Policy, facts: &Facts, image: &Image, basis: &Basis, now: Timestamp) -> bool {

@@ -435,6 +435,21 @@ fn an_index_of_nothing_that_runs_is_left_alone_and_one_that_cannot_be_read_is_un
 }
 
 #[test]
+fn an_index_that_was_blocked_for_a_tag_before_any_scan_is_not_known_to_be_clean_without_it() {
+    let world = world();
+    let rules = policy(r#""repositories": [{"match": "*", "tags": {"forbidden": ["v1.*"], "on_violation": "block"}}]"#);
+    assert_eq!(settle(&world, &rules, &index()).state, Some(State::Blocked));
+    let mut untagged = world.image_of(&index()).unwrap();
+    untagged.tags = vec!["v2".parse().unwrap()];
+    world.push(&index(), untagged);
+    assert_eq!(settle(&world, &rules, &index()).state, Some(State::Pending), "nobody has scanned its images");
+    world.complete_scan(&amd64(), scan(one_critical()));
+    world.complete_scan(&arm64(), scan(vec![]));
+    settle(&world, &rules, &amd64());
+    assert_eq!(world.row_of(&index()).unwrap().state, State::Blocked);
+}
+
+#[test]
 fn an_index_that_is_deleted_no_longer_speaks_for_its_images() {
     let world = scanned(vec![], vec![]);
     settle(&world, &policy(""), &index());
