@@ -54,7 +54,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """One SNS request."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
+        # The host stays as it was: it is signed.
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
         request = urllib.request.Request(self.upstream + self.path, data=body, headers=headers, method="POST")
         try:
             with urllib.request.urlopen(request, timeout=20) as response:

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import iam
 import policies
 from processes import wait_for
-from registry import ACCOUNT, DRIVER_KEY, HERE, Registry, client
+from registry import ACCOUNT, DRIVER_KEY, DRIVER_SECRET, HERE, Registry, client
 
 ROOT = HERE.parents[1]
 PATTERNS = ROOT / "infra" / "modules" / "guard" / "event-patterns"
 LOCAL_SOURCE = "ecr-guard.local"
-ROLE = f"arn:aws:iam::{ACCOUNT}:role/ecr-guard-local"
 TABLE = "ecr-guard-ledger"
 FUNCTIONS = tuple(sorted(path.name for path in (ROOT / "functions").iterdir() if path.is_dir()))
 # Those that events are handed to, and those that share the work queue.
@@ -54,6 +54,7 @@ class Region:
         self.inbox: list[dict[str, Any]] = []
         self.dynamodb = client("dynamodb", url, name)
         self.events = client("events", url, name)
+        self.iam = client("iam", url, name)
         self.lambdas = client("lambda", url, name)
         self.logs = client("logs", url, name)
         self.sns = client("sns", url, name)
@@ -64,6 +65,8 @@ class Region:
     def create_topics(self) -> None:
         """Topics, the subscribers' queue, and the queue for what failed."""
         self.queues = {name: self._queue(f"ecr-guard-{name}") for name in ("inbox", "dead-letters")}
+        self._let_in("inbox", "sns", "ecr-guard-*")
+        self._let_in("dead-letters", "events", "rule/*")
         for route, name in TOPICS.items():
             topic = self.sns.create_topic(Name=name)["TopicArn"]
             self.topics[route] = topic
@@ -97,7 +100,12 @@ class Region:
         return Guard(bus, deployed, queue)
 
     def deploy_function(self, function: str, deployed: str, policy: str, queue: str = "") -> None:
-        """Uploads one function with ``cargo lambda deploy``, and sends what it fails on to the dead-letter queue."""
+        """Uploads one function with ``cargo lambda deploy``, and sends what it fails on to the dead-letter queue.
+
+        It has a role of its own, with the policy that Terraform gives it.
+        """
+        role = iam.create_role(self.iam, deployed, self.region)
+        self.permit(deployed, self.role_policy(function, deployed, policy, queue))
         variables = self._environment(self._write_policy(policy), queue)
         command = [
             str(Path(sys.executable).with_name("cargo-lambda")),
@@ -109,7 +117,7 @@ class Region:
             "--region",
             self.region,
             "--iam-role",
-            ROLE,
+            role,
             "--timeout",
             # They begin nothing new in the last minute.
             "300" if function in SWEEPING else "30",
@@ -122,7 +130,7 @@ class Region:
         ]
         for variable, value in variables.items():
             command += ["--env-var", f"{variable}={value}"]
-        credentials = {"AWS_ACCESS_KEY_ID": DRIVER_KEY, "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
+        credentials = {"AWS_ACCESS_KEY_ID": DRIVER_KEY, "AWS_SECRET_ACCESS_KEY": DRIVER_SECRET}
         result = subprocess.run(
             command, cwd=ROOT, env=os.environ | credentials, capture_output=True, text=True, timeout=120, check=False
         )
@@ -133,6 +141,16 @@ class Region:
             MaximumRetryAttempts=1,
             DestinationConfig={"OnFailure": {"Destination": self.queue_arn("dead-letters")}},
         )
+
+    def role_policy(self, function: str, deployed: str, policy: str, queue: str = "") -> list[iam.Statement]:
+        """The statements of a function's role, when it is deployed under a policy."""
+        mode = policies.load(policy, self.topics)["mode"]
+        topics = list(self.topics.values())
+        return iam.role_policy(function, deployed, mode, self.region, TABLE, topics, queue.rpartition("/")[2])
+
+    def permit(self, deployed: str, statements: list[iam.Statement]) -> None:
+        """Lets a function do what these statements say, and nothing else, from its next call on."""
+        iam.permit(self.iam, self.registry, deployed, self.region, statements)
 
     def change_policy(self, deployed: str, policy: str) -> None:
         """Points a function at another policy; its next invocation is a cold start."""
@@ -300,8 +318,21 @@ class Region:
     def _work_queue(self, name: str) -> str:
         self._queue(f"{name}-dead")
         queue = self._queue(name)
+        self._let_in(name.removeprefix("ecr-guard-"), "events", "rule/*")
         self.change_queue(queue)
         return queue
+
+    def _let_in(self, name: str, service: str, sources: str) -> None:
+        """Lets a service send to a queue in the name of what is in our account, as the queues' policies in Terraform do."""
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": f"{service}.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": self.queue_arn(name),
+            "Condition": {"ArnLike": {"aws:SourceArn": iam.arn(service, self.region, sources)}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self.sqs.set_queue_attributes(QueueUrl=self._queue(f"ecr-guard-{name}"), Attributes={"Policy": policy})
 
     def _map(self, queue: str, deployed: str) -> None:
         self.lambdas.create_event_source_mapping(

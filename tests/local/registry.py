@@ -23,6 +23,7 @@ ACCOUNT, REGION = "123456789012", "us-west-2"
 SECOND_REGION = "us-east-1"
 # The access key tells the driver's calls from those of the functions in the registry's call log.
 DRIVER_KEY = "AKIDDRIVEROFTHEDEMO0"
+DRIVER_SECRET = "not-a-secret"
 
 
 def client(service: str, endpoint: str, region: str = REGION) -> Any:
@@ -32,7 +33,7 @@ def client(service: str, endpoint: str, region: str = REGION) -> Any:
         endpoint_url=endpoint,
         region_name=region,
         aws_access_key_id=DRIVER_KEY,
-        aws_secret_access_key="not-a-secret",
+        aws_secret_access_key=DRIVER_SECRET,
         config=Config(retries={"mode": "standard", "max_attempts": 2}, connect_timeout=5, read_timeout=30),
     )
 
@@ -92,6 +93,10 @@ class Registry:
     ) -> None:
         """Lets the next calls of an operation fail, except those with the access key that is spared."""
         self._set("failures", {"operation": operation, "number": number, "code": code, "spared": spared})
+
+    def permit(self, caller: str, statements: list[dict[str, Any]]) -> None:
+        """Lets the role session with an access key do what these statements of a policy say, in all regions."""
+        self._send("PUT", "permissions", {"caller": caller, "statements": statements})
 
     def calls(self, **wanted: str) -> list[dict[str, Any]]:
         """The logged calls in this region, for instance of one ``operation`` or ``repository``."""

@@ -5,7 +5,6 @@ The stack is its home region; the second region is made when it is first asked f
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -13,8 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from processes import free_port, start, stop_group, wait_for, wait_until_it_answers
-from region import EVENT_FUNCTIONS, FUNCTIONS, PATTERNS, ROLE, ROOT, SWEEPING, TABLE, Guard, Region
-from registry import ACCOUNT, HERE, REGION, SECOND_REGION, Registry, client
+from region import EVENT_FUNCTIONS, FUNCTIONS, PATTERNS, ROOT, SWEEPING, TABLE, Guard, Region
+from registry import ACCOUNT, DRIVER_KEY, DRIVER_SECRET, HERE, REGION, SECOND_REGION, Registry
 
 __all__ = ["EVENT_FUNCTIONS", "FUNCTIONS", "PATTERNS", "ROOT", "SWEEPING", "TABLE", "Guard", "Region", "Stack"]
 
@@ -28,7 +27,6 @@ class Stack(Region):
         url, mailbox_url = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.mailbox_port}"
         super().__init__(REGION, url, mailbox_url, registry, directory, lambda_directory)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.iam = client("iam", self.url)
         self._second: Region | None = None
 
     # Start and stop
@@ -45,6 +43,10 @@ class Stack(Region):
             "MINISTACK_HOST": "127.0.0.1",
             "MINISTACK_ACCOUNT_ID": ACCOUNT,
             "MINISTACK_REGION": REGION,
+            # Roles may do what their policies say; the driver is the account's root.
+            "AUTH": "true",
+            "AWS_ACCESS_KEY_ID": DRIVER_KEY,
+            "AWS_SECRET_ACCESS_KEY": DRIVER_SECRET,
             "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.1",
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
@@ -78,7 +80,7 @@ class Stack(Region):
     # Resources
 
     def create_resources(self) -> None:
-        """Ledger, topics, queues, and the role."""
+        """Ledger, topics, queues."""
         self.dynamodb.create_table(
             TableName=TABLE,
             KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
@@ -89,11 +91,6 @@ class Stack(Region):
             TableName=TABLE, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"}
         )
         self.create_topics()
-        trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
-        self.iam.create_role(
-            RoleName=ROLE.rpartition("/")[2],
-            AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
-        )
 
     def second(self) -> Region:
         """The second region: topics and queues of its own, and a replica of the ledger. Made when it is first asked for."""

@@ -11,6 +11,8 @@ Beside the ECR API on ``/``:
   basic scans;
 - ``PUT /ecr-guard/failures``: ``{"operation", "number", "code", "spared"}``, the next calls of an operation fail with a code,
   except those of an access key;
+- ``PUT /ecr-guard/permissions``: ``{"caller", "statements"}``, what the session of a role with this access key may do
+  (``permissions.py``); a session of which nothing was said may do nothing;
 - ``GET /v2/<repository>/manifests/<tag or digest>``: what a container runtime asks; 404 for what cannot be pulled.
 
 All of them are about the server's own region, unless they name another one: ``"region"`` in the body, ``?region=`` in a query.
@@ -43,6 +45,7 @@ from werkzeug.wrappers import Response as HttpResponse
 from moto_ecr.errors import EcrError
 from moto_ecr.model import ACTIVE, Scan, StoredImage
 from moto_ecr.operations import ImageOperations
+from moto_ecr.permissions import Permissions
 from moto_ecr.replication import BACKFILL_OPERATIONS, Behaviour, settle_all
 
 OPERATIONS = tuple(name for name in vars(ImageOperations) if not name.startswith("_"))
@@ -50,6 +53,10 @@ OPERATIONS = tuple(name for name in vars(ImageOperations) if not name.startswith
 _lock = threading.RLock()
 _calls: list[dict[str, Any]] = []
 _failures: list[dict[str, Any]] = []
+_permissions = Permissions()
+
+# What can be put to ``/ecr-guard/``.
+ROUTES = ("scans", "images", "replication", "settings", "failures", "permissions")
 
 # The errors of ECR that are the server's fault; all others are answered with 400.
 SERVER_ERRORS = ("ServerException", "ServiceUnavailable", "InternalFailure")
@@ -91,9 +98,19 @@ class GuardResponse(ECRResponse):
         }
         with _lock:
             settle_all(time.time())
-            status, headers, body = self._fails(call) or self._backfills(call, parameters) or super().call_action()
+            status, headers, body = (
+                self._refuses(call, parameters)
+                or self._fails(call)
+                or self._backfills(call, parameters)
+                or super().call_action()
+            )
             _calls.append({name: value for name, value in call.items() if value is not None} | {"status": status})
         return status, headers, body
+
+    def _refuses(self, call: dict[str, Any], parameters: dict[str, Any]) -> Any:
+        """The answer of a call that the caller may not make."""
+        message = _permissions.refusal(call["caller"], call["operation"], parameters, self.region, self.current_account)
+        return None if message is None else self._error("AccessDeniedException", message)
 
     def _fails(self, call: dict[str, Any]) -> Any:
         """The answer of a call that is to fail, and one failure less to come."""
@@ -168,7 +185,7 @@ class Application:
             name = path.removeprefix("/ecr-guard/")
             if name == "calls":
                 return self.calls(request)
-            if request.method == "PUT" and name in ("scans", "images", "replication", "settings", "failures"):
+            if request.method == "PUT" and name in ROUTES:
                 body = json.loads(request.get_data())
                 getattr(self, f"set_{name}")(body)
                 return HttpResponse(status=204)
@@ -198,6 +215,10 @@ class Application:
         failure |= {"region": body.get("region", self.region), "spared": body.get("spared")}
         if failure["number"] > 0:
             _failures.append(failure)
+
+    def set_permissions(self, body: dict[str, Any]) -> None:
+        """What a session may do."""
+        _permissions.put(str(body["caller"]), body["statements"])
 
     def set_scans(self, body: dict[str, Any]) -> None:
         """The result of an image's scan."""

@@ -1,0 +1,115 @@
+"""The roles of the functions: each may do what the Terraform module lets it do, and nothing else.
+
+``role_policy`` puts the document together from the module's own data (``permissions/<function>.json``) as ``functions.tf`` does; a
+self-test holds it to that file. ministack enforces the document for its services, our registry for ECR: moto judges nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from registry import ACCOUNT, HERE, Registry
+
+MODULE = HERE.parents[1] / "infra" / "modules" / "guard"
+TRUST = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+BY_QUEUE = ("worker",)
+# There is no key here that anything is encrypted with.
+KEY = "key/00000000-0000-4000-8000-000000000000"
+
+# ministack asks for an action that AWS does not have: sending many messages is sending a message.
+MINISTACK = {"sqs:SendMessage": "sqs:SendMessageBatch"}
+
+Statement = dict[str, Any]
+
+
+def granted(function: str, mode: str) -> dict[str, list[str]]:
+    """What a function may call, by kind of resource, when the policy has this mode."""
+    permissions = json.loads((MODULE / "permissions" / f"{function}.json").read_text())
+    kinds = {kind.removesuffix("_when_enforcing") for kind in permissions}
+    enforcing = {kind: permissions.get(f"{kind}_when_enforcing", []) if mode == "enforce" else [] for kind in kinds}
+    return {kind: sorted(permissions.get(kind, []) + enforcing[kind]) for kind in kinds}
+
+
+def role_policy(
+    function: str, deployed: str, mode: str, region: str, table: str, topics: list[str], queue: str = ""
+) -> list[Statement]:
+    """The statements of a function's role: ``topics`` are ARNs, ``queue`` is the name of the work queue, if it has one."""
+    kinds = granted(function, mode)
+    take = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"] if function in BY_QUEUE else []
+    fail = [] if function in BY_QUEUE else ["sqs:SendMessage"]
+    services = [f"{service}.{region}.amazonaws.com" for service in ("dynamodb", "sns", "sqs")]
+    of_function = {"kms:EncryptionContext:aws:lambda:FunctionArn": arn("lambda", region, f"function:{deployed}")}
+    key = [arn("kms", region, KEY)]
+    statements = [
+        _allow("Repositories", kinds.get("repositories", []), [arn("ecr", region, "repository/*")]),
+        _allow("Replicas", kinds.get("replicas", []), [arn("ecr", "*", "repository/*")]),
+        _allow("Registry", kinds.get("registry", []), ["*"]),
+        _allow("RepositoryKeys", kinds.get("repository_keys", []), [arn("kms", region, "key/*")]),
+        _allow("Ledger", kinds.get("ledger", []), [arn("dynamodb", region, f"table/{table}")]),
+        _allow("Work", kinds.get("queue", []) + take, [arn("sqs", region, queue)]),
+        _allow("Topics", kinds.get("topics", []), topics),
+        _allow("Keys", ["kms:Decrypt", "kms:GenerateDataKey"], key, {"kms:ViaService": services}),
+        _allow("Environment", ["kms:Decrypt"], key, of_function),
+        _allow("FailedEvents", fail, [arn("sqs", region, "ecr-guard-dead-letters")]),
+        _allow(
+            "Logs",
+            ["logs:CreateLogStream", "logs:PutLogEvents"],
+            [arn("logs", region, f"log-group:/aws/lambda/{deployed}:*")],
+        ),
+        _allow("Traces", ["xray:PutTelemetryRecords", "xray:PutTraceSegments"], ["*"]),
+    ]
+    return [statement for statement in statements if statement["Action"]]
+
+
+def without(statements: list[Statement], action: str) -> list[Statement]:
+    """The same, and one action less; raises if it is not there to be taken away."""
+    if not any(action in statement["Action"] for statement in statements):
+        raise ValueError(f"{action} is not granted")
+    fewer = [
+        statement | {"Action": [each for each in statement["Action"] if each != action]} for statement in statements
+    ]
+    return [statement for statement in fewer if statement["Action"]]
+
+
+def arn(service: str, region: str, resource: str) -> str:
+    """The ARN of something in our account."""
+    return f"arn:aws:{service}:{region}:{ACCOUNT}:{resource}"
+
+
+def role_arn(deployed: str, region: str) -> str:
+    """The ARN of a function's role. Roles are the account's: their names say for which region they are."""
+    return f"arn:aws:iam::{ACCOUNT}:role/{deployed}-{region}"
+
+
+def create_role(iam: Any, deployed: str, region: str) -> str:
+    """Makes the role of a function, which may do nothing yet; gives its ARN."""
+    document = json.dumps({"Version": "2012-10-17", "Statement": [TRUST]})
+    iam.create_role(RoleName=f"{deployed}-{region}", AssumeRolePolicyDocument=document)
+    return role_arn(deployed, region)
+
+
+def permit(iam: Any, registry: Registry, deployed: str, region: str, statements: list[Statement]) -> None:
+    """Gives a role these statements and no others, in ministack and in our registry."""
+    asked_for = [
+        one | {"Action": one["Action"] + [MINISTACK[action] for action in one["Action"] if action in MINISTACK]}
+        for one in statements
+    ]
+    iam.put_role_policy(
+        RoleName=f"{deployed}-{region}",
+        PolicyName="function",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": asked_for}),
+    )
+    registry.permit(access_key(deployed, region), statements)
+
+
+def access_key(deployed: str, region: str) -> str:
+    """The access key of the session that a function runs in: ministack derives it from the ARNs of function and role."""
+    function = arn("lambda", region, f"function:{deployed}")
+    return f"ASIA{hashlib.sha256(f'{function}:{role_arn(deployed, region)}'.encode()).hexdigest()[:16].upper()}"
+
+
+def _allow(name: str, actions: list[str], resources: list[str], equals: dict[str, Any] | None = None) -> Statement:
+    condition = {"Condition": {"StringEquals": equals}} if equals else {}
+    return {"Sid": name, "Effect": "Allow", "Action": actions, "Resource": resources} | condition

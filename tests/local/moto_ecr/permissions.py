@@ -1,0 +1,62 @@
+"""Who may call what: statements of IAM policies, judged by action and resource. moto's own ECR lets everybody do everything.
+
+Only what the roles of the functions need is understood: ``Allow``, actions in full, resources with wildcards. A statement with anything
+else is refused, so that it is not taken for granted.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+# The access keys of sessions of roles begin like this, here as on AWS. All others are those of the account's root.
+SESSION = "ASIA"
+# Operations that need the action of another one (service authorization reference of Amazon ECR).
+ACTIONS = {"ListImageReferrers": "BatchGetImage"}
+UNDERSTOOD = {"Sid", "Effect", "Action", "Resource"}
+
+
+class Permissions:
+    """What each session may do."""
+
+    def __init__(self) -> None:
+        self._statements: dict[str, list[dict[str, Any]]] = {}
+
+    def put(self, caller: str, statements: list[dict[str, Any]]) -> None:
+        """From now on, the session with this access key may do what these statements allow. Those of other services are left out."""
+        ours = [one for one in statements if any(action.startswith("ecr:") for action in one["Action"])]
+        for statement in ours:
+            if set(statement) - UNDERSTOOD or statement["Effect"] != "Allow" or "*" in "".join(statement["Action"]):
+                raise ValueError(f"not understood: {statement}")
+        self._statements[caller] = ours
+
+    def refusal(
+        self, caller: str | None, operation: str, parameters: dict[str, Any], region: str, account: str
+    ) -> str | None:
+        """Why a call is refused, if it is, in the words of AWS."""
+        if caller is None or not caller.startswith(SESSION):
+            return None
+        action = f"ecr:{ACTIONS.get(operation, operation)}"
+        for resource in resources(parameters, f"arn:aws:ecr:{region}:{account}:repository/"):
+            if not any(allows(statement, action, resource) for statement in self._statements.get(caller, [])):
+                return (
+                    f"User: {caller} is not authorized to perform: {action} on resource: {resource} "
+                    f"because no identity-based policy allows the {action} action"
+                )
+        return None
+
+
+def resources(parameters: dict[str, Any], prefix: str) -> list[str]:
+    """The ARNs of the repositories that a request names; ``*`` if it names none."""
+    if "resourceArn" in parameters:
+        return [str(parameters["resourceArn"])]
+    names = [parameters["repositoryName"]] if "repositoryName" in parameters else parameters.get("repositoryNames")
+    return [prefix + name for name in names] if names else ["*"]
+
+
+def allows(statement: dict[str, Any], action: str, resource: str) -> bool:
+    """Whether a statement allows an action on a resource."""
+    return action in statement["Action"] and any(
+        re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), resource)
+        for pattern in statement["Resource"]
+    )
