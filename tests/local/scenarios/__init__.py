@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scenarios import alerts, blocking, delivery, methods, replication, repositories, sweep, verdicts
+from scenarios import alerts, blocking, delivery, methods, permissions, replication, repositories, sweep, verdicts
 from scenarios.world import Observed, Scenario, World
 
 ALL: list[Scenario] = [
@@ -13,6 +13,7 @@ ALL: list[Scenario] = [
     *methods.SCENARIOS,
     *repositories.SCENARIOS,
     *replication.SCENARIOS,
+    *permissions.SCENARIOS,
     *alerts.SCENARIOS,
 ]
 

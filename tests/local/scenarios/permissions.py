@@ -1,0 +1,407 @@
+"""Each function works with the role that Terraform gives it; with one action less it is denied, says so, and does no half work."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import events
+import iam
+from findings import basic
+from images import Image
+from processes import wait_for
+from registry import ACCOUNT, REGION, SECOND_REGION
+from scenarios.world import Observed, Scenario, World, observe
+from stack import FUNCTIONS, TABLE, Guard
+
+OPENSSL = basic("CVE-2026-9300", "CRITICAL", "openssl")
+POLICY = "permissions"
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something for a function to do: with what it is invoked (made anew for each invocation), about which image, and where."""
+
+    world: World
+    image: Image
+    payload: Callable[[], dict[str, Any]]
+    digests: int = 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a function does, how it stands when it is done, and how it stands when it may not take one of the actions for it.
+
+    Of some actions, how it stands when it may take them again is another one than if it always could: ``afterwards``. What it can
+    do without, it need not say anything about: ``spared``.
+    """
+
+    function: str
+    task: Callable[[World, str], Task]
+    stands: Callable[[Task], Any]
+    done: Any
+    denied: dict[str, Any]
+    afterwards: dict[str, Any] = field(default_factory=dict)
+    spared: tuple[str, ...] = ()
+
+
+def guard(world: World) -> Guard:
+    """The functions of the home region. Nothing takes from their queue but these scenarios."""
+    return world.guard("iam", POLICY, tuple(name for name in FUNCTIONS if name != "on-replication"), mapped=False)
+
+
+def deployed(job: Job, world: World) -> str:
+    """The name of the function, in the region that it is invoked in."""
+    if job.function == "on-replication":
+        return world.guard("iam", POLICY, ("on-replication",)).functions[job.function]
+    return guard(world).functions[job.function]
+
+
+def role(job: Job, world: World) -> list[iam.Statement]:
+    """The statements of its role, as Terraform has them."""
+    queue = "" if job.function == "on-replication" else guard(world).queue
+    return world.stack.role_policy(job.function, deployed(job, world), POLICY, queue)
+
+
+def invoke(job: Job, task: Task) -> str:
+    """Invokes the function; gives the code and the text of its error, or nothing if it has succeeded."""
+    name = deployed(job, task.world)
+    before = len(task.world.stack.log_of(name))
+    answer = task.world.stack.lambdas.invoke(FunctionName=name, Payload=json.dumps(task.payload()).encode())
+    body = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        return f"{body['errorType']}: {body['errorMessage']}"
+    if isinstance(body, dict) and body.get("batchItemFailures"):
+        # A worker gives its messages back, and says why in its log.
+        return "\n".join(line for line in task.world.stack.log_of(name)[before:] if "ERROR" in line)
+    return ""
+
+
+def pushed(world: World, name: str) -> Task:
+    """A push that nobody has looked at yet."""
+    image = world.push(world.repository(f"iam/rules-{name}"), tag="v1.0.0")
+    return Task(world, image, lambda: events.delivered("aws.ecr", events.push(image)))
+
+
+def scanned(world: World, name: str) -> Task:
+    """A scan that has found something critical."""
+    image = world.push(world.repository(f"iam/{name}"))
+    ended = world.found(image, OPENSSL)
+    return Task(world, image, lambda: events.delivered("aws.ecr", ended))
+
+
+def swept(world: World, name: str) -> Task:
+    """A sweep of the whole registry, with its digest."""
+    task = scanned(world, name)
+    return Task(world, task.image, lambda: {"digest": True}, digests(world))
+
+
+def left_to_worker(world: World, name: str) -> Task:
+    """An image that a sweep has left to a worker."""
+    task = scanned(world, name)
+
+    def record() -> dict[str, Any]:
+        item = {
+            "schema": "ecr-guard/work/v1",
+            "sweep": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+            "account": ACCOUNT,
+            "region": REGION,
+            "work": {"kind": "repository", "repository": task.image.repository},
+        }
+        message = {
+            "messageId": "1",
+            "receiptHandle": "1",
+            "body": json.dumps(item),
+            "attributes": {"ApproximateReceiveCount": "1"},
+            "messageAttributes": {},
+            "eventSource": "aws:sqs",
+            "eventSourceARN": iam.arn("sqs", REGION, "ecr-guard-iam-work"),
+            "awsRegion": REGION,
+        }
+        return {"Records": [message]}
+
+    return Task(world, task.image, record)
+
+
+def copied(world: World, name: str) -> Task:
+    """A copy that has arrived without its tag, in the second region."""
+    there, image = copying(world, name, loseTag=True)
+    wait_for(f"the copy of {image.repository}", lambda: is_there(there, image))
+    return Task(there, image, lambda: events.delivered("aws.ecr", events.replication(image), SECOND_REGION))
+
+
+def not_copied(world: World, name: str) -> Task:
+    """A copy that has failed; why, its source knows."""
+    there, image = copying(world, name, failureCode="KmsError")
+    return Task(there, image, lambda: events.delivered("aws.ecr", events.replication(image, "FAILED"), SECOND_REGION))
+
+
+def copying(world: World, name: str, **behaviour: Any) -> tuple[World, Image]:
+    """An image that is copied to the second region."""
+    destination = {"region": SECOND_REGION, "registryId": ACCOUNT}
+    rule = {
+        "destinations": [destination],
+        "repositoryFilters": [{"filter": "iam/copies", "filterType": "PREFIX_MATCH"}],
+    }
+    world.registry.ecr.put_replication_configuration(replicationConfiguration={"rules": [rule]})
+    repository = world.repository(f"iam/copies-{name}")
+    world.registry.set_replication(repository, **behaviour)
+    return world.second(), world.push(repository)
+
+
+def is_there(there: World, image: Image) -> bool:
+    """Whether the second region has the image."""
+    ecr = there.registry.ecr
+    try:
+        return bool(ecr.describe_images(repositoryName=image.repository)["imageDetails"])
+    except ecr.exceptions.RepositoryNotFoundException:
+        return False
+
+
+def image_stands(task: Task) -> Any:
+    """State, pull, and what was told."""
+    return task.world.state(task.image), task.world.pull(task.image), task.world.alerts(task.image.repository)
+
+
+def repository_stands(task: Task) -> Any:
+    """State, the repository's settings, and what was told."""
+    ecr, name = task.world.registry.ecr, task.image.repository
+    mutability = ecr.describe_repositories(repositoryNames=[name])["repositories"][0]["imageTagMutability"]
+    try:
+        rules = len(json.loads(ecr.get_lifecycle_policy(repositoryName=name)["lifecyclePolicyText"])["rules"])
+    except ecr.exceptions.LifecyclePolicyNotFoundException:
+        rules = 0
+    return task.world.state(task.image), mutability, rules, sorted(task.world.alerts(name))
+
+
+def sweep_stands(task: Task) -> Any:
+    """Whether the repository is left to a worker, and whether a digest was told since the task was set."""
+    stack, queue = task.world.stack, guard(task.world).queue
+    left = False
+    while messages := stack.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+        left = left or any(f'"{task.image.repository}"' in message["Body"] for message in messages)
+        entries = [{"Id": str(n), "ReceiptHandle": one["ReceiptHandle"]} for n, one in enumerate(messages)]
+        stack.sqs.delete_message_batch(QueueUrl=queue, Entries=entries)
+    return left, digests(task.world) > task.digests
+
+
+def digests(world: World) -> int:
+    """How many digests were told so far."""
+    return sum(alert["kind"] == "digest" for alert in world.stack.received())
+
+
+def copy_stands(task: Task) -> Any:
+    """How the copy stands, and what was told."""
+    key = f"replica#{task.image.digest}#{SECOND_REGION}"
+    states = [row["row"]["state"] for row in task.world.stack.ledger() if row["sk"] == key]
+    return states, task.world.alerts(task.image.repository)
+
+
+def claims_end(task: Task) -> None:
+    """Lets the time pass for which nobody else goes on with what an invocation has claimed: 45 seconds, here an hour."""
+    stack = task.world.stack
+    earlier = (datetime.now(UTC) - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    key = {"pk": {"S": f"{ACCOUNT}#{task.image.repository}"}}
+    rows = stack.dynamodb.query(
+        TableName=TABLE, KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": key["pk"]}
+    )["Items"]
+    for row in rows:
+        text = row.get("row", {}).get("S", "")
+        if '"claimed_at"' in text:
+            row["row"]["S"] = re.sub(r'("claimed_at":\s*)"[^"]*"', rf'\1"{earlier}"', text)
+            stack.dynamodb.put_item(TableName=TABLE, Item=row)
+
+
+def tried(job: Job, world: World, whole: list[iam.Statement], action: str, number: int) -> list[str]:
+    """Lets the function do its job without one of its actions, and then with it; gives what is not as expected."""
+    task = job.task(world, f"{job.function}-{number}-{job.task.__name__.replace('_', '-')}")
+    stack, name = task.world.stack, deployed(job, task.world)
+    stack.permit(name, iam.without(whole, action))
+    try:
+        error = invoke(job, task)
+        stands = job.stands(task)
+    finally:
+        stack.permit(name, whole)
+    said = error + json.dumps(task.world.alert_documents(task.image.repository))
+    claims_end(task)
+    again = invoke(job, task)
+    afterwards = job.stands(task)
+    wanted = job.denied[action], job.afterwards.get(action, job.done)
+    wrong = [] if (stands, afterwards) == wanted else [f"{action}: {stands}, then {afterwards}"]
+    if action not in job.spared and not re.search(rf"{action} failed with `(AccessDenied|AuthorizationError)", said):
+        wrong.append(f"{action}: not said, but {error[:200] or 'nothing'}")
+    if error and not re.search(r"\b(CallRefused|BlockRefused)\b", error):
+        wrong.append(f"{action}: {error[:200]}")
+    if again:
+        wrong.append(f"{action}: {again[:200]} when it is granted again")
+    return wrong
+
+
+def calls(world: World, caller: str, since: float) -> list[str]:
+    """What a session has asked the registries of both regions since then, as actions."""
+    made = [call for one in (world, world.second()) for call in one.registry.calls(caller=caller)]
+    return [f"ecr:{call['operation']}" for call in made if call["time"] >= since]
+
+
+def shown(job: Job) -> Callable[[World], Observed]:
+    """The scenario of a job."""
+
+    def run(world: World) -> Observed:
+        task = job.task(world, f"{job.function}-whole-{job.task.__name__.replace('_', '-')}")
+        whole, name = role(job, task.world), deployed(job, task.world)
+        caller = iam.access_key(name, task.world.stack.region)
+        began = time.time()
+        stands = invoke(job, task) or job.stands(task)
+        called = calls(world, caller, began)
+        known = {action for one in JOBS if one.function == job.function for action in one.denied}
+        wrong = [tried(job, world, whole, action, number) for number, action in enumerate(job.denied)]
+        return observe(
+            with_its_role=(stands, job.done),
+            calls_that_are_not_tried=(sorted(set(called) - known), []),
+            actions_taken_away=len(job.denied),
+            otherwise=([each for one in wrong for each in one], []),
+        )
+
+    return run
+
+
+NOBODY: list[str] = []
+REPAIRED = ["lifecycle-repaired", "posture-repaired"]
+PUSHED = ("Pending", "IMMUTABLE", 2, REPAIRED)
+# The image and its repository are looked at one after the other: what fails with one is no matter of the other, unless the ledger
+# or the image cannot be read.
+NOT_PUSHED = ("none", "MUTABLE", 0, NOBODY)
+NOT_REPAIRED = ("Pending", "MUTABLE", 0, NOBODY)
+NOT_SCANNED = ("none", "IMMUTABLE", 2, REPAIRED)
+NO_MUTABILITY = ("Pending", "MUTABLE", 2, ["lifecycle-repaired", "posture-drift"])
+NO_LIFECYCLE = ("Pending", "IMMUTABLE", 0, ["lifecycle-held", "posture-repaired"])
+
+BLOCKED = ("Blocked", "refused", ["image-blocked"])
+NOT_SEEN = ("none", "works", NOBODY)
+# The decision is written, the block counted, the image blocked, and then it is told. If the registry refuses, it is held, and told so.
+NOT_COUNTED = ("Blocked", "works", NOBODY)
+NOT_TOLD = ("Blocked", "refused", NOBODY)
+HELD = ("Held", "works", ["image-held"])
+
+COPY = (["incomplete"], ["replica-incomplete"])
+
+JOBS = [
+    Job(
+        "on-push",
+        pushed,
+        repository_stands,
+        PUSHED,
+        {
+            "dynamodb:GetItem": NOT_PUSHED,
+            "dynamodb:PutItem": NOT_PUSHED,
+            "ecr:DescribeImages": NOT_PUSHED,
+            "ecr:BatchGetRepositoryScanningConfiguration": NOT_SCANNED,
+            "ecr:DescribeImageScanFindings": NOT_SCANNED,
+            "ecr:DescribeRepositories": NOT_REPAIRED,
+            "ecr:GetLifecyclePolicy": NOT_REPAIRED,
+            "ecr:GetLifecyclePolicyPreview": NOT_REPAIRED,
+            "ecr:GetRepositoryPolicy": NOT_REPAIRED,
+            "ecr:ListTagsForResource": NOT_REPAIRED,
+            "ecr:StartLifecyclePolicyPreview": NOT_REPAIRED,
+            "ecr:PutImageTagMutability": NO_MUTABILITY,
+            "ecr:PutLifecyclePolicy": NO_LIFECYCLE,
+            "sns:Publish": ("Pending", "IMMUTABLE", 2, []),
+        },
+        # A process does not look at a repository again for some minutes after it has told of it.
+        {"ecr:PutImageTagMutability": NO_MUTABILITY, "ecr:PutLifecyclePolicy": NO_LIFECYCLE},
+    ),
+    Job(
+        "on-scan",
+        scanned,
+        image_stands,
+        BLOCKED,
+        {
+            "dynamodb:GetItem": NOT_SEEN,
+            "dynamodb:PutItem": NOT_SEEN,
+            "dynamodb:UpdateItem": NOT_COUNTED,
+            "ecr:DescribeImages": NOT_SEEN,
+            "ecr:DescribeImageScanFindings": NOT_SEEN,
+            "ecr:UpdateImageStorageClass": HELD,
+            "sns:Publish": NOT_TOLD,
+        },
+        {"ecr:UpdateImageStorageClass": ("Blocked", "refused", ["image-held", "image-blocked"])},
+    ),
+    Job(
+        "sweep",
+        swept,
+        sweep_stands,
+        (True, True),
+        {
+            "dynamodb:GetItem": (True, True),
+            "dynamodb:Query": (True, False),
+            "ecr:DescribeRegistry": (True, False),
+            "ecr:DescribeRepositories": (False, False),
+            "ecr:GetRegistryScanningConfiguration": (True, False),
+            "ecr:GetSigningConfiguration": (True, False),
+            "sns:Publish": (True, False),
+            "sqs:SendMessage": (False, True),
+        },
+    ),
+    Job(
+        "worker",
+        left_to_worker,
+        image_stands,
+        BLOCKED,
+        {
+            "dynamodb:GetItem": NOT_SEEN,
+            "dynamodb:PutItem": NOT_SEEN,
+            "dynamodb:Query": NOT_SEEN,
+            "dynamodb:UpdateItem": NOT_COUNTED,
+            "ecr:BatchGetRepositoryScanningConfiguration": NOT_SEEN,
+            "ecr:DescribeImages": NOT_SEEN,
+            "ecr:DescribeImageScanFindings": NOT_SEEN,
+            "ecr:UpdateImageStorageClass": HELD,
+            "sns:Publish": NOT_TOLD,
+            "sqs:SendMessage": NOT_SEEN,
+        },
+        # Sweeps do not look at what is held every hour: it has its turn within a day.
+        {"ecr:UpdateImageStorageClass": HELD},
+    ),
+    Job(
+        "on-replication",
+        copied,
+        copy_stands,
+        COPY,
+        {
+            "dynamodb:GetItem": ([], []),
+            "dynamodb:PutItem": ([], []),
+            "ecr:DescribeImages": ([], []),
+            "ecr:BatchGetImage": COPY,
+            "ecr:BatchGetRepositoryScanningConfiguration": COPY,
+            "ecr:DescribeImageScanFindings": COPY,
+            "ecr:StartImageScan": COPY,
+            "sns:Publish": (["incomplete"], []),
+        },
+        # Only to see whether it is an attestation: what may be an image is scanned.
+        spared=("ecr:BatchGetImage",),
+    ),
+    Job(
+        "on-replication",
+        not_copied,
+        copy_stands,
+        (["failed"], ["replication-failed"]),
+        {"ecr:DescribeImageReplicationStatus": (["failed"], ["replication-failed"])},
+        # First that the source does not tell why, then why.
+        {"ecr:DescribeImageReplicationStatus": (["failed"], ["replication-failed"] * 2)},
+    ),
+]
+
+EXPECTED = "works with the role of Terraform; without any action of it: denied, says so, claims nothing it has not done"
+SCENARIOS = [
+    Scenario("role-of-on-push", EXPECTED, shown(JOBS[0])),
+    Scenario("role-of-on-scan", EXPECTED, shown(JOBS[1])),
+    Scenario("role-of-sweep", EXPECTED, shown(JOBS[2])),
+    Scenario("role-of-worker", EXPECTED, shown(JOBS[3])),
+    Scenario("role-of-on-replication", EXPECTED, shown(JOBS[4])),
+    Scenario("role-of-on-replication-in-source-region", EXPECTED, shown(JOBS[5])),
+]
