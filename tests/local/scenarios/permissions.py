@@ -15,7 +15,7 @@ import iam
 from findings import basic
 from images import Image
 from processes import wait_for
-from registry import ACCOUNT, REGION, SECOND_REGION
+from registry import ACCOUNT, REGION, SECOND_REGION, client
 from scenarios.world import Observed, Scenario, World, observe
 from stack import FUNCTIONS, TABLE, Guard
 
@@ -85,6 +85,27 @@ def invoke(job: Job, task: Task) -> str:
 def pushed(world: World, name: str) -> Task:
     """A push that nobody has looked at yet."""
     image = world.push(world.repository(f"iam/rules-{name}"), tag="v1.0.0")
+    return Task(world, image, lambda: events.delivered("aws.ecr", events.push(image)))
+
+
+def pushed_with_key(world: World, name: str) -> Task:
+    """A push into a repository with a key of its own, which is not rotated."""
+    key = client("kms", world.stack.url).create_key(Description="of a repository")["KeyMetadata"]["Arn"]
+    encryption = {"encryptionType": "KMS", "kmsKey": key}
+    world.registry.ecr.create_repository(
+        repositoryName=f"iam/keys-{name}",
+        encryptionConfiguration=encryption,
+        imageScanningConfiguration={"scanOnPush": True},
+    )
+    image = world.push(f"iam/keys-{name}")
+    return Task(world, image, lambda: events.delivered("aws.ecr", events.push(image)))
+
+
+def pushed_with_bad_tag(world: World, name: str) -> Task:
+    """A push with a tag that the policy takes away, beside a good one."""
+    repository = world.repository(f"iam/rules-{name}")
+    for tag in ("v1.0.0", "latest"):
+        image = world.pusher.image(repository, tag, f"two tags of {repository}")
     return Task(world, image, lambda: events.delivered("aws.ecr", events.push(image)))
 
 
@@ -179,6 +200,17 @@ def repository_stands(task: Task) -> Any:
     return task.world.state(task.image), mutability, rules, sorted(task.world.alerts(name))
 
 
+def key_stands(task: Task) -> Any:
+    """What was told of the key: whether it is rotated, or that this is not known."""
+    alerts = task.world.alert_documents(task.image.repository)
+    return [(alert["kind"], change["old"].partition(":")[0]) for alert in alerts for change in alert["changes"]]
+
+
+def tags_stand(task: Task) -> Any:
+    """The tags, and what was told."""
+    return task.world.tags(task.image), sorted(task.world.alerts(task.image.repository))
+
+
 def sweep_stands(task: Task) -> Any:
     """Whether the repository is left to a worker, and whether a digest was told since the task was set."""
     stack, queue = task.world.stack, guard(task.world).queue
@@ -258,7 +290,7 @@ def shown(job: Job) -> Callable[[World], Observed]:
         began = time.time()
         stands = invoke(job, task) or job.stands(task)
         called = calls(world, caller, began)
-        known = {action for one in JOBS if one.function == job.function for action in one.denied}
+        known = {action for one in JOBS.values() if one.function == job.function for action in one.denied}
         wrong = [tried(job, world, whole, action, number) for number, action in enumerate(job.denied)]
         return observe(
             with_its_role=(stands, job.done),
@@ -281,6 +313,8 @@ NOT_SCANNED = ("none", "IMMUTABLE", 2, REPAIRED)
 NO_MUTABILITY = ("Pending", "MUTABLE", 2, ["lifecycle-repaired", "posture-drift"])
 NO_LIFECYCLE = ("Pending", "IMMUTABLE", 0, ["lifecycle-held", "posture-repaired"])
 
+KEY_NOT_KNOWN = [("posture-drift", "not known")]
+
 BLOCKED = ("Blocked", "refused", ["image-blocked"])
 NOT_SEEN = ("none", "works", NOBODY)
 # The decision is written, the block counted, the image blocked, and then it is told. If the registry refuses, it is held, and told so.
@@ -290,8 +324,8 @@ HELD = ("Held", "works", ["image-held"])
 
 COPY = (["incomplete"], ["replica-incomplete"])
 
-JOBS = [
-    Job(
+JOBS = {
+    "role-of-on-push": Job(
         "on-push",
         pushed,
         repository_stands,
@@ -315,7 +349,22 @@ JOBS = [
         # A process does not look at a repository again for some minutes after it has told of it.
         {"ecr:PutImageTagMutability": NO_MUTABILITY, "ecr:PutLifecyclePolicy": NO_LIFECYCLE},
     ),
-    Job(
+    "role-of-on-push-with-key": Job(
+        "on-push",
+        pushed_with_key,
+        key_stands,
+        [("posture-drift", "off")],
+        {"kms:DescribeKey": KEY_NOT_KNOWN, "kms:GetKeyRotationStatus": KEY_NOT_KNOWN},
+        {"kms:DescribeKey": KEY_NOT_KNOWN, "kms:GetKeyRotationStatus": KEY_NOT_KNOWN},
+    ),
+    "role-of-on-push-with-bad-tag": Job(
+        "on-push",
+        pushed_with_bad_tag,
+        tags_stand,
+        (["v1.0.0"], [*REPAIRED, "tag-violation"]),
+        {"ecr:BatchDeleteImage": (["latest", "v1.0.0"], [*REPAIRED, "tag-violation"])},
+    ),
+    "role-of-on-scan": Job(
         "on-scan",
         scanned,
         image_stands,
@@ -331,7 +380,7 @@ JOBS = [
         },
         {"ecr:UpdateImageStorageClass": ("Blocked", "refused", ["image-held", "image-blocked"])},
     ),
-    Job(
+    "role-of-sweep": Job(
         "sweep",
         swept,
         sweep_stands,
@@ -347,7 +396,7 @@ JOBS = [
             "sqs:SendMessage": (False, True),
         },
     ),
-    Job(
+    "role-of-worker": Job(
         "worker",
         left_to_worker,
         image_stands,
@@ -367,7 +416,7 @@ JOBS = [
         # Sweeps do not look at what is held every hour: it has its turn within a day.
         {"ecr:UpdateImageStorageClass": HELD},
     ),
-    Job(
+    "role-of-on-replication": Job(
         "on-replication",
         copied,
         copy_stands,
@@ -385,7 +434,7 @@ JOBS = [
         # Only to see whether it is an attestation: what may be an image is scanned.
         spared=("ecr:BatchGetImage",),
     ),
-    Job(
+    "role-of-on-replication-in-source-region": Job(
         "on-replication",
         not_copied,
         copy_stands,
@@ -394,14 +443,7 @@ JOBS = [
         # First that the source does not tell why, then why.
         {"ecr:DescribeImageReplicationStatus": (["failed"], ["replication-failed"] * 2)},
     ),
-]
+}
 
 EXPECTED = "works with the role of Terraform; without any action of it: denied, says so, claims nothing it has not done"
-SCENARIOS = [
-    Scenario("role-of-on-push", EXPECTED, shown(JOBS[0])),
-    Scenario("role-of-on-scan", EXPECTED, shown(JOBS[1])),
-    Scenario("role-of-sweep", EXPECTED, shown(JOBS[2])),
-    Scenario("role-of-worker", EXPECTED, shown(JOBS[3])),
-    Scenario("role-of-on-replication", EXPECTED, shown(JOBS[4])),
-    Scenario("role-of-on-replication-in-source-region", EXPECTED, shown(JOBS[5])),
-]
+SCENARIOS = [Scenario(name, EXPECTED, shown(job)) for name, job in JOBS.items()]
