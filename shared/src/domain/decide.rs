@@ -633,7 +633,7 @@ fn blocked<'a>(
         None if method == BlockMethod::Archive && facts.row.as_ref().is_some_and(|row| row.closed_at.is_some()) => {
             draft.without_block()
         }
-        None => draft,
+        None => draft.in_force(),
     })
 }
 

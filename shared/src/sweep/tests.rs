@@ -330,6 +330,102 @@ fn trouble_stops_an_item_and_nothing_is_lost() {
 }
 
 #[test]
+fn an_alert_that_was_never_sent_is_found_and_sent() {
+    let world = silent_world();
+    world.fail("sns:Publish", Fault::Before(Retry::Later));
+    enqueue(&world);
+    let (_, failures) = work(&world, &policy(""), &world.take_items(9)[0]);
+    assert_eq!((failures.len(), world.sent().len()), (1, 0));
+    after(&world, 1);
+    let looks = sweep(&world, &policy(""));
+    assert_eq!((looks.due["alert-owed"], world.sent().len()), (1, 6));
+}
+
+#[test]
+fn a_block_that_was_never_confirmed_is_looked_into() {
+    let world = silent_world();
+    sweep(&world, &policy(""));
+    let mut row = world.row_of(&key_of("api", 0)).unwrap();
+    row.block.as_mut().unwrap().confirmed = false;
+    world.remember(row);
+    // Once in the sweep, and not again ten minutes later.
+    assert_eq!(sweep(&world, &policy("")).due, [("not-blocked", 1)].into());
+    assert!(world.row_of(&key_of("api", 0)).unwrap().block.unwrap().confirmed);
+}
+
+#[test]
+fn what_others_archived_before_it_was_judged_is_left_alone_until_it_can_be_pulled() {
+    let world = World::new();
+    let key = key_of("api", 1);
+    let archived = Image {
+        status: ImageStatus::Archived,
+        ..image(&key)
+    };
+    world.push(&key, archived);
+    assert_eq!(sweep(&world, &policy("")).looked, 0);
+    world.push_again(&key, world.now());
+    assert_eq!(sweep(&world, &policy("")).due["new"], 1);
+}
+
+#[test]
+fn tags_that_change_and_a_push_of_the_same_image_are_noticed() {
+    let world = silent_world();
+    sweep(&world, &policy(""));
+    let key = key_of("api", 3);
+    let mut image = world.image_of(&key).unwrap();
+    image.tags.push("latest".parse().unwrap());
+    world.push(&key, image);
+    assert_eq!(sweep(&world, &policy("")).due, [("changed", 1)].into());
+    assert_eq!(world.row_of(&key).unwrap().tags.len(), 2);
+    let mut image = world.image_of(&key).unwrap();
+    image.tags.reverse();
+    world.push(&key, image.clone());
+    assert_eq!(sweep(&world, &policy("")).looked, 0, "the order of tags means nothing");
+    image.pushed_at = Some(world.now());
+    world.push(&key, image);
+    assert_eq!(sweep(&world, &policy("")).due, [("changed", 1)].into());
+}
+
+#[test]
+fn a_scan_that_is_under_way_for_too_long_is_told_once() {
+    let world = World::new();
+    world.list_scans();
+    let key = key_of("api", 1);
+    push(&world, &key, "v1");
+    world.set_scan(&key, Scan::InProgress);
+    sweep(&world, &policy(""));
+    assert_eq!(sweep(&world, &policy("")).looked, 0, "it is under way");
+    after(&world, 1);
+    let looks = sweep(&world, &policy(""));
+    assert_eq!((looks.due, looks.alerts), ([("overdue", 1)].into(), 1));
+    assert_eq!(sweep(&world, &policy("")).looked, 0);
+}
+
+#[test]
+fn what_others_archived_while_it_was_pending_is_left_alone_under_any_policy() {
+    let world = World::new();
+    let key = key_of("api", 1);
+    push(&world, &key, "v1");
+    sweep(&world, &policy(""));
+    let mut image = world.image_of(&key).unwrap();
+    image.status = ImageStatus::Archived;
+    world.push(&key, image);
+    let another = policy(r#""severities": {"HIGH": "block"}"#);
+    assert_eq!(sweep(&world, &another).looked, 0);
+}
+
+#[test]
+fn what_the_limit_of_an_hour_held_back_is_blocked_in_the_next() {
+    let world = silent_world();
+    let limited = policy(r#""block": {"max_blocks_per_hour": 4}"#);
+    assert_eq!(sweep(&world, &limited).blocks, 4);
+    assert_eq!(sweep(&world, &limited).blocks, 0);
+    after(&world, 1);
+    let looks = sweep(&world, &limited);
+    assert_eq!((looks.due["waiting"], looks.blocks), (2, 2));
+}
+
+#[test]
 fn tags_of_what_is_due_are_judged() {
     let world = silent_world();
     let strict = policy(r#""repositories": [{"match": "api", "tags": {"forbidden": ["v3"]}}]"#);

@@ -15,6 +15,28 @@ use crate::{
     },
 };
 
+/// What a function needs, in the world.
+fn ports<'a>(world: &'a World, policy: &Policy) -> Ports<'a, World, World, World, World, World, World> {
+    Ports {
+        registry: world,
+        writer: policy.enforces().then_some(world),
+        scanner: world,
+        ledger: world,
+        notifier: world,
+        clock: world,
+    }
+}
+
+fn invocation() -> Invocation {
+    let key = image_key();
+    Invocation {
+        function: "on-test",
+        request_id: "8a6e4b50-4f4c-4a3b-9a3e-3f1d0d9a0001".to_owned(),
+        account: key.account,
+        region: key.region,
+    }
+}
+
 /// Handles an event as the function `function` does, in the account and region of [`image_key`].
 ///
 /// # Errors
@@ -25,21 +47,7 @@ pub fn handle_event(
     select: impl FnOnce(&Event) -> Selection,
     payload: &str,
 ) -> Result<Handled, HandlerError> {
-    let ports = Ports {
-        registry: world,
-        writer: policy.enforces().then_some(world),
-        scanner: world,
-        ledger: world,
-        notifier: world,
-        clock: world,
-    };
-    let key = image_key();
-    let invocation = Invocation {
-        function: "on-test",
-        request_id: "8a6e4b50-4f4c-4a3b-9a3e-3f1d0d9a0001".to_owned(),
-        account: key.account,
-        region: key.region,
-    };
+    let (ports, invocation) = (ports(world, policy), invocation());
     let recent = RecentLooks::default();
     let repository = ItsRepository::new(&ports, world, policy, &recent);
     run(handle_and(&ports, policy, select, &invocation, payload, &repository))
@@ -55,21 +63,7 @@ pub fn handle_copy_event(
     select: impl FnOnce(&Event) -> CopySelection,
     payload: &str,
 ) -> Result<Handled, HandlerError> {
-    let ports = Ports {
-        registry: world,
-        writer: policy.enforces().then_some(world),
-        scanner: world,
-        ledger: world,
-        notifier: world,
-        clock: world,
-    };
-    let key = image_key();
-    let invocation = Invocation {
-        function: "on-test",
-        request_id: "8a6e4b50-4f4c-4a3b-9a3e-3f1d0d9a0001".to_owned(),
-        account: key.account,
-        region: key.region,
-    };
+    let (ports, invocation) = (ports(world, policy), invocation());
     let recent = RecentLooks::default();
     let repository = ItsRepository::new(&ports, world, policy, &recent);
     run(replication::handle(

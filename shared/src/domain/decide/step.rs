@@ -348,6 +348,14 @@ impl<'a> Draft<'a> {
         self
     }
 
+    /// The registry shows that the block holds, if whoever began it did not live to see it.
+    pub(super) fn in_force(mut self) -> Self {
+        if let Some(block) = &mut self.row.block {
+            block.confirmed = true;
+        }
+        self
+    }
+
     pub(super) fn without_block(mut self) -> Self {
         self.row.block = None;
         self

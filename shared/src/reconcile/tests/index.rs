@@ -442,7 +442,11 @@ fn an_index_that_was_blocked_for_a_tag_before_any_scan_is_not_known_to_be_clean_
     let mut untagged = world.image_of(&index()).unwrap();
     untagged.tags = vec!["v2".parse().unwrap()];
     world.push(&index(), untagged);
-    assert_eq!(settle(&world, &rules, &index()).state, Some(State::Pending), "nobody has scanned its images");
+    assert_eq!(
+        settle(&world, &rules, &index()).state,
+        Some(State::Pending),
+        "nobody has scanned its images"
+    );
     world.complete_scan(&amd64(), scan(one_critical()));
     world.complete_scan(&arm64(), scan(vec![]));
     settle(&world, &rules, &amd64());
