@@ -402,6 +402,40 @@ fn a_scan_that_is_under_way_for_too_long_is_told_once() {
 }
 
 #[test]
+fn what_was_held_because_it_was_pulled_is_blocked_when_that_is_long_ago() {
+    let world = World::new();
+    world.list_scans();
+    let key = key_of("api", 1);
+    push(&world, &key, "v1");
+    let mut image = world.image_of(&key).unwrap();
+    image.last_pulled_at = Some(world.now() - SignedDuration::from_hours(13 * 24));
+    world.push(&key, image);
+    world.complete_scan(&key, found(Severity::Critical));
+    sweep(&world, &policy(""));
+    assert_eq!(world.row_of(&key).unwrap().state, State::Held);
+    after(&world, 25);
+    let looks = sweep(&world, &policy(""));
+    assert_eq!((looks.due, looks.blocks), ([("waiting", 1)].into(), 1));
+}
+
+#[test]
+fn an_image_that_nothing_ever_scans_is_looked_at_once_a_day() {
+    let world = World::new();
+    push(&world, &key_of("api", 1), "v1");
+    for _ in 0..30 {
+        sweep(&world, &policy(""));
+        after(&world, 1);
+    }
+    let mut looked = 0;
+    for _ in 0..48 {
+        // Each look comes with a second one ten minutes later.
+        looked += sweep(&world, &policy("")).due.values().sum::<u64>().div_ceil(2);
+        after(&world, 1);
+    }
+    assert_eq!(looked, 2);
+}
+
+#[test]
 fn what_others_archived_while_it_was_pending_is_left_alone_under_any_policy() {
     let world = World::new();
     let key = key_of("api", 1);
