@@ -436,6 +436,15 @@ fn an_image_that_nothing_ever_scans_is_looked_at_once_a_day() {
 }
 
 #[test]
+fn settings_of_a_repository_are_looked_at_once_in_a_sweep() {
+    let world = silent_world();
+    let rules = policy(r#""repositories": [{"match": "*", "lifecycle": {"keep_count": 30, "tag_prefixes": ["v"]}}]"#);
+    let looks = sweep(&world, &rules);
+    assert_eq!(looks.listed, 60, "each repository was listed twice");
+    assert_eq!(operations(&world)["ecr:GetLifecyclePolicy"], 3);
+}
+
+#[test]
 fn what_others_archived_while_it_was_pending_is_left_alone_under_any_policy() {
     let world = World::new();
     let key = key_of("api", 1);
