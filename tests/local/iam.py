@@ -1,7 +1,7 @@
 """The roles of the functions: each may do what the Terraform module lets it do, and nothing else.
 
-``role_policy`` puts the document together from the module's own data (``permissions/<function>.json``) as ``functions.tf`` does; a
-self-test holds it to that file. ministack enforces the document for its services, our registry for ECR: moto judges nothing.
+``role_policy`` puts the document together from the module's own data (``permissions/<function>.json``) as ``functions.tf`` does;
+a self-test holds it to that file. ministack enforces the document for its services, our registry for ECR: moto judges nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Who may call what: statements of IAM policies, judged by action and resource. moto's own ECR lets everybody do everything.
 
-Only what the roles of the functions need is understood: ``Allow``, actions in full, resources with wildcards. A statement with anything
-else is refused, so that it is not taken for granted.
+Only what the roles of the functions need is understood: ``Allow``, actions in full, resources with wildcards. A statement with
+anything else is refused, so that it is not taken for granted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Permissions:
         self._statements: dict[str, list[dict[str, Any]]] = {}
 
     def put(self, caller: str, statements: list[dict[str, Any]]) -> None:
-        """From now on, the session with this access key may do what these statements allow. Those of other services are left out."""
+        """From now on, the session with this key may do what these statements allow. Those of other services are left out."""
         ours = [one for one in statements if any(action.startswith("ecr:") for action in one["Action"])]
         for statement in ours:
             if set(statement) - UNDERSTOOD or statement["Effect"] != "Allow" or "*" in "".join(statement["Action"]):

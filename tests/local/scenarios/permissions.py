@@ -1,4 +1,4 @@
-"""Each function works with the role that Terraform gives it; with one action less it is denied, says so, and does no half work."""
+"""Each function works with the role that Terraform gives it; with one action less it is denied, says so, does no half work."""
 
 from __future__ import annotations
 
@@ -325,7 +325,8 @@ KEY_NOT_KNOWN = [("posture-drift", "not known")]
 
 BLOCKED = ("Blocked", "refused", ["image-blocked"])
 NOT_SEEN = ("none", "works", NOBODY)
-# The decision is written, the block counted, the image blocked, and then it is told. If the registry refuses, it is held, and told so.
+# The decision is written, the block counted, the image blocked, and then it is told. If the registry refuses, the image is held,
+# and this is told.
 NOT_COUNTED = ("Blocked", "works", NOBODY)
 NOT_TOLD = ("Blocked", "refused", NOBODY)
 HELD = ("Held", "works", ["image-held"])
