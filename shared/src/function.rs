@@ -79,11 +79,7 @@ async fn serve<M: Mode>(name: &'static str, select: fn(&Event) -> Selection) -> 
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let invocation = Invocation::new(name, &event.context)?;
         let registry = aws.ecr_registry(invocation.account.clone());
-        // In report mode, what changes the registry does not exist.
-        let writer = config
-            .policy
-            .enforces()
-            .then(|| aws.ecr_writer(invocation.account.clone()));
+        let writer = writer(aws, config, &invocation);
         let ports = Ports {
             registry: &registry,
             writer: writer.as_ref(),
@@ -117,11 +113,7 @@ async fn serve_replication(name: &'static str, select: fn(&Event) -> CopySelecti
         let invocation = Invocation::new(name, &event.context)?;
         let registry = aws.ecr_registry(invocation.account.clone());
         let elsewhere = aws.ecr_elsewhere(invocation.account.clone());
-        // In report mode, what changes the registry does not exist.
-        let writer = config
-            .policy
-            .enforces()
-            .then(|| aws.ecr_writer(invocation.account.clone()));
+        let writer = writer(aws, config, &invocation);
         let ports = Ports {
             registry: &registry,
             writer: writer.as_ref(),
@@ -162,11 +154,7 @@ async fn serve_worker(name: &'static str, select: fn(&Event) -> Selection) -> Re
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Batch>| async move {
         let invocation = Invocation::new(name, &event.context)?;
         let registry = aws.ecr_registry(invocation.account.clone()).only(guarded);
-        // In report mode, what changes the registry does not exist.
-        let writer = config
-            .policy
-            .enforces()
-            .then(|| aws.ecr_writer(invocation.account.clone()));
+        let writer = writer(aws, config, &invocation);
         let writer = writer.as_ref().map(|writer| Paced::new(writer, pace, &SystemClock));
         let backfills = config
             .policy
@@ -227,6 +215,12 @@ async fn serve_sweep(name: &'static str) -> Result<(), Error> {
         .await
     }))
     .await
+}
+
+/// In report mode, what changes the registry does not exist.
+fn writer(aws: &Aws, config: &Config, invocation: &Invocation) -> Option<EcrWriter> {
+    let enforces = config.policy.enforces();
+    enforces.then(|| aws.ecr_writer(invocation.account.clone()))
 }
 
 /// When nothing new is begun any more in an invocation.

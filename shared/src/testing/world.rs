@@ -693,15 +693,9 @@ impl RepositoryLedger for World {
 
     async fn write_repository_row(&self, row: &RepositoryRow) -> Result<Written, PortError> {
         self.call(PUT, false, |state| {
-            let there = state
-                .repository_rows
-                .get(&row.repository)
-                .map_or(0, |there| there.generation);
-            if row.generation != there + 1 {
-                return Written::Conflict;
-            }
-            state.repository_rows.insert(row.repository.clone(), through_json(row));
-            Written::Yes
+            put(&mut state.repository_rows, row.repository.clone(), row, |row| {
+                row.generation
+            })
         })
         .await
     }
@@ -715,15 +709,24 @@ impl RepositoryLedger for World {
     async fn write_tag_row(&self, row: &TagRow) -> Result<Written, PortError> {
         let of = (row.repository.clone(), row.tag.clone());
         self.call(PUT, false, |state| {
-            let there = state.tag_rows.get(&of).map_or(0, |there| there.generation);
-            if row.generation != there + 1 {
-                return Written::Conflict;
-            }
-            state.tag_rows.insert(of.clone(), through_json(row));
-            Written::Yes
+            put(&mut state.tag_rows, of, row, |row| row.generation)
         })
         .await
     }
+}
+
+/// Writes a row, if the one that is there has the generation before it.
+fn put<K: Ord, T: Serialize + DeserializeOwned>(
+    rows: &mut BTreeMap<K, T>,
+    key: K,
+    row: &T,
+    generation: impl Fn(&T) -> u64,
+) -> Written {
+    if generation(row) != rows.get(&key).map_or(0, &generation) + 1 {
+        return Written::Conflict;
+    }
+    rows.insert(key, through_json(row));
+    Written::Yes
 }
 
 /// As the real ledger keeps it.
@@ -850,17 +853,7 @@ impl Ledger for World {
 
     async fn write(&self, row: &Row) -> Result<Written, PortError> {
         self.call(PUT, false, |state| {
-            let generation = state.rows.get(&row.image).map_or(0, |existing| existing.generation);
-            if row.generation != generation + 1 {
-                return Written::Conflict;
-            }
-            // Through JSON, as the real ledger keeps it.
-            let json = serde_json::to_string(row).expect("a row is JSON");
-            state.rows.insert(
-                row.image.clone(),
-                serde_json::from_str(&json).expect("and comes back from it"),
-            );
-            Written::Yes
+            put(&mut state.rows, row.image.clone(), row, |row| row.generation)
         })
         .await
     }
@@ -900,14 +893,9 @@ impl SweepLedger for World {
 
     async fn write_summary(&self, summary: &RepositorySummary) -> Result<Written, PortError> {
         self.call(PUT, false, |state| {
-            let there = state.summaries.get(&summary.repository);
-            if summary.generation != there.map_or(0, |there| there.generation) + 1 {
-                return Written::Conflict;
-            }
-            state
-                .summaries
-                .insert(summary.repository.clone(), through_json(summary));
-            Written::Yes
+            put(&mut state.summaries, summary.repository.clone(), summary, |row| {
+                row.generation
+            })
         })
         .await
     }
@@ -932,12 +920,9 @@ impl SweepLedger for World {
 
     async fn write_registry_row(&self, row: &RegistryRow) -> Result<Written, PortError> {
         self.call(PUT, false, |state| {
-            let there = state.registry_rows.get(&row.registry);
-            if row.generation != there.map_or(0, |there| there.generation) + 1 {
-                return Written::Conflict;
-            }
-            state.registry_rows.insert(row.registry.clone(), through_json(row));
-            Written::Yes
+            put(&mut state.registry_rows, row.registry.clone(), row, |row| {
+                row.generation
+            })
         })
         .await
     }

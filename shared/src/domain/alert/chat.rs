@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{
-    Alert, MAX_ID, MAX_NAME, MAX_REASON, MAX_STEP, MAX_STEPS, MAX_TITLE, MAX_VERSION, date,
-    repository::RepositoryAlert, text, to_json, without_version,
+    Alert, MAX_ID, MAX_NAME, MAX_REASON, MAX_TITLE, MAX_VERSION, date, listed_steps, repository::RepositoryAlert, text,
+    to_json, without_version,
 };
 use crate::domain::{
     ids::{AccountId, ImageKey, Region, RepositoryName},
@@ -65,11 +65,8 @@ pub(super) fn render(alert: &Alert) -> String {
             text_type: "client-markdown",
             title: title.clone(),
             description: description(alert),
-            next_steps: alert
-                .next_steps
-                .iter()
-                .take(MAX_STEPS)
-                .map(|step| text::markdown(&text::line(step, MAX_STEP)))
+            next_steps: listed_steps(&alert.next_steps)
+                .map(|step| text::markdown(&step))
                 .collect(),
             keywords: keywords(alert),
         },

@@ -13,6 +13,7 @@ pub mod text;
 
 pub(super) use chat::repository_arn;
 use jiff::Timestamp;
+use repository::Change;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -217,6 +218,21 @@ impl<'a> From<&'a RecordedFinding> for DocumentFinding<'a> {
     }
 }
 
+/// The steps that an alert lists.
+fn listed_steps(steps: &[String]) -> impl Iterator<Item = String> {
+    steps.iter().take(MAX_STEPS).map(|step| text::line(step, MAX_STEP))
+}
+
+/// The settings that an alert lists: at most `most`, none of whose values is longer than `longest`.
+fn listed_changes(changes: &[Change], most: usize, longest: usize) -> impl Iterator<Item = Change> {
+    let line = move |value: &String| text::line(value, longest);
+    changes.iter().take(most).map(move |change| Change {
+        setting: line(&change.setting),
+        old: line(&change.old),
+        new: line(&change.new),
+    })
+}
+
 impl Alert {
     /// Renders all forms.
     pub fn message(&self) -> Message {
@@ -246,7 +262,6 @@ impl Alert {
 
     /// The JSON document `ecr-guard/alert/v1`, with at most so many findings.
     fn json(&self, listed: usize) -> String {
-        let lines = |text: &String| text::line(text, MAX_STEP);
         to_json(&Document {
             schema: "ecr-guard/alert/v1",
             id: text::line(&self.id, MAX_ID),
@@ -264,7 +279,7 @@ impl Alert {
             findings: self.findings.iter().take(listed).map(DocumentFinding::from).collect(),
             omitted_findings: self.beyond(listed),
             action: self.action.as_ref(),
-            next_steps: self.next_steps.iter().take(MAX_STEPS).map(lines).collect(),
+            next_steps: listed_steps(&self.next_steps).collect(),
             exceptions: self.exceptions.get(..MAX_EXCEPTIONS).unwrap_or(&self.exceptions),
         })
     }

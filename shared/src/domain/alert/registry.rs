@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    MAX_ID, MAX_NAME, MAX_REASON, MAX_STEP, MAX_STEPS, MAX_SUBJECT, MAX_TITLE, Message, chat, email,
+    MAX_ID, MAX_NAME, MAX_REASON, MAX_SUBJECT, MAX_TITLE, Message, chat, email, listed_changes, listed_steps,
     repository::Change, text, time, to_json,
 };
 use crate::domain::{policy::Exception, registry::RegistryKey};
@@ -172,19 +172,11 @@ impl RegistryAlert {
     }
 
     fn changes(&self) -> impl Iterator<Item = Change> {
-        let line = |value: &String| text::line(value, MAX_VALUE);
-        self.changes.iter().take(MAX_CHANGES).map(move |change| Change {
-            setting: line(&change.setting),
-            old: line(&change.old),
-            new: line(&change.new),
-        })
+        listed_changes(&self.changes, MAX_CHANGES, MAX_VALUE)
     }
 
     fn steps(&self) -> impl Iterator<Item = String> {
-        self.next_steps
-            .iter()
-            .take(MAX_STEPS)
-            .map(|step| text::line(step, MAX_STEP))
+        listed_steps(&self.next_steps)
     }
 
     fn json(&self) -> String {

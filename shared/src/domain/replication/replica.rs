@@ -10,7 +10,6 @@ use super::{
         alert::text,
         ids::{Digest, ImageKey, Tag},
         image::{Image, ImageKind, ImageStatus},
-        ledger::LEASE_SECONDS,
         policy::Policy,
         registry::RegistryKey,
         repository::decide::{Settle, settle},
@@ -175,9 +174,7 @@ impl ReplicaStep {
     pub fn completed(&self, now: Timestamp) -> ReplicaRow {
         let mut row = self.row.clone();
         row.generation += 1;
-        for note in &mut row.notes {
-            note.sent_at = note.sent_at.or(Some(now));
-        }
+        Note::all_sent(&mut row.notes, now);
         row
     }
 }
@@ -210,11 +207,7 @@ struct Finding {
 /// Decides.
 pub fn decide(policy: &Policy, facts: &ReplicaFacts, now: Timestamp) -> ReplicaPlan {
     let prior = facts.row.as_ref();
-    let leased = |note: &Note| {
-        note.sent_at.is_none()
-            && note.claimed_by != facts.actor
-            && now.duration_since(note.claimed_at) < SignedDuration::from_secs(LEASE_SECONDS)
-    };
+    let leased = |note: &Note| note.is_undertaken_by_another(&facts.actor, now);
     if prior.is_some_and(|row| row.notes.iter().any(leased)) {
         return ReplicaPlan::Leave(ReplicaLeave::InProgress);
     }

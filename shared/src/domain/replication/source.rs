@@ -3,14 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     super::{
         alert::repository::{Change, RepositoryAlert, RepositoryAlertKind as Kind},
         alert::text,
         ids::{Digest, Region},
-        ledger::LEASE_SECONDS,
         repository::{
             decide::{Settle, settle},
             ledger::{Note, RepositoryKey},
@@ -109,9 +108,7 @@ impl SourceStep {
     pub fn completed(&self, now: Timestamp) -> ReplicationRow {
         let mut row = self.row.clone();
         row.generation += 1;
-        for note in &mut row.notes {
-            note.sent_at = note.sent_at.or(Some(now));
-        }
+        Note::all_sent(&mut row.notes, now);
         row
     }
 }
@@ -305,11 +302,7 @@ fn step(
     now: Timestamp,
 ) -> Option<Box<SourceStep>> {
     let prior = facts.row;
-    let leased = |note: &Note| {
-        note.sent_at.is_none()
-            && note.claimed_by != facts.actor
-            && now.duration_since(note.claimed_at) < SignedDuration::from_secs(LEASE_SECONDS)
-    };
+    let leased = |note: &Note| note.is_undertaken_by_another(facts.actor, now);
     if prior.is_some_and(|row| row.notes.iter().any(leased)) {
         return None;
     }

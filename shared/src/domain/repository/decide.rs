@@ -13,7 +13,6 @@ use super::{
         alert::text,
         finding::{ScanMode, ScanTrigger, Severity},
         ids::{Digest, Tag},
-        ledger::LEASE_SECONDS,
         policy::{Policy, hex},
     },
     access,
@@ -204,9 +203,7 @@ impl RepositoryStep {
         let mut row = self.row.clone();
         row.generation += 1;
         row.notes.retain(|note| !self.over.contains(&note.kind));
-        for note in &mut row.notes {
-            note.sent_at = note.sent_at.or(Some(now));
-        }
+        Note::all_sent(&mut row.notes, now);
         row
     }
 }
@@ -671,11 +668,7 @@ impl<'a> Draft<'a> {
 
     fn plan(mut self, otherwise: RepositoryLeave) -> RepositoryPlan {
         let prior = self.facts.row.as_ref();
-        let leased = |note: &Note| {
-            note.sent_at.is_none()
-                && note.claimed_by != self.facts.actor
-                && self.now.duration_since(note.claimed_at) < SignedDuration::from_secs(LEASE_SECONDS)
-        };
+        let leased = |note: &Note| note.is_undertaken_by_another(&self.facts.actor, self.now);
         if prior.is_some_and(|row| row.notes.iter().any(leased)) {
             return RepositoryPlan::Leave(RepositoryLeave::InProgress);
         }

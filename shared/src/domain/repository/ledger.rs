@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::super::{
@@ -11,6 +11,7 @@ use super::super::{
         repository_arn,
     },
     ids::{AccountId, Digest, Region, RepositoryName, Tag},
+    ledger::LEASE_SECONDS,
 };
 
 /// One repository in one registry and region.
@@ -70,6 +71,22 @@ pub struct Note {
     /// When the topic accepted it. `None`: still owed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Timestamp>,
+}
+
+impl Note {
+    /// Whether another invocation has undertaken to send it, and may still be at it.
+    pub fn is_undertaken_by_another(&self, actor: &str, now: Timestamp) -> bool {
+        self.sent_at.is_none()
+            && self.claimed_by != actor
+            && now.duration_since(self.claimed_at) < SignedDuration::from_secs(LEASE_SECONDS)
+    }
+
+    /// Records of those that were owed that they are sent.
+    pub fn all_sent(notes: &mut [Self], now: Timestamp) {
+        for note in notes {
+            note.sent_at = note.sent_at.or(Some(now));
+        }
+    }
 }
 
 /// The row of one repository.

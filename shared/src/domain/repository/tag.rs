@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     super::{
@@ -11,7 +11,7 @@ use super::{
         finding::Severity,
         ids::Tag,
         image::{Image, names_a_subject},
-        ledger::{LEASE_SECONDS, State},
+        ledger::State,
         policy::{Policy, RepositoryRules},
     },
     decide::{Settle, settle},
@@ -63,9 +63,7 @@ impl TagStep {
     pub fn completed(&self, now: Timestamp) -> TagRow {
         let mut row = self.row.clone();
         row.generation += 1;
-        for note in &mut row.notes {
-            note.sent_at = note.sent_at.or(Some(now));
-        }
+        Note::all_sent(&mut row.notes, now);
         row
     }
 }
@@ -103,11 +101,7 @@ pub fn decide(policy: &Policy, facts: &TagFacts, now: Timestamp) -> TagPlan {
         return TagPlan::Leave;
     };
     let prior = facts.row.as_ref();
-    let leased = |note: &Note| {
-        note.sent_at.is_none()
-            && note.claimed_by != facts.actor
-            && now.duration_since(note.claimed_at) < SignedDuration::from_secs(LEASE_SECONDS)
-    };
+    let leased = |note: &Note| note.is_undertaken_by_another(&facts.actor, now);
     if prior.is_some_and(|row| row.notes.iter().any(leased)) {
         return TagPlan::InProgress;
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{PUT, State, World, through_json};
+use super::{PUT, State, World, put};
 use crate::{
     domain::{
         ids::{Digest, ImageKey, ImageRef, Region},
@@ -182,13 +182,9 @@ impl ReplicationLedger for World {
 
     async fn write_replica_row(&self, row: &ReplicaRow) -> Result<Written, PortError> {
         self.call(PUT, false, |state| {
-            let rows = &mut state.elsewhere.replica_rows;
-            let there = rows.get(&row.image).map_or(0, |there| there.generation);
-            if row.generation != there + 1 {
-                return Written::Conflict;
-            }
-            rows.insert(row.image.clone(), through_json(row));
-            Written::Yes
+            put(&mut state.elsewhere.replica_rows, row.image.clone(), row, |row| {
+                row.generation
+            })
         })
         .await
     }
@@ -224,13 +220,7 @@ impl ReplicationLedger for World {
     async fn write_replication_row(&self, row: &ReplicationRow) -> Result<Written, PortError> {
         let of = (row.repository.clone(), row.to.clone());
         self.call(PUT, false, |state| {
-            let rows = &mut state.elsewhere.replication_rows;
-            let there = rows.get(&of).map_or(0, |there| there.generation);
-            if row.generation != there + 1 {
-                return Written::Conflict;
-            }
-            rows.insert(of.clone(), through_json(row));
-            Written::Yes
+            put(&mut state.elsewhere.replication_rows, of, row, |row| row.generation)
         })
         .await
     }
@@ -246,13 +236,7 @@ impl ReplicationLedger for World {
     async fn write_backfill_row(&self, row: &BackfillRow) -> Result<Written, PortError> {
         let of = (row.from.clone(), row.to.clone());
         self.call(PUT, false, |state| {
-            let rows = &mut state.elsewhere.backfill_rows;
-            let there = rows.get(&of).map_or(0, |there| there.generation);
-            if row.generation != there + 1 {
-                return Written::Conflict;
-            }
-            rows.insert(of.clone(), through_json(row));
-            Written::Yes
+            put(&mut state.elsewhere.backfill_rows, of, row, |row| row.generation)
         })
         .await
     }
