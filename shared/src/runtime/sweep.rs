@@ -1,12 +1,23 @@
 //! The function `sweep`: what it is invoked with, and what it does.
 
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{entry::Invocation, error::HandlerError, report};
 use crate::{
-    domain::{ids::RepositoryName, policy::Policy, registry::RegistryKey},
-    ports::{Clock, Listing, Notifier, Queue, SweepLedger},
+    domain::{
+        ids::RepositoryName,
+        image::ListedImage,
+        policy::Policy,
+        registry::{RegistryKey, RegistrySettings},
+        repository::ledger::RepositoryKey,
+    },
+    ports::{Clock, Listing, Notifier, Page, PortError, Queue, SweepLedger},
     reconcile_registry::{RegistryOutcome, RegistryPorts, reconcile_registry, send_digests},
     sweep::{Sweep, enqueue_gone, enqueue_repositories, enqueue_these},
 };
@@ -85,7 +96,7 @@ pub async fn sweep<R, L, N, Q, C>(
     until: Timestamp,
 ) -> Result<Swept, HandlerError>
 where
-    R: Listing,
+    R: Listing + Sync,
     L: SweepLedger,
     N: Notifier,
     Q: Queue,
@@ -104,13 +115,14 @@ async fn begin<R, L, N, Q, C>(
     until: Timestamp,
 ) -> Result<Swept, HandlerError>
 where
-    R: Listing,
+    R: Listing + Sync,
     L: SweepLedger,
     N: Notifier,
     Q: Queue,
     C: Clock,
 {
     let request = SweepRequest::parse(payload)?;
+    let registry = &ReadOnce::new(ports.registry);
     let sweep = Sweep {
         registry: RegistryKey {
             account: invocation.account.clone(),
@@ -127,13 +139,19 @@ where
         digests: 0,
         gone: 0,
     };
-    let (of_registry, actor) = (ports.of_registry(), invocation.request_id.as_str());
+    let actor = invocation.request_id.as_str();
+    let of_registry = RegistryPorts {
+        registry,
+        ledger: ports.ledger,
+        notifier: ports.notifier,
+        clock: ports.clock,
+    };
     // What fails keeps nothing else from being done.
     let mut errors: Vec<HandlerError> = Vec::new();
     let is_whole = request.repositories.is_none();
     let enqueued = match request.repositories {
         Some(names) => enqueue_these(ports.queue, &sweep, names).await,
-        None => enqueue_repositories(ports.registry, ports.queue, ports.clock, &sweep, None).await,
+        None => enqueue_repositories(registry, ports.queue, ports.clock, &sweep, None).await,
     };
     match enqueued {
         Ok(enqueued) => (swept.repositories, swept.continued) = (enqueued.repositories, enqueued.continued),
@@ -153,7 +171,7 @@ where
     }
     // Once a day is enough for what nobody can pull any more.
     if is_whole && swept.digests > 0 {
-        match enqueue_gone(ports.registry, ports.ledger, ports.queue, &sweep).await {
+        match enqueue_gone(registry, ports.ledger, ports.queue, &sweep).await {
             Ok(gone) => swept.gone = gone,
             Err(error) => errors.push(error.into()),
         }
@@ -164,15 +182,56 @@ where
     }
 }
 
-impl<R, L, N, Q, C> SweepPorts<'_, R, L, N, Q, C> {
-    fn of_registry(&self) -> RegistryPorts<'_, R, L, N, C> {
-        RegistryPorts {
-            registry: self.registry,
-            ledger: self.ledger,
-            notifier: self.notifier,
-            clock: self.clock,
+/// A registry whose list of repositories, and whose settings, are read once in a sweep: its parts all need them.
+#[derive(Debug)]
+struct ReadOnce<'a, R> {
+    registry: &'a R,
+    /// The pages, by where they begin.
+    repositories: Mutex<BTreeMap<Option<String>, Page<RepositoryName>>>,
+    settings: Mutex<Option<RegistrySettings>>,
+}
+
+impl<'a, R> ReadOnce<'a, R> {
+    fn new(registry: &'a R) -> Self {
+        Self {
+            registry,
+            repositories: Mutex::default(),
+            settings: Mutex::default(),
         }
     }
+}
+
+impl<R: Listing + Sync> Listing for ReadOnce<'_, R> {
+    fn guards(&self, repository: &RepositoryName) -> bool {
+        self.registry.guards(repository)
+    }
+
+    async fn repositories(&self, after: Option<&str>) -> Result<Page<RepositoryName>, PortError> {
+        let begins = after.map(str::to_owned);
+        if let Some(page) = locked(&self.repositories).get(&begins) {
+            return Ok(page.clone());
+        }
+        let page = self.registry.repositories(after).await?;
+        locked(&self.repositories).insert(begins, page.clone());
+        Ok(page)
+    }
+
+    async fn images(&self, key: &RepositoryKey, after: Option<&str>) -> Result<Option<Page<ListedImage>>, PortError> {
+        self.registry.images(key, after).await
+    }
+
+    async fn settings(&self) -> Result<RegistrySettings, PortError> {
+        if let Some(settings) = locked(&self.settings).as_ref() {
+            return Ok(settings.clone());
+        }
+        let settings = self.registry.settings().await?;
+        *locked(&self.settings) = Some(settings.clone());
+        Ok(settings)
+    }
+}
+
+fn locked<T>(memory: &Mutex<T>) -> MutexGuard<'_, T> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

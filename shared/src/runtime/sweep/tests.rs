@@ -108,6 +108,20 @@ fn all_repositories_are_left_to_workers_and_the_day_has_its_digest() {
 }
 
 #[test]
+fn the_list_of_repositories_and_the_settings_are_read_once_for_all_parts() {
+    let world = world();
+    world.set_page_size(1);
+    assert_eq!(sweep_with(&world, &policy(""), "{}").unwrap().digests, 1);
+    let calls = world.calls();
+    let number = |operation: &str| calls.iter().filter(|call| call.operation == operation).count();
+    assert_eq!(
+        (number("ecr:DescribeRepositories"), number("ecr:DescribeRegistry")),
+        (2, 1),
+        "two pages"
+    );
+}
+
+#[test]
 fn rows_of_a_repository_that_is_gone_are_closed() {
     let world = world();
     sweep_with(&world, &policy(r#""digest": {"enabled": false}"#), "{}").unwrap();
