@@ -436,6 +436,41 @@ fn an_image_that_nothing_ever_scans_is_looked_at_once_a_day() {
 }
 
 #[test]
+fn figures_are_taken_when_what_was_due_has_been_looked_at() {
+    let world = silent_world();
+    sweep(&world, &policy(""));
+    let image = key_of("api", 0);
+    let key = RepositoryKey {
+        account: image.account,
+        region: image.region,
+        repository: image.repository,
+    };
+    let summary = world.summary_of(&key).unwrap();
+    assert_eq!((summary.generation, summary.images, summary.blocked.total), (1, 10, 2));
+}
+
+#[test]
+fn an_index_that_waits_although_all_its_images_are_known_is_looked_at() {
+    let world = World::new();
+    world.list_scans();
+    for number in [0, 1] {
+        world.push(&key_of("api", number), entry(&world, number));
+    }
+    let child = key_of("api", 1);
+    let manifest = format!(
+        r#"{{"manifests": [{{"digest": "{}", "platform": {{"os": "linux", "architecture": "amd64"}}}}]}}"#,
+        child.digest
+    );
+    world.set_manifest(&key_of("api", 0), &manifest);
+    sweep(&world, &policy(""));
+    // The look at the image was taken, and the one at the index that should have followed was lost.
+    let mut row = world.row_of(&child).unwrap();
+    row.state = State::Allowed;
+    world.remember(row);
+    assert_eq!(sweep(&world, &policy("")).due["family"], 1);
+}
+
+#[test]
 fn settings_of_a_repository_are_looked_at_once_in_a_sweep() {
     let world = silent_world();
     let rules = policy(r#""repositories": [{"match": "*", "lifecycle": {"keep_count": 30, "tag_prefixes": ["v"]}}]"#);
