@@ -164,3 +164,4 @@ $(INFRA_VENV)/.ready: tests/infra/requirements.txt tests/infra/constraints.txt
 $(DENY):
 	cargo install --quiet --locked --debug cargo-deny@$(DENY_VERSION) \
 	  --root target/tools/cargo-deny-$(DENY_VERSION) --target-dir target/tools/build
+	rm -rf target/tools/build
