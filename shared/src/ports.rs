@@ -24,7 +24,7 @@ use crate::domain::{
         decide::Preview,
         keys::{KeyArn, KeyHealth},
         ledger::{RepositoryKey, RepositoryRow, TagRow},
-        posture::{Repository, TagMutability},
+        posture::{ListedRepository, Repository, TagMutability},
     },
     summary::RepositorySummary,
     work::WorkItem,
@@ -126,9 +126,11 @@ pub trait Listing {
         true
     }
 
-    /// The names of its repositories that are looked at, from a thousand on a page.
-    fn repositories(&self, after: Option<&str>)
-    -> impl Future<Output = Result<Page<RepositoryName>, PortError>> + Send;
+    /// Its repositories that are looked at, from a thousand on a page.
+    fn repositories(
+        &self,
+        after: Option<&str>,
+    ) -> impl Future<Output = Result<Page<ListedRepository>, PortError>> + Send;
 
     /// The images of a repository, whatever their status, a thousand to a page; `None`: there is no such repository.
     fn images(

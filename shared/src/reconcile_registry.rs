@@ -194,9 +194,9 @@ where
         let mut checks = Checks::new(self.policy, self.key, &settings);
         let mut names = BTreeSet::new();
         loop {
-            for name in page.items {
-                checks.repository(&name);
-                names.insert(name);
+            for listed in page.items {
+                checks.repository(&listed.name);
+                names.insert(listed.name);
             }
             let Some(after) = page.next else { break };
             page = registry.repositories(Some(&after)).await.map_err(failed)?;

@@ -1,5 +1,7 @@
 //! Gather facts, decide, act, record: for a repository and for a tag that was pushed, as `reconcile` does it for an image.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::{join, try_join5};
 use serde::Serialize;
 
@@ -8,13 +10,14 @@ use crate::{
         alert::repository::{RepositoryAlert, RepositoryAlertKind},
         ids::{ImageKey, ImageRef, Tag},
         ledger::State,
-        policy::Policy,
+        policy::{Policy, RepositoryRules},
         repository::{
             decide::{
                 OptOut, RepositoryEffect, RepositoryFacts, RepositoryLeave, RepositoryPlan, RepositoryStep, decide,
-                opt_out,
+                opt_out, tags_may_matter,
             },
-            ledger::RepositoryKey,
+            ledger::{RepositoryKey, RepositoryRow},
+            posture::ListedSettings,
             tag::{self, TagFacts, TagPlan, TagStep},
         },
     },
@@ -118,7 +121,8 @@ impl RepositoryError {
 /// How often it is started over: somebody else wrote the row in between, or the registry refused a change.
 const MAX_ATTEMPTS: usize = 6;
 
-/// Brings a repository's settings to what the policy says, or tells that they are not.
+/// Brings a repository's settings to what the policy says, or tells that they are not. `listed`: what is known of them; if everything is
+/// in order by that, the registry is asked for nothing that it holds.
 ///
 /// # Errors
 /// A call failed, or others are at work on the same repository.
@@ -126,6 +130,7 @@ pub async fn reconcile_repository<R, W, K, L, N, C>(
     ports: &RepositoryPorts<'_, R, W, K, L, N, C>,
     policy: &Policy,
     key: &RepositoryKey,
+    listed: Option<&ListedSettings>,
     actor: &str,
 ) -> Result<RepositoryOutcome, RepositoryError>
 where
@@ -138,13 +143,18 @@ where
 {
     let run = Run { ports, policy, key };
     let rules = policy.repository(&key.repository);
-    if rules.is_none_or(|rules| rules.posture.is_none() && rules.lifecycle.is_none()) {
+    if !rules.is_some_and(RepositoryRules::has_settings) {
+        return Ok(RepositoryOutcome::default());
+    }
+    if let Some(listed) = listed
+        && run.is_in_order(listed, actor).await?
+    {
         return Ok(RepositoryOutcome::default());
     }
     let mut done = RepositoryOutcome::default();
-    let mut refused = std::collections::BTreeMap::new();
+    let mut refused = BTreeMap::new();
     for _ in 0..MAX_ATTEMPTS {
-        let mut facts = run.gather(actor).await?;
+        let mut facts = run.gather(None, actor).await?;
         facts.refused.clone_from(&refused);
         let mut plan = decide(policy, &facts, ports.clock.now());
         if let RepositoryPlan::Preview(text) = &plan {
@@ -240,9 +250,28 @@ where
     N: Notifier,
     C: Clock,
 {
-    /// All that is needed to decide: one round of concurrent calls, and a second one for what the first one names.
-    async fn gather(&self, actor: &str) -> Result<RepositoryFacts, RepositoryError> {
+    /// Whether nothing is to be done by what is listed, and by what no list shows. A list may be old: it saves calls where nothing is to be
+    /// done, and nothing is done by it.
+    async fn is_in_order(&self, listed: &ListedSettings, actor: &str) -> Result<bool, RepositoryError> {
+        let row = self.ports.ledger.repository_row(self.key).await;
+        let row = row.map_err(|source| self.failed("look at", source))?;
+        if tags_may_matter(self.policy, self.key, row.as_ref()) {
+            return Ok(false);
+        }
+        let facts = self.gather(Some((listed, row)), actor).await?;
+        let plan = decide(self.policy, &facts, self.ports.clock.now());
+        Ok(plan == RepositoryPlan::Leave(RepositoryLeave::Unchanged))
+    }
+
+    /// All that is needed to decide: one round of concurrent calls, and a second one for what the first one names. What is `known` is
+    /// not asked for, and tags are not either then.
+    async fn gather(
+        &self,
+        known: Option<(&ListedSettings, Option<RepositoryRow>)>,
+        actor: &str,
+    ) -> Result<RepositoryFacts, RepositoryError> {
         let (key, ports) = (self.key, self.ports);
+        let (listed, row) = known.unzip();
         let rules = self.policy.repository(&key.repository);
         let posture = rules.and_then(|rules| rules.posture.as_ref());
         let access = async {
@@ -258,19 +287,32 @@ where
             }
         };
         let trigger = async {
-            match posture.filter(|posture| posture.scan_on_push) {
-                Some(_) => ports.registry.scan_trigger(&key.repository).await,
-                None => Ok(None),
+            match (posture.filter(|posture| posture.scan_on_push), listed) {
+                (Some(_), Some(listed)) => Ok(Some(listed.trigger)),
+                (Some(_), None) => ports.registry.scan_trigger(&key.repository).await,
+                (None, _) => Ok(None),
             }
         };
-        let looked = try_join5(
-            ports.registry.repository(key),
-            ports.registry.repository_tags(key),
-            access,
-            lifecycle,
-            trigger,
-        );
-        let (looked, row) = join(looked, ports.ledger.repository_row(key)).await;
+        let repository = async {
+            match listed {
+                Some(listed) => Ok(Some(listed.repository.clone())),
+                None => ports.registry.repository(key).await,
+            }
+        };
+        let tags = async {
+            match listed {
+                Some(_) => Ok(BTreeMap::new()),
+                None => ports.registry.repository_tags(key).await,
+            }
+        };
+        let looked = try_join5(repository, tags, access, lifecycle, trigger);
+        let row = async {
+            match row {
+                Some(row) => Ok(row),
+                None => ports.ledger.repository_row(key).await,
+            }
+        };
+        let (looked, row) = join(looked, row).await;
         let failed = |source| self.failed("look at", source);
         let (repository, tags, access, lifecycle, trigger) = looked.map_err(failed)?;
         let mut facts = RepositoryFacts {
@@ -293,10 +335,10 @@ where
             }
         };
         let mode = async {
-            if facts.scanned_by_flag_only() {
-                ports.registry.scan_mode().await.map(Some)
-            } else {
-                Ok(None)
+            match listed {
+                Some(listed) => Ok(Some(listed.scan_mode)),
+                None if facts.scanned_by_flag_only() => ports.registry.scan_mode().await.map(Some),
+                None => Ok(None),
             }
         };
         let (kms, mode) = join(kms, mode).await;

@@ -15,14 +15,17 @@ use serde::Serialize;
 
 use crate::{
     domain::{
-        decide::Survey,
+        decide::{Survey, TURN_HOURS, is_turn_of},
         ids::{Digest, ImageRef, RepositoryName},
         image::ListedImage,
         ledger::Row,
-        policy::Policy,
-        registry::RegistryKey,
+        policy::{Policy, RepositoryRules},
+        registry::{RegistryKey, RegistrySettings},
         replication::readiness::{Expected, Readiness},
-        repository::ledger::RepositoryKey,
+        repository::{
+            ledger::RepositoryKey,
+            posture::{ListedRepository, ListedSettings},
+        },
         summary::{RepositorySummary, SummaryBuilder, differs},
         work::{MAX_IMAGES, Work, WorkItem, WorkSchema},
     },
@@ -82,11 +85,12 @@ impl Sweep {
         }
     }
 
-    fn repository(&self, repository: RepositoryName) -> WorkItem {
+    fn repository(&self, repository: RepositoryName, listed: Option<ListedSettings>) -> WorkItem {
         self.item(Work::Repository {
             repository,
             after: None,
             again: false,
+            listed: listed.map(Box::new),
         })
     }
 }
@@ -171,7 +175,34 @@ const SECOND_LOOK: Duration = Duration::from_secs(10 * 60);
 /// Images that are due are looked at at once if they are no more than this; more of them are left to other workers.
 const LOOKED_AT_ONCE: usize = 10;
 
-/// Leaves an item for every repository of the registry, from `after` on.
+/// What is known of the settings of all repositories, but for what the list says: it saves workers from asking again, one by one.
+#[derive(Debug)]
+pub struct Known<'a> {
+    policy: &'a Policy,
+    settings: RegistrySettings,
+}
+
+impl<'a> Known<'a> {
+    /// Reads it, if the policy asks anything of settings. `None` as well if it cannot be read: that the registry's own check tells, and
+    /// here it only means that workers ask for more.
+    pub async fn read(registry: &impl Listing, policy: &'a Policy) -> Option<Self> {
+        if !policy.has_settings() {
+            return None;
+        }
+        let settings = registry.settings().await.ok()?;
+        Some(Self { policy, settings })
+    }
+
+    /// What goes with a repository's item; nothing, if nothing is asked of it, or if it is its turn to be looked at in full.
+    fn of(&self, listed: &ListedRepository, sweep: &Sweep) -> Option<ListedSettings> {
+        let asked = self.policy.repository(&listed.name);
+        let asked = asked.is_some_and(RepositoryRules::has_settings);
+        let in_full = is_turn_of(&listed.name, sweep.began, TURN_HOURS);
+        (asked && !in_full).then(|| self.settings.of(listed))
+    }
+}
+
+/// Leaves an item for every repository of the registry, from `after` on, with what is `known` of its settings.
 ///
 /// # Errors
 /// A call failed. Items for a part of the repositories may be in the queue.
@@ -180,14 +211,19 @@ pub async fn enqueue_repositories(
     queue: &impl Queue,
     clock: &impl Clock,
     sweep: &Sweep,
+    known: Option<&Known<'_>>,
     mut after: Option<String>,
 ) -> Result<Enqueued, SweepError> {
     let mut enqueued = Enqueued::default();
     let mut unreadable = None;
+    let item = |listed: ListedRepository| {
+        let known = known.and_then(|known| known.of(&listed, sweep));
+        sweep.repository(listed.name, known)
+    };
     loop {
         let page = registry.repositories(after.as_deref()).await;
         let page = page.map_err(|source| SweepError::port("list the repositories", source))?;
-        let mut items: Vec<WorkItem> = page.items.into_iter().map(|name| sweep.repository(name)).collect();
+        let mut items: Vec<WorkItem> = page.items.into_iter().map(item).collect();
         enqueued.repositories += items.len() as u64;
         unreadable = unreadable.or(page.unreadable.into_iter().next());
         let time_is_over = clock.now() >= sweep.until;
@@ -216,7 +252,7 @@ pub async fn enqueue_these(
     sweep: &Sweep,
     names: Vec<RepositoryName>,
 ) -> Result<Enqueued, SweepError> {
-    let items: Vec<WorkItem> = names.into_iter().map(|name| sweep.repository(name)).collect();
+    let items: Vec<WorkItem> = names.into_iter().map(|name| sweep.repository(name, None)).collect();
     let sent = queue.send(&items, NOT_HIDDEN).await;
     sent.map_err(|source| SweepError::port("leave the repositories to the workers", source))?;
     Ok(Enqueued {
@@ -245,7 +281,7 @@ pub async fn enqueue_gone(
         if let Some(unreadable) = page.unreadable.into_iter().next() {
             return Err(failed(unreadable));
         }
-        there.extend(page.items);
+        there.extend(page.items.into_iter().map(|listed| listed.name));
         after = page.next;
         if after.is_none() {
             break;
@@ -370,6 +406,8 @@ struct Part {
     after: Option<String>,
     /// For the second time.
     again: bool,
+    /// What of its settings is known.
+    listed: Option<ListedSettings>,
 }
 
 impl Part {
@@ -443,7 +481,8 @@ where
         match work {
             Work::Repositories { after } => {
                 let after = Some(after.clone());
-                match enqueue_repositories(self.registry, self.queue, self.clock, sweep, after).await {
+                // Few registries have so many repositories: the rest of them is looked at in full.
+                match enqueue_repositories(self.registry, self.queue, self.clock, sweep, None, after).await {
                     Ok(enqueued) => {
                         let looks = Looks {
                             repositories: enqueued.repositories,
@@ -458,10 +497,12 @@ where
                 repository,
                 after,
                 again,
+                listed,
             } => {
                 let part = Part {
                     after: after.clone(),
                     again: *again,
+                    listed: listed.as_deref().cloned(),
                 };
                 self.look_at_repository(policy, sweep, &of(repository), part, actor)
                     .await
@@ -485,7 +526,8 @@ where
         let (mut looks, mut failures) = (Looks::default(), Failures::new());
         // Its settings are looked at once in a sweep.
         if part.is_first() {
-            match reconcile_repository(&self.for_repositories(), policy, key, actor).await {
+            let listed = part.listed.as_ref();
+            match reconcile_repository(&self.for_repositories(), policy, key, listed, actor).await {
                 Ok(outcome) => looks.count_repository(&outcome),
                 Err(error) => failures.push(error.into()),
             }
@@ -542,6 +584,7 @@ where
                 repository: key.repository.clone(),
                 after,
                 again,
+                listed: None,
             })
         };
         let mut items = Vec::new();

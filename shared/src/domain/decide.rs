@@ -25,7 +25,7 @@ use super::{
     policy::{BlockMethod, NoScanAction, Policy, WhenInUse},
     predecessor::Predecessor,
 };
-pub use due::{Due, LONG_TURN_HOURS, Survey, TURN_HOURS};
+pub use due::{Due, LONG_TURN_HOURS, Survey, TURN_HOURS, is_turn_of};
 pub use index::{ChildFacts, Children, LeadingIndex};
 pub use source::{SourceImage, may_be_source, verdict};
 use step::Draft;

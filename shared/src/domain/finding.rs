@@ -199,7 +199,8 @@ pub struct Findings {
 }
 
 /// Whether images of a repository are scanned without anybody asking.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ScanTrigger {
     /// On push or continuously.
     Automatic,

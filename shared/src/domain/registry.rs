@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     alert::registry::RegistryAlertKind,
-    finding::ScanMode,
+    finding::{ScanMode, ScanTrigger},
     ids::{AccountId, Region},
     policy::TopicArn,
+    repository::posture::{ListedRepository, ListedSettings},
 };
 
 /// A registry in one region.
@@ -58,6 +59,21 @@ pub struct RegistrySettings {
     pub replication: Vec<ReplicationRule>,
     /// How many rules there are for signing images on push; 0: none are signed by ECR.
     pub signing_rules: usize,
+}
+
+impl RegistrySettings {
+    /// What is known of a repository's settings without asking for it.
+    pub fn of(&self, listed: &ListedRepository) -> ListedSettings {
+        ListedSettings {
+            repository: listed.repository.clone(),
+            trigger: if self.scans(&listed.name) {
+                ScanTrigger::Automatic
+            } else {
+                ScanTrigger::Manual
+            },
+            scan_mode: self.scanning,
+        }
+    }
 }
 
 /// A rule of the scanning configuration.

@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::ids::{AccountId, Digest, Region, RepositoryName};
+use super::{
+    ids::{AccountId, Digest, Region, RepositoryName},
+    repository::posture::ListedSettings,
+};
 
 /// One piece of work. Like an event it only says *look at this*: done twice it does no harm, and it may be done late.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +43,9 @@ pub enum Work {
         /// It is looked at for the second time in this sweep, because images of it were due in the first.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         again: bool,
+        /// What of its settings is known; `None`: all of them are to be looked at.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        listed: Option<Box<ListedSettings>>,
     },
     /// These images of a repository.
     Images {

@@ -16,6 +16,7 @@ use crate::{
             posture::{Encryption, Repository, TagMutability},
         },
     },
+    ports::Listing as _,
     testing::{Fault, StoredRepository, World, image, image_key, now, policy, policy_in, run, run_and_crash},
 };
 
@@ -81,7 +82,24 @@ fn ports<'a>(world: &'a World, policy: &Policy) -> RepositoryPorts<'a, World, Wo
 }
 
 fn look(world: &World, policy: &Policy) -> RepositoryOutcome {
-    run(reconcile_repository(&ports(world, policy), policy, &key(), "one")).unwrap()
+    run(reconcile_repository(&ports(world, policy), policy, &key(), None, "one")).unwrap()
+}
+
+/// What the registry's lists say of it.
+fn listed(world: &World) -> ListedSettings {
+    let (settings, page) = (run(world.settings()).unwrap(), run(world.repositories(None)).unwrap());
+    settings.of(&page.items[0])
+}
+
+fn look_by(listed: &ListedSettings, world: &World, policy: &Policy) -> RepositoryOutcome {
+    run(reconcile_repository(
+        &ports(world, policy),
+        policy,
+        &key(),
+        Some(listed),
+        "one",
+    ))
+    .unwrap()
 }
 
 /// A look, and a second one, which finds nothing to do.
@@ -605,6 +623,126 @@ fn a_tag_that_moves_is_told_with_both_images() {
     }
 }
 
+fn asked(world: &World) -> std::collections::BTreeSet<&'static str> {
+    let calls = world.calls().into_iter().map(|call| call.operation);
+    calls.filter(|operation| operation.starts_with("ecr:")).collect()
+}
+
+const IN_FULL: [&str; 5] = [
+    "ecr:BatchGetRepositoryScanningConfiguration",
+    "ecr:DescribeRepositories",
+    "ecr:GetLifecyclePolicy",
+    "ecr:GetRepositoryPolicy",
+    "ecr:ListTagsForResource",
+];
+/// What no list shows.
+const NOT_LISTED: [&str; 2] = ["ecr:GetLifecyclePolicy", "ecr:GetRepositoryPolicy"];
+
+#[test]
+fn nothing_is_asked_for_that_the_lists_show_to_be_in_order() {
+    let posture = r#""tag_mutability": "IMMUTABLE", "scan_on_push": true, "key_rotation": true, "repair": true"#;
+    let policy = |more: &str| policy(&rules(&format!(r#""posture": {{{posture}{more}}}, {SEED}"#)));
+    let rules = policy("");
+    let world = world(repository());
+    world.set_preview(&key().repository, preview(&[]));
+    assert_eq!(
+        look_by(&listed(&world), &world, &rules).changed.len(),
+        2,
+        "scans are found to run by a full look"
+    );
+    let (in_order, sent) = (listed(&world), world.sent().len());
+    let by = |listed: &ListedSettings, policy: &Policy| {
+        world.forget_calls();
+        let outcome = look_by(listed, &world, policy);
+        assert_eq!((world.writes(), world.sent().len()), (0, sent));
+        (outcome, asked(&world))
+    };
+    let mut flagged = in_order.clone();
+    flagged.repository.scan_on_push = true;
+    assert_eq!(by(&flagged, &rules), (RepositoryOutcome::default(), NOT_LISTED.into()));
+    flagged.scan_mode = ScanMode::Enhanced;
+    assert_eq!(
+        by(&flagged, &rules).1,
+        IN_FULL.into(),
+        "the flag is not enough with enhanced scanning"
+    );
+    let automatic = ListedSettings {
+        trigger: ScanTrigger::Automatic,
+        ..in_order.clone()
+    };
+    assert_eq!(by(&automatic, &rules).1, NOT_LISTED.into());
+    // By an old list nothing is done: it is looked at, and is in order.
+    let mut old = automatic.clone();
+    old.repository.tag_mutability = TagMutability::Mutable;
+    assert_eq!(by(&old, &rules), (RepositoryOutcome::default(), IN_FULL.into()));
+    // Tags are on no list.
+    let wants_tags = policy(r#", "required_tags": {"team": "*"}"#);
+    let asks = RepositoryPorts {
+        writer: None::<&World>,
+        ..ports(&world, &wants_tags)
+    };
+    world.forget_calls();
+    run(reconcile_repository(
+        &asks,
+        &wants_tags,
+        &key(),
+        Some(&automatic),
+        "one",
+    ))
+    .unwrap();
+    assert!(asked(&world).contains("ecr:ListTagsForResource"));
+}
+
+#[test]
+fn what_no_list_shows_is_found_by_a_listed_look_as_well() {
+    let policy = policy(&rules(&format!(
+        r#""posture": {{"tag_mutability": "MUTABLE"}}, {SEED}"#
+    )));
+    let seeded = || {
+        let world = world(repository());
+        world.set_preview(&key().repository, preview(&[]));
+        look(&world, &policy);
+        world
+    };
+    type Happens = fn(&World);
+    let happenings: [(Happens, Kind); 3] = [
+        (
+            |world| run(world.set_repository_policy(&key(), Some(PUBLIC))).unwrap(),
+            Kind::PostureDrift,
+        ),
+        (
+            |world| run(world.set_lifecycle_policy(&key(), r#"{"rules":[]}"#)).unwrap(),
+            Kind::LifecycleRepaired,
+        ),
+        (
+            |world| world.set_key(&KEY.parse().unwrap(), health(KeyState::Disabled, KeyRotation::On)),
+            Kind::KeyUnhealthy,
+        ),
+    ];
+    for (happens, kind) in happenings {
+        let world = seeded();
+        assert_eq!(look_by(&listed(&world), &world, &policy), RepositoryOutcome::default());
+        happens(&world);
+        assert_eq!(look_by(&listed(&world), &world, &policy).alerts, [kind]);
+    }
+}
+
+#[test]
+fn what_was_told_is_over_when_a_listed_look_finds_it_over() {
+    let policy = policy(&rules(r#""posture": {"tag_mutability": "IMMUTABLE"}"#));
+    let world = world(repository());
+    assert_eq!(look_by(&listed(&world), &world, &policy).alerts, [Kind::PostureDrift]);
+    let set = |mutability| run(world.set_tag_mutability(&key(), &mutability)).unwrap();
+    set(TagMutability::Immutable);
+    assert_eq!(look_by(&listed(&world), &world, &policy).alerts, []);
+    set(TagMutability::Mutable);
+    assert_eq!(
+        look_by(&listed(&world), &world, &policy).alerts,
+        [Kind::PostureDrift],
+        "it is told again"
+    );
+}
+
 fn any_repository() -> impl Strategy<Value = StoredRepository> {
     (
         prop_oneof![Just(TagMutability::Mutable), Just(TagMutability::Immutable)],
@@ -649,7 +787,7 @@ proptest! {
         world.set_preview(&key().repository, preview(&[used.then_some(1)]));
         if let Some(polls) = crash {
             let ports = ports(&world, &policy);
-            run_and_crash(reconcile_repository(&ports, &policy, &key(), "one"), polls);
+            run_and_crash(reconcile_repository(&ports, &policy, &key(), None, "one"), polls);
         }
         look(&world, &policy);
         let ids: Vec<String> = (0..world.sent().len()).map(|n| default_of(&world, n)["id"].as_str().unwrap().to_owned()).collect();
@@ -667,6 +805,43 @@ proptest! {
             if let Some(text) = &after.policy {
                 prop_assert!(stored.policy.as_ref() == Some(text) || text.contains("\"ours\""));
             }
+        }
+    }
+
+    #[test]
+    fn a_listed_look_does_what_a_full_look_does(
+        stored in any_repository(), repair in any::<bool>(), used in any::<bool>(), manual in any::<bool>(),
+        earlier in prop::option::of(any_repository()), healthy in any::<bool>(),
+    ) {
+        let policy = policy(&rules(&format!(
+            r#""posture": {{"tag_mutability": "IMMUTABLE", "scan_on_push": true, "key_rotation": true, "repair": {repair}}}, {SEED}"#
+        )));
+        let end = |listed_look: bool| {
+            let world = world(earlier.clone().unwrap_or_else(|| stored.clone()));
+            world.set_trigger(&key().repository, if manual { ScanTrigger::Manual } else { ScanTrigger::Automatic });
+            world.set_preview(&key().repository, preview(&[used.then_some(1)]));
+            if earlier.is_some() {
+                look(&world, &policy);
+                world.create_repository(&key().repository, stored.clone());
+            }
+            let state = if healthy { KeyState::Enabled } else { KeyState::Disabled };
+            world.set_key(&KEY.parse().unwrap(), health(state, KeyRotation::On));
+            if listed_look {
+                look_by(&listed(&world), &world, &policy);
+            } else {
+                look(&world, &policy);
+            }
+            let told: Vec<String> = world.sent().into_iter().map(|sent| sent.message.default).collect();
+            let row = run(world.repository_row(&key())).unwrap();
+            (world.repository_of(&key().repository), told, row)
+        };
+        let (by_list, in_full) = (end(true), end(false));
+        let only_opted_out = by_list.2.is_none() && in_full.2.as_ref().is_some_and(|row| row.notes.is_empty());
+        if only_opted_out || by_list.2.as_ref().is_some_and(|row| row.opt_out.is_none()) && stored.tags.contains_key("ecr-guard") {
+            // How it has opted out, of nothing, is found when it is its turn.
+            prop_assert_eq!((by_list.0, by_list.1), (in_full.0, in_full.1));
+        } else {
+            prop_assert_eq!(by_list, in_full);
         }
     }
 

@@ -99,7 +99,7 @@ where
         }
         let now = ports.clock.now();
         if !self.recent.contains(&key.repository, now) {
-            outcome = outcome.and(reconcile_repository(ports, policy, key, actor).await?);
+            outcome = outcome.and(reconcile_repository(ports, policy, key, None, actor).await?);
             self.recent.insert(&key.repository, now);
         }
         Ok(outcome)

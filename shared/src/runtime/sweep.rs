@@ -15,11 +15,11 @@ use crate::{
         image::ListedImage,
         policy::Policy,
         registry::{RegistryKey, RegistrySettings},
-        repository::ledger::RepositoryKey,
+        repository::{ledger::RepositoryKey, posture::ListedRepository},
     },
     ports::{Clock, Listing, Notifier, Page, PortError, Queue, SweepLedger},
     reconcile_registry::{RegistryOutcome, RegistryPorts, reconcile_registry, send_digests},
-    sweep::{Sweep, enqueue_gone, enqueue_repositories, enqueue_these},
+    sweep::{Known, Sweep, enqueue_gone, enqueue_repositories, enqueue_these},
 };
 
 /// What the function is invoked with: by the schedule, or by hand.
@@ -151,7 +151,10 @@ where
     let is_whole = request.repositories.is_none();
     let enqueued = match request.repositories {
         Some(names) => enqueue_these(ports.queue, &sweep, names).await,
-        None => enqueue_repositories(registry, ports.queue, ports.clock, &sweep, None).await,
+        None => {
+            let known = Known::read(registry, policy).await;
+            enqueue_repositories(registry, ports.queue, ports.clock, &sweep, known.as_ref(), None).await
+        }
     };
     match enqueued {
         Ok(enqueued) => (swept.repositories, swept.continued) = (enqueued.repositories, enqueued.continued),
@@ -187,7 +190,7 @@ where
 struct ReadOnce<'a, R> {
     registry: &'a R,
     /// The pages, by where they begin.
-    repositories: Mutex<BTreeMap<Option<String>, Page<RepositoryName>>>,
+    repositories: Mutex<BTreeMap<Option<String>, Page<ListedRepository>>>,
     settings: Mutex<Option<RegistrySettings>>,
 }
 
@@ -206,7 +209,7 @@ impl<R: Listing + Sync> Listing for ReadOnce<'_, R> {
         self.registry.guards(repository)
     }
 
-    async fn repositories(&self, after: Option<&str>) -> Result<Page<RepositoryName>, PortError> {
+    async fn repositories(&self, after: Option<&str>) -> Result<Page<ListedRepository>, PortError> {
         let begins = after.map(str::to_owned);
         if let Some(page) = locked(&self.repositories).get(&begins) {
             return Ok(page.clone());

@@ -4,10 +4,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     domain::{
-        finding::{Findings, NoScan, Scan, Severity},
+        finding::{Findings, NoScan, Scan, ScanMode, ScanTrigger, Severity},
         ids::{ImageKey, Tag},
         image::{Image, ImageStatus},
         ledger::{Row, State},
+        repository::posture::TagMutability,
     },
     ports::Retry,
     reconcile::OutcomeKind,
@@ -113,6 +114,7 @@ fn a_thousand_unchanged_images_cost_one_call_to_the_registry() {
         repository: "api".parse().unwrap(),
         after: None,
         again: false,
+        listed: None,
     });
     let (looks, failures) = work(&world, &policy(""), &item);
     assert_eq!((looks.listed, looks.looked, failures), (1000, 0, vec![]));
@@ -253,6 +255,7 @@ fn rows_of_images_that_are_gone_are_closed_unless_the_list_was_not_read_to_its_e
         repository: "api".parse().unwrap(),
         after: None,
         again: false,
+        listed: None,
     };
     let (looks, failures) = run(worker_ports(&world, &policy("")).work(&policy(""), &in_a_hurry, &first, "one"));
     assert_eq!((looks.listed, looks.looked, failures), (4, 0, vec![]));
@@ -277,6 +280,7 @@ fn a_large_repository_is_gone_through_in_parts() {
         repository: "api".parse().unwrap(),
         after: None,
         again: false,
+        listed: None,
     })];
     while let Some(item) = next.pop() {
         let (_, failures) = run(worker_ports(&world, &policy("")).work(&policy(""), &in_a_hurry, &item.work, "one"));
@@ -296,17 +300,54 @@ fn a_list_of_repositories_that_takes_too_long_goes_on_where_it_stopped() {
         until: world.now(),
         ..a_sweep(&world)
     };
-    let enqueued = run(enqueue_repositories(&world, &world, &world, &in_a_hurry, None)).unwrap();
+    let enqueued = run(enqueue_repositories(&world, &world, &world, &in_a_hurry, None, None)).unwrap();
     assert_eq!((enqueued.repositories, enqueued.continued), (1, true));
     let looks = work_off(&world, &policy(""));
     assert_eq!((looks.repositories, looks.looked, looks.blocks), (2, 30, 6));
+}
+
+fn with_rules() -> Policy {
+    policy(r#""repositories": [{"match": "api", "posture": {"tag_mutability": "MUTABLE"}}, {"match": "*"}]"#)
+}
+
+/// What of settings is known, by repository.
+fn listed_of(items: Vec<WorkItem>) -> BTreeMap<String, Option<ListedSettings>> {
+    let listed = items.into_iter().map(|item| match item.work {
+        Work::Repository { repository, listed, .. } => (repository.to_string(), listed.map(|listed| *listed)),
+        work => panic!("{work:?}"),
+    });
+    listed.collect()
+}
+
+#[test]
+fn what_the_list_says_of_settings_goes_with_the_item_where_the_policy_asks_for_settings() {
+    let world = silent_world();
+    enqueue(&world, &policy(""));
+    assert!(listed_of(world.take_items(9)).values().all(Option::is_none));
+    assert!(!operations(&world).contains_key("ecr:DescribeRegistry"));
+    // Each repository has its turn to be looked at in full once in 24 hours.
+    let mut in_full = 0;
+    for _ in 0..24 {
+        enqueue(&world, &with_rules());
+        let listed = listed_of(world.take_items(9));
+        assert_eq!((listed.len(), &listed["backend"], &listed["team/c"]), (3, &None, &None));
+        match &listed["api"] {
+            Some(listed) => assert_eq!(
+                (&listed.repository.tag_mutability, listed.trigger, listed.scan_mode),
+                (&TagMutability::Mutable, ScanTrigger::Manual, ScanMode::Basic)
+            ),
+            None => in_full += 1,
+        }
+        after(&world, 1);
+    }
+    assert_eq!(in_full, 1);
 }
 
 #[test]
 fn what_cannot_be_done_does_not_keep_the_rest_from_being_done() {
     let world = silent_world();
     world.set_page_size(1000);
-    enqueue(&world);
+    enqueue(&world, &policy(""));
     // The image that is refused is told of as held, and is an error.
     world.refuse_to_archive(&key_of("api", 0));
     let items = world.take_items(9);
@@ -319,7 +360,7 @@ fn what_cannot_be_done_does_not_keep_the_rest_from_being_done() {
 #[test]
 fn trouble_stops_an_item_and_nothing_is_lost() {
     let world = silent_world();
-    enqueue(&world);
+    enqueue(&world, &policy(""));
     let items = world.take_items(9);
     world.fail("ecr:DescribeImageScanFindings", Fault::Before(Retry::Later));
     let (looks, failures) = work(&world, &policy(""), &items[0]);
@@ -333,7 +374,7 @@ fn trouble_stops_an_item_and_nothing_is_lost() {
 fn an_alert_that_was_never_sent_is_found_and_sent() {
     let world = silent_world();
     world.fail("sns:Publish", Fault::Before(Retry::Later));
-    enqueue(&world);
+    enqueue(&world, &policy(""));
     let (_, failures) = work(&world, &policy(""), &world.take_items(9)[0]);
     assert_eq!((failures.len(), world.sent().len()), (1, 0));
     after(&world, 1);
@@ -476,7 +517,7 @@ fn settings_of_a_repository_are_looked_at_once_in_a_sweep() {
     let rules = policy(r#""repositories": [{"match": "*", "lifecycle": {"keep_count": 30, "tag_prefixes": ["v"]}}]"#);
     let looks = sweep(&world, &rules);
     assert_eq!(looks.listed, 60, "each repository was listed twice");
-    assert_eq!(operations(&world)["ecr:GetLifecyclePolicy"], 3);
+    assert_eq!(operations(&world)["ecr:ListTagsForResource"], 3);
 }
 
 #[test]

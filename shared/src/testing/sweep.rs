@@ -6,7 +6,7 @@ use super::{World, image_key, run};
 use crate::{
     domain::{policy::Policy, registry::RegistryKey, work::WorkItem},
     ports::Clock as _,
-    sweep::{Failures, Looks, Sweep, WorkerPorts, enqueue_repositories},
+    sweep::{Enqueued, Failures, Known, Looks, Sweep, SweepError, WorkerPorts, enqueue_repositories},
 };
 
 /// The registry of [`image_key`].
@@ -49,12 +49,21 @@ pub fn a_sweep(world: &World) -> Sweep {
 ///
 /// # Panics
 /// A call fails.
-pub fn enqueue(world: &World) {
+pub fn enqueue(world: &World, policy: &Policy) {
     let sweep = Sweep {
         until: world.now() + SignedDuration::from_hours(1),
         ..a_sweep(world)
     };
-    run(enqueue_repositories(world, world, world, &sweep, None)).unwrap();
+    run(enqueue_known(world, policy, &sweep)).unwrap();
+}
+
+/// Leaves an item for every repository, with what is known of its settings.
+///
+/// # Errors
+/// A call fails.
+pub async fn enqueue_known(world: &World, policy: &Policy, sweep: &Sweep) -> Result<Enqueued, SweepError> {
+    let known = Known::read(world, policy).await;
+    enqueue_repositories(world, world, world, sweep, known.as_ref(), None).await
 }
 
 /// Does what an item says.
@@ -85,6 +94,6 @@ pub fn work_off(world: &World, policy: &Policy) -> Looks {
 /// # Panics
 /// Something cannot be done.
 pub fn sweep(world: &World, policy: &Policy) -> Looks {
-    enqueue(world);
+    enqueue(world, policy);
     work_off(world, policy)
 }

@@ -27,7 +27,7 @@ use crate::{
             decide::Preview,
             keys::{KeyArn, KeyHealth},
             ledger::{RepositoryKey, RepositoryRow, TagRow},
-            posture::{Repository, TagMutability},
+            posture::{Encryption, ListedRepository, Repository, TagMutability},
         },
         summary::RepositorySummary,
         work::WorkItem,
@@ -501,14 +501,21 @@ impl Registry for World {
 }
 
 impl Listing for World {
-    async fn repositories(&self, after: Option<&str>) -> Result<Page<RepositoryName>, PortError> {
+    async fn repositories(&self, after: Option<&str>) -> Result<Page<ListedRepository>, PortError> {
         self.call("ecr:DescribeRepositories", false, |state| {
             let of_images = state.images.keys().map(|(name, _)| name);
             let names: BTreeSet<&RepositoryName> = of_images.chain(state.repositories.keys()).collect();
             let rest = names
                 .into_iter()
                 .filter(|name| after.is_none_or(|after| name.as_str() > after));
-            page(state, rest.cloned(), ToString::to_string)
+            let listed = rest.map(|name| ListedRepository {
+                name: name.clone(),
+                repository: match state.repositories.get(name) {
+                    Some(stored) => stored.repository.clone(),
+                    None => undescribed(name),
+                },
+            });
+            page(state, listed, |listed| listed.name.to_string())
         })
         .await
     }
@@ -557,6 +564,19 @@ fn listed_status(scan: &Scan) -> Option<&'static str> {
         Scan::Unavailable(NoScan::Failed) => Some("FAILED"),
         Scan::Unavailable(_) => Some("UNSUPPORTED_IMAGE"),
         Scan::Absent | Scan::Archived => None,
+    }
+}
+
+/// A repository of which a test has only said that it has images.
+fn undescribed(name: &RepositoryName) -> Repository {
+    Repository {
+        arn: format!("arn:aws:ecr:us-west-2:123456789012:repository/{name}"),
+        tag_mutability: TagMutability::Mutable,
+        scan_on_push: false,
+        encryption: Encryption {
+            kind: "AES256".to_owned(),
+            key: None,
+        },
     }
 }
 

@@ -6,8 +6,9 @@ use shared::{
         finding::ScanMode,
         image::{ImageStatus, ListedImage},
         registry::{RegistryKey, RegistrySettings, ReplicationRule, ScanRule},
+        repository::ledger::RepositoryKey,
     },
-    ports::{Listing as _, Page, PortError, Retry},
+    ports::{Listing as _, Page, PortError, Repositories as _, Retry},
 };
 
 use super::*;
@@ -23,7 +24,7 @@ fn names(after: Option<&str>, reply: Reply) -> (FakeAws, Result<Page<String>, Po
     let world = FakeAws::scripted([(REPOSITORIES, reply)]);
     let result = world.run(world.aws().ecr_registry(account()).repositories(after));
     let result = result.map(|page| Page {
-        items: page.items.into_iter().map(String::from).collect(),
+        items: page.items.into_iter().map(|listed| listed.name.into()).collect(),
         unreadable: page.unreadable,
         next: page.next,
     });
@@ -56,6 +57,36 @@ fn repositories_are_listed_a_thousand_to_a_page() {
 }
 
 #[test]
+fn the_list_says_of_a_repository_what_is_said_of_it_alone() {
+    let described = json!({"repositories": [{
+        "repositoryName": "team/api",
+        "repositoryArn": "arn:aws:ecr:us-west-2:123456789012:repository/team/api",
+        "imageTagMutability": "IMMUTABLE_WITH_EXCLUSION",
+        "imageTagMutabilityExclusionFilters": [{"filterType": "WILDCARD", "filter": "sha256-*"}],
+        "imageScanningConfiguration": {"scanOnPush": true},
+        "encryptionConfiguration": {"encryptionType": "KMS", "kmsKey": "arn:aws:kms:us-west-2:123456789012:key/1234abcd"}
+    }]});
+    for answer in [described, json!({"repositories": [{"repositoryName": "team/api"}]})] {
+        let world = FakeAws::scripted([
+            (REPOSITORIES, Reply::Ok(answer.clone())),
+            (REPOSITORIES, Reply::Ok(answer)),
+        ]);
+        let registry = world.aws().ecr_registry(account());
+        let page = world.run(registry.repositories(None)).unwrap();
+        let [listed] = page.items.as_slice() else {
+            panic!("{page:?}")
+        };
+        let key = RepositoryKey {
+            account: account(),
+            region: "us-west-2".parse().unwrap(),
+            repository: listed.name.clone(),
+        };
+        let alone = world.run(registry.repository(&key)).unwrap();
+        assert_eq!(Some(&listed.repository), alone.as_ref());
+    }
+}
+
+#[test]
 fn only_the_repositories_that_are_guarded_are_on_the_list() {
     let list = json!({"repositories": [{"repositoryName": "team/api"}, {"repositoryName": "web"}, {"repositoryName": "team-b"}]});
     for (only, expected) in [
@@ -68,7 +99,7 @@ fn only_the_repositories_that_are_guarded_are_on_the_list() {
         let only: Vec<_> = only.into_iter().map(|name| name.parse().unwrap()).collect();
         let registry = world.aws().ecr_registry(account()).only(&only);
         let page = world.run(registry.repositories(None)).unwrap();
-        let names: Vec<String> = page.items.into_iter().map(String::from).collect();
+        let names: Vec<String> = page.items.into_iter().map(|listed| listed.name.into()).collect();
         assert_eq!(names, expected);
     }
 }

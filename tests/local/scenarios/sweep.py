@@ -17,6 +17,14 @@ from scenarios.world import Observed, Scenario, World, observe
 OPENSSL = basic("CVE-2026-8001", "CRITICAL", "openssl")
 EXCEPTED = basic("CVE-2026-7007", "CRITICAL", "libxml2")
 FLOOD = 500
+# What tells of the settings of one repository.
+SETTINGS = {
+    "DescribeRepositories",
+    "ListTagsForResource",
+    "GetRepositoryPolicy",
+    "GetLifecyclePolicy",
+    "BatchGetRepositoryScanningConfiguration",
+}
 
 
 def scanned(world: World, repository: str, *found: dict[str, Any]) -> Image:
@@ -39,13 +47,15 @@ def failed_messages(world: World) -> int:
 
 @contextmanager
 def another_policy(world: World, policy: str) -> Iterator[None]:
-    """Another policy for the workers, for a while."""
-    deployed = world.guard().functions["worker"]
-    world.stack.change_policy(deployed, policy)
+    """Another policy for sweeps and workers, for a while."""
+    deployed = [world.guard().functions[name] for name in ("sweep", "worker")]
+    for name in deployed:
+        world.stack.change_policy(name, policy)
     try:
         yield
     finally:
-        world.stack.change_policy(deployed, "enforce")
+        for name in deployed:
+            world.stack.change_policy(name, "enforce")
 
 
 @contextmanager
@@ -104,6 +114,38 @@ def policy_changed(world: World) -> Observed:
         under_the_new_policy=(world.state(image), "Blocked"),
         pull=(world.pull(image), "refused"),
         alerts=(world.alerts(image.repository), ["image-review", "image-blocked"]),
+    )
+
+
+def settings_drifted(world: World) -> Observed:
+    image = scanned(world, "swept/settings")
+    repository = image.repository
+
+    def asked(hour: int) -> set[str]:
+        """What a sweep of that hour asks the registry about the repository."""
+        before = len(world.registry.calls(repository=repository))
+        world.sweep(time=f"2026-11-24T{hour:02}:00:00Z")
+        calls = world.registry.calls(repository=repository)[before:]
+        return {call["operation"] for call in calls if call.get("caller") != DRIVER_KEY}
+
+    def mutability() -> str:
+        described = world.registry.ecr.describe_repositories(repositoryNames=[repository])
+        return str(described["repositories"][0]["imageTagMutability"])
+
+    before = mutability()
+    with another_policy(world, "swept-settings"):
+        world.sweep()
+        after, told = mutability(), sorted(world.alerts(repository))
+        # Once a day, the hour depends on its name, a repository is looked at in full.
+        settings = min((asked(hour) for hour in (3, 4)), key=len) & SETTINGS
+    return observe(
+        mutability=(f"{before} to {after}", "MUTABLE to IMMUTABLE"),
+        alerts=(told, ["lifecycle-repaired", "posture-repaired"]),
+        asked_when_in_order=(sorted(settings), ["GetLifecyclePolicy", "GetRepositoryPolicy"]),
+        changes=(
+            world.mutations(repository),
+            ["StartLifecyclePolicyPreview", "PutImageTagMutability", "PutLifecyclePolicy"],
+        ),
     )
 
 
@@ -246,6 +288,7 @@ SCENARIOS = [
     Scenario("lost-events-found-by-sweep", "no event arrived: the sweep blocks and tells all the same", events_lost),
     Scenario("sweep-again-writes-nothing", "a sweep that finds nothing new leaves everything as it is", nothing_to_do),
     Scenario("policy-change-found-by-sweep", "HIGH blocks from now on: an image in Review is blocked", policy_changed),
+    Scenario("drift-found-by-sweep", "settings are repaired; what is in order is not asked for again", settings_drifted),
     Scenario("ended-exception-found-by-sweep", "Allowed by an exception; Blocked when it has ended", exception_ended),
     Scenario("deleted-image-found-by-sweep", "deleted without an event: the row is closed, silence", image_deleted),
     Scenario("digest-sent-when-asked-for", "one for each topic; its figures are those of registry and ledger", digest),

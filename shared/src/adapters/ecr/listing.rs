@@ -13,7 +13,9 @@ use futures_util::future::try_join3;
 
 use super::{
     super::{next_page, sdk::list_timeouts},
-    DESCRIBE_IMAGES, EcrRegistry, PAGE_SIZE, described, malformed, plain, port_error, refusal, timestamp,
+    DESCRIBE_IMAGES, EcrRegistry, PAGE_SIZE, described, malformed, plain, port_error, refusal,
+    repositories::repository,
+    timestamp,
 };
 use crate::{
     domain::{
@@ -21,7 +23,7 @@ use crate::{
         ids::{InvalidId, RepositoryName},
         image::ListedImage,
         registry::{RegistryKey, RegistrySettings, ReplicationRule, ScanRule},
-        repository::ledger::RepositoryKey,
+        repository::{ledger::RepositoryKey, posture::ListedRepository},
     },
     ports::{Listing, Page, PortError, Retry},
 };
@@ -35,7 +37,7 @@ impl Listing for EcrRegistry {
     }
 
     /// `ecr:DescribeRepositories` of all repositories. Their order is documented nowhere.
-    async fn repositories(&self, after: Option<&str>) -> Result<Page<RepositoryName>, PortError> {
+    async fn repositories(&self, after: Option<&str>) -> Result<Page<ListedRepository>, PortError> {
         const OPERATION: &str = "ecr:DescribeRepositories";
         let output = self
             .ecr
@@ -52,12 +54,20 @@ impl Listing for EcrRegistry {
             // `ServerException`, and what is not modelled.
             .map_err(|error| port_error(OPERATION, &error))?;
         let found = output.repositories.ok_or_else(|| malformed(OPERATION, NO_LIST))?;
-        let named = found.iter().map(|found| match found.repository_name() {
-            Some(name) => name.parse().map_err(|error: InvalidId| error.to_string()),
-            None => Err("it has no name".to_owned()),
+        let listed = found.iter().map(|found| {
+            let name = found.repository_name().ok_or("it has no name")?;
+            let key = RepositoryKey {
+                account: self.ecr.account.clone(),
+                region: self.ecr.region.clone(),
+                repository: name.parse().map_err(|error: InvalidId| error.to_string())?,
+            };
+            Ok(ListedRepository {
+                repository: repository(found, &key),
+                name: key.repository,
+            })
         });
-        let (mut items, unreadable) = read(OPERATION, "UnreadableRepository", "repository", named);
-        items.retain(|name| self.guards(name));
+        let (mut items, unreadable) = read(OPERATION, "UnreadableRepository", "repository", listed);
+        items.retain(|listed| self.guards(&listed.name));
         Ok(Page {
             items,
             unreadable,

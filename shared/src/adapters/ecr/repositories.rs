@@ -62,7 +62,7 @@ impl Repositories for EcrRegistry {
                     .iter()
                     .find(|found| found.repository_name() == Some(key.repository.as_str()));
                 found
-                    .map(|found| described(found, key))
+                    .map(|found| repository(found, key))
                     .map(Some)
                     .ok_or_else(|| malformed(OPERATION, "the answer does not hold the repository"))
             }
@@ -155,7 +155,8 @@ impl Repositories for EcrRegistry {
     }
 }
 
-fn described(found: &EcrRepository, key: &RepositoryKey) -> Repository {
+/// What ECR says of a repository, in our words.
+pub(super) fn repository(found: &EcrRepository, key: &RepositoryKey) -> Repository {
     let filters = || {
         let filters = found.image_tag_mutability_exclusion_filters().iter();
         filters.map(|filter| filter.filter().to_owned()).collect()

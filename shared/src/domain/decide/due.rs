@@ -116,7 +116,7 @@ struct RememberedBlock {
 pub struct Survey<'a> {
     policy: &'a Policy,
     now: Timestamp,
-    hour: u64,
+    sweep: Timestamp,
     rows: BTreeMap<Digest, Remembered>,
     elsewhere: BTreeMap<Digest, Vec<RememberedElsewhere>>,
     due: BTreeMap<Digest, Due>,
@@ -140,13 +140,12 @@ pub const TURN_HOURS: u64 = 24;
 pub const LONG_TURN_HOURS: u64 = 7 * 24;
 
 impl<'a> Survey<'a> {
-    /// `sweep`: when the sweep began, which decides whose turn it is.
+    /// `sweep`: when it began, which decides whose turn it is.
     pub fn new(policy: &'a Policy, sweep: Timestamp, now: Timestamp) -> Self {
-        let hour = u64::try_from(sweep.as_second() / 3600).unwrap_or_default();
         Self {
             policy,
             now,
-            hour,
+            sweep,
             rows: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
             due: BTreeMap::new(),
@@ -252,7 +251,7 @@ impl<'a> Survey<'a> {
         }
         if !row.same_policy && row.block.is_some() && !self.policy.enforces() {
             // In report mode a block cannot be undone, so that its row may stay as it is.
-            return self.is_turn_of(&image.digest, TURN_HOURS).then_some(Due::Turn);
+            return is_turn_of(&image.digest, self.sweep, TURN_HOURS).then_some(Due::Turn);
         }
         if !row.same_policy {
             // What somebody else archived while it was pending is left alone.
@@ -382,12 +381,8 @@ impl<'a> Survey<'a> {
                 (scannable && !shows).then_some(LONG_TURN_HOURS)
             }
         };
-        turn.filter(|hours| self.is_turn_of(&image.digest, *hours))
+        turn.filter(|hours| is_turn_of(&image.digest, self.sweep, *hours))
             .map(|_| Due::Turn)
-    }
-
-    fn is_turn_of(&self, digest: &Digest, hours: u64) -> bool {
-        hash(digest) % hours == self.hour % hours
     }
 
     /// How many rows there are.
@@ -405,6 +400,12 @@ impl<'a> Survey<'a> {
         due.sort_by_key(|(_, why)| *why);
         due
     }
+}
+
+/// Whether something has its turn in a sweep that began then: everything has one in so many hours.
+pub fn is_turn_of(what: &impl Hash, sweep: Timestamp, hours: u64) -> bool {
+    let hour = u64::try_from(sweep.as_second() / 3600).unwrap_or_default();
+    hash(what) % hours == hour % hours
 }
 
 /// Of tags, in any order.

@@ -171,6 +171,13 @@ pub struct RepositoryRules {
     pub replication: Option<ReplicationRules>,
 }
 
+impl RepositoryRules {
+    /// Whether settings are asked of the repository.
+    pub fn has_settings(&self) -> bool {
+        self.posture.is_some() || self.lifecycle.is_some()
+    }
+}
+
 /// A policy, ready to be asked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -416,6 +423,11 @@ impl Policy {
         self.repositories
             .iter()
             .find(|rules| rules.matches.matches(repository.as_str()))
+    }
+
+    /// Whether settings are asked of any repository.
+    pub fn has_settings(&self) -> bool {
+        self.repositories.iter().any(RepositoryRules::has_settings)
     }
 
     /// The topic that alerts about a repository go to.

@@ -167,7 +167,7 @@ impl RegistrySettings {
     ///
     /// Source: user guide of ECR, "Filters to choose which repositories are scanned": a filter without `*` matches every name that
     /// contains it. A frequency that is new counts as none.
-    fn scans(&self, name: &RepositoryName) -> bool {
+    pub fn scans(&self, name: &RepositoryName) -> bool {
         let matches = |filter: &String| {
             if filter.contains('*') {
                 filter.parse::<Glob>().is_ok_and(|glob| glob.matches(name.as_str()))

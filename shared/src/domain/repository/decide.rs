@@ -284,7 +284,7 @@ impl Deviation {
 /// Decides.
 pub fn decide(policy: &Policy, facts: &RepositoryFacts, now: Timestamp) -> RepositoryPlan {
     let rules = policy.repository(&facts.key.repository);
-    let Some(rules) = rules.filter(|rules| rules.posture.is_some() || rules.lifecycle.is_some()) else {
+    let Some(rules) = rules.filter(|rules| rules.has_settings()) else {
         return RepositoryPlan::Leave(RepositoryLeave::NoRules);
     };
     let Some(repository) = &facts.repository else {
@@ -320,6 +320,17 @@ pub fn decide(policy: &Policy, facts: &RepositoryFacts, now: Timestamp) -> Repos
         return RepositoryPlan::Preview(text);
     }
     draft.plan(RepositoryLeave::Unchanged)
+}
+
+/// Whether the tags of a repository may matter although nothing of its other settings is to be told or changed: the policy asks for
+/// tags, or something is remembered that lasts or is owed. Otherwise they could only say how it has opted out, of nothing.
+pub fn tags_may_matter(policy: &Policy, key: &RepositoryKey, row: Option<&RepositoryRow>) -> bool {
+    let posture = policy
+        .repository(&key.repository)
+        .and_then(|rules| rules.posture.as_ref());
+    let open = |note: &Note| note.kind.lasts() || note.sent_at.is_none();
+    posture.is_some_and(|posture| !posture.required_tags.is_empty())
+        || row.is_some_and(|row| row.opt_out.is_some() || row.held.is_some() || row.notes.iter().any(open))
 }
 
 fn judge(rules: &PostureRules, facts: &RepositoryFacts, repository: &Repository, found: &mut Vec<Deviation>) {

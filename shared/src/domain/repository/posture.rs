@@ -5,13 +5,20 @@ use std::{
     fmt,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
-    super::{ids::AccountId, policy::Glob},
+    super::{
+        finding::{ScanMode, ScanTrigger},
+        ids::{AccountId, RepositoryName},
+        policy::Glob,
+    },
     keys::KeyArn,
 };
 
 /// Whether tags can be moved, in ECR's words, with the filters that name exceptions.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum TagMutability {
     /// They can.
     Mutable,
@@ -71,16 +78,17 @@ pub fn is_filter(text: &str) -> bool {
 }
 
 /// How a repository is encrypted. It cannot be changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Encryption {
     /// `AES256`, `KMS`, `KMS_DSSE`, or a word that is new.
     pub kind: String,
     /// The key; with `AES256`, there is none to see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyArn>,
 }
 
 /// A repository as the registry describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Repository {
     /// Its ARN.
     pub arn: String,
@@ -90,6 +98,27 @@ pub struct Repository {
     pub scan_on_push: bool,
     /// How it is encrypted.
     pub encryption: Encryption,
+}
+
+/// A repository on the registry's list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedRepository {
+    /// Its name.
+    pub name: RepositoryName,
+    /// What the list says of it.
+    pub repository: Repository,
+}
+
+/// What of a repository's settings the registry's list and its configuration show, for all repositories at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListedSettings {
+    /// What the list says of it.
+    pub repository: Repository,
+    /// Whether the registry's configuration has it scanned without anybody asking.
+    pub trigger: ScanTrigger,
+    /// How the registry scans.
+    pub scan_mode: ScanMode,
 }
 
 /// Settings that a repository must have. What is `None` or empty is not asked for.

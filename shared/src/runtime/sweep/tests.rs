@@ -3,6 +3,7 @@ use crate::{
     domain::{
         finding::{Scan, Severity},
         ids::ImageKey,
+        work::Work,
     },
     ports::Retry,
     testing::{
@@ -119,6 +120,34 @@ fn the_list_of_repositories_and_the_settings_are_read_once_for_all_parts() {
         (2, 1),
         "two pages"
     );
+}
+
+#[test]
+fn workers_are_told_what_is_known_of_settings_and_ask_for_the_rest() {
+    let rules = policy(r#""repositories": [{"match": "*", "posture": {"tag_mutability": "MUTABLE"}}]"#);
+    let listed = |world: &World| {
+        let items = world.take_items(9).into_iter();
+        let listed = items.map(|item| match item.work {
+            Work::Repository { listed, .. } => listed.is_some(),
+            work => panic!("{work:?}"),
+        });
+        listed.collect::<Vec<bool>>()
+    };
+    let asked = |world: &World| {
+        let calls = world.calls().into_iter().map(|call| call.operation);
+        calls.filter(|operation| *operation == "ecr:DescribeRegistry").count()
+    };
+    // The hour of neither repository's turn.
+    let payload = r#"{"time": "2026-11-24T12:00:00Z"}"#;
+    let world = world();
+    sweep_with(&world, &rules, payload).unwrap();
+    assert_eq!((listed(&world), asked(&world)), (vec![true, true], 1));
+    sweep_with(&world, &rules, r#"{"repositories": ["api"]}"#).unwrap();
+    assert_eq!(listed(&world), [false]);
+    // Once it cannot be read, and then it can: nobody needs to know.
+    world.fail("ecr:DescribeRegistry", Fault::Before(Retry::Later));
+    sweep_with(&world, &rules, payload).unwrap();
+    assert_eq!(listed(&world), [false, false]);
 }
 
 #[test]

@@ -116,6 +116,7 @@ fn repository_item() -> String {
         repository: image_key().repository,
         after: None,
         again: false,
+        listed: None,
     })
 }
 
