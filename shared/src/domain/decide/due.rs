@@ -202,7 +202,7 @@ impl<'a> Survey<'a> {
         if row.alert.as_ref().is_some_and(|alert| alert.sent_at.is_none()) {
             return Some(Due::AlertOwed);
         }
-        if row.block.as_ref().is_some_and(|block| !block.confirmed) {
+        if row.state == State::Blocked && row.block.as_ref().is_some_and(|block| !block.confirmed) {
             return Some(Due::NotBlocked);
         }
         if row.limited_until.is_some_and(|until| until <= self.now) {

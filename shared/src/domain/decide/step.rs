@@ -138,6 +138,8 @@ impl Step {
             alert.sent_at = Some(now);
         }
         match (&mut row.block, self.releases) {
+            // Of what is held, only tags are remembered that may be gone.
+            (Some(_), Release::No) if row.state == State::Held => {}
             (Some(block), Release::No) => block.confirmed = true,
             (Some(_), Release::Pullable) if is_pullable(image) => forget_block(&mut row),
             (Some(block), Release::Pullable | Release::Later) => {
