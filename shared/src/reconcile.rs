@@ -115,6 +115,10 @@ pub struct Outcome {
     /// Exceptions that hold for the image, and cover none of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exceptions_unused: Vec<String>,
+    /// Why its manifest could not be read, which is needed to tell an attestation from an image, and what an index leads to. It was judged
+    /// all the same, as an image or as an index of which nothing is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_read: Option<String>,
     /// What came of the images that share its fate and changed with it: the indexes that lead to it, the images that it leads to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<Self>,
@@ -430,9 +434,11 @@ where
     async fn attempt(&self) -> Result<Option<Looked>, ReconcileError> {
         let (facts, pulled) = self.gather().await?;
         let ExceptionUse { used, unused } = self.exception_use(&facts);
-        let looked = self.act(facts, pulled).await?;
+        let mut not_read = None;
+        let looked = self.act(facts, pulled, &mut not_read).await?;
         Ok(looked.map(|looked| Looked {
             outcome: Outcome {
+                not_read: not_read.map(|source| source.to_string()),
                 exceptions_used: used,
                 exceptions_unused: unused,
                 ..looked.outcome
@@ -453,15 +459,29 @@ where
         }
     }
 
+    /// The manifest; `None` if there is none to be had, and if the registry refuses it for good.
+    async fn manifest(&self, not_read: &mut Option<PortError>) -> Result<Option<String>, ReconcileError> {
+        match self.ports.registry.manifest(&self.key).await {
+            Ok(manifest) => Ok(manifest),
+            Err(source) if source.retry == Retry::Later => Err(self.failed("look into", source)),
+            Err(source) => {
+                *not_read = Some(source);
+                Ok(None)
+            }
+        }
+    }
+
     /// Decides on the facts, and carries the plan out.
-    async fn act(&self, mut facts: Facts, pulled: Option<Pulled>) -> Result<Option<Looked>, ReconcileError> {
+    async fn act(
+        &self,
+        mut facts: Facts,
+        pulled: Option<Pulled>,
+        not_read: &mut Option<PortError>,
+    ) -> Result<Option<Looked>, ReconcileError> {
         if facts.may_be_attestation() {
-            facts.attestation = match self.ports.registry.manifest(&self.key).await {
-                Ok(manifest) => manifest.is_some_and(|manifest| is_attestation_manifest(&manifest)),
-                Err(source) if source.retry == Retry::Later => return Err(self.failed("look into", source)),
-                // What cannot be looked into is judged as an image.
-                Err(_) => false,
-            };
+            let manifest = self.manifest(not_read).await?;
+            // What cannot be looked into is judged as an image.
+            facts.attestation = manifest.is_some_and(|manifest| is_attestation_manifest(&manifest));
         }
         let mut plan = decide(self.policy, &facts, self.ports.clock.now());
         let mut refused = None;
@@ -475,7 +495,7 @@ where
                     return Ok(Some(Looked { outcome, row, children }));
                 }
                 Plan::Ask(question) => {
-                    self.ask(question, &mut facts, pulled.as_ref()).await?;
+                    self.ask(question, &mut facts, pulled.as_ref(), not_read).await?;
                     plan = decide(self.policy, &facts, self.ports.clock.now());
                     continue;
                 }
@@ -527,7 +547,13 @@ where
     }
 
     /// Asks what must be known before anything can be decided, and puts the answer to the facts.
-    async fn ask(&self, question: Question, facts: &mut Facts, pulled: Option<&Pulled>) -> Result<(), ReconcileError> {
+    async fn ask(
+        &self,
+        question: Question,
+        facts: &mut Facts,
+        pulled: Option<&Pulled>,
+        not_read: &mut Option<PortError>,
+    ) -> Result<(), ReconcileError> {
         match question {
             Question::Scan => {
                 let Some(writer) = self.ports.writer else {
@@ -538,22 +564,18 @@ where
                 facts.scan_start = Some(answer.map_err(|source| self.failed("start a scan of", source))?);
             }
             Question::Replaced => facts.replaced = self.replaced(facts, pulled).await?,
-            Question::Children => facts.children = self.children(facts).await?,
+            Question::Children => facts.children = self.children(facts, not_read).await?,
             Question::ChildrenPulled => facts.children_pulled = Some(self.children_pulled(facts).await?),
         }
         Ok(())
     }
 
     /// The images that this index leads to, each with a row that knows of the index. An image that has none yet is looked at first.
-    async fn children(&self, facts: &Facts) -> Result<Children, ReconcileError> {
+    async fn children(&self, facts: &Facts, not_read: &mut Option<PortError>) -> Result<Children, ReconcileError> {
         let failed = |source| self.failed("look into", source);
         let known = facts.row.as_ref().map(|row| row.children.clone()).unwrap_or_default();
         let listed = if known.is_empty() {
-            let manifest = match self.ports.registry.manifest(&self.key).await {
-                Ok(manifest) => manifest,
-                Err(source) if source.retry == Retry::Later => return Err(failed(source)),
-                Err(_) => None,
-            };
+            let manifest = self.manifest(not_read).await?;
             manifest.and_then(|manifest| children(&manifest))
         } else {
             Some(known)
@@ -967,6 +989,7 @@ fn outcome(kind: OutcomeKind, repository: &RepositoryName, digest: Option<&Diges
         counts: SeverityCounts::new(),
         exceptions_used: Vec::new(),
         exceptions_unused: Vec::new(),
+        not_read: None,
         also: Vec::new(),
         repository_rules: None,
         replica: None,

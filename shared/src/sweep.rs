@@ -321,6 +321,8 @@ pub struct Looks {
     pub looked: u64,
     /// Images, counted with those that share their fate, for which something was recorded, done or told.
     pub changed: u64,
+    /// Images, counted in the same way, whose manifest could not be read; see [`Outcome::not_read`].
+    pub not_read: u64,
     /// Images that were blocked.
     pub blocks: u64,
     /// Alerts that were sent, about images and repositories.
@@ -345,6 +347,7 @@ impl Looks {
         }
         self.looked += other.looked;
         self.changed += other.changed;
+        self.not_read += other.not_read;
         self.blocks += other.blocks;
         self.alerts += other.alerts;
         self.repaired += other.repaired;
@@ -358,6 +361,7 @@ impl Looks {
         for one in std::iter::once(outcome).chain(&outcome.also) {
             let changed = matches!(one.outcome, OutcomeKind::Applied | OutcomeKind::Closed);
             self.changed += u64::from(changed);
+            self.not_read += u64::from(one.not_read.is_some());
             self.blocks += u64::from(matches!(one.effect, Some("archive" | "quarantine")));
             self.alerts += u64::from(one.alert.is_some());
         }

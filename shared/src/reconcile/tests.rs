@@ -966,11 +966,14 @@ fn an_attestation_that_looks_like_an_image_is_left_alone_unless_it_could_be_scan
 
     let closed = World::with(&image_key(), untagged.clone(), Scan::Unavailable(NoScan::Unsupported));
     closed.fail("ecr:BatchGetImage", Fault::Before(Retry::Never));
+    let outcome = settle(&closed, &policy(""));
     assert_eq!(
-        settle(&closed, &policy("")).state,
+        outcome.state,
         Some(State::Unscannable),
         "what cannot be looked into is an image"
     );
+    let said = outcome.not_read.unwrap();
+    assert!(said.starts_with("ecr:BatchGetImage failed with"), "{said}");
 
     // An untagged image is looked into once.
     let child = World::with(
@@ -1020,6 +1023,32 @@ fn a_refused_block_is_told_and_is_an_error() {
         Some(State::Blocked),
         "when it is allowed again, it is blocked"
     );
+}
+
+#[test]
+fn a_refused_quarantine_is_told_and_what_follows_is_a_block_like_any_other() {
+    let quarantine = policy(r#""block": {"method": "quarantine-tag"}"#);
+    for operation in ["ecr:PutImage", "ecr:BatchDeleteImage"] {
+        let world = world(critical());
+        for _ in 0..2 {
+            world.fail(operation, Fault::Before(Retry::Never));
+            let error = run(look(&world, &quarantine, &request("one"))).unwrap_err();
+            assert_eq!(
+                (error.code(), told(&world)),
+                ("BlockRefused", vec!["image-held".to_owned()]),
+                "{operation}"
+            );
+            assert!(tags(&world).contains("v1.2.3"), "{operation}");
+        }
+        let due = testing::sweep::sweep(&world, &quarantine).due;
+        assert!(due.is_empty() || due.contains_key("turn"), "{operation}: {due:?}");
+        settle(&world, &quarantine);
+        assert_eq!(world.row_of(&image_key()).unwrap().state, State::Blocked, "{operation}");
+        assert_eq!(told(&world), ["image-held", "image-blocked"], "{operation}");
+        world.complete_scan(&image_key(), scan(vec![]));
+        settle(&world, &quarantine);
+        assert_eq!(tags(&world), ["v1.2.3".to_owned()].into(), "{operation}");
+    }
 }
 
 #[test]

@@ -237,6 +237,7 @@ mod tests {
             counts: [(Severity::Medium, 3), (Severity::Low, 2), (Severity::Critical, 1)].into(),
             exceptions_used: Vec::new(),
             exceptions_unused: Vec::new(),
+            not_read: None,
             also: Vec::new(),
             repository_rules: None,
             replica: Some(Box::new(ReplicaOutcome {

@@ -432,6 +432,13 @@ fn an_index_of_nothing_that_runs_is_left_alone_and_one_that_cannot_be_read_is_un
     assert_eq!(settle(&world, &policy(""), &index()).state, Some(State::Unscannable));
     world.fail("ecr:BatchGetImage", Fault::Before(Retry::Later));
     assert!(run(look(&world, &policy(""), &of(&index()))).is_err());
+    let world = self::world();
+    world.fail("ecr:BatchGetImage", Fault::Before(Retry::Never));
+    let outcome = run(look(&world, &policy(""), &of(&index()))).unwrap();
+    assert_eq!(
+        (outcome.state, outcome.not_read.is_some()),
+        (Some(State::Unscannable), true)
+    );
 }
 
 #[test]
