@@ -694,6 +694,49 @@ fn nothing_is_asked_for_that_the_lists_show_to_be_in_order() {
 }
 
 #[test]
+fn where_tags_may_matter_everything_is_asked_for_once() {
+    let drifted = r#""posture": {"tag_mutability": "IMMUTABLE"}"#;
+    let asks_for_tags = r#""posture": {"tag_mutability": "MUTABLE", "required_tags": {"team": "*"}}"#;
+    let in_order = r#""posture": {"tag_mutability": "MUTABLE"}"#;
+    for (rule, before, after) in [
+        (drifted, vec![], vec![]),
+        (drifted, vec![], vec![("ecr-guard", "report")]),
+        (asks_for_tags, vec![("team", "a")], vec![("team", "a")]),
+        (in_order, vec![("ecr-guard", "report")], vec![("ecr-guard", "report")]),
+        (in_order, vec![("ecr-guard", "report")], vec![]),
+    ] {
+        let tagged = |tags: &[(&str, &str)]| StoredRepository {
+            tags: tags
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
+            ..repository()
+        };
+        let policy = policy(&rules(rule));
+        let world = world(tagged(&before));
+        look(&world, &policy);
+        world.create_repository(&key().repository, tagged(&after));
+        world.forget_calls();
+        let outcome = look_by(&listed(&world), &world, &policy);
+        let opted_out = after.iter().any(|(key, _)| *key == "ecr-guard");
+        assert_eq!(
+            (outcome.opt_out.is_some(), outcome.alerts),
+            (opted_out, vec![]),
+            "{rule} {after:?}"
+        );
+        let times = |wanted: &str| world.calls().iter().filter(|call| call.operation == wanted).count();
+        // One of the two descriptions is the list.
+        let asked = [
+            "ecr:ListTagsForResource",
+            "ecr:GetRepositoryPolicy",
+            "ecr:DescribeRepositories",
+        ]
+        .map(times);
+        assert_eq!(asked, [1, 1, 2], "{rule} {after:?}");
+    }
+}
+
+#[test]
 fn what_no_list_shows_is_found_by_a_listed_look_as_well() {
     let policy = policy(&rules(&format!(
         r#""posture": {{"tag_mutability": "MUTABLE"}}, {SEED}"#

@@ -323,14 +323,13 @@ pub fn decide(policy: &Policy, facts: &RepositoryFacts, now: Timestamp) -> Repos
 }
 
 /// Whether the tags of a repository may matter although nothing of its other settings is to be told or changed: the policy asks for
-/// tags, or something is remembered that lasts or is owed. Otherwise they could only say how it has opted out, of nothing.
+/// tags, it has opted out, or something was told of it from which it can opt out. Otherwise they could only say how it has opted out, of
+/// nothing.
 pub fn tags_may_matter(policy: &Policy, key: &RepositoryKey, row: Option<&RepositoryRow>) -> bool {
-    let posture = policy
-        .repository(&key.repository)
-        .and_then(|rules| rules.posture.as_ref());
-    let open = |note: &Note| note.kind.lasts() || note.sent_at.is_none();
+    let rules = policy.repository(&key.repository);
+    let posture = rules.and_then(|rules| rules.posture.as_ref());
     posture.is_some_and(|posture| !posture.required_tags.is_empty())
-        || row.is_some_and(|row| row.opt_out.is_some() || row.held.is_some() || row.notes.iter().any(open))
+        || row.is_some_and(|row| row.opt_out.is_some() || row.notes.iter().any(|note| note.kind.lasts()))
 }
 
 fn judge(rules: &PostureRules, facts: &RepositoryFacts, repository: &Repository, found: &mut Vec<Deviation>) {
