@@ -681,9 +681,10 @@ where
             if ports.ledger.write_backfill_row(&row).await.map_err(doing())? == Written::Conflict {
                 return Ok(());
             }
-            let start = match writer.start_backfill(from, to).await {
-                Ok(start) => start,
-                Err(error) if error.retry == Retry::Never => BackfillStart::Refused(error.to_string()),
+            // What ECR does not begin is told of copies that are late; that we may not ask is an error as well.
+            let (start, denied) = match writer.start_backfill(from, to).await {
+                Ok(start) => (start, None),
+                Err(error) if error.retry == Retry::Never => (BackfillStart::Refused(error.to_string()), Some(error)),
                 Err(error) => return Err(doing()(error)),
             };
             if matches!(start, BackfillStart::Started(_)) {
@@ -691,6 +692,9 @@ where
             }
             let begun = backfill::begun(&row, start, ports.clock.now());
             ports.ledger.write_backfill_row(&begun).await.map_err(doing())?;
+            if let Some(error) = denied {
+                return Err(failed("begin a backfill to", to)(error));
+            }
         }
         BackfillPlan::Look => {
             let Some(row) = row else { return Ok(()) };

@@ -774,6 +774,33 @@ fn a_backfill_that_ecr_refuses_is_told_with_its_answer() {
     assert!(reason.contains("is not begun (no rule for eu-west-1)"), "{reason}");
 }
 
+#[test]
+fn a_backfill_that_we_may_not_begin_is_an_error_once_and_told_when_copies_are_late() {
+    let world = World::new();
+    let images = listed(&world, &[("sha256:01", 100, None)]);
+    let policy = policy(BACKFILL);
+    let mut expected = Expected::new(&policy, &key());
+    images.iter().for_each(|image| expected.see(image));
+    world.fail("ecr:StartReplicationBackfill", Fault::Before(Retry::Never));
+    let denied = run(reconcile_replication(&ports(&world, true), &policy, &expected, "sweep"));
+    let denied = denied.unwrap_err();
+    assert_eq!(denied.code(), "CallRefused");
+    assert!(
+        denied
+            .to_string()
+            .starts_with("could not begin a backfill to `eu-west-1`"),
+        "{denied}"
+    );
+    assert_eq!(told(&world).len(), 1, "that copies are late is told all the same");
+    let images = [images, listed(&world, &[("sha256:02", 100, None)])].concat();
+    sweep_as(&world, BACKFILL, &images, &[], true);
+    let reason = told(&world).pop().unwrap()["reason"].to_string();
+    assert!(
+        reason.contains("is not begun (ecr:StartReplicationBackfill failed with"),
+        "{reason}"
+    );
+}
+
 fn copy_state() -> impl Strategy<Value = Option<CopyState>> {
     prop_oneof![
         Just(None),
