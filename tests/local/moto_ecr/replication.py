@@ -226,9 +226,6 @@ class Replication:
         raise EcrError("ReplicationBackfillNotFoundException", "There is no backfill with this id")
 
     def _summary(self, backfill: Backfill, *members: str) -> Response:
-        codes: dict[str, int] = {}
-        for copy in backfill.failed:
-            codes[str(copy.failure_code)] = codes.get(str(copy.failure_code), 0) + 1
         done = sum(copy.done for copy in backfill.copies)
         summary = {
             "registryId": self.operations.backend.account_id,
@@ -239,7 +236,7 @@ class Replication:
                 "totalReplicationCount": len(backfill.copies),
                 "completedReplicationCount": done - len(backfill.failed),
                 "failedReplicationCount": len(backfill.failed),
-                "failureCodes": codes,
+                "failureCodes": sorted({str(copy.failure_code) for copy in backfill.failed}),
             },
             "startedAt": backfill.started_at,
             "endedAt": backfill.ended_at,

@@ -24,6 +24,7 @@ OPENSSL = basic("CVE-2026-9300", "CRITICAL", "openssl")
 POLICY = "permissions"
 # The same, and images are blocked by a tag.
 BY_TAG = "permissions-by-tag"
+BACKFILL = {"pk": {"S": ACCOUNT}, "sk": {"S": f"backfill#{REGION}#{SECOND_REGION}"}}
 
 
 @dataclass(frozen=True)
@@ -170,28 +171,52 @@ def left_to_worker(world: World, name: str) -> Task:
     """An image that a sweep has left to a worker: that of this hour, and with each further invocation that of another hour."""
     task = scanned(world, name)
     hours = count()
+    return Task(world, task.image, lambda: for_worker(task.image, hours=next(hours)))
 
-    def record() -> dict[str, Any]:
-        item = {
-            "schema": "ecr-guard/work/v1",
-            "sweep": (datetime.now(UTC) - timedelta(hours=next(hours))).isoformat().replace("+00:00", "Z"),
-            "account": ACCOUNT,
-            "region": REGION,
-            "work": {"kind": "repository", "repository": task.image.repository},
-        }
-        message = {
-            "messageId": "1",
-            "receiptHandle": "1",
-            "body": json.dumps(item),
-            "attributes": {"ApproximateReceiveCount": "1"},
-            "messageAttributes": {},
-            "eventSource": "aws:sqs",
-            "eventSourceARN": iam.arn("sqs", REGION, "ecr-guard-iam-work"),
-            "awsRegion": REGION,
-        }
-        return {"Records": [message]}
 
-    return Task(world, task.image, record)
+def for_worker(image: Image, hours: int = 0, again: bool = False) -> dict[str, Any]:
+    """What Lambda hands to a worker for a sweep's item: a repository, in the sweep of so many hours ago."""
+    item = {
+        "schema": "ecr-guard/work/v1",
+        "sweep": (datetime.now(UTC) - timedelta(hours=hours)).isoformat().replace("+00:00", "Z"),
+        "account": ACCOUNT,
+        "region": REGION,
+        "work": {"kind": "repository", "repository": image.repository, "again": again},
+    }
+    message = {
+        "messageId": "1",
+        "receiptHandle": "1",
+        "body": json.dumps(item),
+        "attributes": {"ApproximateReceiveCount": "1"},
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+        "eventSourceARN": iam.arn("sqs", REGION, "ecr-guard-iam-work"),
+        "awsRegion": REGION,
+    }
+    return {"Records": [message]}
+
+
+def late(world: World, name: str) -> Task:
+    """An image that was judged, and of which there is no copy; the policy wants a backfill then. None was begun so far."""
+    world.stack.dynamodb.delete_item(TableName=TABLE, Key=BACKFILL)
+    copy_to_second_region(world, None)
+    image = world.push(world.repository(f"iam/late-{name}"))
+    for function, entry in (("on-push", events.push(image)), ("on-scan", world.found(image))):
+        world.stack.invoke(guard(world).functions[function], events.delivered("aws.ecr", entry))
+    world.registry.set_image(image.repository, image.digest, imagePushedAt=time.time() - 3600)
+    copy_to_second_region(world, "iam/late")
+    return Task(world, image, lambda: for_worker(image, again=True))
+
+
+def backfilled(world: World, name: str) -> Task:
+    """The same, where a backfill was begun long ago, and has ended since."""
+    task = late(world, name)
+    if error := invoke(JOBS["role-of-worker-with-backfill"], task):
+        raise AssertionError(error)
+    second = world.second()
+    wait_for("the backfill copies it", lambda: is_there(second, task.image))
+    long_ago(world, BACKFILL, "looked_at")
+    return task
 
 
 def copied(world: World, name: str) -> Task:
@@ -209,15 +234,20 @@ def not_copied(world: World, name: str) -> Task:
 
 def copying(world: World, name: str, **behaviour: Any) -> tuple[World, Image]:
     """An image that is copied to the second region."""
-    destination = {"region": SECOND_REGION, "registryId": ACCOUNT}
-    rule = {
-        "destinations": [destination],
-        "repositoryFilters": [{"filter": "iam/copies", "filterType": "PREFIX_MATCH"}],
-    }
-    world.registry.ecr.put_replication_configuration(replicationConfiguration={"rules": [rule]})
+    copy_to_second_region(world, "iam/copies")
     repository = world.repository(f"iam/copies-{name}")
     world.registry.set_replication(repository, **behaviour)
     return world.second(), world.push(repository)
+
+
+def copy_to_second_region(world: World, prefix: str | None) -> None:
+    """Lets the registry copy repositories whose names begin so, or nothing."""
+    rule = {
+        "destinations": [{"region": SECOND_REGION, "registryId": ACCOUNT}],
+        "repositoryFilters": [{"filter": prefix, "filterType": "PREFIX_MATCH"}],
+    }
+    rules = [rule] if prefix else []
+    world.registry.ecr.put_replication_configuration(replicationConfiguration={"rules": rules})
 
 
 def is_there(there: World, image: Image) -> bool:
@@ -292,19 +322,33 @@ def copy_stands(task: Task) -> Any:
     return states, task.world.alerts(task.image.repository)
 
 
+def backfill_stands(task: Task) -> Any:
+    """How the backfill stands, and what was told."""
+    row = task.world.stack.dynamodb.get_item(TableName=TABLE, Key=BACKFILL).get("Item")
+    status = json.loads(row["row"]["S"])["status"] if row else "none"
+    return status, task.world.alerts(task.image.repository)
+
+
 def claims_end(task: Task) -> None:
     """Lets the time pass for which nobody else goes on with what an invocation has claimed: 45 seconds, here an hour."""
-    stack = task.world.stack
-    earlier = (datetime.now(UTC) - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    key = {"pk": {"S": f"{ACCOUNT}#{task.image.repository}"}}
-    rows = stack.dynamodb.query(
-        TableName=TABLE, KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": key["pk"]}
+    rows = task.world.stack.dynamodb.query(
+        TableName=TABLE,
+        KeyConditionExpression="pk = :pk",
+        ExpressionAttributeValues={":pk": {"S": f"{ACCOUNT}#{task.image.repository}"}},
     )["Items"]
     for row in rows:
-        text = row.get("row", {}).get("S", "")
-        if '"claimed_at"' in text:
-            row["row"]["S"] = re.sub(r'("claimed_at":\s*)"[^"]*"', rf'\1"{earlier}"', text)
-            stack.dynamodb.put_item(TableName=TABLE, Item=row)
+        long_ago(task.world, {"pk": row["pk"], "sk": row["sk"]}, "claimed_at")
+
+
+def long_ago(world: World, key: dict[str, Any], what: str) -> None:
+    """Lets a row of the ledger say that something was an hour ago, if it speaks of it."""
+    dynamodb = world.stack.dynamodb
+    row = dynamodb.get_item(TableName=TABLE, Key=key)["Item"]
+    text = row.get("row", {}).get("S", "")
+    if f'"{what}"' in text:
+        earlier = (datetime.now(UTC) - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        row["row"]["S"] = re.sub(rf'("{what}":\s*)"[^"]*"', rf'\1"{earlier}"', text)
+        dynamodb.put_item(TableName=TABLE, Item=row)
 
 
 def tried(job: Job, called: str, world: World, whole: list[iam.Statement], action: str) -> list[str]:
@@ -534,6 +578,26 @@ JOBS = {
         {"ecr:UpdateImageStorageClass": BLOCKED_LATER},
         # Sweeps do not look at what is held every hour: it has its turn in one of the hours of a day.
         turns=24,
+    ),
+    "role-of-worker-with-backfill": Job(
+        "worker",
+        late,
+        backfill_stands,
+        ("running", ["replication-late"]),
+        {"ecr:StartReplicationBackfill": ("refused", ["replication-late"])},
+        # It is not begun again within a day.
+        {"ecr:StartReplicationBackfill": ("refused", ["replication-late"])},
+    ),
+    "role-of-worker-after-backfill": Job(
+        "worker",
+        backfilled,
+        backfill_stands,
+        ("complete", ["replication-late"]),
+        {
+            "ecr:ListReplicationBackfills": ("running", ["replication-late"]),
+            "ecr:DescribeReplicationBackfillResults": ("running", ["replication-late"]),
+            "ecr:DescribeImageReplicationStatus": ("running", ["replication-late"]),
+        },
     ),
     "role-of-on-replication": Job(
         "on-replication",
