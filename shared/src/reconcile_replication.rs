@@ -212,14 +212,6 @@ fn in_source(request: &ReplicaRequest) -> ImageKey {
     }
 }
 
-fn repository_of(image: &ImageKey) -> RepositoryKey {
-    RepositoryKey {
-        account: image.account.clone(),
-        region: image.region.clone(),
-        repository: image.repository.clone(),
-    }
-}
-
 /// What the source says, or why it does not: an error that trying again does not help is an answer too.
 fn told<T>(result: Result<T, PortError>) -> Result<Told<T>, PortError> {
     match result {
@@ -297,7 +289,7 @@ where
     facts.told_late = if facts.lag_seconds().is_some() && facts.row.is_none() && is_own {
         let row = ports
             .ledger
-            .replication_row(&repository_of(&source), &image.region)
+            .replication_row(&RepositoryKey::of(&source), &image.region)
             .await;
         row.map_err(looking())?
             .is_some_and(|row| row.missing.contains_key(&image.digest))
@@ -328,7 +320,7 @@ where
         return Ok(None);
     }
     let by_digest = ImageRef::Digest(source.digest.clone());
-    let found = told(ports.elsewhere.image_in(&repository_of(source), &by_digest).await)?;
+    let found = told(ports.elsewhere.image_in(&RepositoryKey::of(source), &by_digest).await)?;
     Ok(found.says().and_then(|image| image.as_ref()?.pushed_at))
 }
 
@@ -357,7 +349,7 @@ where
         let in_source = if leads_here {
             Told::NotAsked
         } else {
-            match told(ports.elsewhere.image_in(&repository_of(source), &by_tag).await)? {
+            match told(ports.elsewhere.image_in(&RepositoryKey::of(source), &by_tag).await)? {
                 Told::Says(holder) => Told::Says(holder.map(|holder: Image| holder.digest)),
                 Told::NotAsked => Told::NotAsked,
                 Told::Refuses(why) => Told::Refuses(why),
@@ -418,7 +410,7 @@ where
     if written.map_err(recording())? == Written::Conflict {
         return Ok(None);
     }
-    let alerts = tell(ports, policy, &repository_of(image), &step.alerts).await?;
+    let alerts = tell(ports, policy, &RepositoryKey::of(image), &step.alerts).await?;
     if !alerts.is_empty() {
         let completed = step.completed(ports.clock.now());
         let written = ports.ledger.write_replica_row(&completed).await;
@@ -494,12 +486,6 @@ where
     // Those of which no event has come.
     let unseen = expected.copies().filter(|(digest, _)| !copies.has_seen(digest));
     let unseen = unseen.map(|(digest, source)| {
-        let image = ImageKey {
-            account: key.account.clone(),
-            region: key.region.clone(),
-            repository: key.repository.clone(),
-            digest: digest.clone(),
-        };
         let from = RegistryKey {
             account: key.account.clone(),
             region: source.region.clone(),
@@ -508,7 +494,7 @@ where
             arrived: true,
             tags: source.tags.clone(),
         };
-        (image, from, Some(event))
+        (key.image(digest), from, Some(event))
     });
     for (image, source, event) in open.chain(unseen).take(MAX_LOOKS) {
         let request = ReplicaRequest {
@@ -596,12 +582,7 @@ where
             actor,
         };
         for digest in source::questions(&facts, ports.clock.now()) {
-            let image = ImageKey {
-                account: key.account.clone(),
-                region: key.region.clone(),
-                repository: key.repository.clone(),
-                digest: digest.clone(),
-            };
+            let image = key.image(&digest);
             let said = match ports.elsewhere.copies(&image).await.map_err(looking())? {
                 None => CopyState::NoSuchImage,
                 Some(mut said) => said

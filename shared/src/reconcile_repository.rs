@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     domain::{
         alert::repository::{RepositoryAlert, RepositoryAlertKind},
-        ids::{ImageKey, ImageRef, Tag},
+        ids::{ImageRef, Tag},
         ledger::State,
         policy::{Policy, RepositoryRules},
         repository::{
@@ -496,12 +496,7 @@ where
         let Some(writer) = self.ports.writer else {
             return Err(RepositoryError::ReportMode(self.key.clone()));
         };
-        let image = ImageKey {
-            account: self.key.account.clone(),
-            region: self.key.region.clone(),
-            repository: self.key.repository.clone(),
-            digest: step.row.digest.clone(),
-        };
+        let image = self.key.image(&step.row.digest);
         let failed = |source| self.failed("remove a tag of", source);
         if let Some(mark) = &untag.mark {
             writer.add_tag(&image, mark).await.map_err(failed)?;

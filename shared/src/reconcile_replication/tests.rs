@@ -197,7 +197,7 @@ fn a_copy_of_which_the_source_has_told_that_it_is_late_is_not_told_again() {
     world.push_elsewhere(&source_key(), pushed(&source_key(), &["v1.2.3"], 10 + 47));
     let mut row = replication::ledger::ReplicationRow {
         schema: replication::ledger::ReplicationRowSchema::V1,
-        repository: repository_of(&source_key()),
+        repository: RepositoryKey::of(&source_key()),
         to: image_key().region,
         generation: 1,
         complete: BTreeSet::new(),
@@ -443,7 +443,7 @@ fn eu() -> Region {
 }
 
 fn key() -> RepositoryKey {
-    repository_of(&image_key())
+    RepositoryKey::of(&image_key())
 }
 
 /// The images of the repository, by digest, tag and the minutes since their push; and how ECR says that it stands with their copies.

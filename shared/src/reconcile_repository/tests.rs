@@ -8,6 +8,7 @@ use crate::{
     domain::{
         alert::repository::RepositoryAlertKind as Kind,
         finding::{Scan, ScanMode, ScanTrigger},
+        ids::ImageKey,
         image::Image,
         policy::Policy,
         repository::{
@@ -52,6 +53,16 @@ fn repository() -> StoredRepository {
         tags: BTreeMap::new(),
         policy: None,
         lifecycle: None,
+    }
+}
+
+fn tagged(tags: &[(&str, &str)]) -> StoredRepository {
+    StoredRepository {
+        tags: tags
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect(),
+        ..repository()
     }
 }
 
@@ -291,13 +302,6 @@ fn a_repository_opts_out_and_cannot_hide() {
     let policy = policy(&rules(&format!(
         r#""posture": {{"tag_mutability": "IMMUTABLE", "repair": true}}, {SEED}"#
     )));
-    let tagged = |tags: &[(&str, &str)]| StoredRepository {
-        tags: tags
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect(),
-        ..repository()
-    };
     for (tags, alerts, shown) in [
         (
             vec![("ecr-guard", "ignore"), ("ecr-guard-reason", "moved in May")],
@@ -705,13 +709,6 @@ fn where_tags_may_matter_everything_is_asked_for_once() {
         (in_order, vec![("ecr-guard", "report")], vec![("ecr-guard", "report")]),
         (in_order, vec![("ecr-guard", "report")], vec![]),
     ] {
-        let tagged = |tags: &[(&str, &str)]| StoredRepository {
-            tags: tags
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                .collect(),
-            ..repository()
-        };
         let policy = policy(&rules(rule));
         let world = world(tagged(&before));
         look(&world, &policy);

@@ -482,11 +482,7 @@ fn alert(facts: &ReplicaFacts, note: &Note) -> RepositoryAlert {
         kind: note.kind,
         severity: None,
         time: note.claimed_at,
-        repository: RepositoryKey {
-            account: facts.key.account.clone(),
-            region: here.clone(),
-            repository: name.clone(),
-        },
+        repository: RepositoryKey::of(&facts.key),
         digest: Some(digest.clone()),
         tag,
         title,

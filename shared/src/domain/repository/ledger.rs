@@ -10,7 +10,7 @@ use super::super::{
         repository::{Change, RepositoryAlertKind},
         repository_arn,
     },
-    ids::{AccountId, Digest, Region, RepositoryName, Tag},
+    ids::{AccountId, Digest, ImageKey, Region, RepositoryName, Tag},
     ledger::LEASE_SECONDS,
 };
 
@@ -32,6 +32,25 @@ impl fmt::Display for RepositoryKey {
 }
 
 impl RepositoryKey {
+    /// The repository of an image.
+    pub fn of(image: &ImageKey) -> Self {
+        Self {
+            account: image.account.clone(),
+            region: image.region.clone(),
+            repository: image.repository.clone(),
+        }
+    }
+
+    /// One of its images.
+    pub fn image(&self, digest: &Digest) -> ImageKey {
+        ImageKey {
+            account: self.account.clone(),
+            region: self.region.clone(),
+            repository: self.repository.clone(),
+            digest: digest.clone(),
+        }
+    }
+
     /// The partition key of all its rows: `<account>#<repository>`.
     pub fn partition_key(&self) -> String {
         format!("{}#{}", self.account, self.repository)

@@ -34,7 +34,7 @@ pub(super) struct Elsewhere {
 impl World {
     /// Puts an image into the registry of another region.
     pub fn push_elsewhere(&self, key: &ImageKey, image: Image) {
-        let of = (repository_of(key), key.digest.clone());
+        let of = (RepositoryKey::of(key), key.digest.clone());
         self.lock().elsewhere.images.insert(of, image);
     }
 
@@ -90,14 +90,6 @@ impl World {
     pub fn backfill_row_of(&self, from: &RegistryKey, to: &Region) -> Option<BackfillRow> {
         let of = (from.clone(), to.clone());
         self.lock().elsewhere.backfill_rows.get(&of).cloned()
-    }
-}
-
-fn repository_of(image: &ImageKey) -> RepositoryKey {
-    RepositoryKey {
-        account: image.account.clone(),
-        region: image.region.clone(),
-        repository: image.repository.clone(),
     }
 }
 
