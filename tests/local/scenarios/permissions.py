@@ -176,13 +176,7 @@ def left_to_worker(world: World, name: str) -> Task:
 
 def for_worker(image: Image, hours: int = 0, again: bool = False) -> dict[str, Any]:
     """What Lambda hands to a worker for a sweep's item: a repository, in the sweep of so many hours ago."""
-    item = {
-        "schema": "ecr-guard/work/v1",
-        "sweep": (datetime.now(UTC) - timedelta(hours=hours)).isoformat().replace("+00:00", "Z"),
-        "account": ACCOUNT,
-        "region": REGION,
-        "work": {"kind": "repository", "repository": image.repository, "again": again},
-    }
+    item = events.work_item(image.repository, hours, again)
     message = {
         "messageId": "1",
         "receiptHandle": "1",
@@ -199,12 +193,12 @@ def for_worker(image: Image, hours: int = 0, again: bool = False) -> dict[str, A
 def late(world: World, name: str) -> Task:
     """An image that was judged, and of which there is no copy; the policy wants a backfill then. None was begun so far."""
     world.stack.dynamodb.delete_item(TableName=TABLE, Key=BACKFILL)
-    copy_to_second_region(world, None)
+    world.copy_to_second_region(None)
     image = world.push(world.repository(f"iam/late-{name}"))
     for function, entry in (("on-push", events.push(image)), ("on-scan", world.found(image))):
         world.stack.invoke(guard(world).functions[function], events.delivered("aws.ecr", entry))
     world.registry.set_image(image.repository, image.digest, imagePushedAt=time.time() - 3600)
-    copy_to_second_region(world, "iam/late")
+    world.copy_to_second_region("iam/late")
     return Task(world, image, lambda: for_worker(image, again=True))
 
 
@@ -214,7 +208,7 @@ def backfilled(world: World, name: str) -> Task:
     if error := invoke(JOBS["role-of-worker-with-backfill"], task):
         raise AssertionError(error)
     second = world.second()
-    wait_for("the backfill copies it", lambda: is_there(second, task.image))
+    wait_for("the backfill copies it", lambda: second.has(task.image))
     long_ago(world, BACKFILL, "looked_at")
     return task
 
@@ -222,7 +216,7 @@ def backfilled(world: World, name: str) -> Task:
 def copied(world: World, name: str) -> Task:
     """A copy that has arrived without its tag, in the second region."""
     there, image = copying(world, name, loseTag=True)
-    wait_for(f"the copy of {image.repository}", lambda: is_there(there, image))
+    wait_for(f"the copy of {image.repository}", lambda: there.has(image))
     return Task(there, image, lambda: events.delivered("aws.ecr", events.replication(image), SECOND_REGION))
 
 
@@ -234,29 +228,10 @@ def not_copied(world: World, name: str) -> Task:
 
 def copying(world: World, name: str, **behaviour: Any) -> tuple[World, Image]:
     """An image that is copied to the second region."""
-    copy_to_second_region(world, "iam/copies")
+    world.copy_to_second_region("iam/copies")
     repository = world.repository(f"iam/copies-{name}")
     world.registry.set_replication(repository, **behaviour)
     return world.second(), world.push(repository)
-
-
-def copy_to_second_region(world: World, prefix: str | None) -> None:
-    """Lets the registry copy repositories whose names begin so, or nothing."""
-    rule = {
-        "destinations": [{"region": SECOND_REGION, "registryId": ACCOUNT}],
-        "repositoryFilters": [{"filter": prefix, "filterType": "PREFIX_MATCH"}],
-    }
-    rules = [rule] if prefix else []
-    world.registry.ecr.put_replication_configuration(replicationConfiguration={"rules": rules})
-
-
-def is_there(there: World, image: Image) -> bool:
-    """Whether the second region has the image."""
-    ecr = there.registry.ecr
-    try:
-        return bool(ecr.describe_images(repositoryName=image.repository)["imageDetails"])
-    except ecr.exceptions.RepositoryNotFoundException:
-        return False
 
 
 def image_stands(task: Task) -> Any:
@@ -266,13 +241,10 @@ def image_stands(task: Task) -> Any:
 
 def repository_stands(task: Task) -> Any:
     """State, the repository's settings, and what was told."""
-    ecr, name = task.world.registry.ecr, task.image.repository
-    mutability = ecr.describe_repositories(repositoryNames=[name])["repositories"][0]["imageTagMutability"]
-    try:
-        rules = len(json.loads(ecr.get_lifecycle_policy(repositoryName=name)["lifecyclePolicyText"])["rules"])
-    except ecr.exceptions.LifecyclePolicyNotFoundException:
-        rules = 0
-    return task.world.state(task.image), mutability, rules, sorted(task.world.alerts(name))
+    world, name = task.world, task.image.repository
+    policy = world.lifecycle_policy(name)
+    rules = len(policy["rules"]) if policy else 0
+    return world.state(task.image), world.mutability(name), rules, sorted(world.alerts(name))
 
 
 def key_stands(task: Task) -> Any:

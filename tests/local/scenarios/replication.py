@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 import events
@@ -23,9 +22,7 @@ OPENSSL = basic("CVE-2026-9100", "CRITICAL", "openssl")
 
 def home(world: World) -> Guard:
     """The functions at home; everything in ``dr/`` is copied to the second region."""
-    destination = {"region": SECOND_REGION, "registryId": ACCOUNT}
-    rule = {"destinations": [destination], "repositoryFilters": [{"filter": "dr/", "filterType": "PREFIX_MATCH"}]}
-    world.registry.ecr.put_replication_configuration(replicationConfiguration={"rules": [rule]})
+    world.copy_to_second_region("dr/")
     return world.guard(NAME, NAME, AT_HOME)
 
 
@@ -48,7 +45,7 @@ def arrived(world: World, image: Image, result: str = "SUCCESS") -> None:
     """ECR tells that a copy has arrived, or has not."""
     guard = there(world)
     if result == "SUCCESS":
-        wait_for(f"the copy of {image.repository}", lambda: is_there(world, image))
+        wait_for(f"the copy of {image.repository}", lambda: world.second().has(image))
     world.second().send("on-replication", events.replication(image, result), guard=guard)
 
 
@@ -57,20 +54,6 @@ def copied(world: World, repository: str, **behaviour: Any) -> Image:
     image = pushed(world, repository, **behaviour)
     arrived(world, image)
     return image
-
-
-def is_there(world: World, image: Image) -> bool:
-    """Whether the second region has the image."""
-    ecr = world.second().registry.ecr
-    try:
-        found = ecr.describe_images(
-            repositoryName=image.repository,
-            imageIds=[{"imageDigest": image.digest}],
-            filter={"imageStatus": "ANY"},
-        )
-    except (ecr.exceptions.ImageNotFoundException, ecr.exceptions.RepositoryNotFoundException):
-        return False
-    return bool(found["imageDetails"])
 
 
 def copy_state(world: World, image: Image) -> str:
@@ -83,13 +66,7 @@ def copy_state(world: World, image: Image) -> str:
 def looked_at_again(world: World, image: Image) -> None:
     """The second look at a repository, which a worker leaves to itself for ten minutes after images were due: figures and copies."""
     guard = home(world)
-    item = {
-        "schema": "ecr-guard/work/v1",
-        "sweep": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "account": ACCOUNT,
-        "region": REGION,
-        "work": {"kind": "repository", "repository": image.repository, "again": True},
-    }
+    item = events.work_item(image.repository, again=True)
     world.stack.sqs.send_message(QueueUrl=guard.queue, MessageBody=json.dumps(item))
     world.stack.drain(guard)
 
@@ -121,7 +98,7 @@ def tag_dropped(world: World) -> Observed:
     alerts = second.alert_documents(taken)
     return observe(
         copy=(copy_state(world, image), "incomplete"),
-        by_digest=(is_there(world, image), True),
+        by_digest=(world.second().has(image), True),
         alerts=(told(world, image), ["replica-incomplete (there)"]),
         missing=([change["setting"] for alert in alerts for change in alert["changes"]], ["tag v1.0.0"]),
     )
@@ -150,7 +127,7 @@ def late(world: World) -> Observed:
     # A backfill does not have to wait for it.
     world.registry.set_replication(image.repository)
     return observe(
-        there=(is_there(world, image), False),
+        there=(world.second().has(image), False),
         alerts_for_three_looks=(told(world, image), ["replication-late"]),
     )
 
@@ -158,19 +135,18 @@ def late(world: World) -> Observed:
 def backfilled(world: World) -> Observed:
     guard = home(world)
     there(world)
-    ecr = world.registry.ecr
-    ecr.put_replication_configuration(replicationConfiguration={"rules": []})
+    world.copy_to_second_region(None)
     image = world.push(world.repository("dr/backfilled"))
     world.send("on-push", events.push(image), guard=guard)
     world.send("on-scan", world.found(image), guard=guard)
     world.registry.set_image(image.repository, image.digest, imagePushedAt=time.time() - 3600)
     home(world)
-    before = is_there(world, image)
+    before = world.second().has(image)
     looked_at_again(world, image)
-    wait_for("the backfill copies it", lambda: is_there(world, image))
+    wait_for("the backfill copies it", lambda: world.second().has(image))
     return observe(
         before=(before, False),
-        there=(is_there(world, image), True),
+        there=(world.second().has(image), True),
         alerts=(told(world, image), ["replication-late"]),
     )
 

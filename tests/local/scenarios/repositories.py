@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from typing import Any
 
 import events
 from registry import client
@@ -18,21 +16,6 @@ DAY = 86_400
 def ruled(world: World) -> Guard:
     """The functions under a policy with rules for repositories."""
     return world.guard("rules", "repositories")
-
-
-def mutability(world: World, repository: str) -> str:
-    """The tag mutability of a repository."""
-    described = world.registry.ecr.describe_repositories(repositoryNames=[repository])
-    return described["repositories"][0]["imageTagMutability"]
-
-
-def lifecycle_policy(world: World, repository: str) -> dict[str, Any] | None:
-    """The lifecycle policy of a repository."""
-    try:
-        answer = world.registry.ecr.get_lifecycle_policy(repositoryName=repository)
-    except world.registry.ecr.exceptions.LifecyclePolicyNotFoundException:
-        return None
-    return json.loads(answer["lifecyclePolicyText"])
 
 
 def flagged(world: World) -> Observed:
@@ -73,14 +56,14 @@ def blocked(world: World) -> Observed:
 
 def repaired(world: World) -> Observed:
     repository = world.repository("rules/drifted")
-    before = mutability(world, repository)
+    before = world.mutability(repository)
     image = world.push(repository)
     world.send("on-push", events.push(image), guard=ruled(world))
-    policy = lifecycle_policy(world, repository)
+    policy = world.lifecycle_policy(repository)
     kinds, changes = world.alerts(repository), world.mutations(repository)
     world.send("on-push", events.push(image), guard=ruled(world))
     return observe(
-        mutability=(f"{before} to {mutability(world, repository)}", "MUTABLE to IMMUTABLE"),
+        mutability=(f"{before} to {world.mutability(repository)}", "MUTABLE to IMMUTABLE"),
         lifecycle_rules=(len(policy["rules"]) if policy else 0, 2),
         alerts=(sorted(kinds), ["lifecycle-repaired", "posture-repaired"]),
         changes_by_the_same_again=(world.mutations(repository)[len(changes) :], []),
@@ -95,7 +78,7 @@ def lifecycle_held(world: World) -> Observed:
     new = world.push(repository, "v1.0.1")
     world.send("on-push", events.push(new), guard=ruled(world))
     return observe(
-        lifecycle_policy=(lifecycle_policy(world, repository), None),
+        lifecycle_policy=(world.lifecycle_policy(repository), None),
         what_runs=(world.pull(old), "works"),
         alerts=(world.alerts(repository), ["lifecycle-held"]),
     )
@@ -121,8 +104,8 @@ def report_mode(world: World) -> Observed:
     image = world.push(repository)
     world.send("on-push", events.push(image), guard=world.guard("rules-report", "repositories-report"))
     return observe(
-        mutability=(mutability(world, repository), "MUTABLE"),
-        lifecycle_policy=(lifecycle_policy(world, repository), None),
+        mutability=(world.mutability(repository), "MUTABLE"),
+        lifecycle_policy=(world.lifecycle_policy(repository), None),
         told=(len(world.alerts(repository)) > 0, True),
         alerts=", ".join(world.alerts(repository)),
         changes=(world.mutations(repository), []),
@@ -140,7 +123,7 @@ def opted_out(world: World) -> Observed:
     image = world.push(repository)
     world.send("on-push", events.push(image), guard=ruled(world))
     return observe(
-        mutability=(mutability(world, repository), "MUTABLE"),
+        mutability=(world.mutability(repository), "MUTABLE"),
         alerts=(world.alerts(repository), []),
         changes=(world.mutations(repository), []),
         the_image_is_judged_all_the_same=(world.state(image), "Pending"),

@@ -128,14 +128,10 @@ def settings_drifted(world: World) -> Observed:
         calls = world.registry.calls(repository=repository)[before:]
         return {call["operation"] for call in calls if call.get("caller") != DRIVER_KEY}
 
-    def mutability() -> str:
-        described = world.registry.ecr.describe_repositories(repositoryNames=[repository])
-        return str(described["repositories"][0]["imageTagMutability"])
-
-    before = mutability()
+    before = world.mutability(repository)
     with another_policy(world, "swept-settings"):
         world.sweep()
-        after, told = mutability(), sorted(world.alerts(repository))
+        after, told = world.mutability(repository), sorted(world.alerts(repository))
         # Once a day, the hour depends on its name, a repository is looked at in full.
         settings = min((asked(hour) for hour in (3, 4)), key=len) & SETTINGS
     return observe(

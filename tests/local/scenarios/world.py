@@ -13,7 +13,7 @@ import events
 import findings
 from images import Image, Pusher
 from processes import TimedOut, wait_for
-from registry import DRIVER_KEY
+from registry import ACCOUNT, DRIVER_KEY, SECOND_REGION
 from stack import FUNCTIONS, Guard, Region, Stack
 
 JUDGING = ("on-push", "on-scan")
@@ -87,6 +87,15 @@ class World:
             repositoryName=name, imageScanningConfiguration={"scanOnPush": scan_on_push}
         )
         return name
+
+    def copy_to_second_region(self, prefix: str | None) -> None:
+        """Lets the registry copy the repositories whose names begin so, or none."""
+        rule = {
+            "destinations": [{"region": SECOND_REGION, "registryId": ACCOUNT}],
+            "repositoryFilters": [{"filter": prefix, "filterType": "PREFIX_MATCH"}],
+        }
+        rules = [rule] if prefix else []
+        self.registry.ecr.put_replication_configuration(replicationConfiguration={"rules": rules})
 
     @contextmanager
     def enhanced_scanning(self, repositories: str) -> Iterator[None]:
@@ -182,6 +191,31 @@ class World:
         if not answer["images"] and status == 404:
             return "refused"
         return f"unclear ({len(answer['images'])} images, HTTP {status})"
+
+    def has(self, image: Image) -> bool:
+        """Whether the registry has an image, archived or not."""
+        ecr = self.registry.ecr
+        named = [{"imageDigest": image.digest}]
+        try:
+            found = ecr.describe_images(repositoryName=image.repository, imageIds=named, filter={"imageStatus": "ANY"})
+        except (ecr.exceptions.ImageNotFoundException, ecr.exceptions.RepositoryNotFoundException):
+            return False
+        return bool(found["imageDetails"])
+
+    def mutability(self, repository: str) -> str:
+        """The tag mutability of a repository."""
+        described = self.registry.ecr.describe_repositories(repositoryNames=[repository])
+        return str(described["repositories"][0]["imageTagMutability"])
+
+    def lifecycle_policy(self, repository: str) -> dict[str, Any] | None:
+        """The lifecycle policy of a repository."""
+        ecr = self.registry.ecr
+        try:
+            answer = ecr.get_lifecycle_policy(repositoryName=repository)
+        except ecr.exceptions.LifecyclePolicyNotFoundException:
+            return None
+        policy: dict[str, Any] = json.loads(answer["lifecyclePolicyText"])
+        return policy
 
     def tags(self, image: Image) -> list[str]:
         """The tags of an image, archived or not."""
