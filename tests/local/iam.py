@@ -46,6 +46,7 @@ def role_policy(
         _allow("Repositories", kinds.get("repositories", []), [arn("ecr", region, "repository/*")]),
         _allow("Replicas", kinds.get("replicas", []), [arn("ecr", "*", "repository/*")]),
         _allow("Registry", kinds.get("registry", []), ["*"]),
+        _allow("Scanner", kinds.get("scanner", []), ["*"]),
         _allow("RepositoryKeys", kinds.get("repository_keys", []), [arn("kms", region, "key/*")]),
         _allow("Ledger", kinds.get("ledger", []), [arn("dynamodb", region, f"table/{table}")]),
         _allow("Work", kinds.get("queue", []) + take, [arn("sqs", region, queue)]),

@@ -136,7 +136,7 @@ locals {
   # In report mode, a role has nothing of what only enforcing needs.
   granted = {
     for name, permissions in local.permissions : name => {
-      for resource in ["repositories", "replicas", "registry", "repository_keys", "ledger", "queue", "topics"] :
+      for resource in ["repositories", "replicas", "registry", "scanner", "repository_keys", "ledger", "queue", "topics"] :
       resource => sort(concat(lookup(permissions, resource, []), local.mode == "enforce" ? lookup(permissions, "${resource}_when_enforcing", []) : []))
     }
   }
@@ -165,6 +165,13 @@ locals {
           Sid      = "Registry"
           Effect   = "Allow"
           Action   = granted.registry
+          Resource = ["*"]
+        },
+        {
+          # Under enhanced scanning ECR asks Amazon Inspector for the findings in the name of the role. These actions take no resource.
+          Sid      = "Scanner"
+          Effect   = "Allow"
+          Action   = granted.scanner
           Resource = ["*"]
         },
         {

@@ -38,6 +38,8 @@ class Mistake(NamedTuple):
 MISTAKES = (
     Mistake("a role may do more than its function calls", "permissions/on-scan.json",
             '"ecr:DescribeImages"', '"ecr:DeleteRepository",\n    "ecr:DescribeImages"', "permissions", "exactly_these_actions"),
+    Mistake("ECR may not ask Inspector in the name of a role", "permissions/on-scan.json",
+            '["inspector2:ListCoverage", "inspector2:ListFindings"]', '["inspector2:ListCoverage"]', "permissions", "exactly_these_actions"),
     Mistake("a role may touch every resource", "functions.tf",
             "Resource = local.repository_arns", 'Resource = ["*"]', "permissions", "on_these_resources_only"),
     Mistake("report mode may change the registry", "functions.tf",

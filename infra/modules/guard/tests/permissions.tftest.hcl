@@ -24,6 +24,7 @@ run "exactly_these_actions" {
       "ecr:GetLifecyclePolicyPreview", "ecr:GetRegistryScanningConfiguration", "ecr:GetRepositoryPolicy", "ecr:ListTagsForResource",
       "ecr:PutImage", "ecr:PutImageScanningConfiguration", "ecr:PutImageTagMutability", "ecr:PutLifecyclePolicy",
       "ecr:SetRepositoryPolicy", "ecr:StartImageScan", "ecr:StartLifecyclePolicyPreview", "ecr:UpdateImageStorageClass",
+      "inspector2:ListCoverage", "inspector2:ListFindings",
       "kms:Decrypt", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey", "kms:GetKeyRotationStatus",
       "logs:CreateLogStream", "logs:PutLogEvents", "sns:Publish", "sqs:SendMessage",
       "xray:PutTelemetryRecords", "xray:PutTraceSegments",
@@ -35,6 +36,7 @@ run "exactly_these_actions" {
       "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
       "ecr:BatchDeleteImage", "ecr:BatchGetImage", "ecr:DescribeImageScanFindings", "ecr:DescribeImages", "ecr:PutImage",
       "ecr:UpdateImageStorageClass",
+      "inspector2:ListCoverage", "inspector2:ListFindings",
       "kms:Decrypt", "kms:Decrypt", "kms:GenerateDataKey",
       "logs:CreateLogStream", "logs:PutLogEvents", "sns:Publish", "sqs:SendMessage",
       "xray:PutTelemetryRecords", "xray:PutTraceSegments",
@@ -50,6 +52,7 @@ run "exactly_these_actions" {
       "ecr:GetRepositoryPolicy", "ecr:ListTagsForResource", "ecr:PutImage", "ecr:PutImageScanningConfiguration",
       "ecr:PutImageTagMutability", "ecr:PutLifecyclePolicy", "ecr:SetRepositoryPolicy", "ecr:StartImageScan",
       "ecr:StartLifecyclePolicyPreview", "ecr:UpdateImageStorageClass",
+      "inspector2:ListCoverage", "inspector2:ListFindings",
       "kms:Decrypt", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey", "kms:GetKeyRotationStatus",
       "logs:CreateLogStream", "logs:PutLogEvents", "sns:Publish", "sqs:SendMessage",
       "xray:PutTelemetryRecords", "xray:PutTraceSegments",
@@ -76,6 +79,7 @@ run "exactly_these_actions" {
       "ecr:ListTagsForResource", "ecr:PutImage", "ecr:PutImageScanningConfiguration", "ecr:PutImageTagMutability",
       "ecr:PutLifecyclePolicy", "ecr:SetRepositoryPolicy", "ecr:StartImageScan", "ecr:StartLifecyclePolicyPreview",
       "ecr:StartReplicationBackfill", "ecr:UpdateImageStorageClass",
+      "inspector2:ListCoverage", "inspector2:ListFindings",
       "kms:Decrypt", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey", "kms:GetKeyRotationStatus",
       "logs:CreateLogStream", "logs:PutLogEvents", "sns:Publish",
       "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:SendMessage",
@@ -97,6 +101,7 @@ run "on_these_resources_only" {
           Repositories   = ["arn:aws:ecr:us-west-2:123456789012:repository/*"]
           Replicas       = ["arn:aws:ecr:*:123456789012:repository/*"]
           Registry       = ["*"]
+          Scanner        = ["*"]
           RepositoryKeys = ["arn:aws:kms:us-west-2:123456789012:key/*"]
           Ledger         = ["arn:aws:dynamodb:us-west-2:123456789012:table/ecr-guard-ledger"]
           Topics         = ["arn:aws:sns:us-west-2:123456789012:ecr-guard-alerts"]
@@ -109,7 +114,7 @@ run "on_these_resources_only" {
         }[s.Sid]
       ]
     ]))
-    error_message = "Every statement names its resources, but those of X-Ray and of the registry's own settings, which have none."
+    error_message = "Every statement names its resources, but those of X-Ray, of Inspector and of the registry's own settings, which have none."
   }
 }
 
@@ -136,6 +141,18 @@ run "report_mode_cannot_change_the_registry" {
       ["ecr:BatchGetImage", "ecr:DescribeImageScanFindings", "ecr:DescribeImages"]
     ]
     error_message = "In report mode it may look."
+  }
+  assert {
+    condition = {
+      for name, p in aws_iam_role_policy.this : name => flatten([for s in jsondecode(p.policy).Statement : s.Action if s.Sid == "Scanner"])
+      } == {
+      "on-push"        = ["inspector2:ListCoverage", "inspector2:ListFindings"]
+      "on-replication" = ["inspector2:ListCoverage", "inspector2:ListFindings"]
+      "on-scan"        = ["inspector2:ListCoverage", "inspector2:ListFindings"]
+      "sweep"          = []
+      "worker"         = ["inspector2:ListCoverage", "inspector2:ListFindings"]
+    }
+    error_message = "Who reads findings may read those of Inspector, in report mode too."
   }
 }
 
