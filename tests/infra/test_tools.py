@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import unittest
 from pathlib import Path
 from typing import Any
@@ -290,6 +291,19 @@ class PlanPolicies(unittest.TestCase):
         for plan in ({}, {"planned_values": {"outputs": {"policies": {}}}}):
             with self.assertRaises(SystemExit):
                 plan_policies.policies(plan)
+
+
+class Usage(unittest.TestCase):
+    def test_the_example_is_the_block_of_the_readme_word_for_word(self) -> None:
+        def block(path: str) -> str:
+            text = (ROOT / path).read_text(encoding="utf-8")
+            start = text.index('module "ecr" {')
+            return re.sub(r'source = ".*"', "source", text[start : text.index("\n}\n", start)])
+
+        shown = block("infra/modules/ecr/README.md")
+        self.assertIn("eks_node_role_arn            = module.eks.node_role_arn\n", shown)
+        self.assertNotIn("attach_eks_node_pull_policy", shown)
+        self.assertEqual(shown, block("infra/examples/ecr-only/main.tf"))
 
 
 if __name__ == "__main__":

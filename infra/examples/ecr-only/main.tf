@@ -1,17 +1,21 @@
-# The repositories of one environment, with copies in a second region. Before `terraform apply`, change what is marked.
+# The repositories of one environment, with copies in a second region, as the module's README shows them. `module.eks` stands in for
+# yours: any module that has the role of its nodes as an output.
 
 provider "aws" {
   region = "us-west-2"
 }
 
+module "eks" {
+  source = "./eks"
+}
+
 module "ecr" {
   source = "../../modules/ecr"
 
-  project_name = "pipeops"
-  environment  = "prod"
-  aws_region   = "us-west-2"
-  dr_region    = "us-east-1"
-
+  project_name         = "pipeops"
+  environment          = "prod"
+  aws_region           = "us-west-2"
+  dr_region            = "us-east-1"
   ecr_repository_names = ["frontend", "backend", "api", "worker"]
 
   image_tag_mutability           = "IMMUTABLE"
@@ -23,10 +27,9 @@ module "ecr" {
   replication_regions = ["us-east-1"]
 
   create_github_actions_policy = true
-  eks_node_role_arn            = "arn:aws:iam::123456789012:role/pipeops-prod-eks-node" # a role of your account
+  eks_node_role_arn            = module.eks.node_role_arn
 
   tags = {
-    Project     = "pipeops"
     Environment = "prod"
     ManagedBy   = "terraform"
   }

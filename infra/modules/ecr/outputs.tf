@@ -79,5 +79,10 @@ output "github_actions_role_arn" {
 
 output "eks_node_pull_policy_attached" {
   description = "Is the pull policy attached to `eks_node_role_arn`?"
-  value       = length(aws_iam_role_policy_attachment.eks_node_pull) > 0
+  value       = local.attaches_pull_policy && var.eks_node_role_arn != null
+}
+
+output "pull_role_arn" {
+  description = "Role that pulls in place of the nodes' role, which was not given; `null` unless `attach_eks_node_pull_policy` is `null`."
+  value       = one(aws_iam_role.pull[*].arn)
 }

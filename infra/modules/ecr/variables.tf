@@ -240,7 +240,7 @@ variable "create_github_actions_policy" {
 }
 
 variable "eks_node_role_arn" {
-  description = "Role of the EKS nodes, to which the pull policy is attached. `null`: it is created and attached to nothing."
+  description = "Role of the EKS nodes, to which the pull policy is attached; it may be a role of the same plan. `null`: the policy is attached to the role `<project>-<environment>-ecr-pull`, which the module makes, instead."
   type        = string
   default     = null
 
@@ -251,7 +251,7 @@ variable "eks_node_role_arn" {
 }
 
 variable "attach_eks_node_pull_policy" {
-  description = "`null`: attach the pull policy when `eks_node_role_arn` is given. Say true when the ARN is that of a role in the same plan, which is not known before it is applied."
+  description = "`null`: attach the pull policy to `eks_node_role_arn`, or without it to a role that the module makes for that. `true`: only to `eks_node_role_arn`, and make no role. `false`: attach it to nothing, and make no role."
   type        = bool
   default     = null
 

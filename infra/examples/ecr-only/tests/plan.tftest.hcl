@@ -1,4 +1,4 @@
-# The example plans as it stands. No account is needed.
+# The example plans as it stands: the ARN of the nodes' role is not known yet. No account is needed.
 
 provider "aws" {
   region                      = "us-west-2"

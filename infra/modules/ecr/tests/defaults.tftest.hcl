@@ -51,9 +51,22 @@ run "defaults" {
   assert {
     condition = (
       length(aws_iam_policy.github_actions_push) + length(aws_iam_role.github_actions_push)
-      + length(aws_iam_openid_connect_provider.github) + length(aws_iam_role_policy_attachment.eks_node_pull) == 0
+      + length(aws_iam_openid_connect_provider.github) == 0
     )
-    error_message = "no policy for pushing, no role, nothing attached"
+    error_message = "no policy for pushing, no role for workflows"
+  }
+  assert {
+    condition = (
+      aws_iam_role_policy_attachment.eks_node_pull[0].role == "pipeops-dev-ecr-pull" && aws_iam_role.pull[0].name == "pipeops-dev-ecr-pull"
+      && !output.eks_node_pull_policy_attached
+    )
+    error_message = "without the nodes' role, the pull policy is attached to a role of the module"
+  }
+  assert {
+    condition = jsondecode(aws_iam_role.pull[0].assume_role_policy).Statement == [
+      { Sid = "Account", Effect = "Allow", Principal = { AWS = "arn:aws:iam::123456789012:root" }, Action = "sts:AssumeRole" },
+    ]
+    error_message = "who may take that role, the account's own IAM policies say"
   }
   assert {
     condition     = output.github_actions_push_policy_arn == null && output.github_actions_role_arn == null && output.replication_rule == null
@@ -215,8 +228,12 @@ run "a_role_with_a_path" {
   }
 
   assert {
-    condition     = aws_iam_role_policy_attachment.eks_node_pull[0].role == "node"
+    condition     = aws_iam_role_policy_attachment.eks_node_pull[0].role == "node" && output.eks_node_pull_policy_attached
     error_message = "the path is no part of the name"
+  }
+  assert {
+    condition     = length(aws_iam_role.pull) == 0 && output.pull_role_arn == null
+    error_message = "no role beside it"
   }
 }
 
@@ -229,8 +246,8 @@ run "a_role_that_somebody_else_attaches_to" {
   }
 
   assert {
-    condition     = length(aws_iam_role_policy_attachment.eks_node_pull) == 0
-    error_message = "not attached"
+    condition     = length(aws_iam_role_policy_attachment.eks_node_pull) + length(aws_iam_role.pull) == 0 && !output.eks_node_pull_policy_attached
+    error_message = "not attached, and no role"
   }
 }
 
@@ -243,7 +260,7 @@ run "a_role_in_the_same_plan" {
   }
 
   assert {
-    condition     = output.attached
-    error_message = "attached"
+    condition     = output.repositories == { api = "pipeops-dev-api" }
+    error_message = "planned"
   }
 }

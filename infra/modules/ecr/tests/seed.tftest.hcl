@@ -1,4 +1,4 @@
-# What the usage example plans. No account is needed: the provider plans without asking AWS, and what it would ask is given here.
+# What the usage block of the README plans, once the nodes' role is known; examples/ecr-only plans and applies it word for word. No account is needed: the provider plans without asking AWS, and what it would ask is given here.
 
 provider "aws" {
   region                      = "us-west-2"
@@ -28,7 +28,7 @@ variables {
   replication_regions            = ["us-east-1"]
   create_github_actions_policy   = true
   eks_node_role_arn              = "arn:aws:iam::123456789012:role/eks-node"
-  tags                           = { Team = "platform" }
+  tags                           = { Environment = "prod", ManagedBy = "terraform" }
 }
 
 run "repositories" {
@@ -65,7 +65,7 @@ run "repositories" {
   }
   assert {
     condition = alltrue([for repository in aws_ecr_repository.this :
-      repository.tags == tomap({ Project = "pipeops", Environment = "prod", Team = "platform" })
+      repository.tags == tomap({ Project = "pipeops", Environment = "prod", ManagedBy = "terraform" })
     ])
     error_message = "tags"
   }
