@@ -173,6 +173,23 @@ class RegistryTest(unittest.TestCase):
             "ecr:BatchGetImage", self.refused(ecr.list_image_referrers, repositoryName="team/app", subjectId=subject)
         )
 
+    def test_enhanced_findings_need_the_permissions_of_inspector(self) -> None:
+        self.registry.ecr.put_registry_scanning_configuration(scanType="ENHANCED", rules=[])
+        self.addCleanup(self.registry.ecr.put_registry_scanning_configuration, scanType="BASIC", rules=[])
+        read = {"Effect": "Allow", "Action": ["ecr:DescribeImageScanFindings"], "Resource": ["*"]}
+        asked = {"repositoryName": "team/app", "imageId": {"imageDigest": "sha256:" + "a" * 64}}
+        for granted, missing in (
+            ([], "inspector2:ListCoverage"),
+            (["inspector2:ListCoverage"], "inspector2:ListFindings"),
+        ):
+            statements = [read, {"Effect": "Allow", "Action": granted, "Resource": ["*"]}][: 1 + len(granted)]
+            message = self.refused(self.session(*statements).describe_image_scan_findings, **asked)
+            self.assertIn(f"is not authorized to perform: {missing} on resource: arn:aws:inspector2:{REGION}:", message)
+        both = {"Effect": "Allow", "Action": ["inspector2:ListCoverage", "inspector2:ListFindings"], "Resource": ["*"]}
+        ecr = self.session(read, both)
+        with self.assertRaises(ecr.exceptions.ImageNotFoundException):
+            ecr.describe_image_scan_findings(**asked)
+
     def test_what_is_not_understood_is_not_taken_for_granted(self) -> None:
         allow = {"Effect": "Allow", "Action": ["ecr:DescribeImages"], "Resource": ["*"]}
         for wrong in ({"Effect": "Deny"}, {"Action": ["ecr:*"]}, {"Condition": {}}):

@@ -6,7 +6,9 @@ anything else is refused, so that it is not taken for granted.
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 # The access keys of sessions of roles begin like this, here as on AWS. All others are those of the account's root.
@@ -14,6 +16,13 @@ SESSION = "ASIA"
 # Operations that need the action of another one (service authorization reference of Amazon ECR).
 ACTIONS = {"ListImageReferrers": "BatchGetImage"}
 UNDERSTOOD = {"Sid", "Effect", "Action", "Resource"}
+# What ECR asks Inspector for in the caller's name when scanning is enhanced, by action: the Terraform module's own table.
+TABLE = Path(__file__).parents[3] / "infra" / "modules" / "guard" / "further-actions.json"
+OF_INSPECTOR = {
+    action: [one for one in row["further"] if one.startswith("inspector2:")]
+    for row in json.loads(TABLE.read_text())
+    for action in row["actions"]
+}
 
 
 class Permissions:
@@ -24,16 +33,23 @@ class Permissions:
 
     def put(self, caller: str, statements: list[dict[str, Any]]) -> None:
         """From now on, the session with this key may do what these statements allow. Those of other services are left out."""
-        ours = [one for one in statements if any(action.startswith("ecr:") for action in one["Action"])]
+        judged = ("ecr:", "inspector2:")
+        ours = [one for one in statements if any(action.startswith(judged) for action in one["Action"])]
         for statement in ours:
             if set(statement) - UNDERSTOOD or statement["Effect"] != "Allow" or "*" in "".join(statement["Action"]):
                 raise ValueError(f"not understood: {statement}")
         self._statements[caller] = ours
 
     def refusal(
-        self, caller: str | None, operation: str, parameters: dict[str, Any], region: str, account: str
+        self,
+        caller: str | None,
+        operation: str,
+        parameters: dict[str, Any],
+        region: str,
+        account: str,
+        enhanced: bool = False,
     ) -> str | None:
-        """Why a call is refused, if it is, in the words of AWS."""
+        """Why a call is refused, if it is, in the words of AWS. Under enhanced scanning Inspector must not refuse either."""
         if caller is None or not caller.startswith(SESSION):
             return None
         action = f"ecr:{ACTIONS.get(operation, operation)}"
@@ -42,6 +58,14 @@ class Permissions:
                 return (
                     f"User: {caller} is not authorized to perform: {action} on resource: {resource} "
                     f"because no identity-based policy allows the {action} action"
+                )
+        for further in OF_INSPECTOR.get(action, []) if enhanced else []:
+            if not any(allows(statement, further, "*") for statement in self._statements.get(caller, [])):
+                # "ListFindings" is about ".../findings/list".
+                path = further.removeprefix("inspector2:List").lower() + "/list"
+                return (
+                    f"User: {caller} is not authorized to perform: {further} "
+                    f"on resource: arn:aws:inspector2:{region}:{account}:/{path}"
                 )
         return None
 

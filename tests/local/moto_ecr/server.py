@@ -109,7 +109,10 @@ class GuardResponse(ECRResponse):
 
     def _refuses(self, call: dict[str, Any], parameters: dict[str, Any]) -> Any:
         """The answer of a call that the caller may not make."""
-        message = _permissions.refusal(call["caller"], call["operation"], parameters, self.region, self.current_account)
+        enhanced = self.ecr_backend.operations._enhanced()  # type: ignore[attr-defined]
+        message = _permissions.refusal(
+            call["caller"], call["operation"], parameters, self.region, self.current_account, enhanced
+        )
         return None if message is None else self._error("AccessDeniedException", message)
 
     def _fails(self, call: dict[str, Any]) -> Any:
