@@ -5,6 +5,7 @@
     reason = "a test that is wrong in itself should stop at once"
 )]
 
+pub mod explore;
 #[cfg(feature = "lambda")]
 mod handler;
 pub mod sweep;
@@ -159,6 +160,6 @@ pub fn run_and_crash<F: Future>(future: F, polls: usize) -> Option<F::Output> {
     None
 }
 
-fn poll_once<F: Future>(future: &mut Pin<&mut F>) -> Poll<F::Output> {
+fn poll_once<F: Future + ?Sized>(future: &mut Pin<&mut F>) -> Poll<F::Output> {
     future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }

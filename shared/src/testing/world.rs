@@ -79,6 +79,7 @@ struct State {
     counts: BTreeMap<String, u64>,
     manifests: BTreeMap<ImageKey, String>,
     unarchivable: BTreeSet<ImageKey>,
+    archived: BTreeSet<ImageKey>,
     repositories: BTreeMap<RepositoryName, StoredRepository>,
     keys: BTreeMap<KeyArn, KeyHealth>,
     previews: BTreeMap<RepositoryName, Preview>,
@@ -96,9 +97,22 @@ struct State {
     sent: Vec<Sent>,
     faults: Vec<(&'static str, Fault)>,
     trouble: Option<u64>,
+    planned: Option<(usize, Fault)>,
     calls: Vec<Call>,
     ticks: u64,
     now: Option<Timestamp>,
+}
+
+impl State {
+    /// The fault of this call, if it is the one that was counted down to.
+    fn count_down(&mut self) -> Option<Fault> {
+        let (calls, fault) = self.planned.take()?;
+        if calls == 0 {
+            return Some(fault);
+        }
+        self.planned = Some((calls - 1, fault));
+        None
+    }
 }
 
 /// A repository's settings, as the world stores them.
@@ -274,11 +288,17 @@ impl World {
         self.lock().trouble = Some(calls);
     }
 
+    /// Makes one call go wrong, whatever it is: the next one but so many. `None`: none, even if one was to.
+    pub fn fail_after(&self, fault: Option<(usize, Fault)>) {
+        self.lock().planned = fault;
+    }
+
     /// Forgets the faults that have not come true.
     pub fn heal(&self) {
         let mut state = self.lock();
         state.faults.clear();
         state.trouble = None;
+        state.planned = None;
     }
 
     /// Sets the time.
@@ -312,6 +332,16 @@ impl World {
     /// All calls so far.
     pub fn calls(&self) -> Vec<Call> {
         self.lock().calls.clone()
+    }
+
+    /// How many calls there were so far.
+    pub fn calls_made(&self) -> usize {
+        self.lock().calls.len()
+    }
+
+    /// Whether the image was ever put into the archive by us, however it is now.
+    pub fn was_archived(&self, key: &ImageKey) -> bool {
+        self.lock().archived.contains(key)
     }
 
     /// Forgets the calls so far.
@@ -355,8 +385,9 @@ impl World {
         let fault = {
             let mut state = self.lock();
             let position = state.faults.iter().position(|(name, _)| *name == operation);
-            let planned = position.map(|position| state.faults.remove(position).1);
-            planned.or_else(|| {
+            let named = position.map(|position| state.faults.remove(position).1);
+            let counted = state.count_down();
+            named.or(counted).or_else(|| {
                 let number = state.calls.len() as u64;
                 let every = state.trouble.filter(|every| number.is_multiple_of(*every))?;
                 Some(if (number / every).is_multiple_of(2) {
@@ -781,6 +812,7 @@ impl RegistryWriter for World {
         self.call("ecr:UpdateImageStorageClass", true, |state| {
             // The scanner forgets an image that is archived.
             state.scans.remove(&(image.repository.clone(), image.digest.clone()));
+            state.archived.insert(image.clone());
             if let Some(image) = entry(state, image) {
                 image.status = ImageStatus::Archived;
             }
