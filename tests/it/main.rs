@@ -14,6 +14,8 @@ mod fixtures;
 #[cfg(test)]
 mod infra;
 #[cfg(test)]
+mod members;
+#[cfg(test)]
 #[path = "../../functions/on-push/src/select.rs"]
 mod on_push;
 #[cfg(test)]

@@ -92,14 +92,13 @@ impl<'a> Names<'a> {
 
 /// Judges the findings of a finished scan.
 ///
-/// If the scanner counts more findings of a severity than it lists, the difference counts as one finding more: what we were not
-/// shown is not clean.
+/// What the scanner counts and does not list counts as one finding more of its severity: what we were not shown is not clean.
 pub fn evaluate(policy: &Policy, names: &Names<'_>, scan: &Findings, now: Timestamp) -> Evaluation {
     let mut counts = SeverityCounts::new();
     for finding in &scan.findings {
         *counts.entry(finding.severity).or_default() += 1;
     }
-    let unlisted = not_listed(scan, &counts);
+    let unlisted = not_listed(scan);
     for (severity, count) in &scan.counts {
         let entry = counts.entry(*severity).or_default();
         *entry = (*entry).max(*count);
@@ -185,15 +184,11 @@ pub struct ExceptionUse {
 
 /// Which exceptions are of use for an image whose scan is finished. Those that have ended are neither used nor unused.
 pub fn exception_use(policy: &Policy, names: &Names<'_>, scan: &Findings, now: Timestamp) -> ExceptionUse {
-    let mut listed = SeverityCounts::new();
-    for finding in &scan.findings {
-        *listed.entry(finding.severity).or_default() += 1;
-    }
-    let unlisted = not_listed(scan, &listed);
+    let unlisted = not_listed(scan);
     let findings = || scan.findings.iter().chain(unlisted.iter().map(|(finding, _)| finding));
     let mut exceptions = ExceptionUse::default();
     for exception in applying(policy, names, now) {
-        let covers = findings().any(|finding| exception.names(&finding.id, finding.package.as_deref()));
+        let covers = findings().any(|finding| exception.is_about(finding));
         let those = if covers {
             &mut exceptions.used
         } else {
@@ -253,10 +248,7 @@ fn judge<'a>(
             finding,
             stands_for,
             consequence: policy.consequence(finding, names.repository),
-            exception: exceptions
-                .iter()
-                .find(|exception| exception.names(&finding.id, finding.package.as_deref()))
-                .copied(),
+            exception: exceptions.iter().find(|exception| exception.is_about(finding)).copied(),
         })
         .collect();
     for maximum in policy.maxima() {
@@ -351,17 +343,15 @@ fn worst_first(a: &Judged, b: &Judged) -> std::cmp::Ordering {
 }
 
 /// The findings that stand for those which the scanner counted and did not list, and how many those are.
-fn not_listed(scan: &Findings, listed: &SeverityCounts) -> Vec<(Finding, u64)> {
-    let missing = |(severity, count): (&Severity, &u64)| {
-        let listed = listed.get(severity).copied().unwrap_or_default();
-        (*count > listed).then(|| (unlisted(*severity), count.saturating_sub(listed)))
-    };
-    scan.counts.iter().filter_map(missing).collect()
+fn not_listed(scan: &Findings) -> Vec<(Finding, u64)> {
+    let counted = scan.unlisted.iter().filter(|(_, count)| **count > 0);
+    counted.map(|(severity, count)| (unlisted(*severity), *count)).collect()
 }
 
 pub(super) fn unlisted(severity: Severity) -> Finding {
     Finding {
         id: UNLISTED.to_owned(),
+        related: Vec::new(),
         severity,
         package: None,
         package_type: None,
@@ -452,6 +442,7 @@ mod tests {
     fn what_is_counted_but_not_listed_is_not_clean() {
         let mut scan = scan(vec![finding("CVE-2026-1", Severity::Low)]);
         scan.counts = [(Severity::Low, 1), (Severity::Critical, 2)].into();
+        scan.unlisted = [(Severity::Critical, 2)].into();
         let evaluation = evaluate(&testing::policy(""), &names(), &scan, testing::now());
         assert_eq!(evaluation.verdict, Verdict::Block);
         assert_eq!(evaluation.findings[0].finding.id, UNLISTED);
@@ -525,6 +516,7 @@ mod tests {
                 ..finding("CVE-2026-1", Severity::Low)
             }]);
             scan.counts = [(Severity::Low, count)].into();
+            scan.unlisted = [(Severity::Low, count - 1)].into();
             let evaluation = evaluate(&policy, &names(), &scan, testing::now());
             assert_eq!(evaluation.verdict, verdict, "{count}");
         }
@@ -637,6 +629,7 @@ mod tests {
                 let before = verdict(&scan);
                 let listed = scan.findings.iter().filter(|finding| finding.severity == severity).count();
                 scan.counts = [(severity, count + u64::try_from(listed).unwrap())].into();
+                scan.unlisted = [(severity, count)].into();
                 prop_assert!(verdict(&scan) >= before);
             }
         }
@@ -650,7 +643,7 @@ mod tests {
         ) {
             let policy = testing::policy(&rules);
             let mut scan = scan(findings);
-            scan.counts = counts;
+            scan.unlisted = counts;
             let found = evaluate(&policy, &names(), &scan, testing::now()).verdict;
             if let Some((full, cut)) = rows(&policy, &scan, kept) {
                 for row in [full, cut] {

@@ -73,7 +73,7 @@ pub type SeverityCounts = BTreeMap<Severity, u64>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fix {
-    /// For at least one of the vulnerable packages (Inspector's `YES` and `PARTIAL`).
+    /// There is one for this package.
     Available,
     /// The scanner says that there is none.
     Unavailable,
@@ -86,6 +86,10 @@ pub enum Fix {
 pub struct Finding {
     /// CVE or advisory id, such as `CVE-2026-1234`.
     pub id: String,
+    /// Other ids of the same vulnerability (Inspector's `relatedVulnerabilities`), at most [`MAX_RELATED`]: an advisory names its CVE
+    /// there. Whoever speaks of one of them speaks of this finding.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub related: Vec<String>,
     /// How bad it is.
     pub severity: Severity,
     /// Name of the vulnerable package, if the scanner says it.
@@ -110,6 +114,16 @@ pub struct Finding {
     pub epss: Option<f64>,
     /// Where it is described.
     pub url: Option<String>,
+}
+
+/// The most related ids that are kept of a finding. Advisories name one or two.
+pub const MAX_RELATED: usize = 10;
+
+impl Finding {
+    /// All ids that the vulnerability goes by.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.id).chain(&self.related).map(String::as_str)
+    }
 }
 
 /// What an event of Inspector says of how likely a vulnerability is exploited.
@@ -190,8 +204,14 @@ pub struct Findings {
     pub completed_at: Option<Timestamp>,
     /// All findings, of all pages.
     pub findings: Vec<Finding>,
-    /// The scanner's own count by severity. It can name more than the list, never less: the list is checked against it.
+    /// The scanner's own count by severity; ours, where it gives none.
     pub counts: SeverityCounts,
+    /// How many it counts and does not list, by its own numbers: before packages of one finding become several of ours, and before
+    /// two that are the same become one.
+    pub unlisted: SeverityCounts,
+    /// Whether the answer shows a result: it says when the scan ended, and it counts or lists something, if only nothing. Under enhanced
+    /// scanning an answer without that is what a clean image gives, and what an image gives whose findings are not there yet.
+    pub has_result: bool,
     /// Number of running workloads or clusters that use the image (`inUseCount`); `None`: the scanner does not say.
     pub in_use_count: Option<u64>,
     /// When a workload last used it (`lastInUseAt`).

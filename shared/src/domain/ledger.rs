@@ -50,6 +50,9 @@ impl State {
 pub struct RecordedFinding {
     /// CVE or advisory id.
     pub id: String,
+    /// Other ids of the same vulnerability.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub related: Vec<String>,
     /// Severity.
     pub severity: Severity,
     /// Vulnerable package.
@@ -115,6 +118,7 @@ impl RecordedFinding {
     pub fn finding(&self) -> Finding {
         Finding {
             id: self.id.clone(),
+            related: self.related.clone(),
             severity: self.severity,
             package: self.package.clone(),
             package_type: self.package_type.clone(),

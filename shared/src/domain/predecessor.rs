@@ -53,7 +53,7 @@ impl Predecessor {
         }
         let identity = |id: &str, package: Option<&str>| (id.to_owned(), package.map(str::to_owned));
         let mut findings: BTreeSet<_> = match (scan, row) {
-            (Scan::Complete(scan), _) => scan
+            (Scan::Complete(scan), _) if scan.has_result || row.is_none() => scan
                 .findings
                 .iter()
                 .map(|finding| identity(&finding.id, finding.package.as_deref()))

@@ -90,6 +90,7 @@ pub fn image(key: &ImageKey) -> Image {
 pub fn finding(id: &str, severity: Severity) -> Finding {
     Finding {
         id: id.to_owned(),
+        related: Vec::new(),
         severity,
         package: Some("openssl".to_owned()),
         package_type: Some("OS".to_owned()),
@@ -109,6 +110,7 @@ pub fn recorded(id: &str, severity: Severity) -> RecordedFinding {
     let consequence = policy("").consequence(&finding, &image_key().repository);
     RecordedFinding {
         id: finding.id,
+        related: finding.related,
         severity,
         package: finding.package,
         package_type: finding.package_type,
@@ -134,6 +136,8 @@ pub fn scan(findings: Vec<Finding>) -> Findings {
         completed_at: Some(now()),
         findings,
         counts: std::collections::BTreeMap::new(),
+        unlisted: std::collections::BTreeMap::new(),
+        has_result: true,
         in_use_count: None,
         last_in_use_at: None,
     }

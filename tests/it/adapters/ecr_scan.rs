@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 use shared::{
-    domain::finding::{Finding, Findings, Fix, NoScan, Scan, ScanMode, Severity},
+    domain::{
+        evaluate::{Names, UNLISTED, evaluate},
+        finding::{Finding, Findings, Fix, MAX_RELATED, NoScan, Scan, ScanMode, Severity},
+    },
     ports::{PortError, Retry, Scanner as _},
 };
 
@@ -111,6 +114,7 @@ fn a_basic_scan() {
             findings: vec![
                 Finding {
                     id: "CVE-1".to_owned(),
+                    related: Vec::new(),
                     severity: Severity::Critical,
                     package: Some("openssl".to_owned()),
                     package_type: Some("OS".to_owned()),
@@ -124,6 +128,7 @@ fn a_basic_scan() {
                 },
                 Finding {
                     id: "CVE-2".to_owned(),
+                    related: Vec::new(),
                     severity: Severity::Undefined,
                     package: Some("zlib".to_owned()),
                     package_type: Some("OS".to_owned()),
@@ -137,6 +142,9 @@ fn a_basic_scan() {
                 },
             ],
             counts: [(Severity::Critical, 1), (Severity::Undefined, 3)].into(),
+            // One of two that it does not rate is not listed, and one whose word we do not know.
+            unlisted: [(Severity::Undefined, 2)].into(),
+            has_result: true,
             in_use_count: None,
             last_in_use_at: None,
         }
@@ -179,6 +187,7 @@ fn an_enhanced_scan_has_a_finding_for_each_package() {
         [
             Finding {
                 id: "CVE-1".to_owned(),
+                related: Vec::new(),
                 severity: Severity::Critical,
                 package: Some("openssl".to_owned()),
                 package_type: Some("OS".to_owned()),
@@ -192,12 +201,14 @@ fn an_enhanced_scan_has_a_finding_for_each_package() {
             },
             Finding {
                 id: "CVE-1".to_owned(),
+                related: Vec::new(),
                 severity: Severity::Critical,
                 package: Some("openssl-libs".to_owned()),
                 package_type: None,
                 installed: Some("3.0.1".to_owned()),
                 fixed_in: None,
-                fix: Fix::Available,
+                // There is a fix for some of the packages, and not for this one.
+                fix: Fix::Unavailable,
                 exploit: Some(true),
                 score: Some(9.8),
                 epss: None,
@@ -205,6 +216,7 @@ fn an_enhanced_scan_has_a_finding_for_each_package() {
             },
             Finding {
                 id: "CVE-2".to_owned(),
+                related: Vec::new(),
                 severity: Severity::High,
                 package: None,
                 package_type: None,
@@ -278,6 +290,8 @@ fn findings_that_were_suppressed_explain_a_larger_count_and_no_more() {
             None,
         )]);
         assert_eq!(findings.counts, [(Severity::High, expected)].into(), "{counted}");
+        let unlisted = findings.unlisted.get(&Severity::High).copied().unwrap_or(0);
+        assert_eq!(unlisted, u64::from(expected > 1), "{counted}");
     }
 }
 
@@ -361,6 +375,192 @@ fn an_empty_list_of_inspector_is_enhanced_and_an_empty_list_of_ecr_is_basic() {
         let found = complete([page(status, &findings, None)]);
         assert_eq!((found.mode, found.findings.len()), (mode, 0), "{status} {findings}");
     }
+}
+
+/// The shapes that were recorded of clean images, and of images whose findings were not there yet. Sources: a recorded sequence of answers
+/// under enhanced scanning (`COMPLETE`, `findings: []`, `imageScanCompletedAt`; the six findings came 12 seconds later), aws/aws-sdk#289 and
+/// aws/aws-cli#6759 (no `imageScanCompletedAt`), and the answer of a clean basic scan (counts `{}`).
+#[test]
+fn an_answer_without_end_or_without_counts_and_findings_shows_no_result() {
+    let listed = json!([basic("CVE-1", "HIGH", &[])]);
+    let suppressed = json!([enhanced("CVE-1", "HIGH", &json!([]), json!({"status": "SUPPRESSED"}))]);
+    for (has_result, findings) in [
+        (false, json!({"findings": []})),
+        (false, json!({"findings": [], "enhancedFindings": []})),
+        (
+            false,
+            json!({"enhancedFindings": null, "findings": null, "findingSeverityCounts": null}),
+        ),
+        (false, json!({"findings": [], "imageScanCompletedAt": 1_764_000_000})),
+        (
+            false,
+            json!({"enhancedFindings": [], "imageScanCompletedAt": 1_764_000_000}),
+        ),
+        (false, json!({"findings": [], "findingSeverityCounts": {}})),
+        (false, json!({"findings": listed, "findingSeverityCounts": {"HIGH": 1}})),
+        (
+            true,
+            json!({"findings": [], "findingSeverityCounts": {}, "imageScanCompletedAt": 1_764_000_000}),
+        ),
+        (true, json!({"findings": listed, "imageScanCompletedAt": 1_764_000_000})),
+        (
+            true,
+            json!({"enhancedFindings": suppressed, "imageScanCompletedAt": 1_764_000_000}),
+        ),
+        (
+            true,
+            json!({"findings": null, "findingSeverityCounts": {"HIGH": 1}, "imageScanCompletedAt": 1_764_000_000}),
+        ),
+    ] {
+        for status in ["COMPLETE", "ACTIVE"] {
+            let found = complete([page(status, &findings, None)]);
+            assert_eq!(found.has_result, has_result, "{status} {findings}");
+        }
+    }
+}
+
+#[test]
+fn both_lists_are_read_and_neither_hides_the_other() {
+    let (ours, theirs) = (
+        basic("CVE-1", "HIGH", &[]),
+        enhanced("CVE-2", "CRITICAL", &json!([]), json!({})),
+    );
+    for (ecr, inspector, expected) in [
+        (json!([]), json!([theirs]), vec!["CVE-2"]),
+        (json!([ours]), json!([]), vec!["CVE-1"]),
+        (json!([ours]), json!([theirs]), vec!["CVE-1", "CVE-2"]),
+        (json!(null), json!([theirs]), vec!["CVE-2"]),
+        (json!([ours]), json!(null), vec!["CVE-1"]),
+    ] {
+        for status in ["COMPLETE", "ACTIVE"] {
+            let found = complete([page(
+                status,
+                &json!({"findings": ecr, "enhancedFindings": inspector}),
+                None,
+            )]);
+            let found: Vec<_> = ids(&found).into_iter().map(|(id, _)| id).collect();
+            assert_eq!(found, expected, "{status} {ecr} {inspector}");
+        }
+    }
+}
+
+/// What is left to decide on, with an exception for this vulnerability.
+fn left_after_exception(findings: &Findings, vulnerability: &str) -> Vec<String> {
+    let policy = shared::testing::policy(&format!(
+        r#""exceptions": [{{"vulnerability": "{vulnerability}", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-31"}}]"#
+    ));
+    let (key, now) = (key(), shared::testing::now());
+    let evaluation = evaluate(&policy, &Names::of(&key, &[]), findings, now);
+    evaluation
+        .findings
+        .into_iter()
+        .map(|judged| judged.finding.id)
+        .collect()
+}
+
+#[test]
+fn a_vulnerability_that_is_listed_for_two_versions_of_a_package_is_not_one_that_was_not_shown() {
+    let of = |version: &str| {
+        basic(
+            "CVE-1",
+            "CRITICAL",
+            &[("package_name", "kernel"), ("package_version", version)],
+        )
+    };
+    let findings = complete([page(
+        "COMPLETE",
+        &json!({"findings": [of("5.10.1"), of("5.10.2")], "findingSeverityCounts": {"CRITICAL": 2}}),
+        None,
+    )]);
+    assert_eq!(findings.unlisted, [].into());
+    assert_eq!(left_after_exception(&findings, "CVE-1"), [] as [&str; 0]);
+}
+
+#[test]
+fn the_packages_of_a_finding_do_not_hide_what_is_counted_and_not_listed() {
+    let packages = json!([{"name": "a", "version": "1"}, {"name": "b", "version": "1"}, {"name": "c", "version": "1"}]);
+    let findings = complete([page(
+        "ACTIVE",
+        &json!({"enhancedFindings": [enhanced("CVE-1", "CRITICAL", &packages, json!({}))], "findingSeverityCounts": {"CRITICAL": 3}}),
+        None,
+    )]);
+    assert_eq!(findings.unlisted, [(Severity::Critical, 2)].into());
+    assert_eq!(left_after_exception(&findings, "CVE-1"), [UNLISTED]);
+}
+
+#[test]
+fn an_advisory_goes_by_the_ids_that_it_is_related_to() {
+    let related = json!(["CVE-2021-44228", "", "GHSA-jfh8-c2jp-5v3q", "CVE-2021-44228"]);
+    let details = |related: Value| {
+        json!({"packageVulnerabilityDetails": {"vulnerabilityId": "GHSA-jfh8-c2jp-5v3q", "relatedVulnerabilities": related,
+            "vulnerablePackages": [{"name": "org.apache.logging.log4j:log4j-core", "version": "2.14.1", "packageManager": "JAR"}]}})
+    };
+    let read = |related| {
+        let finding = enhanced("GHSA", "CRITICAL", &json!([]), details(related));
+        complete([page("ACTIVE", &json!({"enhancedFindings": [finding]}), None)])
+    };
+    let findings = read(related);
+    assert_eq!(findings.findings[0].id, "GHSA-jfh8-c2jp-5v3q");
+    assert_eq!(findings.findings[0].related, ["CVE-2021-44228"]);
+    for (vulnerability, left) in [("CVE-2021-44228", 0), ("GHSA-jfh8-c2jp-5v3q", 0), ("CVE-2021-4422", 1)] {
+        assert_eq!(
+            left_after_exception(&findings, vulnerability).len(),
+            left,
+            "{vulnerability}"
+        );
+    }
+    // A row has to fit into an item.
+    let many: Vec<String> = (0..50).map(|n| format!("CVE-2026-{n}")).collect();
+    assert_eq!(read(json!(many)).findings[0].related.len(), MAX_RELATED);
+}
+
+#[test]
+fn whether_there_is_a_fix_is_said_of_each_package() {
+    let packages =
+        json!([{"name": "a", "fixedInVersion": "2"}, {"name": "b", "fixedInVersion": "NotAvailable"}, {"name": "c"}]);
+    use Fix::{Available, Unavailable, Unknown};
+    for (word, expected) in [
+        (json!("YES"), [Available, Available, Available]),
+        (json!("NO"), [Unavailable, Unavailable, Unavailable]),
+        (json!("PARTIAL"), [Available, Unavailable, Unknown]),
+        (json!(null), [Available, Unavailable, Unknown]),
+    ] {
+        let finding = enhanced("CVE-1", "HIGH", &packages, json!({"fixAvailable": word}));
+        let found = complete([page("ACTIVE", &json!({"enhancedFindings": [finding]}), None)]);
+        let fixes: Vec<Fix> = found.findings.iter().map(|finding| finding.fix).collect();
+        assert_eq!(fixes, expected, "{word}");
+    }
+}
+
+#[test]
+fn a_failure_that_says_unsupported_is_unsupported() {
+    for (description, why) in [
+        (
+            "UnsupportedImageError: The operating system and/or package manager are not supported.",
+            NoScan::Unsupported,
+        ),
+        ("The operating system 'x' is not supported", NoScan::Unsupported),
+        ("UNSUPPORTED_IMAGE", NoScan::Unsupported),
+        ("The scan failed for an internal reason", NoScan::Failed),
+        ("", NoScan::Failed),
+    ] {
+        let (_, result) = scan([Reply::Ok(
+            json!({"imageScanStatus": {"status": "FAILED", "description": description}}),
+        )]);
+        assert_eq!(result, Ok(Scan::Unavailable(why)), "{description}");
+    }
+}
+
+#[test]
+fn a_result_without_a_status_is_a_result() {
+    let (_, result) = scan([Reply::Ok(json!({
+        "imageScanStatus": null,
+        "imageScanFindings": {"findings": [basic("CVE-1", "HIGH", &[])], "imageScanCompletedAt": 1_764_000_000},
+    }))]);
+    let Ok(Scan::Complete(findings)) = result else {
+        panic!("{result:?}")
+    };
+    assert_eq!(ids(&findings), [("CVE-1", None)]);
 }
 
 #[test]

@@ -1,15 +1,15 @@
-//! From the pages of a scan's findings to a [`Scan`].
+//! From the pages of a scan's findings to a [`Scan`]. `docs/members.md` says which member is read for what, and why others are not.
 
 use std::collections::HashMap;
 
 use aws_sdk_ecr::{
     operation::describe_image_scan_findings::DescribeImageScanFindingsOutput,
-    types::{EnhancedImageScanFinding, ImageScanFinding, ImageScanFindings, VulnerablePackage},
+    types::{EnhancedImageScanFinding, ImageScanFinding, ImageScanFindings, ImageScanStatus, VulnerablePackage},
 };
 use jiff::Timestamp;
 
 use super::{plain, timestamp};
-use crate::domain::finding::{Finding, Findings, Fix, NoScan, Scan, ScanMode, Severity, SeverityCounts};
+use crate::domain::finding::{Finding, Findings, Fix, MAX_RELATED, NoScan, Scan, ScanMode, Severity, SeverityCounts};
 
 /// The pages read so far.
 #[derive(Debug, Default)]
@@ -34,13 +34,18 @@ pub(super) struct Pages {
 impl Pages {
     /// Takes one more page; gives the answer if there are no findings to wait for.
     pub(super) fn add(&mut self, page: DescribeImageScanFindingsOutput) -> Option<Scan> {
-        let status = page.image_scan_status.and_then(|status| status.status);
-        // Later pages need not say it again.
+        let ImageScanStatus {
+            status, description, ..
+        } = page
+            .image_scan_status
+            .unwrap_or_else(|| ImageScanStatus::builder().build());
+        // Later pages need not say it again. Without a status, a result says that there is one.
+        let has_result = page.image_scan_findings.is_some();
         let status = status
             .map(|status| status.as_str().to_owned())
-            .or_else(|| self.status.clone());
-        let status = status.unwrap_or_else(|| "missing".to_owned());
-        if let Some(scan) = without_findings(&status) {
+            .or_else(|| self.status.clone())
+            .unwrap_or_else(|| if has_result { COMPLETE } else { "missing" }.to_owned());
+        if let Some(scan) = without_findings(&status, description.as_deref().unwrap_or_default()) {
             return Some(scan);
         }
         // Continuous scanning is never done, and is enhanced scanning.
@@ -116,6 +121,7 @@ impl Pages {
             score: score.and_then(|score| score.parse().ok()).and_then(usable_score),
             epss: None,
             id: finding.name.filter(|name| !name.is_empty()).unwrap_or_else(unnamed),
+            related: Vec::new(),
             url: finding.uri,
         };
         self.keep(finding);
@@ -144,8 +150,9 @@ impl Pages {
         }
         *self.active.entry(severity).or_default() += 1;
 
-        let fix = match finding.fix_available.as_deref() {
-            Some("YES" | "PARTIAL") => Some(Fix::Available),
+        // `PARTIAL`: for some of the packages. Which, only they say.
+        let of_all = match finding.fix_available.as_deref() {
+            Some("YES") => Some(Fix::Available),
             Some("NO") => Some(Fix::Unavailable),
             _ => None,
         };
@@ -167,6 +174,13 @@ impl Pages {
         .flatten()
         .find(|id| !id.is_empty())
         .unwrap_or_else(unnamed);
+        let mut related: Vec<String> = Vec::new();
+        for other in details.related_vulnerabilities.iter().flatten() {
+            let other = plain(other, MAX_ID);
+            if !other.is_empty() && other != id && !related.contains(&other) && related.len() < MAX_RELATED {
+                related.push(other);
+            }
+        }
         let url = details
             .source_url
             .or_else(|| details.reference_urls.and_then(|urls| urls.into_iter().next()));
@@ -175,20 +189,20 @@ impl Pages {
             let package_type = package.as_ref().and_then(|package| package.package_manager.as_deref());
             let package_type = package_type.filter(|word| !word.is_empty()).map(|word| plain(word, 64));
             let (package, fixed_in) = package.map_or((None, None), |package| (package.name, package.fixed_in_version));
-            // Inspector's word for "there is none".
-            let fixed_in = fixed_in.filter(|version| !version.is_empty() && version != "NotAvailable");
+            let of_package = match fixed_in.as_deref() {
+                None | Some("") => Fix::Unknown,
+                Some(NO_FIX) => Fix::Unavailable,
+                Some(_) => Fix::Available,
+            };
             Finding {
                 id: id.clone(),
+                related: related.clone(),
                 severity,
                 package,
                 package_type,
                 installed,
-                fix: fix.unwrap_or(if fixed_in.is_some() {
-                    Fix::Available
-                } else {
-                    Fix::Unknown
-                }),
-                fixed_in,
+                fix: of_all.unwrap_or(of_package),
+                fixed_in: fixed_in.filter(|_| of_package == Fix::Available),
                 exploit,
                 score: usable_score(finding.score),
                 // ECR's answer has none: see `Epss`.
@@ -234,6 +248,11 @@ impl Pages {
         if known.fixed_in.is_none() {
             known.fixed_in = finding.fixed_in;
         }
+        for other in finding.related {
+            if !known.related.contains(&other) && known.related.len() < MAX_RELATED {
+                known.related.push(other);
+            }
+        }
     }
 
     /// The scan, after the last page. Continuous scanning (`ACTIVE`) that gives no result, not even an empty one, has none yet: no
@@ -248,6 +267,9 @@ impl Pages {
                 _ => Err("the scan is complete, but the answer holds no result"),
             };
         }
+        let lists = [&self.active, &self.inactive].iter().any(|counts| !counts.is_empty());
+        let has_result = self.completed_at.is_some() && (lists || self.counted.is_some());
+        let (counts, unlisted) = counts(self.counted, self.active, &self.inactive);
         Ok(Scan::Complete(Findings {
             mode: if self.enhanced {
                 ScanMode::Enhanced
@@ -255,7 +277,9 @@ impl Pages {
                 ScanMode::Basic
             },
             completed_at: self.completed_at,
-            counts: counts(self.counted, self.active, &self.inactive),
+            counts,
+            unlisted,
+            has_result,
             findings: self.findings,
             in_use_count: self.in_use_count,
             last_in_use_at: self.last_in_use_at,
@@ -263,14 +287,22 @@ impl Pages {
     }
 }
 
+const COMPLETE: &str = "COMPLETE";
 const ACTIVE: &str = "ACTIVE";
 
+/// Inspector's word for "there is no fix" (`fixedInVersion`).
+const NO_FIX: &str = "NotAvailable";
+
+/// No id of a vulnerability is longer, in characters.
+const MAX_ID: usize = 100;
+
 /// What a status means that comes without usable findings; `None` if they are there.
-fn without_findings(status: &str) -> Option<Scan> {
+fn without_findings(status: &str, description: &str) -> Option<Scan> {
     Some(match status {
-        "COMPLETE" | ACTIVE => return None,
+        COMPLETE | ACTIVE => return None,
         "IN_PROGRESS" | "PENDING" => Scan::InProgress,
         "IMAGE_ARCHIVED" => Scan::Archived,
+        "FAILED" if is_unsupported(description) => Scan::Unavailable(NoScan::Unsupported),
         "FAILED" => Scan::Unavailable(NoScan::Failed),
         "UNSUPPORTED_IMAGE" => Scan::Unavailable(NoScan::Unsupported),
         "IMAGE_SIZE_EXCEEDED" => Scan::Unavailable(NoScan::TooLarge),
@@ -281,22 +313,40 @@ fn without_findings(status: &str) -> Option<Scan> {
     })
 }
 
-/// The scanner's count by severity; without one, ours.
+/// Whether a failure is that the scanner does not take such an image. Basic scanning says it in the description only:
+/// `UnsupportedImageError: The operating system and/or package manager are not supported.` Source: ECR user guide, "Troubleshooting image
+/// scanning"; the words are those of github.com/aws-observability/aws-otel-collector/issues/2193.
+fn is_unsupported(description: &str) -> bool {
+    let description = description.to_ascii_lowercase();
+    ["unsupported", "not supported"]
+        .iter()
+        .any(|words| description.contains(words))
+}
+
+/// The scanner's count by severity, without one ours; and how many of it are not listed.
 ///
 /// It is not documented whether the scanner counts findings that somebody suppressed. If it counts more than there are, and
 /// there are suppressed ones, then those are the difference; otherwise they would pass for findings that we were not shown.
-fn counts(counted: Option<SeverityCounts>, active: SeverityCounts, inactive: &SeverityCounts) -> SeverityCounts {
+fn counts(
+    counted: Option<SeverityCounts>,
+    active: SeverityCounts,
+    inactive: &SeverityCounts,
+) -> (SeverityCounts, SeverityCounts) {
     let Some(mut counted) = counted else {
-        return active;
+        return (active, SeverityCounts::new());
     };
+    let mut unlisted = SeverityCounts::new();
     for (severity, count) in &mut counted {
         let listed = active.get(severity).copied().unwrap_or(0);
         let hidden = inactive.get(severity).copied().unwrap_or(0);
         if *count > listed {
             *count = count.saturating_sub(hidden).max(listed);
         }
+        if *count > listed {
+            unlisted.insert(*severity, count.saturating_sub(listed));
+        }
     }
-    counted
+    (counted, unlisted)
 }
 
 /// The SDK gives 0.0 where there is no score.

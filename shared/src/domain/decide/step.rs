@@ -593,6 +593,7 @@ impl<'a> Draft<'a> {
             .map_or(self.now, |known| known.first_seen);
         RecordedFinding {
             id: finding.id.clone(),
+            related: finding.related.clone(),
             severity: finding.severity,
             package: finding.package.clone(),
             package_type: finding.package_type.clone(),

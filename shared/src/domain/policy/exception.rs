@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{
     super::{
         alert::text,
+        finding::Finding,
         ids::{Digest, RepositoryName, Tag},
         ledger::RecordedFinding,
     },
@@ -73,6 +74,11 @@ impl Exception {
                 .package
                 .as_ref()
                 .is_none_or(|glob| package.is_some_and(|package| glob.matches(package)))
+    }
+
+    /// The same of a finding, by any id that its vulnerability goes by.
+    pub fn is_about(&self, finding: &Finding) -> bool {
+        finding.ids().any(|id| self.names(id, finding.package.as_deref()))
     }
 
     /// Whether it has ended.

@@ -57,10 +57,11 @@ struct Conditions {
 
 impl Conditions {
     fn hold(&self, finding: &Finding, repository: &RepositoryName) -> bool {
+        let matches = |globs: &[Glob], text: &str| globs.iter().any(|glob| glob.matches(text));
         let any = |globs: &Option<Vec<Glob>>, text: Option<&str>| {
             globs
                 .as_ref()
-                .is_none_or(|globs| text.is_some_and(|text| globs.iter().any(|glob| glob.matches(text))))
+                .is_none_or(|globs| text.is_some_and(|text| matches(globs, text)))
         };
         let at_least = |least: Option<f64>, value: Option<f64>| {
             least.is_none_or(|least| value.is_some_and(|value| value >= least))
@@ -81,7 +82,10 @@ impl Conditions {
                 word.is_some_and(|word| those.contains(&word.to_ascii_uppercase()))
             })
             && any(&self.packages, finding.package.as_deref())
-            && any(&self.vulnerabilities, Some(&finding.id))
+            && self
+                .vulnerabilities
+                .as_ref()
+                .is_none_or(|globs| finding.ids().any(|id| matches(globs, id)))
             && any(&self.repositories, Some(repository.as_str()))
     }
 
@@ -382,6 +386,17 @@ mod tests {
     fn decided(policy: &Policy, finding: &Finding) -> String {
         let consequence = policy.consequence(finding, &image_key().repository);
         format!("{:?} by {}", consequence.action, consequence.rule).to_lowercase()
+    }
+
+    #[test]
+    fn a_rule_for_a_vulnerability_is_for_whatever_goes_by_its_id() {
+        let policy = rules(r#"{"vulnerabilities": ["CVE-2021-44228"], "action": "block"}"#);
+        let advisory = |related: &[&str]| Finding {
+            related: related.iter().map(|&id| id.to_owned()).collect(),
+            ..crate::testing::finding("GHSA-jfh8-c2jp-5v3q", Severity::Low)
+        };
+        assert_eq!(decided(&policy, &advisory(&["CVE-2021-44228"])), "block by rules[0]");
+        assert_eq!(decided(&policy, &advisory(&[])), "inform by severities.low");
     }
 
     #[test]

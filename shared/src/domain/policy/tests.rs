@@ -24,6 +24,7 @@ fn refused(body: &str) -> String {
 fn finding(severity: Severity, fix: Fix, exploit: Option<bool>) -> Finding {
     Finding {
         id: "CVE-2026-1".into(),
+        related: Vec::new(),
         severity,
         package: None,
         package_type: None,
