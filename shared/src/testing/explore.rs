@@ -101,7 +101,7 @@ impl Choices {
         }
     }
 
-    /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators"): one addition and a mix, and numbers of
+    /// `SplitMix64` (Steele, Lea, Flood: "Fast splittable pseudorandom number generators"): one addition and a mix, and numbers of
     /// neighbouring seeds have nothing in common.
     fn random(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -260,8 +260,8 @@ impl fmt::Display for Explored {
         let wrong = self.violations.len();
         write!(
             f,
-            "{name}: {scenarios} scenarios in {:.1?}, {wrong} violations",
-            self.took
+            "{name}: {scenarios} scenarios in {:.1} s, {wrong} violations",
+            self.took.as_secs_f64()
         )?;
         for (what, number) in &self.counts {
             write!(f, ", {number} {what}")?;
@@ -284,10 +284,7 @@ impl fmt::Display for Explored {
 )]
 fn number_of(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|_| panic!("{variable} is no number: {text}")),
-    )
+    Some(text.parse().expect(variable))
 }
 
 fn tell(lines: &[String]) {
