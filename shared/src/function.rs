@@ -19,7 +19,7 @@ use crate::{
     reconcile::Ports,
     runtime::{
         SystemClock,
-        config::{Config, environment, guarded, queue_url},
+        config::{Config, environment, guarded, queue_url, table},
         entry::{self, Handled, Invocation, Selection},
         error::HandlerError,
         pace::{PUT_IMAGE_EVERY, Pace, Paced},
@@ -70,11 +70,12 @@ async fn report(name: &'static str, serving: impl Future<Output = Result<(), Err
 }
 
 async fn serve<M: Mode>(name: &'static str, select: fn(&Event) -> Selection) -> Result<(), Error> {
-    let config = &Config::load(environment, SystemClock.now())?;
     let aws = &Aws::from_env(&environment)?;
     // Clients are built now, while Lambda gives a whole processor, and not in the first invocation.
-    let (ledger, notifier) = (&aws.dynamo_ledger(&config.table), &aws.sns_notifier());
+    let (ledger, notifier) = (&aws.dynamo_ledger(&table(environment)?), &aws.sns_notifier());
     aws.build_ecr_client();
+    // The first call to the ledger: the connection that it opens is there for the events.
+    let config = &Config::load(environment, ledger, SystemClock.now()).await?;
     let memory = &M::Memory::default();
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let invocation = Invocation::new(name, &event.context)?;
@@ -104,10 +105,10 @@ async fn serve<M: Mode>(name: &'static str, select: fn(&Event) -> Selection) -> 
 }
 
 async fn serve_replication(name: &'static str, select: fn(&Event) -> CopySelection) -> Result<(), Error> {
-    let config = &Config::load(environment, SystemClock.now())?;
     let aws = &Aws::from_env(&environment)?;
-    let (ledger, notifier) = (&aws.dynamo_ledger(&config.table), &aws.sns_notifier());
+    let (ledger, notifier) = (&aws.dynamo_ledger(&table(environment)?), &aws.sns_notifier());
     aws.build_ecr_client();
+    let config = &Config::load(environment, ledger, SystemClock.now()).await?;
     let recent = &RecentLooks::default();
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let invocation = Invocation::new(name, &event.context)?;
@@ -140,16 +141,16 @@ async fn serve_replication(name: &'static str, select: fn(&Event) -> CopySelecti
 }
 
 async fn serve_worker(name: &'static str, select: fn(&Event) -> Selection) -> Result<(), Error> {
-    let config = &Config::load(environment, SystemClock.now())?;
     let queue_url = queue_url(environment)?;
     let guarded = &guarded(environment)?;
     let aws = &Aws::from_env(&environment)?.for_sweeps();
     let (ledger, notifier, queue) = (
-        &aws.dynamo_ledger(&config.table),
+        &aws.dynamo_ledger(&table(environment)?),
         &aws.sns_notifier(),
         &aws.sqs_queue(queue_url),
     );
     aws.build_ecr_client();
+    let config = &Config::load(environment, ledger, SystemClock.now()).await?;
     let pace = &Pace::new(PUT_IMAGE_EVERY);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Batch>| async move {
         let invocation = Invocation::new(name, &event.context)?;
@@ -183,16 +184,18 @@ async fn serve_worker(name: &'static str, select: fn(&Event) -> Selection) -> Re
 }
 
 async fn serve_sweep(name: &'static str) -> Result<(), Error> {
-    let config = &Config::load(environment, SystemClock.now())?;
     let queue_url = queue_url(environment)?;
     let guarded = &guarded(environment)?;
     let aws = &Aws::from_env(&environment)?.for_sweeps();
     let (ledger, notifier, queue) = (
-        &aws.dynamo_ledger(&config.table),
+        &aws.dynamo_ledger(&table(environment)?),
         &aws.sns_notifier(),
         &aws.sqs_queue(queue_url),
     );
     aws.build_ecr_client();
+    let config = &Config::load(environment, ledger, SystemClock.now()).await?;
+    // The deployment takes its item away when it has another one.
+    config.keep(ledger, SystemClock.now()).await;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let invocation = Invocation::new(name, &event.context)?;
         let registry = aws.ecr_registry(invocation.account.clone()).only(guarded);

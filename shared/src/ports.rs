@@ -316,6 +316,20 @@ pub trait SweepLedger {
     fn write_registry_row(&self, row: &RegistryRow) -> impl Future<Output = Result<Written, PortError>> + Send;
 }
 
+/// The policy documents that the ledger holds, each under the SHA-256 of its text, in lower-case hexadecimal digits.
+pub trait PolicyLedger {
+    /// A document; `None`: the ledger does not have it.
+    fn policy_document(&self, sha256: &str) -> impl Future<Output = Result<Option<String>, PortError>> + Send;
+
+    /// Keeps a document until then, whatever the deployment does that has written it.
+    fn keep_policy_document(
+        &self,
+        sha256: &str,
+        document: &str,
+        until: Timestamp,
+    ) -> impl Future<Output = Result<(), PortError>> + Send;
+}
+
 /// The way to people.
 pub trait Notifier {
     /// Publishes a message to a topic; gives the message id.

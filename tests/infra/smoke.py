@@ -3,7 +3,8 @@
     tests/infra/smoke.py --region us-west-2 --name ecr-guard [--repository NAME]
 
 It needs AWS credentials that may put events (`events:PutEvents`), invoke the function `sweep` (`lambda:InvokeFunction`), read the
-functions' logs (`logs:FilterLogEvents`) and look at the queues (`sqs:GetQueueUrl`, `sqs:GetQueueAttributes`), and a deployment whose
+functions' logs (`logs:FilterLogEvents`), look at the queues (`sqs:GetQueueUrl`, `sqs:GetQueueAttributes`) and read the policy
+(`lambda:GetFunctionConfiguration`, `dynamodb:GetItem` and `kms:Decrypt` with the deployment's key), and a deployment whose
 `event_sources` has `ecr-guard.smoke`. It changes nothing: the events name an image that does not exist, so that a function looks for it
 in the registry, the scanner and the ledger, and says `no-such-image` (but for `on-replication`); the sweep is of that image's repository alone. That shows: rule,
 target, permission, start of the function, policy, role, ledger, work queue and key. It does not show that an alert is delivered;
@@ -13,6 +14,7 @@ docs/deployment.md says how to see one.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -118,10 +120,31 @@ def depth(sqs: Any, queue: str) -> int:
     return int(attributes["ApproximateNumberOfMessages"])
 
 
+def policy(functions: Any, ledger: Any, name: str) -> str:
+    """Reads the item that every function reads its policy from; gives what to print."""
+    told: dict[tuple[str, str], list[str]] = {}
+    for function in (*EVENTS, "sweep", "worker"):
+        variables = functions.get_function_configuration(FunctionName=f"{name}-{function}")["Environment"].get("Variables", {})
+        found = (variables.get("ECR_GUARD_TABLE", ""), variables.get("ECR_GUARD_POLICY", ""))
+        told.setdefault(found, []).append(function)
+    if len(told) != 1:
+        raise Broken(f"policy: the functions are told of different ones: {told}")
+    ((table, variable),) = told
+    sha256 = variable.removeprefix("sha256:")
+    key = {"pk": {"S": f"policy#{sha256}"}, "sk": {"S": "deployed"}}
+    item = ledger.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item")
+    if item is None:
+        raise Broken(f"policy: {table} has no item {key['pk']['S']}: no function can start")
+    text = item["document"]["S"]
+    if hashlib.sha256(text.encode()).hexdigest() != sha256:
+        raise Broken(f"policy: somebody has changed the item {key['pk']['S']} of {table}: no function can start")
+    return f"ok     policy: {sha256[:12]}, mode {json.loads(text).get('mode')}, in {table}"
+
+
 def smoke(clients: dict[str, Any], name: str, repository: str, timeout: float) -> list[str]:
     """Sends the events and waits for what came of them; gives what to print, or says what is broken."""
     since = int(time.time() * 1000) - 60_000
-    report = []
+    report = [policy(clients["lambda"], clients["dynamodb"], name)]
     for function, event_id in put(clients["events"], repository).items():
         found = wait_for_line(clients["logs"], f"/aws/lambda/{name}-{function}", event_id, since, timeout)
         expected = EXPECTED_OF.get(function, EXPECTED)
@@ -152,7 +175,7 @@ def main() -> int:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        clients = {service: boto3.client(service, region_name=arguments.region) for service in ("events", "lambda", "logs", "sqs")}
+        clients = {service: boto3.client(service, region_name=arguments.region) for service in ("dynamodb", "events", "lambda", "logs", "sqs")}
         print("\n".join(smoke(clients, arguments.name, arguments.repository, arguments.timeout)))
     except Broken as broken:
         print(f"BROKEN {broken}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -16,6 +17,10 @@ import smoke
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 class Account:
     """An account that handles events as a deployment would: EventBridge, Lambda, CloudWatch Logs and SQS in one."""
 
@@ -23,6 +28,17 @@ class Account:
         self.outcome, self.deaf, self.waiting = outcome, deaf, waiting
         self.swept = swept or {"repositories": 1}
         self.lines: dict[str, list[str]] = {}
+        self.document: str | None = '{"mode":"report","version":1}'
+        self.told = {function: f"sha256:{sha256(self.document)}" for function in (*smoke.EVENTS, "sweep", "worker")}
+
+    def get_function_configuration(self, FunctionName: str) -> dict[str, Any]:
+        variables = {"ECR_GUARD_TABLE": "guard-ledger", "ECR_GUARD_POLICY": self.told[FunctionName.removeprefix("guard-")]}
+        return {"Environment": {"Variables": variables}}
+
+    def get_item(self, TableName: str, Key: dict[str, Any], ConsistentRead: bool) -> dict[str, Any]:
+        assert (TableName, ConsistentRead, Key["sk"]) == ("guard-ledger", True, {"S": "deployed"})
+        assert Key["pk"]["S"].startswith("policy#"), Key
+        return {} if self.document is None else {"Item": {"document": {"S": self.document}}}
 
     def invoke(self, FunctionName: str, Payload: bytes) -> dict[str, Any]:
         assert FunctionName == "guard-sweep" and json.loads(Payload) == {"repositories": ["team/app"]}, Payload
@@ -55,13 +71,26 @@ class Account:
 
 
 def run(account: Account) -> list[str]:
-    return smoke.smoke({"events": account, "lambda": account, "logs": account, "sqs": account}, "guard", "team/app", timeout=0)
+    return smoke.smoke({"dynamodb": account, "events": account, "lambda": account, "logs": account, "sqs": account}, "guard", "team/app", timeout=0)
 
 
 class Smoke(unittest.TestCase):
     def test_a_deployment_that_works(self) -> None:
         report = run(Account())
-        self.assertEqual([line.split()[0] for line in report], ["ok"] * 9, report)
+        self.assertEqual([line.split()[0] for line in report], ["ok"] * 10, report)
+
+    def test_a_policy_that_no_function_can_start_with_is_broken(self) -> None:
+        account = Account()
+        account.document = None
+        with self.assertRaisesRegex(smoke.Broken, "guard-ledger has no item policy#"):
+            run(account)
+        account.document = '{"mode":"enforce","version":1}'
+        with self.assertRaisesRegex(smoke.Broken, "somebody has changed the item"):
+            run(account)
+        account = Account()
+        account.told["worker"] = "sha256:00"
+        with self.assertRaisesRegex(smoke.Broken, "different ones.*worker"):
+            run(account)
 
     def test_messages_that_wait_are_shown(self) -> None:
         self.assertIn("LOOK   failed-events: 3 waiting", run(Account(waiting=3)))
@@ -282,15 +311,40 @@ class RedriveTest(unittest.TestCase):
             self.assertIn(f'"${{var.name}}-{queue}"', locals_tf)
 
 
+def guard(text: str, told: str | None = None, key: str | None = None, address: str = "module.guard") -> dict[str, Any]:
+    """A guard in a plan, as `terraform show -json` has it."""
+    item = {"pk": {"S": f"policy#{key or sha256(text)}"}, "sk": {"S": "deployed"}, "document": {"S": text}}
+    variables = {"ECR_GUARD_POLICY": told or f"sha256:{sha256(text)}"}
+    return {
+        "address": address,
+        "resources": [
+            {"type": "aws_dynamodb_table_item", "address": f"{address}.item", "values": {"item": json.dumps(item)}},
+            {"type": "aws_lambda_function", "address": f"{address}.function", "values": {"environment": [{"variables": variables}]}},
+        ],
+    }
+
+
+def plan(*guards: dict[str, Any]) -> dict[str, Any]:
+    return {"planned_values": {"root_module": {"child_modules": [{"address": "module.all", "child_modules": list(guards)}]}}}
+
+
 class PlanPolicies(unittest.TestCase):
-    def test_documents_by_region(self) -> None:
-        plan = {"planned_values": {"outputs": {"policies": {"value": {"us-west-2": "{}"}}}}}
-        self.assertEqual(plan_policies.policies(plan), {"us-west-2": "{}"})
+    def test_the_document_of_every_guard(self) -> None:
+        found = plan_policies.policies(plan(guard('{"a":1}', address="module.one"), guard('{"a":2}', address='module.two["us-east-1"]')))
+        self.assertEqual(found, {"module.one": '{"a":1}', 'module.two["us-east-1"]': '{"a":2}'})
 
     def test_a_plan_that_does_not_say_is_refused(self) -> None:
-        for plan in ({}, {"planned_values": {"outputs": {"policies": {}}}}):
-            with self.assertRaises(SystemExit):
-                plan_policies.policies(plan)
+        unknown = guard("{}")
+        unknown["resources"][0]["values"] = {}
+        for said, planned in (("no guard", {}), ("no guard", plan()), ("known only when it is applied", plan(unknown))):
+            with self.assertRaisesRegex(SystemExit, said):
+                plan_policies.policies(planned)
+
+    def test_a_function_that_would_not_find_its_policy_is_refused(self) -> None:
+        with self.assertRaisesRegex(SystemExit, "is told of the policy"):
+            plan_policies.policies(plan(guard("{}", told="sha256:00")))
+        with self.assertRaisesRegex(SystemExit, "would stand under"):
+            plan_policies.policies(plan(guard("{}", key="00")))
 
 
 class Usage(unittest.TestCase):

@@ -29,7 +29,6 @@ resource "aws_lambda_function" "this" {
   architectures                  = [var.architecture]
   filename                       = local.packages[each.key]
   source_code_hash               = fileexists(local.packages[each.key]) ? filebase64sha256(local.packages[each.key]) : null
-  layers                         = [aws_lambda_layer_version.policy.arn]
   memory_size                    = lookup(var.memory_size, each.key, each.value.memory_size)
   timeout                        = each.value.timeout
   reserved_concurrent_executions = lookup(var.reserved_concurrency, each.key, -1)
@@ -40,7 +39,7 @@ resource "aws_lambda_function" "this" {
   environment {
     variables = merge(
       {
-        ECR_GUARD_POLICY = "/opt/ecr-guard/policy.json"
+        ECR_GUARD_POLICY = "sha256:${local.policy_sha256}"
         ECR_GUARD_TABLE  = local.table_name
       },
       length(local.granted[each.key].queue) > 0 ? { ECR_GUARD_QUEUE_URL = aws_sqs_queue.this["work"].url } : {},
@@ -82,8 +81,8 @@ resource "aws_lambda_function" "this" {
     }
   }
 
-  # A function without its permissions fails on its first event.
-  depends_on = [aws_iam_role_policy.this]
+  # A function without its permissions fails on its first event, and without its policy it does not start.
+  depends_on = [aws_iam_role_policy.this, aws_dynamodb_table_item.policy]
 }
 
 resource "aws_lambda_function_event_invoke_config" "this" {
@@ -128,6 +127,14 @@ resource "aws_iam_role_policy" "this" {
   name   = each.key
   role   = aws_iam_role.this[each.key].name
   policy = local.role_policies[each.key]
+
+  lifecycle {
+    precondition {
+      # IAM user guide, "IAM and AWS STS quotas": the policies in a role.
+      condition     = local.role_policy_sizes[each.key] <= 10240
+      error_message = "The policy of ${each.key}'s role would have some ${local.role_policy_sizes[each.key]} characters, and IAM takes 10240: name fewer `repositories`, such as \"team/*\" in place of each, or fewer `routes`."
+    }
+  }
 }
 
 locals {
@@ -139,6 +146,15 @@ locals {
       for resource in ["repositories", "replicas", "registry", "scanner", "repository_keys", "ledger", "queue", "topics"] :
       resource => sort(concat(lookup(permissions, resource, []), local.mode == "enforce" ? lookup(permissions, "${resource}_when_enforcing", []) : []))
     }
+  }
+
+  # How long the policies below will be, at most: the ARNs of keys in them are not known when the plan is made. A test holds it to them.
+  role_policy_sizes = {
+    for name, granted in local.granted : name => sum(concat(
+      [2600, length(jsonencode(granted)), length(jsonencode(values(local.topic_arns)))],
+      length(granted.repositories) > 0 ? [length(jsonencode(local.repository_arns))] : [],
+      length(granted.replicas) > 0 ? [length(jsonencode(local.replica_arns))] : [],
+    ))
   }
 
   role_policies = {

@@ -57,3 +57,8 @@ output "policy" {
   description = "The policy document as the functions get it, JSON."
   value       = local.policy
 }
+
+output "policy_sha256" {
+  description = "SHA-256 of the policy document, under which the ledger has it. Rows of the ledger name it."
+  value       = local.policy_sha256
+}

@@ -1,10 +1,19 @@
-# The policy document: what was given, with the topics of this deployment as its routes, in a layer of every function.
+# The policy document: what was given, with the topics of this deployment as its routes. It is an item of the ledger under its SHA-256,
+# and the functions are told that hash: so a function gets the document that it was planned with, whatever was planned since and wherever
+# the plan is applied, and two deployments side by side cannot mix theirs.
 
 locals {
   # Through JSON, because the two need not have the same type.
   document = jsondecode(var.policy_file == null ? jsonencode(var.policy) : file(var.policy_file))
-  policy   = jsonencode(merge(local.document, { routes = local.topic_arns }))
-  mode     = try(local.document.mode, null)
+  # As the functions hash it, to say in the ledger under which policy something was decided: members in alphabetical order, no white
+  # space, and nothing escaped that JSON lets stand. A backslash that is itself escaped begins no escape: so the text is taken apart there.
+  policy = join("\\\\", [
+    for part in split("\\\\", jsonencode(merge(local.document, { routes = local.topic_arns }))) :
+    replace(replace(replace(replace(replace(part, "\\u003c", "<"), "\\u003e", ">"), "\\u0026", "&"), "\\u2028", "\u2028"), "\\u2029", "\u2029")
+  ])
+  policy_sha256 = sha256(local.policy)
+  policy_bytes  = length(base64encode(local.policy)) / 4 * 3
+  mode          = try(local.document.mode, null)
   # `block.max_blocks_per_hour`, or what the functions take without it.
   max_blocks_per_hour = try(local.document.block.max_blocks_per_hour, 20)
   unknown_routes = setsubtract(
@@ -13,31 +22,11 @@ locals {
   )
 }
 
-data "archive_file" "policy" {
-  type             = "zip"
-  output_path      = "${path.module}/.build/${var.name}-${local.region}-policy.zip"
-  output_file_mode = "0644"
-
-  source {
-    # Lambda unpacks a layer into /opt.
-    filename = "ecr-guard/policy.json"
-    content  = local.policy
-  }
-}
-
-resource "aws_lambda_layer_version" "policy" {
-  region                   = var.region
-  layer_name               = "${var.name}-policy"
-  description              = "The policy document, as /opt/ecr-guard/policy.json"
-  filename                 = data.archive_file.policy.output_path
-  source_code_hash         = data.archive_file.policy.output_base64sha256
-  compatible_runtimes      = ["provided.al2023"]
-  compatible_architectures = ["arm64", "x86_64"]
+# For people who read a plan: what changes in the document, member by member. The item below, JSON within JSON, does not show it.
+resource "terraform_data" "policy" {
+  input = local.policy
 
   lifecycle {
-    # Functions change over to the new version before the old one goes.
-    create_before_destroy = true
-
     # What decides about permissions and topics is checked here. `make plan` has the whole document checked by the functions' own
     # code, and a function does not start with a document that is not valid.
     precondition {
@@ -52,5 +41,30 @@ resource "aws_lambda_layer_version" "policy" {
       condition     = length(local.unknown_routes) == 0
       error_message = "The policy names routes that `routes` does not have: ${join(", ", local.unknown_routes)}."
     }
+    precondition {
+      # An item of DynamoDB has 400 KB at most (DynamoDB developer guide, "Service, account, and table quotas").
+      condition     = local.policy_bytes <= 300 * 1024
+      error_message = "The policy has ${ceil(local.policy_bytes / 1024)} KB, and may have 300: exceptions that have ended can go, and patterns with * stand for many."
+    }
+  }
+}
+
+# In this region, also where the ledger was created in another one: nobody waits until it is copied. A sweep keeps a copy of its own for 90
+# days (shared/src/runtime/config.rs), so that a function that is taken back to an earlier version finds the policy of that version.
+resource "aws_dynamodb_table_item" "policy" {
+  region     = var.region
+  table_name = local.creates_ledger ? aws_dynamodb_table.ledger[0].name : local.table_name
+  hash_key   = "pk"
+  range_key  = "sk"
+  item = jsonencode({
+    pk       = { S = "policy#${local.policy_sha256}" }
+    sk       = { S = "deployed" }
+    document = { S = local.policy }
+  })
+
+  lifecycle {
+    # Functions change over to the new item before the old one goes.
+    create_before_destroy = true
+    replace_triggered_by  = [terraform_data.policy]
   }
 }

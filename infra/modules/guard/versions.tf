@@ -8,9 +8,5 @@ terraform {
       # 6.28 is the first with exclusions from the record of pull times.
       version = ">= 6.28, < 7.0"
     }
-    archive = {
-      source  = "hashicorp/archive"
-      version = "~> 2.4"
-    }
   }
 }

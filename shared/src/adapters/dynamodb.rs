@@ -3,6 +3,9 @@
 //! Key of the table: `pk` and `sk`, both strings. Beside them an item has `row` (the row as JSON, the only attribute that is
 //! read), `generation` (for the condition of a write), `state` (for people and exports) and, for the row of a deleted image,
 //! `expires_at` (the table's time to live, in seconds since 1970). Items that count have `count` and `expires_at`.
+//!
+//! A policy document is an item with `document`, its text: `policy#<SHA-256 of the text>` and `deployed` where the deployment has
+//! written it (`infra/modules/guard/policy.tf`), the same and `kept` where a sweep keeps it, with `expires_at`.
 
 use std::collections::HashMap;
 
@@ -28,7 +31,7 @@ use crate::{
         repository::ledger::{RepositoryKey, RepositoryRow, TagRow},
         summary::RepositorySummary,
     },
-    ports::{Ledger, Page, PortError, ReplicationLedger, RepositoryLedger, Retry, SweepLedger, Written},
+    ports::{Ledger, Page, PolicyLedger, PortError, ReplicationLedger, RepositoryLedger, Retry, SweepLedger, Written},
 };
 
 const PARTITION_KEY: &str = "pk";
@@ -38,6 +41,11 @@ const GENERATION: &str = "generation";
 const STATE: &str = "state";
 const EXPIRES_AT: &str = "expires_at";
 const COUNT: &str = "count";
+const DOCUMENT: &str = "document";
+/// Sort key of a policy document as the deployment has written it.
+const DEPLOYED: &str = "deployed";
+/// Sort key of a policy document that is kept for when the deployment has another one.
+const KEPT: &str = "kept";
 
 /// The ledger in one table. See [`Aws::dynamo_ledger`](super::Aws::dynamo_ledger).
 #[derive(Debug, Clone)]
@@ -433,4 +441,51 @@ impl SweepLedger for DynamoLedger {
         let (pk, sk) = (row.registry.partition_key(), row.registry.sort_key());
         self.put(&pk, &sk, row.generation, row, std::iter::empty()).await
     }
+}
+
+impl PolicyLedger for DynamoLedger {
+    async fn policy_document(&self, sha256: &str) -> Result<Option<String>, PortError> {
+        const OPERATION: &str = "dynamodb:GetItem";
+        let pk = policy_key(sha256);
+        for sk in [DEPLOYED, KEPT] {
+            let output = self
+                .client
+                .get_item()
+                .table_name(&self.table)
+                .key(PARTITION_KEY, AttributeValue::S(pk.clone()))
+                .key(SORT_KEY, AttributeValue::S(sk.to_owned()))
+                .consistent_read(true)
+                .projection_expression("#document")
+                .expression_attribute_names("#document", DOCUMENT)
+                .send()
+                .await
+                .map_err(|error| port_error(OPERATION, &error))?;
+            if let Some(mut item) = output.item {
+                let Some(AttributeValue::S(document)) = item.remove(DOCUMENT) else {
+                    let message = format!("item `{pk}`, `{sk}`: it has no string `{DOCUMENT}`");
+                    return Err(refusal(OPERATION, Retry::Never, "UnreadableRow", &message));
+                };
+                return Ok(Some(document));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn keep_policy_document(&self, sha256: &str, document: &str, until: Timestamp) -> Result<(), PortError> {
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .item(PARTITION_KEY, AttributeValue::S(policy_key(sha256)))
+            .item(SORT_KEY, AttributeValue::S(KEPT.to_owned()))
+            .item(DOCUMENT, AttributeValue::S(document.to_owned()))
+            .item(EXPIRES_AT, AttributeValue::N(until.as_second().to_string()))
+            .send()
+            .await
+            .map_err(|error| port_error("dynamodb:PutItem", &error))?;
+        Ok(())
+    }
+}
+
+fn policy_key(sha256: &str) -> String {
+    format!("policy#{sha256}")
 }

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | [`ecr`] | `Registry`, `Scanner`, `RegistryWriter`, `Repositories`, `RepositoryWriter`, `Listing` | ECR |
 //! | [`kms`] | `Keys` | KMS |
-//! | [`dynamodb`] | `Ledger`, `RepositoryLedger`, `SweepLedger` | DynamoDB |
+//! | [`dynamodb`] | `Ledger`, `RepositoryLedger`, `SweepLedger`, `PolicyLedger` | DynamoDB |
 //! | [`sns`] | `Notifier` | SNS |
 //! | [`sqs`] | `Queue` | SQS |
 

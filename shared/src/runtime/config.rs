@@ -1,15 +1,23 @@
-//! Configuration of a function: five variables of ours and Lambda's own.
+//! Configuration of a function: four variables of ours and Lambda's own, and the policy.
 //!
 //! Everything that can be wrong is found at start, before the first event.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest as _, Sha256};
 
-use crate::domain::policy::{Glob, InvalidGlob, Policy, PolicyError};
+use crate::{
+    domain::policy::{Glob, InvalidGlob, Policy, PolicyError, hex},
+    ports::{PolicyLedger, PortError},
+};
 
-/// Variable that holds the path of the policy document.
+/// Variable that says where the policy document is: `sha256:` and the SHA-256 under which the ledger has it, or, for local runs, the path
+/// of a file.
 pub const POLICY_VARIABLE: &str = "ECR_GUARD_POLICY";
-/// Where the policy document is without it: in the Lambda layer that Terraform makes of it.
-pub const DEFAULT_POLICY_PATH: &str = "/opt/ecr-guard/policy.json";
+/// What a value of [`POLICY_VARIABLE`] that names an item of the ledger begins with.
+const OF_LEDGER: &str = "sha256:";
+/// How long a policy document is kept after the last sweep under it: a function can be taken back to a version of that time, and what was
+/// decided under that policy can be understood.
+const KEPT_FOR: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// Variable that holds the name of the DynamoDB table.
 pub const TABLE_VARIABLE: &str = "ECR_GUARD_TABLE";
 
@@ -39,13 +47,31 @@ pub fn guarded(lookup: impl Fn(&str) -> Option<String>) -> Result<Vec<Glob>, Con
     globs.map_err(ConfigError::Repositories)
 }
 
+/// The name of the ledger's table.
+///
+/// # Errors
+/// The variable is missing.
+pub fn table(lookup: impl Fn(&str) -> Option<String>) -> Result<String, ConfigError> {
+    let given = lookup(TABLE_VARIABLE).filter(|value| !value.trim().is_empty());
+    given.ok_or(ConfigError::Missing(TABLE_VARIABLE))
+}
+
 /// What a function that reconciles images is configured with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The policy.
     pub policy: Policy,
-    /// Name of the ledger's table.
-    pub table: String,
+    /// The item of the ledger that it was read from; `None`: it was read from a file.
+    pub item: Option<PolicyItem>,
+}
+
+/// A policy document in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyItem {
+    /// SHA-256 of the text, in lower-case hexadecimal digits.
+    pub sha256: String,
+    /// The text.
+    pub document: String,
 }
 
 /// Why a function cannot start.
@@ -65,10 +91,32 @@ pub enum ConfigError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The ledger cannot be asked for the policy.
+    #[error("cannot read the policy `{OF_LEDGER}{sha256}` from the ledger: {source}")]
+    Ledger {
+        /// What the policy is named by.
+        sha256: String,
+        /// What came instead.
+        source: Box<PortError>,
+    },
+    /// The ledger does not have the policy.
+    #[error(
+        "the ledger has no policy `{OF_LEDGER}{sha256}`: neither the one that is deployed, nor one that a sweep was made under in the last 90 days"
+    )]
+    NoSuchPolicy {
+        /// What the policy is named by.
+        sha256: String,
+    },
+    /// The item holds another text than its name says.
+    #[error("the ledger's item for the policy `{OF_LEDGER}{sha256}` holds another text: somebody has changed it")]
+    Changed {
+        /// What the policy is named by.
+        sha256: String,
+    },
     /// The policy is not one.
     #[error("policy `{path}`: {source}")]
     Policy {
-        /// Its path.
+        /// Its path, or its place in the ledger.
         path: String,
         /// Where and why.
         source: PolicyError,
@@ -80,19 +128,61 @@ impl Config {
     ///
     /// # Errors
     /// A variable is missing, or the policy cannot be read or is not valid.
-    pub fn load(lookup: impl Fn(&str) -> Option<String>, now: Timestamp) -> Result<Self, ConfigError> {
-        let given = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
-        let table = given(TABLE_VARIABLE).ok_or(ConfigError::Missing(TABLE_VARIABLE))?;
-        let path = given(POLICY_VARIABLE).unwrap_or_else(|| DEFAULT_POLICY_PATH.to_owned());
-        let json = std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable {
-            path: path.clone(),
-            source,
-        })?;
-        let policy = Policy::from_json(&json, now).map_err(|source| ConfigError::Policy { path, source })?;
+    pub async fn load(
+        lookup: impl Fn(&str) -> Option<String>,
+        ledger: &impl PolicyLedger,
+        now: Timestamp,
+    ) -> Result<Self, ConfigError> {
+        let given = lookup(POLICY_VARIABLE).filter(|value| !value.trim().is_empty());
+        let path = given.ok_or(ConfigError::Missing(POLICY_VARIABLE))?;
+        let item = match path.strip_prefix(OF_LEDGER) {
+            Some(sha256) => Some(PolicyItem::read(ledger, sha256).await?),
+            None => None,
+        };
+        let policy = match &item {
+            Some(item) => Policy::from_json(&item.document, now),
+            None => {
+                let json = std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable {
+                    path: path.clone(),
+                    source,
+                })?;
+                Policy::from_json(&json, now)
+            }
+        };
+        let policy = policy.map_err(|source| ConfigError::Policy { path, source })?;
         for remark in policy.remarks(now) {
             tracing::warn!("{remark}");
         }
-        Ok(Self { policy, table })
+        Ok(Self { policy, item })
+    }
+
+    /// Has the ledger keep the policy for 90 days from now, if it is the ledger's. Trouble with that is a line in the log: the next
+    /// sweep does it.
+    pub async fn keep(&self, ledger: &impl PolicyLedger, now: Timestamp) {
+        let Some(PolicyItem { sha256, document }) = &self.item else {
+            return;
+        };
+        if let Err(error) = ledger.keep_policy_document(sha256, document, now + KEPT_FOR).await {
+            tracing::warn!("the policy `{OF_LEDGER}{sha256}` is not kept: {error}");
+        }
+    }
+}
+
+impl PolicyItem {
+    async fn read(ledger: &impl PolicyLedger, sha256: &str) -> Result<Self, ConfigError> {
+        let sha256 = sha256.to_owned();
+        let document = match ledger.policy_document(&sha256).await {
+            Ok(document) => document,
+            Err(source) => {
+                let source = Box::new(source);
+                return Err(ConfigError::Ledger { sha256, source });
+            }
+        };
+        match document {
+            Some(document) if hex(&Sha256::digest(&document)) == sha256 => Ok(Self { sha256, document }),
+            Some(_) => Err(ConfigError::Changed { sha256 }),
+            None => Err(ConfigError::NoSuchPolicy { sha256 }),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod ecr_write;
 mod faults;
 mod kms;
 mod listing;
+mod policies;
 mod replication;
 mod repositories;
 mod sns;

@@ -53,14 +53,14 @@ run "functions" {
   }
   assert {
     condition = alltrue([for name in ["on-push", "on-replication", "on-scan"] : aws_lambda_function.this[name].environment[0].variables == tomap({
-      ECR_GUARD_POLICY = "/opt/ecr-guard/policy.json"
+      ECR_GUARD_POLICY = "sha256:${sha256(output.policy)}"
       ECR_GUARD_TABLE  = "ecr-guard-ledger"
     })])
     error_message = "The environment is the policy and the ledger, and nothing else."
   }
   assert {
     condition = alltrue([for name in ["sweep", "worker"] : aws_lambda_function.this[name].environment[0].variables == tomap({
-      ECR_GUARD_POLICY    = "/opt/ecr-guard/policy.json"
+      ECR_GUARD_POLICY    = "sha256:${sha256(output.policy)}"
       ECR_GUARD_QUEUE_URL = "https://sqs.us-west-2.amazonaws.com/123456789012/ecr-guard-work"
       ECR_GUARD_TABLE     = "ecr-guard-ledger"
     })])
@@ -71,8 +71,8 @@ run "functions" {
     error_message = "The environment is encrypted with the deployment's key."
   }
   assert {
-    condition     = alltrue([for f in aws_lambda_function.this : f.layers == tolist([aws_lambda_layer_version.policy.arn])])
-    error_message = "Every function has the policy layer."
+    condition     = alltrue([for f in aws_lambda_function.this : f.layers == null])
+    error_message = "A function is its package, and nothing beside it."
   }
   assert {
     condition     = alltrue([for f in aws_lambda_function.this : f.tracing_config[0].mode == "Active"])

@@ -19,7 +19,7 @@ run "report_mode_without_a_policy" {
   }
 }
 
-run "the_layer_holds_the_document_and_the_topics" {
+run "the_ledger_holds_the_document_and_the_topics" {
   variables {
     policy = {
       version      = 1
@@ -31,7 +31,7 @@ run "the_layer_holds_the_document_and_the_topics" {
   }
 
   assert {
-    condition = jsondecode(one(data.archive_file.policy.source).content) == {
+    condition = jsondecode(jsondecode(aws_dynamodb_table_item.policy.item).document.S) == {
       version      = 1
       mode         = "enforce"
       severities   = { HIGH = "block" }
@@ -44,16 +44,104 @@ run "the_layer_holds_the_document_and_the_topics" {
     error_message = "The document as it was given, with the topics as routes."
   }
   assert {
-    condition     = one(data.archive_file.policy.source).filename == "ecr-guard/policy.json"
-    error_message = "In the layer it lies where the functions look: /opt/ecr-guard/policy.json."
+    condition = { for member, value in jsondecode(aws_dynamodb_table_item.policy.item) : member => value.S } == {
+      pk       = "policy#${sha256(output.policy)}"
+      sk       = "deployed"
+      document = output.policy
+    }
+    error_message = "It stands under its SHA-256, where the functions look (shared/src/adapters/dynamodb.rs)."
   }
   assert {
-    condition     = aws_lambda_layer_version.policy.filename == data.archive_file.policy.output_path && aws_lambda_layer_version.policy.source_code_hash == data.archive_file.policy.output_base64sha256
-    error_message = "A change of the policy is a new version of the layer."
+    condition = (
+      aws_dynamodb_table_item.policy.table_name == "ecr-guard-ledger"
+      && aws_dynamodb_table_item.policy.hash_key == "pk" && aws_dynamodb_table_item.policy.range_key == "sk"
+    )
+    error_message = "In the ledger."
+  }
+  assert {
+    condition     = alltrue([for f in aws_lambda_function.this : f.environment[0].variables.ECR_GUARD_POLICY == "sha256:${sha256(output.policy)}"])
+    error_message = "Every function is told which document is its own."
+  }
+  assert {
+    condition     = terraform_data.policy.output == output.policy && output.policy_sha256 == sha256(output.policy)
+    error_message = "Who reads the plan sees the document."
   }
   assert {
     condition     = { for route, topic in aws_sns_topic.alerts : route => topic.name } == { default = "ecr-guard-alerts", platform = "ecr-guard-alerts-platform" }
     error_message = "The topics have the names that their ARNs in the document say."
+  }
+}
+
+# The hash that the functions give to a document is that of this form: docs/policy.md. `tests/it/adapters/policies.rs` has the same text.
+run "nothing_is_escaped_that_may_stand" {
+  variables {
+    policy = {
+      version = 1
+      mode    = "enforce"
+      exceptions = [{
+        vulnerability = "CVE-2026-1"
+        repositories  = ["*"]
+        owner         = "a&b"
+        reason        = "\"x\" < y\\u003c"
+        expires       = "2026-12-31"
+      }]
+    }
+  }
+
+  assert {
+    condition = output.policy == join("", [
+      "{\"exceptions\":[{\"expires\":\"2026-12-31\",\"owner\":\"a&b\",\"reason\":\"\\\"x\\\" < y\\\\u003c\",\"repositories\":[\"*\"],",
+      "\"vulnerability\":\"CVE-2026-1\"}],\"mode\":\"enforce\",\"routes\":{\"default\":\"arn:aws:sns:us-west-2:123456789012:ecr-guard-alerts\"},\"version\":1}",
+    ])
+    error_message = output.policy
+  }
+}
+
+run "as_large_as_it_may_be" {
+  command = plan
+
+  variables {
+    policy = { version = 1, mode = "report", exceptions = [for n in range(1000) : { reason = format("%0260d", n) }] }
+  }
+
+  assert {
+    condition     = length(output.policy) > 270000
+    error_message = "${length(output.policy)} bytes"
+  }
+}
+
+run "larger_than_it_may_be" {
+  command = plan
+
+  variables {
+    policy = { version = 1, mode = "report", exceptions = [for n in range(1000) : { reason = format("%0300d", n) }] }
+  }
+
+  expect_failures = [terraform_data.policy]
+}
+
+# Characters are not bytes.
+run "larger_than_it_may_be_in_bytes" {
+  command = plan
+
+  variables {
+    policy = { version = 1, mode = "report", exceptions = [for n in range(1000) : { reason = join("", [for m in range(120) : "\u20ac"]) }] }
+  }
+
+  expect_failures = [terraform_data.policy]
+}
+
+run "a_replica_has_the_item_of_its_own_region" {
+  command = plan
+
+  variables {
+    region = "us-east-1"
+    ledger = { table_name = "ecr-guard-ledger", kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/replica" }
+  }
+
+  assert {
+    condition     = aws_dynamodb_table_item.policy.region == "us-east-1" && aws_dynamodb_table_item.policy.table_name == "ecr-guard-ledger"
+    error_message = "Nobody waits until an item comes from another region."
   }
 }
 
@@ -111,7 +199,7 @@ run "a_version_that_nobody_knows" {
     policy = { version = 2, mode = "report" }
   }
 
-  expect_failures = [aws_lambda_layer_version.policy]
+  expect_failures = [terraform_data.policy]
 }
 
 run "a_mode_that_nobody_knows" {
@@ -121,7 +209,7 @@ run "a_mode_that_nobody_knows" {
     policy = { version = 1, mode = "dry-run" }
   }
 
-  expect_failures = [aws_lambda_layer_version.policy]
+  expect_failures = [terraform_data.policy]
 }
 
 run "a_route_that_nobody_knows" {
@@ -131,7 +219,7 @@ run "a_route_that_nobody_knows" {
     policy = { version = 1, mode = "report", repositories = [{ match = "*", route = "platform" }] }
   }
 
-  expect_failures = [aws_lambda_layer_version.policy]
+  expect_failures = [terraform_data.policy]
 }
 
 run "no_default_route" {
