@@ -19,6 +19,22 @@ locals {
     ]
   ]))
   create_github_role = length(var.github_repositories) > 0
+
+  github_trust = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "Workflows"
+      Effect    = "Allow"
+      Principal = { Federated = var.create_github_oidc_provider ? aws_iam_openid_connect_provider.github[0].arn : var.github_oidc_provider_arn }
+      Action    = "sts:AssumeRoleWithWebIdentity"
+      Condition = {
+        StringEquals = {
+          "${local.github_issuer}:aud" = "sts.amazonaws.com"
+          "${local.github_issuer}:sub" = local.github_subjects
+        }
+      }
+    }]
+  })
 }
 
 # Without thumbprints: AWS verifies GitHub's certificate by its own list of authorities.
@@ -39,21 +55,15 @@ resource "aws_iam_role" "github_actions_push" {
   permissions_boundary = var.permissions_boundary_arn
   tags                 = local.tags
 
-  assume_role_policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Sid       = "Workflows"
-      Effect    = "Allow"
-      Principal = { Federated = var.create_github_oidc_provider ? aws_iam_openid_connect_provider.github[0].arn : var.github_oidc_provider_arn }
-      Action    = "sts:AssumeRoleWithWebIdentity"
-      Condition = {
-        StringEquals = {
-          "${local.github_issuer}:aud" = "sts.amazonaws.com"
-          "${local.github_issuer}:sub" = local.github_subjects
-        }
-      }
-    }]
-  })
+  assume_role_policy = local.github_trust
+
+  lifecycle {
+    precondition {
+      # IAM user guide, "IAM and AWS STS quotas"; AWS raises it to 4,096 on request, and only then.
+      condition     = try(length(local.github_trust) <= 2048, true)
+      error_message = "The role for workflows would trust ${length(local.github_subjects)} subjects, more than fit into the 2,048 characters of a trust policy. Name fewer of github_repositories, or only one form of subject (github_subject_formats)."
+    }
+  }
 }
 
 resource "aws_iam_role_policy_attachment" "github_actions_push" {

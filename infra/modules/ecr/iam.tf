@@ -1,24 +1,38 @@
 # Push and pull are two policies: what builds images need not run them, and what runs them must not change them.
 
-# For a pipeline. It can neither delete nor archive an image, nor change a repository. A repository's own results are all that it
-# reads beside. GetAuthorizationToken knows no resource: the token lets nobody do more than their other permissions say.
-resource "aws_iam_policy" "github_actions_push" {
-  count = var.create_github_actions_policy ? 1 : 0
+locals {
+  # What IAM takes (IAM user guide, "IAM and AWS STS quotas"; white space is not counted, and jsonencode writes none).
+  managed_policy_limit = 6144
+  role_policy_limit    = 10240
 
-  name        = "${local.prefix}-ecr-push"
-  description = "Push images to the repositories of ${local.prefix} and read what their scans found"
-  tags        = local.tags
+  # A policy says which repositories it is about by their ARNs or, where that list would be too long, by the beginning that all of their
+  # names have and by the tags that all of them have: `pipeops-prod-*` alone would also be for `pipeops-prod-eu-api`.
+  targets = {
+    list = {
+      arns      = { for region, arns in local.repository_arns : region => values(arns) }
+      condition = {}
+    }
+    pattern = {
+      arns = { for region in keys(local.repository_arns) : region => ["arn:${local.partition}:ecr:${region}:${local.account_id}:repository/${local.prefix}-*"] }
+      condition = { Condition = { StringEquals = {
+        for tag in ["Environment", "Project"] : "aws:ResourceTag/${tag}" => local.tags[tag]
+      } } }
+    }
+  }
 
-  policy = jsonencode({
+  # GetAuthorizationToken knows no resource: the token lets nobody do more than their other permissions say.
+  log_in = {
+    Sid      = "LogIn"
+    Effect   = "Allow"
+    Action   = ["ecr:GetAuthorizationToken"]
+    Resource = "*"
+  }
+
+  push_policies = { for form, target in local.targets : form => jsonencode({
     Version = "2012-10-17"
     Statement = [
-      {
-        Sid      = "LogIn"
-        Effect   = "Allow"
-        Action   = ["ecr:GetAuthorizationToken"]
-        Resource = "*"
-      },
-      {
+      local.log_in,
+      merge(target.condition, {
         Sid    = "Push"
         Effect = "Allow"
         Action = [
@@ -30,16 +44,43 @@ resource "aws_iam_policy" "github_actions_push" {
           "ecr:PutImage",
           "ecr:UploadLayerPart",
         ]
-        Resource = values(local.repository_arns[local.region])
-      },
-      {
+        Resource = target.arns[local.region]
+      }),
+      merge(target.condition, {
         Sid      = "ReadScans"
         Effect   = "Allow"
         Action   = ["ecr:DescribeImageScanFindings", "ecr:DescribeImages"]
-        Resource = values(local.repository_arns[local.region])
-      },
+        Resource = target.arns[local.region]
+      }),
     ]
-  })
+  }) }
+
+  pull_policies = { for form, target in local.targets : form => jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      local.log_in,
+      merge(target.condition, {
+        Sid      = "Pull"
+        Effect   = "Allow"
+        Action   = local.pull_actions
+        Resource = sort(flatten(values(target.arns)))
+      }),
+    ]
+  }) }
+
+  push_policy = length(local.push_policies.list) <= local.managed_policy_limit ? local.push_policies.list : local.push_policies.pattern
+  pull_policy = length(local.pull_policies.list) <= local.managed_policy_limit ? local.pull_policies.list : local.pull_policies.pattern
+}
+
+# For a pipeline. It can neither delete nor archive an image, nor change a repository. A repository's own results are all that it
+# reads beside.
+resource "aws_iam_policy" "github_actions_push" {
+  count = var.create_github_actions_policy ? 1 : 0
+
+  name        = "${local.prefix}-ecr-push"
+  description = "Push images to the repositories of ${local.prefix} and read what their scans found"
+  tags        = local.tags
+  policy      = local.push_policy
 }
 
 # For nodes, here and in the replication regions: after a disaster, nobody should have to write a policy first.
@@ -47,24 +88,19 @@ resource "aws_iam_policy" "eks_node_pull" {
   name        = "${local.prefix}-ecr-pull"
   description = "Pull images from the repositories of ${local.prefix} and their copies"
   tags        = local.tags
+  policy      = local.pull_policy
 
-  policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [
-      {
-        Sid      = "LogIn"
-        Effect   = "Allow"
-        Action   = ["ecr:GetAuthorizationToken"]
-        Resource = "*"
-      },
-      {
-        Sid      = "Pull"
-        Effect   = "Allow"
-        Action   = local.pull_actions
-        Resource = sort(flatten([for arns in values(local.repository_arns) : values(arns)]))
-      },
-    ]
-  })
+  lifecycle {
+    precondition {
+      condition     = length(local.pull_policy) <= local.managed_policy_limit
+      error_message = "The pull policy has ${length(local.pull_policy)} characters, and IAM takes ${local.managed_policy_limit}: replicate to fewer regions."
+    }
+    precondition {
+      # A copy that ECR creates by itself has the tags of a template only where a template is for it.
+      condition     = local.pull_policy == local.pull_policies.list || length(local.replica_regions) == 0 || var.create_replica_repositories
+      error_message = "With so many repositories, the pull policy goes by the tags of the copies, and those that ECR creates by itself have none: set create_replica_repositories to true."
+    }
+  }
 }
 
 locals {

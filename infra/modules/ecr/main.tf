@@ -49,6 +49,14 @@ resource "aws_ecr_repository_policy" "this" {
   region     = local.region
   repository = aws_ecr_repository.this[each.key].name
   policy     = local.repository_policy
+
+  lifecycle {
+    precondition {
+      # ECR API reference, `SetRepositoryPolicy`.
+      condition     = length(local.repository_policy) <= 10240
+      error_message = "The repositories' policy has ${length(local.repository_policy)} characters, and ECR takes 10240: name accounts in place of roles."
+    }
+  }
 }
 
 # One for each region of an account; see the variable. A basic scan is made once, at the push; Inspector looks again whenever it

@@ -57,9 +57,9 @@ output "replica_docker_login_commands" {
   }
 }
 
-output "replication_rule" {
-  description = "What this module wants replicated, for the stack that owns the replication configuration: `destinations` and `filters`; `null` when replication is off."
-  value       = length(local.replica_regions) == 0 ? null : local.replication_rule
+output "replication_rules" {
+  description = "What this module wants replicated, for the stack that owns the replication configuration: rules with `destinations` and up to 100 `filters`; none when replication is off."
+  value       = length(local.replica_regions) == 0 ? [] : local.replication_rules
 }
 
 output "lifecycle_policy" {

@@ -13,11 +13,12 @@ locals {
     "${pair[0]}/${pair[1]}" => { region = pair[0], prefix = pair[1] }
   }
 
-  # A filter is the beginning of a name. With the whole names, `pipeops-prod` does not take `pipeops-prod-eu-api` along.
-  replication_rule = {
+  # A filter is the beginning of a name. With the whole names, `pipeops-prod` does not take `pipeops-prod-eu-api` along. A rule takes 100
+  # filters, a configuration 10 rules (ECR user guide, "Amazon ECR service quotas").
+  replication_rules = [for repositories in chunklist(values(local.repositories), 100) : {
     destinations = [for region in local.replica_regions : { region = region, registry_id = local.account_id }]
-    filters      = [for repository in values(local.repositories) : { filter = repository, filter_type = "PREFIX_MATCH" }]
-  }
+    filters      = [for repository in repositories : { filter = repository, filter_type = "PREFIX_MATCH" }]
+  }]
 }
 
 resource "aws_kms_key" "replica" {
@@ -144,23 +145,24 @@ resource "aws_iam_role" "replica_templates" {
   })
 }
 
-resource "aws_iam_role_policy" "replica_templates" {
-  count = length(local.replica_templates) > 0 ? 1 : 0
-
-  name = "create-repositories"
-  role = aws_iam_role.replica_templates[0].name
-  policy = jsonencode({
+locals {
+  template_repositories = {
+    list = sort(flatten([for template in values(local.replica_templates) :
+      template.prefix == "ROOT"
+      ? ["arn:${local.partition}:ecr:${template.region}:${local.account_id}:repository/*"]
+      : [for name in [template.prefix, "${template.prefix}/*"] : "arn:${local.partition}:ecr:${template.region}:${local.account_id}:repository/${name}"]
+    ]))
+    # Where the list would be too long: every template of ours begins like this.
+    pattern = sort([for region in local.replica_regions : "arn:${local.partition}:ecr:${region}:${local.account_id}:repository/${local.prefix}-*"])
+  }
+  template_policies = { for form, arns in local.template_repositories : form => {
     Version = "2012-10-17"
     Statement = [
       {
-        Sid    = "Repositories"
-        Effect = "Allow"
-        Action = ["ecr:CreateRepository", "ecr:ReplicateImage", "ecr:TagResource"]
-        Resource = sort(flatten([for template in values(local.replica_templates) :
-          template.prefix == "ROOT"
-          ? ["arn:${local.partition}:ecr:${template.region}:${local.account_id}:repository/*"]
-          : [for name in [template.prefix, "${template.prefix}/*"] : "arn:${local.partition}:ecr:${template.region}:${local.account_id}:repository/${name}"]
-        ]))
+        Sid      = "Repositories"
+        Effect   = "Allow"
+        Action   = ["ecr:CreateRepository", "ecr:ReplicateImage", "ecr:TagResource"]
+        Resource = arns
       },
       {
         Sid      = "Keys"
@@ -169,7 +171,31 @@ resource "aws_iam_role_policy" "replica_templates" {
         Resource = [for region in local.replica_regions : aws_kms_key.replica[region].arn]
       },
     ]
-  })
+  } }
+  # The ARNs of keys are not known yet, but how long they are: 75 characters, or 80 in other partitions, and three for quotes and comma.
+  template_policy_sizes = { for form, arns in local.template_repositories :
+    form => length(jsonencode(arns)) + 83 * length(local.replica_regions) + 350
+  }
+  template_policy_form = local.template_policy_sizes.list <= local.role_policy_limit ? "list" : "pattern"
+}
+
+resource "aws_iam_role_policy" "replica_templates" {
+  count = length(local.replica_templates) > 0 ? 1 : 0
+
+  name   = "create-repositories"
+  role   = aws_iam_role.replica_templates[0].name
+  policy = jsonencode(local.template_policies[local.template_policy_form])
+
+  lifecycle {
+    precondition {
+      condition     = local.template_policy_form == "list" || alltrue([for prefix in local.replica_template_prefixes : startswith(prefix, "${local.prefix}-")])
+      error_message = "replica_template_prefixes are too many for the policy of the templates' role, which takes ${local.role_policy_limit} characters: name fewer, or only such that begin with ${local.prefix}-."
+    }
+    precondition {
+      condition     = local.template_policy_sizes[local.template_policy_form] <= local.role_policy_limit
+      error_message = "The policy of the templates' role would be longer than the ${local.role_policy_limit} characters that IAM takes: replicate to fewer regions."
+    }
+  }
 }
 
 # After everything that makes a copy as safe as its source: the first image replicated finds it all there.
@@ -179,19 +205,22 @@ resource "aws_ecr_replication_configuration" "this" {
   region = local.region
 
   replication_configuration {
-    rule {
-      dynamic "destination" {
-        for_each = local.replication_rule.destinations
-        content {
-          region      = destination.value.region
-          registry_id = destination.value.registry_id
+    dynamic "rule" {
+      for_each = local.replication_rules
+      content {
+        dynamic "destination" {
+          for_each = rule.value.destinations
+          content {
+            region      = destination.value.region
+            registry_id = destination.value.registry_id
+          }
         }
-      }
-      dynamic "repository_filter" {
-        for_each = local.replication_rule.filters
-        content {
-          filter      = repository_filter.value.filter
-          filter_type = repository_filter.value.filter_type
+        dynamic "repository_filter" {
+          for_each = rule.value.filters
+          content {
+            filter      = repository_filter.value.filter
+            filter_type = repository_filter.value.filter_type
+          }
         }
       }
     }

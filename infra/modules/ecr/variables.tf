@@ -25,8 +25,12 @@ variable "ecr_repository_names" {
   type        = list(string)
 
   validation {
-    condition     = length(var.ecr_repository_names) > 0 && length(var.ecr_repository_names) <= 100
-    error_message = "ecr_repository_names needs 1 to 100 names: a replication rule takes at most 100 filters, one for each repository."
+    condition     = length(var.ecr_repository_names) > 0
+    error_message = "ecr_repository_names needs at least one name."
+  }
+  validation {
+    condition     = length(var.ecr_repository_names) <= 1000 || !var.enable_replication
+    error_message = "ecr_repository_names has more than 1,000 names: a registry replicates by 10 rules of 100 filters, one for each repository. Divide them among several accounts, or leave replication to the owner of the registry (enable_replication = false)."
   }
   validation {
     condition     = length(distinct(var.ecr_repository_names)) == length(var.ecr_repository_names)
@@ -207,7 +211,7 @@ variable "allow_replication_outside_prod" {
 }
 
 variable "manage_replication_configuration" {
-  description = "Write the registry's replication configuration. An account has one for each region, and writing it replaces what is there: set this to false where another stack owns it, and give that stack the output `replication_rule`."
+  description = "Write the registry's replication configuration. An account has one for each region, and writing it replaces what is there: set this to false where another stack owns it, and give that stack the output `replication_rules`."
   type        = bool
   default     = true
 }

@@ -1,6 +1,8 @@
 # The rules that hand events to the functions, or to the work queue. Their patterns are files, so that the local run uses the same.
 
 locals {
+  event_pattern_limit = 2048
+
   patterns = { for name in keys(local.functions_with_rules) : name => jsondecode(file("${path.module}/event-patterns/${name}.json")) }
 
   # Where only some repositories are guarded, the others' events are left out: the functions may not look at them. Where a repository is
@@ -37,6 +39,14 @@ resource "aws_cloudwatch_event_rule" "this" {
   description   = "Events for ${local.function_names[each.key]}"
   event_pattern = jsonencode(local.event_patterns[each.key])
   tags          = var.tags
+
+  lifecycle {
+    precondition {
+      # EventBridge quotas, "Event pattern size".
+      condition     = length(jsonencode(local.event_patterns[each.key])) <= local.event_pattern_limit
+      error_message = "The rule for ${each.key} would have ${length(jsonencode(local.event_patterns[each.key]))} characters, and EventBridge takes ${local.event_pattern_limit}: name fewer `repositories`, such as \"team/*\" in place of each."
+    }
+  }
 }
 
 resource "aws_cloudwatch_event_target" "this" {

@@ -26,7 +26,7 @@ run "as_it_stands" {
     error_message = "an address for each"
   }
   assert {
-    condition     = [for destination in module.ecr.replication_rule.destinations : destination.region] == ["us-east-1"]
+    condition     = [for destination in module.ecr.replication_rules[0].destinations : destination.region] == ["us-east-1"]
     error_message = "copies in us-east-1"
   }
   assert {

@@ -69,8 +69,8 @@ run "defaults" {
     error_message = "who may take that role, the account's own IAM policies say"
   }
   assert {
-    condition     = output.github_actions_push_policy_arn == null && output.github_actions_role_arn == null && output.replication_rule == null
-    error_message = "outputs of what is not there are null"
+    condition     = output.github_actions_push_policy_arn == null && output.github_actions_role_arn == null && length(output.replication_rules) == 0
+    error_message = "outputs of what is not there are null, or empty"
   }
   assert {
     condition = jsondecode(aws_iam_policy.eks_node_pull.policy).Statement[1].Resource == [

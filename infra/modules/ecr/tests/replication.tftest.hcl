@@ -47,10 +47,10 @@ run "rule" {
     error_message = "only these repositories are replicated"
   }
   assert {
-    condition = output.replication_rule == {
+    condition = jsonencode(output.replication_rules) == jsonencode([{
       destinations = [{ region = "us-east-1", registry_id = "123456789012" }]
       filters      = [for name in ["api", "frontend"] : { filter = "pipeops-prod-${name}", filter_type = "PREFIX_MATCH" }]
-    }
+    }])
     error_message = "the output says the same"
   }
 }
@@ -264,7 +264,7 @@ run "somebody_else_owns_the_replication_configuration" {
     error_message = "not written"
   }
   assert {
-    condition     = length(output.replication_rule.filters) == 2 && length(aws_ecr_repository.replica) == 2
+    condition     = length(output.replication_rules[0].filters) == 2 && length(aws_ecr_repository.replica) == 2
     error_message = "but the owner is told the rule, and everything is ready for it"
   }
 }
