@@ -19,7 +19,7 @@ use crate::{
         evaluate::{ExceptionUse, exception_use},
         finding::{Epss, Scan, SeverityCounts},
         ids::{AccountId, Digest, ImageKey, ImageRef, Region, RepositoryName},
-        image::{Arrival, Image, ImageStatus, children, is_attestation_manifest},
+        image::{Arrival, Image, ImageStatus, Listed, children, content},
         ledger::{Counter, Row, State, hour_of},
         policy::Policy,
         predecessor::{Predecessor, replaced_by},
@@ -115,7 +115,7 @@ pub struct Outcome {
     /// Exceptions that hold for the image, and cover none of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exceptions_unused: Vec<String>,
-    /// Why its manifest could not be read, which is needed to tell an attestation from an image, and what an index leads to. It was judged
+    /// Why its manifest could not be read, which is needed to tell what is no image, and what an index leads to. It was judged
     /// all the same, as an image or as an index of which nothing is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_read: Option<String>,
@@ -144,8 +144,8 @@ pub enum OutcomeKind {
     NoSuchImage,
     /// The row of a deleted image was closed.
     Closed,
-    /// An attestation, a signature or an SBOM.
-    Referrer,
+    /// No container image: an attestation, a Helm chart, a cache, or an index of such.
+    NotAnImage,
     /// Archived by somebody else before it was judged.
     ArchivedByOthers,
 }
@@ -222,6 +222,9 @@ const MAX_PAGES_OF_IMAGES: usize = 20;
 /// How often, and after how much time, an index is looked at anew that another invocation is at work on. A step takes about a second.
 const MAX_TURNS: usize = 5;
 const TURN: Duration = Duration::from_millis(1500);
+
+/// At most so many images of an index are asked for at the same time.
+pub(crate) const AT_ONCE: usize = 50;
 
 /// How often a request starts over because somebody else wrote the row in between.
 const MAX_ATTEMPTS: usize = 3;
@@ -478,10 +481,9 @@ where
         pulled: Option<Pulled>,
         not_read: &mut Option<PortError>,
     ) -> Result<Option<Looked>, ReconcileError> {
-        if facts.may_be_attestation() {
-            let manifest = self.manifest(not_read).await?;
+        if facts.needs_manifest(self.policy) {
             // What cannot be looked into is judged as an image.
-            facts.attestation = manifest.is_some_and(|manifest| is_attestation_manifest(&manifest));
+            facts.content = self.manifest(not_read).await?.map(|manifest| content(&manifest));
         }
         let mut plan = decide(self.policy, &facts, self.ports.clock.now());
         let mut refused = None;
@@ -564,24 +566,33 @@ where
                 facts.scan_start = Some(answer.map_err(|source| self.failed("start a scan of", source))?);
             }
             Question::Replaced => facts.replaced = self.replaced(facts, pulled).await?,
-            Question::Children => facts.children = self.children(facts, not_read).await?,
+            Question::Children => (facts.children, facts.more_children) = self.children(facts, not_read).await?,
             Question::ChildrenPulled => facts.children_pulled = Some(self.children_pulled(facts).await?),
         }
         Ok(())
     }
 
-    /// The images that this index leads to, each with a row that knows of the index. An image that has none yet is looked at first.
-    async fn children(&self, facts: &Facts, not_read: &mut Option<PortError>) -> Result<Children, ReconcileError> {
+    /// The images that this index leads to, each with a row that knows of the index; and how many more entries it has. An image that
+    /// has no such row yet is looked at first.
+    async fn children(
+        &self,
+        facts: &Facts,
+        not_read: &mut Option<PortError>,
+    ) -> Result<(Children, u64), ReconcileError> {
         let failed = |source| self.failed("look into", source);
-        let known = facts.row.as_ref().map(|row| row.children.clone()).unwrap_or_default();
-        let listed = if known.is_empty() {
-            let manifest = self.manifest(not_read).await?;
-            manifest.and_then(|manifest| children(&manifest))
-        } else {
-            Some(known)
+        let known = facts.row.as_ref().filter(|row| !row.children.is_empty());
+        let listed = match known {
+            Some(row) => Some(Listed {
+                children: row.children.clone(),
+                more: row.more_children,
+            }),
+            None => {
+                let manifest = self.manifest(not_read).await?;
+                manifest.and_then(|manifest| children(&manifest))
+            }
         };
-        let Some(listed) = listed else {
-            return Ok(Children::Unknown);
+        let Some(Listed { children: listed, more }) = listed else {
+            return Ok((Children::Unknown, 0));
         };
         let keys: Vec<ImageKey> = listed.iter().map(|child| self.of(&child.digest, None).key).collect();
         let rows = try_join_all(keys.iter().map(|key| self.ports.ledger.row(key)));
@@ -597,7 +608,7 @@ where
             }
             children.push(ChildFacts { child, row });
         }
-        Ok(Children::Known(children))
+        Ok((Children::Known(children), more))
     }
 
     /// When the images that this index leads to were last pulled.
@@ -608,10 +619,15 @@ where
             .map(|child| ImageRef::Digest(child.child.digest.clone()));
         let children: Vec<ImageRef> = children.collect();
         let registry = self.ports.registry;
-        let images = try_join_all(children.iter().map(|child| registry.image(&self.key.repository, child)));
-        let images = images
-            .await
-            .map_err(|source| self.failed("look at the images of", source))?;
+        let mut images = Vec::new();
+        for some in children.chunks(AT_ONCE) {
+            let found = try_join_all(some.iter().map(|child| registry.image(&self.key.repository, child)));
+            images.extend(
+                found
+                    .await
+                    .map_err(|source| self.failed("look at the images of", source))?,
+            );
+        }
         Ok(images
             .into_iter()
             .flatten()
@@ -922,7 +938,7 @@ where
     fn left(&self, leave: Leave, row: Option<&Row>) -> Result<Outcome, ReconcileError> {
         let kind = match leave {
             Leave::NoSuchImage => OutcomeKind::NoSuchImage,
-            Leave::Referrer => OutcomeKind::Referrer,
+            Leave::NotAnImage => OutcomeKind::NotAnImage,
             Leave::ArchivedByOthers => OutcomeKind::ArchivedByOthers,
             Leave::Unchanged => OutcomeKind::Unchanged,
             Leave::InProgress => OutcomeKind::InProgress,
@@ -941,11 +957,10 @@ where
     fn applied(&self, step: &Step, told: bool) -> Outcome {
         let row = &step.row;
         let alert = step.alert.as_ref().filter(|_| told);
-        if row.referrer && row.closed_at.is_none() {
-            return outcome(OutcomeKind::Referrer, &self.key.repository, Some(&self.key.digest));
-        }
         let kind = if row.closed_at.is_some() {
             OutcomeKind::Closed
+        } else if row.is_not_an_image() && step.effect.is_none() {
+            OutcomeKind::NotAnImage
         } else {
             OutcomeKind::Applied
         };

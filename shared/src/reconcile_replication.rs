@@ -32,6 +32,7 @@ use crate::{
         Clock, Ledger, Notifier, PortError, Registry, Replication, ReplicationLedger, ReplicationWriter,
         RepositoryLedger, Retry, Written,
     },
+    reconcile::AT_ONCE,
 };
 
 /// The ports that copies need.
@@ -379,12 +380,16 @@ where
         Err(error) if error.retry == Retry::Later => return Err(error),
         Err(_) => None,
     };
-    let Some(children) = manifest.and_then(|manifest| children(&manifest)) else {
+    let listed = manifest.and_then(|manifest| children(&manifest));
+    let Some(listed) = listed.filter(|listed| listed.more == 0) else {
         return Ok(ChildrenHere::Unknown);
     };
-    let children: Vec<Digest> = children.into_iter().map(|child| child.digest).collect();
+    let children: Vec<Digest> = listed.children.into_iter().map(|child| child.digest).collect();
     let refs: Vec<ImageRef> = children.iter().cloned().map(ImageRef::Digest).collect();
-    let found = try_join_all(refs.iter().map(|child| ports.registry.image(&image.repository, child))).await?;
+    let mut found = Vec::new();
+    for some in refs.chunks(AT_ONCE) {
+        found.extend(try_join_all(some.iter().map(|child| ports.registry.image(&image.repository, child))).await?);
+    }
     let absent = children.iter().zip(found);
     let absent = absent
         .filter(|(_, found)| found.is_none())

@@ -323,6 +323,8 @@ pub struct Looks {
     pub changed: u64,
     /// Images, counted in the same way, whose manifest could not be read; see [`Outcome::not_read`].
     pub not_read: u64,
+    /// Entries, counted in the same way, that are no container images.
+    pub not_images: u64,
     /// Images that were blocked.
     pub blocks: u64,
     /// Alerts that were sent, about images and repositories.
@@ -348,6 +350,7 @@ impl Looks {
         self.looked += other.looked;
         self.changed += other.changed;
         self.not_read += other.not_read;
+        self.not_images += other.not_images;
         self.blocks += other.blocks;
         self.alerts += other.alerts;
         self.repaired += other.repaired;
@@ -362,6 +365,7 @@ impl Looks {
             let changed = matches!(one.outcome, OutcomeKind::Applied | OutcomeKind::Closed);
             self.changed += u64::from(changed);
             self.not_read += u64::from(one.not_read.is_some());
+            self.not_images += u64::from(one.outcome == OutcomeKind::NotAnImage);
             self.blocks += u64::from(matches!(one.effect, Some("archive" | "quarantine")));
             self.alerts += u64::from(one.alert.is_some());
         }

@@ -128,7 +128,17 @@ impl World {
             }
             "ecr:BatchGetImage" => {
                 let children: Vec<Value> = entry.children.iter().map(|digest| json!({"digest": digest})).collect();
-                let manifest = json!({"manifests": children}).to_string();
+                let config = if entry.referrer {
+                    "application/vnd.oci.empty.v1+json"
+                } else {
+                    "application/vnd.oci.image.config.v1+json"
+                };
+                let manifest = if children.is_empty() {
+                    json!({"config": {"mediaType": config}})
+                } else {
+                    json!({"manifests": children})
+                };
+                let manifest = manifest.to_string();
                 Reply::Ok(json!({"images": [{"imageId": id, "imageManifest": manifest,
                     "imageManifestMediaType": "application/vnd.oci.image.manifest.v1+json"}], "failures": []}))
             }
@@ -626,7 +636,11 @@ fn situations() -> Vec<(&'static str, &'static str, Vec<Call>)> {
         multi.scanned(&policy),
     ));
     let own = json!({"action-type": "PUSH", "image-tag": "blocked-ab12ab12ab12"});
-    rows.push((push, "our own quarantine tag", Trial::new(None).action(&policy, &own)));
+    rows.push((
+        push,
+        "our own quarantine tag: new",
+        Trial::new(None).action(&policy, &own),
+    ));
     rows.push(("deletion", "of an image that is remembered", {
         pending.change(|world| world.status = None);
         pending.action(&policy, &json!({"action-type": "DELETE"}))

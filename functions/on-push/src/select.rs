@@ -1,11 +1,8 @@
 //! Which image an event asks to look at.
 
 use shared::{
-    domain::{
-        image::{Arrival, Way},
-        repository::tags::is_mark,
-    },
-    events::{ActionResult, Body, Event, ImageAction, ImageActionType, StorageClass},
+    domain::image::{Arrival, Way},
+    events::{ActionResult, Body, Event, ImageActionType, StorageClass},
     reconcile::Hints,
     runtime::entry::Selection,
 };
@@ -13,10 +10,8 @@ use shared::{
 /// A push, a deletion, or a return from the archive.
 pub(crate) fn select(event: &Event) -> Selection {
     let action = match &event.body {
-        Body::ImageAction(action) => action,
-        Body::ReferrerAction(_) => {
-            return Selection::Ignore("an attestation, a signature or an SBOM is not an image");
-        }
+        // What ECR calls a referrer has a subject, which a runnable image can have as well: its manifest says what it is.
+        Body::ImageAction(action) | Body::ReferrerAction(action) => action,
         Body::ImageScan(_)
         | Body::Replication(_)
         | Body::PullThroughCache(_)
@@ -36,7 +31,6 @@ pub(crate) fn select(event: &Event) -> Selection {
         ..Hints::default()
     };
     match (&action.action, &action.storage_class) {
-        (ImageActionType::Push, _) if is_own_mark(action) => Selection::Ignore("our own quarantine tag"),
         (ImageActionType::Push, _) => {
             let tag = action.name.tags.first().cloned();
             Selection::look(&action.name, arrived(Way::Pushed(tag)))
@@ -47,13 +41,5 @@ pub(crate) fn select(event: &Event) -> Selection {
         (ImageActionType::UpdateStorageClass, _) => Selection::look(&action.name, arrived(Way::Restored)),
         // What we do not know may have changed anything: looking does no harm.
         (ImageActionType::Delete | ImageActionType::Other(_), _) => Selection::look(&action.name, Hints::default()),
-    }
-}
-
-/// Whether a push only gave an image one of the tags that we give.
-fn is_own_mark(action: &ImageAction) -> bool {
-    match (&action.name.digest, action.name.tags.as_slice()) {
-        (Some(digest), [tag]) => is_mark(tag, digest),
-        _ => false,
     }
 }

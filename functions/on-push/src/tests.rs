@@ -125,12 +125,10 @@ fn what_changes_nothing_for_us_is_ignored_without_a_call() {
     let world = world(Scan::Absent);
     for payload in [
         action(&json!({"action-type": "UPDATE_STORAGE_CLASS", "target-storage-class": "ARCHIVE"})),
-        action(&json!({"action-type": "PUSH", "image-tag": "blocked-ab12ab12ab12"})),
-        action(&json!({"action-type": "PUSH", "image-tag": "quarantine-ab12ab12ab12"})),
         action(&json!({"action-type": "PUSH", "image-tag": "v1", "result": "FAILED"})),
         event(
             "ECR Referrer Action",
-            &json!({"action-type": "UPDATE_STORAGE_CLASS", "target-storage-class": "STANDARD"}),
+            &json!({"action-type": "UPDATE_STORAGE_CLASS", "target-storage-class": "ARCHIVE"}),
         ),
         event("ECR Image Scan", &json!({"scan-status": "COMPLETE"})),
         event("ECR Something New", &json!({})),
@@ -143,19 +141,38 @@ fn what_changes_nothing_for_us_is_ignored_without_a_call() {
 }
 
 #[test]
-fn a_referrer_leaves_no_trace() {
+fn a_referrer_is_recorded_as_no_image_and_a_runnable_image_with_a_subject_is_judged() {
     let referrer = Image {
         subject: Some("sha256:bb".parse().unwrap()),
         artifact_media_type: Some("application/vnd.dev.sigstore.bundle.v0.3+json".into()),
         tags: vec![],
         ..just_pushed()
     };
+    let world = World::with(&image_key(), referrer.clone(), Scan::Absent);
+    let bundle = r#"{"config": {"mediaType": "application/vnd.oci.empty.v1+json"}}"#;
+    world.set_manifest(&image_key(), bundle);
+    let pushed = json!({"action-type": "PUSH"});
+    for event in [action(&pushed), event("ECR Referrer Action", &pushed)] {
+        assert_eq!(look(&world, &event).outcome, OutcomeKind::NotAnImage);
+        assert_eq!(world.writes(), 1);
+    }
+    // ECR may call it a referrer: the manifest says that it is an image.
     let world = World::with(&image_key(), referrer, Scan::Absent);
-    assert_eq!(
-        look(&world, &action(&json!({"action-type": "PUSH"}))).outcome,
-        OutcomeKind::Referrer
-    );
-    assert_eq!(world.writes(), 0);
+    let container = r#"{"config": {"mediaType": "application/vnd.oci.image.config.v1+json"}}"#;
+    world.set_manifest(&image_key(), container);
+    let looked = look(&world, &event("ECR Referrer Action", &pushed));
+    assert_eq!(looked.state, Some(State::Pending));
+}
+
+#[test]
+fn an_archived_image_that_is_pushed_again_under_our_own_mark_is_blocked_again() {
+    let world = world(critical());
+    look(&world, &push());
+    assert_eq!(world.image_of(&image_key()).unwrap().status, ImageStatus::Archived);
+    world.push_again(&image_key(), now());
+    let mark = action(&json!({"action-type": "PUSH", "image-tag": "blocked-ab12ab12ab12"}));
+    look(&world, &mark);
+    assert_eq!(world.image_of(&image_key()).unwrap().status, ImageStatus::Archived);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::{
     evaluate::{Evaluation, Verdict, evaluate, evaluate_remembered},
     finding::{Epss, Finding, Findings, NoScan, Scan, ScanStart, ScanTrigger},
     ids::{ImageKey, Region, Tag},
-    image::{Arrival, Image, ImageKind, ImageStatus},
+    image::{Arrival, Content, Image, ImageKind, ImageStatus},
     ledger::{
         Block, LEASE_SECONDS, MAX_RETURNS, RETURN_WINDOW_SECONDS, RecordedFinding, Row, ScanRecord, State,
         quarantine_tag,
@@ -38,8 +38,8 @@ pub struct Facts {
     pub key: ImageKey,
     /// The image, as the registry shows it; `None`: there is none.
     pub image: Option<Image>,
-    /// Its manifest is that of an attestation. Only looked at where [`Facts::may_be_attestation`] says so.
-    pub attestation: bool,
+    /// What its manifest is; `None`: nobody has looked. That is done where [`Facts::needs_manifest`] says so.
+    pub content: Option<Content>,
     /// What the scanner says.
     pub scan: Scan,
     /// What the ledger remembers.
@@ -60,6 +60,8 @@ pub struct Facts {
     pub replaced: Replaced,
     /// Of an index: the images that it leads to.
     pub children: Children,
+    /// Of an index: how many more entries it has, of which nothing is known.
+    pub more_children: u64,
     /// When the images that it leads to were last pulled, one for each that was; `None`: nobody has looked yet.
     pub children_pulled: Option<Vec<Timestamp>>,
     /// The indexes that lead to it.
@@ -78,7 +80,7 @@ impl Facts {
         Self {
             key,
             image: None,
-            attestation: false,
+            content: None,
             scan: Scan::Absent,
             row: None,
             trigger: None,
@@ -89,6 +91,7 @@ impl Facts {
             arrival: None,
             replaced: Replaced::NotAsked,
             children: Children::NotAsked,
+            more_children: 0,
             children_pulled: None,
             indexes: Vec::new(),
             source: None,
@@ -97,18 +100,47 @@ impl Facts {
         }
     }
 
-    /// Whether it is worth a call to look whether this is an attestation: it is new, has no tag, and no scanner could scan it.
-    pub fn may_be_attestation(&self) -> bool {
-        let unknown = self
+    /// Whether its manifest must be looked into to know what it is. That is done once: the row remembers the answer. Each look counts as
+    /// a pull for everybody who does not have an exclusion from the record of pull times, as the roles of `guard` have.
+    pub fn needs_manifest(&self, policy: &Policy) -> bool {
+        let is_known = self
             .row
             .as_ref()
-            .is_none_or(|row| row.referrer && row.closed_at.is_some());
-        unknown
+            .is_some_and(|row| row.is_not_an_image() || row.runnable);
+        let is_new = self.row.as_ref().is_none_or(|row| row.closed_at.is_some());
+        !is_known
             && !matches!(self.scan, Scan::Complete(_))
-            && self
-                .image
-                .as_ref()
-                .is_some_and(|image| image.tags.is_empty() && image.kind() == ImageKind::Image)
+            && self.image.as_ref().is_some_and(|image| match image.kind() {
+                ImageKind::Index => false,
+                ImageKind::Artifact => !is_judged_as_image(policy, image),
+                // With a container's configuration it is an image, unless it is an attestation: those have no tag of their own.
+                ImageKind::Image => is_new && !image.has_ordinary_tag(),
+            })
+    }
+
+    /// Whether it is something else than an image: its manifest says so, or for an index, those of all its entries.
+    fn is_not_an_image(&self, policy: &Policy, image: &Image) -> bool {
+        let known = self.row.as_ref().is_some_and(Row::is_not_an_image);
+        if image.kind() == ImageKind::Index {
+            return match &self.children {
+                Children::NotAsked => known,
+                Children::Known(children) => {
+                    self.more_children == 0 && children.iter().all(ChildFacts::is_not_an_image)
+                }
+                Children::Unknown => false,
+            };
+        }
+        let says = known || matches!(self.content, Some(Content::Artifact(_)));
+        // What a scanner could scan is an image, whatever it calls itself.
+        says && !self.is_runnable(image)
+            && !matches!(self.scan, Scan::Complete(_))
+            && !is_judged_as_image(policy, image)
+    }
+
+    /// Whether it is known to be an image, though the registry gives it another type.
+    fn is_runnable(&self, image: &Image) -> bool {
+        let scanned = image.kind() == ImageKind::Artifact && matches!(self.scan, Scan::Complete(_));
+        scanned || self.content == Some(Content::Image) || self.row.as_ref().is_some_and(|row| row.runnable)
     }
 
     /// The findings of a scan with what is known of their EPSS: from the event that led here, otherwise what the ledger remembers
@@ -196,8 +228,8 @@ pub enum Question {
 pub enum Leave {
     /// There is no such image, and nothing is remembered of it.
     NoSuchImage,
-    /// It is an attestation, a signature or an SBOM, or an index that leads to nothing else.
-    Referrer,
+    /// It is no image: an attestation, a chart, a cache, or an index that leads to nothing else.
+    NotAnImage,
     /// Somebody else archived it before it was ever judged.
     ArchivedByOthers,
     /// Everything is as it should be.
@@ -275,26 +307,11 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
             _ => Plan::Leave(Leave::NoSuchImage),
         };
     };
-    let known_as_referrer = prior.is_some_and(|row| row.referrer && row.closed_at.is_none());
-    let referrer = match image.kind() {
-        ImageKind::Index => match &facts.children {
-            Children::NotAsked if known_as_referrer => true,
-            Children::NotAsked => return Plan::Ask(Question::Children),
-            Children::Known(children) => children.is_empty(),
-            Children::Unknown => false,
-        },
-        ImageKind::Referrer => true,
-        ImageKind::Image => facts.attestation || known_as_referrer,
-    };
-    // What a scanner could scan is an image, whatever it calls itself.
-    if referrer && !matches!(facts.scan, Scan::Complete(_)) {
-        // That took a look into its manifest, which nobody should have to take again.
-        let is_news = image.kind() != ImageKind::Referrer && prior.is_none_or(|row| row.closed_at.is_some());
-        return if is_news {
-            Plan::Apply(Box::new(Step::referrer(facts, image, policy, now)))
-        } else {
-            Plan::Leave(Leave::Referrer)
-        };
+    if facts.is_not_an_image(policy, image) {
+        return not_an_image(policy, facts, image, now);
+    }
+    if image.kind() == ImageKind::Index && facts.children == Children::NotAsked {
+        return Plan::Ask(Question::Children);
     }
 
     let is_index = image.kind() == ImageKind::Index;
@@ -380,6 +397,22 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
     draft.map_or_else(Plan::Ask, Draft::plan)
 }
 
+/// It is no image: that is remembered, nobody is told, and what was done to it before that was known is undone.
+fn not_an_image(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Plan {
+    let known = facts.row.as_ref().filter(|row| row.closed_at.is_none());
+    if known.is_some_and(|row| row.is_not_an_image() && row.block.is_none()) {
+        return Plan::Leave(Leave::NotAnImage);
+    }
+    let draft = Draft::new(facts, image, policy, now);
+    let draft = draft.state(State::NotAnImage, words::not_an_image(facts.content.as_ref()));
+    released(policy, facts, image, draft).plan()
+}
+
+/// Whether the policy asks to judge it as an image, whatever it is.
+fn is_judged_as_image(policy: &Policy, image: &Image) -> bool {
+    policy.judges_artifacts() && image.kind() == ImageKind::Artifact && !image.belongs_to_another()
+}
+
 fn blocks(basis: &Basis) -> bool {
     matches!(basis, Basis::Findings(evaluation, _) if evaluation.verdict == Verdict::Block)
 }
@@ -403,6 +436,7 @@ fn basis_of_index(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp)
         .row
         .as_ref()
         .filter(|row| row.closed_at.is_none() && row.state != State::Pending && row.no_scan.is_none())
+        .filter(|row| !row.is_not_an_image())
         // Of what was blocked only because its source was, nothing is known by that.
         .filter(|row| !(row.findings.is_empty() && row.source.as_ref().is_some_and(|source| source.blocked)))
         // Nor of what was blocked for a tag before its images were judged.
@@ -428,7 +462,9 @@ fn basis(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Basis
     let prior = facts
         .row
         .as_ref()
-        .filter(|row| row.closed_at.is_none() || matches!(row.state, State::Blocked | State::Held | State::Review));
+        .filter(|row| row.closed_at.is_none() || matches!(row.state, State::Blocked | State::Held | State::Review))
+        // What was no image was not judged.
+        .filter(|row| !row.is_not_an_image());
     let remembered = |row: &Row| match &row.no_scan {
         Some(why) => Basis::NoScan(why.clone()),
         None => {

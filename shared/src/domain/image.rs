@@ -1,6 +1,6 @@
 //! An image as the registry describes it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -20,15 +20,26 @@ pub enum ImageStatus {
     Other(String),
 }
 
-/// What an entry of the registry is.
+/// What an entry of the registry is, as far as the registry's description says it. Only its manifest decides: see [`Content`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageKind {
-    /// A single-platform image: what scanners look at.
+    /// A single-platform image: what scanners look at. Or an attestation that calls itself one.
     Image,
-    /// A manifest list or OCI image index: leads to images, is never scanned itself.
+    /// A manifest list or OCI image index: leads to other manifests, is never scanned itself.
     Index,
-    /// An attestation, a signature, an SBOM: belongs to an image and is not one.
-    Referrer,
+    /// Something else, by what the registry says of its type: a signature, an SBOM, a Helm chart, a cache.
+    Artifact,
+}
+
+/// What a manifest is, by itself. A digest stands for one manifest, so that this never changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// A container image: its configuration is one's.
+    Image,
+    /// Nothing that a container runtime runs; the media type that says so. Data from outside.
+    Artifact(String),
+    /// Neither can be read in it. It is judged as an image.
+    Unknown,
 }
 
 /// One image, with what is true of it now.
@@ -97,26 +108,31 @@ pub struct Child {
     pub platform: Option<String>,
 }
 
-/// The most images that an index may lead to. Official images have about ten.
-pub const MAX_CHILDREN: usize = 50;
+/// At most so many entries of an index are remembered: 110 KB of the 400 KB that an item of the ledger may have. A manifest has at most
+/// 4 MB (ECR), which is some ten thousand entries; official images have about ten.
+pub const MAX_CHILDREN: usize = 1000;
 
-/// The images that the manifest of an index leads to. `None`: it is not the manifest of an index, or leads to more than
-/// [`MAX_CHILDREN`].
+/// The entries of an index.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listed {
+    /// Those that may be images, at most [`MAX_CHILDREN`].
+    pub children: Vec<Child>,
+    /// How many more there are. Nothing is known of them.
+    pub more: u64,
+}
+
+/// What the manifest of an index leads to, in its order; `None`: it is not the manifest of an index.
+///
+/// An `artifactType` here says nothing of what an entry is: SOCI gives its own the platform of an image, and whoever writes the index
+/// could give one to an image. The manifest of each entry says it.
 ///
 /// An attestation that BuildKit lists beside the images is left out: it is for the platform `unknown/unknown`, which no container
 /// runtime asks for, and says by an annotation what it is. Source: BuildKit's documentation, "Image attestation storage"; for the
 /// rest, the OCI image index specification.
-pub fn children(manifest: &str) -> Option<Vec<Child>> {
+pub fn children(manifest: &str) -> Option<Listed> {
     #[derive(Deserialize)]
     struct Index {
-        manifests: Vec<Descriptor>,
-    }
-    #[derive(Deserialize)]
-    struct Descriptor {
-        digest: String,
-        platform: Option<Platform>,
-        #[serde(default)]
-        annotations: BTreeMap<String, serde_json::Value>,
+        manifests: Option<Vec<serde_json::Value>>,
     }
     #[derive(Deserialize)]
     struct Platform {
@@ -124,30 +140,40 @@ pub fn children(manifest: &str) -> Option<Vec<Child>> {
         architecture: String,
         variant: Option<String>,
     }
-    let index: Index = serde_json::from_str(manifest).ok()?;
-    let mut children: Vec<Child> = Vec::new();
-    for descriptor in index.manifests {
-        let says = descriptor.annotations.get("vnd.docker.reference.type");
-        let nowhere = descriptor
-            .platform
-            .as_ref()
-            .is_some_and(|platform| platform.os == "unknown" && platform.architecture == "unknown");
-        if nowhere && says.and_then(|says| says.as_str()) == Some("attestation-manifest") {
+    // Without the member it is another kind of manifest; with `null`, an index of nothing.
+    let is_index = |manifest: &serde_json::Value| manifest.get("manifests").is_some();
+    let manifest: serde_json::Value = serde_json::from_str(manifest).ok().filter(is_index)?;
+    let index = Index::deserialize(manifest).ok()?;
+    let mut listed = Listed::default();
+    let mut known = BTreeSet::new();
+    for entry in index.manifests.into_iter().flatten() {
+        let digest = entry
+            .get("digest")
+            .and_then(|digest| digest.as_str()?.parse::<Digest>().ok());
+        let says = entry.pointer("/annotations/vnd.docker.reference.type");
+        let platform = entry
+            .get("platform")
+            .and_then(|platform| Platform::deserialize(platform).ok());
+        let nowhere = |platform: &Platform| platform.os == "unknown" && platform.architecture == "unknown";
+        if platform.as_ref().is_some_and(nowhere) && says.and_then(|says| says.as_str()) == Some("attestation-manifest")
+        {
             continue;
         }
-        let platform = descriptor.platform.map(|platform| {
+        let platform = platform.map(|platform| {
             let variant = platform.variant.map_or(String::new(), |variant| format!("/{variant}"));
             format!("{}/{}{variant}", platform.os, platform.architecture)
         });
-        let child = Child {
-            digest: descriptor.digest.parse().ok()?,
-            platform: platform.filter(|platform| platform.len() <= MAX_PLATFORM),
-        };
-        if !children.iter().any(|known| known.digest == child.digest) {
-            children.push(child);
+        match digest {
+            Some(digest) if !known.insert(digest.clone()) => {}
+            Some(digest) if listed.children.len() < MAX_CHILDREN => listed.children.push(Child {
+                digest,
+                platform: platform.filter(|platform| platform.len() <= MAX_PLATFORM),
+            }),
+            // Too many, or one that cannot be read: it does not hide the others.
+            Some(_) | None => listed.more += 1,
         }
     }
-    (children.len() <= MAX_CHILDREN).then_some(children)
+    Some(listed)
 }
 
 /// No real platform has a longer name.
@@ -166,35 +192,34 @@ const CONTAINER_CONFIG_MEDIA_TYPES: [&str; 2] = [
 ];
 
 impl Image {
-    /// What this entry is.
+    /// What the registry's description says of it.
     ///
-    /// A `subject` alone does not make a referrer: a runnable image can carry one too, and must not escape the rules by it.
-    /// Cosign's signatures from before OCI 1.1 have no subject but a tag that names it, `sha256-<digest>.sig`, and the
-    /// configuration type of a container; an entry that is a referrer by its tags only is still judged once a scanner has
-    /// scanned it (see `decide`).
+    /// A container's configuration makes an image, whatever its tags and its `subject` say: whoever pushes chooses those. What ECR
+    /// gives as `artifactMediaType` of a manifest that has an `artifactType` beside a container's configuration is documented nowhere,
+    /// so that no other type makes something else of an image without a look into its manifest.
     pub fn kind(&self) -> ImageKind {
-        let refers_by_tag = !self.tags.is_empty() && self.tags.iter().all(names_a_subject);
-        if self
-            .manifest_media_type
-            .as_deref()
-            .is_some_and(|media_type| INDEX_MEDIA_TYPES.contains(&media_type))
-        {
-            return if refers_by_tag {
-                // The list of an image's referrers, where a client keeps it under a tag.
-                ImageKind::Referrer
-            } else {
-                ImageKind::Index
-            };
+        let index = |media_type: &str| INDEX_MEDIA_TYPES.contains(&media_type);
+        if self.manifest_media_type.as_deref().is_some_and(index) {
+            return ImageKind::Index;
         }
-        let container = self
-            .artifact_media_type
-            .as_deref()
-            .is_some_and(|t| CONTAINER_CONFIG_MEDIA_TYPES.contains(&t));
-        if refers_by_tag || (self.subject.is_some() && !container) {
-            ImageKind::Referrer
-        } else {
-            ImageKind::Image
+        match self.artifact_media_type.as_deref() {
+            Some(media_type) if is_container_config(media_type) => ImageKind::Image,
+            Some(_) => ImageKind::Artifact,
+            None if self.subject.is_some() => ImageKind::Artifact,
+            None => ImageKind::Image,
         }
+    }
+
+    /// Whether people may deploy it by a tag: it has one, and not only such as cosign gives to what it attaches to an image.
+    pub fn has_ordinary_tag(&self) -> bool {
+        self.tags.iter().any(|tag| !names_a_subject(tag))
+    }
+
+    /// Whether it belongs to another entry by all that is said of it, and is no image: an attestation, a signature, an SBOM.
+    pub fn belongs_to_another(&self) -> bool {
+        let by_tag = !self.tags.is_empty() && !self.has_ordinary_tag();
+        let container = self.artifact_media_type.as_deref().is_some_and(is_container_config);
+        !container && (by_tag || (self.kind() == ImageKind::Artifact && self.subject.is_some()))
     }
 
     /// When this copy of the image became pullable: its push, or its return from the archive if that was later.
@@ -203,27 +228,73 @@ impl Image {
     }
 }
 
-/// Whether a manifest is an attestation that calls itself an image: all its layers are in-toto statements.
+fn is_container_config(media_type: &str) -> bool {
+    CONTAINER_CONFIG_MEDIA_TYPES.contains(&media_type)
+}
+
+/// Media types of layers that no container runtime unpacks, in manifests with the configuration type of a container: BuildKit's
+/// attestations, and what cosign attaches to an image. Sources: BuildKit's documentation, "Image attestation storage"; cosign's
+/// specifications of signatures, attestations and SBOMs.
+const STATEMENT_MEDIA_TYPES: [&str; 8] = [
+    "application/vnd.in-toto+json",
+    "application/vnd.dsse.envelope.v1+json",
+    "application/vnd.dev.cosign.simplesigning.v1+json",
+    "application/vnd.cyclonedx+json",
+    "application/vnd.cyclonedx+xml",
+    "application/vnd.syft+json",
+    "text/spdx",
+    "text/spdx+json",
+];
+
+/// The media type of a configuration that says nothing (OCI image specification, "Guidance for an empty descriptor").
+const EMPTY_CONFIG: &str = "application/vnd.oci.empty.v1+json";
+
+/// No real media type is longer: RFC 6838 allows 127 characters for each of its halves.
+const MAX_MEDIA_TYPE: usize = 255;
+
+/// What a manifest is: by the type of its configuration, and not by its `artifactType` or its `subject`.
 ///
-/// BuildKit pushes one beside every image that it builds, untagged, with the configuration type of a container and without a
-/// subject; only its manifest tells. Nobody can run it. Source: BuildKit's documentation, "Image attestation storage".
-pub fn is_attestation_manifest(manifest: &str) -> bool {
+/// One thing has the configuration of a container and is none: a manifest that has nothing but statements for layers. Nobody can run
+/// it.
+pub fn content(manifest: &str) -> Content {
     #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
     struct Manifest {
-        layers: Vec<Layer>,
+        config: Descriptor,
+        // What is odd here does not hide what the configuration says.
+        #[serde(default)]
+        layers: serde_json::Value,
+        #[serde(default)]
+        artifact_type: serde_json::Value,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Layer {
+    struct Descriptor {
         media_type: String,
     }
-    serde_json::from_str::<Manifest>(manifest).is_ok_and(|manifest| {
-        !manifest.layers.is_empty()
-            && manifest
-                .layers
-                .iter()
-                .all(|layer| layer.media_type == "application/vnd.in-toto+json")
-    })
+    let Ok(manifest) = serde_json::from_str::<Manifest>(manifest) else {
+        return Content::Unknown;
+    };
+    let cut = |media_type: &str| media_type.chars().take(MAX_MEDIA_TYPE).collect();
+    let config = manifest.config.media_type;
+    if !is_container_config(&config) {
+        let says = manifest.artifact_type.as_str().filter(|_| config == EMPTY_CONFIG);
+        return Content::Artifact(cut(says.unwrap_or(&config)));
+    }
+    let layers = manifest.layers.as_array().map_or(&[][..], Vec::as_slice);
+    let statements: Option<Vec<&str>> = layers
+        .iter()
+        .map(|layer| {
+            layer
+                .get("mediaType")?
+                .as_str()
+                .filter(|says| STATEMENT_MEDIA_TYPES.contains(says))
+        })
+        .collect();
+    match statements.as_deref() {
+        Some([statement, ..]) => Content::Artifact(cut(statement)),
+        Some([]) | None => Content::Image,
+    }
 }
 
 /// Whether a tag is one that cosign gives to what it attaches to an image: `sha256-<64 hex>`, with or without a suffix
@@ -255,25 +326,109 @@ mod tests {
     }
 
     #[test]
-    fn an_attestation_of_buildkit_has_statements_for_layers_and_nothing_else() {
-        let statement = r#"{"mediaType": "application/vnd.in-toto+json", "digest": "sha256:aa", "size": 1}"#;
+    fn the_configuration_of_a_manifest_says_what_it_is() {
+        let container = r#""config": {"mediaType": "application/vnd.oci.image.config.v1+json"}"#;
+        let docker = r#""config": {"mediaType": "application/vnd.docker.container.image.v1+json"}"#;
+        let empty = r#""config": {"mediaType": "application/vnd.oci.empty.v1+json"}"#;
         let layer = r#"{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": "sha256:bb", "size": 1}"#;
-        for (layers, expected) in [
-            (format!("[{statement}]"), true),
-            (format!("[{statement}, {statement}]"), true),
-            (format!("[{statement}, {layer}]"), false),
-            (format!("[{layer}]"), false),
-            ("[]".to_owned(), false),
+        let statement =
+            |media_type: &str| format!(r#"{{"mediaType": "{media_type}", "digest": "sha256:aa", "size": 1}}"#);
+        let in_toto = statement("application/vnd.in-toto+json");
+        let artifact = |media_type: &str| Content::Artifact(media_type.to_owned());
+        let mut cases = vec![
+            (
+                format!(r#"{container}, "layers": [{layer}]"#),
+                Content::Image,
+                "an image",
+            ),
+            (
+                format!(r#"{docker}, "layers": [{layer}]"#),
+                Content::Image,
+                "one of Docker",
+            ),
+            (
+                format!(r#"{container}, "artifactType": "application/vnd.acme", "subject": {{"digest": "sha256:aa"}}"#),
+                Content::Image,
+                "whatever else it says",
+            ),
+            (
+                format!(r#"{container}, "layers": [{in_toto}, {layer}]"#),
+                Content::Image,
+                "something in it can be run",
+            ),
+            (
+                format!(r#"{container}, "layers": []"#),
+                Content::Image,
+                "no layers say nothing",
+            ),
+            (
+                format!(r#"{container}, "layers": null"#),
+                Content::Image,
+                "no layers say nothing",
+            ),
+            (
+                format!(r#"{container}, "layers": [7]"#),
+                Content::Image,
+                "odd layers say nothing",
+            ),
+            (
+                format!(r#"{container}, "layers": [{in_toto}, {in_toto}]"#),
+                artifact("application/vnd.in-toto+json"),
+                "an attestation of BuildKit",
+            ),
+            (
+                format!(r#"{empty}, "artifactType": "application/vnd.dev.sigstore.bundle.v0.3+json""#),
+                artifact("application/vnd.dev.sigstore.bundle.v0.3+json"),
+                "a signature",
+            ),
+            (
+                empty.to_owned(),
+                artifact("application/vnd.oci.empty.v1+json"),
+                "of no type",
+            ),
+            (
+                format!(r#"{empty}, "artifactType": 7"#),
+                artifact("application/vnd.oci.empty.v1+json"),
+                "of an odd type",
+            ),
+            (
+                r#""config": {"digest": "sha256:aa"}"#.to_owned(),
+                Content::Unknown,
+                "of no known type",
+            ),
+            (
+                r#""layers": []"#.to_owned(),
+                Content::Unknown,
+                "without a configuration",
+            ),
+        ];
+        for config in [
+            "application/vnd.amazon.soci.index.v2+json",
+            "application/vnd.cncf.helm.config.v1+json",
+            "application/vnd.buildkit.cacheconfig.v0",
+            "application/vnd.wasm.config.v0+json",
+            "application/vnd.cncf.flux.config.v1+json",
         ] {
-            assert_eq!(
-                is_attestation_manifest(&format!(r#"{{"layers": {layers}}}"#)),
-                expected,
-                "{layers}"
-            );
+            let manifest =
+                format!(r#""artifactType": "a/b", "config": {{"mediaType": "{config}"}}, "layers": [{layer}]"#);
+            cases.push((manifest, artifact(config), "its configuration is no container's"));
         }
-        for other in ["", "[]", "{}", r#"{"manifests": []}"#, r#"{"layers": 7}"#] {
-            assert!(!is_attestation_manifest(other), "{other}");
+        for layer in [
+            "application/vnd.dev.cosign.simplesigning.v1+json",
+            "application/vnd.dsse.envelope.v1+json",
+            "text/spdx+json",
+        ] {
+            let manifest = format!(r#"{container}, "layers": [{}]"#, statement(layer));
+            cases.push((manifest, artifact(layer), "what cosign attaches"));
         }
+        for (members, expected, why) in cases {
+            assert_eq!(content(&format!("{{{members}}}")), expected, "{why}: {members}");
+        }
+        for other in ["", "[]", "{}", "null", r#"{"config": 7}"#] {
+            assert_eq!(content(other), Content::Unknown, "{other}");
+        }
+        let long = format!(r#"{{"config": {{"mediaType": "{}"}}}}"#, "x".repeat(10_000));
+        assert_eq!(content(&long), artifact(&"x".repeat(MAX_MEDIA_TYPE)));
     }
 
     #[test]
@@ -287,9 +442,14 @@ mod tests {
              "annotations": {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": "sha256:01"}},
             {"digest": "sha256:05", "platform": {"os": "linux", "architecture": "arm64"},
              "annotations": {"vnd.docker.reference.type": "attestation-manifest"}},
-            {"digest": "sha256:06", "platform": {"os": "unknown", "architecture": "unknown"}}]}"#;
-        let found: Vec<_> = children(manifest)
-            .unwrap()
+            {"digest": "sha256:06", "platform": {"os": "unknown", "architecture": "unknown"}},
+            {"digest": "sha256:07", "platform": {"os": "linux", "architecture": "amd64"},
+             "artifactType": "application/vnd.amazon.soci.index.v2+json"},
+            {"digest": "sha256:08", "platform": {"os": "linux"}, "annotations": null}, {"digest": "?"}, 7]}"#;
+        let listed = children(manifest).unwrap();
+        assert_eq!(listed.more, 2, "what cannot be read does not hide the others");
+        let found: Vec<_> = listed
+            .children
             .into_iter()
             .map(|child| (child.digest.to_string(), child.platform))
             .collect();
@@ -300,26 +460,30 @@ mod tests {
             // What a runtime would run is an image, whatever else it calls itself.
             ("sha256:05", Some("linux/arm64")),
             ("sha256:06", Some("unknown/unknown")),
+            // What it is stands in its own manifest.
+            ("sha256:07", Some("linux/amd64")),
+            ("sha256:08", None),
         ];
         let expected = expected.map(|(digest, platform)| (digest.to_owned(), platform.map(str::to_owned)));
         assert_eq!(found, expected);
 
-        assert_eq!(children(r#"{"manifests": []}"#), Some(vec![]));
-        let many = format!(
-            r#"{{"manifests": [{}]}}"#,
-            (0..=MAX_CHILDREN)
+        for nothing in [r#"{"manifests": []}"#, r#"{"manifests": null}"#] {
+            assert_eq!(children(nothing), Some(Listed::default()), "{nothing}");
+        }
+        let entries = |number: usize| {
+            let entries: Vec<_> = (0..number)
                 .map(|n| format!(r#"{{"digest": "sha256:{n:02x}"}}"#))
-                .collect::<Vec<_>>()
-                .join(",")
-        );
-        for odd in [
-            "",
-            "[]",
-            "{}",
-            r#"{"layers": []}"#,
-            r#"{"manifests": [{"digest": "?"}]}"#,
-            &many,
-        ] {
+                .collect();
+            children(&format!(r#"{{"manifests": [{}]}}"#, entries.join(","))).unwrap()
+        };
+        for (number, more) in [(51, 0), (MAX_CHILDREN, 0), (MAX_CHILDREN + 3, 3)] {
+            let listed = entries(number);
+            assert_eq!(
+                (listed.children.len() as u64 + listed.more, listed.more),
+                (number as u64, more)
+            );
+        }
+        for odd in ["", "[]", "{}", r#"{"layers": []}"#, r#"{"manifests": 7}"#] {
             assert_eq!(children(odd), None, "{odd}");
         }
     }
@@ -346,17 +510,17 @@ mod tests {
             (image(index, None, false, &["v1"]), ImageKind::Index, "an index"),
             (
                 image(index, None, false, &[signature]),
-                ImageKind::Referrer,
-                "a list of referrers",
+                ImageKind::Index,
+                "a list of referrers, or an index under such a tag: what it leads to says it",
             ),
             (
                 image(manifest, bundle, true, &[]),
-                ImageKind::Referrer,
+                ImageKind::Artifact,
                 "an attestation",
             ),
             (
                 image(manifest, None, true, &[]),
-                ImageKind::Referrer,
+                ImageKind::Artifact,
                 "a referrer without a known type",
             ),
             (
@@ -365,19 +529,14 @@ mod tests {
                 "a runnable image does not escape by a subject",
             ),
             (
-                image(manifest, None, false, &[signature]),
-                ImageKind::Referrer,
-                "a legacy signature",
-            ),
-            (
                 image(manifest, config, false, &[signature]),
-                ImageKind::Referrer,
-                "cosign's own configuration type",
+                ImageKind::Image,
+                "nor by a tag that looks like a signature's",
             ),
             (
                 image(manifest, bundle, false, &[signature, "v1"]),
-                ImageKind::Image,
-                "such a tag beside another does not hide an image",
+                ImageKind::Artifact,
+                "by its type, whatever its tags are",
             ),
             (
                 image(
@@ -386,11 +545,40 @@ mod tests {
                     false,
                     &["1.0.0"],
                 ),
-                ImageKind::Image,
+                ImageKind::Artifact,
                 "a chart",
             ),
         ] {
             assert_eq!(entry.kind(), kind, "{why}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_another_says_so_and_is_no_container() {
+        let manifest = Some("application/vnd.oci.image.manifest.v1+json");
+        let config = Some("application/vnd.oci.image.config.v1+json");
+        let bundle = Some("application/vnd.dev.sigstore.bundle.v0.3+json");
+        let signature = format!("sha256-{}.sig", "a".repeat(64));
+        let signature = signature.as_str();
+        for (entry, expected) in [
+            (image(manifest, bundle, true, &[]), true),
+            (image(manifest, bundle, false, &[signature]), true),
+            (
+                image(
+                    Some("application/vnd.oci.image.index.v1+json"),
+                    None,
+                    false,
+                    &[signature],
+                ),
+                true,
+            ),
+            (image(manifest, bundle, false, &["1.0.0"]), false),
+            (image(manifest, bundle, false, &[signature, "v1"]), false),
+            (image(manifest, config, true, &[]), false),
+            (image(manifest, config, false, &[signature]), false),
+            (image(manifest, config, false, &[]), false),
+        ] {
+            assert_eq!(entry.belongs_to_another(), expected, "{entry:?}");
         }
     }
 }

@@ -28,6 +28,8 @@ pub enum State {
     Unscannable,
     /// The scanner no longer looks at it.
     Stale,
+    /// No container image, by its manifest: an attestation, a Helm chart, a cache, an index of such.
+    NotAnImage,
 }
 
 impl State {
@@ -41,6 +43,7 @@ impl State {
             Self::Held => "Held",
             Self::Unscannable => "Unscannable",
             Self::Stale => "Stale",
+            Self::NotAnImage => "NotAnImage",
         }
     }
 }
@@ -106,6 +109,11 @@ fn is_false(flag: &bool) -> bool {
 
 fn is_one(number: &u64) -> bool {
     *number == 1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl RecordedFinding {
@@ -265,6 +273,9 @@ pub struct Row {
     /// Of an index: the images that it leads to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<Child>,
+    /// Of an index: how many more entries it has, of which nothing is known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_children: u64,
     /// The indexes that lead to it, as far as known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub indexes: Vec<Digest>,
@@ -272,9 +283,13 @@ pub struct Row {
     /// the index has no scan of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_on: Option<Timestamp>,
-    /// It is an attestation, or an index of such, and no image that anybody deploys: its manifest was looked into once.
+    /// Earlier versions said by this what [`State::NotAnImage`] says now; it is only read. See [`Row::is_not_an_image`].
     #[serde(default, skip_serializing_if = "is_false")]
     pub referrer: bool,
+    /// The registry gives it another type than a container's, and it is an image all the same: its manifest says so, or a scanner
+    /// could scan it. That never changes, so that nobody looks into its manifest again.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub runnable: bool,
     /// Where it was copied from, if it is a copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
@@ -314,6 +329,11 @@ impl Row {
     /// What the sort keys of an image's rows in all regions begin with: `image#<digest>#`.
     pub fn regions_prefix(image: &ImageKey) -> String {
         format!("{}{}#", Self::SORT_KEY_PREFIX, image.digest)
+    }
+
+    /// Whether its manifest has said that it is no image. A digest stands for one manifest: it holds for the row of a deleted one too.
+    pub fn is_not_an_image(&self) -> bool {
+        self.state == State::NotAnImage || self.referrer
     }
 
     /// When the row may be forgotten (the table's time to live). Only the row of a deleted image ever is.

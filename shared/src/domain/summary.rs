@@ -267,23 +267,32 @@ impl<'a> SummaryBuilder<'a> {
             counter.image(listed);
         }
         if let Some(pushed_at) = listed.image.pushed_at
-            && listed.image.kind() != ImageKind::Referrer
+            && listed.image.kind() != ImageKind::Artifact
+            && (listed.image.tags.is_empty() || listed.image.has_ordinary_tag())
         {
             self.new_on(pushed_at, |news| news.pushed += 1);
         }
     }
 
-    /// A row of the ledger. Those of other repositories and regions, and of deleted images and attestations, do not count.
+    /// A row of the ledger. Those of other repositories and regions, and of deleted images, do not count; of what is no image, only their number.
     pub fn row(&mut self, row: &Row) {
         let (key, image) = (&self.summary.repository, &row.image);
         let elsewhere =
             (&key.account, &key.region, &key.repository) != (&image.account, &image.region, &image.repository);
-        if elsewhere || row.closed_at.is_some() || row.referrer {
+        if elsewhere || row.closed_at.is_some() {
             return;
         }
         if self.counter.is_some() {
             self.led_to
                 .extend(row.children.iter().map(|child| child.digest.clone()));
+        }
+        if row.is_not_an_image() {
+            *self
+                .summary
+                .states
+                .entry(State::NotAnImage.as_str().to_owned())
+                .or_default() += 1;
+            return;
         }
         *self.summary.states.entry(row.state.as_str().to_owned()).or_default() += 1;
         match row.state {
@@ -299,7 +308,7 @@ impl<'a> SummaryBuilder<'a> {
                 self.summary.review.add(case(row, row.since), Order::Oldest);
                 self.new_on(row.since, |news| news.review += 1);
             }
-            State::Pending | State::Allowed | State::Unscannable | State::Stale => {}
+            State::Pending | State::Allowed | State::Unscannable | State::Stale | State::NotAnImage => {}
         }
         if let Some(since) = self.overdue_since(row) {
             self.summary.overdue.add(case(row, since), Order::Oldest);

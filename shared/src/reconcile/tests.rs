@@ -1,5 +1,6 @@
 mod family;
 mod index;
+mod kinds;
 mod source;
 
 use std::collections::BTreeSet;
@@ -58,7 +59,8 @@ fn settle(world: &World, policy: &Policy) -> Outcome {
 
 const EXCEPTED: &str = r#""exceptions": [{"vulnerability": "CVE-2026-1", "repositories": ["pipeops-*"], "owner": "o", "reason": "r", "expires": "2026-11-30"}]"#;
 
-const ATTESTATION: &str = r#"{"layers": [{"mediaType": "application/vnd.in-toto+json"}]}"#;
+const ATTESTATION: &str = r#"{"config": {"mediaType": "application/vnd.oci.image.config.v1+json"},
+    "layers": [{"mediaType": "application/vnd.in-toto+json"}]}"#;
 
 fn critical() -> Scan {
     Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::Critical)]))
@@ -900,8 +902,12 @@ fn referrers_are_left_alone() {
     referrer.artifact_media_type = Some("application/vnd.dev.sigstore.bundle.v0.3+json".into());
     referrer.tags.clear();
     let world = World::with(&image_key(), referrer.clone(), Scan::Absent);
-    assert_eq!(settle(&world, &policy("")).outcome, OutcomeKind::Referrer);
-    assert_eq!(world.writes(), 0);
+    let bundle = r#"{"config": {"mediaType": "application/vnd.oci.empty.v1+json"}}"#;
+    world.set_manifest(&image_key(), bundle);
+    assert_eq!(settle(&world, &policy("")).outcome, OutcomeKind::NotAnImage);
+    assert_eq!(world.writes(), 1, "that it is none is remembered");
+    assert_eq!(settle(&world, &policy("")).outcome, OutcomeKind::NotAnImage);
+    assert_eq!((world.writes(), world.sent().len()), (1, 0));
     let disguised = World::with(&image_key(), referrer, critical());
     assert_eq!(
         settle(&disguised, &policy("")).state,
@@ -926,12 +932,12 @@ fn an_attestation_that_looks_like_an_image_is_left_alone_unless_it_could_be_scan
         world.set_manifest(&image_key(), ATTESTATION);
         assert_eq!(
             settle(&world, &policy("")).outcome,
-            OutcomeKind::Referrer,
+            OutcomeKind::NotAnImage,
             "{nothing:?}"
         );
         assert_eq!(world.writes(), 1, "that it is one is remembered");
         world.forget_calls();
-        assert_eq!(settle(&world, &policy("")).outcome, OutcomeKind::Referrer);
+        assert_eq!(settle(&world, &policy("")).outcome, OutcomeKind::NotAnImage);
         assert_eq!((world.writes(), world.sent().len()), (0, 0));
         assert!(!world.calls().iter().any(|call| call.operation == "ecr:BatchGetImage"));
         world.set_scan(&image_key(), critical());
@@ -949,7 +955,7 @@ fn an_attestation_that_looks_like_an_image_is_left_alone_unless_it_could_be_scan
     again.push(&image_key(), untagged.clone());
     assert_eq!(
         settle(&again, &policy("")).outcome,
-        OutcomeKind::Referrer,
+        OutcomeKind::NotAnImage,
         "deleted and pushed again"
     );
 

@@ -676,7 +676,8 @@ fn any_happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
-const ATTESTATION: &str = r#"{"layers": [{"mediaType": "application/vnd.in-toto+json"}]}"#;
+const ATTESTATION: &str = r#"{"config": {"mediaType": "application/vnd.oci.image.config.v1+json"},
+    "layers": [{"mediaType": "application/vnd.in-toto+json"}]}"#;
 
 fn entry(world: &World, number: usize) -> Image {
     let key = key_of("api", number);

@@ -183,12 +183,10 @@ def referrer(world: World) -> Observed:
     provenance = world.pusher.provenance(image)
     world.send("on-push", events.push(provenance))
     world.send("on-scan", events.scan(provenance, "FAILED"))
-    # Its manifest tells, which takes a call: it is written down so that nobody has to look again.
-    row = world.stack.row(provenance.repository, provenance.digest)
     return observe(
         image=(world.state(image), "Allowed"),
-        signature=(world.state(signature), "none"),
-        provenance_is_remembered_as_one=(row is not None and row["row"]["referrer"], True),
+        signature=(world.state(signature), "NotAnImage"),
+        provenance=(world.state(provenance), "NotAnImage"),
         alerts=(world.alerts(image.repository), []),
         changes=(world.mutations(image.repository), []),
     )

@@ -19,7 +19,10 @@ use super::super::{
     policy::{BlockMethod, Policy, WhenInUse},
     replication::{is_destination, rules},
 };
-use super::source::{may_be_source, verdict};
+use super::{
+    is_judged_as_image,
+    source::{may_be_source, verdict},
+};
 
 /// Why an image must be looked at. What is more urgent comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,7 +81,7 @@ impl Due {
 struct Remembered {
     state: State,
     closed: bool,
-    referrer: bool,
+    not_an_image: bool,
     blocked: bool,
     same_policy: bool,
     due: Option<Due>,
@@ -157,7 +160,7 @@ impl<'a> Survey<'a> {
         let remembered = Remembered {
             state: row.state,
             closed: row.closed_at.is_some(),
-            referrer: row.referrer,
+            not_an_image: row.is_not_an_image(),
             blocked: row.state == State::Blocked,
             same_policy: row.policy == self.policy.sha256,
             due: self.due_by_itself(row),
@@ -231,16 +234,13 @@ impl<'a> Survey<'a> {
     fn why(&self, listed: &ListedImage) -> Option<Due> {
         let image = &listed.image;
         let scanned = matches!(listed.scan_status.as_deref(), Some("COMPLETE" | "ACTIVE"));
-        // What a scanner could scan is an image, whatever it calls itself.
-        if image.kind() == ImageKind::Referrer && !scanned {
-            return None;
-        }
         let pullable = image.status != ImageStatus::Archived;
         let Some(row) = self.rows.get(&image.digest).filter(|row| !row.closed) else {
             // Who archived it before it was ever judged is somebody else.
             return pullable.then_some(Due::New);
         };
-        if row.referrer && !scanned {
+        // What a scanner could scan is an image, whatever it calls itself.
+        if row.not_an_image && !scanned && !(is_judged_as_image(self.policy, image) && !row.same_policy) {
             return None;
         }
         if row.due.is_some() {
@@ -330,7 +330,7 @@ impl<'a> Survey<'a> {
         let bad = |row: &Remembered| matches!(row.state, State::Blocked | State::Held);
         // What is on its way back is done with.
         let is_kept = |row: &Remembered| row.block.is_some_and(|block| !block.undone);
-        let mut above = above.filter(|index| !index.referrer);
+        let mut above = above.filter(|index| !index.not_an_image);
         if above.any(|index| index.closed) {
             return true;
         }
@@ -338,14 +338,19 @@ impl<'a> Survey<'a> {
             return false;
         }
         let below: Vec<&Remembered> = row.children.iter().filter_map(|digest| self.rows.get(digest)).collect();
-        let open = || below.iter().filter(|child| !child.closed);
-        let all_known = open().count() == row.children.len() && open().all(|child| child.state != State::Pending);
+        // What is no image does not count for the index.
+        let counting = || below.iter().filter(|child| !child.not_an_image);
+        let not_images = below.iter().filter(|child| child.not_an_image).count();
+        let open = || counting().filter(|child| !child.closed);
+        let all_there = open().count() + not_images == row.children.len();
+        let all_known = all_there && open().all(|child| child.state != State::Pending);
         match row.state {
             State::Pending => all_known || open().any(|child| bad(child)),
             State::Blocked => open().any(|child| child.state == State::Held),
             State::Held => false,
             State::Allowed => open().any(|child| is_kept(child) || bad(child) || child.state == State::Review),
             State::Review | State::Unscannable | State::Stale => open().any(|child| is_kept(child) || bad(child)),
+            State::NotAnImage => open().next().is_some(),
         }
     }
 
@@ -374,10 +379,11 @@ impl<'a> Survey<'a> {
         }
         let turn = match row.state {
             State::Pending | State::Held | State::Unscannable | State::Stale => Some(TURN_HOURS),
+            State::NotAnImage => None,
             State::Allowed | State::Review | State::Blocked => {
                 // An index is never scanned; what is archived has no scan.
                 let shows = listed.scan_status.is_some() || listed.scanned_at.is_some();
-                let scannable = image.kind() == ImageKind::Image && image.status == ImageStatus::Active;
+                let scannable = image.kind() != ImageKind::Index && image.status == ImageStatus::Active;
                 (scannable && !shows).then_some(LONG_TURN_HOURS)
             }
         };

@@ -14,7 +14,7 @@ use super::{
         ledger::{Row, State},
         policy::{NoScanAction, Policy},
     },
-    Basis, Facts,
+    Basis, Facts, words,
 };
 
 /// The images that an index leads to.
@@ -53,8 +53,15 @@ impl ChildFacts {
             State::Blocked => row.state != State::Held,
             // The verdict is the same, and somebody has decided to wait.
             State::Held => true,
-            State::Pending | State::Allowed | State::Review | State::Unscannable | State::Stale => row.block.is_none(),
+            State::Pending | State::Allowed | State::Review | State::Unscannable | State::Stale | State::NotAnImage => {
+                row.block.is_none()
+            }
         }
+    }
+
+    /// Whether its manifest has said that it is no image. Then it does not count for the index; until that is known, it does.
+    pub(super) fn is_not_an_image(&self) -> bool {
+        self.row.as_ref().is_some_and(Row::is_not_an_image)
     }
 
     fn open_row(&self) -> Option<&Row> {
@@ -148,7 +155,7 @@ pub(super) fn sum(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp)
     let mut judged: Vec<(String, Evaluation)> = Vec::new();
     let mut unknown: Vec<(String, NoScan)> = Vec::new();
     let mut waiting = Vec::new();
-    for child in children {
+    for child in children.iter().filter(|child| !child.is_not_an_image()) {
         let row = child.open_row().filter(|row| row.state != State::Pending);
         match row {
             None => waiting.push(child.name()),
@@ -158,6 +165,9 @@ pub(super) fn sum(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp)
                 judged.push((child.name(), evaluate_remembered(policy, row, &names, now)));
             }
         }
+    }
+    if facts.more_children > 0 {
+        unknown.push((words::more_children(facts.more_children), NoScan::Unsupported));
     }
     let incomplete = !(waiting.is_empty() && unknown.is_empty());
     let verdict = judged.iter().map(|(_, evaluation)| evaluation.verdict).max();

@@ -60,7 +60,7 @@ pub fn verdict(row: &Row) -> String {
 pub(super) fn is_source_for(row: &Row, region: &Region) -> bool {
     row.image.region != *region
         && row.closed_at.is_none()
-        && !row.referrer
+        && !row.is_not_an_image()
         && row.source.as_ref().is_none_or(|source| source.region != *region)
 }
 
@@ -92,7 +92,10 @@ impl Facts {
         if image.kind() == ImageKind::Index || matches!(self.scan, Scan::Complete(_)) {
             return None;
         }
-        let own = self.row.as_ref().filter(|row| row.closed_at.is_none());
+        let own = self
+            .row
+            .as_ref()
+            .filter(|row| row.closed_at.is_none() && !row.is_not_an_image());
         let has_own = own.is_some_and(|row| {
             row.state != State::Pending
                 && row.no_scan.is_none()

@@ -11,7 +11,7 @@ use super::{
         evaluate::{Evaluation, Judged},
         finding::{NoScan, Scan},
         ids::{Digest, Tag},
-        image::{Child, Image, ImageStatus},
+        image::{Child, Image, ImageKind, ImageStatus},
         ledger::{
             AlertRecord, Block, MAX_INDEXES, MAX_RECORDED_FINDINGS, RecordedFinding, Row, RowSchema, ScanRecord, State,
             day_of,
@@ -91,26 +91,6 @@ impl Step {
             generation: row.generation + 1,
             closed_at: Some(now),
             ..row.clone()
-        };
-        Self {
-            row,
-            effect: None,
-            alert: None,
-            counts_as_block: false,
-            releases: Release::No,
-        }
-    }
-
-    /// Remembers that this is no image that anybody deploys.
-    pub(super) fn referrer(facts: &Facts, image: &Image, policy: &Policy, now: Timestamp) -> Self {
-        let row = Draft::new(facts, image, policy, now).row;
-        let row = Row {
-            state: State::Allowed,
-            reason: words::REFERRER.to_owned(),
-            referrer: true,
-            block: None,
-            alert: None,
-            ..row
         };
         Self {
             row,
@@ -201,9 +181,11 @@ impl<'a> Draft<'a> {
             tags: sorted_tags(image),
             available_since: image.available_since(),
             children: children(facts),
+            more_children: more_children(facts),
             indexes: indexes(facts),
             used_on: used_on(facts, now),
             referrer: false,
+            runnable: image.kind() != ImageKind::Index && facts.is_runnable(image),
             source: facts.source_record(image),
             closed_at: None,
         };
@@ -489,7 +471,7 @@ impl<'a> Draft<'a> {
         let level = match self.row.state {
             State::Blocked | State::Held => Some(Action::Block),
             State::Review => Some(Action::Review),
-            State::Pending | State::Allowed | State::Unscannable | State::Stale => None,
+            State::Pending | State::Allowed | State::Unscannable | State::Stale | State::NotAnImage => None,
         };
         self.row
             .findings
@@ -623,6 +605,14 @@ fn children(facts: &Facts) -> Vec<Child> {
         Children::NotAsked | Children::Unknown => {
             facts.row.as_ref().map(|row| row.children.clone()).unwrap_or_default()
         }
+    }
+}
+
+/// How many more entries an index has.
+fn more_children(facts: &Facts) -> u64 {
+    match &facts.children {
+        Children::Known(_) => facts.more_children,
+        Children::NotAsked | Children::Unknown => facts.row.as_ref().map_or(0, |row| row.more_children),
     }
 }
 

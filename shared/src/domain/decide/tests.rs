@@ -30,7 +30,7 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
         State::Held => Some(AlertKind::ImageHeld),
         State::Review => Some(AlertKind::ImageReview),
         State::Unscannable | State::Stale => Some(AlertKind::ScanFailed),
-        State::Pending | State::Allowed => None,
+        State::Pending | State::Allowed | State::NotAnImage => None,
     };
     let earlier = now() - SignedDuration::from_hours(2);
     let entry = image(&image_key());
@@ -47,7 +47,7 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
         no_scan: match state {
             State::Unscannable => Some(NoScan::Failed),
             State::Stale => Some(NoScan::EligibilityExpired),
-            State::Pending | State::Allowed | State::Review | State::Blocked | State::Held => None,
+            State::Pending | State::Allowed | State::Review | State::Blocked | State::Held | State::NotAnImage => None,
         },
         findings: severity
             .map(|severity| RecordedFinding {
@@ -79,9 +79,11 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
         available_since: entry.available_since(),
         tags: entry.tags,
         children: Vec::new(),
+        more_children: 0,
         indexes: Vec::new(),
         used_on: None,
         referrer: false,
+        runnable: false,
         source: None,
         closed_at: None,
     }
@@ -413,7 +415,7 @@ fn one_more_finding_never_makes_it_better() {
             Plan::Leave(_) | Plan::Ask(_) => case.prior.1.as_ref().map_or(State::Pending, |row| row.state),
         };
         match state {
-            State::Allowed | State::Pending => 0,
+            State::Allowed | State::Pending | State::NotAnImage => 0,
             State::Review | State::Unscannable | State::Stale => 1,
             State::Held | State::Blocked => 2,
         }

@@ -8,7 +8,7 @@ use super::{
         evaluate::{Evaluation, Judged, Verdict},
         finding::{NoScan, ScanStart, Severity},
         ids::{Digest, Region, Tag},
-        image::{Arrival, Way},
+        image::{Arrival, Content, Way},
         ledger::{MAX_RETURNS, RecordedFinding, Row, State},
         policy::{Action, BlockMethod},
         predecessor::Predecessor,
@@ -16,9 +16,6 @@ use super::{
     },
     Hold,
 };
-
-/// What an attestation is.
-pub(super) const REFERRER: &str = "It is an attestation, or leads to nothing else: nobody deploys it.";
 
 /// Why an image is not blocked in report mode.
 pub(super) const REPORT_MODE: &str = "the policy is in report mode, in which nothing is changed.";
@@ -483,5 +480,26 @@ fn fix(findings: &[RecordedFinding]) -> String {
                 updates.join(", ")
             )
         }
+    }
+}
+
+/// Why something is no image.
+pub(super) fn not_an_image(content: Option<&Content>) -> String {
+    match content {
+        Some(Content::Artifact(media_type)) => {
+            let media_type = text::line(media_type, 100);
+            format!("It is no container image: its manifest says `{media_type}`. Nobody runs it, and it is not judged.")
+        }
+        Some(Content::Image | Content::Unknown) | None => {
+            "It leads to no container image. Nobody runs it, and it is not judged.".to_owned()
+        }
+    }
+}
+
+/// What entries of an index are called of which nothing is known.
+pub(super) fn more_children(number: u64) -> String {
+    match number {
+        1 => "1 entry that cannot be looked at".to_owned(),
+        number => format!("{number} entries that cannot be looked at"),
     }
 }

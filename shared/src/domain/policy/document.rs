@@ -163,6 +163,18 @@ pub enum NoScanAction {
     Block,
 }
 
+/// What is done about what is no container image, by the type of its configuration.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Artifacts {
+    /// It is recorded as such; nobody is told, and nothing is blocked.
+    Leave,
+    /// It is judged as an image that no scanner supports would be: `on_unsupported` holds for it. What belongs to an image (a
+    /// signature, an attestation, an SBOM) is left alone all the same.
+    Judge,
+}
+
 /// When there is no usable scan.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -176,6 +188,8 @@ pub(super) struct ScanSection {
     pub(super) on_unsupported: NoScanAction,
     /// When the scanner no longer looks at the image, so that its last findings say nothing about today.
     pub(super) on_stale: NoScanAction,
+    /// What is done about what is no container image: a Helm chart, a WASM module, a cache.
+    pub(super) artifacts: Artifacts,
 }
 
 impl Default for ScanSection {
@@ -185,6 +199,7 @@ impl Default for ScanSection {
             on_failure: NoScanAction::Review,
             on_unsupported: NoScanAction::Review,
             on_stale: NoScanAction::Review,
+            artifacts: Artifacts::Leave,
         }
     }
 }

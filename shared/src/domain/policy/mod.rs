@@ -14,8 +14,8 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use document::TagViolationAction;
 pub use document::{Action, BlockMethod, Document, Mode, NoScanAction, WhenInUse};
+use document::{Artifacts, TagViolationAction};
 pub use exception::{Exception, ExceptionEntry};
 pub use pattern::{Glob, InvalidGlob};
 pub use rule::{LEAST_EPSS, Maximum};
@@ -129,6 +129,7 @@ pub struct ScanRules {
     on_failure: NoScanAction,
     on_unsupported: NoScanAction,
     on_stale: NoScanAction,
+    artifacts: Artifacts,
 }
 
 /// How and when images are blocked.
@@ -329,6 +330,7 @@ impl Policy {
                 on_failure: document.scan.on_failure,
                 on_unsupported: document.scan.on_unsupported,
                 on_stale: document.scan.on_stale,
+                artifacts: document.scan.artifacts,
             },
             block: BlockRules {
                 method: document.block.method,
@@ -403,6 +405,11 @@ impl Policy {
     /// Of which findings an image may have only so many.
     pub fn maxima(&self) -> &[Maximum] {
         &self.rules.maxima
+    }
+
+    /// Whether what is no container image, and belongs to none, is judged like one.
+    pub fn judges_artifacts(&self) -> bool {
+        self.scan.artifacts == Artifacts::Judge
     }
 
     /// What the absence of a usable scan leads to.

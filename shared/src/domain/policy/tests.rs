@@ -164,7 +164,7 @@ fn an_error_names_the_place() {
     insta::assert_snapshot!(refused(r#""digest": {"hour": 24}"#), @"the policy is not valid at `digest.hour`: 24 is not between 0 and 23");
     insta::assert_snapshot!(refused(r#""severities": {"CRITICAL": "explode"}"#), @"the policy is not valid at `severities.CRITICAL`: unknown variant `explode`, expected one of `inform`, `monitor`, `review`, `block` at line 2 column 103");
     insta::assert_snapshot!(refused(r#""severities": {"SEVERE": "block"}"#), @"the policy is not valid at `severities.SEVERE`: a severity is one of CRITICAL, HIGH, UNDEFINED, MEDIUM, LOW, INFORMATIONAL");
-    insta::assert_snapshot!(refused(r#""scan": {"grace": 5}"#), @"the policy is not valid at `scan.grace`: unknown field `grace`, expected one of `grace_minutes`, `on_failure`, `on_unsupported`, `on_stale` at line 2 column 83");
+    insta::assert_snapshot!(refused(r#""scan": {"grace": 5}"#), @"the policy is not valid at `scan.grace`: unknown field `grace`, expected one of `grace_minutes`, `on_failure`, `on_unsupported`, `on_stale`, `artifacts` at line 2 column 83");
     insta::assert_snapshot!(refused(r#""scan": {"on_failure": "allow"}"#), @"the policy is not valid at `scan.on_failure`: unknown variant `allow`, expected one of `monitor`, `review`, `block` at line 2 column 97");
     insta::assert_snapshot!(refused(r#""scan": {"grace_minutes": 0}"#), @"the policy is not valid at `scan.grace_minutes`: 0 is not between 1 and 1440");
     insta::assert_snapshot!(refused(r#""block": {"max_blocks_per_hour": 0}"#), @"the policy is not valid at `block.max_blocks_per_hour`: 0 is not between 1 and 1000");

@@ -9,7 +9,7 @@ use super::{
     super::{
         decide::may_be_source,
         ids::{Digest, Region, Tag},
-        image::{Image, ImageKind, ImageStatus},
+        image::{Image, ImageStatus},
         ledger::{Row, State},
         policy::Policy,
         repository::ledger::RepositoryKey,
@@ -135,7 +135,7 @@ impl<'a> Expected<'a> {
                 self.copies.insert(image.digest.clone());
             }
         }
-        if image.kind() == ImageKind::Referrer || !matches!(image.status, ImageStatus::Active | ImageStatus::Other(_)) {
+        if image.belongs_to_another() || !matches!(image.status, ImageStatus::Active | ImageStatus::Other(_)) {
             return;
         }
         let expected = ExpectedImage {

@@ -422,10 +422,10 @@ fn nothing_changes_in_report_mode() {
 fn an_index_of_nothing_that_runs_is_left_alone_and_one_that_cannot_be_read_is_unknown() {
     let world = world();
     world.set_manifest(&index(), r#"{"manifests": []}"#);
-    assert_eq!(settle(&world, &policy(""), &index()).outcome, OutcomeKind::Referrer);
+    assert_eq!(settle(&world, &policy(""), &index()).outcome, OutcomeKind::NotAnImage);
     assert_eq!(world.writes(), 1, "that it is one is remembered");
     world.forget_calls();
-    assert_eq!(settle(&world, &policy(""), &index()).outcome, OutcomeKind::Referrer);
+    assert_eq!(settle(&world, &policy(""), &index()).outcome, OutcomeKind::NotAnImage);
     assert_eq!(world.writes(), 0);
     let world = self::world();
     world.set_manifest(&index(), "{}");
