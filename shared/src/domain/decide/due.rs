@@ -240,7 +240,8 @@ impl<'a> Survey<'a> {
             return pullable.then_some(Due::New);
         };
         // What a scanner could scan is an image, whatever it calls itself.
-        if row.not_an_image && !scanned && !(is_judged_as_image(self.policy, image) && !row.same_policy) {
+        let may_be_judged = !row.same_policy && is_judged_as_image(self.policy, image);
+        if row.not_an_image && !scanned && !may_be_judged {
             return None;
         }
         if row.due.is_some() {
