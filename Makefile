@@ -50,6 +50,11 @@ core: ## Tests of the pure core alone: no AWS crate is built
 test-local: $(VENV)/.ready ## Tests of the local emulators themselves
 	$(VENV)/bin/python -B -m unittest discover -s tests/local
 
+.PHONY: aws-contract
+aws-contract: $(VENV)/.ready ## Ask AWS what we take it to do (AWS_PROFILE=…; ARGS=--help); prints a table, deletes what it made
+	@test -n "$${AWS_PROFILE:-}" || { echo "AWS_PROFILE=… says whose ECR is asked; tests/contract/README.md says what it does there"; exit 2; }
+	$(VENV)/bin/python -B tests/contract/aws.py $(ARGS)
+
 .PHONY: infra
 infra: $(INFRA_VENV)/.ready ## Check the infrastructure: format, validity, tests, README tables, checkov
 	$(PYTHON) -B -m unittest discover -s tests/infra

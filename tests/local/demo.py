@@ -73,6 +73,7 @@ def demonstrate(stack: Stack, chosen: list[scenarios.Scenario], path: Path) -> d
     with step("start the emulators"):
         stack.start()
         (path.parent / RUNNING).write_text(json.dumps({"process_groups": stack.process_ids()}) + "\n")
+    print(f"order of lists {stack.registry.order}   (ECR_GUARD_ORDER={stack.registry.order} gives it again)")
     with step("create ledger, topics, queues"):
         stack.create_resources()
     world = World(stack)

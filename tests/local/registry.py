@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import urllib.error
@@ -38,10 +39,19 @@ def client(service: str, endpoint: str, region: str = REGION) -> Any:
     )
 
 
-class Registry:
-    """The registry of the local run in one region. One server has those of all regions."""
+def order_of_this_run() -> int:
+    """The number that gives the order of all lists: that of ``ECR_GUARD_ORDER``, or any."""
+    return int(os.environ.get("ECR_GUARD_ORDER") or random.randrange(1_000_000))
 
-    def __init__(self, log: Path):
+
+class Registry:
+    """The registry of the local run in one region. One server has those of all regions.
+
+    Its lists come in any order, as those of AWS: ``order`` gives it, and gives it again with ``ECR_GUARD_ORDER``.
+    """
+
+    def __init__(self, log: Path, order: int | None = None):
+        self.order = order_of_this_run() if order is None else order
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
@@ -52,6 +62,7 @@ class Registry:
     def start(self) -> None:
         """Starts the server and waits until it answers."""
         command = [sys.executable, "-m", "moto_ecr", "--port", str(self.port), "--account", ACCOUNT, "--region", REGION]
+        command += ["--order", str(self.order)]
         environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(HERE), "PYTHONDONTWRITEBYTECODE": "1"}
         self.process = start(command, environment, self.log)
         wait_until_it_answers("the registry", f"{self.url}/ecr-guard/calls", self.process, self.log)
@@ -69,7 +80,8 @@ class Registry:
         return other
 
     def set_scan(self, repository: str, digest: str, status: str, **result: Any) -> None:
-        """Gives an image the result of a scan: ``findings`` or ``enhancedFindings``, ``description``."""
+        """Gives an image the result of a scan: ``findings``, ``enhancedFindings``, ``description``, and how it is answered: ``counts``,
+        ``without``, ``nulls``, ``later`` (``moto_ecr/server.py``)."""
         self._set("scans", {"repository": repository, "digest": digest, "status": status, **result})
 
     def set_image(self, repository: str, digest: str, **times: float) -> None:
@@ -80,13 +92,17 @@ class Registry:
         """Says how copies of what is pushed here from now on go: ``delaySeconds``, ``failureCode``, ``loseTag``."""
         self._set("replication", {"repository": repository, **behaviour})
 
+    def behave(self, **readings: Any) -> None:
+        """How the registry behaves from now on, by the names of ``moto_ecr/readings.py`` in camel case."""
+        self._set("settings", readings)
+
     def set_restore_seconds(self, seconds: float) -> None:
         """How long a restore takes from now on."""
-        self._set("settings", {"restoreSeconds": seconds})
+        self.behave(restoreSeconds=seconds)
 
     def set_scan_summaries(self, shown: bool) -> None:
         """Whether lists of images show basic scans from now on."""
-        self._set("settings", {"scanSummaries": shown})
+        self.behave(scanSummaries=shown)
 
     def fail_next(
         self, operation: str, number: int, code: str = "ThrottlingException", spared: str | None = None
@@ -106,9 +122,9 @@ class Registry:
         """Empties the call log, of all regions."""
         self._send("DELETE", "calls")
 
-    def pull(self, repository: str, reference: str) -> int:
-        """The HTTP status that a container runtime gets for a tag or a digest."""
-        url = f"{self.url}/v2/{repository}/manifests/{reference}?region={self.region}"
+    def pull(self, repository: str, reference: str, recorded: bool = False) -> int:
+        """The HTTP status that a container runtime gets for a tag or a digest; ``recorded``: it is one, and its pull counts."""
+        url = f"{self.url}/v2/{repository}/manifests/{reference}?region={self.region}{'' if recorded else '&look'}"
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:
                 return answer.status

@@ -6,6 +6,7 @@ import json
 import tempfile
 import time
 import unittest
+import urllib.error
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +236,7 @@ class Scanning(RegistryTest):
             self.assertEqual(answer["imageScanFindings"]["findingSeverityCounts"], {"HIGH": 2_345})
             token = {"nextToken": answer["nextToken"]} if "nextToken" in answer else {}
             pages += 1
-        self.assertEqual((pages, names), (3, [entry["name"] for entry in findings]))
+        self.assertEqual((pages, sorted(names)), (3, sorted(entry["name"] for entry in findings)))
         self.assertEqual(len(self.findings(image)["imageScanFindings"]["findings"]), 100)
         paginator = self.ecr.get_paginator("describe_image_scan_findings")
         every = paginator.paginate(repositoryName=REPOSITORY, imageId={"imageTag": "v1"})
@@ -339,6 +340,82 @@ class Referring(RegistryTest):
         self.assertNotIn("nextToken", rest)
         with self.refused("InvalidParameterException"):
             self.referrers(image, maxResults=51)
+
+
+class Readings(RegistryTest):
+    """What was recorded of AWS, and cannot be asked for: the contract suite has the rest."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.addCleanup(self.registry.behave, order=self.registry.order, statusDelaySeconds=0, deletedKeys=[])
+
+    def test_a_number_gives_the_order_of_all_lists_and_of_their_pages(self) -> None:
+        for number in range(12):
+            image = self.push.image(REPOSITORY, f"v{number}", f"content {number}")
+            for tag in ("a", "b", "c"):
+                self.ecr.put_image(repositoryName=REPOSITORY, imageManifest=image.manifest, imageTag=f"{tag}{number}")
+        orders, tags = [], []
+        for order in (1, 2, 1):
+            self.registry.behave(order=order)
+            listed = self.describe()
+            orders.append([detail["imageDigest"] for detail in listed])
+            tags.append([detail["imageTags"] for detail in listed])
+            pages = self.ecr.get_paginator("describe_images").paginate(repositoryName=REPOSITORY, maxResults=5)
+            self.assertEqual([one["imageDigest"] for page in pages for one in page["imageDetails"]], orders[-1])
+        self.assertEqual((orders[0], tags[0]), (orders[2], tags[2]))
+        self.assertNotEqual(orders[0], orders[1])
+        self.assertEqual(sorted(orders[0]), sorted(orders[1]))
+        self.assertNotEqual([sorted(each) for each in tags[0]], tags[0])
+        self.registry.behave(order=None)
+        self.assertEqual([detail["imageTags"][0] for detail in self.describe()], [f"v{n}" for n in range(12)])
+
+    def test_a_status_may_show_late(self) -> None:
+        image = self.push.image(REPOSITORY, "v1", "one")
+        self.registry.behave(statusDelaySeconds=0.6)
+        self.assertEqual(self.archive(image)["imageStatus"], "ARCHIVED")
+        self.assertEqual(self.describe(imageIds=[{"imageTag": "v1"}])[0]["imageStatus"], "ACTIVE")
+        # What is pulled is what is so.
+        self.assertEqual(self.pull({"imageTag": "v1"}), (0, ["ImageNotFound"]))
+        deadline = time.monotonic() + 5
+        while self.describe() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.assertEqual(self.describe("ANY")[0]["imageStatus"], "ARCHIVED")
+
+    def test_a_key_that_is_gone_takes_the_images_with_it(self) -> None:
+        key = "arn:aws:kms:us-west-2:123456789012:key/gone"
+        encryption = {"encryptionType": "KMS", "kmsKey": key}
+        self.ecr.create_repository(repositoryName="team/sealed", encryptionConfiguration=encryption)
+        self.addCleanup(self.ecr.delete_repository, repositoryName="team/sealed", force=True)
+        image = self.push.image("team/sealed", "v1", "one")
+        self.registry.behave(deletedKeys=[key])
+        asked = {"repositoryName": "team/sealed", "imageIds": [{"imageDigest": image.digest}]}
+        with self.refused("KmsException"):
+            self.ecr.batch_get_image(**asked)
+        with self.refused("KmsException"):
+            self.push.image("team/sealed", "v2", "two")
+        self.assertEqual(self.ecr.describe_images(**asked)["imageDetails"][0]["imageTags"], ["v1"])
+
+    def test_what_is_counted_is_not_always_what_is_listed(self) -> None:
+        image = self.push.image(REPOSITORY, "v1", "one")
+        listed, counts = [enhanced("CVE-1", "CRITICAL")], {"CRITICAL": 3}
+        self.registry.set_scan(REPOSITORY, image.digest, "ACTIVE", findings=[], enhancedFindings=listed, counts=counts)
+        answer = self.findings(image)["imageScanFindings"]
+        self.assertEqual((answer["findings"], answer["findingSeverityCounts"]), ([], counts))
+        self.assertEqual(len(answer["enhancedFindings"]), 1)
+
+    def test_a_look_is_no_pull(self) -> None:
+        self.push.image(REPOSITORY, "v1", "one")
+        self.assertEqual(self.registry.pull(REPOSITORY, "v1"), 200)
+        self.assertNotIn("lastRecordedPullTime", self.describe()[0])
+        self.assertEqual(self.registry.pull(REPOSITORY, "v1", recorded=True), 200)
+        self.assertIn("lastRecordedPullTime", self.describe()[0])
+
+    def test_a_setting_that_is_not_there_is_refused(self) -> None:
+        for wrong in ({"orders": 1}, {"pulls": "some"}, {"digestAndTag": "both"}):
+            with self.assertRaises(urllib.error.HTTPError) as caught:
+                self.registry.behave(**wrong)
+            self.assertEqual(caught.exception.code, 400)
+            caught.exception.close()
 
 
 class Others(RegistryTest):

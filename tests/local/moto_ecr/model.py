@@ -31,16 +31,35 @@ def sha256(content: bytes) -> str:
 
 @dataclass
 class Scan:
-    """The result of a scan, basic (``findings``) or enhanced (``enhanced_findings``)."""
+    """The result of a scan, basic (``findings``), enhanced (``enhanced_findings``) or with both lists, as the answer shows it."""
 
     status: str
     description: str = ""
     findings: list[dict[str, Any]] | None = None
     enhanced_findings: list[dict[str, Any]] | None = None
     completed_at: float | None = None
+    # What the scanner counts, where that is not what it lists.
+    counts: dict[str, int] | None = None
+    # Members of ``imageScanFindings`` that the answer does not have, and such that are ``null`` in it.
+    without: tuple[str, ...] = ()
+    nulls: tuple[str, ...] = ()
+    # What is shown from a later time on.
+    later: tuple[tuple[float, Scan], ...] = ()
+
+    @property
+    def has_result(self) -> bool:
+        """Whether the answer has ``imageScanFindings``."""
+        return self.findings is not None or self.enhanced_findings is not None or bool(self.nulls)
+
+    def at(self, now: float) -> Scan:
+        """What is shown by now."""
+        shown = [scan for since, scan in self.later if since <= now]
+        return shown[-1] if shown else self
 
     def severity_counts(self) -> dict[str, int]:
         """How many findings there are of each severity; severities without findings are absent."""
+        if self.counts is not None:
+            return self.counts
         counts: dict[str, int] = {}
         for finding in (self.findings or []) + (self.enhanced_findings or []):
             severity = finding.get("severity", "UNDEFINED")
@@ -64,6 +83,8 @@ class StoredImage:
     last_pulled_at: float | None = None
     scan: Scan | None = None
     scan_started_at: float | None = None
+    # The status that is shown until a time, where changes show late.
+    shown: tuple[str, float] | None = None
     replication: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -87,13 +108,18 @@ class StoredImage:
         subject = self.document.get("subject")
         return subject["digest"] if subject else None
 
-    @property
-    def artifact_media_type(self) -> str | None:
-        """The type of what is stored: that of its configuration, or the artifact type where the configuration is empty."""
+    def artifact_media_type_as(self, artifact_type_first: bool) -> str | None:
+        """The type of what is stored: that of its configuration, or the artifact type where the configuration is empty. What it is
+        with both is documented nowhere."""
         config = self.document.get("config", {}).get("mediaType")
-        if config in (None, EMPTY_CONFIG_MEDIA_TYPE):
+        if config in (None, EMPTY_CONFIG_MEDIA_TYPE) or artifact_type_first:
             return self.document.get("artifactType", config)
         return config
+
+    @property
+    def artifact_media_type(self) -> str | None:
+        """The same by the configuration."""
+        return self.artifact_media_type_as(artifact_type_first=False)
 
     @property
     def scannable(self) -> bool:
@@ -111,6 +137,10 @@ class StoredImage:
     def own_size(self) -> int:
         """The bytes of the layers."""
         return sum(layer.get("size", 0) for layer in self.document.get("layers", []))
+
+    def shown_status(self, now: float) -> str:
+        """The status as lists and descriptions have it."""
+        return self.shown[0] if self.shown is not None and now < self.shown[1] else self.status
 
     def settle(self, now: float) -> None:
         """Finish a restore whose time has come."""

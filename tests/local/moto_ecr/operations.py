@@ -17,6 +17,7 @@ from moto_ecr import lifecycle
 from moto_ecr.errors import EcrError
 from moto_ecr.model import ACTIVE, ARCHIVED, Scan, StoredImage, sha256
 from moto_ecr.pages import page
+from moto_ecr.readings import Readings
 from moto_ecr.replication import Replication
 
 Request = dict[str, Any]
@@ -28,12 +29,14 @@ DAY = 86_400
 class ImageOperations:
     """The operations of one registry (an account in a region). Repositories and layers stay moto's."""
 
+    # How every registry of this server behaves until it is told otherwise.
+    first_readings = Readings()
+
     def __init__(self, backend: ECRBackend, now: Callable[[], float] = time.time):
         self.backend = backend
         self.now = now
         self.replication = Replication(self)
-        self.restore_seconds = 0.0
-        self.scan_summaries = False
+        self.readings = self.first_readings
         self.signing_configuration: dict[str, Any] | None = None
         self.previews: dict[str, tuple[str, list[lifecycle.Action]]] = {}
 
@@ -46,6 +49,7 @@ class ImageOperations:
             reason = "maxResults and nextToken cannot be used with repositoryNames"
             raise EcrError("InvalidParameterException", reason)
         found = self.backend.describe_repositories(repository_names=named, registry_id=request.get("registryId"))
+        found = self.readings.ordered(found, lambda repository: str(repository.name))
         if named:
             return {"repositories": found}
         found, token = page(found, request, default=100, maximum=1000, of="DescribeRepositories")
@@ -72,6 +76,7 @@ class ImageOperations:
     def put_image(self, request: Request) -> Response:
         """A push. The same manifest and tag again restores an archived image, and is refused for an active one."""
         repository, tag = self._repository(request), request.get("imageTag")
+        self._require_key(repository)
         manifest = request["imageManifest"]
         image = self._parse(repository, manifest, request.get("imageManifestMediaType"))
         if request.get("imageDigest", image.digest) != image.digest:
@@ -93,6 +98,7 @@ class ImageOperations:
             repository.images.append(image)  # type: ignore[arg-type]
             self._scan_on_push(repository, image)
         elif known.status != ACTIVE:
+            self._shows_late(known)
             known.restore(self.now())
             self._scan_on_push(repository, known)
         self.replication.pushed(repository, known, [tag] if tag else None)
@@ -101,6 +107,7 @@ class ImageOperations:
     def batch_get_image(self, request: Request) -> Response:
         """A pull. An archived or restoring image is not found, whichever way it is named."""
         repository = self._repository(request)
+        self._require_key(repository)
         images, failures = [], []
         for image_id in request["imageIds"]:
             image, failure = self._resolve(repository, image_id)
@@ -110,8 +117,17 @@ class ImageOperations:
                 code, reason = failure or ("ImageNotFound", "Requested image not found")
                 failures.append({"imageId": image_id, "failureCode": code, "failureReason": reason})
             else:
+                if self.readings.pulls == "all":
+                    self.pulled(repository, image)
                 images.append(self._image(repository, image, image_id.get("imageTag")))
-        return {"images": images, "failures": failures}
+        return {"images": self._mixed(images), "failures": self._mixed(failures)}
+
+    def pulled(self, repository: Repository, image: StoredImage) -> None:
+        """Records a pull. A container runtime takes an index first, and then the image for its platform."""
+        led_to = image.is_index or any(image.digest in other.children for other in self._images(repository))
+        recorded_for = "index" if image.is_index else "image"
+        if not led_to or self.readings.pulled_of in (recorded_for, "both"):
+            image.last_pulled_at = self.now()
 
     def batch_delete_image(self, request: Request) -> Response:
         """By tag: the tag goes, and with the last tag the image. By digest: the image with all its tags."""
@@ -124,6 +140,8 @@ class ImageOperations:
                 failures.append({"imageId": image_id, "failureCode": code, "failureReason": reason})
                 continue
             tag = image_id.get("imageTag")
+            if "imageDigest" in image_id and self.readings.digest_and_tag == "image":
+                tag = None
             if tag is not None and len(image.tags) > 1:
                 image.tags.remove(tag)
                 deleted.append({"imageDigest": image.digest, "imageTag": tag})
@@ -138,7 +156,7 @@ class ImageOperations:
             deleted += [{"imageDigest": image.digest, "imageTag": name} for name in image.tags] or [
                 {"imageDigest": image.digest}
             ]
-        return {"imageIds": deleted, "failures": failures}
+        return {"imageIds": self._mixed(deleted), "failures": self._mixed(failures)}
 
     def list_images(self, request: Request) -> Response:
         """Digests and tags, one entry per tag; active images only unless the filter says otherwise."""
@@ -146,7 +164,7 @@ class ImageOperations:
         entries = [
             {"imageDigest": image.digest} | ({"imageTag": tag} if tag else {})
             for image in self._filtered(repository, request)
-            for tag in image.tags or [""]
+            for tag in self.readings.ordered(image.tags) or [""]
         ]
         entries, token = page(entries, request, default=100, maximum=1000, of=f"ListImages {repository.name}")
         return {"imageIds": entries} | token
@@ -161,7 +179,7 @@ class ImageOperations:
             for image in named:
                 if image not in images:
                     raise not_found(repository, {"imageDigest": image.digest})
-            images = list({image.digest: image for image in named}.values())
+            images = self.readings.ordered({image.digest: image for image in named}.values(), lambda image: image.digest)
         else:
             images, token = page(images, request, default=100, maximum=1000, of=f"DescribeImages {repository.name}")
         return {"imageDetails": [self._detail(repository, image) for image in images]} | token
@@ -175,10 +193,12 @@ class ImageOperations:
         target = request["targetStorageClass"]
         if target == "ARCHIVE":
             if image.status != ARCHIVED:
+                self._shows_late(image)
                 image.archive(self.now())
         elif target == "STANDARD":
             if image.status == ARCHIVED:
-                image.restore(self.now(), self.restore_seconds)
+                self._shows_late(image)
+                image.restore(self.now(), self.readings.restore_seconds)
                 self._scan_on_push(repository, image)
                 self.replication.pushed(repository, image, image.tags)
         else:
@@ -223,7 +243,7 @@ class ImageOperations:
         }
         if image.status == ARCHIVED:
             return response | {"imageScanStatus": {"status": "IMAGE_ARCHIVED", "description": "The image is archived."}}
-        scan = image.scan
+        scan = image.scan.at(self.now()) if image.scan is not None else None
         if scan is None:
             raise EcrError(
                 "ScanNotFoundException",
@@ -231,19 +251,34 @@ class ImageOperations:
                 f"'{repository.name}' in the registry with id '{repository.registry_id}'",
             )
         response["imageScanStatus"] = {"status": scan.status, "description": scan.description}
-        if scan.findings is None and scan.enhanced_findings is None:
+        if not scan.has_result:
             return response
+        # Only one of the lists comes in pages; the other one is short where both are there.
         kind, everything = "findings", scan.findings
+        result: dict[str, Any] = {}
         if scan.enhanced_findings is not None:
             kind, everything = "enhancedFindings", scan.enhanced_findings
-        findings, token = page(everything or [], request, default=100, maximum=1000, of=f"findings of {image.digest}")
-        response["imageScanFindings"] = {
-            kind: findings,
+            result = {} if scan.findings is None else {"findings": scan.findings}
+        token: dict[str, str] = {}
+        if everything is not None:
+            everything = self.readings.ordered(everything, lambda finding: json.dumps(finding, sort_keys=True, default=str))
+            of = f"findings of {image.digest}"
+            result[kind], token = page(everything, request, default=100, maximum=1000, of=of)
+        result |= {
             "findingSeverityCounts": scan.severity_counts(),
             "imageScanCompletedAt": scan.completed_at,
             "vulnerabilitySourceUpdatedAt": scan.completed_at,
         }
+        response["imageScanFindings"] = {
+            name: value for name, value in result.items() if value is not None and name not in scan.without
+        }
         return response | token
+
+    def nulls(self, request: Request) -> tuple[str, ...]:
+        """The members of a scan's result that are ``null`` in the answer, which no service model can write."""
+        repository = self._repository(request)
+        image = self._require(repository, request["imageId"])
+        return () if image.scan is None or image.status == ARCHIVED else image.scan.at(self.now()).nulls
 
     def batch_get_repository_scanning_configuration(self, request: Request) -> Response:
         """How repositories are scanned: by the registry's rules, or (basic scanning) by their own scan-on-push setting."""
@@ -255,7 +290,7 @@ class ImageOperations:
             found.append(configuration | {"scanFrequency": frequency, "scanOnPush": frequency != "MANUAL"})
         code = "REPOSITORY_NOT_FOUND"
         failures = [{"repositoryName": name, "failureCode": code, "failureReason": code} for name in missing]
-        return {"scanningConfigurations": found, "failures": failures}
+        return {"scanningConfigurations": self._mixed(found), "failures": self._mixed(failures)}
 
     # Referrers, replicas
 
@@ -274,7 +309,7 @@ class ImageOperations:
                 "annotations": image.document.get("annotations", {}),
                 "artifactStatus": image.status,
             }
-            for image in self._images(repository)
+            for image in self._listed(repository)
             if image.subject == subject
             and status in (image.status, "ANY")
             and (not types or image.artifact_media_type in types)
@@ -289,7 +324,7 @@ class ImageOperations:
         return {
             "repositoryName": repository.name,
             "imageId": {"imageDigest": image.digest} | _tag_of(image, request["imageId"]),
-            "replicationStatuses": image.replication,
+            "replicationStatuses": self._mixed(image.replication),
         }
 
     # Lifecycle
@@ -363,6 +398,23 @@ class ImageOperations:
             image.settle(self.now())
         return list(images)
 
+    def _listed(self, repository: Repository) -> list[StoredImage]:
+        return self.readings.ordered(self._images(repository), lambda image: image.digest)
+
+    def _mixed(self, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return self.readings.ordered(entries, lambda entry: json.dumps(entry, sort_keys=True, default=str))
+
+    def _shows_late(self, image: StoredImage) -> None:
+        """Its status is about to change."""
+        if self.readings.status_delay_seconds:
+            until = self.now() + self.readings.status_delay_seconds
+            image.shown = (image.shown_status(self.now()), until)
+
+    def _require_key(self, repository: Repository) -> None:
+        key = (repository.encryption_configuration or {}).get("kmsKey")
+        if key in self.readings.deleted_keys:
+            raise EcrError("KmsException", f"The operation failed due to a KMS exception: Key '{key}' does not exist")
+
     def _find(self, repository: Repository, digest: str | None = None, tag: str | None = None) -> StoredImage | None:
         for image in self._images(repository):
             if (digest is None or image.digest == digest) and (tag is None or tag in image.tags):
@@ -395,8 +447,8 @@ class ImageOperations:
         status, tagged = wanted.get("imageStatus", ACTIVE), wanted.get("tagStatus", "ANY")
         return [
             image
-            for image in self._images(repository)
-            if status in (image.status, "ANY") and tagged in ("ANY", "TAGGED" if image.tags else "UNTAGGED")
+            for image in self._listed(repository)
+            if status in (image.shown_status(self.now()), "ANY") and tagged in ("ANY", "TAGGED" if image.tags else "UNTAGGED")
         ]
 
     def _parse(self, repository: Repository, manifest: str, media_type: str | None) -> StoredImage:
@@ -468,8 +520,10 @@ class ImageOperations:
 
     def _scan_summary(self, image: StoredImage) -> dict[str, Any]:
         """What ``DescribeImages`` says of a scan: nothing of one by ECR's own basic scanner, unless it is switched on."""
-        scan = image.scan
-        if scan is None or not (self.scan_summaries or scan.enhanced_findings is not None):
+        scan = image.scan.at(self.now()) if image.scan is not None else None
+        enhanced = scan is not None and scan.enhanced_findings is not None
+        shown = self.readings.enhanced_summaries if enhanced else self.readings.scan_summaries
+        if scan is None or not shown:
             return {}
         summary: dict[str, Any] = {"imageScanStatus": {"status": scan.status, "description": scan.description}}
         if scan.completed_at is not None:
@@ -485,14 +539,14 @@ class ImageOperations:
             "registryId": repository.registry_id,
             "repositoryName": repository.name,
             "imageDigest": image.digest,
-            "imageTags": image.tags or None,
+            "imageTags": self.readings.ordered(image.tags) or None,
             "imageSizeInBytes": self._size(repository, image),
             "imagePushedAt": image.pushed_at,
             "imageManifestMediaType": image.media_type,
-            "artifactMediaType": image.artifact_media_type,
+            "artifactMediaType": image.artifact_media_type_as(self.readings.artifact_type_first),
             "lastRecordedPullTime": image.last_pulled_at,
             "subjectManifestDigest": image.subject,
-            "imageStatus": image.status,
+            "imageStatus": image.shown_status(self.now()),
             "lastArchivedAt": image.last_archived_at,
             "lastActivatedAt": image.last_activated_at,
         } | self._scan_summary(image)

@@ -3,17 +3,19 @@
 Beside the ECR API on ``/``:
 
 - ``GET /ecr-guard/calls[?operation=…&repository=…&caller=…]`` and ``DELETE /ecr-guard/calls``: the calls since the last reset;
-- ``PUT /ecr-guard/scans``: ``{"repository", "digest", "status", "description", "findings" | "enhancedFindings"}``;
+- ``PUT /ecr-guard/scans``: ``{"repository", "digest", "status", "description", "findings", "enhancedFindings"}``, and further
+  ``counts`` (what the scanner counts), ``without`` and ``nulls`` (members of ``imageScanFindings`` that are not there, or ``null``),
+  ``later``: a list of the same members with ``afterSeconds``, what is shown from then on;
 - ``PUT /ecr-guard/images``: ``{"repository", "digest", "lastRecordedPullTime", "imagePushedAt"}`` (seconds);
 - ``PUT /ecr-guard/replication``: ``{"repository", "delaySeconds", "failureCode", "loseTag"}``, how copies of what is pushed into a
   repository from now on go; without a repository: of all that nothing was said of. All members are optional;
-- ``PUT /ecr-guard/settings``: ``{"restoreSeconds", "scanSummaries"}``, the time a restore takes, and whether ``DescribeImages`` shows
-  basic scans;
+- ``PUT /ecr-guard/settings``: the members of ``readings.py`` in camel case, how the registry behaves from now on;
 - ``PUT /ecr-guard/failures``: ``{"operation", "number", "code", "spared"}``, the next calls of an operation fail with a code,
   except those of an access key;
 - ``PUT /ecr-guard/permissions``: ``{"caller", "statements"}``, what the session of a role with this access key may do
   (``permissions.py``); a session of which nothing was said may do nothing;
-- ``GET /v2/<repository>/manifests/<tag or digest>``: what a container runtime asks; 404 for what cannot be pulled.
+- ``GET /v2/<repository>/manifests/<tag or digest>``: what a container runtime asks; 404 for what cannot be pulled. It counts as a pull;
+  with ``?look``, the driver only looks whether it could be pulled.
 
 All of them are about the server's own region, unless they name another one: ``"region"`` in the body, ``?region=`` in a query.
 """
@@ -46,9 +48,12 @@ from moto_ecr.errors import EcrError
 from moto_ecr.model import ACTIVE, Scan, StoredImage
 from moto_ecr.operations import ImageOperations
 from moto_ecr.permissions import Permissions
+from moto_ecr.readings import Readings
 from moto_ecr.replication import BACKFILL_OPERATIONS, Behaviour, settle_all
 
-OPERATIONS = tuple(name for name in vars(ImageOperations) if not name.startswith("_"))
+# What is no operation of ECR.
+OURS = ("pulled", "nulls", "first_readings")
+OPERATIONS = tuple(name for name in vars(ImageOperations) if not name.startswith("_") and name not in OURS)
 
 _lock = threading.RLock()
 _calls: list[dict[str, Any]] = []
@@ -102,7 +107,7 @@ class GuardResponse(ECRResponse):
                 self._refuses(call, parameters)
                 or self._fails(call)
                 or self._backfills(call, parameters)
-                or super().call_action()
+                or self._with_nulls(call, parameters, super().call_action())
             )
             _calls.append({name: value for name, value in call.items() if value is not None} | {"status": status})
         return status, headers, body
@@ -138,6 +143,18 @@ class GuardResponse(ECRResponse):
         except EcrError as error:
             return self._error(str(error.code), str(error.message))
         return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(answer)
+
+    def _with_nulls(self, call: dict[str, Any], parameters: dict[str, Any], answer: Any) -> Any:
+        """The answer with members that are ``null``, as ECR has been seen to give them."""
+        status, headers, body = answer
+        if call["operation"] != "DescribeImageScanFindings" or status != 200:
+            return answer
+        nulls = self.ecr_backend.operations.nulls(parameters)  # type: ignore[attr-defined]
+        if nulls:
+            document = json.loads(body)
+            document.setdefault("imageScanFindings", {}).update(dict.fromkeys(nulls))
+            body = json.dumps(document)
+        return status, headers, body
 
     def _error(self, code: str, message: str) -> Any:
         headers = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-ErrorType": code}
@@ -184,7 +201,8 @@ class Application:
         """Answers our own routes."""
         try:
             if path.startswith("/v2/"):
-                return self.pull(path, {"region": request.args.get("region", self.region)})
+                where = {"region": request.args.get("region", self.region)}
+                return self.pull(path, where, recorded="look" not in request.args)
             name = path.removeprefix("/ecr-guard/")
             if name == "calls":
                 return self.calls(request)
@@ -207,10 +225,9 @@ class Application:
         return answer([call for call in _calls if all(call.get(name) == value for name, value in wanted.items())])
 
     def set_settings(self, body: dict[str, Any]) -> None:
-        """How long a restore takes; whether lists of images show basic scans."""
+        """How the registry behaves."""
         operations = self.operations(body)
-        operations.restore_seconds = float(body.get("restoreSeconds", operations.restore_seconds))
-        operations.scan_summaries = bool(body.get("scanSummaries", operations.scan_summaries))
+        operations.readings = operations.readings.changed(body)
 
     def set_failures(self, body: dict[str, Any]) -> None:
         """Calls that fail."""
@@ -226,15 +243,11 @@ class Application:
     def set_scans(self, body: dict[str, Any]) -> None:
         """The result of an image's scan."""
         image = self.image(body)
-        done = body.get("status") in ("COMPLETE", "ACTIVE")
-        image.scan = Scan(
-            status=body["status"],
-            description=body.get("description", ""),
-            findings=body.get("findings"),
-            enhanced_findings=body.get("enhancedFindings"),
-            completed_at=time.time() if done else None,
-        )
-        image.scan_started_at = image.scan_started_at or time.time()
+        now = time.time()
+        later = [(now + float(stage["afterSeconds"]), scan_of(stage, now)) for stage in body.get("later", [])]
+        image.scan = scan_of(body, now)
+        image.scan.later = tuple(sorted(later, key=lambda stage: stage[0]))
+        image.scan_started_at = image.scan_started_at or now
 
     def set_images(self, body: dict[str, Any]) -> None:
         """When an image was pushed and last pulled."""
@@ -250,7 +263,7 @@ class Application:
             lose_tag=bool(body.get("loseTag", False)),
         )
 
-    def pull(self, path: str, where: dict[str, Any]) -> HttpResponse:
+    def pull(self, path: str, where: dict[str, Any], recorded: bool) -> HttpResponse:
         """The manifest, as a container runtime gets it."""
         match = re.fullmatch(r"/v2/(?P<repository>.+)/manifests/(?P<reference>[^/]+)", path)
         if match is None:
@@ -262,6 +275,8 @@ class Application:
         image = operations._find(repository, **{key: reference})
         if image is None or image.status != ACTIVE:
             return answer({"errors": [{"code": "MANIFEST_UNKNOWN", "message": "Requested image not found"}]}, 404)
+        if recorded and operations.readings.pulls != "none":
+            operations.pulled(repository, image)
         headers = {"Docker-Content-Digest": image.digest}
         return HttpResponse(image.manifest, content_type=image.media_type, headers=headers)
 
@@ -274,6 +289,21 @@ class Application:
         operations = self.operations(body)
         repository = operations._repository({"repositoryName": body["repository"]})
         return operations._require(repository, {"imageDigest": body["digest"]})
+
+
+def scan_of(body: dict[str, Any], now: float) -> Scan:
+    """The result of a scan, as a request tells it."""
+    done = body["status"] in ("COMPLETE", "ACTIVE")
+    return Scan(
+        status=body["status"],
+        description=body.get("description", ""),
+        findings=body.get("findings"),
+        enhanced_findings=body.get("enhancedFindings"),
+        completed_at=now if done else None,
+        counts=body.get("counts"),
+        without=tuple(body.get("without", ())),
+        nulls=tuple(body.get("nulls", ())),
+    )
 
 
 def answer(body: Any, status: int = 200) -> HttpResponse:
@@ -289,7 +319,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, required=True, help="loopback port to listen on")
     parser.add_argument("--account", default="123456789012", help="account id of the registry")
     parser.add_argument("--region", default="us-west-2", help="region of the injection routes when they name none")
+    parser.add_argument("--order", type=int, help="number that gives the order of all lists; without it: that of the pushes")
     options = parser.parse_args(arguments)
+    ImageOperations.first_readings = Readings(order=options.order)
     os.environ["MOTO_ACCOUNT_ID"] = options.account
     ecr_backends.backend = GuardBackend
     ecr_urls.url_paths = {"{0}/$": GuardResponse.dispatch}
