@@ -278,6 +278,70 @@ fn a_statement_that_lets_in_the_world_is_taken_out_and_all_else_stays_byte_for_b
     assert_eq!(world.repository_of(&key().repository).unwrap().policy, Some(expected));
 }
 
+/// Of what a policy opens, only what is surely open to everybody is taken out; all of it is told.
+#[test]
+fn what_is_not_surely_open_to_everybody_is_told_and_left() {
+    let statement = |rest: &str| {
+        format!(
+            r#"{{"Version": "2012-10-17", "Statement": [{{"Effect": "Allow", "Principal": "*", "Action": "ecr:BatchGetImage"{rest}}}]}}"#
+        )
+    };
+    let posture = r#""posture": {"allowed_accounts": ["222222222222"], "repair": true}"#;
+    for (rest, severity, left) in [
+        ("", None, false),
+        (
+            r#", "Condition": {"ForAllValues:StringEquals": {"aws:PrincipalOrgID": "o-1234567890"}}"#,
+            None,
+            false,
+        ),
+        (
+            r#", "Condition": {"StringEquals": {"aws:PrincipalTag/team": "x"}}"#,
+            Some("MEDIUM"),
+            true,
+        ),
+        (
+            r#", "Condition": {"StringEquals": {"aws:PrincipalAccount": "333333333333"}}"#,
+            None,
+            true,
+        ),
+        (
+            r#", "Condition": {"StringEquals": {"aws:VpceOrgID": "o-1234567890"}}"#,
+            None,
+            true,
+        ),
+    ] {
+        let text = statement(rest);
+        let world = world(StoredRepository {
+            policy: Some(text.clone()),
+            ..repository()
+        });
+        let outcome = look_twice(&world, &policy(&rules(posture)));
+        let told = if left {
+            Kind::PostureDrift
+        } else {
+            Kind::PostureRepaired
+        };
+        assert_eq!(outcome.alerts, [told], "{text}");
+        assert_eq!(
+            world.repository_of(&key().repository).unwrap().policy,
+            left.then_some(text)
+        );
+        assert_eq!(default_of(&world, 0)["severity"].as_str(), severity, "{rest}");
+    }
+    let world = world(StoredRepository {
+        policy: Some(statement("")),
+        ..repository()
+    });
+    look_twice(&world, &policy(&rules(r#""posture": {"repair": false}"#)));
+    let alert = default_of(&world, 0);
+    assert_eq!(alert["severity"], "HIGH");
+    let reason = alert["reason"].as_str().unwrap();
+    assert!(
+        reason.ends_with(r#""Everybody" means every AWS principal whose own account lets it."#),
+        "{reason}"
+    );
+}
+
 #[test]
 fn in_report_mode_everything_is_told_and_nothing_changed() {
     let sections = rules(&format!(

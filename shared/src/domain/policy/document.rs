@@ -389,6 +389,8 @@ pub(super) struct PostureSection {
     pub(super) required_tags: BTreeMap<String, String>,
     /// Accounts that the repository's policy may let in, beside its own. Without it, any may be let in, but never the world.
     pub(super) allowed_accounts: Option<Vec<String>>,
+    /// Organizations (`o-…`) that the repository's policy may let in. Without it, any may be let in unless `allowed_accounts` is given.
+    pub(super) allowed_organizations: Option<Vec<String>>,
     /// Whether to repair what can be repaired.
     #[serde(default)]
     pub(super) repair: bool,

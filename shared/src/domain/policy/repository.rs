@@ -98,6 +98,8 @@ pub(super) fn posture(index: usize, section: &RepositorySection) -> Result<Optio
                 .collect::<Result<BTreeSet<_>, _>>()?,
         );
     }
+    let allowed_organizations = posture.allowed_organizations.as_ref();
+    let allowed_organizations = allowed_organizations.map(|ids| organizations(ids, path)).transpose()?;
     Ok(Some(PostureRules {
         tag_mutability: mutability(posture.tag_mutability, &posture.tag_mutability_exclusions, path)?,
         scan_on_push: posture.scan_on_push,
@@ -107,8 +109,27 @@ pub(super) fn posture(index: usize, section: &RepositorySection) -> Result<Optio
         key_rotation: posture.key_rotation,
         required_tags,
         allowed_accounts,
+        allowed_organizations,
         repair: posture.repair,
     }))
+}
+
+/// Ids of organizations: `o-` and 10 to 32 lower-case letters and digits (API reference of Organizations, `Organization`), or what a
+/// repository policy may say for that of the registry's own account.
+fn organizations(ids: &[String], path: impl Fn(&str) -> String) -> Result<BTreeSet<String>, PolicyError> {
+    let is_id = |id: &str| {
+        id.strip_prefix("o-").is_some_and(|rest| {
+            (10..=32).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        })
+    };
+    for (n, id) in ids.iter().enumerate() {
+        if !is_id(id) && id != "${aws:ResourceOrgID}" {
+            let id = super::text::line(id, 60);
+            let problem = format!("`{id}` is not the id of an organization, which looks like `o-a1b2c3d4e5`");
+            return Err(PolicyError::at(path(&format!("allowed_organizations[{n}]")), problem));
+        }
+    }
+    Ok(ids.iter().cloned().collect())
 }
 
 fn mutability(
@@ -272,6 +293,7 @@ mod tests {
         insta::assert_snapshot!(refused(r#""posture": {"kms_key_arn": "alias/ecr"}"#), @"the policy is not valid at `repositories[0].posture.kms_key_arn`: `alias/ecr` is not the ARN of a KMS key, which looks like `arn:aws:kms:us-west-2:123456789012:key/1234abcd-…`");
         insta::assert_snapshot!(refused(r#""posture": {"encryption": "AES256", "key_rotation": true}"#), @"the policy is not valid at `repositories[0].posture.encryption`: with AES256 there is no key of KMS to ask anything of");
         insta::assert_snapshot!(refused(r#""posture": {"allowed_accounts": ["222222222222", "12"]}"#), @"the policy is not valid at `repositories[0].posture.allowed_accounts[1]`: `12` is not an AWS account id: it has 12 digits");
+        insta::assert_snapshot!(refused(r#""posture": {"allowed_organizations": ["o-a1b2c3d4e5", "ou-1"]}"#), @"the policy is not valid at `repositories[0].posture.allowed_organizations[1]`: `ou-1` is not the id of an organization, which looks like `o-a1b2c3d4e5`");
         insta::assert_snapshot!(refused(r#""posture": {"required_tags": {"team": ""}}"#), @"the policy is not valid at `repositories[0].posture.required_tags.team`: an empty pattern matches nothing");
         insta::assert_snapshot!(refused(r#""lifecycle": {}"#), @"the policy is not valid at `repositories[0].lifecycle`: a lifecycle policy has at least one rule");
         insta::assert_snapshot!(refused(r#""lifecycle": {"keep_count": 30}"#), @"the policy is not valid at `repositories[0].lifecycle.keep_count`: keep_count and tags (tag_prefixes, tag_patterns) go together; the pattern `*` is all tags");

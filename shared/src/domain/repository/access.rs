@@ -1,28 +1,65 @@
 //! Who a repository's policy lets in.
 //!
-//! The policy is somebody else's document. It is read for exposure only, and where a statement is taken out, everything else of it
+//! The policy is somebody else's document. It is evaluated for exposure only, and where a statement is taken out, everything else of it
 //! stays byte for byte.
+//!
+//! Two questions are asked of a statement that allows something, and both answers are safe. To whom does it bind itself, by its principals and
+//! by conditions that nobody else can meet? Where nothing binds it: is there a stranger, of whom the policy says nothing, that it surely lets
+//! in? Then it is open to everybody. If neither is so, nobody knows whom it lets in. What a Deny takes away is taken into account in both.
+//! Source: IAM user guide, "Policy evaluation logic".
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use super::super::{alert::text, ids::AccountId};
+use self::condition::{Constraint, Request, Test, Who, any, bound, like};
+use super::super::{alert::text, finding::Severity, ids::AccountId};
 
-/// Condition keys that narrow down who calls. Source: IAM user guide, "AWS global condition context keys".
-const NARROWING: [&str; 10] = [
-    "aws:principalaccount",
-    "aws:principalarn",
-    "aws:principalorgid",
-    "aws:principalorgpaths",
-    "aws:sourceaccount",
-    "aws:sourcearn",
-    "aws:sourceip",
-    "aws:sourceorgid",
-    "aws:sourcevpc",
-    "aws:sourcevpce",
-];
+mod condition;
+
+/// Whom a statement lets in.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// Every AWS principal whose own account lets it.
+    Everybody,
+    /// That cannot be told; why.
+    Unknown(String),
+    /// An account.
+    Account(AccountId),
+    /// The accounts of an organization, by its id.
+    Organization(String),
+    /// Whoever calls from a network: addresses, a VPC, an endpoint of one.
+    Network(String),
+    /// One principal whose account is not said: a federation, a canonical user, the id of somebody who was deleted.
+    Someone(String),
+    /// An AWS service. Without a condition on what it acts for, Lambda writes such a statement itself for functions of the own account (AWS
+    /// Knowledge Center, "lambda-ecr-image").
+    Service(String),
+}
+
+impl Reach {
+    /// How bad it is, where it is more than an account that is not known.
+    pub fn severity(&self) -> Option<Severity> {
+        match self {
+            Self::Everybody => Some(Severity::High),
+            Self::Unknown(_) => Some(Severity::Medium),
+            Self::Account(_) | Self::Organization(_) | Self::Network(_) | Self::Someone(_) | Self::Service(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Reach {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Everybody => f.write_str("everybody"),
+            Self::Unknown(why) => write!(f, "nobody knows whom ({why})"),
+            Self::Account(account) => account.fmt(f),
+            Self::Organization(id) => write!(f, "organization {id}"),
+            Self::Network(text) | Self::Someone(text) | Self::Service(text) => f.write_str(text),
+        }
+    }
+}
 
 /// A statement that lets in somebody who is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +68,36 @@ pub struct Exposure {
     pub index: usize,
     /// Its `Sid`, or its place.
     pub name: String,
-    /// Who it lets in: `everybody`, accounts, or what cannot be told.
-    pub to: BTreeSet<String>,
-    /// It lets in nobody else, so that nothing that is known is lost with it.
+    /// Whom it lets in, but those who are known.
+    pub to: BTreeSet<Reach>,
+    /// It is surely open to everybody and names nobody beside, so that nothing that is known is lost with it.
     pub only: bool,
+}
+
+/// Who may be let in.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// The repository's own account, which always may.
+    pub own: &'a AccountId,
+    /// Other accounts; `None`: any, but not the world.
+    pub accounts: Option<&'a BTreeSet<AccountId>>,
+    /// Organizations, by id; `None`: any, as long as any account may.
+    pub organizations: Option<&'a BTreeSet<String>>,
+}
+
+impl Known<'_> {
+    fn has(&self, reach: &Reach) -> bool {
+        match reach {
+            Reach::Everybody | Reach::Unknown(_) => false,
+            Reach::Account(account) => account == self.own || self.accounts.is_none_or(|known| known.contains(account)),
+            Reach::Organization(id) => match self.organizations {
+                Some(known) => known.contains(id),
+                None => self.accounts.is_none(),
+            },
+            Reach::Network(_) | Reach::Someone(_) => self.accounts.is_none(),
+            Reach::Service(_) => true,
+        }
+    }
 }
 
 /// The document cannot be read, so that nobody knows whom it lets in.
@@ -49,15 +112,25 @@ struct Document<'a> {
 }
 
 #[derive(Deserialize)]
-struct Statement {
+struct Parts {
     #[serde(default, rename = "Sid")]
     sid: Option<String>,
     #[serde(rename = "Effect")]
     effect: String,
     #[serde(default, rename = "Principal")]
     principal: Option<Value>,
+    #[serde(default, rename = "NotPrincipal")]
+    not_principal: Option<Value>,
+    #[serde(default, rename = "Action")]
+    action: Option<Value>,
+    #[serde(default, rename = "NotAction")]
+    not_action: Option<Value>,
+    #[serde(default, rename = "Resource")]
+    resource: Option<Value>,
+    #[serde(default, rename = "NotResource")]
+    not_resource: Option<Value>,
     #[serde(default, rename = "Condition")]
-    condition: BTreeMap<String, BTreeMap<String, Value>>,
+    condition: Option<Value>,
 }
 
 /// The statements of a document, each as it is written, and where the list of them is.
@@ -75,53 +148,46 @@ fn statements(document: &str) -> Result<(&str, Vec<&str>), UnreadablePolicy> {
     Ok((list, each.into_iter().map(RawValue::get).collect()))
 }
 
-/// The statements that let in the world or, where accounts are given, an account that is not among them. The repository's own
-/// account and AWS services are always known.
+/// The statements that let in the world, or of which nobody knows whom they let in, or, where accounts are given, somebody who is not
+/// among those. The repository's own account and AWS services are always known.
 ///
 /// # Errors
-/// The document is not one that we can read.
-pub fn exposures(
-    document: &str,
-    own: &AccountId,
-    known: Option<&BTreeSet<AccountId>>,
-) -> Result<Vec<Exposure>, UnreadablePolicy> {
+/// The document is not one that we can read. One statement that cannot be read is an exposure, and does not spoil the others.
+pub fn exposures(document: &str, known: &Known<'_>) -> Result<Vec<Exposure>, UnreadablePolicy> {
     let mut found = Vec::new();
-    for (index, raw) in statements(document)?.1.into_iter().enumerate() {
-        let statement: Statement = serde_json::from_str(raw)
-            .map_err(|error| UnreadablePolicy(text::line(&format!("statement {index}: {error}"), 200)))?;
-        if statement.effect != "Allow" {
-            continue;
-        }
-        let (mut to, mut others) = (BTreeSet::new(), false);
-        for principal in principals(statement.principal.as_ref()) {
-            match principal {
-                Principal::Everybody if is_narrowed(&statement.condition) => others = true,
-                Principal::Everybody => {
-                    to.insert("everybody".to_owned());
-                }
-                Principal::Service => others = true,
-                Principal::Account(account) => {
-                    if &account == own || known.is_none_or(|known| known.contains(&account)) {
-                        others = true;
-                    } else {
-                        to.insert(account.to_string());
-                    }
-                }
-                Principal::Unknown(who) if known.is_some() => {
-                    to.insert(who);
-                }
-                Principal::Unknown(_) => others = true,
-            }
-        }
+    for (index, name, reach) in reaches(document, known.own)? {
+        let only = reach.len() == 1 && reach.contains(&Reach::Everybody);
+        let to: BTreeSet<Reach> = reach.into_iter().filter(|reach| !known.has(reach)).collect();
         if !to.is_empty() {
-            let name = statement.sid.filter(|sid| !sid.is_empty());
-            found.push(Exposure {
-                index,
-                name: name.map_or_else(|| format!("statement {index}"), |sid| text::line(&sid, 60)),
-                to,
-                only: !others,
-            });
+            found.push(Exposure { index, name, to, only });
         }
+    }
+    Ok(found)
+}
+
+/// Whom each statement lets in: its place, its name, and those.
+fn reaches(document: &str, own: &AccountId) -> Result<Vec<(usize, String, BTreeSet<Reach>)>, UnreadablePolicy> {
+    let all: Vec<Result<Statement, String>> = statements(document)?.1.into_iter().map(Statement::read).collect();
+    let policy = Evaluated {
+        document,
+        own,
+        denials: all.iter().flatten().filter(|statement| statement.denies).collect(),
+        is_read: all.iter().all(Result::is_ok),
+    };
+    let mut found = Vec::new();
+    for (index, statement) in all.iter().enumerate() {
+        let place = format!("statement {index}");
+        found.push(match statement {
+            Ok(statement) if statement.denies => continue,
+            Ok(statement) => {
+                let name = statement.sid.clone().unwrap_or(place);
+                (index, name, policy.reach(statement))
+            }
+            Err(problem) => {
+                let unknown = Reach::Unknown(format!("it cannot be read: {problem}"));
+                (index, place, [unknown].into())
+            }
+        });
     }
     Ok(found)
 }
@@ -151,33 +217,314 @@ pub fn without(document: &str, indexes: &BTreeSet<usize>) -> Result<Option<Strin
     }
 }
 
+/// A statement, as far as it matters.
+struct Statement {
+    sid: Option<String>,
+    denies: bool,
+    principals: Vec<Principal>,
+    /// The principals are all but these.
+    inverted: bool,
+    actions: Actions,
+    tests: Vec<Test>,
+    /// It has a `Resource` that may not be the repository: whether it applies is not known.
+    has_resource: bool,
+}
+
+/// Whom a statement names.
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Principal {
     Everybody,
-    Service,
-    Account(AccountId),
-    /// Whose account cannot be told: a federation, a canonical user, the id of somebody who was deleted.
+    One(Who),
+    /// Not a form that we know, or one that AWS does not document (a wildcard in an ARN).
     Unknown(String),
 }
 
-fn principals(principal: Option<&Value>) -> Vec<Principal> {
-    let strings = |value: &Value| -> Vec<String> {
-        match value {
-            Value::String(one) => vec![one.clone()],
-            Value::Array(many) => many
+struct Actions {
+    /// Patterns, in lower case: actions are compared without regard to case.
+    patterns: Vec<String>,
+    /// The actions are all but these.
+    inverted: bool,
+}
+
+impl Actions {
+    fn has(&self, action: &str) -> bool {
+        self.patterns.iter().any(|pattern| like(pattern, action)) != self.inverted
+    }
+}
+
+/// The actions that are allowed on a repository. Source: service authorization reference, "Actions, resources, and condition keys for Amazon
+/// Elastic Container Registry".
+const ACTIONS: [&str; 37] = [
+    "ecr:batchchecklayeravailability",
+    "ecr:batchdeleteimage",
+    "ecr:batchgetimage",
+    "ecr:batchgetrepositoryscanningconfiguration",
+    "ecr:batchimportupstreamimage",
+    "ecr:completelayerupload",
+    "ecr:createrepository",
+    "ecr:deletelifecyclepolicy",
+    "ecr:deleterepository",
+    "ecr:deleterepositorypolicy",
+    "ecr:describeimagereplicationstatus",
+    "ecr:describeimages",
+    "ecr:describeimagescanfindings",
+    "ecr:describeimagesigningstatus",
+    "ecr:describerepositories",
+    "ecr:getdownloadurlforlayer",
+    "ecr:getlifecyclepolicy",
+    "ecr:getlifecyclepolicypreview",
+    "ecr:getrepositorypolicy",
+    "ecr:initiatelayerupload",
+    "ecr:listimagereferrers",
+    "ecr:listimages",
+    "ecr:listtagsforresource",
+    "ecr:putimage",
+    "ecr:putimagescanningconfiguration",
+    "ecr:putimagetagmutability",
+    "ecr:putlifecyclepolicy",
+    "ecr:replicateimage",
+    "ecr:setrepositorypolicy",
+    "ecr:startimagescan",
+    "ecr:startlifecyclepolicypreview",
+    "ecr:startreplicationbackfill",
+    "ecr:stopreplicationbackfill",
+    "ecr:tagresource",
+    "ecr:untagresource",
+    "ecr:updateimagestorageclass",
+    "ecr:uploadlayerpart",
+];
+
+/// The most ways to get past the denials of a policy that are looked at one by one. Denials beyond are taken to deny nothing, which tells too much
+/// rather than too little.
+const MOST_WAYS: usize = 64;
+
+impl Statement {
+    fn read(raw: &str) -> Result<Self, String> {
+        let parts: Parts = serde_json::from_str(raw).map_err(|error| text::line(&error.to_string(), 160))?;
+        let denies = match parts.effect.as_str() {
+            "Allow" => false,
+            "Deny" => true,
+            other => return Err(format!("its effect is `{}`", text::line(other, 40))),
+        };
+        let (principals, inverted) = match (&parts.principal, &parts.not_principal) {
+            (Some(some), None) => (principals(some), false),
+            (None, Some(others)) => (principals(others), true),
+            (Some(_), Some(_)) | (None, None) => {
+                return Err("it has one of `Principal` and `NotPrincipal`".to_owned());
+            }
+        };
+        let patterns = |value: &Value| {
+            strings(value)
                 .iter()
-                .map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
-                .collect(),
-            other => vec![other.to_string()],
+                .map(|action| action.to_ascii_lowercase())
+                .collect()
+        };
+        let actions = match (&parts.action, &parts.not_action) {
+            (Some(some), None) => Actions {
+                patterns: patterns(some),
+                inverted: false,
+            },
+            (None, Some(others)) => Actions {
+                patterns: patterns(others),
+                inverted: true,
+            },
+            // ECR takes no such statement. If it ever did, it would be about all actions.
+            (Some(_), Some(_)) | (None, None) => Actions {
+                patterns: Vec::new(),
+                inverted: true,
+            },
+        };
+        let everything = |resource: &Value| strings(resource).iter().any(|resource| resource == "*");
+        Ok(Self {
+            sid: parts.sid.filter(|sid| !sid.is_empty()).map(|sid| text::line(&sid, 60)),
+            denies,
+            principals,
+            inverted,
+            actions,
+            tests: condition::tests(parts.condition.as_ref())?,
+            has_resource: parts.not_resource.is_some() || parts.resource.is_some_and(|resource| !everything(&resource)),
+        })
+    }
+
+    /// Whether it applies to a request of a stranger; `None`: that cannot be told.
+    fn applies(&self, request: &Request) -> Option<bool> {
+        let named = any(self.principals.iter().map(|principal| match principal {
+            Principal::Everybody => Some(true),
+            Principal::One(Who::Service(name)) => Some(request.service() == Some(name)),
+            // A stranger is not named.
+            Principal::One(_) => Some(false),
+            Principal::Unknown(_) => None,
+        }));
+        let named = named.map(|named| named != self.inverted);
+        let resource = if self.has_resource { None } else { Some(true) };
+        let tests = self.tests.iter().map(|test| test.holds(request));
+        let fails = any([named, resource]
+            .into_iter()
+            .chain(tests)
+            .map(|holds| holds.map(|holds| !holds)));
+        fails.map(|fails| !fails)
+    }
+
+    fn is_for_everybody(&self) -> bool {
+        self.principals.contains(&Principal::Everybody) && !self.inverted
+    }
+
+    /// The ways not to be denied by it; `None`: it may not deny anybody.
+    fn ways(&self) -> Option<Vec<Constraint<'_>>> {
+        if self.has_resource {
+            return None;
         }
-    };
+        let mut ways: Vec<Constraint<'_>> = self.tests.iter().map(Constraint::Fails).collect();
+        if self.inverted {
+            let mut others = BTreeSet::new();
+            for principal in &self.principals {
+                match principal {
+                    Principal::One(who) => others.insert(who.clone()),
+                    Principal::Everybody | Principal::Unknown(_) => return None,
+                };
+            }
+            ways.push(Constraint::Among(others));
+            return Some(ways);
+        }
+        self.is_for_everybody().then_some(ways)
+    }
+}
+
+/// A policy, to evaluate its statements.
+struct Evaluated<'a> {
+    document: &'a str,
+    own: &'a AccountId,
+    denials: Vec<&'a Statement>,
+    /// All of its statements could be read.
+    is_read: bool,
+}
+
+impl Evaluated<'_> {
+    /// Whom a statement lets in, for one of its actions or another.
+    fn reach(&self, statement: &Statement) -> BTreeSet<Reach> {
+        let known = ACTIONS
+            .iter()
+            .map(|action| (*action).to_owned())
+            .filter(|action| statement.actions.has(action));
+        let new = statement
+            .actions
+            .patterns
+            .iter()
+            .filter(|_| !statement.actions.inverted)
+            .cloned();
+        let new = new.filter(|pattern| !ACTIONS.iter().any(|action| like(pattern, action)));
+        // Actions that the same statements deny are all the same.
+        let denials =
+            |action: String| -> Vec<bool> { self.denials.iter().map(|denial| denial.actions.has(&action)).collect() };
+        let kinds: BTreeSet<Vec<bool>> = known.chain(new).map(denials).collect();
+        let mut reach = BTreeSet::new();
+        for kind in kinds {
+            let denials: Vec<&Statement> = self
+                .denials
+                .iter()
+                .zip(kind)
+                .filter(|(_, denies)| *denies)
+                .map(|(denial, _)| *denial)
+                .collect();
+            let principals: &[Principal] = if statement.inverted {
+                &[Principal::Everybody]
+            } else {
+                &statement.principals
+            };
+            for principal in principals {
+                reach.extend(self.reach_of(statement, principal, &denials));
+            }
+        }
+        reach
+    }
+
+    /// Whom a statement lets in by one of its principals, beside statements that deny the same.
+    fn reach_of(&self, statement: &Statement, principal: &Principal, denials: &[&Statement]) -> BTreeSet<Reach> {
+        let mut base: Vec<Constraint<'_>> = statement.tests.iter().map(Constraint::Holds).collect();
+        match principal {
+            Principal::Everybody | Principal::Unknown(_) => {}
+            Principal::One(who) => base.push(Constraint::Among([who.clone()].into())),
+        }
+        let mut ways = vec![base];
+        for more in denials.iter().filter_map(|denial| denial.ways()) {
+            if ways.len() * more.len() > MOST_WAYS {
+                continue;
+            }
+            let mut longer = Vec::new();
+            for way in &ways {
+                longer.extend(
+                    more.iter()
+                        .map(|one| [way.as_slice(), std::slice::from_ref(one)].concat()),
+                );
+            }
+            ways = longer;
+        }
+        let mut reach = BTreeSet::new();
+        let mut is_open = false;
+        for way in ways {
+            match bound(&way, self.own) {
+                Some(to) => reach.extend(to.into_iter().map(|who| match who {
+                    Who::Account(account) => Reach::Account(account),
+                    Who::Organization(id) => Reach::Organization(id),
+                    Who::Someone(who) => Reach::Someone(who),
+                    Who::Network(network) => Reach::Network(network),
+                    Who::Service(name) => Reach::Service(name),
+                })),
+                None => is_open = true,
+            }
+        }
+        if is_open {
+            reach.insert(match principal {
+                Principal::Unknown(who) => Reach::Unknown(who.clone()),
+                Principal::Everybody | Principal::One(_) => self.open(statement, denials),
+            });
+        }
+        reach
+    }
+
+    /// What nothing binds: open to everybody, if a stranger is surely let in.
+    fn open(&self, statement: &Statement, denials: &[&Statement]) -> Reach {
+        let tests: Vec<&Test> = [statement]
+            .iter()
+            .chain(denials)
+            .flat_map(|statement| &statement.tests)
+            .collect();
+        let strangers = Request::strangers(&tests, self.document, self.own);
+        let is_let_in = |request: &Request| {
+            statement.applies(request) == Some(true)
+                && any(denials.iter().map(|denial| denial.applies(request))) == Some(false)
+        };
+        if !self.is_read {
+            return Reach::Unknown("another statement cannot be read".to_owned());
+        }
+        if strangers.iter().any(is_let_in) {
+            return Reach::Everybody;
+        }
+        let keys: BTreeSet<&str> = tests.iter().map(|test| test.written()).collect();
+        let keys: Vec<&str> = keys.into_iter().collect();
+        let keys = text::line(&keys.join(", "), 160);
+        Reach::Unknown(format!("by conditions on {keys}"))
+    }
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(one) => vec![one.clone()],
+        Value::Array(many) => many
+            .iter()
+            .map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
+            .collect(),
+        other => vec![other.to_string()],
+    }
+}
+
+fn principals(principal: &Value) -> Vec<Principal> {
     match principal {
-        // Without `Principal` there is `NotPrincipal`: everybody but some.
-        None => vec![Principal::Everybody],
-        Some(Value::Object(kinds)) => kinds
+        Value::Object(kinds) => kinds
             .iter()
             .flat_map(|(kind, value)| strings(value).into_iter().map(move |who| named(kind, &who)))
             .collect(),
-        Some(value) => strings(value).iter().map(|who| named("AWS", who)).collect(),
+        value => strings(value).iter().map(|who| named("AWS", who)).collect(),
     }
 }
 
@@ -186,240 +533,21 @@ fn named(kind: &str, who: &str) -> Principal {
         Some(arn) => arn.split(':').nth(3).unwrap_or_default(),
         None => who,
     };
+    let name = text::line(who, 100);
     match (kind, account.parse()) {
-        ("Service", _) => Principal::Service,
+        ("Service", _) => Principal::One(Who::Service(name)),
         ("AWS", _) if who == "*" => Principal::Everybody,
-        ("AWS", Ok(account)) => Principal::Account(account),
-        _ => Principal::Unknown(text::line(who, 100)),
-    }
-}
-
-/// Whether a condition lets in only some callers, by a test that holds for them and not for others.
-fn is_narrowed(condition: &BTreeMap<String, BTreeMap<String, Value>>) -> bool {
-    let concrete = |value: &Value| {
-        let text = |value: &Value| {
-            value
-                .as_str()
-                .is_some_and(|text| text.chars().any(|c| !matches!(c, '*' | '?')))
-        };
-        let anywhere = |value: &Value| value.as_str().is_some_and(|text| matches!(text, "0.0.0.0/0" | "::/0"));
-        match value {
-            Value::Array(values) => !values.is_empty() && values.iter().all(|v| text(v) && !anywhere(v)),
-            value => text(value) && !anywhere(value),
+        ("AWS", Ok(account)) => Principal::One(Who::Account(account)),
+        // The id of somebody who was deleted: IAM replaces the ARN by it.
+        ("AWS", _) if who.starts_with('A') && who.bytes().all(|b| b.is_ascii_alphanumeric()) => {
+            Principal::One(Who::Someone(name))
         }
-    };
-    condition.iter().any(|(operator, tests)| {
-        let operator = operator.to_ascii_lowercase();
-        let operator = operator.rsplit(':').next().unwrap_or_default();
-        let positive = matches!(
-            operator,
-            "stringequals" | "stringequalsignorecase" | "stringlike" | "arnequals" | "arnlike" | "ipaddress"
-        );
-        positive
-            && tests
-                .iter()
-                .any(|(key, value)| NARROWING.contains(&key.to_ascii_lowercase().as_str()) && concrete(value))
-    })
+        ("Federated" | "CanonicalUser", _) => Principal::One(Who::Someone(name)),
+        _ => Principal::Unknown(name),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    fn own() -> AccountId {
-        "123456789012".parse().unwrap()
-    }
-
-    fn known() -> BTreeSet<AccountId> {
-        ["222222222222".parse().unwrap()].into()
-    }
-
-    fn statement(principal: &Value, more: &Value) -> Value {
-        let mut statement = json!({"Effect": "Allow", "Principal": principal, "Action": "ecr:BatchGetImage"});
-        for (name, value) in more.as_object().unwrap() {
-            statement[name] = value.clone();
-        }
-        statement
-    }
-
-    fn document(statements: &[Value]) -> String {
-        json!({"Version": "2012-10-17", "Statement": statements}).to_string()
-    }
-
-    /// To whom one statement exposes: with a list of known accounts, and without one.
-    #[track_caller]
-    fn check(principal: &Value, more: &Value, with_list: &[&str], without_list: &[&str]) {
-        let document = document(&[statement(principal, more)]);
-        for (known, expected) in [(Some(&known()), with_list), (None, without_list)] {
-            let found = exposures(&document, &own(), known).unwrap();
-            let to: Vec<&str> = found.iter().flat_map(|e| &e.to).map(String::as_str).collect();
-            assert_eq!(to, expected, "{document}");
-        }
-    }
-
-    #[test]
-    fn who_is_let_in() {
-        let none = json!({});
-        let everybody = ["everybody"];
-        for principal in [
-            json!("*"),
-            json!({"AWS": "*"}),
-            json!({"AWS": ["arn:aws:iam::123456789012:root", "*"]}),
-        ] {
-            check(&principal, &none, &everybody, &everybody);
-        }
-        for account in ["123456789012", "222222222222"] {
-            check(&json!({"AWS": account}), &none, &[], &[]);
-            check(&json!({"AWS": format!("arn:aws:iam::{account}:root")}), &none, &[], &[]);
-            check(
-                &json!({"AWS": format!("arn:aws-cn:iam::{account}:role/a:b")}),
-                &none,
-                &[],
-                &[],
-            );
-        }
-        check(
-            &json!({"AWS": "arn:aws:iam::333333333333:role/x"}),
-            &none,
-            &["333333333333"],
-            &[],
-        );
-        check(
-            &json!({"AWS": "AIDACKCEVSQ6C2EXAMPLE"}),
-            &none,
-            &["AIDACKCEVSQ6C2EXAMPLE"],
-            &[],
-        );
-        check(
-            &json!({"Federated": "cognito-identity.amazonaws.com"}),
-            &none,
-            &["cognito-identity.amazonaws.com"],
-            &[],
-        );
-        check(&json!({"Service": "lambda.amazonaws.com"}), &none, &[], &[]);
-        check(&json!("*"), &json!({"Effect": "Deny"}), &[], &[]);
-        let mut inverted = statement(
-            &json!(null),
-            &json!({"NotPrincipal": {"AWS": "arn:aws:iam::123456789012:root"}}),
-        );
-        inverted.as_object_mut().unwrap().remove("Principal");
-        let found = exposures(&document(&[inverted]), &own(), None).unwrap();
-        assert!(found[0].to.contains("everybody"), "everybody but some");
-    }
-
-    #[test]
-    fn a_condition_narrows_or_it_does_not() {
-        let everybody = ["everybody"];
-        for (condition, narrows) in [
-            (json!({"StringEquals": {"aws:PrincipalOrgID": "o-1234567890"}}), true),
-            (
-                json!({"ForAnyValue:StringLike": {"aws:PrincipalOrgPaths": ["o-1/*"]}}),
-                true,
-            ),
-            (
-                json!({"StringLike": {"AWS:PrincipalArn": "arn:aws:iam::123456789012:role/*"}}),
-                true,
-            ),
-            (json!({"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}), true),
-            (
-                json!({"IpAddress": {"aws:SourceIp": ["203.0.113.0/24", "0.0.0.0/0"]}}),
-                false,
-            ),
-            (json!({"StringLike": {"aws:PrincipalArn": "*"}}), false),
-            (
-                json!({"StringNotEquals": {"aws:PrincipalOrgID": "o-1234567890"}}),
-                false,
-            ),
-            (
-                json!({"StringEqualsIfExists": {"aws:PrincipalOrgID": "o-1234567890"}}),
-                false,
-            ),
-            (json!({"Bool": {"aws:SecureTransport": "true"}}), false),
-            (json!({"StringEquals": {"aws:PrincipalOrgID": []}}), false),
-        ] {
-            let expected: &[&str] = if narrows { &[] } else { &everybody };
-            check(&json!("*"), &json!({"Condition": condition}), expected, expected);
-        }
-    }
-
-    #[test]
-    fn a_statement_that_also_lets_in_whom_we_know_is_not_only_exposure() {
-        let mixed = statement(
-            &json!({"AWS": ["222222222222", "333333333333"]}),
-            &json!({"Sid": "pull"}),
-        );
-        let alone = statement(&json!({"AWS": "333333333333"}), &json!({}));
-        let found = exposures(&document(&[mixed, alone]), &own(), Some(&known())).unwrap();
-        let shown: Vec<_> = found.iter().map(|e| (e.name.as_str(), e.only)).collect();
-        assert_eq!(shown, [("pull", false), ("statement 1", true)]);
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_not_taken_for_harmless() {
-        for text in [
-            "",
-            "{}",
-            "[]",
-            r#"{"Statement": 7}"#,
-            r#"{"Statement": [7]}"#,
-            r#"{"Statement": [{"Principal": "*"}]}"#,
-            r#"{"Statement": [{"Effect": "Allow", "Condition": []}]}"#,
-        ] {
-            assert!(exposures(text, &own(), None).is_err(), "{text}");
-        }
-        let single = r#"{"Statement": {"Effect": "Allow", "Principal": "*"}}"#;
-        assert_eq!(
-            exposures(single, &own(), None).unwrap().len(),
-            1,
-            "a statement without a list"
-        );
-    }
-
-    #[test]
-    fn what_is_not_taken_out_stays_byte_for_byte() {
-        let text = "{\n  \"Statement\" : [ {\"Sid\":\"a\", \"Effect\":\"Allow\"},\n {\"Sid\" : \"b\"} , {\"Sid\":\"c\"} ],\n \"Version\": \"2008-10-17\"}\n";
-        assert_eq!(
-            without(text, &[1].into()).unwrap().unwrap(),
-            "{\n  \"Statement\" : [{\"Sid\":\"a\", \"Effect\":\"Allow\"},{\"Sid\":\"c\"}],\n \"Version\": \"2008-10-17\"}\n"
-        );
-        assert_eq!(without(text, &[0, 1, 2].into()).unwrap(), None);
-        assert_eq!(without(r#"{"Statement": {"Sid": "a"}}"#, &[0].into()).unwrap(), None);
-    }
-
-    proptest! {
-        #[test]
-        fn foreign_statements_survive(
-            sids in prop::collection::vec("\\PC{0,8}", 1..6),
-            space in "[ \n\t]{0,3}",
-            taken in prop::collection::btree_set(0_usize..6, 0..4),
-        ) {
-            let each: Vec<String> = sids
-                .iter()
-                .map(|sid| format!("{{\"Sid\":{space}{},\"Effect\":\"Deny\"}}", json!(sid)))
-                .collect();
-            let text = format!("{space}{{\"Statement\":{space}[{}],\"Version\":{space}\"2012-10-17\",\"Id\":\"é\"}}", each.join(&format!("{space},")));
-            let left: Vec<&String> = each.iter().enumerate().filter(|(n, _)| !taken.contains(n)).map(|(_, s)| s).collect();
-            match without(&text, &taken).unwrap() {
-                None => prop_assert!(left.is_empty()),
-                Some(rewritten) => {
-                    for statement in left {
-                        prop_assert!(rewritten.contains(statement));
-                    }
-                    prop_assert!(serde_json::from_str::<Value>(&rewritten).is_ok());
-                    prop_assert_eq!(without(&rewritten, &BTreeSet::new()).unwrap(), Some(rewritten.clone()), "a second time changes nothing");
-                    let tail = format!(",\"Version\":{space}\"2012-10-17\",\"Id\":\"é\"}}");
-                    prop_assert!(rewritten.ends_with(&tail));
-                }
-            }
-        }
-
-        #[test]
-        fn no_document_makes_us_fail(text in "\\PC{0,80}") {
-            let _ = exposures(&text, &own(), None);
-            let _ = without(&text, &[0].into());
-        }
-    }
-}
+mod evaluator;
+#[cfg(test)]
+mod tests;

@@ -242,6 +242,7 @@ struct Deviation {
     is: String,
     wanted: String,
     repair: Option<RepositoryEffect>,
+    severity: Option<Severity>,
 }
 
 impl Deviation {
@@ -252,7 +253,12 @@ impl Deviation {
             is: is.into(),
             wanted: wanted.into(),
             repair: None,
+            severity: None,
         }
+    }
+
+    fn rated(self, severity: Option<Severity>) -> Self {
+        Self { severity, ..self }
     }
 
     fn of(self, what: &str) -> Self {
@@ -429,21 +435,28 @@ fn judge_key(rules: &PostureRules, facts: &RepositoryFacts, repository: &Reposit
 
 fn judge_access(rules: &PostureRules, facts: &RepositoryFacts, document: &str, found: &mut Vec<Deviation>) {
     let wanted = "only known accounts";
-    let exposures = match access::exposures(document, &facts.key.account, rules.allowed_accounts.as_ref()) {
+    let known = access::Known {
+        own: &facts.key.account,
+        accounts: rules.allowed_accounts.as_ref(),
+        organizations: rules.allowed_organizations.as_ref(),
+    };
+    let exposures = match access::exposures(document, &known) {
         Ok(exposures) => exposures,
         Err(error) => {
-            found.push(Deviation::new(ALLOWED_ACCOUNTS, error.to_string(), wanted));
+            let deviation = Deviation::new(ALLOWED_ACCOUNTS, error.to_string(), wanted);
+            found.push(deviation.rated(Some(Severity::Medium)));
             return;
         }
     };
     let removable: BTreeSet<usize> = exposures.iter().filter(|e| e.only).map(|e| e.index).collect();
     let rewritten = access::without(document, &removable).ok();
     for exposure in exposures {
-        let to: Vec<&str> = exposure.to.iter().map(String::as_str).collect();
-        let deviation =
-            Deviation::new(ALLOWED_ACCOUNTS, format!("lets in {}", to.join(", ")), wanted).of(&exposure.name);
+        let to: Vec<String> = exposure.to.iter().map(ToString::to_string).collect();
+        let deviation = Deviation::new(ALLOWED_ACCOUNTS, format!("lets in {}", to.join(", ")), wanted)
+            .of(&exposure.name)
+            .rated(exposure.to.iter().filter_map(access::Reach::severity).max());
         found.push(match &rewritten {
-            // What also lets in somebody who is known is for a person to change.
+            // What is not surely open to everybody, or also lets in somebody who is named, is for a person to change.
             Some(text) if exposure.only => deviation.repaired_by(RepositoryEffect::Access(text.clone())),
             _ => deviation,
         });
@@ -552,8 +565,11 @@ impl<'a> Draft<'a> {
     fn posture(&mut self, repair: bool, deviations: Vec<Deviation>) {
         let (mut repaired, mut drift) = (Vec::new(), Vec::new());
         let mut obstacles = BTreeSet::new();
+        let mut severity = None;
         for deviation in deviations {
             let change = deviation.change();
+            let rated = deviation.severity;
+            let before = drift.len();
             match deviation.repair {
                 Some(effect) if repair => match self.obstacle(deviation.setting) {
                     Some(obstacle) => {
@@ -570,6 +586,9 @@ impl<'a> Draft<'a> {
                 },
                 Some(_) | None => drift.push(change),
             }
+            if drift.len() > before {
+                severity = severity.max(rated);
+            }
         }
         self.open.extend(drift.iter().map(|change| change.setting.clone()));
         if !repaired.is_empty() {
@@ -585,10 +604,12 @@ impl<'a> Draft<'a> {
             for obstacle in obstacles {
                 reason.push_str(&format!(" Not repaired, {obstacle}."));
             }
-            let exposed = drift.iter().any(|change| change.old.contains("everybody"));
+            if severity >= Some(Severity::High) {
+                reason.push_str(" \"Everybody\" means every AWS principal whose own account lets it.");
+            }
             self.told.push(Told {
                 kind: Kind::PostureDrift,
-                severity: exposed.then_some(Severity::High),
+                severity,
                 reason,
                 changes: drift,
             });

@@ -140,6 +140,8 @@ pub struct PostureRules {
     pub required_tags: BTreeMap<String, Glob>,
     /// The accounts that its policy may let in, beside its own; `None`: any, but not the world.
     pub allowed_accounts: Option<BTreeSet<AccountId>>,
+    /// The organizations that its policy may let in, by id; `None`: any, as long as any account may.
+    pub allowed_organizations: Option<BTreeSet<String>>,
     /// What can be repaired is.
     pub repair: bool,
 }
