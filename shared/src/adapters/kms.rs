@@ -7,7 +7,7 @@ use std::{
 
 use aws_sdk_kms::{
     Client,
-    operation::get_key_rotation_status::GetKeyRotationStatusError,
+    operation::{describe_key::DescribeKeyError, get_key_rotation_status::GetKeyRotationStatusError},
     types::{KeyManagerType, KeyMetadata, KeySpec, KeyState as KmsKeyState, OriginType},
 };
 
@@ -16,7 +16,7 @@ use super::{
     timestamp,
 };
 use crate::{
-    domain::repository::keys::{KeyArn, KeyHealth, KeyRotation, KeyState},
+    domain::repository::keys::{KeyArn, KeyHealth, KeyRotation, KeyState, Refusal},
     ports::{Keys, PortError, Retry},
 };
 
@@ -38,9 +38,15 @@ impl KmsKeys {
     async fn look(&self, key: &KeyArn) -> Result<KeyHealth, PortError> {
         const OPERATION: &str = "kms:DescribeKey";
         let result = self.client.describe_key().key_id(key.as_str()).send().await;
-        // `NotFoundException`, `InvalidArnException`, access denied: KMS does not tell. `DependencyTimeoutException`,
-        // `KMSInternalException`, throttling: later.
-        let output = result.map_err(|error| port_error(OPERATION, &error))?;
+        // `InvalidArnException`, access denied: KMS does not tell. `DependencyTimeoutException`, `KMSInternalException`, throttling: later.
+        let output = match result {
+            Ok(output) => output,
+            Err(error) => match error.as_service_error() {
+                // Somebody else's key may be hidden from us behind access denied, and never behind this.
+                Some(DescribeKeyError::NotFoundException(_)) => return Ok(KeyHealth::Gone),
+                _ => return Err(port_error(OPERATION, &error)),
+            },
+        };
         let metadata = output
             .key_metadata
             .ok_or_else(|| malformed(OPERATION, "the answer does not hold the key"))?;
@@ -63,7 +69,10 @@ impl KmsKeys {
         if !customer_managed {
             return Ok(KeyRotation::On);
         }
-        let usable = matches!(metadata.key_state(), Some(KmsKeyState::Enabled | KmsKeyState::Disabled));
+        let usable = matches!(
+            metadata.key_state(),
+            Some(KmsKeyState::Enabled | KmsKeyState::Disabled | KmsKeyState::Updating)
+        );
         let can =
             metadata.key_spec() == Some(&KeySpec::SymmetricDefault) && metadata.origin() == Some(&OriginType::AwsKms);
         if !usable || !can {
@@ -77,7 +86,11 @@ impl KmsKeys {
                     GetKeyRotationStatusError::UnsupportedOperationException(_)
                     | GetKeyRotationStatusError::KmsInvalidStateException(_),
                 ) => Ok(KeyRotation::NotPossible),
-                _ => Err(port_error(OPERATION, &error)),
+                _ => match port_error(OPERATION, &error) {
+                    // The state of the key is known all the same.
+                    error if error.retry == Retry::Never => Ok(KeyRotation::NotTold(refusal(&error))),
+                    error => Err(error),
+                },
             },
         }
     }
@@ -96,12 +109,19 @@ impl Keys for KmsKeys {
         }
         let health = match self.look(key).await {
             Ok(health) => health,
-            Err(error) if error.retry == Retry::Never => KeyHealth::NotTold(error.to_string()),
+            Err(error) if error.retry == Retry::Never => KeyHealth::NotTold(refusal(&error)),
             Err(error) => return Err(error),
         };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(key.clone(), health.clone());
         Ok(health)
+    }
+}
+
+fn refusal(error: &PortError) -> Refusal {
+    Refusal {
+        code: format!("{} answers {}", error.operation, error.code),
+        said: error.to_string(),
     }
 }
 
@@ -111,6 +131,11 @@ fn state(metadata: &KeyMetadata) -> KeyState {
         Some(KmsKeyState::Enabled) => KeyState::Enabled,
         Some(KmsKeyState::Disabled) => KeyState::Disabled,
         Some(KmsKeyState::PendingDeletion) => KeyState::PendingDeletion(metadata.deletion_date().and_then(timestamp)),
+        Some(KmsKeyState::PendingReplicaDeletion) => KeyState::PendingReplicaDeletion,
+        Some(KmsKeyState::PendingImport) => KeyState::PendingImport,
+        Some(KmsKeyState::Unavailable) => KeyState::Unavailable,
+        Some(KmsKeyState::Updating) => KeyState::Updating,
+        Some(KmsKeyState::Creating) => KeyState::Creating,
         Some(other) => KeyState::Other(plain(other.as_str(), 64)),
         None => KeyState::Other("missing".to_owned()),
     }

@@ -13,7 +13,7 @@ use crate::{
         policy::Policy,
         repository::{
             decide::{Expiring, Preview},
-            keys::{KeyHealth, KeyRotation, KeyState},
+            keys::{KeyHealth, KeyRotation, KeyState, Refusal},
             posture::{Encryption, Repository, TagMutability},
         },
     },
@@ -71,6 +71,13 @@ fn health(state: KeyState, rotation: KeyRotation) -> KeyHealth {
         state,
         customer_managed: true,
         rotation,
+    }
+}
+
+fn refusal(code: &str) -> Refusal {
+    Refusal {
+        code: code.to_owned(),
+        said: format!("{code} (request 1)"),
     }
 }
 
@@ -474,9 +481,18 @@ fn a_key_that_cannot_be_used_is_critical_and_told_once() {
             vec![Kind::PostureDrift, Kind::KeyUnhealthy],
         ),
         (
-            KeyHealth::NotTold("AccessDeniedException".into()),
+            KeyHealth::NotTold(refusal("AccessDeniedException")),
             vec![Kind::PostureDrift],
         ),
+        (
+            health(
+                KeyState::Disabled,
+                KeyRotation::NotTold(refusal("AccessDeniedException")),
+            ),
+            vec![Kind::PostureDrift, Kind::KeyUnhealthy],
+        ),
+        (health(KeyState::Updating, KeyRotation::On), vec![]),
+        (KeyHealth::Gone, vec![Kind::KeyUnhealthy]),
     ] {
         let world = world(repository());
         world.set_key(&arn, health.clone());
@@ -491,6 +507,99 @@ fn a_key_that_cannot_be_used_is_critical_and_told_once() {
             look_twice(&world, &policy).alerts,
             alerts,
             "again, when it happens again: {health:?}"
+        );
+    }
+}
+
+/// What KMS says has the id of the request in it, and the name of the role that asks: that is no change of the repository.
+#[test]
+fn a_key_of_which_kms_does_not_tell_is_told_once_whoever_asks() {
+    let policy = policy(&rules(r#""posture": {"key_rotation": true}"#));
+    let world = world(repository());
+    let mut alerts = 0;
+    for n in 0..24 {
+        let role = if n % 2 == 0 { "worker" } else { "on-push" };
+        let refusal = Refusal {
+            code: "kms:DescribeKey answers AccessDeniedException".to_owned(),
+            said: format!("role {role} is not authorized to perform: kms:DescribeKey (request {n})"),
+        };
+        world.set_key(&KEY.parse().unwrap(), KeyHealth::NotTold(refusal));
+        alerts += look(&world, &policy).alerts.len();
+    }
+    assert_eq!(alerts, 1, "one alert for a day of looks");
+    let alert = default_of(&world, 0);
+    assert_eq!(
+        alert["changes"][0]["old"],
+        "not known: kms:DescribeKey answers AccessDeniedException"
+    );
+    assert!(
+        alert["reason"]
+            .as_str()
+            .unwrap()
+            .contains("role worker is not authorized"),
+        "{alert}"
+    );
+}
+
+/// A key that was pending deletion does not become healthy by being deleted, nor by KMS not telling.
+#[test]
+fn a_key_that_is_deleted_is_worse_than_one_that_will_be() {
+    let policy = policy(&rules(r#""posture": {"scan_on_push": false}"#));
+    let world = world(repository());
+    let arn = KEY.parse().unwrap();
+    world.set_key(&arn, health(KeyState::PendingDeletion(None), KeyRotation::NotPossible));
+    assert_eq!(look_twice(&world, &policy).alerts, [Kind::KeyUnhealthy]);
+    world.set_key(&arn, KeyHealth::NotTold(refusal("AccessDeniedException")));
+    assert_eq!(look_twice(&world, &policy).alerts, [], "nothing new");
+    let noted = || world.repository_row_of(&key()).unwrap().notes;
+    assert_eq!(noted()[0].kind, Kind::KeyUnhealthy, "and nothing is over");
+    world.set_key(&arn, KeyHealth::Gone);
+    assert_eq!(look_twice(&world, &policy).alerts, [Kind::KeyUnhealthy]);
+    let alert = default_of(&world, 1);
+    assert_eq!(alert["severity"], "CRITICAL");
+    insta::assert_snapshot!(alert["reason"].as_str().unwrap(), @"The key does not exist any more. Nothing that it encrypted can be read again: the images of this repository are lost, but for what is copied elsewhere.");
+    assert!(!alert["nextSteps"].to_string().contains("enable-key"), "{alert}");
+    world.set_now(now() + SignedDuration::from_hours(24 * 30));
+    assert_eq!(look_twice(&world, &policy).alerts, []);
+    assert_eq!(noted()[0].kind, Kind::KeyUnhealthy, "it stays so");
+    world.set_key(&arn, health(KeyState::Enabled, KeyRotation::On));
+    assert_eq!(look_twice(&world, &policy).alerts, []);
+    assert_eq!(noted(), []);
+}
+
+/// A state that passes, or that we do not know, is told for what it is.
+#[test]
+fn a_key_in_another_state_is_told_for_what_it_is() {
+    let policy = policy(&rules(r#""posture": {"scan_on_push": false}"#));
+    for (state, severity, title) in [
+        (
+            KeyState::Creating,
+            "HIGH",
+            "pipeops-prod-api: its key may not be usable",
+        ),
+        (
+            KeyState::Other("Melted".into()),
+            "HIGH",
+            "pipeops-prod-api: its key may not be usable",
+        ),
+        (
+            KeyState::Unavailable,
+            "CRITICAL",
+            "pipeops-prod-api: its key cannot be used",
+        ),
+        (
+            KeyState::PendingImport,
+            "CRITICAL",
+            "pipeops-prod-api: its key cannot be used",
+        ),
+    ] {
+        let world = world(repository());
+        world.set_key(&KEY.parse().unwrap(), health(state, KeyRotation::NotPossible));
+        assert_eq!(look_twice(&world, &policy).alerts, [Kind::KeyUnhealthy]);
+        let alert = default_of(&world, 0);
+        assert_eq!(
+            (alert["severity"].as_str(), alert["title"].as_str()),
+            (Some(severity), Some(title))
         );
     }
 }

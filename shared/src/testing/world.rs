@@ -25,7 +25,7 @@ use crate::{
         registry::{RegistryKey, RegistryRow, RegistrySettings},
         repository::{
             decide::Preview,
-            keys::{KeyArn, KeyHealth},
+            keys::{KeyArn, KeyHealth, Refusal},
             ledger::{RepositoryKey, RepositoryRow, TagRow},
             posture::{Encryption, ListedRepository, Repository, TagMutability},
         },
@@ -728,7 +728,12 @@ impl Keys for World {
     async fn key(&self, key: &KeyArn) -> Result<KeyHealth, PortError> {
         self.call("kms:DescribeKey", false, |state| {
             let health = state.keys.get(key).cloned();
-            health.unwrap_or_else(|| KeyHealth::NotTold("no such key".to_owned()))
+            health.unwrap_or_else(|| {
+                KeyHealth::NotTold(Refusal {
+                    code: "kms:DescribeKey answers NoSuchKey".to_owned(),
+                    said: "no such key".to_owned(),
+                })
+            })
         })
         .await
     }

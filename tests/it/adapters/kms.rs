@@ -87,6 +87,14 @@ fn a_key_is_what_kms_says() {
             ),
         ),
         (
+            json!({"KeyState": "Unavailable"}),
+            known(KeyState::Unavailable, true, KeyRotation::NotPossible),
+        ),
+        (
+            json!({"KeyState": "PendingReplicaDeletion"}),
+            known(KeyState::PendingReplicaDeletion, true, KeyRotation::NotPossible),
+        ),
+        (
             json!({"KeyState": "Melted"}),
             known(KeyState::Other("Melted".to_owned()), true, KeyRotation::NotPossible),
         ),
@@ -98,12 +106,26 @@ fn a_key_is_what_kms_says() {
 
 #[test]
 fn what_kms_refuses_to_tell_is_not_known_and_what_fails_is_tried_again() {
-    for code in ["AccessDeniedException", "NotFoundException"] {
-        let (_, result) = look(Reply::error(code), rotates(true));
-        assert!(matches!(result.unwrap(), KeyHealth::NotTold(why) if why.contains(code)));
-        let (_, result) = look(metadata(json!({})), Reply::error(code));
-        assert!(matches!(result.unwrap(), KeyHealth::NotTold(why) if why.contains("GetKeyRotationStatus")));
-    }
+    let (_, result) = look(Reply::error("AccessDeniedException"), rotates(true));
+    // Compared from look to look: no text of KMS is in it, in which stand who asked and the id of the request.
+    assert!(
+        matches!(result.unwrap(), KeyHealth::NotTold(refusal) if refusal.code == "kms:DescribeKey answers AccessDeniedException")
+    );
+    // That there is no such key is an answer.
+    let (_, result) = look(Reply::error("NotFoundException"), rotates(true));
+    assert_eq!(result.unwrap(), KeyHealth::Gone);
+    // What the first answer told is known.
+    let (_, result) = look(
+        metadata(json!({"KeyState": "Disabled"})),
+        Reply::error("AccessDeniedException"),
+    );
+    let KeyHealth::Known { state, rotation, .. } = result.unwrap() else {
+        panic!("the state is known")
+    };
+    assert_eq!(state, KeyState::Disabled);
+    assert!(
+        matches!(rotation, KeyRotation::NotTold(refusal) if refusal.code == "kms:GetKeyRotationStatus answers AccessDeniedException")
+    );
     let world = FakeAws::new(|_| Reply::error("ThrottlingException"));
     let result = world.run(world.aws().kms_keys().key(&arn()));
     assert_failed(result, "kms:DescribeKey", Retry::Later, "ThrottlingException");

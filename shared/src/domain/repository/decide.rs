@@ -16,7 +16,7 @@ use super::{
         policy::{Policy, hex},
     },
     access,
-    keys::{KeyHealth, KeyRotation},
+    keys::{KeyHealth, KeyRotation, KeyTrouble, Loss, Refusal},
     ledger::{FIGHT_HOURS, Held, MAX_REPAIRS, Note, RepositoryKey, RepositoryRow, RepositoryRowSchema},
     lifecycle::Lifecycle,
     posture::{PostureRules, Repository, TagMutability},
@@ -243,6 +243,8 @@ struct Deviation {
     wanted: String,
     repair: Option<RepositoryEffect>,
     severity: Option<Severity>,
+    /// What somebody said of it, which may be different each time: it is told, and not compared.
+    said: Option<String>,
 }
 
 impl Deviation {
@@ -254,6 +256,17 @@ impl Deviation {
             wanted: wanted.into(),
             repair: None,
             severity: None,
+            said: None,
+        }
+    }
+
+    /// What is not known, by a code that is the same each time.
+    fn not_told(setting: &'static str, refusal: &Refusal) -> Self {
+        let is = format!("not known: {}", text::line(&refusal.code, 100));
+        let wanted = "a key that can be looked at (kms:DescribeKey, kms:GetKeyRotationStatus)";
+        Self {
+            said: Some(text::line(&refusal.said, 300)),
+            ..Self::new(setting, is, wanted)
         }
     }
 
@@ -404,15 +417,9 @@ fn judge_key(rules: &PostureRules, facts: &RepositoryFacts, repository: &Reposit
             ));
         }
         None => {}
-        Some(KeyHealth::NotTold(why)) if asked => {
-            let is = format!("not known: {}", text::line(why, 200));
-            found.push(Deviation::new(
-                setting,
-                is,
-                "a key that can be looked at (kms:DescribeKey, kms:GetKeyRotationStatus)",
-            ));
-        }
-        Some(KeyHealth::NotTold(_)) => {}
+        Some(KeyHealth::NotTold(refusal)) if asked => found.push(Deviation::not_told(setting, refusal)),
+        // That it does not exist is told by itself.
+        Some(KeyHealth::NotTold(_) | KeyHealth::Gone) => {}
         Some(KeyHealth::Known {
             customer_managed,
             rotation,
@@ -426,8 +433,12 @@ fn judge_key(rules: &PostureRules, facts: &RepositoryFacts, repository: &Reposit
                     "a key that is managed by the account",
                 ));
             }
-            if rules.key_rotation && *rotation == KeyRotation::Off {
-                found.push(Deviation::new(KEY_ROTATION, "off", "on"));
+            match rotation {
+                KeyRotation::Off if rules.key_rotation => found.push(Deviation::new(KEY_ROTATION, "off", "on")),
+                KeyRotation::NotTold(refusal) if rules.key_rotation => {
+                    found.push(Deviation::not_told(KEY_ROTATION, refusal));
+                }
+                KeyRotation::On | KeyRotation::Off | KeyRotation::NotPossible | KeyRotation::NotTold(_) => {}
             }
         }
     }
@@ -566,10 +577,12 @@ impl<'a> Draft<'a> {
         let (mut repaired, mut drift) = (Vec::new(), Vec::new());
         let mut obstacles = BTreeSet::new();
         let mut severity = None;
+        let mut said = BTreeSet::new();
         for deviation in deviations {
             let change = deviation.change();
             let rated = deviation.severity;
             let before = drift.len();
+            said.extend(deviation.said.clone());
             match deviation.repair {
                 Some(effect) if repair => match self.obstacle(deviation.setting) {
                     Some(obstacle) => {
@@ -604,6 +617,9 @@ impl<'a> Draft<'a> {
             for obstacle in obstacles {
                 reason.push_str(&format!(" Not repaired, {obstacle}."));
             }
+            for said in said {
+                reason.push_str(&format!(" KMS: {}.", said.trim_end_matches('.')));
+            }
             if severity >= Some(Severity::High) {
                 reason.push_str(" \"Everybody\" means every AWS principal whose own account lets it.");
             }
@@ -617,20 +633,46 @@ impl<'a> Draft<'a> {
     }
 
     fn key(&mut self, facts: &RepositoryFacts, repository: &Repository) {
-        let trouble = facts.kms.as_ref().and_then(KeyHealth::trouble);
-        let (Some(trouble), Some(key)) = (trouble, &repository.encryption.key) else {
+        let (Some(health), Some(key)) = (&facts.kms, &repository.encryption.key) else {
             return;
+        };
+        let Some(trouble) = health.trouble() else {
+            // What was wrong with it is so until it is known to be over.
+            let known = facts.row.iter().flat_map(|row| &row.notes);
+            let known = known.filter(|note| note.kind == Kind::KeyUnhealthy && matches!(health, KeyHealth::NotTold(_)));
+            self.told.extend(known.map(|note| Told {
+                kind: note.kind,
+                severity: Some(Severity::Critical),
+                changes: note.changes.clone(),
+                reason: note.reason.clone(),
+            }));
+            return;
+        };
+        let KeyTrouble { state, loss, may_pass } = trouble;
+        let cannot = "Pushes to this repository fail, pulls fail as soon as ECR has to decrypt, and so do scans and replication of its images.";
+        let reason = match (loss, may_pass) {
+            (Loss::Done, _) => {
+                "The key does not exist any more. Nothing that it encrypted can be read again: the images of this repository are lost, but for \
+                 what is copied elsewhere."
+                    .to_owned()
+            }
+            (Loss::Coming, _) => {
+                format!("The key is {state}. {cannot} When the key is deleted, the images can never be read again.")
+            }
+            (Loss::None, false) => {
+                format!("The key is {state}. {cannot} If the key is deleted, the images can never be read again.")
+            }
+            (Loss::None, true) => {
+                format!("The key is {state}. This may pass by itself; until then, pushes and pulls of this repository may fail.")
+            }
         };
         self.told.push(Told {
             kind: Kind::KeyUnhealthy,
-            severity: Some(Severity::Critical),
-            reason: format!(
-                "The key is {trouble}. Pushes to this repository fail, pulls fail as soon as ECR has to decrypt, and so do scans and \
-                 replication of its images. If the key is deleted, the images can never be read again."
-            ),
+            severity: Some(if may_pass { Severity::High } else { Severity::Critical }),
+            reason,
             changes: vec![Change {
                 setting: "kms_key".to_owned(),
-                old: format!("{key}: {trouble}"),
+                old: format!("{key}: {state}"),
                 new: "Enabled".to_owned(),
             }],
         });
@@ -887,17 +929,30 @@ fn alert(key: &RepositoryKey, note: &Note, severity: Option<Severity>) -> Reposi
         ),
         Kind::KeyUnhealthy => {
             let first = note.changes.first().and_then(|change| change.old.split_once(": "));
-            let (key, trouble) = first.unwrap_or_default();
-            let mut steps = Vec::new();
-            if trouble.starts_with("pending deletion") {
-                steps.push(format!(
-                    "Keep it from being deleted: aws kms cancel-key-deletion --region {region} --key-id {key}"
-                ));
-            }
-            steps.push(format!(
-                "Enable it: aws kms enable-key --region {region} --key-id {key}"
-            ));
-            (format!("{name}: its key cannot be used"), steps)
+            let (key, state) = first.unwrap_or_default();
+            let of_key = |verb: &str| format!("aws kms {verb} --region {region} --key-id {key}");
+            let steps = match state {
+                "it does not exist" => vec![
+                    "Find copies: other regions, other registries, the nodes that run the images.".to_owned(),
+                    format!(
+                        "Make a new repository with a key that exists, and push the images to it: {name} cannot be used any more."
+                    ),
+                ],
+                state if state.starts_with("pending deletion") => vec![
+                    format!("Keep it from being deleted: {}", of_key("cancel-key-deletion")),
+                    format!("Enable it: {}", of_key("enable-key")),
+                ],
+                "disabled" => vec![format!("Enable it: {}", of_key("enable-key"))],
+                _ => vec![format!("Look at it: {}", of_key("describe-key"))],
+            };
+            let title = match state {
+                "it does not exist" => format!("{name}: its key does not exist"),
+                state if state.starts_with("in a state") || state == "being made" => {
+                    format!("{name}: its key may not be usable")
+                }
+                _ => format!("{name}: its key cannot be used"),
+            };
+            (title, steps)
         }
         // These are told by others.
         Kind::TagViolation

@@ -80,21 +80,31 @@ impl fmt::Display for KeyArn {
     }
 }
 
-/// Whether a key can be used: KMS's `KeyState`.
+/// Whether a key can be used: KMS's `KeyState` (API reference, `KeyMetadata`; developer guide, "Key states of AWS KMS keys").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyState {
     /// It can.
     Enabled,
+    /// It can, while its primary Region is changed.
+    Updating,
+    /// It is being made, and can be used in a while.
+    Creating,
     /// Somebody turned it off.
     Disabled,
     /// It will be deleted, at this time if it is known; until then it cannot be used either.
     PendingDeletion(Option<Timestamp>),
-    /// Any other state (`Creating`, `PendingImport`, `Unavailable`, `Updating`), by its name.
+    /// It will be deleted as soon as its replicas in other Regions are.
+    PendingReplicaDeletion,
+    /// Its material is not there: it was never imported, expired or was deleted.
+    PendingImport,
+    /// Its key store cannot be reached.
+    Unavailable,
+    /// A state that is new, by its name, or `missing`.
     Other(String),
 }
 
 /// Whether a key's material is replaced every year or so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyRotation {
     /// It is.
     On,
@@ -102,6 +112,8 @@ pub enum KeyRotation {
     Off,
     /// It cannot be for this kind of key (asymmetric, HMAC, imported material, custom key store).
     NotPossible,
+    /// KMS does not tell us, although it told us the key's state.
+    NotTold(Refusal),
 }
 
 /// What KMS says about a key.
@@ -116,23 +128,89 @@ pub enum KeyHealth {
         /// Whether it rotates.
         rotation: KeyRotation,
     },
-    /// KMS does not tell us; what it said. Nothing is known about the key then.
-    NotTold(String),
+    /// There is no such key: KMS says so once the waiting period of a deletion is over (API reference, `NotFoundException`). What it encrypted
+    /// can never be read again.
+    Gone,
+    /// KMS does not tell us. Nothing is known about the key then.
+    NotTold(Refusal),
+}
+
+/// KMS does not tell us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The operation and the code, which are the same each time.
+    pub code: String,
+    /// What KMS said, with what is never the same: who asked, the id of the request.
+    pub said: String,
+}
+
+/// Why a key cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyTrouble {
+    /// Its state, in words that stay the same while it does.
+    pub state: String,
+    /// Whether the images are lost, or will be.
+    pub loss: Loss,
+    /// Whether it will pass by itself, or may: nobody has to do anything about it at once.
+    pub may_pass: bool,
+}
+
+/// What happens to the images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// Nothing, as long as the key is.
+    None,
+    /// They are lost with the key, unless its deletion is cancelled.
+    Coming,
+    /// They can never be read again.
+    Done,
 }
 
 impl KeyHealth {
-    /// Why the key cannot be used; `None`: as far as is known, it can.
-    pub fn trouble(&self) -> Option<String> {
-        let Self::Known { state, .. } = self else { return None };
-        match state {
-            KeyState::Enabled => None,
-            KeyState::Disabled => Some("disabled".to_owned()),
-            KeyState::PendingDeletion(None) => Some("pending deletion".to_owned()),
-            KeyState::PendingDeletion(Some(at)) => {
-                Some(format!("pending deletion on {}", at.strftime("%Y-%m-%d %H:%M UTC")))
+    /// Why the key cannot be used, or it is not known whether it can; `None`: it can, or KMS does not tell us anything of it.
+    pub fn trouble(&self) -> Option<KeyTrouble> {
+        let state = match self {
+            Self::Known { state, .. } => state,
+            Self::Gone => {
+                return Some(KeyTrouble {
+                    state: "it does not exist".to_owned(),
+                    loss: Loss::Done,
+                    may_pass: false,
+                });
             }
-            KeyState::Other(state) => Some(text::line(state, 40)),
-        }
+            Self::NotTold(_) => return None,
+        };
+        let (text, loss, may_pass) = match state {
+            KeyState::Enabled | KeyState::Updating => return None,
+            KeyState::Creating => ("being made".to_owned(), Loss::None, true),
+            KeyState::Disabled => ("disabled".to_owned(), Loss::None, false),
+            KeyState::PendingDeletion(None) => ("pending deletion".to_owned(), Loss::Coming, false),
+            KeyState::PendingDeletion(Some(at)) => {
+                let text = format!("pending deletion on {}", at.strftime("%Y-%m-%d %H:%M UTC"));
+                (text, Loss::Coming, false)
+            }
+            KeyState::PendingReplicaDeletion => (
+                "pending deletion, once its replicas are deleted".to_owned(),
+                Loss::Coming,
+                false,
+            ),
+            KeyState::PendingImport => ("without its imported material".to_owned(), Loss::None, false),
+            KeyState::Unavailable => (
+                "unavailable: its key store cannot be reached".to_owned(),
+                Loss::None,
+                false,
+            ),
+            KeyState::Other(state) => (
+                format!("in a state that is not known ({})", text::line(state, 40)),
+                Loss::None,
+                true,
+            ),
+        };
+        Some(KeyTrouble {
+            state: text,
+            loss,
+            may_pass,
+        })
     }
 }
 
@@ -184,13 +262,55 @@ mod tests {
             .trouble()
         };
         assert_eq!(trouble(KeyState::Enabled), None);
-        assert_eq!(trouble(KeyState::Disabled).unwrap(), "disabled");
+        assert_eq!(trouble(KeyState::Updating), None, "it can be used");
         let at = "2026-12-01T10:00:00Z".parse().unwrap();
-        assert_eq!(
-            trouble(KeyState::PendingDeletion(Some(at))).unwrap(),
-            "pending deletion on 2026-12-01 10:00 UTC"
-        );
-        assert_eq!(trouble(KeyState::Other("Unavailable".into())).unwrap(), "Unavailable");
-        assert_eq!(KeyHealth::NotTold("denied".into()).trouble(), None);
+        for (state, text, loss, may_pass) in [
+            (KeyState::Disabled, "disabled", Loss::None, false),
+            (KeyState::Creating, "being made", Loss::None, true),
+            (KeyState::PendingDeletion(None), "pending deletion", Loss::Coming, false),
+            (
+                KeyState::PendingDeletion(Some(at)),
+                "pending deletion on 2026-12-01 10:00 UTC",
+                Loss::Coming,
+                false,
+            ),
+            (
+                KeyState::PendingReplicaDeletion,
+                "pending deletion, once its replicas are deleted",
+                Loss::Coming,
+                false,
+            ),
+            (
+                KeyState::PendingImport,
+                "without its imported material",
+                Loss::None,
+                false,
+            ),
+            (
+                KeyState::Unavailable,
+                "unavailable: its key store cannot be reached",
+                Loss::None,
+                false,
+            ),
+            (
+                KeyState::Other("Melted".into()),
+                "in a state that is not known (Melted)",
+                Loss::None,
+                true,
+            ),
+        ] {
+            let expected = KeyTrouble {
+                state: text.to_owned(),
+                loss,
+                may_pass,
+            };
+            assert_eq!(trouble(state), Some(expected));
+        }
+        assert_eq!(KeyHealth::Gone.trouble().unwrap().loss, Loss::Done);
+        let denied = KeyHealth::NotTold(Refusal {
+            code: "AccessDeniedException".into(),
+            said: "who asked".into(),
+        });
+        assert_eq!(denied.trouble(), None);
     }
 }
