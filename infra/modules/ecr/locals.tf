@@ -26,6 +26,26 @@ locals {
     region => "${local.account_id}.dkr.ecr.${region}.${data.aws_partition.current.dns_suffix}"
   }
 
+  # ECR leaves an image to the first rule whose tags it has, so that a pattern must stand before those that contain it. What contains another
+  # has no more characters beside `*`, and with as many, more `*`: by that, the narrowest pattern comes first, and `*` last. What the author
+  # orders comes before it.
+  lifecycle_expire_by_width = [
+    for key in sort([for pattern in keys(var.lifecycle_expire_tagged) : format("%03d %d %s", 128 - length(replace(pattern, "*", "")), length(regexall("[*]", pattern)), pattern)]) :
+    split(" ", key)[2]
+  ]
+  lifecycle_expire_order = concat(
+    var.lifecycle_expire_order,
+    [for pattern in local.lifecycle_expire_by_width : pattern if !contains(var.lifecycle_expire_order, pattern)]
+  )
+
+  # Rules that could never act, each with the earlier one that takes all its images. `v*` is the first rule. A pattern contains another if it
+  # matches its text: a `*` in a text is only matched by a `*`.
+  lifecycle_patterns = concat(["v*"], local.lifecycle_expire_order)
+  lifecycle_eaten = flatten([for index, later in local.lifecycle_patterns : [
+    for earlier in slice(local.lifecycle_patterns, 0, index) : "`${later}` by `${earlier}`"
+    if length(regexall("^${replace(replace(earlier, ".", "\\."), "*", ".*")}$", later)) > 0
+  ]])
+
   # Two rules, as `tests/fixtures/lifecycle` has them; jsonencode writes members in alphabetical order and without spaces.
   # ECR evaluates all rules and then applies them by priority: an image with a v tag is never subject to a later rule, even
   # while the first one keeps it. Several prefixes in one rule would mean an image that has tags with all of them.
@@ -56,7 +76,7 @@ locals {
         },
       ],
       [
-        for index, pattern in sort(keys(var.lifecycle_expire_tagged)) : {
+        for index, pattern in local.lifecycle_expire_order : {
           rulePriority = index + 3
           description  = "Expire images tagged ${pattern} ${var.lifecycle_expire_tagged[pattern]} days after their push"
           selection = {

@@ -41,6 +41,13 @@ resource "aws_ecr_lifecycle_policy" "this" {
   region     = local.region
   repository = aws_ecr_repository.this[each.key].name
   policy     = local.lifecycle_policy
+
+  lifecycle {
+    precondition {
+      condition     = length(local.lifecycle_eaten) == 0
+      error_message = "A pattern of lifecycle_expire_tagged would never act: ECR leaves an image to the first rule whose tags it has, and all images of one are taken by another: ${join(", ", local.lifecycle_eaten)}. (`v*` is the rule of lifecycle_keep_count.)"
+    }
+  }
 }
 
 resource "aws_ecr_repository_policy" "this" {

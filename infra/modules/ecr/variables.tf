@@ -138,7 +138,7 @@ variable "lifecycle_expire_untagged_days" {
 }
 
 variable "lifecycle_expire_tagged" {
-  description = "More rules: tag pattern to days after its push that such an image expires, for example `{ \"pr-*\" = 14 }`. Never for an image with a `v` tag: the first rule alone decides on those. ECR does not ask whether an image is in use."
+  description = "More rules: tag pattern to days after its push that such an image expires, for example `{ \"pr-*\" = 14 }`. Never for an image with a `v` tag: the first rule alone decides on those. The narrowest pattern comes first and `*` last, unless `lifecycle_expire_order` says otherwise. `*` also takes what cosign (`sha256-….sig`) and the guard (`blocked-…`, `quarantine-…`) tag. ECR does not ask whether an image is in use."
   type        = map(number)
   default     = {}
 
@@ -151,6 +151,17 @@ variable "lifecycle_expire_tagged" {
       can(regex("^[0-9a-zA-Z._*-]{1,128}$", pattern)) && length(regexall("[*]", pattern)) <= 4 && days >= 1 && floor(days) == days
     ])
     error_message = "lifecycle_expire_tagged maps a tag pattern (letters, digits, . _ - and at most four *) to a whole number of days, at least 1."
+  }
+}
+
+variable "lifecycle_expire_order" {
+  description = "Patterns of `lifecycle_expire_tagged` in the order in which ECR applies them, before those that are not named here. It matters for an image with tags of two patterns: the first one decides alone, so that what must be kept longer comes first."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = length(distinct(var.lifecycle_expire_order)) == length(var.lifecycle_expire_order) && length(setsubtract(var.lifecycle_expire_order, keys(var.lifecycle_expire_tagged))) == 0
+    error_message = "lifecycle_expire_order names patterns of lifecycle_expire_tagged, each once."
   }
 }
 

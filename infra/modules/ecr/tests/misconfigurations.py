@@ -71,6 +71,8 @@ PLANTED = [
             'countType     = "imageCountMoreThan"', 'countType     = "sinceImagePushed"', "seed: lifecycle_policy"),
     Planted("rules for other tags come before that for v tags", "locals.tf",
             "rulePriority = index + 3", "rulePriority = index", "seed: lifecycle_rules_for_other_tags_come_after_the_two"),
+    Planted("rules for other tags stand by the alphabet", "locals.tf", 'format("%03d %d %s", 128 - length(replace(pattern, "*", ""))',
+            'format("%03d %d %s", 128 - length(pattern)', "seed: lifecycle_rules_for_other_tags_are_ordered_by_width"),
     Planted("a repository can be deleted", "locals.tf", "!var.deletion_protection ?", "var.deletion_protection ?",
             "seed: repository_policy_keeps_the_repository"),
     Planted("a pipeline may delete images", "iam.tf",

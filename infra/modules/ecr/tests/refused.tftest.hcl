@@ -166,6 +166,40 @@ run "other_tags_expire_at_once" {
   expect_failures = [var.lifecycle_expire_tagged]
 }
 
+run "a_pattern_whose_images_the_first_rule_takes" {
+  command = plan
+  variables {
+    lifecycle_expire_tagged = { "v*-rc*" = 14 }
+  }
+  expect_failures = [aws_ecr_lifecycle_policy.this]
+}
+
+run "two_patterns_for_the_same_images" {
+  command = plan
+  variables {
+    lifecycle_expire_tagged = { "*" = 14, "**" = 30 }
+  }
+  expect_failures = [aws_ecr_lifecycle_policy.this]
+}
+
+run "an_order_in_which_a_pattern_never_acts" {
+  command = plan
+  variables {
+    lifecycle_expire_tagged = { "main-*" = 30, "main-release-*" = 365 }
+    lifecycle_expire_order  = ["main-*", "main-release-*"]
+  }
+  expect_failures = [aws_ecr_lifecycle_policy.this]
+}
+
+run "an_order_of_patterns_that_have_no_rule" {
+  command = plan
+  variables {
+    lifecycle_expire_tagged = { "main-*" = 30 }
+    lifecycle_expire_order  = ["main"]
+  }
+  expect_failures = [var.lifecycle_expire_order]
+}
+
 run "a_key_that_is_deleted_soon" {
   command = plan
   variables {

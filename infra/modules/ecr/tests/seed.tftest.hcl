@@ -157,6 +157,36 @@ run "lifecycle_rules_for_other_tags_come_after_the_two" {
   }
 }
 
+# The narrowest pattern first, `*` last, whatever the alphabet says.
+run "lifecycle_rules_for_other_tags_are_ordered_by_width" {
+  command = plan
+
+  variables {
+    lifecycle_expire_tagged = { "*" = 7, "release-*" = 365, "main-*" = 30, "main-release-*" = 365, "*a*" = 8, "a*" = 9, "a" = 10 }
+  }
+
+  assert {
+    condition = [for rule in slice(jsondecode(output.lifecycle_policy).rules, 2, 9) : [rule.selection.tagPatternList[0], rule.selection.countNumber]] == [
+      ["main-release-*", 365], ["release-*", 365], ["main-*", 30], ["a", 10], ["a*", 9], ["*a*", 8], ["*", 7],
+    ]
+    error_message = output.lifecycle_policy
+  }
+}
+
+run "lifecycle_rules_for_other_tags_are_in_the_order_of_the_author" {
+  command = plan
+
+  variables {
+    lifecycle_expire_tagged = { "main-*" = 365, "release-*" = 30, "*" = 7 }
+    lifecycle_expire_order  = ["main-*"]
+  }
+
+  assert {
+    condition     = [for rule in slice(jsondecode(output.lifecycle_policy).rules, 2, 5) : rule.selection.tagPatternList[0]] == ["main-*", "release-*", "*"]
+    error_message = output.lifecycle_policy
+  }
+}
+
 run "repository_policy_keeps_the_repository" {
   command = plan
 
