@@ -32,7 +32,7 @@ const HELD_HOURS: i64 = 24;
 
 /// What can be asked of a repository itself: the places in the policy, and the tag by which it opts out. `docs/policies.md` has
 /// them all.
-pub const SETTINGS: [&str; 10] = [
+pub const SETTINGS: [&str; 11] = [
     TAG_MUTABILITY,
     SCAN_ON_PUSH,
     ENCRYPTION,
@@ -41,6 +41,7 @@ pub const SETTINGS: [&str; 10] = [
     KEY_ROTATION,
     REQUIRED_TAGS,
     ALLOWED_ACCOUNTS,
+    "posture.allowed_organizations",
     LIFECYCLE,
     OPT_OUT,
 ];

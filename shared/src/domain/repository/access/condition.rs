@@ -247,7 +247,9 @@ impl Test {
         if self.negated != not && !flag {
             return None;
         }
-        if !present && !self.asks_for_presence(not) && !(flag && self.key == IS_SERVICE) {
+        // `aws:PrincipalIsAWSService` is in every request.
+        let is_there = present || self.asks_for_presence(not) || (flag && self.key == IS_SERVICE);
+        if !is_there {
             return None;
         }
         // Of several values, one that is not among those wanted may stand beside one that is.
@@ -504,7 +506,7 @@ impl Request {
             .take(1)
             .collect();
         let arns = || values(&["aws:principalarn", "aws:sourcearn"]);
-        let in_arns = arns().filter_map(|arn| arn.splitn(6, ':').nth(4));
+        let in_arns = arns().filter_map(|arn| arn.split(':').nth(4));
         let patterns = values(&["aws:principalaccount", "aws:sourceaccount"]).chain(in_arns);
         accounts.extend(
             patterns

@@ -56,7 +56,7 @@ fn is_in(block: &str, address: &str) -> bool {
         std::net::IpAddr::V6(v6) => format!("{:0128b}", u128::from(v6)),
     };
     let (network, address, bits) = (binary(network), binary(address), bits.parse::<usize>().unwrap());
-    network.len() == address.len() && network[..bits] == address[..bits]
+    network.len() == address.len() && network.chars().take(bits).eq(address.chars().take(bits))
 }
 
 impl Asked {
@@ -211,13 +211,14 @@ fn asked() -> Vec<Asked> {
         &[None, Some("o-faraway000")],
     ];
     let networks = |account: &str| {
+        let short: String = account.chars().take(8).collect();
         [
             of(&[("aws:sourceip", "203.0.113.9")]),
             of(&[("aws:sourceip", "198.51.100.7")]),
             of(&[("aws:sourceip", "2001:db8::7")]),
             of(&[
-                ("aws:sourcevpc", &format!("vpc-{}", &account[..8])),
-                ("aws:sourcevpce", &format!("vpce-{}", &account[..8])),
+                ("aws:sourcevpc", &format!("vpc-{short}")),
+                ("aws:sourcevpce", &format!("vpce-{short}")),
                 ("aws:vpceaccount", account),
             ]),
         ]

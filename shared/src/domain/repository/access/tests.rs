@@ -447,7 +447,7 @@ fn what_is_denied_is_not_let_in() {
             "nobody knows whom (by conditions on aws:SecureTransport)",
         ),
     ] {
-        let document = document(&[&[allow.clone()], denials.as_slice()].concat());
+        let document = document(&[std::slice::from_ref(&allow), denials.as_slice()].concat());
         let found = told(&document, Some(&known()));
         let to: Vec<String> = found.iter().flat_map(|e| &e.to).map(ToString::to_string).collect();
         assert_eq!(to.join(", "), with_list, "{document}");
