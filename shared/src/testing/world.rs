@@ -1,6 +1,7 @@
 //! A registry, a scanner, a ledger and a topic in memory.
 
 mod replication;
+mod ways;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -37,6 +38,8 @@ use crate::{
         RepositoryLedger, RepositoryWriter, Retry, Scanner, SweepLedger, Written,
     },
 };
+
+pub use ways::PulledOf;
 
 /// What goes wrong with a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +90,7 @@ struct State {
     repository_rows: BTreeMap<RepositoryKey, RepositoryRow>,
     tag_rows: BTreeMap<(RepositoryKey, Tag), TagRow>,
     elsewhere: replication::Elsewhere,
+    ways: ways::Ways,
     page_size: Option<usize>,
     scans_are_listed: bool,
     settings: Option<RegistrySettings>,
@@ -104,6 +108,19 @@ struct State {
 }
 
 impl State {
+    /// The present.
+    fn time(&self) -> Timestamp {
+        self.now.unwrap_or_else(super::now)
+    }
+
+    /// Changes the status of an image, which may show late.
+    fn set_status(&mut self, key: &ImageKey, status: ImageStatus) {
+        let now = self.time();
+        let Some(image) = entry(self, key) else { return };
+        let from = std::mem::replace(&mut image.status, status);
+        self.ways.changes(&key.repository, &key.digest, &from, now);
+    }
+
     /// The fault of this call, if it is the one that was counted down to.
     fn count_down(&mut self) -> Option<Fault> {
         let (calls, fault) = self.planned.take()?;
@@ -170,8 +187,8 @@ impl World {
     /// Pushes the image again, as a pipeline that runs twice does: it is restored, and its findings are gone.
     pub fn push_again(&self, key: &ImageKey, at: Timestamp) {
         let mut state = self.lock();
-        if let Some(image) = state.images.get_mut(&(key.repository.clone(), key.digest.clone())) {
-            image.status = ImageStatus::Active;
+        state.set_status(key, ImageStatus::Active);
+        if let Some(image) = entry(&mut state, key) {
             image.last_activated_at = Some(at);
         }
         state.scans.remove(&(key.repository.clone(), key.digest.clone()));
@@ -404,7 +421,9 @@ impl World {
             message: String::new(),
             request_id: None,
         };
+        let refusal = self.lock().ways.refusal(operation);
         let result = match fault {
+            _ if refusal.is_some() => Err(refusal.expect("it is there")),
             Some(Fault::Before(retry)) => Err(error(retry)),
             Some(Fault::After(retry)) => {
                 effect(&mut self.lock());
@@ -485,7 +504,9 @@ fn entry<'a>(state: &'a mut State, key: &ImageKey) -> Option<&'a mut Image> {
 impl Registry for World {
     async fn image(&self, repository: &RepositoryName, image: &ImageRef) -> Result<Option<Image>, PortError> {
         self.call("ecr:DescribeImages", false, |state| {
-            find(state, repository, image).cloned()
+            let found = find(state, repository, image).cloned()?;
+            let now = state.time();
+            Some(state.ways.show(repository, &found, now))
         })
         .await
     }
@@ -494,6 +515,9 @@ impl Registry for World {
         self.call("ecr:BatchGetImage", false, |state| {
             let pullable = entry(state, image).is_some_and(|image| image.status == ImageStatus::Active);
             let manifest = state.manifests.get(image).cloned();
+            if pullable {
+                state.looked_into(image, state.time());
+            }
             pullable.then(|| manifest.unwrap_or_else(|| "{}".to_owned()))
         })
         .await
@@ -505,14 +529,20 @@ impl Registry for World {
         since: Timestamp,
         _pages: usize,
     ) -> Result<Pulled, PortError> {
-        self.call("ecr:DescribeImages", false, |state| Pulled {
-            images: images_of(state, repository, None)
-                .filter(|image| {
-                    image.status == ImageStatus::Active && image.last_pulled_at.is_some_and(|at| at >= since)
-                })
-                .cloned()
-                .collect(),
-            complete: true,
+        self.call("ecr:DescribeImages", false, |state| {
+            let found = images_of(state, repository, None).filter(|image| {
+                image.status == ImageStatus::Active && image.last_pulled_at.is_some_and(|at| at >= since)
+            });
+            let mut images: Vec<Image> = found.cloned().collect();
+            images.sort_by_key(|image| state.ways.rank(image.digest.as_str()).0);
+            let now = state.time();
+            Pulled {
+                images: images
+                    .iter()
+                    .map(|image| state.ways.show(repository, image, now))
+                    .collect(),
+                complete: true,
+            }
         })
         .await
     }
@@ -536,9 +566,12 @@ impl Listing for World {
         self.call("ecr:DescribeRepositories", false, |state| {
             let of_images = state.images.keys().map(|(name, _)| name);
             let names: BTreeSet<&RepositoryName> = of_images.chain(state.repositories.keys()).collect();
+            let mut names: Vec<&RepositoryName> = names.into_iter().collect();
+            names.sort_by_key(|name| state.ways.rank(name.as_str()));
+            let after = after.map(|after| state.ways.rank(after));
             let rest = names
                 .into_iter()
-                .filter(|name| after.is_none_or(|after| name.as_str() > after));
+                .filter(|name| after.is_none_or(|after| state.ways.rank(name.as_str()) > after));
             let listed = rest.map(|name| ListedRepository {
                 name: name.clone(),
                 repository: match state.repositories.get(name) {
@@ -553,23 +586,41 @@ impl Listing for World {
 
     async fn images(&self, key: &RepositoryKey, after: Option<&str>) -> Result<Option<Page<ListedImage>>, PortError> {
         self.call("ecr:DescribeImages", false, |state| {
-            let after = after.map(|after| after.parse().expect("a page begins after a digest"));
             let exists = state.repositories.contains_key(&key.repository)
                 || images_of(state, &key.repository, None).next().is_some();
-            let images = images_of(state, &key.repository, after.as_ref()).map(|image| {
+            let page = if state.ways.is_mixed() {
+                let mut images: Vec<&Image> = images_of(state, &key.repository, None).collect();
+                images.sort_by_key(|image| state.ways.rank(image.digest.as_str()));
+                let after = after.map(|after| state.ways.rank(after));
+                let rest = images.into_iter().cloned();
+                let rest =
+                    rest.filter(|image| after.is_none_or(|after| state.ways.rank(image.digest.as_str()) > after));
+                page(state, rest, |image| image.digest.to_string())
+            } else {
+                let after = after.map(|after| after.parse().expect("a page begins after a digest"));
+                let rest = images_of(state, &key.repository, after.as_ref()).cloned();
+                page(state, rest, |image| image.digest.to_string())
+            };
+            let now = state.time();
+            state.settle_scans(now);
+            let list = |image: Image| {
                 let scan = state.scans.get(&(key.repository.clone(), image.digest.clone()));
                 let scan = scan.filter(|_| state.scans_are_listed && image.status == ImageStatus::Active);
                 ListedImage {
-                    image: image.clone(),
-                    bytes: 1_000_000,
                     scan_status: scan.and_then(listed_status).map(str::to_owned),
                     scanned_at: scan.and_then(|scan| match scan {
                         Scan::Complete(findings) => findings.completed_at,
                         _ => None,
                     }),
+                    image: state.ways.show(&key.repository, &image, now),
+                    bytes: 1_000_000,
                 }
-            });
-            exists.then(|| page(state, images, |listed| listed.image.digest.to_string()))
+            };
+            exists.then(|| Page {
+                items: page.items.into_iter().map(list).collect(),
+                unreadable: page.unreadable,
+                next: page.next,
+            })
         })
         .await
     }
@@ -799,6 +850,7 @@ impl Scanner for World {
             {
                 return Scan::Archived;
             }
+            state.settle_scans(state.time());
             state
                 .scans
                 .get(&(image.repository.clone(), image.digest.clone()))
@@ -818,9 +870,7 @@ impl RegistryWriter for World {
             // The scanner forgets an image that is archived.
             state.scans.remove(&(image.repository.clone(), image.digest.clone()));
             state.archived.insert(image.clone());
-            if let Some(image) = entry(state, image) {
-                image.status = ImageStatus::Archived;
-            }
+            state.set_status(image, ImageStatus::Archived);
             ImageStatus::Archived
         })
         .await
@@ -828,10 +878,15 @@ impl RegistryWriter for World {
 
     async fn restore(&self, image: &ImageKey) -> Result<ImageStatus, PortError> {
         self.call("ecr:UpdateImageStorageClass", true, |state| {
+            let status = entry(state, image).map(|image| image.status.clone());
+            if let Some(status) = status.filter(|status| *status != ImageStatus::Archived) {
+                // There is nothing to restore.
+                return status;
+            }
             let now = state.now;
             state.scans.remove(&(image.repository.clone(), image.digest.clone()));
+            state.set_status(image, ImageStatus::Activating);
             if let Some(image) = entry(state, image) {
-                image.status = ImageStatus::Activating;
                 image.last_activated_at = now;
             }
             ImageStatus::Activating
