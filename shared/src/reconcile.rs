@@ -17,7 +17,7 @@ use crate::{
             Step, decide, may_be_source,
         },
         evaluate::{ExceptionUse, exception_use},
-        finding::{Epss, Scan, SeverityCounts},
+        finding::{Epss, Scan, ScanEvent, SeverityCounts},
         ids::{AccountId, Digest, ImageKey, ImageRef, Region, RepositoryName},
         image::{Arrival, Image, ImageStatus, Listed, children, content},
         ledger::{Counter, Row, State, hour_of},
@@ -53,8 +53,8 @@ pub struct Request {
 pub struct Hints {
     /// It was pushed or restored: if nothing scans it by itself, a scan is asked for.
     pub arrival: Option<Arrival>,
-    /// A scan result was announced, with these findings by severity as far as the event says it.
-    pub announced: Option<SeverityCounts>,
+    /// A scan result was announced. That there is one is believed, and how many findings it counts; not what they are.
+    pub announced: Option<ScanEvent>,
     /// How likely some of its vulnerabilities are exploited. That is believed, because nobody else says it; it only matters for
     /// what the scanner finds, or the ledger remembers, in the image.
     pub epss: Vec<Epss>,
@@ -454,7 +454,7 @@ where
     /// tell.
     fn exception_use(&self, facts: &Facts) -> ExceptionUse {
         match (&facts.image, &facts.scan) {
-            (Some(image), Scan::Complete(scan)) => {
+            (Some(image), Scan::Complete(scan)) if scan.has_result => {
                 let now = self.ports.clock.now();
                 exception_use(self.policy, &facts.names(image), scan, now)
             }
@@ -504,6 +504,9 @@ where
             };
             match self.apply(&step).await? {
                 Applied::Conflict => return Ok(None),
+                Applied::Done(..) if step.awaits_result => {
+                    return Err(ReconcileError::ResultNotVisible(self.key.to_string()));
+                }
                 Applied::Done(row, told) => {
                     // Of an image that indexes lead to, the registry may refuse it: the indexes are what people pull.
                     return match refused.filter(|_| !facts.is_led_to()) {
@@ -739,8 +742,8 @@ where
         // An event that announces what blocks will lead to the question which image this one replaces. In most repositories one
         // page answers it, and saves a round trip between the finding and the block.
         let announced = self.hints.announced.as_ref();
-        let block_ahead =
-            self.policy.block.not_worse_than_running && announced.is_some_and(|counts| self.policy.may_block(counts));
+        let block_ahead = self.policy.block.not_worse_than_running
+            && announced.is_some_and(|event| self.policy.may_block(&event.counts));
         let pulled = async {
             if block_ahead {
                 let registry = self.ports.registry;
@@ -770,7 +773,11 @@ where
             source: source?,
             row,
             trigger: trigger.map_err(failed)?,
-            result_announced: announced.is_some(),
+            // An event of the future would be waited for.
+            announced: self.hints.announced.clone().map(|event| ScanEvent {
+                at: event.at.min(self.ports.clock.now()),
+                ..event
+            }),
             arrival: self.hints.arrival.clone(),
             epss: self.hints.epss.clone(),
             ..Facts::about(self.key.clone(), self.actor)

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::{
     domain::{
-        decide::{Survey, TURN_HOURS, is_turn_of},
+        decide::{Due, Survey, TURN_HOURS, is_turn_of},
         ids::{Digest, ImageRef, RepositoryName},
         image::ListedImage,
         ledger::Row,
@@ -583,7 +583,11 @@ where
         looks.listed += images;
         failures.extend(unreadable);
         let is_whole = is_whole && next.is_none() && !in_part;
-        let due = survey.finish(is_whole);
+        let mut due = survey.finish(is_whole);
+        if part.again {
+            // Whose turn it is has had it a few minutes ago.
+            due.retain(|(_, why)| *why != Due::Turn);
+        }
         for (_, why) in &due {
             *looks.due.entry(why.as_str()).or_default() += 1;
         }

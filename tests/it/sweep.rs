@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use shared::{
     domain::{
         decide::{TURN_HOURS, is_turn_of},
-        finding::{Scan, Severity},
+        finding::{Findings, NoScan, Scan, ScanMode, Severity},
         ids::ImageKey,
         image::{Image, ImageStatus},
         ledger::State,
@@ -262,6 +262,34 @@ fn in_full(repositories: usize, sweep: Timestamp) -> usize {
         .count()
 }
 
+/// A thousand images under enhanced scanning, which the registry's list does not show.
+fn watched_by_inspector(scan_of: impl Fn(usize) -> Scan) -> World {
+    let world = World::new();
+    for repository in 0..10 {
+        for number in 0..100 {
+            let key = key_of(repository, number);
+            world.push(&key, image(&key));
+            world.set_scan(&key, scan_of(number));
+        }
+    }
+    world
+}
+
+/// So many sweeps, an hour between them; what they cost together, and how many images each looked at.
+fn sweeps(world: &World, policy: &Policy, number: usize) -> (Cost, Vec<u64>) {
+    world.forget_calls();
+    let looked = (0..number).map(|_| {
+        world.set_now(world.now() + SignedDuration::from_hours(1));
+        let began = world.now();
+        let (worked, _) = sweep(world, policy, |_| usize::MAX);
+        // The seconds that it took are not to add up.
+        world.set_now(began);
+        worked.looks.looked
+    });
+    let looked = looked.collect();
+    (cost(world), looked)
+}
+
 /// Repositories as their rules want them.
 fn well_kept(repositories: usize, images: usize) -> World {
     let world = silent_world(repositories, images);
@@ -339,5 +367,35 @@ fn a_sweep_costs_what_the_table_says_and_no_more_for_what_has_not_changed() {
         };
         assert_eq!(unchanged, expected, "{repositories} × {images}");
     }
+    let mut row = |situation: &str, cost: Cost| {
+        writeln!(
+            table,
+            "| 10 × 100 | {situation} | {} | {} | {} | {} | {} | {} |",
+            cost.ecr, cost.ecr_writes, cost.ledger_reads, cost.ledger_writes, cost.queue, cost.topics
+        )
+        .unwrap();
+    };
+    // What Inspector watches has its turn once a day, in one of the 24 sweeps.
+    let clean = |number: usize| Findings {
+        mode: ScanMode::Enhanced,
+        ..scan(vec![finding(&format!("CVE-2026-{number}"), Severity::Low)])
+    };
+    let world = watched_by_inspector(|number| Scan::Complete(clean(number)));
+    sweep(&world, &rules(), |_| usize::MAX);
+    let (cost, looked) = sweeps(&world, &rules(), 24);
+    row("24 sweeps, enhanced scanning, nothing has changed", cost);
+    assert_eq!(looked.iter().sum::<u64>(), 1000);
+    assert!(
+        looked.iter().all(|number| (20..=70).contains(number)),
+        "not spread: {looked:?}"
+    );
+    // What it has let go has one once a week.
+    let monitor = policy(r#""scan": {"on_stale": "monitor"}"#);
+    let world = watched_by_inspector(|_| Scan::Unavailable(NoScan::EligibilityExpired));
+    sweep(&world, &monitor, |_| usize::MAX);
+    let (cost, looked) = sweeps(&world, &monitor, 7 * 24);
+    row("168 sweeps, enhanced scanning, Inspector has let them go", cost);
+    assert_eq!(looked.iter().sum::<u64>(), 1000);
+    assert!(looked.iter().all(|number| *number <= 20), "not spread: {looked:?}");
     support::assert_file_is("docs/calls-of-sweeps.md", &table);
 }

@@ -1,7 +1,7 @@
 //! Which image an event asks to look at.
 
 use shared::{
-    events::{Body, Event, ScanStatus},
+    events::{Body, Event},
     reconcile::Hints,
     runtime::entry::Selection,
 };
@@ -10,11 +10,11 @@ use shared::{
 /// image that has a thousand.
 pub(crate) fn select(event: &Event) -> Selection {
     let (name, hints) = match &event.body {
-        // Whatever the event says of the result, what counts is what the scanner says; only that there is one is believed.
+        // Whatever the event says of the result, what counts is what the scanner says; only that there is one is believed, and how much it
+        // counts as long as the scanner shows nothing.
         Body::ImageScan(scan) | Body::InspectorScan(scan) => {
-            let is_result = matches!(scan.status, ScanStatus::Complete | ScanStatus::InitialScanComplete);
             let hints = Hints {
-                announced: is_result.then(|| scan.counts.clone()),
+                announced: scan.result(event.time),
                 ..Hints::default()
             };
             (&scan.name, hints)

@@ -6,6 +6,7 @@ mod due;
 mod index;
 mod source;
 mod step;
+mod visible;
 mod words;
 
 use std::{borrow::Cow, collections::BTreeMap};
@@ -15,14 +16,14 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     alert::AlertKind,
     evaluate::{Evaluation, Verdict, evaluate, evaluate_remembered},
-    finding::{Epss, Finding, Findings, NoScan, Scan, ScanStart, ScanTrigger},
+    finding::{Epss, Finding, Findings, NoScan, Scan, ScanEvent, ScanStart, ScanTrigger},
     ids::{ImageKey, Region, Tag},
     image::{Arrival, Content, Image, ImageKind, ImageStatus},
     ledger::{
         Block, LEASE_SECONDS, MAX_RETURNS, RETURN_WINDOW_SECONDS, RecordedFinding, Row, ScanRecord, State,
         quarantine_tag,
     },
-    policy::{BlockMethod, NoScanAction, Policy, WhenInUse},
+    policy::{Action, BlockMethod, NoScanAction, Policy, WhenInUse},
     predecessor::Predecessor,
 };
 pub use due::{Due, LONG_TURN_HOURS, Survey, TURN_HOURS, is_turn_of};
@@ -30,6 +31,7 @@ pub use index::{ChildFacts, Children, LeadingIndex};
 pub use source::{SourceImage, may_be_source, verdict};
 use step::Draft;
 pub use step::{Effect, Step};
+pub use visible::RESULT_AWAITED;
 
 /// All that is known of one image at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,8 +54,8 @@ pub struct Facts {
     pub block_failure: Option<String>,
     /// It was to be blocked just now, and the hourly limit was reached.
     pub limit: Option<Limit>,
-    /// An event said that a scan result is there.
-    pub result_announced: bool,
+    /// What an event said of a scan's result, if one led here.
+    pub announced: Option<ScanEvent>,
     /// How it came to be pullable, if an event said so.
     pub arrival: Option<Arrival>,
     /// Which image it replaces.
@@ -87,7 +89,7 @@ impl Facts {
             scan_start: None,
             block_failure: None,
             limit: None,
-            result_announced: false,
+            announced: None,
             arrival: None,
             replaced: Replaced::NotAsked,
             children: Children::NotAsked,
@@ -307,6 +309,8 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
             _ => Plan::Leave(Leave::NoSuchImage),
         };
     };
+    let facts = &*facts.with_visible_scan(policy, image, now);
+    let prior = facts.row.as_ref();
     if facts.is_not_an_image(policy, image) {
         return not_an_image(policy, facts, image, now);
     }
@@ -341,11 +345,17 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
         return draft.map_or_else(Plan::Ask, Draft::plan);
     }
     let was_blocked = prior.is_some_and(|row| row.block.is_some());
+    if facts.scan == Scan::NotVisible && facts.announced.is_some() && !is_index {
+        // A verdict from before stands until then.
+        return not_visible(policy, facts, image, now);
+    }
     let draft = match basis {
-        Basis::Waiting if facts.scan == Scan::Archived && !is_index && !was_blocked => {
+        // The registry's word for it: what the scanner says of an archived image, whether that it is archived or that there is no scan, is
+        // not documented.
+        Basis::Waiting if is_archived(facts, image) && !is_index && !was_blocked => {
             return Plan::Leave(Leave::ArchivedByOthers);
         }
-        Basis::Waiting if facts.result_announced && !is_index => return Plan::Leave(Leave::ResultNotVisible),
+        Basis::Waiting if facts.announced.is_some() && !is_index => return not_visible(policy, facts, image, now),
         Basis::Waiting => Ok(released(policy, facts, image, waiting(policy, facts, image, &of, now))),
         Basis::NoScan(why) => match policy.without_scan(&why) {
             NoScanAction::Block => {
@@ -370,14 +380,16 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
             }
         },
         Basis::Findings(evaluation, scan) => {
+            let is_unconfirmed = scan.as_ref().is_some_and(|scan| scan.completed_at.is_none());
             let draft = Draft::new(facts, image, policy, now).judged(&evaluation, scan);
             match evaluation.verdict {
-                Verdict::Pass => Ok(released(
-                    policy,
-                    facts,
-                    image,
-                    draft.state(State::Allowed, words::allowed(&evaluation)),
-                )),
+                Verdict::Pass => {
+                    let mut reason = words::allowed(&evaluation);
+                    if is_unconfirmed {
+                        reason = format!("{reason} {}", words::NOT_CONFIRMED);
+                    }
+                    Ok(released(policy, facts, image, draft.state(State::Allowed, reason)))
+                }
                 Verdict::Review => {
                     let draft = draft.state(State::Review, words::on(&of, words::review(&evaluation)));
                     Ok(released(
@@ -415,6 +427,22 @@ fn is_judged_as_image(policy: &Policy, image: &Image) -> bool {
 
 fn blocks(basis: &Basis) -> bool {
     matches!(basis, Basis::Findings(evaluation, _) if evaluation.verdict == Verdict::Block)
+}
+
+fn is_archived(facts: &Facts, image: &Image) -> bool {
+    facts.scan == Scan::Archived || image.status == ImageStatus::Archived
+}
+
+/// An event announced a result that does not show: what it said is remembered, and it is tried again.
+fn not_visible(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Plan {
+    let row = facts.row.as_ref();
+    let known = row.and_then(|row| row.scan_event.as_ref());
+    // Of a deleted image nothing is kept; and whoever is at work on the row must not find it changed.
+    let closed = row.is_some_and(|row| row.closed_at.is_some() || leased(row, &facts.actor, now));
+    match facts.scan_event().filter(|event| known != Some(event) && !closed) {
+        Some(event) => Plan::Apply(Box::new(Step::awaiting(facts, image, policy, event.clone(), now))),
+        None => Plan::Leave(Leave::ResultNotVisible),
+    }
 }
 
 /// Why a tag of the image keeps it from being deployed. A tag that a quarantine has taken from it counts: it would come back.
@@ -476,6 +504,12 @@ fn basis(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Basis
         return remembered(source);
     }
     match (&facts.scan, &facts.scan_start, prior) {
+        // An empty answer that does not even say when it was complete does not free what is known to be bad.
+        (Scan::Complete(findings), _, Some(row))
+            if findings.completed_at.is_none() && findings.shows_none() && is_known_bad(row) =>
+        {
+            remembered(row)
+        }
         (Scan::Complete(findings), _, _) => {
             let scan = ScanRecord {
                 mode: findings.mode,
@@ -494,20 +528,26 @@ fn basis(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Basis
             }
         }
         (Scan::Unavailable(why), _, _) => Basis::NoScan(why.clone()),
-        (Scan::Absent | Scan::InProgress | Scan::Archived, Some(ScanStart::Unsupported), _) => {
+        (Scan::Absent | Scan::InProgress | Scan::NotVisible | Scan::Archived, Some(ScanStart::Unsupported), _) => {
             Basis::NoScan(NoScan::Unsupported)
         }
-        (Scan::Absent | Scan::InProgress | Scan::Archived, Some(ScanStart::NotOffered(_)), _) => {
+        (Scan::Absent | Scan::InProgress | Scan::NotVisible | Scan::Archived, Some(ScanStart::NotOffered(_)), _) => {
             Basis::NoScan(NoScan::NotCovered)
         }
         // A verdict stands until the next result is there.
-        (Scan::Absent | Scan::InProgress | Scan::Archived, _, Some(row))
+        (Scan::Absent | Scan::InProgress | Scan::NotVisible | Scan::Archived, _, Some(row))
             if row.state != State::Pending && !only_for_a_tag(row) =>
         {
             remembered(row)
         }
-        (Scan::Absent | Scan::InProgress | Scan::Archived, _, _) => Basis::Waiting,
+        (Scan::Absent | Scan::InProgress | Scan::NotVisible | Scan::Archived, _, _) => Basis::Waiting,
     }
+}
+
+/// Whether an image is blocked or held for findings.
+fn is_known_bad(row: &Row) -> bool {
+    matches!(row.state, State::Blocked | State::Held)
+        && row.findings.iter().any(|finding| finding.action == Action::Block)
 }
 
 /// Whether a row says that an image was blocked for a tag before any scanner had looked at it: then nothing is known of it.
@@ -550,14 +590,21 @@ fn scan_should_be_requested(policy: &Policy, facts: &Facts, image: &Image, basis
 fn waiting<'a>(policy: &'a Policy, facts: &'a Facts, image: &'a Image, of: &[String], now: Timestamp) -> Draft<'a> {
     let draft = Draft::new(facts, image, policy, now);
     let since = image.available_since().unwrap_or(now);
-    let overdue = now.duration_since(since) > policy.scan.grace;
+    // The wait for what does not show yet ends by itself.
+    let not_visible = facts.scan == Scan::NotVisible;
+    let overdue = !not_visible && now.duration_since(since) > policy.scan.grace;
     // An index waits for other images now than it did before.
-    let prior = facts.row.as_ref().filter(|_| of.is_empty());
+    let prior = facts
+        .row
+        .as_ref()
+        .filter(|row| of.is_empty() && row.reason != words::NOT_VISIBLE);
+    let reason = if not_visible {
+        words::NOT_VISIBLE.to_owned()
+    } else {
+        words::pending(facts.scan_start.as_ref(), prior, overdue)
+    };
     draft
-        .state(
-            State::Pending,
-            words::on(of, words::pending(facts.scan_start.as_ref(), prior, overdue)),
-        )
+        .state(State::Pending, words::on(of, reason))
         .alert(overdue.then_some(AlertKind::ScanOverdue))
 }
 

@@ -103,9 +103,21 @@ pub fn evaluate(policy: &Policy, names: &Names<'_>, scan: &Findings, now: Timest
         let entry = counts.entry(*severity).or_default();
         *entry = (*entry).max(*count);
     }
+    for (severity, count) in &scan.counted_by_event {
+        let entry = counts.entry(*severity).or_default();
+        *entry = (*entry).max(*count);
+    }
     let listed = scan.findings.iter().map(|finding| (finding, 1));
     let unlisted = unlisted.iter().map(|(finding, count)| (finding, *count));
-    judge(policy, names, listed.chain(unlisted), None, counts, now)
+    let mut evaluation = judge(policy, names, listed.chain(unlisted), None, counts, now);
+    if !scan.counted_by_event.is_empty() {
+        // There is nothing else: the answer lists and counts nothing. A block needs a finding that the scanner lists.
+        evaluation.verdict = evaluation.verdict.min(Verdict::Review);
+        for judged in evaluation.findings.iter_mut().chain(&mut evaluation.excepted) {
+            judged.consequence.action = judged.consequence.action.min(Action::Review);
+        }
+    }
+    evaluation
 }
 
 /// Judges again what the ledger remembers of an image that the scanner cannot look at now.
@@ -344,7 +356,8 @@ fn worst_first(a: &Judged, b: &Judged) -> std::cmp::Ordering {
 
 /// The findings that stand for those which the scanner counted and did not list, and how many those are.
 fn not_listed(scan: &Findings) -> Vec<(Finding, u64)> {
-    let counted = scan.unlisted.iter().filter(|(_, count)| **count > 0);
+    let counted = scan.unlisted.iter().chain(&scan.counted_by_event);
+    let counted = counted.filter(|(_, count)| **count > 0);
     counted.map(|(severity, count)| (unlisted(*severity), *count)).collect()
 }
 

@@ -187,6 +187,8 @@ pub enum Scan {
     Absent,
     /// A scan is under way or queued.
     InProgress,
+    /// A scan has ended, and its result does not show yet.
+    NotVisible,
     /// The image is in the archive, where scanners cannot look.
     Archived,
     /// There is no usable result, and waiting does not help.
@@ -209,6 +211,11 @@ pub struct Findings {
     /// How many it counts and does not list, by its own numbers: before packages of one finding become several of ours, and before
     /// two that are the same become one.
     pub unlisted: SeverityCounts,
+    /// What the last event about the scan counted, where the answer has had nothing for so long that it is taken for the result. It leads
+    /// to a review at most: nobody is kept from deploying by what is not listed anywhere.
+    pub counted_by_event: SeverityCounts,
+    /// How many findings it lists that do not count: suppressed, closed.
+    pub hidden: u64,
     /// Whether the answer shows a result: it says when the scan ended, and it counts or lists something, if only nothing. Under enhanced
     /// scanning an answer without that is what a clean image gives, and what an image gives whose findings are not there yet.
     pub has_result: bool,
@@ -216,6 +223,55 @@ pub struct Findings {
     pub in_use_count: Option<u64>,
     /// When a workload last used it (`lastInUseAt`).
     pub last_in_use_at: Option<Timestamp>,
+}
+
+impl Findings {
+    /// Whether the answer neither lists nor counts any finding.
+    pub fn shows_none(&self) -> bool {
+        self.findings.is_empty() && self.hidden == 0 && self.counts.values().all(|count| *count == 0)
+    }
+}
+
+/// What an event says of a scan's result. Two things of it are believed: that there is one, and how many findings it counts. What they are
+/// is only the scanner's to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanEvent {
+    /// When the event was.
+    pub at: Timestamp,
+    /// Findings by severity. Inspector leaves out some of those that there are.
+    #[serde(default, skip_serializing_if = "SeverityCounts::is_empty")]
+    pub counts: SeverityCounts,
+    /// All findings (Inspector's `TOTAL`); `None`: the event does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+}
+
+impl ScanEvent {
+    fn listed(&self) -> u64 {
+        self.counts.values().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// How many findings it counts.
+    pub fn counted(&self) -> u64 {
+        self.listed().max(self.total.unwrap_or(0))
+    }
+
+    /// Whether it says that there are none.
+    pub fn found_nothing(&self) -> bool {
+        self.total == Some(0) && self.listed() == 0
+    }
+
+    /// What it counts by severity. Of what it leaves out the severity is not known.
+    pub fn by_severity(&self) -> SeverityCounts {
+        let mut counts = self.counts.clone();
+        let rest = self.counted().saturating_sub(self.listed());
+        if rest > 0 {
+            let unknown = counts.entry(Severity::Undefined).or_default();
+            *unknown = unknown.saturating_add(rest);
+        }
+        counts.retain(|_, count| *count > 0);
+        counts
+    }
 }
 
 /// Whether images of a repository are scanned without anybody asking.

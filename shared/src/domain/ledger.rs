@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     alert::AlertKind,
-    finding::{Finding, Fix, NoScan, ScanMode, Severity, SeverityCounts},
+    finding::{Finding, Fix, NoScan, ScanEvent, ScanMode, Severity, SeverityCounts},
     ids::{Digest, ImageKey, Region, Tag},
     image::Child,
     policy::{Action, BlockMethod},
@@ -193,7 +193,8 @@ pub const LEASE_SECONDS: i64 = 45;
 pub struct ScanRecord {
     /// Which scanner.
     pub mode: ScanMode,
-    /// When it finished.
+    /// When it finished. `None`: the scanner lists nothing, and nothing says that this is its result; it was taken for one when the time
+    /// was over that it is waited for.
     pub completed_at: Option<Timestamp>,
 }
 
@@ -257,6 +258,9 @@ pub struct Row {
     /// The last alert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alert: Option<AlertRecord>,
+    /// The last event about its scan, until there is a result, and as long as what it counted is not listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scan_event: Option<ScanEvent>,
     /// When a scan was asked for; it is not asked for again within 24 hours, which is ECR's own limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scan_requested_at: Option<Timestamp>,

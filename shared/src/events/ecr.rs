@@ -3,6 +3,8 @@
 //! Sources: Amazon ECR User Guide, "Amazon ECR events and EventBridge"; the EventBridge schema registry. "Required" is meant as
 //! in the latter.
 
+use jiff::Timestamp;
+
 use super::{
     ImageName, MAX_TAGS, MAX_TEXT,
     json::Object,
@@ -10,7 +12,7 @@ use super::{
     words,
 };
 use crate::domain::{
-    finding::{Severity, SeverityCounts},
+    finding::{ScanEvent, Severity, SeverityCounts},
     ids::{self, AccountId, Digest, Region, RepositoryName, Tag},
 };
 
@@ -132,14 +134,27 @@ pub struct ImageScan {
     /// ECR leaves out a severity without findings, Inspector leaves out some of those with findings; both may leave out the
     /// whole. Read the scan itself.
     pub counts: SeverityCounts,
+    /// All findings, also those of severities that it leaves out (Inspector's `TOTAL`); `None`: it does not say.
+    pub total: Option<u64>,
 }
 
 impl ImageScan {
+    /// What it says of a scan's result, if it announces one. `at`: when the event was.
+    pub fn result(&self, at: Option<Timestamp>) -> Option<ScanEvent> {
+        matches!(self.status, ScanStatus::Complete | ScanStatus::InitialScanComplete).then(|| ScanEvent {
+            // AWS's own sample has an impossible date: such an event counts as one of the moment in which it is read.
+            at: at.unwrap_or(Timestamp::MAX),
+            counts: self.counts.clone(),
+            total: self.total,
+        })
+    }
+
     pub(super) fn read(detail: &Object<'_>) -> Result<Self, Poison> {
         Ok(Self {
             status: ScanStatus::from_word(&detail.required("scan-status")?),
             name: image_name(detail, tags(detail, "image-tags")?)?,
             counts: severity_counts(detail)?,
+            total: total(detail),
         })
     }
 }
@@ -342,21 +357,23 @@ pub(super) fn kept(object: &Object<'_>, member: &str) -> Option<String> {
     object.optional(member).map(|text| printable(&text, MAX_TEXT))
 }
 
+const SEVERITY_COUNTS: &str = "finding-severity-counts";
+const TOTAL: &str = "TOTAL";
+
 /// Reads `finding-severity-counts` so that nothing in it is lost: a word that is unknown counts as `Undefined`, a number that
 /// is none as one finding.
 fn severity_counts(detail: &Object<'_>) -> Result<SeverityCounts, Poison> {
-    const MEMBER: &str = "finding-severity-counts";
-    match detail.get(MEMBER) {
+    match detail.get(SEVERITY_COUNTS) {
         Some(raw) if !raw.get().starts_with('{') => return Ok(SeverityCounts::from([(Severity::Undefined, 1)])),
         _ => {}
     }
     let mut counts = SeverityCounts::new();
-    let Some(object) = detail.object(MEMBER)? else {
+    let Some(object) = detail.object(SEVERITY_COUNTS)? else {
         return Ok(counts);
     };
     for (word, raw) in object.members() {
         // Inspector's sum of all severities, also of those that it leaves out.
-        if word.eq_ignore_ascii_case("TOTAL") {
+        if word.eq_ignore_ascii_case(TOTAL) {
             continue;
         }
         let number = count(raw.get());
@@ -366,6 +383,14 @@ fn severity_counts(detail: &Object<'_>) -> Result<SeverityCounts, Poison> {
         }
     }
     Ok(counts)
+}
+
+/// `TOTAL` of `finding-severity-counts`, in whatever case.
+fn total(detail: &Object<'_>) -> Option<u64> {
+    let object = detail.object(SEVERITY_COUNTS).ok().flatten()?;
+    let mut totals = object.members().filter(|(word, _)| word.eq_ignore_ascii_case(TOTAL));
+    let (_, raw) = totals.next()?;
+    (raw.get() != "null").then(|| count(raw.get()))
 }
 
 fn count(json: &str) -> u64 {

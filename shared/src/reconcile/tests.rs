@@ -2,6 +2,7 @@ mod family;
 mod index;
 mod kinds;
 mod source;
+mod visible;
 
 use std::collections::BTreeSet;
 
@@ -28,6 +29,15 @@ fn request(actor: &str) -> Request {
         image: ImageRef::Digest(key.digest),
         hints: Hints::default(),
         actor: actor.to_owned(),
+    }
+}
+
+/// An event that says that a scan is done and has found so many CRITICAL findings.
+fn announced(critical: u64) -> ScanEvent {
+    ScanEvent {
+        at: now(),
+        counts: [(Severity::Critical, critical)].into(),
+        total: Some(critical),
     }
 }
 
@@ -188,7 +198,7 @@ fn a_block_takes_five_round_trips_and_no_change_takes_one() {
     let world = world(critical());
     let announced = Request {
         hints: Hints {
-            announced: Some([(Severity::Critical, 1)].into()),
+            announced: Some(announced(1)),
             ..Hints::default()
         },
         ..request("one")
@@ -461,7 +471,7 @@ fn an_image_that_is_no_worse_than_what_runs_is_held() {
         (vec![known()], vec![known(), another()], State::Blocked, "one more"),
         (vec![], vec![known()], State::Blocked, "what runs is clean"),
     ] {
-        for announced in [None, Some([(Severity::Critical, 1)].into())] {
+        for announced in [None, Some(announced(1))] {
             let world = world(Scan::Complete(scan(after.clone())));
             running(&world, "sha256:01", before.clone());
             let request = Request {
@@ -874,16 +884,25 @@ fn a_scan_is_asked_for_where_none_starts_by_itself_and_not_twice_a_day() {
 fn a_result_that_is_announced_and_not_visible_is_waited_for() {
     let announced = Request {
         hints: Hints {
-            announced: Some(SeverityCounts::new()),
+            announced: Some(announced(0)),
             ..Hints::default()
         },
         ..request("one")
     };
     for nothing in [Scan::Absent, Scan::InProgress] {
         let world = world(nothing);
-        let error = run(look(&world, &policy(""), &announced)).unwrap_err();
-        assert_eq!((error.code(), error.retry()), ("ResultNotVisible", Retry::Later));
-        assert_eq!(world.writes(), 0);
+        // What the event said is remembered once, for whoever looks without it.
+        for writes in [1, 0] {
+            let error = run(look(&world, &policy(""), &announced)).unwrap_err();
+            assert_eq!((error.code(), error.retry()), ("ResultNotVisible", Retry::Later));
+            assert_eq!(world.writes(), writes);
+            world.forget_calls();
+        }
+        let row = world.row_of(&image_key()).unwrap();
+        assert_eq!(
+            (row.state, row.scan_event),
+            (State::Pending, announced.hints.announced.clone())
+        );
     }
     // With a verdict from before, that one stands.
     let allowed = world(clean());

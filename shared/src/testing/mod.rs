@@ -137,6 +137,8 @@ pub fn scan(findings: Vec<Finding>) -> Findings {
         findings,
         counts: std::collections::BTreeMap::new(),
         unlisted: std::collections::BTreeMap::new(),
+        counted_by_event: std::collections::BTreeMap::new(),
+        hidden: 0,
         has_result: true,
         in_use_count: None,
         last_in_use_at: None,

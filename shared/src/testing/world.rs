@@ -642,7 +642,7 @@ impl Listing for World {
 fn listed_status(scan: &Scan) -> Option<&'static str> {
     match scan {
         Scan::Complete(_) => Some("ACTIVE"),
-        Scan::InProgress => Some("IN_PROGRESS"),
+        Scan::InProgress | Scan::NotVisible => Some("IN_PROGRESS"),
         Scan::Unavailable(NoScan::Failed) => Some("FAILED"),
         Scan::Unavailable(_) => Some("UNSUPPORTED_IMAGE"),
         Scan::Absent | Scan::Archived => None,

@@ -144,6 +144,8 @@ fn a_basic_scan() {
             counts: [(Severity::Critical, 1), (Severity::Undefined, 3)].into(),
             // One of two that it does not rate is not listed, and one whose word we do not know.
             unlisted: [(Severity::Undefined, 2)].into(),
+            counted_by_event: [].into(),
+            hidden: 0,
             has_result: true,
             in_use_count: None,
             last_in_use_at: None,

@@ -269,6 +269,7 @@ impl Pages {
         }
         let lists = [&self.active, &self.inactive].iter().any(|counts| !counts.is_empty());
         let has_result = self.completed_at.is_some() && (lists || self.counted.is_some());
+        let hidden = self.inactive.values().sum();
         let (counts, unlisted) = counts(self.counted, self.active, &self.inactive);
         Ok(Scan::Complete(Findings {
             mode: if self.enhanced {
@@ -279,6 +280,8 @@ impl Pages {
             completed_at: self.completed_at,
             counts,
             unlisted,
+            counted_by_event: SeverityCounts::new(),
+            hidden,
             has_result,
             findings: self.findings,
             in_use_count: self.in_use_count,

@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::super::{
     alert::AlertKind,
+    finding::ScanMode,
     ids::{Digest, Region, Tag},
     image::{ImageKind, ImageStatus, ListedImage},
     ledger::{Row, Source, State, quarantine_tag},
@@ -88,6 +89,9 @@ struct Remembered {
     block: Option<RememberedBlock>,
     told_overdue: bool,
     judged_at: Option<Timestamp>,
+    judged: bool,
+    /// A scanner goes on looking at it, or what it said is not certain: it is asked every day.
+    daily: bool,
     no_scan: bool,
     tags: u64,
     available_since: Option<Timestamp>,
@@ -135,11 +139,15 @@ const AWAITED_OR_THERE: [&str; 4] = ["COMPLETE", "ACTIVE", "IN_PROGRESS", "PENDI
 /// An image that shows no sign of a scan is looked at by every sweep for so long after its push; later only in turn.
 const SCAN_AWAITED: SignedDuration = SignedDuration::from_hours(24);
 
-/// In so many hours it is everybody's turn whose state can change without anything that shows: held, unscannable, no longer scanned,
-/// pending for long.
+/// A result that an event has announced, and that does not show, is looked for by every sweep for so long: until after the time that it is
+/// waited for, whatever sweep comes late.
+const RESULT_LOOKED_FOR: SignedDuration = SignedDuration::from_hours(3);
+
+/// In so many hours it is everybody's turn whose state can change without anything that shows: held, unscannable, pending for long; and
+/// what Inspector watches, or has given no certain answer of.
 pub const TURN_HOURS: u64 = 24;
 
-/// The same for images that have a verdict, where the list does not show scans: basic scanning.
+/// The same for images that have a verdict by basic scanning, which the list does not show; and for those that Inspector has let go.
 pub const LONG_TURN_HOURS: u64 = 7 * 24;
 
 impl<'a> Survey<'a> {
@@ -173,6 +181,11 @@ impl<'a> Survey<'a> {
                 .as_ref()
                 .is_some_and(|alert| alert.kind == AlertKind::ScanOverdue),
             judged_at: row.scan.as_ref().and_then(|scan| scan.completed_at),
+            judged: row.scan.is_some(),
+            daily: row
+                .scan
+                .as_ref()
+                .is_some_and(|scan| scan.mode == ScanMode::Enhanced || scan.completed_at.is_none()),
             no_scan: row.no_scan.is_some(),
             tags: hash_of_tags(&row.tags),
             available_since: row.available_since,
@@ -210,6 +223,10 @@ impl<'a> Survey<'a> {
         }
         if row.limited_until.is_some_and(|until| until <= self.now) {
             return Some(Due::Waiting);
+        }
+        let awaited = row.scan_event.as_ref().map(|event| self.now.duration_since(event.at));
+        if awaited.is_some_and(|since| since < RESULT_LOOKED_FOR) {
+            return Some(Due::Scanned);
         }
         let holds = |name: &str| {
             let mut exceptions = self.policy.exceptions.iter();
@@ -307,7 +324,8 @@ impl<'a> Survey<'a> {
             }
             // To the second: the two answers of the registry need not have the same fractions.
             (_, Some(scanned), Some(judged)) => scanned.as_second() > judged.as_second(),
-            (Some("COMPLETE" | "ACTIVE"), Some(_), None) => !row.no_scan && row.children.is_empty(),
+            // What was judged by an answer without a time of completion has its turn every day.
+            (Some("COMPLETE" | "ACTIVE"), Some(_), None) => !row.no_scan && !row.judged && row.children.is_empty(),
             _ => false,
         }
     }
@@ -379,13 +397,20 @@ impl<'a> Survey<'a> {
             return Some(Due::Waiting);
         }
         let turn = match row.state {
-            State::Pending | State::Held | State::Unscannable | State::Stale => Some(TURN_HOURS),
+            State::Pending | State::Held | State::Unscannable => Some(TURN_HOURS),
+            // The scanner has let it go.
+            State::Stale => Some(LONG_TURN_HOURS),
             State::NotAnImage => None,
             State::Allowed | State::Review | State::Blocked => {
                 // An index is never scanned; what is archived has no scan.
                 let shows = listed.scan_status.is_some() || listed.scanned_at.is_some();
                 let scannable = image.kind() != ImageKind::Index && image.status == ImageStatus::Active;
-                (scannable && !shows).then_some(LONG_TURN_HOURS)
+                // Whether the list shows scans of Inspector is not to be relied on (aws/containers-roadmap#1662).
+                match (scannable, row.daily, shows) {
+                    (true, true, _) => Some(TURN_HOURS),
+                    (true, false, false) => Some(LONG_TURN_HOURS),
+                    _ => None,
+                }
             }
         };
         turn.filter(|hours| is_turn_of(&image.digest, self.sweep, *hours))

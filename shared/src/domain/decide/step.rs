@@ -9,7 +9,7 @@ use super::{
     super::{
         alert::{Alert, AlertAction, AlertKind, MAX_EXCEPTIONS},
         evaluate::{Evaluation, Judged},
-        finding::{NoScan, Scan},
+        finding::{NoScan, Scan, ScanEvent},
         ids::{Digest, Tag},
         image::{Child, Image, ImageKind, ImageStatus},
         ledger::{
@@ -71,6 +71,8 @@ pub struct Step {
     pub alert: Option<Alert>,
     /// It is one of the blocks that the policy limits by the hour.
     pub counts_as_block: bool,
+    /// It only remembers what an event said of a result that does not show yet: the event is to be tried again.
+    pub awaits_result: bool,
     releases: Release,
 }
 
@@ -86,18 +88,44 @@ enum Release {
 }
 
 impl Step {
-    pub(super) fn close(row: &Row, now: Timestamp) -> Self {
-        let row = Row {
-            generation: row.generation + 1,
-            closed_at: Some(now),
-            ..row.clone()
-        };
+    /// Writes a row, and nothing else.
+    fn only(row: Row) -> Self {
         Self {
             row,
             effect: None,
             alert: None,
             counts_as_block: false,
+            awaits_result: false,
             releases: Release::No,
+        }
+    }
+
+    pub(super) fn close(row: &Row, now: Timestamp) -> Self {
+        Self::only(Row {
+            generation: row.generation + 1,
+            closed_at: Some(now),
+            ..row.clone()
+        })
+    }
+
+    /// Remembers what an event said of a result that does not show yet.
+    pub(super) fn awaiting(facts: &Facts, image: &Image, policy: &Policy, event: ScanEvent, now: Timestamp) -> Self {
+        let row = match &facts.row {
+            Some(row) => Row {
+                generation: row.generation + 1,
+                ..row.clone()
+            },
+            None => Row {
+                reason: words::NOT_VISIBLE.to_owned(),
+                ..Draft::new(facts, image, policy, now).row
+            },
+        };
+        Self {
+            awaits_result: true,
+            ..Self::only(Row {
+                scan_event: Some(event),
+                ..row
+            })
         }
     }
 
@@ -177,6 +205,7 @@ impl<'a> Draft<'a> {
             block: prior.and_then(|row| row.block.clone()),
             alert: prior.and_then(|row| row.alert.clone()),
             limited_until: None,
+            scan_event: facts.scan_event_to_keep(),
             scan_requested_at: requested_now.or(prior.and_then(|row| row.scan_requested_at)),
             tags: sorted_tags(image),
             available_since: image.available_since(),
@@ -418,6 +447,7 @@ impl<'a> Draft<'a> {
             effect: self.effect,
             alert,
             counts_as_block: self.counts_as_block,
+            awaits_result: false,
             releases: self.releases,
         }))
     }

@@ -76,6 +76,7 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
         }),
         scan_requested_at: None,
         limited_until: None,
+        scan_event: None,
         available_since: entry.available_since(),
         tags: entry.tags,
         children: Vec::new(),

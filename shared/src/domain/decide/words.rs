@@ -190,6 +190,13 @@ pub(super) fn no_scan(why: &NoScan) -> String {
     }
 }
 
+/// The scan has ended, and its result does not show yet.
+pub(super) const NOT_VISIBLE: &str = "A scan has ended; its result is not visible yet.";
+
+/// Added to the reason of an image that is clean as far as anybody knows.
+pub(super) const NOT_CONFIRMED: &str =
+    "The scanner lists none, and does not say when it was done; in a day it is asked again.";
+
 pub(super) fn pending(start: Option<&ScanStart>, prior: Option<&Row>, overdue: bool) -> String {
     if overdue {
         return "No scan result came within the time that the policy grants.".to_owned();

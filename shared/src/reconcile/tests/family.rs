@@ -246,7 +246,11 @@ impl Family {
                 )
             });
             let announced = Hints {
-                announced: Some(SeverityCounts::default()),
+                announced: Some(ScanEvent {
+                    at: jiff::Timestamp::MAX,
+                    counts: SeverityCounts::default(),
+                    total: None,
+                }),
                 ..Hints::default()
             };
             let of_scan = Act::event(format!("on-scan {name}"), move || {
