@@ -251,6 +251,9 @@ pub trait Ledger {
     /// The row of an image.
     fn row(&self, image: &ImageKey) -> impl Future<Output = Result<Option<Row>, PortError>> + Send;
 
+    /// The rows of any number of images, in their order, each `None` if there is none.
+    fn rows_of(&self, images: &[ImageKey]) -> impl Future<Output = Result<Vec<Option<Row>>, PortError>> + Send;
+
     /// Writes a row, if the one that is there has the generation before it (0: none is there).
     fn write(&self, row: &Row) -> impl Future<Output = Result<Written, PortError>> + Send;
 

@@ -14,7 +14,7 @@ use crate::{
         alert::AlertKind,
         decide::{
             ChildFacts, Children, Effect, Facts, LeadingIndex, Leave, Limit, Plan, Question, Replaced, SourceImage,
-            Step, decide, may_be_source,
+            Step, decide, may_be_source, to_look_at,
         },
         evaluate::{ExceptionUse, exception_use},
         finding::{Epss, Scan, ScanEvent, SeverityCounts},
@@ -285,6 +285,8 @@ struct Looked {
     row: Option<Row>,
     /// Of an index: the images that it leads to, as they were before.
     children: Vec<ChildFacts>,
+    /// The indexes that lead to it, as they were before.
+    indexes: Vec<LeadingIndex>,
 }
 
 impl Looked {
@@ -330,29 +332,32 @@ where
             mut outcome,
             row,
             children,
+            indexes,
         } = self.one().await?;
         if let Some(row) = row {
-            self.reach(row, children, &mut outcome.also).await?;
+            self.reach(row, children, &indexes, &mut outcome.also).await?;
         }
         Ok(outcome)
     }
 
-    /// Looks at the indexes that lead to the image, however far up; then at the images that it leads to.
+    /// Looks at the indexes that lead to the image, however far up; then at the images that it leads to. Of many indexes, the sweep looks
+    /// at the rest.
     async fn reach(
         &self,
         row: Row,
         children: Vec<ChildFacts>,
+        indexes: &[LeadingIndex],
         outcomes: &mut Vec<Outcome>,
     ) -> Result<(), ReconcileError> {
-        for digest in &row.indexes {
-            let run = self.of(digest, None);
+        for index in to_look_at(&row, indexes) {
+            let run = self.of(&index.digest, None);
             let looked = run.in_turn().await?;
             if looked.changed() {
                 outcomes.push(looked.outcome);
             }
             if let Some(row) = looked.row {
                 // Boxed, because an index may lead to an index.
-                Box::pin(run.reach(row, looked.children, outcomes)).await?;
+                Box::pin(run.reach(row, looked.children, &looked.indexes, outcomes)).await?;
             }
         }
         self.settle(row, children, outcomes).await
@@ -493,8 +498,12 @@ where
                 Plan::Leave(leave) => {
                     let outcome = self.left(leave, facts.row.as_ref())?;
                     let children = facts.children().to_vec();
-                    let row = facts.row;
-                    return Ok(Some(Looked { outcome, row, children }));
+                    return Ok(Some(Looked {
+                        outcome,
+                        row: facts.row,
+                        children,
+                        indexes: facts.indexes,
+                    }));
                 }
                 Plan::Ask(question) => {
                     self.ask(question, &mut facts, pulled.as_ref(), not_read).await?;
@@ -518,6 +527,7 @@ where
                             outcome: self.applied(&step, told),
                             row: Some(*row),
                             children: facts.children().to_vec(),
+                            indexes: facts.indexes,
                         })),
                     };
                 }
@@ -598,12 +608,13 @@ where
             return Ok((Children::Unknown, 0));
         };
         let keys: Vec<ImageKey> = listed.iter().map(|child| self.of(&child.digest, None).key).collect();
-        let rows = try_join_all(keys.iter().map(|key| self.ports.ledger.row(key)));
+        let rows = self.ports.ledger.rows_of(&keys).await.map_err(failed)?;
         let mut children = Vec::new();
-        for (child, mut row) in listed.into_iter().zip(rows.await.map_err(failed)?) {
-            let linked = row
-                .as_ref()
-                .is_some_and(|row| row.closed_at.is_none() && row.indexes.contains(&self.key.digest));
+        for (child, mut row) in listed.into_iter().zip(rows) {
+            let linked = row.as_ref().is_some_and(|row| {
+                let knows = row.more_indexes || row.indexes.contains(&self.key.digest);
+                row.closed_at.is_none() && knows
+            });
             if !linked {
                 let run = self.of(&child.digest, Some(self.key.digest.clone()));
                 // Boxed, because an index may lead to an index.
@@ -645,10 +656,8 @@ where
             digests.push(index.clone());
         }
         let keys: Vec<ImageKey> = digests.iter().map(|digest| self.of(digest, None).key).collect();
-        let rows = try_join_all(keys.iter().map(|key| self.ports.ledger.row(key)));
-        let rows = rows
-            .await
-            .map_err(|source| self.failed("look at the indexes of", source))?;
+        let rows = self.ports.ledger.rows_of(&keys).await;
+        let rows = rows.map_err(|source| self.failed("look at the indexes of", source))?;
         let indexes = digests.into_iter().zip(rows).map(|(digest, row)| LeadingIndex {
             looking: self.index.as_ref() == Some(&digest),
             digest,

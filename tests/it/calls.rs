@@ -162,6 +162,16 @@ impl World {
                     .get(&request.body["Key"].to_string())
                     .map_or_else(|| json!({}), |item| json!({"Item": item})),
             ),
+            "dynamodb:BatchGetItem" => {
+                let tables = request.body["RequestItems"].as_object().unwrap();
+                let found = |asked: &Value| {
+                    let keys = asked["Keys"].as_array().unwrap().iter();
+                    let items: Vec<&Value> = keys.filter_map(|key| self.items.get(&key.to_string())).collect();
+                    json!(items)
+                };
+                let found = tables.iter().map(|(table, asked)| (table.clone(), found(asked)));
+                Reply::Ok(json!({"Responses": found.collect::<serde_json::Map<_, _>>(), "UnprocessedKeys": {}}))
+            }
             "dynamodb:UpdateItem" => Reply::Ok(json!({"Attributes": {"count": {"N": "1"}}})),
             "dynamodb:PutItem" => {
                 let item = &request.body["Item"];

@@ -243,7 +243,7 @@ fn cost(world: &World) -> Cost {
     let mut cost = Cost::default();
     for call in world.calls() {
         match call.operation {
-            "dynamodb:GetItem" | "dynamodb:Query" => cost.ledger_reads += 1,
+            "dynamodb:BatchGetItem" | "dynamodb:GetItem" | "dynamodb:Query" => cost.ledger_reads += 1,
             operation if operation.starts_with("dynamodb:") => cost.ledger_writes += 1,
             operation if operation.starts_with("sqs:") => cost.queue += 1,
             operation if operation.starts_with("sns:") => cost.topics += 1,

@@ -12,9 +12,9 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::{
     Client,
     operation::put_item::PutItemError,
-    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
+    types::{AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
-
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -33,6 +33,9 @@ use crate::{
     },
     ports::{Ledger, Page, PolicyLedger, PortError, ReplicationLedger, RepositoryLedger, Retry, SweepLedger, Written},
 };
+
+/// The most keys that `BatchGetItem` takes.
+const MAX_KEYS: usize = 100;
 
 const PARTITION_KEY: &str = "pk";
 const SORT_KEY: &str = "sk";
@@ -148,6 +151,64 @@ impl DynamoLedger {
         });
         page.next = next_page(OPERATION, after, next.transpose()?)?;
         Ok(page)
+    }
+
+    /// The rows of at most [`MAX_KEYS`] images, each named once.
+    ///
+    /// An answer has at most 16 MB and says which keys it leaves out; these are asked for again, as long as each answer has some. An answer
+    /// that has none of them is what throttling looks like here.
+    async fn some_rows(&self, images: &[ImageKey]) -> Result<Vec<Option<Row>>, PortError> {
+        const OPERATION: &str = "dynamodb:BatchGetItem";
+        let keys = images.iter().map(|image| {
+            HashMap::from([
+                (PARTITION_KEY.to_owned(), AttributeValue::S(Row::partition_key(image))),
+                (SORT_KEY.to_owned(), AttributeValue::S(Row::sort_key(image))),
+            ])
+        });
+        let mut left: Vec<HashMap<String, AttributeValue>> = keys.collect();
+        let mut found: HashMap<(String, String), Row> = HashMap::new();
+        while !left.is_empty() {
+            let asked = left.len();
+            let keys = KeysAndAttributes::builder()
+                .set_keys(Some(std::mem::take(&mut left)))
+                .consistent_read(true)
+                .projection_expression("#pk, #sk, #row")
+                .expression_attribute_names("#pk", PARTITION_KEY)
+                .expression_attribute_names("#sk", SORT_KEY)
+                .expression_attribute_names("#row", ROW)
+                .build()
+                .map_err(|error| refusal(OPERATION, Retry::Never, "InvalidKeys", &error.to_string()))?;
+            let output = self
+                .client
+                .batch_get_item()
+                .request_items(&self.table, keys)
+                .send()
+                .await
+                // The throttling ones and `InternalServerError`: later. `ResourceNotFoundException`, `InvalidEndpointException`,
+                // `ValidationException`: never.
+                .map_err(|error| port_error(OPERATION, &error))?;
+            let items = output.responses.and_then(|mut tables| tables.remove(&self.table));
+            // An answer without a list does not say that there are no rows.
+            for item in &items.ok_or_else(|| malformed(OPERATION, "the answer does not hold the list"))? {
+                let key = |name: &str| item.get(name)?.as_s().ok().cloned();
+                let (Some(pk), Some(sk)) = (key(PARTITION_KEY), key(SORT_KEY)) else {
+                    return Err(malformed(OPERATION, "an item has no strings `pk` and `sk`"));
+                };
+                let row: Row = read(OPERATION, &pk, &sk, item, "image", |row: &Row| {
+                    Row::partition_key(&row.image) == pk && Row::sort_key(&row.image) == sk
+                })?;
+                found.insert((pk, sk), row);
+            }
+            let rest = output
+                .unprocessed_keys
+                .and_then(|mut tables| tables.remove(&self.table));
+            left = rest.map(|rest| rest.keys).unwrap_or_default();
+            if left.len() >= asked {
+                return Err(refusal(OPERATION, Retry::Later, "UnprocessedKeys", "no row was read"));
+            }
+        }
+        let row_of = |image: &ImageKey| found.remove(&(Row::partition_key(image), Row::sort_key(image)));
+        Ok(images.iter().map(row_of).collect())
     }
 
     /// Writes a row if the one that is there has the generation before; see [`Ledger::write`].
@@ -270,6 +331,12 @@ impl Ledger for DynamoLedger {
     async fn row(&self, image: &ImageKey) -> Result<Option<Row>, PortError> {
         let (pk, sk) = (Row::partition_key(image), Row::sort_key(image));
         self.get(&pk, &sk, "image", |row: &Row| row.image == *image).await
+    }
+
+    /// `dynamodb:BatchGetItem`, strongly consistent, a hundred rows to a call and all calls at the same time.
+    async fn rows_of(&self, images: &[ImageKey]) -> Result<Vec<Option<Row>>, PortError> {
+        let some = images.chunks(MAX_KEYS).map(|some| self.some_rows(some));
+        Ok(try_join_all(some).await?.concat())
     }
 
     /// `dynamodb:Query` of the rows of the image's digest, all pages or a failure.

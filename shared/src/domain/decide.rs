@@ -27,7 +27,7 @@ use super::{
     predecessor::Predecessor,
 };
 pub use due::{Due, LONG_TURN_HOURS, Survey, TURN_HOURS, is_turn_of};
-pub use index::{ChildFacts, Children, LeadingIndex};
+pub use index::{ChildFacts, Children, LeadingIndex, MAX_LOOKED_AT, to_look_at};
 pub use source::{SourceImage, may_be_source, verdict};
 use step::Draft;
 pub use step::{Effect, Step};
@@ -664,7 +664,7 @@ fn blocked<'a>(
 
     let only_index = led_to && (facts.block_failure.is_some() || remembered_limit(facts, now).is_some());
     let held = match (&facts.block_failure, in_use) {
-        _ if led_to && prior.is_none() && !facts.open_indexes().all(LeadingIndex::is_blocked) => Some(Hold::Index),
+        _ if led_to && prior.is_none() && !facts.are_indexes_blocked() => Some(Hold::Index),
         _ if held_by_source => facts.source.as_ref().map(|source| Hold::Source(source.region.clone())),
         _ if only_index && needed.is_some() => Some(Hold::OnlyIndex),
         (Some(failure), _) => Some(Hold::Refused(words::block_failed(failure))),

@@ -283,6 +283,9 @@ pub struct Row {
     /// The indexes that lead to it, as far as known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub indexes: Vec<Digest>,
+    /// More indexes lead to it than [`MAX_INDEXES`]. Those that do not stand here count as one that is not blocked.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub more_indexes: bool,
     /// The day on which the scanner last knew of a workload that ran it. Kept of images that an index leads to: whoever looks at
     /// the index has no scan of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -383,8 +386,9 @@ fn beginning(at: Timestamp, seconds: i64) -> Timestamp {
     Timestamp::from_second(at.as_second()).map_or(at, |at| at - into)
 }
 
-/// At most so many indexes are remembered of an image, the last ones.
-pub const MAX_INDEXES: usize = 20;
+/// At most so many indexes are remembered of an image: 75 KB of the 400 KB that an item may have. If there are more, the row says so, and
+/// the image is not blocked any more.
+pub const MAX_INDEXES: usize = 1000;
 
 /// The tag that marks a quarantined image: `blocked-` and the first 12 characters of its digest.
 pub fn quarantine_tag(digest: &Digest) -> Option<Tag> {

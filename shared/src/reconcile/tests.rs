@@ -1,6 +1,7 @@
 mod family;
 mod index;
 mod kinds;
+mod many;
 mod source;
 mod visible;
 

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -941,6 +942,16 @@ impl Ledger for World {
     async fn row(&self, image: &ImageKey) -> Result<Option<Row>, PortError> {
         self.call("dynamodb:GetItem", false, |state| state.rows.get(image).cloned())
             .await
+    }
+
+    async fn rows_of(&self, images: &[ImageKey]) -> Result<Vec<Option<Row>>, PortError> {
+        let some = images.chunks(100).map(|some| {
+            self.call("dynamodb:BatchGetItem", false, move |state| {
+                let rows = some.iter().map(|image| state.rows.get(image).cloned());
+                rows.collect::<Vec<_>>()
+            })
+        });
+        Ok(try_join_all(some).await?.concat())
     }
 
     async fn rows_elsewhere(&self, image: &ImageKey) -> Result<Vec<Row>, PortError> {

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 use shared::{
-    domain::ledger::{Counter, Row},
+    domain::{
+        ids::ImageKey,
+        ledger::{Counter, Row},
+    },
     ports::{Ledger as _, PortError, Retry, Written},
 };
 
@@ -10,6 +13,7 @@ use super::*;
 use crate::canned::{FakeAws, Reply};
 
 const GET: &str = "dynamodb:GetItem";
+const BATCH: &str = "dynamodb:BatchGetItem";
 const PUT: &str = "dynamodb:PutItem";
 const TABLE: &str = "ecr-guard-ledger";
 
@@ -95,6 +99,76 @@ fn a_row_that_cannot_be_read_is_an_error_that_names_its_key() {
             error.message.starts_with(&format!("row `{pk}`, `{sk}`: {why}")),
             "{error}"
         );
+    }
+}
+
+fn of_digest(number: usize) -> Row {
+    let mut row = row(1, json!({}));
+    row.image.digest = format!("sha256:{number:064x}").parse().unwrap();
+    row
+}
+
+fn batch(rows: &[Row], unprocessed: &[Row]) -> Reply {
+    let key = |row: &Row| (Row::partition_key(&row.image), Row::sort_key(&row.image));
+    let item = |row: &Row| {
+        let (pk, sk) = key(row);
+        json!({"pk": {"S": pk}, "sk": {"S": sk}, "row": {"S": serde_json::to_string(row).unwrap()}})
+    };
+    let left = |row: &Row| {
+        let (pk, sk) = key(row);
+        json!({"pk": {"S": pk}, "sk": {"S": sk}})
+    };
+    let items: Vec<Value> = rows.iter().map(item).collect();
+    let left: Vec<Value> = unprocessed.iter().map(left).collect();
+    let unprocessed = if left.is_empty() {
+        json!({})
+    } else {
+        json!({TABLE: {"Keys": left}})
+    };
+    Reply::Ok(json!({"Responses": {TABLE: items}, "UnprocessedKeys": unprocessed}))
+}
+
+fn read_of(numbers: &[usize], replies: Vec<Reply>) -> (FakeAws, Result<Vec<Option<Row>>, PortError>) {
+    let world = FakeAws::scripted(replies.into_iter().map(|reply| (BATCH, reply)));
+    let ledger = world.aws().dynamo_ledger(TABLE);
+    let keys: Vec<ImageKey> = numbers.iter().map(|number| of_digest(*number).image).collect();
+    let result = world.run(ledger.rows_of(&keys));
+    (world, result)
+}
+
+#[test]
+fn many_rows_are_read_with_all_writes_before_them_and_come_in_the_order_that_was_asked() {
+    let (world, result) = read_of(&[3, 1, 2], vec![batch(&[of_digest(1), of_digest(3)], &[])]);
+    assert_eq!(result, Ok(vec![Some(of_digest(3)), Some(of_digest(1)), None]));
+    let body = world.only_body(BATCH);
+    let asked = &body["RequestItems"][TABLE];
+    assert_eq!(
+        (asked["Keys"].as_array().unwrap().len(), &asked["ConsistentRead"]),
+        (3, &json!(true))
+    );
+    assert_eq!(read_of(&[], vec![]).1, Ok(vec![]), "nothing is asked for without a key");
+}
+
+#[test]
+fn rows_that_an_answer_leaves_out_are_asked_for_again_as_long_as_it_has_some() {
+    let replies = vec![batch(&[of_digest(1)], &[of_digest(2)]), batch(&[of_digest(2)], &[])];
+    let (world, result) = read_of(&[1, 2], replies);
+    assert_eq!(result, Ok(vec![Some(of_digest(1)), Some(of_digest(2))]));
+    assert_eq!(world.take_calls().len(), 2);
+    let (_, stuck) = read_of(&[1, 2], vec![batch(&[], &[of_digest(1), of_digest(2)])]);
+    assert_failed(stuck, BATCH, Retry::Later, "UnprocessedKeys");
+}
+
+#[test]
+fn one_of_many_rows_that_cannot_be_read_is_an_error_and_not_no_row() {
+    let (pk, sk) = keys();
+    for item in [
+        json!({"pk": {"S": pk}, "sk": {"S": sk}, "row": {"S": "{}"}}),
+        json!({"pk": {"S": pk}, "sk": {"S": sk}}),
+        json!({"pk": {"S": pk}, "sk": {"S": sk}, "row": {"S": serde_json::to_string(&of_digest(7)).unwrap()}}),
+    ] {
+        let reply = Reply::Ok(json!({"Responses": {TABLE: [item]}, "UnprocessedKeys": {}}));
+        assert_failed(read_of(&[1], vec![reply]).1, BATCH, Retry::Never, "UnreadableRow");
     }
 }
 

@@ -15,7 +15,7 @@ use super::*;
 use crate::canned::{FakeAws, Reply};
 
 /// Every operation that an adapter calls.
-const OPERATIONS: [&str; 21] = [
+const OPERATIONS: [&str; 22] = [
     "ecr:DescribeImages",
     "ecr:BatchGetRepositoryScanningConfiguration",
     "ecr:DescribeImageScanFindings",
@@ -32,6 +32,7 @@ const OPERATIONS: [&str; 21] = [
     "ecr:ListReplicationBackfills",
     "ecr:DescribeReplicationBackfillResults",
     "ecr:StartReplicationBackfill",
+    "dynamodb:BatchGetItem",
     "dynamodb:GetItem",
     "dynamodb:PutItem",
     "dynamodb:Query",
@@ -43,6 +44,7 @@ fn good(operation: &str) -> Reply {
     Reply::Ok(match operation {
         "ecr:DescribeRepositories" => json!({"repositories": []}),
         "dynamodb:Query" => json!({"Items": []}),
+        "dynamodb:BatchGetItem" => json!({"Responses": {"table": []}, "UnprocessedKeys": {}}),
         "ecr:DescribeImages" => json!({"imageDetails": [{"imageDigest": DIGEST, "imageTags": ["v1", "v2"]}]}),
         "ecr:BatchGetRepositoryScanningConfiguration" => {
             json!({"scanningConfigurations": [{"repositoryName": REPOSITORY, "scanFrequency": "MANUAL"}]})
@@ -104,6 +106,7 @@ fn call(world: &FakeAws, operation: &str) -> Result<(), PortError> {
                     .send(&[sqs::item(1)], std::time::Duration::ZERO)
                     .await
             }
+            "dynamodb:BatchGetItem" => ledger.rows_of(&[key()]).await.map(drop),
             "dynamodb:GetItem" => ledger.row(&key()).await.map(drop),
             "dynamodb:PutItem" => ledger.write(&dynamodb::row(1, json!({}))).await.map(drop),
             "sns:Publish" => {

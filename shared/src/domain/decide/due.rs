@@ -21,7 +21,7 @@ use super::super::{
     replication::{is_destination, rules},
 };
 use super::{
-    is_judged_as_image,
+    MAX_LOOKED_AT, is_judged_as_image,
     source::{may_be_source, verdict},
 };
 
@@ -97,6 +97,8 @@ struct Remembered {
     available_since: Option<Timestamp>,
     children: Vec<Digest>,
     indexes: Vec<Digest>,
+    more_indexes: bool,
+    limited_until: Option<Timestamp>,
     source: Option<Source>,
     seen: bool,
 }
@@ -191,6 +193,8 @@ impl<'a> Survey<'a> {
             available_since: row.available_since,
             children: row.children.iter().map(|child| child.digest.clone()).collect(),
             indexes: row.indexes.clone(),
+            more_indexes: row.more_indexes,
+            limited_until: row.limited_until,
             source: row.source.clone(),
             seen: false,
         };
@@ -353,6 +357,9 @@ impl<'a> Survey<'a> {
         if above.any(|index| index.closed) {
             return true;
         }
+        if row.state == State::Held && self.are_its_many_indexes_blocked(row) {
+            return true;
+        }
         if row.children.is_empty() {
             return false;
         }
@@ -365,12 +372,20 @@ impl<'a> Survey<'a> {
         let all_known = all_there && open().all(|child| child.state != State::Pending);
         match row.state {
             State::Pending => all_known || open().any(|child| bad(child)),
-            State::Blocked => open().any(|child| child.state == State::Held),
+            State::Blocked => open().any(|child| child.state == State::Held && child.indexes.len() <= MAX_LOOKED_AT),
             State::Held => false,
             State::Allowed => open().any(|child| is_kept(child) || bad(child) || child.state == State::Review),
             State::Review | State::Unscannable | State::Stale => open().any(|child| is_kept(child) || bad(child)),
             State::NotAnImage => open().next().is_some(),
         }
+    }
+
+    /// Whether an image of many indexes has to follow the last of them: a look at one of these leaves it alone.
+    fn are_its_many_indexes_blocked(&self, row: &Remembered) -> bool {
+        let above = || row.indexes.iter().filter_map(|digest| self.rows.get(digest));
+        let is_many = row.indexes.len() > MAX_LOOKED_AT && !row.more_indexes;
+        let waits = row.limited_until.is_some_and(|until| self.now < until);
+        is_many && !waits && above().count() == row.indexes.len() && above().all(|index| index.state == State::Blocked)
     }
 
     /// What time alone changes.

@@ -50,7 +50,8 @@ impl ChildFacts {
         match index.state {
             _ if index.closed_at.is_some() => true,
             _ if row.policy != index.policy => false,
-            State::Blocked => row.state != State::Held,
+            // An image of many indexes is blocked with the last of them: the sweep sees when that is.
+            State::Blocked => row.state != State::Held || row.indexes.len() > MAX_LOOKED_AT,
             // The verdict is the same, and somebody has decided to wait.
             State::Held => true,
             State::Pending | State::Allowed | State::Review | State::Unscannable | State::Stale | State::NotAnImage => {
@@ -113,7 +114,17 @@ impl Facts {
 
     /// Whether an index speaks for this image.
     pub fn is_led_to(&self) -> bool {
-        self.open_indexes().next().is_some()
+        self.has_more_indexes() || self.open_indexes().next().is_some()
+    }
+
+    /// Whether more indexes lead to it than are remembered.
+    pub(super) fn has_more_indexes(&self) -> bool {
+        self.row.as_ref().is_some_and(|row| row.more_indexes)
+    }
+
+    /// Whether every index that leads to it is blocked.
+    pub(super) fn are_indexes_blocked(&self) -> bool {
+        !self.has_more_indexes() && self.open_indexes().all(LeadingIndex::is_blocked)
     }
 
     /// What the image goes by.
@@ -130,6 +141,52 @@ impl Facts {
         let mut rows = self.children().iter().filter_map(ChildFacts::open_row);
         rows.any(|row| row.block.is_some())
     }
+}
+
+impl LeadingIndex {
+    fn is_tagged(&self) -> bool {
+        self.row.as_ref().is_none_or(|row| !row.tags.is_empty())
+    }
+
+    /// Whether it lost its tags to a newer one, as nightly builds do it, and nothing leads to it.
+    fn is_superseded(&self) -> bool {
+        let bare = |row: &Row| row.tags.is_empty() && row.indexes.is_empty();
+        self.row.as_ref().is_some_and(bare)
+    }
+
+    /// Whether what is known of it goes with what is known of an image that it leads to.
+    fn fits(&self, image: &Row) -> bool {
+        let bad = |state: State| matches!(state, State::Blocked | State::Held);
+        self.row.as_ref().is_some_and(|row| {
+            row.policy == image.policy
+                && match image.state {
+                    State::Blocked | State::Held => bad(row.state),
+                    State::Review => bad(row.state) || row.state == State::Review,
+                    State::Pending | State::Allowed | State::Unscannable | State::Stale | State::NotAnImage => {
+                        image.block.is_none() && row.state != State::Pending
+                    }
+                }
+        })
+    }
+}
+
+/// An event looks at all indexes that lead to its image, up to so many. If there are more, it looks at one, and leaves the others to the
+/// sweep: each look takes about eight round trips, and an event has 30 seconds.
+pub const MAX_LOOKED_AT: usize = 8;
+
+/// Which of the indexes that lead to an image are looked at with it: not those that are gone, nor those that were superseded and need no
+/// change. Of many, it is the one that was pushed last of those that have a tag.
+pub fn to_look_at<'a>(image: &Row, indexes: &'a [LeadingIndex]) -> Vec<&'a LeadingIndex> {
+    let there = || indexes.iter().filter(|index| !index.is_gone());
+    let is_tagged = there().any(LeadingIndex::is_tagged);
+    let needs_no_look = |index: &LeadingIndex| is_tagged && index.is_superseded() && index.fits(image);
+    let mut worth: Vec<&LeadingIndex> = there().filter(|index| !needs_no_look(index)).collect();
+    if worth.len() > MAX_LOOKED_AT {
+        let since = |index: &LeadingIndex| index.row.as_ref().and_then(|row| row.available_since);
+        let newest = worth.into_iter().max_by_key(|index| (index.is_tagged(), since(index)));
+        worth = newest.into_iter().collect();
+    }
+    worth
 }
 
 /// What the images that an index leads to add up to.

@@ -211,7 +211,8 @@ impl<'a> Draft<'a> {
             available_since: image.available_since(),
             children: children(facts),
             more_children: more_children(facts),
-            indexes: indexes(facts),
+            indexes: indexes(facts).0,
+            more_indexes: indexes(facts).1,
             used_on: used_on(facts, now),
             referrer: false,
             runnable: image.kind() != ImageKind::Index && facts.is_runnable(image),
@@ -646,13 +647,14 @@ fn more_children(facts: &Facts) -> u64 {
     }
 }
 
-/// The indexes that lead to the image, without those that are gone.
-fn indexes(facts: &Facts) -> Vec<Digest> {
+/// The indexes that lead to the image, without those that are gone, and whether there are more. What is known already stays: an index
+/// that is forgotten could be the one that is in use.
+fn indexes(facts: &Facts) -> (Vec<Digest>, bool) {
     let known = facts.indexes.iter().filter(|index| !index.is_gone());
     let mut digests: Vec<Digest> = known.map(|index| index.digest.clone()).collect();
-    let superfluous = digests.len().saturating_sub(MAX_INDEXES);
-    digests.drain(..superfluous);
-    digests
+    let more = facts.has_more_indexes() || digests.len() > MAX_INDEXES;
+    digests.truncate(MAX_INDEXES);
+    (digests, more)
 }
 
 /// The last day on which the scanner knew of a workload that ran the image, if indexes lead to it.

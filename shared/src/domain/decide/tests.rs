@@ -82,6 +82,7 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
         children: Vec::new(),
         more_children: 0,
         indexes: Vec::new(),
+        more_indexes: false,
         used_on: None,
         referrer: false,
         runnable: false,
