@@ -348,7 +348,7 @@ impl Trial {
     }
 
     /// Pushes an index that leads to the image and to another one, which is clean.
-    fn with_index(self) -> Self {
+    pub(crate) fn with_index(self) -> Self {
         let active = Entry {
             status: Some("ACTIVE"),
             ..Entry::default()
@@ -510,7 +510,7 @@ impl Trial {
     }
 }
 
-const INDEX: &str = "sha256:1d";
+pub(crate) const INDEX: &str = "sha256:1d";
 const OTHER: &str = "sha256:aa";
 
 const WRITES: [&str; 10] = [

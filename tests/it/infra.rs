@@ -21,7 +21,7 @@ use shared::{
 };
 
 use crate::{
-    calls::{Trial, page},
+    calls::{INDEX, Trial, page},
     on_push, on_replication, on_scan, support, worker,
 };
 
@@ -200,6 +200,21 @@ fn called(function: &Function, mode: &str) -> BTreeSet<String> {
     }
     called.extend(called_for_repositories(function, mode));
     called.extend(called_for_copies(function, mode));
+    called.extend(called_for_indexes(function, mode));
+    called
+}
+
+/// What a function calls of an image that an index leads to, in a mode.
+fn called_for_indexes(function: &Function, mode: &str) -> BTreeSet<String> {
+    let policy = testing::policy_in(mode, "");
+    let pushed = json!({"action-type": "PUSH", "image-tag": "v1.2.3", "image-digest": INDEX});
+    let pushed = testing::event("ECR Image Action", &pushed);
+    let mut called = BTreeSet::new();
+    for payload in &function.payloads {
+        let trial = Trial::new(Some(vec![page("LOW", 1)])).with_index();
+        drop(trial.attempt(on_push::select, &policy, &pushed));
+        called.extend(function.invoke(&trial, &policy, payload));
+    }
     called
 }
 

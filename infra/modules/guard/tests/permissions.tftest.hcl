@@ -18,7 +18,7 @@ run "packages" {
 run "exactly_these_actions" {
   assert {
     condition = sort(flatten([for s in jsondecode(aws_iam_role_policy.this["on-push"].policy).Statement : s.Action])) == tolist([
-      "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
+      "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
       "ecr:BatchDeleteImage", "ecr:BatchGetImage", "ecr:BatchGetRepositoryScanningConfiguration", "ecr:DeleteRepositoryPolicy",
       "ecr:DescribeImageScanFindings", "ecr:DescribeImages", "ecr:DescribeRepositories", "ecr:GetLifecyclePolicy",
       "ecr:GetLifecyclePolicyPreview", "ecr:GetRegistryScanningConfiguration", "ecr:GetRepositoryPolicy", "ecr:ListTagsForResource",
@@ -33,7 +33,7 @@ run "exactly_these_actions" {
   }
   assert {
     condition = sort(flatten([for s in jsondecode(aws_iam_role_policy.this["on-scan"].policy).Statement : s.Action])) == tolist([
-      "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
+      "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
       "ecr:BatchDeleteImage", "ecr:BatchGetImage", "ecr:DescribeImageScanFindings", "ecr:DescribeImages", "ecr:PutImage",
       "ecr:UpdateImageStorageClass",
       "inspector2:ListCoverage", "inspector2:ListFindings",
@@ -45,7 +45,7 @@ run "exactly_these_actions" {
   }
   assert {
     condition = sort(flatten([for s in jsondecode(aws_iam_role_policy.this["on-replication"].policy).Statement : s.Action])) == tolist([
-      "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
+      "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
       "ecr:BatchDeleteImage", "ecr:BatchGetImage", "ecr:BatchGetRepositoryScanningConfiguration", "ecr:DeleteRepositoryPolicy",
       "ecr:DescribeImageReplicationStatus", "ecr:DescribeImageScanFindings", "ecr:DescribeImages", "ecr:DescribeImages",
       "ecr:DescribeRepositories", "ecr:GetLifecyclePolicy", "ecr:GetLifecyclePolicyPreview", "ecr:GetRegistryScanningConfiguration",
@@ -71,7 +71,7 @@ run "exactly_these_actions" {
   }
   assert {
     condition = sort(flatten([for s in jsondecode(aws_iam_role_policy.this["worker"].policy).Statement : s.Action])) == tolist([
-      "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
+      "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
       "ecr:BatchDeleteImage", "ecr:BatchGetImage", "ecr:BatchGetRepositoryScanningConfiguration", "ecr:DeleteRepositoryPolicy",
       "ecr:DescribeImageReplicationStatus", "ecr:DescribeImageScanFindings", "ecr:DescribeImages",
       "ecr:DescribeImages", "ecr:DescribeReplicationBackfillResults", "ecr:DescribeRepositories", "ecr:GetLifecyclePolicy",
