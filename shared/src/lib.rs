@@ -6,6 +6,7 @@
 //! | [`events`] | wire formats of EventBridge events | `domain` |
 //! | [`ports`] | what the rules need of the world, as traits | `domain` |
 //! | [`reconcile`], [`reconcile_repository`], [`reconcile_registry`], [`reconcile_replication`] | gather facts, decide, act, record | `domain`, `ports` |
+//! | [`tag_removal`] | takes tags from images so that none is lost | `domain`, `ports` |
 //! | [`sweep`] | look at all repositories and images | `domain`, `ports`, `reconcile` |
 //! | `adapters` (feature `aws`) | the ports, with the AWS SDK | `domain`, `ports` |
 //! | `runtime` (feature `lambda`) | configuration, logs, metrics, errors of a Lambda function | `domain`, `events`, `ports`, `reconcile` |
@@ -28,5 +29,6 @@ pub mod reconcile_repository;
 #[cfg(feature = "lambda")]
 pub mod runtime;
 pub mod sweep;
+pub mod tag_removal;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::domain::{
     alert::Message,
     finding::{Scan, ScanMode, ScanStart, ScanTrigger},
-    ids::{ImageKey, ImageRef, Region, RepositoryName, Tag},
+    ids::{Digest, ImageKey, ImageRef, Region, RepositoryName, Tag},
     image::{Image, ImageStatus, ListedImage},
     ledger::{Counter, Row},
     policy::TopicArn,
@@ -150,6 +150,33 @@ pub trait Queue {
     fn send(&self, items: &[WorkItem], hidden_for: Duration) -> impl Future<Output = Result<(), PortError>> + Send;
 }
 
+/// The most tags that one call takes. Source: ECR API reference, `BatchDeleteImage`, `imageIds`.
+pub const MAX_TAGS_AT_ONCE: usize = 100;
+
+/// A manifest, as it was pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// Byte for byte: its digest is the image's.
+    pub text: String,
+    /// What kind of manifest it is.
+    pub media_type: Option<String>,
+}
+
+/// What the registry answers about a tag that was to be removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TagAnswer {
+    /// This image has lost it.
+    From(Digest),
+    /// It is removed, or it may be; from which image is not said.
+    Unknown,
+    /// No image has it.
+    Gone,
+    /// It stays: an index leads to the image, which would have lost its last tag.
+    Referenced,
+    /// It stays, for this reason.
+    Failed(PortError),
+}
+
 /// What we change in the registry. It does not exist in report mode.
 pub trait RegistryWriter {
     /// Moves an image to the archive: it can no longer be pulled. The status is the one that the registry answers.
@@ -158,13 +185,27 @@ pub trait RegistryWriter {
     /// Brings an image back from the archive, which takes up to about 20 minutes.
     fn restore(&self, image: &ImageKey) -> impl Future<Output = Result<ImageStatus, PortError>> + Send;
 
-    /// Gives an image one more tag. A tag that it already has is a success.
-    fn add_tag(&self, image: &ImageKey, tag: &Tag) -> impl Future<Output = Result<(), PortError>> + Send;
+    /// The manifest of an image, to put it under another tag; `None`: it cannot be had, because the image is deleted or in the archive.
+    fn manifest_to_put(&self, image: &ImageKey) -> impl Future<Output = Result<Option<Manifest>, PortError>> + Send;
 
-    /// Takes tags from an image. A tag that is already gone is a success.
+    /// Puts a manifest under a tag. The image has the tag then, whatever image had it before; an image that is gone is there again. A tag
+    /// that it already has is a success.
+    fn put(
+        &self,
+        image: &ImageKey,
+        manifest: &Manifest,
+        tag: &Tag,
+    ) -> impl Future<Output = Result<(), PortError>> + Send;
+
+    /// Takes tags, [`MAX_TAGS_AT_ONCE`] at most, from whichever images have them at that moment, and gives what the registry answers about
+    /// each. **An image that loses its last tag is deleted.** Only [`tag_removal`](crate::tag_removal) may call it.
     ///
-    /// The registry deletes an image with its last tag: the caller makes sure that another one stays.
-    fn remove_tags(&self, image: &ImageKey, tags: &[Tag]) -> impl Future<Output = Result<(), PortError>> + Send;
+    /// It is sent once: a second attempt after a lost answer could take a tag that somebody has just pushed again.
+    fn remove_tags(
+        &self,
+        key: &RepositoryKey,
+        tags: &[Tag],
+    ) -> impl Future<Output = Result<Vec<(Tag, TagAnswer)>, PortError>> + Send;
 
     /// Asks for a scan.
     fn start_scan(&self, image: &ImageKey) -> impl Future<Output = Result<ScanStart, PortError>> + Send;

@@ -21,13 +21,17 @@ use crate::{
         ids::{AccountId, Digest, ImageKey, ImageRef, Region, RepositoryName},
         image::{Arrival, Image, ImageStatus, Listed, children, content},
         ledger::{Counter, Row, State, hour_of},
-        policy::Policy,
+        policy::{BlockMethod, Policy},
         predecessor::{Predecessor, replaced_by},
         replication::is_destination,
+        repository::ledger::RepositoryKey,
     },
-    ports::{Clock, Ledger, Notifier, PortError, Pulled, Registry, RegistryWriter, Retry, Scanner, Written},
+    ports::{
+        Clock, Ledger, Notifier, PortError, Pulled, Registry, RegistryWriter, RepositoryLedger, Retry, Scanner, Written,
+    },
     reconcile_replication::ReplicaOutcome,
     reconcile_repository::RepositoryOutcome,
+    tag_removal::{Claims, REFERENCED, TagRemoval},
 };
 
 /// An image to look at, and what is known of why.
@@ -242,7 +246,7 @@ where
     R: Registry,
     W: RegistryWriter,
     S: Scanner,
-    L: Ledger,
+    L: Ledger + RepositoryLedger,
     N: Notifier,
     C: Clock,
 {
@@ -322,7 +326,7 @@ where
     R: Registry,
     W: RegistryWriter,
     S: Scanner,
-    L: Ledger,
+    L: Ledger + RepositoryLedger,
     N: Notifier,
     C: Clock,
 {
@@ -441,6 +445,7 @@ where
     /// One attempt; `None`: somebody else wrote the row in between.
     async fn attempt(&self) -> Result<Option<Looked>, ReconcileError> {
         let (facts, pulled) = self.gather().await?;
+        self.resume(facts.row.as_ref()).await?;
         let ExceptionUse { used, unused } = self.exception_use(&facts);
         let mut not_read = None;
         let looked = self.act(facts, pulled, &mut not_read).await?;
@@ -453,6 +458,21 @@ where
             },
             ..looked
         }))
+    }
+
+    /// Looks into what became of the tags that a quarantine was taking, if whoever began it did not live to see it.
+    async fn resume(&self, row: Option<&Row>) -> Result<(), ReconcileError> {
+        let block = row
+            .filter(|row| row.closed_at.is_none())
+            .and_then(|row| row.block.as_ref());
+        let begun = block.filter(|block| !block.confirmed && block.method == BlockMethod::QuarantineTag);
+        let (Some(block), Some(writer)) = (begun, self.ports.writer) else {
+            return Ok(());
+        };
+        let removal = self.removal(writer);
+        let key = RepositoryKey::of(&self.key);
+        let looked = Box::pin(removal.look_into_all(&key, &block.tags)).await;
+        looked.map_err(|source| self.failed("look into the tags of", source))
     }
 
     /// Which exceptions are of use for the image, so that an owner can find those that are not. Without a finished scan nobody can
@@ -518,7 +538,7 @@ where
                 }
                 Applied::Done(row, told) => {
                     // Of an image that indexes lead to, the registry may refuse it: the indexes are what people pull.
-                    return match refused.filter(|_| !facts.is_led_to()) {
+                    return match refused.filter(|error: &PortError| !facts.is_led_to() && error.code != REFERENCED) {
                         Some(source) => Err(ReconcileError::BlockRefused {
                             image: self.key.to_string(),
                             source: Box::new(source),
@@ -890,40 +910,35 @@ where
                 other => Err(self.not_verified(&format!("asked to restore it, the registry answered {other:?}"))),
             },
             Effect::Quarantine { mark, remove } => {
-                writer.add_tag(key, mark).await.map_err(change)?;
-                if remove.is_empty() {
-                    return Ok(());
+                let removal = self.removal(writer);
+                // Boxed, because it is seldom done and would make every look larger.
+                let taken = Box::pin(removal.take(key, remove, mark, Claims::Write)).await;
+                let taken = taken.map_err(change)?;
+                match taken.refused {
+                    Some(source) => Err(change(source)),
+                    None => Ok(()),
                 }
-                writer.remove_tags(key, remove).await.map_err(change)
             }
             Effect::Unquarantine { mark, restore } => {
-                for tag in restore {
-                    // A tag that another image has by now is that image's.
-                    let holder = self
-                        .ports
-                        .registry
-                        .image(&key.repository, &ImageRef::Tag(tag.clone()))
-                        .await;
-                    if holder.map_err(change)?.is_none() {
-                        writer.add_tag(key, tag).await.map_err(change)?;
-                    }
+                let removal = self.removal(writer);
+                Box::pin(removal.give(key, restore)).await.map_err(change)?;
+                let taken = Box::pin(removal.take_mark(key, mark)).await.map_err(change)?;
+                match taken.refused {
+                    Some(source) => Err(change(source)),
+                    None => Ok(()),
                 }
-                let image = self
-                    .ports
-                    .registry
-                    .image(&key.repository, &ImageRef::Digest(key.digest.clone()))
-                    .await;
-                let has_another_tag = image
-                    .map_err(change)?
-                    .is_some_and(|image| image.tags.iter().any(|t| t != mark));
-                if has_another_tag {
-                    writer
-                        .remove_tags(key, std::slice::from_ref(mark))
-                        .await
-                        .map_err(change)?;
-                }
-                Ok(())
             }
+        }
+    }
+
+    fn removal<'a>(&'a self, writer: &'a W) -> TagRemoval<'a, R, W, L, N, C> {
+        TagRemoval {
+            registry: self.ports.registry,
+            writer,
+            ledger: self.ports.ledger,
+            notifier: self.ports.notifier,
+            clock: self.ports.clock,
+            policy: self.policy,
         }
     }
 

@@ -3,21 +3,24 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::{join, try_join5};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
     domain::{
         alert::repository::{RepositoryAlert, RepositoryAlertKind},
         ids::{ImageRef, Tag},
+        image::Image,
         ledger::State,
-        policy::{Policy, RepositoryRules},
+        policy::{BlockMethod, Policy, RepositoryRules},
         repository::{
             decide::{
                 OptOut, RepositoryEffect, RepositoryFacts, RepositoryLeave, RepositoryPlan, RepositoryStep, decide,
                 opt_out, tags_may_matter,
             },
-            ledger::{RepositoryKey, RepositoryRow},
+            ledger::{RepositoryKey, RepositoryRow, TagRow},
             posture::ListedSettings,
+            removal::{Damage, Pushed},
             tag::{self, TagFacts, TagPlan, TagStep},
         },
     },
@@ -25,6 +28,7 @@ use crate::{
         Clock, Keys, Notifier, PortError, Registry, RegistryWriter, Repositories, RepositoryLedger, RepositoryWriter,
         Retry, Written,
     },
+    tag_removal::{Claims, TagRemoval, Taken},
 };
 
 /// The ports that a repository needs.
@@ -407,7 +411,8 @@ where
     }
 }
 
-/// Judges a tag that was pushed. `state` is that of the image that was just judged.
+/// Judges a tag that was pushed. `state` is that of the image that was just judged; `pushed`: the image that has just got the tag, by what
+/// an event says.
 ///
 /// # Errors
 /// A call failed, or others are at work on the same tag.
@@ -417,6 +422,7 @@ pub async fn reconcile_tag<R, W, K, L, N, C>(
     key: &RepositoryKey,
     tag: &Tag,
     state: Option<State>,
+    pushed: Option<&Pushed>,
     actor: &str,
 ) -> Result<RepositoryOutcome, RepositoryError>
 where
@@ -437,7 +443,9 @@ where
         refused: None,
         actor: actor.to_owned(),
     };
-    if tag::rules(policy, &facts).is_none() {
+    // Without rules, a tag matters only where a quarantine may be taking it.
+    let has_rules = tag::rules(policy, &facts).is_some();
+    if !has_rules && (ports.writer.is_none() || policy.block.method != BlockMethod::QuarantineTag) {
         return Ok(RepositoryOutcome::default());
     }
     let mut done = RepositoryOutcome::default();
@@ -450,6 +458,22 @@ where
         .await;
         let failed = |source| run.failed("look at a tag of", source);
         (facts.holder, facts.row) = (holder.map_err(failed)?, row.map_err(failed)?);
+        let now = ports.clock.now();
+        if let Some(writer) = ports.writer {
+            let (row, holder) = (facts.row.as_ref(), facts.holder.as_ref());
+            let damage = Box::pin(run.removal(writer).look_into(row, holder, pushed)).await;
+            if let Some(damage) = damage.map_err(|source| run.failed("give back a tag of", source))? {
+                done.alerts.push(damage.kind());
+                continue;
+            }
+        }
+        if !has_rules {
+            let seen = seen_with(facts.row.as_ref(), facts.holder.as_ref(), now);
+            match seen {
+                Some(row) if run.write_tag(&row).await? == Written::Conflict => continue,
+                _ => return Ok(done),
+            }
+        }
         if tag::may_be_removed(policy, &facts) {
             let tags = ports.registry.repository_tags(key).await.map_err(failed)?;
             facts.opted_out = matches!(opt_out(&tags), OptOut::Ignore(_) | OptOut::Report(_));
@@ -460,17 +484,23 @@ where
         if run.write_tag(&step.row).await? == Written::Conflict {
             continue;
         }
-        match run.untag(&step).await {
-            Ok(true) => done.changed.push("untag"),
-            Ok(false) => {}
+        let taken = match run.untag(&step).await {
+            Ok(taken) => taken,
             Err(RepositoryError::Port { source, .. }) if source.retry == Retry::Never && facts.refused.is_none() => {
                 facts.refused = Some(source.to_string());
                 continue;
             }
             Err(error) => return Err(error),
+        };
+        let mut answered = true;
+        if let Some(taken) = taken {
+            done.changed.push("untag");
+            done.alerts.extend(taken.damage.iter().map(Damage::kind));
+            answered = taken.unanswered.is_empty();
         }
-        done.alerts = run.tell(&step.alerts).await?;
-        if !step.alerts.is_empty() && run.write_tag(&step.completed(ports.clock.now())).await? == Written::Conflict {
+        done.alerts.extend(run.tell(&step.alerts).await?);
+        let must_complete = !step.alerts.is_empty() || step.untag.is_some();
+        if must_complete && run.write_tag(&step.completed(answered, ports.clock.now())).await? == Written::Conflict {
             return Err(RepositoryError::Contended(key.clone()));
         }
         return Ok(done);
@@ -480,31 +510,57 @@ where
 
 impl<R, W, K, L, N, C> Run<'_, R, W, K, L, N, C>
 where
+    R: Registry,
     W: RegistryWriter,
     L: RepositoryLedger,
     N: Notifier,
     C: Clock,
 {
-    async fn write_tag(&self, row: &crate::domain::repository::ledger::TagRow) -> Result<Written, RepositoryError> {
+    async fn write_tag(&self, row: &TagRow) -> Result<Written, RepositoryError> {
         let written = self.ports.ledger.write_tag_row(row).await;
         written.map_err(|source| self.failed("record a tag of", source))
     }
 
-    /// Removes the tag, if that is planned. The image has another tag before it loses this one.
-    async fn untag(&self, step: &TagStep) -> Result<bool, RepositoryError> {
-        let Some(untag) = &step.untag else { return Ok(false) };
+    fn removal<'a>(&'a self, writer: &'a W) -> TagRemoval<'a, R, W, L, N, C> {
+        TagRemoval {
+            registry: self.ports.registry,
+            writer,
+            ledger: self.ports.ledger,
+            notifier: self.ports.notifier,
+            clock: self.ports.clock,
+            policy: self.policy,
+        }
+    }
+
+    /// Removes the tag, if that is planned. What the registry refuses is an error.
+    async fn untag(&self, step: &TagStep) -> Result<Option<Taken>, RepositoryError> {
+        let Some(untag) = &step.untag else { return Ok(None) };
         let Some(writer) = self.ports.writer else {
             return Err(RepositoryError::ReportMode(self.key.clone()));
         };
         let image = self.key.image(&step.row.digest);
         let failed = |source| self.failed("remove a tag of", source);
-        if let Some(mark) = &untag.mark {
-            writer.add_tag(&image, mark).await.map_err(failed)?;
-        }
         let tag = std::slice::from_ref(&step.row.tag);
-        writer.remove_tags(&image, tag).await.map_err(failed)?;
-        Ok(true)
+        let removal = self.removal(writer);
+        // Boxed, because it is seldom done and would make every look larger.
+        let taken = Box::pin(removal.take(&image, tag, &untag.mark, Claims::Written)).await;
+        let taken = taken.map_err(failed)?;
+        match taken.refused {
+            Some(source) => Err(failed(source)),
+            None => Ok(Some(taken)),
+        }
     }
+}
+
+/// The row of a tag that is being removed, when another image has the tag by now: it says which.
+fn seen_with(row: Option<&TagRow>, holder: Option<&Image>, now: Timestamp) -> Option<TagRow> {
+    let (row, holder) = (row?, holder?);
+    (row.removal.is_some() && row.digest != holder.digest).then(|| TagRow {
+        digest: holder.digest.clone(),
+        since: now,
+        generation: row.generation + 1,
+        ..row.clone()
+    })
 }
 
 #[cfg(test)]

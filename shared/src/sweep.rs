@@ -729,7 +729,7 @@ where
         let found = self.registry.image(&key.repository, &by_digest).await;
         let found = found.map_err(|source| SweepError::port(format!("look at the tags of `{key}`"), source))?;
         for tag in found.map(|image| image.tags).unwrap_or_default() {
-            let judged = reconcile_tag(&self.for_repositories(), policy, key, &tag, outcome.state, actor).await?;
+            let judged = reconcile_tag(&self.for_repositories(), policy, key, &tag, outcome.state, None, actor).await?;
             looks.count_repository(&judged);
         }
         Ok(())

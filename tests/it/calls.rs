@@ -155,7 +155,10 @@ impl World {
                     .filter_map(|id| id["imageTag"].as_str())
                     .collect();
                 self.image().tags.retain(|tag| !removed.contains(&tag.as_str()));
-                Reply::Ok(json!({"imageIds": request.body["imageIds"], "failures": []}))
+                let named =
+                    |tag: &&str| json!({"imageTag": tag, "imageDigest": testing::image_key().digest.to_string()});
+                let removed: Vec<Value> = removed.iter().map(named).collect();
+                Reply::Ok(json!({"imageIds": removed, "failures": []}))
             }
             "dynamodb:GetItem" => Reply::Ok(
                 self.items

@@ -15,11 +15,11 @@ use std::{
 };
 
 use aws_sdk_ecr::{
-    Client,
-    config::Builder,
+    Client, Config,
+    config::{Builder, retry::RetryConfig},
     error::ProvideErrorMetadata,
     operation::{
-        batch_get_image::BatchGetImageError,
+        batch_delete_image::BatchDeleteImageOutput, batch_get_image::BatchGetImageError,
         batch_get_repository_scanning_configuration::BatchGetRepositoryScanningConfigurationError,
         describe_image_scan_findings::DescribeImageScanFindingsError, describe_images::DescribeImagesError,
         put_image::PutImageError, start_image_scan::StartImageScanError,
@@ -49,8 +49,9 @@ use crate::{
         ids::{AccountId, ImageKey, ImageRef, InvalidId, Region, RepositoryName, Tag},
         image::{Image, ImageStatus},
         policy::Glob,
+        repository::ledger::RepositoryKey,
     },
-    ports::{PortError, Pulled, Registry, RegistryWriter, Retry, Scanner},
+    ports::{Manifest, PortError, Pulled, Registry, RegistryWriter, Retry, Scanner, TagAnswer},
 };
 
 const DESCRIBE_IMAGES: &str = "ecr:DescribeImages";
@@ -60,9 +61,6 @@ const PAGE_SIZE: i32 = 1000;
 
 /// The most pages that are read. An image with more findings than fit is a failure: a part of the findings is no verdict.
 const MAX_PAGES: usize = 200;
-
-/// The most images or tags that one call takes.
-const MAX_IDENTIFIERS: usize = 100;
 
 /// Every media type that a manifest has had, so that the manifest that comes back is the one that the digest names.
 const MANIFEST_MEDIA_TYPES: [&str; 5] = [
@@ -484,22 +482,30 @@ impl RegistryWriter for EcrWriter {
         self.store(image, TargetStorageClass::Standard).await
     }
 
-    /// `ecr:BatchGetImage` for the manifest, then `ecr:PutImage` of the same under the tag.
+    /// `ecr:BatchGetImage`. What is deleted or archived is not found.
+    async fn manifest_to_put(&self, image: &ImageKey) -> Result<Option<Manifest>, PortError> {
+        match self.ecr.manifest(image).await {
+            Ok((text, media_type)) => Ok(Some(Manifest { text, media_type })),
+            Err(error) if error.code == "ImageNotFound" => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `ecr:PutImage`.
     ///
     /// The digest goes with it, so that ECR refuses a manifest that was changed on the way. In a repository with immutable tags
     /// a tag of another image is refused (`ImageTagAlreadyExistsException`); elsewhere it moves, as with any push.
-    async fn add_tag(&self, image: &ImageKey, tag: &Tag) -> Result<(), PortError> {
+    async fn put(&self, image: &ImageKey, manifest: &Manifest, tag: &Tag) -> Result<(), PortError> {
         const OPERATION: &str = "ecr:PutImage";
         self.ecr.owns(image, OPERATION)?;
-        let (manifest, media_type) = self.ecr.manifest(image).await?;
         let result = self
             .ecr
             .client
             .put_image()
             .registry_id(self.ecr.account.as_str())
             .repository_name(image.repository.as_str())
-            .image_manifest(manifest)
-            .set_image_manifest_media_type(media_type)
+            .image_manifest(&manifest.text)
+            .set_image_manifest_media_type(manifest.media_type.clone())
             .image_tag(tag.as_str())
             .image_digest(image.digest.as_str())
             .send()
@@ -517,61 +523,37 @@ impl RegistryWriter for EcrWriter {
         }
     }
 
-    /// `ecr:BatchDeleteImage` by tag, after `ecr:DescribeImages` has said which of the tags the image still has.
+    /// `ecr:BatchDeleteImage` by tag, one attempt.
     ///
-    /// A digest in the request is documented to delete "the image and all of its tags", and what a digest and a tag together
-    /// delete is documented nowhere. So only tags are sent, and a tag that has moved to another image since it was read is
-    /// found by looking once more. The same look refuses to take the last tag, with which ECR would delete the image: that is
-    /// the caller's duty, but not one to rely on. Between the look and the call there is a moment that nothing can close.
-    async fn remove_tags(&self, image: &ImageKey, tags: &[Tag]) -> Result<(), PortError> {
+    /// A digest in the request is documented to delete "the image and all of its tags", and what a digest and a tag together delete
+    /// is documented nowhere. So only tags are sent. The answer names tag and digest of what was removed (AWS CLI reference,
+    /// `batch-delete-image`, example). For the last tag of an image that an index leads to, it is `ImageReferencedByManifestList`
+    /// (aws/containers-roadmap#1567).
+    async fn remove_tags(&self, key: &RepositoryKey, tags: &[Tag]) -> Result<Vec<(Tag, TagAnswer)>, PortError> {
         const OPERATION: &str = "ecr:BatchDeleteImage";
-        self.ecr.owns(image, OPERATION)?;
+        self.ecr.is_of("repository", &key.account, &key.region, OPERATION)?;
         if tags.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let digest = ImageRef::Digest(image.digest.clone());
-        let Some(detail) = self.ecr.describe(&image.repository, &digest).await? else {
-            return Ok(());
-        };
-        let (gone, kept): (Vec<_>, Vec<_>) = detail
-            .image_tags()
+        let identifiers = tags
             .iter()
-            .partition(|tag| tags.iter().any(|other| other.as_str() == tag.as_str()));
-        if gone.is_empty() {
-            return Ok(());
-        }
-        if kept.is_empty() {
-            let message = "the image would lose its last tag, and ECR would delete it";
-            return Err(refusal(OPERATION, Retry::Never, "LastTag", message));
-        }
-        for chunk in gone.chunks(MAX_IDENTIFIERS) {
-            let identifiers = chunk
-                .iter()
-                .map(|tag| ImageIdentifier::builder().image_tag(tag.as_str()).build())
-                .collect();
-            let output = self
-                .ecr
-                .client
-                .batch_delete_image()
-                .registry_id(self.ecr.account.as_str())
-                .repository_name(image.repository.as_str())
-                .set_image_ids(Some(identifiers))
-                .send()
-                .await
-                // `InvalidParameterException`, `RepositoryNotFoundException`, `ServerException`: tags may be left.
-                .map_err(|error| port_error(OPERATION, &error))?;
-            let failure = output.failures().iter().find(|failure| {
-                !matches!(
-                    failure.failure_code(),
-                    // Gone already, or no longer this image's.
-                    Some(ImageFailureCode::ImageNotFound | ImageFailureCode::ImageTagDoesNotMatchDigest)
-                )
-            });
-            if let Some(failure) = failure {
-                return Err(image_failure(OPERATION, failure));
-            }
-        }
-        Ok(())
+            .map(|tag| ImageIdentifier::builder().image_tag(tag.as_str()).build())
+            .collect();
+        let once = Config::builder().retry_config(RetryConfig::disabled());
+        let output = self
+            .ecr
+            .client
+            .batch_delete_image()
+            .registry_id(self.ecr.account.as_str())
+            .repository_name(key.repository.as_str())
+            .set_image_ids(Some(identifiers))
+            .customize()
+            .config_override(once)
+            .send()
+            .await
+            // `InvalidParameterException`, `RepositoryNotFoundException`, `ServerException`: tags may be left.
+            .map_err(|error| port_error(OPERATION, &error))?;
+        Ok(tags.iter().map(|tag| (tag.clone(), answer(&output, tag))).collect())
     }
 
     async fn start_scan(&self, image: &ImageKey) -> Result<ScanStart, PortError> {
@@ -603,6 +585,24 @@ impl RegistryWriter for EcrWriter {
             // `InvalidParameterException`, `ServerException`, and what is not modelled.
             _ => Err(port_error(OPERATION, &error)),
         }
+    }
+}
+
+/// What an answer says of a tag.
+fn answer(output: &BatchDeleteImageOutput, tag: &Tag) -> TagAnswer {
+    let is_it = |id: Option<&ImageIdentifier>| id.and_then(ImageIdentifier::image_tag) == Some(tag.as_str());
+    if let Some(id) = output.image_ids().iter().find(|id| is_it(Some(id))) {
+        let digest = id.image_digest().and_then(|digest| digest.parse().ok());
+        return digest.map_or(TagAnswer::Unknown, TagAnswer::From);
+    }
+    let Some(failure) = output.failures().iter().find(|failure| is_it(failure.image_id())) else {
+        return TagAnswer::Unknown;
+    };
+    match failure.failure_code() {
+        // `ImageTagDoesNotMatchDigest` cannot be the answer where no digest is sent.
+        Some(ImageFailureCode::ImageNotFound | ImageFailureCode::ImageTagDoesNotMatchDigest) => TagAnswer::Gone,
+        Some(ImageFailureCode::ImageReferencedByManifestList) => TagAnswer::Referenced,
+        _ => TagAnswer::Failed(image_failure("ecr:BatchDeleteImage", failure)),
     }
 }
 

@@ -25,6 +25,7 @@ use super::{
     },
     policy::{Action, BlockMethod, NoScanAction, Policy, WhenInUse},
     predecessor::Predecessor,
+    repository::tags::is_mark,
 };
 pub use due::{Due, LONG_TURN_HOURS, Survey, TURN_HOURS, is_turn_of};
 pub use index::{ChildFacts, Children, LeadingIndex, MAX_LOOKED_AT, to_look_at};
@@ -784,7 +785,8 @@ fn effect_of_block(method: BlockMethod, image: &Image) -> Option<Effect> {
         },
         BlockMethod::QuarantineTag => {
             let mark = quarantine_tag(&image.digest)?;
-            let remove: Vec<Tag> = image.tags.iter().filter(|tag| **tag != mark).cloned().collect();
+            let others = image.tags.iter().filter(|tag| !is_mark(tag, &image.digest));
+            let remove: Vec<Tag> = others.cloned().collect();
             if remove.is_empty() && image.tags.contains(&mark) {
                 None
             } else {
@@ -799,13 +801,12 @@ fn effect_of_release(block: &Block, image: &Image) -> Option<Effect> {
     match block.method {
         BlockMethod::Archive => (image.status == ImageStatus::Archived).then_some(Effect::Restore),
         BlockMethod::QuarantineTag => {
-            let mark = quarantine_tag(&image.digest).filter(|mark| image.tags.contains(mark))?;
-            let restore = block
-                .tags
-                .iter()
-                .filter(|tag| !image.tags.contains(tag))
-                .cloned()
-                .collect();
+            let mark = quarantine_tag(&image.digest)?;
+            let missing = block.tags.iter().filter(|tag| !image.tags.contains(tag));
+            let restore: Vec<Tag> = missing.cloned().collect();
+            if restore.is_empty() && !image.tags.contains(&mark) {
+                return None;
+            }
             Some(Effect::Unquarantine { mark, restore })
         }
         BlockMethod::Flag => None,

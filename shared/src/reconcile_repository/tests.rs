@@ -678,6 +678,7 @@ fn look_at_tag(world: &World, policy: &Policy, tag: &str, state: Option<State>) 
         &key(),
         &tag.parse().unwrap(),
         state,
+        None,
         "one",
     ))
     .unwrap()
@@ -717,7 +718,7 @@ fn a_tag_that_breaks_the_rules_is_told_once() {
 fn a_tag_is_removed_and_never_the_last_one() {
     let policy = policy(&rules(r#""tags": {"allowed": ["semver:v"], "on_violation": "untag"}"#));
     for (tags, kept) in [
-        (vec!["v1.2.3", "main"], vec!["v1.2.3"]),
+        (vec!["v1.2.3", "main"], vec!["quarantine-ab12ab12ab12", "v1.2.3"]),
         (vec!["main"], vec!["quarantine-ab12ab12ab12"]),
         (vec!["main", "dev"], vec!["quarantine-ab12ab12ab12"]),
     ] {
@@ -1068,7 +1069,7 @@ proptest! {
         for tag in &names {
             if let Some(polls) = crash {
                 let tag = tag.parse().unwrap();
-                run_and_crash(reconcile_tag(&ports(&world, &policy), &policy, &key(), &tag, None, "one"), polls);
+                run_and_crash(reconcile_tag(&ports(&world, &policy), &policy, &key(), &tag, None, None, "one"), polls);
                 prop_assert!(world.image_of(&image_key()).is_some_and(|image| !image.tags.is_empty()));
             }
             look_at_tag(&world, &policy, tag, None);

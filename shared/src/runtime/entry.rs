@@ -1,5 +1,6 @@
 //! From an event to `reconcile`: the same for every function that EventBridge invokes.
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
@@ -12,10 +13,10 @@ use crate::{
         alert::text,
         ids::{AccountId, ImageRef, Region, RepositoryName},
         policy::Policy,
-        repository::ledger::RepositoryKey,
+        repository::{ledger::RepositoryKey, removal::Pushed},
     },
     events::{self, Event, ImageName},
-    ports::{Clock, Ledger, Notifier, Registry, RegistryWriter, Scanner},
+    ports::{Clock, Ledger, Notifier, Registry, RegistryWriter, RepositoryLedger, Scanner},
     reconcile::{Hints, Outcome, Ports, Request, reconcile},
 };
 
@@ -112,7 +113,7 @@ where
     R: Registry,
     W: RegistryWriter,
     S: Scanner,
-    L: Ledger,
+    L: Ledger + RepositoryLedger,
     N: Notifier,
     C: Clock,
 {
@@ -135,7 +136,7 @@ where
     R: Registry,
     W: RegistryWriter,
     S: Scanner,
-    L: Ledger,
+    L: Ledger + RepositoryLedger,
     N: Notifier,
     C: Clock,
 {
@@ -163,6 +164,7 @@ where
                     hints,
                     actor: invocation.request_id.clone(),
                 };
+                let pushed = pushed(&request, ports.clock.now());
                 let arrived = request.hints.arrival.is_some();
                 let looked = reconcile(ports, policy, &request).await;
                 if !arrived {
@@ -177,7 +179,9 @@ where
                 let state = looked.as_ref().ok().and_then(|outcome| outcome.state);
                 // Also where the image could not be brought to its state: the one does not wait for the other. The event comes
                 // back for the image then, and what is right by now costs no more than a look.
-                let repository = after_push.look(&key, tags, state, &request.actor).await;
+                let repository = after_push
+                    .look(&key, tags, state, pushed.as_ref(), &request.actor)
+                    .await;
                 let mut outcome = looked?;
                 outcome.repository_rules = Some(repository?).filter(|rules| !rules.is_empty()).map(Box::new);
                 Ok(Handled::Looked(outcome))
@@ -187,4 +191,15 @@ where
     .await;
     report::write(invocation.function, &event_id, &result, ports.clock.now());
     result
+}
+
+/// The image that has just got the tags of an event, by what the event says.
+pub(super) fn pushed(request: &Request, now: Timestamp) -> Option<Pushed> {
+    match (&request.image, &request.hints.arrival) {
+        (ImageRef::Digest(digest), Some(arrival)) => Some(Pushed {
+            digest: digest.clone(),
+            at: arrival.at.unwrap_or(now),
+        }),
+        _ => None,
+    }
 }

@@ -17,7 +17,7 @@ use crate::{
         image::ImageStatus,
         repository::{decide::Preview, ledger::RepositoryKey, posture::TagMutability},
     },
-    ports::{Clock, PortError, RegistryWriter, RepositoryWriter},
+    ports::{Clock, Manifest, PortError, RegistryWriter, RepositoryWriter, TagAnswer},
 };
 
 /// The time between two `PutImage` of one worker. Two workers at most run at the same time: together they stay below two a second,
@@ -91,13 +91,17 @@ impl<W: RegistryWriter + Sync, C: Clock + Sync> RegistryWriter for Paced<'_, W, 
         self.writer.restore(image).await
     }
 
-    async fn add_tag(&self, image: &ImageKey, tag: &Tag) -> Result<(), PortError> {
-        self.pace.turn(self.clock).await;
-        self.writer.add_tag(image, tag).await
+    async fn manifest_to_put(&self, image: &ImageKey) -> Result<Option<Manifest>, PortError> {
+        self.writer.manifest_to_put(image).await
     }
 
-    async fn remove_tags(&self, image: &ImageKey, tags: &[Tag]) -> Result<(), PortError> {
-        self.writer.remove_tags(image, tags).await
+    async fn put(&self, image: &ImageKey, manifest: &Manifest, tag: &Tag) -> Result<(), PortError> {
+        self.pace.turn(self.clock).await;
+        self.writer.put(image, manifest, tag).await
+    }
+
+    async fn remove_tags(&self, key: &RepositoryKey, tags: &[Tag]) -> Result<Vec<(Tag, TagAnswer)>, PortError> {
+        self.writer.remove_tags(key, tags).await
     }
 
     async fn start_scan(&self, image: &ImageKey) -> Result<ScanStart, PortError> {
@@ -139,6 +143,13 @@ mod tests {
 
     const EVERY: SignedDuration = SignedDuration::from_millis(1250);
 
+    fn manifest() -> Manifest {
+        Manifest {
+            text: "{}".to_owned(),
+            media_type: None,
+        }
+    }
+
     fn world() -> World {
         let key = image_key();
         let world = World::with(&key, image(&key), Scan::Absent);
@@ -150,7 +161,7 @@ mod tests {
     fn tag(world: &World, pace: &Pace, tags: &[&str]) -> Vec<SignedDuration> {
         let writer = Paced::new(world, pace, world);
         let given = tags.iter().map(|tag| {
-            run(writer.add_tag(&image_key(), &tag.parse().unwrap())).unwrap();
+            run(writer.put(&image_key(), &manifest(), &tag.parse().unwrap())).unwrap();
             Clock::now(world).duration_since(now())
         });
         given.collect()
@@ -177,8 +188,9 @@ mod tests {
         let key = image_key();
         let writer = Paced::new(&world, &pace, &world);
         run(async {
-            writer.add_tag(&key, &"a".parse().unwrap()).await.unwrap();
-            writer.remove_tags(&key, &["a".parse().unwrap()]).await.unwrap();
+            writer.put(&key, &manifest(), &"a".parse().unwrap()).await.unwrap();
+            let tags = ["a".parse().unwrap()];
+            writer.remove_tags(&RepositoryKey::of(&key), &tags).await.unwrap();
             writer.start_scan(&key).await.unwrap();
             writer.archive(&key).await.unwrap();
             writer.restore(&key).await.unwrap();

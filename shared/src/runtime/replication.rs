@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    entry::{Handled, Invocation},
+    entry::{Handled, Invocation, pushed},
     error::HandlerError,
     report,
     repositories::AfterPush,
@@ -19,7 +19,9 @@ use crate::{
         repository::ledger::RepositoryKey,
     },
     events::{self, Event},
-    ports::{Clock, Ledger, Notifier, Registry, RegistryWriter, Replication, ReplicationLedger, Scanner},
+    ports::{
+        Clock, Ledger, Notifier, Registry, RegistryWriter, Replication, ReplicationLedger, RepositoryLedger, Scanner,
+    },
     reconcile::{Hints, Outcome, OutcomeKind, Ports, Request, reconcile},
     reconcile_replication::{ReplicaRequest, ReplicationPorts, reconcile_replica},
 };
@@ -78,7 +80,7 @@ where
     R: Registry,
     W: RegistryWriter,
     S: Scanner,
-    L: Ledger + ReplicationLedger,
+    L: Ledger + ReplicationLedger + RepositoryLedger,
     N: Notifier,
     C: Clock,
     E: Replication,
@@ -185,7 +187,7 @@ where
     R: Registry,
     W: RegistryWriter,
     S: Scanner,
-    L: Ledger + ReplicationLedger,
+    L: Ledger + ReplicationLedger + RepositoryLedger,
     N: Notifier,
     C: Clock,
     E: Replication,
@@ -200,6 +202,7 @@ where
     };
     let arrived = said.arrived;
     let tags = said.tags.clone();
+    let pushed = pushed(&request, ports.clock.now());
     let looked = reconcile(ports, policy, &request).await;
     let digest = match (&request.image, &looked) {
         (ImageRef::Digest(digest), _) => Some(digest.clone()),
@@ -239,7 +242,10 @@ where
             repository: request.repository,
         };
         let state = looked.as_ref().ok().and_then(|outcome: &Outcome| outcome.state);
-        its_repository.look(&key, &tags, state, &request.actor).await.map(Some)
+        its_repository
+            .look(&key, &tags, state, pushed.as_ref(), &request.actor)
+            .await
+            .map(Some)
     } else {
         Ok(None)
     };
@@ -265,7 +271,7 @@ async fn wait_for_ledger<R, W, S, L, N, C>(
     archived: bool,
 ) -> Result<(), HandlerError>
 where
-    L: Ledger,
+    L: Ledger + RepositoryLedger,
     C: Clock,
 {
     for _ in 0..MAX_TURNS {

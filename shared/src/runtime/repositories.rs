@@ -13,7 +13,7 @@ use crate::{
         ids::{RepositoryName, Tag},
         ledger::State,
         policy::Policy,
-        repository::ledger::RepositoryKey,
+        repository::{ledger::RepositoryKey, removal::Pushed},
     },
     ports::{Clock, Keys, Notifier, Registry, RegistryWriter, Repositories, RepositoryLedger, RepositoryWriter},
     reconcile::Ports,
@@ -22,12 +22,13 @@ use crate::{
 
 /// What is looked at after an image that was pushed or restored.
 pub trait AfterPush {
-    /// Looks at the repository, and at the tags that the event names.
+    /// Looks at the repository, and at the tags that the event names; `pushed`: the image that has them, by what the event says.
     fn look(
         &self,
         key: &RepositoryKey,
         tags: &[Tag],
         state: Option<State>,
+        pushed: Option<&Pushed>,
         actor: &str,
     ) -> impl Future<Output = Result<RepositoryOutcome, RepositoryError>> + Send;
 }
@@ -42,6 +43,7 @@ impl AfterPush for NothingMore {
         _: &RepositoryKey,
         _: &[Tag],
         _: Option<State>,
+        _: Option<&Pushed>,
         _: &str,
     ) -> Result<RepositoryOutcome, RepositoryError> {
         Ok(RepositoryOutcome::default())
@@ -90,12 +92,13 @@ where
         key: &RepositoryKey,
         tags: &[Tag],
         state: Option<State>,
+        pushed: Option<&Pushed>,
         actor: &str,
     ) -> Result<RepositoryOutcome, RepositoryError> {
         let (ports, policy) = (&self.ports, self.policy);
         let mut outcome = RepositoryOutcome::default();
         for tag in tags {
-            outcome = outcome.and(reconcile_tag(ports, policy, key, tag, state, actor).await?);
+            outcome = outcome.and(reconcile_tag(ports, policy, key, tag, state, pushed, actor).await?);
         }
         let now = ports.clock.now();
         if !self.recent.contains(&key.repository, now) {

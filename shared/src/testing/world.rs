@@ -35,8 +35,8 @@ use crate::{
         work::WorkItem,
     },
     ports::{
-        Clock, Keys, Ledger, Listing, Notifier, Page, PortError, Pulled, Queue, Registry, RegistryWriter, Repositories,
-        RepositoryLedger, RepositoryWriter, Retry, Scanner, SweepLedger, Written,
+        Clock, Keys, Ledger, Listing, Manifest, Notifier, Page, PortError, Pulled, Queue, Registry, RegistryWriter,
+        Repositories, RepositoryLedger, RepositoryWriter, Retry, Scanner, SweepLedger, TagAnswer, Written,
     },
 };
 
@@ -498,6 +498,20 @@ fn page<T>(state: &State, mut rest: impl Iterator<Item = T>, name: impl Fn(&T) -
     }
 }
 
+/// As ECR does it: the tag goes from whichever image has it, and an image goes with its last tag.
+fn remove_tag(state: &mut State, repository: &RepositoryName, tag: &Tag) -> TagAnswer {
+    let mut of_repository = state.images.iter_mut().filter(|((name, _), _)| name == repository);
+    let Some((key, image)) = of_repository.find(|(_, image)| image.tags.contains(tag)) else {
+        return TagAnswer::Gone;
+    };
+    let key = key.clone();
+    image.tags.retain(|other| other != tag);
+    if image.tags.is_empty() {
+        state.images.remove(&key);
+    }
+    TagAnswer::From(key.1)
+}
+
 fn entry<'a>(state: &'a mut State, key: &ImageKey) -> Option<&'a mut Image> {
     state.images.get_mut(&(key.repository.clone(), key.digest.clone()))
 }
@@ -895,8 +909,22 @@ impl RegistryWriter for World {
         .await
     }
 
-    async fn add_tag(&self, image: &ImageKey, tag: &Tag) -> Result<(), PortError> {
+    async fn manifest_to_put(&self, image: &ImageKey) -> Result<Option<Manifest>, PortError> {
+        self.call("ecr:BatchGetImage", false, |state| {
+            let found = find(state, &image.repository, &ImageRef::Digest(image.digest.clone()));
+            found
+                .filter(|found| found.status == ImageStatus::Active)
+                .map(|found| Manifest {
+                    text: state.manifests.get(image).cloned().unwrap_or_else(|| "{}".to_owned()),
+                    media_type: found.manifest_media_type.clone(),
+                })
+        })
+        .await
+    }
+
+    async fn put(&self, image: &ImageKey, manifest: &Manifest, tag: &Tag) -> Result<(), PortError> {
         self.call("ecr:PutImage", true, |state| {
+            let now = state.now.unwrap_or_else(super::now);
             let of_repository = state
                 .images
                 .iter_mut()
@@ -904,22 +932,22 @@ impl RegistryWriter for World {
             for (_, other) in of_repository {
                 other.tags.retain(|existing| existing != tag);
             }
-            if let Some(image) = entry(state, image) {
-                image.tags.push(tag.clone());
-            }
+            let key = (image.repository.clone(), image.digest.clone());
+            let entry = state.images.entry(key).or_insert_with(|| Image {
+                pushed_at: Some(now),
+                tags: Vec::new(),
+                manifest_media_type: manifest.media_type.clone(),
+                ..super::image(image)
+            });
+            entry.tags.push(tag.clone());
         })
         .await
     }
 
-    async fn remove_tags(&self, image: &ImageKey, tags: &[Tag]) -> Result<(), PortError> {
+    async fn remove_tags(&self, key: &RepositoryKey, tags: &[Tag]) -> Result<Vec<(Tag, TagAnswer)>, PortError> {
         self.call("ecr:BatchDeleteImage", true, |state| {
-            let Some(entry) = entry(state, image) else { return };
-            let tagged = !entry.tags.is_empty();
-            entry.tags.retain(|tag| !tags.contains(tag));
-            // As ECR does it: with its last tag, the image goes.
-            if tagged && entry.tags.is_empty() {
-                state.images.remove(&(image.repository.clone(), image.digest.clone()));
-            }
+            let answer = |tag: &Tag| (tag.clone(), remove_tag(state, &key.repository, tag));
+            tags.iter().map(answer).collect()
         })
         .await
     }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use shared::{
     adapters::ecr::EcrWriter,
-    domain::{finding::ScanStart, ids::Tag, image::ImageStatus},
-    ports::{RegistryWriter as _, Retry},
+    domain::{finding::ScanStart, ids::Tag, image::ImageStatus, repository::ledger::RepositoryKey},
+    ports::{Manifest, RegistryWriter as _, Retry, TagAnswer},
     runtime::pace::{PUT_IMAGE_EVERY, Pace, Paced},
 };
 
@@ -14,7 +14,6 @@ use crate::canned::{FakeAws, Reply, message};
 const STORE: &str = "ecr:UpdateImageStorageClass";
 const GET: &str = "ecr:BatchGetImage";
 const PUT: &str = "ecr:PutImage";
-const DESCRIBE: &str = "ecr:DescribeImages";
 const DELETE: &str = "ecr:BatchDeleteImage";
 const START: &str = "ecr:StartImageScan";
 
@@ -94,32 +93,40 @@ fn manifest() -> Reply {
     }))
 }
 
+/// A manifest, as the adapter gives it.
+pub(super) fn whole() -> Manifest {
+    Manifest {
+        text: MANIFEST.to_owned(),
+        media_type: Some(MEDIA_TYPE.to_owned()),
+    }
+}
+
 #[test]
 fn a_tag_is_added_by_putting_the_same_manifest_under_it() {
+    let (world, writer) = world([(GET, manifest())]);
+    assert_eq!(world.run(writer.manifest_to_put(&key())), Ok(Some(whole())));
+    assert_eq!(
+        world.only_body(GET),
+        json!({
+            "registryId": ACCOUNT,
+            "repositoryName": REPOSITORY,
+            "imageIds": [{"imageDigest": DIGEST}],
+            "acceptedMediaTypes": [
+                "application/vnd.docker.distribution.manifest.v1+json",
+                "application/vnd.docker.distribution.manifest.v2+json",
+                "application/vnd.docker.distribution.manifest.list.v2+json",
+                "application/vnd.oci.image.manifest.v1+json",
+                "application/vnd.oci.image.index.v1+json",
+            ],
+        })
+    );
     for reply in [
         Reply::Ok(json!({"image": {}})),
         Reply::error("ImageAlreadyExistsException"),
     ] {
-        let (world, writer) = world([(GET, manifest()), (PUT, reply)]);
-        assert_eq!(
-            world.run(writer.add_tag(&key(), &"blocked-0123".parse().unwrap())),
-            Ok(())
-        );
-        assert_eq!(
-            world.only_body(GET),
-            json!({
-                "registryId": ACCOUNT,
-                "repositoryName": REPOSITORY,
-                "imageIds": [{"imageDigest": DIGEST}],
-                "acceptedMediaTypes": [
-                    "application/vnd.docker.distribution.manifest.v1+json",
-                    "application/vnd.docker.distribution.manifest.v2+json",
-                    "application/vnd.docker.distribution.manifest.list.v2+json",
-                    "application/vnd.oci.image.manifest.v1+json",
-                    "application/vnd.oci.image.index.v1+json",
-                ],
-            })
-        );
+        let (world, writer) = self::world([(PUT, reply)]);
+        let tag = "blocked-0123".parse().unwrap();
+        assert_eq!(world.run(writer.put(&key(), &whole(), &tag)), Ok(()));
         assert_eq!(
             world.only_body(PUT),
             json!({
@@ -135,7 +142,7 @@ fn a_tag_is_added_by_putting_the_same_manifest_under_it() {
 }
 
 #[test]
-fn a_tag_that_could_not_be_added_is_never_said_to_be() {
+fn a_tag_that_could_not_be_added_is_a_failure() {
     for (code, retry) in [
         ("ImageDigestDoesNotMatchException", Retry::Never),
         ("ImageTagAlreadyExistsException", Retry::Never),
@@ -146,18 +153,14 @@ fn a_tag_that_could_not_be_added_is_never_said_to_be() {
         ("ReferencedImagesNotFoundException", Retry::Never),
         ("RepositoryNotFoundException", Retry::Never),
     ] {
-        let (world, writer) = world([(GET, manifest()), (PUT, Reply::error(code))]);
-        assert_failed(
-            world.run(writer.add_tag(&key(), &"b".parse().unwrap())),
-            PUT,
-            retry,
-            code,
-        );
+        let (world, writer) = world([(PUT, Reply::error(code))]);
+        let tag = "b".parse().unwrap();
+        assert_failed(world.run(writer.put(&key(), &whole(), &tag)), PUT, retry, code);
     }
 }
 
 #[test]
-fn without_its_manifest_an_image_gets_no_tag() {
+fn a_manifest_is_there_or_not_or_not_known() {
     for code in [
         "InvalidParameterException",
         "LimitExceededException",
@@ -165,151 +168,105 @@ fn without_its_manifest_an_image_gets_no_tag() {
         "UnableToGetUpstreamImageException",
     ] {
         let (world, writer) = world([(GET, Reply::error(code))]);
-        assert_failed(
-            world.run(writer.add_tag(&key(), &"b".parse().unwrap())),
-            GET,
-            Retry::Never,
-            code,
-        );
+        let manifest = world.run(writer.manifest_to_put(&key()));
+        assert_failed(manifest, GET, Retry::Never, code);
     }
+    let failure = |code: &str| {
+        Reply::Ok(json!({"failures": [
+            {"imageId": {"imageDigest": DIGEST}, "failureCode": code, "failureReason": "because"}
+        ]}))
+    };
+    // Deleted, or in the archive.
+    let (gone, writer) = world([(GET, failure("ImageNotFound"))]);
+    assert_eq!(gone.run(writer.manifest_to_put(&key())), Ok(None));
     for (code, retry) in [
-        ("ImageNotFound", Retry::Never),
         ("ImageInaccessible", Retry::Never),
         ("KmsError", Retry::Later),
         ("UpstreamTooManyRequests", Retry::Later),
         ("NewWord", Retry::Never),
     ] {
-        let failure = json!({"failures": [
-            {"imageId": {"imageDigest": DIGEST}, "failureCode": code, "failureReason": "because"}
-        ]});
-        let (world, writer) = world([(GET, Reply::Ok(failure))]);
-        let error = assert_failed(
-            world.run(writer.add_tag(&key(), &"b".parse().unwrap())),
-            GET,
-            retry,
-            code,
-        );
+        let (world, writer) = world([(GET, failure(code))]);
+        let error = assert_failed(world.run(writer.manifest_to_put(&key())), GET, retry, code);
         assert_eq!(error.message, "because");
     }
     let other = json!({"images": [{"imageId": {"imageDigest": "sha256:bb"}, "imageManifest": MANIFEST}]});
     let empty = json!({"images": [{"imageId": {"imageDigest": DIGEST}}]});
     for reply in [json!({}), other, empty] {
         let (world, writer) = world([(GET, Reply::Ok(reply))]);
-        assert_failed(
-            world.run(writer.add_tag(&key(), &"b".parse().unwrap())),
-            GET,
-            Retry::Later,
-            "MalformedResponse",
-        );
+        let manifest = world.run(writer.manifest_to_put(&key()));
+        assert_failed(manifest, GET, Retry::Later, "MalformedResponse");
     }
 }
 
-fn with_tags(tags: &[String]) -> Reply {
-    Reply::Ok(json!({"imageDetails": [{"imageDigest": DIGEST, "imageTags": tags}]}))
-}
-
-fn has<const N: usize>(tags: [&str; N]) -> Reply {
-    with_tags(&tags.map(str::to_owned))
-}
-
 #[test]
-fn tags_are_removed_by_tag_alone_and_only_those_that_the_image_has() {
-    let (world, writer) = world([
-        (DESCRIBE, has(["v1", "latest", "blocked-0123"])),
-        (DELETE, Reply::Ok(json!({"imageIds": [], "failures": []}))),
+fn tags_are_removed_by_tag_alone_and_the_answer_says_from_which_image() {
+    let digest = |digest: &str| digest.parse().unwrap();
+    let failure =
+        |tag: &str, code: &str| json!({"imageId": {"imageTag": tag}, "failureCode": code, "failureReason": "because"});
+    let (world, writer) = world([(
+        DELETE,
+        Reply::Ok(json!({
+            "imageIds": [
+                {"imageTag": "moved", "imageDigest": "sha256:bb"},
+                {"imageTag": "v1", "imageDigest": DIGEST},
+                {"imageTag": "nameless"},
+            ],
+            "failures": [
+                failure("gone", "ImageNotFound"),
+                failure("led-to", "ImageReferencedByManifestList"),
+                failure("later", "KmsError"),
+                failure("never", "NewWord"),
+            ],
+        })),
+    )]);
+    let asked = tags([
+        "v1",
+        "moved",
+        "nameless",
+        "gone",
+        "led-to",
+        "later",
+        "never",
+        "forgotten",
     ]);
-    // `moved` is by now a tag of another image.
+    let answers = world.run(writer.remove_tags(&repository_key(), &asked)).unwrap();
+    let failed = |answer: &TagAnswer| match answer {
+        TagAnswer::Failed(error) => (error.operation, error.retry, error.code.clone(), error.message.clone()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(answers.iter().map(|(tag, _)| tag.clone()).collect::<Vec<_>>(), asked);
+    let answers: Vec<TagAnswer> = answers.into_iter().map(|(_, answer)| answer).collect();
     assert_eq!(
-        world.run(writer.remove_tags(&key(), &tags(["v1", "moved", "latest"]))),
-        Ok(())
+        answers[..5],
+        [
+            TagAnswer::From(digest(DIGEST)),
+            TagAnswer::From(digest("sha256:bb")),
+            TagAnswer::Unknown,
+            TagAnswer::Gone,
+            TagAnswer::Referenced,
+        ]
     );
+    assert_eq!(
+        failed(&answers[5]),
+        (DELETE, Retry::Later, "KmsError".into(), "because".into())
+    );
+    assert_eq!(
+        failed(&answers[6]),
+        (DELETE, Retry::Never, "NewWord".into(), "because".into())
+    );
+    assert_eq!(answers[7], TagAnswer::Unknown);
+    let ids: Vec<Value> = asked.iter().map(|tag| json!({"imageTag": tag.as_str()})).collect();
     assert_eq!(
         world.only_body(DELETE),
-        json!({
-            "registryId": ACCOUNT,
-            "repositoryName": REPOSITORY,
-            "imageIds": [{"imageTag": "v1"}, {"imageTag": "latest"}],
-        })
+        json!({"registryId": ACCOUNT, "repositoryName": REPOSITORY, "imageIds": ids})
     );
-}
-
-#[test]
-fn the_last_tag_is_never_removed() {
-    for there in [&["v1"][..], &["v1", "v2"]] {
-        let there: Vec<String> = there.iter().map(|&tag| tag.to_owned()).collect();
-        let (world, writer) = world([(DESCRIBE, with_tags(&there))]);
-        let result = world.run(writer.remove_tags(&key(), &tags(["v1", "v2", "v3"])));
-        assert_failed(result, DELETE, Retry::Never, "LastTag");
-        assert_eq!(world.count(DELETE), 0);
-    }
-}
-
-#[test]
-fn a_tag_that_is_gone_is_a_success_without_a_write() {
-    let gone = [
-        has(["blocked-0123"]),
-        Reply::Ok(json!({"imageDetails": [{"imageDigest": DIGEST}]})),
-        Reply::error("ImageNotFoundException"),
-        Reply::error("RepositoryNotFoundException"),
-    ];
-    for reply in gone {
-        let (world, writer) = world([(DESCRIBE, reply)]);
-        assert_eq!(world.run(writer.remove_tags(&key(), &tags(["v1"]))), Ok(()));
-        assert_eq!(world.count(DELETE), 0);
-    }
-    let (world, writer) = world([]);
-    assert_eq!(world.run(writer.remove_tags(&key(), &[])), Ok(()));
-}
-
-#[test]
-fn many_tags_are_removed_a_hundred_at_a_time() {
-    let all: Vec<String> = (0..250).map(|n| format!("v{n}")).collect();
-    let mut there = all.clone();
-    there.push("blocked-0123".to_owned());
-    let done = || (DELETE, Reply::Ok(json!({})));
-    let (world, writer) = world([(DESCRIBE, with_tags(&there)), done(), done(), done()]);
-    let all: Vec<Tag> = all.iter().map(|tag| tag.parse().unwrap()).collect();
-    assert_eq!(world.run(writer.remove_tags(&key(), &all)), Ok(()));
-    let sizes: Vec<usize> = world
-        .calls()
-        .iter()
-        .skip(1)
-        .map(|call| call.request.body["imageIds"].as_array().unwrap().len())
-        .collect();
-    assert_eq!(sizes, [100, 100, 50]);
-}
-
-#[test]
-fn a_failure_inside_of_a_success_is_a_failure_unless_the_tag_is_gone() {
-    let failures = |codes: &[&str]| {
-        let failures: Vec<Value> = codes
-            .iter()
-            .map(|code| json!({"imageId": {"imageTag": "v1"}, "failureCode": code, "failureReason": "because"}))
-            .collect();
-        Reply::Ok(json!({"imageIds": [], "failures": failures}))
-    };
-    let remove = |reply: Reply| {
-        let (world, writer) = world([(DESCRIBE, has(["v1", "blocked-0123"])), (DELETE, reply)]);
-        world.run(writer.remove_tags(&key(), &tags(["v1"])))
-    };
-    assert_eq!(
-        remove(failures(&["ImageNotFound", "ImageTagDoesNotMatchDigest"])),
-        Ok(())
-    );
-    for (code, retry) in [
-        ("ImageReferencedByManifestList", Retry::Never),
-        ("InvalidImageTag", Retry::Never),
-        ("InvalidImageDigest", Retry::Never),
-        ("MissingDigestAndTag", Retry::Never),
-        ("KmsError", Retry::Later),
-        ("NewWord", Retry::Never),
-    ] {
-        let error = assert_failed(remove(failures(&["ImageNotFound", code])), DELETE, retry, code);
-        assert_eq!(error.message, "because");
-    }
     for code in ["InvalidParameterException", "RepositoryNotFoundException"] {
-        assert_failed(remove(Reply::error(code)), DELETE, Retry::Never, code);
+        let (world, writer) = self::world([(DELETE, Reply::error(code))]);
+        let result = world.run(writer.remove_tags(&repository_key(), &tags(["v1"])));
+        assert_failed(result, DELETE, Retry::Never, code);
     }
+    let (none, writer) = self::world([]);
+    assert_eq!(none.run(writer.remove_tags(&repository_key(), &[])), Ok(Vec::new()));
 }
 
 #[test]
@@ -359,13 +316,13 @@ fn an_image_of_another_registry_is_not_touched() {
     assert_failed(world.run(writer.archive(&image)), STORE, Retry::Never, "OtherRegistry");
     assert_failed(world.run(writer.restore(&image)), STORE, Retry::Never, "OtherRegistry");
     assert_failed(
-        world.run(writer.add_tag(&image, &tag)),
+        world.run(writer.put(&image, &whole(), &tag)),
         PUT,
         Retry::Never,
         "OtherRegistry",
     );
     assert_failed(
-        world.run(writer.remove_tags(&image, &[tag])),
+        world.run(writer.remove_tags(&RepositoryKey::of(&image), &[tag])),
         DELETE,
         Retry::Never,
         "OtherRegistry",
@@ -380,17 +337,14 @@ fn an_image_of_another_registry_is_not_touched() {
 
 #[test]
 fn tags_that_are_given_at_the_same_time_are_put_one_after_the_other() {
-    let world = FakeAws::new(|request| match request.operation.as_str() {
-        GET => Reply::Ok(json!({"images": [{"imageId": {"imageDigest": DIGEST}, "imageManifest": MANIFEST}]})),
-        _ => Reply::Ok(json!({})),
-    });
+    let world = FakeAws::new(|_| Reply::Ok(json!({})));
     let (writer, pace) = (world.aws().ecr_writer(account()), Pace::new(PUT_IMAGE_EVERY));
     let writer = Paced::new(&writer, &pace, world.clock());
     let key = key();
     world.run(async {
         let give = |tag: &'static str| {
             let (writer, key) = (&writer, &key);
-            async move { writer.add_tag(key, &tag.parse().unwrap()).await }
+            async move { writer.put(key, &whole(), &tag.parse().unwrap()).await }
         };
         assert_eq!(tokio::join!(give("a"), give("b"), give("c")), (Ok(()), Ok(()), Ok(())));
     });

@@ -80,8 +80,12 @@ fn call(world: &FakeAws, operation: &str) -> Result<(), PortError> {
             "ecr:BatchGetRepositoryScanningConfiguration" => registry.scan_trigger(&repository()).await.map(drop),
             "ecr:DescribeImageScanFindings" => registry.scan(&key()).await.map(drop),
             "ecr:UpdateImageStorageClass" => writer.archive(&key()).await.map(drop),
-            "ecr:BatchGetImage" | "ecr:PutImage" => writer.add_tag(&key(), &"b".parse().unwrap()).await,
-            "ecr:BatchDeleteImage" => writer.remove_tags(&key(), &["v1".parse().unwrap()]).await,
+            "ecr:BatchGetImage" => writer.manifest_to_put(&key()).await.map(drop),
+            "ecr:PutImage" => writer.put(&key(), &ecr_write::whole(), &"b".parse().unwrap()).await,
+            "ecr:BatchDeleteImage" => {
+                let tags = ["v1".parse().unwrap()];
+                writer.remove_tags(&repository_key(), &tags).await.map(drop)
+            }
             "ecr:StartImageScan" => writer.start_scan(&key()).await.map(drop),
             "ecr:DescribeRepositories" => registry.repositories(None).await.map(drop),
             "ecr:GetRegistryScanningConfiguration" | "ecr:DescribeRegistry" | "ecr:GetSigningConfiguration" => {
@@ -146,9 +150,30 @@ fn all_goes_well() {
     }
 }
 
+/// What is sent once: after a lost answer, a tag may be another image's.
+const ONCE: &str = "ecr:BatchDeleteImage";
+
+fn tried_again() -> impl Iterator<Item = &'static str> {
+    OPERATIONS.into_iter().filter(|operation| *operation != ONCE)
+}
+
+#[test]
+fn a_removal_of_tags_is_sent_once() {
+    for (fault, code) in [
+        (throttled(ONCE), "ThrottlingException"),
+        (Reply::error("ServiceUnavailable"), "ServiceUnavailable"),
+        (Reply::Broken, "Dispatch"),
+        (Reply::Silence, "Timeout"),
+    ] {
+        let world = faulty(ONCE, vec![fault]);
+        assert_failed(call(&world, ONCE), ONCE, Retry::Later, code);
+        assert_eq!(world.count(ONCE), 1, "{code}");
+    }
+}
+
 #[test]
 fn what_passes_is_tried_again() {
-    for operation in OPERATIONS {
+    for operation in tried_again() {
         for fault in [
             throttled(operation),
             Reply::error("ServiceUnavailable"),
@@ -165,7 +190,7 @@ fn what_passes_is_tried_again() {
 
 #[test]
 fn what_does_not_pass_is_tried_three_times_and_left_for_later() {
-    for operation in OPERATIONS {
+    for operation in tried_again() {
         let throttling = if operation.starts_with("sns:") {
             "Throttling"
         } else {
@@ -189,7 +214,7 @@ const LIST: &str = "ecr:DescribeRepositories";
 
 #[test]
 fn an_attempt_has_five_seconds_and_one_for_a_list_ten() {
-    for operation in OPERATIONS {
+    for operation in tried_again() {
         let world = faulty(operation, vec![Reply::Silence]);
         assert_eq!(call(&world, operation), Ok(()), "{operation}");
         let starts: Vec<Duration> = world

@@ -14,6 +14,7 @@ mod sns;
 mod sqs;
 mod sweep_ledger;
 mod sweeps;
+mod tag_removal;
 mod transport;
 
 use serde_json::Value;

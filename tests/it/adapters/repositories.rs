@@ -359,6 +359,7 @@ fn tag_row() -> TagRow {
         since: testing::now(),
         generation: 1,
         notes: Vec::new(),
+        removal: None,
     }
 }
 

@@ -20,6 +20,10 @@ pub enum RepositoryAlertKind {
     TagViolation,
     /// A tag was moved to another image.
     TagMoved,
+    /// A tag that we removed was another image's by then.
+    TagTaken,
+    /// An image was deleted when we removed a tag.
+    ImageLost,
     /// A setting is not as the policy says, and was not repaired.
     PostureDrift,
     /// A setting was not as the policy says, and was repaired.
@@ -40,9 +44,11 @@ pub enum RepositoryAlertKind {
 
 impl RepositoryAlertKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::TagViolation,
         Self::TagMoved,
+        Self::TagTaken,
+        Self::ImageLost,
         Self::PostureDrift,
         Self::PostureRepaired,
         Self::LifecycleRepaired,
@@ -58,6 +64,8 @@ impl RepositoryAlertKind {
         match self {
             Self::TagViolation => "tag-violation",
             Self::TagMoved => "tag-moved",
+            Self::TagTaken => "tag-taken",
+            Self::ImageLost => "image-lost",
             Self::PostureDrift => "posture-drift",
             Self::PostureRepaired => "posture-repaired",
             Self::LifecycleRepaired => "lifecycle-repaired",
@@ -79,7 +87,9 @@ impl RepositoryAlertKind {
             | Self::ReplicationFailed
             | Self::ReplicationLate
             | Self::ReplicaIncomplete => true,
-            Self::TagMoved | Self::PostureRepaired | Self::LifecycleRepaired => false,
+            Self::TagMoved | Self::TagTaken | Self::ImageLost | Self::PostureRepaired | Self::LifecycleRepaired => {
+                false
+            }
         }
     }
 
@@ -88,6 +98,8 @@ impl RepositoryAlertKind {
         match self {
             Self::TagViolation => "TAG BREAKS RULES",
             Self::TagMoved => "TAG MOVED",
+            Self::TagTaken => "TAG TAKEN",
+            Self::ImageLost => "IMAGE LOST",
             Self::PostureDrift => "SETTINGS DIFFER",
             Self::PostureRepaired => "SETTINGS REPAIRED",
             Self::LifecycleRepaired => "LIFECYCLE POLICY SET",

@@ -19,6 +19,7 @@ use super::super::{
     ledger::{Row, Source, State, quarantine_tag},
     policy::{BlockMethod, Policy, WhenInUse},
     replication::{is_destination, rules},
+    repository::tags::is_mark,
 };
 use super::{
     MAX_LOOKED_AT, is_judged_as_image,
@@ -302,7 +303,8 @@ impl<'a> Survey<'a> {
             // With an index above it, it has no tags of its own.
             BlockMethod::QuarantineTag => {
                 !row.indexes.is_empty()
-                    || quarantine_tag(&image.digest).is_some_and(|mark| image.tags == std::slice::from_ref(&mark))
+                    || quarantine_tag(&image.digest).is_some_and(|mark| image.tags.contains(&mark))
+                        && image.tags.iter().all(|tag| is_mark(tag, &image.digest))
             }
             BlockMethod::Flag => true,
         };

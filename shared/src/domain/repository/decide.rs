@@ -845,7 +845,7 @@ pub(in crate::domain) fn settle(settle: Settle<'_>) -> (Vec<Note>, Vec<Note>) {
             Some(note) if note.sent_at.is_none() => Note { reason, ..claim(note) },
             _ => Note {
                 kind,
-                id: id(subject, kind, generation),
+                id: alert_id(subject, kind, generation),
                 changes,
                 reason,
                 claimed_at: now,
@@ -875,7 +875,7 @@ pub(in crate::domain) fn settle(settle: Settle<'_>) -> (Vec<Note>, Vec<Note>) {
     (notes, owed)
 }
 
-pub(super) fn id(subject: &str, kind: Kind, generation: u64) -> String {
+pub(super) fn alert_id(subject: &str, kind: Kind, generation: u64) -> String {
     let text = format!("{subject}\0{}\0{generation}", kind.as_str());
     hex(&Sha256::digest(text)).chars().take(32).collect()
 }
@@ -958,6 +958,8 @@ fn alert(key: &RepositoryKey, note: &Note, severity: Option<Severity>) -> Reposi
         // These are told by others.
         Kind::TagViolation
         | Kind::TagMoved
+        | Kind::TagTaken
+        | Kind::ImageLost
         | Kind::ReplicationFailed
         | Kind::ReplicationLate
         | Kind::ReplicaIncomplete => (format!("{name}: a tag"), Vec::new()),

@@ -13,6 +13,7 @@ use super::super::{
     ids::{AccountId, Digest, ImageKey, Region, RepositoryName, Tag},
     ledger::LEASE_SECONDS,
 };
+use super::removal::Removal;
 
 /// One repository in one registry and region.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -176,6 +177,9 @@ pub struct TagRow {
     /// What was told, at most one for each kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Note>,
+    /// It is being removed, and no answer is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removal: Option<Removal>,
 }
 
 /// The only form of a tag's row that exists so far.

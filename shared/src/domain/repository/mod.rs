@@ -6,5 +6,6 @@ pub mod keys;
 pub mod ledger;
 pub mod lifecycle;
 pub mod posture;
+pub mod removal;
 pub mod tag;
 pub mod tags;

@@ -10,12 +10,13 @@ use super::{
         alert::text,
         finding::Severity,
         ids::Tag,
-        image::{Image, names_a_subject},
+        image::{Image, ImageStatus, names_a_subject},
         ledger::State,
         policy::{Policy, RepositoryRules},
     },
     decide::{Settle, settle},
     ledger::{Note, RepositoryKey, TagRow, TagRowSchema},
+    removal::Removal,
     tags::{OnViolation, TagRules, TagViolation, is_mark, untagged_mark},
 };
 
@@ -43,8 +44,8 @@ pub struct TagFacts {
 /// A tag is removed from an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Untag {
-    /// The tag that the image gets first, if it would lose its last one.
-    pub mark: Option<Tag>,
+    /// The tag that the image gets first, whatever other tags it has: others may be taking those at the same time.
+    pub mark: Tag,
 }
 
 /// What is to be done: write `row`, remove the tag, send `alerts`, write [`TagStep::completed`].
@@ -59,10 +60,13 @@ pub struct TagStep {
 }
 
 impl TagStep {
-    /// The row to write when all is done and told.
-    pub fn completed(&self, now: Timestamp) -> TagRow {
+    /// The row to write when all is done and told. `answered`: the registry has said which image lost the tag.
+    pub fn completed(&self, answered: bool, now: Timestamp) -> TagRow {
         let mut row = self.row.clone();
         row.generation += 1;
+        if self.untag.is_some() && answered {
+            row.removal = None;
+        }
         Note::all_sent(&mut row.notes, now);
         row
     }
@@ -132,13 +136,9 @@ pub fn decide(policy: &Policy, facts: &TagFacts, now: Timestamp) -> TagPlan {
             let blocks = rules.blocking([&facts.tag], &digest).is_some();
             let violation = rules.violation(&facts.tag, &digest, facts.state).filter(|_| !blocks);
             if let Some(violation) = violation {
+                let mark = untagged_mark(&digest).filter(|_| rules.on_violation == OnViolation::Untag);
                 let obstacle = obstacle(policy, facts, rules, image, now);
-                if rules.on_violation == OnViolation::Untag && obstacle.is_none() {
-                    let last = image.tags.iter().all(|tag| *tag == facts.tag);
-                    untag = Some(Untag {
-                        mark: if last { untagged_mark(&digest) } else { None },
-                    });
-                }
+                untag = mark.filter(|_| obstacle.is_none()).map(|mark| Untag { mark });
                 told.push(violated(facts, image, &violation, untag.as_ref(), obstacle));
             }
         }
@@ -165,6 +165,13 @@ pub fn decide(policy: &Policy, facts: &TagFacts, now: Timestamp) -> TagPlan {
         repository: facts.key.clone(),
         tag: facts.tag.clone(),
         since: prior.filter(|row| row.digest == digest).map_or(now, |row| row.since),
+        removal: match &untag {
+            Some(_) => Some(Removal {
+                from: digest.clone(),
+                at: now,
+            }),
+            None => prior.and_then(|row| row.removal.clone()),
+        },
         digest,
         generation,
         notes,
@@ -202,6 +209,9 @@ fn obstacle(policy: &Policy, facts: &TagFacts, rules: &TagRules, image: &Image, 
     if let Some(answer) = &facts.refused {
         return Some(format!("the registry refused ({})", text::line(answer, 200)));
     }
+    if image.status == ImageStatus::Archived {
+        return Some("the image is in the archive, from which nobody can pull it".to_owned());
+    }
     let pulled = image
         .last_pulled_at
         .filter(|at| now.duration_since(*at) <= policy.block.in_use);
@@ -230,12 +240,9 @@ fn violated(
     };
     let mut reason = format!("The tag {} breaks the rule {}.", facts.tag, violation.rule());
     match (untag, obstacle) {
-        (Some(Untag { mark: None }), _) => reason.push_str(" It is removed from the image, which has other tags."),
-        (Some(Untag { mark: Some(mark) }), _) => {
-            reason.push_str(&format!(
-                " It is removed; it was the image's last one, so that the image gets the tag {mark} instead."
-            ));
-        }
+        (Some(Untag { mark }), _) => reason.push_str(&format!(
+            " It is removed; the image gets the tag {mark} first, which keeps it whatever becomes of its other tags."
+        )),
         (None, Some(obstacle)) => reason.push_str(&format!(" It is not removed: {obstacle}.")),
         (None, None) => {}
     }

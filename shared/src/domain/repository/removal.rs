@@ -1,0 +1,349 @@
+//! What is remembered of a tag that is being removed, and what is told when the removal hit another image.
+//!
+//! ECR removes a tag from whichever image has it at that moment, and deletes an image that loses its last tag. Between the last look and the
+//! call somebody may have moved the tag. The answer names the image that lost it; where no answer came, the row of the tag says that one
+//! is missing, and the push of the other image leads to a look at that row.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{
+        alert::repository::{Change, RepositoryAlert, RepositoryAlertKind as Kind},
+        alert::text,
+        finding::Severity,
+        ids::{Digest, Tag},
+        image::Image,
+    },
+    decide::alert_id,
+    ledger::{RepositoryKey, TagRow},
+};
+
+/// A removal of a tag of which no answer is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// The image that was to lose it.
+    pub from: Digest,
+    /// When it was undertaken.
+    pub at: Timestamp,
+}
+
+/// A push this much earlier than a removal was undertaken, or this much later, may have been hit by it: clocks differ, and events give whole
+/// seconds. A removal is sent within seconds of its claim; a function ends after 15 minutes at most.
+const BEFORE: SignedDuration = SignedDuration::from_mins(1);
+const AFTER: SignedDuration = SignedDuration::from_mins(15);
+
+/// For how long a removal without an answer is looked into. Lambda delivers an event again for six hours at most.
+const OPEN: SignedDuration = SignedDuration::from_hours(24);
+
+/// An image that has just got a tag, by what an event says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// The image.
+    pub digest: Digest,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Removal {
+    fn may_have_hit(&self, digest: &Digest, at: Timestamp) -> bool {
+        let later = at.duration_since(self.at);
+        *digest != self.from && -BEFORE <= later && later <= AFTER
+    }
+}
+
+/// The image that may have lost a tag instead of the one that was to lose it; `None`: there is none. `holder`: the image that has the tag.
+pub fn suspect(
+    row: Option<&TagRow>,
+    holder: Option<&Image>,
+    pushed: Option<&Pushed>,
+    now: Timestamp,
+) -> Option<Digest> {
+    let row = row?;
+    let removal = row.removal.as_ref()?;
+    if holder.is_some() || now.duration_since(removal.at) > OPEN {
+        return None;
+    }
+    let pushed = pushed.map(|pushed| (&pushed.digest, pushed.at));
+    // An image that was seen with the tag before it lost it.
+    let seen = (&row.digest, row.since);
+    let (digest, _) = pushed
+        .into_iter()
+        .chain([seen])
+        .find(|(digest, at)| removal.may_have_hit(digest, *at))?;
+    Some(digest.clone())
+}
+
+/// What went wrong when a tag was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Damage {
+    /// Another image had the tag by then, lost it, and got it back.
+    GivenBack {
+        /// The tag.
+        tag: Tag,
+        /// The other image.
+        digest: Digest,
+    },
+    /// Another image lost the tag; by now a third one has it.
+    TakenOver {
+        /// The tag.
+        tag: Tag,
+        /// The image that lost it.
+        digest: Digest,
+    },
+    /// Another image lost the tag, and could not get it back.
+    NotGivenBack {
+        /// The tag.
+        tag: Tag,
+        /// The image that lost it.
+        digest: Digest,
+        /// Why.
+        why: String,
+    },
+    /// Another image had the tag by then, as its only one, and is deleted.
+    Lost {
+        /// The tag.
+        tag: Tag,
+        /// The image that is gone.
+        digest: Digest,
+    },
+    /// The image itself was deleted, and is there again under our mark.
+    PutBack {
+        /// The image.
+        digest: Digest,
+        /// Our mark.
+        mark: Tag,
+    },
+    /// The image itself was deleted, and could not be put back.
+    NotPutBack {
+        /// The image.
+        digest: Digest,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Damage {
+    /// The image that it is about.
+    pub fn digest(&self) -> &Digest {
+        match self {
+            Self::GivenBack { digest, .. }
+            | Self::TakenOver { digest, .. }
+            | Self::NotGivenBack { digest, .. }
+            | Self::Lost { digest, .. }
+            | Self::PutBack { digest, .. }
+            | Self::NotPutBack { digest, .. } => digest,
+        }
+    }
+
+    /// What it is told as.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::GivenBack { .. } | Self::TakenOver { .. } | Self::NotGivenBack { .. } => Kind::TagTaken,
+            Self::Lost { .. } | Self::PutBack { .. } | Self::NotPutBack { .. } => Kind::ImageLost,
+        }
+    }
+
+    fn tag(&self) -> Option<&Tag> {
+        match self {
+            Self::GivenBack { tag, .. }
+            | Self::TakenOver { tag, .. }
+            | Self::NotGivenBack { tag, .. }
+            | Self::Lost { tag, .. } => Some(tag),
+            Self::PutBack { mark, .. } => Some(mark),
+            Self::NotPutBack { .. } => None,
+        }
+    }
+
+    /// The alert. `from`: the image that was to lose the tag; `at`: when the removal was undertaken, so that the alert has the same id
+    /// however often it is delivered.
+    pub fn alert(&self, key: &RepositoryKey, from: &Digest, at: Timestamp) -> RepositoryAlert {
+        let (name, region, digest) = (&key.repository, &key.region, self.digest());
+        let moved = |tag: &Tag| {
+            format!(
+                "ecr-guard removed the tag {tag} from the image {}. Between its last look and the removal somebody moved the tag to the \
+                 image {}, which lost it.",
+                from.short(),
+                digest.short()
+            )
+        };
+        let look = format!(
+            "Look at it: aws ecr describe-images --region {region} --repository-name {name} --image-ids imageDigest={digest}"
+        );
+        let push = format!("Push the image {digest} to {name} again, from where it was built.");
+        let kind = self.kind();
+        let (severity, title, reason, old, new, steps) = match self {
+            Self::GivenBack { tag, .. } => (
+                Severity::Medium,
+                format!("{name}:{tag} was taken from another image, and given back"),
+                format!("{} It has the tag again.", moved(tag)),
+                "without the tag".to_owned(),
+                "has the tag".to_owned(),
+                vec![look],
+            ),
+            Self::TakenOver { tag, .. } => (
+                Severity::Medium,
+                format!("{name}:{tag} was taken from another image"),
+                format!("{} By now a third image has the tag.", moved(tag)),
+                "has the tag".to_owned(),
+                "without the tag".to_owned(),
+                vec![look],
+            ),
+            Self::NotGivenBack { tag, why, .. } => (
+                Severity::High,
+                format!("{name}:{tag} was taken from another image, which did not get it back"),
+                format!("{} It could not get it back: {}.", moved(tag), text::line(why, 300)),
+                "has the tag".to_owned(),
+                "without the tag".to_owned(),
+                vec![format!("Give the tag {tag} back to the image {digest}."), look],
+            ),
+            Self::Lost { tag, .. } => (
+                Severity::Critical,
+                format!("{name}: the image {} is gone", digest.short()),
+                format!(
+                    "{} It was its only tag, and ECR deletes an image with its last tag.",
+                    moved(tag)
+                ),
+                "there".to_owned(),
+                "deleted".to_owned(),
+                vec![push],
+            ),
+            Self::PutBack { mark, .. } => (
+                Severity::Critical,
+                format!("{name}: the image {} was deleted, and is put back", digest.short()),
+                format!(
+                    "When ecr-guard removed a tag of the image, somebody else removed the others, or the image. It is there again under \
+                     the tag {mark}, by its manifest; when it was pushed, its findings and what was attached to it may be lost."
+                ),
+                "there".to_owned(),
+                format!("there again, as {mark}"),
+                vec![
+                    "If it was deleted on purpose, delete it again.".to_owned(),
+                    format!("If not, give it back its tags. {look}"),
+                ],
+            ),
+            Self::NotPutBack { why, .. } => (
+                Severity::Critical,
+                format!("{name}: the image {} is gone", digest.short()),
+                format!(
+                    "When ecr-guard removed a tag of the image, somebody else removed the others, or the image. It could not be put \
+                     back: {}.",
+                    text::line(why, 300)
+                ),
+                "there".to_owned(),
+                "deleted".to_owned(),
+                vec![push],
+            ),
+        };
+        let subject = format!(
+            "{}#{from}#{digest}#{}",
+            key.partition_key(),
+            self.tag().map_or("", Tag::as_str)
+        );
+        RepositoryAlert {
+            id: alert_id(&subject, kind, u64::try_from(at.as_millisecond()).unwrap_or_default()),
+            kind,
+            severity: Some(severity),
+            time: at,
+            repository: key.clone(),
+            digest: Some(digest.clone()),
+            tag: self.tag().cloned(),
+            title,
+            reason,
+            changes: vec![Change {
+                setting: format!("image {}", digest.short()),
+                old,
+                new,
+            }],
+            next_steps: steps,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::ledger::TagRowSchema, *};
+    use crate::testing::{image, image_key, now};
+
+    fn digest(byte: &str) -> Digest {
+        format!("sha256:{}", byte.repeat(32)).parse().unwrap()
+    }
+
+    fn row(from: &str, digest_of: &str, seen: i64) -> TagRow {
+        TagRow {
+            schema: TagRowSchema::V1,
+            repository: RepositoryKey::of(&image_key()),
+            tag: "main".parse().unwrap(),
+            digest: digest(digest_of),
+            since: now() + SignedDuration::from_secs(seen),
+            generation: 1,
+            notes: Vec::new(),
+            removal: Some(Removal {
+                from: digest(from),
+                at: now(),
+            }),
+        }
+    }
+
+    fn pushed(byte: &str, seconds: i64) -> Pushed {
+        Pushed {
+            digest: digest(byte),
+            at: now() + SignedDuration::from_secs(seconds),
+        }
+    }
+
+    #[test]
+    fn who_may_have_lost_a_tag_that_no_answer_names() {
+        let row_of_d = row("dd", "dd", -9999);
+        for (row, pushed, found) in [
+            (&row_of_d, None, None),
+            (&row_of_d, Some(pushed("dd", 0)), None),
+            (&row_of_d, Some(pushed("ee", 1)), Some("ee")),
+            (&row_of_d, Some(pushed("ee", -59)), Some("ee")),
+            (&row_of_d, Some(pushed("ee", -61)), None),
+            (&row_of_d, Some(pushed("ee", 901)), None),
+            (&row("dd", "ee", 2), None, Some("ee")),
+            (&row("dd", "ee", 2), Some(pushed("dd", 0)), Some("ee")),
+            (&row("dd", "ee", -9999), None, None),
+        ] {
+            let found_there = suspect(Some(row), None, pushed.as_ref(), now());
+            assert_eq!(found_there, found.map(digest), "{row:?} {pushed:?}");
+        }
+        let pushed = pushed("ee", 1);
+        let holder = image(&image_key());
+        assert_eq!(suspect(Some(&row_of_d), Some(&holder), Some(&pushed), now()), None);
+        assert_eq!(suspect(None, None, Some(&pushed), now()), None);
+        let answered = TagRow {
+            removal: None,
+            ..row_of_d.clone()
+        };
+        assert_eq!(suspect(Some(&answered), None, Some(&pushed), now()), None);
+        let later = now() + OPEN + SignedDuration::from_secs(1);
+        assert_eq!(suspect(Some(&row_of_d), None, Some(&pushed), later), None);
+    }
+
+    #[test]
+    fn what_is_lost_is_told_by_name() {
+        let (tag, digest_of): (Tag, Digest) = ("main".parse().unwrap(), digest("ee"));
+        let lost = Damage::Lost {
+            tag,
+            digest: digest_of.clone(),
+        };
+        let alert = lost.alert(&RepositoryKey::of(&image_key()), &digest("dd"), now());
+        assert_eq!(
+            (alert.kind, alert.severity),
+            (Kind::ImageLost, Some(Severity::Critical))
+        );
+        assert_eq!(alert.digest, Some(digest_of));
+        insta::assert_snapshot!(alert.reason, @"ecr-guard removed the tag main from the image dddddddddddd. Between its last look and the removal somebody moved the tag to the image eeeeeeeeeeee, which lost it. It was its only tag, and ECR deletes an image with its last tag.");
+        assert_eq!(
+            alert.next_steps,
+            [format!(
+                "Push the image sha256:{} to pipeops-prod-api again, from where it was built.",
+                "ee".repeat(32)
+            )]
+        );
+        let again = lost.alert(&RepositoryKey::of(&image_key()), &digest("dd"), now());
+        assert_eq!(alert.id, again.id);
+    }
+}
