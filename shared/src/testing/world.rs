@@ -1,5 +1,7 @@
 //! A registry, a scanner, a ledger and a topic in memory.
 
+#[cfg(test)]
+mod contract;
 mod replication;
 mod ways;
 
@@ -954,7 +956,7 @@ impl RegistryWriter for World {
 
     async fn start_scan(&self, image: &ImageKey) -> Result<ScanStart, PortError> {
         self.call("ecr:StartImageScan", true, |state| {
-            let answer = state.scan_start.clone().unwrap_or(ScanStart::Started);
+            let answer = state.scan_start.clone().unwrap_or_else(|| state.may_scan(image));
             if answer == ScanStart::Started {
                 state
                     .scans

@@ -7,12 +7,13 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{State, World, entry};
+use super::{State, World, entry, find};
 use crate::{
     domain::{
-        finding::Scan,
-        ids::{Digest, ImageKey, RepositoryName},
+        finding::{Scan, ScanStart, ScanTrigger},
+        ids::{Digest, ImageKey, ImageRef, RepositoryName, Tag},
         image::{Image, ImageStatus},
+        repository::posture::TagMutability,
     },
     ports::{Clock as _, PortError, Retry},
 };
@@ -39,6 +40,7 @@ pub(super) struct Ways {
     shown: BTreeMap<(RepositoryName, Digest), (Timestamp, ImageStatus)>,
     scans: Vec<(Timestamp, (RepositoryName, Digest), Scan)>,
     looks_count: bool,
+    pulled_of: PulledOf,
     refused: BTreeMap<&'static str, PortError>,
     answers: u64,
 }
@@ -162,36 +164,141 @@ impl World {
         self.lock().ways.refused.remove(operation);
     }
 
-    /// A container runtime pulls an image; whether it could. The pull is recorded.
+    /// Says for which entry the pull of an index is recorded; for both, if this is never called.
+    pub fn record_pulls(&self, of: PulledOf) {
+        self.lock().ways.pulled_of = of;
+    }
+
+    /// A container runtime takes a manifest; whether it could. Whoever pulls an index takes it first, and then the image for its
+    /// platform.
     pub fn pull(&self, key: &ImageKey) -> bool {
         let now = self.now();
-        match entry(&mut self.lock(), key) {
-            Some(image) if image.status == ImageStatus::Active => {
-                image.last_pulled_at = Some(now);
-                true
+        let mut state = self.lock();
+        let State { manifests, ways, .. } = &*state;
+        let is_index = manifests.get(key).is_some_and(|manifest| entries(manifest).is_some());
+        let mut others = manifests.iter().filter(|(other, _)| other.repository == key.repository);
+        let is_led_to = others.any(|(_, manifest)| leads_to(manifest, &key.digest));
+        let recorded = match ways.pulled_of {
+            PulledOf::Both => true,
+            PulledOf::Index => is_index || !is_led_to,
+            PulledOf::Image => !is_index,
+        };
+        let Some(image) = entry(&mut state, key).filter(|image| image.status == ImageStatus::Active) else {
+            return false;
+        };
+        if recorded {
+            image.last_pulled_at = Some(now);
+        }
+        true
+    }
+
+    /// What a client does, by the rules of `PutImage`. An error is the code that ECR answers with.
+    ///
+    /// # Errors
+    /// ECR refuses it.
+    pub fn put_image(
+        &self,
+        key: &ImageKey,
+        pushed: Image,
+        manifest: &str,
+        tag: Option<&Tag>,
+    ) -> Result<(), &'static str> {
+        let now = self.now();
+        let mut state = self.lock();
+        let known = entry(&mut state, key).cloned();
+        match &known {
+            Some(image) if image.status == ImageStatus::Active && tag.is_none_or(|tag| image.tags.contains(tag)) => {
+                return Err("ImageAlreadyExistsException");
             }
-            Some(_) | None => false,
+            None if state.misses_images(key, manifest) => return Err("ReferencedImagesNotFoundException"),
+            Some(_) | None => {}
+        }
+        if let Some(tag) = tag {
+            let holder = find(&state, &key.repository, &ImageRef::Tag(tag.clone()));
+            let holder = holder.map(|image| image.digest.clone());
+            if let Some(holder) = holder.filter(|holder| *holder != key.digest) {
+                let mutability = state
+                    .repositories
+                    .get(&key.repository)
+                    .map(|stored| &stored.repository.tag_mutability);
+                if mutability == Some(&TagMutability::Immutable) {
+                    return Err("ImageTagAlreadyExistsException");
+                }
+                let holder = ImageKey {
+                    digest: holder,
+                    ..key.clone()
+                };
+                if let Some(image) = entry(&mut state, &holder) {
+                    image.tags.retain(|other| other != tag);
+                }
+            }
+        }
+        let comes_back = known.as_ref().is_some_and(|image| image.status != ImageStatus::Active);
+        let mut image = known.unwrap_or(Image {
+            tags: Vec::new(),
+            pushed_at: Some(now),
+            ..pushed
+        });
+        image.tags.extend(tag.filter(|tag| !image.tags.contains(tag)).cloned());
+        state.images.insert((key.repository.clone(), key.digest.clone()), image);
+        state.manifests.insert(key.clone(), manifest.to_owned());
+        if comes_back {
+            state.set_status(key, ImageStatus::Active);
+            if let Some(image) = entry(&mut state, key) {
+                image.last_activated_at = Some(now);
+            }
+            state.scans.remove(&(key.repository.clone(), key.digest.clone()));
+        }
+        let scanned = state.triggers.get(&key.repository) == Some(&ScanTrigger::Automatic);
+        if scanned && entries(manifest).is_none() {
+            let of = (key.repository.clone(), key.digest.clone());
+            state.scans.entry(of).or_insert(Scan::InProgress);
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// The answer to a request for a scan, by what the image is.
+    pub(super) fn may_scan(&self, key: &ImageKey) -> ScanStart {
+        let of = (key.repository.clone(), key.digest.clone());
+        match self.images.get(&of) {
+            None => ScanStart::ImageGone,
+            Some(image) if image.status == ImageStatus::Archived => ScanStart::Archived,
+            Some(_)
+                if self
+                    .manifests
+                    .get(key)
+                    .is_some_and(|manifest| entries(manifest).is_some()) =>
+            {
+                ScanStart::Unsupported
+            }
+            // Within the same day.
+            Some(_) if self.scans.contains_key(&of) => ScanStart::LimitExceeded,
+            Some(_) => ScanStart::Started,
         }
     }
 
-    /// A container runtime pulls an index, and then the image for its platform; whether it could.
-    pub fn pull_of_index(&self, index: &ImageKey, image: &ImageKey, recorded: PulledOf) -> bool {
-        let now = self.now();
-        let mut state = self.lock();
-        let mut pullable =
-            |key: &ImageKey| entry(&mut state, key).is_some_and(|image| image.status == ImageStatus::Active);
-        // The manifest of the index is taken even if its image cannot be had then.
-        let (has_index, has_image) = (pullable(index), pullable(image));
-        for (key, had, not) in [
-            (index, has_index, PulledOf::Image),
-            (image, has_index && has_image, PulledOf::Index),
-        ] {
-            if let Some(image) = entry(&mut state, key).filter(|_| had && recorded != not) {
-                image.last_pulled_at = Some(now);
-            }
-        }
-        has_index && has_image
+    /// Whether a manifest leads to images that are not there.
+    fn misses_images(&self, key: &ImageKey, manifest: &str) -> bool {
+        let there = |digest: &Digest| self.images.contains_key(&(key.repository.clone(), digest.clone()));
+        !entries(manifest).unwrap_or_default().iter().all(there)
     }
+}
+
+fn leads_to(manifest: &str, digest: &Digest) -> bool {
+    entries(manifest).is_some_and(|entries| entries.contains(digest))
+}
+
+/// What an index lists; `None`: it is none. Read here once more, so that the world does not rest on what it is to test.
+fn entries(manifest: &str) -> Option<Vec<Digest>> {
+    let manifest: serde_json::Value = serde_json::from_str(manifest).ok()?;
+    let entries = manifest.get("manifests")?.as_array()?.iter();
+    Some(
+        entries
+            .filter_map(|entry| entry.get("digest")?.as_str()?.parse().ok())
+            .collect(),
+    )
 }
 
 fn hash(seed: u64, name: &str) -> u64 {
