@@ -6,6 +6,8 @@ SHELL := /bin/bash
 
 # What is deployed runs on arm64; what runs on this machine (`make demo`, `make test`) is built for it: ARCH=host.
 ARCH      ?= arm64
+# What runs here never lies where a deployment looks.
+PACKAGES  = target/lambda/$(ARCH)
 FUNCTIONS := $(notdir $(wildcard functions/*))
 VENV      := target/demo/venv
 PYTHON    ?= python3.11
@@ -98,9 +100,10 @@ bench: ## Events that the pure core decides per second
 ##@ Build it
 
 .PHONY: package
-package: $(VENV)/.ready ## Build the zips of all functions into target/lambda (ARCH=arm64, x86_64 or host)
-	$(WITH_VENV) cargo lambda build --release --locked --output-format zip $(patsubst %,--bin %,$(FUNCTIONS)) \
+package: $(VENV)/.ready ## Build the zips of all functions into target/lambda/ARCH (ARCH=arm64, x86_64 or host)
+	$(WITH_VENV) cargo lambda build --release --locked --output-format zip --lambda-dir $(PACKAGES) $(patsubst %,--bin %,$(FUNCTIONS)) \
 	  $(if $(filter arm64,$(ARCH)),--arm64) $(if $(filter x86_64,$(ARCH)),--x86-64)
+	$(PYTHON) -B tests/infra/packages.py $(PACKAGES)
 
 .PHONY: package-host
 package-host:
@@ -128,12 +131,16 @@ deploy: plan ## Build, package, plan, and apply (YES=1 does not ask)
 .PHONY: deploy-code
 deploy-code: $(VENV)/.ready ## Build one function and replace its code in every region: FUNCTION=on-scan
 	@test -d "functions/$(FUNCTION)" && test -n "$(FUNCTION)" || { echo "FUNCTION is one of: $(FUNCTIONS)"; exit 2; }
-	@$(MAKE) --no-print-directory package FUNCTIONS=$(FUNCTION)
+	@$(MAKE) --no-print-directory package FUNCTIONS=$(FUNCTION) ARCH="$$(terraform -chdir=infra output -raw architecture)"
 	deployed=$$(terraform -chdir=infra output -json function_names | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["$(FUNCTION)"])'); \
 	for region in $$(terraform -chdir=infra output -json regions | $(PYTHON) -c 'import json, sys; print(*json.load(sys.stdin))'); do \
-	  $(WITH_VENV) cargo lambda deploy "$$deployed" --region "$$region" --binary-name $(FUNCTION) --lambda-dir target/lambda \
-	    --merge-env --tracing active; \
+	  $(WITH_VENV) cargo lambda deploy "$$deployed" --region "$$region" --binary-name $(FUNCTION) --alias live \
+	    --lambda-dir "target/lambda/$$(terraform -chdir=infra output -raw architecture)" --merge-env --tracing active; \
 	done
+
+.PHONY: lock
+lock: ## Write infra/.terraform.lock.hcl: the providers' checksums for four platforms
+	terraform -chdir=infra providers lock -platform=linux_amd64 -platform=linux_arm64 -platform=darwin_amd64 -platform=darwin_arm64
 
 .PHONY: smoke
 smoke: $(VENV)/.ready ## Send an event through the deployment (needs AWS credentials; ARGS=--help)

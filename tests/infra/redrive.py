@@ -29,6 +29,8 @@ EVENT_QUEUES = ("failed-events", "undelivered-events")
 WORKER_QUEUES = ("failed-work", "undelivered-events")
 # So long is a message ours alone: many times what a page of ten takes.
 HIDDEN_SECONDS = 600
+# What is invoked: not always the version that was published last (`function_versions`).
+ALIAS = "live"
 WIDTH = 60
 
 
@@ -74,18 +76,23 @@ def what(payload: str) -> str:
     return text(f"{event.get('detail-type', '')} {detail.get('repository-name', '')} {event.get('time', '')}")
 
 
+def unqualified(arn: str) -> str:
+    """The ARN of a function without `:live`, or what else came after its name; another ARN as it is."""
+    return ":".join(arn.split(":")[:7]) if ":function:" in arn else arn
+
+
 def read(queue: str, message: dict[str, Any]) -> Asked | None:
     """What a message of `failed-events` or `undelivered-events` asks for, if it says so."""
     attributes = {key: value.get("StringValue", "") for key, value in message.get("MessageAttributes", {}).items()}
     try:
         if queue == "failed-events":
             record = json.loads(message["Body"])
-            target = record["requestContext"]["functionArn"].removesuffix(":$LATEST")
+            target = unqualified(record["requestContext"]["functionArn"])
             payload = json.dumps(record["requestPayload"], ensure_ascii=False)
             answer = record.get("responsePayload")
             why = answer.get("errorMessage") if isinstance(answer, dict) else record["requestContext"].get("condition")
         else:
-            target, payload = attributes["TARGET_ARN"], message["Body"]
+            target, payload = unqualified(attributes["TARGET_ARN"]), message["Body"]
             json.loads(payload)
             why = attributes.get("ERROR_MESSAGE") or attributes.get("ERROR_CODE")
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -177,7 +184,7 @@ class Redrive:
                 self.sqs.send_message(QueueUrl=url_of(self.sqs, f"{self.name}-work"), MessageBody=asked.payload)
                 return "sent", True
             answer = self.functions.invoke(
-                FunctionName=f"{self.name}-{function}", InvocationType="Event", Payload=asked.payload.encode()
+                FunctionName=f"{self.name}-{function}", Qualifier=ALIAS, InvocationType="Event", Payload=asked.payload.encode()
             )
             if answer["StatusCode"] == 202:
                 return "invoked", True

@@ -21,6 +21,8 @@ import time
 from typing import Any
 
 SOURCE = "ecr-guard.smoke"
+# What rules and schedule invoke.
+ALIAS = "live"
 DIGEST = "sha256:" + "0" * 64
 # Function to what its rule lets through. That for on-replication is about an image of its own region, which it leaves to others: of a copy
 # that is said to have arrived, and is not there, it would tell.
@@ -93,7 +95,7 @@ def wait_for_line(logs: Any, group: str, event_id: str, since: int, timeout: flo
 def sweep(functions: Any, name: str, repository: str) -> str:
     """Has one repository swept; gives what to print."""
     payload = json.dumps({"repositories": [repository]})
-    answer = functions.invoke(FunctionName=f"{name}-sweep", Payload=payload.encode())
+    answer = functions.invoke(FunctionName=f"{name}-sweep", Qualifier=ALIAS, Payload=payload.encode())
     said = json.loads(answer["Payload"].read())
     if answer.get("FunctionError") or said.get("repositories") != 1:
         raise Broken(f"sweep: {said.get('errorMessage') or said}")
@@ -124,7 +126,7 @@ def policy(functions: Any, ledger: Any, name: str) -> str:
     """Reads the item that every function reads its policy from; gives what to print."""
     told: dict[tuple[str, str], list[str]] = {}
     for function in (*EVENTS, "sweep", "worker"):
-        variables = functions.get_function_configuration(FunctionName=f"{name}-{function}")["Environment"].get("Variables", {})
+        variables = functions.get_function_configuration(FunctionName=f"{name}-{function}", Qualifier=ALIAS)["Environment"].get("Variables", {})
         found = (variables.get("ECR_GUARD_TABLE", ""), variables.get("ECR_GUARD_POLICY", ""))
         told.setdefault(found, []).append(function)
     if len(told) != 1:

@@ -6,10 +6,13 @@ import hashlib
 import io
 import json
 import re
+import tempfile
 import unittest
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import packages
 import plan_policies
 import redrive
 import smoke
@@ -31,7 +34,8 @@ class Account:
         self.document: str | None = '{"mode":"report","version":1}'
         self.told = {function: f"sha256:{sha256(self.document)}" for function in (*smoke.EVENTS, "sweep", "worker")}
 
-    def get_function_configuration(self, FunctionName: str) -> dict[str, Any]:
+    def get_function_configuration(self, FunctionName: str, Qualifier: str) -> dict[str, Any]:
+        assert Qualifier == "live"
         variables = {"ECR_GUARD_TABLE": "guard-ledger", "ECR_GUARD_POLICY": self.told[FunctionName.removeprefix("guard-")]}
         return {"Environment": {"Variables": variables}}
 
@@ -40,8 +44,8 @@ class Account:
         assert Key["pk"]["S"].startswith("policy#"), Key
         return {} if self.document is None else {"Item": {"document": {"S": self.document}}}
 
-    def invoke(self, FunctionName: str, Payload: bytes) -> dict[str, Any]:
-        assert FunctionName == "guard-sweep" and json.loads(Payload) == {"repositories": ["team/app"]}, Payload
+    def invoke(self, FunctionName: str, Qualifier: str, Payload: bytes) -> dict[str, Any]:
+        assert (FunctionName, Qualifier) == ("guard-sweep", "live") and json.loads(Payload) == {"repositories": ["team/app"]}, Payload
         if "worker" not in self.deaf:
             self.lines["/aws/lambda/guard-worker"] = [json.dumps({"Outcome": smoke.WORKED})]
         return {"Payload": io.BytesIO(json.dumps(self.swept).encode())}
@@ -169,7 +173,8 @@ class Deployment:
     def send_message(self, QueueUrl: str, MessageBody: str) -> None:
         self.queues[QueueUrl].append({"MessageId": f"new-{len(self.queues[QueueUrl])}", "Body": MessageBody})
 
-    def invoke(self, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:
+    def invoke(self, FunctionName: str, Qualifier: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:
+        assert Qualifier == "live"
         assert InvocationType == "Event", "an event is handed over as EventBridge does it"
         payload = json.loads(Payload)
         if error := self.trouble.get(f"invoke {payload['id']}"):
@@ -201,11 +206,11 @@ def arn(target: str) -> str:
     return f"arn:aws:lambda:us-west-2:123456789012:function:guard-{target}"
 
 
-def record(number: int, function: str = "on-scan") -> dict[str, Any]:
+def record(number: int, function: str = "on-scan", qualifier: str = "live") -> dict[str, Any]:
     """What Lambda's failure destination writes (developer guide, "Capturing records of Lambda asynchronous invocations")."""
     body = {
         "version": "1.0",
-        "requestContext": {"functionArn": f"{arn(function)}:$LATEST", "condition": "RetriesExhausted", "approximateInvokeCount": 3},
+        "requestContext": {"functionArn": f"{arn(function)}:{qualifier}", "condition": "RetriesExhausted", "approximateInvokeCount": 3},
         "requestPayload": {"id": f"e{number}", "detail-type": "ECR Image Scan", "detail": {"repository-name": "team/app"}},
         "responsePayload": {"errorMessage": "AccessDenied\u001b[31m", "errorType": "CallRefused"},
     }
@@ -224,7 +229,7 @@ def redriven(deployment: Deployment, function: str, queue: str | None = None, dr
 
 class RedriveTest(unittest.TestCase):
     def test_failed_events_are_handed_to_their_function_and_no_other(self) -> None:
-        deployment = Deployment({"failed-events": [record(1), record(2, "on-push"), record(3)], "undelivered-events": []})
+        deployment = Deployment({"failed-events": [record(1), record(2, "on-push"), record(3, qualifier="$LATEST")], "undelivered-events": []})
         entries = redriven(deployment, "on-scan")
         self.assertEqual(deployment.invoked, [("guard-on-scan", "e1"), ("guard-on-scan", "e3")])
         self.assertEqual(deployment.ids("failed-events"), ["m2"], "what is another function's stays, and can be seen")
@@ -232,7 +237,7 @@ class RedriveTest(unittest.TestCase):
         self.assertIn("1 left: for other functions", redrive.table(entries))
 
     def test_undelivered_events_and_sweeps(self) -> None:
-        deployment = Deployment({"failed-events": [], "undelivered-events": [undelivered(1, arn("on-push")), undelivered(2, arn("sweep"))]})
+        deployment = Deployment({"failed-events": [], "undelivered-events": [undelivered(1, arn("on-push")), undelivered(2, f"{arn('sweep')}:live")]})
         redriven(deployment, "sweep")
         self.assertEqual(deployment.invoked, [("guard-sweep", "e2")])
         redriven(deployment, "on-push")
@@ -345,6 +350,38 @@ class PlanPolicies(unittest.TestCase):
             plan_policies.policies(plan(guard("{}", told="sha256:00")))
         with self.assertRaisesRegex(SystemExit, "would stand under"):
             plan_policies.policies(plan(guard("{}", key="00")))
+
+
+def program(machine: int, kind: bytes = b"\x7fELF\x02\x01") -> bytes:
+    """The beginning of a program."""
+    return kind.ljust(18, b"\0") + machine.to_bytes(2, "little") + b"\0" * 44
+
+
+class Packages(unittest.TestCase):
+    def note(self, content: bytes, name: str = "bootstrap") -> dict[str, str]:
+        with tempfile.TemporaryDirectory() as folder:
+            package = Path(folder) / "bootstrap.zip"
+            with zipfile.ZipFile(package, "w") as archive:
+                archive.writestr(name, content)
+            found = packages.note(package)
+            self.assertEqual(found["sha256"], hashlib.sha256(package.read_bytes()).hexdigest())
+            return found
+
+    def test_a_package_says_for_which_processor_it_is(self) -> None:
+        self.assertEqual(self.note(program(0xB7))["architecture"], "arm64")
+        self.assertEqual(self.note(program(0x3E))["architecture"], "x86_64")
+
+    def test_what_lambda_cannot_run_is_no_package(self) -> None:
+        for content, why in ((b"#!/bin/sh", "64-bit Linux"), (program(0x3E, b"\x7fELF\x01\x01"), "64-bit Linux"), (program(0xF3), "0xf3")):
+            with self.assertRaisesRegex(packages.NoPackage, why):
+                self.note(content)
+        with self.assertRaisesRegex(packages.NoPackage, "no zip with a `bootstrap`"):
+            self.note(program(0x3E), "main")
+
+    def test_what_runs_on_this_machine_lies_where_no_deployment_looks(self) -> None:
+        for path in ("tests/local/demo.py", "tests/local/size.py"):
+            text = (ROOT / path).read_text(encoding="utf-8")
+            self.assertEqual(set(re.findall(r'"target" / "lambda"( / "host")?', text)), {' / "host"'}, path)
 
 
 class Usage(unittest.TestCase):

@@ -246,7 +246,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--directory", type=Path, default=ROOT / "target" / "demo", help="for report, logs and policies"
     )
-    parser.add_argument("--lambda-directory", type=Path, default=ROOT / "target" / "lambda", help="the built functions")
+    parser.add_argument("--lambda-directory", type=Path, default=ROOT / "target" / "lambda" / "host", help="the built functions")
     options = parser.parse_args()
     options.directory, options.lambda_directory = options.directory.absolute(), options.lambda_directory.absolute()
     options.directory.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ BUDGET = Path(__file__).with_name("size-budget.json")
 
 def sizes(function: str) -> tuple[int, int] | None:
     """Bytes of the binary and of the zip; None if the function is not built."""
-    archive = ROOT / "target" / "lambda" / function / "bootstrap.zip"
+    archive = ROOT / "target" / "lambda" / "host" / function / "bootstrap.zip"
     if not archive.is_file():
         return None
     with zipfile.ZipFile(archive) as content:
@@ -33,7 +33,7 @@ def main() -> int:
     for function in functions:
         found = sizes(function)
         if found is None:
-            print(f"{function:<12} is not built: run `make package`", file=sys.stderr)
+            print(f"{function:<12} is not built: run `make package-host`", file=sys.stderr)
             return 2
         binary, archive = (size / 1024 for size in found)
         limit = budget.get(function, {}).get("zip_kib")

@@ -56,7 +56,7 @@ resource "aws_cloudwatch_event_target" "this" {
   rule      = aws_cloudwatch_event_rule.this[each.key].name
   target_id = each.value.invoked_by == "queue" ? "work" : "function"
   # A deployed system has a million findings a day: the work queue gathers them, so that an image is looked at once for all of them.
-  arn = each.value.invoked_by == "queue" ? local.queue_arns["work"] : aws_lambda_function.this[each.key].arn
+  arn = each.value.invoked_by == "queue" ? local.queue_arns["work"] : aws_lambda_alias.live[each.key].arn
 
   # EventBridge's own limits and defaults.
   retry_policy {
@@ -79,6 +79,7 @@ resource "aws_lambda_permission" "events" {
   statement_id   = "events"
   action         = "lambda:InvokeFunction"
   function_name  = aws_lambda_function.this[each.key].function_name
+  qualifier      = aws_lambda_alias.live[each.key].name
   principal      = "events.amazonaws.com"
   source_arn     = local.rule_arns[each.key]
   source_account = local.account

@@ -19,6 +19,13 @@ resource "aws_cloudwatch_event_rule" "forward" {
   description = "Events for the guards of other regions"
   tags        = var.tags
 
+  lifecycle {
+    precondition {
+      condition     = !contains(var.other_regions, local.region)
+      error_message = "The guard is in ${local.region}, which is also among `other_regions`: take it out."
+    }
+  }
+
   event_pattern = jsonencode(merge(
     local.forward_pattern,
     # Only what happened here: what was forwarded to here would go round in circles.

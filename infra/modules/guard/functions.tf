@@ -1,8 +1,16 @@
 # The functions: code, role, log group, and where failed events go.
 
 locals {
+  # `make package` and a release have the same layout: a folder for each architecture, in it one for each function, in it the zip and a note
+  # of what it is (tests/infra/packages.py).
   lambda_directory = coalesce(var.lambda_directory, "${path.module}/../../../target/lambda")
-  packages         = { for name in keys(local.functions) : name => "${local.lambda_directory}/${name}/bootstrap.zip" }
+  packages         = { for name in keys(local.functions) : name => "${local.lambda_directory}/${var.architecture}/${name}/bootstrap.zip" }
+  package_notes    = { for name, package in local.packages : name => try(jsondecode(file(replace(package, "/[.]zip$/", ".json"))), {}) }
+  is_local         = var.lambda_s3 == null
+
+  # What invokes the functions names this alias. It is the version that was published last, or an earlier one (`function_versions`).
+  alias      = "live"
+  alias_arns = { for name, arn in local.function_arns : name => "${arn}:${local.alias}" }
 }
 
 resource "aws_cloudwatch_log_group" "this" {
@@ -17,7 +25,7 @@ resource "aws_cloudwatch_log_group" "this" {
 
 resource "aws_lambda_function" "this" {
   # checkov:skip=CKV_AWS_116: the failure destination (aws_lambda_function_event_invoke_config) takes failed events, and says why they failed; with a dead letter queue as well, each would arrive twice
-  # checkov:skip=CKV_AWS_117: only AWS APIs are called, with IAM and TLS; a VPC would add endpoints and start time, and protect nothing
+  # checkov:skip=CKV_AWS_117: only AWS APIs are called, with IAM and TLS; who has to can set `vpc_config`
   for_each = local.functions
 
   region                         = var.region
@@ -27,8 +35,12 @@ resource "aws_lambda_function" "this" {
   runtime                        = "provided.al2023"
   handler                        = "bootstrap"
   architectures                  = [var.architecture]
-  filename                       = local.packages[each.key]
-  source_code_hash               = fileexists(local.packages[each.key]) ? filebase64sha256(local.packages[each.key]) : null
+  filename                       = local.is_local ? local.packages[each.key] : null
+  source_code_hash               = local.is_local && fileexists(local.packages[each.key]) ? filebase64sha256(local.packages[each.key]) : null
+  s3_bucket                      = local.is_local ? null : var.lambda_s3.bucket
+  s3_key                         = local.is_local ? null : "${var.lambda_s3.prefix}${var.architecture}/${each.key}/bootstrap.zip"
+  s3_object_version              = local.is_local ? null : lookup(var.lambda_s3.object_versions, each.key, null)
+  publish                        = true
   memory_size                    = lookup(var.memory_size, each.key, each.value.memory_size)
   timeout                        = each.value.timeout
   reserved_concurrent_executions = lookup(var.reserved_concurrency, each.key, -1)
@@ -59,10 +71,26 @@ resource "aws_lambda_function" "this" {
     mode = "Active"
   }
 
+  dynamic "vpc_config" {
+    for_each = var.vpc_config[*]
+    content {
+      subnet_ids         = vpc_config.value.subnet_ids
+      security_group_ids = vpc_config.value.security_group_ids
+    }
+  }
+
   lifecycle {
     precondition {
-      condition     = fileexists(local.packages[each.key])
-      error_message = "There is no package ${local.packages[each.key]}: run `make package`."
+      condition     = !local.is_local || fileexists(local.packages[each.key])
+      error_message = "There is no package ${local.packages[each.key]}. In this repository, `make package ARCH=${var.architecture}` builds it; elsewhere, take the packages of a release and say where they are, by `lambda_directory` or `lambda_s3`."
+    }
+    precondition {
+      condition     = !local.is_local || !fileexists(local.packages[each.key]) || try(local.package_notes[each.key].architecture == var.architecture, false)
+      error_message = "The package ${local.packages[each.key]} is for ${try(local.package_notes[each.key].architecture, "nobody knows which processor (there is no bootstrap.json beside it, see docs/deployment.md)")}, and `architecture` is ${var.architecture}."
+    }
+    precondition {
+      condition     = !local.is_local || !fileexists(local.packages[each.key]) || try(local.package_notes[each.key].sha256 == filesha256(local.packages[each.key]), true)
+      error_message = "The package ${local.packages[each.key]} is not the one that its bootstrap.json is about: one of them was replaced. Build or unpack both again."
     }
     precondition {
       # Who has claimed a step in the ledger is trusted to be at it for 45 seconds. Workers take many steps in an invocation, and end each
@@ -85,11 +113,29 @@ resource "aws_lambda_function" "this" {
   depends_on = [aws_iam_role_policy.this, aws_dynamodb_table_item.policy]
 }
 
+resource "aws_lambda_alias" "live" {
+  for_each = local.functions
+
+  region           = var.region
+  name             = local.alias
+  description      = "What is invoked"
+  function_name    = aws_lambda_function.this[each.key].function_name
+  function_version = lookup(var.function_versions, each.key, aws_lambda_function.this[each.key].version)
+
+  lifecycle {
+    precondition {
+      condition     = length(setsubtract(keys(var.function_versions), keys(local.functions))) == 0
+      error_message = "`function_versions` names a function that does not exist; there are ${join(", ", keys(local.functions))}."
+    }
+  }
+}
+
 resource "aws_lambda_function_event_invoke_config" "this" {
   for_each = local.functions_asynchronous
 
   region        = var.region
   function_name = aws_lambda_function.this[each.key].function_name
+  qualifier     = aws_lambda_alias.live[each.key].name
   # Lambda's own limits and defaults: 6 hours, two more attempts.
   maximum_event_age_in_seconds = 21600
   maximum_retry_attempts       = 2
@@ -229,11 +275,12 @@ locals {
         },
         {
           # So are the variables of the environment, which Lambda decrypts when a function starts.
-          Sid       = "Environment"
-          Effect    = "Allow"
-          Action    = ["kms:Decrypt"]
-          Resource  = [aws_kms_key.this.arn]
-          Condition = { StringEquals = { "kms:EncryptionContext:aws:lambda:FunctionArn" = local.function_arns[name] } }
+          Sid      = "Environment"
+          Effect   = "Allow"
+          Action   = ["kms:Decrypt"]
+          Resource = [aws_kms_key.this.arn]
+          # The context is the function's ARN; whether a version's has its number, AWS does not say.
+          Condition = { StringLike = { "kms:EncryptionContext:aws:lambda:FunctionArn" = [local.function_arns[name], "${local.function_arns[name]}:*"] } }
         },
         {
           # Lambda sends failed events in the name of the role.
@@ -247,6 +294,16 @@ locals {
           Effect   = "Allow"
           Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
           Resource = ["${local.log_group_arns[name]}:*"]
+        },
+        {
+          # Lambda makes the network interfaces in the name of the role; they have no ARN before they are there.
+          Sid    = "Network"
+          Effect = "Allow"
+          Action = var.vpc_config == null ? [] : [
+            "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces",
+            "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
+          ]
+          Resource = ["*"]
         },
         {
           # X-Ray has no resources to name.

@@ -14,6 +14,14 @@ resource "aws_dynamodb_table" "ledger" {
   hash_key                    = "pk"
   range_key                   = "sk"
   deletion_protection_enabled = var.ledger_deletion_protection
+
+  lifecycle {
+    precondition {
+      condition     = !contains(var.ledger_replica_regions, local.region)
+      error_message = "The ledger is in ${local.region}, which is also among `ledger_replica_regions`: take it out."
+    }
+  }
+
   # What replicas are made of.
   stream_enabled   = length(var.ledger_replica_regions) > 0
   stream_view_type = length(var.ledger_replica_regions) > 0 ? "NEW_AND_OLD_IMAGES" : null

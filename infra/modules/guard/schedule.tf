@@ -26,7 +26,7 @@ resource "aws_scheduler_schedule" "sweep" {
   }
 
   target {
-    arn      = aws_lambda_function.this["sweep"].arn
+    arn      = aws_lambda_alias.live["sweep"].arn
     role_arn = aws_iam_role.schedule.arn
     # As it is: `jsonencode` would write < and > as escapes, and the scheduler would not see that it has something to fill in.
     input = "{\"time\":\"<aws.scheduler.scheduled-time>\"}"
@@ -74,7 +74,7 @@ resource "aws_iam_role_policy" "schedule" {
         Sid      = "Function"
         Effect   = "Allow"
         Action   = ["lambda:InvokeFunction"]
-        Resource = [local.function_arns["sweep"]]
+        Resource = [local.alias_arns["sweep"]]
       },
       {
         # Unlike EventBridge's rules, its scheduler sends to a dead letter queue in the name of the role.

@@ -89,9 +89,10 @@ resource "aws_sns_topic_policy" "alarms" {
 }
 
 locals {
+  # By name or place, and not by endpoint: that of a queue in the same plan is not known yet, and that of a service on call is a secret.
   alert_subscriptions = merge([
     for route, subscriptions in var.routes : {
-      for s in subscriptions : "${route} ${s.protocol} ${s.endpoint}" => merge(s, { route = route })
+      for index, s in subscriptions : "${route} ${coalesce(s.name, tostring(index))}" => merge(s, { route = route })
     }
   ]...)
 }
@@ -111,7 +112,7 @@ resource "aws_sns_topic_subscription" "alerts" {
 }
 
 resource "aws_sns_topic_subscription" "alarms" {
-  for_each = { for s in var.alarm_subscriptions : "${s.protocol} ${s.endpoint}" => s }
+  for_each = { for index, s in var.alarm_subscriptions : coalesce(s.name, tostring(index)) => s }
 
   region         = var.region
   topic_arn      = aws_sns_topic.alarms.arn

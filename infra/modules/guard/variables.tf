@@ -56,8 +56,9 @@ variable "repositories" {
 }
 
 variable "routes" {
-  description = "Topics that alerts go to, by the name that the policy gives them, each with its subscriptions (`email`, `https`, `lambda`, `sms`, `sqs`). `default` must be there."
+  description = "Topics that alerts go to, by the name that the policy gives them, each with its subscriptions (`email`, `https`, `lambda`, `sms`, `sqs`). `default` must be there. A subscription's resource is called by its `name` or, without one, by its place in the list: with names, one can be taken out without the others being made anew."
   type = map(list(object({
+    name     = optional(string)
     protocol = string
     endpoint = string
   })))
@@ -80,21 +81,82 @@ variable "routes" {
     ]))
     error_message = "A subscription's protocol is one of email, https, lambda, sms, sqs."
   }
+
+  validation {
+    condition     = alltrue([for subscriptions in values(var.routes) : length(distinct(compact(subscriptions[*].name))) == length(compact(subscriptions[*].name))])
+    error_message = "Two subscriptions of a route have the same name."
+  }
 }
 
 variable "alarm_subscriptions" {
-  description = "Who is told when the guard itself does not work: subscriptions of the alarm topic."
+  description = "Who is told when the guard itself does not work: subscriptions of the alarm topic, with names as in `routes`."
   type = list(object({
+    name     = optional(string)
     protocol = string
     endpoint = string
   }))
   default = []
+
+  validation {
+    condition     = length(distinct(compact(var.alarm_subscriptions[*].name))) == length(compact(var.alarm_subscriptions[*].name))
+    error_message = "Two subscriptions have the same name."
+  }
+
+  validation {
+    condition     = alltrue([for s in var.alarm_subscriptions : contains(["email", "https", "lambda", "sms", "sqs"], s.protocol)])
+    error_message = "A subscription's protocol is one of email, https, lambda, sms, sqs."
+  }
 }
 
 variable "lambda_directory" {
-  description = "Folder with the packages that `make package` builds: `<function>/bootstrap.zip`. Without it, `target/lambda` of this repository."
+  description = "Folder with the packages that `make package` builds and a release has: `<architecture>/<function>/bootstrap.zip` and `bootstrap.json`. Without it, `target/lambda` of this repository."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.lambda_directory == null || var.lambda_s3 == null
+    error_message = "The packages are in a folder (`lambda_directory`) or in S3 (`lambda_s3`), not in both."
+  }
+}
+
+variable "lambda_s3" {
+  description = "Packages in an S3 bucket of the guard's region, in place of a folder: `<prefix><architecture>/<function>/bootstrap.zip`. A prefix for each release, such as `ecr-guard/1.4.0/`, has Terraform see that the code is another; or give the versions of the objects, by function."
+  type = object({
+    bucket          = string
+    prefix          = optional(string, "")
+    object_versions = optional(map(string), {})
+  })
+  default = null
+
+  validation {
+    condition     = var.lambda_s3 == null || try(var.lambda_s3.prefix == "" || endswith(var.lambda_s3.prefix, "/"), false)
+    error_message = "`lambda_s3.prefix` is empty or ends with a /."
+  }
+}
+
+variable "function_versions" {
+  description = "Versions to go back to, by function, such as `{ on-scan = \"12\" }`: what invokes the function invokes that version, with the code, settings and policy that it was published with. Without it, the last."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for version in values(var.function_versions) : can(regex("^[0-9]+$", version))])
+    error_message = "A version is a number: `aws lambda list-versions-by-function` lists them."
+  }
+}
+
+variable "vpc_config" {
+  description = "Subnets and security groups of the functions, where functions must be in a VPC. They need ways to ECR, DynamoDB, SNS, SQS and KMS there, and to ECR in other regions where images are copied. Without it, they are in none."
+  type = object({
+    subnet_ids         = list(string)
+    security_group_ids = list(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.vpc_config == null || try(length(var.vpc_config.subnet_ids) > 0 && length(var.vpc_config.security_group_ids) > 0, false)
+    error_message = "`vpc_config` needs at least one subnet and one security group."
+  }
 }
 
 variable "architecture" {
@@ -178,6 +240,11 @@ variable "other_regions" {
   description = "Other regions with a guard of the same ledger. What is archived, restored or deleted here is told to them at once; without it, their sweeps find it."
   type        = list(string)
   default     = []
+
+  validation {
+    condition     = length(distinct(var.other_regions)) == length(var.other_regions)
+    error_message = "A region stands twice in `other_regions`."
+  }
 }
 
 variable "ledger" {
@@ -197,6 +264,11 @@ variable "ledger_replica_regions" {
   validation {
     condition     = var.ledger == null || length(var.ledger_replica_regions) == 0
     error_message = "Replicas belong to the guard that creates the ledger."
+  }
+
+  validation {
+    condition     = length(distinct(var.ledger_replica_regions)) == length(var.ledger_replica_regions)
+    error_message = "A region stands twice in `ledger_replica_regions`."
   }
 }
 

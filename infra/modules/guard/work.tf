@@ -44,7 +44,7 @@ resource "aws_lambda_event_source_mapping" "work" {
 
   region                             = var.region
   event_source_arn                   = aws_sqs_queue.this["work"].arn
-  function_name                      = aws_lambda_function.this[each.key].arn
+  function_name                      = aws_lambda_alias.live[each.key].arn
   batch_size                         = local.work_batch_size
   maximum_batching_window_in_seconds = local.work_batch_window
   # Only what failed comes again, and not the whole batch.

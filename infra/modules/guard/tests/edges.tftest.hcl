@@ -41,13 +41,13 @@ override_resource {
 }
 
 override_resource {
-  target = aws_lambda_function.this["sweep"]
-  values = { arn = "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-sweep" }
+  target = aws_lambda_alias.live["sweep"]
+  values = { arn = "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-sweep:live" }
 }
 
 override_resource {
-  target = aws_lambda_function.this["worker"]
-  values = { arn = "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-worker" }
+  target = aws_lambda_alias.live["worker"]
+  values = { arn = "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-worker:live" }
 }
 
 override_resource {
@@ -74,15 +74,15 @@ run "packages" {
 
 run "eventbridge_to_function" {
   assert {
-    condition = { for name, p in aws_lambda_permission.events : name => [p.action, p.principal, p.source_arn, p.source_account] } == {
-      on-push        = ["lambda:InvokeFunction", "events.amazonaws.com", "arn:aws:events:us-west-2:123456789012:rule/ecr-guard-on-push", "123456789012"]
-      on-replication = ["lambda:InvokeFunction", "events.amazonaws.com", "arn:aws:events:us-west-2:123456789012:rule/ecr-guard-on-replication", "123456789012"]
-      on-scan        = ["lambda:InvokeFunction", "events.amazonaws.com", "arn:aws:events:us-west-2:123456789012:rule/ecr-guard-on-scan", "123456789012"]
+    condition = { for name, p in aws_lambda_permission.events : name => [p.action, p.qualifier, p.principal, p.source_arn, p.source_account] } == {
+      on-push        = ["lambda:InvokeFunction", "live", "events.amazonaws.com", "arn:aws:events:us-west-2:123456789012:rule/ecr-guard-on-push", "123456789012"]
+      on-replication = ["lambda:InvokeFunction", "live", "events.amazonaws.com", "arn:aws:events:us-west-2:123456789012:rule/ecr-guard-on-replication", "123456789012"]
+      on-scan        = ["lambda:InvokeFunction", "live", "events.amazonaws.com", "arn:aws:events:us-west-2:123456789012:rule/ecr-guard-on-scan", "123456789012"]
     }
     error_message = "EventBridge may invoke a function for its own rule and for no other."
   }
   assert {
-    condition     = alltrue([for name in ["on-push", "on-replication", "on-scan"] : aws_cloudwatch_event_target.this[name].arn == aws_lambda_function.this[name].arn])
+    condition     = alltrue([for name in ["on-push", "on-replication", "on-scan"] : aws_cloudwatch_event_target.this[name].arn == aws_lambda_alias.live[name].arn])
     error_message = "A rule leads to its function."
   }
   assert {
@@ -192,7 +192,7 @@ run "schedule_to_sweep" {
     error_message = "A sweep every hour."
   }
   assert {
-    condition     = aws_scheduler_schedule.sweep.target[0].arn == "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-sweep"
+    condition     = aws_scheduler_schedule.sweep.target[0].arn == "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-sweep:live"
     error_message = "The schedule invokes the function `sweep`."
   }
   assert {
@@ -205,7 +205,7 @@ run "schedule_to_sweep" {
   }
   assert {
     condition = [for s in jsondecode(aws_iam_role_policy.schedule.policy).Statement : [s.Action, s.Resource] if s.Sid == "Function"] == [
-      [["lambda:InvokeFunction"], ["arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-sweep"]]
+      [["lambda:InvokeFunction"], ["arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-sweep:live"]]
     ]
     error_message = "The role may invoke this function, and no other."
   }
@@ -274,7 +274,7 @@ run "functions_to_work" {
 
 run "work_to_worker" {
   assert {
-    condition     = { for name, m in aws_lambda_event_source_mapping.work : name => [m.event_source_arn, m.function_name] } == { worker = ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-work", "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-worker"] }
+    condition     = { for name, m in aws_lambda_event_source_mapping.work : name => [m.event_source_arn, m.function_name] } == { worker = ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-work", "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-worker:live"] }
     error_message = "Lambda hands the work queue to the worker."
   }
   assert {
@@ -396,7 +396,7 @@ run "function_to_encrypted_services" {
     condition = alltrue([
       for name, p in aws_iam_role_policy.this : [for s in jsondecode(p.policy).Statement : [s.Action, s.Condition] if s.Sid == "Environment"] == [[
         ["kms:Decrypt"],
-        { StringEquals = { "kms:EncryptionContext:aws:lambda:FunctionArn" = "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-${name}" } },
+        { StringLike = { "kms:EncryptionContext:aws:lambda:FunctionArn" = [for version in ["", ":*"] : "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-${name}${version}"] } },
       ]]
     ])
     error_message = "A role decrypts the environment of its own function."

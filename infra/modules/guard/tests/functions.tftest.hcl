@@ -48,7 +48,7 @@ run "functions" {
     error_message = "Memory."
   }
   assert {
-    condition     = alltrue([for name, f in aws_lambda_function.this : f.source_code_hash == filebase64sha256("./tests/packages/lambda/${name}/bootstrap.zip")])
+    condition     = alltrue([for name, f in aws_lambda_function.this : f.source_code_hash == filebase64sha256("./tests/packages/lambda/arm64/${name}/bootstrap.zip")])
     error_message = "New code is deployed when the package changes, and only then."
   }
   assert {
@@ -99,6 +99,10 @@ run "failed_events_are_kept" {
       c.maximum_retry_attempts == 2 && c.maximum_event_age_in_seconds == 21600 && c.destination_config[0].on_failure[0].destination == "arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events"
     ])
     error_message = "What a function fails on three times goes to the queue failed-events."
+  }
+  assert {
+    condition     = alltrue([for c in aws_lambda_function_event_invoke_config.this : c.qualifier == "live"])
+    error_message = "Of the version that is invoked."
   }
   assert {
     condition     = keys(aws_lambda_function_event_invoke_config.this) == ["on-push", "on-replication", "on-scan", "sweep"]
@@ -182,6 +186,149 @@ run "what_can_be_chosen" {
   assert {
     condition     = aws_scheduler_schedule.sweep.schedule_expression == "rate(15 minutes)"
     error_message = "The interval of sweeps."
+  }
+}
+
+run "versions" {
+  assert {
+    condition     = alltrue([for f in aws_lambda_function.this : f.publish]) && { for name, alias in aws_lambda_alias.live : name => alias.name } == { for name, f in aws_lambda_function.this : name => "live" }
+    error_message = "Every change is a version, and what is invoked has a name."
+  }
+  assert {
+    condition     = alltrue([for name, alias in aws_lambda_alias.live : alias.function_version == aws_lambda_function.this[name].version && alias.function_name == "ecr-guard-${name}"])
+    error_message = "It is the last."
+  }
+}
+
+run "back_to_a_version_from_before" {
+  variables {
+    function_versions = { on-scan = "12" }
+  }
+
+  assert {
+    condition     = aws_lambda_alias.live["on-scan"].function_version == "12" && aws_lambda_alias.live["on-push"].function_version == aws_lambda_function.this["on-push"].version
+    error_message = "One function goes back, the others do not."
+  }
+}
+
+run "versions_that_are_none" {
+  command = plan
+
+  variables {
+    function_versions = { on-scan = "$LATEST" }
+  }
+
+  expect_failures = [var.function_versions]
+}
+
+run "a_version_of_a_function_that_does_not_exist" {
+  command = plan
+
+  variables {
+    function_versions = { on-scam = "12" }
+  }
+
+  expect_failures = [aws_lambda_alias.live]
+}
+
+run "packages_in_s3" {
+  variables {
+    lambda_directory = null
+    lambda_s3        = { bucket = "pipeops-releases", prefix = "ecr-guard/1.4.0/", object_versions = { on-scan = "abc" } }
+    architecture     = "x86_64"
+  }
+
+  assert {
+    condition = { for name, f in aws_lambda_function.this : name => [f.s3_bucket, f.s3_key] } == {
+      for name, f in aws_lambda_function.this : name => ["pipeops-releases", "ecr-guard/1.4.0/x86_64/${name}/bootstrap.zip"]
+    }
+    error_message = "The layout is that of a release."
+  }
+  assert {
+    condition     = aws_lambda_function.this["on-scan"].s3_object_version == "abc" && aws_lambda_function.this["on-push"].s3_object_version == null
+    error_message = "The version of an object, where one is said."
+  }
+  assert {
+    condition     = alltrue([for f in aws_lambda_function.this : f.filename == null])
+    error_message = "No file is read: the plan may be applied anywhere."
+  }
+}
+
+run "packages_in_two_places" {
+  command = plan
+
+  variables {
+    lambda_s3 = { bucket = "pipeops-releases" }
+  }
+
+  expect_failures = [var.lambda_directory]
+}
+
+run "a_prefix_that_is_no_folder" {
+  command = plan
+
+  variables {
+    lambda_directory = null
+    lambda_s3        = { bucket = "pipeops-releases", prefix = "ecr-guard" }
+  }
+
+  expect_failures = [var.lambda_s3]
+}
+
+# As if x86_64 had been built into the folder for arm64, and as if nobody had said what it is.
+run "packages_that_are_wrong" {
+  module {
+    source = "./tests/packages"
+  }
+
+  variables {
+    directory = "wrong"
+    notes     = { arm64 = "x86_64", x86_64 = null }
+  }
+}
+
+run "a_package_of_another_architecture" {
+  command = plan
+
+  variables {
+    lambda_directory = "./tests/packages/wrong"
+  }
+
+  expect_failures = [aws_lambda_function.this]
+}
+
+run "a_package_of_which_nobody_knows_what_it_is" {
+  command = plan
+
+  variables {
+    lambda_directory = "./tests/packages/wrong"
+    architecture     = "x86_64"
+  }
+
+  expect_failures = [aws_lambda_function.this]
+}
+
+run "no_vpc" {
+  assert {
+    condition     = alltrue([for f in aws_lambda_function.this : length(f.vpc_config) == 0])
+    error_message = "In none unless asked for."
+  }
+}
+
+run "in_a_vpc" {
+  variables {
+    vpc_config = { subnet_ids = ["subnet-0123456789abcdef0"], security_group_ids = ["sg-0123456789abcdef0"] }
+  }
+
+  assert {
+    condition = alltrue([for f in aws_lambda_function.this :
+      f.vpc_config[0].subnet_ids == toset(["subnet-0123456789abcdef0"]) && f.vpc_config[0].security_group_ids == toset(["sg-0123456789abcdef0"])
+    ])
+    error_message = "Every function."
+  }
+  assert {
+    condition     = alltrue([for policy in aws_iam_role_policy.this : length([for s in jsondecode(policy.policy).Statement : s if s.Sid == "Network"]) == 1])
+    error_message = "Lambda may make its network interfaces in the name of the role."
   }
 }
 

@@ -105,3 +105,26 @@ run "replicas_of_a_ledger_that_is_not_ours" {
 
   expect_failures = [var.ledger_replica_regions]
 }
+
+run "its_own_region_among_others" {
+  command = plan
+
+  variables {
+    region                 = "us-west-2"
+    other_regions          = ["us-east-1", "us-west-2"]
+    ledger_replica_regions = ["us-west-2"]
+  }
+
+  expect_failures = [aws_cloudwatch_event_rule.forward, aws_dynamodb_table.ledger]
+}
+
+run "a_region_twice" {
+  command = plan
+
+  variables {
+    other_regions          = ["us-east-1", "us-east-1"]
+    ledger_replica_regions = ["us-east-1", "us-east-1"]
+  }
+
+  expect_failures = [var.other_regions, var.ledger_replica_regions]
+}

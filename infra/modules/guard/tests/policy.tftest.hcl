@@ -171,25 +171,53 @@ run "subscriptions" {
     routes = {
       default = [
         { protocol = "email", endpoint = "security@example.com" },
-        { protocol = "https", endpoint = "https://global.sns-api.chatbot.amazonaws.com" },
+        { name = "chat", protocol = "https", endpoint = "https://global.sns-api.chatbot.amazonaws.com" },
       ]
-      platform = [{ protocol = "sqs", endpoint = "arn:aws:sqs:us-west-2:123456789012:alerts" }]
+      platform = [{ name = "queue", protocol = "sqs", endpoint = "arn:aws:sqs:us-west-2:123456789012:alerts" }]
     }
-    alarm_subscriptions = [{ protocol = "email", endpoint = "oncall@example.com" }]
+    alarm_subscriptions = [{ protocol = "email", endpoint = "oncall@example.com" }, { name = "pager", protocol = "https", endpoint = "https://pager.example.com/key" }]
   }
 
   assert {
     condition = { for key, s in aws_sns_topic_subscription.alerts : key => [s.protocol, s.endpoint, s.raw_message_delivery] } == {
-      "default email security@example.com"                         = ["email", "security@example.com", false]
-      "default https https://global.sns-api.chatbot.amazonaws.com" = ["https", "https://global.sns-api.chatbot.amazonaws.com", false]
-      "platform sqs arn:aws:sqs:us-west-2:123456789012:alerts"     = ["sqs", "arn:aws:sqs:us-west-2:123456789012:alerts", true]
+      "default 0"      = ["email", "security@example.com", false]
+      "default chat"   = ["https", "https://global.sns-api.chatbot.amazonaws.com", false]
+      "platform queue" = ["sqs", "arn:aws:sqs:us-west-2:123456789012:alerts", true]
     }
-    error_message = "Queues get the alert itself; Amazon Q Developer needs the envelope."
+    error_message = "Queues get the alert itself; Amazon Q Developer needs the envelope. No endpoint is in an address."
   }
   assert {
-    condition     = { for key, s in aws_sns_topic_subscription.alarms : key => s.topic_arn } == { "email oncall@example.com" = aws_sns_topic.alarms.arn }
+    condition = { for key, s in aws_sns_topic_subscription.alarms : key => [s.endpoint, s.topic_arn] } == {
+      "0"     = ["oncall@example.com", aws_sns_topic.alarms.arn]
+      "pager" = ["https://pager.example.com/key", aws_sns_topic.alarms.arn]
+    }
     error_message = "Alarms go to those who run the guard."
   }
+}
+
+# A queue that is made in the same plan, and a secret.
+run "subscriptions_of_which_the_endpoint_is_not_known" {
+  command = plan
+
+  module {
+    source = "./tests/fixtures/queue-in-the-same-plan"
+  }
+
+  assert {
+    condition     = output.topics == { default = "arn:aws:sns:us-west-2:123456789012:ecr-guard-alerts" }
+    error_message = "planned"
+  }
+}
+
+run "two_subscriptions_of_a_name" {
+  command = plan
+
+  variables {
+    routes              = { default = [for n in range(2) : { name = "chat", protocol = "email", endpoint = "${n}@example.com" }] }
+    alarm_subscriptions = [for n in range(2) : { name = "chat", protocol = "email", endpoint = "${n}@example.com" }]
+  }
+
+  expect_failures = [var.routes, var.alarm_subscriptions]
 }
 
 run "a_version_that_nobody_knows" {

@@ -1,19 +1,13 @@
-mock_provider "aws" {
-  alias  = "one"
-  source = "./tests/mocks"
+# Two guards in one root: the provider plans as it does for an account, and which account it is, is said here.
 
-  mock_data "aws_caller_identity" {
-    defaults = { account_id = "111111111111" }
-  }
+override_data {
+  target = module.one.data.aws_caller_identity.current
+  values = { account_id = "111111111111" }
 }
 
-mock_provider "aws" {
-  alias  = "two"
-  source = "./tests/mocks"
-
-  mock_data "aws_caller_identity" {
-    defaults = { account_id = "222222222222" }
-  }
+override_data {
+  target = module.two.data.aws_caller_identity.current
+  values = { account_id = "222222222222" }
 }
 
 run "packages" {
@@ -23,13 +17,10 @@ run "packages" {
 }
 
 run "each_account_gets_its_own_policy" {
+  command = plan
+
   module {
     source = "./tests/fixtures/two-accounts"
-  }
-
-  providers = {
-    aws.one = aws.one
-    aws.two = aws.two
   }
 
   variables {

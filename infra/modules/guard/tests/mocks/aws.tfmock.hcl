@@ -25,6 +25,10 @@ mock_resource "aws_lambda_function" {
   defaults = { arn = "arn:aws:lambda:us-west-2:123456789012:function:mock" }
 }
 
+mock_resource "aws_lambda_alias" {
+  defaults = { arn = "arn:aws:lambda:us-west-2:123456789012:function:mock:live" }
+}
+
 mock_resource "aws_lambda_code_signing_config" {
   defaults = { arn = "arn:aws:lambda:us-west-2:123456789012:code-signing-config:csc-0123456789abcdef0" }
 }
