@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import plans
+
 ROOT = Path(__file__).resolve().parents[2]
 INFRA = ROOT / "infra"
 MAX_SKIPS = 2
@@ -114,6 +116,14 @@ def checkov(program: str) -> str:
     return f"{passed} passed, 0 failed, skipped with reasons: {', '.join(sorted(skipped))}"
 
 
+def planned() -> str:
+    """Saves plans of the root, and looks at them."""
+    try:
+        return plans.look()
+    except (plans.Wrong, SystemExit) as wrong:
+        raise Failed(str(wrong)) from wrong
+
+
 def planted(script: Path) -> str:
     """Plants mistakes in a module, all of which have to be found."""
     return run(sys.executable, script).strip().splitlines()[-1]
@@ -148,6 +158,7 @@ def main() -> int:
         check("terraform fmt", formatted)
         for folder in configurations():
             check(f"terraform {folder.relative_to(ROOT)}", terraform, folder)
+        check("saved plans", planned)
     if failures:
         print(f"{len(failures)} failed: {', '.join(failures)}")
     return 1 if failures else 0

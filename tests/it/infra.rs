@@ -15,7 +15,7 @@ use shared::{
         entry::Selection,
         error::HandlerError,
         replication::CopySelection,
-        report::{METRICS, NAMESPACE},
+        report::{METRICS, NAMESPACE, WHOLE},
     },
     testing,
 };
@@ -442,8 +442,16 @@ fn alarms_and_dashboard_are_about_metrics_that_are_written() {
         json!(METRICS),
         "the dashboard shows all of our metrics"
     );
+    assert_eq!(metrics["whole"], json!(WHOLE), "what has no dimension");
     for metric in metrics["dashboard_maximum"].as_array().unwrap() {
         assert!(METRICS.contains(&metric.as_str().unwrap()), "nobody writes {metric}");
+    }
+    for (metric, writers) in metrics["written_by"].as_object().unwrap() {
+        let metric = metric.as_str();
+        assert!(METRICS.contains(&metric) && !WHOLE.contains(&metric), "{metric}");
+        for writer in writers.as_array().unwrap() {
+            assert!(functions().contains_key(writer.as_str().unwrap()), "{metric}: {writer}");
+        }
     }
 
     let port = Box::new(PortError {
@@ -467,6 +475,12 @@ fn alarms_and_dashboard_are_about_metrics_that_are_written() {
     ]
     .map(|error| error.code());
 
+    assert_eq!(
+        outcomes,
+        ["BlockRefused", "CallRefused"],
+        "by these, refusals are counted"
+    );
+
     let mut ours = 0;
     for (scope, alarms) in metrics["alarms"].as_object().unwrap() {
         for (name, alarm) in alarms.as_object().unwrap() {
@@ -474,18 +488,13 @@ fn alarms_and_dashboard_are_about_metrics_that_are_written() {
                 continue;
             }
             ours += 1;
-            assert!(
-                scope.starts_with("functions"),
-                "{name}: our metrics have the dimension `Function`"
-            );
             let metric = alarm["metric"].as_str().unwrap();
             assert!(METRICS.contains(&metric), "{name}: nobody writes `{metric}`");
-            if let Some(outcome) = alarm.get("outcome") {
-                assert!(
-                    outcomes.contains(&outcome.as_str().unwrap()),
-                    "{name}: no outcome is {outcome}"
-                );
-            }
+            assert_eq!(
+                scope == "whole",
+                WHOLE.contains(&metric),
+                "{name}: `{metric}` has a dimension, or has none"
+            );
         }
     }
     assert!(ours > 0, "no alarm is about our metrics");

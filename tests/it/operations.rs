@@ -19,6 +19,8 @@ fn alarms() -> impl Iterator<Item = String> {
         let alarms: Vec<String> = alarms.as_object().unwrap().keys().cloned().collect();
         alarms.into_iter().map(move |alarm| {
             let of = match (scope.as_str(), alarm.as_str()) {
+                ("whole", _) => return alarm,
+                (_, "errors") => "worker",
                 (_, "overdue") => "sweep",
                 (_, "late") => "worker",
                 ("rules", _) => "<function>",

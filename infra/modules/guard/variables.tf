@@ -225,6 +225,12 @@ variable "log_retention_days" {
   }
 }
 
+variable "outcome_metrics" {
+  description = "Whether there is a metric for each outcome of each function (`Outcomes`, by `Function` and `Outcome`). Each that occurs costs 0.30 USD a month; no alarm and no graph of the dashboard needs them."
+  type        = bool
+  default     = false
+}
+
 variable "event_sources" {
   description = "Sources of events that the rules accept. One more, such as `ecr-guard.smoke`, lets `make smoke` send events: nobody can send them as `aws.ecr`."
   type        = list(string)

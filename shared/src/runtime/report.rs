@@ -1,8 +1,8 @@
 //! The one line that a function writes for an event: log and metrics at once.
 //!
 //! CloudWatch reads metrics out of a JSON line in the embedded metric format (user guide of CloudWatch Logs, "Specification:
-//! Embedded metric format"), so that no call is needed. Names of repositories are properties of the line and never dimensions, of
-//! which every combination is billed.
+//! Embedded metric format"), so that no call is needed. Names of repositories and outcomes are properties of the line and never
+//! dimensions, of which every combination is billed.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -14,11 +14,13 @@ use crate::{domain::finding::Severity, reconcile::Outcome};
 pub const NAMESPACE: &str = "ecr-guard";
 
 /// The metrics that a line carries.
-pub const METRICS: [&str; 12] = [
+pub const METRICS: [&str; 14] = [
     "Events",
     "Errors",
     "PoisonEvents",
     "Blocks",
+    BLOCKS_REFUSED,
+    CALLS_REFUSED,
     "Alerts",
     "FindingsMonitored",
     IMAGES_LOOKED,
@@ -29,6 +31,14 @@ pub const METRICS: [&str; 12] = [
     REPLICATION_LAG,
 ];
 
+/// The metrics that are of all functions together, without a dimension: whoever looks at them looks into the log anyway, and each combination
+/// of a metric and its dimensions is billed.
+pub const WHOLE: [&str; 4] = ["PoisonEvents", "Blocks", BLOCKS_REFUSED, CALLS_REFUSED];
+
+/// Blocks that ECR refused for good.
+const BLOCKS_REFUSED: &str = "BlocksRefused";
+/// Other calls that AWS refused for good.
+const CALLS_REFUSED: &str = "CallsRefused";
 /// Images that a worker looked at.
 const IMAGES_LOOKED: &str = "ImagesLooked";
 /// Messages that a worker left in the queue.
@@ -109,28 +119,40 @@ fn finish(
     metrics: &[(&str, u64)],
     now: Timestamp,
 ) -> Value {
-    let unit = |name: &str| {
-        if matches!(name, SWEEP_AGE | REPLICATION_LAG) {
-            "Seconds"
-        } else {
-            "Count"
-        }
-    };
-    let definitions: Vec<Value> = metrics
+    let refused = [(BLOCKS_REFUSED, "BlockRefused"), (CALLS_REFUSED, "CallRefused")];
+    let refused = refused
         .iter()
-        .map(|(name, _)| json!({"Name": name, "Unit": unit(name)}))
-        .collect();
-    line.insert(
-        "_aws".to_owned(),
-        json!({
-            "Timestamp": now.as_millisecond(),
-            "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [["Function"], ["Function", "Outcome"]], "Metrics": definitions}],
-        }),
-    );
+        .map(|(metric, code)| (*metric, u64::from(outcome == *code)));
+    let is_duration = |name: &str| matches!(name, SWEEP_AGE | REPLICATION_LAG);
+    // A metric is billed for every hour in which there is a value, also if that is nothing. An age of no seconds is something.
+    let metrics: Vec<(&str, u64)> = metrics.iter().copied().chain(refused).collect();
+    let metrics = metrics.iter().filter(|(name, value)| *value > 0 || is_duration(name));
+    let (whole, by_function): (Vec<_>, Vec<_>) = metrics.partition(|(name, _)| WHOLE.contains(name));
+    let directive = |dimensions: Value, metrics: &[&(&str, u64)]| {
+        let definitions: Vec<Value> = metrics
+            .iter()
+            .map(|(name, _)| json!({"Name": name, "Unit": if is_duration(name) { "Seconds" } else { "Count" }}))
+            .collect();
+        (!definitions.is_empty())
+            .then(|| json!({"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": definitions}))
+    };
+    let directives: Vec<Value> = [
+        directive(json!([["Function"]]), &by_function),
+        directive(json!([[]]), &whole),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if !directives.is_empty() {
+        line.insert(
+            "_aws".to_owned(),
+            json!({"Timestamp": now.as_millisecond(), "CloudWatchMetrics": directives}),
+        );
+    }
     line.insert("level".to_owned(), json!(if is_well { "INFO" } else { "ERROR" }));
     line.insert("Function".to_owned(), json!(function));
     line.insert("Outcome".to_owned(), json!(outcome));
-    for (name, value) in metrics {
+    for (name, value) in by_function.into_iter().chain(whole) {
         line.insert((*name).to_owned(), json!(value));
     }
     Value::Object(line)
@@ -220,6 +242,7 @@ mod tests {
         domain::replication::ledger::ReplicaState,
         reconcile::OutcomeKind,
         reconcile_replication::ReplicaOutcome,
+        sweep::Looks,
         testing::{image_key, now},
     };
 
@@ -253,25 +276,26 @@ mod tests {
     #[test]
     fn every_metric_has_a_value_and_a_definition() {
         let poison = crate::events::parse("").unwrap_err();
+        let continued = Swept {
+            continued: true,
+            ..swept()
+        };
         let lines = [
             line("on-scan", "id", &looked(), now()),
             line("on-scan", "id", &Ok(Handled::Ignored { why: "nothing" }), now()),
             line("on-scan", "id", &Err(HandlerError::Poison(poison)), now()),
             worked_line("worker", "id", &worked(), now()),
+            swept_line("sweep", "id", &Ok(continued), now()),
             swept_line("sweep", "id", &Ok(swept()), now()),
-            swept_line(
-                "sweep",
-                "id",
-                &Err(HandlerError::Unusable("nonsense".to_owned())),
-                now(),
-            ),
+            finish(Map::new(), "worker", "BlockRefused", false, &[("Errors", 1)], now()),
+            finish(Map::new(), "worker", "CallRefused", false, &[("Errors", 1)], now()),
         ];
         let mut seen = std::collections::BTreeSet::new();
         for line in &lines {
-            for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap() {
-                let name = metric["Name"].as_str().unwrap();
-                assert!(line[name].is_u64(), "{name}");
-                seen.insert(name.to_owned());
+            for (whole, name) in defined(line) {
+                assert!(line[&name].is_u64(), "{name}");
+                assert_eq!(whole, WHOLE.contains(&name.as_str()), "{name}");
+                seen.insert(name);
             }
             for dimension in ["Function", "Outcome"] {
                 assert!(line[dimension].is_string(), "{dimension}");
@@ -288,10 +312,56 @@ mod tests {
         );
     }
 
+    /// The metrics of a line, and whether each is one of all functions together.
+    fn defined(line: &Value) -> Vec<(bool, String)> {
+        let directives = line["_aws"]["CloudWatchMetrics"].as_array().into_iter().flatten();
+        directives
+            .flat_map(|directive| {
+                let whole = directive["Dimensions"] == json!([[]]);
+                assert!(whole || directive["Dimensions"] == json!([["Function"]]), "{directive}");
+                let metrics = directive["Metrics"].as_array().unwrap();
+                metrics
+                    .iter()
+                    .map(move |metric| (whole, metric["Name"].as_str().unwrap().to_owned()))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_did_not_happen_is_no_metric() {
+        let ignored = line("on-scan", "id", &Ok(Handled::Ignored { why: "nothing" }), now());
+        assert_eq!(defined(&ignored), [(false, "Events".to_owned())]);
+        let nothing = worked_line("worker", "id", &Worked::default(), now());
+        assert_eq!(nothing["_aws"], Value::Null, "a line without metrics is a line");
+        let at_once = Swept {
+            sweep: now(),
+            ..swept()
+        };
+        let line = swept_line("sweep", "id", &Ok(at_once), now());
+        assert_eq!(
+            line["sweep_age_seconds"], 0,
+            "no age is an age: without it, an alarm rings"
+        );
+    }
+
+    #[test]
+    fn what_was_refused_is_counted_by_what_it_was() {
+        let counted = |code: &str| defined(&finish(Map::new(), "worker", code, false, &[("Errors", 1)], now()));
+        let errors = || (false, "Errors".to_owned());
+        assert_eq!(counted("BlockRefused"), [errors(), (true, "BlocksRefused".to_owned())]);
+        assert_eq!(counted("CallRefused"), [errors(), (true, "CallsRefused".to_owned())]);
+        assert_eq!(counted("CallFailed"), [errors()]);
+    }
+
     fn worked() -> Worked {
         Worked {
             messages: 3,
             failed: 1,
+            looks: Looks {
+                looked: 2,
+                alerts: 1,
+                ..Looks::default()
+            },
             sweep_age_seconds: Some(90),
             ..Worked::default()
         }
@@ -328,15 +398,6 @@ mod tests {
         assert_eq!(
             (&line["sweep_age_seconds"], &line["Outcome"]),
             (&json!(90), &json!("failed-in-part"))
-        );
-    }
-
-    #[test]
-    fn a_repository_is_never_a_dimension() {
-        let line = line("on-scan", "id", &looked(), now());
-        assert_eq!(
-            line["_aws"]["CloudWatchMetrics"][0]["Dimensions"],
-            json!([["Function"], ["Function", "Outcome"]])
         );
     }
 }

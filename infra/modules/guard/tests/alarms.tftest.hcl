@@ -16,60 +16,33 @@ run "packages" {
 
 run "what_is_watched" {
   assert {
-    condition = { for key, a in aws_cloudwatch_metric_alarm.this : key => "${a.namespace} ${a.metric_name} ${jsonencode(a.dimensions)}" } == {
-      on-push-errors             = "AWS/Lambda Errors {\"FunctionName\":\"ecr-guard-on-push\"}"
+    condition = { for key, a in aws_cloudwatch_metric_alarm.this : key => "${a.namespace} ${a.metric_name} ${jsonencode(coalesce(a.dimensions, {}))}" } == {
+      poison        = "ecr-guard PoisonEvents {}"
+      call-refused  = "ecr-guard CallsRefused {}"
+      block-refused = "ecr-guard BlocksRefused {}"
+      many-blocks   = "ecr-guard Blocks {}"
+
       on-push-throttles          = "AWS/Lambda Throttles {\"FunctionName\":\"ecr-guard-on-push\"}"
       on-push-failed-events-lost = "AWS/Lambda DestinationDeliveryFailures {\"FunctionName\":\"ecr-guard-on-push\"}"
-      on-push-slow               = "AWS/Lambda Duration {\"FunctionName\":\"ecr-guard-on-push\"}"
-      on-push-poison             = "ecr-guard PoisonEvents {\"Function\":\"on-push\"}"
-      on-push-block-refused      = "ecr-guard Errors {\"Function\":\"on-push\",\"Outcome\":\"BlockRefused\"}"
-      on-push-call-refused       = "ecr-guard Errors {\"Function\":\"on-push\",\"Outcome\":\"CallRefused\"}"
-      on-push-many-blocks        = "ecr-guard Blocks {\"Function\":\"on-push\"}"
-      on-push-undelivered        = "AWS/Events InvocationsSentToDlq {\"RuleName\":\"ecr-guard-on-push\"}"
       on-push-undelivered-lost   = "AWS/Events InvocationsFailedToBeSentToDlq {\"RuleName\":\"ecr-guard-on-push\"}"
 
-      on-replication-errors             = "AWS/Lambda Errors {\"FunctionName\":\"ecr-guard-on-replication\"}"
       on-replication-throttles          = "AWS/Lambda Throttles {\"FunctionName\":\"ecr-guard-on-replication\"}"
       on-replication-failed-events-lost = "AWS/Lambda DestinationDeliveryFailures {\"FunctionName\":\"ecr-guard-on-replication\"}"
-      on-replication-slow               = "AWS/Lambda Duration {\"FunctionName\":\"ecr-guard-on-replication\"}"
-      on-replication-poison             = "ecr-guard PoisonEvents {\"Function\":\"on-replication\"}"
-      on-replication-block-refused      = "ecr-guard Errors {\"Function\":\"on-replication\",\"Outcome\":\"BlockRefused\"}"
-      on-replication-call-refused       = "ecr-guard Errors {\"Function\":\"on-replication\",\"Outcome\":\"CallRefused\"}"
-      on-replication-many-blocks        = "ecr-guard Blocks {\"Function\":\"on-replication\"}"
-      on-replication-undelivered        = "AWS/Events InvocationsSentToDlq {\"RuleName\":\"ecr-guard-on-replication\"}"
       on-replication-undelivered-lost   = "AWS/Events InvocationsFailedToBeSentToDlq {\"RuleName\":\"ecr-guard-on-replication\"}"
 
-      on-scan-errors             = "AWS/Lambda Errors {\"FunctionName\":\"ecr-guard-on-scan\"}"
       on-scan-throttles          = "AWS/Lambda Throttles {\"FunctionName\":\"ecr-guard-on-scan\"}"
       on-scan-failed-events-lost = "AWS/Lambda DestinationDeliveryFailures {\"FunctionName\":\"ecr-guard-on-scan\"}"
-      on-scan-slow               = "AWS/Lambda Duration {\"FunctionName\":\"ecr-guard-on-scan\"}"
-      on-scan-poison             = "ecr-guard PoisonEvents {\"Function\":\"on-scan\"}"
-      on-scan-block-refused      = "ecr-guard Errors {\"Function\":\"on-scan\",\"Outcome\":\"BlockRefused\"}"
-      on-scan-call-refused       = "ecr-guard Errors {\"Function\":\"on-scan\",\"Outcome\":\"CallRefused\"}"
-      on-scan-many-blocks        = "ecr-guard Blocks {\"Function\":\"on-scan\"}"
-      on-scan-undelivered        = "AWS/Events InvocationsSentToDlq {\"RuleName\":\"ecr-guard-on-scan\"}"
       on-scan-undelivered-lost   = "AWS/Events InvocationsFailedToBeSentToDlq {\"RuleName\":\"ecr-guard-on-scan\"}"
 
-      sweep-errors             = "AWS/Lambda Errors {\"FunctionName\":\"ecr-guard-sweep\"}"
       sweep-throttles          = "AWS/Lambda Throttles {\"FunctionName\":\"ecr-guard-sweep\"}"
       sweep-failed-events-lost = "AWS/Lambda DestinationDeliveryFailures {\"FunctionName\":\"ecr-guard-sweep\"}"
-      sweep-slow               = "AWS/Lambda Duration {\"FunctionName\":\"ecr-guard-sweep\"}"
-      sweep-poison             = "ecr-guard PoisonEvents {\"Function\":\"sweep\"}"
-      sweep-call-refused       = "ecr-guard Errors {\"Function\":\"sweep\",\"Outcome\":\"CallRefused\"}"
       sweep-overdue            = "ecr-guard sweep_age_seconds {\"Function\":\"sweep\"}"
 
-      worker-errors           = "AWS/Lambda Errors {\"FunctionName\":\"ecr-guard-worker\"}"
       worker-throttles        = "AWS/Lambda Throttles {\"FunctionName\":\"ecr-guard-worker\"}"
-      worker-slow             = "AWS/Lambda Duration {\"FunctionName\":\"ecr-guard-worker\"}"
-      worker-poison           = "ecr-guard PoisonEvents {\"Function\":\"worker\"}"
-      worker-block-refused    = "ecr-guard Errors {\"Function\":\"worker\",\"Outcome\":\"BlockRefused\"}"
-      worker-call-refused     = "ecr-guard Errors {\"Function\":\"worker\",\"Outcome\":\"CallRefused\"}"
-      worker-many-blocks      = "ecr-guard Blocks {\"Function\":\"worker\"}"
-      worker-late             = "ecr-guard sweep_age_seconds {\"Function\":\"worker\"}"
-      worker-undelivered      = "AWS/Events InvocationsSentToDlq {\"RuleName\":\"ecr-guard-worker\"}"
       worker-undelivered-lost = "AWS/Events InvocationsFailedToBeSentToDlq {\"RuleName\":\"ecr-guard-worker\"}"
+      worker-errors           = "AWS/Lambda Errors {\"FunctionName\":\"ecr-guard-worker\"}"
+      worker-late             = "ecr-guard sweep_age_seconds {\"Function\":\"worker\"}"
 
-      schedule-undelivered      = "AWS/Scheduler InvocationsSentToDeadLetterCount {\"ScheduleGroup\":\"ecr-guard\"}"
       schedule-undelivered-lost = "AWS/Scheduler InvocationsFailedToBeSentToDeadLetterCount {\"ScheduleGroup\":\"ecr-guard\"}"
       work-old                  = "AWS/SQS ApproximateAgeOfOldestMessage {\"QueueName\":\"ecr-guard-work\"}"
 
@@ -98,16 +71,8 @@ run "what_is_watched" {
     error_message = "No data is no alarm, but that no sweep comes is one."
   }
   assert {
-    condition     = alltrue([for key, a in aws_cloudwatch_metric_alarm.this : a.threshold == 1 if !anytrue([for other in ["slow", "many-blocks", "overdue", "late", "old"] : endswith(key, "-${other}")])])
+    condition     = alltrue([for key, a in aws_cloudwatch_metric_alarm.this : a.threshold == 1 if !anytrue([for other in ["blocks", "overdue", "late", "old"] : endswith(key, "-${other}")])])
     error_message = "One is enough."
-  }
-  assert {
-    condition     = alltrue([for name in ["on-push", "on-replication", "on-scan"] : aws_cloudwatch_metric_alarm.this["${name}-slow"].threshold == 800 * aws_lambda_function.this[name].timeout])
-    error_message = "An alarm at 80 % of the time that an event has."
-  }
-  assert {
-    condition     = alltrue([for name in ["sweep", "worker"] : aws_cloudwatch_metric_alarm.this["${name}-slow"].threshold == 950 * aws_lambda_function.this[name].timeout])
-    error_message = "Sweep and worker begin nothing new in their last minute: an alarm only when that was not enough."
   }
 }
 
@@ -124,7 +89,7 @@ run "sweeps" {
 
 run "the_threshold_follows_the_limit_of_blocks" {
   assert {
-    condition     = aws_cloudwatch_metric_alarm.this["on-scan-many-blocks"].threshold == 15 && aws_cloudwatch_metric_alarm.this["on-scan-many-blocks"].period == 3600
+    condition     = aws_cloudwatch_metric_alarm.this["many-blocks"].threshold == 15 && aws_cloudwatch_metric_alarm.this["many-blocks"].period == 3600
     error_message = "20 blocks in an hour are the default."
   }
 }
@@ -135,7 +100,7 @@ run "the_threshold_follows_a_lower_limit" {
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.this["on-scan-many-blocks"].threshold == 2
+    condition     = aws_cloudwatch_metric_alarm.this["many-blocks"].threshold == 2
     error_message = "An alarm above the limit could never fire."
   }
 }
@@ -146,10 +111,16 @@ run "the_dashboard" {
     error_message = "A dashboard for each region."
   }
   assert {
-    condition = [for w in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : w.properties.metrics if w.properties.title == "Blocks by function"] == [
-      [for name in ["on-push", "on-replication", "on-scan", "sweep", "worker"] : ["ecr-guard", "Blocks", "Function", name, { stat = "Sum" }]]
+    condition = [for w in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : w.properties.metrics if w.properties.title == "Alerts by function"] == [
+      [for name in ["on-push", "on-replication", "on-scan", "worker"] : ["ecr-guard", "Alerts", "Function", name, { stat = "Sum" }]]
     ]
-    error_message = "It shows our metrics by function."
+    error_message = "It shows our metrics by the functions that write them."
+  }
+  assert {
+    condition = [for w in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : w.properties.metrics if w.properties.title == "Blocks and trouble, of all functions"] == [
+      [for metric in ["PoisonEvents", "Blocks", "BlocksRefused", "CallsRefused"] : ["ecr-guard", metric, { stat = "Sum" }]]
+    ]
+    error_message = "And those that are of all functions together."
   }
   assert {
     condition     = [for w in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : join(" ", distinct([for m in w.properties.metrics : m[4].stat])) if w.properties.title == "sweep_age_seconds by function"] == ["Maximum"]
@@ -160,5 +131,57 @@ run "the_dashboard" {
       "ecr-guard-undelivered-events", "ecr-guard-failed-events", "ecr-guard-failed-work", "ecr-guard-undelivered-alerts", "ecr-guard-work"
     ])
     error_message = "It shows what waits for somebody to look."
+  }
+}
+
+run "outcomes_are_no_metric_unless_asked_for" {
+  assert {
+    condition     = length(aws_cloudwatch_log_metric_filter.outcomes) == 0
+    error_message = "Each that occurs would cost something."
+  }
+}
+
+run "outcomes" {
+  variables {
+    outcome_metrics = true
+  }
+
+  assert {
+    condition = { for name, f in aws_cloudwatch_log_metric_filter.outcomes : name => [f.log_group_name, f.pattern, f.metric_transformation[0].namespace] } == {
+      for name in ["on-push", "on-replication", "on-scan", "sweep", "worker"] : name => ["/aws/lambda/ecr-guard-${name}", "{ $.Outcome = \"*\" }", "ecr-guard"]
+    }
+    error_message = "Every line that has an outcome, of every function."
+  }
+  assert {
+    condition     = alltrue([for f in aws_cloudwatch_log_metric_filter.outcomes : f.metric_transformation[0].dimensions == tomap({ Function = "$.Function", Outcome = "$.Outcome" })])
+    error_message = "By function and outcome."
+  }
+}
+
+# What a region costs whatever happens in it, in USD a month: prices as docs/operations.md has them ("Costs"). The rest goes by use.
+run "what_a_region_costs" {
+  variables {
+    alarm_subscriptions = [{ protocol = "email", endpoint = "oncall@example.com" }]
+  }
+
+  assert {
+    condition = 15 >= sum([
+      0.10 * length(aws_cloudwatch_metric_alarm.this),
+      # As if every metric of ours had a value in every hour of the month.
+      0.30 * length(distinct(flatten([for w in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : [
+        for m in try(w.properties.metrics, []) : join(" ", [for part in m : part if can(tostring(part))]) if m[0] == "ecr-guard"
+      ]]))),
+      1.00 * (length([aws_kms_key.this]) + length(aws_kms_key.ledger_replica)),
+      # Requests to the key, and what the workers' queues are asked for all month: "Costs" has the arithmetic.
+      0.40,
+    ])
+    error_message = "${length(aws_cloudwatch_metric_alarm.this)} alarms, and the metrics: ${jsonencode([for w in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : try(w.properties.title, "")])}"
+  }
+  assert {
+    # Which of our metrics an alarm reads, the dashboard shows: no metric is left out of the sum.
+    condition = alltrue([for a in aws_cloudwatch_metric_alarm.this : contains(
+      flatten([for w in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : [for m in try(w.properties.metrics, []) : m[1]]]), a.metric_name
+    ) if a.namespace == "ecr-guard"])
+    error_message = "An alarm on a metric that the dashboard does not show."
   }
 }

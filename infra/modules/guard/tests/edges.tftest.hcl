@@ -174,7 +174,7 @@ run "eventbridge_to_other_regions" {
     error_message = "The rule may send to the dead letter queue."
   }
   assert {
-    condition     = aws_cloudwatch_metric_alarm.this["forward-undelivered"].dimensions == tomap({ RuleName = "ecr-guard-forward" })
+    condition     = aws_cloudwatch_metric_alarm.this["forward-undelivered-lost"].dimensions == tomap({ RuleName = "ecr-guard-forward" })
     error_message = "An alarm when it must."
   }
 }

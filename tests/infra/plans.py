@@ -1,0 +1,164 @@
+"""Plans the root as `make plan` does, without an account, and looks at the plans: which policy they upload, and what the region costs.
+
+The provider asks AWS for one thing while it plans, which account this is; a server on this machine answers that. Used by check.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import packages
+import plan_policies
+
+ROOT = Path(__file__).resolve().parents[2]
+ACCOUNT = "123456789012"
+# The beginning of a program for arm64.
+PROGRAM = b"\x7fELF\x02\x01".ljust(18, b"\0") + (0xB7).to_bytes(2, "little")
+# USD a month, as docs/operations.md has them ("Costs").
+ALARM, METRIC, KEY = 0.10, 0.30, 1.00
+OUR_METRICS = "ecr-guard"
+
+
+class Wrong(Exception):
+    """What is wrong with a plan, in a sentence."""
+
+
+class Sts(BaseHTTPRequestHandler):
+    """Says which account this is (STS, GetCallerIdentity)."""
+
+    def do_POST(self) -> None:
+        """Answers."""
+        body = (
+            '<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>'
+            f"<Arn>arn:aws:iam::{ACCOUNT}:user/test</Arn><UserId>AIDATEST</UserId><Account>{ACCOUNT}</Account></GetCallerIdentityResult>"
+            "<ResponseMetadata><RequestId>00000000-0000-0000-0000-000000000000</RequestId></ResponseMetadata></GetCallerIdentityResponse>"
+        ).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/xml")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *_: Any) -> None:
+        """Says nothing."""
+
+
+@contextmanager
+def account() -> Iterator[dict[str, str]]:
+    """The environment in which AWS is this machine, as far as planning asks it."""
+    server = HTTPServer(("127.0.0.1", 0), Sts)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    try:
+        yield ours | {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ENDPOINT_URL_STS": f"http://127.0.0.1:{server.server_port}",
+        }
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class Root:
+    """A copy of the root, with packages that can be planned."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]):
+        self.folder, self.environment = folder / "infra", environment
+        shutil.copytree(
+            ROOT / "infra", self.folder, ignore=shutil.ignore_patterns(".terraform*", "terraform.tfvars", "*.tfstate*", "backend.tf", "lambda")
+        )
+        for function in (ROOT / "functions").iterdir():
+            package = folder / "lambda" / "arm64" / function.name / "bootstrap.zip"
+            package.parent.mkdir(parents=True)
+            with zipfile.ZipFile(package, "w") as archive:
+                archive.writestr("bootstrap", PROGRAM + function.name.encode())
+            package.with_suffix(".json").write_text(json.dumps(packages.note(package)), encoding="utf-8")
+        self.packages = folder / "lambda"
+        self.terraform("init", "-backend=false", "-input=false", "-no-color")
+
+    def terraform(self, *arguments: str) -> str:
+        """Runs Terraform; gives what it printed."""
+        done = subprocess.run(
+            ["terraform", *arguments], cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise Wrong(f"$ terraform {' '.join(arguments)}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def plan(self, name: str, *arguments: str) -> None:
+        """Saves a plan of the example's settings, and these."""
+        self.terraform("plan", "-input=false", "-no-color", "-var-file=terraform.tfvars.example", *arguments, f"-out={name}")
+
+    def show(self, name: str) -> dict[str, Any]:
+        """A saved plan."""
+        plan: dict[str, Any] = json.loads(self.terraform("show", "-json", name))
+        return plan
+
+
+def resources(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """All resources of a plan."""
+    for module in plan_policies.modules(plan["planned_values"]["root_module"]):
+        yield from module.get("resources", [])
+
+
+def price(plan: dict[str, Any]) -> tuple[float, str]:
+    """What a plan costs a month whatever happens, as if each of our metrics had a value in every hour; and of what."""
+    alarms, keys, metrics = 0, 0, set()
+    for resource in resources(plan):
+        if resource["type"] == "aws_cloudwatch_metric_alarm":
+            # An alarm on an expression is paid for by the metrics in it.
+            alarms += max(1, sum("metric" in query and bool(query["metric"]) for query in resource["values"].get("metric_query") or []))
+        elif resource["type"] == "aws_kms_key":
+            keys += 1
+        elif resource["type"] == "aws_cloudwatch_dashboard":
+            for widget in json.loads(resource["values"]["dashboard_body"])["widgets"]:
+                for metric in widget["properties"].get("metrics", []):
+                    if metric[0] == OUR_METRICS:
+                        metrics.add((resource["address"], *(part for part in metric if isinstance(part, str))))
+    return ALARM * alarms + METRIC * len(metrics) + KEY * keys, f"{alarms} alarms, {len(metrics)} metrics, {keys} keys"
+
+
+def modes(plan: dict[str, Any]) -> set[str]:
+    """The modes of a plan's policies."""
+    return {json.loads(document)["mode"] for document in plan_policies.policies(plan).values()}
+
+
+def look() -> str:
+    """Makes the plans and looks at them; gives a line about it."""
+    with tempfile.TemporaryDirectory() as folder, account() as environment:
+        root = Root(Path(folder), environment)
+        local = f"-var=lambda_directory={root.packages}"
+        (root.folder / "policy.json").write_text('{"version": 1, "mode": "enforce"}', encoding="utf-8")
+        # A saved plan, and later ones from the same checkout, with another policy.
+        root.plan("first", local)
+        root.plan("second", local, "-var=policy_file=policy.json")
+        (root.folder / "policy.json").unlink()
+        first, second = root.show("first"), root.show("second")
+        if (modes(first), modes(second)) != ({"report"}, {"enforce"}):
+            raise Wrong(f"a plan does not have its own policy: {modes(first)}, {modes(second)}")
+        # With packages in S3, nothing is read from the disk when a plan is applied.
+        root.plan("third", '-var=lambda_s3={ bucket = "releases", prefix = "1.0.0/" }')
+        read = [resource["address"] for resource in resources(root.show("third")) if resource["values"].get("filename")]
+        if read:
+            raise Wrong(f"files are read when the plan is applied: {', '.join(read)}")
+        total, of_what = price(first)
+    said = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    expected = f"{total:.2f} USD a month ({of_what})"
+    if expected not in " ".join(said.split()):
+        found = re.search(r"[0-9.]+ USD\s+a\s+month\s+\([^)]*\)", said)
+        raise Wrong(f"docs/deployment.md says `{found[0] if found else 'nothing'}`, and the example costs {expected}")
+    return f"each plan has its own policy; the example costs at most {expected}, and what is used"
