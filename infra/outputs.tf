@@ -71,3 +71,18 @@ output "policies" {
   description = "The policy document as the functions get it, JSON, by region. `make plan` has it checked."
   value       = { for region, guard in local.guards : region => guard.policy }
 }
+
+output "architecture" {
+  description = "Processor that the functions are built for."
+  value       = var.architecture
+}
+
+output "policy_sha256" {
+  description = "SHA-256 of the policy document, by region: rows of the ledger name it."
+  value       = { for region, guard in local.guards : region => guard.policy_sha256 }
+}
+
+output "github_actions_role_arn" {
+  description = "Role for workflows on GitHub."
+  value       = one(module.ecr[*].github_actions_role_arn)
+}

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Write the tables of variables and outputs in the README of Terraform modules.
+"""Write the tables in the README of Terraform modules, in the order of terraform-docs: requirements, resources, variables, outputs.
 
     infra/modules/readme.py FOLDER...            rewrite them
     infra/modules/readme.py --check FOLDER...    say whether they are as the code has them
 
 A README has one pair of these lines for each table, each on a line of its own, and what is between them is replaced:
 
+    <!-- requirements -->  <!-- end of requirements -->
+    <!-- resources -->  <!-- end of resources -->
     <!-- variables -->  <!-- end of variables -->
     <!-- outputs -->    <!-- end of outputs -->
 
@@ -29,9 +31,11 @@ TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+DECLARED = re.compile(r'^(resource|data|module)\s+"([^"]+)"(?:\s+"([^"]+)")?\s*\{', re.MULTILINE)
+REGISTRY = "https://registry.terraform.io/providers/hashicorp"
 BLOCK = re.compile(r'^(variable|output)\s+"([^"]+)"\s*\{', re.MULTILINE)
-ATTRIBUTE = re.compile(r"\s*([a-z_]+)\s*=(?!=)\s*")
-NESTED = re.compile(r"\s*[a-z_]+\s*\{")
+ATTRIBUTE = re.compile(r"\s*([a-z0-9_]+)\s*=(?!=)\s*")
+NESTED = re.compile(r"\s*[a-z0-9_]+\s*\{")
 ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
 
 
@@ -185,13 +189,46 @@ def outputs(folder):
     return rows
 
 
+def requirements(folder):
+    """The table of Terraform's and the providers' versions."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.tf")))
+    version = re.search(r'^\s*required_version\s*=\s*"([^"]+)"', text, re.MULTILINE)
+    if not version:
+        raise Mistake(f"{folder}: no required_version")
+    rows = ["| needs | version |", "|---|---|", f"| Terraform | `{version[1]}` |"]
+    for name, source, constraint in re.findall(
+        r'^\s*([a-z0-9_]+)\s*=\s*\{\s*(?:#[^\n]*\n\s*)*source\s*=\s*"([^"]+)"\s*(?:#[^\n]*\n\s*)*version\s*=\s*"([^"]+)"', text, re.MULTILINE
+    ):
+        rows.append(f"| provider [{name}](https://registry.terraform.io/providers/{source}) | `{constraint}` |")
+    return rows
+
+
+def resources(folder):
+    """The table of what the module makes, reads and calls."""
+    found = {}
+    for path in sorted(folder.glob("*.tf")):
+        for kind, first, second in DECLARED.findall(path.read_text(encoding="utf-8")):
+            found.setdefault((kind, first if kind != "module" else ""), []).append(second or first)
+    rows = ["| resource | kind | names |", "|---|---|---|"]
+    for (kind, what), names in sorted(found.items(), key=lambda entry: (["resource", "data", "module"].index(entry[0][0]), entry[0][1])):
+        names = ", ".join(f"`{name}`" for name in names)
+        if kind == "module":
+            rows.append(f"| – | module | {names} |")
+            continue
+        provider, _, rest = what.partition("_")
+        page = f"{REGISTRY}/{provider}/latest/docs/{'resources' if kind == 'resource' else 'data-sources'}/{rest}"
+        rows.append(f"| {f'[`{what}`]({page})' if provider == 'aws' else f'`{what}`'} | {'resource' if kind == 'resource' else 'data source'} | {names} |")
+    return rows
+
+
 def rewritten(folder):
     """The README of a module as it has to be, and as it is."""
     path = folder / "README.md"
     if not path.is_file():
         raise Mistake(f"{path}: no such file")
     text = old = path.read_text(encoding="utf-8")
-    for kind, table in (("variables", variables), ("outputs", outputs)):
+    tables = (("requirements", requirements), ("resources", resources), ("variables", variables), ("outputs", outputs))
+    for kind, table in tables:
         begin, end = f"<!-- {kind} -->", f"<!-- end of {kind} -->"
         pattern = re.compile(rf"^{begin}$.*?^{end}$", re.MULTILINE | re.DOTALL)
         if len(pattern.findall(text)) != 1:

@@ -7,6 +7,32 @@ import unittest
 import readme
 
 CODE = '''
+terraform {
+  required_version = ">= 1.9"
+
+  required_providers {
+    # Why this one.
+    aws = {
+      source  = "hashicorp/aws"
+      # The first with something.
+      version = ">= 6.10, < 8.0"
+    }
+  }
+}
+
+data "aws_region" "current" {}
+
+resource "aws_ecr_repository" "this" {
+  name = "a"
+}
+
+resource "aws_ecr_repository" "replica" {
+  name = "b"
+}
+
+module "registry" {
+  source = "../registry"
+}
 # variable "no" { description = "a comment" }
 variable "simple" {
   description = "Says \\"hello\\" | and ${upper("}")} { so on."
@@ -41,7 +67,7 @@ output "url" {
   description = "Where it is."
 }
 '''
-README = "# Module\n\n<!-- variables -->\n<!-- end of variables -->\n\n<!-- outputs -->\nold\n<!-- end of outputs -->\n\nEnd.\n"
+README = "# Module\n\n<!-- requirements -->\n<!-- end of requirements -->\n\n<!-- resources -->\n<!-- end of resources -->\n\n<!-- variables -->\n<!-- end of variables -->\n\n<!-- outputs -->\nold\n<!-- end of outputs -->\n\nEnd.\n"
 
 
 class Readme(unittest.TestCase):
@@ -58,6 +84,21 @@ class Readme(unittest.TestCase):
         self.assertEqual(
             new,
             """# Module
+
+<!-- requirements -->
+| needs | version |
+|---|---|
+| Terraform | `>= 1.9` |
+| provider [aws](https://registry.terraform.io/providers/hashicorp/aws) | `>= 6.10, < 8.0` |
+<!-- end of requirements -->
+
+<!-- resources -->
+| resource | kind | names |
+|---|---|---|
+| [`aws_ecr_repository`](https://registry.terraform.io/providers/hashicorp/aws/latest/docs/resources/ecr_repository) | resource | `this`, `replica` |
+| [`aws_region`](https://registry.terraform.io/providers/hashicorp/aws/latest/docs/data-sources/region) | data source | `current` |
+| – | module | `registry` |
+<!-- end of resources -->
 
 <!-- variables -->
 | variable | what | type | default |
@@ -92,13 +133,13 @@ End.
         ]
         for code, message in cases:
             with self.subTest(message):
-                (self.folder / "main.tf").write_text(code, encoding="utf-8")
+                (self.folder / "main.tf").write_text(f'terraform {{\n  required_version = ">= 1.9"\n}}\n{code}', encoding="utf-8")
                 with self.assertRaisesRegex(readme.Mistake, message):
                     readme.rewritten(self.folder)
 
     def test_a_readme_without_its_lines_is_an_error(self):
         (self.folder / "README.md").write_text("# Module\n", encoding="utf-8")
-        with self.assertRaisesRegex(readme.Mistake, "needs the lines <!-- variables -->"):
+        with self.assertRaisesRegex(readme.Mistake, "needs the lines <!-- requirements -->"):
             readme.rewritten(self.folder)
 
 

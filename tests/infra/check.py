@@ -84,8 +84,10 @@ def terraform(folder: Path) -> str:
 
 def readmes() -> str:
     """Compares the tables of the modules' READMEs with the code."""
-    folders = [folder for folder in sorted((INFRA / "modules").iterdir()) if (folder / "README.md").is_file()]
+    folders = [INFRA, *(folder for folder in sorted((INFRA / "modules").iterdir()) if (folder / "README.md").is_file())]
     run(sys.executable, INFRA / "modules" / "readme.py", "--check", *folders)
+    if missing := [str(folder.relative_to(ROOT)) for folder in configurations() if not (folder / "README.md").is_file()]:
+        raise Failed(f"no README.md: {', '.join(missing)}")
     return f"{len(folders)} READMEs are as the code has it"
 
 
@@ -152,7 +154,7 @@ def main() -> int:
     if (why := no_terraform()) is not None:
         print(f"NOT CHECKED: infra/ by terraform, since {why}")
     elif arguments.mistakes:
-        for script in sorted(INFRA.glob("modules/*/tests/misconfigurations.py")):
+        for script in [INFRA / "tests" / "misconfigurations.py", *sorted(INFRA.glob("modules/*/tests/misconfigurations.py"))]:
             check(f"planted in {script.parents[1].relative_to(ROOT)}", planted, script)
     else:
         check("terraform fmt", formatted)

@@ -151,8 +151,9 @@ def look() -> str:
         if (modes(first), modes(second)) != ({"report"}, {"enforce"}):
             raise Wrong(f"a plan does not have its own policy: {modes(first)}, {modes(second)}")
         # With packages in S3, nothing is read from the disk when a plan is applied.
-        root.plan("third", '-var=lambda_s3={ bucket = "releases", prefix = "1.0.0/" }')
-        read = [resource["address"] for resource in resources(root.show("third")) if resource["values"].get("filename")]
+        in_s3 = ", ".join(f'{region} = {{ bucket = "releases-{region}", prefix = "1.0.0/" }}' for region in ("us-west-2", "us-east-1"))
+        root.plan("third", f"-var=lambda_s3={{ {in_s3} }}")
+        read = [resource["address"] for resource in resources(root.show("third")) if resource.get("values", {}).get("filename")]
         if read:
             raise Wrong(f"files are read when the plan is applied: {', '.join(read)}")
         total, of_what = price(first)

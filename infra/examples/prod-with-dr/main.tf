@@ -21,8 +21,9 @@ locals {
       platform = [{ protocol = "email", endpoint = "platform@example.com" }]
     }
     alarm_subscriptions = [{ protocol = "email", endpoint = "oncall@example.com" }]
-    # So that a flood of events leaves the account's concurrency to others.
-    reserved_concurrency = { on-push = 10, on-scan = 10 }
+    # So that a flood of events leaves the account's concurrency to others. A new account has ten in all, and Lambda reserves none of them:
+    # ask for more first, and then say { on-push = 10, on-scan = 10 }.
+    reserved_concurrency = {}
   }
 }
 

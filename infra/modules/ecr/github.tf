@@ -2,10 +2,10 @@
 # a list of subjects, word for word.
 
 locals {
-  github_issuer = "token.actions.githubusercontent.com"
+  github_issuer = var.github_issuer
 
   # For example repo:pipeops/api:ref:refs/heads/main, and with ids repo:pipeops@1/api@2:ref:refs/heads/main.
-  github_subjects = sort(flatten([
+  github_subjects = sort(concat(var.github_subjects, flatten([
     for repository in var.github_repositories : [
       for origin in concat(
         contains(var.github_subject_formats, "name") ? ["repo:${repository.owner}/${repository.name}"] : [],
@@ -17,15 +17,15 @@ locals {
         [for environment in repository.environments : "${origin}:environment:${environment}"],
       )
     ]
-  ]))
-  create_github_role = length(var.github_repositories) > 0
+  ])))
+  create_github_role = var.create && length(var.github_repositories) + length(var.github_subjects) > 0
 
   github_trust = jsonencode({
     Version = "2012-10-17"
     Statement = [{
       Sid       = "Workflows"
       Effect    = "Allow"
-      Principal = { Federated = var.create_github_oidc_provider ? aws_iam_openid_connect_provider.github[0].arn : var.github_oidc_provider_arn }
+      Principal = { Federated = var.create && var.create_github_oidc_provider ? aws_iam_openid_connect_provider.github[0].arn : var.github_oidc_provider_arn }
       Action    = "sts:AssumeRoleWithWebIdentity"
       Condition = {
         StringEquals = {
@@ -39,7 +39,7 @@ locals {
 
 # Without thumbprints: AWS verifies GitHub's certificate by its own list of authorities.
 resource "aws_iam_openid_connect_provider" "github" {
-  count = var.create_github_oidc_provider ? 1 : 0
+  count = var.create && var.create_github_oidc_provider ? 1 : 0
 
   url            = "https://${local.github_issuer}"
   client_id_list = ["sts.amazonaws.com"]
@@ -49,7 +49,7 @@ resource "aws_iam_openid_connect_provider" "github" {
 resource "aws_iam_role" "github_actions_push" {
   count = local.create_github_role ? 1 : 0
 
-  name                 = "${local.prefix}-ecr-github"
+  name                 = "${local.prefix}-ecr-github${var.name_suffix}"
   description          = "Workflows on GitHub push images of ${local.prefix} as this role"
   max_session_duration = 3600
   permissions_boundary = var.permissions_boundary_arn

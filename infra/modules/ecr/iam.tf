@@ -62,7 +62,7 @@ locals {
       merge(target.condition, {
         Sid      = "Pull"
         Effect   = "Allow"
-        Action   = local.pull_actions
+        Action   = local.node_pull_actions
         Resource = sort(flatten(values(target.arns)))
       }),
     ]
@@ -75,9 +75,9 @@ locals {
 # For a pipeline. It can neither delete nor archive an image, nor change a repository. A repository's own results are all that it
 # reads beside.
 resource "aws_iam_policy" "github_actions_push" {
-  count = var.create_github_actions_policy ? 1 : 0
+  count = var.create && var.create_github_actions_policy ? 1 : 0
 
-  name        = "${local.prefix}-ecr-push"
+  name        = "${local.prefix}-ecr-push${var.name_suffix}"
   description = "Push images to the repositories of ${local.prefix} and read what their scans found"
   tags        = local.tags
   policy      = local.push_policy
@@ -85,7 +85,9 @@ resource "aws_iam_policy" "github_actions_push" {
 
 # For nodes, here and in the replication regions: after a disaster, nobody should have to write a policy first.
 resource "aws_iam_policy" "eks_node_pull" {
-  name        = "${local.prefix}-ecr-pull"
+  count = var.create ? 1 : 0
+
+  name        = "${local.prefix}-ecr-pull${var.name_suffix}"
   description = "Pull images from the repositories of ${local.prefix} and their copies"
   tags        = local.tags
   policy      = local.pull_policy
@@ -106,8 +108,8 @@ resource "aws_iam_policy" "eks_node_pull" {
 locals {
   # With `null`, the policy is attached in any case: to the nodes' role, or to the role below in its place. Whether an ARN is given
   # cannot decide about a `count`, since the ARN of a role in the same plan is not known yet, and so not whether it is null.
-  attaches_pull_policy = var.attach_eks_node_pull_policy != false
-  has_stand_in         = var.attach_eks_node_pull_policy == null
+  attaches_pull_policy = var.create && var.attach_eks_node_pull_policy != false
+  has_stand_in         = var.create && var.attach_eks_node_pull_policy == null
 }
 
 # Pulls images in place of the nodes' role while that is not given; without the policy as soon as it is. Who may take it, the account's
@@ -115,7 +117,7 @@ locals {
 resource "aws_iam_role" "pull" {
   count = local.has_stand_in ? 1 : 0
 
-  name                 = "${local.prefix}-ecr-pull"
+  name                 = "${local.prefix}-ecr-pull${var.name_suffix}"
   description          = "Pulls images of ${local.prefix} while the nodes have no role"
   max_session_duration = 3600
   permissions_boundary = var.permissions_boundary_arn
@@ -137,7 +139,7 @@ resource "aws_iam_role_policy_attachment" "eks_node_pull" {
 
   # The name is what follows the last /: a path is part of an ARN, not of a name.
   role       = var.eks_node_role_arn == null ? aws_iam_role.pull[0].name : element(split("/", var.eks_node_role_arn), -1)
-  policy_arn = aws_iam_policy.eks_node_pull.arn
+  policy_arn = aws_iam_policy.eks_node_pull[0].arn
 
   lifecycle {
     precondition {

@@ -32,9 +32,17 @@ locals {
       },
     ]
   }) }
+
+  # The keys that the images are encrypted with, by region.
+  key_arns = merge(
+    var.create_kms_keys ? { for key in aws_kms_key.this : local.region => key.arn } : { (local.region) = var.kms_key_arn },
+    var.create_kms_keys ? { for region, key in aws_kms_key.replica : region => key.arn } : { for region in local.replica_regions : region => lookup(var.replica_kms_key_arns, region, null) },
+  )
 }
 
 resource "aws_kms_key" "this" {
+  count = var.create && var.create_kms_keys ? 1 : 0
+
   region                  = local.region
   description             = "Images of ${local.prefix}"
   enable_key_rotation     = true
@@ -44,7 +52,9 @@ resource "aws_kms_key" "this" {
 }
 
 resource "aws_kms_alias" "this" {
+  count = var.create && var.create_kms_keys ? 1 : 0
+
   region        = local.region
-  name          = "alias/${local.prefix}-ecr"
-  target_key_id = aws_kms_key.this.key_id
+  name          = "alias/${local.prefix}-ecr${var.name_suffix}"
+  target_key_id = aws_kms_key.this[0].key_id
 }

@@ -12,9 +12,21 @@ locals {
   tags       = merge({ Project = var.project_name, Environment = var.environment }, var.tags)
 
   # Name in the variable => name in the registry.
-  repositories = { for name in var.ecr_repository_names : name => "${local.prefix}-${name}" }
+  repositories = { for name in var.ecr_repository_names : name => "${local.prefix}-${name}" if var.create }
 
-  replica_regions = toset(!var.enable_replication ? [] : length(var.replication_regions) > 0 ? var.replication_regions : [var.dr_region])
+  # How a repository is kept, by its name in the variable; under an empty name, how one is that is not named.
+  settings = { for name in concat([""], keys(local.repositories)) : name => {
+    image_tag_mutability = coalesce(try(var.repository_overrides[name].image_tag_mutability, null), var.image_tag_mutability)
+    image_tag_mutability_exclusion_filters = (
+      try(var.repository_overrides[name].image_tag_mutability, null) == null ? var.image_tag_mutability_exclusion_filters
+      : var.repository_overrides[name].image_tag_mutability_exclusion_filters
+    )
+    scan_on_push                   = try(coalesce(var.repository_overrides[name].scan_on_push, var.scan_on_push), var.scan_on_push)
+    lifecycle_keep_count           = try(coalesce(var.repository_overrides[name].lifecycle_keep_count, var.lifecycle_keep_count), var.lifecycle_keep_count)
+    lifecycle_expire_untagged_days = try(coalesce(var.repository_overrides[name].lifecycle_expire_untagged_days, var.lifecycle_expire_untagged_days), var.lifecycle_expire_untagged_days)
+  } }
+
+  replica_regions = toset(!var.enable_replication || !var.create ? [] : length(var.replication_regions) > 0 ? var.replication_regions : [var.dr_region])
 
   # The ARNs are put together here, not read from the resources: so a plan shows the policies as they will be.
   repository_arns = { for region in setunion([local.region], local.replica_regions) : region => {
@@ -49,28 +61,29 @@ locals {
   # Two rules, as `tests/fixtures/lifecycle` has them; jsonencode writes members in alphabetical order and without spaces.
   # ECR evaluates all rules and then applies them by priority: an image with a v tag is never subject to a later rule, even
   # while the first one keeps it. Several prefixes in one rule would mean an image that has tags with all of them.
-  lifecycle_policy = jsonencode({
+  lifecycle_policy = local.lifecycle_policies[""]
+  lifecycle_policies = { for name, settings in local.settings : name => jsonencode({
     rules = concat(
       [
         {
           rulePriority = 1
-          description  = "Keep the newest ${var.lifecycle_keep_count} images with a v tag"
+          description  = "Keep the newest ${settings.lifecycle_keep_count} images with a v tag"
           selection = {
             tagStatus     = "tagged"
             tagPrefixList = ["v"]
             countType     = "imageCountMoreThan"
-            countNumber   = var.lifecycle_keep_count
+            countNumber   = settings.lifecycle_keep_count
           }
           action = { type = "expire" }
         },
         {
           rulePriority = 2
-          description  = "Expire untagged images ${var.lifecycle_expire_untagged_days} days after their push"
+          description  = "Expire untagged images ${settings.lifecycle_expire_untagged_days} days after their push"
           selection = {
             tagStatus   = "untagged"
             countType   = "sinceImagePushed"
             countUnit   = "days"
-            countNumber = var.lifecycle_expire_untagged_days
+            countNumber = settings.lifecycle_expire_untagged_days
           }
           action = { type = "expire" }
         },
@@ -90,10 +103,12 @@ locals {
         }
       ],
     )
-  })
+  }) }
 
   # What a client needs in order to pull, and no more. A referrer is read with the same actions: there is no other for it.
   pull_actions = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+  # The first pull through a cache brings the image here.
+  node_pull_actions = concat(local.pull_actions, var.pull_upstream_images ? ["ecr:BatchImportUpstreamImage"] : [])
 
   # A repository policy speaks of its own repository: it has no Resource.
   repository_policy_statements = concat(
@@ -101,8 +116,27 @@ locals {
       Sid       = "Pull"
       Effect    = "Allow"
       Principal = { AWS = var.pull_principal_arns }
-      Action    = local.pull_actions
+      Action    = local.node_pull_actions
     })],
+    length(var.pull_organization_ids) == 0 ? [] : [jsonencode({
+      Sid       = "PullForOrganization"
+      Effect    = "Allow"
+      Principal = "*"
+      Action    = local.node_pull_actions
+      Condition = { StringEquals = { "aws:PrincipalOrgID" = var.pull_organization_ids } }
+    })],
+    # Lambda fetches the image itself, when a function is made and again and again later (Lambda developer guide, "Amazon ECR permissions").
+    length(var.lambda_function_arns) == 0 ? [] : [jsonencode({
+      Sid       = "LambdaECRImageRetrievalPolicy"
+      Effect    = "Allow"
+      Principal = { Service = "lambda.amazonaws.com" }
+      Action    = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+      Condition = {
+        ArnLike      = { "aws:SourceArn" = var.lambda_function_arns }
+        StringEquals = { "aws:SourceAccount" = distinct([for arn in var.lambda_function_arns : split(":", arn)[4]]) }
+      }
+    })],
+    [for statement in var.repository_policy_statements : jsonencode(statement)],
     !var.deletion_protection ? [] : [jsonencode({
       Sid       = "KeepRepository"
       Effect    = "Deny"

@@ -6,12 +6,12 @@ resource "aws_ecr_repository" "this" {
 
   region               = local.region
   name                 = each.value
-  image_tag_mutability = var.image_tag_mutability
+  image_tag_mutability = local.settings[each.key].image_tag_mutability
   force_delete         = var.force_delete
   tags                 = local.tags
 
   dynamic "image_tag_mutability_exclusion_filter" {
-    for_each = var.image_tag_mutability_exclusion_filters
+    for_each = local.settings[each.key].image_tag_mutability_exclusion_filters
     content {
       filter      = image_tag_mutability_exclusion_filter.value
       filter_type = "WILDCARD"
@@ -20,11 +20,11 @@ resource "aws_ecr_repository" "this" {
 
   encryption_configuration {
     encryption_type = "KMS"
-    kms_key         = aws_kms_key.this.arn
+    kms_key         = local.key_arns[local.region]
   }
 
   image_scanning_configuration {
-    scan_on_push = var.scan_on_push
+    scan_on_push = local.settings[each.key].scan_on_push
   }
 
   lifecycle {
@@ -40,7 +40,7 @@ resource "aws_ecr_lifecycle_policy" "this" {
 
   region     = local.region
   repository = aws_ecr_repository.this[each.key].name
-  policy     = local.lifecycle_policy
+  policy     = local.lifecycle_policies[each.key]
 
   lifecycle {
     precondition {
@@ -62,26 +62,6 @@ resource "aws_ecr_repository_policy" "this" {
       # ECR API reference, `SetRepositoryPolicy`.
       condition     = length(local.repository_policy) <= 10240
       error_message = "The repositories' policy has ${length(local.repository_policy)} characters, and ECR takes 10240: name accounts in place of roles."
-    }
-  }
-}
-
-# One for each region of an account; see the variable. A basic scan is made once, at the push; Inspector looks again whenever it
-# learns of a vulnerability, and knows what is in use.
-resource "aws_ecr_registry_scanning_configuration" "this" {
-  for_each = var.registry_scan_type == null ? toset([]) : setunion([local.region], local.replica_regions)
-
-  region    = each.value
-  scan_type = var.registry_scan_type
-
-  dynamic "rule" {
-    for_each = !var.scan_on_push ? [] : [var.registry_scan_type == "ENHANCED" ? "CONTINUOUS_SCAN" : "SCAN_ON_PUSH"]
-    content {
-      scan_frequency = rule.value
-      repository_filter {
-        filter      = "*"
-        filter_type = "WILDCARD"
-      }
     }
   }
 }

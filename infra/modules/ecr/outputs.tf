@@ -10,7 +10,7 @@ output "repository_arns" {
 
 output "kms_key_arn" {
   description = "Key that the images are encrypted with."
-  value       = aws_kms_key.this.arn
+  value       = try(local.key_arns[local.region], null)
 }
 
 output "github_actions_push_policy_arn" {
@@ -20,7 +20,7 @@ output "github_actions_push_policy_arn" {
 
 output "eks_node_pull_policy_arn" {
   description = "Policy for pulling."
-  value       = aws_iam_policy.eks_node_pull.arn
+  value       = one(aws_iam_policy.eks_node_pull[*].arn)
 }
 
 output "docker_login_command" {
@@ -47,7 +47,7 @@ output "replica_repository_urls" {
 
 output "replica_kms_key_arns" {
   description = "Replication region to the key that its images are encrypted with."
-  value       = { for region, key in aws_kms_key.replica : region => key.arn }
+  value       = { for region in local.replica_regions : region => local.key_arns[region] }
 }
 
 output "replica_docker_login_commands" {
@@ -62,8 +62,13 @@ output "replication_rules" {
   value       = length(local.replica_regions) == 0 ? [] : local.replication_rules
 }
 
+output "lifecycle_policies" {
+  description = "Name in `ecr_repository_names` to the repository's lifecycle policy, as JSON."
+  value       = { for name in keys(local.repositories) : name => local.lifecycle_policies[name] }
+}
+
 output "lifecycle_policy" {
-  description = "The lifecycle policy of every repository, as JSON."
+  description = "The lifecycle policy of every repository that `repository_overrides` does not name, as JSON."
   value       = local.lifecycle_policy
 }
 

@@ -10,7 +10,12 @@ locals {
 
   replica_template_prefixes = toset(var.replica_template_prefixes == null ? values(local.repositories) : var.replica_template_prefixes)
   replica_templates = { for pair in setproduct(local.replica_regions, local.replica_template_prefixes) :
-    "${pair[0]}/${pair[1]}" => { region = pair[0], prefix = pair[1] }
+    "${pair[0]}/${pair[1]}" => {
+      region = pair[0]
+      prefix = pair[1]
+      # The repository that it is called after, whose settings it has.
+      name = one([for name, repository in merge({ "" = "" }, local.repositories) : name if repository == pair[1] || (name == "" && !contains(values(local.repositories), pair[1]))])
+    }
   }
 
   # A filter is the beginning of a name. With the whole names, `pipeops-prod` does not take `pipeops-prod-eu-api` along. A rule takes 100
@@ -21,17 +26,12 @@ locals {
   }]
 }
 
-resource "aws_kms_key" "replica" {
+# What has to be right about copies, whoever owns their keys and the replication configuration.
+resource "terraform_data" "replica" {
   for_each = local.replica_regions
 
-  region                  = each.value
-  description             = "Images of ${local.prefix}, copies of those in ${local.region}"
-  enable_key_rotation     = true
-  deletion_window_in_days = var.kms_deletion_window_days
-  tags                    = local.tags
-  policy                  = local.key_policies[each.value]
+  input = each.value
 
-  # These are here, since a key is the first thing of a copy and always needed, whoever owns the replication configuration.
   lifecycle {
     precondition {
       condition     = var.environment == "prod" || var.allow_replication_outside_prod
@@ -41,15 +41,30 @@ resource "aws_kms_key" "replica" {
       condition     = each.value != local.region
       error_message = "The repositories are in ${local.region}, which is also among the regions to replicate to: take it out of replication_regions (or dr_region)."
     }
+    precondition {
+      condition     = var.create_kms_keys || contains(keys(var.replica_kms_key_arns), each.value)
+      error_message = "create_kms_keys is false, and replica_kms_key_arns has no key for ${each.value}."
+    }
   }
 }
 
-resource "aws_kms_alias" "replica" {
-  for_each = local.replica_regions
+resource "aws_kms_key" "replica" {
+  for_each = var.create_kms_keys ? local.replica_regions : toset([])
 
-  region        = each.value
-  name          = "alias/${local.prefix}-ecr"
-  target_key_id = aws_kms_key.replica[each.value].key_id
+  region                  = each.value
+  description             = "Images of ${local.prefix}, copies of those in ${local.region}"
+  enable_key_rotation     = true
+  deletion_window_in_days = var.kms_deletion_window_days
+  tags                    = local.tags
+  policy                  = local.key_policies[each.value]
+}
+
+resource "aws_kms_alias" "replica" {
+  for_each = aws_kms_key.replica
+
+  region        = each.key
+  name          = "alias/${local.prefix}-ecr${var.name_suffix}"
+  target_key_id = each.value.key_id
 }
 
 resource "aws_ecr_repository" "replica" {
@@ -57,12 +72,12 @@ resource "aws_ecr_repository" "replica" {
 
   region               = each.value.region
   name                 = each.value.repository
-  image_tag_mutability = var.image_tag_mutability
+  image_tag_mutability = local.settings[each.value.name].image_tag_mutability
   force_delete         = var.force_delete
   tags                 = local.tags
 
   dynamic "image_tag_mutability_exclusion_filter" {
-    for_each = var.image_tag_mutability_exclusion_filters
+    for_each = local.settings[each.value.name].image_tag_mutability_exclusion_filters
     content {
       filter      = image_tag_mutability_exclusion_filter.value
       filter_type = "WILDCARD"
@@ -71,11 +86,11 @@ resource "aws_ecr_repository" "replica" {
 
   encryption_configuration {
     encryption_type = "KMS"
-    kms_key         = aws_kms_key.replica[each.value.region].arn
+    kms_key         = local.key_arns[each.value.region]
   }
 
   image_scanning_configuration {
-    scan_on_push = var.scan_on_push
+    scan_on_push = local.settings[each.value.name].scan_on_push
   }
 }
 
@@ -84,7 +99,7 @@ resource "aws_ecr_lifecycle_policy" "replica" {
 
   region     = each.value.region
   repository = each.value.name
-  policy     = local.lifecycle_policy
+  policy     = local.lifecycle_policies[local.replicas[each.key].name]
 }
 
 resource "aws_ecr_repository_policy" "replica" {
@@ -103,13 +118,13 @@ resource "aws_ecr_repository_creation_template" "replica" {
   description          = "Copies of ${local.prefix} from ${local.region}"
   applied_for          = ["REPLICATION"]
   custom_role_arn      = aws_iam_role.replica_templates[0].arn
-  image_tag_mutability = var.image_tag_mutability
-  lifecycle_policy     = local.lifecycle_policy
+  image_tag_mutability = local.settings[each.value.name].image_tag_mutability
+  lifecycle_policy     = local.lifecycle_policies[each.value.name]
   repository_policy    = local.repository_policy
   resource_tags        = local.tags
 
   dynamic "image_tag_mutability_exclusion_filter" {
-    for_each = var.image_tag_mutability_exclusion_filters
+    for_each = local.settings[each.value.name].image_tag_mutability_exclusion_filters
     content {
       filter      = image_tag_mutability_exclusion_filter.value
       filter_type = "WILDCARD"
@@ -118,7 +133,7 @@ resource "aws_ecr_repository_creation_template" "replica" {
 
   encryption_configuration {
     encryption_type = "KMS"
-    kms_key         = aws_kms_key.replica[each.value.region].arn
+    kms_key         = local.key_arns[each.value.region]
   }
 
   depends_on = [aws_iam_role_policy.replica_templates]
@@ -129,7 +144,7 @@ resource "aws_ecr_repository_creation_template" "replica" {
 resource "aws_iam_role" "replica_templates" {
   count = length(local.replica_templates) > 0 ? 1 : 0
 
-  name                 = "${local.prefix}-ecr-templates"
+  name                 = "${local.prefix}-ecr-templates${var.name_suffix}"
   description          = "ECR creates the repositories of copies as this role"
   permissions_boundary = var.permissions_boundary_arn
   tags                 = local.tags
@@ -168,7 +183,7 @@ locals {
         Sid      = "Keys"
         Effect   = "Allow"
         Action   = ["kms:CreateGrant", "kms:DescribeKey", "kms:RetireGrant"]
-        Resource = [for region in local.replica_regions : aws_kms_key.replica[region].arn]
+        Resource = [for region in local.replica_regions : local.key_arns[region]]
       },
     ]
   } }
@@ -199,37 +214,33 @@ resource "aws_iam_role_policy" "replica_templates" {
 }
 
 # After everything that makes a copy as safe as its source: the first image replicated finds it all there.
-resource "aws_ecr_replication_configuration" "this" {
-  count = length(local.replica_regions) > 0 && var.manage_replication_configuration ? 1 : 0
+module "registry" {
+  source = "../registry"
+  count  = var.create && (local.replicates || var.registry_scan_type != null) ? 1 : 0
 
-  region = local.region
-
-  replication_configuration {
-    dynamic "rule" {
-      for_each = local.replication_rules
-      content {
-        dynamic "destination" {
-          for_each = rule.value.destinations
-          content {
-            region      = destination.value.region
-            registry_id = destination.value.registry_id
-          }
-        }
-        dynamic "repository_filter" {
-          for_each = rule.value.filters
-          content {
-            filter      = repository_filter.value.filter
-            filter_type = repository_filter.value.filter_type
-          }
-        }
-      }
-    }
-  }
+  region            = local.region
+  scan_type         = var.registry_scan_type
+  scan_regions      = sort(setunion([local.region], local.replica_regions))
+  scan_on_push      = var.scan_on_push
+  replication_rules = local.replicates ? local.replication_rules : []
 
   depends_on = [
     aws_ecr_lifecycle_policy.replica,
-    aws_ecr_registry_scanning_configuration.this,
     aws_ecr_repository_creation_template.replica,
     aws_ecr_repository_policy.replica,
   ]
+}
+
+locals {
+  replicates = length(local.replica_regions) > 0 && var.manage_replication_configuration
+}
+
+moved {
+  from = aws_ecr_replication_configuration.this[0]
+  to   = module.registry[0].aws_ecr_replication_configuration.this[0]
+}
+
+moved {
+  from = aws_ecr_registry_scanning_configuration.this
+  to   = module.registry[0].aws_ecr_registry_scanning_configuration.this
 }

@@ -48,6 +48,31 @@ variable "tags" {
   description = "Tags of everything that the module creates, beside `Project` and `Environment`, which they may replace."
   type        = map(string)
   default     = {}
+
+  validation {
+    # What AWS takes of an ECR repository, a key and a role (ECR user guide, "Tagging a private repository"); two more come by themselves.
+    condition = length(var.tags) <= 48 && alltrue([for key, value in var.tags :
+      can(regex("^[\\p{L}\\p{N}\\p{Z}_.:/=+@-]{1,128}$", key)) && can(regex("^[\\p{L}\\p{N}\\p{Z}_.:/=+@-]{0,256}$", value)) && !startswith(lower(key), "aws:")
+    ])
+    error_message = "tags are at most 48, with keys of 1 to 128 and values of up to 256 letters, digits, spaces or _ . : / = + - @, and no key begins with aws:."
+  }
+}
+
+variable "create" {
+  description = "False: the module creates nothing, so that one configuration can leave it out somewhere."
+  type        = bool
+  default     = true
+}
+
+variable "name_suffix" {
+  description = "End of the names of roles, IAM policies and key aliases, such as `-eu`: where the module is called more than once for a project and environment of an account, each call needs another."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(-[a-z0-9]+)*$", var.name_suffix)) && length(var.name_suffix) <= 12
+    error_message = "name_suffix is empty, or a hyphen and up to 11 lower case letters, digits and single hyphens, for example \"-eu\"."
+  }
 }
 
 # Where it is
@@ -163,6 +188,63 @@ variable "lifecycle_expire_order" {
     condition     = length(distinct(var.lifecycle_expire_order)) == length(var.lifecycle_expire_order) && length(setsubtract(var.lifecycle_expire_order, keys(var.lifecycle_expire_tagged))) == 0
     error_message = "lifecycle_expire_order names patterns of lifecycle_expire_tagged, each once."
   }
+}
+
+variable "repository_overrides" {
+  description = "What is different of single repositories, by their names in `ecr_repository_names`: `{ cache = { image_tag_mutability = \"MUTABLE\", lifecycle_keep_count = 5 } }`. `image_tag_mutability_exclusion_filters` belong to the `image_tag_mutability` beside them."
+  type = map(object({
+    image_tag_mutability                   = optional(string)
+    image_tag_mutability_exclusion_filters = optional(list(string), [])
+    scan_on_push                           = optional(bool)
+    lifecycle_keep_count                   = optional(number)
+    lifecycle_expire_untagged_days         = optional(number)
+  }))
+  default = {}
+
+  validation {
+    condition     = length(setsubtract(keys(var.repository_overrides), var.ecr_repository_names)) == 0
+    error_message = "repository_overrides names repositories that ecr_repository_names does not have: ${join(", ", setsubtract(keys(var.repository_overrides), var.ecr_repository_names))}."
+  }
+  validation {
+    condition = alltrue([for override in values(var.repository_overrides) :
+      contains(["IMMUTABLE", "MUTABLE", "IMMUTABLE_WITH_EXCLUSION", "MUTABLE_WITH_EXCLUSION"], coalesce(override.image_tag_mutability, "MUTABLE"))
+      && endswith(coalesce(override.image_tag_mutability, "-"), "_WITH_EXCLUSION") == (length(override.image_tag_mutability_exclusion_filters) > 0)
+    ])
+    error_message = "In repository_overrides, image_tag_mutability is IMMUTABLE, MUTABLE, or either with _WITH_EXCLUSION, which needs image_tag_mutability_exclusion_filters."
+  }
+  validation {
+    condition = alltrue(flatten([for override in values(var.repository_overrides) : [
+      for number in [override.lifecycle_keep_count, override.lifecycle_expire_untagged_days] : number == null ? true : number >= 1 && floor(number) == number
+    ]]))
+    error_message = "In repository_overrides, lifecycle_keep_count and lifecycle_expire_untagged_days are whole numbers, at least 1."
+  }
+}
+
+variable "create_kms_keys" {
+  description = "False: the images are encrypted with `kms_key_arn` and `replica_kms_key_arns`, keys of somebody else. They must let the account use them through ECR, as kms.tf shows; who may delete them may end all images."
+  type        = bool
+  default     = true
+}
+
+variable "kms_key_arn" {
+  description = "Key of the region, when `create_kms_keys` is false; it may be a key of the same plan. ECR cannot change the key of a repository that is there."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.create_kms_keys || !var.create || var.kms_key_arn != null
+    error_message = "create_kms_keys is false: give kms_key_arn."
+  }
+  validation {
+    condition     = !var.create_kms_keys || (var.kms_key_arn == null && length(var.replica_kms_key_arns) == 0)
+    error_message = "kms_key_arn and replica_kms_key_arns are used when create_kms_keys is false."
+  }
+}
+
+variable "replica_kms_key_arns" {
+  description = "Keys of the replication regions, by region, when `create_kms_keys` is false."
+  type        = map(string)
+  default     = {}
 }
 
 variable "kms_deletion_window_days" {
@@ -287,6 +369,53 @@ variable "pull_principal_arns" {
   }
 }
 
+variable "pull_organization_ids" {
+  description = "Organisations (`o-…`) all of whose accounts may pull, in the repository policies."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for id in var.pull_organization_ids : can(regex("^o-[a-z0-9]{10,32}$", id))])
+    error_message = "pull_organization_ids are ids of organisations, for example \"o-a1b2c3d4e5\"."
+  }
+}
+
+variable "lambda_function_arns" {
+  description = "Lambda functions that run these images, in the repository policies: ARNs, with `*` in the name of the function at most, such as `arn:aws:lambda:us-west-2:123456789012:function:*`. Lambda fetches an image again long after the function was made; Terraform owns the policy, and what Lambda adds to it is gone with the next apply."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.lambda_function_arns : can(regex("^arn:aws[a-z-]*:lambda:[a-z0-9-]+:[0-9]{12}:function:[A-Za-z0-9_*-]+$", arn))])
+    error_message = "lambda_function_arns are ARNs of functions with region and account, for example \"arn:aws:lambda:us-west-2:123456789012:function:*\"; no version or alias."
+  }
+}
+
+variable "pull_upstream_images" {
+  description = "Whether who may pull may also have an image brought here for the first time, where a pull-through cache fills these repositories (`ecr:BatchImportUpstreamImage`)."
+  type        = bool
+  default     = false
+}
+
+variable "repository_policy_statements" {
+  description = "Further statements of every repository policy, as objects: `[{ Sid = \"Audit\", Effect = \"Allow\", Principal = { AWS = \"…\" }, Action = [\"ecr:DescribeImages\"] }]`. Without `Resource`: a policy speaks of its own repository."
+  type        = any
+  default     = []
+
+  validation {
+    condition = can([for statement in var.repository_policy_statements : [statement.Effect, statement.Action, statement.Principal]]) && alltrue([
+      for statement in var.repository_policy_statements : contains(["Allow", "Deny"], statement.Effect) && !can(statement.Resource)
+    ])
+    error_message = "Each of repository_policy_statements has Effect (Allow or Deny), Principal and Action, and no Resource."
+  }
+  validation {
+    condition = alltrue([for statement in var.repository_policy_statements :
+      try(statement.Effect != "Allow" || can(statement.Condition) || !contains(flatten([try(values(statement.Principal), statement.Principal)]), "*"), true)
+    ])
+    error_message = "One of repository_policy_statements lets in everybody: a Principal \"*\" that is allowed something needs a Condition."
+  }
+}
+
 variable "deletion_protection" {
   description = "Deny everybody the deletion of a repository, by its policy. `terraform destroy` takes the policy away first."
   type        = bool
@@ -370,6 +499,32 @@ variable "github_repositories" {
   }
 }
 
+variable "github_subjects" {
+  description = "Further subjects that the role for workflows trusts, word for word, where they are customised: `repository_owner:pipeops:environment:prod`."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for subject in var.github_subjects : can(regex("^[^*?]+:[^*?]+$", subject))])
+    error_message = "github_subjects are exact subjects: no * or ?."
+  }
+  validation {
+    condition     = length(var.github_subjects) == 0 || var.create_github_actions_policy
+    error_message = "github_subjects makes a role for the push policy: set create_github_actions_policy to true."
+  }
+}
+
+variable "github_issuer" {
+  description = "Who signs the tokens of workflows, without `https://`: GitHub Enterprise has issuers of its own, such as `token.actions.githubusercontent.com/pipeops`, `token.actions.pipeops.ghe.com` or `github.example.com/_services/token`."
+  type        = string
+  default     = "token.actions.githubusercontent.com"
+
+  validation {
+    condition     = can(regex("^[a-z0-9.-]+\\.[a-z]+(/[A-Za-z0-9._-]+)*$", var.github_issuer))
+    error_message = "github_issuer is a host and perhaps a path, without https:// and without a / at the end."
+  }
+}
+
 variable "github_subject_formats" {
   description = "Which forms of a subject the push role trusts: `name` (`repo:owner/name:…`), `id` (`repo:owner@1/name@2:…`). An id is never given to somebody else, as a name can be: say `[\"id\"]` once all workflows send it."
   type        = list(string)
@@ -386,16 +541,16 @@ variable "github_subject_formats" {
 }
 
 variable "github_oidc_provider_arn" {
-  description = "The account's identity provider for GitHub (`token.actions.githubusercontent.com`), when it exists already."
+  description = "The account's identity provider for `github_issuer`, when it exists already."
   type        = string
   default     = null
 
   validation {
-    condition     = var.github_oidc_provider_arn == null || can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:oidc-provider/token\\.actions\\.githubusercontent\\.com$", var.github_oidc_provider_arn))
-    error_message = "github_oidc_provider_arn must be the ARN …:oidc-provider/token.actions.githubusercontent.com."
+    condition     = var.github_oidc_provider_arn == null || can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:oidc-provider/", var.github_oidc_provider_arn)) && endswith(coalesce(var.github_oidc_provider_arn, "-"), ":oidc-provider/${var.github_issuer}")
+    error_message = "github_oidc_provider_arn must be the ARN …:oidc-provider/${var.github_issuer}."
   }
   validation {
-    condition     = length(var.github_repositories) == 0 || (var.github_oidc_provider_arn != null) != var.create_github_oidc_provider
+    condition     = length(var.github_repositories) + length(var.github_subjects) == 0 || (var.github_oidc_provider_arn != null) != var.create_github_oidc_provider
     error_message = "github_repositories needs the identity provider of GitHub, of which an account has one: give github_oidc_provider_arn if it is there, or set create_github_oidc_provider."
   }
 }

@@ -5,7 +5,7 @@ terraform {
     # 6.10 is the first with exclusions from mutability in creation templates.
     aws = {
       source  = "hashicorp/aws"
-      version = ">= 6.10, < 7.0"
+      version = ">= 6.10, < 8.0"
     }
   }
 }

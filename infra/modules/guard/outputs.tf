@@ -5,7 +5,9 @@ output "function_names" {
 
 output "role_arns" {
   description = "ARNs of the functions' roles, by function."
-  value       = { for name, role in aws_iam_role.this : name => role.arn }
+  # From their names: so that a plan shows policies that name them.
+  value      = local.role_arns
+  depends_on = [aws_iam_role.this]
 }
 
 output "topic_arns" {

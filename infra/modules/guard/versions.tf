@@ -6,7 +6,7 @@ terraform {
     aws = {
       source = "hashicorp/aws"
       # 6.28 is the first with exclusions from the record of pull times.
-      version = ">= 6.28, < 7.0"
+      version = ">= 6.28, < 8.0"
     }
   }
 }

@@ -35,7 +35,7 @@ ROTATES = "  enable_key_rotation     = true\n"
 ROTATES_NOT = "  enable_key_rotation     = false\n"
 EXCLUSIONS = """
   dynamic "image_tag_mutability_exclusion_filter" {
-    for_each = var.image_tag_mutability_exclusion_filters
+    for_each = local.settings[each.value.name].image_tag_mutability_exclusion_filters
     content {
       filter      = image_tag_mutability_exclusion_filter.value
       filter_type = "WILDCARD"
@@ -49,7 +49,7 @@ PLANTED = [
     Planted("tags are mutable by default", "variables.tf",
             'default     = "IMMUTABLE"', 'default     = "MUTABLE"', "defaults: defaults"),
     Planted("images are not scanned when pushed", "main.tf",
-            "scan_on_push = var.scan_on_push", "scan_on_push = false", "seed: repositories", "CKV_AWS_163"),
+            "scan_on_push = local.settings[each.key].scan_on_push", "scan_on_push = false", "seed: repositories", "CKV_AWS_163"),
     Planted("images are encrypted with AES256", "main.tf",
             'encryption_type = "KMS"', 'encryption_type = "AES256"', "seed: repositories", "CKV_AWS_136"),
     Planted("a repository is deleted with its images", "main.tf",
@@ -80,7 +80,8 @@ PLANTED = [
     Planted("a pipeline may push to every repository", "iam.tf",
             '          "ecr:UploadLayerPart",\n        ]\n        Resource = target.arns[local.region]',
             '          "ecr:UploadLayerPart",\n        ]\n        Resource = ["*"]', "seed: push_policy"),
-    Planted("nodes may push", "locals.tf", '"ecr:GetDownloadUrlForLayer"]', '"ecr:GetDownloadUrlForLayer", "ecr:PutImage"]', "seed: pull_policy"),
+    Planted("nodes may push", "locals.tf", '  pull_actions = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]',
+            '  pull_actions = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:PutImage"]', "seed: pull_policy"),
     Planted("nodes may pull from every repository", "iam.tf",
             "Resource = sort(flatten(values(target.arns)))", 'Resource = "*"', "seed: pull_policy"),
     Planted("a long list of repositories is opened by the beginning of names alone", "iam.tf",
@@ -102,6 +103,18 @@ PLANTED = [
     Planted("anybody may take the role that stands in", "iam.tf",
             'Sid       = "Account"\n      Effect    = "Allow"\n      Principal = { AWS = "arn:${local.partition}:iam::${local.account_id}:root" }',
             'Sid       = "Account"\n      Effect    = "Allow"\n      Principal = { AWS = "*" }', "defaults: defaults"),
+    Planted("everybody of AWS's Lambda may fetch images", "locals.tf",
+            '        ArnLike      = { "aws:SourceArn" = var.lambda_function_arns }\n', "", "adopters: pull_for_lambda_functions"),
+    Planted("every organisation may pull", "locals.tf",
+            '      Condition = { StringEquals = { "aws:PrincipalOrgID" = var.pull_organization_ids } }\n', "", "adopters: pull_for_an_organization"),
+    Planted("a statement lets in everybody", "variables.tf",
+            "statement.Effect != \"Allow\" || can(statement.Condition)", "statement.Effect != null || can(statement.Condition)",
+            "adopters: statements_that_let_in_everybody"),
+    Planted("two calls of the module make the same role", "replication.tf",
+            '"${local.prefix}-ecr-templates${var.name_suffix}"', '"${local.prefix}-ecr-templates"', "adopters: called_twice"),
+    Planted("something is created that was not to be", "iam.tf", "count = var.create ? 1 : 0", "count = 1", "adopters: nothing"),
+    Planted("a copy is kept by other rules than its source", "replication.tf",
+            "local.lifecycle_policies[local.replicas[each.key].name]", "local.lifecycle_policy", "adopters: one_repository_is_different"),
     Planted("every environment replicates", "replication.tf",
             'var.environment == "prod" || var.allow_replication_outside_prod', "var.enable_replication", "replication: not_outside_prod"),
     Planted("repositories of others are replicated", "replication.tf",
@@ -112,22 +125,22 @@ PLANTED = [
     Planted("the key of the copies does not rotate", "replication.tf", COPY_KEY + ROTATES, COPY_KEY + ROTATES_NOT,
             "replication: key_of_the_copies", "CKV_AWS_7"),
     Planted("tags of copies are mutable", "replication.tf",
-            "image_tag_mutability = var.image_tag_mutability\n  force_delete", 'image_tag_mutability = "MUTABLE"\n  force_delete',
+            "image_tag_mutability = local.settings[each.value.name].image_tag_mutability\n  force_delete", 'image_tag_mutability = "MUTABLE"\n  force_delete',
             "replication: copies_are_as_protected_as_their_sources"),
     Planted("copies are encrypted with the key of another region", "replication.tf",
-            "kms_key         = aws_kms_key.replica[each.value.region].arn\n  }\n\n  image_scanning",
-            "kms_key         = aws_kms_key.this.arn\n  }\n\n  image_scanning", "outputs: everything_is_wired_to_what_it_belongs_to"),
+            "kms_key         = local.key_arns[each.value.region]\n  }\n\n  image_scanning",
+            "kms_key         = local.key_arns[local.region]\n  }\n\n  image_scanning", "outputs: everything_is_wired_to_what_it_belongs_to"),
     Planted("copies have no lifecycle policy", "replication.tf",
             'resource "aws_ecr_lifecycle_policy" "replica" {\n  for_each = aws_ecr_repository.replica',
             'resource "aws_ecr_lifecycle_policy" "replica" {\n  for_each = { for key, copy in aws_ecr_repository.replica : key => copy if false }',
             "replication: copies_are_as_protected_as_their_sources"),
     Planted("the template is for pull-through caches", "replication.tf", '["REPLICATION"]', '["PULL_THROUGH_CACHE"]', "replication: templates"),
     Planted("the template has no lifecycle policy", "replication.tf",
-            "  lifecycle_policy     = local.lifecycle_policy\n", "", "replication: templates"),
+            "  lifecycle_policy     = local.lifecycle_policies[each.value.name]\n", "", "replication: templates"),
     Planted("the template has no repository policy", "replication.tf",
             "  repository_policy    = local.repository_policy\n", "", "replication: templates"),
     Planted("the template makes tags mutable", "replication.tf",
-            "image_tag_mutability = var.image_tag_mutability\n  lifecycle_policy", 'image_tag_mutability = "MUTABLE"\n  lifecycle_policy',
+            "image_tag_mutability = local.settings[each.value.name].image_tag_mutability\n  lifecycle_policy", 'image_tag_mutability = "MUTABLE"\n  lifecycle_policy',
             "replication: templates"),
     Planted("the template leaves no tag out", "replication.tf",
             "  resource_tags        = local.tags\n" + EXCLUSIONS, "  resource_tags        = local.tags\n",
@@ -191,7 +204,8 @@ def main():
     missed = 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary) / MODULE.name
-        shutil.copytree(MODULE, folder, ignore=shutil.ignore_patterns(".terraform*"))
+        for module in (MODULE, MODULE.with_name("registry")):
+            shutil.copytree(module, pathlib.Path(temporary) / module.name, ignore=shutil.ignore_patterns(".terraform*"))
         init = ["terraform", "init", "-backend=false", "-input=false"]
         if subprocess.run(init, cwd=folder, check=False, stdout=subprocess.DEVNULL).returncode:
             raise SystemExit("terraform init failed")

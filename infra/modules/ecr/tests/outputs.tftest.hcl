@@ -16,7 +16,7 @@ mock_provider "aws" {
 }
 
 override_resource {
-  target = aws_kms_key.this
+  target = aws_kms_key.this[0]
   values = { arn = "arn:aws:kms:us-west-2:123456789012:key/source" }
 }
 
@@ -47,7 +47,7 @@ override_resource {
 }
 
 override_resource {
-  target = aws_iam_policy.eks_node_pull
+  target = aws_iam_policy.eks_node_pull[0]
   values = { arn = "arn:aws:iam::123456789012:policy/pipeops-prod-ecr-pull" }
 }
 

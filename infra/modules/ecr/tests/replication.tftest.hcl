@@ -29,19 +29,19 @@ run "rule" {
   command = plan
 
   assert {
-    condition     = aws_ecr_replication_configuration.this[0].region == "us-west-2"
+    condition     = module.registry[0].region == "us-west-2"
     error_message = "the registry of the sources replicates"
   }
   assert {
     condition = (
-      length(aws_ecr_replication_configuration.this[0].replication_configuration[0].rule) == 1
-      && [for destination in aws_ecr_replication_configuration.this[0].replication_configuration[0].rule[0].destination : "${destination.registry_id} ${destination.region}"] == ["123456789012 us-east-1"]
+      length(module.registry[0].replication_rules) == 1
+      && [for destination in module.registry[0].replication_rules[0].destinations : "${destination.registry_id} ${destination.region}"] == ["123456789012 us-east-1"]
     )
     error_message = "one rule, to the same account in us-east-1"
   }
   assert {
     condition = (
-      [for filter in aws_ecr_replication_configuration.this[0].replication_configuration[0].rule[0].repository_filter : "${filter.filter_type} ${filter.filter}"]
+      [for filter in module.registry[0].replication_rules[0].filters : "${filter.filter_type} ${filter.filter}"]
       == ["PREFIX_MATCH pipeops-prod-api", "PREFIX_MATCH pipeops-prod-frontend"]
     )
     error_message = "only these repositories are replicated"
@@ -230,7 +230,7 @@ run "no_templates" {
     error_message = "neither templates nor a role for them"
   }
   assert {
-    condition     = length(aws_ecr_repository.replica) == 2 && length(aws_ecr_replication_configuration.this) == 1
+    condition     = length(aws_ecr_repository.replica) == 2 && length(module.registry) == 1
     error_message = "all else is there"
   }
 }
@@ -260,7 +260,7 @@ run "somebody_else_owns_the_replication_configuration" {
   }
 
   assert {
-    condition     = length(aws_ecr_replication_configuration.this) == 0
+    condition     = length(module.registry) == 0
     error_message = "not written"
   }
   assert {
@@ -277,7 +277,7 @@ run "dr_region_alone_is_enough" {
   }
 
   assert {
-    condition     = [for destination in aws_ecr_replication_configuration.this[0].replication_configuration[0].rule[0].destination : destination.region] == ["us-east-1"]
+    condition     = [for destination in module.registry[0].replication_rules[0].destinations : destination.region] == ["us-east-1"]
     error_message = "replicates to dr_region"
   }
 }
@@ -298,7 +298,7 @@ run "two_regions" {
     error_message = "a key in both"
   }
   assert {
-    condition     = length(aws_ecr_replication_configuration.this[0].replication_configuration[0].rule[0].destination) == 2
+    condition     = length(module.registry[0].replication_rules[0].destinations) == 2
     error_message = "two destinations"
   }
 }
@@ -313,7 +313,7 @@ run "off" {
   assert {
     condition = (
       length(aws_kms_key.replica) + length(aws_ecr_repository.replica) + length(aws_ecr_repository_creation_template.replica)
-      + length(aws_ecr_replication_configuration.this) == 0
+      + length(module.registry) == 0
     )
     error_message = "regions alone do nothing"
   }
@@ -326,7 +326,7 @@ run "not_outside_prod" {
     environment = "staging"
   }
 
-  expect_failures = [aws_kms_key.replica]
+  expect_failures = [terraform_data.replica]
 }
 
 run "not_outside_prod_whoever_owns_the_configuration" {
@@ -337,7 +337,7 @@ run "not_outside_prod_whoever_owns_the_configuration" {
     manage_replication_configuration = false
   }
 
-  expect_failures = [aws_kms_key.replica]
+  expect_failures = [terraform_data.replica]
 }
 
 run "outside_prod_when_allowed" {
@@ -349,7 +349,7 @@ run "outside_prod_when_allowed" {
   }
 
   assert {
-    condition     = length(aws_ecr_replication_configuration.this) == 1
+    condition     = length(module.registry) == 1
     error_message = "replicates"
   }
 }
@@ -362,5 +362,5 @@ run "not_to_itself" {
     replication_regions = ["us-west-2"]
   }
 
-  expect_failures = [aws_kms_key.replica]
+  expect_failures = [terraform_data.replica]
 }

@@ -75,11 +75,11 @@ run "key" {
   command = plan
 
   assert {
-    condition     = aws_kms_key.this.enable_key_rotation && aws_kms_key.this.deletion_window_in_days == 30 && aws_kms_key.this.region == "us-west-2"
+    condition     = aws_kms_key.this[0].enable_key_rotation && aws_kms_key.this[0].deletion_window_in_days == 30 && aws_kms_key.this[0].region == "us-west-2"
     error_message = "the key rotates, is deleted as late as can be, and is in the region of the repositories"
   }
   assert {
-    condition = jsondecode(aws_kms_key.this.policy).Statement == [
+    condition = jsondecode(aws_kms_key.this[0].policy).Statement == [
       {
         Sid       = "AccountByIamPolicies"
         Effect    = "Allow"
@@ -96,10 +96,10 @@ run "key" {
         Condition = { StringEquals = { "kms:CallerAccount" = "123456789012", "kms:ViaService" = "ecr.us-west-2.amazonaws.com" } }
       },
     ]
-    error_message = "key policy: ${aws_kms_key.this.policy}"
+    error_message = "key policy: ${aws_kms_key.this[0].policy}"
   }
   assert {
-    condition     = aws_kms_alias.this.name == "alias/pipeops-prod-ecr" && aws_kms_alias.this.region == "us-west-2"
+    condition     = aws_kms_alias.this[0].name == "alias/pipeops-prod-ecr" && aws_kms_alias.this[0].region == "us-west-2"
     error_message = "the key is found by its alias"
   }
 }
@@ -237,7 +237,7 @@ run "pull_policy" {
   command = plan
 
   assert {
-    condition = jsondecode(aws_iam_policy.eks_node_pull.policy).Statement == [
+    condition = jsondecode(aws_iam_policy.eks_node_pull[0].policy).Statement == [
       { Sid = "LogIn", Effect = "Allow", Action = ["ecr:GetAuthorizationToken"], Resource = "*" },
       {
         Sid    = "Pull"
@@ -248,7 +248,7 @@ run "pull_policy" {
         ]
       },
     ]
-    error_message = aws_iam_policy.eks_node_pull.policy
+    error_message = aws_iam_policy.eks_node_pull[0].policy
   }
   assert {
     condition     = aws_iam_role_policy_attachment.eks_node_pull[0].role == "eks-node"

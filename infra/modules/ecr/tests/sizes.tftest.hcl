@@ -46,7 +46,7 @@ run "two_hundred_repositories_with_two_copies" {
     error_message = "all of them"
   }
   assert {
-    condition     = length(aws_iam_policy.github_actions_push[0].policy) <= 6144 && length(aws_iam_policy.eks_node_pull.policy) <= 6144
+    condition     = length(aws_iam_policy.github_actions_push[0].policy) <= 6144 && length(aws_iam_policy.eks_node_pull[0].policy) <= 6144
     error_message = "IAM takes 6,144 characters of a managed policy"
   }
   assert {
@@ -54,18 +54,18 @@ run "two_hundred_repositories_with_two_copies" {
     error_message = "and 10,240 of the policies of a role"
   }
   assert {
-    condition     = [for rule in aws_ecr_replication_configuration.this[0].replication_configuration[0].rule : length(rule.repository_filter)] == [100, 100]
+    condition     = [for rule in module.registry[0].replication_rules : length(rule.filters)] == [100, 100]
     error_message = "a rule takes 100 filters"
   }
   assert {
-    condition = toset(flatten([for rule in aws_ecr_replication_configuration.this[0].replication_configuration[0].rule : [
-      for filter in rule.repository_filter : filter.filter
+    condition = toset(flatten([for rule in module.registry[0].replication_rules : [
+      for filter in rule.filters : filter.filter
     ]])) == toset([for repository in aws_ecr_repository.this : repository.name])
     error_message = "every repository is replicated"
   }
   assert {
-    condition = alltrue([for rule in aws_ecr_replication_configuration.this[0].replication_configuration[0].rule :
-      toset([for destination in rule.destination : destination.region]) == toset(["us-east-1", "eu-west-1"])
+    condition = alltrue([for rule in module.registry[0].replication_rules :
+      toset([for destination in rule.destinations : destination.region]) == toset(["us-east-1", "eu-west-1"])
     ])
     error_message = "to both regions"
   }
@@ -79,7 +79,7 @@ run "two_hundred_repositories_with_two_copies" {
     error_message = aws_iam_policy.github_actions_push[0].policy
   }
   assert {
-    condition = jsondecode(aws_iam_policy.eks_node_pull.policy).Statement[1] == {
+    condition = jsondecode(aws_iam_policy.eks_node_pull[0].policy).Statement[1] == {
       Sid    = "Pull"
       Effect = "Allow"
       Action = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
@@ -88,7 +88,7 @@ run "two_hundred_repositories_with_two_copies" {
       ]
       Condition = { StringEquals = { "aws:ResourceTag/Environment" = "prod", "aws:ResourceTag/Project" = "pipeops" } }
     }
-    error_message = aws_iam_policy.eks_node_pull.policy
+    error_message = aws_iam_policy.eks_node_pull[0].policy
   }
   assert {
     condition     = alltrue([for repository in merge(aws_ecr_repository.this, aws_ecr_repository.replica) : repository.tags.Project == "pipeops" && repository.tags.Environment == "prod"])
@@ -111,10 +111,10 @@ run "the_policies_go_by_the_tags_that_the_repositories_have" {
   }
 
   assert {
-    condition = jsondecode(aws_iam_policy.eks_node_pull.policy).Statement[1].Condition == { StringEquals = {
+    condition = jsondecode(aws_iam_policy.eks_node_pull[0].policy).Statement[1].Condition == { StringEquals = {
       "aws:ResourceTag/Environment" = "prod", "aws:ResourceTag/Project" = aws_ecr_repository.this["service-00"].tags.Project
     } }
-    error_message = aws_iam_policy.eks_node_pull.policy
+    error_message = aws_iam_policy.eks_node_pull[0].policy
   }
 }
 
@@ -127,7 +127,7 @@ run "as_many_as_fit_are_named" {
   }
 
   assert {
-    condition     = length(jsondecode(aws_iam_policy.eks_node_pull.policy).Statement[1].Resource) == 60 && length(aws_iam_policy.eks_node_pull.policy) > 4000
+    condition     = length(jsondecode(aws_iam_policy.eks_node_pull[0].policy).Statement[1].Resource) == 60 && length(aws_iam_policy.eks_node_pull[0].policy) > 4000
     error_message = "the pull policy names them"
   }
   assert {

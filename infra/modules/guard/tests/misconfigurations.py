@@ -125,7 +125,7 @@ MISTAKES = (
             'input = "{\\"time\\":\\"<aws.scheduler.scheduled-time>\\"}"', 'input = jsonencode({ time = "<aws.scheduler.scheduled-time>" })',
             "edges", "schedule_to_sweep"),
     Mistake("the schedule may invoke any function", "schedule.tf",
-            'Resource = [local.function_arns["sweep"]]', "Resource = values(local.function_arns)", "edges", "schedule_to_sweep"),
+            'Resource = [local.alias_arns["sweep"]]', "Resource = values(local.function_arns)", "edges", "schedule_to_sweep"),
     Mistake("the schedule is not let into its own role", "schedule.tf",
             '"aws:SourceArn" = local.schedule_group_arn', '"aws:SourceArn" = local.schedule_arn', "edges", "schedule_to_sweep"),
     Mistake("the schedule cannot read what it invokes with", "schedule.tf",

@@ -1,0 +1,14 @@
+output "scanning" {
+  description = "Region to scan type and frequency; empty where it is left alone."
+  value       = { for region, configuration in aws_ecr_registry_scanning_configuration.this : region => { scan_type = configuration.scan_type, frequencies = [for rule in configuration.rule : rule.scan_frequency] } }
+}
+
+output "replication_rules" {
+  description = "What is replicated."
+  value       = local.replication_rules
+}
+
+output "region" {
+  description = "Region of the registry."
+  value       = local.region
+}
