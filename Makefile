@@ -63,6 +63,10 @@ infra: $(INFRA_VENV)/.ready ## Check the infrastructure: format, validity, tests
 	$(PYTHON) -B -m unittest discover -s infra/modules -p readme_test.py
 	$(PYTHON) -B tests/infra/check.py --checkov $(INFRA_VENV)/bin/checkov
 
+.PHONY: infra-minimum
+infra-minimum: ## Validate the infrastructure with the least versions of the providers that it says it works with
+	$(PYTHON) -B tests/infra/check.py --minimum
+
 .PHONY: infra-mistakes
 infra-mistakes: ## Plant mistakes in the infrastructure, and see that tests find them (minutes)
 	$(PYTHON) -B tests/infra/check.py --mistakes
@@ -110,6 +114,15 @@ package: $(VENV)/.ready ## Build the zips of all functions into target/lambda/AR
 package-host:
 	@$(MAKE) --no-print-directory package ARCH=host
 
+.PHONY: release-packages
+release-packages: ## Build what a release has: target/packages, the zips for both processors with their checksums
+	@$(MAKE) --no-print-directory package ARCH=arm64
+	@$(MAKE) --no-print-directory package ARCH=x86_64
+	rm -rf target/packages
+	mkdir -p target/packages/lambda
+	cp -R target/lambda/arm64 target/lambda/x86_64 target/packages/lambda/
+	cd target/packages && find lambda -type f | LC_ALL=C sort | xargs sha256sum > SHA256SUMS
+
 .PHONY: size
 size: ## Size of each function's binary and zip, against the checked-in budget
 	$(PYTHON) tests/local/size.py
@@ -155,8 +168,13 @@ redrive: $(VENV)/.ready ## Put back what nobody took: FUNCTION=on-scan (QUEUE=fa
 	  --name "$$(terraform -chdir=infra output -raw name)" --function $(FUNCTION) $(if $(QUEUE),--queue $(QUEUE)) $(if $(DRY_RUN),--dry-run)
 
 .PHONY: destroy
-destroy: ## Take the deployment down (apply ledger_deletion_protection = false first)
-	terraform -chdir=infra destroy
+destroy: $(VENV)/.ready ## Take the deployment down, after a look at what is in the way (KEEP_REGISTRY=1 leaves repositories and their keys; YES=1)
+	mkdir -p $(dir $(PLAN))
+	$(if $(KEEP_REGISTRY),if terraform -chdir=infra state list | grep '^module[.]ecr' > /dev/null; then terraform -chdir=infra state rm module.ecr; fi)
+	terraform -chdir=infra plan -destroy -input=false -out=$(CURDIR)/$(PLAN)
+	terraform -chdir=infra show -json $(CURDIR)/$(PLAN) | $(VENV)/bin/python -B tests/infra/destroy.py
+	@$(if $(YES),true,read -r -p "Destroy all that? Only 'yes' does: " answer && test "$$answer" = yes)
+	terraform -chdir=infra apply -input=false $(CURDIR)/$(PLAN)
 
 ##@ Clean up
 

@@ -115,7 +115,7 @@ variable "replica_kms_key_arns" {
 }
 
 variable "kms_deletion_window_days" {
-  description = "Days between the order to delete a key and its end, 7 to 30. Without the key no image can be read again."
+  description = "Days between the order to delete a key and its end, 7 to 30. Without the key no image can be read again: a repository that is left when the module goes needs its key left too (`terraform state rm`)."
   type        = number
   default     = 30
 }

@@ -1,6 +1,6 @@
 """Checks the infrastructure: format, validity, tests, README tables, checkov; with --mistakes, that planted mistakes are found.
 
-    tests/infra/check.py [--checkov PATH] [--mistakes]
+    tests/infra/check.py [--checkov PATH] [--minimum] [--mistakes]
 
 Run by `make infra`; `make infra-mistakes` plants the mistakes, which takes minutes. What cannot be checked on this machine is said, with NOT CHECKED, and is no failure: Terraform that is not
 installed, or a registry of providers that cannot be reached.
@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,10 +119,38 @@ def checkov(program: str) -> str:
     return f"{passed} passed, 0 failed, skipped with reasons: {', '.join(sorted(skipped))}"
 
 
-def planned() -> str:
-    """Saves plans of the root, and looks at them."""
+def least(folder: Path) -> tuple[int, ...]:
+    """The least version of the AWS provider that a configuration and the modules that it calls work with."""
+    text = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.tf"))
+    said = [tuple(map(int, version.split("."))) for version in re.findall(r'version = ">= ([0-9.]+), <', text)]
+    called = re.findall(r'^\s*source\s*=\s*"(\.[^"]+)"', text, re.MULTILINE)
+    return max([*said, *(least((folder / source).resolve()) for source in called)], default=(0,))
+
+
+def minimum(folder: Path) -> str:
+    """Initialises and validates a configuration with the least version of the provider that it says it works with."""
+    version = ".".join(map(str, (*least(folder), 0, 0)[:3]))
+    with tempfile.TemporaryDirectory() as temporary:
+        copy = Path(temporary) / "infra"
+        shutil.copytree(INFRA, copy, ignore=shutil.ignore_patterns(".terraform*", "tests"))
+        here = copy / folder.relative_to(INFRA)
+        (here / "versions_override.tf").write_text(
+            f'terraform {{\n  required_providers {{\n    aws = {{\n      source  = "hashicorp/aws"\n      version = "{version}"\n    }}\n  }}\n}}\n',
+            encoding="utf-8",
+        )
+        try:
+            run("terraform", "init", "-backend=false", "-input=false", "-no-color", folder=here)
+        except Failed as failed:
+            if UNREACHABLE.search(str(failed)) or "no available releases match" in str(failed):
+                return f"NOT CHECKED: provider {version} cannot be had on this machine"
+            raise
+        return f"with provider {version}: {run('terraform', 'validate', '-no-color', folder=here).strip()}"
+
+
+def planned(look: Callable[[], str]) -> str:
+    """Makes plans, and looks at them."""
     try:
-        return plans.look()
+        return look()
     except (plans.Wrong, SystemExit) as wrong:
         raise Failed(str(wrong)) from wrong
 
@@ -135,6 +164,7 @@ def main() -> int:
     """Runs all checks; gives the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkov", default="checkov", help="the program, default: that of the PATH")
+    parser.add_argument("--minimum", action="store_true", help="validate with the least versions of the providers instead")
     parser.add_argument("--mistakes", action="store_true", help="plant mistakes in the modules instead, and see that tests find them")
     arguments = parser.parse_args()
 
@@ -148,11 +178,14 @@ def main() -> int:
             print(f"FAILED\n{failed}")
             failures.append(name)
 
-    if not arguments.mistakes:
+    if not (arguments.mistakes or arguments.minimum):
         check("README tables", readmes)
         check("checkov", checkov, arguments.checkov)
     if (why := no_terraform()) is not None:
         print(f"NOT CHECKED: infra/ by terraform, since {why}")
+    elif arguments.minimum:
+        for folder in configurations():
+            check(f"minimum {folder.relative_to(ROOT)}", minimum, folder)
     elif arguments.mistakes:
         for script in [INFRA / "tests" / "misconfigurations.py", *sorted(INFRA.glob("modules/*/tests/misconfigurations.py"))]:
             check(f"planted in {script.parents[1].relative_to(ROOT)}", planted, script)
@@ -160,7 +193,8 @@ def main() -> int:
         check("terraform fmt", formatted)
         for folder in configurations():
             check(f"terraform {folder.relative_to(ROOT)}", terraform, folder)
-        check("saved plans", planned)
+        check("saved plans", planned, plans.look)
+        check("docs/deployment.md", planned, plans.documented)
     if failures:
         print(f"{len(failures)} failed: {', '.join(failures)}")
     return 1 if failures else 0

@@ -137,6 +137,32 @@ def modes(plan: dict[str, Any]) -> set[str]:
     return {json.loads(document)["mode"] for document in plan_policies.policies(plan).values()}
 
 
+def documented() -> str:
+    """Validates the modules that docs/deployment.md shows, from this checkout in place of a tag, and plans what one account can; gives a line."""
+    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    blocks = [block for block in re.findall(r"```hcl\n(.*?)```", text, re.DOTALL) if "\nmodule " in f"\n{block}"]
+    at_tag = re.compile(r'"git::https://[^"]+//(infra/modules/[a-z]+)\?ref=v[0-9.]+"')
+    with account() as environment:
+        for block in blocks:
+            with tempfile.TemporaryDirectory() as folder:
+                # The modules are left where they are: they read the files beside them.
+                code, at_tags = at_tag.subn(lambda match: json.dumps(os.path.relpath(ROOT / match[1], folder)), block)
+                if not at_tags:
+                    raise Wrong(f"a module of docs/deployment.md is at no tag:\n{block}")
+                (Path(folder) / "main.tf").write_text(code, encoding="utf-8")
+                (Path(folder) / "policy.json").write_text('{"version": 1, "mode": "report"}', encoding="utf-8")
+                steps = [["init", "-backend=false", "-input=false", "-no-color"], ["validate", "-no-color"]]
+                if "assume_role" not in code:
+                    steps.append(["plan", "-input=false", "-no-color"])
+                for step in steps:
+                    done = subprocess.run(
+                        ["terraform", *step], cwd=folder, env=environment | {"AWS_REGION": "us-west-2"}, capture_output=True, text=True, check=False
+                    )
+                    if done.returncode != 0:
+                        raise Wrong(f"docs/deployment.md, terraform {step[0]}:\n{code}\n{done.stdout}{done.stderr}")
+    return f"{len(blocks)} configurations are valid, and plan where they need one account"
+
+
 def look() -> str:
     """Makes the plans and looks at them; gives a line about it."""
     with tempfile.TemporaryDirectory() as folder, account() as environment:

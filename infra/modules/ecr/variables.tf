@@ -248,7 +248,7 @@ variable "replica_kms_key_arns" {
 }
 
 variable "kms_deletion_window_days" {
-  description = "Days between the order to delete a key and its end, 7 to 30. Without the key no image can be read again."
+  description = "Days between the order to delete a key and its end, 7 to 30. Without the key no image can be read again: a repository that is left when the module goes needs its key left too (`terraform state rm`)."
   type        = number
   default     = 30
 
@@ -429,7 +429,7 @@ variable "force_delete" {
 
   validation {
     condition     = !var.force_delete || var.environment != "prod"
-    error_message = "force_delete would delete the images of prod together with their repositories: delete them by hand first, or leave the repositories."
+    error_message = "force_delete would delete the images of prod together with their repositories: delete them by hand first, or leave the repositories together with their keys (docs/deployment.md, \"Take it down\")."
   }
 }
 
