@@ -64,6 +64,8 @@ pub struct Hints {
     pub epss: Vec<Epss>,
     /// It was copied from this region.
     pub source: Option<Region>,
+    /// A sweep has read the list of the repository, and all its indexes are known with all that they lead to.
+    pub indexes_read: bool,
     /// No event led here: a sweep found it. If nothing scans it by itself, a scan is asked for, as after a push.
     pub found: bool,
 }
@@ -799,6 +801,7 @@ where
             image,
             scan: scan.map_err(failed)?,
             indexes: indexes?,
+            indexes_read: self.hints.indexes_read,
             source: source?,
             row,
             trigger: trigger.map_err(failed)?,

@@ -396,12 +396,13 @@ pub struct ImageLook {
 }
 
 impl ImageLook {
-    /// No event led to it.
-    pub fn found(digest: Digest) -> Self {
+    /// No event led to it. `indexes_read`: see [`Hints::indexes_read`].
+    pub fn found(digest: Digest, indexes_read: bool) -> Self {
         Self {
             digest,
             hints: Hints {
                 found: true,
+                indexes_read,
                 ..Hints::default()
             },
         }
@@ -515,8 +516,13 @@ where
                 self.look_at_repository(policy, sweep, &of(repository), part, actor)
                     .await
             }
-            Work::Images { repository, digests } => {
-                let images = digests.iter().cloned().map(ImageLook::found).collect();
+            Work::Images {
+                repository,
+                digests,
+                indexes_read,
+            } => {
+                let look = |digest: &Digest| ImageLook::found(digest.clone(), *indexes_read);
+                let images = digests.iter().map(look).collect();
                 self.look_at_images(policy, sweep, &of(repository), images, actor).await
             }
         }
@@ -583,6 +589,7 @@ where
         looks.listed += images;
         failures.extend(unreadable);
         let is_whole = is_whole && next.is_none() && !in_part;
+        let indexes_read = is_whole && survey.knows_all_indexes();
         let mut due = survey.finish(is_whole);
         if part.again {
             // Whose turn it is has had it a few minutes ago.
@@ -610,6 +617,7 @@ where
                 sweep.item(Work::Images {
                     repository: key.repository.clone(),
                     digests: digests.to_vec(),
+                    indexes_read,
                 })
             }));
             Vec::new()
@@ -631,7 +639,8 @@ where
             };
             self.write_summary(key, figures, &readiness).await?;
         }
-        Ok(now.into_iter().map(ImageLook::found).collect())
+        let look = |digest| ImageLook::found(digest, indexes_read);
+        Ok(now.into_iter().map(look).collect())
     }
 
     /// Looks whether the copies of a repository are where the policy wants them; how ready each region is.
@@ -681,10 +690,12 @@ where
         let mut images = images.into_iter();
         while let Some(image) = images.next() {
             if self.clock.now() >= sweep.until {
+                let indexes_read = image.hints.indexes_read;
                 let rest = std::iter::once(image).chain(images).map(|image| image.digest);
                 let rest = sweep.item(Work::Images {
                     repository: key.repository.clone(),
                     digests: rest.collect(),
+                    indexes_read,
                 });
                 if let Err(error) = self.send(&[rest], NOT_HIDDEN, &mut looks).await {
                     failures.push(error);

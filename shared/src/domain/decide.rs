@@ -28,7 +28,7 @@ use super::{
     repository::tags::is_mark,
 };
 pub use due::{Due, LONG_TURN_HOURS, Survey, TURN_HOURS, is_turn_of};
-pub use index::{ChildFacts, Children, LeadingIndex, MAX_LOOKED_AT, to_look_at};
+pub use index::{ChildFacts, Children, INDEX_FOLLOWS, LeadingIndex, MAX_LOOKED_AT, to_look_at};
 pub use source::{SourceImage, may_be_source, verdict};
 use step::Draft;
 pub use step::{Effect, Step};
@@ -69,6 +69,8 @@ pub struct Facts {
     pub children_pulled: Option<Vec<Timestamp>>,
     /// The indexes that lead to it.
     pub indexes: Vec<LeadingIndex>,
+    /// Before this look, a sweep has read all indexes of the repository: those that it knows nothing of do not lead to it.
+    pub indexes_read: bool,
     /// The image that it is a copy of; `None`: as far as known, it is none.
     pub source: Option<SourceImage>,
     /// What events said of how likely its vulnerabilities are exploited. The registry's answers do not have that.
@@ -97,6 +99,7 @@ impl Facts {
             more_children: 0,
             children_pulled: None,
             indexes: Vec::new(),
+            indexes_read: false,
             source: None,
             epss: Vec::new(),
             actor: actor.to_owned(),
@@ -263,6 +266,8 @@ pub(super) enum Hold {
     Limit(Timestamp),
     /// An index that leads to it is not blocked.
     Index,
+    /// It may be one of an index that nobody has looked at yet.
+    IndexesNotRead,
     /// Its source is not blocked; the region.
     Source(Region),
     /// The registry does not archive it, and every index that leads to it is blocked.
@@ -280,6 +285,7 @@ impl Hold {
             Self::Refused(answer) => answer.clone(),
             Self::Limit(until) => words::limit_reached(*until),
             Self::Index => words::INDEX_NOT_BLOCKED.to_owned(),
+            Self::IndexesNotRead => words::INDEXES_NOT_READ.to_owned(),
             Self::Source(region) => words::source_not_blocked(region),
             Self::OnlyIndex => words::ONLY_INDEX_BLOCKED.to_owned(),
             Self::Returns(until) => words::returns(*until),
@@ -666,6 +672,7 @@ fn blocked<'a>(
     let only_index = led_to && (facts.block_failure.is_some() || remembered_limit(facts, now).is_some());
     let held = match (&facts.block_failure, in_use) {
         _ if led_to && prior.is_none() && !facts.are_indexes_blocked() => Some(Hold::Index),
+        _ if prior.is_none() && facts.awaits_indexes(image, now) => Some(Hold::IndexesNotRead),
         _ if held_by_source => facts.source.as_ref().map(|source| Hold::Source(source.region.clone())),
         _ if only_index && needed.is_some() => Some(Hold::OnlyIndex),
         (Some(failure), _) => Some(Hold::Refused(words::block_failed(failure))),
@@ -678,8 +685,8 @@ fn blocked<'a>(
         let kind = match &why {
             Hold::InUse(_) | Hold::NotWorse(_) | Hold::ReportMode | Hold::Refused(_) => Some(AlertKind::ImageHeld),
             Hold::Returns(_) => Some(AlertKind::ImageBypass),
-            // The index is told of, or the source.
-            Hold::Index | Hold::OnlyIndex | Hold::Source(_) => None,
+            // The index is told of, or the source; or what the next sweep finds.
+            Hold::Index | Hold::IndexesNotRead | Hold::OnlyIndex | Hold::Source(_) => None,
             // The first image of the hour speaks for all: a hundred alerts would say no more.
             Hold::Limit(_) => limit_is_to_be_told(facts).then_some(AlertKind::BlockLimit),
         };

@@ -286,6 +286,10 @@ pub struct Row {
     /// More indexes lead to it than [`MAX_INDEXES`]. Those that do not stand here count as one that is not blocked.
     #[serde(default, skip_serializing_if = "is_false")]
     pub more_indexes: bool,
+    /// A sweep had read all indexes of the repository, and none led to it. Only then an image without a tag is blocked: it may be one of an
+    /// index that nobody has looked at yet.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub alone: bool,
     /// The day on which the scanner last knew of a workload that ran it. Kept of images that an index leads to: whoever looks at
     /// the index has no scan of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -53,6 +53,9 @@ pub enum Work {
         repository: RepositoryName,
         /// The images, at most [`MAX_IMAGES`].
         digests: Vec<Digest>,
+        /// All indexes of the repository were known with all that they lead to, when this was left.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        indexes_read: bool,
     },
 }
 

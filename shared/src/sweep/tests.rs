@@ -563,6 +563,7 @@ fn the_time_that_is_over_leaves_the_rest_to_another_worker() {
     let images = Work::Images {
         repository: "api".parse().unwrap(),
         digests: (0..10).map(|number| key_of("api", number).digest).collect(),
+        indexes_read: true,
     };
     let (looks, failures) = run(worker_ports(&world, &policy("")).work(&policy(""), &in_a_hurry, &images, "one"));
     assert_eq!((looks.looked, failures), (0, vec![]));

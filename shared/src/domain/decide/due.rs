@@ -15,14 +15,14 @@ use super::super::{
     alert::AlertKind,
     finding::ScanMode,
     ids::{Digest, Region, Tag},
-    image::{ImageKind, ImageStatus, ListedImage},
+    image::{Image, ImageKind, ImageStatus, ListedImage},
     ledger::{Row, Source, State, quarantine_tag},
     policy::{BlockMethod, Policy, WhenInUse},
     replication::{is_destination, rules},
     repository::tags::is_mark,
 };
 use super::{
-    MAX_LOOKED_AT, is_judged_as_image,
+    INDEX_FOLLOWS, MAX_LOOKED_AT, is_judged_as_image,
     source::{may_be_source, verdict},
 };
 
@@ -97,8 +97,11 @@ struct Remembered {
     tags: u64,
     available_since: Option<Timestamp>,
     children: Vec<Digest>,
+    more_children: bool,
     indexes: Vec<Digest>,
     more_indexes: bool,
+    /// It has no tag, and no sweep has looked yet whether an index leads to it.
+    may_be_led_to: bool,
     limited_until: Option<Timestamp>,
     source: Option<Source>,
     seen: bool,
@@ -130,6 +133,8 @@ pub struct Survey<'a> {
     rows: BTreeMap<Digest, Remembered>,
     elsewhere: BTreeMap<Digest, Vec<RememberedElsewhere>>,
     due: BTreeMap<Digest, Due>,
+    /// There is an index of which not all entries are known.
+    unread_index: bool,
 }
 
 /// An image whose use is not known any more (the last recorded pull is too old) is looked at in sweeps of this time after that; later
@@ -163,6 +168,7 @@ impl<'a> Survey<'a> {
             rows: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
             due: BTreeMap::new(),
+            unread_index: false,
         }
     }
 
@@ -193,8 +199,10 @@ impl<'a> Survey<'a> {
             tags: hash_of_tags(&row.tags),
             available_since: row.available_since,
             children: row.children.iter().map(|child| child.digest.clone()).collect(),
+            more_children: row.more_children > 0,
             indexes: row.indexes.clone(),
             more_indexes: row.more_indexes,
+            may_be_led_to: row.tags.is_empty() && row.indexes.is_empty() && !row.alone,
             limited_until: row.limited_until,
             source: row.source.clone(),
             seen: false,
@@ -245,6 +253,7 @@ impl<'a> Survey<'a> {
     pub fn see(&mut self, listed: &ListedImage) {
         let digest = &listed.image.digest;
         let due = self.why(listed);
+        self.unread_index |= self.may_lead_to_unknown_images(&listed.image);
         if let Some(row) = self.rows.get_mut(digest) {
             row.seen = true;
         }
@@ -434,6 +443,30 @@ impl<'a> Survey<'a> {
             .map(|_| Due::Turn)
     }
 
+    /// Whether it is an index, and not all that it leads to is known. What somebody else archived leads nobody anywhere.
+    fn may_lead_to_unknown_images(&self, image: &Image) -> bool {
+        let row = self.rows.get(&image.digest).filter(|row| !row.closed);
+        let is_known = match row {
+            Some(row) => row.not_an_image || !row.children.is_empty() && !row.more_children,
+            None => image.status == ImageStatus::Archived,
+        };
+        image.kind() == ImageKind::Index && !is_known
+    }
+
+    /// Whether all indexes that were seen are known with all that they lead to. If the whole list was seen, an image that no row knows as
+    /// one of an index is none.
+    pub fn knows_all_indexes(&self) -> bool {
+        !self.unread_index
+    }
+
+    /// Whether an image is held only until a sweep has read all indexes, and that is now.
+    fn waited_for_indexes(&self, row: &Remembered) -> bool {
+        let is_old = row
+            .available_since
+            .is_some_and(|since| self.now.duration_since(since) >= INDEX_FOLLOWS);
+        !row.closed && row.seen && row.state == State::Held && row.may_be_led_to && is_old
+    }
+
     /// How many rows there are.
     pub fn rows(&self) -> usize {
         self.rows.len()
@@ -441,6 +474,13 @@ impl<'a> Survey<'a> {
 
     /// The images that are due, the most urgent first. `complete`: the whole list was seen, so that what was not on it is gone.
     pub fn finish(mut self, complete: bool) -> Vec<(Digest, Due)> {
+        if complete && self.knows_all_indexes() {
+            let rows = self.rows.iter().filter(|(_, row)| self.waited_for_indexes(row));
+            let waited: Vec<Digest> = rows.map(|(digest, _)| digest.clone()).collect();
+            for digest in waited {
+                self.due.entry(digest).or_insert(Due::Family);
+            }
+        }
         if complete {
             let gone = self.rows.into_iter().filter(|(_, row)| !row.seen && !row.closed);
             self.due.extend(gone.map(|(digest, _)| (digest, Due::Gone)));

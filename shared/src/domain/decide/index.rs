@@ -3,7 +3,7 @@
 //! An index is never scanned; it has the verdict of the worst image that it leads to. An image that indexes lead to follows them: it is
 //! blocked when all of them are, and what is to be told is told of the index, whose tags people deploy.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     super::{
@@ -122,6 +122,23 @@ impl Facts {
         self.row.as_ref().is_some_and(|row| row.more_indexes)
     }
 
+    /// Whether it has no tag, and a sweep has found that no index leads to it either.
+    pub(super) fn is_alone(&self, image: &Image, now: Timestamp) -> bool {
+        let known = self
+            .row
+            .as_ref()
+            .is_some_and(|row| row.closed_at.is_none() && row.alone);
+        // Clients push the images first, and then their index.
+        let follows = |since: Timestamp| now.duration_since(since) < INDEX_FOLLOWS;
+        let is_young = image.available_since().is_none_or(follows);
+        image.tags.is_empty() && !self.is_led_to() && (known || self.indexes_read && !is_young)
+    }
+
+    /// Whether it may be one of an index that nobody has looked at yet: such images have no tag.
+    pub(super) fn awaits_indexes(&self, image: &Image, now: Timestamp) -> bool {
+        image.tags.is_empty() && !self.is_led_to() && !self.is_alone(image, now)
+    }
+
     /// Whether every index that leads to it is blocked.
     pub(super) fn are_indexes_blocked(&self) -> bool {
         !self.has_more_indexes() && self.open_indexes().all(LeadingIndex::is_blocked)
@@ -173,6 +190,10 @@ impl LeadingIndex {
 /// An event looks at all indexes that lead to its image, up to so many. If there are more, it looks at one, and leaves the others to the
 /// sweep: each look takes about eight round trips, and an event has 30 seconds.
 pub const MAX_LOOKED_AT: usize = 8;
+
+/// Within this time after an image was pushed its index may still come. Clients push it seconds after the last image; the rest is for
+/// slow networks, and for the event.
+pub const INDEX_FOLLOWS: SignedDuration = SignedDuration::from_mins(15);
 
 /// Which of the indexes that lead to an image are looked at with it: not those that are gone, nor those that were superseded and need no
 /// change. Of many, it is the one that was pushed last of those that have a tag.

@@ -213,6 +213,7 @@ impl<'a> Draft<'a> {
             more_children: more_children(facts),
             indexes: indexes(facts).0,
             more_indexes: indexes(facts).1,
+            alone: facts.is_alone(image, now),
             used_on: used_on(facts, now),
             referrer: false,
             runnable: image.kind() != ImageKind::Index && facts.is_runnable(image),
@@ -313,6 +314,7 @@ impl<'a> Draft<'a> {
             | Hold::ReportMode
             | Hold::Refused(_)
             | Hold::Index
+            | Hold::IndexesNotRead
             | Hold::Source(_)
             | Hold::Returns(_) => {}
         }

@@ -83,6 +83,7 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
         more_children: 0,
         indexes: Vec::new(),
         more_indexes: false,
+        alone: false,
         used_on: None,
         referrer: false,
         runnable: false,

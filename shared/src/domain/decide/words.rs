@@ -20,6 +20,10 @@ use super::{
 /// Why an image is not blocked in report mode.
 pub(super) const REPORT_MODE: &str = "the policy is in report mode, in which nothing is changed.";
 
+/// Why an image without a tag is not blocked yet.
+pub(super) const INDEXES_NOT_READ: &str =
+    "it has no tag, and no sweep has looked yet whether an index leads to it; the next one does.";
+
 /// Why an image is not blocked that an index leads to.
 pub(super) const INDEX_NOT_BLOCKED: &str = "an index that leads to it is not blocked; the index says why.";
 
@@ -421,6 +425,7 @@ pub(super) fn next_steps(
                     | Hold::Limit(_)
                     | Hold::Returns(_)
                     | Hold::Index
+                    | Hold::IndexesNotRead
                     | Hold::OnlyIndex
                     | Hold::Source(_),
                 )

@@ -1,6 +1,7 @@
 //! Multi-platform indexes, and the images that they lead to.
 
 use super::*;
+use crate::testing::sweep::sweep;
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -86,6 +87,15 @@ fn settle(world: &World, policy: &Policy, key: &ImageKey) -> Outcome {
 
 fn state(world: &World, key: &ImageKey) -> State {
     world.row_of(key).unwrap().state
+}
+
+/// Where there is no index.
+fn archived_images(world: &World) -> Vec<&'static str> {
+    [("amd64", amd64()), ("arm64", arm64())]
+        .into_iter()
+        .filter(|(_, key)| world.image_of(key).unwrap().status == ImageStatus::Archived)
+        .map(|(name, _)| name)
+        .collect()
 }
 
 fn archived(world: &World) -> Vec<&'static str> {
@@ -470,9 +480,16 @@ fn an_index_that_is_deleted_no_longer_speaks_for_its_images() {
     let outcome = settle(&world, &policy(""), &arm64());
     assert_eq!(
         (outcome.state, outcome.alert),
-        (Some(State::Blocked), Some(AlertKind::ImageBlocked))
+        (Some(State::Held), None),
+        "another index may lead to it"
     );
     assert_eq!(world.row_of(&arm64()).unwrap().indexes, []);
+    world.set_now(now() + SignedDuration::from_hours(1));
+    sweep(&world, &policy(""));
+    assert_eq!(
+        (archived_images(&world), told(&world)),
+        (vec!["arm64"], vec!["image-blocked".to_owned()])
+    );
 }
 
 #[test]

@@ -226,6 +226,7 @@ fn the_configuration_in_the_manifest_makes_an_image_whatever_else_is_said_of_it(
         push_as(&world, &image_key(), says, CONTAINER, tags);
         let mut entry = world.image_of(&image_key()).unwrap();
         entry.subject = Some("sha256:bb".parse().unwrap());
+        entry.pushed_at = Some(now() - SignedDuration::from_hours(1));
         world.push(&image_key(), entry);
         world
     };
@@ -241,7 +242,7 @@ fn the_configuration_in_the_manifest_makes_an_image_whatever_else_is_said_of_it(
         world.set_scan(&image_key(), Scan::Unavailable(NoScan::Failed));
         let strict = policy(STRICT);
         assert_eq!(
-            settle(&world, &strict, &image_key()).state,
+            settle_alone(&world, &strict).state,
             Some(State::Blocked),
             "{says}, {tags:?}"
         );
@@ -484,4 +485,79 @@ fn entries_beyond_those_that_are_remembered_are_unknown_and_not_clean() {
         State::Blocked,
         "what is known of the others is enough"
     );
+}
+
+fn push_old(world: &World, key: &ImageKey) {
+    push(world, key, CONTAINER, &[]);
+    let mut old = world.image_of(key).unwrap();
+    old.pushed_at = Some(now() - SignedDuration::from_hours(48));
+    world.push(key, old);
+    world.complete_scan(key, scan(vec![finding("CVE-2026-1", Severity::Critical)]));
+}
+
+#[test]
+fn an_image_without_a_tag_is_not_blocked_before_a_sweep_has_read_the_indexes() {
+    // The first event over an existing registry is that of an image; its index is in use, and nobody has looked at it.
+    let world = World::new();
+    push_old(&world, &amd64());
+    push_index(&world, &index(), &["v1"], &[listed(&amd64(), "")]);
+    let mut used = world.image_of(&index()).unwrap();
+    used.last_pulled_at = Some(now());
+    world.push(&index(), used);
+    settle(&world, &policy(""), &amd64());
+    assert_eq!((state(&world, &amd64()), told(&world).len()), (State::Held, 0));
+    insta::assert_snapshot!(world.row_of(&amd64()).unwrap().reason, @"1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: it has no tag, and no sweep has looked yet whether an index leads to it; the next one does.");
+    for hour in 0..3 {
+        world.set_now(now() + SignedDuration::from_hours(hour));
+        sweep(&world, &policy(""));
+        assert!(!is_archived(&world, &amd64()));
+    }
+    assert_eq!(
+        (state(&world, &index()), told(&world)),
+        (State::Held, vec!["image-held".to_owned()])
+    );
+
+    // One that no index leads to is blocked by the first sweep, and from then on by events.
+    let world = World::new();
+    push_old(&world, &amd64());
+    settle(&world, &policy(""), &amd64());
+    assert!(!is_archived(&world, &amd64()));
+    sweep(&world, &policy(""));
+    assert!(is_archived(&world, &amd64()));
+    assert_eq!(told(&world), ["image-blocked"]);
+    let world = World::new();
+    push_old(&world, &amd64());
+    world.complete_scan(&amd64(), scan(vec![]));
+    sweep(&world, &policy(""));
+    world.complete_scan(&amd64(), scan(vec![finding("CVE-2026-1", Severity::Critical)]));
+    settle(&world, &policy(""), &amd64());
+    assert!(is_archived(&world, &amd64()));
+
+    // An index that cannot be read may lead to it.
+    let world = World::new();
+    push_old(&world, &amd64());
+    push_index(&world, &index(), &["v1"], &[]);
+    world.set_manifest(&index(), "?");
+    for hour in 0..3 {
+        world.set_now(now() + SignedDuration::from_hours(hour));
+        sweep(&world, &policy(""));
+    }
+    assert_eq!(
+        (state(&world, &amd64()), is_archived(&world, &amd64())),
+        (State::Held, false)
+    );
+    world.set_manifest(&index(), &format!(r#"{{"manifests": [{}]}}"#, listed(&soci(), "")));
+    settle(&world, &policy(""), &index());
+    sweep(&world, &policy(""));
+    assert!(is_archived(&world, &amd64()));
+
+    // One that was pushed just now waits for the next sweep: its index may be on the way.
+    let world = World::new();
+    push(&world, &amd64(), CONTAINER, &[]);
+    world.complete_scan(&amd64(), scan(vec![finding("CVE-2026-1", Severity::Critical)]));
+    sweep(&world, &policy(""));
+    assert!(!is_archived(&world, &amd64()));
+    world.set_now(now() + SignedDuration::from_hours(1));
+    sweep(&world, &policy(""));
+    assert!(is_archived(&world, &amd64()));
 }
