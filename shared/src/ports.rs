@@ -258,12 +258,14 @@ pub trait RepositoryWriter {
         text: &str,
     ) -> impl Future<Output = Result<(), PortError>> + Send;
 
-    /// What a lifecycle policy would do. It changes nothing, but IAM counts it among the calls that write.
+    /// What a lifecycle policy would do; `None`: the registry does not know yet, which may take minutes. `begun`: it was asked for lately, so that
+    /// what is there of it is read before it is asked for again. It changes nothing, but IAM counts it among the calls that write.
     fn preview_lifecycle_policy(
         &self,
         key: &RepositoryKey,
         text: &str,
-    ) -> impl Future<Output = Result<Preview, PortError>> + Send;
+        begun: bool,
+    ) -> impl Future<Output = Result<Option<Preview>, PortError>> + Send;
 }
 
 /// Keys of KMS.

@@ -2,21 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::{join, try_join5};
+use futures_util::{
+    future::{join, try_join5},
+    stream::{self, StreamExt as _},
+};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
     domain::{
         alert::repository::{RepositoryAlert, RepositoryAlertKind},
-        ids::{ImageRef, Tag},
-        image::Image,
+        ids::{Digest, ImageRef, Tag},
+        image::{Image, children, leads_to_others},
         ledger::State,
         policy::{BlockMethod, Policy, RepositoryRules},
         repository::{
             decide::{
-                OptOut, RepositoryEffect, RepositoryFacts, RepositoryLeave, RepositoryPlan, RepositoryStep, decide,
-                opt_out, tags_may_matter,
+                OptOut, Preview, Previewed, RepositoryEffect, RepositoryFacts, RepositoryLeave, RepositoryPlan,
+                RepositoryStep, decide, is_previewing, opt_out, tags_may_matter,
             },
             ledger::{RepositoryKey, RepositoryRow, TagRow},
             posture::ListedSettings,
@@ -60,6 +63,9 @@ pub struct RepositoryOutcome {
     /// The kinds of the alerts that were sent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<RepositoryAlertKind>,
+    /// ECR does not know yet what a lifecycle policy would do, which is neither a failure nor trouble: a later look asks again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub waits: bool,
 }
 
 impl RepositoryOutcome {
@@ -69,6 +75,7 @@ impl RepositoryOutcome {
         self.opt_out = self.opt_out.or(other.opt_out);
         self.changed.extend(other.changed);
         self.alerts.extend(other.alerts);
+        self.waits |= other.waits;
         self
     }
 
@@ -165,9 +172,20 @@ where
             let Some(writer) = ports.writer else {
                 return Err(RepositoryError::ReportMode(key.clone()));
             };
-            let preview = writer.preview_lifecycle_policy(key, text).await;
-            facts.preview = Some(preview.map_err(|source| run.failed("preview the lifecycle policy of", source))?);
+            let begun = is_previewing(facts.row.as_ref(), text, ports.clock.now());
+            let preview = writer.preview_lifecycle_policy(key, text, begun).await;
+            let preview = preview.map_err(|source| run.failed("preview the lifecycle policy of", source))?;
+            done.waits = preview.is_none();
+            facts.preview = Some(match preview {
+                Some(preview) => Previewed::Ready(run.with_what_they_lead_to(preview).await?),
+                None => Previewed::NotYet,
+            });
             plan = decide(policy, &facts, ports.clock.now());
+            if let RepositoryPlan::Apply(step) = &plan
+                && !run.is_as_read(&facts, step).await?
+            {
+                continue;
+            }
         }
         match plan {
             RepositoryPlan::Apply(step) => {
@@ -201,6 +219,19 @@ where
         }
     }
     Err(RepositoryError::Contended(key.clone()))
+}
+
+/// How many indexes of a preview are looked into, how many of them at once, and how many images of one.
+const MAX_INDEXES: usize = 500;
+const INDEXES_AT_ONCE: usize = 8;
+const MAX_CHILDREN_LOOKED_AT: usize = 200;
+
+/// When something was last pulled.
+#[derive(Default)]
+struct LastPull {
+    at: Option<Timestamp>,
+    /// Not all of it could be looked at.
+    unknown: bool,
 }
 
 /// What came of a step.
@@ -341,13 +372,106 @@ where
         let mode = async {
             match listed {
                 Some(listed) => Ok(Some(listed.scan_mode)),
-                None if facts.scanned_by_flag_only() => ports.registry.scan_mode().await.map(Some),
+                None if facts.is_not_covered() => ports.registry.scan_mode().await.map(Some),
                 None => Ok(None),
             }
         };
         let (kms, mode) = join(kms, mode).await;
         (facts.kms, facts.scan_mode) = (kms.map_err(failed)?, mode.map_err(failed)?);
         Ok(facts)
+    }
+
+    /// Who pulls a multi-platform image pulls the index and one of its images, and for which of them ECR records it is not documented: a pull of
+    /// any of them counts for the index, which takes them along.
+    async fn with_what_they_lead_to(&self, mut preview: Preview) -> Result<Preview, RepositoryError> {
+        let now = self.ports.clock.now();
+        // One that is in use is enough to hold the policy.
+        if preview.images.iter().any(|image| image.is_in_use(self.policy, now)) {
+            return Ok(preview);
+        }
+        let indexes = preview.images.iter().enumerate().filter(|(_, image)| image.is_index);
+        let indexes: Vec<(usize, Digest)> = indexes.map(|(place, image)| (place, image.digest.clone())).collect();
+        let looks = indexes.into_iter().enumerate().map(|(n, (place, index))| async move {
+            let found = if n < MAX_INDEXES {
+                self.last_pull(index).await?
+            } else {
+                LastPull {
+                    at: None,
+                    unknown: true,
+                }
+            };
+            Ok::<_, RepositoryError>((place, found))
+        });
+        let looked: Vec<_> = stream::iter(looks).buffer_unordered(INDEXES_AT_ONCE).collect().await;
+        for found in looked {
+            let (place, found) = found?;
+            if let Some(image) = preview.images.get_mut(place) {
+                image.last_pulled_at = image.last_pulled_at.max(found.at);
+                image.unknown = found.unknown;
+            }
+        }
+        Ok(preview)
+    }
+
+    /// When something that an index leads to was last pulled, at any depth.
+    async fn last_pull(&self, index: Digest) -> Result<LastPull, RepositoryError> {
+        let failed = |source| self.failed("look at an index of", source);
+        let (mut found, mut next) = (LastPull::default(), vec![index]);
+        let mut looked = 0;
+        while let Some(digest) = next.pop() {
+            let manifest = self
+                .ports
+                .registry
+                .manifest(&self.key.image(&digest))
+                .await
+                .map_err(failed)?;
+            // Without a manifest it is deleted or in the archive, from where nothing is pulled.
+            let Some(listed) = manifest.as_deref().and_then(children) else {
+                continue;
+            };
+            found.unknown |= listed.more > 0;
+            for child in listed.children {
+                looked += 1;
+                if looked > MAX_CHILDREN_LOOKED_AT {
+                    found.unknown = true;
+                    return Ok(found);
+                }
+                let by_digest = ImageRef::Digest(child.digest.clone());
+                let image = self
+                    .ports
+                    .registry
+                    .image(&self.key.repository, &by_digest)
+                    .await
+                    .map_err(failed)?;
+                let Some(image) = image else { continue };
+                found.at = found.at.max(image.last_pulled_at);
+                if leads_to_others(image.manifest_media_type.as_deref()) {
+                    next.push(child.digest);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the documents that are to be written are still those that were read: a preview takes its time, and what others change meanwhile
+    /// must not be undone.
+    async fn is_as_read(&self, facts: &RepositoryFacts, step: &RepositoryStep) -> Result<bool, RepositoryError> {
+        let failed = |source| self.failed("look at", source);
+        for effect in &step.effects {
+            let is_same = match effect {
+                RepositoryEffect::Access(_) => {
+                    self.ports.registry.repository_policy(self.key).await.map_err(failed)? == facts.access
+                }
+                RepositoryEffect::Lifecycle(_) => {
+                    self.ports.registry.lifecycle_policy(self.key).await.map_err(failed)? == facts.lifecycle
+                }
+                RepositoryEffect::TagMutability(_) | RepositoryEffect::ScanOnPush => true,
+            };
+            if !is_same {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn apply(&self, step: &RepositoryStep) -> Result<Applied, RepositoryError> {

@@ -191,6 +191,11 @@ const CONTAINER_CONFIG_MEDIA_TYPES: [&str; 2] = [
     "application/vnd.oci.image.config.v1+json",
 ];
 
+/// Whether a manifest of this media type lists others; one whose type is not said may.
+pub fn leads_to_others(media_type: Option<&str>) -> bool {
+    media_type.is_none_or(|media_type| INDEX_MEDIA_TYPES.contains(&media_type))
+}
+
 impl Image {
     /// What the registry's description says of it.
     ///

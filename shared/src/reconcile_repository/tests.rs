@@ -261,6 +261,7 @@ fn a_repository_that_the_registry_covers_is_scanned() {
         (ScanTrigger::Manual, true, ScanMode::Basic, true),
         (ScanTrigger::Manual, true, ScanMode::Enhanced, false),
         (ScanTrigger::Manual, false, ScanMode::Basic, false),
+        (ScanTrigger::Manual, false, ScanMode::Enhanced, false),
     ] {
         let mut stored = repository();
         stored.repository.scan_on_push = flag;
@@ -410,6 +411,8 @@ fn preview(pulled_days_ago: &[Option<i64>]) -> Preview {
         pushed_at: Some(now() - SignedDuration::from_hours(24 * 200)),
         last_pulled_at: days.map(|days| now() - SignedDuration::from_hours(24 * days)),
         bytes: 3 * 1024 * 1024,
+        is_index: false,
+        unknown: false,
     });
     Preview {
         images: images.collect(),
@@ -452,6 +455,145 @@ fn a_lifecycle_policy_that_would_take_what_is_in_use_is_held_and_looked_into_aga
         [Kind::LifecycleRepaired],
         "nobody uses it any more"
     );
+}
+
+/// ECR may need minutes for a preview. That is neither a failure nor a reason to leave the rest undone, and what was asked for is read before it
+/// is asked for again, which would discard it.
+#[test]
+fn a_preview_that_is_not_there_yet_is_read_by_a_later_look() {
+    let sections = format!(r#""posture": {{"tag_mutability": "IMMUTABLE", "repair": true}}, {SEED}"#);
+    let policy = policy(&rules(&sections));
+    let world = world(repository());
+    world.slow_down_previews(&key().repository, 3);
+    let first = look(&world, &policy);
+    assert_eq!(
+        (first.changed, first.alerts),
+        (vec!["posture.tag_mutability"], vec![Kind::PostureRepaired])
+    );
+    assert!(first.waits);
+    for hours in 1..3 {
+        world.set_now(now() + SignedDuration::from_hours(hours));
+        let outcome = look(&world, &policy);
+        assert_eq!((outcome.waits, outcome.alerts), (true, vec![]));
+    }
+    world.set_now(now() + SignedDuration::from_hours(3));
+    let outcome = look_twice(&world, &policy);
+    assert_eq!((outcome.waits, outcome.alerts), (false, vec![Kind::LifecycleRepaired]));
+    assert_eq!(world.repository_row_of(&key()).unwrap().previewing, None);
+}
+
+#[test]
+fn a_preview_is_asked_for_once_in_a_day() {
+    let policy = policy(&rules(SEED));
+    let world = world(repository());
+    world.slow_down_previews(&key().repository, 30);
+    let mut started = Vec::new();
+    for hours in 0..30 {
+        world.set_now(now() + SignedDuration::from_hours(hours));
+        world.forget_calls();
+        assert!(look(&world, &policy).waits);
+        if world
+            .calls()
+            .iter()
+            .any(|call| call.operation == "ecr:StartLifecyclePolicyPreview")
+        {
+            started.push(hours);
+        }
+    }
+    assert_eq!(started, [0, 27], "what is older than a day is no news");
+}
+
+/// `docs/policy.md`: a pull of any image of an index counts for all of it. ECR's preview names the index only.
+#[test]
+fn a_lifecycle_policy_does_not_take_an_index_of_which_an_image_is_in_use() {
+    const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    let of = |n: u8| ImageKey {
+        digest: format!("sha256:{}", format!("{n:02}").repeat(32)).parse().unwrap(),
+        ..image_key()
+    };
+    let manifest = |digest: &ImageKey| {
+        let platform = r#"{"os": "linux", "architecture": "amd64"}"#;
+        format!(
+            r#"{{"manifests": [{{"digest": "{}", "platform": {platform}}}]}}"#,
+            digest.digest
+        )
+    };
+    let (outer, inner, child) = (of(11), of(22), of(33));
+    for (days, alert) in [(1, Kind::LifecycleHeld), (90, Kind::LifecycleRepaired)] {
+        let policy = policy(&rules(SEED));
+        let world = world(repository());
+        for (key, next) in [(&outer, &inner), (&inner, &child)] {
+            world.push(
+                key,
+                Image {
+                    manifest_media_type: Some(INDEX.to_owned()),
+                    artifact_media_type: None,
+                    last_pulled_at: None,
+                    ..image(key)
+                },
+            );
+            world.set_manifest(key, &manifest(next));
+        }
+        let pulled = Some(now() - SignedDuration::from_hours(24 * days));
+        world.push(
+            &child,
+            Image {
+                last_pulled_at: pulled,
+                ..image(&child)
+            },
+        );
+        let mut preview = preview(&[None]);
+        preview.images[0].digest = outer.digest.clone();
+        preview.images[0].is_index = true;
+        world.set_preview(&key().repository, preview);
+        assert_eq!(look_twice(&world, &policy).alerts, [alert], "pulled {days} days ago");
+    }
+}
+
+/// A preview takes its time: what somebody else writes meanwhile is not undone by what was read before.
+#[test]
+fn what_others_change_during_a_preview_stays() {
+    let sections = format!(r#""posture": {{"repair": true}}, {SEED}"#);
+    let policy = policy(&rules(&sections));
+    let world = world(StoredRepository {
+        policy: Some(PUBLIC.to_owned()),
+        ..repository()
+    });
+    let theirs = r#"{"Version": "2012-10-17", "Statement": [{"Sid": "new", "Effect": "Allow", "Principal": {"AWS": "123456789012"}, "Action": "ecr:*"}]}"#;
+    world.change_meanwhile(
+        &key().repository,
+        StoredRepository {
+            policy: Some(theirs.to_owned()),
+            ..repository()
+        },
+    );
+    assert_eq!(look_twice(&world, &policy).changed, ["lifecycle"]);
+    assert_eq!(
+        world.repository_of(&key().repository).unwrap().policy.as_deref(),
+        Some(theirs)
+    );
+}
+
+/// Under enhanced scanning the repository's own flag is no repair: it is told, and told once.
+#[test]
+fn the_flag_is_set_only_where_it_leads_to_a_scan() {
+    let policy = policy(&rules(r#""posture": {"scan_on_push": true, "repair": true}"#));
+    for (mode, changed, alert) in [
+        (ScanMode::Basic, vec!["posture.scan_on_push"], Kind::PostureRepaired),
+        (ScanMode::Enhanced, vec![], Kind::PostureDrift),
+    ] {
+        let world = world(repository());
+        world.set_trigger(&key().repository, ScanTrigger::Manual);
+        world.set_scan_mode(mode);
+        let outcome = look_twice(&world, &policy);
+        assert_eq!((outcome.changed, outcome.alerts), (changed, vec![alert]), "{mode:?}");
+        if mode == ScanMode::Enhanced {
+            assert_eq!(
+                default_of(&world, 0)["changes"][0]["old"],
+                "nothing scans a pushed image: no rule of enhanced scanning covers the repository"
+            );
+        }
+    }
 }
 
 #[test]

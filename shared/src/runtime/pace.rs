@@ -126,8 +126,13 @@ impl<W: RepositoryWriter + Sync, C: Sync> RepositoryWriter for Paced<'_, W, C> {
         self.writer.set_lifecycle_policy(key, text).await
     }
 
-    async fn preview_lifecycle_policy(&self, key: &RepositoryKey, text: &str) -> Result<Preview, PortError> {
-        self.writer.preview_lifecycle_policy(key, text).await
+    async fn preview_lifecycle_policy(
+        &self,
+        key: &RepositoryKey,
+        text: &str,
+        begun: bool,
+    ) -> Result<Option<Preview>, PortError> {
+        self.writer.preview_lifecycle_policy(key, text, begun).await
     }
 }
 

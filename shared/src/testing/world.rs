@@ -89,6 +89,8 @@ struct State {
     repositories: BTreeMap<RepositoryName, StoredRepository>,
     keys: BTreeMap<KeyArn, KeyHealth>,
     previews: BTreeMap<RepositoryName, Preview>,
+    slow_previews: BTreeMap<RepositoryName, usize>,
+    meanwhile: BTreeMap<RepositoryName, StoredRepository>,
     scan_mode: Option<ScanMode>,
     repository_rows: BTreeMap<RepositoryKey, RepositoryRow>,
     tag_rows: BTreeMap<(RepositoryKey, Tag), TagRow>,
@@ -251,6 +253,16 @@ impl World {
     /// Sets what any lifecycle policy would do in a repository; nothing, if this is never called.
     pub fn set_preview(&self, name: &RepositoryName, preview: Preview) {
         self.lock().previews.insert(name.clone(), preview);
+    }
+
+    /// Lets somebody change a repository while its next preview is made.
+    pub fn change_meanwhile(&self, name: &RepositoryName, stored: StoredRepository) {
+        self.lock().meanwhile.insert(name.clone(), stored);
+    }
+
+    /// Makes previews of a repository be there after so many looks only.
+    pub fn slow_down_previews(&self, name: &RepositoryName, looks: usize) {
+        self.lock().slow_previews.insert(name.clone(), looks);
     }
 
     /// Sets how the registry scans; basic, if this is never called.
@@ -780,13 +792,30 @@ impl RepositoryWriter for World {
         .await
     }
 
-    async fn preview_lifecycle_policy(&self, key: &RepositoryKey, _text: &str) -> Result<Preview, PortError> {
-        self.call("ecr:StartLifecyclePolicyPreview", true, |state| {
+    async fn preview_lifecycle_policy(
+        &self,
+        key: &RepositoryKey,
+        _text: &str,
+        begun: bool,
+    ) -> Result<Option<Preview>, PortError> {
+        let operation = if begun {
+            "ecr:GetLifecyclePolicyPreview"
+        } else {
+            "ecr:StartLifecyclePolicyPreview"
+        };
+        self.call(operation, true, |state| {
+            if let Some(stored) = state.meanwhile.remove(&key.repository) {
+                state.repositories.insert(key.repository.clone(), stored);
+            }
+            if let Some(looks) = state.slow_previews.get_mut(&key.repository).filter(|looks| **looks > 0) {
+                *looks -= 1;
+                return None;
+            }
             let preview = state.previews.get(&key.repository).cloned();
-            preview.unwrap_or(Preview {
+            Some(preview.unwrap_or(Preview {
                 images: Vec::new(),
                 total: 0,
-            })
+            }))
         })
         .await
     }

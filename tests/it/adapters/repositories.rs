@@ -176,7 +176,7 @@ fn what_is_refused_is_passed_on() {
         never,
         code,
     );
-    let preview = world.run(writer.preview_lifecycle_policy(&of(), "{}"));
+    let preview = world.run(writer.preview_lifecycle_policy(&of(), "{}", false));
     assert_failed(preview, "ecr:StartLifecyclePolicyPreview", never, code);
 }
 
@@ -309,7 +309,13 @@ fn a_preview_is_waited_for_and_its_images_are_described() {
         other => panic!("a call that nobody planned: {other}"),
     });
     let preview = world
-        .run(world.aws().ecr_writer(account()).preview_lifecycle_policy(&of(), "{}"))
+        .run(
+            world
+                .aws()
+                .ecr_writer(account())
+                .preview_lifecycle_policy(&of(), "{}", false),
+        )
+        .unwrap()
         .unwrap();
     assert_eq!((preview.total, preview.images.len()), (2, 2));
     assert_eq!(preview.images[0].tag.as_ref().unwrap().as_str(), "v1");
@@ -321,20 +327,62 @@ fn a_preview_is_waited_for_and_its_images_are_described() {
 }
 
 #[test]
-fn a_preview_that_is_not_there_or_not_ours_is_tried_again() {
+fn a_preview_that_is_not_there_or_not_ours_is_no_failure() {
     for (status, text, code) in [
-        ("IN_PROGRESS", "{}", "PreviewInProgress"),
-        ("FAILED", "{}", "NoPreview"),
-        ("COMPLETE", "{\"rules\":[]}", "OtherPreview"),
+        ("IN_PROGRESS", "{}", None),
+        ("COMPLETE", "{\"rules\":[]}", None),
+        ("FAILED", "{}", Some("NoPreview")),
     ] {
         let world = FakeAws::new(move |request| match request.operation.as_str() {
             "ecr:StartLifecyclePolicyPreview" => Reply::Ok(json!({})),
             _ => preview_of(text, status, json!({})),
         });
-        let result = world.run(world.aws().ecr_writer(account()).preview_lifecycle_policy(&of(), "{}"));
-        let error = result.unwrap_err();
-        assert_eq!((error.retry, error.code.as_str()), (Retry::Later, code));
+        let result = world.run(
+            world
+                .aws()
+                .ecr_writer(account())
+                .preview_lifecycle_policy(&of(), "{}", false),
+        );
+        match code {
+            None => assert_eq!(result, Ok(None), "{status}"),
+            Some(code) => assert_failed(result, "ecr:GetLifecyclePolicyPreview", Retry::Later, code),
+        }
     }
+}
+
+/// ECR's own waiter looks twenty times, five seconds apart. To start a new preview discards the one that is there.
+#[test]
+fn a_preview_that_takes_minutes_is_read_before_a_new_one_is_started() {
+    let started: std::sync::Arc<std::sync::Mutex<Vec<std::time::Duration>>> = std::sync::Arc::default();
+    let clock: std::sync::Arc<std::sync::Mutex<Option<crate::canned::VirtualClock>>> = std::sync::Arc::default();
+    let (starts, at) = (std::sync::Arc::clone(&started), std::sync::Arc::clone(&clock));
+    let world = FakeAws::new(move |request| {
+        let now = at.lock().unwrap().as_ref().unwrap().elapsed();
+        let mut starts = starts.lock().unwrap();
+        let done = starts
+            .last()
+            .is_some_and(|began| now >= *began + std::time::Duration::from_secs(300));
+        match request.operation.as_str() {
+            "ecr:StartLifecyclePolicyPreview" => {
+                starts.push(now);
+                Reply::Ok(json!({"lifecyclePolicyText": "{}", "status": "IN_PROGRESS"}))
+            }
+            "ecr:GetLifecyclePolicyPreview" => preview_of(
+                "{}",
+                if done { "COMPLETE" } else { "IN_PROGRESS" },
+                json!({"previewResults": []}),
+            ),
+            other => panic!("a call that nobody planned: {other}"),
+        }
+    });
+    *clock.lock().unwrap() = Some(world.clock().clone());
+    let writer = world.aws().ecr_writer(account());
+    let look = |begun| world.run(writer.preview_lifecycle_policy(&of(), "{}", begun)).unwrap();
+    assert_eq!(look(false), None);
+    assert_eq!(look(true), None, "a second later it is not there yet");
+    world.run(world.clock().wait(std::time::Duration::from_secs(1820)));
+    assert!(look(true).is_some());
+    assert_eq!(started.lock().unwrap().len(), 1);
 }
 
 fn row() -> RepositoryRow {
@@ -347,6 +395,7 @@ fn row() -> RepositoryRow {
         notes: Vec::new(),
         repairs: BTreeMap::new(),
         held: None,
+        previewing: None,
     }
 }
 

@@ -23,6 +23,7 @@ use super::{DESCRIBE_IMAGES, EcrRegistry, EcrWriter, malformed, plain, port_erro
 use crate::{
     domain::{
         finding::ScanMode,
+        image::leads_to_others,
         repository::{
             decide::{Expiring, Preview},
             ledger::RepositoryKey,
@@ -32,8 +33,8 @@ use crate::{
     ports::{PortError, Repositories, RepositoryWriter, Retry},
 };
 
-/// How often a preview is asked for, and how long between: a function has 30 seconds. What takes longer is there at the next
-/// attempt.
+/// How often a preview is asked for, and how long between: a function has 30 seconds. What takes longer (AWS's own waiter waits for 100
+/// seconds) is there at a later look, which reads it before it asks for a new one.
 const PREVIEW_LOOKS: usize = 5;
 const PREVIEW_WAIT: Duration = Duration::from_secs(2);
 
@@ -274,8 +275,48 @@ impl RepositoryWriter for EcrWriter {
     }
 
     /// `ecr:StartLifecyclePolicyPreview`, then `ecr:GetLifecyclePolicyPreview` until it is there, and `ecr:DescribeImages` of what
-    /// it names. A preview that takes too long is found at the next attempt.
-    async fn preview_lifecycle_policy(&self, key: &RepositoryKey, text: &str) -> Result<Preview, PortError> {
+    /// it names. If it was begun, it is read first: to start a new one discards it.
+    async fn preview_lifecycle_policy(
+        &self,
+        key: &RepositoryKey,
+        text: &str,
+        begun: bool,
+    ) -> Result<Option<Preview>, PortError> {
+        if begun {
+            match self.finished_preview(key, text).await {
+                Ok(Looked::Complete(page)) => return self.read_preview(key, *page).await.map(Some),
+                Ok(Looked::InProgress) => return Ok(None),
+                // There is none that is ours any more.
+                Ok(Looked::Other(_)) => {}
+                Err(error) if error.retry == Retry::Never => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.start_preview(key, text).await?;
+        match self.finished_preview(key, text).await? {
+            Looked::Complete(page) => self.read_preview(key, *page).await.map(Some),
+            Looked::InProgress => Ok(None),
+            Looked::Other(None) => Ok(None),
+            Looked::Other(Some(status)) => {
+                let message = format!("the preview has the status `{status}`");
+                Err(refusal(GET_PREVIEW, Retry::Later, "NoPreview", &message))
+            }
+        }
+    }
+}
+
+/// What is there of a preview.
+enum Looked {
+    /// It is there: its first page.
+    Complete(Box<GetLifecyclePolicyPreviewOutput>),
+    /// Not yet.
+    InProgress,
+    /// It has another status, or (`None`) it is of another policy: somebody looks at one as well.
+    Other(Option<String>),
+}
+
+impl EcrWriter {
+    async fn start_preview(&self, key: &RepositoryKey, text: &str) -> Result<(), PortError> {
         const OPERATION: &str = "ecr:StartLifecyclePolicyPreview";
         let call = self.ecr.client.start_lifecycle_policy_preview();
         let result = call
@@ -291,7 +332,14 @@ impl RepositoryWriter for EcrWriter {
                 _ => return Err(port_error(OPERATION, &error)),
             }
         }
-        let mut page = self.finished_preview(key, text).await?;
+        Ok(())
+    }
+
+    async fn read_preview(
+        &self,
+        key: &RepositoryKey,
+        mut page: GetLifecyclePolicyPreviewOutput,
+    ) -> Result<Preview, PortError> {
         let total = total(&page);
         let mut images = Vec::new();
         for _ in 0..PAGES {
@@ -307,9 +355,7 @@ impl RepositoryWriter for EcrWriter {
             total: total.unwrap_or(read).max(read),
         })
     }
-}
 
-impl EcrWriter {
     async fn preview_page(
         &self,
         key: &RepositoryKey,
@@ -325,12 +371,8 @@ impl EcrWriter {
             .map_err(|error| port_error(GET_PREVIEW, &error))
     }
 
-    /// The first page of the preview of this policy, once it is complete.
-    async fn finished_preview(
-        &self,
-        key: &RepositoryKey,
-        text: &str,
-    ) -> Result<GetLifecyclePolicyPreviewOutput, PortError> {
+    /// What there is of the preview of this policy, once it is no longer in progress, or after some looks.
+    async fn finished_preview(&self, key: &RepositoryKey, text: &str) -> Result<Looked, PortError> {
         for look in 0..PREVIEW_LOOKS {
             if let Some(sleep) = self.sleep.as_ref().filter(|_| look > 0) {
                 sleep.sleep(PREVIEW_WAIT).await;
@@ -341,20 +383,17 @@ impl EcrWriter {
                 Some(LifecyclePolicyPreviewStatus::Complete) => {
                     let json = |text: &str| serde_json::from_str::<Value>(text).ok();
                     if page.lifecycle_policy_text().and_then(json) == json(text) {
-                        return Ok(page);
+                        return Ok(Looked::Complete(Box::new(page)));
                     }
-                    let message = "somebody looks at another policy of this repository";
-                    return Err(refusal(GET_PREVIEW, Retry::Later, "OtherPreview", message));
+                    return Ok(Looked::Other(None));
                 }
                 other => {
                     let status = other.map_or("missing", LifecyclePolicyPreviewStatus::as_str);
-                    let message = format!("the preview has the status `{}`", plain(status, 64));
-                    return Err(refusal(GET_PREVIEW, Retry::Later, "NoPreview", &message));
+                    return Ok(Looked::Other(Some(plain(status, 64))));
                 }
             }
         }
-        let message = "the preview is not there yet";
-        Err(refusal(GET_PREVIEW, Retry::Later, "PreviewInProgress", message))
+        Ok(Looked::InProgress)
     }
 
     /// `ecr:DescribeImages` of the images of one page. If one is gone by now, the preview is out of date.
@@ -400,6 +439,8 @@ impl EcrWriter {
                     .image_size_in_bytes()
                     .and_then(|bytes| u64::try_from(bytes).ok())
                     .unwrap_or(0),
+                is_index: leads_to_others(detail.image_manifest_media_type()),
+                unknown: false,
             })
         }));
         Ok(())

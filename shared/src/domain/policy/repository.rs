@@ -140,7 +140,7 @@ fn mutability(
     const FIELD: &str = "tag_mutability_exclusions";
     for (n, filter) in filters.iter().enumerate() {
         if !is_filter(filter) {
-            let problem = "a filter has 1 to 128 letters, digits, `.`, `_`, `-` and `*`";
+            let problem = "a filter has 1 to 128 letters, digits, `.`, `_`, `-` and `*`, of which two at most";
             return Err(PolicyError::at(path(&format!("{FIELD}[{n}]")), problem));
         }
     }
@@ -289,7 +289,8 @@ mod tests {
         insta::assert_snapshot!(refused(r#""tags": {"forbidden": ["semver:x"]}"#), @"the policy is not valid at `repositories[0].tags.forbidden[0]`: `semver:x` is not a kind of tag: `semver`, `semver:v` and `git-sha` are");
         insta::assert_snapshot!(refused(r#""posture": {"tag_mutability": "IMMUTABLE", "tag_mutability_exclusions": ["a"]}"#), @"the policy is not valid at `repositories[0].posture.tag_mutability_exclusions`: filters go with IMMUTABLE_WITH_EXCLUSION or MUTABLE_WITH_EXCLUSION");
         insta::assert_snapshot!(refused(r#""posture": {"tag_mutability": "IMMUTABLE_WITH_EXCLUSION"}"#), @"the policy is not valid at `repositories[0].posture.tag_mutability_exclusions`: with exclusion there are 1 to 5 filters");
-        insta::assert_snapshot!(refused(r#""posture": {"tag_mutability": "MUTABLE_WITH_EXCLUSION", "tag_mutability_exclusions": ["a b"]}"#), @"the policy is not valid at `repositories[0].posture.tag_mutability_exclusions[0]`: a filter has 1 to 128 letters, digits, `.`, `_`, `-` and `*`");
+        insta::assert_snapshot!(refused(r#""posture": {"tag_mutability": "MUTABLE_WITH_EXCLUSION", "tag_mutability_exclusions": ["a b"]}"#), @"the policy is not valid at `repositories[0].posture.tag_mutability_exclusions[0]`: a filter has 1 to 128 letters, digits, `.`, `_`, `-` and `*`, of which two at most");
+        insta::assert_snapshot!(refused(r#""posture": {"tag_mutability": "IMMUTABLE_WITH_EXCLUSION", "tag_mutability_exclusions": ["*-*", "dev-*-*-*"]}"#), @"the policy is not valid at `repositories[0].posture.tag_mutability_exclusions[1]`: a filter has 1 to 128 letters, digits, `.`, `_`, `-` and `*`, of which two at most");
         insta::assert_snapshot!(refused(r#""posture": {"kms_key_arn": "alias/ecr"}"#), @"the policy is not valid at `repositories[0].posture.kms_key_arn`: `alias/ecr` is not the ARN of a KMS key, which looks like `arn:aws:kms:us-west-2:123456789012:key/1234abcd-…`");
         insta::assert_snapshot!(refused(r#""posture": {"encryption": "AES256", "key_rotation": true}"#), @"the policy is not valid at `repositories[0].posture.encryption`: with AES256 there is no key of KMS to ask anything of");
         insta::assert_snapshot!(refused(r#""posture": {"allowed_accounts": ["222222222222", "12"]}"#), @"the policy is not valid at `repositories[0].posture.allowed_accounts[1]`: `12` is not an AWS account id: it has 12 digits");

@@ -17,7 +17,7 @@ use super::{
     },
     access,
     keys::{KeyHealth, KeyRotation, KeyTrouble, Loss, Refusal},
-    ledger::{FIGHT_HOURS, Held, MAX_REPAIRS, Note, RepositoryKey, RepositoryRow, RepositoryRowSchema},
+    ledger::{FIGHT_HOURS, Held, MAX_REPAIRS, Note, Previewing, RepositoryKey, RepositoryRow, RepositoryRowSchema},
     lifecycle::Lifecycle,
     posture::{PostureRules, Repository, TagMutability},
 };
@@ -69,6 +69,10 @@ pub struct Expiring {
     pub last_pulled_at: Option<Timestamp>,
     /// Its size in bytes.
     pub bytes: u64,
+    /// It leads to other images, or may: those go with it.
+    pub is_index: bool,
+    /// Not all that it leads to could be looked at for use.
+    pub unknown: bool,
 }
 
 /// What a lifecycle policy would do: the registry's preview.
@@ -78,6 +82,26 @@ pub struct Preview {
     pub images: Vec<Expiring>,
     /// How many there are.
     pub total: u64,
+}
+
+/// What came of asking for a preview.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Previewed {
+    /// It is there.
+    Ready(Preview),
+    /// It is not there yet: ECR may need minutes.
+    NotYet,
+}
+
+/// For how long a preview that was asked for is read before a new one is. Sweeps are at most a day apart.
+const PREVIEW_HOURS: i64 = 26;
+
+/// Whether the preview of this policy was asked for, and not long ago.
+pub fn is_previewing(row: Option<&RepositoryRow>, text: &str, now: Timestamp) -> bool {
+    let asked = row.and_then(|row| row.previewing.as_ref());
+    asked.is_some_and(|asked| {
+        asked.text == text && now.duration_since(asked.since) <= SignedDuration::from_hours(PREVIEW_HOURS)
+    })
 }
 
 /// All that is known of one repository at one moment.
@@ -100,7 +124,7 @@ pub struct RepositoryFacts {
     /// Its key; only asked where there is one.
     pub kms: Option<KeyHealth>,
     /// What the lifecycle policy would do that is to be set; only asked where one is.
-    pub preview: Option<Preview>,
+    pub preview: Option<Previewed>,
     /// What the ledger remembers.
     pub row: Option<RepositoryRow>,
     /// Settings that were to be changed just now, and what the registry said when it refused.
@@ -128,9 +152,10 @@ impl RepositoryFacts {
         }
     }
 
-    /// Whether the flag of the repository says that it is scanned, and nothing else does: then it matters how the registry scans.
-    pub fn scanned_by_flag_only(&self) -> bool {
-        self.trigger == Some(ScanTrigger::Manual) && self.repository.as_ref().is_some_and(|r| r.scan_on_push)
+    /// Whether the registry's configuration does not have the repository scanned: then it matters how the registry scans, since with basic
+    /// scanning alone the repository's own flag counts.
+    pub fn is_not_covered(&self) -> bool {
+        self.trigger == Some(ScanTrigger::Manual) && self.repository.is_some()
     }
 }
 
@@ -372,10 +397,17 @@ fn judge(rules: &PostureRules, facts: &RepositoryFacts, repository: &Repository,
                 "only the repository's own flag is set, which enhanced scanning does not look at",
                 wanted,
             )),
-            (false, _) => found.push(
+            (false, Some(ScanMode::Basic)) => found.push(
                 Deviation::new(SCAN_ON_PUSH, "nothing scans a pushed image", wanted)
                     .repaired_by(RepositoryEffect::ScanOnPush),
             ),
+            // The flag would be no repair.
+            (false, Some(ScanMode::Enhanced)) => found.push(Deviation::new(
+                SCAN_ON_PUSH,
+                "nothing scans a pushed image: no rule of enhanced scanning covers the repository",
+                wanted,
+            )),
+            (false, None) => found.push(Deviation::new(SCAN_ON_PUSH, "nothing scans a pushed image", wanted)),
         }
     }
     let encryption = &repository.encryption;
@@ -527,6 +559,7 @@ impl<'a> Draft<'a> {
                 notes: prior.map(|row| row.notes.clone()).unwrap_or_default(),
                 repairs: prior.map(|row| row.repairs.clone()).unwrap_or_default(),
                 held: None,
+                previewing: None,
             },
             effects: Vec::new(),
             told: Vec::new(),
@@ -713,8 +746,13 @@ impl<'a> Draft<'a> {
             hold(self, reason);
             return None;
         }
-        let Some(preview) = &self.facts.preview else {
-            return Some(wanted.text().to_owned());
+        let preview = match &self.facts.preview {
+            None => return Some(wanted.text().to_owned()),
+            Some(Previewed::Ready(preview)) => preview,
+            Some(Previewed::NotYet) => {
+                self.wait_for_preview(wanted, &change);
+                return None;
+            }
         };
         if let Some(reason) = in_use(policy, preview, self.now) {
             // What the ledger says of it stays the same while it is held, or people would be told again every day.
@@ -738,6 +776,26 @@ impl<'a> Draft<'a> {
             reason: format!("The lifecycle policy was not as the policy says. {}", extent(preview)),
         });
         None
+    }
+
+    /// Remembers which preview was asked for. What was told of the policy stays so.
+    fn wait_for_preview(&mut self, wanted: &Lifecycle, change: &Change) {
+        let row = self.facts.row.as_ref();
+        let asked = row.and_then(|row| row.previewing.clone());
+        let asked = asked.filter(|_| is_previewing(row, wanted.text(), self.now));
+        self.row.previewing = Some(asked.unwrap_or_else(|| Previewing {
+            text: wanted.text().to_owned(),
+            since: self.now,
+        }));
+        let told = row.iter().flat_map(|row| &row.notes);
+        let told = told.filter(|note| note.kind == Kind::LifecycleHeld && note.changes.contains(change));
+        self.told.extend(told.map(|note| Told {
+            kind: note.kind,
+            severity: None,
+            changes: note.changes.clone(),
+            reason: note.reason.clone(),
+        }));
+        self.row.held = row.and_then(|row| row.held.clone());
     }
 
     fn plan(mut self, otherwise: RepositoryLeave) -> RepositoryPlan {
@@ -979,13 +1037,17 @@ fn alert(key: &RepositoryKey, note: &Note, severity: Option<Severity>) -> Reposi
     }
 }
 
+impl Expiring {
+    /// Whether it was pulled lately, or what it leads to was.
+    pub fn is_in_use(&self, policy: &Policy, now: Timestamp) -> bool {
+        self.last_pulled_at
+            .is_some_and(|at| now.duration_since(at) <= policy.block.in_use)
+    }
+}
+
 /// Why a lifecycle policy must not be set, by what it would do.
 fn in_use(policy: &Policy, preview: &Preview, now: Timestamp) -> Option<String> {
-    let used = |image: &&Expiring| {
-        image
-            .last_pulled_at
-            .is_some_and(|at| now.duration_since(at) <= policy.block.in_use)
-    };
+    let used = |image: &&Expiring| image.is_in_use(policy, now);
     if let Some(image) = preview.images.iter().find(used) {
         let name = image
             .tag
@@ -995,6 +1057,13 @@ fn in_use(policy: &Policy, preview: &Preview, now: Timestamp) -> Option<String> 
         return Some(format!(
             "it would delete or archive images that are in use ({used}, one is {name}). {}",
             extent(preview)
+        ));
+    }
+    if let Some(index) = preview.images.iter().find(|image| image.unknown) {
+        return Some(format!(
+            "it would delete or archive an index ({}) that leads to images of which it cannot be told whether they are in use. Set it by hand \
+             once",
+            index.digest.short()
         ));
     }
     let read = u64::try_from(preview.images.len()).unwrap_or(u64::MAX);

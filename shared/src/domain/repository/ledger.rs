@@ -132,6 +132,18 @@ pub struct RepositoryRow {
     /// The lifecycle policy was held: it is not looked into again before this time, unless something changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
+    /// The preview that ECR was asked for and has not given yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previewing: Option<Previewing>,
+}
+
+/// A preview of a lifecycle policy that ECR was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Previewing {
+    /// The policy.
+    pub text: String,
+    /// When it was asked for.
+    pub since: Timestamp,
 }
 
 /// A lifecycle policy that was held.

@@ -69,9 +69,14 @@ impl fmt::Display for TagMutability {
 /// `imageTagMutabilityExclusionFilters`.
 pub const MAX_FILTERS: usize = 5;
 
-/// Whether ECR takes a filter: 1 to 128 characters of `0-9 a-z A-Z . _ * -` (API reference, `ImageTagMutabilityExclusionFilter`).
+/// The most `*` of a filter. Source: user guide of ECR, "Preventing image tags from being overwritten": "up to two wildcards".
+const MAX_FILTER_WILDCARDS: usize = 2;
+
+/// Whether ECR takes a filter: 1 to 128 characters of `0-9 a-z A-Z . _ * -` (API reference, `ImageTagMutabilityExclusionFilter`), two of them
+/// `*` at most.
 pub fn is_filter(text: &str) -> bool {
     (1..=128).contains(&text.len())
+        && text.matches('*').count() <= MAX_FILTER_WILDCARDS
         && text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'*' | b'-'))

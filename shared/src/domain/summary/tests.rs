@@ -227,6 +227,7 @@ fn what_is_known_of_the_repository_itself_is_in_it() {
             vec![at("2026-11-23T20:00:00Z"), at("2026-11-24T03:00:00Z")],
         )]),
         held: None,
+        previewing: None,
     };
     let mut builder = SummaryBuilder::new(&policy, &key(), now());
     builder.repository(&repository);
