@@ -357,6 +357,9 @@ pub(super) struct TagSection {
     /// Tags for images that were judged and allowed, such as `prod`. They need not be in `allowed`, and may move.
     #[serde(default)]
     pub(super) reserved: Vec<String>,
+    /// Tags that move on purpose, such as `latest`. They need not be in `allowed`, and are not told as moved.
+    #[serde(default)]
+    pub(super) moving: Vec<String>,
     /// What a violation leads to; `flag` if it is not said.
     pub(super) on_violation: Option<TagViolationAction>,
 }

@@ -464,7 +464,15 @@ impl Policy {
         let mut remarks = self.rules.remarks().to_vec();
         remarks.extend(exception::remarks(&self.exceptions, now));
         for (index, rules) in self.repositories.iter().enumerate() {
-            let lifecycle = rules.lifecycle.iter().flat_map(Lifecycle::remarks);
+            let mut lifecycle: Vec<String> = rules.lifecycle.iter().flat_map(Lifecycle::remarks).collect();
+            if rules.replication.is_some() && rules.lifecycle.as_ref().is_some_and(Lifecycle::archives_unpulled) {
+                lifecycle.push(
+                    "it archives what nobody pulls, and nobody pulls copies: where this policy holds in the regions of `replication` too, all \
+                     copies are archived there, and cannot be pulled when they are needed"
+                        .to_owned(),
+                );
+            }
+            let lifecycle = lifecycle.into_iter();
             remarks.extend(lifecycle.map(|remark| format!("`repositories[{index}].lifecycle`: {remark}")));
         }
         remarks
@@ -553,6 +561,11 @@ fn by_severity(path: &str, actions: &BTreeMap<String, Action>) -> Result<BTreeMa
 fn glob(text: &str, path: impl FnOnce() -> String) -> Result<Glob, PolicyError> {
     text.parse()
         .map_err(|error: InvalidGlob| PolicyError::at(path(), error))
+}
+
+/// A glob for texts that people write, with blanks and letters of any language.
+fn text_glob(text: &str, path: impl FnOnce() -> String) -> Result<Glob, PolicyError> {
+    Glob::of_text(text).map_err(|error| PolicyError::at(path(), error))
 }
 
 fn between(path: &str, value: u32, least: u32, most: u32) -> Result<u32, PolicyError> {

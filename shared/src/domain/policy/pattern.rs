@@ -44,7 +44,31 @@ impl FromStr for Glob {
     }
 }
 
+/// Characters that are not seen, or change how others are read (Unicode, "Bidirectional Algorithm").
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
 impl Glob {
+    /// A glob for texts that people write, such as the value of a tag: with blanks and letters of any language, at most 256 characters, which is
+    /// the longest value of a tag of AWS (ECR API reference, `Tag`).
+    ///
+    /// # Errors
+    /// It is empty, too long, or has characters that are not seen.
+    pub fn of_text(text: &str) -> Result<Self, InvalidGlob> {
+        if text.is_empty() {
+            return Err(InvalidGlob::Empty);
+        }
+        if text.chars().count() > MAX_LENGTH {
+            return Err(InvalidGlob::TooLong);
+        }
+        if text.chars().any(is_hidden) {
+            return Err(InvalidGlob::Characters(text::line(text, 80)));
+        }
+        Ok(Self { text: text.to_owned() })
+    }
+
     /// The glob as it was written.
     pub fn as_str(&self) -> &str {
         &self.text

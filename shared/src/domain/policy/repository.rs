@@ -38,16 +38,18 @@ pub(super) fn tags(index: usize, section: &RepositorySection) -> Result<Option<T
         allowed: patterns("allowed", &tags.allowed)?,
         forbidden: patterns("forbidden", &tags.forbidden)?,
         reserved: patterns("reserved", &tags.reserved)?,
+        moving: patterns("moving", &tags.moving)?,
         on_violation: match tags.on_violation {
             Some(TagViolationAction::Untag) => OnViolation::Untag,
             Some(TagViolationAction::Block) => OnViolation::Block,
             Some(TagViolationAction::Flag) | None => OnViolation::Flag,
         },
     };
-    if rules.allowed.is_empty() && rules.forbidden.is_empty() && rules.reserved.is_empty() {
+    let lists = [&rules.allowed, &rules.forbidden, &rules.reserved, &rules.moving];
+    if lists.iter().all(|list| list.is_empty()) {
         return Err(PolicyError::at(
             path(""),
-            "it has no rule: name tags that are allowed, forbidden or reserved",
+            "it has no rule: name tags that are allowed, forbidden, reserved or moving",
         ));
     }
     Ok(Some(rules))
@@ -80,7 +82,7 @@ pub(super) fn posture(index: usize, section: &RepositorySection) -> Result<Optio
     }
     let mut required_tags = std::collections::BTreeMap::new();
     for (key, value) in &posture.required_tags {
-        let value = super::glob(value, || path(&format!("required_tags.{}", super::text::line(key, 40))))?;
+        let value = super::text_glob(value, || path(&format!("required_tags.{}", super::text::line(key, 40))))?;
         required_tags.insert(key.clone(), value);
     }
     let mut allowed_accounts = None;
@@ -284,9 +286,9 @@ mod tests {
     #[test]
     fn an_error_names_the_place() {
         let refused = |section: &str| policy(section).unwrap_err().to_string();
-        insta::assert_snapshot!(refused(r#""tags": {}"#), @"the policy is not valid at `repositories[0].tags`: it has no rule: name tags that are allowed, forbidden or reserved");
+        insta::assert_snapshot!(refused(r#""tags": {}"#), @"the policy is not valid at `repositories[0].tags`: it has no rule: name tags that are allowed, forbidden, reserved or moving");
         insta::assert_snapshot!(refused(r#""tags": {"allowed": ["v1", "^x"]}"#), @"the policy is not valid at `repositories[0].tags.allowed[1]`: a regular expression begins with `^` and ends with `$`, or it would match parts of tags");
-        insta::assert_snapshot!(refused(r#""tags": {"forbidden": ["semver:x"]}"#), @"the policy is not valid at `repositories[0].tags.forbidden[0]`: `semver:x` is not a kind of tag: `semver`, `semver:v` and `git-sha` are");
+        insta::assert_snapshot!(refused(r#""tags": {"forbidden": ["semver:x"]}"#), @"the policy is not valid at `repositories[0].tags.forbidden[0]`: `semver:x` is not a kind of tag: `semver`, `semver:v`, `semver:helm`, `semver:any`, `calver`, `git-sha` and `git-sha:` with a prefix are");
         insta::assert_snapshot!(refused(r#""posture": {"tag_mutability": "IMMUTABLE", "tag_mutability_exclusions": ["a"]}"#), @"the policy is not valid at `repositories[0].posture.tag_mutability_exclusions`: filters go with IMMUTABLE_WITH_EXCLUSION or MUTABLE_WITH_EXCLUSION");
         insta::assert_snapshot!(refused(r#""posture": {"tag_mutability": "IMMUTABLE_WITH_EXCLUSION"}"#), @"the policy is not valid at `repositories[0].posture.tag_mutability_exclusions`: with exclusion there are 1 to 5 filters");
         insta::assert_snapshot!(refused(r#""posture": {"tag_mutability": "MUTABLE_WITH_EXCLUSION", "tag_mutability_exclusions": ["a b"]}"#), @"the policy is not valid at `repositories[0].posture.tag_mutability_exclusions[0]`: a filter has 1 to 128 letters, digits, `.`, `_`, `-` and `*`, of which two at most");
@@ -307,6 +309,36 @@ mod tests {
         assert!(policy(&format!(r#""lifecycle": {{{any}}}"#)).is_ok());
         let zero = any.replace("\"rulePriority\": 1", "\"rulePriority\": 0");
         insta::assert_snapshot!(refused(&format!(r#""lifecycle": {{{zero}}}"#)), @"the policy is not valid at `repositories[0].lifecycle.rules[0]`: a priority is 1 or more");
+    }
+
+    /// A tag of AWS has letters of any language, digits, blanks and signs.
+    #[test]
+    fn the_value_of_a_tag_may_be_any_that_aws_allows() {
+        for (pattern, value) in [
+            ("Data Science", "Data Science"),
+            ("Platform Team *", "Platform Team EU"),
+            ("équipe-*", "équipe-paiements"),
+            ("a_.:/=+-@b", "a_.:/=+-@b"),
+        ] {
+            let policy = policy(&format!(r#""posture": {{"required_tags": {{"team": "{pattern}"}}}}"#)).unwrap();
+            let rules = policy.repository(&"team/api".parse().unwrap()).unwrap();
+            let wanted = &rules.posture.as_ref().unwrap().required_tags["team"];
+            assert!(wanted.matches(value), "{pattern}");
+        }
+        let refused = |value: &str| {
+            policy(&format!(r#""posture": {{"required_tags": {{"team": "{value}"}}}}"#))
+                .unwrap_err()
+                .to_string()
+        };
+        insta::assert_snapshot!(refused("a\u{202e}b"), @"the policy is not valid at `repositories[0].posture.required_tags.team`: `ab` has characters that no name contains");
+        assert!(refused("a\\tb").ends_with("has characters that no name contains"));
+        assert!(
+            policy(&format!(
+                r#""posture": {{"required_tags": {{"team": "{}"}}}}"#,
+                "é".repeat(256)
+            ))
+            .is_ok()
+        );
     }
 
     #[test]

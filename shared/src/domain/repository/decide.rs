@@ -842,7 +842,7 @@ impl<'a> Draft<'a> {
                     } == *row
                 }
                 // Nothing to remember.
-                None => self.row.notes.is_empty() && self.row.opt_out.is_none(),
+                None => self.row.notes.is_empty() && self.row.opt_out.is_none() && self.row.previewing.is_none(),
             };
         if unchanged {
             return RepositoryPlan::Leave(otherwise);

@@ -391,6 +391,12 @@ impl Lifecycle {
         })
     }
 
+    /// Whether it archives images that nobody pulls.
+    pub fn archives_unpulled(&self) -> bool {
+        let pulled = |rule: &LifecycleRule| rule.selection.count_type == CountType::SinceImagePulled;
+        self.rules.iter().any(pulled)
+    }
+
     /// What is worth knowing about a policy that ECR takes.
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
@@ -409,6 +415,33 @@ impl Lifecycle {
             if keeps_all && !others().any(tagged_or_any) {
                 remarks.push(format!(
                     "rule {priority} protects nothing: no later rule deletes or archives an image with a tag"
+                ));
+            }
+            remarks.extend(means_and(rule));
+            let expires = rule.action.kind == ActionKind::Expire;
+            let any = rule.selection.tag_status == TagStatus::Any;
+            if any && expires && rule.selection.count_type == CountType::ImageCountMoreThan {
+                remarks.push(format!(
+                    "rule {priority} counts all images: entries of indexes, attestations and signatures as well, so that a release for two \
+                     platforms with provenance is five"
+                ));
+            }
+            let untagged = |other: &LifecycleRule| {
+                other.selection.tag_status == TagStatus::Untagged && other.rule_priority < priority
+            };
+            if any && expires && !self.rules.iter().filter(standard).any(untagged) {
+                remarks.push(format!(
+                    "rule {priority} is for any image: it deletes images without a tag too, and ECR does not say whether attestations and \
+                     signatures are among them"
+                ));
+            }
+            for other in others().filter(|other| keeps_longer(other, rule)) {
+                remarks.push(format!(
+                    "an image with tags of both rule {priority} ({}) and rule {} ({}) is left to rule {priority}, which keeps it for a shorter \
+                     time: give the one that keeps longer the lower number",
+                    listed(rule),
+                    other.rule_priority,
+                    listed(other)
                 ));
             }
             if rule.selection.tag_status == TagStatus::Untagged && rule.action.kind == ActionKind::Expire {
@@ -432,6 +465,31 @@ impl Lifecycle {
         }
         remarks
     }
+}
+
+/// The patterns of a rule, for people.
+fn listed(rule: &LifecycleRule) -> String {
+    patterns(rule).into_iter().collect::<Vec<_>>().join(" and ")
+}
+
+/// A list of tags means all of them, where people mean any of them.
+fn means_and(rule: &LifecycleRule) -> Option<String> {
+    let patterns = patterns(rule);
+    (patterns.len() > 1).then(|| {
+        format!(
+            "rule {} selects only images that have tags like all of these: {}; for any of them, write a rule for each",
+            rule.rule_priority,
+            patterns.into_iter().collect::<Vec<_>>().join(", ")
+        )
+    })
+}
+
+/// Whether a rule for tags keeps images longer than an earlier one for other tags, which decides alone on images that have both.
+fn keeps_longer(rule: &LifecycleRule, earlier: &LifecycleRule) -> bool {
+    let (later, first) = (&rule.selection, &earlier.selection);
+    let tagged = later.tag_status == TagStatus::Tagged && first.tag_status == TagStatus::Tagged;
+    let both_expire = rule.action.kind == ActionKind::Expire && earlier.action.kind == ActionKind::Expire;
+    tagged && both_expire && later.count_type == first.count_type && later.count_number > first.count_number
 }
 
 fn class(rule: &LifecycleRule) -> StorageClass {
@@ -568,7 +626,12 @@ fn check_together(rules: &[LifecycleRule]) -> Result<(), InvalidLifecycle> {
             );
             return Err(InvalidLifecycle::at(index, problem));
         }
-        let all_tagged = same_class().any(|other| patterns(other).iter().any(|pattern| pattern == "*"));
+        // A list means all of it: `*` beside another pattern leaves out what does not have that one.
+        let takes_all = |other: &LifecycleRule| {
+            other.selection.tag_status == TagStatus::Tagged
+                && patterns(other).iter().all(|pattern| pattern.chars().all(|c| c == '*'))
+        };
+        let all_tagged = same_class().any(takes_all);
         let all_untagged = same_class().any(|other| other.selection.tag_status == TagStatus::Untagged);
         if rule.selection.tag_status == TagStatus::Any && all_tagged && all_untagged {
             let problem = "it could never act: other rules select all images, with a tag and without";

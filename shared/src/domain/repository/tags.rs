@@ -15,18 +15,30 @@ use super::super::{
 /// The longest regular expression that is accepted, in characters. A tag has at most 128.
 const MAX_EXPRESSION: usize = 256;
 
+/// The longest prefix of a kind, in characters: a tag has room for a SHA-1 behind it.
+const MAX_PREFIX: usize = 64;
+
 /// The most memory that a compiled expression may take, in bytes.
 const MAX_COMPILED: usize = 64 * 1024;
 
 /// What a tag is compared with.
 #[derive(Debug, Clone)]
 pub enum TagPattern {
-    /// `semver`: a version without prefix, as Semantic Versioning 2.0.0 writes it. Build metadata cannot be in a tag.
+    /// `semver`: a version without prefix, as Semantic Versioning 2.0.0 writes it. Build metadata cannot be in a tag: it begins with `+`.
     Semver,
     /// `semver:v`: the same behind a `v`.
     SemverV,
+    /// `semver:helm`: a version without prefix, with build metadata or without. Helm writes `_` for its `+` (Helm documentation, "Use OCI-based
+    /// registries").
+    SemverHelm,
+    /// `semver:any`: any of these three.
+    SemverAny,
+    /// `calver`: a calendar version (calver.org), see [`is_calver`].
+    CalVer,
     /// `git-sha`: 7 to 40 lower-case hexadecimal digits (Git abbreviates to 7 at least), or 64 for SHA-256.
     GitSha,
+    /// `git-sha:PREFIX`: the same behind a prefix, such as `sha-` of docker/metadata-action.
+    GitShaBehind(String),
     /// `^…$`: a regular expression of the whole tag. Matched in linear time.
     Expression(Regex),
     /// Anything else: a glob.
@@ -46,7 +58,9 @@ pub enum InvalidTagPattern {
     #[error("it is not a regular expression: {0}")]
     Expression(String),
     /// Looks like a kind, and is none.
-    #[error("`{0}` is not a kind of tag: `semver`, `semver:v` and `git-sha` are")]
+    #[error(
+        "`{0}` is not a kind of tag: `semver`, `semver:v`, `semver:helm`, `semver:any`, `calver`, `git-sha` and `git-sha:` with a prefix are"
+    )]
     Kind(String),
     /// Not a glob.
     #[error(transparent)]
@@ -60,8 +74,18 @@ impl FromStr for TagPattern {
         match pattern {
             "semver" => return Ok(Self::Semver),
             "semver:v" => return Ok(Self::SemverV),
+            "semver:helm" => return Ok(Self::SemverHelm),
+            "semver:any" => return Ok(Self::SemverAny),
+            "calver" => return Ok(Self::CalVer),
             "git-sha" => return Ok(Self::GitSha),
             _ => {}
+        }
+        let in_tags = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+        if let Some(prefix) = pattern.strip_prefix("git-sha:")
+            && (1..=MAX_PREFIX).contains(&prefix.len())
+            && prefix.bytes().all(in_tags)
+        {
+            return Ok(Self::GitShaBehind(prefix.to_owned()));
         }
         if pattern.contains(':') {
             return Err(InvalidTagPattern::Kind(text::line(pattern, 40)));
@@ -91,7 +115,11 @@ impl fmt::Display for TagPattern {
         match self {
             Self::Semver => f.write_str("semver"),
             Self::SemverV => f.write_str("semver:v"),
+            Self::SemverHelm => f.write_str("semver:helm"),
+            Self::SemverAny => f.write_str("semver:any"),
+            Self::CalVer => f.write_str("calver"),
             Self::GitSha => f.write_str("git-sha"),
+            Self::GitShaBehind(prefix) => write!(f, "git-sha:{prefix}"),
             Self::Expression(expression) => {
                 let inner = expression.as_str();
                 let inner = inner.strip_prefix("^(?:").and_then(|rest| rest.strip_suffix(")$"));
@@ -115,9 +143,11 @@ impl TagPattern {
         match self {
             Self::Semver => is_semver(tag),
             Self::SemverV => tag.strip_prefix('v').is_some_and(is_semver),
-            Self::GitSha => {
-                (matches!(tag.len(), 7..=40 | 64)) && tag.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-            }
+            Self::SemverHelm => is_semver_of_helm(tag),
+            Self::SemverAny => is_semver_of_helm(tag.strip_prefix('v').unwrap_or(tag)),
+            Self::CalVer => is_calver(tag),
+            Self::GitSha => is_git_sha(tag),
+            Self::GitShaBehind(prefix) => tag.strip_prefix(prefix.as_str()).is_some_and(is_git_sha),
             Self::Expression(expression) => expression.is_match(tag),
             Self::Glob(glob) => glob.matches(tag),
         }
@@ -146,6 +176,80 @@ fn is_semver(text: &str) -> bool {
         })
 }
 
+/// The same, and `_` with dot-separated identifiers after it (item 10), which Helm writes for `+`. Before an `_` stands none, since Semantic
+/// Versioning has no `_`.
+fn is_semver_of_helm(text: &str) -> bool {
+    match text.split_once('_') {
+        None => is_semver(text),
+        Some((version, build)) => {
+            let is_identifier =
+                |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            is_semver(version) && build.split('.').all(is_identifier)
+        }
+    }
+}
+
+/// A calendar version, as calver.org describes them: `YYYY.MM`, `YYYY.MM.DD`, with more numbers (`2026.11.29.1`), with `-` for `.`
+/// (`2026-11-29`), without separators (`20261129`), or `YY.0M` (`26.04`, `26.04.1`); then, if there is one, a modifier behind `-` (`-rc1`).
+/// Months are 1 to 12, days are not looked at: the third number may be one that counts up.
+fn is_calver(text: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.len() <= 8 && text.bytes().all(|b| b.is_ascii_digit());
+    let month =
+        |text: &str| text.len() <= 2 && digits(text) && text.parse().is_ok_and(|month: u8| (1..=12).contains(&month));
+    let year = |text: &str| text.len() == 4 && digits(text) && text.starts_with("20");
+    let modifier = |text: &str| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+    };
+    // `YYYYMMDD`.
+    let (first, rest) = text
+        .split_once(['.', '-'])
+        .map_or((text, None), |(first, rest)| (first, Some(rest)));
+    if first.len() == 8 && digits(first) {
+        let (of, rest_of) = first.split_at_checked(4).unwrap_or_default();
+        let (of_month, _) = rest_of.split_at_checked(2).unwrap_or_default();
+        return year(of) && month(of_month) && rest.is_none_or(modifier);
+    }
+    for separator in ['.', '-'] {
+        let mut parts = text.split(separator);
+        let (Some(first), Some(second)) = (parts.next(), parts.next()) else {
+            continue;
+        };
+        // The modifier stands in the last part, behind the first `-`, or is all that follows.
+        let (second, more) = second
+            .split_once('-')
+            .map_or((second, None), |(second, more)| (second, Some(more)));
+        let short = first.len() == 2 && digits(first) && second.len() == 2;
+        if !(year(first) || (short && separator == '.')) || !month(second) {
+            continue;
+        }
+        if let Some(more) = more {
+            return modifier(more);
+        }
+        let mut numbers = 0;
+        for part in parts {
+            let (number, more) = part
+                .split_once('-')
+                .map_or((part, None), |(number, more)| (number, Some(more)));
+            if !digits(number) {
+                return separator == '-' && modifier(part);
+            }
+            numbers += 1;
+            if let Some(more) = more {
+                return modifier(more);
+            }
+        }
+        return numbers <= 2;
+    }
+    false
+}
+
+fn is_git_sha(text: &str) -> bool {
+    matches!(text.len(), 7..=40 | 64) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// What a tag that breaks the rules leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnViolation {
@@ -166,6 +270,8 @@ pub struct TagRules {
     pub forbidden: Vec<TagPattern>,
     /// Tags for images that were judged and allowed, such as `prod`. They need not be in `allowed`, and are made to move.
     pub reserved: Vec<TagPattern>,
+    /// Tags that move on purpose, such as `latest` or `1.2`. They need not be in `allowed`.
+    pub moving: Vec<TagPattern>,
     /// What a violation leads to.
     pub on_violation: OnViolation,
 }
@@ -207,7 +313,12 @@ impl TagRules {
         if let Some(pattern) = find(&self.reserved) {
             return (state != Some(State::Allowed)).then_some(TagViolation::Reserved(pattern, state));
         }
-        let allowed = self.allowed.is_empty() || self.allowed.iter().any(|pattern| pattern.matches(tag));
+        let allowed = self.allowed.is_empty()
+            || self
+                .allowed
+                .iter()
+                .chain(&self.moving)
+                .any(|pattern| pattern.matches(tag));
         (!allowed).then_some(TagViolation::NotAllowed)
     }
 
@@ -227,7 +338,10 @@ impl TagRules {
 
     /// Whether a tag is made to move from image to image.
     pub fn may_move(&self, tag: &Tag) -> bool {
-        self.reserved.iter().any(|pattern| pattern.matches(tag))
+        self.reserved
+            .iter()
+            .chain(&self.moving)
+            .any(|pattern| pattern.matches(tag))
     }
 }
 
@@ -291,6 +405,60 @@ mod tests {
                 vec!["0123abc", sha],
                 vec!["0123ab", "0123ABC", "main", "0123456789abcdef0123456789abcdef012345678"],
             ),
+            (
+                "semver:helm",
+                vec![
+                    "1.2.3",
+                    "1.2.3_build.5",
+                    "104.1.1_up57.0.3",
+                    "0.1.0_3d53eea",
+                    "1.2.3-rc.1_build.5",
+                ],
+                vec!["1.2.3_", "1.2.3_a_b", "1.2_build", "v1.2.3_build", "1.2.3_a..b"],
+            ),
+            (
+                "semver:any",
+                vec!["1.2.3", "v1.2.3", "v1.2.3-rc.1", "1.2.3_build.5", "v1.2.3_build.5"],
+                vec!["1.2", "v1", "V1.2.3", "vv1.2.3", "v"],
+            ),
+            (
+                "calver",
+                vec![
+                    "2026.11",
+                    "2026.11.29",
+                    "2026.1.3",
+                    "2026.11.29.1",
+                    "2026-11-29",
+                    "20261129",
+                    "20261129.2",
+                    "26.04",
+                    "26.04.1",
+                    "2026.11.29-rc1",
+                    "2026.11-beta.2",
+                    "2026-11-29-abc1234",
+                ],
+                vec![
+                    "2026",
+                    "2026.13",
+                    "2026.0",
+                    "1.2.3",
+                    "26.4",
+                    "26.13",
+                    "20261329",
+                    "1999.11",
+                    "2026.11.",
+                    "2026.11.x",
+                    "2026.11.29-",
+                    "latest",
+                    "v2026.11",
+                ],
+            ),
+            (
+                "git-sha:sha-",
+                vec!["sha-0123abc"],
+                vec!["sha-0123ab", "0123abc", "sha-main", "xsha-0123abc"],
+            ),
+            ("git-sha:main-", vec!["main-0123abc"], vec!["main-latest"]),
             ("^v[0-9]+$", vec!["v1", "v10"], vec!["v", "xv1", "v1x"]),
             ("^a|b$", vec!["a", "b"], vec!["ab", "ax", "xb"]),
             ("latest", vec!["latest"], vec!["latest-1", "Latest"]),
@@ -312,7 +480,7 @@ mod tests {
         let refused = |text: &str| text.parse::<TagPattern>().unwrap_err().to_string();
         insta::assert_snapshot!(refused("^v"), @"a regular expression begins with `^` and ends with `$`, or it would match parts of tags");
         insta::assert_snapshot!(refused("v$"), @"a regular expression begins with `^` and ends with `$`, or it would match parts of tags");
-        insta::assert_snapshot!(refused("semver:x"), @"`semver:x` is not a kind of tag: `semver`, `semver:v` and `git-sha` are");
+        insta::assert_snapshot!(refused("semver:x"), @"`semver:x` is not a kind of tag: `semver`, `semver:v`, `semver:helm`, `semver:any`, `calver`, `git-sha` and `git-sha:` with a prefix are");
         insta::assert_snapshot!(refused(""), @"an empty pattern matches nothing");
         assert!(refused("^a)|(b$").starts_with("it is not a regular expression: "));
         assert!(refused("^(a$").starts_with("it is not a regular expression: "));
@@ -329,6 +497,7 @@ mod tests {
             allowed: patterns(allowed),
             forbidden: patterns(forbidden),
             reserved: patterns(reserved),
+            moving: Vec::new(),
             on_violation: OnViolation::Flag,
         }
     }
@@ -359,6 +528,31 @@ mod tests {
         }
         let signature = format!("sha256-{}.sig", "a".repeat(64));
         assert_eq!(rules.violation(&tag(&signature), &digest(), None), None);
+    }
+
+    /// What moves on purpose is no violation and not told as moved; what is forbidden or reserved stays so.
+    #[test]
+    fn a_tag_may_move_on_purpose() {
+        let rules = TagRules {
+            moving: vec![
+                pattern("latest"),
+                pattern("^[0-9]+\\.[0-9]+$"),
+                pattern("cache-*"),
+                pattern("prod"),
+            ],
+            ..rules(&["semver"], &["cache-x"], &["prod"])
+        };
+        for (text, broken) in [
+            ("latest", false),
+            ("1.2", false),
+            ("cache-main", false),
+            ("cache-x", true),
+            ("main", true),
+            ("prod", true),
+        ] {
+            assert_eq!(rules.violation(&tag(text), &digest(), None).is_some(), broken, "{text}");
+        }
+        assert!(rules.may_move(&tag("latest")) && rules.may_move(&tag("prod")) && !rules.may_move(&tag("1.2.3")));
     }
 
     #[test]

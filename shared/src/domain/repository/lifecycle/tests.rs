@@ -237,6 +237,63 @@ fn what_is_worth_knowing_is_remarked() {
     );
 }
 
+/// What a policy deletes although it seems to keep it.
+#[test]
+fn what_a_policy_deletes_although_it_seems_to_keep_it_is_remarked() {
+    let rule = |priority: u32, selection: &str| {
+        format!(
+            r#"{{"rulePriority": {priority}, "selection": {{{selection}}}, "action": {{"type": "expire"}}, "description": "x"}}"#
+        )
+    };
+    let days = |days: u32| format!(r#""countType": "sinceImagePushed", "countUnit": "days", "countNumber": {days}"#);
+    let tagged = |patterns: &str, days_: u32| {
+        format!(
+            r#""tagStatus": "tagged", "tagPatternList": {patterns}, {}"#,
+            days(days_)
+        )
+    };
+    let remarks = |rules: &[String]| {
+        let rules = serde_json::from_str(&format!("[{}]", rules.join(","))).unwrap();
+        Lifecycle::new(rules).unwrap().remarks().join("\n")
+    };
+    let keep = r#""tagStatus": "tagged", "tagPatternList": ["prod", "staging"], "countType": "imageCountMoreThan", "countNumber": 9999"#;
+    let any = format!(r#""tagStatus": "any", {}"#, days(90));
+    insta::assert_snapshot!(remarks(&[rule(1, keep), rule(2, &any)]), @"
+    rule 1 selects only images that have tags like all of these: prod, staging; for any of them, write a rule for each
+    rule 2 is for any image: it deletes images without a tag too, and ECR does not say whether attestations and signatures are among them
+    ");
+    let count = r#""tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 10"#;
+    insta::assert_snapshot!(remarks(&[rule(1, count)]), @"
+    rule 1 counts all images: entries of indexes, attestations and signatures as well, so that a release for two platforms with provenance is five
+    rule 1 is for any image: it deletes images without a tag too, and ECR does not say whether attestations and signatures are among them
+    ");
+    let (main, release) = (tagged(r#"["main-*"]"#, 30), tagged(r#"["release-*"]"#, 365));
+    insta::assert_snapshot!(remarks(&[rule(1, &main), rule(2, &release)]), @"an image with tags of both rule 1 (main-*) and rule 2 (release-*) is left to rule 1, which keeps it for a shorter time: give the one that keeps longer the lower number");
+    assert_eq!(remarks(&[rule(1, &release), rule(2, &main)]), "");
+}
+
+/// A list means all of it: a rule for `*` and `v*` does not select all that has a tag.
+#[test]
+fn a_list_with_a_star_does_not_take_all_images() {
+    let rules = |list: &str| {
+        let days = r#""countType": "sinceImagePushed", "countUnit": "days", "countNumber": 9"#;
+        let rule = |priority: u32, selection: String| {
+            format!(
+                r#"{{"rulePriority": {priority}, "selection": {{{selection}, {days}}}, "action": {{"type": "expire"}}}}"#
+            )
+        };
+        let tagged = format!(r#""tagStatus": "tagged", "tagPatternList": {list}"#);
+        let rules = [
+            rule(1, tagged),
+            rule(2, r#""tagStatus": "untagged""#.to_owned()),
+            rule(3, r#""tagStatus": "any""#.to_owned()),
+        ];
+        Lifecycle::new(serde_json::from_str(&format!("[{}]", rules.join(","))).unwrap())
+    };
+    assert!(rules(r#"["*", "v*"]"#).is_ok());
+    assert!(rules(r#"["*"]"#).is_err());
+}
+
 fn typed() -> impl Strategy<Value = TypedRules> {
     let days = || prop::option::of(1_u32..400);
     (
