@@ -345,7 +345,9 @@ fn a_preview_that_is_not_there_or_not_ours_is_no_failure() {
         );
         match code {
             None => assert_eq!(result, Ok(None), "{status}"),
-            Some(code) => assert_failed(result, "ecr:GetLifecyclePolicyPreview", Retry::Later, code),
+            Some(code) => {
+                assert_failed(result, "ecr:GetLifecyclePolicyPreview", Retry::Later, code);
+            }
         }
     }
 }
