@@ -512,16 +512,22 @@ fn page<T>(state: &State, mut rest: impl Iterator<Item = T>, name: impl Fn(&T) -
     }
 }
 
-/// As ECR does it: the tag goes from whichever image has it, and an image goes with its last tag.
+/// As ECR does it: the tag goes from whichever image has it, and an image goes with its last tag, unless an index leads to it: then
+/// the tag stays.
 fn remove_tag(state: &mut State, repository: &RepositoryName, tag: &Tag) -> TagAnswer {
-    let mut of_repository = state.images.iter_mut().filter(|((name, _), _)| name == repository);
+    let mut of_repository = state.images.iter().filter(|((name, _), _)| name == repository);
     let Some((key, image)) = of_repository.find(|(_, image)| image.tags.contains(tag)) else {
         return TagAnswer::Gone;
     };
     let key = key.clone();
-    image.tags.retain(|other| other != tag);
-    if image.tags.is_empty() {
+    let is_last = image.tags.len() == 1;
+    if is_last && state.is_led_to(repository, &key.1) {
+        return TagAnswer::Referenced;
+    }
+    if is_last {
         state.images.remove(&key);
+    } else if let Some(image) = state.images.get_mut(&key) {
+        image.tags.retain(|other| other != tag);
     }
     TagAnswer::From(key.1)
 }

@@ -66,6 +66,8 @@ struct Family {
     /// What is no worse than what runs is not blocked. What runs is what was judged before, so that the order matters: then it is only
     /// asked that no image is in the archive under an index that is not.
     not_worse: bool,
+    /// The order of lists, how much is on a page, and whether members that ECR need not give are left out now and then.
+    answers: (u64, usize, bool),
     /// All of it was there before the first event came: the first roll-out over a registry.
     standing: bool,
 }
@@ -120,6 +122,7 @@ impl Family {
                 r#""block": {{"max_blocks_per_hour": 1000, "not_worse_than_running": {not_worse}}}"#
             )),
             not_worse,
+            answers: (choices.below(1000) as u64, 1 + choices.below(4), choices.one_in(2)),
             standing: choices.one_in(3),
         }
     }
@@ -149,6 +152,7 @@ impl Family {
                 )
             });
         }
+        story.line(|| format!("order of lists, on a page, with members left out: {:?}", self.answers));
         story.line(|| format!("not worse than what runs is not blocked: {}", self.not_worse));
         story.line(|| format!("everything was there before the first event: {}", self.standing));
     }
@@ -216,6 +220,12 @@ impl Family {
     fn run(&self, events: bool, choices: &mut Choices, story: &mut Story) -> Result<BTreeMap<String, String>, String> {
         let world = World::new();
         world.set_now(now());
+        let (order, on_a_page, thin) = self.answers;
+        world.mix(order);
+        world.set_page_size(on_a_page);
+        if thin {
+            world.thin_out(order);
+        }
         let (family, world) = (self, &world);
         if self.standing {
             for place in 0..self.leaves.len() {

@@ -153,12 +153,39 @@ impl Play<'_> {
         Ok(Value::Object(all))
     }
 
+    /// By tag alone: that is all that the port does.
+    fn delete(&self, step: &Value) -> Answer {
+        let mut tags: Vec<Tag> = Vec::new();
+        for of in step["of"].as_array().unwrap() {
+            match (text(of, "image"), text(of, "tag")) {
+                (None, Some(tag)) => tags.push(tag.parse().unwrap()),
+                _ => return Err(Inexpressible),
+            }
+        }
+        let (mut deleted, mut failed) = (Vec::new(), Vec::new());
+        for (tag, answer) in run(self.world.remove_tags(&RepositoryKey::of(&image_key()), &tags)).unwrap() {
+            match answer {
+                TagAnswer::From(digest) => deleted.push(format!("{}:{tag}", self.name(&digest))),
+                TagAnswer::Gone => failed.push("ImageNotFound"),
+                TagAnswer::Referenced => failed.push("ImageReferencedByManifestList"),
+                TagAnswer::Unknown | TagAnswer::Failed(_) => return Err(Inexpressible),
+            }
+        }
+        deleted.sort();
+        let mut answer = json!({ "deleted": deleted });
+        if !failed.is_empty() {
+            answer["failed"] = json!(failed);
+        }
+        Ok(answer)
+    }
+
     fn step(&self, step: &Value) -> Answer {
         let repository = RepositoryKey::of(&image_key());
         let named = text(step, "image").map(|name| self.key(name));
         match text(step, "do").unwrap() {
             "push" => self.push(step),
             "describe" => self.describe(step),
+            "delete" => self.delete(step),
             "pull" => {
                 let manifest = self.find(step).map(|key| run(self.world.manifest(&key)).unwrap());
                 code(if manifest.flatten().is_some() {
@@ -297,5 +324,5 @@ fn the_world_answers_as_the_cases_say() {
         cases.len(),
         left.join(", ")
     );
-    assert!(played >= 35, "{played} of {}; left: {}", cases.len(), left.join(", "));
+    assert!(played >= 45, "{played} of {}; left: {}", cases.len(), left.join(", "));
 }

@@ -174,11 +174,12 @@ impl World {
     pub fn pull(&self, key: &ImageKey) -> bool {
         let now = self.now();
         let mut state = self.lock();
-        let State { manifests, ways, .. } = &*state;
-        let is_index = manifests.get(key).is_some_and(|manifest| entries(manifest).is_some());
-        let mut others = manifests.iter().filter(|(other, _)| other.repository == key.repository);
-        let is_led_to = others.any(|(_, manifest)| leads_to(manifest, &key.digest));
-        let recorded = match ways.pulled_of {
+        let is_index = state
+            .manifests
+            .get(key)
+            .is_some_and(|manifest| entries(manifest).is_some());
+        let is_led_to = state.is_led_to(&key.repository, &key.digest);
+        let recorded = match state.ways.pulled_of {
             PulledOf::Both => true,
             PulledOf::Index => is_index || !is_led_to,
             PulledOf::Image => !is_index,
@@ -277,6 +278,19 @@ impl State {
             Some(_) if self.scans.contains_key(&of) => ScanStart::LimitExceeded,
             Some(_) => ScanStart::Started,
         }
+    }
+
+    /// Whether an index of the repository, which is there, leads to an image.
+    pub(super) fn is_led_to(&self, repository: &RepositoryName, digest: &Digest) -> bool {
+        let there = |index: &ImageKey| {
+            self.images
+                .contains_key(&(index.repository.clone(), index.digest.clone()))
+        };
+        let mut of_repository = self
+            .manifests
+            .iter()
+            .filter(|(index, _)| index.repository == *repository);
+        of_repository.any(|(index, manifest)| leads_to(manifest, digest) && there(index))
     }
 
     /// Whether a manifest leads to images that are not there.
