@@ -69,12 +69,26 @@ class Pusher:
 
     def index(self, repository: str, tag: str, children: list[Image]) -> Image:
         """A multi-architecture image."""
-        manifests = [
-            child.descriptor | {"platform": {"os": "linux", "architecture": architecture}}
-            for child, architecture in zip(children, ("amd64", "arm64"), strict=False)
-        ]
+        architectures = ({"architecture": architecture} for architecture in ("amd64", "arm64"))
+        platforms = ({"platform": {"os": "linux"} | architecture} for architecture in architectures)
+        return self.index_of(repository, tag, list(zip(children, platforms, strict=False)))
+
+    def index_of(self, repository: str, tag: str, entries: list[tuple[Image, dict[str, Any]]]) -> Image:
+        """An index of these entries, with what each says beside its descriptor; the platform is amd64 if it says none."""
+        platform = {"platform": {"os": "linux", "architecture": "amd64"}}
+        manifests = [child.descriptor | platform | more for child, more in entries]
         manifest = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}
         return self._put(repository, tag, manifest, OCI_INDEX, OCI_INDEX)
+
+    def artifact(self, repository: str, tag: str | None, config_type: str) -> Image:
+        """What is no container image, by the type of its configuration: a Helm chart, a SOCI index."""
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": self._blob(repository, f"configuration of {tag}".encode(), config_type),
+            "layers": [self._blob(repository, f"content of {tag}".encode(), OCI_LAYER)],
+        }
+        return self._put(repository, tag, manifest, OCI_MANIFEST, config_type)
 
     def attestation(self, subject: Image) -> Image:
         """A referrer, such as a signature: untagged, an empty configuration and a ``subject``."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from scenarios import alerts, blocking, delivery, methods, permissions, replication, repositories, sweep, verdicts
+from scenarios import alerts, blocking, delivery, kinds, methods, permissions, replication, repositories, sweep, verdicts
 from scenarios.world import Observed, Scenario, World
 
 ALL: list[Scenario] = [
     *verdicts.SCENARIOS,
     *sweep.SCENARIOS,
     *blocking.SCENARIOS,
+    *kinds.SCENARIOS,
     *delivery.SCENARIOS,
     *methods.SCENARIOS,
     *repositories.SCENARIOS,
