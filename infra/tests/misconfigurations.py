@@ -6,6 +6,7 @@
 Needs Terraform for those that only a plan shows.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -28,31 +29,32 @@ class Mistake(NamedTuple):
 
 
 MISTAKES = (
-    Mistake("the other regions guard every repository", "main.tf", "  repositories               = var.guarded_repositories\n", "", 1),
-    Mistake("the other regions have no policy", "main.tf", "  policy_file                = var.policy_file\n", "", 1),
-    Mistake("nobody is told of the other regions' alarms", "main.tf", "  alarm_subscriptions        = var.alarm_subscriptions\n", "", 1),
+    Mistake("the other regions guard every repository", "main.tf", "  repositories               = var.guarded_repositories", "", 1),
+    Mistake("the other regions have no policy", "main.tf", "  policy_file                = var.policy_file", "", 1),
+    Mistake("nobody is told of the other regions' alarms", "main.tf", "  alarm_subscriptions        = var.alarm_subscriptions", "", 1),
     Mistake("the guard may not block", "main.tf", "concat(var.image_removal_principal_arns, local.guard_role_arns)", "var.image_removal_principal_arns"),
     Mistake("the ledger is not protected", "main.tf", "ledger_deletion_protection = var.ledger_deletion_protection", "ledger_deletion_protection = false"),
     Mistake("events of the smoke test are always accepted", "variables.tf",
             'default     = ["aws.ecr", "aws.inspector2"]', 'default     = ["aws.ecr", "aws.inspector2", "ecr-guard.smoke"]'),
-    Mistake("a variable has no effect", "main.tf", "  log_level                  = var.log_level\n", "", 0),
+    Mistake("a variable has no effect", "main.tf", "  log_level                  = var.log_level", "", 0),
     Mistake("the other regions do not tell the first", "main.tf", "setsubtract(local.guarded_regions, [each.value])", "setsubtract(local.other_regions, [each.value])"),
-    Mistake("roles are made without the boundary", "main.tf", "  permissions_boundary_arn   = var.permissions_boundary_arn\n", "", 0),
+    Mistake("roles are made without the boundary", "main.tf", "  permissions_boundary_arn   = var.permissions_boundary_arn", "", 0),
     Mistake("the roles of the other regions' guards may not block", "main.tf",
             "flatten([for guard in module.guard_elsewhere : values(guard.role_arns)])", "[]", 0, True),
     Mistake("regions that are replicated to are not guarded", "main.tf", "coalesce(var.guard_regions, local.replication_regions)", "coalesce(var.guard_regions, [])", 0, True),
-    Mistake("its own region is guarded twice", "variables.tf", '!contains(coalesce(var.guard_regions, ["-"]), var.aws_region)', "var.aws_region != null", 0, True),
+    Mistake("its own region is guarded twice", "variables.tf", '!contains(coalesce(var.guard_regions, ["-"]), var.aws_region)', 'length(coalesce(var.guard_regions, ["-"])) > 0', 0, True),
     Mistake("settings of a region that is not guarded are not seen", "variables.tf",
             "length(setsubtract(keys(var.vpc_config), local.guarded_regions)) == 0", "length(keys(var.vpc_config)) >= 0", 0, True),
 )
 
 
 def replaced(text, mistake):
-    """The file's text with the mistake."""
-    parts = text.split(mistake.old)
-    if len(parts) < mistake.nth + 2:
-        raise SystemExit(f"{mistake.what}: {mistake.file} has {len(parts) - 1} times: {mistake.old}")
-    return mistake.old.join(parts[: mistake.nth + 1]) + mistake.new + mistake.old.join(parts[mistake.nth + 1 :])
+    """The file's text with the mistake. White space is as `terraform fmt` has it in each block."""
+    places = list(re.finditer(r"\s+".join(map(re.escape, mistake.old.split())), text))
+    if len(places) <= mistake.nth:
+        raise SystemExit(f"{mistake.what}: {mistake.file} has {len(places)} times: {mistake.old}")
+    place = places[mistake.nth]
+    return text[: place.start()] + mistake.new + text[place.end() :]
 
 
 def found(folder, mistake):

@@ -128,6 +128,9 @@ resource "aws_lambda_alias" "live" {
       error_message = "`function_versions` names a function that does not exist; there are ${join(", ", keys(local.functions))}."
     }
   }
+
+  # The policy of the version before goes when nothing invokes that version any more.
+  depends_on = [aws_dynamodb_table_item.policy]
 }
 
 resource "aws_lambda_function_event_invoke_config" "this" {

@@ -200,7 +200,7 @@ variable "sweep_interval_minutes" {
 }
 
 variable "log_level" {
-  description = "Least level of the functions' log lines: `INFO` or `DEBUG`. Nothing above: the line of an event, which carries the metrics, is `INFO`."
+  description = "Least level of the functions' log lines: `INFO` or `DEBUG`, which has a line for every call to AWS (host, operation, status), and the SDK's own. Nothing above: the line of an event, which carries the metrics, is `INFO`."
   type        = string
   default     = "INFO"
 

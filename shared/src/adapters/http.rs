@@ -78,14 +78,33 @@ impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let client = self.0.clone();
         HttpConnectorFuture::new(async move {
+            let asked = tracing::enabled!(tracing::Level::DEBUG).then(|| what(&request));
             let request = request
                 .try_into_http1x()
                 .map_err(|error| ConnectorError::user(error.into()))?;
-            let response = client.request(request).await.map_err(connector_error)?;
+            let response = client.request(request).await.map_err(connector_error);
+            if let Some(asked) = asked {
+                match &response {
+                    Ok(response) => {
+                        tracing::debug!(call = asked, status = response.status().as_u16(), "AWS has answered")
+                    }
+                    Err(error) => tracing::debug!(call = asked, error = %error, "AWS has not answered"),
+                }
+            }
+            let response = response?;
             HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
                 .map_err(|error| ConnectorError::other(error.into(), None))
         })
     }
+}
+
+/// What a request asks for, in a line of the log: host and operation. Nothing that is asked about, and nothing that proves who asks.
+fn what(request: &HttpRequest) -> String {
+    let host = request.uri().split("://").nth(1).unwrap_or_default();
+    let host = host.split(['/', '?']).next().unwrap_or_default();
+    // Services with JSON say the operation in a header; SNS says it in the body.
+    let operation = request.headers().get("x-amz-target").unwrap_or_default();
+    format!("{host} {operation}").trim_end().to_owned()
 }
 
 /// What failed, in the SDK's words, by which it decides whether to try again. (That nothing comes in time is noticed by the SDK's
@@ -102,4 +121,26 @@ fn connector_error(error: Error) -> ConnectorError {
     }
     // Connections that break, close too early or are not to be had: all of these may work the next time.
     ConnectorError::io(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_log_says_what_was_asked_for_and_not_by_whom() {
+        let mut request = HttpRequest::new(SdkBody::from("secret"));
+        request
+            .set_uri("https://dynamodb.us-west-2.amazonaws.com/path?token=secret")
+            .unwrap();
+        assert_eq!(what(&request), "dynamodb.us-west-2.amazonaws.com");
+        request
+            .headers_mut()
+            .insert("x-amz-target", "DynamoDB_20120810.GetItem");
+        request.headers_mut().insert("authorization", "secret");
+        assert_eq!(
+            what(&request),
+            "dynamodb.us-west-2.amazonaws.com DynamoDB_20120810.GetItem"
+        );
+    }
 }
