@@ -13,6 +13,7 @@ use crate::{
         ecr::{EcrRegistry, EcrWriter},
         sns::SnsNotifier,
     },
+    alert_budget::BudgetedNotifier,
     domain::policy::Policy,
     events::Event,
     ports::Clock as _,
@@ -72,10 +73,11 @@ async fn report(name: &'static str, serving: impl Future<Output = Result<(), Err
 async fn serve<M: Mode>(name: &'static str, select: fn(&Event) -> Selection) -> Result<(), Error> {
     let aws = &Aws::from_env(&environment)?;
     // Clients are built now, while Lambda gives a whole processor, and not in the first invocation.
-    let (ledger, notifier) = (&aws.dynamo_ledger(&table(environment)?), &aws.sns_notifier());
+    let (ledger, topics) = (&aws.dynamo_ledger(&table(environment)?), &aws.sns_notifier());
     aws.build_ecr_client();
     // The first call to the ledger: the connection that it opens is there for the events.
     let config = &Config::load(environment, ledger, SystemClock.now()).await?;
+    let notifier = &BudgetedNotifier::new(topics, ledger, &SystemClock, &config.policy);
     let memory = &M::Memory::default();
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let invocation = Invocation::new(name, &event.context)?;
@@ -106,9 +108,10 @@ async fn serve<M: Mode>(name: &'static str, select: fn(&Event) -> Selection) -> 
 
 async fn serve_replication(name: &'static str, select: fn(&Event) -> CopySelection) -> Result<(), Error> {
     let aws = &Aws::from_env(&environment)?;
-    let (ledger, notifier) = (&aws.dynamo_ledger(&table(environment)?), &aws.sns_notifier());
+    let (ledger, topics) = (&aws.dynamo_ledger(&table(environment)?), &aws.sns_notifier());
     aws.build_ecr_client();
     let config = &Config::load(environment, ledger, SystemClock.now()).await?;
+    let notifier = &BudgetedNotifier::new(topics, ledger, &SystemClock, &config.policy);
     let recent = &RecentLooks::default();
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let invocation = Invocation::new(name, &event.context)?;
@@ -144,13 +147,14 @@ async fn serve_worker(name: &'static str, select: fn(&Event) -> Selection) -> Re
     let queue_url = queue_url(environment)?;
     let guarded = &guarded(environment)?;
     let aws = &Aws::from_env(&environment)?.for_sweeps();
-    let (ledger, notifier, queue) = (
+    let (ledger, topics, queue) = (
         &aws.dynamo_ledger(&table(environment)?),
         &aws.sns_notifier(),
         &aws.sqs_queue(queue_url),
     );
     aws.build_ecr_client();
     let config = &Config::load(environment, ledger, SystemClock.now()).await?;
+    let notifier = &BudgetedNotifier::new(topics, ledger, &SystemClock, &config.policy);
     let pace = &Pace::new(PUT_IMAGE_EVERY);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Batch>| async move {
         let invocation = Invocation::new(name, &event.context)?;
@@ -187,13 +191,14 @@ async fn serve_sweep(name: &'static str) -> Result<(), Error> {
     let queue_url = queue_url(environment)?;
     let guarded = &guarded(environment)?;
     let aws = &Aws::from_env(&environment)?.for_sweeps();
-    let (ledger, notifier, queue) = (
+    let (ledger, topics, queue) = (
         &aws.dynamo_ledger(&table(environment)?),
         &aws.sns_notifier(),
         &aws.sqs_queue(queue_url),
     );
     aws.build_ecr_client();
     let config = &Config::load(environment, ledger, SystemClock.now()).await?;
+    let notifier = &BudgetedNotifier::new(topics, ledger, &SystemClock, &config.policy);
     // The deployment takes its item away when it has another one.
     config.keep(ledger, SystemClock.now()).await;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
@@ -234,7 +239,10 @@ fn until(context: &Context) -> Timestamp {
 }
 
 /// The ports as they are on Lambda.
-type AwsPorts<'a> = Ports<'a, EcrRegistry, EcrWriter, EcrRegistry, DynamoLedger, SnsNotifier, SystemClock>;
+type AwsPorts<'a> = Ports<'a, EcrRegistry, EcrWriter, EcrRegistry, DynamoLedger, AwsNotifier<'a>, SystemClock>;
+
+/// Alerts through SNS, within the budget of the policy.
+type AwsNotifier<'a> = BudgetedNotifier<'a, SnsNotifier, DynamoLedger, SystemClock>;
 
 /// What a function looks at. A type and not a value, so that a function has no code in it that it never runs.
 trait Mode {

@@ -5,6 +5,7 @@
 //! | [`domain`] | the rules: pure | nothing of ours |
 //! | [`events`] | wire formats of EventBridge events | `domain` |
 //! | [`ports`] | what the rules need of the world, as traits | `domain` |
+//! | [`alert_budget`] | alerts within a budget, and the hourly summary | `domain`, `ports` |
 //! | [`reconcile`], [`reconcile_repository`], [`reconcile_registry`], [`reconcile_replication`] | gather facts, decide, act, record | `domain`, `ports` |
 //! | [`tag_removal`] | takes tags from images so that none is lost | `domain`, `ports` |
 //! | [`sweep`] | look at all repositories and images | `domain`, `ports`, `reconcile` |
@@ -17,6 +18,7 @@
 
 #[cfg(feature = "aws")]
 pub mod adapters;
+pub mod alert_budget;
 pub mod domain;
 pub mod events;
 #[cfg(all(feature = "aws", feature = "lambda"))]

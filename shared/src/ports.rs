@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, fmt, future::Future, time::Duration};
 use jiff::Timestamp;
 
 use crate::domain::{
-    alert::Message,
+    alert::{
+        Message,
+        budget::{BriefAlert, Budget, Slot},
+    },
     finding::{Scan, ScanMode, ScanStart, ScanTrigger},
     ids::{Digest, ImageKey, ImageRef, Region, RepositoryName, Tag},
     image::{Image, ImageStatus, ListedImage},
@@ -27,6 +30,7 @@ use crate::domain::{
         posture::{ListedRepository, Repository, TagMutability},
     },
     summary::RepositorySummary,
+    told::ToldFindings,
     work::WorkItem,
 };
 
@@ -311,6 +315,12 @@ pub trait Ledger {
         counter: Counter,
         hour: Timestamp,
     ) -> impl Future<Output = Result<u64, PortError>> + Send;
+
+    /// Which findings the people of a repository were told of; a new row if nothing was told yet.
+    fn told(&self, key: &RepositoryKey) -> impl Future<Output = Result<ToldFindings, PortError>> + Send;
+
+    /// Writes it, if the row that is there has the generation before it.
+    fn write_told(&self, told: &ToldFindings) -> impl Future<Output = Result<Written, PortError>> + Send;
 }
 
 /// The memory of repositories and of their tags.
@@ -377,9 +387,51 @@ pub trait PolicyLedger {
 }
 
 /// The way to people.
-pub trait Notifier {
+pub trait Notifier: Sync {
     /// Publishes a message to a topic; gives the message id.
     fn publish(&self, topic: &TopicArn, message: &Message) -> impl Future<Output = Result<String, PortError>> + Send;
+
+    /// How an alert is to be told: counts it against the budget of its topic, where there is one.
+    fn slot(&self, _alert: &BriefAlert) -> impl Future<Output = Slot> + Send {
+        async { Slot::Single }
+    }
+
+    /// Tells of an alert in a slot: publishes its message, or keeps what the next summary says of it.
+    fn tell<'a>(
+        &'a self,
+        _slot: Slot,
+        alert: &'a BriefAlert,
+        message: &'a Message,
+    ) -> impl Future<Output = Result<(), PortError>> + Send + 'a {
+        // Without a budget, every alert is a message of its own.
+        async move { self.publish(&alert.topic, message).await.map(|_| ()) }
+    }
+}
+
+/// What was counted and kept of alerts, for the budgets of topics.
+pub trait AlertLedger {
+    /// Takes a single alert out of the budget of a topic, if there is one left. This is atomic; an attempt whose answer got lost may have
+    /// taken one for nothing.
+    fn take_slot(
+        &self,
+        registry: &RegistryKey,
+        topic: &TopicArn,
+        budget: Budget,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Slot, PortError>> + Send;
+
+    /// Keeps an alert for the next summary. The same alert is kept once.
+    fn keep_alert(&self, alert: &BriefAlert) -> impl Future<Output = Result<(), PortError>> + Send;
+
+    /// The kept alerts of a registry, page by page.
+    fn kept_alerts(
+        &self,
+        registry: &RegistryKey,
+        after: Option<&str>,
+    ) -> impl Future<Output = Result<Page<BriefAlert>, PortError>> + Send;
+
+    /// Forgets kept alerts: a summary has named them. One that is gone already is a success.
+    fn forget_alerts(&self, alerts: &[BriefAlert]) -> impl Future<Output = Result<(), PortError>> + Send;
 }
 
 /// The time.

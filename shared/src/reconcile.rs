@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use futures_util::future::{join, join5, try_join_all};
+use futures_util::future::{join, join3, join5, try_join_all};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::{
     domain::{
-        alert::AlertKind,
+        alert::{Alert, AlertKind, budget::Slot},
         decide::{
             ChildFacts, Children, Effect, Facts, LeadingIndex, Leave, Limit, Plan, Question, Replaced, SourceImage,
             Step, decide, may_be_source, to_look_at,
@@ -603,6 +603,10 @@ where
             Question::Replaced => facts.replaced = self.replaced(facts, pulled).await?,
             Question::Children => (facts.children, facts.more_children) = self.children(facts, not_read).await?,
             Question::ChildrenPulled => facts.children_pulled = Some(self.children_pulled(facts).await?),
+            Question::Told => {
+                let told = self.ports.ledger.told(&RepositoryKey::of(&self.key)).await;
+                facts.told = Some(told.map_err(|source| self.failed("look up what was told of", source))?);
+            }
         }
         Ok(())
     }
@@ -811,6 +815,7 @@ where
                 ..event
             }),
             arrival: self.hints.arrival.clone(),
+            found: self.hints.found,
             epss: self.hints.epss.clone(),
             ..Facts::about(self.key.clone(), self.actor)
         };
@@ -828,7 +833,14 @@ where
             };
             Ok(limit)
         };
-        let (written, limit) = join(ports.ledger.write(&step.row), count).await;
+        // It costs no round trip to know beforehand how the alert will be told.
+        let slot = async {
+            match &step.alert {
+                Some(alert) if !step.is_release() => Some(self.slot(step, alert).await),
+                Some(_) | None => None,
+            }
+        };
+        let (written, limit, slot) = join3(ports.ledger.write(&step.row), count, slot).await;
         if written.map_err(record)? == Written::Conflict {
             return Ok(Applied::Conflict);
         }
@@ -854,31 +866,53 @@ where
             Some(effect @ (Effect::Restore | Effect::Unquarantine { .. })) => {
                 let image = self.read_back(Some(effect)).await?;
                 if step.tells(image.as_ref()) {
-                    self.tell(step).await?;
+                    self.tell(step, slot).await?;
                 }
                 image
             }
             // The registry has answered that it is done. That it also shows so is checked while people are told: a second look
             // must not delay them.
             effect => {
-                let (told, image) = join(self.tell(step), self.read_back(effect.as_ref())).await;
+                let (told, image) = join(self.tell(step, slot), self.read_back(effect.as_ref())).await;
                 told?;
                 image?
             }
         };
         let completed = step.completed(image.as_ref(), ports.clock.now());
-        match ports.ledger.write(&completed).await.map_err(record)? {
+        let remember = async {
+            match &step.told {
+                // Another image of the repository may have been told of at the same time. Then this one's findings are told once more.
+                Some(told) => ports.ledger.write_told(told).await.map(|_| ()),
+                None => Ok(()),
+            }
+        };
+        let (written, remembered) = join(ports.ledger.write(&completed), remember).await;
+        remembered.map_err(record)?;
+        match written.map_err(record)? {
             Written::Yes => Ok(Applied::Done(Box::new(completed), step.tells(image.as_ref()))),
             Written::Conflict => Err(ReconcileError::Contended(self.key.to_string())),
         }
     }
 
-    /// Sends the alert of a step, if it has one.
-    async fn tell(&self, step: &Step) -> Result<(), ReconcileError> {
-        let Some(alert) = &step.alert else { return Ok(()) };
+    /// How the alert of a step is told.
+    async fn slot(&self, step: &Step, alert: &Alert) -> Slot {
+        if step.waits_for_summary {
+            return Slot::Summary;
+        }
         let topic = self.policy.topic(&self.key.repository);
-        let published = self.ports.notifier.publish(topic, &alert.message()).await;
-        published.map(|_| ()).map_err(|source| self.failed("tell of", source))
+        self.ports.notifier.slot(&alert.brief(topic)).await
+    }
+
+    /// Tells of a step, if there is something to tell. `slot`: as it was found out with the claim.
+    async fn tell(&self, step: &Step, slot: Option<Slot>) -> Result<(), ReconcileError> {
+        let Some(alert) = &step.alert else { return Ok(()) };
+        let brief = alert.brief(self.policy.topic(&self.key.repository));
+        let slot = match slot {
+            Some(slot) => slot,
+            None => self.ports.notifier.slot(&brief).await,
+        };
+        let told = self.ports.notifier.tell(slot, &brief, &alert.message()).await;
+        told.map_err(|source| self.failed("tell of", source))
     }
 
     /// Counts one more block in this hour; the limit, if that is one too many.

@@ -208,8 +208,10 @@ where
     async fn tell(&self, step: &RegistryStep) -> Result<Vec<RegistryAlertKind>, RegistryError> {
         let (mut sent, mut kinds, mut error) = (BTreeSet::new(), Vec::new(), None);
         for (topic, alert) in &step.alerts {
-            match self.ports.notifier.publish(topic, &alert.message()).await {
-                Ok(_) => {
+            let brief = alert.brief(topic);
+            let slot = self.ports.notifier.slot(&brief).await;
+            match self.ports.notifier.tell(slot, &brief, &alert.message()).await {
+                Ok(()) => {
                     sent.insert(alert.id.as_str());
                     kinds.push(alert.kind);
                 }

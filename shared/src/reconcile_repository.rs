@@ -269,8 +269,10 @@ where
     async fn tell(&self, alerts: &[RepositoryAlert]) -> Result<Vec<RepositoryAlertKind>, RepositoryError> {
         let topic = self.policy.topic(&self.key.repository);
         for alert in alerts {
-            let sent = self.ports.notifier.publish(topic, &alert.message()).await;
-            sent.map_err(|source| self.failed("tell of", source))?;
+            let brief = alert.brief(topic);
+            let slot = self.ports.notifier.slot(&brief).await;
+            let told = self.ports.notifier.tell(slot, &brief, &alert.message()).await;
+            told.map_err(|source| self.failed("tell of", source))?;
         }
         Ok(alerts.iter().map(|alert| alert.kind).collect())
     }

@@ -78,7 +78,15 @@ fn the_domain_is_pure() {
     assert_absent(
         "shared/src/domain",
         &[
-            AWS, LAMBDA, "tokio", "tracing", "std::env", "std::fs", "std::net", "async fn",
+            AWS,
+            LAMBDA,
+            "tokio",
+            "tracing",
+            "std::env",
+            "std::fs",
+            "std::net::Tcp",
+            "std::net::Udp",
+            "async fn",
         ],
     );
     assert_absent("shared/src/domain", &["Timestamp::now", "SystemTime", "rand::"]);

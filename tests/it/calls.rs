@@ -11,8 +11,10 @@ use std::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::{
-    domain::policy::Policy,
+    alert_budget::BudgetedNotifier,
+    domain::{alert::budget::BriefAlert, policy::Policy},
     events::Event,
+    ports::AlertLedger as _,
     reconcile::Ports,
     runtime::{
         entry::{self, Handled, Invocation, Selection},
@@ -180,6 +182,10 @@ impl World {
                 let item = &request.body["Item"];
                 let key = json!({"pk": item["pk"], "sk": item["sk"]});
                 self.items.insert(key.to_string(), item.clone());
+                Reply::Ok(json!({}))
+            }
+            "dynamodb:DeleteItem" => {
+                self.items.remove(&request.body["Key"].to_string());
                 Reply::Ok(json!({}))
             }
             "ecr:DescribeRepositories" => Reply::Ok(json!({"repositories": [{
@@ -393,7 +399,8 @@ impl Trial {
         let aws = self.aws.aws();
         let registry = aws.ecr_registry(key.account.clone());
         let writer = policy.enforces().then(|| aws.ecr_writer(key.account.clone()));
-        let (ledger, notifier) = (aws.dynamo_ledger("ledger"), aws.sns_notifier());
+        let (ledger, topics) = (aws.dynamo_ledger("ledger"), aws.sns_notifier());
+        let notifier = BudgetedNotifier::new(&topics, &ledger, self.aws.clock(), policy);
         let ports = Ports {
             registry: &registry,
             writer: writer.as_ref(),
@@ -418,14 +425,16 @@ impl Trial {
         let registry = aws.ecr_registry(key.account.clone());
         let writer = policy.enforces().then(|| aws.ecr_writer(key.account.clone()));
         let backfills = policy.enforces().then(|| aws.ecr_backfills(key.account.clone()));
+        let (ledger, topics) = (aws.dynamo_ledger("ledger"), aws.sns_notifier());
+        let notifier = BudgetedNotifier::new(&topics, &ledger, self.aws.clock(), policy);
         let ports = WorkerPorts {
             registry: &registry,
             elsewhere: &aws.ecr_elsewhere(key.account.clone()),
             writer: writer.as_ref(),
             backfills: backfills.as_ref(),
             keys: &aws.kms_keys(),
-            ledger: &aws.dynamo_ledger("ledger"),
-            notifier: &aws.sns_notifier(),
+            ledger: &ledger,
+            notifier: &notifier,
             queue: &aws.sqs_queue("https://sqs.us-west-2.amazonaws.com/123456789012/work"),
             clock: self.aws.clock(),
         };
@@ -450,7 +459,8 @@ impl Trial {
         let registry = aws.ecr_registry(invocation.account.clone());
         let elsewhere = aws.ecr_elsewhere(invocation.account.clone());
         let writer = policy.enforces().then(|| aws.ecr_writer(invocation.account.clone()));
-        let (ledger, notifier) = (aws.dynamo_ledger("ledger"), aws.sns_notifier());
+        let (ledger, topics) = (aws.dynamo_ledger("ledger"), aws.sns_notifier());
+        let notifier = BudgetedNotifier::new(&topics, &ledger, self.aws.clock(), policy);
         let ports = Ports {
             registry: &registry,
             writer: writer.as_ref(),
@@ -466,14 +476,27 @@ impl Trial {
         self.aws.take_calls()
     }
 
+    /// Keeps an alert for the next summary.
+    pub(crate) fn keep_alert(&self, policy: &Policy) {
+        let key = testing::image_key();
+        let brief: BriefAlert = serde_json::from_value(json!({"schema": "ecr-guard/brief-alert/v1",
+            "topic": policy.default_topic(), "id": "one", "kind": "image-review", "time": "2026-11-24T12:00:00Z",
+            "registry": {"account": key.account, "region": key.region}, "title": "a title"}))
+        .unwrap();
+        let kept = self.aws.aws().dynamo_ledger("ledger");
+        self.aws.run(kept.keep_alert(&brief)).unwrap();
+    }
+
     /// Begins a sweep, well or not, and gives the calls that it took.
     pub(crate) fn sweep(&self, policy: &Policy, payload: &str) -> Vec<Call> {
         self.aws.take_calls();
         let aws = self.aws.aws();
+        let (ledger, topics) = (aws.dynamo_ledger("ledger"), aws.sns_notifier());
+        let notifier = BudgetedNotifier::new(&topics, &ledger, self.aws.clock(), policy);
         let ports = SweepPorts {
             registry: &aws.ecr_registry(testing::image_key().account),
-            ledger: &aws.dynamo_ledger("ledger"),
-            notifier: &aws.sns_notifier(),
+            ledger: &ledger,
+            notifier: &notifier,
             queue: &aws.sqs_queue("https://sqs.us-west-2.amazonaws.com/123456789012/work"),
             clock: self.aws.clock(),
         };

@@ -56,7 +56,10 @@ impl Function {
         let calls = match self.invoked_by {
             InvokedBy::Events(select) => trial.attempt(select, policy, payload).1,
             InvokedBy::Copies(select) => trial.copy(select, policy, payload),
-            InvokedBy::Schedule => trial.sweep(policy, payload),
+            InvokedBy::Schedule => {
+                trial.keep_alert(policy);
+                trial.sweep(policy, payload)
+            }
             InvokedBy::Queue(select) => trial.work(select, policy, payload),
         };
         calls.into_iter().map(|call| call.request.operation)
@@ -255,13 +258,13 @@ fn called_for_repositories(function: &Function, mode: &str) -> BTreeSet<String> 
         "posture": {"tag_mutability": "IMMUTABLE", "scan_on_push": true, "key_rotation": true, "repair": true},
         "lifecycle": {"keep_count": 30, "tag_prefixes": ["v"], "expire_untagged_days": 7}}]"#,
     );
-    let (everybody, nobody) = (
+    let (everybody, own) = (
         json!({"Effect": "Allow", "Principal": "*"}),
-        json!({"Effect": "Deny", "Principal": "*"}),
+        json!({"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}}),
     );
     let mut called = BTreeSet::new();
     for flag in [true, false] {
-        for statements in [vec![&everybody], vec![&everybody, &nobody]] {
+        for statements in [vec![&everybody], vec![&everybody, &own]] {
             for payload in &function.payloads {
                 let trial = Trial::new(None);
                 trial.scanned_on_request();

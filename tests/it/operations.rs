@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use serde_json::Value;
-use shared::domain::alert::{AlertKind, registry, repository};
+use shared::domain::alert::{AlertKind, registry, repository, summary};
 
 use crate::support;
 
@@ -39,7 +39,10 @@ fn kinds() -> impl Iterator<Item = &'static str> {
     let images = AlertKind::ALL.iter().map(|kind| kind.as_str());
     let repositories = repository::RepositoryAlertKind::ALL.iter().map(|kind| kind.as_str());
     let registries = registry::RegistryAlertKind::ALL.iter().map(|kind| kind.as_str());
-    images.chain(repositories).chain(registries).chain([registry::DIGEST])
+    images
+        .chain(repositories)
+        .chain(registries)
+        .chain([registry::DIGEST, summary::SUMMARY])
 }
 
 #[test]

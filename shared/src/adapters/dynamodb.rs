@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{
     Client,
-    operation::put_item::PutItemError,
+    operation::{put_item::PutItemError, update_item::UpdateItemError},
     types::{AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use futures_util::future::try_join_all;
@@ -24,14 +24,20 @@ use super::{
 };
 use crate::{
     domain::{
+        alert::budget::{BriefAlert, Budget, Slot, counter_key, hour_attribute},
         ids::{ImageKey, Region, Tag},
-        ledger::{Counter, Row},
+        ledger::{Counter, Row, day_of},
+        policy::TopicArn,
         registry::{RegistryKey, RegistryRow},
         replication::ledger::{BackfillRow, ReplicaRow, ReplicationRow},
         repository::ledger::{RepositoryKey, RepositoryRow, TagRow},
         summary::RepositorySummary,
+        told::ToldFindings,
     },
-    ports::{Ledger, Page, PolicyLedger, PortError, ReplicationLedger, RepositoryLedger, Retry, SweepLedger, Written},
+    ports::{
+        AlertLedger, Ledger, Page, PolicyLedger, PortError, ReplicationLedger, RepositoryLedger, Retry, SweepLedger,
+        Written,
+    },
 };
 
 /// The most keys that `BatchGetItem` takes.
@@ -402,7 +408,111 @@ impl Ledger for DynamoLedger {
         self.put(&pk, &sk, row.generation, row, more.into_iter().flatten())
             .await
     }
+
+    async fn told(&self, key: &RepositoryKey) -> Result<ToldFindings, PortError> {
+        let (pk, sk) = (key.partition_key(), ToldFindings::sort_key(key));
+        let told = self.get(&pk, &sk, "repository", |told: &ToldFindings| told.repository == *key);
+        Ok(told.await?.unwrap_or_else(|| ToldFindings::none(key.clone())))
+    }
+
+    async fn write_told(&self, told: &ToldFindings) -> Result<Written, PortError> {
+        let key = &told.repository;
+        let (pk, sk) = (key.partition_key(), ToldFindings::sort_key(key));
+        self.put(&pk, &sk, told.generation, told, std::iter::empty()).await
+    }
 }
+
+impl AlertLedger for DynamoLedger {
+    /// `dynamodb:UpdateItem` with `ADD` on two attributes of the topic's item of the day, on the condition that both have room. The item
+    /// goes two days after its day.
+    async fn take_slot(
+        &self,
+        registry: &RegistryKey,
+        topic: &TopicArn,
+        budget: Budget,
+        now: Timestamp,
+    ) -> Result<Slot, PortError> {
+        const OPERATION: &str = "dynamodb:UpdateItem";
+        const HAS_ROOM: &str = "(attribute_not_exists(#count) OR #count < :per_day) \
+                                AND (attribute_not_exists(#hour) OR #hour < :per_hour)";
+        let number = |number: &dyn ToString| AttributeValue::N(number.to_string());
+        let expires_at = day_of(now).as_second().saturating_add(3 * 24 * 3600);
+        let updated = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key(PARTITION_KEY, AttributeValue::S(registry.partition_key()))
+            .key(SORT_KEY, AttributeValue::S(counter_key(registry, topic, now)))
+            .update_expression("ADD #count :one, #hour :one SET #expires_at = :expires_at")
+            .condition_expression(HAS_ROOM)
+            .expression_attribute_names("#count", COUNT)
+            .expression_attribute_names("#hour", hour_attribute(now))
+            .expression_attribute_names("#expires_at", EXPIRES_AT)
+            .expression_attribute_values(":one", number(&1))
+            .expression_attribute_values(":per_day", number(&budget.per_day))
+            .expression_attribute_values(":per_hour", number(&budget.per_hour))
+            .expression_attribute_values(":expires_at", number(&expires_at))
+            .send()
+            .await;
+        match updated {
+            Ok(_) => Ok(Slot::Single),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Slot::Summary),
+                _ => Err(port_error(OPERATION, &error)),
+            },
+        }
+    }
+
+    /// `dynamodb:PutItem` without a condition: the same alert is the same item.
+    async fn keep_alert(&self, alert: &BriefAlert) -> Result<(), PortError> {
+        const OPERATION: &str = "dynamodb:PutItem";
+        let text = serde_json::to_string(alert)
+            .map_err(|error| refusal(OPERATION, Retry::Never, "InvalidRow", &error.to_string()))?;
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .item(PARTITION_KEY, AttributeValue::S(alert.registry.partition_key()))
+            .item(SORT_KEY, AttributeValue::S(alert.sort_key()))
+            .item(ROW, AttributeValue::S(text))
+            .item(EXPIRES_AT, AttributeValue::N(alert.expires_at().to_string()))
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(|error| port_error(OPERATION, &error))
+    }
+
+    async fn kept_alerts(&self, registry: &RegistryKey, after: Option<&str>) -> Result<Page<BriefAlert>, PortError> {
+        self.query(
+            &registry.partition_key(),
+            &BriefAlert::prefix(registry),
+            after,
+            "alert",
+            |alert: &BriefAlert| (alert.registry.partition_key(), alert.sort_key()),
+        )
+        .await
+    }
+
+    /// `dynamodb:DeleteItem` for each, some at a time. An item that is not there is a success (API reference, "`DeleteItem`": idempotent).
+    async fn forget_alerts(&self, alerts: &[BriefAlert]) -> Result<(), PortError> {
+        const OPERATION: &str = "dynamodb:DeleteItem";
+        for some in alerts.chunks(DELETES_AT_A_TIME) {
+            let deletes = some.iter().map(|alert| async {
+                let delete = self
+                    .client
+                    .delete_item()
+                    .table_name(&self.table)
+                    .key(PARTITION_KEY, AttributeValue::S(alert.registry.partition_key()))
+                    .key(SORT_KEY, AttributeValue::S(alert.sort_key()));
+                delete.send().await.map_err(|error| port_error(OPERATION, &error))
+            });
+            try_join_all(deletes).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A thousand alerts are forgotten in some 40 round trips, over as many connections as this.
+const DELETES_AT_A_TIME: usize = 25;
 
 impl ReplicationLedger for DynamoLedger {
     async fn replica_row(&self, image: &ImageKey) -> Result<Option<ReplicaRow>, PortError> {

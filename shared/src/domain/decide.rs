@@ -26,6 +26,7 @@ use super::{
     policy::{Action, BlockMethod, NoScanAction, Policy, WhenInUse},
     predecessor::Predecessor,
     repository::tags::is_mark,
+    told::ToldFindings,
 };
 pub use due::{Due, LONG_TURN_HOURS, Survey, TURN_HOURS, is_turn_of};
 pub use index::{ChildFacts, Children, INDEX_FOLLOWS, LeadingIndex, MAX_LOOKED_AT, to_look_at};
@@ -73,6 +74,10 @@ pub struct Facts {
     pub indexes_read: bool,
     /// The image that it is a copy of; `None`: as far as known, it is none.
     pub source: Option<SourceImage>,
+    /// No event led here: a sweep found it.
+    pub found: bool,
+    /// Which findings the people of its repository were told of; `None`: nobody has looked yet.
+    pub told: Option<ToldFindings>,
     /// What events said of how likely its vulnerabilities are exploited. The registry's answers do not have that.
     pub epss: Vec<Epss>,
     /// The invocation that asks.
@@ -101,6 +106,8 @@ impl Facts {
             indexes: Vec::new(),
             indexes_read: false,
             source: None,
+            found: false,
+            told: None,
             epss: Vec::new(),
             actor: actor.to_owned(),
         }
@@ -227,6 +234,8 @@ pub enum Question {
     Children,
     /// The registry, when those images were last pulled. The answer goes to [`Facts::children_pulled`].
     ChildrenPulled,
+    /// The ledger, which findings people were told of. The answer goes to [`Facts::told`].
+    Told,
 }
 
 /// Why nothing is to be done.
@@ -376,7 +385,9 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
                 } else {
                     State::Unscannable
                 };
-                let alert = (action == NoScanAction::Review).then_some(AlertKind::ScanFailed);
+                // Inspector lets go of every image that nobody uses: that is the normal end, and asks nobody to do anything.
+                let asks = why != NoScan::EligibilityExpired || is_known_to_be_used(policy, facts, image, now);
+                let alert = (action == NoScanAction::Review && asks).then_some(AlertKind::ScanFailed);
                 let draft = Draft::new(facts, image, policy, now).without_scan(&why);
                 Ok(released(
                     policy,
@@ -868,6 +879,16 @@ fn in_use(
         (None, Some(since)) if recent(since) => None,
         (None, since) => Some(words::use_unknown(since)),
     })
+}
+
+/// Whether a pull or a workload of late is recorded of the image, or of an image that it leads to.
+fn is_known_to_be_used(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> bool {
+    let of_children = facts.children().iter().filter_map(|child| child.row.as_ref()?.used_on);
+    let pulled = facts.children_pulled.iter().flatten().copied();
+    let own = facts.row.as_ref().and_then(|row| row.used_on);
+    let used = of_children.chain(pulled).chain(own).chain(image.last_pulled_at);
+    used.max()
+        .is_some_and(|at| now.duration_since(at) <= policy.block.in_use)
 }
 
 /// Whether another invocation has undertaken the alert of this row, and may still be at it.

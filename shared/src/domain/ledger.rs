@@ -182,6 +182,9 @@ pub struct AlertRecord {
     /// When the topic accepted it. `None`: still owed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Timestamp>,
+    /// It was not sent: people had been told of all its findings with another image of the repository.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub no_news: bool,
 }
 
 /// For how long an invocation that undertook something is trusted to be at it. Longer than a function may run (30 seconds),

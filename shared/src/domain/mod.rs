@@ -17,4 +17,5 @@ pub mod registry;
 pub mod replication;
 pub mod repository;
 pub mod summary;
+pub mod told;
 pub mod work;

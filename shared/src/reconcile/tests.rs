@@ -179,11 +179,7 @@ fn each_verdict_leads_to_its_state_and_its_alert() {
             State::Unscannable,
             vec!["scan-failed"],
         ),
-        (
-            Scan::Unavailable(NoScan::EligibilityExpired),
-            State::Stale,
-            vec!["scan-failed"],
-        ),
+        (Scan::Unavailable(NoScan::EligibilityExpired), State::Stale, vec![]),
         (
             Scan::Unavailable(NoScan::UnknownStatus("NEW".into())),
             State::Unscannable,

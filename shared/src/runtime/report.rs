@@ -374,6 +374,8 @@ mod tests {
             continued: false,
             registry: None,
             digests: 0,
+            summaries: 0,
+            summarized_alerts: 0,
             gone: 0,
         }
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{entry::Invocation, error::HandlerError, report};
 use crate::{
+    alert_budget::send_summaries,
     domain::{
         ids::RepositoryName,
         image::ListedImage,
@@ -17,8 +18,8 @@ use crate::{
         registry::{RegistryKey, RegistrySettings},
         repository::{ledger::RepositoryKey, posture::ListedRepository},
     },
-    ports::{Clock, Listing, Notifier, Page, PortError, Queue, SweepLedger},
-    reconcile_registry::{RegistryOutcome, RegistryPorts, reconcile_registry, send_digests},
+    ports::{AlertLedger, Clock, Listing, Notifier, Page, PortError, Queue, SweepLedger},
+    reconcile_registry::{RegistryError, RegistryOutcome, RegistryPorts, reconcile_registry, send_digests},
     sweep::{Known, Sweep, enqueue_gone, enqueue_repositories, enqueue_these},
 };
 
@@ -65,6 +66,10 @@ pub struct Swept {
     pub registry: Option<RegistryOutcome>,
     /// Digests that were sent.
     pub digests: u64,
+    /// Summaries of alerts that were sent.
+    pub summaries: u64,
+    /// How many alerts those name.
+    pub summarized_alerts: u64,
     /// Repositories that are gone, of which rows were left: a worker closes them.
     pub gone: u64,
 }
@@ -97,7 +102,7 @@ pub async fn sweep<R, L, N, Q, C>(
 ) -> Result<Swept, HandlerError>
 where
     R: Listing + Sync,
-    L: SweepLedger,
+    L: SweepLedger + AlertLedger,
     N: Notifier,
     Q: Queue,
     C: Clock,
@@ -116,7 +121,7 @@ async fn begin<R, L, N, Q, C>(
 ) -> Result<Swept, HandlerError>
 where
     R: Listing + Sync,
-    L: SweepLedger,
+    L: SweepLedger + AlertLedger,
     N: Notifier,
     Q: Queue,
     C: Clock,
@@ -137,6 +142,8 @@ where
         continued: false,
         registry: None,
         digests: 0,
+        summaries: 0,
+        summarized_alerts: 0,
         gone: 0,
     };
     let actor = invocation.request_id.as_str();
@@ -164,6 +171,20 @@ where
         match reconcile_registry(&of_registry, policy, &sweep.registry, actor).await {
             Ok(outcome) => swept.registry = Some(outcome),
             Err(error) => errors.push(error.into()),
+        }
+    }
+    if is_whole {
+        let now = ports.clock.now();
+        match send_summaries(ports.ledger, ports.notifier, policy, &sweep.registry, now).await {
+            Ok(sent) => (swept.summaries, swept.summarized_alerts) = (sent.sent, sent.alerts),
+            Err(source) => errors.push(
+                RegistryError::Port {
+                    doing: "summarize the alerts of",
+                    registry: sweep.registry.clone(),
+                    source: Box::new(source),
+                }
+                .into(),
+            ),
         }
     }
     if is_whole || request.digest {

@@ -20,7 +20,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     domain::{
-        alert::Message,
+        alert::{
+            Message,
+            budget::{AlertCounts, BriefAlert, Budget, Slot, counter_key, hour_attribute},
+        },
         finding::{Findings, NoScan, Scan, ScanMode, ScanStart, ScanTrigger},
         ids::{Digest, ImageKey, ImageRef, RepositoryName, Tag},
         image::{Image, ImageStatus, ListedImage},
@@ -34,11 +37,13 @@ use crate::{
             posture::{Encryption, ListedRepository, Repository, TagMutability},
         },
         summary::RepositorySummary,
+        told::ToldFindings,
         work::WorkItem,
     },
     ports::{
-        Clock, Keys, Ledger, Listing, Manifest, Notifier, Page, PortError, Pulled, Queue, Registry, RegistryWriter,
-        Repositories, RepositoryLedger, RepositoryWriter, Retry, Scanner, SweepLedger, TagAnswer, Written,
+        AlertLedger, Clock, Keys, Ledger, Listing, Manifest, Notifier, Page, PortError, Pulled, Queue, Registry,
+        RegistryWriter, Repositories, RepositoryLedger, RepositoryWriter, Retry, Scanner, SweepLedger, TagAnswer,
+        Written,
     },
 };
 
@@ -104,6 +109,8 @@ struct State {
     summaries: BTreeMap<RepositoryKey, RepositorySummary>,
     registry_rows: BTreeMap<RegistryKey, RegistryRow>,
     sent: Vec<Sent>,
+    told: BTreeMap<RepositoryKey, ToldFindings>,
+    kept_alerts: BTreeMap<String, BriefAlert>,
     faults: Vec<(&'static str, Fault)>,
     trouble: Option<u64>,
     planned: Option<(usize, Fault)>,
@@ -1042,6 +1049,73 @@ impl Ledger for World {
     async fn write(&self, row: &Row) -> Result<Written, PortError> {
         self.call(PUT, false, |state| {
             put(&mut state.rows, row.image.clone(), row, |row| row.generation)
+        })
+        .await
+    }
+
+    async fn told(&self, key: &RepositoryKey) -> Result<ToldFindings, PortError> {
+        self.call("dynamodb:GetItem", false, |state| {
+            let told = state.told.get(key).cloned();
+            told.unwrap_or_else(|| ToldFindings::none(key.clone()))
+        })
+        .await
+    }
+
+    async fn write_told(&self, told: &ToldFindings) -> Result<Written, PortError> {
+        self.call(PUT, false, |state| {
+            put(&mut state.told, told.repository.clone(), told, |told| told.generation)
+        })
+        .await
+    }
+}
+
+impl AlertLedger for World {
+    async fn take_slot(
+        &self,
+        registry: &RegistryKey,
+        topic: &TopicArn,
+        budget: Budget,
+        now: Timestamp,
+    ) -> Result<Slot, PortError> {
+        self.call("dynamodb:UpdateItem", false, |state| {
+            let day = counter_key(registry, topic, now);
+            let hour = format!("{day}#{}", hour_attribute(now));
+            let had = |key: &String| state.counts.get(key).copied().unwrap_or_default();
+            let slot = budget.slot(AlertCounts {
+                hour: had(&hour),
+                day: had(&day),
+            });
+            if slot == Slot::Single {
+                for key in [hour, day] {
+                    *state.counts.entry(key).or_default() += 1;
+                }
+            }
+            slot
+        })
+        .await
+    }
+
+    async fn keep_alert(&self, alert: &BriefAlert) -> Result<(), PortError> {
+        self.call(PUT, false, |state| {
+            state.kept_alerts.insert(alert.sort_key(), alert.clone());
+        })
+        .await
+    }
+
+    async fn kept_alerts(&self, registry: &RegistryKey, after: Option<&str>) -> Result<Page<BriefAlert>, PortError> {
+        self.call("dynamodb:Query", false, |state| {
+            let kept = state.kept_alerts.values().filter(|alert| alert.registry == *registry);
+            let rest = kept.filter(|alert| after.is_none_or(|after| alert.sort_key().as_str() > after));
+            page(state, rest.cloned(), BriefAlert::sort_key)
+        })
+        .await
+    }
+
+    async fn forget_alerts(&self, alerts: &[BriefAlert]) -> Result<(), PortError> {
+        self.call("dynamodb:DeleteItem", false, |state| {
+            for alert in alerts {
+                state.kept_alerts.remove(&alert.sort_key());
+            }
         })
         .await
     }

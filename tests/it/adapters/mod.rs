@@ -1,5 +1,6 @@
 //! Every adapter against canned HTTP: what exactly is asked, and what becomes of every answer.
 
+mod alert_budget;
 mod dynamodb;
 mod ecr_read;
 mod ecr_scan;

@@ -3,12 +3,14 @@
 //! An [`Alert`] is data; [`Message`] is the same in the four forms that a topic delivers. Everything that comes from outside
 //! (tags, CVE texts, addresses) is made harmless by [`text`] on the way into a message.
 
+pub mod budget;
 mod chat;
 mod digest;
 mod email;
 pub mod registry;
 pub mod repository;
 mod sms;
+pub mod summary;
 pub mod text;
 
 pub(super) use chat::repository_arn;

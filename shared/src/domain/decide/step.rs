@@ -17,8 +17,9 @@ use super::{
             day_of,
         },
         policy::{Action, BlockMethod, ExceptionEntry, Policy, hex},
+        told::ToldFindings,
     },
-    Children, Facts, Hold, Leave, Plan, leased, remembered_limit, words,
+    Children, Facts, Hold, Leave, Plan, Question, leased, remembered_limit, words,
 };
 
 /// A change in the registry.
@@ -73,6 +74,11 @@ pub struct Step {
     pub counts_as_block: bool,
     /// It only remembers what an event said of a result that does not show yet: the event is to be tried again.
     pub awaits_result: bool,
+    /// The next summary names the alert. It is about an image that a sweep found before anybody had judged it, and asks for a look and not
+    /// for more: the first sweep of a registry is one message, and not one for each image.
+    pub waits_for_summary: bool,
+    /// What to remember of the findings that the alert tells of, once it is told.
+    pub told: Option<ToldFindings>,
     releases: Release,
 }
 
@@ -96,6 +102,8 @@ impl Step {
             alert: None,
             counts_as_block: false,
             awaits_result: false,
+            waits_for_summary: false,
+            told: None,
             releases: Release::No,
         }
     }
@@ -157,6 +165,11 @@ impl Step {
             (None, _) => {}
         }
         row
+    }
+
+    /// Whether it undoes a block: its alert is sent when the image can be pulled, which may be later.
+    pub fn is_release(&self) -> bool {
+        self.releases != Release::No
     }
 
     /// Whether the alert is sent, where the registry shows `image` after the effect (`None`: there was none): that an image is
@@ -427,6 +440,9 @@ impl<'a> Draft<'a> {
         if let Some(row) = same_state {
             self.row.since = row.since;
         }
+        if self.asks_for_news(same_state) {
+            return Plan::Ask(Question::Told);
+        }
         let alert = self.owed_alert(same_state);
         if self.releases == Release::Pullable && alert.is_none() && self.effect.is_none() {
             forget_block(&mut self.row);
@@ -445,12 +461,23 @@ impl<'a> Draft<'a> {
         if unchanged {
             return Plan::Leave(Leave::Unchanged);
         }
+        let asks_for_a_look = alert.as_ref().is_some_and(|alert| {
+            matches!(
+                alert.kind,
+                AlertKind::ImageReview | AlertKind::ScanFailed | AlertKind::ScanOverdue
+            )
+        });
+        let waits_for_summary = asks_for_a_look && self.is_found_first();
+        let told = self.facts.told.as_ref().filter(|_| alert.is_some());
+        let told = told.and_then(|told| told.with(self.deciding(), self.now));
         Plan::Apply(Box::new(Step {
             row: self.row,
             effect: self.effect,
             alert,
             counts_as_block: self.counts_as_block,
             awaits_result: false,
+            waits_for_summary,
+            told,
             releases: self.releases,
         }))
     }
@@ -463,9 +490,8 @@ impl<'a> Draft<'a> {
             self.row.alert = self.row.alert.take().filter(|alert| alert.sent_at.is_some());
             return None;
         };
-        let told = prior.filter(|alert| speaks_of(alert.kind, kind));
-        let record = match told {
-            Some(alert) if !self.again && !self.has_new_findings(same_state) => {
+        let record = match prior.filter(|_| self.was_told(kind, same_state)) {
+            Some(alert) => {
                 if alert.sent_at.is_some() {
                     return None;
                 }
@@ -482,11 +508,47 @@ impl<'a> Draft<'a> {
                 claimed_at: self.now,
                 claimed_by: self.facts.actor.clone(),
                 sent_at: None,
+                no_news: false,
             },
         };
+        if record.id != prior.map_or("", |alert| &alert.id) && self.is_no_news(kind) {
+            self.row.alert = Some(AlertRecord {
+                sent_at: Some(self.now),
+                no_news: true,
+                ..record
+            });
+            return None;
+        }
         let alert = self.compose(&record);
         self.row.alert = Some(record);
         Some(alert)
+    }
+
+    /// Whether an alert of the prior row says, or is owed to say, what one of this kind would say.
+    fn was_told(&self, kind: AlertKind, same_state: Option<&Row>) -> bool {
+        let prior = same_state.and_then(|row| row.alert.as_ref());
+        prior.is_some_and(|alert| speaks_of(alert.kind, kind)) && !self.again && !self.has_new_findings(same_state)
+    }
+
+    /// Whether it must be known what people were told of, before this is told.
+    fn asks_for_news(&self, same_state: Option<&Row>) -> bool {
+        let review = self.kind == Some(AlertKind::ImageReview);
+        review && self.facts.told.is_none() && !self.was_told(AlertKind::ImageReview, same_state)
+    }
+
+    /// Whether a sweep found it before anybody had judged it.
+    fn is_found_first(&self) -> bool {
+        self.facts.found && self.facts.row.is_none()
+    }
+
+    /// Whether people know all of it: a build with the findings of the one before is no news. What blocks is always told.
+    fn is_no_news(&self, kind: AlertKind) -> bool {
+        let told = self.facts.told.as_ref().filter(|_| kind == AlertKind::ImageReview);
+        // What a sweep finds first is named in its summary, image by image.
+        told.filter(|_| !self.is_found_first()).is_some_and(|told| {
+            let mut deciding = self.deciding().peekable();
+            deciding.peek().is_some() && deciding.all(|finding| told.knows(finding, self.now))
+        })
     }
 
     fn has_new_findings(&self, same_state: Option<&Row>) -> bool {

@@ -10,6 +10,7 @@ use crate::{
         image::Child,
         ledger::{AlertRecord, RecordedFinding, RowSchema},
         policy::Policy,
+        repository::ledger::RepositoryKey,
     },
     testing::{finding, image, image_key, now, policy, policy_in, recorded, scan},
 };
@@ -73,6 +74,7 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
             claimed_at: earlier,
             claimed_by: "before".to_owned(),
             sent_at: Some(earlier),
+            no_news: false,
         }),
         scan_requested_at: None,
         limited_until: None,
@@ -227,6 +229,7 @@ fn facts(case: &Case) -> Facts {
         scan: case.scan.1.clone(),
         row: case.prior.1.clone(),
         replaced: Replaced::Nothing,
+        told: Some(ToldFindings::none(RepositoryKey::of(&image_key()))),
         ..Facts::about(image_key(), "one")
     }
 }
@@ -285,6 +288,7 @@ fn index_facts(prior: Option<&Row>, image: &Image, children: &[Option<(State, Op
         }),
         row: prior.cloned(),
         replaced: Replaced::Nothing,
+        told: Some(ToldFindings::none(RepositoryKey::of(&image_key()))),
         children: Children::Known(children.iter().enumerate().map(|(n, known)| of(n, known)).collect()),
         children_pulled: Some(vec![]),
         ..Facts::about(image_key(), "one")

@@ -7,7 +7,7 @@ use super::{
         alert::{AlertKind, text},
         evaluate::{Evaluation, Judged, Verdict},
         finding::{NoScan, ScanStart, Severity},
-        ids::{Digest, Region, Tag},
+        ids::{Digest, ImageKey, Region, Tag},
         image::{Arrival, Content, Way},
         ledger::{MAX_RETURNS, RecordedFinding, Row, State},
         policy::{Action, BlockMethod},
@@ -297,9 +297,71 @@ pub(super) fn title(kind: AlertKind, row: &Row) -> String {
         }
         AlertKind::ImageBypass => format!("{image} was blocked, came back, and is blocked again"),
         AlertKind::BlockLimit => format!("{image} is not blocked: the hourly limit of blocks is reached"),
-        AlertKind::ScanFailed => format!("{image} could not be scanned"),
+        AlertKind::ScanFailed => format!("{image} {}", not_scanned(row.no_scan.as_ref())),
         AlertKind::ScanOverdue => format!("{image} waits for its scan for too long"),
     }
+}
+
+/// What the title of an alert says of an image without a usable scan.
+fn not_scanned(why: Option<&NoScan>) -> &'static str {
+    match why {
+        Some(NoScan::EligibilityExpired) => "is in use, and is no longer scanned",
+        Some(NoScan::Unsupported) => "cannot be scanned: it is not supported",
+        Some(NoScan::TooLarge) => "cannot be scanned: it is too large",
+        Some(NoScan::LimitExceeded) => "was not scanned: the limit of scans is reached",
+        Some(NoScan::NotCovered) => "is not scanned: nothing scans its repository",
+        Some(NoScan::FindingsUnavailable) => "has no scan result any more",
+        Some(NoScan::UnknownStatus(_)) => "has a scan of which nothing is known",
+        Some(NoScan::Failed) | None => "could not be scanned",
+    }
+}
+
+/// What helps an image that has no usable scan.
+fn scan_steps(why: Option<&NoScan>, image: &ImageKey) -> Vec<String> {
+    let (repository, region) = (&image.repository, &image.region);
+    let status = format!(
+        "See what the scanner says: aws ecr describe-image-scan-findings --region {region} --repository-name {repository} \
+         --image-id imageDigest={} --max-items 1",
+        image.digest
+    );
+    let mut steps = Vec::new();
+    match why {
+        Some(NoScan::EligibilityExpired) => {
+            steps.push("Build it again and push it under a new tag: a new image is scanned. Pushing the same image again does not help.".to_owned());
+            steps.push(
+                "If images are in use for longer, raise the re-scan duration of Amazon Inspector for ECR images."
+                    .to_owned(),
+            );
+        }
+        Some(NoScan::Unsupported) => {
+            steps.push("Rebuild it on a base image that the scanner supports.".to_owned());
+            steps.push(
+                "If images of this kind are right here, set scan.on_unsupported to monitor in the policy.".to_owned(),
+            );
+            steps.push(status);
+        }
+        Some(NoScan::TooLarge) => {
+            steps.push("Make the image smaller: build in stages, and leave out what only the build needs.".to_owned());
+            steps.push(status);
+        }
+        Some(NoScan::LimitExceeded) => {
+            steps.push(
+                "Wait for a day: the image is asked about again. ECR scans an image once in 24 hours.".to_owned(),
+            );
+            steps.push(status);
+        }
+        Some(NoScan::NotCovered) => {
+            steps.push(format!(
+                "Check that the repository is scanned: aws ecr batch-get-repository-scanning-configuration --region {region} \
+                 --repository-names {repository}"
+            ));
+        }
+        Some(NoScan::Failed | NoScan::FindingsUnavailable | NoScan::UnknownStatus(_)) | None => {
+            steps.push(status);
+            steps.push("Build it again and push it under a new tag: a new image is scanned.".to_owned());
+        }
+    }
+    steps
 }
 
 /// The reason, as an alert of this kind tells it.
@@ -452,8 +514,7 @@ pub(super) fn next_steps(
             steps.push("Deploy it again where it was missing.".to_owned());
         }
         AlertKind::ScanFailed => {
-            steps.push(look);
-            steps.push("Push it again, or rebuild it on a base image that the scanner supports.".to_owned());
+            steps.extend(scan_steps(row.no_scan.as_ref(), &row.image));
             steps.push(exception);
         }
         AlertKind::ScanOverdue => {

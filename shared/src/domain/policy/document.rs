@@ -58,6 +58,9 @@ pub struct Document {
     /// The daily digest.
     #[serde(default)]
     pub(super) digest: DigestSection,
+    /// How many alerts are sent one by one.
+    #[serde(default)]
+    pub(super) alerts: AlertsSection,
 }
 
 /// A note: one line or several.
@@ -272,6 +275,26 @@ pub(super) struct DigestSection {
 impl Default for DigestSection {
     fn default() -> Self {
         Self { enabled: true, hour: 7 }
+    }
+}
+
+/// How many alerts each topic gets one by one. An hourly summary names the others.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AlertsSection {
+    /// At most so many in an hour. 1 to 1000.
+    pub(super) max_single_per_hour: u32,
+    /// At most so many in a day (UTC). 1 to 10000.
+    pub(super) max_single_per_day: u32,
+}
+
+impl Default for AlertsSection {
+    fn default() -> Self {
+        Self {
+            max_single_per_hour: 20,
+            max_single_per_day: 60,
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub use pattern::{Glob, InvalidGlob};
 pub use rule::{LEAST_EPSS, Maximum};
 
 use super::{
-    alert::text,
+    alert::{budget::Budget, text},
     finding::{Finding, Fix, NoScan, Severity, SeverityCounts},
     ids::RepositoryName,
     replication::ReplicationRules,
@@ -194,6 +194,8 @@ pub struct Policy {
     pub exceptions: Vec<Exception>,
     /// When the daily digest is sent.
     pub digest: DigestRules,
+    /// How many alerts a topic gets one by one.
+    pub alerts: Budget,
     severities: BTreeMap<Severity, Action>,
     unfixable: BTreeMap<Severity, Action>,
     exploitable: Option<Action>,
@@ -287,6 +289,22 @@ impl Policy {
         let in_use_days = between("block.in_use_days", document.block.in_use_days, 1, 365)?;
 
         let hour = between("digest.hour", document.digest.hour, 0, 23)?;
+        let alerts = Budget {
+            per_hour: between(
+                "alerts.max_single_per_hour",
+                document.alerts.max_single_per_hour,
+                1,
+                1000,
+            )?
+            .into(),
+            per_day: between(
+                "alerts.max_single_per_day",
+                document.alerts.max_single_per_day,
+                1,
+                10_000,
+            )?
+            .into(),
+        };
 
         let mut repositories = Vec::new();
         for (index, section) in document.repositories.iter().enumerate() {
@@ -344,6 +362,7 @@ impl Policy {
                 enabled: document.digest.enabled,
                 hour,
             },
+            alerts,
             severities,
             unfixable: by_severity("unfixable", &document.unfixable)?,
             exploitable: document.exploitable,
