@@ -949,7 +949,7 @@ where
             Effect::Quarantine { mark, remove } => {
                 let removal = self.removal(writer);
                 // Boxed, because it is seldom done and would make every look larger.
-                let taken = Box::pin(removal.take(key, remove, mark, Claims::Write)).await;
+                let taken = Box::pin(removal.take(key, remove, mark, Claims::Write(self.actor))).await;
                 let taken = taken.map_err(change)?;
                 match taken.refused {
                     Some(source) => Err(change(source)),

@@ -604,8 +604,10 @@ where
             let tags = ports.registry.repository_tags(key).await.map_err(failed)?;
             facts.opted_out = matches!(opt_out(&tags), OptOut::Ignore(_) | OptOut::Report(_));
         }
-        let TagPlan::Apply(step) = tag::decide(policy, &facts, ports.clock.now()) else {
-            return Ok(done);
+        let step = match tag::decide(policy, &facts, ports.clock.now()) {
+            TagPlan::Apply(step) => step,
+            TagPlan::Leave | TagPlan::InProgress => return Ok(done),
+            TagPlan::Later => return Err(RepositoryError::Contended(key.clone())),
         };
         if run.write_tag(&step.row).await? == Written::Conflict {
             continue;

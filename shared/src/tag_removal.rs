@@ -80,11 +80,11 @@ enum Keeper<'a> {
 
 /// Whose work it is to write in the rows of tags that they are being removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claims {
+pub enum Claims<'a> {
     /// It is done.
     Written,
-    /// It is to be done first, and undone when the answer is there.
-    Write,
+    /// It is to be done first, in the name of this invocation, and undone when the answer is there.
+    Write(&'a str),
 }
 
 impl<R, W, L, N, C> TagRemoval<'_, R, W, L, N, C>
@@ -99,12 +99,18 @@ where
     ///
     /// # Errors
     /// A call failed, or the image cannot be marked. Tags may be left.
-    pub async fn take(&self, image: &ImageKey, tags: &[Tag], mark: &Tag, claims: Claims) -> Result<Taken, PortError> {
+    pub async fn take(
+        &self,
+        image: &ImageKey,
+        tags: &[Tag],
+        mark: &Tag,
+        claims: Claims<'_>,
+    ) -> Result<Taken, PortError> {
         let at = self.clock.now();
         let claim = async {
             match claims {
                 Claims::Written => Ok(Vec::new()),
-                Claims::Write => self.claim(image, tags, at).await,
+                Claims::Write(actor) => self.claim(image, tags, actor, at).await,
             }
         };
         let prepare = async {
@@ -124,16 +130,22 @@ where
         };
         let (claimed, prepared) = join(claim, prepare).await;
         let claimed = claimed?;
-        let taken = match prepared? {
-            None => Taken::default(),
-            Some((seen, None)) => Taken {
+        let taken = match prepared {
+            Ok(None) => Ok(Taken::default()),
+            Ok(Some((seen, None))) => Ok(Taken {
                 image: Some(seen),
                 ..Taken::default()
-            },
-            Some((_, Some(manifest))) => self.send(image, tags, Keeper::Mark(mark), &manifest, at).await?,
+            }),
+            Ok(Some((_, Some(manifest)))) => self.send(image, tags, Keeper::Mark(mark), &manifest, at).await,
+            Err(error) => Err(error),
         };
-        self.answered(claimed, &taken.unanswered).await?;
-        Ok(taken)
+        match &taken {
+            Ok(taken) => self.answered(claimed, &taken.unanswered).await?,
+            // What was refused was not removed.
+            Err(error) if error.retry == Retry::Never => self.answered(claimed, &[]).await?,
+            Err(_) => {}
+        }
+        taken
     }
 
     /// Takes our mark from an image that has other tags. Without any, it stays.
@@ -368,11 +380,18 @@ where
     }
 
     /// Writes in the rows of tags that they are being removed, and gives the rows.
-    async fn claim(&self, image: &ImageKey, tags: &[Tag], at: Timestamp) -> Result<Vec<TagRow>, PortError> {
+    async fn claim(
+        &self,
+        image: &ImageKey,
+        tags: &[Tag],
+        actor: &str,
+        at: Timestamp,
+    ) -> Result<Vec<TagRow>, PortError> {
         let key = RepositoryKey::of(image);
         let removal = Removal {
             from: image.digest.clone(),
             at,
+            by: actor.to_owned(),
         };
         let rows = tags.iter().map(|tag| {
             self.edit(&key, tag, |row| {
@@ -386,8 +405,15 @@ where
                     notes: Vec::new(),
                     removal: None,
                 });
+                if row
+                    .removal
+                    .as_ref()
+                    .is_some_and(|other| other.is_under_way_by_another(actor, at))
+                {
+                    return Err(contended("another invocation is removing the tag"));
+                }
                 let removal = Some(removal.clone());
-                Some(TagRow { removal, ..row })
+                Ok(Some(TagRow { removal, ..row }))
             })
         });
         Ok(try_join_all(rows).await?.into_iter().flatten().collect())
@@ -407,8 +433,8 @@ where
                 return Ok(());
             }
             let change = |row: Option<TagRow>| {
-                let row = row.filter(|row| row.removal == claimed)?;
-                Some(TagRow { removal: None, ..row })
+                let row = row.filter(|row| row.removal == claimed);
+                Ok(row.map(|row| TagRow { removal: None, ..row }))
             };
             self.edit(&key, &tag, change).await.map(drop)
         });
@@ -420,10 +446,10 @@ where
         &self,
         key: &RepositoryKey,
         tag: &Tag,
-        change: impl Fn(Option<TagRow>) -> Option<TagRow>,
+        change: impl Fn(Option<TagRow>) -> Result<Option<TagRow>, PortError>,
     ) -> Result<Option<TagRow>, PortError> {
         for _ in 0..MAX_ATTEMPTS {
-            let Some(row) = change(self.ledger.tag_row(key, tag).await?) else {
+            let Some(row) = change(self.ledger.tag_row(key, tag).await?)? else {
                 return Ok(None);
             };
             let row = TagRow {
@@ -434,14 +460,7 @@ where
                 return Ok(Some(row));
             }
         }
-        Err(PortError {
-            retry: Retry::Later,
-            ..refusal(
-                "dynamodb:PutItem",
-                "Contended",
-                "others are changing the row of the tag",
-            )
-        })
+        Err(contended("others are changing the row of the tag"))
     }
 
     async fn look(&self, image: &ImageKey) -> Result<Option<Image>, PortError> {
@@ -458,6 +477,13 @@ where
         let manifest = self.writer.manifest_to_put(image).await?;
         let message = "the manifest cannot be had: the image is deleted, or in the archive";
         manifest.ok_or_else(|| refusal("ecr:BatchGetImage", "ImageNotFound", message))
+    }
+}
+
+fn contended(message: &str) -> PortError {
+    PortError {
+        retry: Retry::Later,
+        ..refusal("dynamodb:PutItem", "Contended", message)
     }
 }
 

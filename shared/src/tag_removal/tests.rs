@@ -1,11 +1,14 @@
+mod explore;
+
 use std::{
     pin::pin,
+    sync::Mutex,
     task::{Context, Poll, Waker},
 };
 
 use super::*;
 use crate::{
-    domain::{alert::repository::RepositoryAlertKind as Kind, repository::tags::untagged_mark},
+    domain::{alert::repository::RepositoryAlertKind as Kind, ledger::quarantine_tag, repository::tags::untagged_mark},
     testing::{self, Fault, World, image, image_key, run},
 };
 
@@ -115,7 +118,8 @@ fn the_mark_is_there_first_whatever_other_tags_there_are() {
         (vec!["main", "quarantine-ab12ab12ab12"], vec!["quarantine-ab12ab12ab12"]),
     ] {
         let world = world(&before);
-        let taken = run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write)).unwrap();
+        let taken =
+            run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one"))).unwrap();
         assert_eq!(tags_of(&world, &image_key()), after);
         assert_eq!(taken.image, world.image_of(&image_key()));
         assert_eq!((taken.refused, taken.unanswered, taken.damage), (None, vec![], vec![]));
@@ -148,7 +152,7 @@ fn nothing_is_done_where_the_tag_is_gone_or_the_image() {
     let deleted = World::new();
     for world in [moved, deleted] {
         let before = tags_of(&world, &other());
-        run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write)).unwrap();
+        run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one"))).unwrap();
         assert!(
             !world
                 .calls()
@@ -173,7 +177,7 @@ fn an_image_that_cannot_be_marked_loses_no_tag() {
     let refused = world(&["main", "v1"]);
     refused.fail("ecr:PutImage", Fault::Before(Retry::Never));
     for world in [archived, refused] {
-        let error = run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write));
+        let error = run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one")));
         assert_eq!(error.unwrap_err().retry, Retry::Never);
         assert_eq!(tags_of(&world, &image_key()), ["main", "v1"]);
     }
@@ -189,8 +193,8 @@ fn two_removals_at_the_same_time_leave_the_image() {
         let (main, dev) = (tags(&["main"]), tags(&["dev"]));
         let (one, two) = (removal(&world, &policy), removal(&world, &policy));
         let (key, mark) = (image_key(), mark());
-        let first = one.take(&key, &main, &mark, Claims::Write);
-        let second = || drop(run(two.take(&key, &dev, &mark, Claims::Write)).unwrap());
+        let first = one.take(&key, &main, &mark, Claims::Write("one"));
+        let second = || drop(run(two.take(&key, &dev, &mark, Claims::Write("one"))).unwrap());
         let (taken, interrupted) = interrupted(first, polls, second);
         assert_eq!(taken.unwrap().damage, []);
         if !interrupted {
@@ -217,7 +221,7 @@ fn a_tag_that_is_moved_meanwhile_is_given_back_or_its_image_is_told_of() {
             let world = world(&["main", "v1"]);
             let (key, main, mark) = (image_key(), tags(&["main"]), mark());
             let one = removal(&world, &policy);
-            let first = one.take(&key, &main, &mark, Claims::Write);
+            let first = one.take(&key, &main, &mark, Claims::Write("one"));
             let (taken, interrupted) = interrupted(first, polls, || push(&world, &other(), &of_other));
             if !interrupted {
                 break;
@@ -262,7 +266,7 @@ fn an_image_that_goes_meanwhile_is_put_back_and_that_is_told_as_damage() {
             world.push(&key, Image { tags: kept, ..image });
         };
         let one = removal(&world, &policy);
-        let (taken, interrupted) = interrupted(one.take(&key, &main, &mark, Claims::Write), polls, strip);
+        let (taken, interrupted) = interrupted(one.take(&key, &main, &mark, Claims::Write("one")), polls, strip);
         if !interrupted {
             break;
         }
@@ -289,7 +293,7 @@ fn an_image_that_somebody_deletes_before_we_took_anything_stays_deleted() {
         let world = world(&["main", "v1"]);
         let (key, main, mark) = (image_key(), tags(&["main"]), mark());
         let one = removal(&world, &policy);
-        let first = one.take(&key, &main, &mark, Claims::Write);
+        let first = one.take(&key, &main, &mark, Claims::Write("one"));
         let (_, interrupted) = interrupted(first, polls, || world.delete(&key));
         assert!(interrupted);
         assert!(world.image_of(&key).is_none() || world.calls().iter().any(|call| call.operation == "ecr:PutImage"));
@@ -308,7 +312,8 @@ fn a_lost_answer_is_looked_into_and_not_sent_again_blindly() {
     // It had no effect: after another look it is sent again.
     let world = self::world(&["main", "v1"]);
     world.fail("ecr:BatchDeleteImage", Fault::Before(Retry::Later));
-    let taken = run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write)).unwrap();
+    let taken =
+        run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one"))).unwrap();
     assert_eq!(
         (taken.unanswered, tags_of(&world, &image_key())),
         (vec![], tags_and_mark(&["v1"]))
@@ -316,7 +321,8 @@ fn a_lost_answer_is_looked_into_and_not_sent_again_blindly() {
     // It had one: nothing is left to send, and the row says that an answer is missing.
     let world = self::world(&["main", "v1"]);
     world.fail("ecr:BatchDeleteImage", Fault::After(Retry::Later));
-    let taken = run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write)).unwrap();
+    let taken =
+        run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one"))).unwrap();
     assert_eq!(
         (taken.unanswered, tags_of(&world, &image_key())),
         (tags(&["main"]), tags_and_mark(&["v1"]))
@@ -330,7 +336,7 @@ fn a_lost_answer_is_looked_into_and_not_sent_again_blindly() {
     for _ in 0..MAX_LOOKS + 1 {
         world.fail("ecr:BatchDeleteImage", Fault::Before(Retry::Later));
     }
-    let error = run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write));
+    let error = run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one")));
     assert_eq!(error.unwrap_err().retry, Retry::Later);
 }
 
@@ -387,7 +393,7 @@ fn many_tags_go_a_hundred_at_a_time_each_after_a_look() {
     let names: Vec<String> = (0..250).map(|n| format!("v{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let world = world(&names);
-    run(removal(&world, &policy).take(&image_key(), &tags(&names), &mark(), Claims::Write)).unwrap();
+    run(removal(&world, &policy).take(&image_key(), &tags(&names), &mark(), Claims::Write("one"))).unwrap();
     assert_eq!(tags_of(&world, &image_key()), [mark().as_str()]);
     let calls = world.calls();
     let removals = calls

@@ -28,7 +28,7 @@ use crate::domain::{
 
 #[cfg(feature = "lambda")]
 pub use handler::{event, handle_copy_event, handle_event, look_at_event};
-pub use world::{Call, Fault, PulledOf, Sent, StoredRepository, World};
+pub use world::{Call, Fault, PulledOf, RemovalReading, Removed, Sent, StoredRepository, World};
 
 /// The present, in tests.
 ///

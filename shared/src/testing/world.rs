@@ -35,6 +35,7 @@ use crate::{
             keys::{KeyArn, KeyHealth, Refusal},
             ledger::{RepositoryKey, RepositoryRow, TagRow},
             posture::{Encryption, ListedRepository, Repository, TagMutability},
+            tags::is_mark,
         },
         summary::RepositorySummary,
         told::ToldFindings,
@@ -80,8 +81,37 @@ pub struct Sent {
     pub message: Message,
 }
 
+/// What the registry does with the last tag of an image, and what it answers: the documentation leaves some of it open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RemovalReading {
+    /// The image is deleted, and the answer names it.
+    #[default]
+    Documented,
+    /// The image is deleted, and the answer names no image.
+    NamesNoImage,
+    /// The image stays without a tag.
+    KeepsUntagged,
+    /// An index leads to every image: the last tag stays.
+    Referenced,
+}
+
+/// A tag that we had removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed {
+    /// The tag.
+    pub tag: Tag,
+    /// The image that lost it.
+    pub digest: Digest,
+    /// That image had a mark of ours.
+    pub marked: bool,
+    /// It was its last tag, and the image is deleted.
+    pub deleted: bool,
+}
+
 #[derive(Debug, Default)]
 struct State {
+    removals: RemovalReading,
+    removed: Vec<Removed>,
     images: BTreeMap<(RepositoryName, Digest), Image>,
     scans: BTreeMap<(RepositoryName, Digest), Scan>,
     triggers: BTreeMap<RepositoryName, ScanTrigger>,
@@ -213,6 +243,30 @@ impl World {
         {
             image.status = ImageStatus::Active;
         }
+    }
+
+    /// Sets what removing a tag does.
+    pub fn set_removals(&self, reading: RemovalReading) {
+        self.lock().removals = reading;
+    }
+
+    /// The tags that we had removed.
+    pub fn removed(&self) -> Vec<Removed> {
+        self.lock().removed.clone()
+    }
+
+    /// Removes a tag as a person does, by the documented reading. The image that is deleted by it, if one is.
+    pub fn untag(&self, repository: &RepositoryName, tag: &Tag) -> Option<Digest> {
+        let mut state = self.lock();
+        let holder = find(&state, repository, &ImageRef::Tag(tag.clone()))?.digest.clone();
+        let key = (repository.clone(), holder.clone());
+        let image = state.images.get_mut(&key)?;
+        image.tags.retain(|other| other != tag);
+        if !image.tags.is_empty() {
+            return None;
+        }
+        state.images.remove(&key);
+        Some(holder)
     }
 
     /// Sets what the scanner says.
@@ -519,24 +573,36 @@ fn page<T>(state: &State, mut rest: impl Iterator<Item = T>, name: impl Fn(&T) -
     }
 }
 
-/// As ECR does it: the tag goes from whichever image has it, and an image goes with its last tag, unless an index leads to it: then
-/// the tag stays.
+/// Removes a tag from whichever image has it, by one of the readings of the API. Whatever it is, the last tag of an image stays that an
+/// index leads to.
 fn remove_tag(state: &mut State, repository: &RepositoryName, tag: &Tag) -> TagAnswer {
+    let reading = state.removals;
     let mut of_repository = state.images.iter().filter(|((name, _), _)| name == repository);
     let Some((key, image)) = of_repository.find(|(_, image)| image.tags.contains(tag)) else {
         return TagAnswer::Gone;
     };
     let key = key.clone();
     let is_last = image.tags.len() == 1;
-    if is_last && state.is_led_to(repository, &key.1) {
+    let marked = image.tags.iter().any(|tag| is_mark(tag, &key.1));
+    if is_last && (reading == RemovalReading::Referenced || state.is_led_to(repository, &key.1)) {
         return TagAnswer::Referenced;
     }
-    if is_last {
+    let deleted = is_last && reading != RemovalReading::KeepsUntagged;
+    if deleted {
         state.images.remove(&key);
     } else if let Some(image) = state.images.get_mut(&key) {
         image.tags.retain(|other| other != tag);
     }
-    TagAnswer::From(key.1)
+    state.removed.push(Removed {
+        tag: tag.clone(),
+        digest: key.1.clone(),
+        marked,
+        deleted,
+    });
+    match reading {
+        RemovalReading::NamesNoImage => TagAnswer::Unknown,
+        _ => TagAnswer::From(key.1),
+    }
 }
 
 fn entry<'a>(state: &'a mut State, key: &ImageKey) -> Option<&'a mut Image> {

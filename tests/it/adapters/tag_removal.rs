@@ -127,7 +127,7 @@ async fn take(aws: &FakeAws, world: &World, tag: &str) -> Taken {
     };
     let tag: Tag = tag.parse().unwrap();
     let mark = untagged_mark(&key().digest).unwrap();
-    removal.take(&key(), &[tag], &mark, Claims::Write).await.unwrap()
+    removal.take(&key(), &[tag], &mark, Claims::Write("one")).await.unwrap()
 }
 
 fn told(world: &World) -> Vec<(String, String)> {

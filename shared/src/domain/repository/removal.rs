@@ -14,6 +14,7 @@ use super::{
         finding::Severity,
         ids::{Digest, Tag},
         image::Image,
+        ledger::LEASE_SECONDS,
     },
     decide::alert_id,
     ledger::{RepositoryKey, TagRow},
@@ -26,6 +27,8 @@ pub struct Removal {
     pub from: Digest,
     /// When it was undertaken.
     pub at: Timestamp,
+    /// By which invocation.
+    pub by: String,
 }
 
 /// A push this much earlier than a removal was undertaken, or this much later, may have been hit by it: clocks differ, and events give whole
@@ -46,6 +49,11 @@ pub struct Pushed {
 }
 
 impl Removal {
+    /// Whether another invocation may still be at it: then nobody else begins one of the same tag, or one of two answers could be missed.
+    pub fn is_under_way_by_another(&self, actor: &str, now: Timestamp) -> bool {
+        self.by != actor && now.duration_since(self.at) < SignedDuration::from_secs(LEASE_SECONDS)
+    }
+
     fn may_have_hit(&self, digest: &Digest, at: Timestamp) -> bool {
         let later = at.duration_since(self.at);
         *digest != self.from && -BEFORE <= later && later <= AFTER
@@ -281,6 +289,7 @@ mod tests {
             removal: Some(Removal {
                 from: digest(from),
                 at: now(),
+                by: "one".to_owned(),
             }),
         }
     }

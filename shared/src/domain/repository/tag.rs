@@ -79,6 +79,8 @@ pub enum TagPlan {
     Leave,
     /// Another invocation is at it.
     InProgress,
+    /// Another invocation is removing the tag, and its answer is not there: this one comes later.
+    Later,
     /// Carry out a step.
     Apply(Box<TagStep>),
 }
@@ -150,6 +152,10 @@ pub fn decide(policy: &Policy, facts: &TagFacts, now: Timestamp) -> TagPlan {
             );
         }
     }
+    let under_way = prior.and_then(|row| row.removal.as_ref());
+    if untag.is_some() && under_way.is_some_and(|removal| removal.is_under_way_by_another(&facts.actor, now)) {
+        return TagPlan::Later;
+    }
     let generation = prior.map_or(0, |row| row.generation) + 1;
     let (notes, owed) = settle(Settle {
         prior: prior.map_or(&[], |row| row.notes.as_slice()),
@@ -169,8 +175,12 @@ pub fn decide(policy: &Policy, facts: &TagFacts, now: Timestamp) -> TagPlan {
             Some(_) => Some(Removal {
                 from: digest.clone(),
                 at: now,
+                by: facts.actor.clone(),
             }),
-            None => prior.and_then(|row| row.removal.clone()),
+            // What was refused was not removed.
+            None => prior
+                .and_then(|row| row.removal.clone())
+                .filter(|_| facts.refused.is_none()),
         },
         digest,
         generation,
