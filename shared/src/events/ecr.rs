@@ -112,7 +112,7 @@ impl ImageAction {
         Ok(Self {
             action: ImageActionType::from_word(&detail.required("action-type")?),
             result: ActionResult::from_word(&detail.required("result")?),
-            name: image_name(detail, one_tag(detail)?)?,
+            name: image_name(detail, one_tag(detail))?,
             storage_class: detail
                 .optional("target-storage-class")
                 .map(|word| StorageClass::from_word(&word)),
@@ -149,10 +149,11 @@ impl ImageScan {
         })
     }
 
-    pub(super) fn read(detail: &Object<'_>) -> Result<Self, Poison> {
+    /// `arn`: what the envelope says that the event is about, where it can be read.
+    pub(super) fn read(detail: &Object<'_>, arn: Option<EcrArn>) -> Result<Self, Poison> {
         Ok(Self {
             status: ScanStatus::from_word(&detail.required("scan-status")?),
-            name: image_name(detail, tags(detail, "image-tags")?)?,
+            name: image_name_or(detail, tags(detail, "image-tags"), arn)?,
             counts: severity_counts(detail)?,
             total: total(detail),
         })
@@ -176,7 +177,7 @@ impl Replication {
     pub(super) fn read(detail: &Object<'_>) -> Result<Self, Poison> {
         Ok(Self {
             result: ActionResult::from_word(&detail.required("result")?),
-            name: image_name(detail, one_tag(detail)?)?,
+            name: image_name(detail, one_tag(detail))?,
             source_account: detail.optional("source-account").and_then(|id| id.parse().ok()),
             source_region: detail.optional("source-region").and_then(|id| id.parse().ok()),
         })
@@ -198,7 +199,7 @@ impl PullThroughCache {
     pub(super) fn read(detail: &Object<'_>) -> Result<Self, Poison> {
         Ok(Self {
             status: SyncStatus::from_word(&detail.required("sync-status")?),
-            name: name(detail, digest(detail, "image-digest")?, one_tag(detail)?)?,
+            name: name(detail, digest(detail, "image-digest"), one_tag(detail))?,
             failure_code: kept(detail, "failure-code"),
         })
     }
@@ -227,8 +228,11 @@ impl ScanResourceChange {
     pub(super) fn read(detail: &Object<'_>) -> Result<Self, Poison> {
         let mut repositories = Vec::new();
         for element in detail.list("repositories")? {
-            let element = element.object()?;
-            let Place { repository, .. } = place(&element, "repository-name")?;
+            // One that cannot be read does not hide the others.
+            let Ok(element) = element.object() else { continue };
+            let Ok(Place { repository, .. }) = place(&element, "repository-name") else {
+                continue;
+            };
             repositories.push(RepositoryScan {
                 repository,
                 frequency: element
@@ -303,25 +307,40 @@ pub(super) fn place(object: &Object<'_>, member: &str) -> Result<Place, Poison> 
 }
 
 /// A member that is a digest. One that is not valid is as none: the tags may do.
-pub(super) fn digest(object: &Object<'_>, member: &str) -> Result<Option<Digest>, Poison> {
-    Ok(object.text(member)?.and_then(|digest| digest.parse().ok()))
+pub(super) fn digest(object: &Object<'_>, member: &str) -> Option<Digest> {
+    object.optional(member).and_then(|digest| digest.parse().ok())
 }
 
-/// The valid elements of a member that is a list of tags.
-pub(super) fn tags(object: &Object<'_>, member: &str) -> Result<Vec<Tag>, Poison> {
-    let elements = object.list(member)?;
+/// The valid elements of a member that is a list of tags. Anything else is as none: the digest may do.
+pub(super) fn tags(object: &Object<'_>, member: &str) -> Vec<Tag> {
+    let elements = object.list(member).unwrap_or_default();
     let texts = elements.iter().filter_map(|element| element.text());
-    Ok(texts.filter_map(|tag| tag.parse().ok()).take(MAX_TAGS).collect())
+    texts.filter_map(|tag| tag.parse().ok()).take(MAX_TAGS).collect()
 }
 
-fn one_tag(detail: &Object<'_>) -> Result<Vec<Tag>, Poison> {
-    let tag = detail.text("image-tag")?.and_then(|tag| tag.parse().ok());
-    Ok(tag.into_iter().collect())
+fn one_tag(detail: &Object<'_>) -> Vec<Tag> {
+    let tag = detail.optional("image-tag").and_then(|tag| tag.parse().ok());
+    tag.into_iter().collect()
 }
 
 /// The image that a detail names, which must be one: a repository alone will not do.
 fn image_name(detail: &Object<'_>, tags: Vec<Tag>) -> Result<ImageName, Poison> {
-    let name = name(detail, digest(detail, "image-digest")?, tags)?;
+    image_name_or(detail, tags, None)
+}
+
+/// The same; the repository, if the detail does not say it in a form that can be read, by the ARN.
+fn image_name_or(detail: &Object<'_>, tags: Vec<Tag>, arn: Option<EcrArn>) -> Result<ImageName, Poison> {
+    let digest = digest(detail, "image-digest");
+    let name = match (name(detail, digest.clone(), tags.clone()), arn) {
+        (Err(_), Some(arn)) => ImageName {
+            account: Some(arn.account),
+            region: Some(arn.region),
+            repository: arn.repository,
+            digest: digest.or(arn.digest),
+            tags,
+        },
+        (named, _) => named?,
+    };
     if name.image().is_none() {
         return Err(no_image(detail, "image-digest"));
     }

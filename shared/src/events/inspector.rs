@@ -5,7 +5,7 @@
 
 use super::{
     Body, ImageName, MAX_TEXT,
-    ecr::{self, EcrArn, ImageScan},
+    ecr::{self, EcrArn, ImageScan, Place},
     envelope::Envelope,
     json::Object,
     poison::{Poison, printable},
@@ -79,7 +79,7 @@ pub(super) fn scan(envelope: &Envelope<'_>) -> Result<Body, Poison> {
             resource,
         });
     }
-    ImageScan::read(&detail).map(Body::InspectorScan)
+    ImageScan::read(&detail, arn(envelope)).map(Body::InspectorScan)
 }
 
 /// An `Inspector2 Coverage`. What it is about is in the envelope only.
@@ -93,7 +93,7 @@ pub(super) fn coverage(envelope: &Envelope<'_>) -> Result<Body, Poison> {
             });
         }
     };
-    let status = envelope.detail()?.object("scanStatus")?;
+    let status = envelope.detail()?.optional_object("scanStatus");
     let word = status.as_ref().and_then(|status| {
         // The event has the first name, the API the second.
         let word = status.optional("statusCodeValue");
@@ -118,34 +118,75 @@ enum Resource {
     Other(String),
 }
 
+/// The first that can be read. What cannot is only an error where nothing else says it.
 fn resource(envelope: &Envelope<'_>) -> Result<Resource, Poison> {
-    let mut other = None;
+    let (mut other, mut odd) = (None, None);
     for element in envelope.resources()? {
-        let text = element.text().ok_or_else(|| element.invalid("a string"))?;
-        if EcrArn::looks_like_one(&text) {
-            return EcrArn::read(&text)
-                .map(Resource::Ecr)
-                .ok_or_else(|| element.invalid("the ARN of a repository or image"));
+        let Some(text) = element.text() else {
+            odd.get_or_insert_with(|| element.invalid("a string"));
+            continue;
+        };
+        if !EcrArn::looks_like_one(&text) {
+            other.get_or_insert_with(|| printable(&text, MAX_TEXT));
+            continue;
         }
-        other.get_or_insert_with(|| printable(&text, MAX_TEXT));
+        match EcrArn::read(&text) {
+            Some(arn) => return Ok(Resource::Ecr(arn)),
+            None => {
+                odd.get_or_insert_with(|| element.invalid("the ARN of a repository or image"));
+            }
+        }
     }
-    other.map(Resource::Other).ok_or_else(|| envelope.no_resources())
+    match (odd, other) {
+        (Some(odd), _) => Err(odd),
+        (None, Some(other)) => Ok(Resource::Other(other)),
+        (None, None) => Err(envelope.no_resources()),
+    }
+}
+
+/// The repository or image that the envelope names.
+pub(super) fn arn(envelope: &Envelope<'_>) -> Option<EcrArn> {
+    match resource(envelope) {
+        Ok(Resource::Ecr(arn)) => Some(arn),
+        Ok(Resource::Other(_)) | Err(_) => None,
+    }
 }
 
 /// An `Inspector2 Finding`. It has one resource; of several, the first image counts.
-pub(super) fn finding(detail: &Object<'_>) -> Result<Body, Poison> {
-    let mut other = None;
+pub(super) fn finding(envelope: &Envelope<'_>) -> Result<Body, Poison> {
+    let detail = envelope.detail()?;
+    let (mut other, mut odd) = (None, None);
+    let mut named = None;
     for element in detail.list("resources")? {
-        let resource = element.object()?;
-        if let Some(name) = image(&resource)? {
-            return Ok(Body::InspectorFinding(InspectorFinding {
-                name,
-                severity: Severity::from_word(&detail.optional("severity").unwrap_or_default()),
-                status: FindingStatus::from_word(&detail.required("status")?),
-                epss: epss(detail)?,
-            }));
+        let read = element.object().and_then(|resource| match image(&resource)? {
+            Some(name) => Ok(Ok(name)),
+            None => Ok(Err(printable(&resource.required("type")?, MAX_TEXT))),
+        });
+        match read {
+            Ok(Ok(name)) => {
+                named = Some(name);
+                break;
+            }
+            Ok(Err(resource)) => {
+                other.get_or_insert(resource);
+            }
+            Err(poison) => {
+                odd.get_or_insert(poison);
+            }
         }
-        other.get_or_insert(printable(&resource.required("type")?, MAX_TEXT));
+    }
+    // What the detail does not say in a form that can be read, the envelope may.
+    let named = named.or_else(|| odd.as_ref().and_then(|_| arn(envelope)).and_then(name_of));
+    if let Some(name) = named {
+        return Ok(Body::InspectorFinding(InspectorFinding {
+            name,
+            severity: Severity::from_word(&detail.optional("severity").unwrap_or_default()),
+            status: FindingStatus::from_word(&detail.required("status")?),
+            epss: epss(&detail),
+        }));
+    }
+    if let Some(poison) = odd {
+        return Err(poison);
     }
     let resource = other.ok_or_else(|| detail.missing("resources", "the resource that the finding is about"))?;
     Ok(Body::OtherResource {
@@ -154,24 +195,30 @@ pub(super) fn finding(detail: &Object<'_>) -> Result<Body, Poison> {
     })
 }
 
-/// `epss.score` of `packageVulnerabilityDetails.vulnerabilityId`. A score or an id that is none is not known, and no error.
-fn epss(detail: &Object<'_>) -> Result<Option<Epss>, Poison> {
-    let (epss, details) = (detail.object("epss")?, detail.object("packageVulnerabilityDetails")?);
-    let score = epss.and_then(|epss| epss.number("score"));
-    let vulnerability = details.and_then(|details| details.optional("vulnerabilityId"));
-    Ok(match (vulnerability, score) {
-        (Some(id), Some(score)) if !id.is_empty() => Epss::new(printable(&id, MAX_TEXT), score),
-        _ => None,
+/// The image that an ARN names, if it names one.
+fn name_of(arn: EcrArn) -> Option<ImageName> {
+    arn.digest.is_some().then_some(ImageName {
+        account: Some(arn.account),
+        region: Some(arn.region),
+        repository: arn.repository,
+        digest: arn.digest,
+        tags: Vec::new(),
     })
+}
+
+/// `epss.score` of `packageVulnerabilityDetails.vulnerabilityId`. A score or an id that is none is not known, and no error.
+fn epss(detail: &Object<'_>) -> Option<Epss> {
+    let score = detail.optional_object("epss")?.number("score")?;
+    let details = detail.optional_object("packageVulnerabilityDetails")?;
+    let id = details.optional("vulnerabilityId").filter(|id| !id.is_empty())?;
+    Epss::new(printable(&id, MAX_TEXT), score)
 }
 
 /// The image that a resource of a finding is; `None` if it is something else.
 fn image(resource: &Object<'_>) -> Result<Option<ImageName>, Poison> {
-    let details = resource.object("details")?;
-    let (ecr, neutral) = match &details {
-        Some(details) => (details.object("awsEcrContainerImage")?, details.object("image")?),
-        None => (None, None),
-    };
+    let details = resource.optional_object("details");
+    let of = |name: &str| details.as_ref().and_then(|details| details.optional_object(name));
+    let (ecr, neutral) = (of("awsEcrContainerImage"), of("image"));
     let id = resource.optional("id").unwrap_or_default();
     let declared = resource
         .optional("type")
@@ -181,36 +228,55 @@ fn image(resource: &Object<'_>) -> Result<Option<ImageName>, Poison> {
         return Ok(None);
     }
     let objects = [(ecr, "imageHash"), (neutral, "imageDigest")];
+    let arn = EcrArn::read(&id);
     // Where both are there, they say the same.
     let Some((image, digest)) = objects.into_iter().find_map(|(object, digest)| Some((object?, digest))) else {
-        return Err(resource.missing("details", "an `awsEcrContainerImage` or `image`"));
+        let missing = || resource.missing("details", "an `awsEcrContainerImage` or `image`");
+        return arn.and_then(name_of).ok_or_else(missing).map(Some);
     };
-    let name = image_name(resource, EcrArn::read(&id), &image, digest)?;
+    let name = image_name(resource, arn, &image, digest)?;
     if name.image().is_none() {
         return Err(ecr::no_image(&image, digest));
     }
     Ok(Some(name))
 }
 
-/// What `image` leaves out is taken from the resource's ARN if that is about the same repository.
+/// What `image` leaves out, or says in a form that cannot be read (AWS's own samples say `N/A`), is taken from the resource's ARN if that is
+/// about the same repository.
 fn image_name(
     resource: &Object<'_>,
     arn: Option<EcrArn>,
     image: &Object<'_>,
     digest: &str,
 ) -> Result<ImageName, Poison> {
-    let place = ecr::place(image, "repositoryName")?;
+    let place = match (ecr::place(image, "repositoryName"), &arn) {
+        (Err(_), Some(arn)) => Place {
+            account: None,
+            region: None,
+            repository: arn.repository.clone(),
+        },
+        (place, _) => place?,
+    };
     let (arn_account, arn_region, arn_digest) = match arn.filter(|arn| arn.repository == place.repository) {
         Some(arn) => (Some(arn.account), Some(arn.region), arn.digest),
         None => (None, None, None),
     };
-    let account = image.id("registry", "an AWS account id")?;
-    let region = resource.id("region", "an AWS region")?;
+    let account = image.id("registry", "an AWS account id");
+    let region = resource.id("region", "an AWS region");
     Ok(ImageName {
-        account: account.or(place.account).or(arn_account),
-        region: region.or(place.region).or(arn_region),
+        account: said_or(account, place.account.or(arn_account))?,
+        region: said_or(region, place.region.or(arn_region))?,
         repository: place.repository,
-        digest: ecr::digest(image, digest)?.or(arn_digest),
-        tags: ecr::tags(image, "imageTags")?,
+        digest: ecr::digest(image, digest).or(arn_digest),
+        tags: ecr::tags(image, "imageTags"),
     })
+}
+
+/// What a member says, otherwise what is said elsewhere; an error only if nothing is.
+fn said_or<T>(said: Result<Option<T>, Poison>, elsewhere: Option<T>) -> Result<Option<T>, Poison> {
+    match (said, elsewhere) {
+        (Ok(said), elsewhere) => Ok(said.or(elsewhere)),
+        (Err(_), Some(elsewhere)) => Ok(Some(elsewhere)),
+        (Err(poison), None) => Err(poison),
+    }
 }

@@ -111,7 +111,12 @@ impl<'a> Object<'a> {
         Self::read(self.path_of(name), raw.get()).map(Some)
     }
 
-    /// The elements of a member that is a list, each with its place; none if it is absent or null.
+    /// A member that is an object, or whatever else: nothing depends on it.
+    pub(super) fn optional_object(&self, name: &str) -> Option<Self> {
+        self.object(name).ok().flatten()
+    }
+
+    /// The elements of a member that is a list, each with its place; none if it is absent or null. Null is no element.
     pub(super) fn list(&self, name: &str) -> Result<Vec<Element<'a>>, Poison> {
         let Some(raw) = self.get(name) else {
             return Ok(Vec::new());
@@ -119,11 +124,12 @@ impl<'a> Object<'a> {
         let path = self.path_of(name);
         let elements: Vec<&'a RawValue> = from_json(&path, raw.get(), "a list")?;
         check_entries(&path, elements.len())?;
-        let element = |(index, raw)| Element {
+        let element = |(index, raw): (usize, &'a RawValue)| Element {
             path: format!("{path}[{index}]"),
             raw,
         };
-        Ok(elements.into_iter().enumerate().map(element).collect())
+        let elements = elements.into_iter().enumerate();
+        Ok(elements.filter(|(_, raw)| raw.get() != "null").map(element).collect())
     }
 
     /// An error about a member that is absent.

@@ -158,12 +158,12 @@ pub fn parse(json: &str) -> Result<Event, Poison> {
     let body = match envelope.detail_type.as_ref() {
         "ECR Image Action" => Body::ImageAction(ImageAction::read(&envelope.detail()?)?),
         "ECR Referrer Action" => Body::ReferrerAction(ImageAction::read(&envelope.detail()?)?),
-        "ECR Image Scan" => Body::ImageScan(ImageScan::read(&envelope.detail()?)?),
+        "ECR Image Scan" => Body::ImageScan(ImageScan::read(&envelope.detail()?, inspector::arn(&envelope))?),
         "ECR Replication Action" => Body::Replication(Replication::read(&envelope.detail()?)?),
         "ECR Pull Through Cache Action" => Body::PullThroughCache(PullThroughCache::read(&envelope.detail()?)?),
         "ECR Scan Resource Change" => Body::ScanResourceChange(ScanResourceChange::read(&envelope.detail()?)?),
         inspector::SCAN => inspector::scan(&envelope)?,
-        inspector::FINDING => inspector::finding(&envelope.detail()?)?,
+        inspector::FINDING => inspector::finding(&envelope)?,
         inspector::COVERAGE => inspector::coverage(&envelope)?,
         "Inspector2 AutoEnable" => Body::InspectorAutoEnable,
         other => Body::Unknown {
