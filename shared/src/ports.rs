@@ -58,6 +58,13 @@ pub struct PortError {
     pub request_id: Option<String>,
 }
 
+impl PortError {
+    /// Whether the caller lacks a permission.
+    pub fn is_denied(&self) -> bool {
+        self.retry == Retry::Never && (self.code.starts_with("AccessDenied") || self.code.starts_with("Unauthorized"))
+    }
+}
+
 impl fmt::Display for PortError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} failed with `{}`", self.operation, self.code)?;

@@ -23,6 +23,7 @@ use crate::{
         ledger::{Counter, Row, State, hour_of},
         policy::{BlockMethod, Policy},
         predecessor::{Predecessor, replaced_by},
+        registry::access::RefusedAccess,
         replication::is_destination,
         repository::ledger::RepositoryKey,
     },
@@ -66,6 +67,8 @@ pub struct Hints {
     pub source: Option<Region>,
     /// A sweep has read the list of the repository, and all its indexes are known with all that they lead to.
     pub indexes_read: bool,
+    /// The scanner has refused to say anything of this region's images: it is not asked.
+    pub refused: Option<PortError>,
     /// No event led here: a sweep found it. If nothing scans it by itself, a scan is asked for, as after a push.
     pub found: bool,
 }
@@ -197,6 +200,14 @@ pub enum ReconcileError {
 }
 
 impl ReconcileError {
+    /// The scanner's refusal to let us read findings: of one image, and so of all.
+    pub fn denied_findings(&self) -> Option<&PortError> {
+        match self {
+            Self::Port { source, .. } if source.operation == FINDINGS && source.is_denied() => Some(source),
+            _ => None,
+        }
+    }
+
     /// Whether trying again can help.
     pub fn retry(&self) -> Retry {
         match self {
@@ -220,6 +231,9 @@ impl ReconcileError {
         }
     }
 }
+
+/// The call that reads findings.
+pub(crate) const FINDINGS: &str = "ecr:DescribeImageScanFindings";
 
 /// At most so many pages of a thousand images are looked at for the predecessor of an image. In a larger repository it may not be
 /// found, and then excuses nothing.
@@ -414,6 +428,7 @@ where
             },
             hints: Hints {
                 arrival,
+                refused: self.hints.refused.clone(),
                 found: self.hints.found && index.is_some(),
                 source: self.hints.source.clone().filter(|_| index.is_some()),
                 ..Hints::default()
@@ -446,11 +461,15 @@ where
 
     /// One attempt; `None`: somebody else wrote the row in between.
     async fn attempt(&self) -> Result<Option<Looked>, ReconcileError> {
-        let (facts, pulled) = self.gather().await?;
+        let (facts, pulled, refused) = self.gather().await?;
         self.resume(facts.row.as_ref()).await?;
         let ExceptionUse { used, unused } = self.exception_use(&facts);
         let mut not_read = None;
         let looked = self.act(facts, pulled, &mut not_read).await?;
+        if let (Some(source), Some(_)) = (refused, &looked) {
+            // It has a record now, and what was known before still holds.
+            return Err(self.failed("look at", source));
+        }
         Ok(looked.map(|looked| Looked {
             outcome: Outcome {
                 not_read: not_read.map(|source| source.to_string()),
@@ -765,7 +784,8 @@ where
     }
 
     /// All that is needed to decide, in one round of concurrent calls; and what that round has found of pulled images.
-    async fn gather(&self) -> Result<(Facts, Option<Pulled>), ReconcileError> {
+    /// Third, the scanner's refusal to say anything, if it refused.
+    async fn gather(&self) -> Result<(Facts, Option<Pulled>, Option<PortError>), ReconcileError> {
         let by_digest = ImageRef::Digest(self.key.digest.clone());
         let trigger = async {
             if self.hints.arrival.is_some() || self.hints.found {
@@ -790,7 +810,7 @@ where
         };
         let (image, scan, row, trigger, pulled) = join5(
             self.ports.registry.image(&self.key.repository, &by_digest),
-            self.ports.scanner.scan(&self.key),
+            self.scan(),
             self.ports.ledger.row(&self.key),
             trigger,
             pulled,
@@ -799,11 +819,16 @@ where
         let failed = |source| self.failed("look at", source);
         let row = row.map_err(failed)?;
         let image = image.map_err(failed)?;
+        let (scan, refused) = match scan {
+            Ok(scan) => (scan, None),
+            Err(source) if source.retry == Retry::Never => (Scan::Refused(refusal_of(&source)), Some(source)),
+            Err(source) => return Err(failed(source)),
+        };
         let since = image.as_ref().and_then(Image::available_since);
         let (indexes, source) = join(self.indexes(row.as_ref()), self.source(row.as_ref(), since)).await;
         let facts = Facts {
             image,
-            scan: scan.map_err(failed)?,
+            scan,
             indexes: indexes?,
             indexes_read: self.hints.indexes_read,
             source: source?,
@@ -819,7 +844,14 @@ where
             epss: self.hints.epss.clone(),
             ..Facts::about(self.key.clone(), self.actor)
         };
-        Ok((facts, pulled.map_err(failed)?))
+        Ok((facts, pulled.map_err(failed)?, refused))
+    }
+
+    async fn scan(&self) -> Result<Scan, PortError> {
+        match &self.hints.refused {
+            Some(refused) => Err(refused.clone()),
+            None => self.ports.scanner.scan(&self.key).await,
+        }
     }
 
     async fn apply(&self, step: &Step) -> Result<Applied, ReconcileError> {
@@ -1056,6 +1088,16 @@ where
             image: self.key.to_string(),
             found: found.to_owned(),
         }
+    }
+}
+
+/// Why the scanner says nothing, in words that are the same each time.
+fn refusal_of(source: &PortError) -> String {
+    if source.is_denied() {
+        let refused = RefusedAccess::read(source.operation, &source.message, Timestamp::UNIX_EPOCH);
+        format!("{} is missing", refused.missing)
+    } else {
+        format!("{} failed with `{}`", source.operation, source.code)
     }
 }
 

@@ -20,7 +20,10 @@ use crate::{
         image::ListedImage,
         ledger::Row,
         policy::{Policy, RepositoryRules},
-        registry::{RegistryKey, RegistrySettings},
+        registry::{
+            RegistryKey, RegistryRow, RegistrySettings,
+            access::{MAX_CAUSES, MAX_NAMED, RefusedAccess},
+        },
         replication::readiness::{Expected, Readiness},
         repository::{
             ledger::RepositoryKey,
@@ -32,9 +35,9 @@ use crate::{
     ports::{
         Clock, Keys, Ledger, Listing, Notifier, PortError, Queue, Registry, RegistryWriter, Replication,
         ReplicationLedger, ReplicationWriter, Repositories, RepositoryLedger, RepositoryWriter, Retry, Scanner,
-        SweepLedger,
+        SweepLedger, Written,
     },
-    reconcile::{Hints, Outcome, OutcomeKind, Ports, ReconcileError, Request, reconcile},
+    reconcile::{FINDINGS, Hints, Outcome, OutcomeKind, Ports, ReconcileError, Request, reconcile},
     reconcile_replication::{ReplicationError, ReplicationOutcome, ReplicationPorts, reconcile_replication},
     reconcile_repository::{RepositoryError, RepositoryOutcome, RepositoryPorts, reconcile_repository, reconcile_tag},
 };
@@ -149,6 +152,14 @@ impl SweepError {
         self.retry() == Retry::Later && self.code() == CALL_FAILED
     }
 
+    /// The scanner's refusal to let us read findings.
+    fn denied_findings(&self) -> Option<&PortError> {
+        match self {
+            Self::Image(error) => error.denied_findings(),
+            _ => None,
+        }
+    }
+
     /// A stable word for alarms.
     pub fn code(&self) -> &'static str {
         match self {
@@ -167,6 +178,20 @@ impl SweepError {
 const CALL_FAILED: &str = "CallFailed";
 
 const NOT_HIDDEN: Duration = Duration::ZERO;
+
+/// How often the registry's row is written anew if others wrote it in between.
+const MAX_ATTEMPTS: usize = 6;
+
+/// The error that another worker met, as far as it is known.
+fn denied(known: &RefusedAccess) -> PortError {
+    PortError {
+        retry: Retry::Never,
+        operation: FINDINGS,
+        code: "AccessDeniedException".to_owned(),
+        message: known.message(),
+        request_id: None,
+    }
+}
 
 /// So long after images were due a repository is looked at again: by then they have been looked at, and what became of them is
 /// counted.
@@ -335,8 +360,16 @@ pub struct Looks {
     pub copies: u64,
     /// Backfills of other regions that were begun.
     pub backfills: u64,
+    /// Images that were looked at and whose findings may not be read.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unreadable: u64,
     /// Further items that were left to other workers.
     pub items: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Looks {
@@ -356,6 +389,7 @@ impl Looks {
         self.repaired += other.repaired;
         self.copies += other.copies;
         self.backfills += other.backfills;
+        self.unreadable += other.unreadable;
         self.items += other.items;
     }
 
@@ -687,6 +721,14 @@ where
         actor: &str,
     ) -> (Looks, Failures) {
         let (mut looks, mut failures) = (Looks::default(), Failures::new());
+        let is_sweep = images.iter().any(|image| image.hints.found);
+        // One image is asked for before all others are: what was refused in this sweep is not asked again.
+        let known = match self.refused_access(sweep, is_sweep).await {
+            Ok(known) => known,
+            Err(error) => return (looks, vec![error]),
+        };
+        let mut refused = known.iter().find(|known| known.sweep == sweep.began).map(denied);
+        let mut waiting = Vec::new();
         let mut images = images.into_iter();
         while let Some(image) = images.next() {
             if self.clock.now() >= sweep.until {
@@ -702,7 +744,23 @@ where
                 }
                 break;
             }
+            let image = ImageLook {
+                hints: Hints {
+                    refused: refused.clone(),
+                    ..image.hints
+                },
+                ..image
+            };
+            let name = format!("{}@{}", key.repository, image.digest);
             if let Err(error) = self.look_at_image(policy, key, image, actor, &mut looks).await {
+                if let Some(denied) = error.denied_findings().filter(|_| is_sweep).cloned() {
+                    waiting.push(name);
+                    if refused.is_none() {
+                        refused = Some(denied);
+                        failures.push(error);
+                    }
+                    continue;
+                }
                 let is_trouble = error.is_trouble();
                 failures.push(error);
                 if is_trouble {
@@ -710,7 +768,71 @@ where
                 }
             }
         }
+        looks.unreadable += waiting.len() as u64;
+        let noted = match refused {
+            Some(refused) => self.note_refused(sweep, &refused, waiting).await,
+            None if !known.is_empty() && looks.looked > 0 => self.forget_refused(sweep).await,
+            None => Ok(()),
+        };
+        failures.extend(noted.err());
         (looks, failures)
+    }
+
+    /// What may not be read, as far as other workers have found out. Only sweeps ask: an event is about one image.
+    async fn refused_access(&self, sweep: &Sweep, is_sweep: bool) -> Result<Vec<RefusedAccess>, SweepError> {
+        if !is_sweep {
+            return Ok(Vec::new());
+        }
+        let row = self.ledger.registry_row(&sweep.registry).await;
+        let row = row.map_err(|source| SweepError::port("look up what may not be read", source))?;
+        Ok(row.map(|row| row.refused).unwrap_or_default())
+    }
+
+    /// Remembers that findings may not be read, and how many images wait for it.
+    async fn note_refused(&self, sweep: &Sweep, refused: &PortError, waiting: Vec<String>) -> Result<(), SweepError> {
+        let images = waiting.len() as u64;
+        if images == 0 {
+            return Ok(());
+        }
+        let found = RefusedAccess {
+            images,
+            first: waiting.into_iter().take(MAX_NAMED).collect(),
+            ..RefusedAccess::read(refused.operation, &refused.message, sweep.began)
+        };
+        self.change_refused(sweep, |known| {
+            let has_room = known.len() < MAX_CAUSES;
+            match known.iter_mut().find(|known| known.is_same(&found)) {
+                Some(known) => known.add(found.clone()),
+                None if has_room => known.push(found.clone()),
+                None => {}
+            }
+        })
+        .await
+    }
+
+    /// Findings can be read again.
+    async fn forget_refused(&self, sweep: &Sweep) -> Result<(), SweepError> {
+        self.change_refused(sweep, |known| known.retain(|known| known.sweep >= sweep.began))
+            .await
+    }
+
+    async fn change_refused(&self, sweep: &Sweep, change: impl Fn(&mut Vec<RefusedAccess>)) -> Result<(), SweepError> {
+        let failed = |source| SweepError::port("remember what may not be read", source);
+        for _ in 0..MAX_ATTEMPTS {
+            let row = self.ledger.registry_row(&sweep.registry).await.map_err(failed)?;
+            let mut row = row.unwrap_or_else(|| RegistryRow::new(sweep.registry.clone()));
+            let before = row.refused.clone();
+            change(&mut row.refused);
+            if row.refused == before {
+                return Ok(());
+            }
+            row.generation += 1;
+            if self.ledger.write_registry_row(&row).await.map_err(failed)? == Written::Yes {
+                return Ok(());
+            }
+        }
+        // Others write at the same time: then some images are not counted. What is missing is known all the same.
+        Ok(())
     }
 
     async fn look_at_image(

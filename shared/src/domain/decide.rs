@@ -371,7 +371,9 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
         Basis::Waiting if is_archived(facts, image) && !is_index && !was_blocked => {
             return Plan::Leave(Leave::ArchivedByOthers);
         }
-        Basis::Waiting if facts.announced.is_some() && !is_index => return not_visible(policy, facts, image, now),
+        Basis::Waiting if facts.announced.is_some() && !is_index && !matches!(facts.scan, Scan::Refused(_)) => {
+            return not_visible(policy, facts, image, now);
+        }
         Basis::Waiting => Ok(released(policy, facts, image, waiting(policy, facts, image, &of, now))),
         Basis::NoScan(why) => match policy.without_scan(&why) {
             NoScanAction::Block => {
@@ -546,19 +548,25 @@ fn basis(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Basis
             }
         }
         (Scan::Unavailable(why), _, _) => Basis::NoScan(why.clone()),
-        (Scan::Absent | Scan::InProgress | Scan::NotVisible | Scan::Archived, Some(ScanStart::Unsupported), _) => {
-            Basis::NoScan(NoScan::Unsupported)
-        }
-        (Scan::Absent | Scan::InProgress | Scan::NotVisible | Scan::Archived, Some(ScanStart::NotOffered(_)), _) => {
-            Basis::NoScan(NoScan::NotCovered)
-        }
+        (
+            Scan::Absent | Scan::InProgress | Scan::NotVisible | Scan::Refused(_) | Scan::Archived,
+            Some(ScanStart::Unsupported),
+            _,
+        ) => Basis::NoScan(NoScan::Unsupported),
+        (
+            Scan::Absent | Scan::InProgress | Scan::NotVisible | Scan::Refused(_) | Scan::Archived,
+            Some(ScanStart::NotOffered(_)),
+            _,
+        ) => Basis::NoScan(NoScan::NotCovered),
         // A verdict stands until the next result is there.
-        (Scan::Absent | Scan::InProgress | Scan::NotVisible | Scan::Archived, _, Some(row))
+        (Scan::Absent | Scan::InProgress | Scan::NotVisible | Scan::Refused(_) | Scan::Archived, _, Some(row))
             if row.state != State::Pending && !only_for_a_tag(row) =>
         {
             remembered(row)
         }
-        (Scan::Absent | Scan::InProgress | Scan::NotVisible | Scan::Archived, _, _) => Basis::Waiting,
+        (Scan::Absent | Scan::InProgress | Scan::NotVisible | Scan::Refused(_) | Scan::Archived, _, _) => {
+            Basis::Waiting
+        }
     }
 }
 
@@ -608,19 +616,17 @@ fn scan_should_be_requested(policy: &Policy, facts: &Facts, image: &Image, basis
 fn waiting<'a>(policy: &'a Policy, facts: &'a Facts, image: &'a Image, of: &[String], now: Timestamp) -> Draft<'a> {
     let draft = Draft::new(facts, image, policy, now);
     let since = image.available_since().unwrap_or(now);
-    // The wait for what does not show yet ends by itself.
-    let not_visible = facts.scan == Scan::NotVisible;
-    let overdue = !not_visible && now.duration_since(since) > policy.scan.grace;
-    // An index waits for other images now than it did before.
-    let prior = facts
-        .row
-        .as_ref()
-        .filter(|row| of.is_empty() && row.reason != words::NOT_VISIBLE);
-    let reason = if not_visible {
-        words::NOT_VISIBLE.to_owned()
-    } else {
-        words::pending(facts.scan_start.as_ref(), prior, overdue)
+    // The wait for what does not show yet ends by itself; and that findings may not be read is told once for the region.
+    let by_itself = match &facts.scan {
+        Scan::NotVisible => Some(words::NOT_VISIBLE.to_owned()),
+        Scan::Refused(why) => Some(words::refused(why)),
+        Scan::Absent | Scan::InProgress | Scan::Archived | Scan::Unavailable(_) | Scan::Complete(_) => None,
     };
+    let overdue = by_itself.is_none() && now.duration_since(since) > policy.scan.grace;
+    // An index waits for other images now than it did before.
+    let is_of_now = |row: &&Row| of.is_empty() && words::is_of_waiting(&row.reason);
+    let prior = facts.row.as_ref().filter(is_of_now);
+    let reason = by_itself.unwrap_or_else(|| words::pending(facts.scan_start.as_ref(), prior, overdue));
     draft
         .state(State::Pending, words::on(of, reason))
         .alert(overdue.then_some(AlertKind::ScanOverdue))

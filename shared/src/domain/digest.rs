@@ -490,6 +490,7 @@ pub fn decide_digest(
             claimed_by: actor.to_owned(),
             sent,
         }),
+        refused: row.map(|row| row.refused.clone()).unwrap_or_default(),
     }))
 }
 

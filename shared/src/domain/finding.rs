@@ -189,6 +189,8 @@ pub enum Scan {
     InProgress,
     /// A scan has ended, and its result does not show yet.
     NotVisible,
+    /// The scanner refuses to say anything, until somebody changes something: why, in a few words.
+    Refused(String),
     /// The image is in the archive, where scanners cannot look.
     Archived,
     /// There is no usable result, and waiting does not help.

@@ -1,5 +1,6 @@
 //! A registry as a whole: its settings, and what is remembered of it.
 
+pub mod access;
 pub mod checks;
 pub mod decide;
 
@@ -7,6 +8,8 @@ use std::{collections::BTreeSet, fmt};
 
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
+
+use access::RefusedAccess;
 
 use super::{
     alert::registry::RegistryAlertKind,
@@ -109,6 +112,23 @@ pub struct RegistryRow {
     /// The last digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<DigestRecord>,
+    /// Findings that workers may not read, by cause.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedAccess>,
+}
+
+impl RegistryRow {
+    /// Nothing is remembered yet.
+    pub fn new(registry: RegistryKey) -> Self {
+        Self {
+            schema: RegistryRowSchema::V1,
+            registry,
+            generation: 0,
+            notes: Vec::new(),
+            digest: None,
+            refused: Vec::new(),
+        }
+    }
 }
 
 /// Something that lasts, and of which a topic is told once.

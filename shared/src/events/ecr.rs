@@ -153,7 +153,7 @@ impl ImageScan {
     pub(super) fn read(detail: &Object<'_>, arn: Option<EcrArn>) -> Result<Self, Poison> {
         Ok(Self {
             status: ScanStatus::from_word(&detail.required("scan-status")?),
-            name: image_name_or(detail, tags(detail, "image-tags"), arn)?,
+            name: image_name_or(detail, tags(detail, "image-tags")?, arn)?,
             counts: severity_counts(detail)?,
             total: total(detail),
         })
@@ -199,7 +199,7 @@ impl PullThroughCache {
     pub(super) fn read(detail: &Object<'_>) -> Result<Self, Poison> {
         Ok(Self {
             status: SyncStatus::from_word(&detail.required("sync-status")?),
-            name: name(detail, digest(detail, "image-digest"), one_tag(detail))?,
+            name: name(detail, digest(detail, "image-digest")?, one_tag(detail))?,
             failure_code: kept(detail, "failure-code"),
         })
     }
@@ -228,11 +228,8 @@ impl ScanResourceChange {
     pub(super) fn read(detail: &Object<'_>) -> Result<Self, Poison> {
         let mut repositories = Vec::new();
         for element in detail.list("repositories")? {
-            // One that cannot be read does not hide the others.
-            let Ok(element) = element.object() else { continue };
-            let Ok(Place { repository, .. }) = place(&element, "repository-name") else {
-                continue;
-            };
+            let element = element.object()?;
+            let Place { repository, .. } = place(&element, "repository-name")?;
             repositories.push(RepositoryScan {
                 repository,
                 frequency: element
@@ -307,15 +304,16 @@ pub(super) fn place(object: &Object<'_>, member: &str) -> Result<Place, Poison> 
 }
 
 /// A member that is a digest. One that is not valid is as none: the tags may do.
-pub(super) fn digest(object: &Object<'_>, member: &str) -> Option<Digest> {
-    object.optional(member).and_then(|digest| digest.parse().ok())
+pub(super) fn digest(object: &Object<'_>, member: &str) -> Result<Option<Digest>, Poison> {
+    Ok(object.text(member)?.and_then(|digest| digest.parse().ok()))
 }
 
 /// The valid elements of a member that is a list of tags. Anything else is as none: the digest may do.
-pub(super) fn tags(object: &Object<'_>, member: &str) -> Vec<Tag> {
-    let elements = object.list(member).unwrap_or_default();
+pub(super) fn tags(object: &Object<'_>, member: &str) -> Result<Vec<Tag>, Poison> {
+    let elements = object.list(member).map(Some).or_else(Poison::unless_ambiguous)?;
+    let elements = elements.unwrap_or_default();
     let texts = elements.iter().filter_map(|element| element.text());
-    texts.filter_map(|tag| tag.parse().ok()).take(MAX_TAGS).collect()
+    Ok(texts.filter_map(|tag| tag.parse().ok()).take(MAX_TAGS).collect())
 }
 
 fn one_tag(detail: &Object<'_>) -> Vec<Tag> {
@@ -330,7 +328,7 @@ fn image_name(detail: &Object<'_>, tags: Vec<Tag>) -> Result<ImageName, Poison> 
 
 /// The same; the repository, if the detail does not say it in a form that can be read, by the ARN.
 fn image_name_or(detail: &Object<'_>, tags: Vec<Tag>, arn: Option<EcrArn>) -> Result<ImageName, Poison> {
-    let digest = digest(detail, "image-digest");
+    let digest = digest(detail, "image-digest")?;
     let name = match (name(detail, digest.clone(), tags.clone()), arn) {
         (Err(_), Some(arn)) => ImageName {
             account: Some(arn.account),

@@ -93,7 +93,7 @@ pub(super) fn coverage(envelope: &Envelope<'_>) -> Result<Body, Poison> {
             });
         }
     };
-    let status = envelope.detail()?.optional_object("scanStatus");
+    let status = envelope.detail()?.optional_object("scanStatus")?;
     let word = status.as_ref().and_then(|status| {
         // The event has the first name, the API the second.
         let word = status.optional("statusCodeValue");
@@ -170,6 +170,7 @@ pub(super) fn finding(envelope: &Envelope<'_>) -> Result<Body, Poison> {
             Ok(Err(resource)) => {
                 other.get_or_insert(resource);
             }
+            Err(poison) if poison.is_ambiguous() => return Err(poison),
             Err(poison) => {
                 odd.get_or_insert(poison);
             }
@@ -182,7 +183,7 @@ pub(super) fn finding(envelope: &Envelope<'_>) -> Result<Body, Poison> {
             name,
             severity: Severity::from_word(&detail.optional("severity").unwrap_or_default()),
             status: FindingStatus::from_word(&detail.required("status")?),
-            epss: epss(&detail),
+            epss: epss(&detail)?,
         }));
     }
     if let Some(poison) = odd {
@@ -207,18 +208,25 @@ fn name_of(arn: EcrArn) -> Option<ImageName> {
 }
 
 /// `epss.score` of `packageVulnerabilityDetails.vulnerabilityId`. A score or an id that is none is not known, and no error.
-fn epss(detail: &Object<'_>) -> Option<Epss> {
-    let score = detail.optional_object("epss")?.number("score")?;
+fn epss(detail: &Object<'_>) -> Result<Option<Epss>, Poison> {
+    let epss = detail.optional_object("epss")?;
     let details = detail.optional_object("packageVulnerabilityDetails")?;
-    let id = details.optional("vulnerabilityId").filter(|id| !id.is_empty())?;
-    Epss::new(printable(&id, MAX_TEXT), score)
+    let score = epss.and_then(|epss| epss.number("score"));
+    let vulnerability = details.and_then(|details| details.optional("vulnerabilityId"));
+    Ok(match (vulnerability, score) {
+        (Some(id), Some(score)) if !id.is_empty() => Epss::new(printable(&id, MAX_TEXT), score),
+        _ => None,
+    })
 }
 
 /// The image that a resource of a finding is; `None` if it is something else.
 fn image(resource: &Object<'_>) -> Result<Option<ImageName>, Poison> {
-    let details = resource.optional_object("details");
-    let of = |name: &str| details.as_ref().and_then(|details| details.optional_object(name));
-    let (ecr, neutral) = (of("awsEcrContainerImage"), of("image"));
+    let details = resource.optional_object("details")?;
+    let of = |name: &str| match &details {
+        Some(details) => details.optional_object(name),
+        None => Ok(None),
+    };
+    let (ecr, neutral) = (of("awsEcrContainerImage")?, of("image")?);
     let id = resource.optional("id").unwrap_or_default();
     let declared = resource
         .optional("type")
@@ -267,8 +275,8 @@ fn image_name(
         account: said_or(account, place.account.or(arn_account))?,
         region: said_or(region, place.region.or(arn_region))?,
         repository: place.repository,
-        digest: ecr::digest(image, digest).or(arn_digest),
-        tags: ecr::tags(image, "imageTags"),
+        digest: said_or(ecr::digest(image, digest), arn_digest)?,
+        tags: ecr::tags(image, "imageTags")?,
     })
 }
 

@@ -111,9 +111,9 @@ impl<'a> Object<'a> {
         Self::read(self.path_of(name), raw.get()).map(Some)
     }
 
-    /// A member that is an object, or whatever else: nothing depends on it.
-    pub(super) fn optional_object(&self, name: &str) -> Option<Self> {
-        self.object(name).ok().flatten()
+    /// A member that is an object, or whatever else: nothing depends on it. One that can be read in two ways is an error all the same.
+    pub(super) fn optional_object(&self, name: &str) -> Result<Option<Self>, Poison> {
+        self.object(name).or_else(Poison::unless_ambiguous)
     }
 
     /// The elements of a member that is a list, each with its place; none if it is absent or null. Null is no element.

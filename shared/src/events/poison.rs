@@ -23,6 +23,16 @@ impl Poison {
             reason,
         }
     }
+
+    /// Whether readers would differ in what they read, or too much is there: that is never passed over.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        !matches!(self.reason, Reason::Missing { .. } | Reason::Invalid { .. })
+    }
+
+    /// Nothing, if something else may say it.
+    pub(super) fn unless_ambiguous<T>(self) -> Result<Option<T>, Self> {
+        if self.is_ambiguous() { Err(self) } else { Ok(None) }
+    }
 }
 
 /// Why an event is not readable.

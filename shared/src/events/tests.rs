@@ -693,3 +693,61 @@ proptest! {
         prop_assert!(out.chars().all(|c| matches!(c, ' '..='~') && c != '`'));
     }
 }
+
+#[test]
+fn an_odd_member_is_no_error_where_another_says_the_same() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let arn = format!("arn:aws:ecr:us-west-2:123456789012:repository/team/api/{digest}");
+    let image = |more: serde_json::Value| {
+        let mut image =
+            json!({"repositoryName": "team/api", "imageHash": digest, "registry": "123456789012", "imageTags": ["v1"]});
+        image.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"awsEcrContainerImage": image})
+    };
+    let resource = |more: serde_json::Value| {
+        let mut resource =
+            json!({"id": arn, "type": "AWS_ECR_CONTAINER_IMAGE", "region": "us-west-2", "details": image(json!({}))});
+        resource
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        resource
+    };
+    for resources in [
+        json!([resource(json!({"region": "N/A"}))]),
+        json!([resource(json!({"region": 7}))]),
+        json!([resource(json!({"details": image(json!({"registry": "N/A"}))}))]),
+        json!([resource(json!({"details": image(json!({"imageHash": "N/A"}))}))]),
+        json!([resource(json!({"details": image(json!({"repositoryName": "N/A!"}))}))]),
+        json!([resource(json!({"details": image(json!({"imageTags": "N/A"}))}))]),
+        json!([resource(json!({"details": image(json!({"imageTags": null}))}))]),
+        json!([resource(json!({"details": "N/A"}))]),
+        json!([resource(json!({"details": null}))]),
+        json!([null, resource(json!({}))]),
+        json!([{"type": null}, resource(json!({}))]),
+        json!(["N/A", resource(json!({}))]),
+    ] {
+        let detail = json!({"status": "ACTIVE", "severity": "HIGH", "resources": resources, "epss": "N/A"});
+        let event = parse(&crate::testing::event("Inspector2 Finding", &detail))
+            .unwrap_or_else(|error| panic!("{resources}: {error}"));
+        let (account, region) = event.registry();
+        assert_eq!(
+            (account.as_str(), region.as_str()),
+            ("123456789012", "us-west-2"),
+            "{resources}"
+        );
+        assert_eq!(
+            event.image(),
+            Some(ImageRef::Digest(digest.parse().unwrap())),
+            "{resources}"
+        );
+        assert_eq!(
+            event.body.name().unwrap().repository.as_str(),
+            "team/api",
+            "{resources}"
+        );
+    }
+    // Of a finding that no member names an image for, nothing is guessed.
+    let nothing = json!({"status": "ACTIVE", "resources": [{"type": "AWS_ECR_CONTAINER_IMAGE", "details": "N/A"}]});
+    assert!(parse(&crate::testing::event("Inspector2 Finding", &nothing)).is_err());
+}

@@ -823,3 +823,107 @@ proptest! {
         }
     }
 }
+
+const DENIED: &str = "User: arn:aws:sts::123456789012:assumed-role/ecr-guard-worker/ecr-guard-worker is not authorized to perform: \
+                      inspector2:ListFindings on resource: arn:aws:inspector2:us-west-2:123456789012:/findings/list";
+
+/// A sweep in which calls may fail; how many failed.
+fn sweep_in_trouble(world: &World, policy: &Policy) -> (Looks, Failures) {
+    enqueue(world, policy);
+    let (mut looks, mut failures) = (Looks::default(), Failures::new());
+    while let [item] = world.take_items(1).as_slice() {
+        let (more, failed) = work(world, policy, item);
+        looks.add(&more);
+        failures.extend(failed);
+    }
+    (looks, failures)
+}
+
+/// What the function `sweep` tells of the registry.
+fn told_of_registry(world: &World) -> Vec<serde_json::Value> {
+    let ports = crate::reconcile_registry::RegistryPorts {
+        registry: world,
+        ledger: world,
+        notifier: world,
+        clock: world,
+    };
+    let before = world.sent().len();
+    let key = crate::testing::sweep::registry_key();
+    run(crate::reconcile_registry::reconcile_registry(
+        &ports,
+        &policy(""),
+        &key,
+        "me",
+    ))
+    .unwrap();
+    let sent = world.sent().split_off(before);
+    sent.iter()
+        .map(|sent| serde_json::from_str(&sent.message.default).unwrap())
+        .collect()
+}
+
+#[test]
+fn findings_that_may_not_be_read_are_asked_for_once_and_told_once_a_day() {
+    const FINDINGS: &str = "ecr:DescribeImageScanFindings";
+    let world = World::new();
+    let keys: Vec<ImageKey> = (0..40).map(|n| key_of(["api", "web"][n % 2], n)).collect();
+    for key in &keys {
+        push(&world, key, "v1");
+        world.complete_scan(key, found(Severity::High));
+    }
+    world.refuse(FINDINGS, DENIED);
+    let asked = |world: &World| world.calls().iter().filter(|call| call.operation == FINDINGS).count();
+
+    // One image is asked for; all of them have a record.
+    let (looks, failures) = sweep_in_trouble(&world, &policy(""));
+    assert_eq!((asked(&world), failures.len()), (1, 1), "{failures:?}");
+    assert_eq!(failures[0].code(), "CallRefused");
+    for key in &keys {
+        let row = world.row_of(key).unwrap();
+        assert_eq!(row.state, State::Pending);
+        assert_eq!(
+            row.reason,
+            "Its findings may not be read: inspector2:ListFindings is missing."
+        );
+        assert_eq!(row.generation, 1);
+    }
+    assert!(looks.unreadable >= 40, "{looks:?}");
+    assert_eq!(world.sent().len(), 0, "no image has an alert of its own");
+
+    // Records are written once; each sweep asks for one image again.
+    after(&world, 1);
+    world.forget_calls();
+    assert_eq!(sweep_in_trouble(&world, &policy("")).1.len(), 1);
+    assert_eq!(asked(&world), 1);
+    assert!(keys.iter().all(|key| world.row_of(key).unwrap().generation == 1));
+
+    // It is told once, and again every day while it lasts.
+    for (hours, number) in [(0, 1), (1, 0), (23, 1), (1, 0)] {
+        after(&world, hours);
+        sweep_in_trouble(&world, &policy(""));
+        let told = told_of_registry(&world);
+        assert_eq!(told.len(), number, "after {hours} hours: {told:?}");
+        for alert in told {
+            assert_eq!(alert["kind"], "access-missing");
+            let reason = alert["reason"].as_str().unwrap();
+            assert!(
+                reason.contains("ecr-guard-worker may not call inspector2:ListFindings"),
+                "{reason}"
+            );
+            assert!(reason.contains(" images wait. The first: "), "{reason}");
+            let statement = r#"{"Effect": "Allow", "Action": ["inspector2:ListCoverage", "inspector2:ListFindings"], "Resource": "*"}"#;
+            assert!(alert["next_steps"][0].as_str().unwrap().contains(statement), "{alert}");
+        }
+    }
+
+    // Nothing of it is left when it is over.
+    world.permit(FINDINGS);
+    for _ in 0..24 {
+        after(&world, 1);
+        sweep(&world, &policy(""));
+    }
+    assert!(keys.iter().all(|key| world.row_of(key).unwrap().state == State::Review));
+    let row = world.registry_row_of(&crate::testing::sweep::registry_key()).unwrap();
+    assert_eq!(row.refused, []);
+    assert_eq!(told_of_registry(&world).len(), 0);
+}

@@ -751,6 +751,7 @@ fn listed_status(scan: &Scan) -> Option<&'static str> {
     match scan {
         Scan::Complete(_) => Some("ACTIVE"),
         Scan::InProgress | Scan::NotVisible => Some("IN_PROGRESS"),
+        Scan::Refused(_) => None,
         Scan::Unavailable(NoScan::Failed) => Some("FAILED"),
         Scan::Unavailable(_) => Some("UNSUPPORTED_IMAGE"),
         Scan::Absent | Scan::Archived => None,

@@ -397,6 +397,8 @@ KEY_NOT_KNOWN = [("posture-drift", "not known")]
 
 BLOCKED = ("Blocked", "refused", ["image-blocked"])
 NOT_SEEN = ("none", "works", NOBODY)
+# It has a record, which says why nothing is known of it.
+NOT_READ = ("Pending", "works", NOBODY)
 # The decision is written, the block counted, the image blocked, and then it is told. If the registry refuses, the image is held,
 # and this is told.
 NOT_COUNTED = ("Blocked", "works", NOBODY)
@@ -420,7 +422,7 @@ JOBS = {
             "dynamodb:PutItem": NOT_PUSHED,
             "ecr:DescribeImages": NOT_PUSHED,
             "ecr:BatchGetRepositoryScanningConfiguration": NOT_SCANNED,
-            "ecr:DescribeImageScanFindings": NOT_SCANNED,
+            "ecr:DescribeImageScanFindings": PUSHED,
             "ecr:DescribeRepositories": NOT_REPAIRED,
             "ecr:GetLifecyclePolicy": NOT_REPAIRED,
             "ecr:GetLifecyclePolicyPreview": NOT_REPAIRED,
@@ -492,7 +494,7 @@ JOBS = {
             "dynamodb:PutItem": NOT_SEEN,
             "dynamodb:UpdateItem": NOT_COUNTED,
             "ecr:DescribeImages": NOT_SEEN,
-            "ecr:DescribeImageScanFindings": NOT_SEEN,
+            "ecr:DescribeImageScanFindings": NOT_READ,
             "ecr:UpdateImageStorageClass": HELD,
             "sns:Publish": NOT_TOLD,
         },
@@ -542,7 +544,7 @@ JOBS = {
             "dynamodb:UpdateItem": NOT_COUNTED,
             "ecr:BatchGetRepositoryScanningConfiguration": NOT_SEEN,
             "ecr:DescribeImages": NOT_SEEN,
-            "ecr:DescribeImageScanFindings": NOT_SEEN,
+            "ecr:DescribeImageScanFindings": NOT_READ,
             "ecr:UpdateImageStorageClass": HELD,
             "sns:Publish": NOT_TOLD,
             "sqs:SendMessage": NOT_SEEN,

@@ -17,17 +17,20 @@ pub enum RegistryAlertKind {
     RegistryDrift,
     /// An exception ends soon.
     ExceptionExpiring,
+    /// Findings may not be read for want of a permission.
+    AccessMissing,
 }
 
 impl RegistryAlertKind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::RegistryDrift, Self::ExceptionExpiring];
+    pub const ALL: [Self; 3] = [Self::RegistryDrift, Self::ExceptionExpiring, Self::AccessMissing];
 
     /// The word, as it stands in the JSON form.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RegistryDrift => "registry-drift",
             Self::ExceptionExpiring => "exception-expiring",
+            Self::AccessMissing => "access-missing",
         }
     }
 
@@ -36,6 +39,7 @@ impl RegistryAlertKind {
         match self {
             Self::RegistryDrift => "REGISTRY SETTINGS",
             Self::ExceptionExpiring => "EXCEPTION ENDS",
+            Self::AccessMissing => "ACCESS MISSING",
         }
     }
 }

@@ -43,6 +43,7 @@ impl Facts {
         let known = self.row.as_ref().and_then(|row| row.scan_event.as_ref());
         let keep = match &self.scan {
             Scan::Complete(scan) => scan.completed_at.is_none() || !scan.counted_by_event.is_empty(),
+            Scan::Refused(_) => true,
             Scan::Absent | Scan::InProgress | Scan::NotVisible | Scan::Archived | Scan::Unavailable(_) => {
                 event == known
             }
@@ -54,7 +55,12 @@ impl Facts {
     pub(super) fn with_visible_scan(&self, policy: &Policy, image: &Image, now: Timestamp) -> Cow<'_, Self> {
         let scan = match &self.scan {
             Scan::Complete(findings) => self.visible(policy, image, findings, now),
-            Scan::Absent | Scan::InProgress | Scan::NotVisible | Scan::Archived | Scan::Unavailable(_) => None,
+            Scan::Absent
+            | Scan::InProgress
+            | Scan::NotVisible
+            | Scan::Refused(_)
+            | Scan::Archived
+            | Scan::Unavailable(_) => None,
         };
         scan.map_or(Cow::Borrowed(self), |scan| Cow::Owned(Self { scan, ..self.clone() }))
     }

@@ -197,6 +197,18 @@ pub(super) fn no_scan(why: &NoScan) -> String {
 /// The scan has ended, and its result does not show yet.
 pub(super) const NOT_VISIBLE: &str = "A scan has ended; its result is not visible yet.";
 
+const REFUSED: &str = "Its findings may not be read";
+
+/// Why nothing is known of an image.
+pub(super) fn refused(why: &str) -> String {
+    format!("{REFUSED}: {}.", text::line(why, 200))
+}
+
+/// Whether a reason is that a scan is waited for, and not that its result does not show or may not be read.
+pub(super) fn is_of_waiting(reason: &str) -> bool {
+    reason != NOT_VISIBLE && !reason.starts_with(REFUSED)
+}
+
 /// Added to the reason of an image that is clean as far as anybody knows.
 pub(super) const NOT_CONFIRMED: &str =
     "The scanner lists none, and does not say when it was done; in a day it is asked again.";

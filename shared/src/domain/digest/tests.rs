@@ -743,6 +743,7 @@ fn row(day: &str, by: &str, sent: &[&str]) -> RegistryRow {
             claimed_by: by.to_owned(),
             sent: sent.iter().map(|name| topic(name)).collect(),
         }),
+        refused: Vec::new(),
     }
 }
 

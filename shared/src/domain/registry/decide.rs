@@ -11,11 +11,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     RegistryKey, RegistryNote, RegistryRow, RegistryRowSchema,
+    access::RefusedAccess,
     checks::{Found, Problem},
 };
 use crate::domain::{
     alert::registry::{ExceptionNotice, RegistryAlert, RegistryAlertKind as Kind},
     policy::{Exception, Policy, TopicArn, hex},
+    summary::date_of,
 };
 
 /// For how long an invocation that undertook to tell something of a registry is trusted to be at it: as long as a sweep may run.
@@ -79,6 +81,7 @@ struct Told<'a> {
 enum What<'a> {
     Problem(&'a Problem),
     Exception(&'a Exception),
+    Access(&'a RefusedAccess),
 }
 
 impl What<'_> {
@@ -86,6 +89,7 @@ impl What<'_> {
         match self {
             Self::Problem(_) => Kind::RegistryDrift,
             Self::Exception(_) => Kind::ExceptionExpiring,
+            Self::Access(_) => Kind::AccessMissing,
         }
     }
 }
@@ -104,7 +108,8 @@ pub fn decide_registry(policy: &Policy, facts: &RegistryFacts, now: Timestamp) -
     let mut notes = Vec::new();
     // What is owed, by the id of the alert that tells it.
     let mut owed: BTreeMap<String, Vec<Told<'_>>> = BTreeMap::new();
-    for told in to_tell(policy, &facts.found, now) {
+    let refused: Vec<RefusedAccess> = prior.map_or(&[][..], |row| &row.refused).to_vec();
+    for told in to_tell(policy, &facts.found, &refused, now) {
         let kind = told.what.kind();
         let same = |note: &&RegistryNote| note.kind == kind && note.about == told.about && note.topic == told.topic;
         let before = remembered.iter().find(same);
@@ -133,6 +138,7 @@ pub fn decide_registry(policy: &Policy, facts: &RegistryFacts, now: Timestamp) -
         let topic = told.first()?.topic.clone();
         Some((topic, alert(&facts.key, id, &told, now)))
     });
+    let refused = refused.iter().filter(|refused| refused.lasts(now)).cloned().collect();
     RegistryPlan::Apply(Box::new(RegistryStep {
         alerts: alerts.collect(),
         row: RegistryRow {
@@ -141,11 +147,12 @@ pub fn decide_registry(policy: &Policy, facts: &RegistryFacts, now: Timestamp) -
             generation,
             notes,
             digest: prior.and_then(|row| row.digest.clone()),
+            refused,
         },
     }))
 }
 
-fn to_tell<'a>(policy: &'a Policy, found: &'a Found, now: Timestamp) -> Vec<Told<'a>> {
+fn to_tell<'a>(policy: &'a Policy, found: &'a Found, refused: &'a [RefusedAccess], now: Timestamp) -> Vec<Told<'a>> {
     let problems = found.problems.iter().map(|problem| Told {
         // The settings hold for all repositories, whatever their routes.
         topic: policy.default_topic().clone(),
@@ -161,7 +168,18 @@ fn to_tell<'a>(policy: &'a Policy, found: &'a Found, now: Timestamp) -> Vec<Told
             what: What::Exception(exception),
         })
     });
-    let mut told: Vec<Told<'_>> = problems.chain(exceptions).collect();
+    // Each cause once for the region, and again every day as long as it lasts.
+    let lasting = refused.iter().filter(|refused| refused.lasts(now));
+    let access = lasting.map(|refused| {
+        let role = refused.role.as_deref().unwrap_or_default();
+        let because = refused.because;
+        Told {
+            topic: policy.default_topic().clone(),
+            about: format!("access {} {role} {because:?} on {}", refused.missing, date_of(now)),
+            what: What::Access(refused),
+        }
+    });
+    let mut told: Vec<Told<'_>> = problems.chain(exceptions).chain(access).collect();
     // Of two exceptions that say the same, one is told of.
     told.sort_by(|a, b| (&a.about, &a.topic).cmp(&(&b.about, &b.topic)));
     told.dedup_by(|a, b| a.about == b.about && a.topic == b.topic);
@@ -192,7 +210,7 @@ fn short_hash(text: &str) -> String {
 fn id(key: &RegistryKey, told: &Told<'_>, generation: u64) -> String {
     let what = match told.what {
         What::Problem(_) => format!("{generation}"),
-        What::Exception(_) => told.about.clone(),
+        What::Exception(_) | What::Access(_) => told.about.clone(),
     };
     let kind = told.what.kind().as_str();
     short_hash(&format!("{key}\0{kind}\0{what}\0{}", told.topic))
@@ -215,6 +233,7 @@ fn alert(key: &RegistryKey, id: String, told: &[Told<'_>], now: Timestamp) -> Re
         match told.what {
             What::Problem(problem) => alert.changes.push(problem.change.clone()),
             What::Exception(exception) => alert.exception = Some(ExceptionNotice::of(exception)),
+            What::Access(refused) => return access_missing(key, alert, refused),
         }
     }
     if let Some(exception) = &alert.exception {
@@ -247,6 +266,26 @@ fn alert(key: &RegistryKey, id: String, told: &[Told<'_>], now: Timestamp) -> Re
     let change = "Change it where it comes from, such as Terraform; or change the policy.".to_owned();
     alert.next_steps = scanning.into_iter().chain(replication).chain([change]).collect();
     alert
+}
+
+fn access_missing(key: &RegistryKey, alert: RegistryAlert, refused: &RefusedAccess) -> RegistryAlert {
+    let role = refused.role.as_deref().unwrap_or("a function's role");
+    let (missing, operation) = (&refused.missing, &refused.operation);
+    let images = match refused.images {
+        1 => "1 image waits".to_owned(),
+        number => format!("{number} images wait"),
+    };
+    RegistryAlert {
+        kind: Kind::AccessMissing,
+        title: format!("{key}: findings cannot be read, {missing} is missing"),
+        reason: format!(
+            "{role} may not call {missing}, so that ECR refuses {operation}: what was found in images is not known. They are neither clean \
+             nor blocked until it may. {images}. The first: {}.",
+            refused.first.join(", ")
+        ),
+        next_steps: refused.next_steps(),
+        ..alert
+    }
 }
 
 #[cfg(test)]
