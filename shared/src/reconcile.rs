@@ -18,7 +18,7 @@ use crate::{
         },
         evaluate::{ExceptionUse, exception_use},
         finding::{Epss, Scan, ScanEvent, SeverityCounts},
-        ids::{AccountId, Digest, ImageKey, ImageRef, Region, RepositoryName},
+        ids::{AccountId, Digest, ImageKey, ImageRef, Region, RepositoryName, Tag},
         image::{Arrival, Image, ImageStatus, Listed, children, content},
         ledger::{Counter, Row, State, hour_of},
         policy::{BlockMethod, Policy},
@@ -109,6 +109,9 @@ pub struct Outcome {
     /// What was changed in the registry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effect: Option<&'static str>,
+    /// It is one of the blocks that the policy limits by the hour.
+    #[serde(skip_serializing_if = "is_false")]
+    pub counted: bool,
     /// The kind of the alert that was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alert: Option<AlertKind>,
@@ -180,6 +183,14 @@ pub enum ReconcileError {
         /// The call that failed.
         source: Box<PortError>,
     },
+    /// The registry refused to undo a block. The image stays blocked, and the ledger says why.
+    #[error("could not release `{image}`: {source}")]
+    ReleaseRefused {
+        /// The image.
+        image: String,
+        /// The call that failed.
+        source: Box<PortError>,
+    },
     /// The registry said yes, and shows that it did not happen.
     #[error("`{image}` is not as it was made: {found}")]
     NotVerified {
@@ -211,7 +222,9 @@ impl ReconcileError {
     /// Whether trying again can help.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Port { source, .. } | Self::BlockRefused { source, .. } => source.retry,
+            Self::Port { source, .. } | Self::BlockRefused { source, .. } | Self::ReleaseRefused { source, .. } => {
+                source.retry
+            }
             Self::NotVerified { .. } | Self::Contended(_) | Self::Busy(_) | Self::ResultNotVisible(_) => Retry::Later,
         }
     }
@@ -224,6 +237,7 @@ impl ReconcileError {
                 Retry::Never => "CallRefused",
             },
             Self::BlockRefused { .. } => "BlockRefused",
+            Self::ReleaseRefused { .. } => "CallRefused",
             Self::NotVerified { .. } => "NotVerified",
             Self::Contended(_) => "Contended",
             Self::Busy(_) => "Busy",
@@ -321,8 +335,8 @@ struct Run<'a, R, W, S, L, N, C> {
     key: ImageKey,
     hints: Hints,
     actor: &'a str,
-    /// The index that it is looked at for.
-    index: Option<Digest>,
+    /// The index that it is looked at for, and the tags that this has.
+    index: Option<(Digest, Vec<Tag>)>,
 }
 
 /// What came of a step.
@@ -417,7 +431,7 @@ where
     }
 
     /// The same for another image of the repository; `index`: because this index leads to it.
-    fn of(&self, digest: &Digest, index: Option<Digest>) -> Self {
+    fn of(&self, digest: &Digest, index: Option<(Digest, Vec<Tag>)>) -> Self {
         let arrival = self.hints.arrival.clone().filter(|_| index.is_some());
         Self {
             ports: self.ports,
@@ -559,7 +573,14 @@ where
                 }
                 Applied::Done(row, told) => {
                     // Of an image that indexes lead to, the registry may refuse it: the indexes are what people pull.
-                    return match refused.filter(|error: &PortError| !facts.is_led_to() && error.code != REFERENCED) {
+                    let released = facts.release_failure.is_some();
+                    return match refused
+                        .filter(|error: &PortError| released || !facts.is_led_to() && error.code != REFERENCED)
+                    {
+                        Some(source) if released => Err(ReconcileError::ReleaseRefused {
+                            image: self.key.to_string(),
+                            source: Box::new(source),
+                        }),
                         Some(source) => Err(ReconcileError::BlockRefused {
                             image: self.key.to_string(),
                             source: Box::new(source),
@@ -574,10 +595,15 @@ where
                 }
                 Applied::Refused(error) if refused.is_some() => return Err(self.failed("change", error)),
                 Applied::Refused(error) => {
+                    let failure = Some(error.to_string());
+                    if step.effect.as_ref().is_some_and(Effect::blocks) {
+                        facts.block_failure = failure;
+                    } else {
+                        facts.release_failure = failure;
+                    }
                     // What was true before it was begun, in the place that the ledger's row has now.
                     let generation = step.row.generation;
                     facts.row = Some(facts.row.map_or(step.row, |row| Row { generation, ..row }));
-                    facts.block_failure = Some(error.to_string());
                     refused = Some(error);
                     plan = decide(self.policy, &facts, self.ports.clock.now());
                 }
@@ -619,6 +645,12 @@ where
                 let answer = writer.start_scan(&self.key).await;
                 facts.scan_start = Some(answer.map_err(|source| self.failed("start a scan of", source))?);
             }
+            Question::Again => {
+                let by_digest = ImageRef::Digest(self.key.digest.clone());
+                let image = self.ports.registry.image(&self.key.repository, &by_digest).await;
+                facts.image = image.map_err(|source| self.failed("look again at", source))?;
+                facts.looked_again = true;
+            }
             Question::Replaced => facts.replaced = self.replaced(facts, pulled).await?,
             Question::Children => (facts.children, facts.more_children) = self.children(facts, not_read).await?,
             Question::ChildrenPulled => facts.children_pulled = Some(self.children_pulled(facts).await?),
@@ -652,6 +684,13 @@ where
         let Some(Listed { children: listed, more }) = listed else {
             return Ok((Children::Unknown, 0));
         };
+        let mut tags = facts.image.as_ref().map(|image| image.tags.clone()).unwrap_or_default();
+        tags.sort();
+        // They are judged by the index's tags as well: an exception may name one.
+        let judged_by_tags = facts
+            .row
+            .as_ref()
+            .is_some_and(|row| row.closed_at.is_none() && row.tags == tags);
         let keys: Vec<ImageKey> = listed.iter().map(|child| self.of(&child.digest, None).key).collect();
         let rows = self.ports.ledger.rows_of(&keys).await.map_err(failed)?;
         let mut children = Vec::new();
@@ -660,8 +699,8 @@ where
                 let knows = row.more_indexes || row.indexes.contains(&self.key.digest);
                 row.closed_at.is_none() && knows
             });
-            if !linked {
-                let run = self.of(&child.digest, Some(self.key.digest.clone()));
+            if !(linked && judged_by_tags) {
+                let run = self.of(&child.digest, Some((self.key.digest.clone(), tags.clone())));
                 // Boxed, because an index may lead to an index.
                 row = Box::pin(run.one()).await?.row;
             }
@@ -697,14 +736,18 @@ where
     /// The indexes that lead to this image: those that its row names, and the one that it is looked at for.
     async fn indexes(&self, row: Option<&Row>) -> Result<Vec<LeadingIndex>, ReconcileError> {
         let mut digests: Vec<Digest> = row.map(|row| row.indexes.clone()).unwrap_or_default();
-        if let Some(index) = self.index.as_ref().filter(|index| !digests.contains(index)) {
+        if let Some((index, _)) = self.index.as_ref().filter(|(index, _)| !digests.contains(index)) {
             digests.push(index.clone());
         }
         let keys: Vec<ImageKey> = digests.iter().map(|digest| self.of(digest, None).key).collect();
         let rows = self.ports.ledger.rows_of(&keys).await;
         let rows = rows.map_err(|source| self.failed("look at the indexes of", source))?;
+        let looking = |digest: &Digest| {
+            let index = self.index.as_ref().filter(|(index, _)| index == digest);
+            index.map(|(_, tags)| tags.clone())
+        };
         let indexes = digests.into_iter().zip(rows).map(|(digest, row)| LeadingIndex {
-            looking: self.index.as_ref() == Some(&digest),
+            looking: looking(&digest),
             digest,
             row,
         });
@@ -885,11 +928,8 @@ where
         if let Some(effect) = &step.effect
             && let Err(error) = self.bring_about(effect).await
         {
-            let blocks = matches!(effect, Effect::Archive | Effect::Quarantine { .. });
             return match error {
-                ReconcileError::Port { source, .. } if blocks && source.retry == Retry::Never => {
-                    Ok(Applied::Refused(*source))
-                }
+                ReconcileError::Port { source, .. } if source.retry == Retry::Never => Ok(Applied::Refused(*source)),
                 error => Err(error),
             };
         }
@@ -1022,6 +1062,7 @@ where
         let image = image.map_err(|source| self.failed("read back", source))?;
         // An image that is gone cannot be pulled.
         let holds = image.as_ref().is_none_or(|image| match effect {
+            // A word that is not known here may mean that it is on its way there; `decide` takes it in the same way.
             Effect::Archive => image.status != ImageStatus::Active,
             Effect::Quarantine { mark, remove } => {
                 image.tags.contains(mark) && !image.tags.iter().any(|tag| remove.contains(tag))
@@ -1068,6 +1109,7 @@ where
             state: Some(row.state),
             reason: Some(row.reason.clone()),
             effect: step.effect.as_ref().map(Effect::as_str),
+            counted: step.counts_as_block,
             alert: alert.map(|alert| alert.kind),
             alert_id: alert.map(|alert| alert.id.clone()),
             counts: row.counts.clone(),
@@ -1101,6 +1143,11 @@ fn refusal_of(source: &PortError) -> String {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 fn outcome(kind: OutcomeKind, repository: &RepositoryName, digest: Option<&Digest>) -> Outcome {
     Outcome {
         outcome: kind,
@@ -1109,6 +1156,7 @@ fn outcome(kind: OutcomeKind, repository: &RepositoryName, digest: Option<&Diges
         state: None,
         reason: None,
         effect: None,
+        counted: false,
         alert: None,
         alert_id: None,
         counts: SeverityCounts::new(),

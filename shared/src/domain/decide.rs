@@ -54,6 +54,10 @@ pub struct Facts {
     pub scan_start: Option<ScanStart>,
     /// What the registry said when it was to be blocked just now, and refused.
     pub block_failure: Option<String>,
+    /// What the registry said when a block was to be undone just now, and refused.
+    pub release_failure: Option<String>,
+    /// The image was read once more, after the row.
+    pub looked_again: bool,
     /// It was to be blocked just now, and the hourly limit was reached.
     pub limit: Option<Limit>,
     /// What an event said of a scan's result, if one led here.
@@ -96,6 +100,8 @@ impl Facts {
             trigger: None,
             scan_start: None,
             block_failure: None,
+            release_failure: None,
+            looked_again: false,
             limit: None,
             announced: None,
             arrival: None,
@@ -228,6 +234,8 @@ pub enum Plan {
 pub enum Question {
     /// The scanner, for a scan. The answer goes to [`Facts::scan_start`].
     Scan,
+    /// The registry, for the image once more. The answer goes to [`Facts::image`], and [`Facts::looked_again`] is set.
+    Again,
     /// The registry, which image this one replaces. The answer goes to [`Facts::replaced`].
     Replaced,
     /// The registry and the ledger, which images this index leads to. The answer goes to [`Facts::children`].
@@ -492,9 +500,10 @@ fn basis_of_index(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp)
     let Some(row) = known.filter(|_| sum.incomplete) else {
         return (sum.basis, sum.of);
     };
-    let names = facts.children().iter().fold(facts.names(image), |names, child| {
-        names.and(&child.child.digest, child.row.as_ref().map_or(&[][..], |row| &row.tags))
-    });
+    let names = facts
+        .children()
+        .iter()
+        .fold(facts.names(image), |names, child| child.names(names));
     let remembered = evaluate_remembered(policy, row, &names, now);
     let waits = matches!(sum.basis, Basis::Waiting) || facts.children().is_empty();
     // As with an image: what is not known any more does not make a blocked index better, and a verdict stands until the next one.
@@ -642,14 +651,29 @@ fn blocked<'a>(
     evaluation: Option<&Evaluation>,
     now: Timestamp,
 ) -> Result<Draft<'a>, Question> {
-    let prior = draft.prior_block();
-    let method = prior.map_or(policy.block.method, |block| block.method);
     let led_to = facts.is_led_to();
     let follows = facts.blocked_source().is_some();
-    // What an index leads to has no tags of its own to lose.
-    let needed = effect_of_block(method, image).filter(|_| !led_to || method != BlockMethod::QuarantineTag);
+    let wanted = wanted_method(policy, facts);
+    let known = draft.prior_block();
+    // A flag has kept nobody from pulling: where the policy asks for more by now, it is decided as if nothing had been done.
+    let prior = known.filter(|block| block.method != BlockMethod::Flag || wanted == BlockMethod::Flag);
+    let method = prior.map_or(wanted, |block| block.method.max(wanted));
+    let needed = effect_of_block(method, image, prior, led_to);
+    // What its own method has not brought about yet, or what somebody has undone.
+    let undone = prior.is_some_and(|block| effect_of_block(block.method, image, prior, led_to).is_some());
     // What we had undone ourselves has not come back.
-    let came_back = prior.is_some_and(|block| block.confirmed && block.undone_at.is_none()) && needed.is_some();
+    let came_back = undone && prior.is_some_and(|block| block.confirmed && block.undone_at.is_none());
+    if came_back && !facts.looked_again && !has_arrived_since(image, prior) {
+        // Image and row are read at the same time, and ECR may show late what was done: the row may know of a block that the answer is
+        // too old for.
+        return Err(Question::Again);
+    }
+    // A block that was begun and never took effect has kept nobody from pulling; nor does one that we have undone. Then everything
+    // that speaks against blocking is asked again.
+    let stands = prior.is_some_and(|block| !undone || block.confirmed && block.undone_at.is_none());
+    // The policy asks for more than was done. What that adds is decided as if nothing had been done; what was done stays.
+    let adds = stands && !came_back && needed.is_some();
+    let open = !stands || adds;
     let returns = prior.map(|block| recent_returns(block, now)).unwrap_or_default();
     let too_often = returns
         .first()
@@ -659,7 +683,7 @@ fn blocked<'a>(
     // An image that comes back after it was blocked is not protected by what came back with it.
     // Nor is one that indexes lead to: whether it is in use was asked for them, with its pulls.
     let in_use = match policy.block.when_in_use {
-        WhenInUse::Hold if prior.is_none() && !led_to => in_use(policy, facts, image, follows, now)?,
+        WhenInUse::Hold if open && !led_to => in_use(policy, facts, image, follows, now)?,
         WhenInUse::Hold | WhenInUse::Block => None,
     };
     // Blocking again what came back is not counted: it was counted when it was blocked. What an index leads to counts with it, and a
@@ -667,11 +691,16 @@ fn blocked<'a>(
     let counts = needed.is_some() && !came_back && !led_to && !follows;
     let limited = counts.then(|| limited_until(facts, now)).flatten();
 
-    let held_by_source = prior.is_none() && facts.is_held_by_source(image);
+    let held_by_source = !stands && facts.is_held_by_source(image);
+    let held_by_index = if stands {
+        facts.has_more_indexes() || facts.open_indexes().any(LeadingIndex::needs_its_images)
+    } else {
+        led_to && !facts.are_indexes_blocked()
+    };
     let no_worse_than = match evaluation {
         Some(evaluation)
             if policy.block.not_worse_than_running
-                && prior.is_none()
+                && open
                 && in_use.is_none()
                 && !led_to
                 && !follows
@@ -686,10 +715,10 @@ fn blocked<'a>(
         Some(_) | None => None,
     };
 
-    let only_index = led_to && (facts.block_failure.is_some() || remembered_limit(facts, now).is_some());
+    let only_index = led_to && (facts.block_failure.is_some() || remembered_refusal(facts, now).is_some());
     let held = match (&facts.block_failure, in_use) {
-        _ if led_to && prior.is_none() && !facts.are_indexes_blocked() => Some(Hold::Index),
-        _ if prior.is_none() && facts.awaits_indexes(image, now) => Some(Hold::IndexesNotRead),
+        _ if held_by_index => Some(Hold::Index),
+        _ if !stands && facts.awaits_indexes(image, now) => Some(Hold::IndexesNotRead),
         _ if held_by_source => facts.source.as_ref().map(|source| Hold::Source(source.region.clone())),
         _ if only_index && needed.is_some() => Some(Hold::OnlyIndex),
         (Some(failure), _) => Some(Hold::Refused(words::block_failed(failure))),
@@ -698,57 +727,139 @@ fn blocked<'a>(
         (None, None) if needed.is_some() && !policy.enforces() => Some(Hold::ReportMode),
         (None, None) => limited.map(Hold::Limit).or(too_often.map(Hold::Returns)),
     };
-    if let Some(why) = held {
-        let kind = match &why {
-            Hold::InUse(_) | Hold::NotWorse(_) | Hold::ReportMode | Hold::Refused(_) => Some(AlertKind::ImageHeld),
-            Hold::Returns(_) => Some(AlertKind::ImageBypass),
-            // The index is told of, or the source; or what the next sweep finds.
-            Hold::Index | Hold::IndexesNotRead | Hold::OnlyIndex | Hold::Source(_) => None,
-            // The first image of the hour speaks for all: a hundred alerts would say no more.
-            Hold::Limit(_) => limit_is_to_be_told(facts).then_some(AlertKind::BlockLimit),
-        };
+    let Some(why) = held else {
+        return Ok(done(
+            facts,
+            image,
+            draft,
+            reason,
+            method,
+            needed,
+            came_back.then_some(returns),
+            counts,
+        ));
+    };
+    let kind = match &why {
+        Hold::InUse(_) | Hold::NotWorse(_) | Hold::ReportMode | Hold::Refused(_) => Some(AlertKind::ImageHeld),
+        Hold::Returns(_) => Some(AlertKind::ImageBypass),
+        // The index is told of, or the source; or what the next sweep finds.
+        Hold::Index | Hold::IndexesNotRead | Hold::OnlyIndex | Hold::Source(_) => None,
+        // The first image of the hour speaks for all: a hundred alerts would say no more.
+        Hold::Limit(_) => limit_is_to_be_told(facts).then_some(AlertKind::BlockLimit),
+    };
+    let first_of_hour = facts.limit.is_some_and(|limit| limit.first);
+    let draft = if adds && !matches!(why, Hold::Index) {
+        // What was done before stays as it is.
+        let kind = if led_to { None } else { Some(AlertKind::ImageBlocked) };
+        let told = kind.filter(|_| !first_of_hour && !limit_is_to_be_told(facts));
+        let reason = words::not_more_yet(&reason, method, &why.reason());
+        let draft = draft.state(State::Blocked, reason).hold(why).in_force();
+        let stays = prior.map_or(method, |block| block.method);
+        draft
+            .action(stays, true)
+            .alert(told.or(limit_is_to_be_told(facts).then_some(AlertKind::BlockLimit)))
+    } else {
+        let undo = matches!(why, Hold::Index | Hold::InUse(_) | Hold::NotWorse(_) | Hold::Source(_));
         let draft = draft
             .state(State::Held, format!("{reason} It is not blocked: {}", why.reason()))
-            .hold(why)
-            .action(method, false)
-            .alert(kind);
-        return Ok(if facts.limit.is_some_and(|limit| limit.first) {
-            draft.happened_again()
+            .hold(why);
+        let draft = if undo {
+            undone_again(policy, facts, image, draft, kind)
+        } else if prior.is_none() {
+            draft.without_block().alert(kind)
         } else {
-            draft
-        });
-    }
+            draft.alert(kind)
+        };
+        draft.action(method, false)
+    };
+    Ok(if first_of_hour { draft.happened_again() } else { draft })
+}
 
-    let kind = match (came_back, led_to) {
+/// The image is blocked. `needed`: what must be done for it; `returns`: it came back, and had done so at these times before.
+#[expect(clippy::too_many_arguments, reason = "all of it was found out by the only caller")]
+fn done<'a>(
+    facts: &Facts,
+    image: &Image,
+    draft: Draft<'a>,
+    reason: String,
+    method: BlockMethod,
+    needed: Option<Effect>,
+    returns: Option<Vec<Timestamp>>,
+    counts: bool,
+) -> Draft<'a> {
+    let known = draft.prior_block();
+    let came_back = returns.is_some();
+    let stood = |block: &Block| block.confirmed && block.undone_at.is_none() && block.method < method;
+    let adds = needed.is_some() && known.is_some_and(stood);
+    let kind = match (came_back, facts.is_led_to()) {
         (true, _) => Some(AlertKind::ImageBypass),
         (false, false) => Some(AlertKind::ImageBlocked),
         (false, true) => None,
     };
     let draft = draft.state(State::Blocked, reason).action(method, true).alert(kind);
-    let draft = if came_back { draft.happened_again() } else { draft };
-    Ok(match needed {
+    let draft = if came_back || adds {
+        draft.happened_again()
+    } else {
+        draft
+    };
+    let is_closed = facts.row.as_ref().is_some_and(|row| row.closed_at.is_some());
+    match needed {
         Some(effect) => {
-            let returns = if came_back {
-                [returns, vec![now]].concat()
-            } else {
-                Vec::new()
-            };
+            let now = draft.now();
+            let returns = returns.map(|returns| [returns, vec![now]].concat()).unwrap_or_default();
             draft.block(effect, method, counts, returns)
         }
-        None if method == BlockMethod::Flag && prior.is_none() => draft.flag(),
+        None if method == BlockMethod::Flag && known.is_none() => draft.flag(),
         // Somebody else archived it, where the ledger knows of no block, or of one on an image that was deleted since: then it is
         // not for us to bring back.
-        None if method == BlockMethod::Archive && facts.row.as_ref().is_some_and(|row| row.closed_at.is_some()) => {
-            draft.without_block()
-        }
+        None if method == BlockMethod::Archive && is_closed && !is_still_ours(known, image) => draft.without_block(),
         None => draft.in_force(),
+    }
+}
+
+/// How the image is to be blocked. One that indexes lead to is blocked no more than they are: one that is only quarantined can be pulled by
+/// its digest, and needs its images for that.
+fn wanted_method(policy: &Policy, facts: &Facts) -> BlockMethod {
+    let of_indexes = facts.open_indexes().filter_map(LeadingIndex::method).min();
+    of_indexes.map_or(policy.block.method, |method| method.min(policy.block.method))
+}
+
+/// Whether the registry says that the image became pullable after it was blocked.
+fn has_arrived_since(image: &Image, block: Option<&Block>) -> bool {
+    let since = image.available_since();
+    block.is_some_and(|block| block.method == BlockMethod::Archive && since.is_some_and(|since| since > block.at))
+}
+
+/// Whether a block of a row that was closed is still what keeps the image from being pulled. The registry may have said once that there is
+/// no such image, and there was: then it is still in the archive, and older than its block.
+fn is_still_ours(block: Option<&Block>, image: &Image) -> bool {
+    block.is_some_and(|block| {
+        block.method == BlockMethod::Archive
+            && image.status == ImageStatus::Archived
+            && image.available_since().is_some_and(|since| since <= block.at)
     })
 }
 
 /// The image may be deployed, as far as blocking goes: undo what we did to it, and only that.
 fn released<'a>(policy: &Policy, facts: &Facts, image: &Image, draft: Draft<'a>) -> Draft<'a> {
-    let Some(block) = draft.prior_block() else { return draft };
-    if facts.row.as_ref().is_some_and(|row| row.closed_at.is_some()) {
+    let Some(method) = draft.prior_block().map(|block| block.method) else {
+        return draft;
+    };
+    undone_again(policy, facts, image, draft, Some(AlertKind::ImageReleased)).action(method, true)
+}
+
+/// Undoes what we did to the image, and only that. `told`: the alert that is due once the image can be pulled.
+fn undone_again<'a>(
+    policy: &Policy,
+    facts: &Facts,
+    image: &Image,
+    draft: Draft<'a>,
+    told: Option<AlertKind>,
+) -> Draft<'a> {
+    let Some(block) = draft.prior_block() else {
+        return draft.alert(told);
+    };
+    if facts.row.as_ref().is_some_and(|row| row.closed_at.is_some()) && !is_still_ours(Some(block), image) {
         // The block went with the image that was deleted. What this one is kept by, if anything, is not ours.
         return draft.release(None, true);
     }
@@ -758,6 +869,9 @@ fn released<'a>(policy: &Policy, facts: &Facts, image: &Image, draft: Draft<'a>)
         // Without the means to undo a block, the block stays, and so does its state.
         return draft.keep();
     }
+    if let Some(failure) = facts.release_failure.as_deref().filter(|_| effect.is_some()) {
+        return draft.not_released(failure);
+    }
     if effect.is_none()
         && block.method == BlockMethod::Archive
         && (image.status == ImageStatus::Activating || waits_for_children)
@@ -765,13 +879,10 @@ fn released<'a>(policy: &Policy, facts: &Facts, image: &Image, draft: Draft<'a>)
         // People are told when it can be pulled, with all that it leads to; an event says when that is.
         return draft.being_restored();
     }
-    let method = block.method;
-    let draft = draft.release(effect, !waits_for_children).action(method, true);
-    if waits_for_children {
-        draft.alert(None)
-    } else {
-        draft.alert(Some(AlertKind::ImageReleased))
-    }
+    // What was quarantined before it was archived gets its tags back when it is there again.
+    let waits_for_tags = effect == Some(Effect::Restore) && !block.tags.is_empty();
+    let complete = !waits_for_children && !waits_for_tags;
+    draft.release(effect, complete).alert(told.filter(|_| complete))
 }
 
 const RETURN_WINDOW: SignedDuration = SignedDuration::from_secs(RETURN_WINDOW_SECONDS);
@@ -787,9 +898,14 @@ fn limited_until(facts: &Facts, now: Timestamp) -> Option<Timestamp> {
     facts.limit.map(|limit| limit.until).or(remembered_limit(facts, now))
 }
 
-/// Until when the ledger says that it is not tried again to block the image.
+/// Until when the ledger says that the hourly limit keeps an image from being blocked.
 fn remembered_limit(facts: &Facts, now: Timestamp) -> Option<Timestamp> {
     facts.row.as_ref()?.limited_until.filter(|until| now < *until)
+}
+
+/// Until when it is not tried again to block an image that an index leads to, because the registry refused.
+fn remembered_refusal(facts: &Facts, now: Timestamp) -> Option<Timestamp> {
+    facts.row.as_ref()?.refused_until.filter(|until| now < *until)
 }
 
 /// Whether this image's row is the one that the limit is told with: the hour's first, or one whose alert could not be sent yet.
@@ -799,14 +915,19 @@ fn limit_is_to_be_told(facts: &Facts) -> bool {
     owed || facts.limit.is_some_and(|limit| limit.first)
 }
 
-/// What a block method needs to do to an image; `None`: it is in force already.
-fn effect_of_block(method: BlockMethod, image: &Image) -> Option<Effect> {
+/// What a block method needs to do to an image; `None`: it is in force already. `prior`: what was done to it.
+fn effect_of_block(method: BlockMethod, image: &Image, prior: Option<&Block>, led_to: bool) -> Option<Effect> {
     match method {
         BlockMethod::Archive => match image.status {
             // On its way back it cannot be pulled yet; when it has arrived, an event says so.
             ImageStatus::Archived | ImageStatus::Activating => None,
+            // A word that is not known here, after we have archived the image: it may be on its way there. That is how `read_back`
+            // takes it, too. Before that, it is never taken for "cannot be pulled".
+            ImageStatus::Other(_) if prior.is_some_and(is_archived_by_us) => None,
             ImageStatus::Active | ImageStatus::Other(_) => Some(Effect::Archive),
         },
+        // Without a tag, what an index leads to can only be pulled by its digest, which a quarantine does not change.
+        BlockMethod::QuarantineTag if led_to && image.tags.is_empty() => None,
         BlockMethod::QuarantineTag => {
             let mark = quarantine_tag(&image.digest)?;
             let others = image.tags.iter().filter(|tag| !is_mark(tag, &image.digest));
@@ -821,20 +942,24 @@ fn effect_of_block(method: BlockMethod, image: &Image) -> Option<Effect> {
     }
 }
 
+fn is_archived_by_us(block: &Block) -> bool {
+    block.method == BlockMethod::Archive && block.confirmed && block.undone_at.is_none()
+}
+
 fn effect_of_release(block: &Block, image: &Image) -> Option<Effect> {
-    match block.method {
-        BlockMethod::Archive => (image.status == ImageStatus::Archived).then_some(Effect::Restore),
-        BlockMethod::QuarantineTag => {
-            let mark = quarantine_tag(&image.digest)?;
-            let missing = block.tags.iter().filter(|tag| !image.tags.contains(tag));
-            let restore: Vec<Tag> = missing.cloned().collect();
-            if restore.is_empty() && !image.tags.contains(&mark) {
-                return None;
-            }
-            Some(Effect::Unquarantine { mark, restore })
-        }
-        BlockMethod::Flag => None,
+    match (block.method, &image.status) {
+        (BlockMethod::Archive, ImageStatus::Archived) => return Some(Effect::Restore),
+        (BlockMethod::Archive, ImageStatus::Activating) | (BlockMethod::Flag, _) => return None,
+        (BlockMethod::Archive, _) if block.tags.is_empty() => return None,
+        (BlockMethod::Archive | BlockMethod::QuarantineTag, _) => {}
     }
+    let mark = quarantine_tag(&image.digest)?;
+    let mut restore = block.tags.iter().filter(|tag| !image.tags.contains(tag)).peekable();
+    // Somebody may have taken our mark away: the tags are given back all the same.
+    (restore.peek().is_some() || image.tags.contains(&mark)).then(|| Effect::Unquarantine {
+        restore: restore.cloned().collect(),
+        mark,
+    })
 }
 
 /// The evidence that somebody uses the image; `None`: there is none.

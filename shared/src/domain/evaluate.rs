@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     finding::{Finding, Findings, Fix, Severity, SeverityCounts},
     ids::{Digest, ImageKey, RepositoryName, Tag},
-    ledger::Row,
+    ledger::{OmittedExcepted, Row},
     policy::{Action, Consequence, Exception, Maximum, Policy},
 };
 
@@ -42,6 +42,8 @@ pub struct CoveredBy {
     pub name: String,
     /// The last day on which it does, in UTC.
     pub until: String,
+    /// Its [scope](super::policy::Exception::scope).
+    pub scope: String,
 }
 
 /// The answer.
@@ -53,6 +55,8 @@ pub struct Evaluation {
     pub findings: Vec<Judged>,
     /// Findings that would stand there, but for an exception.
     pub excepted: Vec<Judged>,
+    /// What a row has left out of those, where it was judged again and is still excepted.
+    pub omitted_excepted: Vec<OmittedExcepted>,
     /// All findings by severity.
     pub counts: SeverityCounts,
 }
@@ -122,11 +126,23 @@ pub fn evaluate(policy: &Policy, names: &Names<'_>, scan: &Findings, now: Timest
 
 /// Judges again what the ledger remembers of an image that the scanner cannot look at now.
 pub fn evaluate_remembered(policy: &Policy, row: &Row, names: &Names<'_>, now: Timestamp) -> Evaluation {
+    // What was left out is known by its worst only, so that no other exception than the one that covered all of it can do so.
+    let scopes: BTreeSet<String> = applying(policy, names, now).map(Exception::scope).collect();
+    let (omitted_excepted, no_longer_excepted): (Vec<OmittedExcepted>, Vec<OmittedExcepted>) = row
+        .omitted_excepted
+        .iter()
+        .cloned()
+        .partition(|omitted| scopes.contains(&omitted.scope));
     let remembered: Vec<(Finding, u64)> = row
         .findings
         .iter()
         .chain(&row.excepted)
         .map(|recorded| (recorded.finding(), recorded.stands_for))
+        .chain(
+            no_longer_excepted
+                .iter()
+                .map(|omitted| (unlisted(omitted.worst.severity), omitted.number)),
+        )
         .collect();
     // A row of an earlier version does not say which was the worst of those that it left out. They are no worse than the last
     // that it kept.
@@ -143,6 +159,16 @@ pub fn evaluate_remembered(policy: &Policy, row: &Row, names: &Names<'_>, now: T
         row.counts.clone(),
         now,
     );
+    for omitted in &no_longer_excepted {
+        let action = policy
+            .consequence(&omitted.worst.finding(), &row.image.repository)
+            .action;
+        // The worst of them may have an exception of its own by now; the others do not.
+        evaluation.verdict = evaluation
+            .verdict
+            .max(verdict_of(action).unwrap_or(Verdict::Pass).min(Verdict::Review));
+    }
+    evaluation.omitted_excepted = omitted_excepted;
     if let (Some(omitted), Some(worst)) = (omitted, worst) {
         let together = policy
             .maxima()
@@ -165,12 +191,14 @@ pub fn together(evaluations: impl IntoIterator<Item = Evaluation>) -> Evaluation
         verdict: Verdict::Pass,
         findings: Vec::new(),
         excepted: Vec::new(),
+        omitted_excepted: Vec::new(),
         counts: SeverityCounts::new(),
     };
     for evaluation in evaluations {
         sum.verdict = sum.verdict.max(evaluation.verdict);
         sum.findings.extend(evaluation.findings);
         sum.excepted.extend(evaluation.excepted);
+        sum.omitted_excepted.extend(evaluation.omitted_excepted);
         for (severity, count) in evaluation.counts {
             // The same package is in most of them: a sum would count it as often.
             let most = sum.counts.entry(severity).or_default();
@@ -271,6 +299,7 @@ fn judge<'a>(
         verdict: Verdict::Pass,
         findings: Vec::new(),
         excepted: Vec::new(),
+        omitted_excepted: Vec::new(),
         counts,
     };
     for one in considered {
@@ -284,6 +313,7 @@ fn judge<'a>(
             exception: one.exception.map(|exception| CoveredBy {
                 name: exception.name.clone(),
                 until: exception.last_day(),
+                scope: exception.scope(),
             }),
         };
         if one.exception.is_some() {

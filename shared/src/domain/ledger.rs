@@ -96,6 +96,9 @@ pub struct RecordedFinding {
     /// The exception that took it out of the decision, as people find it: its place in the policy, and its ticket if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exception: Option<String>,
+    /// What that exception is for: its globs of vulnerability and package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excepted_by: Option<String>,
 }
 
 fn one() -> u64 {
@@ -141,6 +144,17 @@ impl RecordedFinding {
     }
 }
 
+/// Findings that an exception took out of the decision, and of which only the worst is remembered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OmittedExcepted {
+    /// What the exception is for: its globs of vulnerability and package. Only an exception for the same covers them again.
+    pub scope: String,
+    /// How many they are.
+    pub number: u64,
+    /// The worst of them.
+    pub worst: RecordedFinding,
+}
+
 /// What was done to an image to keep it from being deployed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
@@ -159,6 +173,9 @@ pub struct Block {
     /// When it was undone, while the image cannot be pulled again yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undone_at: Option<Timestamp>,
+    /// Since when the registry refuses to undo it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_refused_at: Option<Timestamp>,
 }
 
 /// At most so many times within [`RETURN_WINDOW_SECONDS`] an image that comes back is blocked again. Whatever brings it back that
@@ -255,6 +272,9 @@ pub struct Row {
     /// Findings that exceptions took out of the decision: they decide again when the exception ends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excepted: Vec<RecordedFinding>,
+    /// Of those, what is left out of the list: one entry for each exception.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub omitted_excepted: Vec<OmittedExcepted>,
     /// What keeps it from being deployed. Only what stands here is ever undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<Block>,
@@ -267,10 +287,12 @@ pub struct Row {
     /// When a scan was asked for; it is not asked for again within 24 hours, which is ECR's own limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scan_requested_at: Option<Timestamp>,
-    /// The hourly limit of blocks was reached, or the registry does not archive this image: it is not tried again before this
-    /// time.
+    /// The hourly limit of blocks was reached: it is not tried again before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limited_until: Option<Timestamp>,
+    /// The registry refused to block this image, to which an index leads: as long as one does, it is not tried again before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_until: Option<Timestamp>,
     /// Its tags when it was last looked at.
     #[serde(default)]
     pub tags: Vec<Tag>,
@@ -320,6 +342,9 @@ pub enum RowSchema {
     V1,
 }
 
+/// A row is kept below this, so that it fits into an item of `DynamoDB`, with its keys: 400 KB.
+pub const MAX_ROW_BYTES: usize = 360_000;
+
 /// At most this many findings are kept in a row, so that it stays far below DynamoDB's 400 KB for an item.
 pub const MAX_RECORDED_FINDINGS: usize = 300;
 
@@ -327,6 +352,12 @@ pub const MAX_RECORDED_FINDINGS: usize = 300;
 pub const CLOSED_ROW_DAYS: i64 = 90;
 
 impl Row {
+    /// The tags that a quarantine has taken from it. They still name it: an exception may be for one of them.
+    pub fn taken_tags(&self) -> &[Tag] {
+        let block = self.block.as_ref().filter(|_| self.closed_at.is_none());
+        block.map_or(&[][..], |block| &block.tags)
+    }
+
     /// The partition key: `<account>#<repository>`.
     pub fn partition_key(image: &ImageKey) -> String {
         format!("{}#{}", image.account, image.repository)
@@ -348,6 +379,49 @@ impl Row {
     /// Whether its manifest has said that it is no image. A digest stands for one manifest: it holds for the row of a deleted one too.
     pub fn is_not_an_image(&self) -> bool {
         self.state == State::NotAnImage || self.referrer
+    }
+
+    /// Leaves out findings until the row fits into an item, whatever the scanner says: without its row an image is never blocked. What is
+    /// left out still counts, by its number and by the worst of it.
+    pub fn fit(&mut self) {
+        let is_small = self.findings.len() + self.excepted.len() + self.tags.len() <= 200;
+        while !is_small && self.bytes() > MAX_ROW_BYTES {
+            if self.excepted.len() > self.findings.len() {
+                self.omit_excepted(self.excepted.len() / 2);
+            } else if self.findings.len() > 1 {
+                self.omit(self.findings.len() / 2);
+            } else {
+                break;
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        serde_json::to_vec(self).map_or(usize::MAX, |json| json.len())
+    }
+
+    /// Keeps this many findings.
+    pub fn omit(&mut self, keep: usize) {
+        let left_out = self.findings.split_off(keep.min(self.findings.len()));
+        self.omitted_findings = self.omitted_findings.saturating_add(left_out.len() as u64);
+        // They are sorted, and worse than what was left out before.
+        self.worst_omitted = left_out.into_iter().next().or(self.worst_omitted.take());
+    }
+
+    /// Keeps this many excepted findings.
+    pub fn omit_excepted(&mut self, keep: usize) {
+        for finding in self.excepted.split_off(keep.min(self.excepted.len())) {
+            let scope = finding.excepted_by.clone().unwrap_or_default();
+            let mut known = self.omitted_excepted.iter_mut();
+            match known.find(|known| known.scope == scope && known.worst.exception == finding.exception) {
+                Some(known) => known.number = known.number.saturating_add(finding.stands_for),
+                None => self.omitted_excepted.push(OmittedExcepted {
+                    scope,
+                    number: finding.stands_for,
+                    worst: finding,
+                }),
+            }
+        }
     }
 
     /// When the row may be forgotten (the table's time to live). Only the row of a deleted image ever is.

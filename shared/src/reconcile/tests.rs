@@ -1,7 +1,10 @@
+mod blocks;
 mod family;
+mod held;
 mod index;
 mod kinds;
 mod many;
+mod remembered;
 mod source;
 mod visible;
 

@@ -76,10 +76,7 @@ fn line(function: &str, event_id: &str, result: &Result<Handled, HandlerError>, 
             metrics.push(("FindingsMonitored", monitored));
             let all = || std::iter::once(outcome).chain(&outcome.also);
             let number = |those: fn(&Outcome) -> bool| -> u64 { all().map(|one| u64::from(those(one))).sum() };
-            metrics.push((
-                "Blocks",
-                number(|one| matches!(one.effect, Some("archive" | "quarantine"))),
-            ));
+            metrics.push(("Blocks", number(|one| one.counted)));
             let about_repository = outcome.repository_rules.as_ref().map_or(0, |rules| rules.alerts.len());
             let about_copy = outcome.replica.as_ref().map_or(0, |replica| replica.alerts.len());
             let about_repository = u64::try_from(about_repository + about_copy).unwrap_or(u64::MAX);
@@ -255,6 +252,7 @@ mod tests {
             state: None,
             reason: None,
             effect: Some("archive"),
+            counted: true,
             alert: None,
             alert_id: None,
             counts: [(Severity::Medium, 3), (Severity::Low, 2), (Severity::Critical, 1)].into(),

@@ -125,6 +125,7 @@ pub fn recorded(id: &str, severity: Severity) -> RecordedFinding {
         rule: consequence.rule.to_string(),
         first_seen: now(),
         stands_for: 1,
+        excepted_by: None,
         exception: None,
     }
 }

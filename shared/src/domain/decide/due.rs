@@ -120,7 +120,10 @@ struct RememberedElsewhere {
 #[derive(Debug, Clone, Copy)]
 struct RememberedBlock {
     method: BlockMethod,
+    /// It is being undone, or should be.
     undone: bool,
+    /// The policy asks for a stronger method.
+    less: bool,
 }
 
 /// One look at a whole repository: first all rows are [remembered](Self::remember), then all images of the list are
@@ -183,7 +186,8 @@ impl<'a> Survey<'a> {
             due: self.due_by_itself(row),
             block: row.block.as_ref().map(|block| RememberedBlock {
                 method: block.method,
-                undone: block.undone_at.is_some(),
+                undone: block.undone_at.is_some() || block.release_refused_at.is_some(),
+                less: block.method < self.policy.block.method,
             }),
             told_overdue: row
                 .alert
@@ -234,7 +238,11 @@ impl<'a> Survey<'a> {
         if row.state == State::Blocked && row.block.as_ref().is_some_and(|block| !block.confirmed) {
             return Some(Due::NotBlocked);
         }
-        if row.limited_until.is_some_and(|until| until <= self.now) {
+        if row
+            .limited_until
+            .max(row.refused_until)
+            .is_some_and(|until| until <= self.now)
+        {
             return Some(Due::Waiting);
         }
         let awaited = row.scan_event.as_ref().map(|event| self.now.duration_since(event.at));
@@ -245,7 +253,12 @@ impl<'a> Survey<'a> {
             let mut exceptions = self.policy.exceptions.iter();
             exceptions.any(|exception| exception.name == name && self.now < exception.ends)
         };
-        let mut excepted = row.excepted.iter().filter_map(|finding| finding.exception.as_deref());
+        let omitted = row.omitted_excepted.iter().map(|omitted| &omitted.worst);
+        let mut excepted = row
+            .excepted
+            .iter()
+            .chain(omitted)
+            .filter_map(|finding| finding.exception.as_deref());
         excepted.any(|name| !holds(name)).then_some(Due::ExceptionEnded)
     }
 
@@ -309,9 +322,9 @@ impl<'a> Survey<'a> {
         let (block, image) = (row.block?, &listed.image);
         let in_force = match block.method {
             BlockMethod::Archive => matches!(image.status, ImageStatus::Archived | ImageStatus::Activating),
-            // With an index above it, it has no tags of its own.
+            // With an index above it, it may have no tags of its own.
             BlockMethod::QuarantineTag => {
-                !row.indexes.is_empty()
+                (!row.indexes.is_empty() && image.tags.is_empty())
                     || quarantine_tag(&image.digest).is_some_and(|mark| image.tags.contains(&mark))
                         && image.tags.iter().all(|tag| is_mark(tag, &image.digest))
             }
@@ -365,7 +378,10 @@ impl<'a> Survey<'a> {
         // What is on its way back is done with.
         let is_kept = |row: &Remembered| row.block.is_some_and(|block| !block.undone);
         let mut above = above.filter(|index| !index.not_an_image);
-        if above.any(|index| index.closed) {
+        if above.clone().any(|index| index.closed) {
+            return true;
+        }
+        if self.policy.enforces() && is_kept(row) && above.any(|index| index.state != State::Blocked) {
             return true;
         }
         if row.state == State::Held && self.are_its_many_indexes_blocked(row) {
@@ -383,10 +399,12 @@ impl<'a> Survey<'a> {
         let all_known = all_there && open().all(|child| child.state != State::Pending);
         match row.state {
             State::Pending => all_known || open().any(|child| bad(child)),
-            State::Blocked => open().any(|child| child.state == State::Held && child.indexes.len() <= MAX_LOOKED_AT),
-            State::Held => false,
-            State::Allowed => open().any(|child| is_kept(child) || bad(child) || child.state == State::Review),
-            State::Review | State::Unscannable | State::Stale => open().any(|child| is_kept(child) || bad(child)),
+            State::Blocked => open().any(|child| self.waits_for_nothing(child)),
+            State::Held => self.policy.enforces() && open().any(|child| is_kept(child)),
+            State::Allowed | State::Unscannable | State::Stale => {
+                open().any(|child| is_kept(child) || bad(child) || child.state == State::Review)
+            }
+            State::Review => open().any(|child| is_kept(child) || bad(child)),
             State::NotAnImage => open().next().is_some(),
         }
     }
@@ -397,6 +415,14 @@ impl<'a> Survey<'a> {
         let is_many = row.indexes.len() > MAX_LOOKED_AT && !row.more_indexes;
         let waits = row.limited_until.is_some_and(|until| self.now < until);
         is_many && !waits && above().count() == row.indexes.len() && above().all(|index| index.state == State::Blocked)
+    }
+
+    /// Whether it is held, and all of its indexes are blocked, as far as a look at one of them cares.
+    fn waits_for_nothing(&self, row: &Remembered) -> bool {
+        let mut above = row.indexes.iter().filter_map(|digest| self.rows.get(digest));
+        row.state == State::Held
+            && row.indexes.len() <= MAX_LOOKED_AT
+            && !above.any(|index| !index.closed && !index.not_an_image && index.state != State::Blocked)
     }
 
     /// What time alone changes.
@@ -427,6 +453,7 @@ impl<'a> Survey<'a> {
             // The scanner has let it go.
             State::Stale => Some(LONG_TURN_HOURS),
             State::NotAnImage => None,
+            State::Blocked if row.block.is_some_and(|block| block.less) => Some(TURN_HOURS),
             State::Allowed | State::Review | State::Blocked => {
                 // An index is never scanned; what is archived has no scan.
                 let shows = listed.scan_status.is_some() || listed.scanned_at.is_some();

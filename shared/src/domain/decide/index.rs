@@ -9,10 +9,10 @@ use super::{
     super::{
         evaluate::{Evaluation, Names, Verdict, evaluate_remembered, together},
         finding::NoScan,
-        ids::Digest,
+        ids::{Digest, Tag},
         image::{Child, Image},
         ledger::{Row, State},
-        policy::{NoScanAction, Policy},
+        policy::{BlockMethod, NoScanAction, Policy},
     },
     Basis, Facts, words,
 };
@@ -51,12 +51,16 @@ impl ChildFacts {
             _ if index.closed_at.is_some() => true,
             _ if row.policy != index.policy => false,
             // An image of many indexes is blocked with the last of them: the sweep sees when that is.
-            State::Blocked => row.state != State::Held || row.indexes.len() > MAX_LOOKED_AT,
-            // The verdict is the same, and somebody has decided to wait.
-            State::Held => true,
-            State::Pending | State::Allowed | State::Review | State::Unscannable | State::Stale | State::NotAnImage => {
-                row.block.is_none()
-            }
+            State::Blocked if row.indexes.len() > MAX_LOOKED_AT => true,
+            State::Blocked => row.state != State::Held && !is_blocked_less(row, index),
+            // Whatever keeps the index from being blocked keeps its images from it too.
+            State::Held
+            | State::Pending
+            | State::Allowed
+            | State::Review
+            | State::Unscannable
+            | State::Stale
+            | State::NotAnImage => row.block.is_none(),
         }
     }
 
@@ -65,9 +69,24 @@ impl ChildFacts {
         self.row.as_ref().is_some_and(Row::is_not_an_image)
     }
 
+    /// These names, with those of this image.
+    pub(super) fn names<'a>(&'a self, names: Names<'a>) -> Names<'a> {
+        let tags = self.row.as_ref().map_or(&[][..], |row| &row.tags);
+        let taken = self.row.as_ref().map_or(&[][..], Row::taken_tags);
+        let mut names = names.and(&self.child.digest, tags);
+        names.tags.extend_from_slice(taken);
+        names
+    }
+
     fn open_row(&self) -> Option<&Row> {
         self.row.as_ref().filter(|row| row.closed_at.is_none())
     }
+}
+
+/// Whether less was done to an image than to the index that leads to it.
+fn is_blocked_less(image: &Row, index: &Row) -> bool {
+    let method = |row: &Row| row.block.as_ref().map(|block| block.method);
+    method(image).is_some_and(|done| Some(done) < method(index))
 }
 
 /// An index that leads to an image.
@@ -77,24 +96,49 @@ pub struct LeadingIndex {
     pub digest: Digest,
     /// What the ledger remembers of it.
     pub row: Option<Row>,
-    /// It is being looked at in this very moment, so that its row will be there.
-    pub looking: bool,
+    /// It is being looked at in this very moment, so that its row will be there: the tags that it has now.
+    pub looking: Option<Vec<Tag>>,
 }
 
 impl LeadingIndex {
     /// Whether it is there, as far as known.
     pub(super) fn is_open(&self) -> bool {
-        self.looking || self.row.as_ref().is_some_and(|row| row.closed_at.is_none())
+        self.looking.is_some() || self.open_row().is_some()
     }
 
     pub(super) fn is_gone(&self) -> bool {
-        !self.looking && self.row.as_ref().is_some_and(|row| row.closed_at.is_some())
+        self.looking.is_none() && self.row.as_ref().is_some_and(|row| row.closed_at.is_some())
     }
 
+    /// Whether it is blocked, and that is done. A block that was only begun may end as something else.
     pub(super) fn is_blocked(&self) -> bool {
-        self.row
-            .as_ref()
-            .is_some_and(|row| row.state == State::Blocked && row.closed_at.is_none())
+        let is_done = |row: &Row| row.block.as_ref().is_none_or(|block| block.confirmed);
+        self.open_row()
+            .is_some_and(|row| row.state == State::Blocked && is_done(row))
+    }
+
+    /// Whether it was judged, and is not blocked: it may be deployed, and then its images must be there.
+    pub(super) fn needs_its_images(&self) -> bool {
+        self.open_row()
+            .is_some_and(|row| !matches!(row.state, State::Blocked | State::NotAnImage))
+    }
+
+    /// How it is blocked by us, if it is.
+    pub(super) fn method(&self) -> Option<BlockMethod> {
+        let block = self.open_row()?.block.as_ref()?;
+        (block.confirmed && block.undone_at.is_none()).then_some(block.method)
+    }
+
+    /// Its tags: those that it has in this moment, otherwise those that the ledger remembers; and those that a quarantine has taken.
+    fn tags(&self) -> Vec<Tag> {
+        let row = self.open_row();
+        let tags = self.looking.as_ref().or(row.map(|row| &row.tags));
+        let taken = row.map_or(&[][..], Row::taken_tags);
+        tags.into_iter().flatten().chain(taken).cloned().collect()
+    }
+
+    fn open_row(&self) -> Option<&Row> {
+        self.row.as_ref().filter(|row| row.closed_at.is_none())
     }
 }
 
@@ -146,11 +190,10 @@ impl Facts {
 
     /// What the image goes by.
     pub fn names(&self, image: &Image) -> Names<'_> {
-        let own = Names::of(&self.key, &image.tags);
-        self.open_indexes().fold(own, |names, index| {
-            let tags = index.row.as_ref().map_or(&[][..], |row| &row.tags);
-            names.and(&index.digest, tags)
-        })
+        let mut own = Names::of(&self.key, &image.tags);
+        own.tags.extend(self.row.iter().flat_map(Row::taken_tags).cloned());
+        self.open_indexes()
+            .fold(own, |names, index| names.and(&index.digest, &index.tags()))
     }
 
     /// Whether an image that the index leads to is blocked by us, or on its way back.
@@ -239,7 +282,7 @@ pub(super) fn sum(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp)
             None => waiting.push(child.name()),
             Some(Row { no_scan: Some(why), .. }) => unknown.push((child.name(), why.clone())),
             Some(row) => {
-                let names = facts.names(image).and(&child.child.digest, &row.tags);
+                let names = child.names(facts.names(image));
                 judged.push((child.name(), evaluate_remembered(policy, row, &names, now)));
             }
         }

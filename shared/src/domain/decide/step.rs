@@ -19,7 +19,7 @@ use super::{
         policy::{Action, BlockMethod, ExceptionEntry, Policy, hex},
         told::ToldFindings,
     },
-    Children, Facts, Hold, Leave, Plan, Question, leased, remembered_limit, words,
+    Children, Facts, Hold, Leave, Plan, Question, leased, remembered_refusal, words,
 };
 
 /// A change in the registry.
@@ -46,6 +46,11 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Whether it keeps an image from being deployed; if not, it undoes that.
+    pub fn blocks(&self) -> bool {
+        matches!(self, Self::Archive | Self::Quarantine { .. })
+    }
+
     /// A word for logs and reports.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -215,10 +220,12 @@ impl<'a> Draft<'a> {
             omitted_findings: 0,
             worst_omitted: None,
             excepted: Vec::new(),
+            omitted_excepted: Vec::new(),
             block: prior.and_then(|row| row.block.clone()),
             alert: prior.and_then(|row| row.alert.clone()),
             limited_until: None,
             scan_event: facts.scan_event_to_keep(),
+            refused_until: None,
             scan_requested_at: requested_now.or(prior.and_then(|row| row.scan_requested_at)),
             tags: sorted_tags(image),
             available_since: image.available_since(),
@@ -258,37 +265,24 @@ impl<'a> Draft<'a> {
     pub(super) fn judged(mut self, evaluation: &Evaluation, scan: Option<ScanRecord>) -> Self {
         self.row.scan = scan;
         self.row.counts.clone_from(&evaluation.counts);
-        let record = |judged: &Judged| self.record(judged);
-        let kept: Vec<RecordedFinding> = evaluation
-            .findings
-            .iter()
-            .take(MAX_RECORDED_FINDINGS)
-            .map(record)
-            .collect();
-        let excepted: Vec<RecordedFinding> = evaluation
-            .excepted
-            .iter()
-            .take(MAX_RECORDED_FINDINGS)
-            .map(record)
-            .collect();
+        self.row.findings = evaluation.findings.iter().map(|judged| self.record(judged)).collect();
+        self.row.excepted = evaluation.excepted.iter().map(|judged| self.record(judged)).collect();
         // What was left out before is still left out, unless it was looked at now.
         let remembered = self
             .facts
             .judging_source(self.image)
             .or(self.facts.row.as_ref())
             .filter(|row| row.scan == self.row.scan && !matches!(self.facts.scan, super::Scan::Complete(_)));
-        let omitted = evaluation.findings.len().saturating_sub(kept.len()) as u64;
-        // They are sorted: the first that is left out is the worst.
-        let worst = evaluation.findings.get(MAX_RECORDED_FINDINGS).map(record);
-        (self.row.omitted_findings, self.row.worst_omitted) = match remembered {
-            Some(row) => (
-                omitted.saturating_add(row.omitted_findings),
-                worse(worst, row.worst_omitted.clone()),
-            ),
-            None => (omitted, worst),
-        };
-        self.row.findings = kept;
-        self.row.excepted = excepted;
+        if let Some(row) = remembered {
+            self.row.omitted_findings = row.omitted_findings;
+            self.row.worst_omitted.clone_from(&row.worst_omitted);
+        }
+        self.row.omitted_excepted.clone_from(&evaluation.omitted_excepted);
+        let worst_before = self.row.worst_omitted.clone();
+        self.row.omit(MAX_RECORDED_FINDINGS);
+        self.row.worst_omitted = worse(self.row.worst_omitted.take(), worst_before);
+        self.row.omit_excepted(MAX_RECORDED_FINDINGS);
+        self.row.fit();
         self
     }
 
@@ -320,7 +314,7 @@ impl<'a> Draft<'a> {
             Hold::Limit(until) => self.row.limited_until = Some(*until),
             Hold::OnlyIndex => {
                 let again = self.now + REFUSAL_STANDS;
-                self.row.limited_until = remembered_limit(self.facts, self.now).or(Some(again));
+                self.row.refused_until = remembered_refusal(self.facts, self.now).or(Some(again));
             }
             Hold::InUse(_)
             | Hold::NotWorse(_)
@@ -359,6 +353,7 @@ impl<'a> Draft<'a> {
             tags,
             returns,
             undone_at: None,
+            release_refused_at: None,
         });
         self.effect = Some(effect);
         self.counts_as_block = counts;
@@ -373,6 +368,7 @@ impl<'a> Draft<'a> {
             tags: Vec::new(),
             returns: Vec::new(),
             undone_at: None,
+            release_refused_at: None,
         });
         self
     }
@@ -381,6 +377,7 @@ impl<'a> Draft<'a> {
     pub(super) fn in_force(mut self) -> Self {
         if let Some(block) = &mut self.row.block {
             block.confirmed = true;
+            block.release_refused_at = None;
         }
         self
     }
@@ -404,6 +401,21 @@ impl<'a> Draft<'a> {
             block.undone_at.get_or_insert(self.now);
         }
         self.alert(None)
+    }
+
+    /// The block should be undone, and the registry refused for good: it stays, and so does the state.
+    pub(super) fn not_released(mut self, failure: &str) -> Self {
+        self.row.state = State::Blocked;
+        self.row.reason = words::not_released(&self.row.reason, failure);
+        if let Some(block) = &mut self.row.block {
+            block.release_refused_at.get_or_insert(self.now);
+        }
+        self.kind = None;
+        self
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// The state stays what it was.
@@ -430,7 +442,13 @@ impl<'a> Draft<'a> {
         let prior = self.facts.row.as_ref().filter(|row| row.closed_at.is_none());
         if let Some(row) = prior.filter(|row| leased(row, &self.facts.actor, self.now)) {
             let same = row.state == self.row.state && row.findings == self.row.findings && !self.again;
-            return Plan::Leave(if same { Leave::InProgress } else { Leave::Busy });
+            // What arrived just now may have done so after the other invocation has looked for the last time.
+            let may_be_missed = self.facts.arrival.is_some() && self.effect.is_some();
+            return Plan::Leave(if same && !may_be_missed {
+                Leave::InProgress
+            } else {
+                Leave::Busy
+            });
         }
         if self.row.state == State::Held {
             // What was only begun is forgotten, except for tags that may be gone already.
@@ -451,6 +469,7 @@ impl<'a> Draft<'a> {
         let unchanged = alert.is_none()
             && self.effect.is_none()
             && self.facts.block_failure.is_none()
+            && self.facts.release_failure.is_none()
             && self.facts.limit.is_none()
             && prior.is_some_and(|row| {
                 Row {
@@ -557,8 +576,15 @@ impl<'a> Draft<'a> {
             .flat_map(|row| &row.findings)
             .map(|finding| (finding.identity(), finding.action))
             .collect();
+        let all = |row: &Row| row.omitted_findings.saturating_add(row.findings.len() as u64);
+        let more = same_state.is_none_or(|row| all(&self.row) > all(row));
+        // What comes up from below, because another finding is gone, was there before.
+        let left_out = same_state.and_then(|row| row.worst_omitted.as_ref());
+        let is_worse = |finding: &RecordedFinding| {
+            left_out.is_none_or(|left_out| (finding.action, finding.severity) > (left_out.action, left_out.severity))
+        };
         self.deciding()
-            .any(|finding| !known.contains(&(finding.identity(), finding.action)))
+            .any(|finding| !known.contains(&(finding.identity(), finding.action)) && (more || is_worse(finding)))
     }
 
     /// The findings at the level of the verdict.
@@ -659,6 +685,10 @@ impl<'a> Draft<'a> {
 
     fn record(&self, judged: &Judged) -> RecordedFinding {
         let finding = &judged.finding;
+        let (id, package) = (
+            cut(&finding.id, 200),
+            finding.package.as_deref().map(|text| cut(text, 200)),
+        );
         let first_seen = self
             .facts
             .row
@@ -666,32 +696,34 @@ impl<'a> Draft<'a> {
             .chain(self.facts.source_row())
             .chain(self.facts.children().iter().filter_map(|child| child.row.as_ref()))
             .flat_map(|row| row.findings.iter().chain(&row.excepted))
-            .find(|known| known.identity() == (finding.id.as_str(), finding.package.as_deref()))
+            .find(|known| known.identity() == (id.as_str(), package.as_deref()))
             .map_or(self.now, |known| known.first_seen);
         RecordedFinding {
-            id: finding.id.clone(),
+            id,
             related: finding.related.clone(),
             severity: finding.severity,
-            package: finding.package.clone(),
-            package_type: finding.package_type.clone(),
-            installed: finding.installed.clone(),
-            fixed_in: finding.fixed_in.clone(),
+            package,
+            package_type: finding.package_type.as_deref().map(|text| cut(text, 50)),
+            installed: finding.installed.as_deref().map(|text| cut(text, 100)),
+            fixed_in: finding.fixed_in.as_deref().map(|text| cut(text, 100)),
             fix: finding.fix,
             exploit: finding.exploit,
             score: finding.score,
             epss: finding.epss,
-            url: finding.url.clone(),
+            url: finding.url.as_deref().map(|text| cut(text, 300)),
             action: judged.consequence.action,
             rule: judged.consequence.rule.to_string(),
             first_seen,
             stands_for: judged.stands_for,
             exception: judged.exception.as_ref().map(|exception| exception.name.clone()),
+            excepted_by: judged.exception.as_ref().map(|exception| exception.scope.clone()),
         }
     }
 }
 
-/// For how long the registry's refusal to archive an image that an index leads to is taken for its last word.
-const REFUSAL_STANDS: SignedDuration = SignedDuration::from_hours(24);
+/// For how long the registry's refusal to block an image that an index leads to stands. Whether ECR archives such an image is documented
+/// nowhere, and a refusal may have another reason that somebody puts right: every hourly sweep asks again.
+const REFUSAL_STANDS: SignedDuration = SignedDuration::from_mins(50);
 
 /// The images that an index leads to, which never change.
 fn children(facts: &Facts) -> Vec<Child> {
@@ -744,6 +776,11 @@ fn is_pullable(image: Option<&Image>) -> bool {
     image.is_none_or(|image| !matches!(image.status, ImageStatus::Archived | ImageStatus::Activating))
 }
 
+/// What a scanner says, within bounds: Inspector's API allows 1,024 characters for names and versions, which come from files in the image.
+fn cut(text: &str, characters: usize) -> String {
+    text.chars().take(characters).collect()
+}
+
 /// The worse of two findings, by what they lead to and how bad they are.
 fn worse(one: Option<RecordedFinding>, other: Option<RecordedFinding>) -> Option<RecordedFinding> {
     let rank = |finding: &Option<RecordedFinding>| finding.as_ref().map(|finding| (finding.action, finding.severity));
@@ -758,12 +795,14 @@ fn sorted_tags(image: &Image) -> Vec<Tag> {
 
 /// Whether an alert that was sent says what another one would say.
 fn speaks_of(sent: AlertKind, wanted: AlertKind) -> bool {
-    use AlertKind::{ImageBlocked, ImageBypass, ImageReleased, ImageReview, ScanFailed};
+    use AlertKind::{BlockLimit, ImageBlocked, ImageBypass, ImageReleased, ImageReview, ScanFailed};
     sent == wanted
         || matches!(
             (sent, wanted),
             // Both say: blocked.
             (ImageBypass, ImageBlocked)
+            // It was told of the limit when it was blocked already, and was to be blocked by more than that.
+            | (BlockLimit, ImageBlocked)
             // A release says what state the image is in now.
             | (ImageReleased, ImageReview | ScanFailed)
         )

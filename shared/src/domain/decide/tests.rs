@@ -60,12 +60,14 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
         omitted_findings: 0,
         worst_omitted: None,
         excepted: Vec::new(),
+        omitted_excepted: Vec::new(),
         block: method.map(|method| Block {
             method,
             at: earlier,
             confirmed: true,
             tags: Vec::new(),
             returns: Vec::new(),
+            release_refused_at: None,
             undone_at: None,
         }),
         alert: kind.map(|kind| AlertRecord {
@@ -79,6 +81,7 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
         scan_requested_at: None,
         limited_until: None,
         scan_event: None,
+        refused_until: None,
         available_since: entry.available_since(),
         tags: entry.tags,
         children: Vec::new(),

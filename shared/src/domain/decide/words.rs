@@ -243,6 +243,24 @@ pub(super) fn returns(until: Timestamp) -> String {
     )
 }
 
+/// A reason, of what is blocked and was to be blocked by more than that.
+pub(super) fn not_more_yet(reason: &str, method: BlockMethod, why: &str) -> String {
+    let more = match method {
+        BlockMethod::Archive => "archived",
+        BlockMethod::QuarantineTag => "quarantined",
+        BlockMethod::Flag => "flagged",
+    };
+    format!("{reason} It is not {more} yet: {why}")
+}
+
+/// A reason, of what should be released and is not.
+pub(super) fn not_released(reason: &str, failure: &str) -> String {
+    format!(
+        "It should be released, and is not: the registry refused ({}). {reason}",
+        text::line(failure, 200)
+    )
+}
+
 /// Added to a reason as long as an image is on its way back from the archive.
 pub(super) fn being_restored(reason: &str) -> String {
     format!("{reason} It is being restored, which takes up to about 20 minutes; until then it cannot be pulled.")

@@ -1,9 +1,12 @@
 //! The policy as people write it: a JSON document. Unknown fields are errors.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
 use jiff::civil::Date;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, MapAccess, Visitor},
+};
 
 use super::super::finding::Severity;
 use super::super::repository::lifecycle::LifecycleRule;
@@ -26,12 +29,12 @@ pub struct Document {
     pub(super) mode: Mode,
     /// What a finding of each severity leads to. What is not named keeps its default: CRITICAL block, HIGH and UNDEFINED review,
     /// MEDIUM monitor, LOW and INFORMATIONAL inform.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "each_once")]
     #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<Severity, Action>"))]
     pub(super) severities: BTreeMap<String, Action>,
     /// What a finding of each severity leads to when the scanner says that there is no fix. What is not named is treated like a
     /// fixable one.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "each_once")]
     #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<Severity, Action>"))]
     pub(super) unfixable: BTreeMap<String, Action>,
     /// What a finding with a known exploit leads to at least, whatever its severity.
@@ -54,6 +57,7 @@ pub struct Document {
     #[serde(default)]
     pub(super) repositories: Vec<RepositorySection>,
     /// Topics that alerts go to, by name. `default` must be there.
+    #[serde(deserialize_with = "each_once")]
     pub(super) routes: BTreeMap<String, String>,
     /// The daily digest.
     #[serde(default)]
@@ -61,6 +65,31 @@ pub struct Document {
     /// How many alerts are sent one by one.
     #[serde(default)]
     pub(super) alerts: AlertsSection,
+}
+
+/// A map in which no key may stand twice: readers of JSON differ in which one they believe.
+fn each_once<'de, D: Deserializer<'de>, V: Deserialize<'de>>(deserializer: D) -> Result<BTreeMap<String, V>, D::Error> {
+    struct EachOnce<V>(PhantomData<V>);
+    impl<'de, V: Deserialize<'de>> Visitor<'de> for EachOnce<V> {
+        type Value = BTreeMap<String, V>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a map")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let mut map = BTreeMap::new();
+            while let Some((key, value)) = entries.next_entry::<String, V>()? {
+                if map.contains_key(&key) {
+                    let key: String = key.chars().take(40).collect();
+                    return Err(A::Error::custom(format!("`{key}` stands there twice")));
+                }
+                map.insert(key, value);
+            }
+            Ok(map)
+        }
+    }
+    deserializer.deserialize_map(EachOnce(PhantomData))
 }
 
 /// A note: one line or several.
@@ -207,17 +236,17 @@ impl Default for ScanSection {
     }
 }
 
-/// How an image is kept from being deployed.
+/// How an image is kept from being deployed, mildest first.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BlockMethod {
-    /// Moved to the archive storage class: a pull by tag or digest answers 404; tags and image stay.
-    Archive,
-    /// Gets a `blocked-…` tag and loses its other tags: pulls by tag fail, pulls by digest do not.
-    QuarantineTag,
     /// Nothing is changed in the registry.
     Flag,
+    /// Gets a `blocked-…` tag and loses its other tags: pulls by tag fail, pulls by digest do not.
+    QuarantineTag,
+    /// Moved to the archive storage class: a pull by tag or digest answers 404; tags and image stay.
+    Archive,
 }
 
 /// What happens when an image that should be blocked is in use.
@@ -411,7 +440,7 @@ pub(super) struct PostureSection {
     #[serde(default)]
     pub(super) key_rotation: bool,
     /// Tags that the repository itself must have: globs of values by key; `*` is any value.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "each_once")]
     pub(super) required_tags: BTreeMap<String, String>,
     /// Accounts that the repository's policy may let in, beside its own. Without it, any may be let in, but never the world.
     pub(super) allowed_accounts: Option<Vec<String>>,

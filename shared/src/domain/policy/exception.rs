@@ -81,6 +81,12 @@ impl Exception {
         finding.ids().any(|id| self.names(id, finding.package.as_deref()))
     }
 
+    /// What it is for, in whatever image: its globs of vulnerability and package.
+    pub fn scope(&self) -> String {
+        let package = self.package.as_ref().map_or("", Glob::as_str);
+        format!("{} {package}", self.vulnerability.as_str())
+    }
+
     /// Whether it has ended.
     pub fn has_ended(&self, now: Timestamp) -> bool {
         now >= self.ends

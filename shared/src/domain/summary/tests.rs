@@ -260,6 +260,7 @@ fn exceptions_in_use_are_named_with_the_images_that_need_them() {
         excepted: names
             .iter()
             .map(|name| crate::domain::ledger::RecordedFinding {
+                excepted_by: None,
                 exception: Some((*name).to_owned()),
                 ..recorded("CVE-2026-1", Severity::Critical)
             })

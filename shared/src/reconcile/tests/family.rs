@@ -453,11 +453,9 @@ fn explore(choices: &mut Choices, story: &mut Story) -> Result<(), String> {
 }
 
 /// What is known to be wrong, and is being put right.
-const KNOWN: [&str; 2] = [
-    // An image that is judged before its index is known is archived, and stays there when the index turns out to be in use.
-    "an image is archived, and an index of it is not blocked",
-    // It was brought back for an index that was blocked in the end: it is held, and no sweep looks at it.
-    "an image is not as its indexes are",
+const KNOWN: [&str; 1] = [
+    // An image that is judged before its index is known is archived, and comes back when the index turns out to be in use.
+    "an untagged image was archived before its index was known",
 ];
 
 #[test]
