@@ -98,6 +98,10 @@ deny: $(DENY) ## Licences, bans and sources of dependencies; known vulnerabiliti
 update: ## Rewrite the checked-in files that tests compare: schema, call counts, snapshots
 	ECR_GUARD_UPDATE=1 INSTA_UPDATE=always cargo test --workspace --locked
 
+.PHONY: update-scale
+update-scale: ## Simulate registries of up to a million images, and rewrite docs/work-at-scale.md (minutes)
+	ECR_GUARD_UPDATE=scale cargo test --locked -p shared --all-features --lib nothing_is_lost_at_any_scale -- --nocapture > /dev/null
+
 .PHONY: bench
 bench: ## Events that the pure core decides per second
 	cargo bench -p shared --features testing --bench core

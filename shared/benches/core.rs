@@ -15,7 +15,7 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use shared::{
     domain::{
-        decide::{Facts, Plan, Replaced, Survey, decide},
+        decide::{Facts, Plan, Replaced, Survey, Turns, decide},
         finding::{Finding, Scan, Severity},
         ids::ImageKey,
         image::ListedImage,
@@ -134,7 +134,7 @@ fn survey(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("survey");
     for images in [1_000_u64, 10_000, 100_000] {
         let run = || {
-            let mut survey = Survey::new(&policy, now(), now());
+            let mut survey = Survey::new(&policy, Turns::new(None, now()), now());
             let mut figures = SummaryBuilder::new(&policy, &key, now());
             for number in 0..images {
                 let (listed, row) = &page[usize::try_from(number % PAGE).expect("a small number")];

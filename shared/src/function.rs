@@ -20,7 +20,7 @@ use crate::{
     reconcile::Ports,
     runtime::{
         SystemClock,
-        config::{Config, environment, guarded, queue_url, table},
+        config::{Config, environment, findings_queue_url, guarded, queue_url, table},
         entry::{self, Handled, Invocation, Selection},
         error::HandlerError,
         pace::{PUT_IMAGE_EVERY, Pace, Paced},
@@ -144,13 +144,13 @@ async fn serve_replication(name: &'static str, select: fn(&Event) -> CopySelecti
 }
 
 async fn serve_worker(name: &'static str, select: fn(&Event) -> Selection) -> Result<(), Error> {
-    let queue_url = queue_url(environment)?;
+    let (queue_url, findings_url) = (queue_url(environment)?, findings_queue_url(environment)?);
     let guarded = &guarded(environment)?;
     let aws = &Aws::from_env(&environment)?.for_sweeps();
     let (ledger, topics, queue) = (
         &aws.dynamo_ledger(&table(environment)?),
         &aws.sns_notifier(),
-        &aws.sqs_queue(queue_url),
+        &aws.sqs_queue(queue_url).with_findings(findings_url),
     );
     aws.build_ecr_client();
     let config = &Config::load(environment, ledger, SystemClock.now()).await?;

@@ -154,11 +154,15 @@ pub trait Listing {
     fn settings(&self) -> impl Future<Output = Result<RegistrySettings, PortError>> + Send;
 }
 
-/// The queue of the workers.
+/// The queues of the workers: one of work that sweeps leave, and one of what Inspector finds.
 pub trait Queue {
-    /// Puts items into the queue, where they are hidden for so long (whole seconds, 15 minutes at most). After an error, some of them
+    /// Puts items into their queues ([`Work::is_of_findings`](crate::domain::work::Work::is_of_findings)), where they are hidden for so long (whole seconds, 15 minutes at most). After an error, some of them
     /// may be in it: to send them all again does no harm.
     fn send(&self, items: &[WorkItem], hidden_for: Duration) -> impl Future<Output = Result<(), PortError>> + Send;
+
+    /// About how many items of sweeps nobody has taken yet, those that are hidden after they were put in included; not those that are
+    /// being worked on, or have failed and wait to be delivered again.
+    fn waiting(&self) -> impl Future<Output = Result<u64, PortError>> + Send;
 }
 
 /// The most tags that one call takes. Source: ECR API reference, `BatchDeleteImage`, `imageIds`.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::try_join;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
@@ -84,6 +85,50 @@ impl RegistryError {
 
 /// How often it is started over when somebody else wrote the row in between.
 const MAX_ATTEMPTS: usize = 6;
+
+/// When the last sweep began of which every repository was left to the workers; `None`: there was none, as far as is known.
+///
+/// # Errors
+/// A call failed.
+pub async fn last_sweep(ledger: &impl SweepLedger, key: &RegistryKey) -> Result<Option<Timestamp>, RegistryError> {
+    let row = ledger.registry_row(key).await;
+    let row = row.map_err(|source| failed(key, "look up the last sweep of", source))?;
+    Ok(row.and_then(|row| row.swept))
+}
+
+/// Records that every repository was left to the workers by a sweep that began then.
+///
+/// # Errors
+/// A call failed, or others are at work on the same row.
+pub async fn record_sweep(ledger: &impl SweepLedger, key: &RegistryKey, began: Timestamp) -> Result<(), RegistryError> {
+    for _ in 0..MAX_ATTEMPTS {
+        let row = ledger.registry_row(key).await;
+        let row = row.map_err(|source| failed(key, "look up the last sweep of", source))?;
+        if row.as_ref().and_then(|row| row.swept) >= Some(began) {
+            return Ok(());
+        }
+        let generation = row.as_ref().map_or(0, |row| row.generation) + 1;
+        let row = row.unwrap_or_else(|| RegistryRow::new(key.clone()));
+        let row = RegistryRow {
+            generation,
+            swept: Some(began),
+            ..row
+        };
+        let written = ledger.write_registry_row(&row).await;
+        if written.map_err(|source| failed(key, "record the sweep of", source))? == Written::Yes {
+            return Ok(());
+        }
+    }
+    Err(RegistryError::Contended(key.clone()))
+}
+
+fn failed(registry: &RegistryKey, doing: &'static str, source: PortError) -> RegistryError {
+    RegistryError::Port {
+        doing,
+        registry: registry.clone(),
+        source: Box::new(source),
+    }
+}
 
 struct Run<'a, R, L, N, C> {
     ports: &'a RegistryPorts<'a, R, L, N, C>,
@@ -167,11 +212,7 @@ where
     C: Clock,
 {
     fn failed(&self, doing: &'static str, source: PortError) -> RegistryError {
-        RegistryError::Port {
-            doing,
-            registry: self.key.clone(),
-            source: Box::new(source),
-        }
+        failed(self.key, doing, source)
     }
 
     async fn row(&self) -> Result<Option<RegistryRow>, RegistryError> {

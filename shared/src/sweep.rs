@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::{
     domain::{
-        decide::{Due, Survey, TURN_HOURS, is_turn_of},
+        decide::{Due, Survey, TURN_HOURS, Turns},
         ids::{Digest, ImageRef, RepositoryName},
         image::ListedImage,
         ledger::Row,
@@ -30,7 +30,7 @@ use crate::{
             posture::{ListedRepository, ListedSettings},
         },
         summary::{RepositorySummary, SummaryBuilder, differs},
-        work::{MAX_IMAGES, Work, WorkItem, WorkSchema},
+        work::{FoundImage, MAX_HOPS, MAX_IMAGES, Work, WorkItem, WorkSchema},
     },
     ports::{
         Clock, Keys, Ledger, Listing, Notifier, PortError, Queue, Registry, RegistryWriter, Replication,
@@ -72,16 +72,27 @@ pub struct Sweep {
     pub registry: RegistryKey,
     /// When it began.
     pub began: Timestamp,
+    /// When the sweep before it began, whose turns are done; `None`: only the turns of its own hour are due.
+    pub since: Option<Timestamp>,
+    /// How many invocations led to this one, one after the other.
+    pub hops: u32,
     /// When this invocation must be through: nothing new is begun after that.
     pub until: Timestamp,
 }
 
 impl Sweep {
-    /// Something to look at.
+    /// Whose turn it is.
+    fn turns(&self) -> Turns {
+        Turns::new(self.since, self.began)
+    }
+
+    /// Something to look at, one hop further.
     pub fn item(&self, work: Work) -> WorkItem {
         WorkItem {
             schema: WorkSchema::V1,
             sweep: self.began,
+            since: self.since,
+            hops: self.hops.saturating_add(1),
             account: self.registry.account.clone(),
             region: self.registry.region.clone(),
             work,
@@ -127,10 +138,14 @@ pub enum SweepError {
     /// The copies of a repository could not be looked at.
     #[error(transparent)]
     Replication(#[from] ReplicationError),
+    /// Work was put back too often. It stays in the queue.
+    #[error("work on `{0}` was put back {MAX_HOPS} times")]
+    TooManyHops(RepositoryName),
 }
 
 impl SweepError {
-    fn port(doing: impl Into<String>, source: PortError) -> Self {
+    /// A call failed while this was being done.
+    pub fn port(doing: impl Into<String>, source: PortError) -> Self {
         Self::Port {
             doing: doing.into(),
             source: Box::new(source),
@@ -144,6 +159,7 @@ impl SweepError {
             Self::Repository(error) => error.retry(),
             Self::Image(error) => error.retry(),
             Self::Replication(error) => error.retry(),
+            Self::TooManyHops(_) => Retry::Later,
         }
     }
 
@@ -170,6 +186,7 @@ impl SweepError {
             Self::Repository(error) => error.code(),
             Self::Image(error) => error.code(),
             Self::Replication(error) => error.code(),
+            Self::TooManyHops(_) => "TooManyHops",
         }
     }
 }
@@ -192,6 +209,13 @@ fn denied(known: &RefusedAccess) -> PortError {
         request_id: None,
     }
 }
+
+/// For so long work is left alone that waits because AWS is in trouble, or has had enough of us.
+pub const TROUBLE_WAIT: Duration = Duration::from_secs(5 * 60);
+
+/// After so many looks in a row that failed nothing new is begun: AWS is in trouble, or has had enough of us. A call that fails now and
+/// then is no trouble.
+pub const MAX_TROUBLE: usize = 5;
 
 /// So long after images were due a repository is looked at again: by then they have been looked at, and what became of them is
 /// counted.
@@ -222,12 +246,13 @@ impl<'a> Known<'a> {
     fn of(&self, listed: &ListedRepository, sweep: &Sweep) -> Option<ListedSettings> {
         let asked = self.policy.repository(&listed.name);
         let asked = asked.is_some_and(RepositoryRules::has_settings);
-        let in_full = is_turn_of(&listed.name, sweep.began, TURN_HOURS);
+        let in_full = sweep.turns().has(&listed.name, TURN_HOURS);
         (asked && !in_full).then(|| self.settings.of(listed))
     }
 }
 
-/// Leaves an item for every repository of the registry, from `after` on, with what is `known` of its settings.
+/// Leaves an item for every repository of the registry, from `after` on, with what is `known` of its settings. What of the list could
+/// not be read is named beside.
 ///
 /// # Errors
 /// A call failed. Items for a part of the repositories may be in the queue.
@@ -238,9 +263,9 @@ pub async fn enqueue_repositories(
     sweep: &Sweep,
     known: Option<&Known<'_>>,
     mut after: Option<String>,
-) -> Result<Enqueued, SweepError> {
+) -> Result<(Enqueued, Failures), SweepError> {
     let mut enqueued = Enqueued::default();
-    let mut unreadable = None;
+    let mut unreadable = Failures::new();
     let item = |listed: ListedRepository| {
         let known = known.and_then(|known| known.of(&listed, sweep));
         sweep.repository(listed.name, known)
@@ -250,7 +275,8 @@ pub async fn enqueue_repositories(
         let page = page.map_err(|source| SweepError::port("list the repositories", source))?;
         let mut items: Vec<WorkItem> = page.items.into_iter().map(item).collect();
         enqueued.repositories += items.len() as u64;
-        unreadable = unreadable.or(page.unreadable.into_iter().next());
+        let failed = |source| SweepError::port("read the whole list of repositories", source);
+        unreadable.extend(page.unreadable.into_iter().map(failed));
         let time_is_over = clock.now() >= sweep.until;
         if time_is_over && let Some(after) = page.next.clone() {
             items.push(sweep.item(Work::Repositories { after }));
@@ -259,10 +285,7 @@ pub async fn enqueue_repositories(
         let sent = queue.send(&items, NOT_HIDDEN).await;
         sent.map_err(|source| SweepError::port("leave the repositories to the workers", source))?;
         if page.next.is_none() || enqueued.continued {
-            return match unreadable {
-                Some(source) => Err(SweepError::port("read the whole list of repositories", source)),
-                None => Ok(enqueued),
-            };
+            return Ok((enqueued, unreadable));
         }
         after = page.next;
     }
@@ -287,7 +310,7 @@ pub async fn enqueue_these(
 }
 
 /// Leaves an item for each repository that is gone and of which the ledger still has something: its rows are closed by that. Their
-/// number.
+/// number. When the time is over, the rest is for the next sweep.
 ///
 /// # Errors
 /// A call failed.
@@ -295,12 +318,16 @@ pub async fn enqueue_gone(
     registry: &impl Listing,
     ledger: &impl SweepLedger,
     queue: &impl Queue,
+    clock: &impl Clock,
     sweep: &Sweep,
 ) -> Result<u64, SweepError> {
     let failed = |source| SweepError::port("look for repositories that are gone", source);
     let mut there = BTreeSet::new();
     let mut after = None;
     loop {
+        if clock.now() >= sweep.until {
+            return Ok(0);
+        }
         let page = registry.repositories(after.as_deref()).await.map_err(failed)?;
         // What cannot be read is not gone.
         if let Some(unreadable) = page.unreadable.into_iter().next() {
@@ -326,7 +353,7 @@ pub async fn enqueue_gone(
             .filter(|summary| registry.guards(&summary.repository.repository));
         gone.extend(gone_of_page.map(|summary| summary.repository.repository));
         after = page.next;
-        if after.is_none() {
+        if after.is_none() || clock.now() >= sweep.until {
             break;
         }
     }
@@ -365,6 +392,12 @@ pub struct Looks {
     pub unreadable: u64,
     /// Further items that were left to other workers.
     pub items: u64,
+    /// What went wrong with images that were left to another item: their own item does not come again for them.
+    #[serde(skip)]
+    pub handed_on: Failures,
+    /// [`MAX_TROUBLE`] was reached.
+    #[serde(skip)]
+    pub in_trouble: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
@@ -391,6 +424,8 @@ impl Looks {
         self.backfills += other.backfills;
         self.unreadable += other.unreadable;
         self.items += other.items;
+        self.handed_on.extend(other.handed_on.iter().cloned());
+        self.in_trouble |= other.in_trouble;
     }
 
     fn count_image(&mut self, outcome: &Outcome) {
@@ -427,6 +462,47 @@ pub struct ImageLook {
     pub digest: Digest,
     /// What led to it.
     pub hints: Hints,
+}
+
+impl From<FoundImage> for ImageLook {
+    fn from(image: FoundImage) -> Self {
+        Self {
+            digest: image.digest,
+            hints: Hints {
+                epss: image.epss,
+                ..Hints::default()
+            },
+        }
+    }
+}
+
+/// Work for what was not done of these images.
+pub fn again(repository: RepositoryName, images: &[ImageLook]) -> Work {
+    // A sweep found them all, or none of them.
+    if images.iter().all(|image| image.hints.found) {
+        return Work::Images {
+            repository,
+            digests: images.iter().map(|image| image.digest.clone()).collect(),
+            indexes_read: images.iter().all(|image| image.hints.indexes_read),
+        };
+    }
+    let found = |image: &ImageLook| FoundImage {
+        digest: image.digest.clone(),
+        epss: image.hints.epss.clone(),
+    };
+    Work::Findings {
+        repository,
+        images: images.iter().map(found).collect(),
+    }
+}
+
+/// Whether an item has achieved anything: what is left of it then goes on as another item, and otherwise the item comes again as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing yet.
+    None,
+    /// Something.
+    Made,
 }
 
 impl ImageLook {
@@ -473,7 +549,7 @@ struct Reading<'a> {
 impl<'a> Reading<'a> {
     fn new(policy: &'a Policy, sweep: &Sweep, key: &RepositoryKey, now: Timestamp) -> Self {
         Self {
-            survey: Survey::new(policy, sweep.began, now),
+            survey: Survey::new(policy, sweep.turns(), now),
             figures: SummaryBuilder::new(policy, key, now),
             expected: Expected::new(policy, key),
             images: 0,
@@ -526,9 +602,11 @@ where
                 let after = Some(after.clone());
                 // Few registries have so many repositories: the rest of them is looked at in full.
                 match enqueue_repositories(self.registry, self.queue, self.clock, sweep, None, after).await {
-                    Ok(enqueued) => {
+                    Ok((enqueued, handed_on)) => {
                         let looks = Looks {
                             repositories: enqueued.repositories,
+                            // Reading the list again would not make it readable; the next sweep tries.
+                            handed_on,
                             ..Looks::default()
                         };
                         (looks, Failures::new())
@@ -557,7 +635,13 @@ where
             } => {
                 let look = |digest: &Digest| ImageLook::found(digest.clone(), *indexes_read);
                 let images = digests.iter().map(look).collect();
-                self.look_at_images(policy, sweep, &of(repository), images, actor).await
+                self.look_at_images(policy, sweep, &of(repository), images, actor, Progress::None)
+                    .await
+            }
+            Work::Findings { repository, images } => {
+                let images = images.iter().cloned().map(ImageLook::from).collect();
+                self.look_at_images(policy, sweep, &of(repository), images, actor, Progress::None)
+                    .await
             }
         }
     }
@@ -590,7 +674,9 @@ where
                 return (looks, failures);
             }
         };
-        let (looked, failed) = self.look_at_images(policy, sweep, key, due, actor).await;
+        let (looked, failed) = self
+            .look_at_images(policy, sweep, key, due, actor, Progress::Made)
+            .await;
         looks.add(&looked);
         failures.extend(failed);
         (looks, failures)
@@ -609,7 +695,20 @@ where
         failures: &mut Failures,
     ) -> Result<Vec<ImageLook>, SweepError> {
         let mut reading = Reading::new(policy, sweep, key, self.clock.now());
-        self.read_rows(key, &mut reading).await?;
+        let repository = |after, again, listed| {
+            sweep.item(Work::Repository {
+                repository: key.repository.clone(),
+                after,
+                again,
+                listed,
+            })
+        };
+        if !self.read_rows(sweep, key, &mut reading).await? {
+            // Without all rows nothing can be said of any image. Its settings were looked at.
+            let item = repository(part.after, part.again, part.listed.map(Box::new));
+            self.send(sweep, &[item], NOT_HIDDEN, looks).await?;
+            return Ok(Vec::new());
+        }
         let is_whole = part.after.is_none();
         let next = self.read_list(sweep, key, part.after, &mut reading).await?;
         let Reading {
@@ -632,17 +731,9 @@ where
         for (_, why) in &due {
             *looks.due.entry(why.as_str()).or_default() += 1;
         }
-        let repository = |after, again| {
-            sweep.item(Work::Repository {
-                repository: key.repository.clone(),
-                after,
-                again,
-                listed: None,
-            })
-        };
         let mut items = Vec::new();
         if next.is_some() {
-            items.push(repository(next, part.again));
+            items.push(repository(next, part.again, None));
         }
         let due: Vec<Digest> = due.into_iter().map(|(digest, _)| digest).collect();
         let nothing_is_due = due.is_empty();
@@ -658,12 +749,18 @@ where
         } else {
             due
         };
-        self.send(&items, NOT_HIDDEN, looks).await?;
+        self.send(sweep, &items, NOT_HIDDEN, looks).await?;
         if !nothing_is_due && !part.again {
-            self.send(&[repository(None, true)], SECOND_LOOK, looks).await?;
+            let second = repository(None, true, None);
+            self.send(sweep, &[second], SECOND_LOOK, looks).await?;
         }
         // What is due changes copies and figures; they are looked into when it has been looked at.
         if is_whole && (nothing_is_due || part.again) {
+            if self.clock.now() >= sweep.until {
+                self.send(sweep, &[repository(None, true, None)], NOT_HIDDEN, looks)
+                    .await?;
+                return Ok(Vec::new());
+            }
             let readiness = match self.look_at_copies(policy, &expected, actor, looks).await {
                 Ok(readiness) => readiness,
                 Err(error) => {
@@ -711,7 +808,8 @@ where
         Ok(())
     }
 
-    /// Looks at these images, one after the other. When the time is over, the rest is left to another worker.
+    /// Looks at these images, one after the other. What is left when the time is over or AWS is in trouble, and what failed, is left to
+    /// another item, so that nothing is done twice for it; but if nothing at all was achieved, this item fails.
     pub async fn look_at_images(
         &self,
         policy: &Policy,
@@ -719,6 +817,7 @@ where
         key: &RepositoryKey,
         images: Vec<ImageLook>,
         actor: &str,
+        mut progress: Progress,
     ) -> (Looks, Failures) {
         let (mut looks, mut failures) = (Looks::default(), Failures::new());
         let is_sweep = images.iter().any(|image| image.hints.found);
@@ -729,42 +828,39 @@ where
         };
         let mut refused = known.iter().find(|known| known.sweep == sweep.began).map(denied);
         let mut waiting = Vec::new();
-        let mut images = images.into_iter();
-        while let Some(image) = images.next() {
-            if self.clock.now() >= sweep.until {
-                let indexes_read = image.hints.indexes_read;
-                let rest = std::iter::once(image).chain(images).map(|image| image.digest);
-                let rest = sweep.item(Work::Images {
-                    repository: key.repository.clone(),
-                    digests: rest.collect(),
-                    indexes_read,
-                });
-                if let Err(error) = self.send(&[rest], NOT_HIDDEN, &mut looks).await {
-                    failures.push(error);
-                }
-                break;
+        let (mut left, mut trouble) = (Vec::new(), 0);
+        for image in images {
+            if trouble >= MAX_TROUBLE {
+                left.push(image);
+                continue;
             }
-            let image = ImageLook {
+            if self.clock.now() >= sweep.until {
+                left.push(image);
+                // Nothing has gone wrong: it goes on in another invocation.
+                progress = Progress::Made;
+                continue;
+            }
+            let asked = ImageLook {
+                digest: image.digest.clone(),
                 hints: Hints {
                     refused: refused.clone(),
-                    ..image.hints
+                    ..image.hints.clone()
                 },
-                ..image
             };
-            let name = format!("{}@{}", key.repository, image.digest);
-            if let Err(error) = self.look_at_image(policy, key, image, actor, &mut looks).await {
-                if let Some(denied) = error.denied_findings().filter(|_| is_sweep).cloned() {
-                    waiting.push(name);
-                    if refused.is_none() {
-                        refused = Some(denied);
-                        failures.push(error);
+            match self.look_at_image(policy, key, asked, actor, &mut looks).await {
+                Ok(()) => (progress, trouble) = (Progress::Made, 0),
+                Err(error) => {
+                    if let Some(denied) = error.denied_findings().filter(|_| is_sweep).cloned() {
+                        waiting.push(format!("{}@{}", key.repository, image.digest));
+                        if refused.is_none() {
+                            refused = Some(denied);
+                            failures.push(error);
+                        }
+                        continue;
                     }
-                    continue;
-                }
-                let is_trouble = error.is_trouble();
-                failures.push(error);
-                if is_trouble {
-                    break;
+                    trouble += usize::from(error.is_trouble());
+                    failures.push(error);
+                    left.push(image);
                 }
             }
         }
@@ -775,6 +871,19 @@ where
             None => Ok(()),
         };
         failures.extend(noted.err());
+        looks.in_trouble = trouble >= MAX_TROUBLE;
+        if left.is_empty() || matches!(progress, Progress::None) {
+            return (looks, failures);
+        }
+        let hidden_for = if failures.is_empty() { NOT_HIDDEN } else { TROUBLE_WAIT };
+        let items: Vec<WorkItem> = left
+            .chunks(MAX_IMAGES)
+            .map(|images| sweep.item(again(key.repository.clone(), images)))
+            .collect();
+        match self.send(sweep, &items, hidden_for, &mut looks).await {
+            Ok(()) => looks.handed_on = failures.split_off(0),
+            Err(error) => failures.push(error),
+        }
         (looks, failures)
     }
 
@@ -868,15 +977,21 @@ where
         Ok(())
     }
 
-    async fn read_rows(&self, key: &RepositoryKey, reading: &mut Reading<'_>) -> Result<(), SweepError> {
+    /// Reads all rows; whether the time was enough for that.
+    async fn read_rows(
+        &self,
+        sweep: &Sweep,
+        key: &RepositoryKey,
+        reading: &mut Reading<'_>,
+    ) -> Result<bool, SweepError> {
         let failed = |source| SweepError::port(format!("read the ledger's rows of `{key}`"), source);
         let mut after = None;
         loop {
             let page = self.ledger.rows(key, after.as_deref()).await.map_err(failed)?;
             page.items.iter().for_each(|row| reading.row(key, row));
             reading.unreadable.extend(page.unreadable.into_iter().map(failed));
-            if page.next.is_none() {
-                return Ok(());
+            if page.next.is_none() || self.clock.now() >= sweep.until {
+                return Ok(page.next.is_none());
             }
             after = page.next;
         }
@@ -905,9 +1020,18 @@ where
         }
     }
 
-    async fn send(&self, items: &[WorkItem], hidden_for: Duration, looks: &mut Looks) -> Result<(), SweepError> {
-        if items.is_empty() {
-            return Ok(());
+    async fn send(
+        &self,
+        sweep: &Sweep,
+        items: &[WorkItem],
+        hidden_for: Duration,
+        looks: &mut Looks,
+    ) -> Result<(), SweepError> {
+        let Some(first) = items.first() else { return Ok(()) };
+        if sweep.hops >= MAX_HOPS
+            && let Some(repository) = first.work.repository()
+        {
+            return Err(SweepError::TooManyHops(repository.clone()));
         }
         let sent = self.queue.send(items, hidden_for).await;
         sent.map_err(|source| SweepError::port("leave work to other workers", source))?;

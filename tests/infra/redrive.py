@@ -1,12 +1,12 @@
-"""Puts back what nobody took, once the cause is gone: events and sweeps to their function, work to the work queue.
+"""Puts back what nobody took, once the cause is gone: events and sweeps to their function, work to the queue that it was in.
 
     tests/infra/redrive.py --region us-west-2 --name ecr-guard --function on-scan [--queue failed-events] [--dry-run]
 
 | queue | holds | is put back by |
 |---|---|---|
-| failed-work | messages of the work queue that failed eight times | SQS itself (StartMessageMoveTask), followed to its end |
+| failed-work | messages of the workers' queues that failed twenty times | SQS itself (StartMessageMoveTask), followed to its end |
 | failed-events | Lambda's records of what a function failed on | invoking the function with the payload of the record |
-| undelivered-events | events, and sweeps, that could not be handed over | invoking the function, or sending to the work queue |
+| undelivered-events | events, and sweeps, that could not be handed over | invoking the function, or sending to the queue of findings |
 
 A message is deleted when, and only when, it was put back. What is another function's, or cannot be read, stays. A message that was put
 back and could not be deleted is named: it may be put back twice, which does no harm, since an event may be handled any number of times.
@@ -138,7 +138,7 @@ class Redrive:
     def events(self, function: str, queue: str) -> list[Entry]:
         """Puts back what is for a function in `failed-events` or `undelivered-events`."""
         url = url_of(self.sqs, f"{self.name}-{queue}")
-        wanted = f"{self.name}-work" if function == "worker" else f"{self.name}-{function}"
+        wanted = f"{self.name}-findings" if function == "worker" else f"{self.name}-{function}"
         entries: list[Entry] = []
         kept: list[dict[str, Any]] = []
         put_back: set[str] = set()
@@ -181,7 +181,7 @@ class Redrive:
         """Puts one back; gives what came of it, and whether it was accepted."""
         try:
             if function == "worker":
-                self.sqs.send_message(QueueUrl=url_of(self.sqs, f"{self.name}-work"), MessageBody=asked.payload)
+                self.sqs.send_message(QueueUrl=url_of(self.sqs, f"{self.name}-findings"), MessageBody=asked.payload)
                 return "sent", True
             answer = self.functions.invoke(
                 FunctionName=f"{self.name}-{function}", Qualifier=ALIAS, InvocationType="Event", Payload=asked.payload.encode()
@@ -211,12 +211,12 @@ class Redrive:
                 continue
 
     def work(self, wait: float) -> list[Entry]:
-        """Has SQS move `failed-work` to the work queue, and waits until it has. `wait`: seconds between two looks."""
+        """Has SQS move `failed-work` to the queues that it came from, and waits until it has. `wait`: seconds between two looks."""
         url = url_of(self.sqs, f"{self.name}-failed-work")
         number = counted(self.sqs, url)
         queue = "failed-work"
         if self.dry_run or number == 0:
-            done = "would be moved to the work queue" if number else "nothing is there"
+            done = "would be moved to the queues that it came from" if number else "nothing is there"
             return [Entry(queue, "-", f"about {number} messages", "", done, True)]
         arn = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         self.sqs.start_message_move_task(SourceArn=arn)

@@ -144,6 +144,7 @@ class Deployment:
     def __init__(self, queues: dict[str, list[dict[str, Any]]], trouble: dict[str, Exception] | None = None, twice: bool = False):
         self.queues = {f"guard-{queue}": messages for queue, messages in queues.items()}
         self.queues.setdefault("guard-work", [])
+        self.queues.setdefault("guard-findings", [])
         self.trouble = trouble or {}
         self.twice = twice
         self.hidden: set[str] = set()
@@ -244,10 +245,10 @@ class RedriveTest(unittest.TestCase):
         self.assertEqual((deployment.invoked[1:], deployment.ids("undelivered-events")), ([("guard-on-push", "e1")], []))
 
     def test_an_event_for_the_workers_goes_to_their_queue(self) -> None:
-        queue = "arn:aws:sqs:us-west-2:123456789012:guard-work"
+        queue = "arn:aws:sqs:us-west-2:123456789012:guard-findings"
         deployment = Deployment({"undelivered-events": [undelivered(1, queue)], "failed-work": []})
         redriven(deployment, "worker")
-        self.assertEqual([message["Body"] for message in deployment.queues["guard-work"]], ['{"id": "e1"}'])
+        self.assertEqual([message["Body"] for message in deployment.queues["guard-findings"]], ['{"id": "e1"}'])
         self.assertEqual((deployment.ids("undelivered-events"), deployment.invoked), ([], []))
 
     def test_a_dry_run_changes_nothing(self) -> None:

@@ -22,7 +22,7 @@ use shared::{
         replication::{self, CopySelection},
         repositories::{ItsRepository, RecentLooks},
         sweep::{self, SweepPorts},
-        worker::{self, Batch, Message},
+        worker::{self, Batch, Message, MessageAttributes},
     },
     sweep::WorkerPorts,
     testing,
@@ -209,6 +209,9 @@ impl World {
                     .map(|entry| json!({"Id": entry["Id"], "MessageId": entry["Id"], "MD5OfMessageBody": ""}));
                 Reply::Ok(json!({"Successful": taken.collect::<Vec<_>>(), "Failed": []}))
             }
+            "sqs:GetQueueAttributes" => Reply::Ok(
+                json!({"Attributes": {"ApproximateNumberOfMessages": "0", "ApproximateNumberOfMessagesDelayed": "0"}}),
+            ),
             "ecr:DescribeImageReplicationStatus" => {
                 Reply::Ok(json!({"repositoryName": request.body["repositoryName"], "imageId": id,
                 "replicationStatuses": [{"region": testing::image_key().region.as_str(), "status": "FAILED", "failureCode": "KmsError"}]}))
@@ -441,6 +444,7 @@ impl Trial {
         let message = Message {
             message_id: "one".to_owned(),
             body: message.to_owned(),
+            attributes: MessageAttributes::default(),
         };
         let batch = Batch {
             messages: vec![message],

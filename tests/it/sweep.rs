@@ -8,7 +8,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     domain::{
-        decide::{TURN_HOURS, is_turn_of},
+        decide::{TURN_HOURS, Turns},
         finding::{Findings, NoScan, Scan, ScanMode, Severity},
         ids::ImageKey,
         image::{Image, ImageStatus},
@@ -19,7 +19,7 @@ use shared::{
     ports::Clock as _,
     runtime::{
         entry::{Invocation, Selection},
-        worker::{Batch, BatchAnswer, Message, Worked, work},
+        worker::{Batch, BatchAnswer, Message, MessageAttributes, Worked, work},
     },
     testing::{
         StoredRepository, World, finding, image, image_key, policy, run, run_and_crash, scan,
@@ -87,6 +87,7 @@ fn invoke(
         messages.push(Message {
             message_id: format!("message-{number}-{}", messages.len()),
             body: serde_json::to_string(&item).unwrap(),
+            attributes: MessageAttributes::default(),
         });
     }
     if messages.is_empty() {
@@ -214,7 +215,7 @@ fn throttling_lost_answers_and_killed_workers_lose_nothing() {
         }
     };
     let (first, _) = sweep(&world, &rules, polls);
-    assert!(first.failed > 0, "{first:?}");
+    assert!(first.looks.looked > (repositories * images) as u64, "{first:?}");
     world.set_now(world.now() + SignedDuration::from_hours(1));
     sweep(&world, &rules, polls);
     assert_handled(&world, repositories, images);
@@ -258,7 +259,7 @@ fn cost(world: &World) -> Cost {
 /// How many repositories are looked at in full in a sweep that begins then: once a day each of them is.
 fn in_full(repositories: usize, sweep: Timestamp) -> usize {
     (0..repositories)
-        .filter(|number| is_turn_of(&key_of(*number, 0).repository, sweep, TURN_HOURS))
+        .filter(|number| Turns::new(None, sweep).has(&key_of(*number, 0).repository, TURN_HOURS))
         .count()
 }
 

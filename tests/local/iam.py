@@ -49,7 +49,7 @@ def role_policy(
         _allow("Scanner", kinds.get("scanner", []), ["*"]),
         _allow("RepositoryKeys", kinds.get("repository_keys", []), [arn("kms", region, "key/*")]),
         _allow("Ledger", kinds.get("ledger", []), [arn("dynamodb", region, f"table/{table}")]),
-        _allow("Work", kinds.get("queue", []) + take, [arn("sqs", region, queue)]),
+        _allow("Work", kinds.get("queue", []) + take, [arn("sqs", region, name) for name in _queues(function, queue)]),
         _allow("Topics", kinds.get("topics", []), topics),
         _allow("Keys", ["kms:Decrypt", "kms:GenerateDataKey"], key, {"kms:ViaService": services}),
         _allow("Environment", ["kms:Decrypt"], key, of_function),
@@ -62,6 +62,11 @@ def role_policy(
         _allow("Traces", ["xray:PutTelemetryRecords", "xray:PutTraceSegments"], ["*"]),
     ]
     return [statement for statement in statements if statement["Action"]]
+
+
+def _queues(function: str, queue: str) -> list[str]:
+    """The queues that a function may use: ``queue`` is the work queue."""
+    return [f"{queue.removesuffix('-work')}-findings", queue] if function in BY_QUEUE else [queue]
 
 
 def without(statements: list[Statement], action: str) -> list[Statement]:

@@ -26,19 +26,23 @@ EVENT_FUNCTIONS = tuple(name for name in FUNCTIONS if name.startswith("on-"))
 SWEEPING = ("sweep", "worker")
 TOPICS = {"default": "ecr-guard-alerts", "platform": "ecr-guard-platform"}
 
-# The work queue, as Terraform has it, but for the time that a message is hidden for, which is half an hour there.
-MAX_RECEIVES = 8
+# The queues of the workers, as Terraform has them, but for the time that a message is hidden for, which is half an hour there.
+MAX_RECEIVES = 20
 HIDDEN_SECONDS = 20
-BATCH_SIZE, BATCHING_SECONDS, WORKERS = 1000, 20, 2
+# Messages in a batch, and the seconds for which they are gathered: of the work queue, and of that of findings.
+WORK, FINDINGS, WORKERS = (20, 2), (1000, 20), 2
+# Lambda cuts a chain from queue to function to queue after about so many invocations, unless it is configured not to.
+MAX_HOPS = 16
 
 
 @dataclass(frozen=True)
 class Guard:
-    """One deployment of the functions: a policy, an event bus that feeds it, the functions' names, and its work queue."""
+    """One deployment of the functions: a policy, an event bus that feeds it, the functions' names, and its queues."""
 
     bus: str
     functions: dict[str, str] = field(default_factory=dict)
     queue: str = ""
+    findings: str = ""
 
 
 class Region:
@@ -81,23 +85,26 @@ class Region:
     def deploy(self, name: str, policy: str, functions: tuple[str, ...] = FUNCTIONS, mapped: bool = True) -> Guard:
         """Deploys functions under a policy, behind an event bus of their own (``default`` for the guard named ``main``).
 
-        If ``worker`` is among them, there is a work queue as well; without ``mapped`` nothing takes messages out of it.
+        If ``worker`` is among them, there are the queues of work and of findings as well; without ``mapped`` nothing takes
+        messages out of them.
         """
         prefix = "ecr-guard" if name == "main" else f"ecr-guard-{name}"
         bus = "default" if name == "main" else prefix
         if bus != "default":
             self.events.create_event_bus(Name=bus)
         queue = self._work_queue(f"{prefix}-work") if "worker" in functions else ""
+        findings = self._work_queue(f"{prefix}-findings") if "worker" in functions else ""
         deployed = {function: f"{prefix}-{function}" for function in functions}
         for function in functions:
             self.deploy_function(function, deployed[function], policy, queue)
             if function in EVENT_FUNCTIONS:
                 self._route_to_function(bus, function, deployed[function])
         if queue:
-            self._route_to_queue(bus, "worker", deployed["worker"], queue)
+            self._route_to_queue(bus, "worker", deployed["worker"], findings)
             if mapped:
-                self._map(queue, deployed["worker"])
-        return Guard(bus, deployed, queue)
+                self._map(queue, deployed["worker"], WORK)
+                self._map(findings, deployed["worker"], FINDINGS)
+        return Guard(bus, deployed, queue, findings)
 
     def deploy_function(self, function: str, deployed: str, policy: str, queue: str = "") -> None:
         """Uploads one function with ``cargo lambda deploy``, and sends what it fails on to the dead-letter queue.
@@ -216,7 +223,11 @@ class Region:
 
     def drain(self, guard: Guard, seconds: float = 60.0) -> None:
         """Waits until the worker has finished all work that is due. (An item is taken out after those that come of it are in.)"""
-        wait_for(f"{guard.functions['worker']} has no work", lambda: self.waiting(guard.queue) == 0, seconds)
+        wait_for(
+            f"{guard.functions['worker']} has no work",
+            lambda: all(self.waiting(queue) == 0 for queue in (guard.queue, guard.findings) if queue),
+            seconds,
+        )
 
     def change_queue(self, queue: str, hidden_seconds: int = HIDDEN_SECONDS, receives: int = MAX_RECEIVES) -> None:
         """For how long a message is hidden that is being worked on, and how often it is delivered before it is given up."""
@@ -226,21 +237,28 @@ class Region:
 
     def given_up(self, guard: Guard) -> list[str]:
         """The bodies of the messages that the worker failed on too often, taken out."""
-        return [message["Body"] for message in self._take(f"{guard.queue}-dead")]
+        queues = [queue for queue in (guard.queue, guard.findings) if queue]
+        return [message["Body"] for queue in queues for message in self._take(f"{queue}-dead")]
 
-    def deliver(self, guard: Guard, number: int) -> dict[str, Any]:
+    def deliver(self, guard: Guard, number: int, queue: str = "") -> dict[str, Any]:
         """Does what Lambda's event source mapping does on AWS with so many messages: hands them over in one batch.
 
-        What the answer does not name is deleted. (ministack's own mapping hands over ten at most.)
+        What the answer does not name is deleted; what has gone round too often is not handed over, and ends in the dead-letter
+        queue. (ministack's own mapping hands over ten at most, and cuts no chains.) Without ``queue``, of the work queue.
         """
+        source = queue or guard.queue
         taken: dict[str, dict[str, Any]] = {}
 
         def gathered() -> bool:
-            answer = self.sqs.receive_message(QueueUrl=guard.queue, MaxNumberOfMessages=10, VisibilityTimeout=120)
+            answer = self.sqs.receive_message(QueueUrl=source, MaxNumberOfMessages=10, VisibilityTimeout=120)
             taken.update({message["MessageId"]: message for message in answer.get("Messages", [])})
             return len(taken) >= number
 
-        wait_for(f"{number} messages are in {guard.queue}", gathered, 60, every=0)
+        wait_for(f"{number} messages are in {source}", gathered, 60, every=0)
+        for name in [name for name, message in taken.items() if hops(message["Body"]) > MAX_HOPS]:
+            dropped = taken.pop(name)
+            self.sqs.send_message(QueueUrl=f"{source}-dead", MessageBody=dropped["Body"])
+            self.sqs.delete_message(QueueUrl=source, ReceiptHandle=dropped["ReceiptHandle"])
         records = [
             {
                 "messageId": message["MessageId"],
@@ -250,7 +268,7 @@ class Region:
                 "messageAttributes": {},
                 "md5OfBody": message["MD5OfBody"],
                 "eventSource": "aws:sqs",
-                "eventSourceARN": self._arn_of(guard.queue),
+                "eventSourceARN": self._arn_of(source),
                 "awsRegion": self.region,
             }
             for message in taken.values()
@@ -259,7 +277,7 @@ class Region:
         failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
         for name, message in taken.items():
             if name not in failed:
-                self.sqs.delete_message(QueueUrl=guard.queue, ReceiptHandle=message["ReceiptHandle"])
+                self.sqs.delete_message(QueueUrl=source, ReceiptHandle=message["ReceiptHandle"])
         return answer
 
     # What happened
@@ -334,12 +352,12 @@ class Region:
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         self.sqs.set_queue_attributes(QueueUrl=self._queue(f"ecr-guard-{name}"), Attributes={"Policy": policy})
 
-    def _map(self, queue: str, deployed: str) -> None:
+    def _map(self, queue: str, deployed: str, batch: tuple[int, int]) -> None:
         self.lambdas.create_event_source_mapping(
             EventSourceArn=self._arn_of(queue),
             FunctionName=deployed,
-            BatchSize=BATCH_SIZE,
-            MaximumBatchingWindowInSeconds=BATCHING_SECONDS,
+            BatchSize=batch[0],
+            MaximumBatchingWindowInSeconds=batch[1],
             FunctionResponseTypes=["ReportBatchItemFailures"],
             ScalingConfig={"MaximumConcurrency": WORKERS},
         )
@@ -359,7 +377,11 @@ class Region:
             "AWS_ENDPOINT_URL_ECR": self.registry.url,
             "AWS_ENDPOINT_URL_SNS": self.mailbox_url,
         }
-        return variables | ({"ECR_GUARD_QUEUE_URL": queue} if queue else {})
+        if not queue:
+            return variables
+        # Only the worker puts findings back; to know the queue does the sweep no harm.
+        findings = f"{queue.removesuffix('-work')}-findings"
+        return variables | {"ECR_GUARD_QUEUE_URL": queue, "ECR_GUARD_FINDINGS_QUEUE_URL": findings}
 
     def _route_to_function(self, bus: str, function: str, deployed: str) -> None:
         arn = f"arn:aws:lambda:{self.region}:{ACCOUNT}:function:{deployed}"
@@ -385,6 +407,15 @@ class Region:
         if failed:
             raise RuntimeError(f"PutTargets refused: {failed}")
         return str(rule)
+
+
+def hops(body: str) -> int:
+    """How many invocations led to a message, by what an item says of itself: one that put it in, each time that it was put in."""
+    try:
+        item = json.loads(body)
+    except ValueError:
+        return 0
+    return int(item.get("hops", 0)) if isinstance(item, dict) else 0
 
 
 def _plain(item: dict[str, Any]) -> dict[str, Any]:

@@ -48,12 +48,14 @@ locals {
         dimensions = tomap({ ScheduleGroup = var.name })
       }
     },
-    {
-      for alarm, definition in local.metrics.alarms.work : "work-${alarm}" => {
-        definition = definition
-        dimensions = tomap({ QueueName = local.queue_names["work"] })
+    merge([
+      for queue in keys(local.work_queues) : {
+        for alarm, definition in local.metrics.alarms.work_queues : "${queue}-${alarm}" => {
+          definition = definition
+          dimensions = tomap({ QueueName = local.queue_names[queue] })
+        }
       }
-    },
+    ]...),
     merge([
       for queue, name in local.queues_of_what_nobody_took : {
         for alarm, definition in local.metrics.alarms.queues : "${queue}-${alarm}" => {
@@ -121,8 +123,10 @@ locals {
       {
         title = "Waiting for the workers"
         metrics = [
-          for metric in ["ApproximateNumberOfMessagesVisible", "ApproximateNumberOfMessagesNotVisible", "ApproximateAgeOfOldestMessage"] :
-          ["AWS/SQS", metric, "QueueName", local.queue_names["work"], { stat = "Maximum" }]
+          for pair in setproduct(
+            keys(local.work_queues),
+            ["ApproximateNumberOfMessagesVisible", "ApproximateNumberOfMessagesNotVisible", "ApproximateAgeOfOldestMessage"]
+          ) : ["AWS/SQS", pair[1], "QueueName", local.queue_names[pair[0]], { stat = "Maximum" }]
         ]
       },
       {

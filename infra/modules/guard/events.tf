@@ -1,4 +1,4 @@
-# The rules that hand events to the functions, or to the work queue. Their patterns are files, so that the local run uses the same.
+# The rules that hand events to the functions, or to the queue of findings. Their patterns are files, so that the local run uses the same.
 
 locals {
   event_pattern_limit = 2048
@@ -52,11 +52,12 @@ resource "aws_cloudwatch_event_rule" "this" {
 resource "aws_cloudwatch_event_target" "this" {
   for_each = local.functions_with_rules
 
-  region    = var.region
-  rule      = aws_cloudwatch_event_rule.this[each.key].name
+  region = var.region
+  rule   = aws_cloudwatch_event_rule.this[each.key].name
+  # It keeps its name, so that a deployment moves it to another queue without a moment in which there is no target.
   target_id = each.value.invoked_by == "queue" ? "work" : "function"
-  # A deployed system has a million findings a day: the work queue gathers them, so that an image is looked at once for all of them.
-  arn = each.value.invoked_by == "queue" ? local.queue_arns["work"] : aws_lambda_alias.live[each.key].arn
+  # A deployed system has a million findings a day: their queue gathers them, so that an image is looked at once for all of them.
+  arn = each.value.invoked_by == "queue" ? local.queue_arns["findings"] : aws_lambda_alias.live[each.key].arn
 
   # EventBridge's own limits and defaults.
   retry_policy {

@@ -55,6 +55,7 @@ resource "aws_lambda_function" "this" {
         ECR_GUARD_TABLE  = local.table_name
       },
       length(local.granted[each.key].queue) > 0 ? { ECR_GUARD_QUEUE_URL = aws_sqs_queue.this["work"].url } : {},
+      each.value.invoked_by == "queue" ? { ECR_GUARD_FINDINGS_QUEUE_URL = aws_sqs_queue.this["findings"].url } : {},
       # Sweeps list all repositories, and must leave out those that the functions may not look at.
       length(local.granted[each.key].queue) > 0 && !local.every_repository ? { ECR_GUARD_REPOSITORIES = join(" ", var.repositories) } : {}
     )
@@ -104,8 +105,8 @@ resource "aws_lambda_function" "this" {
     }
     precondition {
       # Fewer, and Lambda would take work from the queue only to put it back; each time counts as a failure.
-      condition     = each.value.invoked_by != "queue" || lookup(var.reserved_concurrency, each.key, local.workers) >= local.workers
-      error_message = "At least ${local.workers} for the workers: so many batches are worked off at the same time."
+      condition     = each.value.invoked_by != "queue" || lookup(var.reserved_concurrency, each.key, local.concurrency_of_workers) >= local.concurrency_of_workers
+      error_message = "At least ${local.concurrency_of_workers} for the workers: so many batches are worked off at the same time."
     }
   }
 
@@ -253,14 +254,14 @@ locals {
           Resource = [local.table_arn]
         },
         {
-          # Lambda takes from the queue in the name of the role of the function that it then invokes.
+          # Lambda takes from the queues in the name of the role of the function that it then invokes.
           Sid    = "Work"
           Effect = "Allow"
           Action = concat(
             granted.queue,
             contains(keys(local.functions_by_queue), name) ? ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"] : []
           )
-          Resource = [local.queue_arns["work"]]
+          Resource = [for queue in contains(keys(local.functions_by_queue), name) ? sort(keys(local.work_queues)) : ["work"] : local.queue_arns[queue]]
         },
         {
           Sid      = "Topics"

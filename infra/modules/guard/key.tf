@@ -51,13 +51,13 @@ resource "aws_kms_key" "this" {
         Condition = { StringEquals = { "kms:EncryptionContext:aws:sqs:arn" = local.queue_arns["undelivered-events"] } }
       },
       {
-        # EventBridge sends Inspector's findings to the work queue; no further condition, as above.
-        Sid       = "Work"
+        # EventBridge sends Inspector's findings to their queue; no further condition, as above.
+        Sid       = "Findings"
         Effect    = "Allow"
         Principal = { Service = "events.amazonaws.com" }
         Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
         Resource  = "*"
-        Condition = { StringEquals = { "kms:EncryptionContext:aws:sqs:arn" = local.queue_arns["work"] } }
+        Condition = { StringEquals = { "kms:EncryptionContext:aws:sqs:arn" = local.queue_arns["findings"] } }
       },
       {
         # SNS sends to the dead letter queue of a subscription.

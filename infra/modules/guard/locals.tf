@@ -11,7 +11,7 @@ locals {
   # also of one in `event-patterns/`. To add a function is to add an entry here and these files. `invoked_by` is one of:
   #   events    a rule hands it events, one by one
   #   schedule  the schedule of sweeps (schedule.tf)
-  #   queue     the work queue (work.tf), which the function's rule hands events to
+  #   queue     the queues of work (work.tf), of which the function's rule hands events to that of findings
   functions = {
     on-push = {
       description = "Takes note of images that are pushed, restored or deleted"
@@ -94,18 +94,19 @@ locals {
   alarm_topic_arn  = "arn:${local.partition}:sns:${local.region}:${local.account}:${local.alarm_topic_name}"
 
   queue_names = {
-    # What the workers have to do. The only queue that something takes from by itself.
-    work = "${var.name}-work"
+    # What the workers have to do, and what Inspector has found. The only queues that something takes from by itself.
+    work     = "${var.name}-work"
+    findings = "${var.name}-findings"
     # Work that has failed again and again.
     failed-work = "${var.name}-failed-work"
-    # Events that EventBridge could not hand to a function or to the work queue, and sweeps that its schedule could not begin.
+    # Events that EventBridge could not hand to a function or to the queue of findings, and sweeps that its schedule could not begin.
     undelivered-events = "${var.name}-undelivered-events"
     # Events that a function failed on, three times.
     failed-events = "${var.name}-failed-events"
     # Alerts that a topic could not deliver to a subscriber.
     undelivered-alerts = "${var.name}-undelivered-alerts"
   }
-  queues_of_what_nobody_took = { for queue, name in local.queue_names : queue => name if queue != "work" }
+  queues_of_what_nobody_took = { for queue, name in local.queue_names : queue => name if !contains(keys(local.work_queues), queue) }
   queue_arns = {
     for queue, name in local.queue_names :
     queue => "arn:${local.partition}:sqs:${local.region}:${local.account}:${name}"

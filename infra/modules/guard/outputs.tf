@@ -21,7 +21,7 @@ output "alarm_topic_arn" {
 }
 
 output "queue_urls" {
-  description = "URLs of the queues: `work`, and `undelivered-events`, `failed-events`, `failed-work` and `undelivered-alerts`, of what nobody took."
+  description = "URLs of the queues: `work` and `findings`, and `undelivered-events`, `failed-events`, `failed-work` and `undelivered-alerts`, of what nobody took."
   value       = { for queue, resource in aws_sqs_queue.this : queue => resource.url }
 }
 

@@ -1,12 +1,12 @@
-# Where events, work and alerts end that nobody took, and the work queue (work.tf). An alarm watches each: somebody has to look.
+# Where events, work and alerts end that nobody took, and the queues of the workers (work.tf). An alarm watches each: somebody has to look.
 
 resource "aws_sqs_queue" "this" {
   for_each = local.queue_names
 
   region                     = var.region
   name                       = each.value
-  message_retention_seconds  = each.key == "work" ? local.work_retention : 1209600 # 14 days, the most that SQS offers
-  visibility_timeout_seconds = each.key == "work" ? local.work_visibility_timeout : null
+  message_retention_seconds  = contains(keys(local.work_queues), each.key) ? local.work_retention : 1209600 # 14 days, the most that SQS offers
+  visibility_timeout_seconds = contains(keys(local.work_queues), each.key) ? local.work_visibility_timeout : null
   kms_master_key_id          = aws_kms_key.this.arn
   tags                       = var.tags
 }
@@ -14,7 +14,7 @@ resource "aws_sqs_queue" "this" {
 locals {
   # Who may send to a queue, beside the functions' roles, which have it in their own policies.
   queue_senders = {
-    work               = { service = "events.amazonaws.com", sources = [for name in keys(local.functions_by_queue) : local.rule_arns[name]] }
+    findings           = { service = "events.amazonaws.com", sources = [for name in keys(local.functions_by_queue) : local.rule_arns[name]] }
     undelivered-events = { service = "events.amazonaws.com", sources = concat(values(local.rule_arns), local.forwards ? [local.forward_rule_arn] : []) }
     undelivered-alerts = { service = "sns.amazonaws.com", sources = concat(values(local.topic_arns), [local.alarm_topic_arn]) }
   }

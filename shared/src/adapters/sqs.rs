@@ -1,8 +1,11 @@
-//! The workers' queue in SQS. Rules are those of the API reference of SQS (version 2012-11-05).
+//! The workers' queues in SQS. Rules are those of the API reference of SQS (version 2012-11-05).
 
 use std::time::Duration;
 
-use aws_sdk_sqs::{Client, types::SendMessageBatchRequestEntry};
+use aws_sdk_sqs::{
+    Client,
+    types::{QueueAttributeName, SendMessageBatchRequestEntry},
+};
 use aws_smithy_async::rt::sleep::{AsyncSleep as _, SharedAsyncSleep};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -14,6 +17,9 @@ use crate::{
 
 /// `SendMessageBatch`, as IAM names it.
 const OPERATION: &str = "sqs:SendMessage";
+
+/// What asks how many messages there are.
+const GET_ATTRIBUTES: &str = "sqs:GetQueueAttributes";
 
 /// The most messages that one call takes.
 const MAX_MESSAGES: usize = 10;
@@ -36,29 +42,51 @@ const MAX_SENDS: u32 = 3;
 /// The wait before the second time; before the third it is twice that.
 const WAIT: Duration = Duration::from_millis(250);
 
-/// A queue. See [`Aws::sqs_queue`](super::Aws::sqs_queue).
+/// The queues. See [`Aws::sqs_queue`](super::Aws::sqs_queue).
 #[derive(Debug, Clone)]
 pub struct SqsQueue {
     client: Client,
     url: String,
+    findings_url: String,
     sleep: Option<SharedAsyncSleep>,
 }
 
 impl SqsQueue {
     pub(super) fn new(client: Client, url: String, sleep: Option<SharedAsyncSleep>) -> Self {
-        Self { client, url, sleep }
+        Self {
+            client,
+            findings_url: url.clone(),
+            url,
+            sleep,
+        }
+    }
+
+    /// Puts what Inspector has found into this queue, instead of the same one.
+    #[must_use]
+    pub fn with_findings(self, findings_url: impl Into<String>) -> Self {
+        Self {
+            findings_url: findings_url.into(),
+            ..self
+        }
+    }
+
+    async fn send_all(&self, url: &str, texts: Vec<String>, hidden_for: i32) -> Result<(), PortError> {
+        stream::iter(batches(texts))
+            .map(Ok)
+            .try_for_each_concurrent(MAX_CALLS, |batch| self.send_batch(url, batch, hidden_for))
+            .await
     }
 
     /// Sends messages that fit into one call, and those again that SQS failed to take. One that it refuses keeps none of the
     /// others from being sent.
-    async fn send_batch(&self, mut texts: Vec<String>, hidden_for: i32) -> Result<(), PortError> {
+    async fn send_batch(&self, url: &str, mut texts: Vec<String>, hidden_for: i32) -> Result<(), PortError> {
         let mut refused = None;
         let mut failed = None;
         for n in 0..MAX_SENDS {
             if let Some(sleep) = self.sleep.as_ref().filter(|_| n > 0) {
                 sleep.sleep(WAIT.saturating_mul(n)).await;
             }
-            (texts, failed) = self.send_once(texts, hidden_for, &mut refused).await?;
+            (texts, failed) = self.send_once(url, texts, hidden_for, &mut refused).await?;
             if texts.is_empty() {
                 break;
             }
@@ -75,6 +103,7 @@ impl SqsQueue {
     /// and `RequestThrottled` pass.
     async fn send_once(
         &self,
+        url: &str,
         texts: Vec<String>,
         hidden_for: i32,
         refused: &mut Option<PortError>,
@@ -90,7 +119,7 @@ impl SqsQueue {
         let output = self
             .client
             .send_message_batch()
-            .queue_url(&self.url)
+            .queue_url(url)
             .set_entries(Some(entries))
             .send()
             .await
@@ -121,12 +150,43 @@ impl Queue for SqsQueue {
     /// `sqs:SendMessage`, ten messages to a call and four calls at a time.
     async fn send(&self, items: &[WorkItem], hidden_for: Duration) -> Result<(), PortError> {
         let hidden_for = i32::try_from(hidden_for.as_secs()).unwrap_or(i32::MAX).min(MAX_DELAY);
-        let texts = items.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>();
-        let texts = texts.map_err(|error| refusal(OPERATION, Retry::Never, "InvalidItem", &error.to_string()))?;
-        stream::iter(batches(texts))
-            .map(Ok)
-            .try_for_each_concurrent(MAX_CALLS, |batch| self.send_batch(batch, hidden_for))
+        let (mut work, mut findings) = (Vec::new(), Vec::new());
+        for item in items {
+            let text = serde_json::to_string(item);
+            let text = text.map_err(|error| refusal(OPERATION, Retry::Never, "InvalidItem", &error.to_string()))?;
+            if item.work.is_of_findings() {
+                findings.push(text);
+            } else {
+                work.push(text);
+            }
+        }
+        self.send_all(&self.url, work, hidden_for).await?;
+        self.send_all(&self.findings_url, findings, hidden_for).await
+    }
+
+    /// `sqs:GetQueueAttributes`.
+    ///
+    /// The errors of the call are passed on: those that name a missing queue or right (`QueueDoesNotExist`, `InvalidAddress`,
+    /// `InvalidSecurity`, `InvalidAttributeName`, `UnsupportedOperation`) stay, `RequestThrottled` passes.
+    async fn waiting(&self) -> Result<u64, PortError> {
+        let names = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+        ];
+        let output = self
+            .client
+            .get_queue_attributes()
+            .queue_url(&self.url)
+            .set_attribute_names(Some(names.to_vec()))
+            .send()
             .await
+            .map_err(|error| port_error(GET_ATTRIBUTES, &error))?;
+        let number = |name| {
+            let text = output.attributes().and_then(|attributes| attributes.get(name));
+            let number = text.and_then(|text| text.parse::<u64>().ok());
+            number.ok_or_else(|| malformed(GET_ATTRIBUTES, "the answer does not say how many messages there are"))
+        };
+        names.iter().map(number).sum()
     }
 }
 

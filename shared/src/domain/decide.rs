@@ -28,7 +28,7 @@ use super::{
     repository::tags::is_mark,
     told::ToldFindings,
 };
-pub use due::{Due, LONG_TURN_HOURS, Survey, TURN_HOURS, is_turn_of};
+pub use due::{Due, LONG_TURN_HOURS, Survey, TURN_HOURS, Turns};
 pub use index::{ChildFacts, Children, INDEX_FOLLOWS, LeadingIndex, MAX_LOOKED_AT, to_look_at};
 pub use source::{SourceImage, may_be_source, verdict};
 use step::Draft;

@@ -491,6 +491,7 @@ pub fn decide_digest(
             sent,
         }),
         refused: row.map(|row| row.refused.clone()).unwrap_or_default(),
+        swept: row.and_then(|row| row.swept),
     }))
 }
 

@@ -127,7 +127,7 @@ impl Finding {
 }
 
 /// What an event of Inspector says of how likely a vulnerability is exploited.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Epss {
     /// CVE or advisory id.
     pub vulnerability: String,

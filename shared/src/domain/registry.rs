@@ -115,6 +115,9 @@ pub struct RegistryRow {
     /// Findings that workers may not read, by cause.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<RefusedAccess>,
+    /// When the last sweep began of which every repository was left to the workers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swept: Option<Timestamp>,
 }
 
 impl RegistryRow {
@@ -127,6 +130,7 @@ impl RegistryRow {
             notes: Vec::new(),
             digest: None,
             refused: Vec::new(),
+            swept: None,
         }
     }
 }

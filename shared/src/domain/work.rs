@@ -4,18 +4,25 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    finding::Epss,
     ids::{AccountId, Digest, Region, RepositoryName},
     repository::posture::ListedSettings,
 };
 
 /// One piece of work. Like an event it only says *look at this*: done twice it does no harm, and it may be done late.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkItem {
     /// Form of this document.
     pub schema: WorkSchema,
     /// When the sweep began that it belongs to.
     pub sweep: Timestamp,
+    /// The sweep before it, whose turns are done; `None`: only those of its own hour are due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// How many invocations led to it, one after the other: a worker that puts an item into the queue that it is invoked by adds one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hops: u32,
     /// The registry.
     pub account: AccountId,
     /// The region.
@@ -25,7 +32,7 @@ pub struct WorkItem {
 }
 
 /// What is to be looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Work {
     /// The registry's repositories, from where a sweep had to stop.
@@ -57,10 +64,55 @@ pub enum Work {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         indexes_read: bool,
     },
+    /// Images that Inspector has found something in, which an invocation had no time for. They go back into the queue of findings.
+    Findings {
+        /// The repository.
+        repository: RepositoryName,
+        /// The images, at most [`MAX_IMAGES`].
+        images: Vec<FoundImage>,
+    },
 }
 
-/// The most images that one item names: 7 KiB of text, about a minute of work if every one of them is to be blocked.
-pub const MAX_IMAGES: usize = 50;
+/// An image that findings were about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FoundImage {
+    /// The image.
+    pub digest: Digest,
+    /// What the findings said of the probability of exploits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub epss: Vec<Epss>,
+}
+
+impl Work {
+    /// The repository that it is about; `None`: the list of all of them.
+    pub fn repository(&self) -> Option<&RepositoryName> {
+        match self {
+            Self::Repositories { .. } => None,
+            Self::Repository { repository, .. }
+            | Self::Images { repository, .. }
+            | Self::Findings { repository, .. } => Some(repository),
+        }
+    }
+
+    /// Whether it goes into the queue of findings, and not into that of the sweeps.
+    pub fn is_of_findings(&self) -> bool {
+        matches!(self, Self::Findings { .. })
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// The most images that one item names: 3 KiB of text. A batch of twenty items is done in the time of one invocation at a second for
+/// each image; what is left of an item, or fails in it, is little. docs/work-at-scale.md has the figures.
+pub const MAX_IMAGES: usize = 20;
+
+/// After so many hops an item is not put back any more: it stays in the queue, where SQS counts how often it is delivered. What is left
+/// for want of time or because AWS is in trouble (five minutes later, each time) has sixteen hours and more until then.
+pub const MAX_HOPS: u32 = 200;
 
 /// The only form of a work item that exists so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

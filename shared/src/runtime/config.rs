@@ -1,4 +1,4 @@
-//! Configuration of a function: four variables of ours and Lambda's own, and the policy.
+//! Configuration of a function: five variables of ours and Lambda's own, and the policy.
 //!
 //! Everything that can be wrong is found at start, before the first event.
 
@@ -31,6 +31,18 @@ pub const QUEUE_VARIABLE: &str = "ECR_GUARD_QUEUE_URL";
 pub fn queue_url(lookup: impl Fn(&str) -> Option<String>) -> Result<String, ConfigError> {
     let given = lookup(QUEUE_VARIABLE).filter(|value| !value.trim().is_empty());
     given.ok_or(ConfigError::Missing(QUEUE_VARIABLE))
+}
+
+/// Variable that holds the URL of the queue of what Inspector has found.
+pub const FINDINGS_QUEUE_VARIABLE: &str = "ECR_GUARD_FINDINGS_QUEUE_URL";
+
+/// The URL of the queue of findings, for the function that puts something back into it.
+///
+/// # Errors
+/// The variable is missing.
+pub fn findings_queue_url(lookup: impl Fn(&str) -> Option<String>) -> Result<String, ConfigError> {
+    let given = lookup(FINDINGS_QUEUE_VARIABLE).filter(|value| !value.trim().is_empty());
+    given.ok_or(ConfigError::Missing(FINDINGS_QUEUE_VARIABLE))
 }
 
 /// Variable that says which repositories sweeps look at: their names, with `*` for any characters, between spaces. Without it they look at
@@ -222,5 +234,7 @@ mod tests {
         let of = |text: &'static str| queue_url(move |_| Some(text.to_owned()));
         assert_eq!(of("https://sqs").unwrap(), "https://sqs");
         assert!(matches!(of(" "), Err(ConfigError::Missing(QUEUE_VARIABLE))));
+        let findings = findings_queue_url(|name| (name == QUEUE_VARIABLE).then(String::new));
+        assert!(matches!(findings, Err(ConfigError::Missing(FINDINGS_QUEUE_VARIABLE))));
     }
 }

@@ -14,7 +14,7 @@ use crate::{domain::finding::Severity, reconcile::Outcome};
 pub const NAMESPACE: &str = "ecr-guard";
 
 /// The metrics that a line carries.
-pub const METRICS: [&str; 14] = [
+pub const METRICS: [&str; 17] = [
     "Events",
     "Errors",
     "PoisonEvents",
@@ -25,9 +25,12 @@ pub const METRICS: [&str; 14] = [
     "FindingsMonitored",
     IMAGES_LOOKED,
     ITEMS_FAILED,
+    ITEMS_PUT_BACK,
     REPOSITORIES,
     SWEEPS_CONTINUED,
     SWEEP_AGE,
+    ITEM_HOPS,
+    ITEM_RECEIVES,
     REPLICATION_LAG,
 ];
 
@@ -47,8 +50,15 @@ const ITEMS_FAILED: &str = "ItemsFailed";
 const REPOSITORIES: &str = "Repositories";
 /// Sweeps that could not list all repositories in one go.
 const SWEEPS_CONTINUED: &str = "SweepsContinued";
-/// How old the sweep is of which a part was finished, in seconds.
+/// How old the sweep is of which there was a part, done or put back, in seconds: putting back does not make it younger.
 const SWEEP_AGE: &str = "sweep_age_seconds";
+
+/// Messages that a worker put into the queue anew.
+const ITEMS_PUT_BACK: &str = "ItemsPutBack";
+/// How many invocations led to an item, one after the other: each time that it is put back is one more.
+const ITEM_HOPS: &str = "item_hops";
+/// How often a message was delivered.
+const ITEM_RECEIVES: &str = "item_receives";
 
 /// Seconds from the push of an image in its source to the arrival of its copy.
 const REPLICATION_LAG: &str = "replication_lag_seconds";
@@ -175,8 +185,11 @@ fn worked_line(function: &str, request_id: &str, worked: &Worked, now: Timestamp
         ("Alerts", worked.looks.alerts),
         (IMAGES_LOOKED, worked.looks.looked),
         (ITEMS_FAILED, worked.failed),
+        (ITEMS_PUT_BACK, worked.put_back),
     ];
     metrics.extend(worked.sweep_age_seconds.map(|age| (SWEEP_AGE, age)));
+    metrics.extend(worked.item_hops.map(|hops| (ITEM_HOPS, hops.into())));
+    metrics.extend(worked.item_receives.map(|receives| (ITEM_RECEIVES, receives.into())));
     let outcome = if worked.failed == 0 { "worked" } else { "failed-in-part" };
     finish(line, function, outcome, worked.failed == 0, &metrics, now)
 }
@@ -186,11 +199,11 @@ fn worked_line(function: &str, request_id: &str, worked: &Worked, now: Timestamp
     clippy::print_stdout,
     reason = "standard output is where Lambda takes log lines and metrics from"
 )]
-pub fn write_swept(function: &str, request_id: &str, result: &Result<Swept, HandlerError>, now: Timestamp) {
+pub fn write_swept(function: &str, request_id: &str, result: Result<&Swept, &HandlerError>, now: Timestamp) {
     println!("{}", swept_line(function, request_id, result, now));
 }
 
-fn swept_line(function: &str, request_id: &str, result: &Result<Swept, HandlerError>, now: Timestamp) -> Value {
+fn swept_line(function: &str, request_id: &str, result: Result<&Swept, &HandlerError>, now: Timestamp) -> Value {
     let mut metrics = vec![("Events", 1)];
     let (mut line, outcome) = match result {
         Ok(swept) => {
@@ -200,7 +213,12 @@ fn swept_line(function: &str, request_id: &str, result: &Result<Swept, HandlerEr
                 let age = now.duration_since(swept.sweep).as_secs();
                 metrics.push((SWEEP_AGE, u64::try_from(age).unwrap_or_default()));
             }
-            (fields(swept), "swept")
+            let outcome = if swept.errors.is_empty() {
+                "swept"
+            } else {
+                "failed-in-part"
+            };
+            (fields(swept), outcome)
         }
         Err(error) => {
             metrics.push(("Errors", 1));
@@ -210,7 +228,8 @@ fn swept_line(function: &str, request_id: &str, result: &Result<Swept, HandlerEr
         }
     };
     line.insert("event_id".to_owned(), json!(request_id));
-    finish(line, function, outcome, result.is_ok(), &metrics, now)
+    let is_well = result.is_ok_and(|swept| swept.errors.is_empty());
+    finish(line, function, outcome, is_well, &metrics, now)
 }
 
 /// Writes that a message of the workers' queue could not be dealt with: the line names the error, by the word that alarms hang on.
@@ -283,8 +302,8 @@ mod tests {
             line("on-scan", "id", &Ok(Handled::Ignored { why: "nothing" }), now()),
             line("on-scan", "id", &Err(HandlerError::Poison(poison)), now()),
             worked_line("worker", "id", &worked(), now()),
-            swept_line("sweep", "id", &Ok(continued), now()),
-            swept_line("sweep", "id", &Ok(swept()), now()),
+            swept_line("sweep", "id", Ok(&continued), now()),
+            swept_line("sweep", "id", Ok(&swept()), now()),
             finish(Map::new(), "worker", "BlockRefused", false, &[("Errors", 1)], now()),
             finish(Map::new(), "worker", "CallRefused", false, &[("Errors", 1)], now()),
         ];
@@ -335,7 +354,7 @@ mod tests {
             sweep: now(),
             ..swept()
         };
-        let line = swept_line("sweep", "id", &Ok(at_once), now());
+        let line = swept_line("sweep", "id", Ok(&at_once), now());
         assert_eq!(
             line["sweep_age_seconds"], 0,
             "no age is an age: without it, an alarm rings"
@@ -361,6 +380,9 @@ mod tests {
                 ..Looks::default()
             },
             sweep_age_seconds: Some(90),
+            put_back: 1,
+            item_hops: Some(2),
+            item_receives: Some(3),
             ..Worked::default()
         }
     }
@@ -370,17 +392,20 @@ mod tests {
             sweep: now() - jiff::SignedDuration::from_secs(7),
             repositories: 3,
             continued: false,
+            under_way: None,
             registry: None,
             digests: 0,
             summaries: 0,
             summarized_alerts: 0,
             gone: 0,
+            left_out: Vec::new(),
+            errors: Vec::new(),
         }
     }
 
     #[test]
     fn a_sweep_says_how_old_it_is_when_all_of_it_is_left_to_workers() {
-        let line = swept_line("sweep", "id", &Ok(swept()), now());
+        let line = swept_line("sweep", "id", Ok(&swept()), now());
         assert_eq!(
             (&line["sweep_age_seconds"], &line["level"]),
             (&json!(7), &json!("INFO"))
@@ -389,7 +414,7 @@ mod tests {
             continued: true,
             ..swept()
         };
-        let line = swept_line("sweep", "id", &Ok(continued), now());
+        let line = swept_line("sweep", "id", Ok(&continued), now());
         assert_eq!(
             (&line["sweep_age_seconds"], &line["SweepsContinued"]),
             (&Value::Null, &json!(1))

@@ -19,8 +19,10 @@ use crate::{
         repository::{ledger::RepositoryKey, posture::ListedRepository},
     },
     ports::{AlertLedger, Clock, Listing, Notifier, Page, PortError, Queue, SweepLedger},
-    reconcile_registry::{RegistryError, RegistryOutcome, RegistryPorts, reconcile_registry, send_digests},
-    sweep::{Known, Sweep, enqueue_gone, enqueue_repositories, enqueue_these},
+    reconcile_registry::{
+        RegistryError, RegistryOutcome, RegistryPorts, last_sweep, reconcile_registry, record_sweep, send_digests,
+    },
+    sweep::{Known, Sweep, SweepError, enqueue_gone, enqueue_repositories, enqueue_these},
 };
 
 /// What the function is invoked with: by the schedule, or by hand.
@@ -59,6 +61,9 @@ pub struct Swept {
     pub sweep: Timestamp,
     /// Repositories that were left to the workers.
     pub repositories: u64,
+    /// So much of an earlier sweep is still waiting for the workers: that one is continued, and nothing was added to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub under_way: Option<u64>,
     /// The list goes on: a worker reads the rest of it.
     pub continued: bool,
     /// What came of looking at the registry as a whole.
@@ -72,7 +77,16 @@ pub struct Swept {
     pub summarized_alerts: u64,
     /// Repositories that are gone, of which rows were left: a worker closes them.
     pub gone: u64,
+    /// What there was no time for: the next sweep does it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<&'static str>,
+    /// What went wrong, all of it; it kept nothing else from being done.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
 }
+
+/// A sweep is still under way while more items than this wait for the workers: a batch of them.
+pub const UNDER_WAY: u64 = 20;
 
 /// What the sweep needs.
 #[derive(Debug)]
@@ -107,18 +121,35 @@ where
     Q: Queue,
     C: Clock,
 {
-    let result = begin(ports, policy, invocation, payload, until).await;
-    report::write_swept(invocation.function, &invocation.request_id, &result, ports.clock.now());
-    result
+    let request = match SweepRequest::parse(payload) {
+        Ok(request) => request,
+        Err(error) => {
+            let now = ports.clock.now();
+            report::write_swept(invocation.function, &invocation.request_id, Err(&error), now);
+            return Err(error);
+        }
+    };
+    let (mut swept, errors) = begin(ports, policy, invocation, request, until).await;
+    swept.errors = errors.iter().map(ToString::to_string).collect();
+    let now = ports.clock.now();
+    for error in &errors {
+        report::write_failure(invocation.function, error, now);
+    }
+    report::write_swept(invocation.function, &invocation.request_id, Ok(&swept), now);
+    match errors.into_iter().next() {
+        Some(error) => Err(error),
+        None => Ok(swept),
+    }
 }
 
+/// Does what is to be done; what goes wrong keeps nothing else from it.
 async fn begin<R, L, N, Q, C>(
     ports: &SweepPorts<'_, R, L, N, Q, C>,
     policy: &Policy,
     invocation: &Invocation,
-    payload: &str,
+    request: SweepRequest,
     until: Timestamp,
-) -> Result<Swept, HandlerError>
+) -> (Swept, Vec<HandlerError>)
 where
     R: Listing + Sync,
     L: SweepLedger + AlertLedger,
@@ -126,25 +157,29 @@ where
     Q: Queue,
     C: Clock,
 {
-    let request = SweepRequest::parse(payload)?;
     let registry = &ReadOnce::new(ports.registry);
-    let sweep = Sweep {
+    let mut sweep = Sweep {
         registry: RegistryKey {
             account: invocation.account.clone(),
             region: invocation.region.clone(),
         },
         began: request.time.unwrap_or_else(|| ports.clock.now()),
+        since: None,
+        hops: 0,
         until,
     };
     let mut swept = Swept {
         sweep: sweep.began,
         repositories: 0,
+        under_way: None,
         continued: false,
         registry: None,
         digests: 0,
         summaries: 0,
         summarized_alerts: 0,
         gone: 0,
+        left_out: Vec::new(),
+        errors: Vec::new(),
     };
     let actor = invocation.request_id.as_str();
     let of_registry = RegistryPorts {
@@ -153,27 +188,42 @@ where
         notifier: ports.notifier,
         clock: ports.clock,
     };
-    // What fails keeps nothing else from being done.
     let mut errors: Vec<HandlerError> = Vec::new();
     let is_whole = request.repositories.is_none();
-    let enqueued = match request.repositories {
-        Some(names) => enqueue_these(ports.queue, &sweep, names).await,
+    // Only what the schedule begins is tried again, by Lambda.
+    let may_be_retry = request.time.is_some();
+    match request.repositories {
+        Some(names) => match enqueue_these(ports.queue, &sweep, names).await {
+            Ok(enqueued) => swept.repositories = enqueued.repositories,
+            Err(error) => errors.push(error.into()),
+        },
         None => {
-            let known = Known::read(registry, policy).await;
-            enqueue_repositories(registry, ports.queue, ports.clock, &sweep, known.as_ref(), None).await
+            enqueue_all(
+                ports,
+                registry,
+                policy,
+                &mut sweep,
+                may_be_retry,
+                &mut swept,
+                &mut errors,
+            )
+            .await
         }
-    };
-    match enqueued {
-        Ok(enqueued) => (swept.repositories, swept.continued) = (enqueued.repositories, enqueued.continued),
-        Err(error) => errors.push(error.into()),
     }
-    if is_whole {
+    let mut is_time_for = |what| {
+        let is_time = ports.clock.now() < until;
+        if !is_time {
+            swept.left_out.push(what);
+        }
+        is_time
+    };
+    if is_whole && is_time_for("registry") {
         match reconcile_registry(&of_registry, policy, &sweep.registry, actor).await {
             Ok(outcome) => swept.registry = Some(outcome),
             Err(error) => errors.push(error.into()),
         }
     }
-    if is_whole {
+    if is_whole && is_time_for("summaries") {
         let now = ports.clock.now();
         match send_summaries(ports.ledger, ports.notifier, policy, &sweep.registry, now).await {
             Ok(sent) => (swept.summaries, swept.summarized_alerts) = (sent.sent, sent.alerts),
@@ -187,22 +237,63 @@ where
             ),
         }
     }
-    if is_whole || request.digest {
+    if (is_whole || request.digest) && is_time_for("digest") {
         match send_digests(&of_registry, policy, &sweep.registry, actor, request.digest).await {
             Ok(sent) => swept.digests = sent,
             Err(error) => errors.push(error.into()),
         }
     }
-    // Once a day is enough for what nobody can pull any more.
-    if is_whole && swept.digests > 0 {
-        match enqueue_gone(registry, ports.ledger, ports.queue, &sweep).await {
+    // What is under way has noticed them.
+    if is_whole && swept.under_way.is_none() && is_time_for("gone") {
+        match enqueue_gone(registry, ports.ledger, ports.queue, ports.clock, &sweep).await {
             Ok(gone) => swept.gone = gone,
             Err(error) => errors.push(error.into()),
         }
     }
-    match errors.into_iter().next() {
-        Some(error) => Err(error),
-        None => Ok(swept),
+    (swept, errors)
+}
+
+/// Leaves all repositories to the workers; unless that was done for this sweep before something else in it failed, or an earlier sweep
+/// is still under way: then the workers are not given the same images once more. Whose turn it is meanwhile has it in the next sweep.
+async fn enqueue_all<R, L, N, Q, C>(
+    ports: &SweepPorts<'_, R, L, N, Q, C>,
+    registry: &ReadOnce<'_, R>,
+    policy: &Policy,
+    sweep: &mut Sweep,
+    may_be_retry: bool,
+    swept: &mut Swept,
+    errors: &mut Vec<HandlerError>,
+) where
+    R: Listing + Sync,
+    L: SweepLedger,
+    N: Notifier,
+    Q: Queue,
+    C: Clock,
+{
+    match last_sweep(ports.ledger, &sweep.registry).await {
+        Ok(Some(last)) if may_be_retry && last == sweep.began => return,
+        Ok(last) => sweep.since = last.filter(|last| *last < sweep.began),
+        // Rather once too often.
+        Err(error) => errors.push(error.into()),
+    }
+    match ports.queue.waiting().await {
+        Ok(waiting) if waiting > UNDER_WAY => {
+            swept.under_way = Some(waiting);
+            return;
+        }
+        Ok(_) => {}
+        Err(source) => errors.push(SweepError::port("ask how much work is waiting", source).into()),
+    }
+    let known = Known::read(registry, policy).await;
+    match enqueue_repositories(registry, ports.queue, ports.clock, sweep, known.as_ref(), None).await {
+        Ok((enqueued, unreadable)) => {
+            (swept.repositories, swept.continued) = (enqueued.repositories, enqueued.continued);
+            errors.extend(unreadable.into_iter().map(HandlerError::from));
+            if let Err(error) = record_sweep(ports.ledger, &sweep.registry, sweep.began).await {
+                errors.push(error.into());
+            }
+        }
+        Err(error) => errors.push(error.into()),
     }
 }
 

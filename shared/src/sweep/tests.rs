@@ -107,7 +107,7 @@ fn a_thousand_unchanged_images_cost_one_call_to_the_registry() {
         world.complete_scan(&key, found(Severity::Medium));
     }
     let looks = sweep(&world, &policy(""));
-    assert_eq!((looks.looked, looks.items), (1000, 21));
+    assert_eq!((looks.looked, looks.items), (1000, 51));
     world.forget_calls();
     after(&world, 1);
     let item = a_sweep(&world).item(Work::Repository {
@@ -246,7 +246,12 @@ fn rows_of_images_that_are_gone_are_closed_unless_the_list_was_not_read_to_its_e
     sweep(&world, &policy(""));
     let (gone, there) = (key_of("api", 3), key_of("api", 4));
     world.delete(&gone);
-    world.set_page_size(4);
+    // The rows are on one page, the list is on two.
+    for number in 10..15 {
+        push(&world, &key_of("api", number), "v1");
+        world.complete_scan(&key_of("api", number), found(Severity::Low));
+    }
+    world.set_page_size(10);
     let in_a_hurry = Sweep {
         until: world.now(),
         ..a_sweep(&world)
@@ -258,10 +263,12 @@ fn rows_of_images_that_are_gone_are_closed_unless_the_list_was_not_read_to_its_e
         listed: None,
     };
     let (looks, failures) = run(worker_ports(&world, &policy("")).work(&policy(""), &in_a_hurry, &first, "one"));
-    assert_eq!((looks.listed, looks.looked, failures), (4, 0, vec![]));
-    assert_eq!(world.take_items(9).len(), 1, "where to go on");
+    assert_eq!((looks.listed, looks.looked, failures), (10, 0, vec![]));
+    assert!(world.row_of(&gone).unwrap().closed_at.is_none());
+    let goes_on = |item: &WorkItem| matches!(&item.work, Work::Repository { after: Some(_), .. });
+    assert_eq!(world.take_items(9).iter().filter(|item| goes_on(item)).count(), 1);
     let looks = sweep(&world, &policy(""));
-    assert_eq!(looks.due, [("gone", 1)].into());
+    assert_eq!((looks.due["gone"], looks.due["new"]), (1, 5));
     assert!(world.row_of(&gone).unwrap().closed_at.is_some());
     assert!(world.row_of(&there).unwrap().closed_at.is_none());
     assert_eq!(sweep(&world, &policy("")).looked, 0);
@@ -300,7 +307,7 @@ fn a_list_of_repositories_that_takes_too_long_goes_on_where_it_stopped() {
         until: world.now(),
         ..a_sweep(&world)
     };
-    let enqueued = run(enqueue_repositories(&world, &world, &world, &in_a_hurry, None, None)).unwrap();
+    let (enqueued, _) = run(enqueue_repositories(&world, &world, &world, &in_a_hurry, None, None)).unwrap();
     assert_eq!((enqueued.repositories, enqueued.continued), (1, true));
     let looks = work_off(&world, &policy(""));
     assert_eq!((looks.repositories, looks.looked, looks.blocks), (2, 30, 6));
@@ -353,21 +360,70 @@ fn what_cannot_be_done_does_not_keep_the_rest_from_being_done() {
     let items = world.take_items(9);
     let (looks, failures) = work(&world, &policy(""), &items[0]);
     assert_eq!((looks.looked, looks.blocks), (9, 1));
-    assert!(matches!(failures.as_slice(), [SweepError::Image(_)]), "{failures:?}");
-    assert_eq!((failures[0].code(), failures[0].is_trouble()), ("BlockRefused", false));
+    let errors = looks.handed_on;
+    assert!(matches!(errors.as_slice(), [SweepError::Image(_)]), "{errors:?}");
+    assert_eq!((errors[0].code(), errors[0].is_trouble()), ("BlockRefused", false));
+    // The repository was looked at, and is not again: only that image is.
+    assert_eq!(failures, []);
+    let images = |item: &WorkItem| match &item.work {
+        Work::Images { digests, .. } => digests.clone(),
+        _ => Vec::new(),
+    };
+    let left: Vec<Digest> = world.take_items(9).iter().flat_map(images).collect();
+    assert_eq!(left, [key_of("api", 0).digest]);
+    // An item that achieves nothing comes again as it is, so that it is counted how often it failed.
+    let alone = a_sweep(&world).item(Work::Images {
+        repository: "api".parse().unwrap(),
+        digests: left,
+        indexes_read: false,
+    });
+    let (looks, failures) = work(&world, &policy(""), &alone);
+    assert_eq!((failures.len(), looks.items, looks.handed_on.len()), (1, 0, 0));
 }
 
 #[test]
-fn trouble_stops_an_item_and_nothing_is_lost() {
+fn trouble_stops_an_item_and_nothing_is_lost_nor_done_twice() {
+    for (faults, looked) in [(1, 9), (2, 8), (4, 6), (5, 0), (6, 0)] {
+        let world = silent_world();
+        enqueue(&world, &policy(""));
+        let items = world.take_items(9);
+        for _ in 0..faults {
+            world.fail("ecr:DescribeImageScanFindings", Fault::Before(Retry::Later));
+        }
+        let (looks, failures) = work(&world, &policy(""), &items[0]);
+        assert_eq!((looks.looked, failures), (looked, vec![]), "{faults}");
+        assert_eq!(looks.handed_on.len(), faults.min(MAX_TROUBLE), "{:?}", looks.handed_on);
+        assert!(looks.handed_on.iter().all(SweepError::is_trouble));
+        world.heal();
+        // What was left is looked at five minutes later, the repository ten.
+        let mut rest = world.take_items(9);
+        rest.sort_by_key(|item| matches!(item.work, Work::Repository { .. }));
+        let looked_at = rest.iter().map(|item| work(&world, &policy(""), item).0.looked);
+        assert_eq!(looked_at.sum::<u64>(), 10 - looked, "{faults}");
+    }
+}
+
+#[test]
+fn work_that_was_put_back_too_often_stays_in_the_queue_and_says_so() {
     let world = silent_world();
-    enqueue(&world, &policy(""));
-    let items = world.take_items(9);
-    world.fail("ecr:DescribeImageScanFindings", Fault::Before(Retry::Later));
-    let (looks, failures) = work(&world, &policy(""), &items[0]);
-    assert_eq!(looks.looked, 0);
-    assert!(failures[0].is_trouble());
-    let (looks, failures) = work(&world, &policy(""), &items[0]);
-    assert_eq!((looks.looked, failures), (10, vec![]));
+    let at = |hops| Sweep {
+        hops,
+        until: world.now(),
+        ..a_sweep(&world)
+    };
+    let digests = vec![key_of("api", 0).digest];
+    let work = Work::Images {
+        repository: "api".parse().unwrap(),
+        digests,
+        indexes_read: false,
+    };
+    let look = |sweep| run(worker_ports(&world, &policy("")).work(&policy(""), &sweep, &work, "one"));
+    let (looks, failures) = look(at(MAX_HOPS - 1));
+    assert_eq!((looks.items, failures), (1, vec![]));
+    assert_eq!(world.take_items(9)[0].hops, MAX_HOPS);
+    let (looks, failures) = look(at(MAX_HOPS));
+    assert_eq!((looks.items, world.take_items(9).len()), (0, 0));
+    assert_eq!(failures[0].code(), "TooManyHops");
 }
 
 #[test]
@@ -376,7 +432,10 @@ fn an_alert_that_was_never_sent_is_found_and_sent() {
     world.fail("sns:Publish", Fault::Before(Retry::Later));
     enqueue(&world, &policy(""));
     let (_, failures) = work(&world, &policy(""), &world.take_items(9)[0]);
-    assert_eq!((failures.len(), world.sent().len()), (1, 0));
+    // One did not come through; that of the other image did.
+    assert_eq!((failures.len(), world.sent().len()), (0, 1));
+    // The item that was left for it is lost as well.
+    world.take_items(9);
     after(&world, 1);
     let looks = sweep(&world, &policy(""));
     assert_eq!((looks.due["alert-owed"], world.sent().len()), (1, 6));

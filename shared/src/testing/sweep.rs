@@ -41,6 +41,8 @@ pub fn a_sweep(world: &World) -> Sweep {
     Sweep {
         registry: registry_key(),
         began: world.now(),
+        since: None,
+        hops: 0,
         until: Timestamp::MAX,
     }
 }
@@ -63,13 +65,16 @@ pub fn enqueue(world: &World, policy: &Policy) {
 /// A call fails.
 pub async fn enqueue_known(world: &World, policy: &Policy, sweep: &Sweep) -> Result<Enqueued, SweepError> {
     let known = Known::read(world, policy).await;
-    enqueue_repositories(world, world, world, sweep, known.as_ref(), None).await
+    let (enqueued, unreadable) = enqueue_repositories(world, world, world, sweep, known.as_ref(), None).await?;
+    unreadable.into_iter().next().map_or(Ok(enqueued), Err)
 }
 
 /// Does what an item says.
 pub fn work(world: &World, policy: &Policy, item: &WorkItem) -> (Looks, Failures) {
     let sweep = Sweep {
         began: item.sweep,
+        since: item.since,
+        hops: item.hops,
         ..a_sweep(world)
     };
     run(worker_ports(world, policy).work(policy, &sweep, &item.work, "an-item"))

@@ -783,6 +783,13 @@ impl Queue for World {
         })
         .await
     }
+
+    async fn waiting(&self) -> Result<u64, PortError> {
+        self.call("sqs:GetQueueAttributes", false, |state| {
+            (state.queue.len() + state.hidden.len()) as u64
+        })
+        .await
+    }
 }
 
 impl Repositories for World {

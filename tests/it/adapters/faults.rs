@@ -15,7 +15,7 @@ use super::*;
 use crate::canned::{FakeAws, Reply};
 
 /// Every operation that an adapter calls.
-const OPERATIONS: [&str; 22] = [
+const OPERATIONS: [&str; 23] = [
     "ecr:DescribeImages",
     "ecr:BatchGetRepositoryScanningConfiguration",
     "ecr:DescribeImageScanFindings",
@@ -37,6 +37,7 @@ const OPERATIONS: [&str; 22] = [
     "dynamodb:PutItem",
     "dynamodb:Query",
     "sns:Publish",
+    "sqs:GetQueueAttributes",
     "sqs:SendMessage",
 ];
 
@@ -63,6 +64,9 @@ fn good(operation: &str) -> Reply {
         "sns:Publish" => json!({"MessageId": "m-1"}),
         "sqs:SendMessage" => {
             json!({"Successful": [{"Id": "0", "MessageId": "m-1", "MD5OfMessageBody": "0"}], "Failed": []})
+        }
+        "sqs:GetQueueAttributes" => {
+            json!({"Attributes": {"ApproximateNumberOfMessages": "1", "ApproximateNumberOfMessagesDelayed": "2"}})
         }
         "ecr:DescribeReplicationBackfillResults" => json!({"results": []}),
         _ => json!({}),
@@ -105,6 +109,7 @@ fn call(world: &FakeAws, operation: &str) -> Result<(), PortError> {
                 aws.ecr_backfills(account()).start_backfill(&from, &to).await.map(drop)
             }
             "dynamodb:Query" => ledger.rows(&repository_key(), None).await.map(drop),
+            "sqs:GetQueueAttributes" => aws.sqs_queue(sqs::URL).waiting().await.map(drop),
             "sqs:SendMessage" => {
                 aws.sqs_queue(sqs::URL)
                     .send(&[sqs::item(1)], std::time::Duration::ZERO)

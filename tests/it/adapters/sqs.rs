@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 use shared::{
-    domain::work::{Work, WorkItem, WorkSchema},
+    domain::work::{FoundImage, Work, WorkItem, WorkSchema},
     ports::{PortError, Queue as _, Retry},
 };
 
@@ -22,6 +22,8 @@ pub(super) fn item(n: usize) -> WorkItem {
     WorkItem {
         schema: WorkSchema::V1,
         sweep: "2026-11-24T12:00:00Z".parse().unwrap(),
+        since: None,
+        hops: 0,
         account: account(),
         region: "us-west-2".parse().unwrap(),
         work: Work::Repository {
@@ -245,5 +247,49 @@ fn every_error_of_a_queue_is_passed_on() {
         let world = FakeAws::new(move |_| Reply::error(code));
         assert_failed(send(&world, &items(1)), SEND, retry, code);
         assert_eq!(world.calls().len(), calls, "{code}");
+    }
+}
+
+#[test]
+fn what_inspector_found_goes_back_into_its_own_queue() {
+    let findings = "https://sqs.us-west-2.amazonaws.com/123456789012/ecr-guard-findings";
+    let world = FakeAws::new(|request| answer(request, |_| None));
+    let found = WorkItem {
+        work: Work::Findings {
+            repository: repository(),
+            images: vec![FoundImage {
+                digest: key().digest,
+                epss: Vec::new(),
+            }],
+        },
+        ..item(1)
+    };
+    let queue = world.aws().sqs_queue(URL).with_findings(findings);
+    world.run(queue.send(&[found, item(2)], Duration::ZERO)).unwrap();
+    let calls = world.calls();
+    let kinds = calls.iter().map(|call| {
+        let item: Value = serde_json::from_str(body(&entries(&call.request)[0])).unwrap();
+        (call.request.body["QueueUrl"].clone(), item["work"]["kind"].clone())
+    });
+    assert_eq!(
+        kinds.collect::<Vec<_>>(),
+        [(json!(URL), json!("repository")), (json!(findings), json!("findings"))]
+    );
+}
+
+#[test]
+fn what_waits_is_what_nobody_has_taken() {
+    let attributes = |one: Value, two: Value| json!({"Attributes": {"ApproximateNumberOfMessages": one, "ApproximateNumberOfMessagesDelayed": two}});
+    let ask = |reply: Value| {
+        let world = FakeAws::new(move |_| Reply::Ok(reply.clone()));
+        let waiting = world.run(world.aws().sqs_queue(URL).waiting());
+        let asked = world.only_body("sqs:GetQueueAttributes");
+        let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed"];
+        assert_eq!(asked, json!({"QueueUrl": URL, "AttributeNames": names}));
+        waiting
+    };
+    assert_eq!(ask(attributes(json!("12"), json!("30"))), Ok(42));
+    for reply in [json!({}), attributes(json!("12"), json!("many"))] {
+        assert_eq!(ask(reply).unwrap_err().code, "MalformedResponse");
     }
 }

@@ -197,7 +197,7 @@ def flood(world: World) -> Observed:
         events.inspector_finding(images[number % len(images)], f"CVE-2026-{number}", 0.2) for number in range(FLOOD)
     ]
     world.stack.emit(guard, *findings)
-    answer = world.stack.deliver(guard, FLOOD)
+    answer = world.stack.deliver(guard, FLOOD, guard.findings)
     batches = worked(world, guard.functions["worker"])
     done = [(line["messages"], line["jobs"], line["looked"]) for line in batches]
     return observe(
@@ -206,7 +206,7 @@ def flood(world: World) -> Observed:
         alerts=([world.alerts(image.repository) for image in images], [["image-blocked"]] * len(images)),
         reads_of_findings=([world.calls(one.repository, "DescribeImageScanFindings") for one in images], [1] * 4),
         failed=(answer["batchItemFailures"], []),
-        left_in_the_queue=(world.stack.waiting(guard.queue), 0),
+        left_in_the_queue=(world.stack.waiting(guard.findings), 0),
     )
 
 
@@ -214,7 +214,7 @@ def throttled(world: World) -> Observed:
     images = [scanned(world, f"swept/throttled-{number}", OPENSSL) for number in range(2)]
     before = failed_messages(world)
     with impatient_queue(world, hidden_seconds=6):
-        # What the SDK does not try again: both items fail and come again. Then, what it does.
+        # What the SDK does not try again: the images of both items are left to others, which come five minutes later. Then, what it does.
         world.registry.fail_next("DescribeImages", 2, "RequestExpired", spared=DRIVER_KEY)
         world.registry.fail_next("DescribeImages", 4, spared=DRIVER_KEY)
         world.registry.fail_next("UpdateImageStorageClass", 2, "ServerException", spared=DRIVER_KEY)

@@ -39,12 +39,18 @@ run "what_is_watched" {
       sweep-overdue            = "ecr-guard sweep_age_seconds {\"Function\":\"sweep\"}"
 
       worker-throttles        = "AWS/Lambda Throttles {\"FunctionName\":\"ecr-guard-worker\"}"
+      worker-hops             = "ecr-guard item_hops {\"Function\":\"worker\"}"
+      worker-redelivered      = "ecr-guard item_receives {\"Function\":\"worker\"}"
+      worker-dropped          = "AWS/Lambda RecursiveInvocationsDropped {\"FunctionName\":\"ecr-guard-worker\"}"
       worker-undelivered-lost = "AWS/Events InvocationsFailedToBeSentToDlq {\"RuleName\":\"ecr-guard-worker\"}"
       worker-errors           = "AWS/Lambda Errors {\"FunctionName\":\"ecr-guard-worker\"}"
       worker-late             = "ecr-guard sweep_age_seconds {\"Function\":\"worker\"}"
 
       schedule-undelivered-lost = "AWS/Scheduler InvocationsFailedToBeSentToDeadLetterCount {\"ScheduleGroup\":\"ecr-guard\"}"
       work-old                  = "AWS/SQS ApproximateAgeOfOldestMessage {\"QueueName\":\"ecr-guard-work\"}"
+      work-backlog              = "AWS/SQS ApproximateNumberOfMessagesVisible {\"QueueName\":\"ecr-guard-work\"}"
+      findings-old              = "AWS/SQS ApproximateAgeOfOldestMessage {\"QueueName\":\"ecr-guard-findings\"}"
+      findings-backlog          = "AWS/SQS ApproximateNumberOfMessagesVisible {\"QueueName\":\"ecr-guard-findings\"}"
 
       undelivered-events-not-empty = "AWS/SQS ApproximateNumberOfMessagesVisible {\"QueueName\":\"ecr-guard-undelivered-events\"}"
       failed-work-not-empty        = "AWS/SQS ApproximateNumberOfMessagesVisible {\"QueueName\":\"ecr-guard-failed-work\"}"
@@ -71,7 +77,7 @@ run "what_is_watched" {
     error_message = "No data is no alarm, but that no sweep comes is one."
   }
   assert {
-    condition     = alltrue([for key, a in aws_cloudwatch_metric_alarm.this : a.threshold == 1 if !anytrue([for other in ["blocks", "overdue", "late", "old"] : endswith(key, "-${other}")])])
+    condition     = alltrue([for key, a in aws_cloudwatch_metric_alarm.this : a.threshold == 1 if !anytrue([for other in ["blocks", "overdue", "late", "old", "hops", "redelivered"] : endswith(key, "-${other}")])])
     error_message = "One is enough."
   }
 }
@@ -84,6 +90,15 @@ run "sweeps" {
   assert {
     condition     = { for key in ["sweep-overdue", "worker-late", "work-old"] : key => aws_cloudwatch_metric_alarm.this[key].period } == { sweep-overdue = 7200, worker-late = 7200, work-old = 300 }
     error_message = "A sweep may come once in an hour; what waits is looked at every five minutes."
+  }
+}
+
+run "what_putting_back_cannot_reset" {
+  assert {
+    condition = { for key in ["worker-hops", "worker-redelivered", "work-backlog", "findings-backlog"] : key => [aws_cloudwatch_metric_alarm.this[key].statistic, aws_cloudwatch_metric_alarm.this[key].threshold] } == {
+      worker-hops = ["Maximum", 50], worker-redelivered = ["Maximum", 10], work-backlog = ["Minimum", 1], findings-backlog = ["Minimum", 1]
+    }
+    error_message = "Before an item is not put back any more (200 hops), before a message is given up (20 receives), and when a queue is never empty."
   }
 }
 
@@ -128,7 +143,7 @@ run "the_dashboard" {
   }
   assert {
     condition = toset(flatten([for w in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : [for m in try(w.properties.metrics, []) : m[3] if m[0] == "AWS/SQS"]])) == toset([
-      "ecr-guard-undelivered-events", "ecr-guard-failed-events", "ecr-guard-failed-work", "ecr-guard-undelivered-alerts", "ecr-guard-work"
+      "ecr-guard-undelivered-events", "ecr-guard-failed-events", "ecr-guard-failed-work", "ecr-guard-undelivered-alerts", "ecr-guard-work", "ecr-guard-findings"
     ])
     error_message = "It shows what waits for somebody to look."
   }

@@ -4,14 +4,14 @@
 # | from | to | resource policy | key |
 # |---|---|---|---|
 # | EventBridge | function | permission: exactly the rule | – |
-# | EventBridge | work | queue policy: exactly the rule | key policy: this queue |
+# | EventBridge | findings | queue policy: exactly the rule | key policy: this queue |
 # | EventBridge | undelivered-events | queue policy: exactly the rules | key policy: this queue |
 # | EventBridge (role) | other regions | role policy: exactly their buses | – |
 # | schedule (role) | sweep | role policy | role policy: this schedule |
 # | schedule (role) | undelivered-events | role policy | role policy: this queue |
-# | sweep, worker (role) | work | role policy | role policy, by SQS |
-# | work (role) | worker | role policy | role policy, by SQS |
-# | work | failed-work | redrive policy and redrive allow policy: this queue | the same key |
+# | sweep, worker (role) | work, findings | role policy | role policy, by SQS |
+# | work, findings (role) | worker | role policy | role policy, by SQS |
+# | work, findings | failed-work | redrive policy and redrive allow policy: these queues | the same key |
 # | Lambda (role) | failed-events | role policy | role policy, by SQS |
 # | function (role) | alert topic | topic policy: exactly the roles | role policy, by SNS |
 # | function (role) | ledger | role policy | role policy, by DynamoDB |
@@ -29,6 +29,14 @@ override_resource {
   values = {
     arn = "arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"
     url = "https://sqs.us-west-2.amazonaws.com/123456789012/ecr-guard-work"
+  }
+}
+
+override_resource {
+  target = aws_sqs_queue.this["findings"]
+  values = {
+    arn = "arn:aws:sqs:us-west-2:123456789012:ecr-guard-findings"
+    url = "https://sqs.us-west-2.amazonaws.com/123456789012/ecr-guard-findings"
   }
 }
 
@@ -91,18 +99,18 @@ run "eventbridge_to_function" {
   }
 }
 
-run "eventbridge_to_work" {
+run "eventbridge_to_findings" {
   assert {
-    condition     = aws_cloudwatch_event_target.this["worker"].arn == "arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"
-    error_message = "Findings go to the work queue, and not to the workers one by one."
+    condition     = aws_cloudwatch_event_target.this["worker"].arn == "arn:aws:sqs:us-west-2:123456789012:ecr-guard-findings"
+    error_message = "Findings go to their queue, and not to the workers one by one."
   }
   assert {
-    condition = [for s in jsondecode(aws_sqs_queue_policy.this["work"].policy).Statement : s if s.Effect == "Allow"] == [{
+    condition = [for s in jsondecode(aws_sqs_queue_policy.this["findings"].policy).Statement : s if s.Effect == "Allow"] == [{
       Sid       = "Sender"
       Effect    = "Allow"
       Principal = { Service = "events.amazonaws.com" }
       Action    = "sqs:SendMessage"
-      Resource  = "arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"
+      Resource  = "arn:aws:sqs:us-west-2:123456789012:ecr-guard-findings"
       Condition = {
         ArnEquals    = { "aws:SourceArn" = ["arn:aws:events:us-west-2:123456789012:rule/ecr-guard-worker"] }
         StringEquals = { "aws:SourceAccount" = "123456789012" }
@@ -111,13 +119,13 @@ run "eventbridge_to_work" {
     error_message = "The rule for findings may send to the work queue, and no other."
   }
   assert {
-    condition = [for s in jsondecode(aws_kms_key.this.policy).Statement : s if s.Sid == "Work"] == [{
-      Sid       = "Work"
+    condition = [for s in jsondecode(aws_kms_key.this.policy).Statement : s if s.Sid == "Findings"] == [{
+      Sid       = "Findings"
       Effect    = "Allow"
       Principal = { Service = "events.amazonaws.com" }
       Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
       Resource  = "*"
-      Condition = { StringEquals = { "kms:EncryptionContext:aws:sqs:arn" = "arn:aws:sqs:us-west-2:123456789012:ecr-guard-work" } }
+      Condition = { StringEquals = { "kms:EncryptionContext:aws:sqs:arn" = "arn:aws:sqs:us-west-2:123456789012:ecr-guard-findings" } }
     }]
     error_message = "EventBridge may use the key for this queue; a condition on the source would lose events in silence."
   }
@@ -265,8 +273,11 @@ run "functions_to_work" {
       on-push        = []
       on-replication = []
       on-scan        = []
-      sweep          = [[["sqs:SendMessage"], ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"]]]
-      worker         = [[["sqs:SendMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"], ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"]]]
+      sweep          = [[["sqs:GetQueueAttributes", "sqs:SendMessage"], ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"]]]
+      worker = [[
+        ["sqs:SendMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"],
+        ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-findings", "arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"],
+      ]]
     }
     error_message = "Sweep and worker leave work; only for the worker is it taken out."
   }
@@ -274,12 +285,23 @@ run "functions_to_work" {
 
 run "work_to_worker" {
   assert {
-    condition     = { for name, m in aws_lambda_event_source_mapping.work : name => [m.event_source_arn, m.function_name] } == { worker = ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-work", "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-worker:live"] }
-    error_message = "Lambda hands the work queue to the worker."
+    condition = { for name, m in aws_lambda_event_source_mapping.work : name => [m.event_source_arn, m.function_name] } == {
+      work     = ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-work", "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-worker:live"]
+      findings = ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-findings", "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-worker:live"]
+    }
+    error_message = "Lambda hands both queues to the worker."
   }
   assert {
-    condition     = alltrue([for m in aws_lambda_event_source_mapping.work : m.batch_size == 1000 && m.maximum_batching_window_in_seconds == 20])
-    error_message = "In batches, gathered for 20 seconds."
+    condition     = { for name, m in aws_lambda_event_source_mapping.work : name => [m.batch_size, m.maximum_batching_window_in_seconds] } == { work = [20, 2], findings = [1000, 20] }
+    error_message = "Work in batches that one invocation can do; findings gathered, for 20 seconds."
+  }
+  assert {
+    condition     = alltrue([for m in aws_lambda_event_source_mapping.work : length(coalesce(m.filter_criteria, [])) == 0])
+    error_message = "Lambda deletes what a filter does not match."
+  }
+  assert {
+    condition     = { for name, c in aws_lambda_function_recursion_config.work : name => c.recursive_loop } == { worker = "Allow" }
+    error_message = "Lambda takes work that is put back for a loop, and drops it after sixteen times."
   }
   assert {
     condition     = alltrue([for m in aws_lambda_event_source_mapping.work : m.function_response_types == toset(["ReportBatchItemFailures"])])
@@ -290,29 +312,31 @@ run "work_to_worker" {
     error_message = "Two workers: ECR takes ten `PutImage` a second from an account."
   }
   assert {
-    condition     = aws_sqs_queue.this["work"].visibility_timeout_seconds >= 6 * aws_lambda_function.this["worker"].timeout + aws_lambda_event_source_mapping.work["worker"].maximum_batching_window_in_seconds
+    condition     = alltrue([for name, m in aws_lambda_event_source_mapping.work : aws_sqs_queue.this[name].visibility_timeout_seconds >= 6 * aws_lambda_function.this["worker"].timeout + m.maximum_batching_window_in_seconds])
     error_message = "No message comes again while it is worked on."
   }
   assert {
-    condition     = aws_sqs_queue.this["work"].message_retention_seconds == 345600
+    condition     = alltrue([for name in ["work", "findings"] : aws_sqs_queue.this[name].message_retention_seconds == 345600])
     error_message = "Work is kept for four days."
   }
 }
 
 run "work_to_failed_work" {
   assert {
-    condition = aws_sqs_queue_redrive_policy.work.queue_url == "https://sqs.us-west-2.amazonaws.com/123456789012/ecr-guard-work" && jsondecode(aws_sqs_queue_redrive_policy.work.redrive_policy) == {
-      deadLetterTargetArn = "arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-work"
-      maxReceiveCount     = 8
+    condition = { for name, p in aws_sqs_queue_redrive_policy.work : name => [p.queue_url, jsondecode(p.redrive_policy)] } == {
+      for name in ["work", "findings"] : name => ["https://sqs.us-west-2.amazonaws.com/123456789012/ecr-guard-${name}", {
+        deadLetterTargetArn = "arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-work"
+        maxReceiveCount     = 20
+      }]
     }
-    error_message = "Work that fails eight times is put aside."
+    error_message = "Work that fails twenty times is put aside."
   }
   assert {
     condition = aws_sqs_queue_redrive_allow_policy.failed_work.queue_url == "https://sqs.us-west-2.amazonaws.com/123456789012/ecr-guard-failed-work" && jsondecode(aws_sqs_queue_redrive_allow_policy.failed_work.redrive_allow_policy) == {
       redrivePermission = "byQueue"
-      sourceQueueArns   = ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"]
+      sourceQueueArns   = ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-findings", "arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"]
     }
-    error_message = "That of the work queue, and of no other."
+    error_message = "That of these queues, and of no other."
   }
   assert {
     condition     = [for s in jsondecode(aws_sqs_queue_policy.this["failed-work"].policy).Statement : s.Sid] == ["TlsOnly"]
@@ -527,7 +551,7 @@ run "the_key" {
     error_message = "The key is rotated, and can be saved for 30 days when somebody deletes it."
   }
   assert {
-    condition     = [for s in jsondecode(aws_kms_key.this.policy).Statement : s.Sid] == ["Account", "Logs", "Alarms", "UndeliveredEvents", "Work", "UndeliveredAlerts"]
+    condition     = [for s in jsondecode(aws_kms_key.this.policy).Statement : s.Sid] == ["Account", "Logs", "Alarms", "UndeliveredEvents", "Findings", "UndeliveredAlerts"]
     error_message = "Nobody else is let in by the key's policy."
   }
   assert {
@@ -579,7 +603,7 @@ run "tls_only" {
 
 run "messages_wait_as_long_as_they_can" {
   assert {
-    condition     = alltrue([for name, queue in aws_sqs_queue.this : name == "work" || queue.message_retention_seconds == 1209600])
+    condition     = alltrue([for name, queue in aws_sqs_queue.this : contains(["work", "findings"], name) || queue.message_retention_seconds == 1209600])
     error_message = "14 days."
   }
 }

@@ -11,6 +11,14 @@ override_resource {
 }
 
 override_resource {
+  target = aws_sqs_queue.this["findings"]
+  values = {
+    arn = "arn:aws:sqs:us-west-2:123456789012:ecr-guard-findings"
+    url = "https://sqs.us-west-2.amazonaws.com/123456789012/ecr-guard-findings"
+  }
+}
+
+override_resource {
   target = aws_sqs_queue.this["failed-events"]
   values = { arn = "arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events" }
 }
@@ -59,12 +67,21 @@ run "functions" {
     error_message = "The environment is the policy and the ledger, and nothing else."
   }
   assert {
-    condition = alltrue([for name in ["sweep", "worker"] : aws_lambda_function.this[name].environment[0].variables == tomap({
+    condition = aws_lambda_function.this["sweep"].environment[0].variables == tomap({
       ECR_GUARD_POLICY    = "sha256:${sha256(output.policy)}"
       ECR_GUARD_QUEUE_URL = "https://sqs.us-west-2.amazonaws.com/123456789012/ecr-guard-work"
       ECR_GUARD_TABLE     = "ecr-guard-ledger"
-    })])
+    })
     error_message = "Who leaves work to the workers knows their queue too."
+  }
+  assert {
+    condition = aws_lambda_function.this["worker"].environment[0].variables == tomap({
+      ECR_GUARD_FINDINGS_QUEUE_URL = "https://sqs.us-west-2.amazonaws.com/123456789012/ecr-guard-findings"
+      ECR_GUARD_POLICY             = "sha256:${sha256(output.policy)}"
+      ECR_GUARD_QUEUE_URL          = "https://sqs.us-west-2.amazonaws.com/123456789012/ecr-guard-work"
+      ECR_GUARD_TABLE              = "ecr-guard-ledger"
+    })
+    error_message = "The workers put findings back into their queue."
   }
   assert {
     condition     = alltrue([for f in aws_lambda_function.this : f.kms_key_arn == aws_kms_key.this.arn])
@@ -366,7 +383,7 @@ run "fewer_workers_than_batches" {
   command = plan
 
   variables {
-    reserved_concurrency = { worker = 1 }
+    reserved_concurrency = { worker = 3 }
   }
 
   expect_failures = [aws_lambda_function.this]

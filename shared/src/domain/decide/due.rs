@@ -132,7 +132,7 @@ struct RememberedBlock {
 pub struct Survey<'a> {
     policy: &'a Policy,
     now: Timestamp,
-    sweep: Timestamp,
+    turns: Turns,
     rows: BTreeMap<Digest, Remembered>,
     elsewhere: BTreeMap<Digest, Vec<RememberedElsewhere>>,
     due: BTreeMap<Digest, Due>,
@@ -162,12 +162,12 @@ pub const TURN_HOURS: u64 = 24;
 pub const LONG_TURN_HOURS: u64 = 7 * 24;
 
 impl<'a> Survey<'a> {
-    /// `sweep`: when it began, which decides whose turn it is.
-    pub fn new(policy: &'a Policy, sweep: Timestamp, now: Timestamp) -> Self {
+    /// `turns`: whose turn it is.
+    pub fn new(policy: &'a Policy, turns: Turns, now: Timestamp) -> Self {
         Self {
             policy,
             now,
-            sweep,
+            turns,
             rows: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
             due: BTreeMap::new(),
@@ -296,7 +296,7 @@ impl<'a> Survey<'a> {
         }
         if !row.same_policy && row.block.is_some() && !self.policy.enforces() {
             // In report mode a block cannot be undone, so that its row may stay as it is.
-            return is_turn_of(&image.digest, self.sweep, TURN_HOURS).then_some(Due::Turn);
+            return self.turns.has(&image.digest, TURN_HOURS).then_some(Due::Turn);
         }
         if !row.same_policy {
             // What somebody else archived while it was pending is left alone.
@@ -466,7 +466,7 @@ impl<'a> Survey<'a> {
                 }
             }
         };
-        turn.filter(|hours| is_turn_of(&image.digest, self.sweep, *hours))
+        turn.filter(|hours| self.turns.has(&image.digest, *hours))
             .map(|_| Due::Turn)
     }
 
@@ -518,10 +518,31 @@ impl<'a> Survey<'a> {
     }
 }
 
-/// Whether something has its turn in a sweep that began then: everything has one in so many hours.
-pub fn is_turn_of(what: &impl Hash, sweep: Timestamp, hours: u64) -> bool {
-    let hour = u64::try_from(sweep.as_second() / 3600).unwrap_or_default();
-    hash(what) % hours == hour % hours
+/// Whose turn it is in a sweep: everything has one in so many hours, by a hash of its name. A sweep looks at the turns of all hours since
+/// the sweep before it, so that none is left out when sweeps are late, are left out, or meet in a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turns {
+    /// The first hour, since 1970.
+    first: u64,
+    /// The last one. Less than the first: the sweep before was in the same hour.
+    last: u64,
+}
+
+impl Turns {
+    /// Of a sweep that began at `sweep`. `since`: when the one before it began; `None`: the turns of this hour alone.
+    pub fn new(since: Option<Timestamp>, sweep: Timestamp) -> Self {
+        let hour = |at: Timestamp| u64::try_from(at.as_second() / 3600).unwrap_or_default();
+        let last = hour(sweep);
+        let first = since.map_or(last, |since| hour(since).saturating_add(1));
+        Self { first, last }
+    }
+
+    /// Whether it is the turn of something that has one in so many hours.
+    pub fn has(self, what: &impl Hash, hours: u64) -> bool {
+        // How many hours before the last one it had its turn.
+        let ago = (self.last % hours + hours - hash(what) % hours) % hours;
+        self.last.checked_sub(ago).is_some_and(|turn| turn >= self.first)
+    }
 }
 
 /// Of tags, in any order.

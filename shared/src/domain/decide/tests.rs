@@ -451,3 +451,34 @@ fn one_more_finding_never_makes_it_better() {
         }
     }
 }
+
+mod turns {
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::super::{LONG_TURN_HOURS, TURN_HOURS, Turns};
+
+    /// However sweeps fall, everything has its turn once in so many hours.
+    #[test]
+    fn no_turn_is_left_out_and_none_is_taken_twice() {
+        let begin: Timestamp = "2026-11-24T12:07:00Z".parse().unwrap();
+        let after = |minutes: i64| begin + SignedDuration::from_mins(minutes);
+        for steps in [vec![15], vec![60], vec![59, 61], vec![20, 200, 60], vec![60 * 23, 60]] {
+            for hours in [TURN_HOURS, LONG_TURN_HOURS] {
+                for what in ["a", "b", "c", "d", "e"] {
+                    let (mut minutes, mut since, mut turns) = (0, None, 0);
+                    for step in steps.iter().cycle().take(400) {
+                        turns += usize::from(Turns::new(since, after(minutes)).has(&what, hours));
+                        since = Some(after(minutes));
+                        minutes += step;
+                    }
+                    let last = (since.unwrap().as_second() / 3600 - begin.as_second() / 3600) + 1;
+                    let expected = (0..last).filter(|hour| Turns::new(None, after(60 * hour)).has(&what, hours));
+                    assert_eq!(turns, expected.count(), "{what} {steps:?} {hours}");
+                }
+            }
+        }
+        // After a pause that is longer, once.
+        assert!(Turns::new(Some(begin), after(60 * 24 * 9)).has(&"a", TURN_HOURS));
+        assert!(!Turns::new(Some(after(60)), after(61)).has(&"a", 1), "the same hour");
+    }
+}

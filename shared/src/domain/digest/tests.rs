@@ -744,6 +744,7 @@ fn row(day: &str, by: &str, sent: &[&str]) -> RegistryRow {
             sent: sent.iter().map(|name| topic(name)).collect(),
         }),
         refused: Vec::new(),
+        swept: None,
     }
 }
 

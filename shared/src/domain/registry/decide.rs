@@ -148,6 +148,7 @@ pub fn decide_registry(policy: &Policy, facts: &RegistryFacts, now: Timestamp) -
             notes,
             digest: prior.and_then(|row| row.digest.clone()),
             refused,
+            swept: prior.and_then(|row| row.swept),
         },
     }))
 }

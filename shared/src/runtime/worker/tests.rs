@@ -43,6 +43,7 @@ fn batch(bodies: impl IntoIterator<Item = String>) -> Batch {
     let messages = bodies.into_iter().enumerate().map(|(number, body)| Message {
         message_id: format!("message-{number}"),
         body,
+        attributes: MessageAttributes::default(),
     });
     Batch {
         messages: messages.collect(),
@@ -104,6 +105,8 @@ fn item(work: Work) -> String {
     let item = WorkItem {
         schema: WorkSchema::V1,
         sweep: "2026-11-24T11:50:00Z".parse().unwrap(),
+        since: None,
+        hops: 0,
         account: registry_key().account,
         region: registry_key().region,
         work,
@@ -204,15 +207,25 @@ fn what_fails_comes_again_and_what_succeeds_does_not() {
     ];
     world.fail("sns:Publish", Fault::Before(Retry::Later));
     let (failed, worked) = work_on(&world, &policy(""), batch(events));
-    let (first, second) = (["message-0", "message-1"].map(str::to_owned), ["message-2".to_owned()]);
-    assert!(failed == first || failed == second, "{failed:?}");
-    assert_eq!(worked.errors.len(), 1);
-    assert_eq!(world.sent().len(), 1);
-    let (failed, _) = work_on(
-        &world,
-        &policy(""),
-        batch([0, 1].map(|n| finding_event(&key_of(n), "CVE-2026-1", 0.1))),
+    assert_eq!((failed.len(), worked.errors.len(), world.sent().len()), (0, 1, 1));
+    // It comes again by itself, as one message.
+    let again = world.take_items(9);
+    assert_eq!(again.len(), 1);
+    let body = |hops| {
+        let item = WorkItem {
+            hops,
+            ..again[0].clone()
+        };
+        batch([serde_json::to_string(&item).unwrap()])
+    };
+    world.fail("sns:Publish", Fault::Before(Retry::Later));
+    let (failed, _) = work_on(&world, &policy(""), body(MAX_HOPS_OF_TROUBLE));
+    assert_eq!(
+        (failed.len(), world.sent().len()),
+        (1, 1),
+        "that is counted, in the end"
     );
+    let (failed, _) = work_on(&world, &policy(""), body(MAX_HOPS_OF_TROUBLE));
     assert_eq!((failed.len(), world.sent().len()), (0, 2), "each is told once");
 }
 
@@ -227,11 +240,21 @@ fn trouble_at_aws_stops_the_batch_and_everything_comes_again() {
         &policy(""),
         batch((0..40).map(|n| finding_event(&key_of(n), "CVE-2026-1", 0.1))),
     );
-    assert_eq!((failed.len(), worked.looks.looked), (40, 0));
+    // Everything waits for some minutes, put together by repository: what was tried, and what was not begun.
+    assert_eq!((failed.len(), worked.put_back, worked.looks.looked), (0, 40, 0));
+    let put_back = world.take_items(9);
+    let images = |item: &WorkItem| match &item.work {
+        Work::Findings { images, .. } => images.len(),
+        work => panic!("{work:?}"),
+    };
+    assert_eq!(put_back.iter().map(images).collect::<Vec<_>>(), [20, 12, 8]);
+    let calls = world.calls();
+    world.heal();
+    let bodies = put_back.iter().map(|item| serde_json::to_string(item).unwrap());
+    let (failed, worked) = work_on(&world, &policy(""), batch(bodies));
+    assert_eq!((failed.len(), worked.looks.looked, worked.item_hops), (0, 40, Some(1)));
     // Those that were under way at the same time have failed; no others were begun.
-    assert!(worked.errors.len() <= MAX_TROUBLE + CONCURRENCY, "{:?}", worked.errors);
-    let asked = world
-        .calls()
+    let asked = calls
         .iter()
         .filter(|call| call.operation == "ecr:DescribeImages")
         .count();
@@ -239,14 +262,19 @@ fn trouble_at_aws_stops_the_batch_and_everything_comes_again() {
 }
 
 #[test]
-fn when_the_time_is_over_items_are_put_back_and_events_stay() {
+fn when_the_time_is_over_everything_is_put_back_with_what_events_said() {
     let world = world(2);
     let (answer, worked) = run(work(
         &worker_ports(&world, &policy("")),
         &policy(""),
         select,
         &invocation(),
-        batch([repository_item(), finding_event(&key_of(0), "CVE-2026-1", 0.1)]),
+        batch([
+            repository_item(),
+            finding_event(&key_of(0), "CVE-2026-1", 0.1),
+            finding_event(&key_of(0), "CVE-2026-2", 0.2),
+            finding_event(&key_of(1), "CVE-2026-1", 0.1),
+        ]),
         Timestamp::MIN,
     ));
     let failed: Vec<&str> = answer
@@ -256,11 +284,23 @@ fn when_the_time_is_over_items_are_put_back_and_events_stay() {
         .collect();
     assert_eq!(
         (failed, worked.failed, worked.sweep_age_seconds),
-        (vec!["message-1"], 1, None)
+        (vec![], 0, Some(600)),
+        "putting back does not make it younger"
     );
     let put_back = world.take_items(9);
-    assert_eq!(put_back.len(), 1);
-    assert_eq!(serde_json::to_string(&put_back[0]).unwrap(), repository_item());
+    let text = |item: &WorkItem| serde_json::to_value(item).unwrap();
+    let mut first: Value = serde_json::from_str(&repository_item()).unwrap();
+    first["hops"] = json!(1);
+    assert_eq!(text(&put_back[0]), first);
+    assert_eq!(
+        text(&put_back[1])["work"],
+        json!({"kind": "findings", "repository": "pipeops-prod-api", "images": [
+            {"digest": key_of(0).digest.as_str(), "epss": [{"vulnerability": "CVE-2026-1", "score": 0.1},
+                {"vulnerability": "CVE-2026-2", "score": 0.2}]},
+            {"digest": key_of(1).digest.as_str(), "epss": [{"vulnerability": "CVE-2026-1", "score": 0.1}]},
+        ]})
+    );
+    assert_eq!((put_back.len(), worked.put_back), (2, 4));
 }
 
 #[test]
@@ -295,4 +335,55 @@ fn what_lambda_sends_and_wants_back() {
     };
     let answer: Value = serde_json::to_value(answer).unwrap();
     assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "1"}]}));
+}
+
+#[test]
+fn what_was_put_back_too_often_stays_in_the_queue() {
+    let world = world(1);
+    let mut often: Value = serde_json::from_str(&repository_item()).unwrap();
+    often["hops"] = json!(MAX_HOPS);
+    let (answer, worked) = run(work(
+        &worker_ports(&world, &policy("")),
+        &policy(""),
+        select,
+        &invocation(),
+        batch([often.to_string()]),
+        Timestamp::MIN,
+    ));
+    assert_eq!((answer.batch_item_failures.len(), worked.put_back), (1, 0));
+    assert_eq!((worked.item_hops, world.take_items(9).len()), (Some(MAX_HOPS), 0));
+}
+
+#[test]
+fn how_often_a_message_was_delivered_is_a_figure() {
+    let world = world(1);
+    let mut batch = batch([repository_item(), finding_event(&key_of(0), "CVE-2026-1", 0.1)]);
+    batch.messages[1].attributes.approximate_receive_count = "7".to_owned();
+    assert_eq!(work_on(&world, &policy(""), batch).1.item_receives, Some(7));
+}
+
+/// A backlog of more than an hour: items of two sweeps are in one batch.
+#[test]
+fn two_sweeps_in_a_batch_leave_out_no_turn() {
+    let at = |hour: i64| "2026-11-25T00:10:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_hours(hour);
+    let missed = (0..24).filter(|number| {
+        let world = World::new();
+        let key = key_of(*number);
+        world.push(&key, image(&key));
+        world.set_scan(&key, Scan::Unavailable(crate::domain::finding::NoScan::Failed));
+        world.list_scans();
+        let policy = policy("");
+        work_on(&world, &policy, batch([repository_item()]));
+        let mut looked = 0;
+        for hour in (0..48).step_by(2) {
+            let body = |hour| repository_item().replace("2026-11-24T11:50:00Z", &at(hour).to_string());
+            world.set_now(at(hour + 1));
+            looked += work_on(&world, &policy, batch([body(hour), body(hour + 1)]))
+                .1
+                .looks
+                .looked;
+        }
+        looked != 2
+    });
+    assert_eq!(missed.count(), 0, "not once a day in two days");
 }
