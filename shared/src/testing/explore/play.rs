@@ -201,10 +201,11 @@ fn fate(act: &Act<'_>, choices: &mut Choices) -> Fate {
         (8, Some(_)) => Fate::Crash(polls(choices)),
         (9, Some(_)) => {
             let calls = choices.below(MOST_POLLS / 2);
-            let fault = match choices.below(3) {
-                0 => Fault::Before(Retry::Later),
-                1 => Fault::After(Retry::Later),
-                _ => Fault::Before(Retry::Never),
+            // Throttled, or its answer lost. A refusal is no matter of order: what was refused once may wait for its turn.
+            let fault = if choices.one_in(2) {
+                Fault::After(Retry::Later)
+            } else {
+                Fault::Before(Retry::Later)
             };
             Fate::Fault(calls, fault)
         }
