@@ -48,6 +48,10 @@ impl<N: Notifier + Sync, L: AlertLedger + Sync, C: Clock + Sync> Notifier for Bu
         slot.await.unwrap_or(Slot::Single)
     }
 
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the lifetimes of an `async fn` are not those of the trait"
+    )]
     fn tell<'a>(
         &'a self,
         slot: Slot,

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     domain::{
         finding::{NoScan, Scan, Severity},
-        ids::{ImageKey, ImageRef},
+        ids::{Digest, ImageKey, ImageRef},
         image::{Arrival, Image, Way},
     },
     reconcile::{Hints, Ports, Request, reconcile},
@@ -83,7 +83,8 @@ fn named(world: &World) -> BTreeSet<String> {
     let mut named = BTreeSet::new();
     for document in documents(world) {
         if let Some(digest) = document["digest"].as_str() {
-            named.insert(digest[7..19].to_owned());
+            let digest: Digest = digest.parse().unwrap();
+            named.insert(digest.short().to_owned());
         }
         for kinds in document["alerts"]
             .as_object()
@@ -283,6 +284,11 @@ fn another_repository_is_told_of_its_own() {
 /// 300 repositories with 5 pushes a day each; 7 of 10 images have the findings of the image before them; once a week a base image gets a
 /// new finding, and every repository has it by the evening.
 #[test]
+#[expect(
+    clippy::print_stdout,
+    clippy::use_debug,
+    reason = "the figures are for the reader of the output"
+)]
 fn a_month_of_a_steady_team_is_a_month_of_few_messages() {
     const REPOSITORIES: usize = 300;
     const PUSHES: usize = 5;

@@ -34,6 +34,10 @@ pub struct Invocation {
 }
 
 /// What a function makes of an event.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each event or message, and it is moved once"
+)]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Selection {
     /// This image is looked at.

@@ -164,6 +164,10 @@ impl PartOfSweep {
     }
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each event or message, and it is moved once"
+)]
 enum Task {
     Work(Work),
     Look { key: RepositoryKey, image: ImageLook },

@@ -158,6 +158,7 @@ fn a_second_look_at_many_indexes_of_one_image_writes_nothing() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are for the reader of the output")]
 fn an_event_of_an_image_under_500_indexes_costs_little() {
     let policy = policy("");
     let world = world(500, &policy);

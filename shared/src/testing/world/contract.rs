@@ -47,7 +47,7 @@ impl Play<'_> {
         let hex = digest.as_str().trim_start_matches("sha256:");
         let bytes = (0..hex.len())
             .step_by(2)
-            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
+            .map(|at| u8::from_str_radix(hex.get(at..at + 2).unwrap(), 16).unwrap());
         bytes.take_while(|byte| *byte != 0).map(char::from).collect()
     }
 
@@ -287,6 +287,7 @@ fn world() -> World {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are for the reader of the output")]
 fn the_world_answers_as_the_cases_say() {
     let document: Value = serde_json::from_str(CASES).unwrap();
     let cases = document["cases"].as_array().unwrap();
