@@ -33,6 +33,9 @@ class RoleTest(unittest.TestCase):
         text = text[text.index("role_policies = {") : text.index("] : statement if length(statement.Action) > 0]")]
         blocks = re.split(r"\bSid +=", text)[1:]
         theirs = {block.split('"')[1]: set(re.findall(r'"((?:kms|sqs|logs|xray):\w+)"', block)) for block in blocks}
+        # Only where the functions run in a network of their own, which this machine has none of.
+        self.assertIn("Network", theirs)
+        del theirs["Network"]
         # A condition's key is no action.
         theirs = {sid: {action for action in found if action != "kms:ViaService"} for sid, found in theirs.items()}
         ours: dict[str, set[str]] = {}

@@ -5,7 +5,7 @@
 //! that fails is made smaller by giving simpler answers for as long as it still fails in the same way: with the same words before the
 //! first colon of what is wrong.
 //!
-//! [`play`] runs actors over one [`World`](super::World): functions that are handed events, and people and AWS, who act beside them.
+//! [`play()`] runs actors over one [`World`](super::World): functions that are handed events, and people and AWS, who act beside them.
 //!
 //! ```text
 //! ECR_GUARD_SEED=17       runs only scenario 17, and tells its story

@@ -448,8 +448,8 @@ JOBS = {
         "on-push",
         pushed_with_bad_tag,
         tags_stand,
-        (["v1.0.0"], [*REPAIRED, "tag-violation"]),
-        {"ecr:BatchDeleteImage": (["latest", "v1.0.0"], [*REPAIRED, "tag-violation"])},
+        (["quarantine", "v1.0.0"], [*REPAIRED, "tag-violation"]),
+        {"ecr:BatchDeleteImage": (["latest", "quarantine", "v1.0.0"], [*REPAIRED, "tag-violation"])},
     ),
     "role-of-on-push-with-only-a-bad-tag": Job(
         "on-push",
@@ -477,6 +477,7 @@ JOBS = {
         {
             "ecr:SetRepositoryPolicy": (["world", "ours"], True, ["posture-drift", "posture-repaired"]),
             "ecr:PutImageScanningConfiguration": (["ours"], False, ["posture-drift", "posture-repaired"]),
+            "ecr:GetRegistryScanningConfiguration": (["world", "ours"], False, []),
             "ecr:StartImageScan": HALF_CLOSED,
         },
         {

@@ -40,11 +40,6 @@ def worked(world: World, deployed: str) -> list[dict[str, Any]]:
     return [line for line in lines if "messages" in line]
 
 
-def failed_messages(world: World) -> int:
-    """How many messages the worker has failed on so far."""
-    return sum(line["failed"] for line in worked(world, world.guard().functions["worker"]))
-
-
 @contextmanager
 def another_policy(world: World, policy: str) -> Iterator[None]:
     """Another policy for sweeps and workers, for a while."""
@@ -98,7 +93,8 @@ def nothing_to_do(world: World) -> Observed:
         state=(world.state(image), "Blocked"),
         repositories=answer["repositories"],
         rows=len(ledger),
-        rows_written=([row["sk"] for row in world.stack.ledger() if row not in ledger], []),
+        # The registry's row has when the last sweep began.
+        rows_written=([row["sk"].split("#")[0] for row in world.stack.ledger() if row not in ledger], ["registry"]),
         alerts_sent=(len(world.stack.mails()) - told, 0),
         changes_to_the_registry=(world.mutations(image.repository)[len(changes) :], []),
     )
@@ -212,18 +208,20 @@ def flood(world: World) -> Observed:
 
 def throttled(world: World) -> Observed:
     images = [scanned(world, f"swept/throttled-{number}", OPENSSL) for number in range(2)]
-    before = failed_messages(world)
-    with impatient_queue(world, hidden_seconds=6):
-        # What the SDK does not try again: the images of both items are left to others, which come five minutes later. Then, what it does.
-        world.registry.fail_next("DescribeImages", 2, "RequestExpired", spared=DRIVER_KEY)
-        world.registry.fail_next("DescribeImages", 4, spared=DRIVER_KEY)
-        world.registry.fail_next("UpdateImageStorageClass", 2, "ServerException", spared=DRIVER_KEY)
-        world.sweep(*[image.repository for image in images])
+    repositories = [image.repository for image in images]
+    # What the SDK does not try again: both images are put back, and come again after five minutes.
+    world.registry.fail_next("DescribeImages", 2, "RequestExpired", spared=DRIVER_KEY)
+    world.sweep(*repositories)
+    put_back = [world.state(image) for image in images]
+    # What the SDK does try again.
+    world.registry.fail_next("DescribeImages", 4, spared=DRIVER_KEY)
+    world.registry.fail_next("UpdateImageStorageClass", 2, "ServerException", spared=DRIVER_KEY)
+    world.sweep(*repositories)
     calls = [call for image in images for call in world.registry.calls(repository=image.repository)]
     refused = sum(call["status"] in (400, 500) and call.get("caller") != DRIVER_KEY for call in calls)
     return observe(
         calls_refused=(refused, 8),
-        messages_that_came_again=(failed_messages(world) - before, 2),
+        states_at_first=(put_back, ["none"] * 2),
         states=([world.state(image) for image in images], ["Blocked"] * 2),
         alerts=([world.alerts(image.repository) for image in images], [["image-blocked"]] * 2),
         given_up=(world.stack.given_up(world.guard()), []),

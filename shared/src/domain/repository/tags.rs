@@ -33,7 +33,7 @@ pub enum TagPattern {
     SemverHelm,
     /// `semver:any`: any of these three.
     SemverAny,
-    /// `calver`: a calendar version (calver.org), see [`is_calver`].
+    /// `calver`: a calendar version (calver.org), see `is_calver`.
     CalVer,
     /// `git-sha`: 7 to 40 lower-case hexadecimal digits (Git abbreviates to 7 at least), or 64 for SHA-256.
     GitSha,
