@@ -99,7 +99,7 @@ update: ## Rewrite the checked-in files that tests compare: schema, call counts,
 	ECR_GUARD_UPDATE=1 INSTA_UPDATE=always cargo test --workspace --locked
 
 .PHONY: update-scale
-update-scale: ## Simulate registries of up to a million images, and rewrite docs/work-at-scale.md (minutes)
+update-scale: ## Simulate registries of up to a million images, and rewrite docs/work-at-scale.md (an hour or more)
 	ECR_GUARD_UPDATE=scale cargo test --locked -p shared --all-features --lib nothing_is_lost_at_any_scale -- --nocapture > /dev/null
 
 .PHONY: bench

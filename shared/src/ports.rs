@@ -327,6 +327,10 @@ pub trait Ledger {
         hour: Timestamp,
     ) -> impl Future<Output = Result<u64, PortError>> + Send;
 
+    /// Claims for an image to tell that the limit of blocks of an hour is reached. The first image that asks has the claim, and has it
+    /// whenever it asks again: a count would be lost with the answer, and nobody would be first.
+    fn claim_limit(&self, image: &ImageKey, hour: Timestamp) -> impl Future<Output = Result<bool, PortError>> + Send;
+
     /// Which findings the people of a repository were told of; a new row if nothing was told yet.
     fn told(&self, key: &RepositoryKey) -> impl Future<Output = Result<ToldFindings, PortError>> + Send;
 

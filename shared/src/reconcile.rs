@@ -990,15 +990,15 @@ where
     /// Counts one more block in this hour; the limit, if that is one too many.
     async fn limit(&self) -> Result<Option<Limit>, ReconcileError> {
         let hour = hour_of(self.ports.clock.now());
-        let count = |counter| self.ports.ledger.count(&self.key, counter, hour);
+        let ledger = self.ports.ledger;
         let failed = |source| self.failed("count the block of", source);
-        if count(Counter::Blocks).await.map_err(failed)? <= self.policy.block.max_per_hour {
+        let count = ledger.count(&self.key, Counter::Blocks, hour).await;
+        if count.map_err(failed)? <= self.policy.block.max_per_hour {
             return Ok(None);
         }
-        let refused = count(Counter::BlocksRefused).await.map_err(failed)?;
         Ok(Some(Limit {
             until: hour + SignedDuration::from_hours(1),
-            first: refused == 1,
+            first: ledger.claim_limit(&self.key, hour).await.map_err(failed)?,
         }))
     }
 

@@ -26,7 +26,7 @@ use crate::{
     domain::{
         alert::budget::{BriefAlert, Budget, Slot, counter_key, hour_attribute},
         ids::{ImageKey, Region, Tag},
-        ledger::{Counter, Row, day_of},
+        ledger::{Counter, Row, day_of, limit_key},
         policy::TopicArn,
         registry::{RegistryKey, RegistryRow},
         replication::ledger::{BackfillRow, ReplicaRow, ReplicationRow},
@@ -50,6 +50,7 @@ const GENERATION: &str = "generation";
 const STATE: &str = "state";
 const EXPIRES_AT: &str = "expires_at";
 const COUNT: &str = "count";
+const TOLD_BY: &str = "told_by";
 const DOCUMENT: &str = "document";
 /// Sort key of a policy document as the deployment has written it.
 const DEPLOYED: &str = "deployed";
@@ -407,6 +408,34 @@ impl Ledger for DynamoLedger {
         ];
         self.put(&pk, &sk, row.generation, row, more.into_iter().flatten())
             .await
+    }
+
+    /// `dynamodb:UpdateItem` with `if_not_exists`: who is named there first stays. The item goes two days after its hour.
+    async fn claim_limit(&self, image: &ImageKey, hour: Timestamp) -> Result<bool, PortError> {
+        const OPERATION: &str = "dynamodb:UpdateItem";
+        let expires_at = hour.as_second().saturating_add(2 * 24 * 3600);
+        let claim = format!("{}@{}", image.repository, image.digest);
+        let output = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key(PARTITION_KEY, AttributeValue::S(image.account.to_string()))
+            .key(SORT_KEY, AttributeValue::S(limit_key(&image.region, hour)))
+            .update_expression("SET #told_by = if_not_exists(#told_by, :image), #expires_at = :expires_at")
+            .expression_attribute_names("#told_by", TOLD_BY)
+            .expression_attribute_names("#expires_at", EXPIRES_AT)
+            .expression_attribute_values(":image", AttributeValue::S(claim.clone()))
+            .expression_attribute_values(":expires_at", AttributeValue::N(expires_at.to_string()))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await
+            .map_err(|error| port_error(OPERATION, &error))?;
+        let told_by = output
+            .attributes
+            .as_ref()
+            .and_then(|item| item.get(TOLD_BY)?.as_s().ok());
+        let told_by = told_by.ok_or_else(|| malformed(OPERATION, "the answer does not say who tells of the limit"))?;
+        Ok(*told_by == claim)
     }
 
     async fn told(&self, key: &RepositoryKey) -> Result<ToldFindings, PortError> {

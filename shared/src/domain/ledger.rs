@@ -437,8 +437,6 @@ impl Row {
 pub enum Counter {
     /// Images that were to be blocked.
     Blocks,
-    /// Images that were not blocked because of the limit.
-    BlocksRefused,
 }
 
 impl Counter {
@@ -446,10 +444,14 @@ impl Counter {
     pub fn sort_key(self, region: &Region, hour: Timestamp) -> String {
         let what = match self {
             Self::Blocks => "blocks",
-            Self::BlocksRefused => "blocks-refused",
         };
         format!("{what}#{region}#{hour}")
     }
+}
+
+/// The sort key of the item that says which image tells that the limit of an hour is reached; its partition key is the account.
+pub fn limit_key(region: &Region, hour: Timestamp) -> String {
+    format!("blocks-refused#{region}#{hour}")
 }
 
 /// The hour that a time is in, by its beginning.

@@ -27,7 +27,7 @@ use crate::{
         finding::{Findings, NoScan, Scan, ScanMode, ScanStart, ScanTrigger},
         ids::{Digest, ImageKey, ImageRef, RepositoryName, Tag},
         image::{Image, ImageStatus, ListedImage},
-        ledger::{Counter, Row},
+        ledger::{Counter, Row, limit_key},
         policy::TopicArn,
         registry::{RegistryKey, RegistryRow, RegistrySettings},
         repository::{
@@ -139,6 +139,7 @@ struct State {
     summaries: BTreeMap<RepositoryKey, RepositorySummary>,
     registry_rows: BTreeMap<RegistryKey, RegistryRow>,
     sent: Vec<Sent>,
+    limits: BTreeMap<String, ImageKey>,
     told: BTreeMap<RepositoryKey, ToldFindings>,
     kept_alerts: BTreeMap<String, BriefAlert>,
     faults: Vec<(&'static str, Fault)>,
@@ -1123,6 +1124,14 @@ impl Ledger for World {
     async fn write(&self, row: &Row) -> Result<Written, PortError> {
         self.call(PUT, false, |state| {
             put(&mut state.rows, row.image.clone(), row, |row| row.generation)
+        })
+        .await
+    }
+
+    async fn claim_limit(&self, image: &ImageKey, hour: Timestamp) -> Result<bool, PortError> {
+        self.call("dynamodb:UpdateItem", false, |state| {
+            let claim = state.limits.entry(limit_key(&image.region, hour));
+            claim.or_insert_with(|| image.clone()) == image
         })
         .await
     }

@@ -102,6 +102,26 @@ fn the_same_alert_is_kept_once() {
 }
 
 #[test]
+fn who_tells_of_the_limit_is_who_asked_first() {
+    let claimed = |told_by: Value| {
+        let world = FakeAws::scripted([(UPDATE, Reply::Ok(json!({"Attributes": {"told_by": told_by}})))]);
+        let ledger = world.aws().dynamo_ledger(TABLE);
+        let result = world.run(ledger.claim_limit(&key(), "2026-11-24T12:00:00Z".parse().unwrap()));
+        (world.only_body(UPDATE), result)
+    };
+    let image = format!("{REPOSITORY}@{DIGEST}");
+    let (body, first) = claimed(json!({"S": image}));
+    assert_eq!(first, Ok(true), "and whenever it asks again");
+    assert_eq!(
+        body["UpdateExpression"],
+        "SET #told_by = if_not_exists(#told_by, :image), #expires_at = :expires_at"
+    );
+    assert_eq!(body["Key"]["sk"]["S"], "blocks-refused#us-west-2#2026-11-24T12:00:00Z");
+    assert_eq!(claimed(json!({"S": "another@sha256:00"})).1, Ok(false));
+    assert_failed(claimed(json!({"N": "1"})).1, UPDATE, Retry::Later, "MalformedResponse");
+}
+
+#[test]
 fn every_alert_that_was_named_is_forgotten() {
     let alerts: Vec<BriefAlert> = (0..30).map(|number| brief(&number.to_string())).collect();
     let world = FakeAws::scripted(alerts.iter().map(|_| (DELETE, Reply::Ok(json!({})))));

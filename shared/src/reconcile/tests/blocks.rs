@@ -494,3 +494,30 @@ fn an_image_whose_release_is_refused_stays_blocked_says_why_and_is_tried_by_the_
     assert_eq!(status(&world), ImageStatus::Activating);
     assert_eq!(world.row_of(&image_key()).unwrap().state, State::Allowed);
 }
+
+/// Of the look at the second image, any one call goes wrong, without effect or with its answer lost; the event comes again a minute later.
+#[test]
+fn the_limit_is_told_whatever_call_goes_wrong() {
+    let limited = policy(r#""block": {"max_blocks_per_hour": 1}"#);
+    let image_of = |n: usize| key(&format!("sha256:c{n}"));
+    for lost in [Fault::Before(Retry::Later), Fault::After(Retry::Later)] {
+        for call in 0..20 {
+            let world = World::new();
+            for n in 0..2 {
+                world.push(&image_of(n), image(&image_of(n)));
+                world.set_scan(&image_of(n), critical());
+            }
+            run(look(&world, &limited, &of(&image_of(0), "one"))).unwrap();
+            let second = of(&image_of(1), "two");
+            world.fail_after(Some((call, lost.clone())));
+            let _ = run(look(&world, &limited, &second));
+            world.heal();
+            world.set_now(now() + SignedDuration::from_mins(1));
+            let outcome = run(look(&world, &limited, &second)).unwrap();
+            assert_eq!(outcome.state, Some(State::Held), "call {call}, {lost:?}");
+            let mut told = told(&world);
+            told.dedup();
+            assert_eq!(told, ["image-blocked", "block-limit"], "call {call}, {lost:?}");
+        }
+    }
+}

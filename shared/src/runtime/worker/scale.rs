@@ -406,6 +406,10 @@ impl Ledger for Sim {
         Ok(Vec::new())
     }
 
+    async fn claim_limit(&self, _: &ImageKey, _: Timestamp) -> Result<bool, PortError> {
+        Ok(false)
+    }
+
     async fn count(&self, _: &ImageKey, _: Counter, _: Timestamp) -> Result<u64, PortError> {
         Ok(1)
     }
