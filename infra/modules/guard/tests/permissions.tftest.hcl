@@ -61,10 +61,10 @@ run "exactly_these_actions" {
   }
   assert {
     condition = sort(flatten([for s in jsondecode(aws_iam_role_policy.this["sweep"].policy).Statement : s.Action])) == tolist([
-      "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query",
+      "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
       "ecr:DescribeRegistry", "ecr:DescribeRepositories", "ecr:GetRegistryScanningConfiguration", "ecr:GetSigningConfiguration",
       "kms:Decrypt", "kms:Decrypt", "kms:GenerateDataKey",
-      "logs:CreateLogStream", "logs:PutLogEvents", "sns:Publish", "sqs:SendMessage", "sqs:SendMessage",
+      "logs:CreateLogStream", "logs:PutLogEvents", "sns:Publish", "sqs:GetQueueAttributes", "sqs:SendMessage", "sqs:SendMessage",
       "xray:PutTelemetryRecords", "xray:PutTraceSegments",
     ])
     error_message = "sweep: ${jsonencode(sort(flatten([for s in jsondecode(aws_iam_role_policy.this["sweep"].policy).Statement : s.Action])))}"
@@ -105,12 +105,15 @@ run "on_these_resources_only" {
           RepositoryKeys = ["arn:aws:kms:us-west-2:123456789012:key/*"]
           Ledger         = ["arn:aws:dynamodb:us-west-2:123456789012:table/ecr-guard-ledger"]
           Topics         = ["arn:aws:sns:us-west-2:123456789012:ecr-guard-alerts"]
-          Work           = ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"]
-          Keys           = [aws_kms_key.this.arn]
-          Environment    = [aws_kms_key.this.arn]
-          FailedEvents   = ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events"]
-          Logs           = ["arn:aws:logs:us-west-2:123456789012:log-group:/aws/lambda/ecr-guard-${name}:*"]
-          Traces         = ["*"]
+          Work = concat(
+            name == "worker" ? ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-findings"] : [],
+            ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"],
+          )
+          Keys         = [aws_kms_key.this.arn]
+          Environment  = [aws_kms_key.this.arn]
+          FailedEvents = ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events"]
+          Logs         = ["arn:aws:logs:us-west-2:123456789012:log-group:/aws/lambda/ecr-guard-${name}:*"]
+          Traces       = ["*"]
         }[s.Sid]
       ]
     ]))
@@ -128,13 +131,13 @@ run "report_mode_cannot_change_the_registry" {
       for p in aws_iam_role_policy.this : length(setintersection(
         flatten([for s in jsondecode(p.policy).Statement : s.Action]),
         [
-          "dynamodb:UpdateItem", "ecr:BatchDeleteImage", "ecr:DeleteRepositoryPolicy", "ecr:PutImage", "ecr:PutImageScanningConfiguration",
+          "ecr:BatchDeleteImage", "ecr:DeleteRepositoryPolicy", "ecr:PutImage", "ecr:PutImageScanningConfiguration",
           "ecr:PutImageTagMutability", "ecr:PutLifecyclePolicy", "ecr:SetRepositoryPolicy", "ecr:StartImageScan",
           "ecr:StartLifecyclePolicyPreview", "ecr:StartReplicationBackfill", "ecr:UpdateImageStorageClass",
         ]
       )) == 0
     ])
-    error_message = "In report mode no role may change anything in the registry, nor count blocks."
+    error_message = "In report mode no role may change anything in the registry."
   }
   assert {
     condition = [for s in jsondecode(aws_iam_role_policy.this["on-scan"].policy).Statement : s.Action if s.Sid == "Repositories"] == [
