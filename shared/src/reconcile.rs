@@ -908,14 +908,22 @@ where
             };
             Ok(limit)
         };
-        // It costs no round trip to know beforehand how the alert will be told.
+        // It costs no round trip to know beforehand how the alert will be told: it is asked with the effect, or with the claim.
         let slot = async {
             match &step.alert {
                 Some(alert) if !step.is_release() => Some(self.slot(step, alert).await),
                 Some(_) | None => None,
             }
         };
-        let (written, limit, slot) = join3(ports.ledger.write(&step.row), count, slot).await;
+        let mut slot = std::pin::pin!(slot);
+        let with_claim = async {
+            if step.effect.is_none() {
+                slot.as_mut().await
+            } else {
+                None
+            }
+        };
+        let (written, limit, mut slot_of_alert) = join3(ports.ledger.write(&step.row), count, with_claim).await;
         if written.map_err(record)? == Written::Conflict {
             return Ok(Applied::Conflict);
         }
@@ -925,14 +933,20 @@ where
         if step.effect.is_none() && step.alert.is_none() {
             return Ok(Applied::Done(Box::new(step.row.clone()), false));
         }
-        if let Some(effect) = &step.effect
-            && let Err(error) = self.bring_about(effect).await
-        {
-            return match error {
-                ReconcileError::Port { source, .. } if source.retry == Retry::Never => Ok(Applied::Refused(*source)),
-                error => Err(error),
-            };
+        if let Some(effect) = &step.effect {
+            // Not before the claim holds and the limit has room: a slot that nobody uses is lost.
+            let (done, asked) = join(self.bring_about(effect), slot).await;
+            slot_of_alert = asked;
+            if let Err(error) = done {
+                return match error {
+                    ReconcileError::Port { source, .. } if source.retry == Retry::Never => {
+                        Ok(Applied::Refused(*source))
+                    }
+                    error => Err(error),
+                };
+            }
         }
+        let slot = slot_of_alert;
         let image = match &step.effect {
             // Whether there is something to tell depends on what the registry shows: it is told when the image can be pulled.
             Some(effect @ (Effect::Restore | Effect::Unquarantine { .. })) => {

@@ -261,15 +261,25 @@ where
             }
         }
         if !sent.is_empty() {
-            let completed = step.completed(&sent, self.ports.clock.now());
-            if self.write(&completed).await? == Written::Conflict {
-                return Err(RegistryError::Contended(self.key.clone()));
-            }
+            self.record_told(step.clone(), &sent).await?;
         }
         match error {
             Some(source) => Err(self.failed("tell of", source)),
             None => Ok(kinds),
         }
+    }
+
+    /// Records that alerts were sent. Workers write the same row where findings may not be read.
+    async fn record_told(&self, mut step: RegistryStep, sent: &BTreeSet<&str>) -> Result<(), RegistryError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let completed = step.completed(sent, self.ports.clock.now());
+            if self.write(&completed).await? == Written::Yes {
+                return Ok(());
+            }
+            let Some(row) = self.row().await? else { break };
+            step.row = row;
+        }
+        Err(RegistryError::Contended(self.key.clone()))
     }
 
     /// Undertakes to send the digest of the day; `None`: there is nothing to do.

@@ -413,3 +413,28 @@ fn each_cause_of_a_missing_scan_has_a_title_and_steps_of_its_own() {
         assert!(!steps.contains("Push it again"), "{cause:?}: {steps}");
     }
 }
+
+/// Five blocks an hour, and thirty images that are to be blocked: what was not told took nothing from the budget.
+#[test]
+fn what_the_limit_of_blocks_holds_takes_no_slot() {
+    let policy = policy(r#""block": {"max_blocks_per_hour": 5}, "alerts": {"max_single_per_hour": 7}"#);
+    let world = World::new();
+    for number in 0..30 {
+        let key = key("pipeops-prod-api", number);
+        world.push(&key, image(&key));
+        world.set_scan(
+            &key,
+            Scan::Complete(scan(vec![finding("CVE-2026-2", Severity::Critical)])),
+        );
+        look(&world, &policy, &key, Hints::default());
+    }
+    let one_more = key("pipeops-prod-web", 99);
+    world.push(&one_more, image(&one_more));
+    world.set_scan(&one_more, high("CVE-2026-1"));
+    look(&world, &policy, &one_more, Hints::default());
+    let expected = [("block-limit", 1), ("image-blocked", 5), ("image-review", 1)];
+    assert_eq!(
+        kinds(&world),
+        expected.map(|(kind, count)| (kind.to_owned(), count)).into()
+    );
+}

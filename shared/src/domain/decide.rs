@@ -873,8 +873,7 @@ fn undone_again<'a>(
         return draft.not_released(failure);
     }
     if effect.is_none()
-        && block.method == BlockMethod::Archive
-        && (image.status == ImageStatus::Activating || waits_for_children)
+        && (waits_for_children || block.method == BlockMethod::Archive && image.status == ImageStatus::Activating)
     {
         // People are told when it can be pulled, with all that it leads to; an event says when that is.
         return draft.being_restored();

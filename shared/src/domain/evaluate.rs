@@ -61,6 +61,34 @@ pub struct Evaluation {
     pub counts: SeverityCounts,
 }
 
+/// What only an event counted leads to a review at most, from the row as in [`evaluate`]. The row of an index has no scan of its own.
+fn cap_what_only_an_event_counted(evaluation: &mut Evaluation, row: &Row) {
+    if row.scan.as_ref().is_some_and(|scan| scan.completed_at.is_some()) {
+        return;
+    }
+    let recorded = || row.findings.iter().chain(&row.excepted);
+    let is_capped = |judged: &Judged| {
+        judged.finding.id == UNLISTED
+            && recorded().any(|one| {
+                one.id == UNLISTED && one.severity == judged.finding.severity && one.action <= Action::Review
+            })
+    };
+    if !evaluation.findings.iter().chain(&evaluation.excepted).any(is_capped) {
+        return;
+    }
+    for judged in evaluation.findings.iter_mut().chain(&mut evaluation.excepted) {
+        if is_capped(judged) {
+            judged.consequence.action = judged.consequence.action.min(Action::Review);
+        }
+    }
+    evaluation.findings.sort_by(worst_first);
+    let verdicts = evaluation
+        .findings
+        .iter()
+        .filter_map(|one| verdict_of(one.consequence.action));
+    evaluation.verdict = verdicts.max().unwrap_or(Verdict::Pass);
+}
+
 /// Id of the finding that stands for findings which the scanner counted and did not list.
 pub const UNLISTED: &str = "not listed by the scanner";
 
@@ -159,6 +187,7 @@ pub fn evaluate_remembered(policy: &Policy, row: &Row, names: &Names<'_>, now: T
         row.counts.clone(),
         now,
     );
+    cap_what_only_an_event_counted(&mut evaluation, row);
     for omitted in &no_longer_excepted {
         let action = policy
             .consequence(&omitted.worst.finding(), &row.image.repository)

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{ledger::RecordedFinding, policy::hex, repository::ledger::RepositoryKey};
+use super::{evaluate::UNLISTED, ledger::RecordedFinding, policy::hex, repository::ledger::RepositoryKey};
 
 /// For how many days a finding that was told is no news in the same repository.
 pub const NEWS_DAYS: i64 = 30;
@@ -53,7 +53,8 @@ impl ToldFindings {
 
     /// Whether people were told of a finding within [`NEWS_DAYS`].
     pub fn knows(&self, finding: &RecordedFinding, now: Timestamp) -> bool {
-        self.days.get(&key(finding)).is_some_and(|day| is_recent(*day, now))
+        // What was not listed could be anything.
+        finding.id != UNLISTED && self.days.get(&key(finding)).is_some_and(|day| is_recent(*day, now))
     }
 
     /// The row to write when people were told of these findings; `None` if that changes nothing.
@@ -135,6 +136,13 @@ mod tests {
             ..finding
         };
         assert!(!told.knows(&elsewhere, now()));
+    }
+
+    #[test]
+    fn what_the_scanner_counted_and_did_not_list_is_always_news() {
+        let finding = recorded(UNLISTED, Severity::High);
+        let told = nothing().with([&finding], now()).unwrap();
+        assert!(!told.knows(&finding, now()));
     }
 
     #[test]

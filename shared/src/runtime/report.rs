@@ -209,7 +209,7 @@ fn swept_line(function: &str, request_id: &str, result: Result<&Swept, &HandlerE
         Ok(swept) => {
             metrics.push((REPOSITORIES, swept.repositories));
             metrics.push((SWEEPS_CONTINUED, u64::from(swept.continued)));
-            if !swept.continued {
+            if !swept.continued && (swept.errors.is_empty() || swept.repositories > 0 || swept.under_way.is_some()) {
                 let age = now.duration_since(swept.sweep).as_secs();
                 metrics.push((SWEEP_AGE, u64::try_from(age).unwrap_or_default()));
             }

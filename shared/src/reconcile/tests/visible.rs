@@ -174,6 +174,11 @@ fn what_an_event_counts_and_nobody_lists_is_reviewed_and_never_blocks() {
             }
         }
         assert_eq!(told(&world), ["image-review"], "it is told once");
+        // Nor does it block by what is remembered, while the next scan is under way.
+        world.set_scan(&image_key(), Scan::InProgress);
+        settle(&world, &policy(""));
+        assert_eq!(world.row_of(&image_key()).unwrap().state, State::Review, "{answer:?}");
+        assert_eq!(status(&world), ImageStatus::Active);
         // When they are listed, they count as what they are.
         world.set_scan(&image_key(), critical());
         settle(&world, &policy(""));
