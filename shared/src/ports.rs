@@ -421,6 +421,18 @@ pub trait Notifier: Sync {
         // Without a budget, every alert is a message of its own.
         async move { self.publish(&alert.topic, message).await.map(|_| ()) }
     }
+
+    /// Tells of an alert in the slot that it gets now.
+    fn tell_now<'a>(
+        &'a self,
+        alert: &'a BriefAlert,
+        message: &'a Message,
+    ) -> impl Future<Output = Result<(), PortError>> + Send + 'a {
+        async move {
+            let slot = self.slot(alert).await;
+            self.tell(slot, alert, message).await
+        }
+    }
 }
 
 /// What was counted and kept of alerts, for the budgets of topics.

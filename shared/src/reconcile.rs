@@ -989,7 +989,7 @@ where
         self.ports.notifier.slot(&alert.brief(topic)).await
     }
 
-    /// Tells of a step, if there is something to tell. `slot`: as it was found out with the claim.
+    /// Tells of a step, if there is something to tell. `slot`: as it was found out with the claim or the effect.
     async fn tell(&self, step: &Step, slot: Option<Slot>) -> Result<(), ReconcileError> {
         let Some(alert) = &step.alert else { return Ok(()) };
         let brief = alert.brief(self.policy.topic(&self.key.repository));

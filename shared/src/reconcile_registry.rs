@@ -250,8 +250,7 @@ where
         let (mut sent, mut kinds, mut error) = (BTreeSet::new(), Vec::new(), None);
         for (topic, alert) in &step.alerts {
             let brief = alert.brief(topic);
-            let slot = self.ports.notifier.slot(&brief).await;
-            match self.ports.notifier.tell(slot, &brief, &alert.message()).await {
+            match self.ports.notifier.tell_now(&brief, &alert.message()).await {
                 Ok(()) => {
                     sent.insert(alert.id.as_str());
                     kinds.push(alert.kind);

@@ -438,8 +438,7 @@ where
     let topic = policy.topic(&key.repository);
     for alert in alerts {
         let brief = alert.brief(topic);
-        let slot = ports.notifier.slot(&brief).await;
-        let told = ports.notifier.tell(slot, &brief, &alert.message()).await;
+        let told = ports.notifier.tell_now(&brief, &alert.message()).await;
         told.map_err(failed("tell of the copies of", key))?;
     }
     Ok(alerts.iter().map(|alert| alert.kind).collect())

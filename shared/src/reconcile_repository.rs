@@ -270,8 +270,7 @@ where
         let topic = self.policy.topic(&self.key.repository);
         for alert in alerts {
             let brief = alert.brief(topic);
-            let slot = self.ports.notifier.slot(&brief).await;
-            let told = self.ports.notifier.tell(slot, &brief, &alert.message()).await;
+            let told = self.ports.notifier.tell_now(&brief, &alert.message()).await;
             told.map_err(|source| self.failed("tell of", source))?;
         }
         Ok(alerts.iter().map(|alert| alert.kind).collect())
