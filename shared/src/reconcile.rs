@@ -20,7 +20,7 @@ use crate::{
         finding::{Epss, Scan, ScanEvent, SeverityCounts},
         ids::{AccountId, Digest, ImageKey, ImageRef, Region, RepositoryName, Tag},
         image::{Arrival, Image, ImageStatus, Listed, children, content},
-        ledger::{Counter, Row, State, hour_of},
+        ledger::{Block, Counter, Row, State, hour_of},
         policy::{BlockMethod, Policy},
         predecessor::{Predecessor, replaced_by},
         registry::access::RefusedAccess,
@@ -601,9 +601,10 @@ where
                     } else {
                         facts.release_failure = failure;
                     }
-                    // What was true before it was begun, in the place that the ledger's row has now.
-                    let generation = step.row.generation;
-                    facts.row = Some(facts.row.map_or(step.row, |row| Row { generation, ..row }));
+                    facts.row = Some(match facts.row {
+                        Some(row) => before_refusal(row, &step.row),
+                        None => step.row,
+                    });
                     refused = Some(error);
                     plan = decide(self.policy, &facts, self.ports.clock.now());
                 }
@@ -1144,6 +1145,24 @@ where
             image: self.key.to_string(),
             found: found.to_owned(),
         }
+    }
+}
+
+/// What was true before a step was begun that the registry refused, in the place that the ledger's row has now. Tags that a quarantine may
+/// have taken already are remembered: they are given back with the release.
+fn before_refusal(row: Row, begun: &Row) -> Row {
+    let begun_block = begun.block.as_ref().filter(|block| !block.tags.is_empty());
+    let block = match (row.block, begun_block) {
+        (Some(known), Some(begun)) => Some(Block {
+            tags: begun.tags.clone(),
+            ..known
+        }),
+        (known, begun) => known.or_else(|| begun.cloned()),
+    };
+    Row {
+        generation: begun.generation,
+        block,
+        ..row
     }
 }
 

@@ -377,7 +377,8 @@ pub struct Looks {
     pub not_read: u64,
     /// Entries, counted in the same way, that are no container images.
     pub not_images: u64,
-    /// Images that were blocked.
+    /// Blocks, as the policy limits them by the hour: an index is one, with the images that it leads to, and what comes back is not counted
+    /// again.
     pub blocks: u64,
     /// Alerts that were sent, about images and repositories.
     pub alerts: u64,
@@ -435,7 +436,7 @@ impl Looks {
             self.changed += u64::from(changed);
             self.not_read += u64::from(one.not_read.is_some());
             self.not_images += u64::from(one.outcome == OutcomeKind::NotAnImage);
-            self.blocks += u64::from(matches!(one.effect, Some("archive" | "quarantine")));
+            self.blocks += u64::from(one.counted);
             self.alerts += u64::from(one.alert.is_some());
         }
     }
@@ -826,7 +827,8 @@ where
             Ok(known) => known,
             Err(error) => return (looks, vec![error]),
         };
-        let mut refused = known.iter().find(|known| known.sweep == sweep.began).map(denied);
+        let is_of_now = |known: &&RefusedAccess| known.sweep == sweep.began && !known.is_of_one_repository();
+        let mut refused = known.iter().find(is_of_now).map(denied);
         let mut waiting = Vec::new();
         let (mut left, mut trouble) = (Vec::new(), 0);
         for image in images {
@@ -867,7 +869,7 @@ where
         looks.unreadable += waiting.len() as u64;
         let noted = match refused {
             Some(refused) => self.note_refused(sweep, &refused, waiting).await,
-            None if !known.is_empty() && looks.looked > 0 => self.forget_refused(sweep).await,
+            None if !known.is_empty() && looks.looked > 0 => self.forget_refused(sweep, &key.repository).await,
             None => Ok(()),
         };
         failures.extend(noted.err());
@@ -919,10 +921,13 @@ where
         .await
     }
 
-    /// Findings can be read again.
-    async fn forget_refused(&self, sweep: &Sweep) -> Result<(), SweepError> {
-        self.change_refused(sweep, |known| known.retain(|known| known.sweep >= sweep.began))
-            .await
+    /// Findings can be read again, at least those of this repository.
+    async fn forget_refused(&self, sweep: &Sweep, repository: &RepositoryName) -> Result<(), SweepError> {
+        let is_over = |known: &RefusedAccess| !known.is_of_one_repository() || known.is_about(repository);
+        self.change_refused(sweep, |known| {
+            known.retain(|known| known.sweep >= sweep.began || !is_over(known));
+        })
+        .await
     }
 
     async fn change_refused(&self, sweep: &Sweep, change: impl Fn(&mut Vec<RefusedAccess>)) -> Result<(), SweepError> {

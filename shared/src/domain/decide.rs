@@ -142,7 +142,8 @@ impl Facts {
         let known = self.row.as_ref().is_some_and(Row::is_not_an_image);
         if image.kind() == ImageKind::Index {
             return match &self.children {
-                Children::NotAsked => known,
+                // One of its entries may have turned out to be an image: a scanner could scan it, or the policy asks to judge it.
+                Children::NotAsked => known && self.row.as_ref().is_some_and(|row| row.children.is_empty()),
                 Children::Known(children) => {
                     self.more_children == 0 && children.iter().all(ChildFacts::is_not_an_image)
                 }
@@ -440,7 +441,9 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
 /// It is no image: that is remembered, nobody is told, and what was done to it before that was known is undone.
 fn not_an_image(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Plan {
     let known = facts.row.as_ref().filter(|row| row.closed_at.is_none());
-    if known.is_some_and(|row| row.is_not_an_image() && row.block.is_none()) {
+    // Once a scanner can scan it, it follows the indexes that lead to it: they are remembered.
+    let is_linked = |row: &Row| step::indexes(facts) == (row.indexes.clone(), row.more_indexes);
+    if known.is_some_and(|row| row.is_not_an_image() && row.block.is_none() && is_linked(row)) {
         return Plan::Leave(Leave::NotAnImage);
     }
     let draft = Draft::new(facts, image, policy, now);

@@ -886,6 +886,105 @@ proptest! {
 const DENIED: &str = "User: arn:aws:sts::123456789012:assumed-role/ecr-guard-worker/ecr-guard-worker is not authorized to perform: \
                       inspector2:ListFindings on resource: arn:aws:inspector2:us-west-2:123456789012:/findings/list";
 
+#[test]
+fn what_is_refused_for_one_repository_says_nothing_of_the_others() {
+    const FINDINGS: &str = "ecr:DescribeImageScanFindings";
+    let of = "is not authorized to perform: ecr:DescribeImageScanFindings on resource: arn:aws:ecr:us-west-2:123456789012:repository/api";
+    for because in [
+        "with an explicit deny in a resource-based policy",
+        "because no identity-based policy allows the ecr:DescribeImageScanFindings action",
+    ] {
+        let world = World::new();
+        for number in 0..6 {
+            for repository in ["api", "backend", "web"] {
+                let key = key_of(repository, number);
+                push(&world, &key, "v1");
+                world.complete_scan(&key, found(Severity::High));
+            }
+        }
+        let denied = format!("User: arn:aws:sts::123456789012:assumed-role/ecr-guard-worker/one {of} {because}");
+        world.refuse_scans_of(&"api".parse().unwrap(), &denied);
+        let asked = |world: &World| world.calls().iter().filter(|call| call.operation == FINDINGS).count();
+        let states = |world: &World, repository| {
+            let states = (0..6).map(|number| world.row_of(&key_of(repository, number)).unwrap().state);
+            states.collect::<Vec<State>>()
+        };
+        sweep_in_trouble(&world, &policy(""));
+        assert_eq!(states(&world, "api"), [State::Pending; 6], "{because}");
+        for repository in ["backend", "web"] {
+            assert_eq!(
+                states(&world, repository),
+                [State::Review; 6],
+                "{because}: {repository}"
+            );
+        }
+        // Each of the two looks at the repository asked for one of its images; all of the others were asked for.
+        assert_eq!(asked(&world), 14, "{because}");
+        // A day later it is told again: what can be read elsewhere does not end it.
+        for (hours, number) in [(0, 1), (24, 1)] {
+            after(&world, hours);
+            sweep_in_trouble(&world, &policy(""));
+            let told = told_of_registry(&world);
+            assert_eq!(told.len(), number, "{because}, after {hours} hours: {told:?}");
+        }
+        let row = world.registry_row_of(&crate::testing::sweep::registry_key()).unwrap();
+        assert_eq!(row.refused.len(), 1, "{because}");
+        assert!(
+            row.refused[0].first.iter().all(|image| image.starts_with("api@")),
+            "{because}"
+        );
+    }
+}
+
+#[test]
+fn what_is_met_hours_into_a_long_sweep_is_told_when_the_next_one_begins() {
+    let world = World::new();
+    push(&world, &key_of("api", 1), "v1");
+    world.refuse("ecr:DescribeImageScanFindings", DENIED);
+    enqueue(&world, &policy(""));
+    after(&world, 5);
+    while let [item] = world.take_items(1).as_slice() {
+        work(&world, &policy(""), item);
+    }
+    after(&world, 1);
+    assert_eq!(told_of_registry(&world).len(), 1);
+}
+
+#[test]
+fn blocks_are_counted_as_the_limit_counts_them() {
+    let world = World::new();
+    world.list_scans();
+    for number in 0..3 {
+        world.push(&key_of("api", number), entry(&world, number));
+    }
+    let listed = [1, 2].map(|number| {
+        format!(
+            r#"{{"digest": "{}", "platform": {{"os": "linux", "architecture": "a{number}"}}}}"#,
+            key_of("api", number).digest
+        )
+    });
+    world.set_manifest(
+        &key_of("api", 0),
+        &format!(r#"{{"manifests": [{}]}}"#, listed.join(",")),
+    );
+    for number in [1, 2] {
+        world.complete_scan(&key_of("api", number), found(Severity::Critical));
+    }
+    after(&world, 1);
+    let looks = sweep(&world, &policy(""));
+    let archived = (0..3).filter(|n| world.image_of(&key_of("api", *n)).unwrap().status == ImageStatus::Archived);
+    assert_eq!(
+        (archived.count(), looks.blocks),
+        (3, 1),
+        "an index and its two images are one block"
+    );
+    world.push_again(&key_of("api", 1), world.now());
+    after(&world, 1);
+    let looks = sweep(&world, &policy(""));
+    assert_eq!(world.image_of(&key_of("api", 1)).unwrap().status, ImageStatus::Archived);
+    assert_eq!(looks.blocks, 0, "what comes back was counted");
+}
+
 /// A sweep in which calls may fail; how many failed.
 fn sweep_in_trouble(world: &World, policy: &Policy) -> (Looks, Failures) {
     enqueue(world, policy);

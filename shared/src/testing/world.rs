@@ -978,20 +978,23 @@ fn through_json<T: Serialize + DeserializeOwned>(row: &T) -> T {
 
 impl Scanner for World {
     async fn scan(&self, image: &ImageKey) -> Result<Scan, PortError> {
-        self.call("ecr:DescribeImageScanFindings", false, |state| {
-            if find(state, &image.repository, &ImageRef::Digest(image.digest.clone()))
-                .is_some_and(|image| image.status == ImageStatus::Archived)
-            {
-                return Scan::Archived;
-            }
-            state.settle_scans(state.time());
-            state
-                .scans
-                .get(&(image.repository.clone(), image.digest.clone()))
-                .cloned()
-                .unwrap_or(Scan::Absent)
-        })
-        .await
+        let scan = self
+            .call("ecr:DescribeImageScanFindings", false, |state| {
+                if find(state, &image.repository, &ImageRef::Digest(image.digest.clone()))
+                    .is_some_and(|image| image.status == ImageStatus::Archived)
+                {
+                    return Scan::Archived;
+                }
+                state.settle_scans(state.time());
+                state
+                    .scans
+                    .get(&(image.repository.clone(), image.digest.clone()))
+                    .cloned()
+                    .unwrap_or(Scan::Absent)
+            })
+            .await?;
+        let refused = self.lock().ways.refusal_of_scans(&image.repository);
+        refused.map_or(Ok(scan), Err)
     }
 }
 

@@ -286,7 +286,12 @@ impl<'a> Survey<'a> {
         // What a scanner could scan is an image, whatever it calls itself.
         let may_be_judged = !row.same_policy && is_judged_as_image(self.policy, image);
         if row.not_an_image && !scanned && !may_be_judged {
-            return None;
+            // What was done to it before that was known is being undone; or it is an index, of which an entry turned out to be an image.
+            let owed = row.due.filter(|due| *due == Due::AlertOwed);
+            let leads_to_an_image = || self.below(row).any(|child| !child.not_an_image && !child.closed);
+            return owed
+                .or_else(|| self.by_block(row, listed))
+                .or_else(|| leads_to_an_image().then_some(Due::Family));
         }
         if row.due.is_some() {
             return row.due;
@@ -390,7 +395,7 @@ impl<'a> Survey<'a> {
         if row.children.is_empty() {
             return false;
         }
-        let below: Vec<&Remembered> = row.children.iter().filter_map(|digest| self.rows.get(digest)).collect();
+        let below: Vec<&Remembered> = self.below(row).collect();
         // What is no image does not count for the index.
         let counting = || below.iter().filter(|child| !child.not_an_image);
         let not_images = below.iter().filter(|child| child.not_an_image).count();
@@ -407,6 +412,11 @@ impl<'a> Survey<'a> {
             State::Review => open().any(|child| is_kept(child) || bad(child)),
             State::NotAnImage => open().next().is_some(),
         }
+    }
+
+    /// What is remembered of the images that an index leads to.
+    fn below(&self, row: &Remembered) -> impl Iterator<Item = &Remembered> {
+        row.children.iter().filter_map(|digest| self.rows.get(digest))
     }
 
     /// Whether an image of many indexes has to follow the last of them: a look at one of these leaves it alone.

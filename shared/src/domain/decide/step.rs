@@ -745,7 +745,7 @@ fn more_children(facts: &Facts) -> u64 {
 
 /// The indexes that lead to the image, without those that are gone, and whether there are more. What is known already stays: an index
 /// that is forgotten could be the one that is in use.
-fn indexes(facts: &Facts) -> (Vec<Digest>, bool) {
+pub(super) fn indexes(facts: &Facts) -> (Vec<Digest>, bool) {
     let known = facts.indexes.iter().filter(|index| !index.is_gone());
     let mut digests: Vec<Digest> = known.map(|index| index.digest.clone()).collect();
     let more = facts.has_more_indexes() || digests.len() > MAX_INDEXES;

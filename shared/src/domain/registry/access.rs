@@ -3,6 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::ids::RepositoryName;
+
 /// Why a call is refused, as far as AWS says it. Source: IAM user guide, "Troubleshoot access denied error messages".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -40,8 +42,9 @@ pub struct RefusedAccess {
 /// How many images are named.
 pub const MAX_NAMED: usize = 10;
 
-/// What no sweep has met for so long is over, or concerns no image any more: three sweeps.
-const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_hours(3);
+/// What no sweep has met for so long is over, or concerns no image any more: a day. A sweep may be under way for hours before it meets what
+/// it may not read, and people are told when the next one begins.
+const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
 /// The most causes that are remembered. There is one, or one for each role.
 pub const MAX_CAUSES: usize = 10;
@@ -114,6 +117,22 @@ impl RefusedAccess {
                 self.first.push(image);
             }
         }
+    }
+
+    /// Whether it may hold for the images of one repository only, and says nothing of others: the policy of a repository can deny, and the
+    /// actions of ECR can be allowed for some repositories and not for others. Those of Inspector go by no repository.
+    pub fn is_of_one_repository(&self) -> bool {
+        self.because == Because::Denied || self.missing.starts_with("ecr:")
+    }
+
+    /// Whether all images that are named are of this repository.
+    pub fn is_about(&self, repository: &RepositoryName) -> bool {
+        let of = |image: &String| {
+            image
+                .split_once('@')
+                .is_some_and(|(name, _)| name == repository.as_str())
+        };
+        self.first.iter().all(of)
     }
 
     /// Whether it still lasts, as far as known.
@@ -229,7 +248,8 @@ mod tests {
         assert_eq!((refused.images, refused.first.len()), (40, 10));
         refused.add(of(2, 0..3));
         assert_eq!((refused.images, refused.first.len()), (3, 3));
-        assert!(refused.lasts(refused.sweep + SignedDuration::from_hours(2)));
-        assert!(!refused.lasts(refused.sweep + SignedDuration::from_hours(3)));
+        // A sweep that has gone on for hours is followed by one that tells of what it met.
+        assert!(refused.lasts(refused.sweep + SignedDuration::from_hours(23)));
+        assert!(!refused.lasts(refused.sweep + SignedDuration::from_hours(24)));
     }
 }

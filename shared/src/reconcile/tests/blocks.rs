@@ -521,3 +521,34 @@ fn the_limit_is_told_whatever_call_goes_wrong() {
         }
     }
 }
+
+#[test]
+fn tags_that_a_quarantine_took_before_it_was_refused_are_given_back_with_the_release() {
+    let quarantine = policy(r#""block": {"method": "quarantine-tag"}"#);
+    let mut refused = 0;
+    for call in 0..40 {
+        let world = world(clean());
+        change(&world, |entry| {
+            entry.tags = ["latest", "v1", "v1.2", "v1.2.3"]
+                .map(|tag| tag.parse().unwrap())
+                .to_vec();
+        });
+        let before = tags(&world);
+        settle(&world, &quarantine);
+        assert_eq!(world.row_of(&image_key()).unwrap().state, State::Allowed);
+        world.complete_scan(&image_key(), scan(one_critical()));
+        world.fail_after(Some((call, Fault::Before(Retry::Never))));
+        let looked = run(look(&world, &quarantine, &request("one")));
+        refused += usize::from(matches!(looked, Err(ReconcileError::BlockRefused { .. })));
+        world.fail_after(None);
+        world.complete_scan(&image_key(), scan(vec![]));
+        for hour in 1..3 {
+            world.set_now(now() + SignedDuration::from_hours(hour));
+            settle(&world, &quarantine);
+        }
+        assert_eq!(tags(&world), before, "refused at call {call}");
+        let row = world.row_of(&image_key()).unwrap();
+        assert_eq!((row.state, row.block), (State::Allowed, None), "refused at call {call}");
+    }
+    assert!(refused > 3, "{refused}");
+}

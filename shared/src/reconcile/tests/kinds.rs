@@ -561,3 +561,81 @@ fn an_image_without_a_tag_is_not_blocked_before_a_sweep_has_read_the_indexes() {
     sweep(&world, &policy(""));
     assert!(is_archived(&world, &amd64()));
 }
+
+#[test]
+fn an_index_of_artifacts_is_judged_when_one_of_them_turns_out_to_be_an_image() {
+    // The image was looked at before its index was there, or with it.
+    for order in [vec![soci(), index()], vec![index()]] {
+        for by_sweep in [false, true] {
+            let world = World::new();
+            push(&world, &soci(), "application/vnd.acme.thing", &[]);
+            push_index(&world, &index(), &["v1"], &[listed(&soci(), "")]);
+            for key in &order {
+                settle(&world, &policy(""), key);
+            }
+            assert_eq!(state(&world, &index()), State::NotAnImage);
+            assert_eq!(world.row_of(&soci()).unwrap().indexes, [index().digest], "{order:?}");
+            // A scanner could scan it all the same.
+            world.complete_scan(&soci(), scan(vec![finding("CVE-2026-1", Severity::Critical)]));
+            if by_sweep {
+                // Its own look came before that of the index, which was lost.
+                let mut row = world.row_of(&index()).unwrap();
+                settle(&world, &policy(""), &soci());
+                row.generation = world.row_of(&index()).unwrap().generation + 1;
+                world.remember(row);
+                let held = Row {
+                    state: State::Held,
+                    block: None,
+                    ..world.row_of(&soci()).unwrap()
+                };
+                world.remember(held);
+                let back = Image {
+                    status: ImageStatus::Active,
+                    ..world.image_of(&soci()).unwrap()
+                };
+                world.push(&soci(), back);
+                let back = Image {
+                    status: ImageStatus::Active,
+                    ..world.image_of(&index()).unwrap()
+                };
+                world.push(&index(), back);
+                let due = sweep(&world, &policy("")).due;
+                assert!(due.contains_key("family"), "{due:?}");
+            } else {
+                settle(&world, &policy(""), &soci());
+            }
+            let states = [index(), soci()].map(|key| (state(&world, &key), is_archived(&world, &key)));
+            assert_eq!(states, [(State::Blocked, true); 2], "{order:?}, by a sweep: {by_sweep}");
+        }
+    }
+}
+
+#[test]
+fn what_is_let_go_is_followed_to_its_end_by_sweeps() {
+    let world = World::new();
+    push(
+        &world,
+        &image_key(),
+        "application/vnd.cncf.helm.config.v1+json",
+        &["1.4.0"],
+    );
+    world.set_scan(&image_key(), Scan::Unavailable(NoScan::Unsupported));
+    world.fail("ecr:BatchGetImage", Fault::Before(Retry::Never));
+    settle(&world, &policy(STRICT), &image_key());
+    assert!(is_archived(&world, &image_key()));
+    // As it is once somebody could read its manifest: the restore takes its time, and the event of its end is lost.
+    let mut row = world.row_of(&image_key()).unwrap();
+    row.state = State::NotAnImage;
+    row.block.as_mut().unwrap().undone_at = Some(now());
+    world.remember(row);
+    let back = Image {
+        status: ImageStatus::Active,
+        ..world.image_of(&image_key()).unwrap()
+    };
+    world.push(&image_key(), back);
+    world.set_now(now() + SignedDuration::from_hours(1));
+    sweep(&world, &policy(STRICT));
+    let row = world.row_of(&image_key()).unwrap();
+    assert_eq!((row.state, row.block), (State::NotAnImage, None));
+    assert_eq!(told(&world), ["image-blocked", "image-released"]);
+}

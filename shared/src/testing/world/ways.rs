@@ -42,6 +42,7 @@ pub(super) struct Ways {
     looks_count: bool,
     pulled_of: PulledOf,
     refused: BTreeMap<&'static str, PortError>,
+    refused_scans: BTreeMap<RepositoryName, PortError>,
     answers: u64,
 }
 
@@ -89,6 +90,11 @@ impl Ways {
                 })
                 .or_insert_with(|| (now + late, from.clone()));
         }
+    }
+
+    /// The refusal to show the findings of a repository, if they are refused.
+    pub(super) fn refusal_of_scans(&self, repository: &RepositoryName) -> Option<PortError> {
+        self.refused_scans.get(repository).cloned()
     }
 
     /// The refusal of an operation, if it is refused.
@@ -157,6 +163,18 @@ impl World {
             request_id: None,
         };
         self.lock().ways.refused.insert(operation, refusal);
+    }
+
+    /// Refuses the findings of one repository from now on, as its policy can, with this message.
+    pub fn refuse_scans_of(&self, repository: &RepositoryName, message: &str) {
+        let refusal = PortError {
+            retry: Retry::Never,
+            operation: "ecr:DescribeImageScanFindings",
+            code: "AccessDeniedException".to_owned(),
+            message: message.to_owned(),
+            request_id: None,
+        };
+        self.lock().ways.refused_scans.insert(repository.clone(), refusal);
     }
 
     /// Ends a refusal.
