@@ -134,7 +134,7 @@ fn survey(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("survey");
     for images in [1_000_u64, 10_000, 100_000] {
         let run = || {
-            let mut survey = Survey::new(&policy, Turns::new(None, now()), now());
+            let mut survey = Survey::new(&policy, &image_key().repository, Turns::new(None, now()), now());
             let mut figures = SummaryBuilder::new(&policy, &key, now());
             for number in 0..images {
                 let (listed, row) = &page[usize::try_from(number % PAGE).expect("a small number")];

@@ -163,7 +163,7 @@ async fn serve_worker(name: &'static str, select: fn(&Event) -> Selection) -> Re
         let writer = writer.as_ref().map(|writer| Paced::new(writer, pace, &SystemClock));
         let backfills = config
             .policy
-            .enforces()
+            .enforces_anywhere()
             .then(|| aws.ecr_backfills(invocation.account.clone()));
         let keys = aws.kms_keys();
         let elsewhere = aws.ecr_elsewhere(invocation.account.clone());
@@ -225,9 +225,9 @@ async fn serve_sweep(name: &'static str) -> Result<(), Error> {
     .await
 }
 
-/// In report mode, what changes the registry does not exist.
+/// Where the policy enforces nowhere, what changes the registry does not exist.
 fn writer(aws: &Aws, config: &Config, invocation: &Invocation) -> Option<EcrWriter> {
-    let enforces = config.policy.enforces();
+    let enforces = config.policy.enforces_anywhere();
     enforces.then(|| aws.ecr_writer(invocation.account.clone()))
 }
 

@@ -78,7 +78,7 @@ pub struct Hints {
 pub struct Ports<'a, R, W, S, L, N, C> {
     /// The registry.
     pub registry: &'a R,
-    /// What changes the registry; `None` in report mode.
+    /// What changes the registry; `None` where the policy enforces nowhere. It is not used on a repository that the policy only reports on.
     pub writer: Option<&'a W>,
     /// The scanner.
     pub scanner: &'a S,
@@ -501,7 +501,7 @@ where
             .filter(|row| row.closed_at.is_none())
             .and_then(|row| row.block.as_ref());
         let begun = block.filter(|block| !block.confirmed && block.method == BlockMethod::QuarantineTag);
-        let (Some(block), Some(writer)) = (begun, self.ports.writer) else {
+        let (Some(block), Some(writer)) = (begun, self.writer()) else {
             return Ok(());
         };
         let removal = self.removal(writer);
@@ -639,7 +639,7 @@ where
     ) -> Result<(), ReconcileError> {
         match question {
             Question::Scan => {
-                let Some(writer) = self.ports.writer else {
+                let Some(writer) = self.writer() else {
                     // `decide` asks for no scan in report mode; if it ever did, this is where it ends.
                     return Err(self.not_verified("nothing can be changed in report mode"));
                 };
@@ -824,7 +824,7 @@ where
 
     /// What was pulled since then counts as in use.
     fn in_use_since(&self) -> Timestamp {
-        self.ports.clock.now() - self.policy.block.in_use
+        self.ports.clock.now() - self.policy.block(&self.key.repository).in_use
     }
 
     /// All that is needed to decide, in one round of concurrent calls; and what that round has found of pulled images.
@@ -841,7 +841,7 @@ where
         // An event that announces what blocks will lead to the question which image this one replaces. In most repositories one
         // page answers it, and saves a round trip between the finding and the block.
         let announced = self.hints.announced.as_ref();
-        let block_ahead = self.policy.block.not_worse_than_running
+        let block_ahead = self.policy.block(&self.key.repository).not_worse_than_running
             && announced.is_some_and(|event| self.policy.may_block(&event.counts));
         let pulled = async {
             if block_ahead {
@@ -1002,13 +1002,18 @@ where
         told.map_err(|source| self.failed("tell of", source))
     }
 
+    /// What changes this repository; `None`: the policy only reports on it.
+    fn writer(&self) -> Option<&W> {
+        self.ports.writer.filter(|_| self.policy.enforces(&self.key.repository))
+    }
+
     /// Counts one more block in this hour; the limit, if that is one too many.
     async fn limit(&self) -> Result<Option<Limit>, ReconcileError> {
         let hour = hour_of(self.ports.clock.now());
         let ledger = self.ports.ledger;
         let failed = |source| self.failed("count the block of", source);
         let count = ledger.count(&self.key, Counter::Blocks, hour).await;
-        if count.map_err(failed)? <= self.policy.block.max_per_hour {
+        if count.map_err(failed)? <= self.policy.max_blocks_per_hour {
             return Ok(None);
         }
         Ok(Some(Limit {
@@ -1018,7 +1023,7 @@ where
     }
 
     async fn bring_about(&self, effect: &Effect) -> Result<(), ReconcileError> {
-        let Some(writer) = self.ports.writer else {
+        let Some(writer) = self.writer() else {
             // `decide` plans no effect in report mode; if it ever did, this is where it ends.
             return Err(self.not_verified("nothing can be changed in report mode"));
         };

@@ -42,7 +42,7 @@ pub struct ReplicationPorts<'a, R, E, W, L, N, C> {
     pub registry: &'a R,
     /// Registries in other regions.
     pub elsewhere: &'a E,
-    /// What starts backfills; `None` in report mode.
+    /// What starts backfills; `None` where the policy enforces nowhere. It is not used for a repository that the policy only reports on.
     pub writer: Option<&'a W>,
     /// The ledger.
     pub ledger: &'a L,
@@ -552,6 +552,7 @@ where
     C: Clock,
 {
     let key = &expected.key;
+    let writer = ports.writer.filter(|_| policy.enforces(&key.repository));
     let looking = || failed("look at the copies of", key);
     let there = RepositoryKey {
         region: to.clone(),
@@ -597,7 +598,7 @@ where
             };
             facts.asked.insert(digest, said);
         }
-        let plan = source::decide(&facts, ports.writer.is_some(), ports.clock.now());
+        let plan = source::decide(&facts, writer.is_some(), ports.clock.now());
         if let Some(step) = &plan.step
             && !record(ports, policy, key, step, done).await?
         {
@@ -605,7 +606,7 @@ where
         }
         done.readiness.push(plan.readiness);
         // In report mode none is begun, nor followed.
-        if rules.backfill && ports.writer.is_some() {
+        if rules.backfill && writer.is_some() {
             back_fill(ports, &from, to, backfill.as_ref(), plan.wants_backfill, actor, done).await?;
         }
         return Ok(());

@@ -39,7 +39,7 @@ use crate::{
 pub struct RepositoryPorts<'a, R, W, K, L, N, C> {
     /// The registry.
     pub registry: &'a R,
-    /// What changes the registry; `None` in report mode.
+    /// What changes the registry; `None` where the policy enforces nowhere. It is not used on a repository that the policy only reports on.
     pub writer: Option<&'a W>,
     /// Keys.
     pub keys: &'a K,
@@ -169,7 +169,7 @@ where
         facts.refused.clone_from(&refused);
         let mut plan = decide(policy, &facts, ports.clock.now());
         if let RepositoryPlan::Preview(text) = &plan {
-            let Some(writer) = ports.writer else {
+            let Some(writer) = run.writer() else {
                 return Err(RepositoryError::ReportMode(key.clone()));
             };
             let begun = is_previewing(facts.row.as_ref(), text, ports.clock.now());
@@ -250,6 +250,13 @@ struct Run<'a, R, W, K, L, N, C> {
     ports: &'a RepositoryPorts<'a, R, W, K, L, N, C>,
     policy: &'a Policy,
     key: &'a RepositoryKey,
+}
+
+impl<R, W, K, L, N, C> Run<'_, R, W, K, L, N, C> {
+    /// What changes this repository; `None`: the policy only reports on it.
+    fn writer(&self) -> Option<&W> {
+        self.ports.writer.filter(|_| self.policy.enforces(&self.key.repository))
+    }
 }
 
 impl<R, W, K, L, N, C> Run<'_, R, W, K, L, N, C>
@@ -387,7 +394,11 @@ where
     async fn with_what_they_lead_to(&self, mut preview: Preview) -> Result<Preview, RepositoryError> {
         let now = self.ports.clock.now();
         // One that is in use is enough to hold the policy.
-        if preview.images.iter().any(|image| image.is_in_use(self.policy, now)) {
+        if preview
+            .images
+            .iter()
+            .any(|image| image.is_in_use(self.policy.block(&self.key.repository), now))
+        {
             return Ok(preview);
         }
         let indexes = preview.images.iter().enumerate().filter(|(_, image)| image.is_index);
@@ -521,7 +532,7 @@ where
     }
 
     async fn bring_about(&self, effect: &RepositoryEffect) -> Result<(), RepositoryError> {
-        let Some(writer) = self.ports.writer else {
+        let Some(writer) = self.writer() else {
             // `decide` plans no effect in report mode; if it ever did, this is where it ends.
             return Err(RepositoryError::ReportMode(self.key.clone()));
         };
@@ -570,7 +581,7 @@ where
     };
     // Without rules, a tag matters only where a quarantine may be taking it.
     let has_rules = tag::rules(policy, &facts).is_some();
-    if !has_rules && (ports.writer.is_none() || policy.block.method != BlockMethod::QuarantineTag) {
+    if !has_rules && (run.writer().is_none() || policy.block(&key.repository).method != BlockMethod::QuarantineTag) {
         return Ok(RepositoryOutcome::default());
     }
     let mut done = RepositoryOutcome::default();
@@ -584,7 +595,7 @@ where
         let failed = |source| run.failed("look at a tag of", source);
         (facts.holder, facts.row) = (holder.map_err(failed)?, row.map_err(failed)?);
         let now = ports.clock.now();
-        if let Some(writer) = ports.writer {
+        if let Some(writer) = run.writer() {
             let (row, holder) = (facts.row.as_ref(), facts.holder.as_ref());
             let damage = Box::pin(run.removal(writer).look_into(row, holder, pushed)).await;
             if let Some(damage) = damage.map_err(|source| run.failed("give back a tag of", source))? {
@@ -662,7 +673,7 @@ where
     /// Removes the tag, if that is planned. What the registry refuses is an error.
     async fn untag(&self, step: &TagStep) -> Result<Option<Taken>, RepositoryError> {
         let Some(untag) = &step.untag else { return Ok(None) };
-        let Some(writer) = self.ports.writer else {
+        let Some(writer) = self.writer() else {
             return Err(RepositoryError::ReportMode(self.key.clone()));
         };
         let image = self.key.image(&step.row.digest);

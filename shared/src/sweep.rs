@@ -550,7 +550,7 @@ struct Reading<'a> {
 impl<'a> Reading<'a> {
     fn new(policy: &'a Policy, sweep: &Sweep, key: &RepositoryKey, now: Timestamp) -> Self {
         Self {
-            survey: Survey::new(policy, sweep.turns(), now),
+            survey: Survey::new(policy, &key.repository, sweep.turns(), now),
             figures: SummaryBuilder::new(policy, key, now),
             expected: Expected::new(policy, key),
             images: 0,

@@ -401,7 +401,7 @@ impl Trial {
         let key = testing::image_key();
         let aws = self.aws.aws();
         let registry = aws.ecr_registry(key.account.clone());
-        let writer = policy.enforces().then(|| aws.ecr_writer(key.account.clone()));
+        let writer = policy.enforces_anywhere().then(|| aws.ecr_writer(key.account.clone()));
         let (ledger, topics) = (aws.dynamo_ledger("ledger"), aws.sns_notifier());
         let notifier = BudgetedNotifier::new(&topics, &ledger, self.aws.clock(), policy);
         let ports = Ports {
@@ -426,8 +426,10 @@ impl Trial {
         let key = testing::image_key();
         let aws = self.aws.aws();
         let registry = aws.ecr_registry(key.account.clone());
-        let writer = policy.enforces().then(|| aws.ecr_writer(key.account.clone()));
-        let backfills = policy.enforces().then(|| aws.ecr_backfills(key.account.clone()));
+        let writer = policy.enforces_anywhere().then(|| aws.ecr_writer(key.account.clone()));
+        let backfills = policy
+            .enforces_anywhere()
+            .then(|| aws.ecr_backfills(key.account.clone()));
         let (ledger, topics) = (aws.dynamo_ledger("ledger"), aws.sns_notifier());
         let notifier = BudgetedNotifier::new(&topics, &ledger, self.aws.clock(), policy);
         let ports = WorkerPorts {
@@ -462,7 +464,9 @@ impl Trial {
         let aws = self.aws.aws();
         let registry = aws.ecr_registry(invocation.account.clone());
         let elsewhere = aws.ecr_elsewhere(invocation.account.clone());
-        let writer = policy.enforces().then(|| aws.ecr_writer(invocation.account.clone()));
+        let writer = policy
+            .enforces_anywhere()
+            .then(|| aws.ecr_writer(invocation.account.clone()));
         let (ledger, topics) = (aws.dynamo_ledger("ledger"), aws.sns_notifier());
         let notifier = BudgetedNotifier::new(&topics, &ledger, self.aws.clock(), policy);
         let ports = Ports {

@@ -24,6 +24,12 @@ MINISTACK = {"sqs:SendMessage": "sqs:SendMessageBatch"}
 Statement = dict[str, Any]
 
 
+def mode_of(policy: dict[str, Any]) -> str:
+    """The mode that decides about the roles' permissions: ``enforce`` if any part of a policy enforces."""
+    modes = {policy["mode"], *(entry.get("mode") for entry in policy.get("repositories", []))}
+    return "enforce" if "enforce" in modes else "report"
+
+
 def granted(function: str, mode: str) -> dict[str, list[str]]:
     """What a function may call, by kind of resource, when the policy has this mode."""
     permissions = json.loads((MODULE / "permissions" / f"{function}.json").read_text())

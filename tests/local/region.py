@@ -151,7 +151,7 @@ class Region:
 
     def role_policy(self, function: str, deployed: str, policy: str, queue: str = "") -> list[iam.Statement]:
         """The statements of a function's role, when it is deployed under a policy."""
-        mode = policies.load(policy, self.topics)["mode"]
+        mode = iam.mode_of(policies.load(policy, self.topics))
         topics = list(self.topics.values())
         return iam.role_policy(function, deployed, mode, self.region, TABLE, topics, queue.rpartition("/")[2])
 

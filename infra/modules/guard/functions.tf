@@ -190,11 +190,11 @@ resource "aws_iam_role_policy" "this" {
 locals {
   # What each function calls: a test holds these files to the calls that its code makes.
   permissions = { for name in keys(local.functions) : name => jsondecode(file("${path.module}/permissions/${name}.json")) }
-  # In report mode, a role has nothing of what only enforcing needs.
+  # Where the policy enforces nowhere, a role has nothing of what only enforcing needs.
   granted = {
     for name, permissions in local.permissions : name => {
       for resource in ["repositories", "replicas", "registry", "scanner", "repository_keys", "ledger", "queue", "topics"] :
-      resource => sort(concat(lookup(permissions, resource, []), local.mode == "enforce" ? lookup(permissions, "${resource}_when_enforcing", []) : []))
+      resource => sort(concat(lookup(permissions, resource, []), local.enforces ? lookup(permissions, "${resource}_when_enforcing", []) : []))
     }
   }
 

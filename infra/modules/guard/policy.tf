@@ -14,6 +14,10 @@ locals {
   policy_sha256 = sha256(local.policy)
   policy_bytes  = length(base64encode(local.policy)) / 4 * 3
   mode          = try(local.document.mode, null)
+  # Of the entries of `repositories` that choose one of their own.
+  modes_of_entries = compact([for entry in try(local.document.repositories, []) : try(entry.mode, null)])
+  # Whether anything is changed in any repository: without that, no role may change anything.
+  enforces = contains(concat([local.mode], local.modes_of_entries), "enforce")
   # `block.max_blocks_per_hour`, or what the functions take without it.
   max_blocks_per_hour = try(local.document.block.max_blocks_per_hour, 20)
   unknown_routes = setsubtract(
@@ -36,6 +40,10 @@ resource "terraform_data" "policy" {
     precondition {
       condition     = try(contains(["enforce", "report"], local.mode), false)
       error_message = "The policy's `mode` must be `enforce` or `report`."
+    }
+    precondition {
+      condition     = length(setsubtract(local.modes_of_entries, ["enforce", "report"])) == 0
+      error_message = "The `mode` of an entry of the policy's `repositories` must be `enforce` or `report`."
     }
     precondition {
       condition     = length(local.unknown_routes) == 0

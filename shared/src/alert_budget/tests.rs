@@ -25,7 +25,7 @@ fn look(world: &World, policy: &Policy, key: &ImageKey, hints: Hints) {
     let notifier = BudgetedNotifier::new(world, world, world, policy);
     let ports = Ports {
         registry: world,
-        writer: policy.enforces().then_some(world),
+        writer: policy.enforces_anywhere().then_some(world),
         scanner: world,
         ledger: world,
         notifier: &notifier,

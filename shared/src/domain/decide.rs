@@ -276,8 +276,8 @@ pub(super) enum Hold {
     InUse(String),
     /// It is no worse than the image that it replaces.
     NotWorse(Predecessor),
-    /// The policy only reports.
-    ReportMode,
+    /// The policy only reports; in what words.
+    ReportMode(&'static str),
     /// The registry refused; what it said.
     Refused(String),
     /// The limit of blocks in an hour is reached; until when.
@@ -299,7 +299,7 @@ impl Hold {
         match self {
             Self::InUse(evidence) => evidence.clone(),
             Self::NotWorse(predecessor) => words::not_worse(predecessor),
-            Self::ReportMode => words::REPORT_MODE.to_owned(),
+            Self::ReportMode(why) => words::report_mode(why),
             Self::Refused(answer) => answer.clone(),
             Self::Limit(until) => words::limit_reached(*until),
             Self::Index => words::INDEX_NOT_BLOCKED.to_owned(),
@@ -613,7 +613,7 @@ fn scan_should_be_requested(policy: &Policy, facts: &Facts, image: &Image, basis
             _
         )
     );
-    policy.enforces()
+    policy.enforces(&facts.key.repository)
         && image.kind() != ImageKind::Index
         && facts.trigger == Some(ScanTrigger::Manual)
         && facts.scan == Scan::Absent
@@ -685,7 +685,8 @@ fn blocked<'a>(
 
     // An image that comes back after it was blocked is not protected by what came back with it.
     // Nor is one that indexes lead to: whether it is in use was asked for them, with its pulls.
-    let in_use = match policy.block.when_in_use {
+    let rules = policy.block(&facts.key.repository);
+    let in_use = match rules.when_in_use {
         WhenInUse::Hold if open && !led_to => in_use(policy, facts, image, follows, now)?,
         WhenInUse::Hold | WhenInUse::Block => None,
     };
@@ -702,12 +703,7 @@ fn blocked<'a>(
     };
     let no_worse_than = match evaluation {
         Some(evaluation)
-            if policy.block.not_worse_than_running
-                && open
-                && in_use.is_none()
-                && !led_to
-                && !follows
-                && !held_by_source =>
+            if rules.not_worse_than_running && open && in_use.is_none() && !led_to && !follows && !held_by_source =>
         {
             match &facts.replaced {
                 Replaced::NotAsked => return Err(Question::Replaced),
@@ -718,6 +714,7 @@ fn blocked<'a>(
         Some(_) | None => None,
     };
 
+    let reports = policy.report_mode(&facts.key.repository).filter(|_| needed.is_some());
     let only_index = led_to && (facts.block_failure.is_some() || remembered_refusal(facts, now).is_some());
     let held = match (&facts.block_failure, in_use) {
         _ if held_by_index => Some(Hold::Index),
@@ -727,7 +724,7 @@ fn blocked<'a>(
         (Some(failure), _) => Some(Hold::Refused(words::block_failed(failure))),
         (None, Some(evidence)) => Some(Hold::InUse(evidence)),
         (None, None) if no_worse_than.is_some() => no_worse_than.map(Hold::NotWorse),
-        (None, None) if needed.is_some() && !policy.enforces() => Some(Hold::ReportMode),
+        (None, None) if reports.is_some() => reports.map(Hold::ReportMode),
         (None, None) => limited.map(Hold::Limit).or(too_often.map(Hold::Returns)),
     };
     let Some(why) = held else {
@@ -743,7 +740,7 @@ fn blocked<'a>(
         ));
     };
     let kind = match &why {
-        Hold::InUse(_) | Hold::NotWorse(_) | Hold::ReportMode | Hold::Refused(_) => Some(AlertKind::ImageHeld),
+        Hold::InUse(_) | Hold::NotWorse(_) | Hold::ReportMode(_) | Hold::Refused(_) => Some(AlertKind::ImageHeld),
         Hold::Returns(_) => Some(AlertKind::ImageBypass),
         // The index is told of, or the source; or what the next sweep finds.
         Hold::Index | Hold::IndexesNotRead | Hold::OnlyIndex | Hold::Source(_) => None,
@@ -824,7 +821,8 @@ fn done<'a>(
 /// its digest, and needs its images for that.
 fn wanted_method(policy: &Policy, facts: &Facts) -> BlockMethod {
     let of_indexes = facts.open_indexes().filter_map(LeadingIndex::method).min();
-    of_indexes.map_or(policy.block.method, |method| method.min(policy.block.method))
+    let method = policy.block(&facts.key.repository).method;
+    of_indexes.map_or(method, |of_indexes| of_indexes.min(method))
 }
 
 /// Whether the registry says that the image became pullable after it was blocked.
@@ -868,7 +866,7 @@ fn undone_again<'a>(
     }
     let effect = effect_of_release(block, image);
     let waits_for_children = facts.has_blocked_child();
-    if effect.is_some() && !policy.enforces() {
+    if effect.is_some() && !policy.enforces(&facts.key.repository) {
         // Without the means to undo a block, the block stays, and so does its state.
         return draft.keep();
     }
@@ -979,7 +977,8 @@ fn in_use(
     now: Timestamp,
 ) -> Result<Option<String>, Question> {
     let scan = &facts.scan;
-    let recent = |at: Timestamp| now.duration_since(at) <= policy.block.in_use;
+    let rules = policy.block(&facts.key.repository);
+    let recent = |at: Timestamp| now.duration_since(at) <= rules.in_use;
     if let Scan::Complete(Findings {
         in_use_count,
         last_in_use_at,
@@ -1020,8 +1019,8 @@ fn is_known_to_be_used(policy: &Policy, facts: &Facts, image: &Image, now: Times
     let pulled = facts.children_pulled.iter().flatten().copied();
     let own = facts.row.as_ref().and_then(|row| row.used_on);
     let used = of_children.chain(pulled).chain(own).chain(image.last_pulled_at);
-    used.max()
-        .is_some_and(|at| now.duration_since(at) <= policy.block.in_use)
+    let rules = policy.block(&facts.key.repository);
+    used.max().is_some_and(|at| now.duration_since(at) <= rules.in_use)
 }
 
 /// Whether another invocation has undertaken the alert of this row, and may still be at it.

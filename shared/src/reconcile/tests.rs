@@ -1,4 +1,5 @@
 mod blocks;
+mod chosen;
 mod family;
 mod held;
 mod index;
@@ -53,7 +54,7 @@ fn arrived(way: Way) -> Hints {
 }
 
 async fn look(world: &World, policy: &Policy, request: &Request) -> Result<Outcome, ReconcileError> {
-    let enforce = policy.enforces();
+    let enforce = policy.enforces_anywhere();
     let ports = Ports {
         registry: world,
         writer: enforce.then_some(world),
@@ -1478,7 +1479,7 @@ proptest! {
             let outcome = run(look(&world, &rules, &asked)).unwrap();
             // Nothing that we do ever makes an image disappear.
             prop_assert_eq!(existed, world.image_of(&image_key()).is_some());
-            if !rules.enforces() {
+            if !rules.enforces_anywhere() {
                 prop_assert!(world.calls()[before..].iter().all(|call| !call.mutates));
             }
             // Whatever is not known is not allowed, unless it was before.

@@ -91,7 +91,7 @@ fn world(stored: StoredRepository) -> World {
 fn ports<'a>(world: &'a World, policy: &Policy) -> RepositoryPorts<'a, World, World, World, World, World, World> {
     RepositoryPorts {
         registry: world,
-        writer: policy.enforces().then_some(world),
+        writer: policy.enforces_anywhere().then_some(world),
         keys: world,
         ledger: world,
         notifier: world,

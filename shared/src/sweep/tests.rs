@@ -826,7 +826,7 @@ fn look(world: &World, rules: &Policy, number: usize) -> Outcome {
 
 /// Whether nothing need show of a change, so that the image's turn is awaited.
 fn waits_for_its_turn(row: &Row, rules: &Policy) -> bool {
-    let cannot_be_undone = !rules.enforces() && row.block.is_some();
+    let cannot_be_undone = !rules.enforces_anywhere() && row.block.is_some();
     cannot_be_undone
         || matches!(
             row.state,
@@ -855,7 +855,7 @@ proptest! {
             happen(&world, &happening, &mut rules);
             world.set_now(world.now() + SignedDuration::from_mins(1));
             let looks = sweep(&world, &rules);
-            if !rules.enforces() {
+            if !rules.enforces_anywhere() {
                 prop_assert_eq!(looks.blocks, 0);
             }
             // What an event would lead to now has been done, for every image that is there.

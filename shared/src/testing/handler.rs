@@ -19,7 +19,7 @@ use crate::{
 fn ports<'a>(world: &'a World, policy: &Policy) -> Ports<'a, World, World, World, World, World, World> {
     Ports {
         registry: world,
-        writer: policy.enforces().then_some(world),
+        writer: policy.enforces_anywhere().then_some(world),
         scanner: world,
         ledger: world,
         notifier: world,

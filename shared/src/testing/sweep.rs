@@ -26,8 +26,8 @@ pub fn worker_ports<'a>(
     WorkerPorts {
         registry: world,
         elsewhere: world,
-        writer: policy.enforces().then_some(world),
-        backfills: policy.enforces().then_some(world),
+        writer: policy.enforces_anywhere().then_some(world),
+        backfills: policy.enforces_anywhere().then_some(world),
         keys: world,
         ledger: world,
         notifier: world,

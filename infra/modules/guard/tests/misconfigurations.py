@@ -43,7 +43,7 @@ MISTAKES = (
     Mistake("a role may touch every resource", "functions.tf",
             "Resource = local.repository_arns", 'Resource = ["*"]', "permissions", "on_these_resources_only"),
     Mistake("report mode may change the registry", "functions.tf",
-            'local.mode == "enforce" ? lookup', 'local.mode != "" ? lookup', "permissions", "report_mode_cannot_change_the_registry"),
+            'local.enforces ? lookup', 'local.mode != "" ? lookup', "permissions", "report_mode_cannot_change_the_registry"),
     Mistake("Lambda of any account takes a role", "functions.tf",
             '      Condition = { StringEquals = { "aws:SourceAccount" = local.account } }\n', "", "permissions", "who_may_be_a_function"),
     Mistake("repositories that are not guarded send events", "events.tf",

@@ -159,6 +159,40 @@ run "report_mode_cannot_change_the_registry" {
   }
 }
 
+run "report_mode_of_every_entry_cannot_change_the_registry_either" {
+  variables {
+    policy = { version = 1, mode = "report", repositories = [{ match = "a", mode = "report" }, { match = "b" }] }
+  }
+
+  assert {
+    condition     = !strcontains(join("", [for p in aws_iam_role_policy.this : p.policy]), "ecr:UpdateImageStorageClass")
+    error_message = "Where no entry enforces, no role may change anything in the registry."
+  }
+}
+
+run "an_entry_that_enforces_needs_the_permissions" {
+  variables {
+    policy = { version = 1, mode = "report", repositories = [{ match = "a" }, { match = "b", mode = "enforce" }] }
+  }
+
+  assert {
+    condition = [for s in jsondecode(aws_iam_role_policy.this["on-scan"].policy).Statement : contains(s.Action, "ecr:UpdateImageStorageClass") if s.Sid == "Repositories"] == [
+      true
+    ]
+    error_message = "Where an entry enforces, the roles may do what it takes."
+  }
+}
+
+run "a_mode_of_an_entry_that_is_none" {
+  command = plan
+
+  variables {
+    policy = { version = 1, mode = "report", repositories = [{ match = "a", mode = "Enforce" }] }
+  }
+
+  expect_failures = [terraform_data.policy]
+}
+
 run "only_these_repositories_and_topics" {
   variables {
     repositories = ["pipeops-prod-*", "shared/base"]

@@ -14,10 +14,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::super::{
     alert::AlertKind,
     finding::ScanMode,
-    ids::{Digest, Region, Tag},
+    ids::{Digest, Region, RepositoryName, Tag},
     image::{Image, ImageKind, ImageStatus, ListedImage},
     ledger::{Row, Source, State, quarantine_tag},
-    policy::{BlockMethod, Policy, WhenInUse},
+    policy::{BlockMethod, BlockRules, Policy, WhenInUse},
     replication::{is_destination, rules},
     repository::tags::is_mark,
 };
@@ -131,6 +131,8 @@ struct RememberedBlock {
 #[derive(Debug)]
 pub struct Survey<'a> {
     policy: &'a Policy,
+    block: &'a BlockRules,
+    enforces: bool,
     now: Timestamp,
     turns: Turns,
     rows: BTreeMap<Digest, Remembered>,
@@ -163,9 +165,11 @@ pub const LONG_TURN_HOURS: u64 = 7 * 24;
 
 impl<'a> Survey<'a> {
     /// `turns`: whose turn it is.
-    pub fn new(policy: &'a Policy, turns: Turns, now: Timestamp) -> Self {
+    pub fn new(policy: &'a Policy, repository: &RepositoryName, turns: Turns, now: Timestamp) -> Self {
         Self {
             policy,
+            block: policy.block(repository),
+            enforces: policy.enforces(repository),
             now,
             turns,
             rows: BTreeMap::new(),
@@ -187,7 +191,7 @@ impl<'a> Survey<'a> {
             block: row.block.as_ref().map(|block| RememberedBlock {
                 method: block.method,
                 undone: block.undone_at.is_some() || block.release_refused_at.is_some(),
-                less: block.method < self.policy.block.method,
+                less: block.method < self.block.method,
             }),
             told_overdue: row
                 .alert
@@ -299,7 +303,7 @@ impl<'a> Survey<'a> {
         if let Some(due) = self.by_block(row, listed) {
             return Some(due);
         }
-        if !row.same_policy && row.block.is_some() && !self.policy.enforces() {
+        if !row.same_policy && row.block.is_some() && !self.enforces {
             // In report mode a block cannot be undone, so that its row may stay as it is.
             return self.turns.has(&image.digest, TURN_HOURS).then_some(Due::Turn);
         }
@@ -386,7 +390,7 @@ impl<'a> Survey<'a> {
         if above.clone().any(|index| index.closed) {
             return true;
         }
-        if self.policy.enforces() && is_kept(row) && above.any(|index| index.state != State::Blocked) {
+        if self.enforces && is_kept(row) && above.any(|index| index.state != State::Blocked) {
             return true;
         }
         if row.state == State::Held && self.are_its_many_indexes_blocked(row) {
@@ -405,7 +409,7 @@ impl<'a> Survey<'a> {
         match row.state {
             State::Pending => all_known || open().any(|child| bad(child)),
             State::Blocked => open().any(|child| self.waits_for_nothing(child)),
-            State::Held => self.policy.enforces() && open().any(|child| is_kept(child)),
+            State::Held => self.enforces && open().any(|child| is_kept(child)),
             State::Allowed | State::Unscannable | State::Stale => {
                 open().any(|child| is_kept(child) || bad(child) || child.state == State::Review)
             }
@@ -452,10 +456,10 @@ impl<'a> Survey<'a> {
             }
         }
         let pull_is_over = image.last_pulled_at.is_some_and(|at| {
-            let over = self.now.duration_since(at) - self.policy.block.in_use;
+            let over = self.now.duration_since(at) - self.block.in_use;
             !over.is_negative() && over < RECENTLY
         });
-        if row.state == State::Held && self.policy.block.when_in_use == WhenInUse::Hold && pull_is_over {
+        if row.state == State::Held && self.block.when_in_use == WhenInUse::Hold && pull_is_over {
             return Some(Due::Waiting);
         }
         let turn = match row.state {

@@ -318,7 +318,7 @@ impl<'a> Draft<'a> {
             }
             Hold::InUse(_)
             | Hold::NotWorse(_)
-            | Hold::ReportMode
+            | Hold::ReportMode(_)
             | Hold::Refused(_)
             | Hold::Index
             | Hold::IndexesNotRead

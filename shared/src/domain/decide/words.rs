@@ -18,7 +18,9 @@ use super::{
 };
 
 /// Why an image is not blocked in report mode.
-pub(super) const REPORT_MODE: &str = "the policy is in report mode, in which nothing is changed.";
+pub(super) fn report_mode(why: &str) -> String {
+    format!("{why}, in which nothing is changed.")
+}
 
 /// Why an image without a tag is not blocked yet.
 pub(super) const INDEXES_NOT_READ: &str =
@@ -513,7 +515,7 @@ pub(super) fn next_steps(
                         .to_owned(),
                 ),
                 Some(
-                    Hold::ReportMode
+                    Hold::ReportMode(_)
                     | Hold::Limit(_)
                     | Hold::Returns(_)
                     | Hold::Index

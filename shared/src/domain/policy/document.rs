@@ -25,7 +25,7 @@ pub struct Document {
     comment: Option<Comment>,
     /// Version of this form: 1.
     pub(super) version: u32,
-    /// Whether anything is changed in the registry.
+    /// Whether anything is changed in the registry. An entry of `repositories` may say otherwise for its repositories.
     pub(super) mode: Mode,
     /// What a finding of each severity leads to. What is not named keeps its default: CRITICAL block, HIGH and UNDEFINED review,
     /// MEDIUM monitor, LOW and INFORMATIONAL inform.
@@ -110,7 +110,7 @@ enum Comment {
 pub enum Mode {
     /// What the policy says is done.
     Enforce,
-    /// What the policy says is only told: the functions cannot change anything in the registry.
+    /// What the policy says is only told. Where it says so of everything, the functions cannot change anything in the registry.
     Report,
 }
 
@@ -260,7 +260,7 @@ pub enum WhenInUse {
     Block,
 }
 
-/// How and when images are blocked.
+/// How and when images are blocked. An entry of `repositories` may say otherwise for its repositories.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -288,6 +288,21 @@ impl Default for BlockSection {
             max_blocks_per_hour: 20,
         }
     }
+}
+
+/// How and when the images of a repository are blocked. `max_blocks_per_hour` is not here: it is counted for an account and region.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RepositoryBlockSection {
+    /// How.
+    pub(super) method: Option<BlockMethod>,
+    /// What happens when the image is in use.
+    pub(super) when_in_use: Option<WhenInUse>,
+    /// An image pulled within so many days counts as in use. 1 to 365.
+    pub(super) in_use_days: Option<u32>,
+    /// Hold an image that is no worse than the one it replaces and that runs: everything that would block it is in that one too.
+    pub(super) not_worse_than_running: Option<bool>,
 }
 
 /// The daily digest: to each topic, what stands with the repositories whose alerts go there.
@@ -368,6 +383,12 @@ pub(super) struct RepositorySection {
     /// Name of the route that its alerts take; without it, `default`.
     #[serde(default)]
     pub(super) route: Option<String>,
+    /// Whether anything is changed in it; without it, what the policy's own `mode` says.
+    #[serde(default)]
+    pub(super) mode: Option<Mode>,
+    /// How and when its images are blocked. What is not named is as the policy's own `block` says.
+    #[serde(default)]
+    pub(super) block: Option<RepositoryBlockSection>,
     /// Rules for tags.
     #[serde(default)]
     pub(super) tags: Option<TagSection>,

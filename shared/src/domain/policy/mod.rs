@@ -143,8 +143,6 @@ pub struct BlockRules {
     pub in_use: SignedDuration,
     /// An image that is no worse than the one it replaces is held.
     pub not_worse_than_running: bool,
-    /// How many images are blocked in an hour at most.
-    pub max_per_hour: u64,
 }
 
 /// When the daily digest is sent.
@@ -162,6 +160,9 @@ pub struct RepositoryRules {
     /// The glob.
     pub matches: Glob,
     route: Option<String>,
+    mode: Option<Mode>,
+    /// How its images are blocked, where the entry says anything of that.
+    block: Option<BlockRules>,
     /// Rules for tags.
     pub tags: Option<TagRules>,
     /// Settings that the repository must have.
@@ -182,14 +183,14 @@ impl RepositoryRules {
 /// A policy, ready to be asked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// Whether anything is changed in the registry.
-    pub mode: Mode,
+    mode: Mode,
     /// SHA-256 of the document, without regard to white space and the order of members: which policy a decision was made under.
     pub sha256: String,
     /// When there is no usable scan.
     pub scan: ScanRules,
-    /// How and when images are blocked.
-    pub block: BlockRules,
+    block: BlockRules,
+    /// How many images of an account and region are blocked in an hour at most.
+    pub max_blocks_per_hour: u64,
     /// Findings that do not count.
     pub exceptions: Vec<Exception>,
     /// When the daily digest is sent.
@@ -287,6 +288,12 @@ impl Policy {
         let grace_minutes = between("scan.grace_minutes", document.scan.grace_minutes, 1, 1440)?;
         let max_blocks = between("block.max_blocks_per_hour", document.block.max_blocks_per_hour, 1, 1000)?;
         let in_use_days = between("block.in_use_days", document.block.in_use_days, 1, 365)?;
+        let block = BlockRules {
+            method: document.block.method,
+            when_in_use: document.block.when_in_use,
+            in_use: SignedDuration::from_hours(24 * i64::from(in_use_days)),
+            not_worse_than_running: document.block.not_worse_than_running,
+        };
 
         let hour = between("digest.hour", document.digest.hour, 0, 23)?;
         let alerts = Budget {
@@ -325,9 +332,22 @@ impl Policy {
                 );
                 return Err(PolicyError::at(path("match"), problem));
             }
+            // With a mode that never counts, people would believe that they enforce, or that they do not.
+            let decides = section.mode.is_some() || section.block.is_some();
+            let covers = |earlier: &RepositoryRules| earlier.matches.matches(&section.matches);
+            if let Some(earlier) = repositories.iter().position(covers).filter(|_| decides) {
+                let problem = format!(
+                    "`repositories[{earlier}]` comes first and matches all that `{}` does, so that `mode` and `block` here never count: put \
+                     this entry before it",
+                    section.matches
+                );
+                return Err(PolicyError::at(path("match"), problem));
+            }
             repositories.push(RepositoryRules {
                 matches,
                 route: section.route.clone(),
+                mode: section.mode,
+                block: repository::block(index, section, &block)?,
                 tags: repository::tags(index, section)?,
                 posture: repository::posture(index, section)?,
                 lifecycle: repository::lifecycle(index, section)?,
@@ -350,13 +370,8 @@ impl Policy {
                 on_stale: document.scan.on_stale,
                 artifacts: document.scan.artifacts,
             },
-            block: BlockRules {
-                method: document.block.method,
-                when_in_use: document.block.when_in_use,
-                in_use: SignedDuration::from_hours(24 * i64::from(in_use_days)),
-                not_worse_than_running: document.block.not_worse_than_running,
-                max_per_hour: max_blocks.into(),
-            },
+            block,
+            max_blocks_per_hour: max_blocks.into(),
             exceptions,
             digest: DigestRules {
                 enabled: document.digest.enabled,
@@ -373,9 +388,30 @@ impl Policy {
         })
     }
 
-    /// Whether anything is changed in the registry.
-    pub fn enforces(&self) -> bool {
-        self.mode == Mode::Enforce
+    /// Whether anything is changed in this repository.
+    pub fn enforces(&self, repository: &RepositoryName) -> bool {
+        self.report_mode(repository).is_none()
+    }
+
+    /// Whether anything is changed in any repository: only then there is anything that could.
+    pub fn enforces_anywhere(&self) -> bool {
+        let of_entries = self.repositories.iter().filter_map(|rules| rules.mode);
+        of_entries.chain([self.mode]).any(|mode| mode == Mode::Enforce)
+    }
+
+    /// Why nothing is changed in this repository; `None`: what the policy says is done.
+    pub fn report_mode(&self, repository: &RepositoryName) -> Option<&'static str> {
+        match (self.repository(repository).and_then(|rules| rules.mode), self.mode) {
+            (Some(Mode::Enforce), _) | (None, Mode::Enforce) => None,
+            (Some(Mode::Report), _) => Some("the policy is in report mode for this repository"),
+            (None, Mode::Report) => Some("the policy is in report mode"),
+        }
+    }
+
+    /// How and when images of this repository are blocked.
+    pub fn block(&self, repository: &RepositoryName) -> &BlockRules {
+        let own = self.repository(repository).and_then(|rules| rules.block.as_ref());
+        own.unwrap_or(&self.block)
     }
 
     /// What a finding in an image of this repository leads to by itself, exceptions aside. See [`Policy::maxima`] for what many

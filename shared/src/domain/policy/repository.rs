@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 
 use super::{
-    PolicyError, TagViolationAction, between,
+    BlockRules, PolicyError, TagViolationAction, between,
     document::{EncryptionType, RepositorySection, TagMutability as Mutability},
 };
 use crate::domain::{
@@ -23,6 +23,23 @@ const MAX_REPOSITORY_TAGS: usize = 50;
 
 /// The most days or images that a lifecycle rule may count: far more than anybody needs, and less than ECR takes.
 const MAX_COUNT: u32 = 10_000;
+
+/// How its images are blocked: what the entry does not say is as `defaults`.
+pub(super) fn block(
+    index: usize,
+    section: &RepositorySection,
+    defaults: &BlockRules,
+) -> Result<Option<BlockRules>, PolicyError> {
+    let Some(block) = &section.block else { return Ok(None) };
+    let days = |days| between(&format!("repositories[{index}].block.in_use_days"), days, 1, 365);
+    let in_use_days = block.in_use_days.map(days).transpose()?;
+    Ok(Some(BlockRules {
+        method: block.method.unwrap_or(defaults.method),
+        when_in_use: block.when_in_use.unwrap_or(defaults.when_in_use),
+        in_use: in_use_days.map_or(defaults.in_use, |days| SignedDuration::from_hours(24 * i64::from(days))),
+        not_worse_than_running: block.not_worse_than_running.unwrap_or(defaults.not_worse_than_running),
+    }))
+}
 
 pub(super) fn tags(index: usize, section: &RepositorySection) -> Result<Option<TagRules>, PolicyError> {
     let Some(tags) = &section.tags else { return Ok(None) };

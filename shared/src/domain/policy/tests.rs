@@ -57,9 +57,12 @@ fn the_least_policy_has_the_documented_defaults() {
             "{severity}"
         );
     }
-    assert_eq!(policy.block.method, BlockMethod::Archive);
-    assert_eq!(policy.block.when_in_use, WhenInUse::Hold);
-    assert_eq!(policy.block.in_use, SignedDuration::from_hours(14 * 24));
+    assert_eq!(policy.block(&image_key().repository).method, BlockMethod::Archive);
+    assert_eq!(policy.block(&image_key().repository).when_in_use, WhenInUse::Hold);
+    assert_eq!(
+        policy.block(&image_key().repository).in_use,
+        SignedDuration::from_hours(14 * 24)
+    );
     assert_eq!(policy.scan.grace, SignedDuration::from_mins(30));
     assert_eq!((policy.digest.enabled, policy.digest.hour), (true, 7));
 }
@@ -257,4 +260,65 @@ fn the_hash_of_a_policy_does_not_depend_on_its_layout() {
     assert_eq!(one.sha256, two.sha256);
     assert_ne!(one.sha256, other.sha256);
     assert_eq!(one.sha256.len(), 64);
+}
+
+#[test]
+fn the_first_entry_that_matches_chooses_the_mode_and_how_to_block() {
+    let policy = Policy::from_json(
+        r#"{"version": 1, "mode": "report", "routes": {"default": "arn:aws:sns:us-west-2:123456789012:a"},
+        "block": {"method": "quarantine-tag", "in_use_days": 7},
+        "repositories": [
+            {"match": "prod-api", "mode": "enforce", "block": {"method": "flag"}},
+            {"match": "prod-web", "mode": "report"},
+            {"match": "prod-*", "mode": "enforce", "block": {"when_in_use": "block", "in_use_days": 30, "not_worse_than_running": false}}]}"#,
+        now(),
+    )
+    .unwrap();
+    let days = |n: i64| SignedDuration::from_hours(24 * n);
+    let of = |name: &str| {
+        let repository = name.parse().unwrap();
+        let block = policy.block(&repository);
+        (
+            policy.report_mode(&repository),
+            block.method,
+            block.when_in_use,
+            block.in_use,
+            block.not_worse_than_running,
+        )
+    };
+    let (flag, tag) = (BlockMethod::Flag, BlockMethod::QuarantineTag);
+    let here = Some("the policy is in report mode for this repository");
+    let everywhere = Some("the policy is in report mode");
+    assert_eq!(of("prod-api"), (None, flag, WhenInUse::Hold, days(7), true));
+    assert_eq!(of("prod-web"), (here, tag, WhenInUse::Hold, days(7), true));
+    assert_eq!(of("prod-other"), (None, tag, WhenInUse::Block, days(30), false));
+    assert_eq!(of("dev"), (everywhere, tag, WhenInUse::Hold, days(7), true));
+}
+
+#[test]
+fn what_enforces_anywhere_needs_the_means_to() {
+    for (mode, entries, expected) in [
+        ("report", "[]", false),
+        ("enforce", "[]", true),
+        ("report", r#"[{"match": "a"}, {"match": "b", "mode": "report"}]"#, false),
+        ("report", r#"[{"match": "a"}, {"match": "b", "mode": "enforce"}]"#, true),
+        ("enforce", r#"[{"match": "*", "mode": "report"}]"#, true),
+    ] {
+        let json = format!(
+            r#"{{"version": 1, "mode": "{mode}", "routes": {{"default": "arn:aws:sns:us-west-2:123456789012:a"}}, "repositories": {entries}}}"#
+        );
+        let policy = Policy::from_json(&json, now()).unwrap();
+        assert_eq!(policy.enforces_anywhere(), expected, "{mode} {entries}");
+    }
+}
+
+#[test]
+fn a_mode_that_can_never_count_is_refused() {
+    insta::assert_snapshot!(refused(r#""repositories": [{"match": "team/*"}, {"match": "team/api", "mode": "enforce"}]"#), @"the policy is not valid at `repositories[1].match`: `repositories[0]` comes first and matches all that `team/api` does, so that `mode` and `block` here never count: put this entry before it");
+    insta::assert_snapshot!(refused(r#""repositories": [{"match": "*"}, {"match": "team/*", "block": {"method": "flag"}}]"#), @"the policy is not valid at `repositories[1].match`: `repositories[0]` comes first and matches all that `team/*` does, so that `mode` and `block` here never count: put this entry before it");
+    insta::assert_snapshot!(refused(r#""repositories": [{"match": "a", "block": {"in_use_days": 0}}]"#), @"the policy is not valid at `repositories[0].block.in_use_days`: 0 is not between 1 and 365");
+    insta::assert_snapshot!(refused(r#""repositories": [{"match": "a", "block": {"max_blocks_per_hour": 3}}]"#), @"the policy is not valid at `repositories[0].block.max_blocks_per_hour`: unknown field `max_blocks_per_hour`, expected one of `method`, `when_in_use`, `in_use_days`, `not_worse_than_running` at line 2 column 148");
+    insta::assert_snapshot!(refused(r#""repositories": [{"match": "a", "mode": "Enforce"}]"#), @"the policy is not valid at `repositories[0].mode`: unknown variant `Enforce`, expected `enforce` or `report` at line 2 column 129");
+    // As before: without them, an entry that never counts does no harm.
+    assert!(policy(r#""repositories": [{"match": "*"}, {"match": "team/*", "route": "platform"}]"#).is_ok());
 }

@@ -13,7 +13,7 @@ use super::{
         alert::text,
         finding::{ScanMode, ScanTrigger, Severity},
         ids::{Digest, Tag},
-        policy::{Policy, hex},
+        policy::{BlockRules, Policy, hex},
     },
     access,
     keys::{KeyHealth, KeyRotation, KeyTrouble, Loss, Refusal},
@@ -543,7 +543,7 @@ impl<'a> Draft<'a> {
                 )
             }
         };
-        let report_mode = (!policy.enforces()).then(|| "the policy is in report mode".to_owned());
+        let report_mode = policy.report_mode(&facts.key.repository).map(str::to_owned);
         let why_not = report_mode.or(why_not);
         Self {
             facts,
@@ -754,7 +754,7 @@ impl<'a> Draft<'a> {
                 return None;
             }
         };
-        if let Some(reason) = in_use(policy, preview, self.now) {
+        if let Some(reason) = in_use(policy.block(&self.facts.key.repository), preview, self.now) {
             // What the ledger says of it stays the same while it is held, or people would be told again every day.
             let reason = held
                 .filter(|held| held.text == wanted.text())
@@ -1038,16 +1038,16 @@ fn alert(key: &RepositoryKey, note: &Note, severity: Option<Severity>) -> Reposi
 }
 
 impl Expiring {
-    /// Whether it was pulled lately, or what it leads to was.
-    pub fn is_in_use(&self, policy: &Policy, now: Timestamp) -> bool {
+    /// Whether it was pulled lately, or what it leads to was. `rules`: of its repository.
+    pub fn is_in_use(&self, rules: &BlockRules, now: Timestamp) -> bool {
         self.last_pulled_at
-            .is_some_and(|at| now.duration_since(at) <= policy.block.in_use)
+            .is_some_and(|at| now.duration_since(at) <= rules.in_use)
     }
 }
 
 /// Why a lifecycle policy must not be set, by what it would do.
-fn in_use(policy: &Policy, preview: &Preview, now: Timestamp) -> Option<String> {
-    let used = |image: &&Expiring| image.is_in_use(policy, now);
+fn in_use(rules: &BlockRules, preview: &Preview, now: Timestamp) -> Option<String> {
+    let used = |image: &&Expiring| image.is_in_use(rules, now);
     if let Some(image) = preview.images.iter().find(used) {
         let name = image
             .tag

@@ -98,7 +98,7 @@ pub fn may_be_removed(policy: &Policy, facts: &TagFacts) -> bool {
         rules.on_violation == OnViolation::Untag
             && holder.is_some_and(|image| rules.violation(&facts.tag, &image.digest, facts.state).is_some())
     };
-    policy.enforces() && rules(policy, facts).as_ref().is_some_and(violated)
+    policy.enforces(&facts.key.repository) && rules(policy, facts).as_ref().is_some_and(violated)
 }
 
 /// Decides.
@@ -210,8 +210,8 @@ fn obstacle(policy: &Policy, facts: &TagFacts, rules: &TagRules, image: &Image, 
     if rules.on_violation != OnViolation::Untag {
         return None;
     }
-    if !policy.enforces() {
-        return Some("the policy is in report mode".to_owned());
+    if let Some(why) = policy.report_mode(&facts.key.repository) {
+        return Some(why.to_owned());
     }
     if facts.opted_out {
         return Some("the repository has opted out of changes".to_owned());
@@ -224,7 +224,7 @@ fn obstacle(policy: &Policy, facts: &TagFacts, rules: &TagRules, image: &Image, 
     }
     let pulled = image
         .last_pulled_at
-        .filter(|at| now.duration_since(*at) <= policy.block.in_use);
+        .filter(|at| now.duration_since(*at) <= policy.block(&facts.key.repository).in_use);
     pulled.map(|at| format!("the image is in use: it was last pulled on {}", at.strftime("%Y-%m-%d")))
 }
 
