@@ -46,7 +46,7 @@ unit: ## Tests that need neither emulators nor network
 
 .PHONY: core
 core: ## Tests of the pure core alone: no AWS crate is built
-	cargo test -p shared --locked
+	cargo test -p guard-core --locked
 
 .PHONY: test-local
 test-local: $(VENV)/.ready ## Tests of the local emulators themselves
@@ -100,7 +100,7 @@ update: ## Rewrite the checked-in files that tests compare: schema, call counts,
 
 .PHONY: update-scale
 update-scale: ## Simulate registries of up to a million images, and rewrite docs/work-at-scale.md (an hour or more)
-	ECR_GUARD_UPDATE=scale cargo test --locked -p shared --all-features --lib nothing_is_lost_at_any_scale -- --nocapture > /dev/null
+	ECR_GUARD_UPDATE=scale cargo test --locked -p guard-lambda --lib nothing_is_lost_at_any_scale -- --nocapture > /dev/null
 
 .PHONY: bench
 bench: ## Events that the pure core decides per second

@@ -14,7 +14,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use shared::{
-    domain::{
+    core::{
         decide::{Facts, Plan, Replaced, Survey, Turns, decide},
         finding::{Finding, Scan, Severity},
         ids::ImageKey,

@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use shared::domain::policy::Policy;
+use shared::core::policy::Policy;
 
 #[expect(
     clippy::disallowed_methods,

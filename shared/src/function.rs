@@ -6,31 +6,27 @@ use jiff::Timestamp;
 use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 
-use crate::{
-    adapters::{
-        Aws,
-        dynamodb::DynamoLedger,
-        ecr::{EcrRegistry, EcrWriter},
-        sns::SnsNotifier,
-    },
-    alert_budget::BudgetedNotifier,
-    domain::policy::Policy,
-    events::Event,
-    ports::Clock as _,
-    reconcile::Ports,
-    runtime::{
-        SystemClock,
-        config::{Config, environment, findings_queue_url, guarded, queue_url, table},
-        entry::{self, Handled, Invocation, Selection},
-        error::HandlerError,
-        pace::{PUT_IMAGE_EVERY, Pace, Paced},
-        replication::{self, CopySelection},
-        repositories::{ItsRepository, RecentLooks},
-        sweep::{self, SweepPorts},
-        worker::{self, Batch},
-    },
-    sweep::WorkerPorts,
+use guard_aws::{
+    Aws,
+    dynamodb::DynamoLedger,
+    ecr::{EcrRegistry, EcrWriter},
+    sns::SnsNotifier,
 };
+use guard_core::policy::Policy;
+use guard_engine::{alert_budget::BudgetedNotifier, reconcile::image::Ports, sweep::WorkerPorts};
+use guard_events::Event;
+use guard_lambda::{
+    SystemClock,
+    config::{Config, environment, findings_queue_url, guarded, queue_url, table},
+    entry::{self, Handled, Invocation, Selection},
+    error::HandlerError,
+    pace::{PUT_IMAGE_EVERY, Pace, Paced},
+    replication::{self, CopySelection},
+    repositories::{ItsRepository, RecentLooks},
+    sweep::{self, SweepPorts},
+    worker::{self, Batch},
+};
+use guard_ports::Clock as _;
 
 /// Runs the function `name` until Lambda ends it.
 ///

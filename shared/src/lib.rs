@@ -1,36 +1,30 @@
-//! What every ecr-guard function is made of.
+//! Everything that an ecr-guard function is made of, by one name: a facade over crates whose dependencies are the architecture.
 //!
-//! | module | is | may use |
-//! |---|---|---|
-//! | [`domain`] | the rules: pure | nothing of ours |
-//! | [`events`] | wire formats of EventBridge events | `domain` |
-//! | [`ports`] | what the rules need of the world, as traits | `domain` |
-//! | [`alert_budget`] | alerts within a budget, and the hourly summary | `domain`, `ports` |
-//! | [`reconcile`], [`reconcile_repository`], [`reconcile_registry`], [`reconcile_replication`] | gather facts, decide, act, record | `domain`, `ports` |
-//! | [`tag_removal`] | takes tags from images so that none is lost | `domain`, `ports` |
-//! | [`sweep`] | look at all repositories and images | `domain`, `ports`, `reconcile` |
-//! | `adapters` (feature `aws`) | the ports, with the AWS SDK | `domain`, `ports` |
-//! | `runtime` (feature `lambda`) | configuration, logs, metrics, errors of a Lambda function | `domain`, `events`, `ports`, `reconcile` |
-//! | `function` (features `aws` and `lambda`) | wires a function | everything but `testing` |
-//! | `testing` (feature `testing`) | the ports, with a world in memory | all but `adapters` |
-//!
-//! A test reads the sources and holds them to this table.
+//! | module | crate | is | depends on |
+//! |---|---|---|---|
+//! | [`core`] | `shared/core` | the rules: pure | nothing of ours |
+//! | [`events`] | `shared/events` | wire formats of EventBridge events | `core` |
+//! | [`ports`] | `shared/ports` | what reconciling needs of the world, as traits | `core` |
+//! | [`engine`] | `shared/engine` | gather facts, decide, act, record; sweeps | `core`, `ports` |
+//! | [`aws`] | `shared/aws` | the ports, with the AWS SDK | `core`, `ports` |
+//! | [`lambda`] | `shared/lambda` | configuration, logs, metrics, errors and handlers of a Lambda function | `core`, `events`, `ports`, `engine` |
+//! | [`function`] | this one | wires a function | all of them |
+//! | `testing` (feature `testing`) | `shared/testkit` | the ports, with a world in memory | `core`, `ports` |
 
-#[cfg(feature = "aws")]
-pub mod adapters;
-pub mod alert_budget;
-pub mod domain;
-pub mod events;
-#[cfg(all(feature = "aws", feature = "lambda"))]
 pub mod function;
-pub mod ports;
-pub mod reconcile;
-pub mod reconcile_registry;
-pub mod reconcile_replication;
-pub mod reconcile_repository;
-#[cfg(feature = "lambda")]
-pub mod runtime;
-pub mod sweep;
-pub mod tag_removal;
-#[cfg(any(test, feature = "testing"))]
-pub mod testing;
+
+pub use guard_aws as aws;
+pub use guard_core as core;
+pub use guard_engine as engine;
+pub use guard_events as events;
+pub use guard_lambda as lambda;
+pub use guard_ports as ports;
+
+/// For tests: the world in memory, with events, handlers and sweeps in it.
+#[cfg(feature = "testing")]
+pub mod testing {
+    pub use guard_engine::testing as sweep;
+    pub use guard_events::testing::event;
+    pub use guard_lambda::testing::{handle_copy_event, handle_event, look_at_event};
+    pub use guard_testkit::*;
+}

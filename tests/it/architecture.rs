@@ -1,242 +1,243 @@
-//! What may use what. A wish that no test holds is not an architecture.
+//! What may use what. Cargo holds the arrows between crates; these tests hold the manifests to the architecture, and the core to
+//! being pure.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
 use crate::support;
 
-/// Source files below a folder, tests left out.
-fn sources(folder: &str) -> Vec<PathBuf> {
-    fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            // `tests.rs`, and what is below it.
-            if path.file_stem().is_some_and(|stem| stem == "tests") {
-                continue;
-            }
-            if path.is_dir() {
-                collect(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(path);
-            }
-        }
-    }
-    let path = support::root().join(folder);
-    let mut found = Vec::new();
-    if path.is_dir() {
-        collect(&path, &mut found);
-    }
-    let file = path.with_extension("rs");
-    if file.is_file() {
-        found.push(file);
-    }
-    assert!(!found.is_empty(), "{folder} has no sources");
-    found
+/// Our crates, and what of ours each may depend on. `ARCHITECTURE.md` draws this.
+const ARROWS: [(&str, &[&str]); 8] = [
+    ("shared/core", &[]),
+    ("shared/events", &["guard-core"]),
+    ("shared/ports", &["guard-core"]),
+    ("shared/engine", &["guard-core", "guard-ports"]),
+    ("shared/aws", &["guard-core", "guard-ports"]),
+    (
+        "shared/lambda",
+        &["guard-core", "guard-engine", "guard-events", "guard-ports"],
+    ),
+    ("shared/testkit", &["guard-core", "guard-ports"]),
+    (
+        "shared",
+        &[
+            "guard-aws",
+            "guard-core",
+            "guard-engine",
+            "guard-events",
+            "guard-lambda",
+            "guard-ports",
+        ],
+    ),
+];
+
+fn manifest(folder: &str) -> toml::Table {
+    let path = support::root().join(folder).join("Cargo.toml");
+    fs::read_to_string(path).unwrap().parse().unwrap()
 }
 
-/// The code of a file: without comments, and without its unit tests, which may use anything.
-fn code(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap();
+/// Names of the dependencies that are always built: the test kit is an optional one of its users.
+fn dependencies(manifest: &toml::Table) -> BTreeSet<&str> {
+    let table = manifest.get("dependencies").and_then(toml::Value::as_table);
+    let always = table
+        .into_iter()
+        .flatten()
+        .filter(|(_, value)| value.get("optional").and_then(toml::Value::as_bool) != Some(true));
+    always.map(|(name, _)| name.as_str()).collect()
+}
+
+fn functions() -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(support::root().join("functions")).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap())
+}
+
+#[test]
+fn each_crate_depends_on_what_the_architecture_gives_it() {
+    for (folder, expected) in ARROWS {
+        let manifest = manifest(folder);
+        let ours = dependencies(&manifest)
+            .into_iter()
+            .filter(|name| name.starts_with("guard-"));
+        assert_eq!(ours.collect::<Vec<_>>(), expected, "{folder}");
+    }
+    let members = manifest(".");
+    let members = members["workspace"]["members"].as_array().unwrap().iter();
+    let crates: BTreeSet<_> = members
+        .map(|member| member.as_str().unwrap())
+        .filter(|member| member.starts_with("shared"))
+        .collect();
+    assert_eq!(crates, ARROWS.into_iter().map(|(folder, _)| folder).collect());
+}
+
+#[test]
+fn only_the_adapters_know_aws_and_only_the_lambda_crate_its_runtime() {
+    for (folder, _) in ARROWS {
+        let manifest = manifest(folder);
+        for name in dependencies(&manifest) {
+            let is_sdk = name.starts_with("aws-") || name.starts_with("hyper") || name == "rustls";
+            assert!(!is_sdk || folder == "shared/aws", "{folder} depends on {name}");
+            let is_runtime = name == "lambda_runtime" || name == "aws_lambda_events";
+            let wires = ["shared", "shared/lambda"].contains(&folder);
+            assert!(!is_runtime || wires, "{folder} depends on {name}");
+        }
+    }
+    for function in functions() {
+        let manifest = manifest(&format!("functions/{function}"));
+        assert_eq!(
+            dependencies(&manifest),
+            BTreeSet::from(["shared", "tokio"]),
+            "{function}"
+        );
+    }
+}
+
+/// What is not pure: a clock, the environment, files, sockets, threads, randomness, logs, waiting.
+const IMPURE: [&str; 12] = [
+    "std::env",
+    "std::fs",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "std::process",
+    "std::thread",
+    "Timestamp::now",
+    "SystemTime",
+    "Instant",
+    "async fn",
+    "tracing::",
+    "rand::",
+];
+
+/// The words of [`IMPURE`] in a source text, comments and the unit tests at its end left out. `use std::{env, fs}` counts as well.
+fn impure(text: &str) -> Vec<&'static str> {
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-    text.lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .collect::<Vec<_>>()
-        .join("\n")
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code: String = lines.flat_map(str::chars).filter(|c| !c.is_whitespace()).collect();
+    let flat = |word: &str| word.replace(' ', "");
+    let named = IMPURE.into_iter().filter(|word| code.contains(&flat(word)));
+    let grouped = IMPURE.into_iter().filter(|word| {
+        let Some(name) = word.strip_prefix("std::") else {
+            return false;
+        };
+        code.match_indices("usestd::{").any(|(at, _)| {
+            let group = code.split_at(at).1.split(';').next().unwrap_or_default();
+            let mut names = group.split(['{', ',', '}']);
+            names.any(|part| part == name || part.starts_with(&format!("{name}::")))
+        })
+    });
+    named.chain(grouped).collect()
 }
 
-#[track_caller]
-fn assert_absent(folder: &str, forbidden: &[&str]) {
-    for path in sources(folder) {
-        let code = code(&path);
-        for word in forbidden {
-            assert!(!code.contains(word), "{} must not use `{word}`", path.display());
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        // `tests.rs`, and what is below it, may use anything.
+        if path.file_stem().is_some_and(|stem| stem == "tests") {
+            continue;
+        }
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
         }
     }
 }
 
-/// Ways to name a module of `shared` from inside it, in a `use` with or without braces.
-const EVENTS: &str = "events::";
-const ADAPTERS: &str = "adapters::";
-const RUNTIME: &str = "runtime::";
-const RECONCILE: &str = "reconcile::";
-const TESTING: &str = "testing::";
-const AWS: &str = "aws_";
-const LAMBDA: &str = "lambda_runtime";
-
 #[test]
-fn the_domain_is_pure() {
-    let modules = [
-        "crate::ports",
-        "crate::events",
-        "crate::adapters",
-        "crate::runtime",
-        "crate::reconcile",
+fn the_core_is_pure() {
+    let mut found = Vec::new();
+    sources(&support::root().join("shared/core/src"), &mut found);
+    assert!(found.len() > 40, "{} sources", found.len());
+    for path in found {
+        assert_eq!(
+            impure(&fs::read_to_string(&path).unwrap()),
+            [""; 0],
+            "{}",
+            path.display()
+        );
+    }
+    let allowed = [
+        "jiff",
+        "regex-lite",
+        "semver",
+        "serde",
+        "serde_json",
+        "serde_path_to_error",
+        "sha2",
+        "strum",
+        "thiserror",
     ];
-    assert_absent("shared/src/domain", &modules);
-    assert_absent(
-        "shared/src/domain",
-        &[
-            AWS,
-            LAMBDA,
-            "tokio",
-            "tracing",
-            "std::env",
-            "std::fs",
-            "std::net::Tcp",
-            "std::net::Udp",
-            "async fn",
-        ],
-    );
-    assert_absent("shared/src/domain", &["Timestamp::now", "SystemTime", "rand::"]);
+    let manifest = manifest("shared/core");
+    let others: Vec<_> = dependencies(&manifest)
+        .into_iter()
+        .filter(|name| !allowed.contains(name))
+        .collect();
+    assert_eq!(others, [""; 0]);
 }
 
 #[test]
-fn wire_formats_know_only_the_domain() {
-    let modules = ["crate::ports", "crate::adapters", "crate::runtime", "crate::reconcile"];
-    assert_absent("shared/src/events", &modules);
-    assert_absent("shared/src/events", &[AWS, LAMBDA, "tokio"]);
-}
-
-#[test]
-fn ports_are_words_of_the_domain() {
-    assert_absent(
-        "shared/src/ports",
-        &[EVENTS, ADAPTERS, RUNTIME, RECONCILE, TESTING, AWS, LAMBDA],
-    );
-}
-
-#[test]
-fn reconciling_knows_neither_aws_nor_lambda() {
-    for module in [
-        "shared/src/reconcile",
-        "shared/src/reconcile_repository",
-        "shared/src/reconcile_registry",
-        "shared/src/reconcile_replication",
-        "shared/src/sweep",
+fn what_is_not_pure_is_found_however_it_is_written() {
+    for planted in [
+        "fn f() { std::env::var(\"X\"); }",
+        "use std::{collections::BTreeMap, env};",
+        "use std::{\n    env::var,\n    fmt,\n};",
+        "use std::{fs, path::Path};",
+        "use std::net::TcpStream;",
+        "let now = jiff::Timestamp::now();",
+        "let now = std::time::SystemTime::now();",
+        "async fn wait() {}",
+        "tracing::info!(\"x\");",
+        "std::thread::sleep(time);",
     ] {
-        assert_absent(module, &[EVENTS, ADAPTERS, RUNTIME, TESTING, AWS, LAMBDA, "std::env"]);
+        assert_ne!(impure(planted), [""; 0], "{planted}");
     }
-}
-
-#[test]
-fn adapters_know_neither_lambda_nor_events() {
-    assert_absent(
-        "shared/src/adapters",
-        &["crate::events", "crate::runtime", "crate::reconcile", LAMBDA],
-    );
-}
-
-#[test]
-fn the_runtime_knows_no_sdk() {
-    assert_absent(
-        "shared/src/runtime",
-        &[
-            "crate::adapters",
-            "crate::testing",
-            "aws_sdk",
-            "aws_config",
-            "aws_smithy",
-        ],
-    );
-}
-
-#[test]
-fn functions_speak_to_aws_through_adapters_and_only_main_builds_them() {
-    for function in fs::read_dir(support::root().join("functions")).unwrap() {
-        let name = function.unwrap().file_name().into_string().unwrap();
-        let folder = format!("functions/{name}/src");
-        assert_absent(&folder, &["aws_sdk", "aws_config", "aws_smithy", "std::env"]);
-        for path in sources(&folder) {
-            if path.file_stem().is_some_and(|stem| stem != "main") {
-                assert!(
-                    !code(&path).contains(ADAPTERS),
-                    "{} must not use adapters",
-                    path.display()
-                );
-            }
-        }
+    for pure in [
+        "use std::{collections::BTreeMap, fmt};",
+        "// std::env is read elsewhere",
+        "use std::net::IpAddr;",
+        "fn f() {}\n#[cfg(test)]\nmod tests { use std::fs; }",
+    ] {
+        assert_eq!(impure(pure), [""; 0], "{pure}");
     }
 }
 
 #[test]
 fn a_function_is_a_folder_a_crate_and_a_binary_of_one_name() {
-    for function in fs::read_dir(support::root().join("functions")).unwrap() {
-        let function = function.unwrap();
-        let name = function.file_name().into_string().unwrap();
-        let manifest: toml::Table = fs::read_to_string(function.path().join("Cargo.toml"))
-            .unwrap()
-            .parse()
-            .unwrap();
-        assert_eq!(manifest["package"]["name"].as_str(), Some(name.as_str()));
-        assert!(function.path().join("README.md").is_file(), "{name} has no README.md");
+    for name in functions() {
+        let folder = format!("functions/{name}");
+        assert_eq!(manifest(&folder)["package"]["name"].as_str(), Some(name.as_str()));
+        let readme = support::root().join(&folder).join("README.md");
+        assert!(readme.is_file(), "{name} has no README.md");
         if name == "sweep" {
             // A schedule invokes it.
             continue;
         }
-        assert!(
-            support::root()
-                .join(format!("infra/modules/guard/event-patterns/{name}.json"))
-                .is_file(),
-            "{name} has no event pattern"
-        );
-    }
-}
-
-#[test]
-fn the_core_is_built_without_aws_and_without_lambda() {
-    let manifest: toml::Table = fs::read_to_string(support::root().join("shared/Cargo.toml"))
-        .unwrap()
-        .parse()
-        .unwrap();
-    assert_eq!(manifest["features"]["default"].as_array().map(Vec::len), Some(0));
-    for (name, dependency) in manifest["dependencies"].as_table().unwrap() {
-        if name.starts_with("aws") || name.starts_with("lambda") {
-            let optional = dependency.get("optional").and_then(toml::Value::as_bool);
-            assert_eq!(optional, Some(true), "{name} must be optional");
-        }
-    }
-    for name in manifest["dev-dependencies"].as_table().unwrap().keys() {
-        assert!(
-            !name.starts_with("aws") && !name.starts_with("lambda"),
-            "{name} would be built with every test"
-        );
+        let pattern = format!("infra/modules/guard/event-patterns/{name}.json");
+        assert!(support::root().join(pattern).is_file(), "{name} has no event pattern");
     }
 }
 
 #[test]
 fn every_dependency_is_listed_once_and_without_its_default_features() {
-    let manifest: toml::Table = fs::read_to_string(support::root().join("Cargo.toml"))
-        .unwrap()
-        .parse()
-        .unwrap();
-    for (name, dependency) in manifest["workspace"]["dependencies"].as_table().unwrap() {
+    let workspace = manifest(".");
+    for (name, dependency) in workspace["workspace"]["dependencies"].as_table().unwrap() {
         // Crates without features of their own can be given by version alone.
         if let Some(table) = dependency.as_table() {
-            assert_eq!(
-                table.get("default-features").and_then(toml::Value::as_bool),
-                Some(false),
-                "{name}"
-            );
+            let default = table.get("default-features").and_then(toml::Value::as_bool);
+            assert_eq!(default, Some(false), "{name}");
         }
     }
-    let functions = fs::read_dir(support::root().join("functions")).unwrap();
-    let functions = functions.map(|entry| format!("functions/{}", entry.unwrap().file_name().into_string().unwrap()));
-    for path in functions.chain(["shared".to_owned(), "tests".to_owned()]) {
-        let manifest: toml::Table = fs::read_to_string(support::root().join(&path).join("Cargo.toml"))
-            .unwrap()
-            .parse()
-            .unwrap();
+    let folders = ARROWS.into_iter().map(|(folder, _)| folder.to_owned());
+    let functions = functions().map(|name| format!("functions/{name}"));
+    for folder in folders.chain(functions).chain(["tests".to_owned()]) {
+        let manifest = manifest(&folder);
         for section in ["dependencies", "dev-dependencies"] {
-            for (name, dependency) in manifest
-                .get(section)
-                .and_then(toml::Value::as_table)
-                .into_iter()
-                .flatten()
-            {
+            let table = manifest.get(section).and_then(toml::Value::as_table);
+            for (name, dependency) in table.into_iter().flatten() {
                 let inherited = dependency.get("workspace").and_then(toml::Value::as_bool) == Some(true);
-                assert!(inherited, "{path}: `{name}` must come from the workspace");
+                assert!(inherited, "{folder}: `{name}` must come from the workspace");
             }
         }
     }

@@ -11,12 +11,10 @@ use std::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::{
-    alert_budget::BudgetedNotifier,
-    domain::{alert::budget::BriefAlert, policy::Policy},
+    core::{alert::budget::BriefAlert, policy::Policy},
+    engine::{alert_budget::BudgetedNotifier, reconcile::image::Ports, sweep::WorkerPorts},
     events::Event,
-    ports::AlertLedger as _,
-    reconcile::Ports,
-    runtime::{
+    lambda::{
         entry::{self, Handled, Invocation, Selection},
         error::HandlerError,
         replication::{self, CopySelection},
@@ -24,7 +22,7 @@ use shared::{
         sweep::{self, SweepPorts},
         worker::{self, Batch, Message, MessageAttributes},
     },
-    sweep::WorkerPorts,
+    ports::AlertLedger as _,
     testing,
 };
 

@@ -32,7 +32,7 @@ use aws_smithy_runtime_api::{
 use aws_smithy_types::body::SdkBody;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use shared::adapters::Aws;
+use shared::aws::Aws;
 
 /// How long every call takes.
 pub(crate) const LATENCY: Duration = Duration::from_millis(10);
@@ -503,7 +503,7 @@ fn calls_at_the_same_time_are_one_link_of_the_chain() {
     let registry = aws.ecr_registry("123456789012".parse().unwrap());
     let (repository, image) = (
         "team/api".parse().unwrap(),
-        shared::domain::ids::ImageRef::Tag("v1".parse().unwrap()),
+        shared::core::ids::ImageRef::Tag("v1".parse().unwrap()),
     );
     let image = || shared::ports::Registry::image(&registry, &repository, &image);
     world.run(async {

@@ -4,14 +4,14 @@
 use std::{fmt::Write as _, fs, path::PathBuf};
 
 use shared::{
-    domain::{
+    core::{
         finding::{Scan, Severity},
         ids::{ImageKey, ImageRef},
         policy::Policy,
     },
+    engine::reconcile::image::Ports,
     events::{self, Event},
-    reconcile::Ports,
-    runtime::entry::{self, Handled, Invocation, Selection},
+    lambda::entry::{self, Handled, Invocation, Selection},
     testing::{self, World, finding, scan},
 };
 
@@ -45,7 +45,7 @@ fn world_of(event: Option<&Event>) -> (World, Invocation) {
             }
         }
     }
-    let image = shared::domain::image::Image {
+    let image = shared::core::image::Image {
         tags,
         ..testing::image(&key)
     };

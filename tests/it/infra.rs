@@ -7,16 +7,16 @@ use std::{
 
 use serde_json::{Value, json};
 use shared::{
-    domain::policy::Policy,
+    core::policy::Policy,
+    engine::reconcile::image::ReconcileError,
     events::Event,
-    ports::{PortError, Retry},
-    reconcile::ReconcileError,
-    runtime::{
+    lambda::{
         entry::Selection,
         error::HandlerError,
         replication::CopySelection,
         report::{METRICS, NAMESPACE, WHOLE},
     },
+    ports::{PortError, Retry},
     testing,
 };
 
@@ -412,7 +412,7 @@ fn each_permission_stands_under_the_resource_that_it_is_for() {
 #[test]
 fn every_call_of_the_adapters_is_somebodys_permission() {
     let mut operations = BTreeSet::new();
-    let mut folders = vec![support::root().join("shared/src/adapters")];
+    let mut folders = vec![support::root().join("shared/aws/src")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use serde_json::Value;
-use shared::domain::alert::{AlertKind, registry, repository, summary};
+use shared::core::alert::{AlertKind, registry, repository, summary};
 
 use crate::support;
 

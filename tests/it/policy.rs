@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use shared::{
-    domain::{
+    core::{
         alert::{
             AlertKind,
             registry::{DIGEST, RegistryAlertKind},

@@ -7,7 +7,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use shared::{
-    domain::{
+    core::{
         decide::{TURN_HOURS, Turns},
         finding::{Findings, NoScan, Scan, ScanMode, Severity},
         ids::ImageKey,
@@ -16,14 +16,14 @@ use shared::{
         policy::Policy,
         repository::posture::{Encryption, Repository, TagMutability},
     },
-    ports::Clock as _,
-    runtime::{
+    lambda::{
         entry::{Invocation, Selection},
         worker::{Batch, BatchAnswer, Message, MessageAttributes, Worked, work},
     },
+    ports::Clock as _,
     testing::{
-        StoredRepository, World, finding, image, image_key, policy, run, run_and_crash, scan,
-        sweep::{enqueue, enqueue_known, registry_key, worker_ports},
+        StoredRepository, World, finding, image, image_key, policy, registry_key, run, run_and_crash, scan,
+        sweep::{enqueue, enqueue_known, worker_ports},
     },
 };
 

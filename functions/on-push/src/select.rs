@@ -1,10 +1,10 @@
 //! Which image an event asks to look at.
 
 use shared::{
-    domain::image::{Arrival, Way},
+    core::image::{Arrival, Way},
+    engine::reconcile::image::Hints,
     events::{ActionResult, Body, Event, ImageActionType, StorageClass},
-    reconcile::Hints,
-    runtime::entry::Selection,
+    lambda::entry::Selection,
 };
 
 /// A push, a deletion, or a return from the archive.

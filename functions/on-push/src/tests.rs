@@ -1,14 +1,14 @@
 use serde_json::{Value, json};
 use shared::{
-    domain::{
+    core::{
         finding::{Scan, ScanTrigger, Severity},
         image::{Image, ImageStatus},
         ledger::State,
         repository::posture::{Encryption, Repository, TagMutability},
     },
+    engine::reconcile::image::{Outcome, OutcomeKind},
+    lambda::{entry::Handled, error::HandlerError},
     ports::Retry,
-    reconcile::{Outcome, OutcomeKind},
-    runtime::{entry::Handled, error::HandlerError},
     testing::{
         Fault, StoredRepository, World, event, finding, handle_event, image, image_key, look_at_event, now, policy,
         policy_in, scan,

@@ -1,9 +1,9 @@
 //! What an event says of a copy, or of the source of one.
 
 use shared::{
-    domain::{registry::RegistryKey, replication::replica::ReplicaEvent, repository::tags::is_mark},
+    core::{registry::RegistryKey, replication::replica::ReplicaEvent, repository::tags::is_mark},
     events::{ActionResult, Body, Event, ImageAction, ImageActionType, Replication, StorageClass},
-    runtime::replication::CopySelection,
+    lambda::replication::CopySelection,
 };
 
 /// A copy that has arrived or has not; or an image in another region that was archived, restored, deleted, or lost or got a tag.

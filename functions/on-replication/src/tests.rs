@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 use shared::{
-    domain::{
+    core::{
         finding::{Scan, Severity},
         ids::{ImageKey, Region},
         image::{Image, ImageStatus},
@@ -11,9 +11,9 @@ use shared::{
         },
         repository::posture::{Encryption, Repository, TagMutability},
     },
+    engine::reconcile::image::{Hints, Outcome, OutcomeKind, Ports, Request, reconcile},
+    lambda::{entry::Handled, error::HandlerError},
     ports::Retry,
-    reconcile::{Hints, Outcome, OutcomeKind, Ports, Request, reconcile},
-    runtime::{entry::Handled, error::HandlerError},
     testing::{
         Fault, StoredRepository, World, event, finding, handle_copy_event, image, image_key, now, policy, run, scan,
     },
@@ -81,7 +81,7 @@ fn look_at(there: &World) {
         account: key.account,
         region: key.region,
         repository: key.repository,
-        image: shared::domain::ids::ImageRef::Digest(key.digest),
+        image: shared::core::ids::ImageRef::Digest(key.digest),
         hints: Hints::default(),
         actor: "there".to_owned(),
     };

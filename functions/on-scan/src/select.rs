@@ -1,9 +1,9 @@
 //! Which image an event asks to look at.
 
 use shared::{
+    engine::reconcile::image::Hints,
     events::{Body, Event},
-    reconcile::Hints,
-    runtime::entry::Selection,
+    lambda::entry::Selection,
 };
 
 /// A finished or failed scan, of ECR's own scanner or of Inspector. Findings go through the queue of the workers, which looks once at an

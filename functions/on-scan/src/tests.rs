@@ -1,13 +1,13 @@
 use serde_json::json;
 use shared::{
-    domain::{
+    core::{
         finding::{Findings, NoScan, Scan, Severity},
         image::ImageStatus,
         ledger::State,
     },
+    engine::reconcile::image::{Outcome, OutcomeKind},
+    lambda::{entry::Handled, error::HandlerError},
     ports::Retry,
-    reconcile::{Outcome, OutcomeKind},
-    runtime::{entry::Handled, error::HandlerError},
     testing::{Fault, World, event, finding, handle_event, image, image_key, look_at_event, policy, scan},
 };
 

@@ -1,9 +1,9 @@
 //! Which image an event in the queue asks to look at.
 
 use shared::{
+    engine::reconcile::image::Hints,
     events::{Body, Event, FindingStatus},
-    reconcile::Hints,
-    runtime::entry::Selection,
+    lambda::entry::Selection,
 };
 
 /// A finding that Inspector has found, changed, or that does not stand any more.

@@ -1,10 +1,10 @@
 use serde_json::json;
 use shared::{
-    domain::{
+    core::{
         finding::{Scan, Severity},
         ledger::State,
     },
-    runtime::entry::Handled,
+    lambda::entry::Handled,
     testing::{World, event, finding, handle_event, image, image_key, look_at_event, policy, scan},
 };
 

@@ -27,7 +27,7 @@ locals {
           for alarm, definition in local.metrics.alarms[scope] : "${name}-${alarm}" => {
             definition = definition
             dimensions = definition.namespace == local.metrics.namespace ? tomap({
-              # What shared/src/runtime/report.rs writes: the function's name in the repository, not the deployed one.
+              # What shared/lambda/src/report.rs writes: the function's name in the repository, not the deployed one.
               Function = name
             }) : tomap({ FunctionName = local.function_names[name] })
           }

@@ -58,7 +58,7 @@ resource "terraform_data" "policy" {
 }
 
 # In this region, also where the ledger was created in another one: nobody waits until it is copied. A sweep keeps a copy of its own for 90
-# days (shared/src/runtime/config.rs), so that a function that is taken back to an earlier version finds the policy of that version.
+# days (shared/lambda/src/config.rs), so that a function that is taken back to an earlier version finds the policy of that version.
 resource "aws_dynamodb_table_item" "policy" {
   region     = var.region
   table_name = local.creates_ledger ? aws_dynamodb_table.ledger[0].name : local.table_name

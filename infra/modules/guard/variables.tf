@@ -193,7 +193,7 @@ variable "sweep_interval_minutes" {
   default     = 60
 
   validation {
-    # Every image has an hour of the day in which it is its turn (shared/src/domain/decide/due.rs): in each there must be a sweep.
+    # Every image has an hour of the day in which it is its turn (shared/core/src/decide/due.rs): in each there must be a sweep.
     condition     = contains([15, 20, 30, 60], var.sweep_interval_minutes)
     error_message = "15, 20, 30 or 60 minutes: in an hour without a sweep, images would miss their turn."
   }

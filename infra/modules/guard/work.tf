@@ -70,7 +70,7 @@ resource "aws_lambda_event_source_mapping" "work" {
 
 # A worker that has no time left puts work into the queue that invokes it. Lambda takes that for a loop and drops what has gone round about
 # sixteen times, in silence (Lambda developer guide, "Use Lambda recursive loop detection to prevent infinite loops"). Items count their
-# hops themselves: shared/src/domain/work.rs has the bound, the alarms `worker-hops` and `worker-dropped` watch it.
+# hops themselves: shared/core/src/work.rs has the bound, the alarms `worker-hops` and `worker-dropped` watch it.
 resource "aws_lambda_function_recursion_config" "work" {
   for_each = local.functions_by_queue
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use shared::{
-    domain::{
+    core::{
         alert::budget::{BriefAlert, Budget, Slot},
         policy::TopicArn,
         registry::RegistryKey,
@@ -143,7 +143,7 @@ fn what_was_told_of_a_repository_is_a_row_of_its_own() {
     assert_eq!(told, ToldFindings::none(repository_key()));
     assert_eq!(world.only_body(GET)["Key"]["sk"]["S"], "told#us-west-2");
 
-    let finding = testing::recorded("CVE-2026-1", shared::domain::finding::Severity::High);
+    let finding = testing::recorded("CVE-2026-1", shared::core::finding::Severity::High);
     let told = told.with([&finding], testing::now()).unwrap();
     let world = FakeAws::scripted([(PUT, Reply::Ok(json!({})))]);
     let ledger = world.aws().dynamo_ledger(TABLE);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use shared::{
-    domain::{
+    core::{
         finding::ScanTrigger,
         ids::ImageRef,
         image::{Image, ImageStatus},

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use shared::{
-    domain::{
+    core::{
         evaluate::{Names, UNLISTED, evaluate},
         finding::{Finding, Findings, Fix, MAX_RELATED, NoScan, Scan, ScanMode, Severity},
     },

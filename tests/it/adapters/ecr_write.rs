@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 use shared::{
-    adapters::ecr::EcrWriter,
-    domain::{finding::ScanStart, ids::Tag, image::ImageStatus, repository::ledger::RepositoryKey},
+    aws::ecr::EcrWriter,
+    core::{finding::ScanStart, ids::Tag, image::ImageStatus, repository::ledger::RepositoryKey},
+    lambda::pace::{PUT_IMAGE_EVERY, Pace, Paced},
     ports::{Manifest, RegistryWriter as _, Retry, TagAnswer},
-    runtime::pace::{PUT_IMAGE_EVERY, Pace, Paced},
 };
 
 use super::*;

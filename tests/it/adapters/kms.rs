@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use shared::{
-    domain::repository::keys::{KeyArn, KeyHealth, KeyRotation, KeyState},
+    core::repository::keys::{KeyArn, KeyHealth, KeyRotation, KeyState},
     ports::{Keys as _, PortError, Retry},
 };
 

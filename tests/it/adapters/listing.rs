@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use shared::{
-    domain::{
+    core::{
         finding::ScanMode,
         image::{ImageStatus, ListedImage},
         registry::{RegistryKey, RegistrySettings, ReplicationRule, ScanRule},

@@ -20,7 +20,7 @@ mod transport;
 
 use serde_json::Value;
 use shared::{
-    domain::{
+    core::{
         ids::{AccountId, ImageKey, ImageRef, RepositoryName},
         repository::ledger::RepositoryKey,
     },

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 use shared::{
-    domain::policy::Policy,
+    core::policy::Policy,
+    lambda::config::{Config, ConfigError, POLICY_VARIABLE},
     ports::PolicyLedger as _,
-    runtime::config::{Config, ConfigError, POLICY_VARIABLE},
     testing,
 };
 

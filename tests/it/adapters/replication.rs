@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use shared::{
-    domain::{
+    core::{
         ids::Region,
         ledger::Row,
         registry::RegistryKey,
@@ -31,7 +31,7 @@ fn region(name: &str) -> Region {
     name.parse().unwrap()
 }
 
-fn copies(key: &shared::domain::ids::ImageKey, reply: Reply) -> (FakeAws, CopiesResult) {
+fn copies(key: &shared::core::ids::ImageKey, reply: Reply) -> (FakeAws, CopiesResult) {
     let world = FakeAws::scripted([(STATUS, reply)]);
     let aws = world.aws();
     let result = world.run(aws.ecr_elsewhere(account()).copies(key));
@@ -76,7 +76,7 @@ fn how_far_ecr_is_with_each_copy_of_this_account() {
 
 #[test]
 fn the_source_is_asked_in_its_own_region() {
-    let source = shared::domain::ids::ImageKey {
+    let source = shared::core::ids::ImageKey {
         region: region("us-east-1"),
         ..key()
     };
@@ -251,7 +251,7 @@ fn rows_of_copies_are_kept_beside_those_of_images_and_go_some_time_after_the_cop
 fn the_rows_of_an_image_in_other_regions_are_found_by_its_digest() {
     let row = |region_name: &str| {
         let row = Row {
-            image: shared::domain::ids::ImageKey {
+            image: shared::core::ids::ImageKey {
                 region: region(region_name),
                 ..key()
             },

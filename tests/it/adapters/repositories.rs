@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use shared::{
-    domain::{
+    core::{
         finding::ScanMode,
         repository::{
             ledger::{RepositoryRow, RepositoryRowSchema, TagRow, TagRowSchema},

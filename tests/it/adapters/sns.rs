@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use shared::{
-    domain::alert::Message,
+    core::alert::Message,
     ports::{Notifier as _, PortError, Retry},
 };
 

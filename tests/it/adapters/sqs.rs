@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 use shared::{
-    domain::work::{FoundImage, Work, WorkItem, WorkSchema},
+    core::work::{FoundImage, Work, WorkItem, WorkSchema},
     ports::{PortError, Queue as _, Retry},
 };
 

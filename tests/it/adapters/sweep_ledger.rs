@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use shared::{
-    domain::{
+    core::{
         ids::ImageKey,
         ledger::Row,
         registry::{RegistryKey, RegistryRow},

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 use shared::{
-    adapters::Aws,
+    aws::Aws,
     ports::{Keys as _, Ledger as _, Listing as _, Notifier as _, PortError, Queue as _, Retry},
 };
 

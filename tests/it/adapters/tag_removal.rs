@@ -7,8 +7,8 @@ use std::{
 
 use serde_json::{Value, json};
 use shared::{
-    domain::{ids::Tag, repository::tags::untagged_mark},
-    tag_removal::{Claims, REFERENCED, TagRemoval, Taken},
+    core::{ids::Tag, repository::tags::untagged_mark},
+    engine::tag_removal::{Claims, REFERENCED, TagRemoval, Taken},
     testing::{self, World},
 };
 

@@ -13,7 +13,7 @@ use std::{
 use aws_smithy_async::{rt::sleep::SharedAsyncSleep, time::SharedTimeSource};
 use serde_json::json;
 use shared::{
-    adapters::{Aws, InvalidEnvironment, http::shared_client},
+    aws::{Aws, InvalidEnvironment, http::shared_client},
     ports::{Ledger as _, Notifier as _, Queue as _, Registry as _},
 };
 

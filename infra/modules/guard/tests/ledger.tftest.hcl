@@ -15,7 +15,7 @@ run "packages" {
 run "the_table" {
   assert {
     condition     = aws_dynamodb_table.ledger[0].name == "ecr-guard-ledger" && aws_dynamodb_table.ledger[0].hash_key == "pk" && aws_dynamodb_table.ledger[0].range_key == "sk"
-    error_message = "Name and keys are those that shared/src/adapters/dynamodb.rs uses."
+    error_message = "Name and keys are those that shared/aws/src/dynamodb.rs uses."
   }
   assert {
     condition     = aws_dynamodb_table.ledger[0].billing_mode == "PAY_PER_REQUEST"

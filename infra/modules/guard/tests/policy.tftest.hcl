@@ -49,7 +49,7 @@ run "the_ledger_holds_the_document_and_the_topics" {
       sk       = "deployed"
       document = output.policy
     }
-    error_message = "It stands under its SHA-256, where the functions look (shared/src/adapters/dynamodb.rs)."
+    error_message = "It stands under its SHA-256, where the functions look (shared/aws/src/dynamodb.rs)."
   }
   assert {
     condition = (

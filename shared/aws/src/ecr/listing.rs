@@ -1,0 +1,301 @@
+//! The lists of a registry, and the settings that hold for all of its repositories.
+
+use aws_sdk_ecr::{
+    config::{Builder, StalledStreamProtectionConfig},
+    operation::{describe_images::DescribeImagesError, get_signing_configuration::GetSigningConfigurationError},
+    types::{
+        DescribeImagesFilter, ImageDetail, ImageStatusFilter, RegistryScanningRule, ReplicationRule as EcrRule,
+        RepositoryFilterType, ScanStatus, ScanType, ScanningRepositoryFilterType,
+    },
+};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
+use futures_util::future::try_join3;
+
+use super::{
+    super::{next_page, sdk::list_timeouts},
+    DESCRIBE_IMAGES, EcrRegistry, PAGE_SIZE, described, malformed, plain, port_error, refusal,
+    repositories::repository,
+    timestamp,
+};
+use guard_core::{
+    finding::ScanMode,
+    ids::{InvalidId, RepositoryName},
+    image::ListedImage,
+    registry::{RegistryKey, RegistrySettings, ReplicationRule, ScanRule},
+    repository::{ledger::RepositoryKey, posture::ListedRepository},
+};
+use guard_ports::{Listing, Page, PortError, Retry};
+
+/// An empty list says that there is nothing. No list says nothing.
+const NO_LIST: &str = "the answer does not hold the list";
+
+impl Listing for EcrRegistry {
+    fn guards(&self, repository: &RepositoryName) -> bool {
+        self.only.is_empty() || self.only.iter().any(|glob| glob.matches(repository.as_str()))
+    }
+
+    /// `ecr:DescribeRepositories` of all repositories. Their order is documented nowhere.
+    async fn repositories(&self, after: Option<&str>) -> Result<Page<ListedRepository>, PortError> {
+        const OPERATION: &str = "ecr:DescribeRepositories";
+        let output = self
+            .ecr
+            .client
+            .describe_repositories()
+            .registry_id(self.ecr.account.as_str())
+            .max_results(PAGE_SIZE)
+            .set_next_token(after.map(str::to_owned))
+            .customize()
+            .config_override(time_for_a_list())
+            .send()
+            .await
+            // `InvalidParameterException` (of a token that ECR does not know, too), `RepositoryNotFoundException` (none was named),
+            // `ServerException`, and what is not modelled.
+            .map_err(|error| port_error(OPERATION, &error))?;
+        let found = output.repositories.ok_or_else(|| malformed(OPERATION, NO_LIST))?;
+        let listed = found.iter().map(|found| {
+            let name = found.repository_name().ok_or("it has no name")?;
+            let key = RepositoryKey {
+                account: self.ecr.account.clone(),
+                region: self.ecr.region.clone(),
+                repository: name.parse().map_err(|error: InvalidId| error.to_string())?,
+            };
+            Ok(ListedRepository {
+                repository: repository(found, &key),
+                name: key.repository,
+            })
+        });
+        let (mut items, unreadable) = read(OPERATION, "UnreadableRepository", "repository", listed);
+        items.retain(|listed| self.guards(&listed.name));
+        Ok(Page {
+            items,
+            unreadable,
+            next: next_page(OPERATION, after, output.next_token)?,
+        })
+    }
+
+    /// `ecr:DescribeImages` of a whole repository, archived images included, which without a filter are not there.
+    ///
+    /// An image without a digest that is one cannot be looked at, by nobody. It is given as an error beside the others.
+    async fn images(&self, key: &RepositoryKey, after: Option<&str>) -> Result<Option<Page<ListedImage>>, PortError> {
+        self.ecr
+            .is_of("repository", &key.account, &key.region, DESCRIBE_IMAGES)?;
+        let result = self
+            .ecr
+            .client
+            .describe_images()
+            .registry_id(self.ecr.account.as_str())
+            .repository_name(key.repository.as_str())
+            .filter(
+                DescribeImagesFilter::builder()
+                    .image_status(ImageStatusFilter::Any)
+                    .build(),
+            )
+            .max_results(PAGE_SIZE)
+            .set_next_token(after.map(str::to_owned))
+            .customize()
+            .config_override(time_for_a_list())
+            .send()
+            .await;
+        let output = match result {
+            Ok(output) => output,
+            Err(error) => {
+                return match error.as_service_error() {
+                    Some(DescribeImagesError::RepositoryNotFoundException(_)) => Ok(None),
+                    // `ImageNotFoundException` (no image was named), `InvalidParameterException` (of a token that ECR does not
+                    // know, too), `ServerException`, and what is not modelled.
+                    _ => Err(port_error(DESCRIBE_IMAGES, &error)),
+                };
+            }
+        };
+        let what = format!("repository `{}`, image", key.repository);
+        let details = output
+            .image_details
+            .ok_or_else(|| malformed(DESCRIBE_IMAGES, NO_LIST))?;
+        let (items, unreadable) = read(
+            DESCRIBE_IMAGES,
+            "UnreadableImage",
+            &what,
+            details.into_iter().map(listed),
+        );
+        Ok(Some(Page {
+            items,
+            unreadable,
+            next: next_page(DESCRIBE_IMAGES, after, output.next_token)?,
+        }))
+    }
+
+    /// `ecr:GetRegistryScanningConfiguration`, `ecr:DescribeRegistry` and `ecr:GetSigningConfiguration`, at the same time. All of
+    /// them or a failure: a setting that is not known must not pass for one that is not set. None of them takes a registry id:
+    /// they answer for the caller's own registry.
+    async fn settings(&self) -> Result<RegistrySettings, PortError> {
+        let ((scanning, scan_rules), replication, signing_rules) =
+            try_join3(self.scanning(), self.replication(), self.signing_rules()).await?;
+        Ok(RegistrySettings {
+            scanning,
+            scan_rules,
+            replication,
+            signing_rules,
+        })
+    }
+}
+
+impl EcrRegistry {
+    /// `ecr:GetRegistryScanningConfiguration`. A type that we do not know counts as enhanced, with which the repository's own flag
+    /// is not enough.
+    pub(super) async fn scanning(&self) -> Result<(ScanMode, Vec<ScanRule>), PortError> {
+        const OPERATION: &str = "ecr:GetRegistryScanningConfiguration";
+        let output = self
+            .ecr
+            .client
+            .get_registry_scanning_configuration()
+            .send()
+            .await
+            // `InvalidParameterException`, `ServerException`, `ValidationException`, and what is not modelled.
+            .map_err(|error| port_error(OPERATION, &error))?;
+        let unsaid = || malformed(OPERATION, "the answer does not say how the registry scans");
+        let configuration = output.scanning_configuration.ok_or_else(unsaid)?;
+        let mode = match configuration.scan_type().ok_or_else(unsaid)? {
+            ScanType::Basic => ScanMode::Basic,
+            _ => ScanMode::Enhanced,
+        };
+        let rules = configuration.rules().iter().enumerate();
+        let rules = rules.map(|(n, rule)| scan_rule(n, rule)).collect::<Result<_, _>>();
+        Ok((mode, rules.map_err(|why| unreadable_setting(OPERATION, &why))?))
+    }
+
+    /// `ecr:DescribeRegistry`. A registry that was never configured has no rules.
+    async fn replication(&self) -> Result<Vec<ReplicationRule>, PortError> {
+        const OPERATION: &str = "ecr:DescribeRegistry";
+        let output = self
+            .ecr
+            .client
+            .describe_registry()
+            .send()
+            .await
+            // `InvalidParameterException`, `ServerException`, `ValidationException`, and what is not modelled.
+            .map_err(|error| port_error(OPERATION, &error))?;
+        match output.replication_configuration() {
+            Some(configuration) => {
+                let rules = configuration.rules().iter().enumerate();
+                let rules = rules
+                    .map(|(n, rule)| replication_rule(n, rule))
+                    .collect::<Result<_, _>>();
+                rules.map_err(|why| unreadable_setting(OPERATION, &why))
+            }
+            None if output.registry_id() == Some(self.ecr.account.as_str()) => Ok(Vec::new()),
+            None => Err(malformed(OPERATION, "the answer does not describe the registry")),
+        }
+    }
+
+    /// `ecr:GetSigningConfiguration`: how many rules there are. A registry without a configuration has none, and so has one where
+    /// ECR does not know the operation.
+    async fn signing_rules(&self) -> Result<usize, PortError> {
+        const OPERATION: &str = "ecr:GetSigningConfiguration";
+        match self.ecr.client.get_signing_configuration().send().await {
+            Ok(output) => output
+                .signing_configuration()
+                .map(|configuration| configuration.rules().len())
+                .ok_or_else(|| malformed(OPERATION, "the answer does not hold the configuration")),
+            Err(error) => match error.as_service_error() {
+                Some(GetSigningConfigurationError::SigningConfigurationNotFoundException(_)) => Ok(0),
+                // Where ECR does not sign. Source: "Common errors" in the API reference of ECR, which has both words.
+                Some(error) if matches!(error.code(), Some("UnknownOperationException" | "InvalidAction")) => Ok(0),
+                // `InvalidParameterException`, `ServerException`, `ValidationException`, and what is not modelled.
+                _ => Err(port_error(OPERATION, &error)),
+            },
+        }
+    }
+}
+
+/// A longer timeout, for which the SDK's own against connections that stall has to go: it would end an attempt after five seconds.
+fn time_for_a_list() -> Builder {
+    Builder::new()
+        .timeout_config(list_timeouts())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+}
+
+/// What of a page can be read, and an error for each of the others: `what` is what it is a page of.
+fn read<T>(
+    operation: &'static str,
+    code: &str,
+    what: &str,
+    found: impl Iterator<Item = Result<T, String>>,
+) -> (Vec<T>, Vec<PortError>) {
+    let (mut items, mut unreadable) = (Vec::new(), Vec::new());
+    for (n, found) in found.enumerate() {
+        match found {
+            Ok(item) => items.push(item),
+            Err(why) => {
+                let message = format!("{what} {} of the page: {why}", n.saturating_add(1));
+                unreadable.push(refusal(operation, Retry::Never, code, &message));
+            }
+        }
+    }
+    (items, unreadable)
+}
+
+fn listed(detail: ImageDetail) -> Result<ListedImage, String> {
+    let scan = detail.image_scan_status().and_then(|scan| scan.status());
+    let scan_status = scan.map(ScanStatus::as_str).map(|status| plain(status, 64));
+    let summary = detail.image_scan_findings_summary();
+    let scanned_at = summary.and_then(|summary| summary.image_scan_completed_at());
+    Ok(ListedImage {
+        bytes: detail
+            .image_size_in_bytes()
+            .and_then(|bytes| u64::try_from(bytes).ok())
+            .unwrap_or(0),
+        scan_status,
+        scanned_at: scanned_at.and_then(timestamp),
+        image: described(detail)?,
+    })
+}
+
+/// A rule of the scanning configuration. A filter of a kind that we do not know may match anything or nothing.
+fn scan_rule(n: usize, rule: &RegistryScanningRule) -> Result<ScanRule, String> {
+    let filters = rule.repository_filters().iter().enumerate();
+    Ok(ScanRule {
+        frequency: plain(rule.scan_frequency().as_str(), 64),
+        filters: filters
+            .map(|(m, filter)| match filter.filter_type() {
+                ScanningRepositoryFilterType::Wildcard => text(n, m, filter.filter()),
+                other => Err(unknown(n, m, other.as_str())),
+            })
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+/// A rule of the replication configuration; the same holds for its filters.
+fn replication_rule(n: usize, rule: &EcrRule) -> Result<ReplicationRule, String> {
+    let destinations = rule.destinations().iter().enumerate().map(|(m, destination)| {
+        let place = |error: InvalidId| format!("`rules[{n}].destinations[{m}]`: {error}");
+        Ok(RegistryKey {
+            account: destination.registry_id().parse().map_err(place)?,
+            region: destination.region().parse().map_err(place)?,
+        })
+    });
+    let filters = rule.repository_filters().iter().enumerate();
+    let prefixes = filters.map(|(m, filter)| match filter.filter_type() {
+        RepositoryFilterType::PrefixMatch => text(n, m, filter.filter()),
+        other => Err(unknown(n, m, other.as_str())),
+    });
+    Ok(ReplicationRule {
+        destinations: destinations.collect::<Result<_, String>>()?,
+        prefixes: prefixes.collect::<Result<_, _>>()?,
+    })
+}
+
+/// The text of a filter. The SDK gives an empty one where the answer has none, which would match everything.
+fn text(rule: usize, filter: usize, text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err(format!("`rules[{rule}].repositoryFilters[{filter}].filter` is empty"));
+    }
+    Ok(text.to_owned())
+}
+
+fn unknown(rule: usize, filter: usize, kind: &str) -> String {
+    format!("`rules[{rule}].repositoryFilters[{filter}].filterType` is `{kind}`, which this version does not know")
+}
+
+fn unreadable_setting(operation: &'static str, why: &str) -> PortError {
+    refusal(operation, Retry::Never, "UnreadableSetting", why)
+}

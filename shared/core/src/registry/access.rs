@@ -1,0 +1,255 @@
+//! What the functions may not read: who lacks which permission, as AWS says it, and how many images wait for it.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::RepositoryName;
+
+/// Why a call is refused, as far as AWS says it. Source: IAM user guide, "Troubleshoot access denied error messages".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Because {
+    /// No policy of the role allows it, or AWS does not say.
+    Role,
+    /// The role's permissions boundary does not allow it.
+    Boundary,
+    /// A policy of the organization (a service or resource control policy) does not allow it.
+    Organization,
+    /// A policy of the role or resource denies it.
+    Denied,
+}
+
+/// Findings that may not be read, in one region.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RefusedAccess {
+    /// The call that was refused, as IAM names it.
+    pub operation: String,
+    /// The action that is missing: that of the call, or of what AWS does for it in the caller's name.
+    pub missing: String,
+    /// Who lacks it, if AWS says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// Why.
+    pub because: Because,
+    /// The last sweep that met it.
+    pub sweep: Timestamp,
+    /// How many images have waited in that sweep.
+    pub images: u64,
+    /// The first of them, at most [`MAX_NAMED`].
+    pub first: Vec<String>,
+}
+
+/// How many images are named.
+pub const MAX_NAMED: usize = 10;
+
+/// What no sweep has met for so long is over, or concerns no image any more: a day. A sweep may be under way for hours before it meets what
+/// it may not read, and people are told when the next one begins.
+const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_hours(24);
+
+/// The most causes that are remembered. There is one, or one for each role.
+pub const MAX_CAUSES: usize = 10;
+
+impl RefusedAccess {
+    /// From an error of AWS, as the adapter gives it: `User: ARN is not authorized to perform: ACTION on resource: ARN because …`.
+    pub fn read(operation: &str, message: &str, sweep: Timestamp) -> Self {
+        let word_after = |marker: &str| {
+            let (_, rest) = message.split_once(marker)?;
+            let word = rest.split_whitespace().next()?.trim_end_matches(['.', ',']);
+            let harmless = |c: char| c.is_ascii_alphanumeric() || ":/+=,.@_-".contains(c);
+            (!word.is_empty() && word.len() <= 200 && word.chars().all(harmless)).then(|| word.to_owned())
+        };
+        let role = word_after("User: ").map(|arn| match arn.split_once(":assumed-role/") {
+            Some((_, role)) => role.split('/').next().unwrap_or(role).to_owned(),
+            None => arn,
+        });
+        let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
+        let because = if says(&["permissions boundary"]) {
+            Because::Boundary
+        } else if says(&["service control policy", "resource control policy"]) {
+            Because::Organization
+        } else if says(&["explicit deny"]) {
+            Because::Denied
+        } else {
+            Because::Role
+        };
+        Self {
+            operation: operation.to_owned(),
+            missing: word_after("not authorized to perform: ").unwrap_or_else(|| operation.to_owned()),
+            role,
+            because,
+            sweep,
+            images: 0,
+            first: Vec::new(),
+        }
+    }
+
+    /// What AWS said, as far as it is remembered: [`RefusedAccess::read`] reads the same cause from it.
+    pub fn message(&self) -> String {
+        let because = match self.because {
+            Because::Role => "",
+            Because::Boundary => " because no permissions boundary allows it",
+            Because::Organization => " with an explicit deny in a service control policy",
+            Because::Denied => " with an explicit deny",
+        };
+        let role = self.role.as_ref().map(|role| format!("User: {role} is "));
+        format!(
+            "{}not authorized to perform: {}{because}",
+            role.unwrap_or_default(),
+            self.missing
+        )
+    }
+
+    /// Whether both have the same cause.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.operation, &self.missing, &self.role, self.because)
+            == (&other.operation, &other.missing, &other.role, other.because)
+    }
+
+    /// Adds images that wait, in the sweep that `other` is of; those of an earlier one are counted no more.
+    pub fn add(&mut self, other: Self) {
+        if self.sweep < other.sweep {
+            *self = other;
+            return;
+        }
+        self.images = self.images.saturating_add(other.images);
+        for image in other.first {
+            if self.first.len() < MAX_NAMED && !self.first.contains(&image) {
+                self.first.push(image);
+            }
+        }
+    }
+
+    /// Whether it may hold for the images of one repository only, and says nothing of others: the policy of a repository can deny, and the
+    /// actions of ECR can be allowed for some repositories and not for others. Those of Inspector go by no repository.
+    pub fn is_of_one_repository(&self) -> bool {
+        self.because == Because::Denied || self.missing.starts_with("ecr:")
+    }
+
+    /// Whether all images that are named are of this repository.
+    pub fn is_about(&self, repository: &RepositoryName) -> bool {
+        let of = |image: &String| {
+            image
+                .split_once('@')
+                .is_some_and(|(name, _)| name == repository.as_str())
+        };
+        self.first.iter().all(of)
+    }
+
+    /// Whether it still lasts, as far as known.
+    pub fn lasts(&self, now: Timestamp) -> bool {
+        now.duration_since(self.sweep) < FORGOTTEN_AFTER
+    }
+
+    /// What people can do about it, in order.
+    pub fn next_steps(&self) -> Vec<String> {
+        let role = self.role.as_deref().unwrap_or("the functions");
+        let actions = if self.missing.starts_with("inspector2:") {
+            // ECR asks for both in the caller's name; only the first that is missing is named.
+            r#""inspector2:ListCoverage", "inspector2:ListFindings""#.to_owned()
+        } else {
+            format!(r#""{}""#, self.missing)
+        };
+        let statement = format!(r#"{{"Effect": "Allow", "Action": [{actions}], "Resource": "*"}}"#);
+        let first = match self.because {
+            Because::Role => format!(
+                "Add this statement to the policy of {role}, or apply the Terraform module guard again: {statement}"
+            ),
+            Because::Boundary => {
+                format!("Ask whoever owns the permissions boundary of {role} to allow it: {statement}")
+            }
+            Because::Organization => format!(
+                "Ask whoever owns the policies of the organization (SCPs, RCPs) to let {role} call {}",
+                self.missing
+            ),
+            Because::Denied => format!(
+                "Find the policy that denies {} to {role}, and take the denial out.",
+                self.missing
+            ),
+        };
+        vec![
+            first,
+            "Nothing else is to be done: the next sweep reads the findings of all images that wait.".to_owned(),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROLE: &str = "User: arn:aws:sts::123456789012:assumed-role/ecr-guard-worker-us-west-2/ecr-guard-worker is not authorized to \
+                        perform: inspector2:ListFindings on resource: arn:aws:inspector2:us-west-2:123456789012:/findings/list";
+
+    #[test]
+    fn the_words_of_aws_say_who_lacks_what_and_why() {
+        for (more, because, step) in [
+            (
+                "",
+                Because::Role,
+                "Add this statement to the policy of ecr-guard-worker-us-west-2",
+            ),
+            (
+                " because no identity-based policy allows the inspector2:ListFindings action",
+                Because::Role,
+                r#"{"Effect": "Allow", "Action": ["inspector2:ListCoverage", "inspector2:ListFindings"], "Resource": "*"}"#,
+            ),
+            (
+                " because no permissions boundary allows the inspector2:ListFindings action",
+                Because::Boundary,
+                "Ask whoever owns the permissions boundary of ecr-guard-worker-us-west-2",
+            ),
+            (
+                " with an explicit deny in a service control policy",
+                Because::Organization,
+                "SCPs",
+            ),
+            (
+                " with an explicit deny in an identity-based policy",
+                Because::Denied,
+                "take the denial out",
+            ),
+        ] {
+            let refused = RefusedAccess::read(
+                "ecr:DescribeImageScanFindings",
+                &format!("{ROLE}{more}"),
+                Timestamp::UNIX_EPOCH,
+            );
+            assert_eq!(refused.missing, "inspector2:ListFindings");
+            assert_eq!(refused.role.as_deref(), Some("ecr-guard-worker-us-west-2"));
+            assert_eq!(refused.because, because, "{more}");
+            let again = RefusedAccess::read(&refused.operation, &refused.message(), refused.sweep);
+            assert!(again.is_same(&refused), "{again:?}");
+            assert!(refused.next_steps()[0].contains(step), "{:?}", refused.next_steps());
+        }
+        let odd = RefusedAccess::read(
+            "ecr:DescribeImageScanFindings",
+            "User: \u{202e} is not authorized to perform: <b>",
+            Timestamp::UNIX_EPOCH,
+        );
+        assert_eq!(
+            (odd.missing.as_str(), odd.role),
+            ("ecr:DescribeImageScanFindings", None)
+        );
+    }
+
+    #[test]
+    fn images_are_counted_by_sweep_and_ten_are_named() {
+        let of = |sweep: i64, images: std::ops::Range<u64>| RefusedAccess {
+            images: images.end - images.start,
+            first: images.map(|n| n.to_string()).take(MAX_NAMED).collect(),
+            ..RefusedAccess::read(
+                "ecr:DescribeImageScanFindings",
+                ROLE,
+                Timestamp::from_second(sweep).unwrap(),
+            )
+        };
+        let mut refused = of(1, 0..8);
+        refused.add(of(1, 8..40));
+        assert_eq!((refused.images, refused.first.len()), (40, 10));
+        refused.add(of(2, 0..3));
+        assert_eq!((refused.images, refused.first.len()), (3, 3));
+        // A sweep that has gone on for hours is followed by one that tells of what it met.
+        assert!(refused.lasts(refused.sweep + SignedDuration::from_hours(23)));
+        assert!(!refused.lasts(refused.sweep + SignedDuration::from_hours(24)));
+    }
+}

@@ -1,0 +1,354 @@
+//! Whether a registry's settings are what the policy needs, and which exceptions of the policy end.
+//!
+//! Keys are not looked at here: a repository keeps the key that it was made with, each look at a repository asks for the health of
+//! its key, and tells those whom the repository concerns (`key-unhealthy`). A key that only the policy names encrypts nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{RegistryKey, RegistrySettings};
+use crate::{
+    alert::repository::Change,
+    finding::ScanMode,
+    ids::{Region, RepositoryName},
+    policy::{Glob, Policy, TopicArn},
+};
+
+/// The setting that says what is scanned.
+pub const SCANNING: &str = "registry.scanning";
+/// The setting that says what is copied where.
+pub const REPLICATION: &str = "registry.replication";
+
+/// A setting that is not what the policy needs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// What it is about: the same for as long as it lasts, whichever repositories there are.
+    pub about: String,
+    /// As it is, and as it should be.
+    pub change: Change,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Found {
+    /// Settings that are not what the policy needs.
+    pub problems: Vec<Problem>,
+    /// For each exception of the policy, in its order: the topics of the repositories that it is for; the default topic if there are
+    /// none.
+    pub exceptions: Vec<BTreeSet<TopicArn>>,
+    /// ECR signs images on push.
+    pub signing: bool,
+}
+
+/// The repositories that a setting fails.
+#[derive(Debug, Default)]
+struct Failed {
+    number: u64,
+    first: Vec<RepositoryName>,
+}
+
+/// How many repositories are named of those that a setting fails.
+const NAMED: usize = 5;
+
+/// Looks at a registry's settings for one repository after the other. What it keeps is bounded by the policy.
+#[derive(Debug)]
+pub struct Checks<'a> {
+    policy: &'a Policy,
+    key: &'a RegistryKey,
+    settings: &'a RegistrySettings,
+    /// By the entry of the policy.
+    unscanned: BTreeMap<&'a str, Failed>,
+    /// By the entry of the policy, and where to.
+    uncopied: BTreeMap<(&'a str, &'a Region), Failed>,
+    exceptions: Vec<BTreeSet<TopicArn>>,
+}
+
+impl<'a> Checks<'a> {
+    /// No repository has been looked at yet.
+    pub fn new(policy: &'a Policy, key: &'a RegistryKey, settings: &'a RegistrySettings) -> Self {
+        Self {
+            policy,
+            key,
+            settings,
+            unscanned: BTreeMap::new(),
+            uncopied: BTreeMap::new(),
+            exceptions: vec![BTreeSet::new(); policy.exceptions.len()],
+        }
+    }
+
+    /// Looks at one repository.
+    pub fn repository(&mut self, name: &RepositoryName) {
+        let topic = self.policy.topic(name);
+        for (exception, topics) in self.policy.exceptions.iter().zip(&mut self.exceptions) {
+            if !topics.contains(topic) && exception.is_for(name) {
+                topics.insert(topic.clone());
+            }
+        }
+        let Some(rules) = self.policy.repository(name) else {
+            return;
+        };
+        let entry = rules.matches.as_str();
+        // With basic scanning the flag of the repository is enough, which each look at a repository checks and may repair.
+        let wants_scans = rules.posture.as_ref().is_some_and(|posture| posture.scan_on_push);
+        if wants_scans && self.settings.scanning == ScanMode::Enhanced && !self.settings.scans(name) {
+            self.unscanned.entry(entry).or_default().add(name);
+        }
+        if let Some(replication) = &rules.replication {
+            for region in replication.destinations(&self.key.region) {
+                if !self.settings.copies(name, self.key, region) {
+                    self.uncopied.entry((entry, region)).or_default().add(name);
+                }
+            }
+        }
+    }
+
+    /// What was found.
+    pub fn finish(self) -> Found {
+        let scanning = self.unscanned.iter().map(|(entry, failed)| Problem {
+            about: format!("{SCANNING} {entry}"),
+            change: Change {
+                setting: SCANNING.to_owned(),
+                old: format!("enhanced scanning, and no rule of it scans {}", failed.words(entry)),
+                new: "a rule that scans them on push or continuously".to_owned(),
+            },
+        });
+        let replication = self.uncopied.iter().map(|((entry, region), failed)| Problem {
+            about: format!("{REPLICATION} {entry} {region}"),
+            change: Change {
+                setting: REPLICATION.to_owned(),
+                old: format!("no rule copies {} to {region}", failed.words(entry)),
+                new: format!("a replication rule for them to {region}, in the same account"),
+            },
+        });
+        let default = self.policy.default_topic();
+        Found {
+            problems: scanning.chain(replication).collect(),
+            exceptions: self
+                .exceptions
+                .into_iter()
+                .map(|topics| {
+                    if topics.is_empty() {
+                        [default.clone()].into()
+                    } else {
+                        topics
+                    }
+                })
+                .collect(),
+            signing: self.settings.signing_rules > 0,
+        }
+    }
+}
+
+impl Failed {
+    fn add(&mut self, name: &RepositoryName) {
+        self.number += 1;
+        if self.first.len() < NAMED {
+            self.first.push(name.clone());
+        }
+    }
+
+    fn words(&self, entry: &str) -> String {
+        let names = self
+            .first
+            .iter()
+            .map(RepositoryName::as_str)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let more = match self.number.saturating_sub(NAMED as u64) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let repositories = if self.number == 1 { "repository" } else { "repositories" };
+        format!("{} {repositories} that `{entry}` matches: {names}{more}", self.number)
+    }
+}
+
+impl RegistrySettings {
+    /// Whether a rule has images of a repository scanned without anybody asking.
+    ///
+    /// Source: user guide of ECR, "Filters to choose which repositories are scanned": a filter without `*` matches every name that
+    /// contains it. A frequency that is new counts as none.
+    pub fn scans(&self, name: &RepositoryName) -> bool {
+        let matches = |filter: &String| {
+            if filter.contains('*') {
+                filter.parse::<Glob>().is_ok_and(|glob| glob.matches(name.as_str()))
+            } else {
+                name.as_str().contains(filter.as_str())
+            }
+        };
+        self.scan_rules.iter().any(|rule| {
+            matches!(rule.frequency.as_str(), "SCAN_ON_PUSH" | "CONTINUOUS_SCAN") && rule.filters.iter().any(matches)
+        })
+    }
+
+    /// Whether a rule copies a repository to this region of the same account.
+    fn copies(&self, name: &RepositoryName, from: &RegistryKey, to: &Region) -> bool {
+        self.replication.iter().any(|rule| {
+            let there = |place: &RegistryKey| place.account == from.account && place.region == *to;
+            let selected = |prefix: &String| name.as_str().starts_with(prefix.as_str());
+            rule.destinations.iter().any(there) && (rule.prefixes.is_empty() || rule.prefixes.iter().any(selected))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ReplicationRule, ScanRule};
+    use super::*;
+    use crate::testing::{policy, registry_key};
+
+    fn settings(scanning: ScanMode, rules: &[(&str, &str)], copies: &[(&str, &str, &str)]) -> RegistrySettings {
+        RegistrySettings {
+            scanning,
+            scan_rules: rules
+                .iter()
+                .map(|(frequency, filter)| ScanRule {
+                    frequency: (*frequency).to_owned(),
+                    filters: vec![(*filter).to_owned()],
+                })
+                .collect(),
+            replication: copies
+                .iter()
+                .map(|(account, region, prefix)| ReplicationRule {
+                    destinations: vec![RegistryKey {
+                        account: account.parse().unwrap(),
+                        region: region.parse().unwrap(),
+                    }],
+                    prefixes: (!prefix.is_empty()).then(|| (*prefix).to_owned()).into_iter().collect(),
+                })
+                .collect(),
+            signing_rules: 0,
+        }
+    }
+
+    fn found(members: &str, settings: &RegistrySettings, names: &[&str]) -> Found {
+        let (policy, key) = (policy(members), registry_key());
+        let mut checks = Checks::new(&policy, &key, settings);
+        names.iter().for_each(|name| checks.repository(&name.parse().unwrap()));
+        checks.finish()
+    }
+
+    #[test]
+    fn scanning_must_cover_what_is_to_be_scanned_on_push() {
+        let members = r#""repositories": [{"match": "prod*", "posture": {"scan_on_push": true}}, {"match": "*"}]"#;
+        for (mode, rules, failed, why) in [
+            (ScanMode::Enhanced, &[][..], "prod-api, prod-web", "nothing is scanned"),
+            (
+                ScanMode::Basic,
+                &[],
+                "",
+                "the repository's own flag is enough, and looked at elsewhere",
+            ),
+            (ScanMode::Enhanced, &[("SCAN_ON_PUSH", "*")], "", "all are"),
+            (
+                ScanMode::Enhanced,
+                &[("CONTINUOUS_SCAN", "prod-*")],
+                "",
+                "all that must",
+            ),
+            (
+                ScanMode::Enhanced,
+                &[("MANUAL", "*")],
+                "prod-api, prod-web",
+                "only when asked",
+            ),
+            (
+                ScanMode::Enhanced,
+                &[("NIGHTLY", "*")],
+                "prod-api, prod-web",
+                "a word that nobody knows",
+            ),
+            (
+                ScanMode::Enhanced,
+                &[("SCAN_ON_PUSH", "od-a")],
+                "prod-web",
+                "without `*`, what contains it",
+            ),
+            (
+                ScanMode::Enhanced,
+                &[("SCAN_ON_PUSH", "od-a*")],
+                "prod-api, prod-web",
+                "with `*`, the whole name",
+            ),
+        ] {
+            let found = found(members, &settings(mode, rules, &[]), &["prod-api", "prod-web", "dev"]);
+            let named = found.problems.iter().map(|problem| {
+                assert_eq!(problem.about, "registry.scanning prod*");
+                problem.change.old.rsplit_once(": ").unwrap().1
+            });
+            assert_eq!(named.collect::<Vec<_>>().join("; "), failed, "{why}");
+        }
+    }
+
+    #[test]
+    fn what_it_is_about_stays_the_same_when_there_are_more_repositories() {
+        let members = r#""repositories": [{"match": "prod*", "posture": {"scan_on_push": true}}]"#;
+        let settings = settings(ScanMode::Enhanced, &[], &[]);
+        let names: Vec<String> = (0..8).map(|n| format!("prod-{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let [one, all] = [&names[..1], &names].map(|names| found(members, &settings, names).problems);
+        assert_eq!(one[0].about, all[0].about);
+        insta::assert_snapshot!(one[0].change.old, @"enhanced scanning, and no rule of it scans 1 repository that `prod*` matches: prod-0");
+        insta::assert_snapshot!(all[0].change.old, @"enhanced scanning, and no rule of it scans 8 repositories that `prod*` matches: prod-0, prod-1, prod-2, prod-3, prod-4 and 3 more");
+    }
+
+    #[test]
+    fn replication_must_have_a_rule_for_each_region() {
+        let members = r#""repositories": [{"match": "prod*",
+            "replication": {"regions": ["us-west-2", "us-east-1", "eu-west-1"], "max_lag_minutes": 30}}]"#;
+        let account = "123456789012";
+        for (copies, failed, why) in [
+            (&[][..], &["eu-west-1", "us-east-1"][..], "not to where they are"),
+            (&[(account, "us-east-1", "")], &["eu-west-1"], "a rule for all"),
+            (&[(account, "us-east-1", "prod")], &["eu-west-1"], "a rule for these"),
+            (
+                &[(account, "us-east-1", "dev")],
+                &["eu-west-1", "us-east-1"],
+                "a rule for others",
+            ),
+            (
+                &[("999999999999", "us-east-1", "")],
+                &["eu-west-1", "us-east-1"],
+                "another account",
+            ),
+            (&[(account, "us-east-1", ""), (account, "eu-west-1", "")], &[], "both"),
+        ] {
+            let found = found(members, &settings(ScanMode::Basic, &[], copies), &["prod-api", "dev"]);
+            let regions = found
+                .problems
+                .iter()
+                .map(|problem| problem.about.rsplit_once(' ').unwrap().1);
+            assert_eq!(regions.collect::<Vec<_>>(), failed, "{why}");
+        }
+    }
+
+    #[test]
+    fn an_exception_concerns_those_whose_repositories_it_is_for() {
+        let exception = |glob: &str| {
+            format!(
+                r#"{{"vulnerability": "CVE-1", "repositories": ["{glob}"], "owner": "o", "reason": "r", "expires": "2026-11-28"}}"#
+            )
+        };
+        let json = format!(
+            r#"{{"version": 1, "mode": "enforce",
+            "routes": {{"default": "arn:aws:sns:us-west-2:123456789012:d", "team": "arn:aws:sns:us-west-2:123456789012:t"}},
+            "repositories": [{{"match": "team-*", "route": "team"}}],
+            "exceptions": [{}, {}, {}]}}"#,
+            exception("team-a"),
+            exception("*"),
+            exception("nothing")
+        );
+        let policy = Policy::from_json(&json, crate::testing::now()).unwrap();
+        let (key, settings) = (registry_key(), settings(ScanMode::Basic, &[], &[]));
+        let mut checks = Checks::new(&policy, &key, &settings);
+        for name in ["team-a", "other"] {
+            checks.repository(&name.parse().unwrap());
+        }
+        let topics = checks.finish().exceptions.into_iter().map(|topics| {
+            let names = topics
+                .iter()
+                .map(|topic| topic.as_str().rsplit(':').next().unwrap().to_owned());
+            names.collect::<Vec<_>>().join(" ")
+        });
+        assert_eq!(topics.collect::<Vec<_>>(), ["t", "d t", "d"]);
+    }
+}

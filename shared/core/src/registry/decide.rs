@@ -1,0 +1,293 @@
+//! From what was found of a registry to a plan: who is told, and what is remembered.
+//!
+//! As for images and repositories: the same facts, policy and time give the same plan, and carrying a plan out makes the next plan
+//! empty. What lasts is told once; when it is over, that is noted and nobody is told. Nothing is changed in the registry: its
+//! settings hold for everybody in the account.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    RegistryKey, RegistryNote, RegistryRow, RegistryRowSchema,
+    access::RefusedAccess,
+    checks::{Found, Problem},
+};
+use crate::{
+    alert::registry::{ExceptionNotice, RegistryAlert, RegistryAlertKind as Kind},
+    policy::{Exception, Policy, TopicArn, hex},
+    summary::date_of,
+};
+
+/// For how long an invocation that undertook to tell something of a registry is trusted to be at it: as long as a sweep may run.
+pub const REGISTRY_LEASE: SignedDuration = SignedDuration::from_mins(5);
+
+/// All that is known of a registry at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RegistryFacts {
+    /// Which.
+    pub key: RegistryKey,
+    /// What was found.
+    pub found: Found,
+    /// What the ledger remembers.
+    pub row: Option<RegistryRow>,
+    /// The invocation that asks.
+    pub actor: String,
+}
+
+/// What is to be done, in this order: write `row`, send `alerts`, write [`RegistryStep::completed`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct RegistryStep {
+    /// The row.
+    pub row: RegistryRow,
+    /// The alerts, and where they go.
+    pub alerts: Vec<(TopicArn, RegistryAlert)>,
+}
+
+impl RegistryStep {
+    /// The row to write when the alerts with these ids were sent.
+    pub fn completed(&self, sent: &BTreeSet<&str>, now: Timestamp) -> RegistryRow {
+        let mut row = self.row.clone();
+        row.generation += 1;
+        for note in &mut row.notes {
+            if sent.contains(note.id.as_str()) {
+                note.sent_at = note.sent_at.or(Some(now));
+            }
+        }
+        row
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RegistryPlan {
+    /// Nothing: all is as it should be, or told.
+    Unchanged,
+    /// Nothing: another invocation is at it.
+    InProgress,
+    /// Carry out a step.
+    Apply(Box<RegistryStep>),
+}
+
+/// What is to be told, to a topic.
+struct Told<'a> {
+    topic: TopicArn,
+    about: String,
+    what: What<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum What<'a> {
+    Problem(&'a Problem),
+    Exception(&'a Exception),
+    Access(&'a RefusedAccess),
+}
+
+impl What<'_> {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Problem(_) => Kind::RegistryDrift,
+            Self::Exception(_) => Kind::ExceptionExpiring,
+            Self::Access(_) => Kind::AccessMissing,
+        }
+    }
+}
+
+/// Decides.
+pub fn decide_registry(policy: &Policy, facts: &RegistryFacts, now: Timestamp) -> RegistryPlan {
+    let prior = facts.row.as_ref();
+    let remembered = prior.map_or(&[][..], |row| &row.notes);
+    let is_busy = |note: &RegistryNote| {
+        note.sent_at.is_none() && note.claimed_by != facts.actor && now.duration_since(note.claimed_at) < REGISTRY_LEASE
+    };
+    if remembered.iter().any(is_busy) {
+        return RegistryPlan::InProgress;
+    }
+    let generation = prior.map_or(0, |row| row.generation) + 1;
+    let mut notes = Vec::new();
+    // What is owed, by the id of the alert that tells it.
+    let mut owed: BTreeMap<String, Vec<Told<'_>>> = BTreeMap::new();
+    let refused: Vec<RefusedAccess> = prior.map_or(&[][..], |row| &row.refused).to_vec();
+    for told in to_tell(policy, &facts.found, &refused, now) {
+        let kind = told.what.kind();
+        let same = |note: &&RegistryNote| note.kind == kind && note.about == told.about && note.topic == told.topic;
+        let before = remembered.iter().find(same);
+        if let Some(note) = before.filter(|note| note.sent_at.is_some()) {
+            notes.push(note.clone());
+            continue;
+        }
+        // What is told together has one id, and keeps it until it is sent.
+        let id = before.map_or_else(|| id(&facts.key, &told, generation), |note| note.id.clone());
+        notes.push(RegistryNote {
+            kind,
+            about: told.about.clone(),
+            topic: told.topic.clone(),
+            id: id.clone(),
+            claimed_at: now,
+            claimed_by: facts.actor.clone(),
+            sent_at: None,
+        });
+        owed.entry(id).or_default().push(told);
+    }
+    notes.sort();
+    if owed.is_empty() && notes == remembered {
+        return RegistryPlan::Unchanged;
+    }
+    let alerts = owed.into_iter().filter_map(|(id, told)| {
+        let topic = told.first()?.topic.clone();
+        Some((topic, alert(&facts.key, id, &told, now)))
+    });
+    let refused = refused.iter().filter(|refused| refused.lasts(now)).cloned().collect();
+    RegistryPlan::Apply(Box::new(RegistryStep {
+        alerts: alerts.collect(),
+        row: RegistryRow {
+            schema: RegistryRowSchema::V1,
+            registry: facts.key.clone(),
+            generation,
+            notes,
+            digest: prior.and_then(|row| row.digest.clone()),
+            refused,
+            swept: prior.and_then(|row| row.swept),
+        },
+    }))
+}
+
+fn to_tell<'a>(policy: &'a Policy, found: &'a Found, refused: &'a [RefusedAccess], now: Timestamp) -> Vec<Told<'a>> {
+    let problems = found.problems.iter().map(|problem| Told {
+        // The settings hold for all repositories, whatever their routes.
+        topic: policy.default_topic().clone(),
+        about: problem.about.clone(),
+        what: What::Problem(problem),
+    });
+    let ending = policy.exceptions.iter().zip(&found.exceptions);
+    let ending = ending.filter(|(exception, _)| exception.ends_soon(now));
+    let exceptions = ending.flat_map(|(exception, topics)| {
+        topics.iter().map(move |topic| Told {
+            topic: topic.clone(),
+            about: identity(exception),
+            what: What::Exception(exception),
+        })
+    });
+    // Each cause once for the region, and again every day as long as it lasts.
+    let lasting = refused.iter().filter(|refused| refused.lasts(now));
+    let access = lasting.map(|refused| {
+        let role = refused.role.as_deref().unwrap_or_default();
+        let because = refused.because;
+        Told {
+            topic: policy.default_topic().clone(),
+            about: format!("access {} {role} {because:?} on {}", refused.missing, date_of(now)),
+            what: What::Access(refused),
+        }
+    });
+    let mut told: Vec<Told<'_>> = problems.chain(exceptions).chain(access).collect();
+    // Of two exceptions that say the same, one is told of.
+    told.sort_by(|a, b| (&a.about, &a.topic).cmp(&(&b.about, &b.topic)));
+    told.dedup_by(|a, b| a.about == b.about && a.topic == b.topic);
+    told
+}
+
+/// What makes an exception this one, wherever it stands in the list: what it covers, and until when. One that was renewed is another
+/// one.
+fn identity(exception: &Exception) -> String {
+    let globs: Vec<&str> = exception.repositories.iter().map(|glob| glob.as_str()).collect();
+    let text = format!(
+        "{}\0{:?}\0{}\0{:?}\0{:?}\0{}",
+        exception.vulnerability.as_str(),
+        exception.package.as_ref().map(|glob| glob.as_str()),
+        globs.join("\0"),
+        exception.tag.as_ref().map(|glob| glob.as_str()),
+        exception.digest.as_ref().map(|digest| digest.as_str()),
+        exception.last_day(),
+    );
+    format!("exception {}", short_hash(&text))
+}
+
+fn short_hash(text: &str) -> String {
+    hex(&Sha256::digest(text)).chars().take(32).collect()
+}
+
+/// An exception has an alert of its own; settings that were found at the same time share one, which may come again.
+fn id(key: &RegistryKey, told: &Told<'_>, generation: u64) -> String {
+    let what = match told.what {
+        What::Problem(_) => format!("{generation}"),
+        What::Exception(_) | What::Access(_) => told.about.clone(),
+    };
+    let kind = told.what.kind().as_str();
+    short_hash(&format!("{key}\0{kind}\0{what}\0{}", told.topic))
+}
+
+fn alert(key: &RegistryKey, id: String, told: &[Told<'_>], now: Timestamp) -> RegistryAlert {
+    let region = &key.region;
+    let mut alert = RegistryAlert {
+        id,
+        kind: Kind::RegistryDrift,
+        time: now,
+        registry: key.clone(),
+        title: String::new(),
+        reason: String::new(),
+        changes: Vec::new(),
+        exception: None,
+        next_steps: Vec::new(),
+    };
+    for told in told {
+        match told.what {
+            What::Problem(problem) => alert.changes.push(problem.change.clone()),
+            What::Exception(exception) => alert.exception = Some(ExceptionNotice::of(exception)),
+            What::Access(refused) => return access_missing(key, alert, refused),
+        }
+    }
+    if let Some(exception) = &alert.exception {
+        alert.kind = Kind::ExceptionExpiring;
+        alert.title = format!("{} ends on {}", exception.name, exception.last_day);
+        alert.reason = format!(
+            "After {} (UTC) the findings that it covers count again: images that have them and that only it kept allowed are judged \
+             anew, and may be blocked.",
+            exception.last_day
+        );
+        alert.next_steps = vec![
+            "Replace the images that have the findings, with the fix.".to_owned(),
+            "If it must go on, propose a later day in the policy; whoever owns it answers for it.".to_owned(),
+        ];
+        return alert;
+    }
+    let number = alert.changes.len();
+    alert.title = match alert.changes.as_slice() {
+        [change] => format!("{key}: {} is not what the policy needs", change.setting),
+        _ => format!("{key}: {number} settings of the registry are not what the policy needs"),
+    };
+    alert.reason = "ecr-guard does not change settings that hold for all repositories of an account. Until they are changed, images of \
+                    the repositories concerned are not scanned, or not copied."
+        .to_owned();
+    let concerns = |setting| alert.changes.iter().any(|change| change.setting == setting);
+    let scanning = concerns(super::checks::SCANNING)
+        .then(|| format!("See what is scanned: aws ecr get-registry-scanning-configuration --region {region}"));
+    let replication = concerns(super::checks::REPLICATION)
+        .then(|| format!("See what is copied: aws ecr describe-registry --region {region}"));
+    let change = "Change it where it comes from, such as Terraform; or change the policy.".to_owned();
+    alert.next_steps = scanning.into_iter().chain(replication).chain([change]).collect();
+    alert
+}
+
+fn access_missing(key: &RegistryKey, alert: RegistryAlert, refused: &RefusedAccess) -> RegistryAlert {
+    let role = refused.role.as_deref().unwrap_or("a function's role");
+    let (missing, operation) = (&refused.missing, &refused.operation);
+    let images = match refused.images {
+        1 => "1 image waits".to_owned(),
+        number => format!("{number} images wait"),
+    };
+    RegistryAlert {
+        kind: Kind::AccessMissing,
+        title: format!("{key}: findings cannot be read, {missing} is missing"),
+        reason: format!(
+            "{role} may not call {missing}, so that ECR refuses {operation}: what was found in images is not known. They are neither clean \
+             nor blocked until it may. {images}. The first: {}.",
+            refused.first.join(", ")
+        ),
+        next_steps: refused.next_steps(),
+        ..alert
+    }
+}
+
+#[cfg(test)]
+mod tests;

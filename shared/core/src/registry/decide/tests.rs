@@ -1,0 +1,221 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    alert::repository::Change,
+    policy::Policy,
+    testing::{now, registry_key},
+};
+
+fn topic(name: &str) -> TopicArn {
+    format!("arn:aws:sns:us-west-2:123456789012:{name}").parse().unwrap()
+}
+
+/// A policy with exceptions that end on these days, for the vulnerabilities `CVE-0`, `CVE-1` and so on.
+fn policy(ends: &[&str]) -> Policy {
+    let exceptions: Vec<String> = ends
+        .iter()
+        .enumerate()
+        .map(|(n, day)| {
+            format!(r#"{{"vulnerability": "CVE-{n}", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "{day}"}}"#)
+        })
+        .collect();
+    let json = format!(
+        r#"{{"version": 1, "mode": "enforce", "exceptions": [{}],
+        "routes": {{"default": "{}", "team": "{}"}}}}"#,
+        exceptions.join(","),
+        topic("default"),
+        topic("team"),
+    );
+    Policy::from_json(&json, now()).unwrap()
+}
+
+fn problem(about: &str) -> Problem {
+    Problem {
+        about: about.to_owned(),
+        change: Change {
+            setting: about.to_owned(),
+            old: "none".to_owned(),
+            new: "some".to_owned(),
+        },
+    }
+}
+
+fn facts(policy: &Policy, problems: &[&str], row: Option<RegistryRow>) -> RegistryFacts {
+    RegistryFacts {
+        key: registry_key(),
+        found: Found {
+            problems: problems.iter().map(|about| problem(about)).collect(),
+            exceptions: vec![[topic("default"), topic("team")].into(); policy.exceptions.len()],
+            signing: false,
+        },
+        row,
+        actor: "me".to_owned(),
+    }
+}
+
+fn step(plan: RegistryPlan) -> RegistryStep {
+    match plan {
+        RegistryPlan::Apply(step) => *step,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn told(step: &RegistryStep) -> RegistryRow {
+    let ids: BTreeSet<&str> = step.alerts.iter().map(|(_, alert)| alert.id.as_str()).collect();
+    step.completed(&ids, now())
+}
+
+fn titles(step: &RegistryStep) -> Vec<String> {
+    let title = |(topic, alert): &(TopicArn, RegistryAlert)| {
+        format!("{}: {}", topic.as_str().rsplit(':').next().unwrap(), alert.title)
+    };
+    let mut titles: Vec<String> = step.alerts.iter().map(title).collect();
+    titles.sort();
+    titles
+}
+
+#[test]
+fn a_problem_is_told_once_while_it_lasts_and_again_when_it_comes_back() {
+    let policy = policy(&[]);
+    let first = step(decide_registry(
+        &policy,
+        &facts(&policy, &["scanning", "replication"], None),
+        now(),
+    ));
+    assert_eq!(
+        titles(&first),
+        ["default: 123456789012 in us-west-2: 2 settings of the registry are not what the policy needs"]
+    );
+    let row = told(&first);
+    let lasting = facts(&policy, &["scanning", "replication"], Some(row.clone()));
+    assert_eq!(decide_registry(&policy, &lasting, now()), RegistryPlan::Unchanged);
+
+    let another = step(decide_registry(
+        &policy,
+        &facts(&policy, &["scanning", "more"], Some(row)),
+        now(),
+    ));
+    assert_eq!(
+        titles(&another),
+        ["default: 123456789012 in us-west-2: more is not what the policy needs"]
+    );
+    let row = told(&another);
+    let healed = step(decide_registry(&policy, &facts(&policy, &[], Some(row)), now()));
+    assert_eq!((titles(&healed), healed.row.notes.len()), (vec![], 0));
+    let back = step(decide_registry(
+        &policy,
+        &facts(&policy, &["scanning"], Some(healed.row)),
+        now(),
+    ));
+    assert_eq!(back.alerts.len(), 1);
+    assert_ne!(back.alerts[0].1.id, first.alerts[0].1.id);
+}
+
+#[test]
+fn an_exception_is_told_of_once_to_each_topic_within_its_last_days() {
+    for (day, told, why) in [
+        ("2026-12-01", 0, "more than a week is left"),
+        ("2026-11-30", 2, "seven days are left"),
+        ("2026-11-24", 2, "today is its last day"),
+        ("2026-11-23", 0, "it has ended"),
+    ] {
+        let policy = policy(&[day]);
+        let plan = decide_registry(&policy, &facts(&policy, &[], None), now());
+        let alerts = match plan {
+            RegistryPlan::Apply(step) => titles(&step),
+            _ => Vec::new(),
+        };
+        let all = ["default", "team"].map(|topic| format!("{topic}: exceptions[0] ends on {day}"));
+        assert_eq!(alerts, all[..told], "{why}");
+    }
+}
+
+#[test]
+fn an_exception_is_the_same_wherever_it_stands_and_another_one_when_it_is_renewed() {
+    let one = policy(&["2026-11-28"]);
+    let row = told(&step(decide_registry(&one, &facts(&one, &[], None), now())));
+    let mut moved = policy(&["2027-03-01", "2026-11-28"]);
+    moved.exceptions[1].vulnerability = "CVE-0".parse().unwrap();
+    moved.exceptions[1].owner = "somebody else".to_owned();
+    let plan = decide_registry(&moved, &facts(&moved, &[], Some(row.clone())), now());
+    assert_eq!(plan, RegistryPlan::Unchanged);
+    let renewed = policy(&["2026-11-29"]);
+    assert_eq!(
+        step(decide_registry(&renewed, &facts(&renewed, &[], Some(row)), now()))
+            .alerts
+            .len(),
+        2
+    );
+}
+
+#[test]
+fn what_was_not_sent_stays_owed_under_the_same_id_and_is_left_to_who_is_at_it() {
+    let policy = policy(&["2026-11-28"]);
+    let first = step(decide_registry(&policy, &facts(&policy, &["scanning"], None), now()));
+    let ids = |step: &RegistryStep| {
+        step.alerts
+            .iter()
+            .map(|(_, alert)| alert.id.clone())
+            .collect::<BTreeSet<_>>()
+    };
+    assert_eq!(ids(&first).len(), 3);
+
+    // It crashed before it told anybody.
+    let again = step(decide_registry(
+        &policy,
+        &facts(&policy, &["scanning", "more"], Some(first.row.clone())),
+        now(),
+    ));
+    assert!(ids(&again).is_superset(&ids(&first)), "the same alerts");
+    assert_eq!(ids(&again).len(), 4, "and one more");
+
+    let mut other = facts(&policy, &["scanning"], Some(first.row.clone()));
+    other.actor = "another".to_owned();
+    assert_eq!(decide_registry(&policy, &other, now()), RegistryPlan::InProgress);
+    assert_eq!(
+        ids(&step(decide_registry(&policy, &other, now() + REGISTRY_LEASE))),
+        ids(&first)
+    );
+
+    // One topic did not accept it.
+    let sent: BTreeSet<&str> = first
+        .alerts
+        .iter()
+        .skip(1)
+        .map(|(_, alert)| alert.id.as_str())
+        .collect();
+    let row = first.completed(&sent, now());
+    let rest = step(decide_registry(
+        &policy,
+        &facts(&policy, &["scanning"], Some(row)),
+        now(),
+    ));
+    assert_eq!(ids(&rest), [first.alerts[0].1.id.clone()].into());
+}
+
+proptest! {
+    #[test]
+    fn when_a_plan_is_carried_out_there_is_nothing_more_to_do(
+        looks in proptest::collection::vec((0..8_u8, 0..8_u8, any::<bool>()), 1..8),
+    ) {
+        let days = ["2026-11-20", "2026-11-28", "2026-11-28", "2027-03-01"];
+        let names = ["scanning a", "scanning b", "replication a"];
+        let chosen = |bits: u8, all: &[&'static str]| -> Vec<&'static str> {
+            all.iter().enumerate().filter(|(n, _)| bits >> n & 1 == 1).map(|(_, one)| *one).collect()
+        };
+        let mut row = None;
+        for (problems, exceptions, crashes) in looks {
+            let (problems, policy) = (chosen(problems, &names), policy(&chosen(exceptions, &days)));
+            let plan = decide_registry(&policy, &facts(&policy, &problems, row.clone()), now());
+            if let RegistryPlan::Apply(step) = plan {
+                prop_assert_eq!(step.row.generation, row.as_ref().map_or(0, |row: &RegistryRow| row.generation) + 1);
+                row = Some(if crashes || step.alerts.is_empty() { step.row.clone() } else { told(&step) });
+            }
+            if !crashes {
+                let plan = decide_registry(&policy, &facts(&policy, &problems, row.clone()), now());
+                prop_assert_eq!(plan, RegistryPlan::Unchanged);
+            }
+        }
+    }
+}

@@ -1,0 +1,1095 @@
+//! From facts about a repository to a plan: what is changed, who is told, what is remembered.
+//!
+//! As for images: the same facts, policy and time give the same plan, and carrying a plan out makes the next plan empty.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    super::{
+        alert::repository::{Change, RepositoryAlert, RepositoryAlertKind as Kind},
+        alert::text,
+        finding::{ScanMode, ScanTrigger, Severity},
+        ids::{Digest, Tag},
+        policy::{BlockRules, Policy, hex},
+    },
+    access,
+    keys::{KeyHealth, KeyRotation, KeyTrouble, Loss, Refusal},
+    ledger::{FIGHT_HOURS, Held, MAX_REPAIRS, Note, Previewing, RepositoryKey, RepositoryRow, RepositoryRowSchema},
+    lifecycle::Lifecycle,
+    posture::{PostureRules, Repository, TagMutability},
+};
+
+/// The tag by which a repository opts out: `ignore` or `report`.
+pub const OPT_OUT_TAG: &str = "ecr-guard";
+/// The tag that says why; without it, `ignore` counts as `report`.
+pub const OPT_OUT_REASON_TAG: &str = "ecr-guard-reason";
+
+/// For how long a lifecycle policy that was held is not looked into again.
+const HELD_HOURS: i64 = 24;
+
+/// What can be asked of a repository itself: the places in the policy, and the tag by which it opts out. `docs/policies.md` has
+/// them all.
+pub const SETTINGS: [&str; 11] = [
+    TAG_MUTABILITY,
+    SCAN_ON_PUSH,
+    ENCRYPTION,
+    KMS_KEY_ARN,
+    CUSTOMER_MANAGED_KEY,
+    KEY_ROTATION,
+    REQUIRED_TAGS,
+    ALLOWED_ACCOUNTS,
+    "posture.allowed_organizations",
+    LIFECYCLE,
+    OPT_OUT,
+];
+const TAG_MUTABILITY: &str = "posture.tag_mutability";
+const SCAN_ON_PUSH: &str = "posture.scan_on_push";
+const ENCRYPTION: &str = "posture.encryption";
+const KMS_KEY_ARN: &str = "posture.kms_key_arn";
+const CUSTOMER_MANAGED_KEY: &str = "posture.customer_managed_key";
+const KEY_ROTATION: &str = "posture.key_rotation";
+const REQUIRED_TAGS: &str = "posture.required_tags";
+const ALLOWED_ACCOUNTS: &str = "posture.allowed_accounts";
+const LIFECYCLE: &str = "lifecycle";
+const OPT_OUT: &str = "ecr-guard";
+
+/// An image that a lifecycle policy would delete or archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expiring {
+    /// The image.
+    pub digest: Digest,
+    /// A tag of it.
+    pub tag: Option<Tag>,
+    /// When it was pushed.
+    pub pushed_at: Option<Timestamp>,
+    /// When it was last pulled, as far as recorded.
+    pub last_pulled_at: Option<Timestamp>,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// It leads to other images, or may: those go with it.
+    pub is_index: bool,
+    /// Not all that it leads to could be looked at for use.
+    pub unknown: bool,
+}
+
+/// What a lifecycle policy would do: the registry's preview.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// The images, as far as they were read.
+    pub images: Vec<Expiring>,
+    /// How many there are.
+    pub total: u64,
+}
+
+/// What came of asking for a preview.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Previewed {
+    /// It is there.
+    Ready(Preview),
+    /// It is not there yet: ECR may need minutes.
+    NotYet,
+}
+
+/// For how long a preview that was asked for is read before a new one is. Sweeps are at most a day apart.
+const PREVIEW_HOURS: i64 = 26;
+
+/// Whether the preview of this policy was asked for, and not long ago.
+pub fn is_previewing(row: Option<&RepositoryRow>, text: &str, now: Timestamp) -> bool {
+    let asked = row.and_then(|row| row.previewing.as_ref());
+    asked.is_some_and(|asked| {
+        asked.text == text && now.duration_since(asked.since) <= SignedDuration::from_hours(PREVIEW_HOURS)
+    })
+}
+
+/// All that is known of one repository at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RepositoryFacts {
+    /// Which.
+    pub key: RepositoryKey,
+    /// The repository, as the registry describes it; `None`: there is none.
+    pub repository: Option<Repository>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// Whether the registry's configuration has it scanned without anybody asking.
+    pub trigger: Option<ScanTrigger>,
+    /// How the registry scans; only asked where it matters.
+    pub scan_mode: Option<ScanMode>,
+    /// Its policy.
+    pub access: Option<String>,
+    /// Its lifecycle policy.
+    pub lifecycle: Option<String>,
+    /// Its key; only asked where there is one.
+    pub kms: Option<KeyHealth>,
+    /// What the lifecycle policy would do that is to be set; only asked where one is.
+    pub preview: Option<Previewed>,
+    /// What the ledger remembers.
+    pub row: Option<RepositoryRow>,
+    /// Settings that were to be changed just now, and what the registry said when it refused.
+    pub refused: BTreeMap<&'static str, String>,
+    /// The invocation that asks.
+    pub actor: String,
+}
+
+impl RepositoryFacts {
+    /// Nothing is known yet.
+    pub fn about(key: RepositoryKey, actor: &str) -> Self {
+        Self {
+            key,
+            repository: None,
+            tags: BTreeMap::new(),
+            trigger: None,
+            scan_mode: None,
+            access: None,
+            lifecycle: None,
+            kms: None,
+            preview: None,
+            row: None,
+            refused: BTreeMap::new(),
+            actor: actor.to_owned(),
+        }
+    }
+
+    /// Whether the registry's configuration does not have the repository scanned: then it matters how the registry scans, since with basic
+    /// scanning alone the repository's own flag counts.
+    pub fn is_not_covered(&self) -> bool {
+        self.trigger == Some(ScanTrigger::Manual) && self.repository.is_some()
+    }
+}
+
+/// How a repository has opted out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OptOut {
+    /// It has not.
+    No,
+    /// It is left alone altogether; why.
+    Ignore(String),
+    /// It is looked at and told about, and not changed; why, if it says so.
+    Report(Option<String>),
+    /// The tag says something that we do not know, which counts for nothing.
+    Unknown(String),
+}
+
+/// How a repository has opted out, by its tags.
+pub fn opt_out(tags: &BTreeMap<String, String>) -> OptOut {
+    let reason = tags.get(OPT_OUT_REASON_TAG).map(|reason| text::line(reason, 200));
+    let reason = reason.filter(|reason| !reason.is_empty());
+    match (tags.get(OPT_OUT_TAG).map(String::as_str), reason) {
+        (None, _) => OptOut::No,
+        (Some("ignore"), Some(reason)) => OptOut::Ignore(reason),
+        (Some("ignore"), None) => OptOut::Report(None),
+        (Some("report"), reason) => OptOut::Report(reason),
+        (Some(word), _) => OptOut::Unknown(text::line(word, 60)),
+    }
+}
+
+/// A change of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RepositoryEffect {
+    /// Its tag mutability is set.
+    TagMutability(TagMutability),
+    /// Its own flag for scanning is set.
+    ScanOnPush,
+    /// Its policy is replaced; with `None`, removed.
+    Access(Option<String>),
+    /// Its lifecycle policy is set.
+    Lifecycle(String),
+}
+
+impl RepositoryEffect {
+    /// The setting that it changes.
+    pub fn setting(&self) -> &'static str {
+        match self {
+            Self::TagMutability(_) => TAG_MUTABILITY,
+            Self::ScanOnPush => SCAN_ON_PUSH,
+            Self::Access(_) => ALLOWED_ACCOUNTS,
+            Self::Lifecycle(_) => LIFECYCLE,
+        }
+    }
+}
+
+/// What is to be done, in this order: write `row`, bring about `effects`, send `alerts`, write [`RepositoryStep::completed`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct RepositoryStep {
+    /// The row.
+    pub row: RepositoryRow,
+    /// The changes.
+    pub effects: Vec<RepositoryEffect>,
+    /// The alerts.
+    pub alerts: Vec<RepositoryAlert>,
+    /// What was told of the settings that `effects` change: it is over when they are changed, and still so if they cannot be.
+    over: BTreeSet<Kind>,
+}
+
+impl RepositoryStep {
+    /// The row to write when all is done and told.
+    pub fn completed(&self, now: Timestamp) -> RepositoryRow {
+        let mut row = self.row.clone();
+        row.generation += 1;
+        row.notes.retain(|note| !self.over.contains(&note.kind));
+        Note::all_sent(&mut row.notes, now);
+        row
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RepositoryPlan {
+    /// Nothing.
+    Leave(RepositoryLeave),
+    /// Ask what this lifecycle policy would do, then decide again with the answer in [`RepositoryFacts::preview`].
+    Preview(String),
+    /// Carry out a step.
+    Apply(Box<RepositoryStep>),
+}
+
+/// Why nothing is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RepositoryLeave {
+    /// The policy asks nothing of it.
+    NoRules,
+    /// There is no such repository.
+    NoSuchRepository,
+    /// It has opted out.
+    OptedOut,
+    /// Everything is as it should be, or told.
+    Unchanged,
+    /// Another invocation is at it.
+    InProgress,
+}
+
+/// A setting that is not as the policy wants it.
+struct Deviation {
+    setting: &'static str,
+    /// What of it: the key of a tag, the name of a statement.
+    of: Option<String>,
+    is: String,
+    wanted: String,
+    repair: Option<RepositoryEffect>,
+    severity: Option<Severity>,
+    /// What somebody said of it, which may be different each time: it is told, and not compared.
+    said: Option<String>,
+}
+
+impl Deviation {
+    fn new(setting: &'static str, is: impl Into<String>, wanted: impl Into<String>) -> Self {
+        Self {
+            setting,
+            of: None,
+            is: is.into(),
+            wanted: wanted.into(),
+            repair: None,
+            severity: None,
+            said: None,
+        }
+    }
+
+    /// What is not known, by a code that is the same each time.
+    fn not_told(setting: &'static str, refusal: &Refusal) -> Self {
+        let is = format!("not known: {}", text::line(&refusal.code, 100));
+        let wanted = "a key that can be looked at (kms:DescribeKey, kms:GetKeyRotationStatus)";
+        Self {
+            said: Some(text::line(&refusal.said, 300)),
+            ..Self::new(setting, is, wanted)
+        }
+    }
+
+    fn rated(self, severity: Option<Severity>) -> Self {
+        Self { severity, ..self }
+    }
+
+    fn of(self, what: &str) -> Self {
+        Self {
+            of: Some(text::line(what, 128)),
+            ..self
+        }
+    }
+
+    fn repaired_by(self, effect: RepositoryEffect) -> Self {
+        Self {
+            repair: Some(effect),
+            ..self
+        }
+    }
+
+    fn change(&self) -> Change {
+        Change {
+            setting: match &self.of {
+                Some(of) => format!("{}.{of}", self.setting),
+                None => self.setting.to_owned(),
+            },
+            old: self.is.clone(),
+            new: self.wanted.clone(),
+        }
+    }
+}
+
+/// Decides.
+pub fn decide(policy: &Policy, facts: &RepositoryFacts, now: Timestamp) -> RepositoryPlan {
+    let rules = policy.repository(&facts.key.repository);
+    let Some(rules) = rules.filter(|rules| rules.has_settings()) else {
+        return RepositoryPlan::Leave(RepositoryLeave::NoRules);
+    };
+    let Some(repository) = &facts.repository else {
+        return RepositoryPlan::Leave(RepositoryLeave::NoSuchRepository);
+    };
+    let opt_out = opt_out(&facts.tags);
+    let mut draft = Draft::new(policy, facts, &opt_out, now);
+    if matches!(opt_out, OptOut::Ignore(_)) {
+        return draft.plan(RepositoryLeave::OptedOut);
+    }
+    let mut deviations = Vec::new();
+    if let OptOut::Unknown(word) = &opt_out {
+        deviations.push(Deviation::new(
+            OPT_OUT,
+            word.as_str(),
+            "`ignore` with a reason, or `report`",
+        ));
+    }
+    if facts.tags.get(OPT_OUT_TAG).is_some_and(|word| word == "ignore") {
+        let wanted = format!("a reason in the tag `{OPT_OUT_REASON_TAG}`; without it, the repository is not ignored");
+        deviations.push(Deviation::new(OPT_OUT, "ignore", wanted));
+    }
+    if let Some(posture) = &rules.posture {
+        judge(posture, facts, repository, &mut deviations);
+        draft.posture(posture.repair, deviations);
+        draft.key(facts, repository);
+    } else {
+        draft.posture(false, deviations);
+    }
+    if let Some(lifecycle) = &rules.lifecycle
+        && let Some(text) = draft.lifecycle(policy, lifecycle)
+    {
+        return RepositoryPlan::Preview(text);
+    }
+    draft.plan(RepositoryLeave::Unchanged)
+}
+
+/// Whether the tags of a repository may matter although nothing of its other settings is to be told or changed: the policy asks for
+/// tags, it has opted out, or something was told of it from which it can opt out. Otherwise they could only say how it has opted out, of
+/// nothing.
+pub fn tags_may_matter(policy: &Policy, key: &RepositoryKey, row: Option<&RepositoryRow>) -> bool {
+    let rules = policy.repository(&key.repository);
+    let posture = rules.and_then(|rules| rules.posture.as_ref());
+    posture.is_some_and(|posture| !posture.required_tags.is_empty())
+        || row.is_some_and(|row| row.opt_out.is_some() || row.notes.iter().any(|note| note.kind.lasts()))
+}
+
+fn judge(rules: &PostureRules, facts: &RepositoryFacts, repository: &Repository, found: &mut Vec<Deviation>) {
+    if let Some(wanted) = rules
+        .tag_mutability
+        .as_ref()
+        .filter(|wanted| **wanted != repository.tag_mutability)
+    {
+        let is = repository.tag_mutability.to_string();
+        let effect = RepositoryEffect::TagMutability(wanted.clone());
+        found.push(Deviation::new(TAG_MUTABILITY, is, wanted.to_string()).repaired_by(effect));
+    }
+    if rules.scan_on_push && facts.trigger != Some(ScanTrigger::Automatic) {
+        let wanted = "a push leads to a scan";
+        match (repository.scan_on_push, facts.scan_mode) {
+            // With basic scanning, the repository's own flag is enough.
+            (true, Some(ScanMode::Basic)) => {}
+            (true, _) => found.push(Deviation::new(
+                SCAN_ON_PUSH,
+                "only the repository's own flag is set, which enhanced scanning does not look at",
+                wanted,
+            )),
+            (false, Some(ScanMode::Basic)) => found.push(
+                Deviation::new(SCAN_ON_PUSH, "nothing scans a pushed image", wanted)
+                    .repaired_by(RepositoryEffect::ScanOnPush),
+            ),
+            // The flag would be no repair.
+            (false, Some(ScanMode::Enhanced)) => found.push(Deviation::new(
+                SCAN_ON_PUSH,
+                "nothing scans a pushed image: no rule of enhanced scanning covers the repository",
+                wanted,
+            )),
+            (false, None) => found.push(Deviation::new(SCAN_ON_PUSH, "nothing scans a pushed image", wanted)),
+        }
+    }
+    let encryption = &repository.encryption;
+    if let Some(wanted) = rules.encryption.as_ref().filter(|wanted| **wanted != encryption.kind) {
+        found.push(Deviation::new(ENCRYPTION, encryption.kind.as_str(), wanted.as_str()));
+    }
+    if let Some(wanted) = &rules.kms_key
+        && !encryption.key.as_ref().is_some_and(|key| wanted.is_same_key(key))
+    {
+        let is = encryption.key.as_ref().map_or("no key of KMS", |key| key.as_str());
+        found.push(Deviation::new(KMS_KEY_ARN, is, wanted.as_str()));
+    }
+    judge_key(rules, facts, repository, found);
+    for (key, wanted) in &rules.required_tags {
+        let value = facts.tags.get(key);
+        if !value.is_some_and(|value| wanted.matches(value)) {
+            let is = value.map_or_else(|| "no such tag".to_owned(), |value| text::line(value, 256));
+            found.push(Deviation::new(REQUIRED_TAGS, is, wanted.as_str()).of(key));
+        }
+    }
+    if let Some(document) = &facts.access {
+        judge_access(rules, facts, document, found);
+    }
+}
+
+fn judge_key(rules: &PostureRules, facts: &RepositoryFacts, repository: &Repository, found: &mut Vec<Deviation>) {
+    let asked = rules.customer_managed_key || rules.key_rotation;
+    let setting = if rules.key_rotation {
+        KEY_ROTATION
+    } else {
+        CUSTOMER_MANAGED_KEY
+    };
+    match &facts.kms {
+        None if rules.customer_managed_key => {
+            let is = format!("{}, without a key of KMS", repository.encryption.kind);
+            found.push(Deviation::new(
+                CUSTOMER_MANAGED_KEY,
+                is,
+                "a key that is managed by the account",
+            ));
+        }
+        None => {}
+        Some(KeyHealth::NotTold(refusal)) if asked => found.push(Deviation::not_told(setting, refusal)),
+        // That it does not exist is told by itself.
+        Some(KeyHealth::NotTold(_) | KeyHealth::Gone) => {}
+        Some(KeyHealth::Known {
+            customer_managed,
+            rotation,
+            ..
+        }) => {
+            if rules.customer_managed_key && !customer_managed {
+                let is = "a key that is managed by AWS";
+                found.push(Deviation::new(
+                    CUSTOMER_MANAGED_KEY,
+                    is,
+                    "a key that is managed by the account",
+                ));
+            }
+            match rotation {
+                KeyRotation::Off if rules.key_rotation => found.push(Deviation::new(KEY_ROTATION, "off", "on")),
+                KeyRotation::NotTold(refusal) if rules.key_rotation => {
+                    found.push(Deviation::not_told(KEY_ROTATION, refusal));
+                }
+                KeyRotation::On | KeyRotation::Off | KeyRotation::NotPossible | KeyRotation::NotTold(_) => {}
+            }
+        }
+    }
+}
+
+fn judge_access(rules: &PostureRules, facts: &RepositoryFacts, document: &str, found: &mut Vec<Deviation>) {
+    let wanted = "only known accounts";
+    let known = access::Known {
+        own: &facts.key.account,
+        accounts: rules.allowed_accounts.as_ref(),
+        organizations: rules.allowed_organizations.as_ref(),
+    };
+    let exposures = match access::exposures(document, &known) {
+        Ok(exposures) => exposures,
+        Err(error) => {
+            let deviation = Deviation::new(ALLOWED_ACCOUNTS, error.to_string(), wanted);
+            found.push(deviation.rated(Some(Severity::Medium)));
+            return;
+        }
+    };
+    let removable: BTreeSet<usize> = exposures.iter().filter(|e| e.only).map(|e| e.index).collect();
+    let rewritten = access::without(document, &removable).ok();
+    for exposure in exposures {
+        let to: Vec<String> = exposure.to.iter().map(ToString::to_string).collect();
+        let deviation = Deviation::new(ALLOWED_ACCOUNTS, format!("lets in {}", to.join(", ")), wanted)
+            .of(&exposure.name)
+            .rated(exposure.to.iter().filter_map(access::Reach::severity).max());
+        found.push(match &rewritten {
+            // What is not surely open to everybody, or also lets in somebody who is named, is for a person to change.
+            Some(text) if exposure.only => deviation.repaired_by(RepositoryEffect::Access(text.clone())),
+            _ => deviation,
+        });
+    }
+}
+
+/// What is told now.
+struct Told {
+    kind: Kind,
+    severity: Option<Severity>,
+    changes: Vec<Change>,
+    reason: String,
+}
+
+struct Draft<'a> {
+    facts: &'a RepositoryFacts,
+    now: Timestamp,
+    may_change: bool,
+    why_not: Option<String>,
+    row: RepositoryRow,
+    effects: Vec<RepositoryEffect>,
+    told: Vec<Told>,
+    /// Settings that are not as they should be and are not being repaired.
+    open: BTreeSet<String>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(policy: &Policy, facts: &'a RepositoryFacts, opt_out: &OptOut, now: Timestamp) -> Self {
+        let prior = facts.row.as_ref();
+        let (remembered, why_not) = match opt_out {
+            OptOut::No | OptOut::Unknown(_) => (None, None),
+            OptOut::Ignore(reason) => (Some(format!("ignore: {reason}")), None),
+            OptOut::Report(reason) => {
+                let remembered = reason
+                    .as_ref()
+                    .map_or_else(|| "report".to_owned(), |reason| format!("report: {reason}"));
+                (
+                    Some(remembered),
+                    Some(format!("the repository has the tag `{OPT_OUT_TAG}`")),
+                )
+            }
+        };
+        let report_mode = policy.report_mode(&facts.key.repository).map(str::to_owned);
+        let why_not = report_mode.or(why_not);
+        Self {
+            facts,
+            now,
+            may_change: why_not.is_none(),
+            why_not,
+            row: RepositoryRow {
+                schema: RepositoryRowSchema::V1,
+                repository: facts.key.clone(),
+                generation: prior.map_or(0, |row| row.generation) + 1,
+                policy: policy.sha256.clone(),
+                opt_out: remembered,
+                notes: prior.map(|row| row.notes.clone()).unwrap_or_default(),
+                repairs: prior.map(|row| row.repairs.clone()).unwrap_or_default(),
+                held: None,
+                previewing: None,
+            },
+            effects: Vec::new(),
+            told: Vec::new(),
+            open: BTreeSet::new(),
+        }
+    }
+
+    /// Why a setting that could be repaired is not, if it is not.
+    fn obstacle(&self, setting: &'static str) -> Option<String> {
+        if let Some(why) = &self.why_not {
+            return Some(format!("{why}, so that nothing is changed"));
+        }
+        if let Some(answer) = self.facts.refused.get(setting) {
+            return Some(format!("the registry refused ({})", text::line(answer, 200)));
+        }
+        let recent = self
+            .row
+            .repairs
+            .get(setting)
+            .into_iter()
+            .flatten()
+            .filter(|at| self.is_recent(**at));
+        (recent.count() >= MAX_REPAIRS).then(|| {
+            format!("it was repaired {MAX_REPAIRS} times in {FIGHT_HOURS} hours, and somebody changes it back: we do not fight")
+        })
+    }
+
+    fn is_recent(&self, at: Timestamp) -> bool {
+        self.now.duration_since(at) < SignedDuration::from_hours(FIGHT_HOURS)
+    }
+
+    fn repair(&mut self, effect: RepositoryEffect) {
+        let (setting, now) = (effect.setting(), self.now);
+        let recent: Vec<Timestamp> = self
+            .row
+            .repairs
+            .get(setting)
+            .into_iter()
+            .flatten()
+            .copied()
+            .filter(|at| self.is_recent(*at))
+            .chain([now])
+            .collect();
+        self.row.repairs.insert(setting.to_owned(), recent);
+        self.effects.push(effect);
+    }
+
+    fn posture(&mut self, repair: bool, deviations: Vec<Deviation>) {
+        let (mut repaired, mut drift) = (Vec::new(), Vec::new());
+        let mut obstacles = BTreeSet::new();
+        let mut severity = None;
+        let mut said = BTreeSet::new();
+        for deviation in deviations {
+            let change = deviation.change();
+            let rated = deviation.severity;
+            let before = drift.len();
+            said.extend(deviation.said.clone());
+            match deviation.repair {
+                Some(effect) if repair => match self.obstacle(deviation.setting) {
+                    Some(obstacle) => {
+                        obstacles.insert(format!("{}: {obstacle}", deviation.setting));
+                        drift.push(change);
+                    }
+                    None => {
+                        // Several statements are taken out by one change.
+                        if !self.effects.contains(&effect) {
+                            self.repair(effect);
+                        }
+                        repaired.push(change);
+                    }
+                },
+                Some(_) | None => drift.push(change),
+            }
+            if drift.len() > before {
+                severity = severity.max(rated);
+            }
+        }
+        self.open.extend(drift.iter().map(|change| change.setting.clone()));
+        if !repaired.is_empty() {
+            self.told.push(Told {
+                kind: Kind::PostureRepaired,
+                severity: None,
+                reason: format!("{} not as the policy says.", settings(&repaired, "was", "were")),
+                changes: repaired,
+            });
+        }
+        if !drift.is_empty() {
+            let mut reason = format!("{} not as the policy says.", settings(&drift, "is", "are"));
+            for obstacle in obstacles {
+                reason.push_str(&format!(" Not repaired, {obstacle}."));
+            }
+            for said in said {
+                reason.push_str(&format!(" KMS: {}.", said.trim_end_matches('.')));
+            }
+            if severity >= Some(Severity::High) {
+                reason.push_str(" \"Everybody\" means every AWS principal whose own account lets it.");
+            }
+            self.told.push(Told {
+                kind: Kind::PostureDrift,
+                severity,
+                reason,
+                changes: drift,
+            });
+        }
+    }
+
+    fn key(&mut self, facts: &RepositoryFacts, repository: &Repository) {
+        let (Some(health), Some(key)) = (&facts.kms, &repository.encryption.key) else {
+            return;
+        };
+        let Some(trouble) = health.trouble() else {
+            // What was wrong with it is so until it is known to be over.
+            let known = facts.row.iter().flat_map(|row| &row.notes);
+            let known = known.filter(|note| note.kind == Kind::KeyUnhealthy && matches!(health, KeyHealth::NotTold(_)));
+            self.told.extend(known.map(|note| Told {
+                kind: note.kind,
+                severity: Some(Severity::Critical),
+                changes: note.changes.clone(),
+                reason: note.reason.clone(),
+            }));
+            return;
+        };
+        let KeyTrouble { state, loss, may_pass } = trouble;
+        let cannot = "Pushes to this repository fail, pulls fail as soon as ECR has to decrypt, and so do scans and replication of its images.";
+        let reason = match (loss, may_pass) {
+            (Loss::Done, _) => {
+                "The key does not exist any more. Nothing that it encrypted can be read again: the images of this repository are lost, but for \
+                 what is copied elsewhere."
+                    .to_owned()
+            }
+            (Loss::Coming, _) => {
+                format!("The key is {state}. {cannot} When the key is deleted, the images can never be read again.")
+            }
+            (Loss::None, false) => {
+                format!("The key is {state}. {cannot} If the key is deleted, the images can never be read again.")
+            }
+            (Loss::None, true) => {
+                format!("The key is {state}. This may pass by itself; until then, pushes and pulls of this repository may fail.")
+            }
+        };
+        self.told.push(Told {
+            kind: Kind::KeyUnhealthy,
+            severity: Some(if may_pass { Severity::High } else { Severity::Critical }),
+            reason,
+            changes: vec![Change {
+                setting: "kms_key".to_owned(),
+                old: format!("{key}: {state}"),
+                new: "Enabled".to_owned(),
+            }],
+        });
+    }
+
+    /// Sets the lifecycle policy if it differs; the text of which a preview is needed first, if it is.
+    fn lifecycle(&mut self, policy: &Policy, wanted: &Lifecycle) -> Option<String> {
+        let is = self.facts.lifecycle.as_deref();
+        if is.is_some_and(|text| wanted.means_the_same_as(text)) {
+            return None;
+        }
+        let change = Change {
+            setting: LIFECYCLE.to_owned(),
+            old: is.map_or_else(|| "none".to_owned(), |text| text::line(text, 300)),
+            new: text::line(wanted.text(), 300),
+        };
+        self.open.insert(LIFECYCLE.to_owned());
+        let hold = |draft: &mut Self, reason: String| {
+            draft.told.push(Told {
+                kind: Kind::LifecycleHeld,
+                severity: None,
+                changes: vec![change.clone()],
+                reason: format!(
+                    "The lifecycle policy is not as the policy says, and is not set: {}.",
+                    reason.trim_end_matches('.')
+                ),
+            });
+        };
+        if let Some(obstacle) = self.obstacle(LIFECYCLE) {
+            hold(self, obstacle);
+            return None;
+        }
+        let held = self.facts.row.as_ref().and_then(|row| row.held.as_ref());
+        if let Some(held) = held.filter(|held| held.text == wanted.text() && self.now < held.until) {
+            self.row.held = Some(held.clone());
+            let reason = held.reason.clone();
+            hold(self, reason);
+            return None;
+        }
+        let preview = match &self.facts.preview {
+            None => return Some(wanted.text().to_owned()),
+            Some(Previewed::Ready(preview)) => preview,
+            Some(Previewed::NotYet) => {
+                self.wait_for_preview(wanted, &change);
+                return None;
+            }
+        };
+        if let Some(reason) = in_use(policy.block(&self.facts.key.repository), preview, self.now) {
+            // What the ledger says of it stays the same while it is held, or people would be told again every day.
+            let reason = held
+                .filter(|held| held.text == wanted.text())
+                .map_or(reason, |held| held.reason.clone());
+            self.row.held = Some(Held {
+                text: wanted.text().to_owned(),
+                reason: reason.clone(),
+                until: self.now + SignedDuration::from_hours(HELD_HOURS),
+            });
+            hold(self, reason);
+            return None;
+        }
+        self.open.remove(LIFECYCLE);
+        self.repair(RepositoryEffect::Lifecycle(wanted.text().to_owned()));
+        self.told.push(Told {
+            kind: Kind::LifecycleRepaired,
+            severity: None,
+            changes: vec![change],
+            reason: format!("The lifecycle policy was not as the policy says. {}", extent(preview)),
+        });
+        None
+    }
+
+    /// Remembers which preview was asked for. What was told of the policy stays so.
+    fn wait_for_preview(&mut self, wanted: &Lifecycle, change: &Change) {
+        let row = self.facts.row.as_ref();
+        let asked = row.and_then(|row| row.previewing.clone());
+        let asked = asked.filter(|_| is_previewing(row, wanted.text(), self.now));
+        self.row.previewing = Some(asked.unwrap_or_else(|| Previewing {
+            text: wanted.text().to_owned(),
+            since: self.now,
+        }));
+        let told = row.iter().flat_map(|row| &row.notes);
+        let told = told.filter(|note| note.kind == Kind::LifecycleHeld && note.changes.contains(change));
+        self.told.extend(told.map(|note| Told {
+            kind: note.kind,
+            severity: None,
+            changes: note.changes.clone(),
+            reason: note.reason.clone(),
+        }));
+        self.row.held = row.and_then(|row| row.held.clone());
+    }
+
+    fn plan(mut self, otherwise: RepositoryLeave) -> RepositoryPlan {
+        let prior = self.facts.row.as_ref();
+        let leased = |note: &Note| note.is_undertaken_by_another(&self.facts.actor, self.now);
+        if prior.is_some_and(|row| row.notes.iter().any(leased)) {
+            return RepositoryPlan::Leave(RepositoryLeave::InProgress);
+        }
+        let told = std::mem::take(&mut self.told);
+        let severities: BTreeMap<Kind, Option<Severity>> = told.iter().map(|told| (told.kind, told.severity)).collect();
+        let told = told
+            .into_iter()
+            .map(|told| (told.kind, told.changes, told.reason))
+            .collect();
+        let (notes, owed) = settle(Settle {
+            prior: prior.map_or(&[], |row| row.notes.as_slice()),
+            told,
+            open: &self.open,
+            subject: &format!("{}{}", self.facts.key.partition_key(), self.facts.key.sort_key()),
+            generation: self.row.generation,
+            actor: &self.facts.actor,
+            now: self.now,
+        });
+        self.row.notes = notes;
+        let mut over = BTreeSet::new();
+        if !self.effects.is_empty() {
+            for note in prior.iter().flat_map(|row| &row.notes) {
+                if note.kind.lasts() && !self.row.notes.iter().any(|other| other.kind == note.kind) {
+                    self.row.notes.push(note.clone());
+                    over.insert(note.kind);
+                }
+            }
+            self.row.notes.sort_by_key(|note| note.kind);
+        }
+        let unchanged = self.effects.is_empty()
+            && owed.is_empty()
+            && self.facts.refused.is_empty()
+            && match prior {
+                Some(row) => {
+                    RepositoryRow {
+                        generation: row.generation,
+                        policy: row.policy.clone(),
+                        ..self.row.clone()
+                    } == *row
+                }
+                // Nothing to remember.
+                None => self.row.notes.is_empty() && self.row.opt_out.is_none() && self.row.previewing.is_none(),
+            };
+        if unchanged {
+            return RepositoryPlan::Leave(otherwise);
+        }
+        debug_assert!(self.may_change || self.effects.is_empty());
+        let alerts = owed
+            .iter()
+            .map(|note| alert(&self.facts.key, note, severities.get(&note.kind).copied().flatten()));
+        RepositoryPlan::Apply(Box::new(RepositoryStep {
+            alerts: alerts.collect(),
+            row: self.row,
+            effects: self.effects,
+            over,
+        }))
+    }
+}
+
+/// What [`settle`] needs.
+pub(crate) struct Settle<'a> {
+    pub(crate) prior: &'a [Note],
+    pub(crate) told: Vec<(Kind, Vec<Change>, String)>,
+    /// Settings of which nobody may be told that they were changed.
+    pub(crate) open: &'a BTreeSet<String>,
+    /// What it is about, for the ids of alerts.
+    pub(crate) subject: &'a str,
+    pub(crate) generation: u64,
+    pub(crate) actor: &'a str,
+    pub(crate) now: Timestamp,
+}
+
+/// The notes of the next row, and those of them that are owed.
+///
+/// What lasts is told once for as long as it is the same. What happened is told each time that it happens; if it was not told yet,
+/// it stays owed, but for what turned out not to have happened.
+pub(crate) fn settle(settle: Settle<'_>) -> (Vec<Note>, Vec<Note>) {
+    let Settle {
+        prior,
+        told,
+        open,
+        subject,
+        generation,
+        actor,
+        now,
+    } = settle;
+    let claim = |note: &Note| Note {
+        claimed_at: now,
+        claimed_by: actor.to_owned(),
+        ..note.clone()
+    };
+    let (mut notes, mut owed): (Vec<Note>, Vec<Note>) = (Vec::new(), Vec::new());
+    for (kind, changes, reason) in told {
+        let same = prior.iter().find(|note| note.kind == kind && note.changes == changes);
+        let note = match same {
+            Some(note) if note.sent_at.is_some() && kind.lasts() => {
+                notes.push(note.clone());
+                continue;
+            }
+            Some(note) if note.sent_at.is_none() => Note { reason, ..claim(note) },
+            _ => Note {
+                kind,
+                id: alert_id(subject, kind, generation),
+                changes,
+                reason,
+                claimed_at: now,
+                claimed_by: actor.to_owned(),
+                sent_at: None,
+            },
+        };
+        owed.push(note.clone());
+        notes.push(note);
+    }
+    for note in prior.iter().filter(|note| !note.kind.lasts()) {
+        if notes.iter().any(|other| other.kind == note.kind) {
+            continue;
+        }
+        if note.sent_at.is_some() {
+            notes.push(note.clone());
+        } else {
+            let mut note = claim(note);
+            note.changes.retain(|change| !open.contains(&change.setting));
+            if !note.changes.is_empty() {
+                owed.push(note.clone());
+                notes.push(note);
+            }
+        }
+    }
+    notes.sort_by_key(|note| note.kind);
+    (notes, owed)
+}
+
+pub(super) fn alert_id(subject: &str, kind: Kind, generation: u64) -> String {
+    let text = format!("{subject}\0{}\0{generation}", kind.as_str());
+    hex(&Sha256::digest(text)).chars().take(32).collect()
+}
+
+fn settings(changes: &[Change], one: &str, many: &str) -> String {
+    match changes {
+        [change] => format!("{} {one}", change.setting),
+        changes => format!("{} settings {many}", changes.len()),
+    }
+}
+
+fn alert(key: &RepositoryKey, note: &Note, severity: Option<Severity>) -> RepositoryAlert {
+    let name = &key.repository;
+    let region = &key.region;
+    let describe = format!("Look at it: aws ecr describe-repositories --region {region} --repository-names {name}");
+    let lifecycle = format!("Look at it: aws ecr get-lifecycle-policy --region {region} --repository-name {name}");
+    let opt_out = format!(
+        "If it must be so, give the repository the tag {OPT_OUT_TAG}=report, or {OPT_OUT_TAG}=ignore with {OPT_OUT_REASON_TAG}; both \
+         are shown in reports."
+    );
+    let (title, next_steps) = match note.kind {
+        Kind::PostureDrift => (
+            format!("{name}: settings are not as the policy says"),
+            vec![
+                "Change them where they come from, such as Terraform, or change the policy.".to_owned(),
+                describe,
+                opt_out,
+            ],
+        ),
+        Kind::PostureRepaired => (
+            format!("{name}: settings were repaired"),
+            vec![
+                "Change them where they come from, such as Terraform, or they come back.".to_owned(),
+                describe,
+                opt_out,
+            ],
+        ),
+        Kind::LifecycleRepaired => (
+            format!("{name}: the lifecycle policy was set"),
+            vec![
+                "ECR applies it within 24 hours: what must be kept needs a tag that it keeps.".to_owned(),
+                lifecycle,
+            ],
+        ),
+        Kind::LifecycleHeld => (
+            format!("{name}: the lifecycle policy is not as the policy says, and is not set"),
+            vec![
+                "Change the rules so that they keep what is in use, or deploy newer images.".to_owned(),
+                lifecycle,
+                opt_out,
+            ],
+        ),
+        Kind::KeyUnhealthy => {
+            let first = note.changes.first().and_then(|change| change.old.split_once(": "));
+            let (key, state) = first.unwrap_or_default();
+            let of_key = |verb: &str| format!("aws kms {verb} --region {region} --key-id {key}");
+            let steps = match state {
+                "it does not exist" => vec![
+                    "Find copies: other regions, other registries, the nodes that run the images.".to_owned(),
+                    format!(
+                        "Make a new repository with a key that exists, and push the images to it: {name} cannot be used any more."
+                    ),
+                ],
+                state if state.starts_with("pending deletion") => vec![
+                    format!("Keep it from being deleted: {}", of_key("cancel-key-deletion")),
+                    format!("Enable it: {}", of_key("enable-key")),
+                ],
+                "disabled" => vec![format!("Enable it: {}", of_key("enable-key"))],
+                _ => vec![format!("Look at it: {}", of_key("describe-key"))],
+            };
+            let title = match state {
+                "it does not exist" => format!("{name}: its key does not exist"),
+                state if state.starts_with("in a state") || state == "being made" => {
+                    format!("{name}: its key may not be usable")
+                }
+                _ => format!("{name}: its key cannot be used"),
+            };
+            (title, steps)
+        }
+        // These are told by others.
+        Kind::TagViolation
+        | Kind::TagMoved
+        | Kind::TagTaken
+        | Kind::ImageLost
+        | Kind::ReplicationFailed
+        | Kind::ReplicationLate
+        | Kind::ReplicaIncomplete => (format!("{name}: a tag"), Vec::new()),
+    };
+    RepositoryAlert {
+        id: note.id.clone(),
+        kind: note.kind,
+        severity,
+        time: note.claimed_at,
+        repository: key.clone(),
+        digest: None,
+        tag: None,
+        title,
+        reason: note.reason.clone(),
+        changes: note.changes.clone(),
+        next_steps,
+    }
+}
+
+impl Expiring {
+    /// Whether it was pulled lately, or what it leads to was. `rules`: of its repository.
+    pub fn is_in_use(&self, rules: &BlockRules, now: Timestamp) -> bool {
+        self.last_pulled_at
+            .is_some_and(|at| now.duration_since(at) <= rules.in_use)
+    }
+}
+
+/// Why a lifecycle policy must not be set, by what it would do.
+fn in_use(rules: &BlockRules, preview: &Preview, now: Timestamp) -> Option<String> {
+    let used = |image: &&Expiring| image.is_in_use(rules, now);
+    if let Some(image) = preview.images.iter().find(used) {
+        let name = image
+            .tag
+            .as_ref()
+            .map_or_else(|| image.digest.short().to_owned(), ToString::to_string);
+        let used = preview.images.iter().filter(used).count();
+        return Some(format!(
+            "it would delete or archive images that are in use ({used}, one is {name}). {}",
+            extent(preview)
+        ));
+    }
+    if let Some(index) = preview.images.iter().find(|image| image.unknown) {
+        return Some(format!(
+            "it would delete or archive an index ({}) that leads to images of which it cannot be told whether they are in use. Set it by hand \
+             once",
+            index.digest.short()
+        ));
+    }
+    let read = u64::try_from(preview.images.len()).unwrap_or(u64::MAX);
+    (read < preview.total).then(|| {
+        format!(
+            "it would delete or archive {} images, more than can be looked at for use ({read}). Set it by hand once",
+            preview.total
+        )
+    })
+}
+
+/// How many images, how old, how large.
+fn extent(preview: &Preview) -> String {
+    if preview.total == 0 {
+        return "No image is affected now.".to_owned();
+    }
+    let bytes: u64 = preview
+        .images
+        .iter()
+        .map(|image| image.bytes)
+        .fold(0, u64::saturating_add);
+    let oldest = preview.images.iter().filter_map(|image| image.pushed_at).min();
+    let oldest = oldest.map_or_else(String::new, |at| format!(", the oldest of {}", at.strftime("%Y-%m-%d")));
+    format!(
+        "It affects {} images now{oldest}, {} MiB together.",
+        preview.total,
+        bytes / (1024 * 1024)
+    )
+}

@@ -1,0 +1,367 @@
+//! Gather facts, decide, tell, record: for a registry as a whole, and for the daily digest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::try_join;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use guard_core::{
+    alert::registry::RegistryAlertKind,
+    digest::{Digest, DigestBuilder, DigestPlan, decide_digest},
+    ids::RepositoryName,
+    policy::{Policy, TopicArn},
+    registry::{
+        RegistryKey, RegistryRow,
+        checks::{Checks, Found},
+        decide::{RegistryFacts, RegistryPlan, RegistryStep, decide_registry},
+    },
+};
+use guard_ports::{Clock, Listing, Notifier, PortError, Retry, SweepLedger, Written};
+
+/// The ports that a registry needs.
+#[derive(Debug)]
+pub struct RegistryPorts<'a, R, L, N, C> {
+    /// The registry.
+    pub registry: &'a R,
+    /// The ledger.
+    pub ledger: &'a L,
+    /// The topics.
+    pub notifier: &'a N,
+    /// The time.
+    pub clock: &'a C,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct RegistryOutcome {
+    /// Settings that are not what the policy needs.
+    pub problems: u64,
+    /// The kinds of the alerts that were sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<RegistryAlertKind>,
+}
+
+/// Why it did not succeed. Nothing is lost: it can be done again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// A call failed.
+    #[error("could not {doing} the registry {registry}: {source}")]
+    Port {
+        /// What was being done.
+        doing: &'static str,
+        /// The registry.
+        registry: RegistryKey,
+        /// The call that failed.
+        source: Box<PortError>,
+    },
+    /// Others changed the row again and again.
+    #[error("others are changing the ledger's row of the registry {0}")]
+    Contended(RegistryKey),
+}
+
+impl RegistryError {
+    /// Whether trying again can help.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Port { source, .. } => source.retry,
+            Self::Contended(_) => Retry::Later,
+        }
+    }
+
+    /// A stable word for alarms.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Port { source, .. } => match source.retry {
+                Retry::Later => "CallFailed",
+                Retry::Never => "CallRefused",
+            },
+            Self::Contended(_) => "Contended",
+        }
+    }
+}
+
+/// How often it is started over when somebody else wrote the row in between.
+const MAX_ATTEMPTS: usize = 6;
+
+/// When the last sweep began of which every repository was left to the workers; `None`: there was none, as far as is known.
+///
+/// # Errors
+/// A call failed.
+pub async fn last_sweep(ledger: &impl SweepLedger, key: &RegistryKey) -> Result<Option<Timestamp>, RegistryError> {
+    let row = ledger.registry_row(key).await;
+    let row = row.map_err(|source| failed(key, "look up the last sweep of", source))?;
+    Ok(row.and_then(|row| row.swept))
+}
+
+/// Records that every repository was left to the workers by a sweep that began then.
+///
+/// # Errors
+/// A call failed, or others are at work on the same row.
+pub async fn record_sweep(ledger: &impl SweepLedger, key: &RegistryKey, began: Timestamp) -> Result<(), RegistryError> {
+    for _ in 0..MAX_ATTEMPTS {
+        let row = ledger.registry_row(key).await;
+        let row = row.map_err(|source| failed(key, "look up the last sweep of", source))?;
+        if row.as_ref().and_then(|row| row.swept) >= Some(began) {
+            return Ok(());
+        }
+        let generation = row.as_ref().map_or(0, |row| row.generation) + 1;
+        let row = row.unwrap_or_else(|| RegistryRow::new(key.clone()));
+        let row = RegistryRow {
+            generation,
+            swept: Some(began),
+            ..row
+        };
+        let written = ledger.write_registry_row(&row).await;
+        if written.map_err(|source| failed(key, "record the sweep of", source))? == Written::Yes {
+            return Ok(());
+        }
+    }
+    Err(RegistryError::Contended(key.clone()))
+}
+
+fn failed(registry: &RegistryKey, doing: &'static str, source: PortError) -> RegistryError {
+    RegistryError::Port {
+        doing,
+        registry: registry.clone(),
+        source: Box::new(source),
+    }
+}
+
+struct Run<'a, R, L, N, C> {
+    ports: &'a RegistryPorts<'a, R, L, N, C>,
+    policy: &'a Policy,
+    key: &'a RegistryKey,
+}
+
+/// Tells what of a registry's settings is not what the policy needs, and which exceptions of the policy end soon. Nothing is changed.
+///
+/// # Errors
+/// A call failed, or others are at work on the same registry.
+pub async fn reconcile_registry<R, L, N, C>(
+    ports: &RegistryPorts<'_, R, L, N, C>,
+    policy: &Policy,
+    key: &RegistryKey,
+    actor: &str,
+) -> Result<RegistryOutcome, RegistryError>
+where
+    R: Listing,
+    L: SweepLedger,
+    N: Notifier,
+    C: Clock,
+{
+    let run = Run { ports, policy, key };
+    let (found, _) = run.look().await?;
+    let mut facts = RegistryFacts {
+        key: key.clone(),
+        found,
+        row: None,
+        actor: actor.to_owned(),
+    };
+    let mut outcome = RegistryOutcome {
+        problems: facts.found.problems.len() as u64,
+        alerts: Vec::new(),
+    };
+    for _ in 0..MAX_ATTEMPTS {
+        facts.row = run.row().await?;
+        let RegistryPlan::Apply(step) = decide_registry(policy, &facts, ports.clock.now()) else {
+            return Ok(outcome);
+        };
+        if run.write(&step.row).await? == Written::Yes {
+            outcome.alerts = run.tell(&step).await?;
+            return Ok(outcome);
+        }
+    }
+    Err(RegistryError::Contended(key.clone()))
+}
+
+/// Sends the digest of the day to each topic that does not have it, if it is time; gives the number of digests sent. `asked`: now,
+/// to all topics, whatever was sent before, and whatever the policy says of digests.
+///
+/// # Errors
+/// A call failed, or others are at work on the same registry. Those topics that accepted it have it, and do not get it again.
+pub async fn send_digests<R, L, N, C>(
+    ports: &RegistryPorts<'_, R, L, N, C>,
+    policy: &Policy,
+    key: &RegistryKey,
+    actor: &str,
+    asked: bool,
+) -> Result<u64, RegistryError>
+where
+    R: Listing,
+    L: SweepLedger,
+    N: Notifier,
+    C: Clock,
+{
+    let run = Run { ports, policy, key };
+    let claimed = if asked { None } else { run.claim_day(actor).await? };
+    if !asked && claimed.is_none() {
+        return Ok(0);
+    }
+    let digests = run.digests(asked.then_some(actor)).await?;
+    run.send(&digests, claimed).await
+}
+
+impl<R, L, N, C> Run<'_, R, L, N, C>
+where
+    R: Listing,
+    L: SweepLedger,
+    N: Notifier,
+    C: Clock,
+{
+    fn failed(&self, doing: &'static str, source: PortError) -> RegistryError {
+        failed(self.key, doing, source)
+    }
+
+    async fn row(&self) -> Result<Option<RegistryRow>, RegistryError> {
+        let row = self.ports.ledger.registry_row(self.key).await;
+        row.map_err(|source| self.failed("look up", source))
+    }
+
+    async fn write(&self, row: &RegistryRow) -> Result<Written, RegistryError> {
+        let written = self.ports.ledger.write_registry_row(row).await;
+        written.map_err(|source| self.failed("record what was told of", source))
+    }
+
+    /// Looks at the registry: what is wrong, and which repositories there are.
+    async fn look(&self) -> Result<(Found, BTreeSet<RepositoryName>), RegistryError> {
+        let failed = |source| self.failed("look at", source);
+        let registry = self.ports.registry;
+        let (settings, mut page) = try_join(registry.settings(), registry.repositories(None))
+            .await
+            .map_err(failed)?;
+        let mut checks = Checks::new(self.policy, self.key, &settings);
+        let mut names = BTreeSet::new();
+        loop {
+            for listed in page.items {
+                checks.repository(&listed.name);
+                names.insert(listed.name);
+            }
+            let Some(after) = page.next else { break };
+            page = registry.repositories(Some(&after)).await.map_err(failed)?;
+        }
+        Ok((checks.finish(), names))
+    }
+
+    /// Sends what a step tells, as far as topics accept it, and records what they accepted.
+    async fn tell(&self, step: &RegistryStep) -> Result<Vec<RegistryAlertKind>, RegistryError> {
+        let (mut sent, mut kinds, mut error) = (BTreeSet::new(), Vec::new(), None);
+        for (topic, alert) in &step.alerts {
+            let brief = alert.brief(topic);
+            match self.ports.notifier.tell_now(&brief, &alert.message()).await {
+                Ok(()) => {
+                    sent.insert(alert.id.as_str());
+                    kinds.push(alert.kind);
+                }
+                // The other topics may be all right.
+                Err(source) => error = error.or(Some(source)),
+            }
+        }
+        if !sent.is_empty() {
+            self.record_told(step.clone(), &sent).await?;
+        }
+        match error {
+            Some(source) => Err(self.failed("tell of", source)),
+            None => Ok(kinds),
+        }
+    }
+
+    /// Records that alerts were sent. Workers write the same row where findings may not be read.
+    async fn record_told(&self, mut step: RegistryStep, sent: &BTreeSet<&str>) -> Result<(), RegistryError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let completed = step.completed(sent, self.ports.clock.now());
+            if self.write(&completed).await? == Written::Yes {
+                return Ok(());
+            }
+            let Some(row) = self.row().await? else { break };
+            step.row = row;
+        }
+        Err(RegistryError::Contended(self.key.clone()))
+    }
+
+    /// Undertakes to send the digest of the day; `None`: there is nothing to do.
+    async fn claim_day(&self, actor: &str) -> Result<Option<RegistryRow>, RegistryError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let row = self.row().await?;
+            let now = self.ports.clock.now();
+            let DigestPlan::Send(row) = decide_digest(self.policy, self.key, row.as_ref(), actor, now) else {
+                return Ok(None);
+            };
+            if self.write(&row).await? == Written::Yes {
+                return Ok(Some(*row));
+            }
+        }
+        Err(RegistryError::Contended(self.key.clone()))
+    }
+
+    /// The digests of all topics.
+    async fn digests(&self, asked_by: Option<&str>) -> Result<BTreeMap<TopicArn, Digest>, RegistryError> {
+        let (found, names) = self.look().await?;
+        let now = self.ports.clock.now();
+        let mut builder = DigestBuilder::new(self.policy, self.key, names, &found, asked_by, now);
+        let mut after = None;
+        loop {
+            let page = self.ports.ledger.summaries(self.key, after.as_deref()).await;
+            let page = page.map_err(|source| self.failed("read the summaries of", source))?;
+            page.items.iter().for_each(|summary| builder.summary(summary));
+            after = page.next;
+            if after.is_none() {
+                return Ok(builder.finish());
+            }
+        }
+    }
+
+    /// Sends digests to the topics that do not have them. `claimed` is the row in which the day was claimed, if it was.
+    async fn send(
+        &self,
+        digests: &BTreeMap<TopicArn, Digest>,
+        mut claimed: Option<RegistryRow>,
+    ) -> Result<u64, RegistryError> {
+        let (mut sent, mut error) = (0, None);
+        for (topic, digest) in digests {
+            let record = claimed.as_ref().and_then(|row| row.digest.as_ref());
+            if record.is_some_and(|record| record.sent.contains(topic)) {
+                continue;
+            }
+            match self.ports.notifier.publish(topic, &digest.message()).await {
+                Ok(_) => sent += 1,
+                // The other topics may be all right.
+                Err(source) => {
+                    error = error.or(Some(source));
+                    continue;
+                }
+            }
+            if let Some(row) = claimed {
+                claimed = Some(self.record_sent(row, topic).await?);
+            }
+        }
+        match error {
+            Some(source) => Err(self.failed("send the digest of", source)),
+            None => Ok(sent),
+        }
+    }
+
+    /// Records that a topic has the digest. Gives the row that was written.
+    async fn record_sent(&self, mut row: RegistryRow, topic: &TopicArn) -> Result<RegistryRow, RegistryError> {
+        for _ in 0..MAX_ATTEMPTS {
+            row.generation += 1;
+            let before = row.digest.as_mut().map(|record| {
+                record.sent.insert(topic.clone());
+                record.clone()
+            });
+            if self.write(&row).await? == Written::Yes {
+                return Ok(row);
+            }
+            // Somebody told of something else in between. What was sent stays sent.
+            let Some(current) = self.row().await? else { break };
+            row = current;
+            let same_day = row.digest.as_mut().zip(before).filter(|(is, was)| is.day == was.day);
+            let Some((is, was)) = same_day else { break };
+            is.sent.extend(was.sent);
+        }
+        Err(RegistryError::Contended(self.key.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,703 @@
+//! Gather facts, decide, act, record: for a repository and for a tag that was pushed, as `reconcile` does it for an image.
+
+use std::collections::BTreeMap;
+
+use futures_util::{
+    future::{join, try_join5},
+    stream::{self, StreamExt as _},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::tag_removal::{Claims, TagRemoval, Taken};
+use guard_core::{
+    alert::repository::{RepositoryAlert, RepositoryAlertKind},
+    ids::{Digest, ImageRef, Tag},
+    image::{Image, children, leads_to_others},
+    ledger::State,
+    policy::{BlockMethod, Policy, RepositoryRules},
+    repository::{
+        decide::{
+            OptOut, Preview, Previewed, RepositoryEffect, RepositoryFacts, RepositoryLeave, RepositoryPlan,
+            RepositoryStep, decide, is_previewing, opt_out, tags_may_matter,
+        },
+        ledger::{RepositoryKey, RepositoryRow, TagRow},
+        posture::ListedSettings,
+        removal::{Damage, Pushed},
+        tag::{self, TagFacts, TagPlan, TagStep},
+    },
+};
+use guard_ports::{
+    Clock, Keys, Notifier, PortError, Registry, RegistryWriter, Repositories, RepositoryLedger, RepositoryWriter,
+    Retry, Written,
+};
+
+/// The ports that a repository needs.
+#[derive(Debug)]
+pub struct RepositoryPorts<'a, R, W, K, L, N, C> {
+    /// The registry.
+    pub registry: &'a R,
+    /// What changes the registry; `None` where the policy enforces nowhere. It is not used on a repository that the policy only reports on.
+    pub writer: Option<&'a W>,
+    /// Keys.
+    pub keys: &'a K,
+    /// The ledger.
+    pub ledger: &'a L,
+    /// The topics.
+    pub notifier: &'a N,
+    /// The time.
+    pub clock: &'a C,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct RepositoryOutcome {
+    /// How the repository has opted out: shown each time, so that it cannot hide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opt_out: Option<String>,
+    /// The settings that were changed, and `untag`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<&'static str>,
+    /// The kinds of the alerts that were sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<RepositoryAlertKind>,
+    /// ECR does not know yet what a lifecycle policy would do, which is neither a failure nor trouble: a later look asks again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub waits: bool,
+}
+
+impl RepositoryOutcome {
+    /// Both in one.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.opt_out = self.opt_out.or(other.opt_out);
+        self.changed.extend(other.changed);
+        self.alerts.extend(other.alerts);
+        self.waits |= other.waits;
+        self
+    }
+
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Why it did not succeed. Nothing is lost: it can be done again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RepositoryError {
+    /// A call failed.
+    #[error("could not {doing} `{repository}`: {source}")]
+    Port {
+        /// What was being done.
+        doing: &'static str,
+        /// The repository.
+        repository: RepositoryKey,
+        /// The call that failed.
+        source: Box<PortError>,
+    },
+    /// Others changed the row again and again.
+    #[error("others are changing the ledger's row of `{0}`")]
+    Contended(RepositoryKey),
+    /// Report mode has no way to change anything, and was asked to.
+    #[error("nothing of `{0}` can be changed in report mode")]
+    ReportMode(RepositoryKey),
+}
+
+impl RepositoryError {
+    /// Whether trying again can help.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Port { source, .. } => source.retry,
+            Self::Contended(_) => Retry::Later,
+            Self::ReportMode(_) => Retry::Never,
+        }
+    }
+
+    /// A stable word for alarms.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Port { source, .. } => match source.retry {
+                Retry::Later => "CallFailed",
+                Retry::Never => "CallRefused",
+            },
+            Self::Contended(_) => "Contended",
+            Self::ReportMode(_) => "ReportMode",
+        }
+    }
+}
+
+/// How often it is started over: somebody else wrote the row in between, or the registry refused a change.
+const MAX_ATTEMPTS: usize = 6;
+
+/// Brings a repository's settings to what the policy says, or tells that they are not. `listed`: what is known of them; if everything is
+/// in order by that, the registry is asked for nothing that it holds.
+///
+/// # Errors
+/// A call failed, or others are at work on the same repository.
+pub async fn reconcile_repository<R, W, K, L, N, C>(
+    ports: &RepositoryPorts<'_, R, W, K, L, N, C>,
+    policy: &Policy,
+    key: &RepositoryKey,
+    listed: Option<&ListedSettings>,
+    actor: &str,
+) -> Result<RepositoryOutcome, RepositoryError>
+where
+    R: Registry + Repositories,
+    W: RepositoryWriter,
+    K: Keys,
+    L: RepositoryLedger,
+    N: Notifier,
+    C: Clock,
+{
+    let run = Run { ports, policy, key };
+    let rules = policy.repository(&key.repository);
+    if !rules.is_some_and(RepositoryRules::has_settings) {
+        return Ok(RepositoryOutcome::default());
+    }
+    if let Some(listed) = listed
+        && run.is_in_order(listed, actor).await?
+    {
+        return Ok(RepositoryOutcome::default());
+    }
+    let mut done = RepositoryOutcome::default();
+    let mut refused = BTreeMap::new();
+    for _ in 0..MAX_ATTEMPTS {
+        let mut facts = run.gather(None, actor).await?;
+        facts.refused.clone_from(&refused);
+        let mut plan = decide(policy, &facts, ports.clock.now());
+        if let RepositoryPlan::Preview(text) = &plan {
+            let Some(writer) = run.writer() else {
+                return Err(RepositoryError::ReportMode(key.clone()));
+            };
+            let begun = is_previewing(facts.row.as_ref(), text, ports.clock.now());
+            let preview = writer.preview_lifecycle_policy(key, text, begun).await;
+            let preview = preview.map_err(|source| run.failed("preview the lifecycle policy of", source))?;
+            done.waits = preview.is_none();
+            facts.preview = Some(match preview {
+                Some(preview) => Previewed::Ready(run.with_what_they_lead_to(preview).await?),
+                None => Previewed::NotYet,
+            });
+            plan = decide(policy, &facts, ports.clock.now());
+            if let RepositoryPlan::Apply(step) = &plan
+                && !run.is_as_read(&facts, step).await?
+            {
+                continue;
+            }
+        }
+        match plan {
+            RepositoryPlan::Apply(step) => {
+                let Applied::Done {
+                    changed,
+                    refusals,
+                    alerts,
+                } = run.apply(&step).await?
+                else {
+                    continue;
+                };
+                done.changed.extend(changed);
+                done.alerts.extend(alerts);
+                done.opt_out = step.row.opt_out;
+                if refusals.is_empty() {
+                    return Ok(done);
+                }
+                refused.extend(refusals);
+            }
+            RepositoryPlan::Leave(leave) => {
+                if leave == RepositoryLeave::OptedOut
+                    && let OptOut::Ignore(reason) = opt_out(&facts.tags)
+                {
+                    done.opt_out = Some(format!("ignore: {reason}"));
+                }
+                done.opt_out = done.opt_out.or(facts.row.and_then(|row| row.opt_out));
+                return Ok(done);
+            }
+            // It was answered already.
+            RepositoryPlan::Preview(_) => return Ok(done),
+        }
+    }
+    Err(RepositoryError::Contended(key.clone()))
+}
+
+/// How many indexes of a preview are looked into, how many of them at once, and how many images of one.
+const MAX_INDEXES: usize = 500;
+const INDEXES_AT_ONCE: usize = 8;
+const MAX_CHILDREN_LOOKED_AT: usize = 200;
+
+/// When something was last pulled.
+#[derive(Default)]
+struct LastPull {
+    at: Option<Timestamp>,
+    /// Not all of it could be looked at.
+    unknown: bool,
+}
+
+/// What came of a step.
+enum Applied {
+    /// All that could be done is.
+    Done {
+        changed: Vec<&'static str>,
+        refusals: Vec<(&'static str, String)>,
+        alerts: Vec<RepositoryAlertKind>,
+    },
+    /// Somebody else wrote the row; nothing was done.
+    Conflict,
+}
+
+struct Run<'a, R, W, K, L, N, C> {
+    ports: &'a RepositoryPorts<'a, R, W, K, L, N, C>,
+    policy: &'a Policy,
+    key: &'a RepositoryKey,
+}
+
+impl<R, W, K, L, N, C> Run<'_, R, W, K, L, N, C> {
+    /// What changes this repository; `None`: the policy only reports on it.
+    fn writer(&self) -> Option<&W> {
+        self.ports.writer.filter(|_| self.policy.enforces(&self.key.repository))
+    }
+}
+
+impl<R, W, K, L, N, C> Run<'_, R, W, K, L, N, C>
+where
+    L: RepositoryLedger,
+    N: Notifier,
+    C: Clock,
+{
+    fn failed(&self, doing: &'static str, source: PortError) -> RepositoryError {
+        RepositoryError::Port {
+            doing,
+            repository: self.key.clone(),
+            source: Box::new(source),
+        }
+    }
+
+    async fn tell(&self, alerts: &[RepositoryAlert]) -> Result<Vec<RepositoryAlertKind>, RepositoryError> {
+        let topic = self.policy.topic(&self.key.repository);
+        for alert in alerts {
+            let brief = alert.brief(topic);
+            let told = self.ports.notifier.tell_now(&brief, &alert.message()).await;
+            told.map_err(|source| self.failed("tell of", source))?;
+        }
+        Ok(alerts.iter().map(|alert| alert.kind).collect())
+    }
+}
+
+impl<R, W, K, L, N, C> Run<'_, R, W, K, L, N, C>
+where
+    R: Registry + Repositories,
+    W: RepositoryWriter,
+    K: Keys,
+    L: RepositoryLedger,
+    N: Notifier,
+    C: Clock,
+{
+    /// Whether nothing is to be done by what is listed, and by what no list shows. A list may be old: it saves calls where nothing is to be
+    /// done, and nothing is done by it.
+    async fn is_in_order(&self, listed: &ListedSettings, actor: &str) -> Result<bool, RepositoryError> {
+        let row = self.ports.ledger.repository_row(self.key).await;
+        let row = row.map_err(|source| self.failed("look at", source))?;
+        if tags_may_matter(self.policy, self.key, row.as_ref()) {
+            return Ok(false);
+        }
+        let facts = self.gather(Some((listed, row)), actor).await?;
+        let plan = decide(self.policy, &facts, self.ports.clock.now());
+        Ok(plan == RepositoryPlan::Leave(RepositoryLeave::Unchanged))
+    }
+
+    /// All that is needed to decide: one round of concurrent calls, and a second one for what the first one names. What is `known` is
+    /// not asked for, and tags are not either then.
+    async fn gather(
+        &self,
+        known: Option<(&ListedSettings, Option<RepositoryRow>)>,
+        actor: &str,
+    ) -> Result<RepositoryFacts, RepositoryError> {
+        let (key, ports) = (self.key, self.ports);
+        let (listed, row) = known.unzip();
+        let rules = self.policy.repository(&key.repository);
+        let posture = rules.and_then(|rules| rules.posture.as_ref());
+        let access = async {
+            match posture {
+                Some(_) => ports.registry.repository_policy(key).await,
+                None => Ok(None),
+            }
+        };
+        let lifecycle = async {
+            match rules.and_then(|rules| rules.lifecycle.as_ref()) {
+                Some(_) => ports.registry.lifecycle_policy(key).await,
+                None => Ok(None),
+            }
+        };
+        let trigger = async {
+            match (posture.filter(|posture| posture.scan_on_push), listed) {
+                (Some(_), Some(listed)) => Ok(Some(listed.trigger)),
+                (Some(_), None) => ports.registry.scan_trigger(&key.repository).await,
+                (None, _) => Ok(None),
+            }
+        };
+        let repository = async {
+            match listed {
+                Some(listed) => Ok(Some(listed.repository.clone())),
+                None => ports.registry.repository(key).await,
+            }
+        };
+        let tags = async {
+            match listed {
+                Some(_) => Ok(BTreeMap::new()),
+                None => ports.registry.repository_tags(key).await,
+            }
+        };
+        let looked = try_join5(repository, tags, access, lifecycle, trigger);
+        let row = async {
+            match row {
+                Some(row) => Ok(row),
+                None => ports.ledger.repository_row(key).await,
+            }
+        };
+        let (looked, row) = join(looked, row).await;
+        let failed = |source| self.failed("look at", source);
+        let (repository, tags, access, lifecycle, trigger) = looked.map_err(failed)?;
+        let mut facts = RepositoryFacts {
+            repository,
+            tags,
+            trigger,
+            access,
+            lifecycle,
+            row: row.map_err(failed)?,
+            ..RepositoryFacts::about(key.clone(), actor)
+        };
+        let arn = facts
+            .repository
+            .as_ref()
+            .and_then(|repository| repository.encryption.key.clone());
+        let kms = async {
+            match arn.filter(|_| posture.is_some()) {
+                Some(arn) => ports.keys.key(&arn).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let mode = async {
+            match listed {
+                Some(listed) => Ok(Some(listed.scan_mode)),
+                None if facts.is_not_covered() => ports.registry.scan_mode().await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (kms, mode) = join(kms, mode).await;
+        (facts.kms, facts.scan_mode) = (kms.map_err(failed)?, mode.map_err(failed)?);
+        Ok(facts)
+    }
+
+    /// Who pulls a multi-platform image pulls the index and one of its images, and for which of them ECR records it is not documented: a pull of
+    /// any of them counts for the index, which takes them along.
+    async fn with_what_they_lead_to(&self, mut preview: Preview) -> Result<Preview, RepositoryError> {
+        let now = self.ports.clock.now();
+        // One that is in use is enough to hold the policy.
+        if preview
+            .images
+            .iter()
+            .any(|image| image.is_in_use(self.policy.block(&self.key.repository), now))
+        {
+            return Ok(preview);
+        }
+        let indexes = preview.images.iter().enumerate().filter(|(_, image)| image.is_index);
+        let indexes: Vec<(usize, Digest)> = indexes.map(|(place, image)| (place, image.digest.clone())).collect();
+        let looks = indexes.into_iter().enumerate().map(|(n, (place, index))| async move {
+            let found = if n < MAX_INDEXES {
+                self.last_pull(index).await?
+            } else {
+                LastPull {
+                    at: None,
+                    unknown: true,
+                }
+            };
+            Ok::<_, RepositoryError>((place, found))
+        });
+        let looked: Vec<_> = stream::iter(looks).buffer_unordered(INDEXES_AT_ONCE).collect().await;
+        for found in looked {
+            let (place, found) = found?;
+            if let Some(image) = preview.images.get_mut(place) {
+                image.last_pulled_at = image.last_pulled_at.max(found.at);
+                image.unknown = found.unknown;
+            }
+        }
+        Ok(preview)
+    }
+
+    /// When something that an index leads to was last pulled, at any depth.
+    async fn last_pull(&self, index: Digest) -> Result<LastPull, RepositoryError> {
+        let failed = |source| self.failed("look at an index of", source);
+        let (mut found, mut next) = (LastPull::default(), vec![index]);
+        let mut looked = 0;
+        while let Some(digest) = next.pop() {
+            let manifest = self
+                .ports
+                .registry
+                .manifest(&self.key.image(&digest))
+                .await
+                .map_err(failed)?;
+            // Without a manifest it is deleted or in the archive, from where nothing is pulled.
+            let Some(listed) = manifest.as_deref().and_then(children) else {
+                continue;
+            };
+            found.unknown |= listed.more > 0;
+            for child in listed.children {
+                looked += 1;
+                if looked > MAX_CHILDREN_LOOKED_AT {
+                    found.unknown = true;
+                    return Ok(found);
+                }
+                let by_digest = ImageRef::Digest(child.digest.clone());
+                let image = self
+                    .ports
+                    .registry
+                    .image(&self.key.repository, &by_digest)
+                    .await
+                    .map_err(failed)?;
+                let Some(image) = image else { continue };
+                found.at = found.at.max(image.last_pulled_at);
+                if leads_to_others(image.manifest_media_type.as_deref()) {
+                    next.push(child.digest);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the documents that are to be written are still those that were read: a preview takes its time, and what others change meanwhile
+    /// must not be undone.
+    async fn is_as_read(&self, facts: &RepositoryFacts, step: &RepositoryStep) -> Result<bool, RepositoryError> {
+        let failed = |source| self.failed("look at", source);
+        for effect in &step.effects {
+            let is_same = match effect {
+                RepositoryEffect::Access(_) => {
+                    self.ports.registry.repository_policy(self.key).await.map_err(failed)? == facts.access
+                }
+                RepositoryEffect::Lifecycle(_) => {
+                    self.ports.registry.lifecycle_policy(self.key).await.map_err(failed)? == facts.lifecycle
+                }
+                RepositoryEffect::TagMutability(_) | RepositoryEffect::ScanOnPush => true,
+            };
+            if !is_same {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn apply(&self, step: &RepositoryStep) -> Result<Applied, RepositoryError> {
+        let record = |source| self.failed("record", source);
+        let written = self.ports.ledger.write_repository_row(&step.row).await;
+        if written.map_err(record)? == Written::Conflict {
+            return Ok(Applied::Conflict);
+        }
+        let (mut changed, mut refusals) = (Vec::new(), Vec::new());
+        for effect in &step.effects {
+            match self.bring_about(effect).await {
+                Ok(()) => changed.push(effect.setting()),
+                Err(RepositoryError::Port { source, .. }) if source.retry == Retry::Never => {
+                    refusals.push((effect.setting(), source.to_string()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if !refusals.is_empty() {
+            // What is told depends on what was refused: decided again, on what is true by now.
+            return Ok(Applied::Done {
+                changed,
+                refusals,
+                alerts: Vec::new(),
+            });
+        }
+        let alerts = self.tell(&step.alerts).await?;
+        if !step.alerts.is_empty() || !step.effects.is_empty() {
+            let completed = step.completed(self.ports.clock.now());
+            if self
+                .ports
+                .ledger
+                .write_repository_row(&completed)
+                .await
+                .map_err(record)?
+                == Written::Conflict
+            {
+                return Err(RepositoryError::Contended(self.key.clone()));
+            }
+        }
+        Ok(Applied::Done {
+            changed,
+            refusals,
+            alerts,
+        })
+    }
+
+    async fn bring_about(&self, effect: &RepositoryEffect) -> Result<(), RepositoryError> {
+        let Some(writer) = self.writer() else {
+            // `decide` plans no effect in report mode; if it ever did, this is where it ends.
+            return Err(RepositoryError::ReportMode(self.key.clone()));
+        };
+        let key = self.key;
+        let result = match effect {
+            RepositoryEffect::TagMutability(mutability) => writer.set_tag_mutability(key, mutability).await,
+            RepositoryEffect::ScanOnPush => writer.set_scan_on_push(key).await,
+            RepositoryEffect::Access(text) => writer.set_repository_policy(key, text.as_deref()).await,
+            RepositoryEffect::Lifecycle(text) => writer.set_lifecycle_policy(key, text).await,
+        };
+        result.map_err(|source| self.failed("change", source))
+    }
+}
+
+/// Judges a tag that was pushed. `state` is that of the image that was just judged; `pushed`: the image that has just got the tag, by what
+/// an event says.
+///
+/// # Errors
+/// A call failed, or others are at work on the same tag.
+pub async fn reconcile_tag<R, W, K, L, N, C>(
+    ports: &RepositoryPorts<'_, R, W, K, L, N, C>,
+    policy: &Policy,
+    key: &RepositoryKey,
+    tag: &Tag,
+    state: Option<State>,
+    pushed: Option<&Pushed>,
+    actor: &str,
+) -> Result<RepositoryOutcome, RepositoryError>
+where
+    R: Registry + Repositories,
+    W: RegistryWriter,
+    L: RepositoryLedger,
+    N: Notifier,
+    C: Clock,
+{
+    let run = Run { ports, policy, key };
+    let mut facts = TagFacts {
+        key: key.clone(),
+        tag: tag.clone(),
+        holder: None,
+        state,
+        opted_out: false,
+        row: None,
+        refused: None,
+        actor: actor.to_owned(),
+    };
+    // Without rules, a tag matters only where a quarantine may be taking it.
+    let has_rules = tag::rules(policy, &facts).is_some();
+    if !has_rules && (run.writer().is_none() || policy.block(&key.repository).method != BlockMethod::QuarantineTag) {
+        return Ok(RepositoryOutcome::default());
+    }
+    let mut done = RepositoryOutcome::default();
+    for _ in 0..MAX_ATTEMPTS {
+        let by_tag = ImageRef::Tag(tag.clone());
+        let (holder, row) = join(
+            ports.registry.image(&key.repository, &by_tag),
+            ports.ledger.tag_row(key, tag),
+        )
+        .await;
+        let failed = |source| run.failed("look at a tag of", source);
+        (facts.holder, facts.row) = (holder.map_err(failed)?, row.map_err(failed)?);
+        let now = ports.clock.now();
+        if let Some(writer) = run.writer() {
+            let (row, holder) = (facts.row.as_ref(), facts.holder.as_ref());
+            let damage = Box::pin(run.removal(writer).look_into(row, holder, pushed)).await;
+            if let Some(damage) = damage.map_err(|source| run.failed("give back a tag of", source))? {
+                done.alerts.push(damage.kind());
+                continue;
+            }
+        }
+        if !has_rules {
+            let seen = seen_with(facts.row.as_ref(), facts.holder.as_ref(), now);
+            match seen {
+                Some(row) if run.write_tag(&row).await? == Written::Conflict => continue,
+                _ => return Ok(done),
+            }
+        }
+        if tag::may_be_removed(policy, &facts) {
+            let tags = ports.registry.repository_tags(key).await.map_err(failed)?;
+            facts.opted_out = matches!(opt_out(&tags), OptOut::Ignore(_) | OptOut::Report(_));
+        }
+        let step = match tag::decide(policy, &facts, ports.clock.now()) {
+            TagPlan::Apply(step) => step,
+            TagPlan::Leave | TagPlan::InProgress => return Ok(done),
+            TagPlan::Later => return Err(RepositoryError::Contended(key.clone())),
+        };
+        if run.write_tag(&step.row).await? == Written::Conflict {
+            continue;
+        }
+        let taken = match run.untag(&step).await {
+            Ok(taken) => taken,
+            Err(RepositoryError::Port { source, .. }) if source.retry == Retry::Never && facts.refused.is_none() => {
+                facts.refused = Some(source.to_string());
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let mut answered = true;
+        if let Some(taken) = taken {
+            done.changed.push("untag");
+            done.alerts.extend(taken.damage.iter().map(Damage::kind));
+            answered = taken.unanswered.is_empty();
+        }
+        done.alerts.extend(run.tell(&step.alerts).await?);
+        let must_complete = !step.alerts.is_empty() || step.untag.is_some();
+        if must_complete && run.write_tag(&step.completed(answered, ports.clock.now())).await? == Written::Conflict {
+            return Err(RepositoryError::Contended(key.clone()));
+        }
+        return Ok(done);
+    }
+    Err(RepositoryError::Contended(key.clone()))
+}
+
+impl<R, W, K, L, N, C> Run<'_, R, W, K, L, N, C>
+where
+    R: Registry,
+    W: RegistryWriter,
+    L: RepositoryLedger,
+    N: Notifier,
+    C: Clock,
+{
+    async fn write_tag(&self, row: &TagRow) -> Result<Written, RepositoryError> {
+        let written = self.ports.ledger.write_tag_row(row).await;
+        written.map_err(|source| self.failed("record a tag of", source))
+    }
+
+    fn removal<'a>(&'a self, writer: &'a W) -> TagRemoval<'a, R, W, L, N, C> {
+        TagRemoval {
+            registry: self.ports.registry,
+            writer,
+            ledger: self.ports.ledger,
+            notifier: self.ports.notifier,
+            clock: self.ports.clock,
+            policy: self.policy,
+        }
+    }
+
+    /// Removes the tag, if that is planned. What the registry refuses is an error.
+    async fn untag(&self, step: &TagStep) -> Result<Option<Taken>, RepositoryError> {
+        let Some(untag) = &step.untag else { return Ok(None) };
+        let Some(writer) = self.writer() else {
+            return Err(RepositoryError::ReportMode(self.key.clone()));
+        };
+        let image = self.key.image(&step.row.digest);
+        let failed = |source| self.failed("remove a tag of", source);
+        let tag = std::slice::from_ref(&step.row.tag);
+        let removal = self.removal(writer);
+        // Boxed, because it is seldom done and would make every look larger.
+        let taken = Box::pin(removal.take(&image, tag, &untag.mark, Claims::Written)).await;
+        let taken = taken.map_err(failed)?;
+        match taken.refused {
+            Some(source) => Err(failed(source)),
+            None => Ok(Some(taken)),
+        }
+    }
+}
+
+/// The row of a tag that is being removed, when another image has the tag by now: it says which.
+fn seen_with(row: Option<&TagRow>, holder: Option<&Image>, now: Timestamp) -> Option<TagRow> {
+    let (row, holder) = (row?, holder?);
+    (row.removal.is_some() && row.digest != holder.digest).then(|| TagRow {
+        digest: holder.digest.clone(),
+        since: now,
+        generation: row.generation + 1,
+        ..row.clone()
+    })
+}
+
+#[cfg(test)]
+mod tests;

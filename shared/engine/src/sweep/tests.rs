@@ -1,0 +1,1085 @@
+use jiff::SignedDuration;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    reconcile::image::OutcomeKind,
+    testing::{a_sweep, enqueue, sweep, work, work_off, worker_ports},
+};
+use guard_core::{
+    finding::{Findings, NoScan, Scan, ScanMode, ScanTrigger, Severity},
+    ids::{ImageKey, Tag},
+    image::{Image, ImageStatus},
+    ledger::{Row, State},
+    repository::posture::TagMutability,
+};
+use guard_ports::Retry;
+use guard_testkit::{Fault, World, finding, image, image_key, now, policy, policy_in, run, scan};
+
+/// The image of a number, in a repository.
+fn key_of(repository: &str, number: usize) -> ImageKey {
+    ImageKey {
+        repository: repository.parse().unwrap(),
+        // The first characters differ: they make the tag of a quarantine.
+        digest: format!("sha256:{number:012x}{:052x}", 0).parse().unwrap(),
+        ..image_key()
+    }
+}
+
+fn push(world: &World, key: &ImageKey, tag: &str) {
+    let tagged = Image {
+        tags: vec![tag.parse().unwrap()],
+        pushed_at: Some(world.now() - SignedDuration::from_mins(5)),
+        ..image(key)
+    };
+    world.push(key, tagged);
+}
+
+fn found(severity: Severity) -> Findings {
+    Findings {
+        completed_at: Some(now()),
+        ..scan(vec![finding("CVE-2026-1", severity)])
+    }
+}
+
+fn after(world: &World, hours: i64) {
+    world.set_now(world.now() + SignedDuration::from_hours(hours));
+}
+
+fn operations(world: &World) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for call in world.calls() {
+        *counts.entry(call.operation).or_default() += 1;
+    }
+    counts
+}
+
+/// A world of 30 images in 3 repositories, of which no event has told: every fifth has a CRITICAL finding.
+fn silent_world() -> World {
+    let world = World::new();
+    world.list_scans();
+    for repository in ["api", "backend", "team/c"] {
+        for number in 0..10 {
+            let key = key_of(repository, number);
+            push(&world, &key, &format!("v{number}"));
+            let severity = if number % 5 == 0 {
+                Severity::Critical
+            } else {
+                Severity::Low
+            };
+            world.complete_scan(&key, found(severity));
+        }
+    }
+    world
+}
+
+#[test]
+fn what_no_event_has_told_is_found_and_the_next_sweep_finds_nothing() {
+    let world = silent_world();
+    let looks = sweep(&world, &policy(""));
+    assert_eq!((looks.listed, looks.looked, looks.blocks, looks.alerts), (60, 30, 6, 6));
+    assert_eq!(looks.due, [("new", 30)].into());
+    world.forget_calls();
+    let again = sweep(&world, &policy(""));
+    assert_eq!((again.listed, again.looked, again.items), (30, 0, 0));
+    assert_eq!((world.writes(), world.sent().len()), (0, 6));
+    // For a repository: one call for its images, one for their rows, two for the figures.
+    let calls = operations(&world);
+    let expected = [
+        ("dynamodb:GetItem", 6),
+        ("dynamodb:Query", 3),
+        ("ecr:DescribeImages", 3),
+        ("ecr:DescribeRepositories", 1),
+        ("sqs:SendMessage", 1),
+    ];
+    assert_eq!(calls, expected.into());
+}
+
+#[test]
+fn a_thousand_unchanged_images_cost_one_call_to_the_registry() {
+    let world = World::new();
+    world.list_scans();
+    for number in 0..1000 {
+        let key = key_of("api", number);
+        push(&world, &key, &format!("v{number}"));
+        world.complete_scan(&key, found(Severity::Medium));
+    }
+    let looks = sweep(&world, &policy(""));
+    assert_eq!((looks.looked, looks.items), (1000, 51));
+    world.forget_calls();
+    after(&world, 1);
+    let item = a_sweep(&world).item(Work::Repository {
+        repository: "api".parse().unwrap(),
+        after: None,
+        again: false,
+        listed: None,
+    });
+    let (looks, failures) = work(&world, &policy(""), &item);
+    assert_eq!((looks.listed, looks.looked, failures), (1000, 0, vec![]));
+    assert_eq!(
+        operations(&world),
+        [
+            ("dynamodb:GetItem", 2),
+            ("dynamodb:Query", 1),
+            ("ecr:DescribeImages", 1)
+        ]
+        .into()
+    );
+}
+
+#[test]
+fn a_blocked_image_that_can_be_pulled_again_is_blocked_again() {
+    let world = silent_world();
+    sweep(&world, &policy(""));
+    let key = key_of("api", 0);
+    assert_eq!(world.image_of(&key).unwrap().status, ImageStatus::Archived);
+    world.push_again(&key, world.now());
+    let looks = sweep(&world, &policy(""));
+    assert_eq!(looks.due, [("not-blocked", 1)].into());
+    assert_eq!(world.image_of(&key).unwrap().status, ImageStatus::Archived);
+}
+
+#[test]
+fn another_policy_judges_everything_anew_and_a_release_is_followed_to_its_end() {
+    let world = silent_world();
+    sweep(&world, &policy(""));
+    let milder = policy(r#""severities": {"CRITICAL": "monitor"}"#);
+    let looks = sweep(&world, &milder);
+    assert_eq!(looks.due["another-policy"], 30);
+    let key = key_of("backend", 5);
+    assert_eq!(world.image_of(&key).unwrap().status, ImageStatus::Activating);
+    assert_eq!(world.sent().len(), 6, "not released before it can be pulled");
+    for repository in ["api", "backend", "team/c"] {
+        for number in [0, 5] {
+            world.finish_restore(&key_of(repository, number));
+        }
+    }
+    let looks = sweep(&world, &milder);
+    assert_eq!((looks.due["waiting"], looks.alerts), (6, 6));
+    assert!(world.row_of(&key).unwrap().block.is_none());
+    assert_eq!(sweep(&world, &milder).looked, 0);
+}
+
+#[test]
+fn an_exception_that_ends_is_noticed_without_an_event() {
+    let world = silent_world();
+    let excepted = policy(
+        r#""exceptions": [{"vulnerability": "CVE-2026-1", "repositories": ["api"], "owner": "o", "reason": "r", "expires": "2026-11-30"}]"#,
+    );
+    sweep(&world, &excepted);
+    let key = key_of("api", 0);
+    assert_eq!(world.row_of(&key).unwrap().state, State::Allowed);
+    world.set_now("2026-11-30T23:00:00Z".parse().unwrap());
+    assert!(!sweep(&world, &excepted).due.contains_key("exception-ended"));
+    world.set_now("2026-12-01T00:00:00Z".parse().unwrap());
+    let looks = sweep(&world, &excepted);
+    assert_eq!(looks.due["exception-ended"], 2);
+    assert_eq!(world.row_of(&key).unwrap().state, State::Blocked);
+}
+
+#[test]
+fn a_scan_that_never_comes_is_told_once() {
+    let world = World::new();
+    let key = key_of("api", 1);
+    push(&world, &key, "v1");
+    sweep(&world, &policy(""));
+    assert_eq!(world.row_of(&key).unwrap().state, State::Pending);
+    after(&world, 1);
+    let looks = sweep(&world, &policy(""));
+    assert_eq!((looks.due.clone(), looks.alerts), ([("overdue", 2)].into(), 1));
+    for _ in 0..60 {
+        after(&world, 1);
+        assert_eq!(sweep(&world, &policy("")).alerts, 0);
+    }
+    world.complete_scan(&key, found(Severity::Critical));
+    for _ in 0..24 {
+        after(&world, 1);
+        sweep(&world, &policy(""));
+    }
+    assert_eq!(
+        world.row_of(&key).unwrap().state,
+        State::Blocked,
+        "within a day, if nothing shows it"
+    );
+}
+
+#[test]
+fn a_repository_that_nothing_scans_by_itself_is_scanned_on_request() {
+    let world = World::new();
+    let key = key_of("api", 1);
+    push(&world, &key, "v1");
+    world.set_trigger(&key.repository, guard_core::finding::ScanTrigger::Manual);
+    sweep(&world, &policy(""));
+    assert!(world.calls().iter().any(|call| call.operation == "ecr:StartImageScan"));
+}
+
+#[test]
+fn a_newer_result_is_noticed_where_the_list_shows_it_and_within_a_week_where_it_does_not() {
+    for shows in [true, false] {
+        let world = World::new();
+        if shows {
+            world.list_scans();
+        }
+        let key = key_of("api", 1);
+        push(&world, &key, "v1");
+        world.complete_scan(&key, found(Severity::Low));
+        sweep(&world, &policy(""));
+        let newer = Findings {
+            completed_at: Some(now() + SignedDuration::from_hours(1)),
+            ..found(Severity::High)
+        };
+        world.complete_scan(&key, newer);
+        let sweeps = if shows { 1 } else { 7 * 24 };
+        for _ in 0..sweeps {
+            after(&world, 1);
+            sweep(&world, &policy(""));
+        }
+        assert_eq!(world.row_of(&key).unwrap().state, State::Review, "{shows}");
+    }
+}
+
+#[test]
+fn rows_of_images_that_are_gone_are_closed_unless_the_list_was_not_read_to_its_end() {
+    let world = silent_world();
+    sweep(&world, &policy(""));
+    let (gone, there) = (key_of("api", 3), key_of("api", 4));
+    world.delete(&gone);
+    // The rows are on one page, the list is on two.
+    for number in 10..15 {
+        push(&world, &key_of("api", number), "v1");
+        world.complete_scan(&key_of("api", number), found(Severity::Low));
+    }
+    world.set_page_size(10);
+    let in_a_hurry = Sweep {
+        until: world.now(),
+        ..a_sweep(&world)
+    };
+    let first = Work::Repository {
+        repository: "api".parse().unwrap(),
+        after: None,
+        again: false,
+        listed: None,
+    };
+    let (looks, failures) = run(worker_ports(&world, &policy("")).work(&policy(""), &in_a_hurry, &first, "one"));
+    assert_eq!((looks.listed, looks.looked, failures), (10, 0, vec![]));
+    assert!(world.row_of(&gone).unwrap().closed_at.is_none());
+    let goes_on = |item: &WorkItem| matches!(&item.work, Work::Repository { after: Some(_), .. });
+    assert_eq!(world.take_items(9).iter().filter(|item| goes_on(item)).count(), 1);
+    let looks = sweep(&world, &policy(""));
+    assert_eq!((looks.due["gone"], looks.due["new"]), (1, 5));
+    assert!(world.row_of(&gone).unwrap().closed_at.is_some());
+    assert!(world.row_of(&there).unwrap().closed_at.is_none());
+    assert_eq!(sweep(&world, &policy("")).looked, 0);
+}
+
+#[test]
+fn a_large_repository_is_gone_through_in_parts() {
+    let world = silent_world();
+    world.set_page_size(3);
+    let in_a_hurry = Sweep {
+        until: world.now(),
+        ..a_sweep(&world)
+    };
+    let mut parts = 0;
+    let mut next = vec![in_a_hurry.item(Work::Repository {
+        repository: "api".parse().unwrap(),
+        after: None,
+        again: false,
+        listed: None,
+    })];
+    while let Some(item) = next.pop() {
+        let (_, failures) = run(worker_ports(&world, &policy("")).work(&policy(""), &in_a_hurry, &item.work, "one"));
+        assert_eq!(failures, []);
+        parts += 1;
+        next = world.take_items(9);
+        next.retain(|item| matches!(&item.work, Work::Repository { again: false, .. }));
+    }
+    assert_eq!(parts, 4);
+}
+
+#[test]
+fn a_list_of_repositories_that_takes_too_long_goes_on_where_it_stopped() {
+    let world = silent_world();
+    world.set_page_size(1);
+    let in_a_hurry = Sweep {
+        until: world.now(),
+        ..a_sweep(&world)
+    };
+    let (enqueued, _) = run(enqueue_repositories(&world, &world, &world, &in_a_hurry, None, None)).unwrap();
+    assert_eq!((enqueued.repositories, enqueued.continued), (1, true));
+    let looks = work_off(&world, &policy(""));
+    assert_eq!((looks.repositories, looks.looked, looks.blocks), (2, 30, 6));
+}
+
+fn with_rules() -> Policy {
+    policy(r#""repositories": [{"match": "api", "posture": {"tag_mutability": "MUTABLE"}}, {"match": "*"}]"#)
+}
+
+/// What of settings is known, by repository.
+fn listed_of(items: Vec<WorkItem>) -> BTreeMap<String, Option<ListedSettings>> {
+    let listed = items.into_iter().map(|item| match item.work {
+        Work::Repository { repository, listed, .. } => (repository.to_string(), listed.map(|listed| *listed)),
+        work => panic!("{work:?}"),
+    });
+    listed.collect()
+}
+
+#[test]
+fn what_the_list_says_of_settings_goes_with_the_item_where_the_policy_asks_for_settings() {
+    let world = silent_world();
+    enqueue(&world, &policy(""));
+    assert!(listed_of(world.take_items(9)).values().all(Option::is_none));
+    assert!(!operations(&world).contains_key("ecr:DescribeRegistry"));
+    // Each repository has its turn to be looked at in full once in 24 hours.
+    let mut in_full = 0;
+    for _ in 0..24 {
+        enqueue(&world, &with_rules());
+        let listed = listed_of(world.take_items(9));
+        assert_eq!((listed.len(), &listed["backend"], &listed["team/c"]), (3, &None, &None));
+        match &listed["api"] {
+            Some(listed) => assert_eq!(
+                (&listed.repository.tag_mutability, listed.trigger, listed.scan_mode),
+                (&TagMutability::Mutable, ScanTrigger::Manual, ScanMode::Basic)
+            ),
+            None => in_full += 1,
+        }
+        after(&world, 1);
+    }
+    assert_eq!(in_full, 1);
+}
+
+#[test]
+fn what_cannot_be_done_does_not_keep_the_rest_from_being_done() {
+    let world = silent_world();
+    world.set_page_size(1000);
+    enqueue(&world, &policy(""));
+    // The image that is refused is told of as held, and is an error.
+    world.refuse_to_archive(&key_of("api", 0));
+    let items = world.take_items(9);
+    let (looks, failures) = work(&world, &policy(""), &items[0]);
+    assert_eq!((looks.looked, looks.blocks), (9, 1));
+    let errors = looks.handed_on;
+    assert!(matches!(errors.as_slice(), [SweepError::Image(_)]), "{errors:?}");
+    assert_eq!((errors[0].code(), errors[0].is_trouble()), ("BlockRefused", false));
+    // The repository was looked at, and is not again: only that image is.
+    assert_eq!(failures, []);
+    let images = |item: &WorkItem| match &item.work {
+        Work::Images { digests, .. } => digests.clone(),
+        _ => Vec::new(),
+    };
+    let left: Vec<Digest> = world.take_items(9).iter().flat_map(images).collect();
+    assert_eq!(left, [key_of("api", 0).digest]);
+    // An item that achieves nothing comes again as it is, so that it is counted how often it failed.
+    let alone = a_sweep(&world).item(Work::Images {
+        repository: "api".parse().unwrap(),
+        digests: left,
+        indexes_read: false,
+    });
+    let (looks, failures) = work(&world, &policy(""), &alone);
+    assert_eq!((failures.len(), looks.items, looks.handed_on.len()), (1, 0, 0));
+}
+
+#[test]
+fn trouble_stops_an_item_and_nothing_is_lost_nor_done_twice() {
+    for (faults, looked) in [(1, 9), (2, 8), (4, 6), (5, 0), (6, 0)] {
+        let world = silent_world();
+        enqueue(&world, &policy(""));
+        let items = world.take_items(9);
+        for _ in 0..faults {
+            world.fail("ecr:DescribeImageScanFindings", Fault::Before(Retry::Later));
+        }
+        let (looks, failures) = work(&world, &policy(""), &items[0]);
+        assert_eq!((looks.looked, failures), (looked, vec![]), "{faults}");
+        assert_eq!(looks.handed_on.len(), faults.min(MAX_TROUBLE), "{:?}", looks.handed_on);
+        assert!(looks.handed_on.iter().all(SweepError::is_trouble));
+        world.heal();
+        // What was left is looked at five minutes later, the repository ten.
+        let mut rest = world.take_items(9);
+        rest.sort_by_key(|item| matches!(item.work, Work::Repository { .. }));
+        let looked_at = rest.iter().map(|item| work(&world, &policy(""), item).0.looked);
+        assert_eq!(looked_at.sum::<u64>(), 10 - looked, "{faults}");
+    }
+}
+
+#[test]
+fn work_that_was_put_back_too_often_stays_in_the_queue_and_says_so() {
+    let world = silent_world();
+    let at = |hops| Sweep {
+        hops,
+        until: world.now(),
+        ..a_sweep(&world)
+    };
+    let digests = vec![key_of("api", 0).digest];
+    let work = Work::Images {
+        repository: "api".parse().unwrap(),
+        digests,
+        indexes_read: false,
+    };
+    let look = |sweep| run(worker_ports(&world, &policy("")).work(&policy(""), &sweep, &work, "one"));
+    let (looks, failures) = look(at(MAX_HOPS - 1));
+    assert_eq!((looks.items, failures), (1, vec![]));
+    assert_eq!(world.take_items(9)[0].hops, MAX_HOPS);
+    let (looks, failures) = look(at(MAX_HOPS));
+    assert_eq!((looks.items, world.take_items(9).len()), (0, 0));
+    assert_eq!(failures[0].code(), "TooManyHops");
+}
+
+#[test]
+fn an_alert_that_was_never_sent_is_found_and_sent() {
+    let world = silent_world();
+    world.fail("sns:Publish", Fault::Before(Retry::Later));
+    enqueue(&world, &policy(""));
+    let (_, failures) = work(&world, &policy(""), &world.take_items(9)[0]);
+    // One did not come through; that of the other image did.
+    assert_eq!((failures.len(), world.sent().len()), (0, 1));
+    // The item that was left for it is lost as well.
+    world.take_items(9);
+    after(&world, 1);
+    let looks = sweep(&world, &policy(""));
+    assert_eq!((looks.due["alert-owed"], world.sent().len()), (1, 6));
+}
+
+#[test]
+fn a_block_that_was_never_confirmed_is_looked_into() {
+    let world = silent_world();
+    sweep(&world, &policy(""));
+    let mut row = world.row_of(&key_of("api", 0)).unwrap();
+    row.block.as_mut().unwrap().confirmed = false;
+    world.remember(row);
+    // Once in the sweep, and not again ten minutes later.
+    assert_eq!(sweep(&world, &policy("")).due, [("not-blocked", 1)].into());
+    assert!(world.row_of(&key_of("api", 0)).unwrap().block.unwrap().confirmed);
+}
+
+#[test]
+fn what_others_archived_before_it_was_judged_is_left_alone_until_it_can_be_pulled() {
+    let world = World::new();
+    let key = key_of("api", 1);
+    let archived = Image {
+        status: ImageStatus::Archived,
+        ..image(&key)
+    };
+    world.push(&key, archived);
+    assert_eq!(sweep(&world, &policy("")).looked, 0);
+    world.push_again(&key, world.now());
+    assert_eq!(sweep(&world, &policy("")).due["new"], 1);
+}
+
+#[test]
+fn tags_that_change_and_a_push_of_the_same_image_are_noticed() {
+    let world = silent_world();
+    sweep(&world, &policy(""));
+    let key = key_of("api", 3);
+    let mut image = world.image_of(&key).unwrap();
+    image.tags.push("latest".parse().unwrap());
+    world.push(&key, image);
+    assert_eq!(sweep(&world, &policy("")).due, [("changed", 1)].into());
+    assert_eq!(world.row_of(&key).unwrap().tags.len(), 2);
+    let mut image = world.image_of(&key).unwrap();
+    image.tags.reverse();
+    world.push(&key, image.clone());
+    assert_eq!(sweep(&world, &policy("")).looked, 0, "the order of tags means nothing");
+    image.pushed_at = Some(world.now());
+    world.push(&key, image);
+    assert_eq!(sweep(&world, &policy("")).due, [("changed", 1)].into());
+}
+
+#[test]
+fn a_scan_that_is_under_way_for_too_long_is_told_once() {
+    let world = World::new();
+    world.list_scans();
+    let key = key_of("api", 1);
+    push(&world, &key, "v1");
+    world.set_scan(&key, Scan::InProgress);
+    sweep(&world, &policy(""));
+    assert_eq!(sweep(&world, &policy("")).looked, 0, "it is under way");
+    after(&world, 1);
+    let looks = sweep(&world, &policy(""));
+    assert_eq!((looks.due, looks.alerts), ([("overdue", 1)].into(), 1));
+    assert_eq!(sweep(&world, &policy("")).looked, 0);
+}
+
+#[test]
+fn what_was_held_because_it_was_pulled_is_blocked_when_that_is_long_ago() {
+    let world = World::new();
+    world.list_scans();
+    let key = key_of("api", 1);
+    push(&world, &key, "v1");
+    let mut image = world.image_of(&key).unwrap();
+    image.last_pulled_at = Some(world.now() - SignedDuration::from_hours(13 * 24));
+    world.push(&key, image);
+    world.complete_scan(&key, found(Severity::Critical));
+    sweep(&world, &policy(""));
+    assert_eq!(world.row_of(&key).unwrap().state, State::Held);
+    after(&world, 25);
+    let looks = sweep(&world, &policy(""));
+    assert_eq!((looks.due, looks.blocks), ([("waiting", 1)].into(), 1));
+}
+
+#[test]
+fn an_image_that_nothing_ever_scans_is_looked_at_once_a_day() {
+    let world = World::new();
+    push(&world, &key_of("api", 1), "v1");
+    for _ in 0..30 {
+        sweep(&world, &policy(""));
+        after(&world, 1);
+    }
+    let mut looked = 0;
+    for _ in 0..48 {
+        // Each look comes with a second one ten minutes later.
+        looked += sweep(&world, &policy("")).due.values().sum::<u64>().div_ceil(2);
+        after(&world, 1);
+    }
+    assert_eq!(looked, 2);
+}
+
+#[test]
+fn figures_are_taken_when_what_was_due_has_been_looked_at() {
+    let world = silent_world();
+    sweep(&world, &policy(""));
+    let image = key_of("api", 0);
+    let key = RepositoryKey {
+        account: image.account,
+        region: image.region,
+        repository: image.repository,
+    };
+    let summary = world.summary_of(&key).unwrap();
+    assert_eq!((summary.generation, summary.images, summary.blocked.total), (1, 10, 2));
+}
+
+#[test]
+fn an_index_that_waits_although_all_its_images_are_known_is_looked_at() {
+    let world = World::new();
+    world.list_scans();
+    for number in [0, 1] {
+        world.push(&key_of("api", number), entry(&world, number));
+    }
+    let child = key_of("api", 1);
+    let manifest = format!(
+        r#"{{"manifests": [{{"digest": "{}", "platform": {{"os": "linux", "architecture": "amd64"}}}}]}}"#,
+        child.digest
+    );
+    world.set_manifest(&key_of("api", 0), &manifest);
+    sweep(&world, &policy(""));
+    // The look at the image was taken, and the one at the index that should have followed was lost.
+    let mut row = world.row_of(&child).unwrap();
+    row.state = State::Allowed;
+    world.remember(row);
+    assert_eq!(sweep(&world, &policy("")).due["family"], 1);
+}
+
+#[test]
+fn settings_of_a_repository_are_looked_at_once_in_a_sweep() {
+    let world = silent_world();
+    let rules = policy(r#""repositories": [{"match": "*", "lifecycle": {"keep_count": 30, "tag_prefixes": ["v"]}}]"#);
+    let looks = sweep(&world, &rules);
+    assert_eq!(looks.listed, 60, "each repository was listed twice");
+    assert_eq!(operations(&world)["ecr:ListTagsForResource"], 3);
+}
+
+#[test]
+fn what_others_archived_while_it_was_pending_is_left_alone_under_any_policy() {
+    let world = World::new();
+    let key = key_of("api", 1);
+    push(&world, &key, "v1");
+    sweep(&world, &policy(""));
+    let mut image = world.image_of(&key).unwrap();
+    image.status = ImageStatus::Archived;
+    world.push(&key, image);
+    let another = policy(r#""severities": {"HIGH": "block"}"#);
+    assert_eq!(sweep(&world, &another).looked, 0);
+}
+
+#[test]
+fn what_the_limit_of_an_hour_held_back_is_blocked_in_the_next() {
+    let world = silent_world();
+    let limited = policy(r#""block": {"max_blocks_per_hour": 4}"#);
+    assert_eq!(sweep(&world, &limited).blocks, 4);
+    assert_eq!(sweep(&world, &limited).blocks, 0);
+    after(&world, 1);
+    let looks = sweep(&world, &limited);
+    assert_eq!((looks.due["waiting"], looks.blocks), (2, 2));
+}
+
+#[test]
+fn tags_of_what_is_due_are_judged() {
+    let world = silent_world();
+    let strict = policy(r#""repositories": [{"match": "api", "tags": {"forbidden": ["v3"]}}]"#);
+    let looks = sweep(&world, &strict);
+    assert_eq!((looks.blocks, looks.alerts), (6, 7), "six blocked, one tag");
+    assert_eq!(sweep(&world, &strict).alerts, 0);
+}
+
+#[test]
+fn the_time_that_is_over_leaves_the_rest_to_another_worker() {
+    let world = silent_world();
+    let in_a_hurry = Sweep {
+        until: world.now(),
+        ..a_sweep(&world)
+    };
+    let images = Work::Images {
+        repository: "api".parse().unwrap(),
+        digests: (0..10).map(|number| key_of("api", number).digest).collect(),
+        indexes_read: true,
+    };
+    let (looks, failures) = run(worker_ports(&world, &policy("")).work(&policy(""), &in_a_hurry, &images, "one"));
+    assert_eq!((looks.looked, failures), (0, vec![]));
+    assert_eq!(world.take_items(9), [in_a_hurry.item(images)]);
+}
+
+#[test]
+fn a_copy_follows_its_source_although_no_event_says_so() {
+    let rules =
+        policy(r#""repositories": [{"match": "*", "replication": {"regions": ["us-west-2"], "max_lag_minutes": 30}}]"#);
+    let (world, key) = (silent_world(), key_of("api", 1));
+    sweep(&world, &rules);
+    let row = world.row_of(&key).unwrap();
+    let source = ImageKey {
+        region: "us-east-1".parse().unwrap(),
+        ..key.clone()
+    };
+    for (state, is_blocked) in [(State::Allowed, false), (State::Blocked, true), (State::Allowed, false)] {
+        world.remember(Row {
+            image: source.clone(),
+            state,
+            block: None,
+            findings: Vec::new(),
+            source: None,
+            ..row.clone()
+        });
+        let looks = sweep(&world, &rules);
+        assert_eq!(looks.due.get("source"), Some(&1), "{looks:?}");
+        world.finish_restore(&key);
+        sweep(&world, &rules);
+        let is = world.row_of(&key).unwrap();
+        assert_eq!(
+            (is.state == State::Blocked, is.block.is_some()),
+            (is_blocked, is_blocked),
+            "{is:?}"
+        );
+        assert_eq!(sweep(&world, &rules).looked, 0);
+    }
+}
+
+#[test]
+fn what_a_quarantine_did_is_not_taken_for_a_change() {
+    let world = silent_world();
+    let quarantine = policy(r#""block": {"method": "quarantine-tag"}"#);
+    let looks = sweep(&world, &quarantine);
+    assert_eq!(looks.blocks, 6, "{looks:?}");
+    assert_eq!(sweep(&world, &quarantine).looked, 0);
+    // Somebody gives it its tag back.
+    let key = key_of("api", 0);
+    let mut image = world.image_of(&key).unwrap();
+    image.tags.push("v0".parse::<Tag>().unwrap());
+    world.push(&key, image);
+    assert_eq!(sweep(&world, &quarantine).due, [("not-blocked", 1)].into());
+    assert_eq!(world.image_of(&key).unwrap().tags.len(), 1);
+}
+
+/// What happens to an image, or to the world.
+#[derive(Debug, Clone)]
+enum Happening {
+    Pushed(usize),
+    PushedAgain(usize),
+    Tagged(usize, usize),
+    Deleted(usize),
+    Scanned(usize, Scan),
+    Pulled(usize),
+    RestoreEnded,
+    Policy(usize),
+    Hours(i64),
+}
+
+/// Number 0 is an index of 1 and 2, and of the attestation 3; 4 and 5 are images of their own.
+const IMAGES: usize = 6;
+
+const POLICIES: [(&str, &str); 6] = [
+    ("enforce", ""),
+    ("enforce", r#""severities": {"CRITICAL": "review"}"#),
+    ("report", ""),
+    ("enforce", r#""block": {"when_in_use": "block"}"#),
+    (
+        "enforce",
+        r#""exceptions": [{"vulnerability": "CVE-2026-1", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-11-26"}]"#,
+    ),
+    ("enforce", r#""scan": {"on_failure": "block"}"#),
+];
+
+fn any_happening() -> impl Strategy<Value = Happening> {
+    let image = 0..IMAGES;
+    let any_scan = prop_oneof![
+        Just(Scan::InProgress),
+        Just(Scan::Unavailable(NoScan::Failed)),
+        Just(Scan::Unavailable(NoScan::Unsupported)),
+        (
+            1..3_usize,
+            prop_oneof![Just(Severity::Critical), Just(Severity::High), Just(Severity::Low)]
+        )
+            .prop_map(|(number, severity)| Scan::Complete(scan(vec![finding(
+                &format!("CVE-2026-{number}"),
+                severity
+            )]))),
+    ];
+    prop_oneof![
+        3 => image.clone().prop_map(Happening::Pushed),
+        1 => image.clone().prop_map(Happening::PushedAgain),
+        1 => (image.clone(), 0..3_usize).prop_map(|(image, tag)| Happening::Tagged(image, tag)),
+        1 => image.clone().prop_map(Happening::Deleted),
+        4 => (image.clone(), any_scan).prop_map(|(image, scan)| Happening::Scanned(image, scan)),
+        1 => image.prop_map(Happening::Pulled),
+        1 => Just(Happening::RestoreEnded),
+        2 => (0..POLICIES.len()).prop_map(Happening::Policy),
+        2 => (1..40_i64).prop_map(Happening::Hours),
+    ]
+}
+
+const ATTESTATION: &str = r#"{"config": {"mediaType": "application/vnd.oci.image.config.v1+json"},
+    "layers": [{"mediaType": "application/vnd.in-toto+json"}]}"#;
+
+fn entry(world: &World, number: usize) -> Image {
+    let key = key_of("api", number);
+    let tags = match number {
+        1..=3 => Vec::new(),
+        _ => vec![format!("v{number}").parse().unwrap()],
+    };
+    let entry = Image {
+        tags,
+        pushed_at: Some(world.now()),
+        ..image(&key)
+    };
+    match number {
+        0 => Image {
+            manifest_media_type: Some("application/vnd.oci.image.index.v1+json".to_owned()),
+            artifact_media_type: None,
+            ..entry
+        },
+        _ => entry,
+    }
+}
+
+fn happen(world: &World, happening: &Happening, rules: &mut Policy) {
+    match happening {
+        Happening::Pushed(number) => {
+            let key = key_of("api", *number);
+            if world.image_of(&key).is_none() {
+                world.push(&key, entry(world, *number));
+            }
+        }
+        Happening::PushedAgain(number) => world.push_again(&key_of("api", *number), world.now()),
+        Happening::Tagged(number, tag) => {
+            let key = key_of("api", *number);
+            if let Some(mut image) = world.image_of(&key) {
+                image.tags.push(format!("t{tag}").parse().unwrap());
+                image.tags.sort();
+                image.tags.dedup();
+                world.push(&key, image);
+            }
+        }
+        Happening::Deleted(number) => world.delete(&key_of("api", *number)),
+        Happening::Scanned(number, scan) => {
+            let key = key_of("api", *number);
+            // An index is never scanned, and what is archived is not either.
+            if *number != 0
+                && world
+                    .image_of(&key)
+                    .is_some_and(|image| image.status == ImageStatus::Active)
+            {
+                let scan = match scan {
+                    Scan::Complete(findings) => Scan::Complete(Findings {
+                        completed_at: Some(world.now()),
+                        ..findings.clone()
+                    }),
+                    other => other.clone(),
+                };
+                world.set_scan(&key, scan);
+            }
+        }
+        Happening::Pulled(number) => {
+            let key = key_of("api", *number);
+            if let Some(mut image) = world.image_of(&key).filter(|image| image.status == ImageStatus::Active) {
+                image.last_pulled_at = Some(world.now());
+                world.push(&key, image);
+            }
+        }
+        Happening::RestoreEnded => (0..IMAGES).for_each(|number| world.finish_restore(&key_of("api", number))),
+        Happening::Policy(number) => *rules = policy_in(POLICIES[*number].0, POLICIES[*number].1),
+        Happening::Hours(hours) => after(world, *hours),
+    }
+}
+
+/// A look at an image, as an event would lead to.
+fn look(world: &World, rules: &Policy, number: usize) -> Outcome {
+    let key = key_of("api", number);
+    let request = Request {
+        account: key.account,
+        region: key.region,
+        repository: key.repository,
+        image: ImageRef::Digest(key.digest),
+        hints: Hints::default(),
+        actor: "an-event".to_owned(),
+    };
+    run(reconcile(&worker_ports(world, rules).for_images(), rules, &request)).unwrap()
+}
+
+/// Whether nothing need show of a change, so that the image's turn is awaited.
+fn waits_for_its_turn(row: &Row, rules: &Policy) -> bool {
+    let cannot_be_undone = !rules.enforces_anywhere() && row.block.is_some();
+    cannot_be_undone
+        || matches!(
+            row.state,
+            State::Held | State::Unscannable | State::Stale | State::Pending
+        )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn without_a_single_event_a_sweep_leaves_nothing_to_find(happenings in proptest::collection::vec(any_happening(), 1..14)) {
+        let world = World::new();
+        world.list_scans();
+        world.set_manifest(&key_of("api", 3), ATTESTATION);
+        let child = |number: usize, architecture: &str| {
+            format!(r#"{{"digest": "{}", "platform": {{"os": "linux", "architecture": "{architecture}"}}}}"#, key_of("api", number).digest)
+        };
+        world.set_manifest(&key_of("api", 0), &format!(r#"{{"manifests": [{}, {}]}}"#, child(1, "amd64"), child(2, "arm64")));
+        let mut rules = policy("");
+        // Something that stays, so that the repository does.
+        push(&world, &key_of("api", IMAGES), "stays");
+        world.complete_scan(&key_of("api", IMAGES), found(Severity::Low));
+        for happening in happenings {
+            world.set_now(world.now() + SignedDuration::from_mins(1));
+            happen(&world, &happening, &mut rules);
+            world.set_now(world.now() + SignedDuration::from_mins(1));
+            let looks = sweep(&world, &rules);
+            if !rules.enforces_anywhere() {
+                prop_assert_eq!(looks.blocks, 0);
+            }
+            // What an event would lead to now has been done, for every image that is there.
+            let mut waiting = 0;
+            for number in 0..IMAGES {
+                let row = world.row_of(&key_of("api", number));
+                if row.is_some_and(|row| waits_for_its_turn(&row, &rules)) {
+                    waiting += 1;
+                    continue;
+                }
+                let outcome = look(&world, &rules, number);
+                prop_assert!(
+                    !matches!(outcome.outcome, OutcomeKind::Applied | OutcomeKind::Closed),
+                    "{:?} after {:?}, {:?}", outcome, happening, looks
+                );
+            }
+            // And the next sweep has nothing to do but for those.
+            world.forget_calls();
+            let again = sweep(&world, &rules);
+            prop_assert!(again.looked <= 2 * waiting, "{:?} after {:?}", again, happening);
+            if waiting == 0 {
+                prop_assert_eq!(world.writes(), 0);
+            }
+        }
+    }
+}
+
+const DENIED: &str = "User: arn:aws:sts::123456789012:assumed-role/ecr-guard-worker/ecr-guard-worker is not authorized to perform: \
+                      inspector2:ListFindings on resource: arn:aws:inspector2:us-west-2:123456789012:/findings/list";
+
+#[test]
+fn what_is_refused_for_one_repository_says_nothing_of_the_others() {
+    const FINDINGS: &str = "ecr:DescribeImageScanFindings";
+    let of = "is not authorized to perform: ecr:DescribeImageScanFindings on resource: arn:aws:ecr:us-west-2:123456789012:repository/api";
+    for because in [
+        "with an explicit deny in a resource-based policy",
+        "because no identity-based policy allows the ecr:DescribeImageScanFindings action",
+    ] {
+        let world = World::new();
+        for number in 0..6 {
+            for repository in ["api", "backend", "web"] {
+                let key = key_of(repository, number);
+                push(&world, &key, "v1");
+                world.complete_scan(&key, found(Severity::High));
+            }
+        }
+        let denied = format!("User: arn:aws:sts::123456789012:assumed-role/ecr-guard-worker/one {of} {because}");
+        world.refuse_scans_of(&"api".parse().unwrap(), &denied);
+        let asked = |world: &World| world.calls().iter().filter(|call| call.operation == FINDINGS).count();
+        let states = |world: &World, repository| {
+            let states = (0..6).map(|number| world.row_of(&key_of(repository, number)).unwrap().state);
+            states.collect::<Vec<State>>()
+        };
+        sweep_in_trouble(&world, &policy(""));
+        assert_eq!(states(&world, "api"), [State::Pending; 6], "{because}");
+        for repository in ["backend", "web"] {
+            assert_eq!(
+                states(&world, repository),
+                [State::Review; 6],
+                "{because}: {repository}"
+            );
+        }
+        // Each of the two looks at the repository asked for one of its images; all of the others were asked for.
+        assert_eq!(asked(&world), 14, "{because}");
+        // A day later it is told again: what can be read elsewhere does not end it.
+        for (hours, number) in [(0, 1), (24, 1)] {
+            after(&world, hours);
+            sweep_in_trouble(&world, &policy(""));
+            let told = told_of_registry(&world);
+            assert_eq!(told.len(), number, "{because}, after {hours} hours: {told:?}");
+        }
+        let row = world.registry_row_of(&guard_testkit::registry_key()).unwrap();
+        assert_eq!(row.refused.len(), 1, "{because}");
+        assert!(
+            row.refused[0].first.iter().all(|image| image.starts_with("api@")),
+            "{because}"
+        );
+    }
+}
+
+#[test]
+fn what_is_met_hours_into_a_long_sweep_is_told_when_the_next_one_begins() {
+    let world = World::new();
+    push(&world, &key_of("api", 1), "v1");
+    world.refuse("ecr:DescribeImageScanFindings", DENIED);
+    enqueue(&world, &policy(""));
+    after(&world, 5);
+    while let [item] = world.take_items(1).as_slice() {
+        work(&world, &policy(""), item);
+    }
+    after(&world, 1);
+    assert_eq!(told_of_registry(&world).len(), 1);
+}
+
+#[test]
+fn blocks_are_counted_as_the_limit_counts_them() {
+    let world = World::new();
+    world.list_scans();
+    for number in 0..3 {
+        world.push(&key_of("api", number), entry(&world, number));
+    }
+    let listed = [1, 2].map(|number| {
+        format!(
+            r#"{{"digest": "{}", "platform": {{"os": "linux", "architecture": "a{number}"}}}}"#,
+            key_of("api", number).digest
+        )
+    });
+    world.set_manifest(
+        &key_of("api", 0),
+        &format!(r#"{{"manifests": [{}]}}"#, listed.join(",")),
+    );
+    for number in [1, 2] {
+        world.complete_scan(&key_of("api", number), found(Severity::Critical));
+    }
+    after(&world, 1);
+    let looks = sweep(&world, &policy(""));
+    let archived = (0..3).filter(|n| world.image_of(&key_of("api", *n)).unwrap().status == ImageStatus::Archived);
+    assert_eq!(
+        (archived.count(), looks.blocks),
+        (3, 1),
+        "an index and its two images are one block"
+    );
+    world.push_again(&key_of("api", 1), world.now());
+    after(&world, 1);
+    let looks = sweep(&world, &policy(""));
+    assert_eq!(world.image_of(&key_of("api", 1)).unwrap().status, ImageStatus::Archived);
+    assert_eq!(looks.blocks, 0, "what comes back was counted");
+}
+
+/// A sweep in which calls may fail; how many failed.
+fn sweep_in_trouble(world: &World, policy: &Policy) -> (Looks, Failures) {
+    enqueue(world, policy);
+    let (mut looks, mut failures) = (Looks::default(), Failures::new());
+    while let [item] = world.take_items(1).as_slice() {
+        let (more, failed) = work(world, policy, item);
+        looks.add(&more);
+        failures.extend(failed);
+    }
+    (looks, failures)
+}
+
+/// What the function `sweep` tells of the registry.
+fn told_of_registry(world: &World) -> Vec<serde_json::Value> {
+    let ports = crate::reconcile::registry::RegistryPorts {
+        registry: world,
+        ledger: world,
+        notifier: world,
+        clock: world,
+    };
+    let before = world.sent().len();
+    let key = guard_testkit::registry_key();
+    run(crate::reconcile::registry::reconcile_registry(
+        &ports,
+        &policy(""),
+        &key,
+        "me",
+    ))
+    .unwrap();
+    let sent = world.sent().split_off(before);
+    sent.iter()
+        .map(|sent| serde_json::from_str(&sent.message.default).unwrap())
+        .collect()
+}
+
+#[test]
+fn findings_that_may_not_be_read_are_asked_for_once_and_told_once_a_day() {
+    const FINDINGS: &str = "ecr:DescribeImageScanFindings";
+    let world = World::new();
+    let keys: Vec<ImageKey> = (0..40).map(|n| key_of(["api", "web"][n % 2], n)).collect();
+    for key in &keys {
+        push(&world, key, "v1");
+        world.complete_scan(key, found(Severity::High));
+    }
+    world.refuse(FINDINGS, DENIED);
+    let asked = |world: &World| world.calls().iter().filter(|call| call.operation == FINDINGS).count();
+
+    // One image is asked for; all of them have a record.
+    let (looks, failures) = sweep_in_trouble(&world, &policy(""));
+    assert_eq!((asked(&world), failures.len()), (1, 1), "{failures:?}");
+    assert_eq!(failures[0].code(), "CallRefused");
+    for key in &keys {
+        let row = world.row_of(key).unwrap();
+        assert_eq!(row.state, State::Pending);
+        assert_eq!(
+            row.reason,
+            "Its findings may not be read: inspector2:ListFindings is missing."
+        );
+        assert_eq!(row.generation, 1);
+    }
+    assert!(looks.unreadable >= 40, "{looks:?}");
+    assert_eq!(world.sent().len(), 0, "no image has an alert of its own");
+
+    // Records are written once; each sweep asks for one image again.
+    after(&world, 1);
+    world.forget_calls();
+    assert_eq!(sweep_in_trouble(&world, &policy("")).1.len(), 1);
+    assert_eq!(asked(&world), 1);
+    assert!(keys.iter().all(|key| world.row_of(key).unwrap().generation == 1));
+
+    // It is told once, and again every day while it lasts.
+    for (hours, number) in [(0, 1), (1, 0), (23, 1), (1, 0)] {
+        after(&world, hours);
+        sweep_in_trouble(&world, &policy(""));
+        let told = told_of_registry(&world);
+        assert_eq!(told.len(), number, "after {hours} hours: {told:?}");
+        for alert in told {
+            assert_eq!(alert["kind"], "access-missing");
+            let reason = alert["reason"].as_str().unwrap();
+            assert!(
+                reason.contains("ecr-guard-worker may not call inspector2:ListFindings"),
+                "{reason}"
+            );
+            assert!(reason.contains(" images wait. The first: "), "{reason}");
+            let statement = r#"{"Effect": "Allow", "Action": ["inspector2:ListCoverage", "inspector2:ListFindings"], "Resource": "*"}"#;
+            assert!(alert["next_steps"][0].as_str().unwrap().contains(statement), "{alert}");
+        }
+    }
+
+    // Nothing of it is left when it is over.
+    world.permit(FINDINGS);
+    for _ in 0..24 {
+        after(&world, 1);
+        sweep(&world, &policy(""));
+    }
+    assert!(keys.iter().all(|key| world.row_of(key).unwrap().state == State::Review));
+    let row = world.registry_row_of(&guard_testkit::registry_key()).unwrap();
+    assert_eq!(row.refused, []);
+    assert_eq!(told_of_registry(&world).len(), 0);
+}

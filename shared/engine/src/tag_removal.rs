@@ -1,0 +1,499 @@
+//! Takes tags from an image so that no image is lost by it. It is the only caller of [`RegistryWriter::remove_tags`].
+//!
+//! ECR removes a tag from whichever image has it at that moment, and deletes an image that loses its last tag. What it deletes when a
+//! digest and a tag are given is documented nowhere. So:
+//!
+//! 1. The row of each tag says that it is being removed. The image gets a tag of ours, whatever other tags it has: another invocation, or a
+//!    person, may be taking those at the same time.
+//! 2. A last look shows that the image has both; then the tags are sent alone, once.
+//! 3. The answer names the image that lost each tag. If it is another one, that gets the tag back; if it is gone, people are told.
+//! 4. The image is read back. If it is gone, it is put back by its manifest, and people are told.
+
+use futures_util::future::{join, try_join_all};
+use jiff::Timestamp;
+
+use guard_core::{
+    ids::{Digest, ImageKey, ImageRef, Tag},
+    image::Image,
+    policy::Policy,
+    repository::{
+        ledger::{RepositoryKey, TagRow, TagRowSchema},
+        removal::{Damage, Pushed, Removal, suspect},
+    },
+};
+use guard_ports::{
+    Clock, MAX_TAGS_AT_ONCE, Manifest, Notifier, PortError, Registry, RegistryWriter, RepositoryLedger, Retry,
+    TagAnswer, Written,
+};
+
+/// How often it is looked again: somebody took our tag, or an answer was lost.
+const MAX_LOOKS: usize = 3;
+
+/// How often a row of a tag is read again that somebody else wrote in between.
+const MAX_ATTEMPTS: usize = 4;
+
+const OPERATION: &str = "ecr:BatchDeleteImage";
+
+/// What ECR answers where an index leads to an image that would lose its last tag. The tag stays, and that is no failure.
+pub const REFERENCED: &str = "ImageReferencedByManifestList";
+
+/// What removing tags needs.
+#[derive(Debug)]
+pub struct TagRemoval<'a, R, W, L, N, C> {
+    /// The registry.
+    pub registry: &'a R,
+    /// What changes it.
+    pub writer: &'a W,
+    /// The memory of tags.
+    pub ledger: &'a L,
+    /// The topics.
+    pub notifier: &'a N,
+    /// The time.
+    pub clock: &'a C,
+    /// Says whom to tell.
+    pub policy: &'a Policy,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Taken {
+    /// The image, as it was read back; `None`: it is gone.
+    pub image: Option<Image>,
+    /// Why tags stay that were to go: the first reason.
+    pub refused: Option<PortError>,
+    /// Tags that are gone, and of which no answer says who lost them.
+    pub unanswered: Vec<Tag>,
+    /// What went wrong. People are told already.
+    pub damage: Vec<Damage>,
+}
+
+/// What keeps the image while it loses tags.
+#[derive(Debug, Clone, Copy)]
+enum Keeper<'a> {
+    /// Our mark, which it gets first.
+    Mark(&'a Tag),
+    /// The tags that it has besides; without any, it loses nothing.
+    Others,
+}
+
+/// Whose work it is to write in the rows of tags that they are being removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claims<'a> {
+    /// It is done.
+    Written,
+    /// It is to be done first, in the name of this invocation, and undone when the answer is there.
+    Write(&'a str),
+}
+
+impl<R, W, L, N, C> TagRemoval<'_, R, W, L, N, C>
+where
+    R: Registry,
+    W: RegistryWriter,
+    L: RepositoryLedger,
+    N: Notifier,
+    C: Clock,
+{
+    /// Gives the image our mark, and takes the tags from it.
+    ///
+    /// # Errors
+    /// A call failed, or the image cannot be marked. Tags may be left.
+    pub async fn take(
+        &self,
+        image: &ImageKey,
+        tags: &[Tag],
+        mark: &Tag,
+        claims: Claims<'_>,
+    ) -> Result<Taken, PortError> {
+        let at = self.clock.now();
+        let claim = async {
+            match claims {
+                Claims::Written => Ok(Vec::new()),
+                Claims::Write(actor) => self.claim(image, tags, actor, at).await,
+            }
+        };
+        let prepare = async {
+            let (seen, manifest) = self.look_and_manifest(image).await?;
+            let Some(seen) = seen else { return Ok(None) };
+            if seen.tags.contains(mark) && !seen.tags.iter().any(|tag| tags.contains(tag)) {
+                return Ok(Some((seen, None)));
+            }
+            let Some(manifest) = manifest else {
+                let message = "the image cannot be marked first: it is deleted, or in the archive";
+                return Err(refusal("ecr:BatchGetImage", "ImageNotFound", message));
+            };
+            if !seen.tags.contains(mark) {
+                self.writer.put(image, &manifest, mark).await?;
+            }
+            Ok(Some((seen, Some(manifest))))
+        };
+        let (claimed, prepared) = join(claim, prepare).await;
+        let claimed = claimed?;
+        let taken = match prepared {
+            Ok(None) => Ok(Taken::default()),
+            Ok(Some((seen, None))) => Ok(Taken {
+                image: Some(seen),
+                ..Taken::default()
+            }),
+            Ok(Some((_, Some(manifest)))) => self.send(image, tags, Keeper::Mark(mark), &manifest, at).await,
+            Err(error) => Err(error),
+        };
+        match &taken {
+            Ok(taken) => self.answered(claimed, &taken.unanswered).await?,
+            // What was refused was not removed.
+            Err(error) if error.retry == Retry::Never => self.answered(claimed, &[]).await?,
+            Err(_) => {}
+        }
+        taken
+    }
+
+    /// Takes our mark from an image that has other tags. Without any, it stays.
+    ///
+    /// # Errors
+    /// A call failed.
+    pub async fn take_mark(&self, image: &ImageKey, mark: &Tag) -> Result<Taken, PortError> {
+        let at = self.clock.now();
+        let (seen, manifest) = self.look_and_manifest(image).await?;
+        let is_last = |image: &Image| image.tags.iter().all(|tag| tag == mark);
+        match (seen, manifest) {
+            (Some(seen), Some(manifest)) if seen.tags.contains(mark) && !is_last(&seen) => {
+                let mark = std::slice::from_ref(mark);
+                self.send(image, mark, Keeper::Others, &manifest, at).await
+            }
+            // What could not be put back keeps its mark.
+            (image, _) => Ok(Taken {
+                image,
+                ..Taken::default()
+            }),
+        }
+    }
+
+    /// Gives an image tags that no image has.
+    ///
+    /// # Errors
+    /// A call failed. Tags may be missing.
+    pub async fn give(&self, image: &ImageKey, tags: &[Tag]) -> Result<(), PortError> {
+        let mut manifest = None;
+        for tag in tags {
+            let by_tag = ImageRef::Tag(tag.clone());
+            if self.registry.image(&image.repository, &by_tag).await?.is_some() {
+                // A tag that another image has by now is that image's.
+                continue;
+            }
+            let manifest = match &mut manifest {
+                Some(manifest) => manifest,
+                none => none.insert(self.manifest(image).await?),
+            };
+            self.writer.put(image, manifest, tag).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks into a removal of which no answer is known: if another image may have lost the tag, it gets it back, or people are told that it
+    /// is gone. `row` and `holder` are those of the tag; `pushed` is an image that has just got it, by what an event says.
+    ///
+    /// # Errors
+    /// A call failed.
+    pub async fn look_into(
+        &self,
+        row: Option<&TagRow>,
+        holder: Option<&Image>,
+        pushed: Option<&Pushed>,
+    ) -> Result<Option<Damage>, PortError> {
+        let suspect = suspect(row, holder, pushed, self.clock.now());
+        let (Some(digest), Some(row)) = (suspect, row) else {
+            return Ok(None);
+        };
+        let Some(removal) = &row.removal else { return Ok(None) };
+        let damage = self.give_back(&row.repository, &row.tag, &digest).await;
+        self.tell(&row.repository, &damage, &removal.from, removal.at).await?;
+        let answered = TagRow {
+            generation: row.generation + 1,
+            removal: None,
+            ..row.clone()
+        };
+        // Whoever wrote the row in between looks into it as well, with the same result.
+        self.ledger.write_tag_row(&answered).await?;
+        Ok(Some(damage))
+    }
+
+    /// The same for several tags, of which no event says anything.
+    ///
+    /// # Errors
+    /// A call failed.
+    pub async fn look_into_all(&self, key: &RepositoryKey, tags: &[Tag]) -> Result<(), PortError> {
+        for tag in tags {
+            let by_tag = ImageRef::Tag(tag.clone());
+            let holder = self.registry.image(&key.repository, &by_tag);
+            let (holder, row) = join(holder, self.ledger.tag_row(key, tag)).await;
+            self.look_into(row?.as_ref(), holder?.as_ref(), None).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks for the last time, sends the tags, makes good what went wrong, and reads back.
+    async fn send(
+        &self,
+        image: &ImageKey,
+        tags: &[Tag],
+        keeper: Keeper<'_>,
+        manifest: &Manifest,
+        at: Timestamp,
+    ) -> Result<Taken, PortError> {
+        let key = RepositoryKey::of(image);
+        let (mut taken, mut failed) = (Taken::default(), None);
+        let mut open: Vec<Tag> = tags.to_vec();
+        // Of what was sent, the tags of which no answer came.
+        let mut sent: Vec<Tag> = Vec::new();
+        let mut hit = false;
+        for _ in 0..MAX_LOOKS + tags.len().div_ceil(MAX_TAGS_AT_ONCE) {
+            let seen = self.look(image).await?;
+            let has = |tag: &Tag| seen.as_ref().is_some_and(|image| image.tags.contains(tag));
+            // What was sent and is there still was not removed.
+            let (again, lost): (Vec<Tag>, Vec<Tag>) = std::mem::take(&mut sent).into_iter().partition(has);
+            taken.unanswered.extend(lost);
+            open.extend(again);
+            open.retain(has);
+            let Some(seen) = seen.as_ref().filter(|_| !open.is_empty()) else {
+                taken.image = seen;
+                break;
+            };
+            match keeper {
+                Keeper::Mark(mark) if !seen.tags.contains(mark) => {
+                    self.writer.put(image, manifest, mark).await?;
+                    continue;
+                }
+                Keeper::Others if seen.tags.iter().all(|tag| tags.contains(tag)) => {
+                    taken.image = Some(seen.clone());
+                    break;
+                }
+                Keeper::Mark(_) | Keeper::Others => {}
+            }
+            let now: Vec<Tag> = open.drain(..open.len().min(MAX_TAGS_AT_ONCE)).collect();
+            let answers = match self.writer.remove_tags(&key, &now).await {
+                Ok(answers) => answers,
+                Err(error) if error.retry == Retry::Never => return Err(error),
+                Err(error) => {
+                    failed = Some(error);
+                    sent = now;
+                    continue;
+                }
+            };
+            for (tag, answer) in answers {
+                match answer {
+                    TagAnswer::From(digest) if digest == image.digest => hit = true,
+                    TagAnswer::From(digest) => {
+                        let damage = self.give_back(&key, &tag, &digest).await;
+                        self.tell(&key, &damage, &image.digest, at).await?;
+                        taken.damage.push(damage);
+                    }
+                    TagAnswer::Unknown => taken.unanswered.push(tag),
+                    TagAnswer::Gone => {}
+                    TagAnswer::Referenced => {
+                        let message = "an index leads to the image, which would lose its last tag";
+                        taken.refused = Some(refusal(OPERATION, REFERENCED, message));
+                    }
+                    TagAnswer::Failed(error) => taken.refused = Some(error),
+                }
+            }
+            taken.image = self.look(image).await?;
+            if taken.image.is_none() || open.is_empty() {
+                break;
+            }
+        }
+        if let Some(error) = failed.filter(|_| !sent.is_empty() || !open.is_empty()) {
+            return Err(error);
+        }
+        if taken.image.is_none() && (hit || !taken.unanswered.is_empty()) {
+            let mark = match keeper {
+                Keeper::Mark(mark) => Some(mark),
+                Keeper::Others => tags.first(),
+            };
+            if let Some(mark) = mark {
+                let damage = self.put_back(image, manifest, mark).await;
+                self.tell(&key, &damage, &image.digest, at).await?;
+                taken.damage.push(damage);
+                taken.image = self.look(image).await?;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Gives a tag back to the image that it was taken from by mistake.
+    async fn give_back(&self, key: &RepositoryKey, tag: &Tag, digest: &Digest) -> Damage {
+        let (tag, digest) = (tag.clone(), digest.clone());
+        let (by_tag, by_digest) = (ImageRef::Tag(tag.clone()), ImageRef::Digest(digest.clone()));
+        let result = async {
+            let (holder, loser) = join(
+                self.registry.image(&key.repository, &by_tag),
+                self.registry.image(&key.repository, &by_digest),
+            )
+            .await;
+            let (holder, loser) = (holder?, loser?);
+            if loser.is_none() {
+                return Ok(Damage::Lost {
+                    tag: tag.clone(),
+                    digest: digest.clone(),
+                });
+            }
+            if holder.is_some_and(|holder| holder.digest != digest) {
+                return Ok(Damage::TakenOver {
+                    tag: tag.clone(),
+                    digest: digest.clone(),
+                });
+            }
+            let image = key.image(&digest);
+            let manifest = self.manifest(&image).await?;
+            self.writer.put(&image, &manifest, &tag).await?;
+            Ok(Damage::GivenBack {
+                tag: tag.clone(),
+                digest: digest.clone(),
+            })
+        };
+        result.await.unwrap_or_else(|error: PortError| Damage::NotGivenBack {
+            tag: tag.clone(),
+            digest: digest.clone(),
+            why: error.to_string(),
+        })
+    }
+
+    /// The last resort.
+    async fn put_back(&self, image: &ImageKey, manifest: &Manifest, mark: &Tag) -> Damage {
+        let digest = image.digest.clone();
+        match self.writer.put(image, manifest, mark).await {
+            Ok(()) => Damage::PutBack {
+                digest,
+                mark: mark.clone(),
+            },
+            Err(error) => Damage::NotPutBack {
+                digest,
+                why: error.to_string(),
+            },
+        }
+    }
+
+    async fn tell(&self, key: &RepositoryKey, damage: &Damage, from: &Digest, at: Timestamp) -> Result<(), PortError> {
+        let message = damage.alert(key, from, at).message();
+        let topic = self.policy.topic(&key.repository);
+        self.notifier.publish(topic, &message).await.map(drop)
+    }
+
+    /// Writes in the rows of tags that they are being removed, and gives the rows.
+    async fn claim(
+        &self,
+        image: &ImageKey,
+        tags: &[Tag],
+        actor: &str,
+        at: Timestamp,
+    ) -> Result<Vec<TagRow>, PortError> {
+        let key = RepositoryKey::of(image);
+        let removal = Removal {
+            from: image.digest.clone(),
+            at,
+            by: actor.to_owned(),
+        };
+        let rows = tags.iter().map(|tag| {
+            self.edit(&key, tag, |row| {
+                let row = row.unwrap_or_else(|| TagRow {
+                    schema: TagRowSchema::V1,
+                    repository: key.clone(),
+                    tag: tag.clone(),
+                    digest: image.digest.clone(),
+                    since: at,
+                    generation: 0,
+                    notes: Vec::new(),
+                    removal: None,
+                });
+                if row
+                    .removal
+                    .as_ref()
+                    .is_some_and(|other| other.is_under_way_by_another(actor, at))
+                {
+                    return Err(contended("another invocation is removing the tag"));
+                }
+                let removal = Some(removal.clone());
+                Ok(Some(TagRow { removal, ..row }))
+            })
+        });
+        Ok(try_join_all(rows).await?.into_iter().flatten().collect())
+    }
+
+    /// Writes in the rows of tags that the answer is there. A row that somebody else has written meanwhile is read anew.
+    async fn answered(&self, claimed: Vec<TagRow>, unanswered: &[Tag]) -> Result<(), PortError> {
+        let answered = claimed.into_iter().filter(|row| !unanswered.contains(&row.tag));
+        let rows = answered.map(async |row| {
+            let (key, tag, claimed) = (row.repository.clone(), row.tag.clone(), row.removal.clone());
+            let next = TagRow {
+                generation: row.generation + 1,
+                removal: None,
+                ..row
+            };
+            if self.ledger.write_tag_row(&next).await? == Written::Yes {
+                return Ok(());
+            }
+            let change = |row: Option<TagRow>| {
+                let row = row.filter(|row| row.removal == claimed);
+                Ok(row.map(|row| TagRow { removal: None, ..row }))
+            };
+            self.edit(&key, &tag, change).await.map(drop)
+        });
+        try_join_all(rows).await.map(drop)
+    }
+
+    /// Changes the row of a tag, and gives it; `None`: it stays as it is.
+    async fn edit(
+        &self,
+        key: &RepositoryKey,
+        tag: &Tag,
+        change: impl Fn(Option<TagRow>) -> Result<Option<TagRow>, PortError>,
+    ) -> Result<Option<TagRow>, PortError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let Some(row) = change(self.ledger.tag_row(key, tag).await?)? else {
+                return Ok(None);
+            };
+            let row = TagRow {
+                generation: row.generation + 1,
+                ..row
+            };
+            if self.ledger.write_tag_row(&row).await? == Written::Yes {
+                return Ok(Some(row));
+            }
+        }
+        Err(contended("others are changing the row of the tag"))
+    }
+
+    async fn look(&self, image: &ImageKey) -> Result<Option<Image>, PortError> {
+        let by_digest = ImageRef::Digest(image.digest.clone());
+        self.registry.image(&image.repository, &by_digest).await
+    }
+
+    async fn look_and_manifest(&self, image: &ImageKey) -> Result<(Option<Image>, Option<Manifest>), PortError> {
+        let (seen, manifest) = join(self.look(image), self.writer.manifest_to_put(image)).await;
+        Ok((seen?, manifest?))
+    }
+
+    async fn manifest(&self, image: &ImageKey) -> Result<Manifest, PortError> {
+        let manifest = self.writer.manifest_to_put(image).await?;
+        let message = "the manifest cannot be had: the image is deleted, or in the archive";
+        manifest.ok_or_else(|| refusal("ecr:BatchGetImage", "ImageNotFound", message))
+    }
+}
+
+fn contended(message: &str) -> PortError {
+    PortError {
+        retry: Retry::Later,
+        ..refusal("dynamodb:PutItem", "Contended", message)
+    }
+}
+
+fn refusal(operation: &'static str, code: &str, message: &str) -> PortError {
+    PortError {
+        retry: Retry::Never,
+        operation,
+        code: code.to_owned(),
+        message: message.to_owned(),
+        request_id: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

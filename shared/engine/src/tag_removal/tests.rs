@@ -1,0 +1,406 @@
+mod explore;
+
+use std::{
+    pin::pin,
+    sync::Mutex,
+    task::{Context, Poll, Waker},
+};
+
+use super::*;
+use guard_core::{
+    alert::repository::RepositoryAlertKind as Kind, ledger::quarantine_tag, repository::tags::untagged_mark,
+};
+use guard_testkit::{Fault, World, image, image_key, run};
+
+fn policy() -> Policy {
+    guard_testkit::policy("")
+}
+
+fn removal<'a>(world: &'a World, policy: &'a Policy) -> TagRemoval<'a, World, World, World, World, World> {
+    TagRemoval {
+        registry: world,
+        writer: world,
+        ledger: world,
+        notifier: world,
+        clock: world,
+        policy,
+    }
+}
+
+fn tag(text: &str) -> Tag {
+    text.parse().unwrap()
+}
+
+fn tags(texts: &[&str]) -> Vec<Tag> {
+    texts.iter().map(|text| tag(text)).collect()
+}
+
+fn mark() -> Tag {
+    untagged_mark(&image_key().digest).unwrap()
+}
+
+fn other() -> ImageKey {
+    ImageKey {
+        digest: format!("sha256:{}", "cd".repeat(32)).parse().unwrap(),
+        ..image_key()
+    }
+}
+
+fn world(of_image: &[&str]) -> World {
+    let world = World::new();
+    push(&world, &image_key(), of_image);
+    world
+}
+
+/// Pushes an image with these tags, which move from whatever image has them.
+fn push(world: &World, key: &ImageKey, texts: &[&str]) {
+    let given = tags(texts);
+    for holder in [image_key(), other()] {
+        if let Some(mut image) = world.image_of(&holder) {
+            image.tags.retain(|tag| !given.contains(tag));
+            world.push(&holder, image);
+        }
+    }
+    world.push(
+        key,
+        Image {
+            tags: given,
+            ..image(key)
+        },
+    );
+}
+
+fn tags_of(world: &World, key: &ImageKey) -> Vec<String> {
+    let mut tags: Vec<String> = match world.image_of(key) {
+        Some(image) => image.tags.iter().map(ToString::to_string).collect(),
+        None => return vec!["deleted".to_owned()],
+    };
+    tags.sort();
+    tags
+}
+
+fn told(world: &World) -> Vec<(String, String)> {
+    let sent = world.sent();
+    let documents = sent
+        .iter()
+        .map(|sent| serde_json::from_str::<serde_json::Value>(&sent.message.default).unwrap());
+    documents
+        .map(|document| {
+            let text = |member: &str| document[member].as_str().unwrap_or_default().to_owned();
+            (text("kind"), text("digest"))
+        })
+        .collect()
+}
+
+/// Runs a future; after so many polls, somebody does something. Whether it came to that.
+fn interrupted<F: Future>(future: F, polls: usize, act: impl FnOnce()) -> (F::Output, bool) {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..polls {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return (output, false);
+        }
+    }
+    act();
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return (output, true);
+        }
+    }
+}
+
+#[test]
+fn the_mark_is_there_first_whatever_other_tags_there_are() {
+    let policy = policy();
+    for (before, after) in [
+        (vec!["main"], vec!["quarantine-ab12ab12ab12"]),
+        (vec!["main", "v1"], vec!["quarantine-ab12ab12ab12", "v1"]),
+        (vec!["main", "quarantine-ab12ab12ab12"], vec!["quarantine-ab12ab12ab12"]),
+    ] {
+        let world = world(&before);
+        let taken =
+            run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one"))).unwrap();
+        assert_eq!(tags_of(&world, &image_key()), after);
+        assert_eq!(taken.image, world.image_of(&image_key()));
+        assert_eq!((taken.refused, taken.unanswered, taken.damage), (None, vec![], vec![]));
+        let calls: Vec<&str> = world
+            .calls()
+            .iter()
+            .filter(|call| call.mutates)
+            .map(|call| call.operation)
+            .collect();
+        let marked = before.len() == 2 && before[1].starts_with("quarantine-");
+        let expected: &[&str] = if marked {
+            &["ecr:BatchDeleteImage"]
+        } else {
+            &["ecr:PutImage", "ecr:BatchDeleteImage"]
+        };
+        assert_eq!(calls, expected);
+        let row = run(world.tag_row(&RepositoryKey::of(&image_key()), &tag("main")))
+            .unwrap()
+            .unwrap();
+        assert_eq!(row.removal, None, "the answer is there");
+        assert!(told(&world).is_empty());
+    }
+}
+
+#[test]
+fn nothing_is_done_where_the_tag_is_gone_or_the_image() {
+    let policy = policy();
+    let moved = world(&["v1"]);
+    push(&moved, &other(), &["main"]);
+    let deleted = World::new();
+    for world in [moved, deleted] {
+        let before = tags_of(&world, &other());
+        run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one"))).unwrap();
+        assert!(
+            !world
+                .calls()
+                .iter()
+                .any(|call| call.operation == "ecr:BatchDeleteImage")
+        );
+        assert_eq!(tags_of(&world, &other()), before);
+    }
+}
+
+#[test]
+fn an_image_that_cannot_be_marked_loses_no_tag() {
+    let policy = policy();
+    let archived = world(&["main", "v1"]);
+    archived.push(
+        &image_key(),
+        Image {
+            status: guard_core::image::ImageStatus::Archived,
+            ..archived.image_of(&image_key()).unwrap()
+        },
+    );
+    let refused = world(&["main", "v1"]);
+    refused.fail("ecr:PutImage", Fault::Before(Retry::Never));
+    for world in [archived, refused] {
+        let error = run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one")));
+        assert_eq!(error.unwrap_err().retry, Retry::Never);
+        assert_eq!(tags_of(&world, &image_key()), ["main", "v1"]);
+    }
+}
+
+/// Two invocations take different tags from one image. Between any two steps of the one, the other does all of its work.
+#[test]
+fn two_removals_at_the_same_time_leave_the_image() {
+    let policy = policy();
+    let mut reached = 0;
+    for polls in 0.. {
+        let world = world(&["main", "dev"]);
+        let (main, dev) = (tags(&["main"]), tags(&["dev"]));
+        let (one, two) = (removal(&world, &policy), removal(&world, &policy));
+        let (key, mark) = (image_key(), mark());
+        let first = one.take(&key, &main, &mark, Claims::Write("one"));
+        let second = || drop(run(two.take(&key, &dev, &mark, Claims::Write("one"))).unwrap());
+        let (taken, interrupted) = interrupted(first, polls, second);
+        assert_eq!(taken.unwrap().damage, []);
+        if !interrupted {
+            break;
+        }
+        reached += 1;
+        assert_eq!(
+            tags_of(&world, &image_key()),
+            ["quarantine-ab12ab12ab12"],
+            "after {polls} polls"
+        );
+        assert!(told(&world).is_empty());
+    }
+    assert!(reached > 10, "{reached}");
+}
+
+/// A person moves the tag at any moment, to a new image or to one with other tags.
+#[test]
+fn a_tag_that_is_moved_meanwhile_is_given_back_or_its_image_is_told_of() {
+    let policy = policy();
+    for (of_other, expected) in [(vec!["main"], Kind::ImageLost), (vec!["main", "v9"], Kind::TagTaken)] {
+        let (mut hit, mut missed) = (0, 0);
+        for polls in 0.. {
+            let world = world(&["main", "v1"]);
+            let (key, main, mark) = (image_key(), tags(&["main"]), mark());
+            let one = removal(&world, &policy);
+            let first = one.take(&key, &main, &mark, Claims::Write("one"));
+            let (taken, interrupted) = interrupted(first, polls, || push(&world, &other(), &of_other));
+            if !interrupted {
+                break;
+            }
+            let taken = taken.unwrap();
+            assert!(world.image_of(&image_key()).is_some());
+            if taken.damage.is_empty() {
+                missed += 1;
+                assert_eq!(tags_of(&world, &other()), of_other, "after {polls} polls");
+                assert!(told(&world).is_empty());
+                continue;
+            }
+            hit += 1;
+            assert_eq!(
+                told(&world),
+                [(expected.as_str().to_owned(), other().digest.to_string())]
+            );
+            if expected == Kind::TagTaken {
+                assert_eq!(tags_of(&world, &other()), of_other, "given back");
+            }
+        }
+        assert!(hit > 0 && missed > 10, "{hit} {missed}");
+    }
+}
+
+/// A person takes away all other tags, our mark too, between the last look and the call: the image is deleted, and put back.
+#[test]
+fn an_image_that_goes_meanwhile_is_put_back_and_that_is_told_as_damage() {
+    let policy = policy();
+    let mut put_back = 0;
+    for polls in 0.. {
+        let world = world(&["main", "v1"]);
+        let (key, main, mark) = (image_key(), tags(&["main"]), mark());
+        let strip = || {
+            let image = world.image_of(&key).unwrap();
+            let kept = image
+                .tags
+                .iter()
+                .filter(|tag| tag.as_str() == "main")
+                .cloned()
+                .collect();
+            world.push(&key, Image { tags: kept, ..image });
+        };
+        let one = removal(&world, &policy);
+        let (taken, interrupted) = interrupted(one.take(&key, &main, &mark, Claims::Write("one")), polls, strip);
+        if !interrupted {
+            break;
+        }
+        let taken = taken.unwrap();
+        let there = tags_of(&world, &image_key());
+        assert!(
+            there.is_empty() || there == [mark.as_str()],
+            "after {polls} polls: {there:?}"
+        );
+        if taken.damage.is_empty() {
+            assert!(told(&world).is_empty());
+        } else {
+            put_back += 1;
+            assert_eq!(told(&world), [("image-lost".to_owned(), key.digest.to_string())]);
+        }
+    }
+    assert!(put_back > 0);
+}
+
+#[test]
+fn an_image_that_somebody_deletes_before_we_took_anything_stays_deleted() {
+    let policy = policy();
+    for polls in 0..4 {
+        let world = world(&["main", "v1"]);
+        let (key, main, mark) = (image_key(), tags(&["main"]), mark());
+        let one = removal(&world, &policy);
+        let first = one.take(&key, &main, &mark, Claims::Write("one"));
+        let (_, interrupted) = interrupted(first, polls, || world.delete(&key));
+        assert!(interrupted);
+        assert!(world.image_of(&key).is_none() || world.calls().iter().any(|call| call.operation == "ecr:PutImage"));
+        assert!(
+            !world
+                .calls()
+                .iter()
+                .any(|call| call.operation == "ecr:BatchDeleteImage")
+        );
+    }
+}
+
+#[test]
+fn a_lost_answer_is_looked_into_and_not_sent_again_blindly() {
+    let policy = policy();
+    // It had no effect: after another look it is sent again.
+    let world = self::world(&["main", "v1"]);
+    world.fail("ecr:BatchDeleteImage", Fault::Before(Retry::Later));
+    let taken =
+        run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one"))).unwrap();
+    assert_eq!(
+        (taken.unanswered, tags_of(&world, &image_key())),
+        (vec![], tags_and_mark(&["v1"]))
+    );
+    // It had one: nothing is left to send, and the row says that an answer is missing.
+    let world = self::world(&["main", "v1"]);
+    world.fail("ecr:BatchDeleteImage", Fault::After(Retry::Later));
+    let taken =
+        run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one"))).unwrap();
+    assert_eq!(
+        (taken.unanswered, tags_of(&world, &image_key())),
+        (tags(&["main"]), tags_and_mark(&["v1"]))
+    );
+    let row = run(world.tag_row(&RepositoryKey::of(&image_key()), &tag("main")))
+        .unwrap()
+        .unwrap();
+    assert_eq!(row.removal.map(|removal| removal.from), Some(image_key().digest));
+    // It never goes through.
+    let world = self::world(&["main", "v1"]);
+    for _ in 0..MAX_LOOKS + 1 {
+        world.fail("ecr:BatchDeleteImage", Fault::Before(Retry::Later));
+    }
+    let error = run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one")));
+    assert_eq!(error.unwrap_err().retry, Retry::Later);
+}
+
+fn tags_and_mark(texts: &[&str]) -> Vec<String> {
+    let mut all = vec![mark().to_string()];
+    all.extend(texts.iter().map(|text| (*text).to_owned()));
+    all
+}
+
+#[test]
+fn our_own_mark_goes_only_where_other_tags_are() {
+    let policy = policy();
+    for (before, after) in [
+        (vec!["quarantine-ab12ab12ab12", "v1"], vec!["v1"]),
+        (vec!["quarantine-ab12ab12ab12"], vec!["quarantine-ab12ab12ab12"]),
+        (vec!["v1"], vec!["v1"]),
+    ] {
+        let world = world(&before);
+        run(removal(&world, &policy).take_mark(&image_key(), &mark())).unwrap();
+        assert_eq!(tags_of(&world, &image_key()), after);
+    }
+}
+
+/// A person deletes the last other tag while our mark goes.
+#[test]
+fn an_image_whose_mark_goes_while_somebody_deletes_its_last_tag_is_kept_or_put_back() {
+    let policy = policy();
+    let mut put_back = 0;
+    for polls in 0.. {
+        let world = world(&["quarantine-ab12ab12ab12", "v1"]);
+        let (key, mark) = (image_key(), mark());
+        let delete = || {
+            run(world.remove_tags(&RepositoryKey::of(&key), &tags(&["v1"]))).unwrap();
+        };
+        let one = removal(&world, &policy);
+        let (taken, interrupted) = interrupted(one.take_mark(&key, &mark), polls, delete);
+        if !interrupted {
+            break;
+        }
+        if taken.unwrap().damage.is_empty() {
+            // Where somebody deletes the last tag after ours is gone, that deletes the image, and is not our doing.
+            continue;
+        }
+        put_back += 1;
+        assert_eq!(tags_of(&world, &image_key()), [mark.as_str()]);
+        assert_eq!(told(&world), [("image-lost".to_owned(), key.digest.to_string())]);
+    }
+    assert!(put_back > 0);
+}
+
+#[test]
+fn many_tags_go_a_hundred_at_a_time_each_after_a_look() {
+    let policy = policy();
+    let names: Vec<String> = (0..250).map(|n| format!("v{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let world = world(&names);
+    run(removal(&world, &policy).take(&image_key(), &tags(&names), &mark(), Claims::Write("one"))).unwrap();
+    assert_eq!(tags_of(&world, &image_key()), [mark().as_str()]);
+    let calls = world.calls();
+    let removals = calls
+        .iter()
+        .enumerate()
+        .filter(|(_, call)| call.operation == "ecr:BatchDeleteImage");
+    let removals: Vec<usize> = removals.map(|(n, _)| n).collect();
+    assert_eq!(removals.len(), 3);
+    assert!(removals.iter().all(|n| calls[n - 1].operation == "ecr:DescribeImages"));
+}

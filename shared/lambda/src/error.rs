@@ -1,0 +1,78 @@
+//! How a handler fails.
+
+use lambda_runtime::Diagnostic;
+
+use guard_engine::{
+    reconcile::{
+        image::ReconcileError, registry::RegistryError, replication::ReplicationError, repository::RepositoryError,
+    },
+    sweep::SweepError,
+};
+use guard_events::Poison;
+use guard_ports::Retry;
+
+/// Why an event could not be handled. Lambda delivers it again, at most twice, and then to the function's failure destination:
+/// nothing is lost, and what can never succeed ends where people look.
+#[derive(Debug, thiserror::Error)]
+pub enum HandlerError {
+    /// The event does not say what it is about.
+    #[error("cannot use this event: {0}")]
+    Poison(#[from] Poison),
+    /// A message of the workers' queue, or what a function was invoked with by hand, is not what it should be.
+    #[error("cannot use this: {0}")]
+    Unusable(String),
+    /// The registry as a whole could not be looked at, or its digest not be sent.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A part of a sweep could not be done.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
+    /// Lambda did not say where the function runs.
+    #[error("`{0}` is not the ARN of a function")]
+    Context(String),
+    /// The image could not be brought to its state.
+    #[error(transparent)]
+    Reconcile(#[from] ReconcileError),
+    /// The repository could not be looked at.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// A copy could not be looked at.
+    #[error(transparent)]
+    Replication(#[from] ReplicationError),
+}
+
+impl HandlerError {
+    /// A stable word: alarms and dashboards hang on it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Poison(_) | Self::Unusable(_) => "PoisonEvent",
+            Self::Registry(error) => error.code(),
+            Self::Sweep(error) => error.code(),
+            Self::Context(_) => "NoContext",
+            Self::Reconcile(error) => error.code(),
+            Self::Repository(error) => error.code(),
+            Self::Replication(error) => error.code(),
+        }
+    }
+
+    /// Whether trying again can help.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Poison(_) | Self::Unusable(_) | Self::Context(_) => Retry::Never,
+            Self::Registry(error) => error.retry(),
+            Self::Sweep(error) => error.retry(),
+            Self::Reconcile(error) => error.retry(),
+            Self::Repository(error) => error.retry(),
+            Self::Replication(error) => error.retry(),
+        }
+    }
+}
+
+impl From<HandlerError> for Diagnostic {
+    fn from(error: HandlerError) -> Self {
+        Self {
+            error_type: error.code().to_owned(),
+            error_message: error.to_string(),
+        }
+    }
+}

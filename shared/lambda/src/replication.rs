@@ -1,0 +1,290 @@
+//! From an event about a copy to `reconcile`, and to a look at the copy as such.
+
+use std::time::Duration;
+
+use super::{
+    entry::{Handled, Invocation, pushed},
+    error::HandlerError,
+    report,
+    repositories::AfterPush,
+};
+use guard_core::{
+    ids::{ImageKey, ImageRef, Region, RepositoryName},
+    image::{Arrival, Way},
+    ledger::State,
+    policy::Policy,
+    registry::RegistryKey,
+    replication::replica::ReplicaEvent,
+    repository::ledger::RepositoryKey,
+};
+use guard_engine::reconcile::{
+    image::{Hints, Outcome, OutcomeKind, Ports, Request, reconcile},
+    replication::{ReplicaRequest, ReplicationPorts, reconcile_replica},
+};
+use guard_events::{self, Event};
+use guard_ports::{
+    Clock, Ledger, Notifier, Registry, RegistryWriter, Replication, ReplicationLedger, RepositoryLedger, Scanner,
+};
+
+/// What an event about copies asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopySelection {
+    /// This copy has arrived here, or has not.
+    Copy {
+        /// Its repository.
+        repository: RepositoryName,
+        /// The image.
+        image: ImageRef,
+        /// The registry that it comes from.
+        source: RegistryKey,
+        /// What the event says.
+        event: ReplicaEvent,
+    },
+    /// In another region, something was done with an image of which there may be a copy here.
+    Source {
+        /// Its repository.
+        repository: RepositoryName,
+        /// The image.
+        image: ImageRef,
+        /// That region.
+        region: Region,
+        /// It went to the archive: if that was a block of ours, the ledger says so, at once or soon.
+        archived: bool,
+    },
+    /// There is nothing to look at.
+    Ignore(&'static str),
+}
+
+/// How often, and after how much time, the ledger is asked anew whether a source is blocked: what was written in another region is
+/// seen here within a second or so (DynamoDB developer guide, "Global tables").
+const MAX_TURNS: usize = 3;
+const TURN: Duration = Duration::from_secs(2);
+
+/// Handles one event, and writes its line.
+///
+/// The image is brought to its state first, so that what is blocked in its source is blocked here before anything is told. What can
+/// be done is done where something else could not be.
+///
+/// # Errors
+/// The event does not say what it is about, or what it is about could not be looked at.
+pub async fn handle<R, W, S, L, N, C, E>(
+    ports: &Ports<'_, R, W, S, L, N, C>,
+    elsewhere: &E,
+    policy: &Policy,
+    select: impl FnOnce(&Event) -> CopySelection,
+    invocation: &Invocation,
+    payload: &str,
+    its_repository: &impl AfterPush,
+) -> Result<Handled, HandlerError>
+where
+    R: Registry,
+    W: RegistryWriter,
+    S: Scanner,
+    L: Ledger + ReplicationLedger + RepositoryLedger,
+    N: Notifier,
+    C: Clock,
+    E: Replication,
+{
+    let mut event_id = invocation.request_id.clone();
+    let result = async {
+        let event = guard_events::parse(payload)?;
+        event_id.clone_from(&event.id);
+        if event.account != invocation.account {
+            let why = "an event of another account: the function there looks at it";
+            return Ok(Handled::Ignored { why });
+        }
+        match select(&event) {
+            CopySelection::Ignore(why) => Ok(Handled::Ignored { why }),
+            CopySelection::Copy { .. } if event.region != invocation.region => {
+                let why = "a copy in another region: the function there looks at it";
+                Ok(Handled::Ignored { why })
+            }
+            CopySelection::Copy {
+                repository,
+                image,
+                source,
+                event: said,
+            } => {
+                let arrival = Arrival {
+                    way: Way::Replicated(source.region.clone()),
+                    at: event.time,
+                };
+                let own = source.account == invocation.account;
+                let hints = Hints {
+                    arrival: said.arrived.then_some(arrival),
+                    // The ledger has nothing of other accounts.
+                    source: own.then(|| source.region.clone()),
+                    ..Hints::default()
+                };
+                copied(
+                    ports,
+                    elsewhere,
+                    policy,
+                    invocation,
+                    (repository, image),
+                    hints,
+                    source,
+                    said,
+                    its_repository,
+                )
+                .await
+            }
+            CopySelection::Source { region, .. } if region == invocation.region => Ok(Handled::Ignored {
+                why: "an image of this region: another function looks at it",
+            }),
+            CopySelection::Source {
+                repository,
+                image,
+                region,
+                archived,
+            } => {
+                let ImageRef::Digest(digest) = &image else {
+                    // A tag may lead to another image here.
+                    return Ok(Handled::Ignored {
+                        why: "it names no digest",
+                    });
+                };
+                let source = ImageKey {
+                    account: invocation.account.clone(),
+                    region: region.clone(),
+                    repository: repository.clone(),
+                    digest: digest.clone(),
+                };
+                wait_for_ledger(ports, &source, archived).await?;
+                let request = Request {
+                    account: invocation.account.clone(),
+                    region: invocation.region.clone(),
+                    repository,
+                    image,
+                    hints: Hints {
+                        source: Some(region),
+                        ..Hints::default()
+                    },
+                    actor: invocation.request_id.clone(),
+                };
+                Ok(Handled::Looked(reconcile(ports, policy, &request).await?))
+            }
+        }
+    }
+    .await;
+    report::write(invocation.function, &event_id, &result, ports.clock.now());
+    result
+}
+
+#[expect(clippy::too_many_arguments, reason = "what an event says, taken apart")]
+async fn copied<R, W, S, L, N, C, E>(
+    ports: &Ports<'_, R, W, S, L, N, C>,
+    elsewhere: &E,
+    policy: &Policy,
+    invocation: &Invocation,
+    (repository, image): (RepositoryName, ImageRef),
+    hints: Hints,
+    source: RegistryKey,
+    said: ReplicaEvent,
+    its_repository: &impl AfterPush,
+) -> Result<Handled, HandlerError>
+where
+    R: Registry,
+    W: RegistryWriter,
+    S: Scanner,
+    L: Ledger + ReplicationLedger + RepositoryLedger,
+    N: Notifier,
+    C: Clock,
+    E: Replication,
+{
+    let request = Request {
+        account: invocation.account.clone(),
+        region: invocation.region.clone(),
+        repository,
+        image,
+        hints,
+        actor: invocation.request_id.clone(),
+    };
+    let arrived = said.arrived;
+    let tags = said.tags.clone();
+    let pushed = pushed(&request, ports.clock.now());
+    let looked = reconcile(ports, policy, &request).await;
+    let digest = match (&request.image, &looked) {
+        (ImageRef::Digest(digest), _) => Some(digest.clone()),
+        (ImageRef::Tag(_), Ok(outcome)) => outcome.digest.clone(),
+        (ImageRef::Tag(_), Err(_)) => None,
+    };
+    let replica = match digest {
+        Some(digest) => {
+            let ports = ReplicationPorts {
+                registry: ports.registry,
+                elsewhere,
+                // Backfills are for the sweep.
+                writer: None::<&NoBackfills>,
+                ledger: ports.ledger,
+                notifier: ports.notifier,
+                clock: ports.clock,
+            };
+            let request = ReplicaRequest {
+                image: ImageKey {
+                    account: request.account.clone(),
+                    region: request.region.clone(),
+                    repository: request.repository.clone(),
+                    digest,
+                },
+                source,
+                event: Some(said),
+                actor: request.actor.clone(),
+            };
+            reconcile_replica(&ports, policy, &request).await.map(Some)
+        }
+        None => Ok(None),
+    };
+    let rules = if arrived {
+        let key = RepositoryKey {
+            account: request.account,
+            region: request.region,
+            repository: request.repository,
+        };
+        let state = looked.as_ref().ok().and_then(|outcome: &Outcome| outcome.state);
+        its_repository
+            .look(&key, &tags, state, pushed.as_ref(), &request.actor)
+            .await
+            .map(Some)
+    } else {
+        Ok(None)
+    };
+    let mut outcome = looked?;
+    outcome.replica = replica?.map(Box::new);
+    outcome.repository_rules = rules?.filter(|rules| !rules.is_empty()).map(Box::new);
+    if outcome.outcome == OutcomeKind::NoSuchImage && outcome.replica.as_ref().is_some_and(|one| !one.alerts.is_empty())
+    {
+        outcome.outcome = OutcomeKind::Applied;
+    }
+    Ok(Handled::Looked(outcome))
+}
+
+/// Nothing is begun.
+#[derive(Debug)]
+enum NoBackfills {}
+
+/// Waits until the ledger here says of a source what has just been done with it, for a few seconds at most: the sweep finds what comes
+/// later.
+async fn wait_for_ledger<R, W, S, L, N, C>(
+    ports: &Ports<'_, R, W, S, L, N, C>,
+    source: &ImageKey,
+    archived: bool,
+) -> Result<(), HandlerError>
+where
+    L: Ledger + RepositoryLedger,
+    C: Clock,
+{
+    for _ in 0..MAX_TURNS {
+        let row = ports.ledger.row(source).await;
+        let row = row.map_err(|error| guard_engine::reconcile::image::ReconcileError::Port {
+            doing: "look at the source of",
+            image: source.to_string(),
+            source: Box::new(error),
+        })?;
+        if row.is_none_or(|row| (row.state == State::Blocked) == archived) {
+            return Ok(());
+        }
+        ports.clock.pause(TURN).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! A function's handler in the world: the whole way from an event's text to what is true afterwards.
+
+use crate::{
+    entry::{Handled, Invocation, Selection, handle_and},
+    error::HandlerError,
+    replication::{self, CopySelection},
+    repositories::{ItsRepository, RecentLooks},
+};
+use guard_core::policy::Policy;
+use guard_engine::reconcile::image::{Outcome, Ports};
+use guard_events::Event;
+use guard_testkit::{World, image_key, run};
+
+/// What a function needs, in the world.
+fn ports<'a>(world: &'a World, policy: &Policy) -> Ports<'a, World, World, World, World, World, World> {
+    Ports {
+        registry: world,
+        writer: policy.enforces_anywhere().then_some(world),
+        scanner: world,
+        ledger: world,
+        notifier: world,
+        clock: world,
+    }
+}
+
+fn invocation() -> Invocation {
+    let key = image_key();
+    Invocation {
+        function: "on-test",
+        request_id: "8a6e4b50-4f4c-4a3b-9a3e-3f1d0d9a0001".to_owned(),
+        account: key.account,
+        region: key.region,
+    }
+}
+
+/// Handles an event as the function `function` does, in the account and region of [`image_key`].
+///
+/// # Errors
+/// As the handler.
+pub fn handle_event(
+    world: &World,
+    policy: &Policy,
+    select: impl FnOnce(&Event) -> Selection,
+    payload: &str,
+) -> Result<Handled, HandlerError> {
+    let (ports, invocation) = (ports(world, policy), invocation());
+    let recent = RecentLooks::default();
+    let repository = ItsRepository::new(&ports, world, policy, &recent);
+    run(handle_and(&ports, policy, select, &invocation, payload, &repository))
+}
+
+/// Handles an event about copies as `on-replication` does, in the account and region of [`image_key`].
+///
+/// # Errors
+/// As the handler.
+pub fn handle_copy_event(
+    world: &World,
+    policy: &Policy,
+    select: impl FnOnce(&Event) -> CopySelection,
+    payload: &str,
+) -> Result<Handled, HandlerError> {
+    let (ports, invocation) = (ports(world, policy), invocation());
+    let recent = RecentLooks::default();
+    let repository = ItsRepository::new(&ports, world, policy, &recent);
+    run(replication::handle(
+        &ports,
+        world,
+        policy,
+        select,
+        &invocation,
+        payload,
+        &repository,
+    ))
+}
+
+/// Handles an event that has an image to look at.
+///
+/// # Panics
+/// It is ignored, or it fails.
+#[track_caller]
+#[expect(clippy::panic, reason = "a test that is wrong in itself should stop at once")]
+pub fn look_at_event(
+    world: &World,
+    policy: &Policy,
+    select: impl FnOnce(&Event) -> Selection,
+    payload: &str,
+) -> Outcome {
+    match handle_event(world, policy, select, payload) {
+        Ok(Handled::Looked(outcome)) => outcome,
+        other => panic!("an image should be looked at: {other:?}"),
+    }
+}
