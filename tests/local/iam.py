@@ -113,7 +113,8 @@ def permit(iam: Any, registry: Registry, deployed: str, region: str, statements:
         PolicyName="function",
         PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": asked_for}),
     )
-    registry.permit(access_key(deployed, region), statements)
+    session = f"arn:aws:sts::{ACCOUNT}:assumed-role/{deployed}-{region}/{deployed}"
+    registry.permit(access_key(deployed, region), statements, session)
 
 
 def access_key(deployed: str, region: str) -> str:

@@ -110,9 +110,13 @@ class Registry:
         """Lets the next calls of an operation fail, except those with the access key that is spared."""
         self._set("failures", {"operation": operation, "number": number, "code": code, "spared": spared})
 
-    def permit(self, caller: str, statements: list[dict[str, Any]]) -> None:
-        """Lets the role session with an access key do what these statements of a policy say, in all regions."""
-        self._send("PUT", "permissions", {"caller": caller, "statements": statements})
+    def overtake(self, operation: str, repository: str, tag: str, digest: str) -> None:
+        """Lets somebody give a tag to an image right before the next call of an operation by a function."""
+        self._set("races", {"operation": operation, "repository": repository, "tag": tag, "digest": digest})
+
+    def permit(self, caller: str, statements: list[dict[str, Any]], user: str | None = None) -> None:
+        """Lets the role session with an access key do what these statements of a policy say, in all regions. ``user``: its ARN."""
+        self._send("PUT", "permissions", {"caller": caller, "statements": statements, "user": user})
 
     def calls(self, **wanted: str) -> list[dict[str, Any]]:
         """The logged calls in this region, for instance of one ``operation`` or ``repository``."""

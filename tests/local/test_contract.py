@@ -64,7 +64,7 @@ class Contract(unittest.TestCase):
     def test_the_local_ecr_answers_as_the_cases_say(self) -> None:
         played = 0
         usual = {"digestAndTag": "tag", "pulls": "runtime", "pulledOf": "both", "restoreSeconds": 0}
-        usual |= {"artifactTypeFirst": False, "enhancedSummaries": True}
+        usual |= {"artifactTypeFirst": False, "enhancedSummaries": True, "otherScans": "kept"}
         for case in load():
             for reading, settings in readings(case).items():
                 with self.subTest(case["name"], reading=reading, order=self.registry.order):

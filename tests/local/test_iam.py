@@ -194,6 +194,12 @@ class RegistryTest(unittest.TestCase):
         with self.assertRaises(ecr.exceptions.ImageNotFoundException):
             ecr.describe_image_scan_findings(**asked)
 
+    def test_a_refusal_names_the_session_by_its_arn(self) -> None:
+        ecr = self.session()
+        user = f"arn:aws:sts::{ACCOUNT}:assumed-role/a-role/a-function"
+        self.registry.permit("ASIAFUNCTION", [], user)
+        self.assertIn(f"User: {user} is not", self.refused(ecr.describe_images, repositoryName="team/app"))
+
     def test_what_is_not_understood_is_not_taken_for_granted(self) -> None:
         allow = {"Effect": "Allow", "Action": ["ecr:DescribeImages"], "Resource": ["*"]}
         for wrong in ({"Effect": "Deny"}, {"Action": ["ecr:*"]}, {"Condition": {}}):

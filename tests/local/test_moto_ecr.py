@@ -410,6 +410,24 @@ class Readings(RegistryTest):
         self.assertEqual(self.registry.pull(REPOSITORY, "v1", recorded=True), 200)
         self.assertIn("lastRecordedPullTime", self.describe()[0])
 
+    def test_scans_of_the_other_kind_may_be_gone_after_a_switch(self) -> None:
+        basic, inspected = (self.push.image(REPOSITORY, tag, tag) for tag in ("basic", "inspected"))
+        self.registry.set_scan(REPOSITORY, basic.digest, "COMPLETE", findings=[])
+        self.registry.set_scan(REPOSITORY, inspected.digest, "ACTIVE", enhancedFindings=[])
+        self.addCleanup(self.registry.behave, otherScans="kept")
+        self.assertEqual([self.shown(image) for image in (basic, inspected)], ["COMPLETE", "ACTIVE"])
+        self.registry.behave(otherScans="gone")
+        self.assertEqual([self.shown(image) for image in (basic, inspected)], ["COMPLETE", "none"])
+        self.addCleanup(self.ecr.put_registry_scanning_configuration, scanType="BASIC", rules=[])
+        self.ecr.put_registry_scanning_configuration(scanType="ENHANCED", rules=[])
+        self.assertEqual([self.shown(image) for image in (basic, inspected)], ["none", "ACTIVE"])
+
+    def shown(self, image: Image) -> str:
+        try:
+            return str(self.findings(image)["imageScanStatus"]["status"])
+        except self.ecr.exceptions.ScanNotFoundException:
+            return "none"
+
     def test_a_setting_that_is_not_there_is_refused(self) -> None:
         for wrong in ({"orders": 1}, {"pulls": "some"}, {"digestAndTag": "both"}):
             with self.assertRaises(urllib.error.HTTPError) as caught:
@@ -510,6 +528,21 @@ class Lifecycle(RegistryTest):
             rule(1, tagStatus="untagged", countType="sinceImagePushed", countUnit="days", countNumber=1)
         )
         self.assertEqual(result, {})
+
+    def test_a_preview_may_take_several_looks(self) -> None:
+        self.registry.behave(previewLooks=2)
+        self.addCleanup(self.registry.behave, previewLooks=0)
+        keep_one = rule(1, tagStatus="any", countType="imageCountMoreThan", countNumber=1) | {"description": "x" * 100}
+        text = json.dumps({"rules": [keep_one]})
+        start = {"repositoryName": REPOSITORY, "lifecyclePolicyText": text}
+        self.ecr.start_lifecycle_policy_preview(**start)
+        # Only one at a time (API reference, StartLifecyclePolicyPreview).
+        with self.refused("LifecyclePolicyPreviewInProgressException"):
+            self.ecr.start_lifecycle_policy_preview(**start)
+        looks = [self.ecr.get_lifecycle_policy_preview(repositoryName=REPOSITORY) for _ in range(3)]
+        self.assertEqual([look["status"] for look in looks], ["IN_PROGRESS", "IN_PROGRESS", "COMPLETE"])
+        self.assertNotIn("previewResults", looks[0])
+        self.ecr.start_lifecycle_policy_preview(**start)
 
     def test_missing_previews_and_bad_policies_are_refused(self) -> None:
         with self.refused("LifecyclePolicyPreviewNotFoundException"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -77,6 +78,10 @@ class Listing(RegistryTest):
             self.ecr.get_signing_configuration()
 
 
+# The access key of a role's session.
+SESSION = "ASIAOFAFUNCTION00000"
+
+
 class Failing(RegistryTest):
     def test_so_many_calls_of_one_operation_fail(self) -> None:
         self.registry.fail_next("ListImages", 1)
@@ -98,6 +103,44 @@ class Failing(RegistryTest):
     def _status(self, operation: str, body: dict[str, Any], key: str = DRIVER_KEY) -> tuple[int, str | None]:
         status, answer = call(self.registry.url, operation, body, key)
         return status, answer.get("__type")
+
+
+class OfFunctions(RegistryTest):
+    """What is done to the calls of functions, and not to those of others."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        everything = {"Effect": "Allow", "Action": ["ecr:BatchDeleteImage"], "Resource": ["*"]}
+        self.registry.permit(SESSION, [everything])
+
+    def delete(self, key: str, tag: str) -> list[dict[str, str]]:
+        body = {"repositoryName": REPOSITORY, "imageIds": [{"imageTag": tag}]}
+        status, answer = call(self.registry.url, "BatchDeleteImage", body, key)
+        self.assertEqual(status, 200, answer)
+        deleted: list[dict[str, str]] = answer["imageIds"]
+        return deleted
+
+    def test_somebody_is_quicker_than_a_function_once(self) -> None:
+        old, new = (self.push.image(REPOSITORY, tag, tag) for tag in ("v1", "v2"))
+        for image in (old, new):
+            self.ecr.put_image(repositoryName=REPOSITORY, imageManifest=image.manifest, imageTag=f"also-{image.tag}")
+        self.registry.overtake("BatchDeleteImage", REPOSITORY, "v1", new.digest)
+        self.delete(DRIVER_KEY, "also-v1")
+        self.assertEqual(self.delete(SESSION, "v1"), [{"imageDigest": new.digest, "imageTag": "v1"}])
+        self.push.again(old)
+        self.assertEqual(self.delete(SESSION, "v2"), [{"imageDigest": new.digest, "imageTag": "v2"}])
+        self.assertEqual({tag for detail in self.describe() for tag in detail["imageTags"]}, {"v1", "also-v2"})
+
+    def test_a_slow_registry_keeps_functions_waiting_and_nobody_else(self) -> None:
+        self.registry.behave(slowSeconds=0.5)
+        self.addCleanup(self.registry.behave, slowSeconds=0.0)
+        took = {}
+        for key in (DRIVER_KEY, SESSION):
+            started = time.monotonic()
+            call(self.registry.url, "BatchDeleteImage", {"repositoryName": REPOSITORY, "imageIds": []}, key)
+            took[key] = time.monotonic() - started
+        self.assertGreaterEqual(took[SESSION], 0.5)
+        self.assertLess(took[DRIVER_KEY], 0.5)
 
 
 class ReplicationTest(RegistryTest):

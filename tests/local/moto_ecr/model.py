@@ -51,6 +51,12 @@ class Scan:
         """Whether the answer has ``imageScanFindings``."""
         return self.findings is not None or self.enhanced_findings is not None or bool(self.nulls)
 
+    def is_of(self, enhanced: bool) -> bool:
+        """Whether this is a result of enhanced scanning, or of basic scanning. What has no findings yet may be of either."""
+        if self.findings is None and self.enhanced_findings is None:
+            return True
+        return (self.enhanced_findings is not None) == enhanced
+
     def at(self, now: float) -> Scan:
         """What is shown by now."""
         shown = [scan for since, scan in self.later if since <= now]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -26,6 +27,15 @@ Response = dict[str, Any]
 DAY = 86_400
 
 
+@dataclass
+class Preview:
+    """What a lifecycle policy would do, and how many looks still say that it is being found out."""
+
+    text: str
+    actions: list[lifecycle.Action]
+    looks: int
+
+
 class ImageOperations:
     """The operations of one registry (an account in a region). Repositories and layers stay moto's."""
 
@@ -38,7 +48,7 @@ class ImageOperations:
         self.replication = Replication(self)
         self.readings = self.first_readings
         self.signing_configuration: dict[str, Any] | None = None
-        self.previews: dict[str, tuple[str, list[lifecycle.Action]]] = {}
+        self.previews: dict[str, Preview] = {}
 
     # The registry: lists and settings
 
@@ -128,6 +138,14 @@ class ImageOperations:
         recorded_for = "index" if image.is_index else "image"
         if not led_to or self.readings.pulled_of in (recorded_for, "both"):
             image.last_pulled_at = self.now()
+
+    def move_tag(self, name: str, tag: str, digest: str) -> None:
+        """A push of the tag for an image that is there, by somebody else."""
+        repository = self._repository({"repositoryName": name})
+        image = self._require(repository, {"imageDigest": digest})
+        if tag not in image.tags:
+            self._take_tag(repository, tag)
+            image.tags.append(tag)
 
     def batch_delete_image(self, request: Request) -> Response:
         """By tag: the tag goes, and with the last tag the image. By digest: the image with all its tags."""
@@ -243,7 +261,7 @@ class ImageOperations:
         }
         if image.status == ARCHIVED:
             return response | {"imageScanStatus": {"status": "IMAGE_ARCHIVED", "description": "The image is archived."}}
-        scan = image.scan.at(self.now()) if image.scan is not None else None
+        scan = self._shown_scan(image)
         if scan is None:
             raise EcrError(
                 "ScanNotFoundException",
@@ -278,7 +296,8 @@ class ImageOperations:
         """The members of a scan's result that are ``null`` in the answer, which no service model can write."""
         repository = self._repository(request)
         image = self._require(repository, request["imageId"])
-        return () if image.scan is None or image.status == ARCHIVED else image.scan.at(self.now()).nulls
+        scan = self._shown_scan(image)
+        return () if scan is None or image.status == ARCHIVED else scan.nulls
 
     def batch_get_repository_scanning_configuration(self, request: Request) -> Response:
         """How repositories are scanned: by the registry's rules, or (basic scanning) by their own scan-on-push setting."""
@@ -337,13 +356,18 @@ class ImageOperations:
         return {"registryId": repository.registry_id, "repositoryName": repository.name, "lifecyclePolicyText": text}
 
     def start_lifecycle_policy_preview(self, request: Request) -> Response:
-        """Evaluates the given policy, or the repository's own. The result is there at once."""
+        """Evaluates the given policy, or the repository's own. The result is there at once, or after ``preview_looks`` looks; until then
+        no other one can be started (API reference, ``LifecyclePolicyPreviewInProgressException``)."""
         repository = self._repository(request)
         text = request.get("lifecyclePolicyText") or repository.lifecycle_policy
         if text is None:
             raise EcrError("LifecyclePolicyNotFoundException", "Lifecycle policy does not exist")
+        known = self.previews.get(repository.name)
+        if known is not None and known.looks > 0:
+            reason = "The previous lifecycle policy preview request has not completed. Wait and try again."
+            raise EcrError("LifecyclePolicyPreviewInProgressException", reason)
         actions = lifecycle.evaluate(_lifecycle_policy(text), self._images(repository), self.now())
-        self.previews[repository.name] = (text, actions)
+        self.previews[repository.name] = Preview(text, actions, self.readings.preview_looks)
         return {
             "registryId": repository.registry_id,
             "repositoryName": repository.name,
@@ -356,7 +380,16 @@ class ImageOperations:
         repository = self._repository(request)
         if repository.name not in self.previews:
             raise EcrError("LifecyclePolicyPreviewNotFoundException", "There is no dry run for this repository.")
-        text, actions = self.previews[repository.name]
+        preview = self.previews[repository.name]
+        if preview.looks > 0:
+            preview.looks -= 1
+            return {
+                "registryId": repository.registry_id,
+                "repositoryName": repository.name,
+                "lifecyclePolicyText": preview.text,
+                "status": "IN_PROGRESS",
+            }
+        text, actions = preview.text, preview.actions
         named = {image_id.get("imageDigest") for image_id in request.get("imageIds") or []}
         chosen = [action for action in actions if not named or action.image.digest in named]
         shown, token = page(chosen, request, default=100, maximum=100, of=f"preview of {repository.name}")
@@ -518,9 +551,15 @@ class ImageOperations:
             "imageManifestMediaType": image.media_type,
         }
 
+    def _shown_scan(self, image: StoredImage) -> Scan | None:
+        """The scan as it is shown by now, if it is."""
+        scan = image.scan.at(self.now()) if image.scan is not None else None
+        gone = scan is not None and self.readings.other_scans == "gone" and not scan.is_of(self._enhanced())
+        return None if gone else scan
+
     def _scan_summary(self, image: StoredImage) -> dict[str, Any]:
         """What ``DescribeImages`` says of a scan: nothing of one by ECR's own basic scanner, unless it is switched on."""
-        scan = image.scan.at(self.now()) if image.scan is not None else None
+        scan = self._shown_scan(image)
         enhanced = scan is not None and scan.enhanced_findings is not None
         shown = self.readings.enhanced_summaries if enhanced else self.readings.scan_summaries
         if scan is None or not shown:

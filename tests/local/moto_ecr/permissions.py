@@ -30,15 +30,20 @@ class Permissions:
 
     def __init__(self) -> None:
         self._statements: dict[str, list[dict[str, Any]]] = {}
+        self._users: dict[str, str] = {}
 
-    def put(self, caller: str, statements: list[dict[str, Any]]) -> None:
-        """From now on, the session with this key may do what these statements allow. Those of other services are left out."""
+    def put(self, caller: str, statements: list[dict[str, Any]], user: str | None = None) -> None:
+        """From now on, the session with this key may do what these statements allow. Those of other services are left out.
+
+        ``user`` is the ARN of the session, which refusals name (recorded: alexjurkiewicz/ecr-scan-image#19).
+        """
         judged = ("ecr:", "inspector2:")
         ours = [one for one in statements if any(action.startswith(judged) for action in one["Action"])]
         for statement in ours:
             if set(statement) - UNDERSTOOD or statement["Effect"] != "Allow" or "*" in "".join(statement["Action"]):
                 raise ValueError(f"not understood: {statement}")
         self._statements[caller] = ours
+        self._users[caller] = user or caller
 
     def refusal(
         self,
@@ -52,11 +57,12 @@ class Permissions:
         """Why a call is refused, if it is, in the words of AWS. Under enhanced scanning Inspector must not refuse either."""
         if caller is None or not caller.startswith(SESSION):
             return None
+        user = self._users.get(caller, caller)
         action = f"ecr:{ACTIONS.get(operation, operation)}"
         for resource in resources(parameters, f"arn:aws:ecr:{region}:{account}:repository/"):
             if not any(allows(statement, action, resource) for statement in self._statements.get(caller, [])):
                 return (
-                    f"User: {caller} is not authorized to perform: {action} on resource: {resource} "
+                    f"User: {user} is not authorized to perform: {action} on resource: {resource} "
                     f"because no identity-based policy allows the {action} action"
                 )
         for further in OF_INSPECTOR.get(action, []) if enhanced else []:
@@ -64,7 +70,7 @@ class Permissions:
                 # "ListFindings" is about ".../findings/list".
                 path = further.removeprefix("inspector2:List").lower() + "/list"
                 return (
-                    f"User: {caller} is not authorized to perform: {further} "
+                    f"User: {user} is not authorized to perform: {further} "
                     f"on resource: arn:aws:inspector2:{region}:{account}:/{path}"
                 )
         return None

@@ -18,6 +18,8 @@ PULLS = ("none", "runtime", "all")
 PULLED_OF = ("index", "image", "both")
 # What goes when digest and tag are named together: the tag, or the image with all its tags.
 DIGEST_AND_TAG = ("tag", "image")
+# What is left of basic scans while scanning is enhanced, and the other way round.
+OTHER_SCANS = ("kept", "gone")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class Readings:
     pulls: str = "runtime"
     pulled_of: str = "both"
     digest_and_tag: str = "tag"
+    other_scans: str = "kept"
+    # How many looks at a lifecycle preview say that it is in progress.
+    preview_looks: int = 0
+    # How long each call of a function takes.
+    slow_seconds: float = 0.0
     # A manifest with a container's configuration and an ``artifactType`` goes by the latter.
     artifact_type_first: bool = False
     # Keys of KMS that no longer exist: what they encrypted cannot be had.
@@ -42,7 +49,7 @@ class Readings:
 
     def changed(self, body: dict[str, Any]) -> Readings:
         """The same with the members of a request, in camel case. What is not named stays."""
-        allowed = {"pulls": PULLS, "pulled_of": PULLED_OF, "digest_and_tag": DIGEST_AND_TAG}
+        allowed = {"pulls": PULLS, "pulled_of": PULLED_OF, "digest_and_tag": DIGEST_AND_TAG, "other_scans": OTHER_SCANS}
         changes: dict[str, Any] = {}
         for name, value in body.items():
             if name == "region":
