@@ -18,7 +18,7 @@ EXCEPTION_DAYS = 90
 def load(name: str, topics: dict[str, str]) -> dict[str, Any]:
     """A template by name, completed for this run."""
     policy = json.loads((TEMPLATES / f"{name}.json").read_text())
-    # Scenarios share their topics, and each waits for alerts of its own. The template `budget` has a budget to use up.
+    # Scenarios share their topics, and each waits for alerts of its own.
     policy.setdefault("alerts", {"max_single_per_hour": 1000, "max_single_per_day": 10000})
     policy["routes"] = {route: topics[route] for route in policy["routes"]}
     today = datetime.now(UTC)

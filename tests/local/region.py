@@ -273,6 +273,8 @@ class Region:
             }
             for message in taken.values()
         ]
+        if not records:
+            return {"batchItemFailures": []}
         answer = self.invoke(guard.functions["worker"], {"Records": records})
         failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
         for name, message in taken.items():

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from scenarios import alerts, blocking, delivery, kinds, methods, permissions, replication, repositories, sweep, verdicts
+from scenarios import (
+    alerts,
+    backlog,
+    blocking,
+    delivery,
+    kinds,
+    methods,
+    permissions,
+    replication,
+    repositories,
+    scanning,
+    sweep,
+    verdicts,
+)
 from scenarios.world import Observed, Scenario, World
 
 ALL: list[Scenario] = [
     *verdicts.SCENARIOS,
+    *scanning.SCENARIOS,
     *sweep.SCENARIOS,
+    *backlog.SCENARIOS,
     *blocking.SCENARIOS,
     *kinds.SCENARIOS,
     *delivery.SCENARIOS,

@@ -132,6 +132,55 @@ def multi_arch(world: World) -> Observed:
     )
 
 
+def index_after_its_images(world: World) -> Observed:
+    repository = world.repository("team/index-later")
+    # `docker manifest create`: its images may have tags of their own.
+    amd64 = world.push(repository, "v1.0.0-amd64")
+    arm64 = world.pusher.image(repository, None, f"{repository} for arm64")
+    index = world.pusher.index(repository, "v1.0.0", [amd64, arm64])
+    world.registry.set_image(repository, index.digest, lastRecordedPullTime=time.time() - DAY)
+    for image in (amd64, arm64):
+        world.send("on-push", events.push(image))
+        world.send("on-scan", world.found(image, OPENSSL))
+    first = [world.pull(image, by="digest") for image in (amd64, arm64)]
+    world.send("on-push", events.push(index))
+    # That the image came back is an event of its own, which is ours.
+    world.send("on-push", events.storage_class(amd64, "STANDARD"))
+    ended = [[world.state(image) for image in (index, amd64, arm64)]]
+    world.sweep(repository)
+    ended.append([world.state(image) for image in (index, amd64, arm64)])
+    return observe(
+        before_its_event=(first, ["refused", "works"]),
+        index_and_images=(ended[0], ["Held"] * 3),
+        after_a_sweep=(ended[1], ["Held"] * 3),
+        pulls=([world.pull(image, by="digest") for image in (index, amd64, arm64)], ["works"] * 3),
+        alerts=(world.alerts(repository), ["image-blocked", "image-held"]),
+    )
+
+
+def excepted_by_index(world: World) -> Observed:
+    guard = world.guard("by-tag", "exception-by-tag")
+    repository = world.repository("team/excepted-index")
+    image = world.pusher.image(repository, None, f"{repository} for amd64")
+    index = world.pusher.index(repository, "release-1", [image])
+    world.send("on-push", events.push(image), guard=guard)
+    world.send("on-scan", world.found(image, RELEASED), guard=guard)
+    before = world.state(image)
+    world.send("on-push", events.push(index), guard=guard)
+    # The same finding, and an index with another tag.
+    other = world.pusher.image(repository, None, f"{repository} for arm64")
+    others = world.pusher.index(repository, "nightly", [other])
+    world.send("on-push", events.push(other), events.push(others), guard=guard)
+    world.send("on-scan", world.found(other, RELEASED), guard=guard)
+    return observe(
+        before_the_index_is_known=(before, "Held"),
+        index_and_image=([world.state(index), world.state(image)], ["Allowed"] * 2),
+        pull=(world.pull(index), "works"),
+        under_another_tag=([world.state(others), world.state(other)], ["Blocked"] * 2),
+        alerts=([(alert["kind"], alert["tags"]) for alert in world.alert_documents(repository)], [("image-blocked", ["nightly"])]),
+    )
+
+
 def released_and_pullable(world: World) -> Observed:
     guard = world.guard("restore")
     image = world.push_and_scan("team/release-slowly", RELEASED, guard=guard)
@@ -202,6 +251,10 @@ SCENARIOS = [
     Scenario(
         "multi-arch", "one platform CRITICAL: tag, index and image blocked, one alert; another tag: blocked again", multi_arch
     ),
+    Scenario(
+        "index-judged-after-its-images", "the index is in use: its images come back, or are never blocked", index_after_its_images
+    ),
+    Scenario("exception-by-index-tag", "it holds for the image before the first block; not under another tag", excepted_by_index),
     Scenario(
         "released-and-pullable", "told when the restore is done, and not before", released_and_pullable
     ),
