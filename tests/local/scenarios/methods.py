@@ -31,6 +31,23 @@ def quarantine_tag(world: World) -> Observed:
     )
 
 
+def moved_tag(world: World) -> Observed:
+    guard = world.guard("quarantine", "quarantine-tag")
+    repository = world.repository("team/quarantine-moved")
+    old, new = (world.push(repository, tag) for tag in ("v1.0.0", "v1.0.1"))
+    world.send("on-push", events.push(old), events.push(new), guard=guard)
+    # Somebody moves the tag between our last look at it and our call.
+    world.registry.overtake("BatchDeleteImage", repository, "v1.0.0", new.digest)
+    world.send("on-scan", world.found(old, SUDO), guard=guard)
+    alerts = world.alert_documents(repository)
+    return observe(
+        state=(world.state(old), "Blocked"),
+        tags_of_the_new_image=(world.tags(new), ["v1.0.0", "v1.0.1"]),
+        tags_of_the_old_one=([re.sub("[0-9a-f]{12}$", "…", tag) for tag in world.tags(old)], ["blocked-…"]),
+        alerts=(sorted(alert["kind"] for alert in alerts), ["image-blocked", "tag-taken"]),
+    )
+
+
 def flag(world: World) -> Observed:
     image = world.push_and_scan("team/flag", SUDO, guard=world.guard("flag", "flag"))
     return observe(
@@ -70,6 +87,7 @@ SCENARIOS = [
     Scenario(
         "quarantine-tag-method", "the release tag is replaced; the image stays, pullable by digest only", quarantine_tag
     ),
+    Scenario("moved-tag-given-back", "a tag that moves while it is taken stays with its new image: told", moved_tag),
     Scenario("flag-method", "Blocked and alerted; nothing in the registry changes", flag),
     Scenario("block-limit", "one block an hour: the next images are held, and one alert says so", limit),
     Scenario("report-mode-changes-nothing", "Held and alerted; not one changing call to the registry", report),
