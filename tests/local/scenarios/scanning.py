@@ -22,10 +22,10 @@ def late_findings(world: World) -> Observed:
         image = world.push(world.repository("scanning/late"))
         world.send("on-push", events.push(image))
         world.registry.set_scan(image.repository, image.digest, "COMPLETE", **NOTHING_YET)
+        world.sweep(image.repository)
+        states = [world.state(image)]
         done = events.inspector_scan(image, counts([LOG4J]))
         world.send("on-scan", done)
-        states = [world.state(image)]
-        world.sweep(image.repository)
         states.append(world.state(image))
         told, pull = world.alerts(image.repository), world.pull(image)
         world.registry.set_scan(image.repository, image.digest, "ACTIVE", findings=[], enhancedFindings=[LOG4J])
