@@ -136,14 +136,14 @@ def delivered(source: str, event: Entry, region: str = REGION) -> dict[str, Any]
     }
 
 
-def work_item(repository: str, hours: int = 0, again: bool = False) -> dict[str, Any]:
+def work_item(repository: str, hours: int = 0, again: bool = False, region: str = REGION) -> dict[str, Any]:
     """Not an event: what a sweep that began so many hours ago leaves to a worker, a repository."""
     began = datetime.now(UTC) - timedelta(hours=hours)
     return {
         "schema": "ecr-guard/work/v1",
         "sweep": began.isoformat().replace("+00:00", "Z"),
         "account": ACCOUNT,
-        "region": REGION,
+        "region": region,
         "work": {"kind": "repository", "repository": repository, "again": again},
     }
 

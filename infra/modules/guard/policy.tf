@@ -20,6 +20,13 @@ locals {
   enforces = contains(concat([local.mode], local.modes_of_entries), "enforce")
   # `block.max_blocks_per_hour`, or what the functions take without it.
   max_blocks_per_hour = try(local.document.block.max_blocks_per_hour, 20)
+  archived_copies = [
+    for index, entry in try(local.document.repositories, []) : "repositories[${index}]"
+    if try(entry.replication, null) != null && (
+      try(entry.lifecycle.archive_unpulled_days, null) != null ||
+      length([for rule in try(entry.lifecycle.rules, []) : rule if try(rule.selection.countType, null) == "sinceImagePulled"]) > 0
+    )
+  ]
   unknown_routes = setsubtract(
     compact([for entry in try(local.document.repositories, []) : try(entry.route, null)]),
     keys(var.routes)
@@ -48,6 +55,11 @@ resource "terraform_data" "policy" {
     precondition {
       condition     = length(local.unknown_routes) == 0
       error_message = "The policy names routes that `routes` does not have: ${join(", ", local.unknown_routes)}."
+    }
+    precondition {
+      # Nobody pulls copies: all of them would be archived, and could not be pulled when they are needed.
+      condition     = length(local.archived_copies) == 0
+      error_message = "The policy archives what nobody pulls where copies are kept (`replication`), and nobody pulls copies: ${join(", ", local.archived_copies)}. Leave `archive_unpulled_days` (or the rule with `sinceImagePulled`) out there."
     }
     precondition {
       # An item of DynamoDB has 400 KB at most (DynamoDB developer guide, "Service, account, and table quotas").

@@ -30,7 +30,7 @@ use super::{
 };
 pub use due::{Due, LONG_TURN_HOURS, Survey, TURN_HOURS, Turns};
 pub use index::{ChildFacts, Children, INDEX_FOLLOWS, LeadingIndex, MAX_LOOKED_AT, to_look_at};
-pub use source::{SourceImage, may_be_source, verdict};
+pub use source::{SourceImage, may_be_copied_from, may_be_source, verdict};
 use step::Draft;
 pub use step::{Effect, Step};
 pub use visible::RESULT_AWAITED;

@@ -14,9 +14,9 @@ use super::{
     ids::{Region, RepositoryName},
     policy::{Policy, TopicArn, hex},
     registry::{DigestRecord, RegistryKey, RegistryRow, RegistryRowSchema, checks::Found, decide::REGISTRY_LEASE},
-    replication::readiness::Readiness,
+    replication::{readiness::Readiness, rules},
     repository::lifecycle::Surplus,
-    summary::{Case, Cases, News, Order, RepositorySummary, WORST, date_of, worse},
+    summary::{Case, Cases, News, Order, RepositorySummary, WORST, date_of, day_of_summary, worse},
 };
 
 /// What one topic is told of a day.
@@ -34,8 +34,10 @@ pub struct Digest {
     pub day: Date,
     /// How many repositories there are.
     pub repositories: u64,
-    /// Of how many of them nothing is known yet.
+    /// Of how many of them nothing is known, or nothing newer than a day.
     pub unknown: u64,
+    /// Those of them that nobody could look at for more than a day. Their figures are in the others, as they were.
+    pub outdated: List<Outdated>,
     /// Images, those in the archive included.
     pub images: u64,
     /// Those in the archive.
@@ -134,6 +136,15 @@ pub struct Size {
     pub bytes: u64,
 }
 
+/// A repository that nobody could look at for more than a day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Outdated {
+    /// Which.
+    pub repository: RepositoryName,
+    /// The day (UTC) on which it was last looked at; `None`: not known, and before today.
+    pub day: Option<Date>,
+}
+
 /// A repository with settings that are not as the policy says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Drift {
@@ -160,20 +171,6 @@ pub struct NotReady {
     /// How it stands.
     #[serde(flatten)]
     pub readiness: Readiness,
-}
-
-impl NotReady {
-    /// How many images would be missed.
-    fn missing(&self) -> u64 {
-        let Readiness {
-            late,
-            failed,
-            unprotected,
-            unknown,
-            ..
-        } = self.readiness;
-        late + failed + unprotected + unknown
-    }
 }
 
 /// An exception that ends soon or has ended.
@@ -217,8 +214,11 @@ pub struct DigestBuilder<'a> {
     policy: &'a Policy,
     now: Timestamp,
     found: &'a Found,
+    registry: RegistryKey,
     /// Repositories whose summary has not come yet.
     missing: BTreeSet<RepositoryName>,
+    /// All summaries that came are of today or yesterday.
+    all_fresh: bool,
     digests: BTreeMap<&'a TopicArn, Digest>,
     /// In how many images each exception is used.
     used: BTreeMap<String, u64>,
@@ -246,6 +246,7 @@ impl<'a> DigestBuilder<'a> {
                 day,
                 repositories: 0,
                 unknown: 0,
+                outdated: List::default(),
                 images: 0,
                 archived: 0,
                 bytes: 0,
@@ -278,7 +279,9 @@ impl<'a> DigestBuilder<'a> {
             policy,
             now,
             found,
+            registry: key.clone(),
             missing: repositories,
+            all_fresh: true,
             digests,
             used: BTreeMap::new(),
         }
@@ -293,19 +296,29 @@ impl<'a> DigestBuilder<'a> {
         for (exception, images) in &summary.exceptions {
             *self.used.entry(exception.clone()).or_default() += images;
         }
+        let is_fresh = day_of_summary(summary, self.now).is_some();
+        self.all_fresh &= is_fresh;
         if let Some(digest) = self.digests.get_mut(self.policy.topic(name)) {
-            digest.add(summary);
+            digest.add(summary, is_fresh);
+            // A region that the policy has since then is one of which nothing is known.
+            let known = |to: &Region| summary.readiness.iter().any(|readiness| readiness.region == *to);
+            for to in destinations(self.policy, name, &self.registry.region).filter(|to| !known(to)) {
+                digest.ready(name, &Readiness::of(to.clone()).unknown());
+            }
         }
     }
 
     /// The digests, when all summaries are there.
     pub fn finish(mut self) -> BTreeMap<TopicArn, Digest> {
         // What is used in a repository that nobody has looked at is not known.
-        let all_known = self.missing.is_empty();
+        let all_known = self.missing.is_empty() && self.all_fresh;
         for name in &self.missing {
             if let Some(digest) = self.digests.get_mut(self.policy.topic(name)) {
                 digest.repositories += 1;
                 digest.unknown += 1;
+                for to in destinations(self.policy, name, &self.registry.region) {
+                    digest.ready(name, &Readiness::of(to.clone()).unknown());
+                }
             }
         }
         for (exception, topics) in self.policy.exceptions.iter().zip(&self.found.exceptions) {
@@ -340,10 +353,29 @@ impl<'a> DigestBuilder<'a> {
     }
 }
 
+/// The regions that the policy wants a repository's images in as well.
+fn destinations<'a>(
+    policy: &'a Policy,
+    repository: &RepositoryName,
+    from: &'a Region,
+) -> impl Iterator<Item = &'a Region> {
+    let rules = rules(policy, repository);
+    rules.into_iter().flat_map(move |rules| rules.destinations(from))
+}
+
 impl Digest {
-    fn add(&mut self, summary: &RepositorySummary) {
+    fn add(&mut self, summary: &RepositorySummary, is_fresh: bool) {
         let name = &summary.repository.repository;
         self.repositories += 1;
+        if !is_fresh {
+            self.unknown += 1;
+            let outdated = Outdated {
+                repository: name.clone(),
+                day: summary.day,
+            };
+            let order = |one: &Outdated| (one.day, one.repository.clone());
+            self.outdated.add(outdated, |a, b| order(a).cmp(&order(b)));
+        }
         self.images += summary.images;
         self.archived += summary.archived;
         self.bytes = self.bytes.saturating_add(summary.bytes);
@@ -393,21 +425,18 @@ impl Digest {
             self.opted_out.add(opted_out, |a, b| a.repository.cmp(&b.repository));
         }
         for readiness in &summary.readiness {
-            self.ready(name, readiness);
+            if is_fresh {
+                self.ready(name, readiness);
+            } else {
+                self.ready(name, &readiness.unknown());
+            }
         }
     }
 
     fn ready(&mut self, name: &RepositoryName, readiness: &Readiness) {
         let region = self.readiness.entry(readiness.region.clone());
         region
-            .and_modify(|all| {
-                all.expected += readiness.expected;
-                all.present += readiness.present;
-                all.late += readiness.late;
-                all.failed += readiness.failed;
-                all.unprotected += readiness.unprotected;
-                all.unknown += readiness.unknown;
-            })
+            .and_modify(|all| all.add(readiness))
             .or_insert_with(|| readiness.clone());
         if !readiness.is_ready() {
             let not_ready = NotReady {
@@ -416,7 +445,10 @@ impl Digest {
             };
             self.not_ready.add(not_ready, |a, b| {
                 let place = |one: &NotReady| (one.repository.clone(), one.readiness.region.clone());
-                b.missing().cmp(&a.missing()).then_with(|| place(a).cmp(&place(b)))
+                b.readiness
+                    .not_ready()
+                    .cmp(&a.readiness.not_ready())
+                    .then_with(|| place(a).cmp(&place(b)))
             });
         }
     }

@@ -28,6 +28,9 @@ pub struct RepositorySummary {
     pub repository: RepositoryKey,
     /// Number of the write that made this row; a write must name the one before.
     pub generation: u64,
+    /// The day (UTC) on which it was last made, changed or not; `None`: by a version that did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub day: Option<Date>,
     /// Images that can be pulled, and those in the archive; with whatever else is listed as one: indexes, attestations.
     pub images: u64,
     /// How many of them are in the archive.
@@ -70,6 +73,9 @@ pub struct RepositorySummary {
     /// How ready the regions are that its images are copied to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub readiness: Vec<Readiness>,
+    /// All copies that were on the list here had been looked at: what has no row is not here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub copies_seen: bool,
 }
 
 /// Images of which somebody should know: how many, and the worst.
@@ -188,7 +194,15 @@ impl RepositorySummary {
     }
 }
 
-/// Whether a summary says anything that the one before does not: only then is it written. That days are over is nothing new.
+/// The beginning of the day on which a summary was made, if that is today or was yesterday. What is older says nothing of today.
+pub fn day_of_summary(summary: &RepositorySummary, now: Timestamp) -> Option<Timestamp> {
+    let today = date_of(now);
+    let day = summary.day.filter(|day| *day >= today.yesterday().unwrap_or(today))?;
+    TimeZone::UTC.to_timestamp(day.at(0, 0, 0, 0)).ok()
+}
+
+/// Whether a summary says anything that the one before does not: only then is it written, and once a day to show that somebody has looked.
+/// That days are over is nothing new.
 pub fn differs(old: Option<&RepositorySummary>, new: &RepositorySummary) -> bool {
     let Some(old) = old else { return true };
     let news = |day: &Date| old.days.get(day).copied().unwrap_or_default();
@@ -223,7 +237,7 @@ impl<'a> SummaryBuilder<'a> {
     pub fn new(policy: &'a Policy, key: &RepositoryKey, now: Timestamp) -> Self {
         let lifecycle = policy
             .repository(&key.repository)
-            .and_then(|rules| rules.lifecycle.as_ref());
+            .and_then(|rules| rules.lifecycle_in(&key.region));
         let today = date_of(now);
         let days = [today.yesterday().ok(), Some(today)];
         Self {
@@ -235,6 +249,7 @@ impl<'a> SummaryBuilder<'a> {
                 schema: SummarySchema::V1,
                 repository: key.clone(),
                 generation: 0,
+                day: Some(today),
                 images: 0,
                 archived: 0,
                 bytes: 0,
@@ -250,6 +265,7 @@ impl<'a> SummaryBuilder<'a> {
                 drift: 0,
                 opt_out: None,
                 readiness: Vec::new(),
+                copies_seen: false,
             },
         }
     }
@@ -342,9 +358,10 @@ impl<'a> SummaryBuilder<'a> {
         }
     }
 
-    /// How ready the regions are that its images are copied to.
-    pub fn readiness(&mut self, readiness: &[Readiness]) {
+    /// How ready the regions are that its images are copied to, and whether all copies that are here were looked at.
+    pub fn copies(&mut self, readiness: &[Readiness], copies_seen: bool) {
         self.summary.readiness = readiness.to_vec();
+        self.summary.copies_seen = copies_seen;
     }
 
     /// The summary, to be written over this one if it [`differs`].

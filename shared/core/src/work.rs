@@ -50,6 +50,9 @@ pub enum Work {
         /// It is looked at for the second time in this sweep, because images of it were due in the first.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         again: bool,
+        /// Only copies and figures are left: another item had not the time for them.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        copies: bool,
         /// What of its settings is known; `None`: all of them are to be looked at.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         listed: Option<Box<ListedSettings>>,

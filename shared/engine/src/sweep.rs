@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::reconcile::{
     image::{FINDINGS, Hints, Outcome, OutcomeKind, Ports, ReconcileError, Request, reconcile},
-    replication::{ReplicationError, ReplicationOutcome, ReplicationPorts, reconcile_replication},
+    replication::{CopyLook, ReplicationError, ReplicationOutcome, ReplicationPorts, reconcile_replication},
     repository::{RepositoryError, RepositoryOutcome, RepositoryPorts, reconcile_repository, reconcile_tag},
 };
 use guard_core::{
@@ -28,7 +28,7 @@ use guard_core::{
         RegistryKey, RegistryRow, RegistrySettings,
         access::{MAX_CAUSES, MAX_NAMED, RefusedAccess},
     },
-    replication::readiness::{Expected, Readiness},
+    replication::readiness::Expected,
     repository::{
         ledger::RepositoryKey,
         posture::{ListedRepository, ListedSettings},
@@ -103,6 +103,7 @@ impl Sweep {
             repository,
             after: None,
             again: false,
+            copies: false,
             listed: listed.map(Box::new),
         })
     }
@@ -525,13 +526,15 @@ struct Part {
     after: Option<String>,
     /// For the second time.
     again: bool,
+    /// For its copies and figures only.
+    copies: bool,
     /// What of its settings is known.
     listed: Option<ListedSettings>,
 }
 
 impl Part {
     fn is_first(&self) -> bool {
-        self.after.is_none() && !self.again
+        self.after.is_none() && !self.again && !self.copies
     }
 }
 
@@ -618,11 +621,13 @@ where
                 repository,
                 after,
                 again,
+                copies,
                 listed,
             } => {
                 let part = Part {
                     after: after.clone(),
                     again: *again,
+                    copies: *copies,
                     listed: listed.as_deref().cloned(),
                 };
                 self.look_at_repository(policy, sweep, &of(repository), part, actor)
@@ -695,17 +700,18 @@ where
         failures: &mut Failures,
     ) -> Result<Vec<ImageLook>, SweepError> {
         let mut reading = Reading::new(policy, sweep, key, self.clock.now());
-        let repository = |after, again, listed| {
+        let repository = |after, again, copies, listed| {
             sweep.item(Work::Repository {
                 repository: key.repository.clone(),
                 after,
                 again,
+                copies,
                 listed,
             })
         };
         if !self.read_rows(sweep, key, &mut reading).await? {
             // Without all rows nothing can be said of any image. Its settings were looked at.
-            let item = repository(part.after, part.again, part.listed.map(Box::new));
+            let item = repository(part.after, part.again, part.copies, part.listed.map(Box::new));
             self.send(sweep, &[item], NOT_HIDDEN, looks).await?;
             return Ok(Vec::new());
         }
@@ -724,6 +730,9 @@ where
         let is_whole = is_whole && next.is_none() && !in_part;
         let indexes_read = is_whole && survey.knows_all_indexes();
         let mut due = survey.finish(is_whole);
+        if part.copies {
+            due.clear();
+        }
         if part.again {
             // Whose turn it is has had it a few minutes ago.
             due.retain(|(_, why)| *why != Due::Turn);
@@ -733,7 +742,7 @@ where
         }
         let mut items = Vec::new();
         if next.is_some() {
-            items.push(repository(next, part.again, None));
+            items.push(repository(next, part.again, part.copies, None));
         }
         let due: Vec<Digest> = due.into_iter().map(|(digest, _)| digest).collect();
         let nothing_is_due = due.is_empty();
@@ -751,54 +760,47 @@ where
         };
         self.send(sweep, &items, NOT_HIDDEN, looks).await?;
         if !nothing_is_due && !part.again {
-            let second = repository(None, true, None);
+            let second = repository(None, true, false, None);
             self.send(sweep, &[second], SECOND_LOOK, looks).await?;
         }
         // What is due changes copies and figures; they are looked into when it has been looked at.
         if is_whole && (nothing_is_due || part.again) {
+            let rest = repository(None, part.again, true, None);
             if self.clock.now() >= sweep.until {
-                self.send(sweep, &[repository(None, true, None)], NOT_HIDDEN, looks)
-                    .await?;
+                self.send(sweep, &[rest], NOT_HIDDEN, looks).await?;
                 return Ok(Vec::new());
             }
-            let readiness = match self.look_at_copies(policy, &expected, actor, looks).await {
-                Ok(readiness) => readiness,
-                Err(error) => {
-                    failures.push(error);
-                    Vec::new()
-                }
+            let look = CopyLook {
+                turns: sweep.turns(),
+                until: sweep.until,
+                is_rest: part.copies,
             };
-            self.write_summary(key, figures, &readiness).await?;
+            let mut outcome = reconcile_replication(&self.for_copies(), policy, &expected, look, actor).await;
+            looks.count_copies(&outcome);
+            // The next sweep looks at them again; this item has done what it could.
+            looks.handed_on.extend(outcome.errors.drain(..).map(SweepError::from));
+            if outcome.is_cut {
+                self.send(sweep, &[rest], NOT_HIDDEN, looks).await?;
+                return Ok(Vec::new());
+            }
+            self.write_summary(key, figures, &outcome).await?;
         }
         let look = |digest| ImageLook::found(digest, indexes_read);
         Ok(now.into_iter().map(look).collect())
-    }
-
-    /// Looks whether the copies of a repository are where the policy wants them; how ready each region is.
-    async fn look_at_copies(
-        &self,
-        policy: &Policy,
-        expected: &Expected<'_>,
-        actor: &str,
-        looks: &mut Looks,
-    ) -> Result<Vec<Readiness>, SweepError> {
-        let outcome = reconcile_replication(&self.for_copies(), policy, expected, actor).await?;
-        looks.count_copies(&outcome);
-        Ok(outcome.readiness)
     }
 
     async fn write_summary(
         &self,
         key: &RepositoryKey,
         mut figures: SummaryBuilder<'_>,
-        readiness: &[Readiness],
+        copies: &ReplicationOutcome,
     ) -> Result<(), SweepError> {
         let failed = |source| SweepError::port(format!("keep the figures of `{key}`"), source);
         let (row, old) = join(self.ledger.repository_row(key), self.ledger.summary(key)).await;
         if let Some(row) = row.map_err(failed)? {
             figures.repository(&row);
         }
-        figures.readiness(readiness);
+        figures.copies(&copies.readiness, copies.all_seen);
         let old = old.map_err(failed)?;
         let new = figures.finish(old.as_ref());
         if differs(old.as_ref(), &new) {

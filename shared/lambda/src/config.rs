@@ -150,13 +150,13 @@ impl Config {
             None => None,
         };
         let policy = match &item {
-            Some(item) => Policy::from_json(&item.document, now),
+            Some(item) => Policy::from_deployed_json(&item.document, now),
             None => {
                 let json = std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable {
                     path: path.clone(),
                     source,
                 })?;
-                Policy::from_json(&json, now)
+                Policy::from_deployed_json(&json, now)
             }
         };
         let policy = policy.map_err(|source| ConfigError::Policy { path, source })?;

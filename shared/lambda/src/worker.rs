@@ -182,17 +182,20 @@ impl Task {
                 repository,
                 after,
                 again,
+                copies,
                 listed,
             },
             Work::Repository {
                 repository: other_repository,
                 after: other_after,
                 again: other_again,
+                copies: other_copies,
                 listed: other_listed,
             },
         ) = (&mut *work, other)
         {
-            let same = (&*repository, &*after, *again) == (other_repository, other_after, *other_again);
+            let same = (&*repository, &*after, *again, *copies)
+                == (other_repository, other_after, *other_again, *other_copies);
             if same && listed != other_listed {
                 // What was known of the settings was known at different times: they are looked at.
                 *listed = None;

@@ -30,6 +30,7 @@ pub(super) fn item(n: usize) -> WorkItem {
             repository: format!("team/r{n}").parse().unwrap(),
             after: None,
             again: false,
+            copies: false,
             listed: None,
         },
     }

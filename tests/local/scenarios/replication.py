@@ -151,6 +151,32 @@ def backfilled(world: World) -> Observed:
     )
 
 
+def out_of_reach(world: World) -> Observed:
+    gone, archived = copied(world, "dr/gone"), copied(world, "dr/archived")
+    second, guard = world.second(), there(world)
+    ecr = second.registry.ecr
+    ecr.batch_delete_image(repositoryName=gone.repository, imageIds=[{"imageDigest": gone.digest}])
+    ecr.update_image_storage_class(
+        repositoryName=archived.repository, imageId={"imageDigest": archived.digest}, targetStorageClass="ARCHIVE"
+    )
+    for image in (gone, archived):
+        item = events.work_item(image.repository, again=True, region=SECOND_REGION)
+        second.stack.sqs.send_message(QueueUrl=guard.queue, MessageBody=json.dumps(item))
+    second.stack.drain(guard)
+    for image in (gone, archived):
+        world.send("on-scan", world.found(image), guard=home(world))
+        looked_at_again(world, image)
+    summaries = {row["row"]["repository"]["repository"]: row["row"] for row in world.stack.ledger() if row["sk"].startswith(f"summary#{REGION}#")}
+    figures = {name: summaries[name]["readiness"][0] for name in (gone.repository, archived.repository)}
+    return observe(
+        pulls_there=((second.pull(gone), second.pull(archived)), ("refused", "refused")),
+        alerts=([told(world, image) for image in (gone, archived)], [["replica-incomplete (there)"]] * 2),
+        missing=(figures[gone.repository]["missing"], 1),
+        archived=(figures[archived.repository]["archived"], 1),
+        present=([each["present"] for each in figures.values()], [0, 0]),
+    )
+
+
 def blocked_follows(world: World) -> Observed:
     image = copied(world, "dr/blocked")
     second, guard = world.second(), there(world)
@@ -226,6 +252,7 @@ SCENARIOS = [
     Scenario("copy-failed", "told once, with the code that the source knows", failed),
     Scenario("copy-late", "the sweep at home tells once what has not arrived", late),
     Scenario("copy-by-backfill", "with the policy's consent, a backfill copies what is late", backfilled),
+    Scenario("copy-out-of-reach", "a deleted and an archived copy: told, and the region is not ready", out_of_reach),
     Scenario("copy-blocked-with-its-source", "blocked at home: blocked there by the forwarded event", blocked_follows),
     Scenario("copy-blocked-on-arrival", "it arrives after its source was blocked: blocked", blocked_on_arrival),
     Scenario("copy-released-with-its-source", "released at home: the sweep there releases it too", released_follows),

@@ -281,3 +281,58 @@ run "a_policy_twice" {
 
   expect_failures = [var.policy_file]
 }
+
+run "copies_that_would_be_archived" {
+  command = plan
+
+  variables {
+    policy = {
+      version = 1
+      mode    = "report"
+      repositories = [
+        { match = "a*", lifecycle = { archive_unpulled_days = 30 } },
+        { match = "b*", replication = { regions = ["us-east-1"], max_lag_minutes = 30 }, lifecycle = { archive_unpulled_days = 30 } },
+      ]
+    }
+  }
+
+  expect_failures = [terraform_data.policy]
+}
+
+run "copies_that_would_be_archived_by_a_rule" {
+  command = plan
+
+  variables {
+    policy = {
+      version = 1
+      mode    = "report"
+      repositories = [{
+        match       = "b*"
+        replication = { regions = ["us-east-1"], max_lag_minutes = 30 }
+        lifecycle   = { rules = [{ rulePriority = 1, selection = { tagStatus = "any", countType = "sinceImagePulled", countUnit = "days", countNumber = 30 }, action = { type = "transition", targetStorageClass = "archive" } }] }
+      }]
+    }
+  }
+
+  expect_failures = [terraform_data.policy]
+}
+
+run "archives_only_what_has_no_copies" {
+  command = plan
+
+  variables {
+    policy = {
+      version = 1
+      mode    = "report"
+      repositories = [
+        { match = "a*", lifecycle = { archive_unpulled_days = 30 } },
+        { match = "b*", replication = { regions = ["us-east-1"], max_lag_minutes = 30 }, lifecycle = { expire_untagged_days = 7 } },
+      ]
+    }
+  }
+
+  assert {
+    condition     = length(jsondecode(output.policy).repositories) == 2
+    error_message = "planned"
+  }
+}

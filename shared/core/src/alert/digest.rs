@@ -12,7 +12,7 @@ use super::{
     text, time, to_json,
 };
 use crate::{
-    digest::{Digest, Drift, Ending, List, Named, NotReady, OptedOut, Size},
+    digest::{Digest, Drift, Ending, List, Named, NotReady, OptedOut, Outdated, Size},
     replication::readiness::Readiness,
     repository::lifecycle::Surplus,
     summary::News,
@@ -52,6 +52,7 @@ struct Figures<'a> {
     routes: &'a [String],
     repositories: u64,
     unknown_repositories: u64,
+    outdated_repositories: &'a List<Outdated>,
     images: u64,
     archived: u64,
     bytes: u64,
@@ -123,10 +124,17 @@ impl Digest {
 
     /// A sentence on what there is.
     fn extent(&self) -> String {
-        let unknown = match self.unknown {
+        let outdated = self.outdated.total;
+        let mut unknown = match self.unknown.saturating_sub(outdated) {
             0 => String::new(),
             unknown => format!(" Of {unknown} of the repositories nothing is known yet: no sweep has looked at them."),
         };
+        if outdated > 0 {
+            unknown.push_str(&format!(
+                " {} could not be looked at for more than a day: figures of old, and nobody knows how it stands today.",
+                counted(outdated, "repository", "repositories")
+            ));
+        }
         format!(
             "{} with {} ({}); {} pushed since yesterday.{unknown}",
             counted(self.repositories, "repository", "repositories"),
@@ -158,6 +166,7 @@ impl Digest {
                 routes: &self.routes,
                 repositories: self.repositories,
                 unknown_repositories: self.unknown,
+                outdated_repositories: &self.outdated,
                 images: self.images,
                 archived: self.archived,
                 bytes: self.bytes,
@@ -205,6 +214,17 @@ impl Digest {
         ] {
             lines.push(format!("  {name:<11} {}", text::plain(&value, MAX_REASON)));
         }
+        section(
+            &mut lines,
+            "REPOSITORIES THAT NOBODY COULD LOOK AT FOR MORE THAN A DAY",
+            &self.outdated,
+            |lines, outdated| {
+                let day = outdated
+                    .day
+                    .map_or_else(|| "not known".to_owned(), |day| day.to_string());
+                lines.push(format!("  {}  last looked at: {day}", outdated.repository));
+            },
+        );
         self.news(&mut lines);
         for (heading, list) in [
             ("NOT BLOCKED, BUT SHOULD BE", &self.held),
@@ -387,6 +407,10 @@ impl Digest {
             }
             for (name, number) in [
                 (
+                    "Repositories that nobody could look at for more than a day",
+                    self.outdated.total,
+                ),
+                (
                     "Repositories whose copies in another region are not ready",
                     self.not_ready.total,
                 ),
@@ -428,12 +452,20 @@ fn copies(readiness: &Readiness) -> String {
     for (number, what) in [
         (readiness.late, "late"),
         (readiness.failed, "failed"),
+        (readiness.missing, "missing"),
+        (readiness.archived, "in the archive"),
+        (readiness.incomplete, "incomplete"),
+        (readiness.blocked, "blocked there only"),
         (readiness.unprotected, "less protected than their source"),
-        (readiness.unknown, "not looked into yet"),
+        (readiness.unknown, "that nobody has seen there"),
     ] {
         if number > 0 {
             text.push_str(&format!(", {number} {what}"));
         }
+    }
+    if readiness.unknown_repositories > 0 {
+        let number = counted(readiness.unknown_repositories, "repository", "repositories");
+        text.push_str(&format!("; of {number} nobody knows how it stands today"));
     }
     text
 }

@@ -73,6 +73,14 @@ pub fn may_be_source(policy: &Policy, row: &Row, region: &Region, since: Option<
         && (!both_ways() || row.available_since < since)
 }
 
+/// Whether a row is that of what is copied to `region`, image or not: charts and the like are copied, too.
+pub fn may_be_copied_from(policy: &Policy, row: &Row, region: &Region) -> bool {
+    is_destination(policy, &row.image.repository, region)
+        && row.image.region != *region
+        && row.closed_at.is_none()
+        && row.source.as_ref().is_none_or(|source| source.region != *region)
+}
+
 impl Facts {
     /// The row of the source, if the image is a copy and its source is there.
     pub fn source_row(&self) -> Option<&Row> {

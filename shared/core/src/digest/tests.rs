@@ -26,6 +26,13 @@ fn policy(members: &str) -> Policy {
     Policy::from_json(&json, now()).unwrap()
 }
 
+/// With one topic and these members.
+fn policy_of(members: &str) -> Policy {
+    let default = topic("default");
+    let json = format!(r#"{{"version": 1, "mode": "enforce", "routes": {{"default": "{default}"}}, {members}}}"#);
+    Policy::from_json(&json, now()).unwrap()
+}
+
 fn name(text: &str) -> RepositoryName {
     text.parse().unwrap()
 }
@@ -34,7 +41,7 @@ fn name(text: &str) -> RepositoryName {
 fn summary(repository: &str) -> RepositorySummary {
     let registry = registry_key();
     serde_json::from_value(json!({
-        "schema": SummarySchema::V1, "generation": 1, "images": 10, "bytes": 5_000_000, "states": {"Allowed": 10},
+        "schema": SummarySchema::V1, "generation": 1, "images": 10, "bytes": 5_000_000, "states": {"Allowed": 10}, "day": "2026-11-24",
         "repository": RepositoryKey { account: registry.account, region: registry.region, repository: name(repository) }
     }))
     .unwrap()
@@ -478,6 +485,10 @@ fn the_four_forms() {
             }
           ]
         },
+        "outdated_repositories": {
+          "total": 0,
+          "worst": []
+        },
         "overdue": {
           "total": 1,
           "worst": [
@@ -499,9 +510,13 @@ fn the_four_forms() {
         ],
         "replication": [
           {
+            "archived": 0,
+            "blocked": 0,
             "expected": 9,
             "failed": 1,
+            "incomplete": 0,
             "late": 1,
+            "missing": 0,
             "present": 7,
             "region": "us-east-1",
             "unknown": 0,
@@ -512,9 +527,13 @@ fn the_four_forms() {
           "total": 1,
           "worst": [
             {
+              "archived": 0,
+              "blocked": 0,
               "expected": 9,
               "failed": 1,
+              "incomplete": 0,
               "late": 1,
+              "missing": 0,
               "present": 7,
               "region": "us-east-1",
               "repository": "prod-web",
@@ -708,6 +727,83 @@ fn an_exception_is_called_unused_only_if_every_repository_is_known() {
     ] {
         assert_eq!(digest_of(&policy, names, summaries).unused.total, unused, "{why}");
     }
+}
+
+/// Nobody has looked at it since: what it says is not how it stands.
+#[test]
+fn a_summary_that_is_older_than_a_day_is_unknown_and_so_are_its_copies() {
+    let ready = |expected| Readiness {
+        expected,
+        present: expected,
+        ..Readiness::of("eu-west-1".parse().unwrap())
+    };
+    let of_day = |name: &str, day: Option<&str>| RepositorySummary {
+        day: day.map(|day| day.parse().unwrap()),
+        readiness: vec![ready(10)],
+        ..summary(name)
+    };
+    let names = ["aa", "bb", "cc", "dd"];
+    let all = [
+        of_day("aa", Some("2026-11-24")),
+        of_day("bb", Some("2026-11-23")),
+        of_day("cc", Some("2026-11-22")),
+        of_day("dd", None),
+    ];
+    let digest = digest_of(&policy(""), &names, &all);
+    assert_eq!((digest.repositories, digest.unknown, digest.images), (4, 2, 40));
+    let outdated: Vec<_> = digest
+        .outdated
+        .worst
+        .iter()
+        .map(|one| (one.repository.as_str(), one.day))
+        .collect();
+    assert_eq!(outdated, [("dd", None), ("cc", Some("2026-11-22".parse().unwrap()))]);
+    let region = &digest.readiness[&"eu-west-1".parse().unwrap()];
+    assert_eq!(
+        (
+            region.expected,
+            region.present,
+            region.unknown,
+            region.unknown_repositories
+        ),
+        (40, 20, 20, 2)
+    );
+    assert!(!digest.is_quiet() && !region.is_ready());
+    let message = digest.message();
+    let json: Value = serde_json::from_str(&message.default).unwrap();
+    assert_eq!(json["figures"]["unknown_repositories"], 2);
+    assert_eq!(json["figures"]["outdated_repositories"]["worst"][1]["repository"], "cc");
+    assert!(
+        json["reason"].as_str().unwrap().ends_with(
+            "2 repositories could not be looked at for more than a day: figures of old, and nobody knows how it stands today."
+        ),
+        "{}",
+        json["reason"]
+    );
+    let named: Vec<&str> = message
+        .email
+        .lines()
+        .filter(|line| line.contains("last looked at"))
+        .collect();
+    assert_eq!(
+        named,
+        ["  dd  last looked at: not known", "  cc  last looked at: 2026-11-22"]
+    );
+    assert!(message.email.contains("eu-west-1       NOT READY"));
+}
+
+/// The policy wants copies of a repository of which nothing is known.
+#[test]
+fn a_region_of_which_nothing_is_known_is_not_ready() {
+    let policy = policy_of(
+        r#""repositories": [{"match": "*", "replication": {"regions": ["us-west-2", "eu-west-1"], "max_lag_minutes": 30}}]"#,
+    );
+    let digest = digest_of(&policy, &["aa", "bb"], &[summary("aa")]);
+    let regions: Vec<_> = digest.readiness.keys().map(Region::as_str).collect();
+    assert_eq!(regions, ["eu-west-1"], "not the region that it is of");
+    let region = &digest.readiness[&"eu-west-1".parse().unwrap()];
+    assert_eq!((region.unknown_repositories, region.is_ready()), (2, false));
+    assert_eq!(digest.not_ready.total, 2);
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub use rule::{LEAST_EPSS, Maximum};
 use super::{
     alert::{budget::Budget, text},
     finding::{Finding, Fix, NoScan, Severity, SeverityCounts},
-    ids::RepositoryName,
+    ids::{Region, RepositoryName},
     replication::ReplicationRules,
     repository::{lifecycle::Lifecycle, posture::PostureRules, tags::TagRules},
 };
@@ -154,6 +154,15 @@ pub struct DigestRules {
     pub hour: u32,
 }
 
+/// How a document is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// All that is wrong is refused.
+    Strict,
+    /// What is refused since this version is not.
+    Deployed,
+}
+
 /// What holds for the repositories that a glob matches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RepositoryRules {
@@ -167,13 +176,23 @@ pub struct RepositoryRules {
     pub tags: Option<TagRules>,
     /// Settings that the repository must have.
     pub posture: Option<PostureRules>,
-    /// The lifecycle policy that the repository must have.
-    pub lifecycle: Option<Lifecycle>,
+    lifecycle: Option<Lifecycle>,
+    lifecycle_of_copies: Option<Lifecycle>,
     /// Where its images must be as well.
     pub replication: Option<ReplicationRules>,
 }
 
 impl RepositoryRules {
+    /// The lifecycle policy that the repository must have in a region. Where copies arrive, it archives nothing because nobody pulls it.
+    pub fn lifecycle_in(&self, region: &Region) -> Option<&Lifecycle> {
+        let has_copies = |rules: &ReplicationRules| rules.regions.contains(region);
+        if self.replication.as_ref().is_some_and(has_copies) {
+            self.lifecycle_of_copies.as_ref()
+        } else {
+            self.lifecycle.as_ref()
+        }
+    }
+
     /// Whether settings are asked of the repository.
     pub fn has_settings(&self) -> bool {
         self.posture.is_some() || self.lifecycle.is_some()
@@ -247,6 +266,15 @@ impl fmt::Display for Rule {
 }
 
 impl Policy {
+    /// Reads a policy document that is deployed: what is refused since this version is a remark until the next one, so that functions
+    /// start. Otherwise as [`Policy::from_json`].
+    ///
+    /// # Errors
+    /// As [`Policy::from_json`].
+    pub fn from_deployed_json(json: &str, now: Timestamp) -> Result<Self, PolicyError> {
+        Self::read(json, Reading::Deployed, now)
+    }
+
     /// Reads a policy document.
     ///
     /// `now` is needed because an exception must end within [`MAX_EXCEPTION_DAYS`]; one that has ended is no error, it just does
@@ -255,15 +283,19 @@ impl Policy {
     /// # Errors
     /// The document is not JSON, has an unknown or missing field, or says something that makes no sense. The error names the place.
     pub fn from_json(json: &str, now: Timestamp) -> Result<Self, PolicyError> {
+        Self::read(json, Reading::Strict, now)
+    }
+
+    fn read(json: &str, reading: Reading, now: Timestamp) -> Result<Self, PolicyError> {
         let mut deserializer = serde_json::Deserializer::from_str(json);
         let document: Document = serde_path_to_error::deserialize(&mut deserializer)
             .map_err(|error| PolicyError::at(error.path().to_string().replace('?', "."), error.inner()))?;
         deserializer.end().map_err(|error| PolicyError::at(".", error))?;
         let canonical: serde_json::Value = serde_json::from_str(json).map_err(|error| PolicyError::at(".", error))?;
-        Self::compile(document, hex(&Sha256::digest(canonical.to_string())), now)
+        Self::compile(document, hex(&Sha256::digest(canonical.to_string())), reading, now)
     }
 
-    fn compile(document: Document, sha256: String, now: Timestamp) -> Result<Self, PolicyError> {
+    fn compile(document: Document, sha256: String, reading: Reading, now: Timestamp) -> Result<Self, PolicyError> {
         if document.version != 1 {
             return Err(PolicyError::at(
                 "version",
@@ -343,6 +375,7 @@ impl Policy {
                 );
                 return Err(PolicyError::at(path("match"), problem));
             }
+            let lifecycle = repository::lifecycle(index, section, reading)?;
             repositories.push(RepositoryRules {
                 matches,
                 route: section.route.clone(),
@@ -350,7 +383,8 @@ impl Policy {
                 block: repository::block(index, section, &block)?,
                 tags: repository::tags(index, section)?,
                 posture: repository::posture(index, section)?,
-                lifecycle: repository::lifecycle(index, section)?,
+                lifecycle_of_copies: lifecycle.as_ref().and_then(Lifecycle::without_unpulled),
+                lifecycle,
                 replication: repository::replication(index, section)?,
             });
         }
@@ -522,8 +556,8 @@ impl Policy {
             let mut lifecycle: Vec<String> = rules.lifecycle.iter().flat_map(Lifecycle::remarks).collect();
             if rules.replication.is_some() && rules.lifecycle.as_ref().is_some_and(Lifecycle::archives_unpulled) {
                 lifecycle.push(
-                    "it archives what nobody pulls, and nobody pulls copies: where this policy holds in the regions of `replication` too, all \
-                     copies are archived there, and cannot be pulled when they are needed"
+                    "it archives what nobody pulls, and nobody pulls copies. In the regions of `replication` it is left out; the next \
+                     release refuses such a policy: leave it out here, or give repositories without copies an entry of their own"
                         .to_owned(),
                 );
             }

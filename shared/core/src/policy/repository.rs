@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 
 use super::{
-    BlockRules, PolicyError, TagViolationAction, between,
+    BlockRules, PolicyError, Reading, TagViolationAction, between,
     document::{EncryptionType, RepositorySection, TagMutability as Mutability},
 };
 use crate::{
@@ -184,7 +184,11 @@ fn mutability(
     Ok(Some(found))
 }
 
-pub(super) fn lifecycle(index: usize, section: &RepositorySection) -> Result<Option<Lifecycle>, PolicyError> {
+pub(super) fn lifecycle(
+    index: usize,
+    section: &RepositorySection,
+    reading: Reading,
+) -> Result<Option<Lifecycle>, PolicyError> {
     let Some(lifecycle) = &section.lifecycle else {
         return Ok(None);
     };
@@ -231,6 +235,12 @@ pub(super) fn lifecycle(index: usize, section: &RepositorySection) -> Result<Opt
         let problem = "a rule deletes or archives images that `tags.on_violation` took the last tag of: let the first rule keep \
                        `quarantine-*`";
         return Err(PolicyError::at(path(".rules"), problem));
+    }
+    if reading == Reading::Strict && section.replication.is_some() && lifecycle.archives_unpulled() {
+        let field = if raw { ".rules" } else { ".archive_unpulled_days" };
+        let problem = "it archives what nobody pulls, and nobody pulls the copies that `replication` is for: they could not be pulled when \
+                       they are needed. Leave it out here, or give repositories without copies an entry of their own";
+        return Err(PolicyError::at(path(field), problem));
     }
     Ok(Some(lifecycle))
 }
@@ -294,7 +304,13 @@ mod tests {
         assert_eq!(posture.allowed_accounts.as_ref().unwrap().len(), 1);
         assert!(posture.repair && posture.scan_on_push && posture.key_rotation);
         assert_eq!(rules.tags.as_ref().unwrap().allowed.len(), 2);
-        assert!(rules.lifecycle.as_ref().unwrap().text().contains("\"v\""));
+        assert!(
+            rules
+                .lifecycle_in(&"us-west-2".parse().unwrap())
+                .unwrap()
+                .text()
+                .contains("\"v\"")
+        );
     }
 
     #[test]
@@ -372,6 +388,43 @@ mod tests {
         insta::assert_snapshot!(refused(r#"{"regions": ["us-east-1", "us-east-1"], "max_lag_minutes": 30}"#), @"the policy is not valid at `repositories[0].replication.regions[1]`: `us-east-1` stands there already");
         insta::assert_snapshot!(refused(r#"{"regions": ["us-east-1"], "max_lag_minutes": 4}"#), @"the policy is not valid at `repositories[0].replication.max_lag_minutes`: 4 is not between 5 and 1440");
         insta::assert_snapshot!(refused(r#"{"regions": ["us-east-1"]}"#), @"the policy is not valid at `repositories[0].replication`: missing field `max_lag_minutes` at line 2 column 85");
+    }
+
+    /// A document that is deployed already is read for one release more, so that functions start: then copies are not archived all the
+    /// same.
+    #[test]
+    fn what_nobody_pulls_is_not_archived_where_copies_are() {
+        let replication = r#""replication": {"regions": ["us-east-1"], "max_lag_minutes": 30}"#;
+        let raw = r#""lifecycle": {"rules": [{"rulePriority": 1, "selection": {"tagStatus": "any", "countType": "sinceImagePulled",
+            "countUnit": "days", "countNumber": 30}, "action": {"type": "transition", "targetStorageClass": "archive"}}]}"#;
+        let typed = r#""lifecycle": {"archive_unpulled_days": 30, "expire_untagged_days": 7}"#;
+        let refused = |section: &str| policy(&format!("{section}, {replication}")).unwrap_err().to_string();
+        insta::assert_snapshot!(refused(typed), @"the policy is not valid at `repositories[0].lifecycle.archive_unpulled_days`: it archives what nobody pulls, and nobody pulls the copies that `replication` is for: they could not be pulled when they are needed. Leave it out here, or give repositories without copies an entry of their own");
+        assert!(refused(raw).starts_with("the policy is not valid at `repositories[0].lifecycle.rules`: it archives"));
+        assert!(policy(typed).is_ok() && policy(raw).is_ok(), "without copies");
+
+        let deployed = |section: &str| {
+            let json = format!(
+                r#"{{"version": 1, "mode": "enforce", "routes": {{"default": "arn:aws:sns:us-west-2:123456789012:alerts"}},
+                "repositories": [{{"match": "*", {section}, {replication}}}]}}"#
+            );
+            Policy::from_deployed_json(&json, now()).unwrap()
+        };
+        let (here, there) = ("us-west-2".parse().unwrap(), "us-east-1".parse().unwrap());
+        let policy = deployed(typed);
+        let remarks = policy.remarks(now()).join("\n");
+        assert!(
+            remarks.contains("`repositories[0].lifecycle`: it archives what nobody pulls")
+                && remarks.contains("next release"),
+            "{remarks}"
+        );
+        let rules = policy.repository(&"team/api".parse().unwrap()).unwrap();
+        assert!(rules.lifecycle_in(&here).unwrap().text().contains("archive"));
+        let of_copies = rules.lifecycle_in(&there).unwrap();
+        assert!(!of_copies.archives_unpulled() && of_copies.text().contains("\"untagged\""));
+        let policy = deployed(raw);
+        let rules = policy.repository(&"team/api".parse().unwrap()).unwrap();
+        assert_eq!(rules.lifecycle_in(&there), None, "nothing is left to ask for");
     }
 
     #[test]

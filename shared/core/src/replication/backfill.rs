@@ -89,11 +89,51 @@ pub enum BackfillStart {
 }
 
 /// A backfill is not begun again within so many hours: most take less than one, large ones days (ECR user guide, "Replication
-/// backfill"), and what failed is likely to fail again.
+/// backfill").
 pub const AGAIN_HOURS: i64 = 24;
+
+/// For images that the last backfill did not copy, the wait doubles with each one that is begun for them: what failed is likely to fail
+/// again, and each image and tag is billed. At most so often: 1, 2, 4, 8, 16 days.
+const MAX_DOUBLINGS: u32 = 4;
 
 /// A backfill that runs is not looked at more often than this, whichever repository waits for it.
 const LOOK: SignedDuration = SignedDuration::from_mins(10);
+
+/// What a backfill is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackfillWish {
+    /// Nothing.
+    None,
+    /// Only for images that were there when the last one began, which did not copy them.
+    Again,
+    /// For images among which some are that no backfill could copy yet.
+    New,
+}
+
+impl BackfillWish {
+    /// What a backfill is wanted for if images are missing that became pullable at these times, as far as that is known.
+    pub fn of(row: Option<&BackfillRow>, missing: impl IntoIterator<Item = Option<Timestamp>>) -> Self {
+        let mut wish = Self::None;
+        for since in missing {
+            let is_new = match (row, since) {
+                (None, _) => true,
+                // Where half of the last one failed, so would the next one.
+                (Some(row), Some(since)) => row.status != BackfillStatus::Failed && since > row.claimed_at,
+                (Some(_), None) => false,
+            };
+            if is_new {
+                return Self::New;
+            }
+            wish = Self::Again;
+        }
+        wish
+    }
+}
+
+/// How long after it began another backfill is not begun for what this one did not copy.
+pub fn wait(row: &BackfillRow) -> SignedDuration {
+    SignedDuration::from_hours(AGAIN_HOURS << row.repeated.min(MAX_DOUBLINGS))
+}
 
 /// What is to be done about a backfill.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,15 +146,16 @@ pub enum BackfillPlan {
     Look,
 }
 
-/// Decides whether a backfill is begun or looked at. `wanted`: something is missing that it could copy.
+/// Decides whether a backfill is begun or looked at.
 pub fn decide(
     row: Option<&BackfillRow>,
     from: &RegistryKey,
     to: &Region,
-    wanted: bool,
+    wish: BackfillWish,
     actor: &str,
     now: Timestamp,
 ) -> BackfillPlan {
+    let mut repeated = 0;
     if let Some(row) = row {
         let looked = now.duration_since(row.looked_at);
         if row.status.is_open() {
@@ -125,11 +166,25 @@ pub fn decide(
             };
         }
         let never_begun = row.status == BackfillStatus::Refused && row.failure.is_none();
-        if !never_begun && now.duration_since(row.claimed_at) < SignedDuration::from_hours(AGAIN_HOURS) {
+        let ago = now.duration_since(row.claimed_at);
+        let is_again = wish == BackfillWish::Again;
+        let at_least = if is_again {
+            wait(row)
+        } else {
+            SignedDuration::from_hours(AGAIN_HOURS)
+        };
+        if !never_begun && ago < at_least {
             return BackfillPlan::Leave;
         }
+        // After a long time in which nobody wanted one, what was in its way may be gone.
+        let is_forgotten = ago > wait(row).saturating_mul(2);
+        repeated = match (never_begun, is_forgotten) {
+            (false, true) => 0,
+            (false, false) if is_again => (row.repeated + 1).min(MAX_DOUBLINGS),
+            _ => row.repeated,
+        };
     }
-    if !wanted {
+    if wish == BackfillWish::None {
         return BackfillPlan::Leave;
     }
     BackfillPlan::Start(Box::new(BackfillRow {
@@ -137,6 +192,7 @@ pub fn decide(
         from: from.clone(),
         to: to.clone(),
         generation: row.map_or(0, |row| row.generation) + 1,
+        repeated,
         claimed_at: now,
         claimed_by: actor.to_owned(),
         id: None,

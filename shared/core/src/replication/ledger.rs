@@ -32,6 +32,16 @@ pub enum ReplicaState {
     Gone,
 }
 
+/// Why an incomplete copy cannot be pulled at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NotPullable {
+    /// It is not there: it was deleted, or never came.
+    Missing,
+    /// It, or an image that it leads to, is in the archive or on the way back, and no block of ours put it there: a pull answers 404.
+    Archived,
+}
+
 /// The row of one copy, written where the copy is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaRow {
@@ -45,6 +55,9 @@ pub struct ReplicaRow {
     pub generation: u64,
     /// How it stands.
     pub state: ReplicaState,
+    /// Of one that is incomplete: why it cannot be pulled. Beside the state, so that a function of the version before reads the row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_pullable: Option<NotPullable>,
     /// Since when.
     pub since: Timestamp,
     /// The tags that events named for it, at most [`MAX_TAGS`], the last ones.
@@ -158,6 +171,9 @@ pub struct BackfillRow {
     pub to: Region,
     /// Number of the write that made this row.
     pub generation: u64,
+    /// How many backfills were begun, this one included, for images that the one before had not copied.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repeated: u32,
     /// When it was undertaken to start it.
     pub claimed_at: Timestamp,
     /// By which invocation.
@@ -175,6 +191,11 @@ pub struct BackfillRow {
     /// The images that it could not copy, at most [`MAX_REMEMBERED`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<BackfillFailure>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The only form of a backfill's row that exists so far.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
-        decide::may_be_source,
+        decide::may_be_copied_from,
         ids::{Digest, Region, Tag},
         image::{Image, ImageStatus},
         ledger::{Row, State},
@@ -24,23 +24,120 @@ pub struct Readiness {
     pub region: Region,
     /// Images that should be there: those that can be pulled in the source. Blocked ones are not expected.
     pub expected: u64,
-    /// Of those, the ones that are there: seen there, or ECR says so.
+    /// Of those, the ones that are there, complete, and could be pulled when they were last looked at.
     pub present: u64,
     /// Not there, and pushed longer ago than the policy grants.
     pub late: u64,
     /// Not there, and ECR gave up on them.
     pub failed: u64,
+    /// Not there although ECR says that they were copied, or says nothing: deleted in that region, or never seen on its list.
+    #[serde(default)]
+    pub missing: u64,
+    /// In the archive there, or on the way back from it, and not by a block of ours.
+    #[serde(default)]
+    pub archived: u64,
+    /// There, and not with all tags or all that they lead to.
+    #[serde(default)]
+    pub incomplete: u64,
+    /// Blocked there and not in the source: what is found there by itself decides, too.
+    #[serde(default)]
+    pub blocked: u64,
     /// There, and not as protected as in the source: it is blocked in the source and not in this region, or the repository there is
     /// not as the policy says, which counts for all its images.
     pub unprotected: u64,
-    /// Not looked into yet: the next sweeps do.
+    /// Nobody has seen them there, or nobody could look.
     pub unknown: u64,
+    /// Repositories of which nothing is known, or nothing newer than a day: only in the digest.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unknown_repositories: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Readiness {
-    /// Whether every image is there, in time and protected; those that were pushed just now may still be on their way.
+    /// Nothing is expected there.
+    pub fn of(region: Region) -> Self {
+        Self {
+            region,
+            expected: 0,
+            present: 0,
+            late: 0,
+            failed: 0,
+            missing: 0,
+            archived: 0,
+            incomplete: 0,
+            blocked: 0,
+            unprotected: 0,
+            unknown: 0,
+            unknown_repositories: 0,
+        }
+    }
+
+    /// The same, of which nobody knows how it stands now.
+    #[must_use]
+    pub fn unknown(&self) -> Self {
+        Self {
+            expected: self.expected,
+            unknown: self.expected,
+            unknown_repositories: 1,
+            ..Self::of(self.region.clone())
+        }
+    }
+
+    /// Whether every image is there, complete, pullable now and protected; those that were pushed just now may still be on their way.
     pub fn is_ready(&self) -> bool {
-        self.late == 0 && self.failed == 0 && self.unprotected == 0 && self.unknown == 0
+        self.not_ready() == 0
+    }
+
+    /// How many images keep the region from being ready, and repositories of which nothing is known.
+    pub fn not_ready(&self) -> u64 {
+        let Self {
+            region: _,
+            expected: _,
+            present: _,
+            late,
+            failed,
+            missing,
+            archived,
+            incomplete,
+            blocked,
+            unprotected,
+            unknown,
+            unknown_repositories,
+        } = self;
+        late + failed + missing + archived + incomplete + blocked + unprotected + unknown + unknown_repositories
+    }
+
+    /// Adds the figures of another repository.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            region: _,
+            expected,
+            present,
+            late,
+            failed,
+            missing,
+            archived,
+            incomplete,
+            blocked,
+            unprotected,
+            unknown,
+            unknown_repositories,
+        } = other;
+        self.expected += expected;
+        self.present += present;
+        self.late += late;
+        self.failed += failed;
+        self.missing += missing;
+        self.archived += archived;
+        self.incomplete += incomplete;
+        self.blocked += blocked;
+        self.unprotected += unprotected;
+        self.unknown += unknown;
+        self.unknown_repositories += unknown_repositories;
     }
 }
 
@@ -61,7 +158,8 @@ pub struct Expected<'a> {
     policy: &'a Policy,
     rules: Option<&'a ReplicationRules>,
     images: BTreeMap<Digest, ExpectedImage>,
-    listed: BTreeSet<Digest>,
+    /// What is on the list here, and whether it can be pulled.
+    listed: BTreeMap<Digest, bool>,
     blocked: BTreeSet<Digest>,
     blocked_there: BTreeSet<(Region, Digest)>,
     sources: BTreeMap<Digest, SourceOfCopy>,
@@ -87,7 +185,7 @@ impl<'a> Expected<'a> {
             policy,
             rules: rules(policy, &key.repository),
             images: BTreeMap::new(),
-            listed: BTreeSet::new(),
+            listed: BTreeMap::new(),
             blocked: BTreeSet::new(),
             blocked_there: BTreeSet::new(),
             sources: BTreeMap::new(),
@@ -106,7 +204,7 @@ impl<'a> Expected<'a> {
             return;
         };
         let (region, digest) = (&row.image.region, &row.image.digest);
-        if may_be_source(self.policy, row, &self.key.region, Some(Timestamp::MAX)) {
+        if may_be_copied_from(self.policy, row, &self.key.region) {
             let source = SourceOfCopy {
                 region: region.clone(),
                 tags: row.tags.clone(),
@@ -129,9 +227,10 @@ impl<'a> Expected<'a> {
     pub fn see(&mut self, image: &Image) {
         let Some(rules) = self.rules else { return };
         if rules.regions.contains(&self.key.region) {
-            self.listed.insert(image.digest.clone());
+            let is_pullable = matches!(image.status, ImageStatus::Active | ImageStatus::Other(_));
+            self.listed.insert(image.digest.clone(), is_pullable);
             let is_older = |source: &SourceOfCopy| !source.both_ways || source.since < image.available_since();
-            if self.sources.get(&image.digest).is_some_and(is_older) {
+            if !image.belongs_to_another() && self.sources.get(&image.digest).is_some_and(is_older) {
                 self.copies.insert(image.digest.clone());
             }
         }
@@ -150,9 +249,16 @@ impl<'a> Expected<'a> {
         self.images.iter().filter(|(digest, _)| !self.blocked.contains(*digest))
     }
 
-    /// Whether the list has an image. Only kept where copies arrive.
-    pub fn is_listed(&self, digest: &Digest) -> bool {
-        self.listed.contains(digest)
+    /// Whether the list has an image that can be pulled, or that we have blocked. Only kept where copies arrive.
+    pub fn is_as_it_should_be(&self, digest: &Digest) -> bool {
+        self.listed
+            .get(digest)
+            .is_some_and(|is_pullable| *is_pullable || self.blocked.contains(digest))
+    }
+
+    /// Whether an image is blocked in another region.
+    pub fn is_blocked_in(&self, region: &Region, digest: &Digest) -> bool {
+        self.blocked_there.contains(&(region.clone(), digest.clone()))
     }
 
     /// The images on the list that are copies, by what the ledger has of other regions.

@@ -15,7 +15,7 @@ use super::{
         repository::decide::{Settle, settle},
         repository::ledger::{Note, RepositoryKey},
     },
-    ledger::{MAX_TAGS, Missing, ReplicaRow, ReplicaRowSchema, ReplicaState},
+    ledger::{MAX_TAGS, Missing, NotPullable, ReplicaRow, ReplicaRowSchema, ReplicaState},
     rules,
 };
 
@@ -27,6 +27,9 @@ pub struct ReplicaEvent {
     /// The tag that it was pushed with; where no event said so, the tags that its source has.
     pub tags: Vec<Tag>,
 }
+
+/// So long a push and an arrival are news.
+const NEWS: SignedDuration = SignedDuration::from_hours(24);
 
 /// Where a tag leads that a copy should have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,8 +68,21 @@ pub enum ChildrenHere {
     NotAsked,
     /// Its manifest cannot be had or understood.
     Unknown,
-    /// These; and those of them that are not here.
-    Known(Vec<Digest>, Vec<Digest>),
+    /// These.
+    Known(ListedHere),
+}
+
+/// What an index leads to, and how that stands here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListedHere {
+    /// All of it.
+    pub children: Vec<Digest>,
+    /// What is not here.
+    pub absent: Vec<Digest>,
+    /// What is in the archive, not by a block of ours.
+    pub archived: Vec<Digest>,
+    /// What is on its way back from there.
+    pub returning: Vec<Digest>,
 }
 
 /// How far ECR is with a copy, as the registry says that it is copied from.
@@ -91,6 +107,8 @@ pub struct ReplicaFacts {
     pub event: Option<ReplicaEvent>,
     /// The copy, as the registry here shows it.
     pub image: Option<Image>,
+    /// We have blocked it here, so that it cannot be pulled for a good reason.
+    pub is_blocked: bool,
     /// Where its tags lead.
     pub tags: BTreeMap<Tag, TagPlace>,
     /// What it leads to.
@@ -99,7 +117,7 @@ pub struct ReplicaFacts {
     pub pushed_at: Option<Timestamp>,
     /// How far ECR is; only asked where it did not arrive.
     pub status: Told<CopyState>,
-    /// The source has told people already that it is late.
+    /// The source has told people already that it is late; or a backfill has brought it, or may have.
     pub told_late: bool,
     /// What the ledger remembers.
     pub row: Option<ReplicaRow>,
@@ -115,6 +133,7 @@ impl ReplicaFacts {
             source,
             event,
             image: None,
+            is_blocked: false,
             tags: BTreeMap::new(),
             children: ChildrenHere::NotAsked,
             pushed_at: None,
@@ -143,6 +162,15 @@ impl ReplicaFacts {
         let arrived = self.image.as_ref()?.pushed_at?;
         // Less than nothing: it was pushed again, or got another tag, after the copy had come.
         u64::try_from(arrived.duration_since(self.pushed_at?).as_secs()).ok()
+    }
+
+    /// Whether people are told that it came late: it has come just now, and it was pushed not long ago. What comes later than that was
+    /// pushed before it was to be copied (a new rule, a backfill), or the source's sweep has told of it long ago.
+    pub fn is_late(&self, lag: u64, max_lag: SignedDuration, now: Timestamp) -> bool {
+        let lag = SignedDuration::from_secs(i64::try_from(lag).unwrap_or(i64::MAX));
+        let arrived = self.image.as_ref().and_then(|image| image.pushed_at);
+        let is_news = arrived.is_some_and(|at| now.duration_since(at) <= NEWS);
+        is_news && lag > max_lag && lag <= max_lag.saturating_add(NEWS)
     }
 }
 
@@ -200,6 +228,7 @@ pub enum ReplicaLeave {
 /// What is found out.
 struct Finding {
     state: ReplicaState,
+    not_pullable: Option<NotPullable>,
     told: Vec<(Kind, Vec<Change>, String)>,
     tags: Vec<Tag>,
 }
@@ -211,7 +240,12 @@ pub fn decide(policy: &Policy, facts: &ReplicaFacts, now: Timestamp) -> ReplicaP
     if prior.is_some_and(|row| row.notes.iter().any(leased)) {
         return ReplicaPlan::Leave(ReplicaLeave::InProgress);
     }
-    let Finding { state, mut told, tags } = find_out(facts);
+    let Finding {
+        state,
+        not_pullable,
+        mut told,
+        tags,
+    } = find_out(facts);
     let known_lag = prior.and_then(|row| row.lag_seconds);
     let lag_seconds = facts.lag_seconds().filter(|_| known_lag.is_none());
     let lag = known_lag.or(lag_seconds);
@@ -219,10 +253,7 @@ pub fn decide(policy: &Policy, facts: &ReplicaFacts, now: Timestamp) -> ReplicaP
     let max_lag = rules(policy, &facts.key.repository).map(|rules| rules.max_lag);
     if let (Some(lag), Some(max_lag)) = (lag, max_lag)
         && state != ReplicaState::Gone
-        && (told_before
-            || (lag_seconds.is_some()
-                && !facts.told_late
-                && i64::try_from(lag).unwrap_or(i64::MAX) > max_lag.as_secs()))
+        && (told_before || (lag_seconds.is_some() && !facts.told_late && facts.is_late(lag, max_lag, now)))
     {
         told.push(late(facts, lag, max_lag));
     }
@@ -246,11 +277,14 @@ pub fn decide(policy: &Policy, facts: &ReplicaFacts, now: Timestamp) -> ReplicaP
         source: facts.source.clone(),
         generation,
         state,
+        not_pullable,
         since: prior.filter(|row| row.state == state).map_or(now, |row| row.since),
         tags,
         children: match &facts.children {
-            ChildrenHere::Known(children, absent) if absent.is_empty() => children.clone(),
-            ChildrenHere::Known(..) => Vec::new(),
+            ChildrenHere::Known(listed) if listed.absent.is_empty() && listed.archived.is_empty() => {
+                listed.children.clone()
+            }
+            ChildrenHere::Known(_) => Vec::new(),
             ChildrenHere::NotAsked | ChildrenHere::Unknown => prior.map(|row| row.children.clone()).unwrap_or_default(),
         },
         lag_seconds: lag,
@@ -284,6 +318,7 @@ fn find_out(facts: &ReplicaFacts) -> Finding {
     if facts.image.is_none() && status == Some(&CopyState::NoSuchImage) {
         return Finding {
             state: ReplicaState::Gone,
+            not_pullable: None,
             told: Vec::new(),
             tags: Vec::new(),
         };
@@ -297,33 +332,59 @@ fn find_out(facts: &ReplicaFacts) -> Finding {
         let told = vec![failure(facts)];
         return Finding {
             state: ReplicaState::Failed,
+            not_pullable: None,
             told,
             tags,
         };
     }
     let (missing, tags) = missing(facts, tags);
+    let not_pullable = not_pullable(facts);
     if missing.is_empty() {
+        // What is on its way back from the archive is there in half an hour: that is no news.
         return Finding {
-            state: ReplicaState::Complete,
+            state: if not_pullable.is_some() {
+                ReplicaState::Incomplete
+            } else {
+                ReplicaState::Complete
+            },
+            not_pullable,
             told: Vec::new(),
             tags,
         };
     }
     let reason = format!(
-        "The copy of this image from {} is not complete here: {} missing. Whoever fails over to {} would not find what is in the \
-         source.",
+        "The copy of this image from {} {} ({}). Whoever fails over to {} would not find what is in the source.",
         facts.source.region,
+        match not_pullable {
+            Some(NotPullable::Missing) => "is gone",
+            Some(NotPullable::Archived) => "cannot be pulled here",
+            None => "is not complete here",
+        },
         match missing.as_slice() {
-            [change] => format!("{} is", change.setting),
-            changes => format!("{} things are", changes.len()),
+            [change] => format!("{}: {}", change.setting, change.old),
+            changes => format!("{} things are not as they should be", changes.len()),
         },
         facts.key.region,
     );
     Finding {
         state: ReplicaState::Incomplete,
+        not_pullable,
         told: vec![(Kind::ReplicaIncomplete, missing, reason)],
         tags,
     }
+}
+
+/// Why the copy cannot be pulled.
+fn not_pullable(facts: &ReplicaFacts) -> Option<NotPullable> {
+    let Some(image) = &facts.image else {
+        return Some(NotPullable::Missing);
+    };
+    let is_archived = matches!(image.status, ImageStatus::Archived | ImageStatus::Activating);
+    let leads_nowhere = match &facts.children {
+        ChildrenHere::Known(listed) => !listed.archived.is_empty() || !listed.returning.is_empty(),
+        ChildrenHere::NotAsked | ChildrenHere::Unknown => false,
+    };
+    ((is_archived && !facts.is_blocked) || leads_nowhere).then_some(NotPullable::Archived)
 }
 
 /// What is missing; and the tags that the copy should have.
@@ -338,6 +399,9 @@ fn missing(facts: &ReplicaFacts, tags: Vec<Tag>) -> (Vec<Change>, Vec<Tag>) {
         return (vec![missing], tags);
     };
     let mut missing = Vec::new();
+    if image.status == ImageStatus::Archived && !facts.is_blocked {
+        missing.push(change("image".to_owned(), ARCHIVED, "can be pulled".to_owned()));
+    }
     let mut kept = Vec::new();
     for tag in tags {
         let Some(place) = facts.tags.get(&tag) else {
@@ -359,12 +423,12 @@ fn missing(facts: &ReplicaFacts, tags: Vec<Tag>) -> (Vec<Change>, Vec<Tag>) {
         kept.push(tag);
     }
     match &facts.children {
-        ChildrenHere::Known(_, absent) => {
-            missing.extend(
-                absent
-                    .iter()
-                    .map(|child| change(format!("image {child} of the index"), "not there", "there".to_owned())),
-            );
+        ChildrenHere::Known(listed) => {
+            let of = |child: &Digest| format!("image {child} of the index");
+            let absent = listed.absent.iter();
+            missing.extend(absent.map(|child| change(of(child), "not there", "there".to_owned())));
+            let archived = listed.archived.iter();
+            missing.extend(archived.map(|child| change(of(child), ARCHIVED, "can be pulled".to_owned())));
         }
         ChildrenHere::Unknown => {
             missing.push(change(
@@ -377,6 +441,8 @@ fn missing(facts: &ReplicaFacts, tags: Vec<Tag>) -> (Vec<Change>, Vec<Tag>) {
     }
     (missing, kept)
 }
+
+const ARCHIVED: &str = "in the archive";
 
 /// Whether a tag that does not lead to the copy should.
 fn is_expected(image: &Image, place: &TagPlace) -> bool {
@@ -396,15 +462,26 @@ pub fn leads_to_images(image: &Image) -> bool {
 }
 
 fn failure(facts: &ReplicaFacts) -> (Kind, Vec<Change>, String) {
+    let mut notes = facts.row.iter().flat_map(|row| &row.notes);
+    let told = notes.find(|note| note.kind == Kind::ReplicationFailed);
+    // What was told stays as it is while the source does not tell anything else.
+    if let (Told::Refuses(_), Some(note)) = (&facts.status, told) {
+        return (note.kind, note.changes.clone(), note.reason.clone());
+    }
     let code = match &facts.status {
         Told::Says(CopyState::Missing(Missing::Failed(Some(code)))) => text::line(code, 100),
         Told::Says(CopyState::Missing(Missing::Failed(None))) => "FAILED, without a code".to_owned(),
         Told::Says(CopyState::Missing(Missing::InProgress)) => "FAILED; by now it is tried again".to_owned(),
         Told::Says(_) | Told::NotAsked => "FAILED".to_owned(),
-        Told::Refuses(why) => format!("FAILED; the source does not tell why ({})", text::line(why, 200)),
+        // What it answers names a request, and stands in the reason only: changes are compared.
+        Told::Refuses(_) => "FAILED; the source does not tell why".to_owned(),
+    };
+    let answer = match &facts.status {
+        Told::Refuses(why) => format!(" ({})", text::line(why, 200)),
+        Told::Says(_) | Told::NotAsked => String::new(),
     };
     let reason = format!(
-        "ECR did not copy this image from {} to {}: {code}.",
+        "ECR did not copy this image from {} to {}: {code}{answer}.",
         facts.source.region, facts.key.region
     );
     let change = Change {
@@ -444,6 +521,14 @@ fn alert(facts: &ReplicaFacts, note: &Note) -> RepositoryAlert {
         "Ask how far ECR is: aws ecr describe-image-replication-status --region {source} --repository-name {name} --image-id \
          imageDigest={digest}"
     );
+    let is_archived = note.changes.iter().any(|change| change.old == ARCHIVED);
+    let restore = is_archived.then(|| {
+        format!(
+            "Bring back what is in the archive, which takes up to 20 minutes: aws ecr update-image-storage-class --region {here} \
+             --repository-name {name} --image-id imageDigest={digest} --target-storage-class STANDARD. Then look for the rule that \
+             archived it: aws ecr get-lifecycle-policy --region {here} --repository-name {name}"
+        )
+    });
     let (title, next_steps) = match note.kind {
         Kind::ReplicationFailed => (
             format!("{name}: an image was not copied to {here}"),
@@ -467,14 +552,17 @@ fn alert(facts: &ReplicaFacts, note: &Note) -> RepositoryAlert {
         ),
         _ => (
             format!("{name}: a copy in {here} is not complete"),
-            vec![
-                look,
-                format!(
+            restore
+                .into_iter()
+                .chain([look])
+                .chain([format!(
                     "A tag that cannot be moved stays where it is, and ECR leaves it out without a failure: compare it with {source}, \
                      then give it to the right image, or deploy by digest."
-                ),
-                format!("What is missing altogether: push the image again in {source}, or start a backfill."),
-            ],
+                )])
+                .chain([format!(
+                    "What is missing altogether: push the image again in {source}, or start a backfill."
+                )])
+                .collect(),
         ),
     };
     RepositoryAlert {

@@ -1,7 +1,10 @@
 //! From facts about a repository's images, where they are copied from, to a plan: which copies are missing in another region, who is
 //! told, and how ready that region is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use jiff::Timestamp;
 
@@ -16,8 +19,11 @@ use super::{
         },
     },
     ReplicationRules,
-    backfill::BackfillStatus,
-    ledger::{BackfillRow, MAX_REMEMBERED, Missing, ReplicaRow, ReplicaState, ReplicationRow, ReplicationRowSchema},
+    backfill::{BackfillStatus, BackfillWish},
+    ledger::{
+        BackfillRow, MAX_REMEMBERED, Missing, NotPullable, ReplicaRow, ReplicaState, ReplicationRow,
+        ReplicationRowSchema,
+    },
     readiness::{Expected, ExpectedImage, Readiness},
     replica::CopyState,
 };
@@ -31,7 +37,7 @@ const MAX_LISTED: usize = 50;
 /// What rows of copies say of a repository's images: gathered row by row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Copies {
-    there: BTreeMap<Region, BTreeMap<Digest, ReplicaState>>,
+    there: BTreeMap<Region, BTreeMap<Digest, (ReplicaState, Option<NotPullable>)>>,
     covered: BTreeMap<Region, BTreeSet<Digest>>,
     here: BTreeSet<Digest>,
 }
@@ -51,7 +57,7 @@ impl Copies {
             covered.extend(row.children.iter().cloned());
         }
         let there = self.there.entry(to.clone()).or_default();
-        there.insert(row.image.digest.clone(), row.state);
+        there.insert(row.image.digest.clone(), (row.state, row.not_pullable));
     }
 
     /// Whether a row of the region that is looked at is about this image.
@@ -60,15 +66,29 @@ impl Copies {
     }
 
     /// How a copy stands, as far as it was seen there.
-    fn state(&self, to: &Region, digest: &Digest) -> Option<ReplicaState> {
-        let state = self.there.get(to).and_then(|there| there.get(digest)).copied();
+    fn seen(&self, to: &Region, digest: &Digest) -> Option<Seen> {
+        let row = self.there.get(to).and_then(|there| there.get(digest)).copied();
         let covered = || self.covered.get(to).is_some_and(|covered| covered.contains(digest));
-        match state {
-            Some(ReplicaState::Complete | ReplicaState::Incomplete | ReplicaState::Failed) => state,
+        match row {
+            Some((ReplicaState::Complete, _)) => Some(Seen::Complete),
+            Some((ReplicaState::Incomplete, Some(NotPullable::Missing))) => Some(Seen::Missing),
+            Some((ReplicaState::Incomplete, Some(NotPullable::Archived))) => Some(Seen::Archived),
+            Some((ReplicaState::Incomplete, None)) => Some(Seen::Incomplete),
+            Some((ReplicaState::Failed, _)) => Some(Seen::Failed),
             // With an index, all that it leads to was seen.
-            Some(ReplicaState::Gone) | None => covered().then_some(ReplicaState::Complete),
+            Some((ReplicaState::Gone, _)) | None => covered().then_some(Seen::Complete),
         }
     }
+}
+
+/// How a copy stood when it was last looked at, where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Complete,
+    Incomplete,
+    Missing,
+    Archived,
+    Failed,
 }
 
 /// All that is known of a repository's copies in one region at one moment.
@@ -84,6 +104,9 @@ pub struct SourceFacts<'a> {
     pub copies: &'a Copies,
     /// What ECR was asked, and answered.
     pub asked: BTreeMap<Digest, CopyState>,
+    /// Before this time, everything on the list there had been looked at: what was to be there by then, and was not seen, is not there.
+    /// `None`: that is not known.
+    pub all_seen_at: Option<Timestamp>,
     /// Whether the repository there is not as the policy says.
     pub has_drift: bool,
     /// What the ledger remembers.
@@ -120,8 +143,8 @@ pub struct SourcePlan {
     pub readiness: Readiness,
     /// What is to be recorded and told, if anything is.
     pub step: Option<Box<SourceStep>>,
-    /// Something is missing that a backfill could copy.
-    pub wants_backfill: bool,
+    /// What a backfill is wanted for.
+    pub wish: BackfillWish,
 }
 
 /// An image that is not there.
@@ -133,7 +156,22 @@ struct Absent<'a> {
     told_there: bool,
 }
 
-impl Absent<'_> {
+impl<'a> Absent<'a> {
+    fn new(
+        facts: &SourceFacts<'_>,
+        digest: &'a Digest,
+        image: &'a ExpectedImage,
+        why: Missing,
+        told_there: bool,
+    ) -> Self {
+        Self {
+            digest,
+            image,
+            why: in_backfill(facts, digest).unwrap_or(why),
+            told_there,
+        }
+    }
+
     fn change(&self, to: &Region, rules: &ReplicationRules) -> Change {
         let name = match &self.image.tag {
             Some(tag) => format!("{tag} ({})", self.digest.short()),
@@ -156,13 +194,20 @@ impl Absent<'_> {
     }
 }
 
-/// The images to ask ECR about before anything is decided: those that nobody knows of first, then those that were missing before, the
-/// oldest first.
+/// The images to ask ECR about before anything is decided: those of which it has said nothing first; of more than are asked about in one
+/// look, others in each hour.
 pub fn questions(facts: &SourceFacts<'_>, now: Timestamp) -> Vec<Digest> {
     let known = |digest: &Digest| facts.row.is_some_and(|row| row.missing.contains_key(digest));
-    let mut open: Vec<(bool, Option<Timestamp>, &Digest)> = unproved(facts, now)
-        .filter(|(digest, _)| facts.copies.state(facts.to, digest) != Some(ReplicaState::Failed))
-        .map(|(digest, image)| (known(digest), image.since, digest))
+    let hour = now.as_second().div_euclid(3600);
+    let place = |digest: &Digest| {
+        let mut hasher = DefaultHasher::new();
+        (hour, digest).hash(&mut hasher);
+        hasher.finish()
+    };
+    let said = |digest: &Digest| facts.row.is_some_and(|row| row.complete.contains(digest));
+    let mut open: Vec<(bool, u64, &Digest)> = unseen(facts, now)
+        .filter(|(digest, _)| !said(digest))
+        .map(|(digest, _)| (known(digest), place(digest), digest))
         .collect();
     open.sort();
     open.into_iter()
@@ -171,14 +216,29 @@ pub fn questions(facts: &SourceFacts<'_>, now: Timestamp) -> Vec<Digest> {
         .collect()
 }
 
-/// The images that should have arrived by now, and that nothing shows to be there.
-fn unproved<'a>(facts: &'a SourceFacts<'_>, now: Timestamp) -> impl Iterator<Item = (&'a Digest, &'a ExpectedImage)> {
-    expected(facts).filter(move |(digest, image)| {
-        let is_old = image
-            .since
-            .is_none_or(|at| now.duration_since(at) > facts.rules.max_lag);
-        is_old && !is_there(facts, digest)
-    })
+/// Whether images should have arrived by now that nobody has seen there.
+pub fn has_unseen(facts: &SourceFacts<'_>, now: Timestamp) -> bool {
+    unseen(facts, now).next().is_some()
+}
+
+fn unseen<'a>(facts: &'a SourceFacts<'_>, now: Timestamp) -> impl Iterator<Item = (&'a Digest, &'a ExpectedImage)> {
+    expected(facts)
+        .filter(move |(digest, image)| is_old(facts, image, now) && facts.copies.seen(facts.to, digest).is_none())
+}
+
+/// Whether it was pushed longer ago than a copy may take.
+fn is_old(facts: &SourceFacts<'_>, image: &ExpectedImage, now: Timestamp) -> bool {
+    image
+        .since
+        .is_none_or(|at| now.duration_since(at) > facts.rules.max_lag)
+}
+
+/// How many images should be in the other regions.
+pub fn number_expected(expected: &Expected<'_>, copies: &Copies) -> u64 {
+    expected
+        .images()
+        .filter(|(digest, _)| !copies.here.contains(*digest))
+        .count() as u64
 }
 
 fn expected<'a>(facts: &'a SourceFacts<'_>) -> impl Iterator<Item = (&'a Digest, &'a ExpectedImage)> {
@@ -189,84 +249,71 @@ fn expected<'a>(facts: &'a SourceFacts<'_>) -> impl Iterator<Item = (&'a Digest,
         .filter(|(digest, _)| !facts.copies.here.contains(*digest))
 }
 
-fn is_there(facts: &SourceFacts<'_>, digest: &Digest) -> bool {
-    let seen = facts.copies.state(facts.to, digest);
-    let said = || facts.row.is_some_and(|row| row.complete.contains(digest));
-    matches!(seen, Some(ReplicaState::Complete | ReplicaState::Incomplete)) || seen.is_none() && said()
-}
-
 /// Decides. Whatever [`questions`] asks for should have been answered in [`SourceFacts::asked`].
 pub fn decide(facts: &SourceFacts<'_>, may_backfill: bool, now: Timestamp) -> SourcePlan {
     let prior = facts.row;
     let mut complete = BTreeSet::new();
     let mut missing = BTreeMap::new();
     let mut absent = Vec::new();
-    let (mut number, mut present, mut unknown) = (0, 0, 0);
+    let mut readiness = Readiness::of(facts.to.clone());
     for (digest, image) in expected(facts) {
-        number += 1;
-        if is_there(facts, digest) {
-            present += 1;
-            if facts.copies.state(facts.to, digest).is_none() {
-                complete.insert(digest.clone());
-            }
-            continue;
-        }
-        let is_old = image
-            .since
-            .is_none_or(|at| now.duration_since(at) > facts.rules.max_lag);
-        let told_there = facts.copies.state(facts.to, digest) == Some(ReplicaState::Failed);
-        let known = prior.and_then(|row| row.missing.get(digest));
-        let why = match facts.asked.get(digest) {
-            _ if told_there => Missing::Failed(None),
-            _ if !is_old => continue,
-            Some(CopyState::Complete) => {
-                present += 1;
-                complete.insert(digest.clone());
+        readiness.expected += 1;
+        let seen = facts.copies.seen(facts.to, digest);
+        let figure = match seen {
+            Some(Seen::Complete) if facts.expected.is_blocked_in(facts.to, digest) => &mut readiness.blocked,
+            Some(Seen::Complete) => &mut readiness.present,
+            Some(Seen::Incomplete) => &mut readiness.incomplete,
+            Some(Seen::Missing) => &mut readiness.missing,
+            Some(Seen::Archived) => &mut readiness.archived,
+            Some(Seen::Failed) => {
+                absent.push(Absent::new(facts, digest, image, Missing::Failed(None), true));
                 continue;
             }
-            Some(CopyState::NoSuchImage) => {
-                number -= 1;
-                continue;
-            }
-            Some(CopyState::Missing(why)) => why.clone(),
-            None => match known {
-                Some(why) => why.clone(),
-                None => {
-                    unknown += 1;
-                    continue;
+            None if !is_old(facts, image, now) => continue,
+            None => {
+                let remembered = |row: &ReplicationRow| {
+                    let said = row.complete.contains(digest).then_some(CopyState::Complete);
+                    said.or_else(|| row.missing.get(digest).cloned().map(CopyState::Missing))
+                };
+                let said = facts.asked.get(digest).cloned();
+                match said.or_else(|| prior.and_then(remembered)) {
+                    Some(CopyState::NoSuchImage) => {
+                        readiness.expected -= 1;
+                        continue;
+                    }
+                    Some(CopyState::Missing(why)) => {
+                        missing.insert(digest.clone(), why.clone());
+                        absent.push(Absent::new(facts, digest, image, why, false));
+                        continue;
+                    }
+                    // That it was copied does not mean that it is there.
+                    Some(CopyState::Complete) => {
+                        complete.insert(digest.clone());
+                    }
+                    None => {}
                 }
-            },
+                let was_due = image.since.is_none_or(|at| Some(at) < facts.all_seen_at);
+                if facts.all_seen_at.is_some() && was_due {
+                    &mut readiness.missing
+                } else {
+                    &mut readiness.unknown
+                }
+            }
         };
-        if !told_there {
-            missing.insert(digest.clone(), why.clone());
-        }
-        let why = in_backfill(facts, digest).unwrap_or(why);
-        absent.push(Absent {
-            digest,
-            image,
-            why,
-            told_there,
-        });
+        *figure += 1;
     }
     absent.sort_by_key(|absent| absent.image.since);
     let failed = |absent: &&Absent<'_>| matches!(absent.why, Missing::Failed(_));
-    let failures = absent.iter().filter(failed).count();
-    let readiness = Readiness {
-        region: facts.to.clone(),
-        expected: number,
-        present,
-        late: (absent.len() - failures) as u64,
-        failed: failures as u64,
-        unprotected: unprotected(facts, present),
-        unknown,
+    readiness.failed = absent.iter().filter(failed).count() as u64;
+    readiness.late = absent.len() as u64 - readiness.failed;
+    readiness.unprotected = unprotected(facts, readiness.present);
+    let wish = if facts.rules.backfill && may_backfill {
+        BackfillWish::of(facts.backfill, absent.iter().map(|absent| absent.image.since))
+    } else {
+        BackfillWish::None
     };
-    let wants_backfill = facts.rules.backfill && may_backfill && !absent.is_empty();
     let step = step(facts, complete, missing, &absent, now);
-    SourcePlan {
-        readiness,
-        step,
-        wants_backfill,
-    }
+    SourcePlan { readiness, step, wish }
 }
 
 /// What the last backfill says of an image that is not there.
@@ -283,8 +330,8 @@ fn in_backfill(facts: &SourceFacts<'_>, digest: &Digest) -> Option<Missing> {
 
 fn unprotected(facts: &SourceFacts<'_>, present: u64) -> u64 {
     let is_copy = |digest: &&Digest| {
-        let state = facts.copies.state(facts.to, digest);
-        matches!(state, Some(ReplicaState::Complete | ReplicaState::Incomplete)) && !facts.copies.here.contains(*digest)
+        let seen = facts.copies.seen(facts.to, digest);
+        matches!(seen, Some(Seen::Complete | Seen::Incomplete)) && !facts.copies.here.contains(*digest)
     };
     let not_blocked = facts.expected.not_blocked_in(facts.to).filter(is_copy).count() as u64;
     if facts.has_drift {

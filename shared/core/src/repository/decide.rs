@@ -359,7 +359,7 @@ pub fn decide(policy: &Policy, facts: &RepositoryFacts, now: Timestamp) -> Repos
     } else {
         draft.posture(false, deviations);
     }
-    if let Some(lifecycle) = &rules.lifecycle
+    if let Some(lifecycle) = rules.lifecycle_in(&facts.key.region)
         && let Some(text) = draft.lifecycle(policy, lifecycle)
     {
         return RepositoryPlan::Preview(text);

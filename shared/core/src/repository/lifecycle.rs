@@ -397,6 +397,13 @@ impl Lifecycle {
         self.rules.iter().any(pulled)
     }
 
+    /// The same for copies, which nobody pulls: without what archives what nobody pulls. `None`: nothing is left.
+    pub fn without_unpulled(&self) -> Option<Self> {
+        let mut rules = self.rules.clone();
+        rules.retain(|rule| rule.selection.count_type != CountType::SinceImagePulled);
+        Self::new(rules).ok()
+    }
+
     /// What is worth knowing about a policy that ECR takes.
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();

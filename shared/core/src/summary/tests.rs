@@ -230,15 +230,12 @@ fn what_is_known_of_the_repository_itself_is_in_it() {
     let mut builder = SummaryBuilder::new(&policy, &key(), now());
     builder.repository(&repository);
     let ready = Readiness {
-        region: "us-east-1".parse().unwrap(),
         expected: 3,
         present: 2,
         late: 1,
-        failed: 0,
-        unprotected: 0,
-        unknown: 0,
+        ..Readiness::of("us-east-1".parse().unwrap())
     };
-    builder.readiness(std::slice::from_ref(&ready));
+    builder.copies(std::slice::from_ref(&ready), false);
     let summary = builder.finish(None);
     assert_eq!(summary.opt_out.as_deref(), Some("report: moving"));
     assert_eq!(summary.drift, 2);
@@ -300,9 +297,20 @@ fn nothing_is_written_where_nothing_happens_and_days_that_are_over_are_nothing()
     let first = summary(&images, &rows);
     assert!(differs(None, &first));
     let after = |hours| summary_at(&images, &rows, now() + SignedDuration::from_hours(hours));
+    // Once a day, to show that somebody has looked.
+    let (mut last, mut written) = (first.clone(), 0);
     for hours in 0..200 {
-        assert!(!differs(Some(&first), &after(hours)), "after {hours} hours");
+        let next = after(hours);
+        if differs(Some(&last), &next) {
+            (last, written) = (next, written + 1);
+            assert_eq!(
+                (now() + SignedDuration::from_hours(hours)).as_second() % 86_400,
+                0,
+                "after {hours} hours"
+            );
+        }
     }
+    assert_eq!(written, 8);
     let after_two_days = after(48);
     assert_ne!(after_two_days.days, first.days);
     let mut more = rows.to_vec();

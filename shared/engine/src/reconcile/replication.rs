@@ -4,33 +4,36 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::{join3, try_join_all};
+use futures_util::future::{join_all, join3, try_join_all};
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::reconcile::image::AT_ONCE;
 use guard_core::{
     alert::repository::{RepositoryAlert, RepositoryAlertKind},
+    decide::{TURN_HOURS, Turns},
     ids::{Digest, ImageKey, ImageRef, Region, Tag},
-    image::{Image, children},
-    ledger::Row,
+    image::{Image, ImageStatus, children},
+    ledger::{Row, State},
     policy::Policy,
     registry::RegistryKey,
     replication::{
         self, ReplicationRules,
-        backfill::{self, BackfillPlan, BackfillStart},
-        ledger::{BackfillRow, MAX_REMEMBERED, ReplicaRow, ReplicaState},
+        backfill::{self, AGAIN_HOURS, BackfillPlan, BackfillStart, BackfillWish},
+        ledger::{BackfillRow, MAX_REMEMBERED, NotPullable, ReplicaRow, ReplicaState},
         readiness::{Expected, Readiness},
         replica::{
-            self, ChildrenHere, CopyState, ReplicaEvent, ReplicaFacts, ReplicaLeave, ReplicaPlan, ReplicaStep,
-            TagPlace, Told,
+            self, ChildrenHere, CopyState, ListedHere, ReplicaEvent, ReplicaFacts, ReplicaLeave, ReplicaPlan,
+            ReplicaStep, TagPlace, Told,
         },
         source::{self, Copies, SourceFacts, SourceStep},
     },
     repository::ledger::RepositoryKey,
+    summary::day_of_summary,
 };
 use guard_ports::{
     Clock, Ledger, Notifier, PortError, Registry, Replication, ReplicationLedger, ReplicationWriter, RepositoryLedger,
-    Retry, Written,
+    Retry, SweepLedger, Written,
 };
 
 /// The ports that copies need.
@@ -86,8 +89,15 @@ pub struct ReplicaOutcome {
 pub struct ReplicationOutcome {
     /// How ready each region is.
     pub readiness: Vec<Readiness>,
-    /// Copies in this region that were looked at again.
+    /// Copies in this region that were looked at.
     pub looked: u64,
+    /// Every copy that is on the list here has been looked at, now or before.
+    pub all_seen: bool,
+    /// The time was over before everything was looked at, and nothing else was in the way: the rest is for another invocation.
+    pub is_cut: bool,
+    /// What went wrong. It kept nothing else from being looked at.
+    #[serde(skip)]
+    pub errors: Vec<ReplicationError>,
     /// The kinds of the alerts that were sent.
     pub alerts: Vec<RepositoryAlertKind>,
     /// The regions to which a backfill was begun.
@@ -136,8 +146,18 @@ impl ReplicationError {
 /// How often it is started over because somebody else wrote the row in between.
 const MAX_ATTEMPTS: usize = 3;
 
-/// At most so many copies here are looked at in one look at a repository; the next sweep looks at the next ones.
+/// Copies here that were not right when they were last looked at are all looked at by every sweep if they are no more than so many. Of more,
+/// each has its turn once a day.
 const MAX_LOOKS: usize = 100;
+
+/// So many copies are looked at at the same time.
+const LOOKS_AT_ONCE: usize = 8;
+
+/// After so many looks in a row that failed nothing new is begun here: AWS is in trouble, or has had enough of us.
+const MAX_TROUBLE: usize = LOOKS_AT_ONCE;
+
+/// So many errors of one kind of work are named: a thousand images fail for the same reason.
+const MAX_ERRORS: usize = 5;
 
 /// Looks whether a copy is here, with its tags and all that it leads to, in time, or why not; tells what is wrong with it, once.
 ///
@@ -156,7 +176,7 @@ where
     C: Clock,
 {
     for _ in 0..MAX_ATTEMPTS {
-        let facts = gather(ports, request).await?;
+        let facts = gather(ports, policy, request).await?;
         let step = match replica::decide(policy, &facts, ports.clock.now()) {
             ReplicaPlan::Apply(step) => step,
             ReplicaPlan::Leave(leave) => {
@@ -222,12 +242,14 @@ fn told<T>(result: Result<T, PortError>) -> Result<Told<T>, PortError> {
 
 async fn gather<R, E, W, L, N, C>(
     ports: &ReplicationPorts<'_, R, E, W, L, N, C>,
+    policy: &Policy,
     request: &ReplicaRequest,
 ) -> Result<ReplicaFacts, ReplicationError>
 where
     R: Registry,
     E: Replication,
     L: Ledger + ReplicationLedger,
+    C: Clock,
 {
     let image = &request.image;
     let source = in_source(request);
@@ -259,6 +281,9 @@ where
         )
     };
     let source_row = source_row.map_err(looking())?;
+    if facts.image.as_ref().is_some_and(is_out_of_reach) {
+        facts.is_blocked = is_blocked(ports, image).await.map_err(looking())?;
+    }
     let status = async {
         if !facts.needs_status() {
             return Ok(Told::NotAsked);
@@ -285,17 +310,67 @@ where
     facts.tags = tags.map_err(looking())?;
     facts.children = children_here.map_err(looking())?;
     facts.pushed_at = pushed_at.map_err(looking())?;
-    facts.told_late = if facts.lag_seconds().is_some() && facts.row.is_none() && is_own {
-        let row = ports
-            .ledger
-            .replication_row(&RepositoryKey::of(&source), &image.region)
-            .await;
-        row.map_err(looking())?
-            .is_some_and(|row| row.missing.contains_key(&image.digest))
-    } else {
-        false
-    };
+    let rules = replication::rules(policy, &image.repository);
+    let now = ports.clock.now();
+    if let (Some(lag), Some(rules), None, true) = (facts.lag_seconds(), rules, &facts.row, is_own)
+        && facts.is_late(lag, rules.max_lag, now)
+    {
+        facts.told_late = is_told_late(ports, rules, &source, &image.region, now)
+            .await
+            .map_err(looking())?;
+    }
     Ok(facts)
+}
+
+/// Another image of the same repository.
+fn image_beside(image: &ImageKey, digest: &Digest) -> ImageKey {
+    ImageKey {
+        digest: digest.clone(),
+        ..image.clone()
+    }
+}
+
+fn is_out_of_reach(image: &Image) -> bool {
+    matches!(image.status, ImageStatus::Archived | ImageStatus::Activating)
+}
+
+/// Whether a block of ours keeps an image out of reach, or did so until it was released just now.
+async fn is_blocked<R, E, W, L, N, C>(
+    ports: &ReplicationPorts<'_, R, E, W, L, N, C>,
+    image: &ImageKey,
+) -> Result<bool, PortError>
+where
+    L: Ledger,
+{
+    let row = ports.ledger.row(image).await?;
+    Ok(row.is_some_and(|row| row.closed_at.is_none() && (row.state == State::Blocked || row.block.is_some())))
+}
+
+/// Whether the source has told of this copy already, or a backfill of ours has brought it, or may have.
+async fn is_told_late<R, E, W, L, N, C>(
+    ports: &ReplicationPorts<'_, R, E, W, L, N, C>,
+    rules: &ReplicationRules,
+    source: &ImageKey,
+    to: &Region,
+    now: Timestamp,
+) -> Result<bool, PortError>
+where
+    L: ReplicationLedger,
+{
+    let row = ports.ledger.replication_row(&RepositoryKey::of(source), to).await?;
+    if row.is_some_and(|row| row.missing.contains_key(&source.digest)) {
+        return Ok(true);
+    }
+    if !rules.backfill {
+        return Ok(false);
+    }
+    let from = RegistryKey {
+        account: source.account.clone(),
+        region: source.region.clone(),
+    };
+    let backfill = ports.ledger.backfill_row(&from, to).await?;
+    let lately = SignedDuration::from_hours(AGAIN_HOURS);
+    Ok(backfill.is_some_and(|row| row.status.is_open() || now.duration_since(row.claimed_at) < lately))
 }
 
 /// When it was pushed in the source: by the ledger, or else by the registry there. Only asked while the lag is not known.
@@ -369,6 +444,7 @@ async fn children_here<R, E, W, L, N, C>(
 ) -> Result<ChildrenHere, PortError>
 where
     R: Registry,
+    L: Ledger,
 {
     if !facts.image.as_ref().is_some_and(replica::leads_to_images) {
         return Ok(ChildrenHere::NotAsked);
@@ -388,12 +464,19 @@ where
     for some in refs.chunks(AT_ONCE) {
         found.extend(try_join_all(some.iter().map(|child| ports.registry.image(&image.repository, child))).await?);
     }
-    let absent = children.iter().zip(found);
-    let absent = absent
-        .filter(|(_, found)| found.is_none())
-        .map(|(child, _)| child.clone());
-    let absent = absent.collect();
-    Ok(ChildrenHere::Known(children, absent))
+    let mut here = ListedHere::default();
+    for (child, found) in children.iter().zip(found) {
+        let list = match found {
+            None => &mut here.absent,
+            Some(found) if !is_out_of_reach(&found) => continue,
+            Some(_) if is_blocked(ports, &image_beside(image, child)).await? => continue,
+            Some(found) if found.status == ImageStatus::Archived => &mut here.archived,
+            Some(_) => &mut here.returning,
+        };
+        list.push(child.clone());
+    }
+    here.children = children;
+    Ok(ChildrenHere::Known(here))
 }
 
 /// Carries out a step; the alerts that were sent. `None`: somebody else wrote the row, and nothing was done.
@@ -442,53 +525,178 @@ where
     Ok(alerts.iter().map(|alert| alert.kind).collect())
 }
 
-/// Looks at a repository's copies: those in other regions of the images that `expected` has gathered, and those here that were not
-/// right when they were last looked at.
+/// Which copies are looked at, and until when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CopyLook {
+    /// Whose turn it is.
+    pub turns: Turns,
+    /// Nothing new is begun after that.
+    pub until: Timestamp,
+    /// Another invocation had not the time for all of it: what stays as it is has been looked at.
+    pub is_rest: bool,
+}
+
+/// Looks at a repository's copies: those in other regions of the images that `expected` has gathered, and those here that nobody has
+/// looked at yet, or that are not right.
 ///
-/// Where everything is there, that costs no call for an image: the ledger's rows of the copies say so, a thousand to a page.
-///
-/// # Errors
-/// A call failed, or others are at work on the same rows.
+/// Where everything is there, that costs no call for an image: the ledger's rows of the copies say so, a thousand to a page. What cannot
+/// be looked at keeps nothing else from it, and is unknown.
 pub async fn reconcile_replication<R, E, W, L, N, C>(
     ports: &ReplicationPorts<'_, R, E, W, L, N, C>,
     policy: &Policy,
     expected: &Expected<'_>,
+    look: CopyLook,
     actor: &str,
-) -> Result<ReplicationOutcome, ReplicationError>
+) -> ReplicationOutcome
 where
     R: Registry,
     E: Replication,
     W: ReplicationWriter,
-    L: Ledger + RepositoryLedger + ReplicationLedger,
+    L: Ledger + RepositoryLedger + ReplicationLedger + SweepLedger,
     N: Notifier,
     C: Clock,
 {
     let mut done = ReplicationOutcome::default();
-    let Some(rules) = expected.rules() else { return Ok(done) };
+    let Some(rules) = expected.rules() else { return done };
     let key = &expected.key;
-    let mut copies = Copies::default();
-    let mut open = Vec::new();
-    let mut unreadable = Vec::new();
+    let mut rows = Rows::default();
+    if let Err(error) = read_rows(ports, expected, look.until, &mut rows).await {
+        done.errors.push(error);
+        let regions = rules.destinations(&key.region);
+        done.readiness = regions.map(|to| unknown(expected, &Copies::default(), to)).collect();
+        return done;
+    }
+    if !rows.all {
+        done.is_cut = true;
+        return done;
+    }
+    look_here(ports, policy, expected, look, &mut rows, actor, &mut done).await;
+    for to in rules.destinations(&key.region) {
+        if done.is_cut || ports.clock.now() >= look.until {
+            done.is_cut = true;
+            return done;
+        }
+        let at = done.readiness.len();
+        let looked = from_source(ports, policy, expected, rules, to, &rows, look.until, actor, &mut done).await;
+        done.errors.extend(looked.err());
+        if done.readiness.len() == at {
+            done.readiness.push(unknown(expected, &rows.copies, to));
+        }
+    }
+    // What cannot be read must not hide the rest, nor be hidden by it.
+    let reading = || failed("read the ledger's rows of the copies of", key);
+    let unreadable = rows.unreadable.into_iter().take(MAX_ERRORS);
+    done.errors.extend(unreadable.map(|error| reading()(error)));
+    done
+}
+
+/// A region of which nobody can say how it stands.
+fn unknown(expected: &Expected<'_>, copies: &Copies, to: &Region) -> Readiness {
+    let number = source::number_expected(expected, copies);
+    Readiness {
+        expected: number,
+        unknown: number,
+        ..Readiness::of(to.clone())
+    }
+}
+
+/// What the ledger has of a repository's copies.
+#[derive(Debug, Default)]
+struct Rows {
+    copies: Copies,
+    /// Copies here that are not as their rows say.
+    changed: Vec<ReplicaRow>,
+    /// Copies here that were not right when they were last looked at.
+    wrong: Vec<ReplicaRow>,
+    unreadable: Vec<PortError>,
+    /// The time was enough for all of them.
+    all: bool,
+}
+
+async fn read_rows<R, E, W, L, N, C>(
+    ports: &ReplicationPorts<'_, R, E, W, L, N, C>,
+    expected: &Expected<'_>,
+    until: Timestamp,
+    rows: &mut Rows,
+) -> Result<(), ReplicationError>
+where
+    L: ReplicationLedger,
+    C: Clock,
+{
+    let key = &expected.key;
     let mut after = None;
     loop {
         let page = ports.ledger.replica_rows(key, after.as_deref()).await;
         let page = page.map_err(failed("read the ledger's rows of the copies of", key))?;
-        unreadable.extend(page.unreadable);
+        rows.unreadable.extend(page.unreadable);
         for row in page.items {
-            copies.remember(&row, &key.region);
-            let is_here = row.image.region == key.region;
-            if is_here && open.len() < MAX_LOOKS && must_be_looked_at(&row, expected) {
-                open.push(row);
+            rows.copies.remember(&row, &key.region);
+            if row.image.region != key.region {
+                continue;
+            }
+            match why(&row, expected) {
+                Some(Why::Changed) => rows.changed.push(row),
+                Some(Why::Wrong) => rows.wrong.push(row),
+                None => {}
             }
         }
         after = page.next;
-        if after.is_none() {
-            break;
+        if after.is_none() || ports.clock.now() >= until {
+            rows.all = after.is_none();
+            return Ok(());
         }
     }
-    let open = open.into_iter().map(|row| (row.image, row.source, None));
+}
+
+/// Why a copy here must be looked at again.
+enum Why {
+    /// It is not as its row says, or something of it was not told yet.
+    Changed,
+    /// It was not right.
+    Wrong,
+}
+
+fn why(row: &ReplicaRow, expected: &Expected<'_>) -> Option<Why> {
+    let owes = row.notes.iter().any(|note| note.sent_at.is_none());
+    let is_right = expected.is_as_it_should_be(&row.image.digest);
+    let is_whole = is_right && row.children.iter().all(|child| expected.is_as_it_should_be(child));
+    match row.state {
+        _ if owes => Some(Why::Changed),
+        ReplicaState::Complete => (!is_whole).then_some(Why::Changed),
+        // It is back.
+        ReplicaState::Incomplete if row.not_pullable == Some(NotPullable::Missing) && is_right => Some(Why::Changed),
+        ReplicaState::Incomplete | ReplicaState::Failed => Some(Why::Wrong),
+        ReplicaState::Gone => None,
+    }
+}
+
+/// Looks at copies here: those that are not as their rows say, those that nobody has looked at yet, and those that were not right before.
+async fn look_here<R, E, W, L, N, C>(
+    ports: &ReplicationPorts<'_, R, E, W, L, N, C>,
+    policy: &Policy,
+    expected: &Expected<'_>,
+    look: CopyLook,
+    rows: &mut Rows,
+    actor: &str,
+    done: &mut ReplicationOutcome,
+) where
+    R: Registry,
+    E: Replication,
+    L: Ledger + ReplicationLedger,
+    N: Notifier,
+    C: Clock,
+{
+    let key = &expected.key;
+    let mut wrong = std::mem::take(&mut rows.wrong);
+    if look.is_rest {
+        wrong.clear();
+    } else if wrong.len() > MAX_LOOKS {
+        wrong.retain(|row| look.turns.has(&row.image.digest, TURN_HOURS));
+    }
+    let known = wrong.into_iter().chain(std::mem::take(&mut rows.changed));
+    let known = known.map(|row| (row.image, row.source, None));
     // Those of which no event has come.
-    let unseen = expected.copies().filter(|(digest, _)| !copies.has_seen(digest));
+    let unseen = expected.copies().filter(|(digest, _)| !rows.copies.has_seen(digest));
     let unseen = unseen.map(|(digest, source)| {
         let from = RegistryKey {
             account: key.account.clone(),
@@ -500,35 +708,46 @@ where
         };
         (key.image(digest), from, Some(event))
     });
-    for (image, source, event) in open.chain(unseen).take(MAX_LOOKS) {
-        let request = ReplicaRequest {
+    let requests: Vec<ReplicaRequest> = known
+        .chain(unseen)
+        .map(|(image, source, event)| ReplicaRequest {
             actor: format!("{actor}/{}", image.digest.short()),
             image,
             source,
             event,
-        };
-        let outcome = reconcile_replica(ports, policy, &request).await?;
-        done.looked += 1;
-        done.alerts.extend(outcome.alerts);
+        })
+        .collect();
+    let is_new = |request: &&ReplicaRequest| request.event.is_some();
+    let mut unseen = requests.iter().filter(is_new).count();
+    let (mut trouble, mut named) = (0, 0);
+    for some in requests.chunks(LOOKS_AT_ONCE) {
+        if ports.clock.now() >= look.until {
+            done.is_cut = true;
+            return;
+        }
+        let looked = join_all(some.iter().map(|request| reconcile_replica(ports, policy, request))).await;
+        for (request, looked) in some.iter().zip(looked) {
+            match looked {
+                Ok(outcome) => {
+                    trouble = 0;
+                    done.looked += 1;
+                    unseen -= usize::from(is_new(&request));
+                    done.alerts.extend(outcome.alerts);
+                }
+                Err(error) => {
+                    trouble += usize::from(error.retry() == Retry::Later);
+                    if named < MAX_ERRORS {
+                        done.errors.push(error);
+                        named += 1;
+                    }
+                }
+            }
+        }
+        if trouble >= MAX_TROUBLE {
+            return;
+        }
     }
-    for to in rules.destinations(&key.region) {
-        from_source(ports, policy, expected, rules, to, &copies, actor, &mut done).await?;
-    }
-    // What cannot be read must not hide the rest, nor be hidden by it.
-    match unreadable.into_iter().next() {
-        Some(error) => Err(failed("read the ledger's rows of the copies of", key)(error)),
-        None => Ok(done),
-    }
-}
-
-/// Whether a copy here must be looked at again.
-fn must_be_looked_at(row: &ReplicaRow, expected: &Expected<'_>) -> bool {
-    let owes = row.notes.iter().any(|note| note.sent_at.is_none());
-    match row.state {
-        ReplicaState::Incomplete | ReplicaState::Failed => true,
-        ReplicaState::Complete => owes || !expected.is_listed(&row.image.digest),
-        ReplicaState::Gone => owes,
-    }
+    done.all_seen = unseen == 0;
 }
 
 #[expect(clippy::too_many_arguments, reason = "what it finds goes to one place")]
@@ -538,14 +757,15 @@ async fn from_source<R, E, W, L, N, C>(
     expected: &Expected<'_>,
     rules: &ReplicationRules,
     to: &Region,
-    copies: &Copies,
+    rows: &Rows,
+    until: Timestamp,
     actor: &str,
     done: &mut ReplicationOutcome,
 ) -> Result<(), ReplicationError>
 where
     E: Replication,
     W: ReplicationWriter,
-    L: RepositoryLedger + ReplicationLedger,
+    L: RepositoryLedger + ReplicationLedger + SweepLedger,
     N: Notifier,
     C: Clock,
 {
@@ -579,33 +799,54 @@ where
             expected,
             rules,
             to,
-            copies,
+            copies: &rows.copies,
             asked: BTreeMap::new(),
+            all_seen_at: None,
             has_drift: repository.is_some_and(|row| row.notes.iter().any(|note| note.kind.lasts())),
             row: row.as_ref(),
             backfill: backfill.as_ref(),
             actor,
         };
+        // A row that cannot be read may be that of a copy that is there.
+        if rows.unreadable.is_empty() && source::has_unseen(&facts, ports.clock.now()) {
+            let summary = ports.ledger.summary(&there).await.map_err(looking())?;
+            let all_seen = summary.filter(|summary| summary.copies_seen);
+            facts.all_seen_at = all_seen.and_then(|summary| day_of_summary(&summary, ports.clock.now()));
+        }
+        let mut errors = 0;
         for digest in source::questions(&facts, ports.clock.now()) {
-            let image = key.image(&digest);
-            let said = match ports.elsewhere.copies(&image).await.map_err(looking())? {
-                None => CopyState::NoSuchImage,
-                Some(mut said) => said
-                    .remove(to)
-                    .unwrap_or(CopyState::Missing(replication::ledger::Missing::NotBegun)),
-            };
-            facts.asked.insert(digest, said);
+            if ports.clock.now() >= until || errors >= MAX_ERRORS {
+                break;
+            }
+            match ports.elsewhere.copies(&key.image(&digest)).await {
+                Ok(None) => {
+                    facts.asked.insert(digest, CopyState::NoSuchImage);
+                }
+                Ok(Some(mut said)) => {
+                    let not_begun = CopyState::Missing(replication::ledger::Missing::NotBegun);
+                    facts.asked.insert(digest, said.remove(to).unwrap_or(not_begun));
+                }
+                // Of this one nothing is known.
+                Err(error) => {
+                    errors += 1;
+                    done.errors.push(looking()(error));
+                }
+            }
         }
         let plan = source::decide(&facts, writer.is_some(), ports.clock.now());
-        if let Some(step) = &plan.step
-            && !record(ports, policy, key, step, done).await?
-        {
-            continue;
+        if let Some(step) = &plan.step {
+            let at = done.readiness.len();
+            done.readiness.push(plan.readiness.clone());
+            if !record(ports, policy, key, step, done).await? {
+                done.readiness.truncate(at);
+                continue;
+            }
+        } else {
+            done.readiness.push(plan.readiness);
         }
-        done.readiness.push(plan.readiness);
         // In report mode none is begun, nor followed.
         if rules.backfill && writer.is_some() {
-            back_fill(ports, &from, to, backfill.as_ref(), plan.wants_backfill, actor, done).await?;
+            back_fill(ports, &from, to, backfill.as_ref(), plan.wish, actor, done).await?;
         }
         return Ok(());
     }
@@ -648,7 +889,7 @@ async fn back_fill<R, E, W, L, N, C>(
     from: &RegistryKey,
     to: &Region,
     row: Option<&BackfillRow>,
-    wanted: bool,
+    wish: BackfillWish,
     actor: &str,
     done: &mut ReplicationOutcome,
 ) -> Result<(), ReplicationError>
@@ -660,7 +901,7 @@ where
 {
     let doing = || failed("follow the backfill to", to);
     // Whoever loses the race for the row leaves it to the other.
-    match backfill::decide(row, from, to, wanted, actor, ports.clock.now()) {
+    match backfill::decide(row, from, to, wish, actor, ports.clock.now()) {
         BackfillPlan::Leave => {}
         BackfillPlan::Start(row) => {
             let Some(writer) = ports.writer else { return Ok(()) };

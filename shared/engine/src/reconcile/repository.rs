@@ -322,7 +322,7 @@ where
             }
         };
         let lifecycle = async {
-            match rules.and_then(|rules| rules.lifecycle.as_ref()) {
+            match rules.and_then(|rules| rules.lifecycle_in(&key.region)) {
                 Some(_) => ports.registry.lifecycle_policy(key).await,
                 None => Ok(None),
             }

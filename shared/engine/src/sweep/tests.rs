@@ -112,6 +112,7 @@ fn a_thousand_unchanged_images_cost_one_call_to_the_registry() {
         repository: "api".parse().unwrap(),
         after: None,
         again: false,
+        copies: false,
         listed: None,
     });
     let (looks, failures) = work(&world, &policy(""), &item);
@@ -258,6 +259,7 @@ fn rows_of_images_that_are_gone_are_closed_unless_the_list_was_not_read_to_its_e
         repository: "api".parse().unwrap(),
         after: None,
         again: false,
+        copies: false,
         listed: None,
     };
     let (looks, failures) = run(worker_ports(&world, &policy("")).work(&policy(""), &in_a_hurry, &first, "one"));
@@ -285,6 +287,7 @@ fn a_large_repository_is_gone_through_in_parts() {
         repository: "api".parse().unwrap(),
         after: None,
         again: false,
+        copies: false,
         listed: None,
     })];
     while let Some(item) = next.pop() {

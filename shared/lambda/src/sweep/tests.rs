@@ -104,6 +104,39 @@ fn all_repositories_are_left_to_workers_and_the_day_has_its_digest() {
     assert_eq!((asked.repositories, asked.digests, asked.registry), (1, 1, None));
 }
 
+/// A repository at which no worker can look is not one that stands as it did.
+#[test]
+fn what_no_worker_could_look_at_for_days_is_unknown_in_the_digest() {
+    let world = World::new();
+    world.list_scans();
+    let key = key_of("api");
+    world.push(&key, image(&key));
+    world.set_scan(&key, Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::Low)])));
+    let rules = policy("");
+    let unknown = |world: &World| {
+        let sent = world.sent();
+        let last: serde_json::Value = serde_json::from_str(&sent.last().unwrap().message.default).unwrap();
+        last["figures"]["unknown_repositories"].clone()
+    };
+    let hour = |world: &World, is_listed: bool| {
+        world.set_now(Clock::now(world) + jiff::SignedDuration::from_hours(1));
+        sweep_with(world, &rules, "{}").unwrap();
+        while let [item] = world.take_items(1).as_slice() {
+            if !is_listed {
+                world.fail("ecr:DescribeImages", Fault::Before(Retry::Never));
+            }
+            let _ = guard_engine::testing::work(world, &rules, item);
+            world.heal();
+        }
+    };
+    (0..48).for_each(|_| hour(&world, true));
+    assert_eq!(unknown(&world), 0, "unchanged for two days, and looked at every hour");
+    (0..72).for_each(|_| hour(&world, false));
+    assert_eq!(unknown(&world), 1);
+    (0..24).for_each(|_| hour(&world, true));
+    assert_eq!(unknown(&world), 0);
+}
+
 #[test]
 fn the_list_of_repositories_and_the_settings_are_read_once_for_all_parts() {
     let world = world();

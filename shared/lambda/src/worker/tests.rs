@@ -115,6 +115,7 @@ fn repository_item() -> String {
         repository: image_key().repository,
         after: None,
         again: false,
+        copies: false,
         listed: None,
     })
 }

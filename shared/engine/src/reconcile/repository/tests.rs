@@ -429,8 +429,7 @@ fn a_missing_lifecycle_policy_is_set_with_what_it_affects() {
         policy
             .repository(&key().repository)
             .unwrap()
-            .lifecycle
-            .as_ref()
+            .lifecycle_in(&key().region)
             .unwrap()
             .means_the_same_as(&lifecycle)
     );
