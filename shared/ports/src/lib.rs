@@ -1,6 +1,6 @@
 //! What the rules need of the world, in their own words.
 //!
-//! Traits only; [`guard_aws`] implements them with the AWS SDK, [`guard_testkit`] with a world in memory. Pagination,
+//! Traits only; `guard_aws` implements them with the AWS SDK, `guard_testkit` with a world in memory. Pagination,
 //! batching and partial failures (`failures[]` in an answer that says 200) stay inside the implementation.
 
 use std::{collections::BTreeMap, fmt, future::Future, time::Duration};
@@ -213,7 +213,7 @@ pub trait RegistryWriter {
     ) -> impl Future<Output = Result<(), PortError>> + Send;
 
     /// Takes tags, [`MAX_TAGS_AT_ONCE`] at most, from whichever images have them at that moment, and gives what the registry answers about
-    /// each. **An image that loses its last tag is deleted.** Only [`tag_removal`](guard_engine::tag_removal) may call it.
+    /// each. **An image that loses its last tag is deleted.** Only `guard_engine::tag_removal` may call it.
     ///
     /// It is sent once: a second attempt after a lost answer could take a tag that somebody has just pushed again.
     fn remove_tags(
