@@ -28,7 +28,7 @@ use shared::{
 
 use crate::{
     canned::{Call, FakeAws, Reply, Request, longest_chain},
-    on_push, on_replication, on_scan, support,
+    support,
 };
 
 /// One image, and what the scanner knows of it.

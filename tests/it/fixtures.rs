@@ -15,7 +15,7 @@ use shared::{
     testing::{self, World, finding, scan},
 };
 
-use crate::{on_push, on_scan, support, worker};
+use crate::support;
 
 fn fixtures() -> Vec<PathBuf> {
     let mut found = Vec::new();

@@ -22,7 +22,7 @@ use shared::{
 
 use crate::{
     calls::{INDEX, Trial, page},
-    on_push, on_replication, on_scan, support, worker,
+    support,
 };
 
 const MODULE: &str = "infra/modules/guard";

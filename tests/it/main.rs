@@ -16,15 +16,6 @@ mod infra;
 #[cfg(test)]
 mod members;
 #[cfg(test)]
-#[path = "../../functions/on-push/src/select.rs"]
-mod on_push;
-#[cfg(test)]
-#[path = "../../functions/on-replication/src/select.rs"]
-mod on_replication;
-#[cfg(test)]
-#[path = "../../functions/on-scan/src/select.rs"]
-mod on_scan;
-#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod policy;
@@ -32,6 +23,3 @@ mod policy;
 mod support;
 #[cfg(test)]
 mod sweep;
-#[cfg(test)]
-#[path = "../../functions/worker/src/select.rs"]
-mod worker;

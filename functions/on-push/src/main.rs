@@ -1,12 +1,8 @@
 //! `on-push`: see README.md beside this crate.
 
-mod select;
-#[cfg(test)]
-mod tests;
-
 use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    shared::function::run_with_repositories("on-push", select::select).await
+    shared::function::run_with_repositories("on-push", on_push::select).await
 }

@@ -15,7 +15,7 @@ use shared::{
     },
 };
 
-use crate::select::select;
+use crate::select;
 
 fn action(members: &Value) -> String {
     event("ECR Image Action", members)

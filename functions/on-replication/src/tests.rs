@@ -19,7 +19,7 @@ use shared::{
     },
 };
 
-use crate::select::select;
+use crate::select;
 
 const POLICY: &str =
     r#""repositories": [{"match": "*", "replication": {"regions": ["us-west-2"], "max_lag_minutes": 30}}]"#;

@@ -1,12 +1,8 @@
 //! `on-scan`: see README.md beside this crate.
 
-mod select;
-#[cfg(test)]
-mod tests;
-
 use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    shared::function::run("on-scan", select::select).await
+    shared::function::run("on-scan", on_scan::select).await
 }

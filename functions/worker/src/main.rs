@@ -1,12 +1,8 @@
 //! `worker`: see README.md beside this crate.
 
-mod select;
-#[cfg(test)]
-mod tests;
-
 use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    shared::function::run_worker("worker", select::select).await
+    shared::function::run_worker("worker", worker::select).await
 }

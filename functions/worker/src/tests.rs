@@ -8,7 +8,7 @@ use shared::{
     testing::{World, event, finding, handle_event, image, image_key, look_at_event, policy, scan},
 };
 
-use crate::select::select;
+use crate::select;
 
 fn world(scan: Scan) -> World {
     World::with(&image_key(), image(&image_key()), scan)

@@ -1,4 +1,7 @@
-//! What an event says of a copy, or of the source of one.
+//! `on-replication`: what an event says of a copy, or of the source of one. See README.md beside this crate.
+
+#[cfg(test)]
+mod tests;
 
 use shared::{
     core::{registry::RegistryKey, replication::replica::ReplicaEvent, repository::tags::is_mark},
@@ -7,7 +10,7 @@ use shared::{
 };
 
 /// A copy that has arrived or has not; or an image in another region that was archived, restored, deleted, or lost or got a tag.
-pub(crate) fn select(event: &Event) -> CopySelection {
+pub fn select(event: &Event) -> CopySelection {
     match &event.body {
         Body::Replication(replication) => copy(event, replication),
         Body::ImageAction(action) => source(event, action),

@@ -1,4 +1,7 @@
-//! Which image an event in the queue asks to look at.
+//! `worker`: which image a finding asks to look at. See README.md beside this crate.
+
+#[cfg(test)]
+mod tests;
 
 use shared::{
     engine::reconcile::image::Hints,
@@ -7,7 +10,7 @@ use shared::{
 };
 
 /// A finding that Inspector has found, changed, or that does not stand any more.
-pub(crate) fn select(event: &Event) -> Selection {
+pub fn select(event: &Event) -> Selection {
     let (name, epss) = match &event.body {
         // A tag may be another image's by now.
         Body::InspectorFinding(finding) if finding.name.digest.is_none() => {

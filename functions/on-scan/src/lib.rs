@@ -1,4 +1,7 @@
-//! Which image an event asks to look at.
+//! `on-scan`: which image an event asks to look at. See README.md beside this crate.
+
+#[cfg(test)]
+mod tests;
 
 use shared::{
     engine::reconcile::image::Hints,
@@ -8,7 +11,7 @@ use shared::{
 
 /// A finished or failed scan, of ECR's own scanner or of Inspector. Findings go through the queue of the workers, which looks once at an
 /// image that has a thousand.
-pub(crate) fn select(event: &Event) -> Selection {
+pub fn select(event: &Event) -> Selection {
     let (name, hints) = match &event.body {
         // Whatever the event says of the result, what counts is what the scanner says; only that there is one is believed, and how much it
         // counts as long as the scanner shows nothing.

@@ -1,4 +1,7 @@
-//! Which image an event asks to look at.
+//! `on-push`: which image an event asks to look at. See README.md beside this crate.
+
+#[cfg(test)]
+mod tests;
 
 use shared::{
     core::image::{Arrival, Way},
@@ -8,7 +11,7 @@ use shared::{
 };
 
 /// A push, a deletion, or a return from the archive.
-pub(crate) fn select(event: &Event) -> Selection {
+pub fn select(event: &Event) -> Selection {
     let action = match &event.body {
         // What ECR calls a referrer has a subject, which a runnable image can have as well: its manifest says what it is.
         Body::ImageAction(action) | Body::ReferrerAction(action) => action,
