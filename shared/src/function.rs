@@ -24,7 +24,7 @@ use guard_lambda::{
     replication::{self, CopySelection},
     repositories::{ItsRepository, RecentLooks},
     sweep::{self, SweepPorts},
-    worker::{self, Batch},
+    worker::{self, SqsEvent},
 };
 use guard_ports::Clock as _;
 
@@ -152,7 +152,7 @@ async fn serve_worker(name: &'static str, select: fn(&Event) -> Selection) -> Re
     let config = &Config::load(environment, ledger, SystemClock.now()).await?;
     let notifier = &BudgetedNotifier::new(topics, ledger, &SystemClock, &config.policy);
     let pace = &Pace::new(PUT_IMAGE_EVERY);
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<Batch>| async move {
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| async move {
         let invocation = Invocation::new(name, &event.context)?;
         let registry = aws.ecr_registry(invocation.account.clone()).only(guarded);
         let writer = writer(aws, config, &invocation);

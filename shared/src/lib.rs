@@ -25,6 +25,6 @@ pub use guard_ports as ports;
 pub mod testing {
     pub use guard_engine::testing as sweep;
     pub use guard_events::testing::event;
-    pub use guard_lambda::testing::{handle_copy_event, handle_event, look_at_event};
+    pub use guard_lambda::testing::{batch, handle_copy_event, handle_event, look_at_event, message};
     pub use guard_testkit::*;
 }

@@ -20,7 +20,7 @@ use shared::{
         replication::{self, CopySelection},
         repositories::{ItsRepository, RecentLooks},
         sweep::{self, SweepPorts},
-        worker::{self, Batch, Message, MessageAttributes},
+        worker,
     },
     ports::AlertLedger as _,
     testing,
@@ -441,14 +441,7 @@ impl Trial {
             queue: &aws.sqs_queue("https://sqs.us-west-2.amazonaws.com/123456789012/work"),
             clock: self.aws.clock(),
         };
-        let message = Message {
-            message_id: "one".to_owned(),
-            body: message.to_owned(),
-            attributes: MessageAttributes::default(),
-        };
-        let batch = Batch {
-            messages: vec![message],
-        };
+        let batch = testing::batch(vec![testing::message("one", message.to_owned())]);
         let invocation = invocation();
         let working = worker::work(&ports, policy, select, &invocation, batch, Timestamp::MAX);
         self.aws.run(working);

@@ -18,11 +18,12 @@ use shared::{
     },
     lambda::{
         entry::{Invocation, Selection},
-        worker::{Batch, BatchAnswer, Message, MessageAttributes, Worked, work},
+        worker::{SqsMessage, Worked, work},
     },
     ports::Clock as _,
     testing::{
-        StoredRepository, World, finding, image, image_key, policy, registry_key, run, run_and_crash, scan,
+        StoredRepository, World, batch, finding, image, image_key, message, policy, registry_key, run, run_and_crash,
+        scan,
         sweep::{enqueue, enqueue_known, worker_ports},
     },
 };
@@ -78,17 +79,14 @@ fn rules() -> Policy {
 fn invoke(
     world: &World,
     policy: &Policy,
-    redelivered: &mut Vec<Message>,
+    redelivered: &mut Vec<SqsMessage>,
     number: usize,
     polls: usize,
 ) -> Option<Worked> {
     let mut messages = std::mem::take(redelivered);
     for item in world.take_items(10_usize.saturating_sub(messages.len())) {
-        messages.push(Message {
-            message_id: format!("message-{number}-{}", messages.len()),
-            body: serde_json::to_string(&item).unwrap(),
-            attributes: MessageAttributes::default(),
-        });
+        let id = format!("message-{number}-{}", messages.len());
+        messages.push(message(&id, serde_json::to_string(&item).unwrap()));
     }
     if messages.is_empty() {
         return None;
@@ -99,9 +97,7 @@ fn invoke(
         account: registry_key().account,
         region: registry_key().region,
     };
-    let batch = Batch {
-        messages: messages.clone(),
-    };
+    let batch = batch(messages.clone());
     let select = |_: &_| Selection::Ignore("no event");
     let ports = worker_ports(world, policy);
     let working = work(&ports, policy, select, &invocation, batch, Timestamp::MAX);
@@ -110,11 +106,8 @@ fn invoke(
         *redelivered = messages;
         return Some(Worked::default());
     };
-    let BatchAnswer { batch_item_failures } = answer;
-    let failed: BTreeSet<String> = batch_item_failures
-        .into_iter()
-        .map(|failure| failure.item_identifier)
-        .collect();
+    let failed = answer.batch_item_failures.into_iter();
+    let failed: BTreeSet<_> = failed.map(|failure| Some(failure.item_identifier)).collect();
     messages.retain(|message| failed.contains(&message.message_id));
     *redelivered = messages;
     Some(worked)

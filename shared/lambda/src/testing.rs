@@ -5,6 +5,7 @@ use crate::{
     error::HandlerError,
     replication::{self, CopySelection},
     repositories::{ItsRepository, RecentLooks},
+    worker::{SqsEvent, SqsMessage},
 };
 use guard_core::policy::Policy;
 use guard_engine::reconcile::image::{Outcome, Ports};
@@ -31,6 +32,20 @@ fn invocation() -> Invocation {
         account: key.account,
         region: key.region,
     }
+}
+
+/// A message of the workers' queue.
+pub fn message(id: &str, body: String) -> SqsMessage {
+    let mut message = SqsMessage::default();
+    (message.message_id, message.body) = (Some(id.to_owned()), Some(body));
+    message
+}
+
+/// What Lambda hands over from the workers' queue.
+pub fn batch(messages: Vec<SqsMessage>) -> SqsEvent {
+    let mut batch = SqsEvent::default();
+    batch.records = messages;
+    batch
 }
 
 /// Handles an event as the function `function` does, in the account and region of [`image_key`].

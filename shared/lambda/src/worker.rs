@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+pub use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -28,56 +29,11 @@ use guard_engine::{
     reconcile::image::Hints,
     sweep::{Failures, ImageLook, Looks, MAX_TROUBLE, Progress, Sweep, SweepError, TROUBLE_WAIT, WorkerPorts, again},
 };
-use guard_events::{self, Event};
+use guard_events::Event;
 use guard_ports::{
     Clock, Keys, Ledger, Listing, Notifier, Queue, Registry, RegistryWriter, Replication, ReplicationLedger,
     ReplicationWriter, Repositories, RepositoryLedger, RepositoryWriter, Scanner, SweepLedger,
 };
-
-/// What Lambda hands over from SQS.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Batch {
-    /// The messages.
-    #[serde(rename = "Records")]
-    pub messages: Vec<Message>,
-}
-
-/// A message.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Message {
-    /// Its id, the same whenever it is delivered.
-    pub message_id: String,
-    /// A work item, or an event of EventBridge.
-    pub body: String,
-    /// What SQS says of it.
-    #[serde(default)]
-    pub attributes: MessageAttributes,
-}
-
-/// What SQS says of a message.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct MessageAttributes {
-    /// How often it was delivered, this time included: a number, as text.
-    pub approximate_receive_count: String,
-}
-
-/// What Lambda is answered: which messages stay in the queue. Source: Lambda's developer guide, "Implementing partial batch responses".
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BatchAnswer {
-    /// These.
-    pub batch_item_failures: Vec<ItemFailure>,
-}
-
-/// A message that stays in the queue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ItemFailure {
-    /// Its id.
-    pub item_identifier: String,
-}
 
 /// What came of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -212,9 +168,9 @@ pub async fn work<R, E, W, B, K, L, N, Q, C>(
     policy: &Policy,
     select: impl Fn(&Event) -> Selection,
     invocation: &Invocation,
-    batch: Batch,
+    batch: SqsEvent,
     until: Timestamp,
-) -> (BatchAnswer, Worked)
+) -> (SqsBatchResponse, Worked)
 where
     R: Registry + Scanner + Repositories + Listing,
     E: Replication,
@@ -231,7 +187,7 @@ where
         region: invocation.region.clone(),
     };
     let mut worked = Worked {
-        messages: batch.messages.len() as u64,
+        messages: batch.records.len() as u64,
         ..Worked::default()
     };
     let mut failed = BTreeSet::new();
@@ -305,12 +261,8 @@ where
     }
     worked.errors = errors.iter().take(MAX_ERRORS).map(ToString::to_string).collect();
     report::write_worked(invocation.function, &invocation.request_id, &worked, now);
-    let failures = failed
-        .into_iter()
-        .map(|item_identifier| ItemFailure { item_identifier });
-    let answer = BatchAnswer {
-        batch_item_failures: failures.collect(),
-    };
+    let mut answer = SqsBatchResponse::default();
+    answer.set_failures(failed);
     (answer, worked)
 }
 
@@ -318,17 +270,22 @@ where
 fn jobs(
     select: impl Fn(&Event) -> Selection,
     registry: &RegistryKey,
-    batch: Batch,
+    batch: SqsEvent,
     worked: &mut Worked,
     failed: &mut BTreeSet<String>,
     errors: &mut Vec<HandlerError>,
 ) -> Vec<Job> {
     let mut work: Vec<Job> = Vec::new();
     let mut looks: BTreeMap<(RepositoryKey, Digest), Found> = BTreeMap::new();
-    for message in batch.messages {
-        let receives = message.attributes.approximate_receive_count.parse::<u32>().ok();
-        worked.item_receives = worked.item_receives.max(receives);
-        match read(&message.body, registry, &select) {
+    for message in batch.records {
+        // An answer with an empty identifier fails the whole batch (developer guide of Lambda, "Implementing partial batch responses"): that
+        // is what becomes of a message that cannot be named, and does not happen.
+        let id = message.message_id.unwrap_or_default();
+        let receives = message.attributes.get("ApproximateReceiveCount");
+        worked.item_receives = worked
+            .item_receives
+            .max(receives.and_then(|number| number.parse::<u32>().ok()));
+        match read(message.body.as_deref(), registry, &select) {
             Ok(Asked::Work(WorkItem {
                 work: Work::Findings { repository, images },
                 hops,
@@ -341,7 +298,7 @@ fn jobs(
                         repository: repository.clone(),
                     };
                     let found = looks.entry((key, image.digest)).or_default();
-                    found.messages.push(message.message_id.clone());
+                    found.messages.push(id.clone());
                     found.hops = found.hops.max(hops);
                     merge(&mut found.hints, image.hints);
                 }
@@ -351,12 +308,12 @@ fn jobs(
                 let same = work.iter_mut().position(|job| job.task.merge(&item.work));
                 match same.and_then(|same| work.get_mut(same)) {
                     Some(job) => {
-                        job.messages.push(message.message_id);
+                        job.messages.push(id);
                         job.of = job.of.map(|of| of.and(part));
                         job.hops = job.hops.max(item.hops);
                     }
                     None => work.push(Job {
-                        messages: vec![message.message_id],
+                        messages: vec![id],
                         of: Some(part),
                         hops: item.hops,
                         task: Task::Work(item.work),
@@ -365,14 +322,14 @@ fn jobs(
             }
             Ok(Asked::Look(key, digest, hints)) => {
                 let found = looks.entry((key, digest)).or_default();
-                found.messages.push(message.message_id);
+                found.messages.push(id);
                 merge(&mut found.hints, hints);
             }
             Ok(Asked::Nothing) => worked.ignored += 1,
             Err(error) => {
-                let text = format!("message {}: {error}", text::line(&message.message_id, 100));
+                let text = format!("message {}: {error}", text::line(&id, 100));
                 errors.push(HandlerError::Unusable(text));
-                failed.insert(message.message_id);
+                failed.insert(id);
             }
         }
     }
@@ -406,7 +363,12 @@ enum Asked {
     Nothing,
 }
 
-fn read(body: &str, registry: &RegistryKey, select: impl Fn(&Event) -> Selection) -> Result<Asked, HandlerError> {
+fn read(
+    body: Option<&str>,
+    registry: &RegistryKey,
+    select: impl Fn(&Event) -> Selection,
+) -> Result<Asked, HandlerError> {
+    let body = body.ok_or_else(|| HandlerError::Unusable("a message without a body".to_owned()))?;
     #[derive(Deserialize)]
     struct Form {
         #[serde(default)]

@@ -12,7 +12,10 @@ use std::{
 use futures_util::stream::FuturesUnordered;
 
 use super::*;
-use crate::sweep::{SweepPorts, sweep};
+use crate::{
+    sweep::{SweepPorts, sweep},
+    testing,
+};
 use guard_core::{
     alert::budget::{BriefAlert, Budget, Slot},
     finding::{Findings, Scan, ScanMode, ScanTrigger},
@@ -666,16 +669,15 @@ fn play(case: Case) -> Figures {
                 }
                 state.chains.insert(number, chain);
                 drop(state);
-                let messages = taken.iter().map(|(id, waiting)| Message {
-                    message_id: id.clone(),
-                    body: serde_json::to_string(&waiting.item).unwrap(),
-                    attributes: MessageAttributes {
-                        approximate_receive_count: waiting.receives.to_string(),
-                    },
+                let messages = taken.iter().map(|(id, waiting)| {
+                    let mut message = testing::message(id, serde_json::to_string(&waiting.item).unwrap());
+                    let receives = waiting.receives.to_string();
+                    message
+                        .attributes
+                        .insert("ApproximateReceiveCount".to_owned(), receives);
+                    message
                 });
-                let batch = Batch {
-                    messages: messages.collect(),
-                };
+                let batch = testing::batch(messages.collect());
                 in_flight.insert(number, taken);
                 let worked = async move {
                     let queue = Sender {

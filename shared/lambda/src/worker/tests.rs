@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::testing;
 use guard_core::{
     finding::{Scan, Severity},
     ids::ImageKey,
@@ -35,18 +36,16 @@ fn select(event: &Event) -> Selection {
     }
 }
 
-fn batch(bodies: impl IntoIterator<Item = String>) -> Batch {
-    let messages = bodies.into_iter().enumerate().map(|(number, body)| Message {
-        message_id: format!("message-{number}"),
-        body,
-        attributes: MessageAttributes::default(),
-    });
-    Batch {
-        messages: messages.collect(),
-    }
+fn batch(bodies: impl IntoIterator<Item = String>) -> SqsEvent {
+    let messages = bodies.into_iter().enumerate();
+    testing::batch(
+        messages
+            .map(|(number, body)| testing::message(&format!("message-{number}"), body))
+            .collect(),
+    )
 }
 
-fn work_on(world: &World, policy: &Policy, batch: Batch) -> (Vec<String>, Worked) {
+fn work_on(world: &World, policy: &Policy, batch: SqsEvent) -> (Vec<String>, Worked) {
     let (answer, worked) = run(work(
         &worker_ports(world, policy),
         policy,
@@ -317,19 +316,16 @@ fn an_item_that_cannot_be_put_back_stays_in_the_queue() {
 
 #[test]
 fn what_lambda_sends_and_wants_back() {
-    let batch: Batch = serde_json::from_value(json!({"Records": [{
+    let batch: SqsEvent = serde_json::from_value(json!({"Records": [{
         "messageId": "059f36b4-87a3-44ab-83d2-661975830a7d", "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a...",
         "body": "Test message.", "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "1545082649183"},
         "messageAttributes": {}, "md5OfBody": "e4e68fb7bd0e697a0ae8f1bb342846b3", "eventSource": "aws:sqs",
         "eventSourceARN": "arn:aws:sqs:us-west-2:123456789012:work", "awsRegion": "us-west-2",
     }]}))
     .unwrap();
-    assert_eq!(batch.messages[0].body, "Test message.");
-    let answer = BatchAnswer {
-        batch_item_failures: vec![ItemFailure {
-            item_identifier: "1".to_owned(),
-        }],
-    };
+    assert_eq!(batch.records[0].body.as_deref(), Some("Test message."));
+    let mut answer = SqsBatchResponse::default();
+    answer.add_failure("1");
     let answer: Value = serde_json::to_value(answer).unwrap();
     assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "1"}]}));
 }
@@ -352,10 +348,24 @@ fn what_was_put_back_too_often_stays_in_the_queue() {
 }
 
 #[test]
+fn a_message_without_a_body_is_poison_and_one_without_an_id_fails_the_batch() {
+    let world = world(1);
+    let mut batch = batch([repository_item(), repository_item(), "{".to_owned()]);
+    batch.records[1].body = None;
+    batch.records[2].message_id = None;
+    let (failed, worked) = work_on(&world, &policy(""), batch);
+    assert_eq!(
+        (failed, worked.poison),
+        (vec![String::new(), "message-1".to_owned()], 2)
+    );
+}
+
+#[test]
 fn how_often_a_message_was_delivered_is_a_figure() {
     let world = world(1);
     let mut batch = batch([repository_item(), finding_event(&key_of(0), "CVE-2026-1", 0.1)]);
-    batch.messages[1].attributes.approximate_receive_count = "7".to_owned();
+    let attributes = &mut batch.records[1].attributes;
+    attributes.insert("ApproximateReceiveCount".to_owned(), "7".to_owned());
     assert_eq!(work_on(&world, &policy(""), batch).1.item_receives, Some(7));
 }
 
