@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use regex_lite::{Regex, RegexBuilder};
+use semver::Version;
 
 use super::super::{
     alert::text,
@@ -154,39 +155,14 @@ impl TagPattern {
     }
 }
 
-/// `MAJOR.MINOR.PATCH`, and `-` with dot-separated identifiers after it. Source: Semantic Versioning 2.0.0, items 2 and 9.
+/// Semantic Versioning 2.0.0 without build metadata, whose `+` no tag can have. A number over 2^64 - 1 makes no version.
 fn is_semver(text: &str) -> bool {
-    let number = |text: &str| {
-        !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'))
-    };
-    let (core, prerelease) = match text.split_once('-') {
-        Some((core, prerelease)) => (core, Some(prerelease)),
-        None => (text, None),
-    };
-    let mut numbers = core.split('.');
-    let three = [numbers.next(), numbers.next(), numbers.next()];
-    three.iter().all(|part| part.is_some_and(number))
-        && numbers.next().is_none()
-        && prerelease.is_none_or(|identifiers| {
-            identifiers.split('.').all(|identifier| {
-                !identifier.is_empty()
-                    && identifier.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-                    && (!identifier.bytes().all(|b| b.is_ascii_digit()) || number(identifier))
-            })
-        })
+    Version::parse(text).is_ok_and(|version| version.build.is_empty())
 }
 
-/// The same, and `_` with dot-separated identifiers after it (item 10), which Helm writes for `+`. Before an `_` stands none, since Semantic
-/// Versioning has no `_`.
+/// The same, and build metadata behind `_`, which Helm writes for `+`. Semantic Versioning itself has no `_`.
 fn is_semver_of_helm(text: &str) -> bool {
-    match text.split_once('_') {
-        None => is_semver(text),
-        Some((version, build)) => {
-            let is_identifier =
-                |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-            is_semver(version) && build.split('.').all(is_identifier)
-        }
-    }
+    !text.contains('+') && Version::parse(&text.replacen('_', "+", 1)).is_ok()
 }
 
 /// A calendar version, as calver.org describes them: `YYYY.MM`, `YYYY.MM.DD`, with more numbers (`2026.11.29.1`), with `-` for `.`
