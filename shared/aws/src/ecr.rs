@@ -22,8 +22,8 @@ use aws_sdk_ecr::{
         batch_delete_image::BatchDeleteImageOutput, batch_get_image::BatchGetImageError,
         batch_get_repository_scanning_configuration::BatchGetRepositoryScanningConfigurationError,
         describe_image_scan_findings::DescribeImageScanFindingsError, describe_images::DescribeImagesError,
-        put_image::PutImageError, start_image_scan::StartImageScanError,
-        start_replication_backfill::StartReplicationBackfillError,
+        get_repository_policy::GetRepositoryPolicyError, put_image::PutImageError,
+        start_image_scan::StartImageScanError, start_replication_backfill::StartReplicationBackfillError,
     },
     types::{
         DescribeImagesFilter, ImageDetail, ImageFailure, ImageFailureCode, ImageIdentifier,
@@ -250,6 +250,32 @@ impl EcrRegistry {
 }
 
 impl Registry for EcrRegistry {
+    /// `ecr:GetRepositoryPolicy`.
+    async fn repository_policy(&self, key: &RepositoryKey) -> Result<Option<String>, PortError> {
+        const OPERATION: &str = "ecr:GetRepositoryPolicy";
+        let result = self
+            .ecr
+            .client
+            .get_repository_policy()
+            .registry_id(self.ecr.account.as_str())
+            .repository_name(key.repository.as_str())
+            .send()
+            .await;
+        match result {
+            Ok(output) => output
+                .policy_text
+                .map(Some)
+                .ok_or_else(|| malformed(OPERATION, "the answer does not hold the policy")),
+            Err(error) => match error.as_service_error() {
+                Some(
+                    GetRepositoryPolicyError::RepositoryPolicyNotFoundException(_)
+                    | GetRepositoryPolicyError::RepositoryNotFoundException(_),
+                ) => Ok(None),
+                _ => Err(port_error(OPERATION, &error)),
+            },
+        }
+    }
+
     /// `ecr:BatchGetImage`. What is deleted or archived is not found.
     async fn manifest(&self, image: &ImageKey) -> Result<Option<String>, PortError> {
         match self.ecr.manifest(image).await {
@@ -274,49 +300,41 @@ impl Registry for EcrRegistry {
         &self,
         repository: &RepositoryName,
         since: Timestamp,
-        pages: usize,
+        after: Option<&str>,
     ) -> Result<Pulled, PortError> {
-        let mut images = Vec::new();
-        let mut token = None;
-        for _ in 0..pages {
-            let result = self
-                .ecr
-                .client
-                .describe_images()
-                .registry_id(self.ecr.account.as_str())
-                .repository_name(repository.as_str())
-                .filter(
-                    DescribeImagesFilter::builder()
-                        .image_status(ImageStatusFilter::Active)
-                        .build(),
-                )
-                .max_results(PAGE_SIZE)
-                .set_next_token(token.take())
-                .send()
-                .await;
-            let output = match result {
-                Ok(output) => output,
-                Err(error) => match error.as_service_error() {
-                    Some(DescribeImagesError::RepositoryNotFoundException(_)) => break,
+        let result = self
+            .ecr
+            .client
+            .describe_images()
+            .registry_id(self.ecr.account.as_str())
+            .repository_name(repository.as_str())
+            .filter(
+                DescribeImagesFilter::builder()
+                    .image_status(ImageStatusFilter::Active)
+                    .build(),
+            )
+            .max_results(PAGE_SIZE)
+            .set_next_token(after.map(str::to_owned))
+            .send()
+            .await;
+        let output = match result {
+            Ok(output) => output,
+            Err(error) => {
+                return match error.as_service_error() {
+                    Some(DescribeImagesError::RepositoryNotFoundException(_)) => Ok(Pulled::default()),
                     // `ImageNotFoundException` (no image was named), `InvalidParameterException`, `ServerException`, and what is
                     // not modelled.
-                    _ => return Err(port_error(DESCRIBE_IMAGES, &error)),
-                },
-            };
-            let pulled = output.image_details.unwrap_or_default().into_iter();
-            images.extend(
-                pulled
-                    .filter_map(|detail| described(detail).ok())
-                    .filter(|image| image.last_pulled_at.is_some_and(|at| at >= since)),
-            );
-            token = output.next_token.filter(|token| !token.is_empty());
-            if token.is_none() {
-                break;
+                    _ => Err(port_error(DESCRIBE_IMAGES, &error)),
+                };
             }
-        }
+        };
+        let pulled = output.image_details.unwrap_or_default().into_iter();
         Ok(Pulled {
-            images,
-            complete: token.is_none(),
+            images: pulled
+                .filter_map(|detail| described(detail).ok())
+                .filter(|image| image.last_pulled_at.is_some_and(|at| at >= since))
+                .collect(),
+            next: output.next_token.filter(|token| !token.is_empty()),
         })
     }
 

@@ -23,9 +23,9 @@ use super::{
         Block, LEASE_SECONDS, MAX_RETURNS, RETURN_WINDOW_SECONDS, RecordedFinding, Row, ScanRecord, State,
         quarantine_tag,
     },
-    policy::{Action, BlockMethod, NoScanAction, Policy, WhenInUse},
+    policy::{Action, BlockMethod, BlockRules, NoScanAction, Policy, WhenInUse, WhenLambdaMayPull},
     predecessor::Predecessor,
-    repository::tags::is_mark,
+    repository::{access::LambdaAccess, tags::is_mark},
     told::ToldFindings,
 };
 pub use due::{Due, LONG_TURN_HOURS, Survey, TURN_HOURS, Turns};
@@ -66,6 +66,8 @@ pub struct Facts {
     pub arrival: Option<Arrival>,
     /// Which image it replaces.
     pub replaced: Replaced,
+    /// Whether AWS Lambda may pull it, by its repository's policy; `None`: nobody has looked yet.
+    pub lambda: Option<LambdaAccess>,
     /// Of an index: the images that it leads to.
     pub children: Children,
     /// Of an index: how many more entries it has, of which nothing is known.
@@ -106,6 +108,7 @@ impl Facts {
             announced: None,
             arrival: None,
             replaced: Replaced::NotAsked,
+            lambda: None,
             children: Children::NotAsked,
             more_children: 0,
             children_pulled: None,
@@ -135,6 +138,21 @@ impl Facts {
                 // With a container's configuration it is an image, unless it is an attestation: those have no tag of their own.
                 ImageKind::Image => is_new && !image.has_ordinary_tag(),
             })
+    }
+
+    /// Whether the scanner counts the workloads that run the image, now; for an index, those of all images that it leads to. Where it is not
+    /// known to, a pull is the only evidence of use.
+    pub fn counts_use(&self) -> bool {
+        let counts = |row: &Row| row.scan.as_ref().is_some_and(|scan| scan.counts_use);
+        let mut images = self
+            .children()
+            .iter()
+            .filter(|child| !child.is_not_an_image())
+            .peekable();
+        if images.peek().is_some() {
+            return images.all(|child| child.row.as_ref().is_some_and(counts));
+        }
+        matches!(&self.scan, Scan::Complete(scan) if scan.counts_use())
     }
 
     /// Whether it is something else than an image: its manifest says so, or for an index, those of all its entries.
@@ -241,6 +259,8 @@ pub enum Question {
     Replaced,
     /// The registry and the ledger, which images this index leads to. The answer goes to [`Facts::children`].
     Children,
+    /// The registry, whether AWS Lambda may pull. The answer goes to [`Facts::lambda`].
+    Lambda,
     /// The registry, when those images were last pulled. The answer goes to [`Facts::children_pulled`].
     ChildrenPulled,
     /// The ledger, which findings people were told of. The answer goes to [`Facts::told`].
@@ -546,6 +566,7 @@ fn basis(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Basis
             let scan = ScanRecord {
                 mode: findings.mode,
                 completed_at: findings.completed_at,
+                counts_use: findings.counts_use(),
             };
             let findings = facts.with_epss(findings);
             Basis::Findings(evaluate(policy, &names, &findings, now), Some(scan))
@@ -716,6 +737,19 @@ fn blocked<'a>(
 
     let reports = policy.report_mode(&facts.key.repository).filter(|_| needed.is_some());
     let only_index = led_to && (facts.block_failure.is_some() || remembered_refusal(facts, now).is_some());
+    let nothing_else = !held_by_index
+        && !held_by_source
+        && in_use.is_none()
+        && no_worse_than.is_none()
+        && facts.block_failure.is_none()
+        && limited.is_none()
+        && !facts.awaits_indexes(image, now);
+    // Asked last, because it is one more call: only for what would be blocked otherwise.
+    let in_use = if nothing_else && open && !led_to && needed.is_some() {
+        in_use_by_lambda(rules, facts, image)?
+    } else {
+        in_use
+    };
     let held = match (&facts.block_failure, in_use) {
         _ if held_by_index => Some(Hold::Index),
         _ if !stands && facts.awaits_indexes(image, now) => Some(Hold::IndexesNotRead),
@@ -978,7 +1012,8 @@ fn in_use(
 ) -> Result<Option<String>, Question> {
     let scan = &facts.scan;
     let rules = policy.block(&facts.key.repository);
-    let recent = |at: Timestamp| now.duration_since(at) <= rules.in_use;
+    let window = rules.in_use(facts.counts_use());
+    let recent = |at: Timestamp| now.duration_since(at) <= window;
     if let Scan::Complete(Findings {
         in_use_count,
         last_in_use_at,
@@ -1013,6 +1048,22 @@ fn in_use(
     })
 }
 
+/// The evidence that a Lambda function may run the image; `None`: there is none. A function keeps a copy of its own for months, and fails when it
+/// fetches the image again and there is none (Lambda developer guide, "Function lifecycle with images"); neither ECR nor Inspector knows of it.
+fn in_use_by_lambda(rules: &BlockRules, facts: &Facts, image: &Image) -> Result<Option<String>, Question> {
+    let children = facts.children_pulled.iter().flatten().copied();
+    let pulled = children.chain(image.last_pulled_at).max();
+    let (Some(at), WhenInUse::Hold, WhenLambdaMayPull::Hold) = (pulled, rules.when_in_use, rules.when_lambda_may_pull)
+    else {
+        return Ok(None);
+    };
+    match facts.lambda.as_ref().ok_or(Question::Lambda)? {
+        LambdaAccess::No => Ok(None),
+        LambdaAccess::Yes => Ok(Some(words::lambda_may_pull(at))),
+        LambdaAccess::Unknown(why) => Ok(Some(words::lambda_unknown(at, why))),
+    }
+}
+
 /// Whether a pull or a workload of late is recorded of the image, or of an image that it leads to.
 fn is_known_to_be_used(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> bool {
     let of_children = facts.children().iter().filter_map(|child| child.row.as_ref()?.used_on);
@@ -1020,7 +1071,9 @@ fn is_known_to_be_used(policy: &Policy, facts: &Facts, image: &Image, now: Times
     let own = facts.row.as_ref().and_then(|row| row.used_on);
     let used = of_children.chain(pulled).chain(own).chain(image.last_pulled_at);
     let rules = policy.block(&facts.key.repository);
-    used.max().is_some_and(|at| now.duration_since(at) <= rules.in_use)
+    // It was Inspector that has let it go, which counts workloads.
+    used.max()
+        .is_some_and(|at| now.duration_since(at) <= rules.in_use(true))
 }
 
 /// Whether another invocation has undertaken the alert of this row, and may still be at it.

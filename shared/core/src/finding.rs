@@ -228,6 +228,11 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// Whether the scanner says how the image is used, if only that it is not.
+    pub fn counts_use(&self) -> bool {
+        self.in_use_count.is_some() || self.last_in_use_at.is_some()
+    }
+
     /// Whether the answer neither lists nor counts any finding.
     pub fn shows_none(&self) -> bool {
         self.findings.is_empty() && self.hidden == 0 && self.counts.values().all(|count| *count == 0)

@@ -216,6 +216,9 @@ pub struct ScanRecord {
     /// When it finished. `None`: the scanner lists nothing, and nothing says that this is its result; it was taken for one when the time
     /// was over that it is waited for.
     pub completed_at: Option<Timestamp>,
+    /// The scanner said how the image was used, if only that it was not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub counts_use: bool,
 }
 
 /// Where a copy comes from, and what of its source it was decided by.

@@ -85,8 +85,8 @@ impl std::error::Error for PortError {}
 pub struct Pulled {
     /// The images.
     pub images: Vec<Image>,
-    /// Whether all images of the repository were looked at.
-    pub complete: bool,
+    /// Where the next page begins; `None`: all images of the repository were looked at.
+    pub next: Option<String>,
 }
 
 /// The registry, read only.
@@ -101,14 +101,17 @@ pub trait Registry {
     /// The manifest of an image, as it was pushed; `None`: it cannot be had, because the image is deleted or in the archive.
     fn manifest(&self, image: &ImageKey) -> impl Future<Output = Result<Option<String>, PortError>> + Send;
 
-    /// The images of a repository that can be pulled and were pulled since a time, from at most so many pages of a thousand
-    /// images. No images if there is no such repository.
+    /// The images of a repository that can be pulled and were pulled since a time, from one page of a thousand images. `after` is the `next`
+    /// of the page before. No images if there is no such repository.
     fn pulled_since(
         &self,
         repository: &RepositoryName,
         since: Timestamp,
-        pages: usize,
+        after: Option<&str>,
     ) -> impl Future<Output = Result<Pulled, PortError>> + Send;
+
+    /// The text of a repository's policy; `None` if it has none.
+    fn repository_policy(&self, key: &RepositoryKey) -> impl Future<Output = Result<Option<String>, PortError>> + Send;
 
     /// Whether a repository's images are scanned without anybody asking; `None` if there is no such repository.
     fn scan_trigger(
@@ -236,9 +239,6 @@ pub trait Repositories {
         &self,
         key: &RepositoryKey,
     ) -> impl Future<Output = Result<BTreeMap<String, String>, PortError>> + Send;
-
-    /// The text of its policy; `None` if it has none.
-    fn repository_policy(&self, key: &RepositoryKey) -> impl Future<Output = Result<Option<String>, PortError>> + Send;
 
     /// The text of its lifecycle policy; `None` if it has none.
     fn lifecycle_policy(&self, key: &RepositoryKey) -> impl Future<Output = Result<Option<String>, PortError>> + Send;

@@ -608,6 +608,16 @@ fn entry<'a>(state: &'a mut State, key: &ImageKey) -> Option<&'a mut Image> {
 }
 
 impl Registry for World {
+    async fn repository_policy(&self, key: &RepositoryKey) -> Result<Option<String>, PortError> {
+        self.call("ecr:GetRepositoryPolicy", false, |state| {
+            state
+                .repositories
+                .get(&key.repository)
+                .and_then(|stored| stored.policy.clone())
+        })
+        .await
+    }
+
     async fn image(&self, repository: &RepositoryName, image: &ImageRef) -> Result<Option<Image>, PortError> {
         self.call("ecr:DescribeImages", false, |state| {
             let found = find(state, repository, image).cloned()?;
@@ -633,7 +643,7 @@ impl Registry for World {
         &self,
         repository: &RepositoryName,
         since: Timestamp,
-        _pages: usize,
+        _after: Option<&str>,
     ) -> Result<Pulled, PortError> {
         self.call("ecr:DescribeImages", false, |state| {
             let found = images_of(state, repository, None).filter(|image| {
@@ -647,7 +657,7 @@ impl Registry for World {
                     .iter()
                     .map(|image| state.ways.show(repository, image, now))
                     .collect(),
-                complete: true,
+                next: None,
             }
         })
         .await
@@ -803,16 +813,6 @@ impl Repositories for World {
         self.call("ecr:ListTagsForResource", false, |state| {
             let stored = state.repositories.get(&key.repository);
             stored.map(|stored| stored.tags.clone()).unwrap_or_default()
-        })
-        .await
-    }
-
-    async fn repository_policy(&self, key: &RepositoryKey) -> Result<Option<String>, PortError> {
-        self.call("ecr:GetRepositoryPolicy", false, |state| {
-            state
-                .repositories
-                .get(&key.repository)
-                .and_then(|stored| stored.policy.clone())
         })
         .await
     }

@@ -263,16 +263,16 @@ fn a_manifest_comes_as_it_was_pushed_or_is_not_there() {
     );
 }
 
-fn pulled(replies: Vec<Reply>, pages: usize) -> (FakeAws, Result<Pulled, PortError>) {
+fn pulled(replies: Vec<Reply>, after: Option<&str>) -> (FakeAws, Result<Pulled, PortError>) {
     let world = FakeAws::scripted(replies.into_iter().map(|reply| (OPERATION, reply)));
     let registry = world.aws().ecr_registry(account());
     let since = "2026-11-10T00:00:00Z".parse().unwrap();
-    let result = world.run(registry.pulled_since(&repository(), since, pages));
+    let result = world.run(registry.pulled_since(&repository(), since, after));
     (world, result)
 }
 
 #[test]
-fn what_was_pulled_is_found_on_all_pages_or_as_many_as_are_wanted() {
+fn what_was_pulled_is_found_page_by_page() {
     let page = |digest: &str, pulled: Value, token: Value| {
         Reply::Ok(json!({"imageDetails": [
             {"imageDigest": digest, "imageStatus": "ACTIVE", "lastRecordedPullTime": pulled},
@@ -281,21 +281,17 @@ fn what_was_pulled_is_found_on_all_pages_or_as_many_as_are_wanted() {
             {"imageStatus": "ACTIVE", "lastRecordedPullTime": 1_795_467_000},
         ], "nextToken": token}))
     };
-    let both = || {
-        vec![
-            page("sha256:aa", json!(1_795_467_000), json!("2")),
-            page("sha256:bb", json!(1_795_467_001), json!(null)),
-        ]
-    };
-    for (pages, digests, complete) in [
-        (20, vec!["sha256:aa", "sha256:bb"], true),
-        (1, vec!["sha256:aa"], false),
+    for (after, token, next) in [
+        (None, json!("2"), Some("2")),
+        (Some("2"), json!(null), None),
+        (Some("2"), json!(""), None),
     ] {
-        let (world, result) = pulled(both(), pages);
+        let (world, result) = pulled(vec![page("sha256:aa", json!(1_795_467_000), token)], after);
         let found = result.unwrap();
         let named: Vec<_> = found.images.iter().map(|image| image.digest.as_str()).collect();
-        assert_eq!((named, found.complete), (digests, complete));
+        assert_eq!((named, found.next.as_deref()), (vec!["sha256:aa"], next));
         let asked = &world.calls()[0].request.body;
+        assert_eq!(asked["nextToken"], json!(after));
         assert_eq!(asked["filter"], json!({"imageStatus": "ACTIVE"}));
         assert_eq!(asked["imageIds"], Value::Null);
     }
@@ -303,14 +299,14 @@ fn what_was_pulled_is_found_on_all_pages_or_as_many_as_are_wanted() {
 
 #[test]
 fn nothing_was_pulled_from_a_repository_that_is_not_there() {
-    let (_, result) = pulled(vec![Reply::error("RepositoryNotFoundException")], 20);
+    let (_, result) = pulled(vec![Reply::error("RepositoryNotFoundException")], None);
     assert_eq!(
         result,
         Ok(Pulled {
             images: vec![],
-            complete: true
+            next: None
         })
     );
-    let (_, result) = pulled(vec![Reply::error("AccessDeniedException")], 20);
+    let (_, result) = pulled(vec![Reply::error("AccessDeniedException")], None);
     assert_failed(result, OPERATION, Retry::Never, "AccessDeniedException");
 }

@@ -11,7 +11,9 @@ use shared::{
             posture::{Encryption, Repository, TagMutability},
         },
     },
-    ports::{PortError, Repositories as _, RepositoryLedger as _, RepositoryWriter as _, Retry, Written},
+    ports::{
+        PortError, Registry as _, Repositories as _, RepositoryLedger as _, RepositoryWriter as _, Retry, Written,
+    },
     testing,
 };
 

@@ -6,7 +6,7 @@ use aws_sdk_ecr::{
     operation::{
         delete_repository_policy::DeleteRepositoryPolicyError, describe_images::DescribeImagesError,
         describe_repositories::DescribeRepositoriesError, get_lifecycle_policy::GetLifecyclePolicyError,
-        get_lifecycle_policy_preview::GetLifecyclePolicyPreviewOutput, get_repository_policy::GetRepositoryPolicyError,
+        get_lifecycle_policy_preview::GetLifecyclePolicyPreviewOutput,
         list_tags_for_resource::ListTagsForResourceError,
         start_lifecycle_policy_preview::StartLifecyclePolicyPreviewError,
     },
@@ -90,32 +90,6 @@ impl Repositories for EcrRegistry {
                 .collect()),
             Err(error) => match error.as_service_error() {
                 Some(ListTagsForResourceError::RepositoryNotFoundException(_)) => Ok(BTreeMap::new()),
-                _ => Err(port_error(OPERATION, &error)),
-            },
-        }
-    }
-
-    /// `ecr:GetRepositoryPolicy`.
-    async fn repository_policy(&self, key: &RepositoryKey) -> Result<Option<String>, PortError> {
-        const OPERATION: &str = "ecr:GetRepositoryPolicy";
-        let result = self
-            .ecr
-            .client
-            .get_repository_policy()
-            .registry_id(self.ecr.account.as_str())
-            .repository_name(key.repository.as_str())
-            .send()
-            .await;
-        match result {
-            Ok(output) => output
-                .policy_text
-                .map(Some)
-                .ok_or_else(|| malformed(OPERATION, "the answer does not hold the policy")),
-            Err(error) => match error.as_service_error() {
-                Some(
-                    GetRepositoryPolicyError::RepositoryPolicyNotFoundException(_)
-                    | GetRepositoryPolicyError::RepositoryNotFoundException(_),
-                ) => Ok(None),
                 _ => Err(port_error(OPERATION, &error)),
             },
         }

@@ -455,9 +455,12 @@ impl<'a> Survey<'a> {
                 return Some(Due::Overdue);
             }
         }
+        // How long a pull counts depends on what the scanner says now.
         let pull_is_over = image.last_pulled_at.is_some_and(|at| {
-            let over = self.now.duration_since(at) - self.block.in_use;
-            !over.is_negative() && over < RECENTLY
+            [true, false].into_iter().any(|counted| {
+                let over = self.now.duration_since(at) - self.block.in_use(counted);
+                !over.is_negative() && over < RECENTLY
+            })
         });
         if row.state == State::Held && self.block.when_in_use == WhenInUse::Hold && pull_is_over {
             return Some(Due::Waiting);

@@ -33,7 +33,7 @@ pub fn verdict(row: &Row) -> String {
     #[derive(Serialize)]
     struct Verdict<'a> {
         state: State,
-        scan: &'a Option<ScanRecord>,
+        scan: Option<ScanRecord>,
         no_scan: &'a Option<NoScan>,
         // What is there of a finding changes with every scan; what decides is which it is and what it leads to.
         findings: Vec<(&'a str, Option<&'a str>, Action)>,
@@ -42,7 +42,11 @@ pub fn verdict(row: &Row) -> String {
     }
     let verdict = Verdict {
         state: row.state,
-        scan: &row.scan,
+        // How its source is used decides nothing about a copy.
+        scan: row.scan.clone().map(|scan| ScanRecord {
+            counts_use: false,
+            ..scan
+        }),
         no_scan: &row.no_scan,
         findings: row
             .findings

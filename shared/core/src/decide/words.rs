@@ -283,6 +283,21 @@ pub(super) fn pulled(at: Timestamp) -> String {
     format!("it is in use: it was last pulled on {}.", date(at))
 }
 
+pub(super) fn lambda_may_pull(at: Timestamp) -> String {
+    format!(
+        "it may be in use: it was pulled (last on {}), and the policy of its repository lets AWS Lambda pull, whose use nobody records.",
+        date(at)
+    )
+}
+
+pub(super) fn lambda_unknown(at: Timestamp, why: &str) -> String {
+    format!(
+        "it may be in use: it was pulled (last on {}), and whether AWS Lambda may pull it is not known: {}.",
+        date(at),
+        text::line(why, 200)
+    )
+}
+
 pub(super) fn not_worse(predecessor: &Predecessor) -> String {
     let name = match predecessor.tags.first() {
         Some(tag) => format!("`{tag}` ({})", predecessor.digest.short()),

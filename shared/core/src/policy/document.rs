@@ -260,6 +260,18 @@ pub enum WhenInUse {
     Block,
 }
 
+/// What happens when an image should be blocked that was pulled at any time, and the policy of its repository lets AWS Lambda pull. Neither ECR
+/// nor Amazon Inspector says whether a function runs it.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenLambdaMayPull {
+    /// It counts as in use.
+    Hold,
+    /// That is not looked at.
+    Ignore,
+}
+
 /// How and when images are blocked. An entry of `repositories` may say otherwise for its repositories.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -269,8 +281,11 @@ pub(super) struct BlockSection {
     pub(super) method: BlockMethod,
     /// What happens when the image is in use.
     pub(super) when_in_use: WhenInUse,
-    /// An image pulled within so many days counts as in use. 1 to 365.
-    pub(super) in_use_days: u32,
+    /// An image pulled within so many days counts as in use. 1 to 365. Without it, 14 where Amazon Inspector counts the workloads that run the
+    /// image, and otherwise 90.
+    pub(super) in_use_days: Option<u32>,
+    /// What happens when the image was pulled at any time, and the repository's policy lets AWS Lambda pull.
+    pub(super) when_lambda_may_pull: WhenLambdaMayPull,
     /// Hold an image that is no worse than the one it replaces and that runs: everything that would block it is in that one too.
     pub(super) not_worse_than_running: bool,
     /// At most so many images of an account and region are blocked in an hour; then people are told, and the rest are held. 1 to
@@ -283,7 +298,8 @@ impl Default for BlockSection {
         Self {
             method: BlockMethod::Archive,
             when_in_use: WhenInUse::Hold,
-            in_use_days: 14,
+            in_use_days: None,
+            when_lambda_may_pull: WhenLambdaMayPull::Hold,
             not_worse_than_running: true,
             max_blocks_per_hour: 20,
         }
@@ -301,6 +317,8 @@ pub(super) struct RepositoryBlockSection {
     pub(super) when_in_use: Option<WhenInUse>,
     /// An image pulled within so many days counts as in use. 1 to 365.
     pub(super) in_use_days: Option<u32>,
+    /// What happens when the image was pulled at any time, and the repository's policy lets AWS Lambda pull.
+    pub(super) when_lambda_may_pull: Option<WhenLambdaMayPull>,
     /// Hold an image that is no worse than the one it replaces and that runs: everything that would block it is in that one too.
     pub(super) not_worse_than_running: Option<bool>,
 }

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-pub use document::{Action, BlockMethod, Document, Mode, NoScanAction, WhenInUse};
+pub use document::{Action, BlockMethod, Document, Mode, NoScanAction, WhenInUse, WhenLambdaMayPull};
 use document::{Artifacts, TagViolationAction};
 pub use exception::{Exception, ExceptionEntry};
 pub use pattern::{Glob, InvalidGlob};
@@ -30,6 +30,14 @@ use super::{
 
 /// The farthest day on which an exception may end, counted from the day the policy is read.
 pub const MAX_EXCEPTION_DAYS: i64 = 180;
+
+/// For so many days after a pull an image counts as in use, where nobody counts the workloads that run it: absence of evidence is no evidence.
+/// Tasks, pods and hosts that run for longer without a pull are rare.
+const IN_USE_DAYS: i64 = 90;
+
+/// The same where Amazon Inspector counts them. It is for how long Inspector looks at an image after its last use by default (Inspector user
+/// guide, "Configuring the Amazon ECR re-scan duration").
+const IN_USE_DAYS_COUNTED: i64 = 14;
 
 /// At most so many characters of a ticket stand in the name of an exception.
 const MAX_TICKET: usize = 60;
@@ -139,10 +147,21 @@ pub struct BlockRules {
     pub method: BlockMethod,
     /// What happens when the image is in use.
     pub when_in_use: WhenInUse,
-    /// How long after a pull an image counts as in use.
-    pub in_use: SignedDuration,
+    /// Whether an image counts as in use that was pulled at any time, and that Lambda may pull.
+    pub when_lambda_may_pull: WhenLambdaMayPull,
+    /// As the policy says it.
+    in_use: Option<SignedDuration>,
     /// An image that is no worse than the one it replaces is held.
     pub not_worse_than_running: bool,
+}
+
+impl BlockRules {
+    /// How long after a pull an image counts as in use. `counted`: the scanner counts the workloads that run it, so that a pull is not the only
+    /// evidence.
+    pub fn in_use(&self, counted: bool) -> SignedDuration {
+        let days = if counted { IN_USE_DAYS_COUNTED } else { IN_USE_DAYS };
+        self.in_use.unwrap_or(SignedDuration::from_hours(24 * days))
+    }
 }
 
 /// When the daily digest is sent.
@@ -319,11 +338,11 @@ impl Policy {
 
         let grace_minutes = between("scan.grace_minutes", document.scan.grace_minutes, 1, 1440)?;
         let max_blocks = between("block.max_blocks_per_hour", document.block.max_blocks_per_hour, 1, 1000)?;
-        let in_use_days = between("block.in_use_days", document.block.in_use_days, 1, 365)?;
         let block = BlockRules {
             method: document.block.method,
             when_in_use: document.block.when_in_use,
-            in_use: SignedDuration::from_hours(24 * i64::from(in_use_days)),
+            when_lambda_may_pull: document.block.when_lambda_may_pull,
+            in_use: in_use("block.in_use_days", document.block.in_use_days)?,
             not_worse_than_running: document.block.not_worse_than_running,
         };
 
@@ -655,6 +674,12 @@ fn glob(text: &str, path: impl FnOnce() -> String) -> Result<Glob, PolicyError> 
 /// A glob for texts that people write, with blanks and letters of any language.
 fn text_glob(text: &str, path: impl FnOnce() -> String) -> Result<Glob, PolicyError> {
     Glob::of_text(text).map_err(|error| PolicyError::at(path(), error))
+}
+
+/// How long an image counts as in use after a pull, where the policy says so.
+fn in_use(path: &str, days: Option<u32>) -> Result<Option<SignedDuration>, PolicyError> {
+    let days = days.map(|days| between(path, days, 1, 365)).transpose()?;
+    Ok(days.map(|days| SignedDuration::from_hours(24 * i64::from(days))))
 }
 
 fn between(path: &str, value: u32, least: u32, most: u32) -> Result<u32, PolicyError> {

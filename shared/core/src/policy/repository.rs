@@ -31,12 +31,12 @@ pub(super) fn block(
     defaults: &BlockRules,
 ) -> Result<Option<BlockRules>, PolicyError> {
     let Some(block) = &section.block else { return Ok(None) };
-    let days = |days| between(&format!("repositories[{index}].block.in_use_days"), days, 1, 365);
-    let in_use_days = block.in_use_days.map(days).transpose()?;
+    let in_use = super::in_use(&format!("repositories[{index}].block.in_use_days"), block.in_use_days)?;
     Ok(Some(BlockRules {
         method: block.method.unwrap_or(defaults.method),
         when_in_use: block.when_in_use.unwrap_or(defaults.when_in_use),
-        in_use: in_use_days.map_or(defaults.in_use, |days| SignedDuration::from_hours(24 * i64::from(days))),
+        when_lambda_may_pull: block.when_lambda_may_pull.unwrap_or(defaults.when_lambda_may_pull),
+        in_use: in_use.or(defaults.in_use),
         not_worse_than_running: block.not_worse_than_running.unwrap_or(defaults.not_worse_than_running),
     }))
 }

@@ -59,10 +59,9 @@ fn the_least_policy_has_the_documented_defaults() {
     }
     assert_eq!(policy.block(&image_key().repository).method, BlockMethod::Archive);
     assert_eq!(policy.block(&image_key().repository).when_in_use, WhenInUse::Hold);
-    assert_eq!(
-        policy.block(&image_key().repository).in_use,
-        SignedDuration::from_hours(14 * 24)
-    );
+    let block = policy.block(&image_key().repository);
+    let days = [true, false].map(|counted| block.in_use(counted).as_hours() / 24);
+    assert_eq!((days, block.when_lambda_may_pull), ([14, 90], WhenLambdaMayPull::Hold));
     assert_eq!(policy.scan.grace, SignedDuration::from_mins(30));
     assert_eq!((policy.digest.enabled, policy.digest.hour), (true, 7));
 }
@@ -282,7 +281,7 @@ fn the_first_entry_that_matches_chooses_the_mode_and_how_to_block() {
             policy.report_mode(&repository),
             block.method,
             block.when_in_use,
-            block.in_use,
+            block.in_use(false),
             block.not_worse_than_running,
         )
     };
@@ -317,8 +316,30 @@ fn a_mode_that_can_never_count_is_refused() {
     insta::assert_snapshot!(refused(r#""repositories": [{"match": "team/*"}, {"match": "team/api", "mode": "enforce"}]"#), @"the policy is not valid at `repositories[1].match`: `repositories[0]` comes first and matches all that `team/api` does, so that `mode` and `block` here never count: put this entry before it");
     insta::assert_snapshot!(refused(r#""repositories": [{"match": "*"}, {"match": "team/*", "block": {"method": "flag"}}]"#), @"the policy is not valid at `repositories[1].match`: `repositories[0]` comes first and matches all that `team/*` does, so that `mode` and `block` here never count: put this entry before it");
     insta::assert_snapshot!(refused(r#""repositories": [{"match": "a", "block": {"in_use_days": 0}}]"#), @"the policy is not valid at `repositories[0].block.in_use_days`: 0 is not between 1 and 365");
-    insta::assert_snapshot!(refused(r#""repositories": [{"match": "a", "block": {"max_blocks_per_hour": 3}}]"#), @"the policy is not valid at `repositories[0].block.max_blocks_per_hour`: unknown field `max_blocks_per_hour`, expected one of `method`, `when_in_use`, `in_use_days`, `not_worse_than_running` at line 2 column 148");
+    insta::assert_snapshot!(refused(r#""repositories": [{"match": "a", "block": {"max_blocks_per_hour": 3}}]"#), @"the policy is not valid at `repositories[0].block.max_blocks_per_hour`: unknown field `max_blocks_per_hour`, expected one of `method`, `when_in_use`, `in_use_days`, `when_lambda_may_pull`, `not_worse_than_running` at line 2 column 130");
     insta::assert_snapshot!(refused(r#""repositories": [{"match": "a", "mode": "Enforce"}]"#), @"the policy is not valid at `repositories[0].mode`: unknown variant `Enforce`, expected `enforce` or `report` at line 2 column 129");
     // As before: without them, an entry that never counts does no harm.
     assert!(policy(r#""repositories": [{"match": "*"}, {"match": "team/*", "route": "platform"}]"#).is_ok());
+}
+
+#[test]
+fn a_number_of_days_in_the_policy_counts_whatever_the_scanner_says_of_use() {
+    let days = |members: &str| {
+        let policy = policy(members).unwrap();
+        let block = policy.block(&"prod-api".parse().unwrap()).clone();
+        [true, false].map(|counted| block.in_use(counted).as_hours() / 24)
+    };
+    assert_eq!(days(r#""block": {"in_use_days": 30}"#), [30, 30]);
+    assert_eq!(
+        days(r#""repositories": [{"match": "prod-*", "block": {"in_use_days": 7}}]"#),
+        [7, 7]
+    );
+    assert_eq!(
+        days(r#""repositories": [{"match": "prod-*", "block": {"method": "flag"}}]"#),
+        [14, 90]
+    );
+    assert_eq!(
+        days(r#""block": {"in_use_days": 30}, "repositories": [{"match": "prod-*", "block": {"method": "flag"}}]"#),
+        [30, 30]
+    );
 }

@@ -100,6 +100,58 @@ impl Known<'_> {
     }
 }
 
+/// Whether AWS Lambda may pull images for functions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LambdaAccess {
+    /// It may not.
+    No,
+    /// It may, as far as the policy says: whether there is a function is not known.
+    Yes,
+    /// That cannot be told; why.
+    Unknown(String),
+}
+
+/// What Lambda needs to pull an image: both. Who may do one of them is taken to be let in. Source: Lambda developer guide, "Create a Lambda
+/// function using a container image" ("Amazon ECR permissions").
+const PULL: [&str; 2] = ["ecr:batchgetimage", "ecr:getdownloadurlforlayer"];
+
+/// Whether a repository's policy lets Lambda pull. Conditions of which nobody knows whether a function meets them are taken to be met, and a Deny
+/// counts only if it surely holds. Without a policy, Lambda may not: for functions of the same account as well it needs a statement, which it
+/// writes itself where it may (AWS Knowledge Center, "lambda-ecr-image").
+pub fn lambda_may_pull(document: Option<&str>) -> LambdaAccess {
+    let Some(document) = document else {
+        return LambdaAccess::No;
+    };
+    let raw = match statements(document) {
+        Ok((_, raw)) => raw,
+        Err(error) => return LambdaAccess::Unknown(error.to_string()),
+    };
+    let lambda = Request::of_lambda();
+    let mut unreadable = None;
+    let mut all = Vec::new();
+    for statement in raw {
+        match Statement::read(statement) {
+            Ok(statement) => all.push(statement),
+            Err(problem) => {
+                unreadable = Some(format!(
+                    "a statement of the repository policy cannot be read: {problem}"
+                ))
+            }
+        }
+    }
+    let is_let_in = PULL.iter().any(|action| {
+        let about: Vec<&Statement> = all.iter().filter(|statement| statement.actions.has(action)).collect();
+        let may = |statement: &&Statement| !statement.denies && statement.applies(&lambda) != Some(false);
+        let denied = |statement: &&Statement| statement.denies && statement.applies(&lambda) == Some(true);
+        about.iter().any(may) && !about.iter().any(denied)
+    });
+    match unreadable {
+        _ if is_let_in => LambdaAccess::Yes,
+        Some(problem) => LambdaAccess::Unknown(problem),
+        None => LambdaAccess::No,
+    }
+}
+
 /// The document cannot be read, so that nobody knows whom it lets in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the repository policy cannot be read: {0}")]

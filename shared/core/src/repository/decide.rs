@@ -1038,10 +1038,11 @@ fn alert(key: &RepositoryKey, note: &Note, severity: Option<Severity>) -> Reposi
 }
 
 impl Expiring {
-    /// Whether it was pulled lately, or what it leads to was. `rules`: of its repository.
+    /// Whether it was pulled lately, or what it leads to was. `rules`: of its repository. Who asks for a lifecycle policy has said what it
+    /// may take: this only stops what is surely wrong.
     pub fn is_in_use(&self, rules: &BlockRules, now: Timestamp) -> bool {
         self.last_pulled_at
-            .is_some_and(|at| now.duration_since(at) <= rules.in_use)
+            .is_some_and(|at| now.duration_since(at) <= rules.in_use(true))
     }
 }
 

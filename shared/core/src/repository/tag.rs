@@ -224,7 +224,7 @@ fn obstacle(policy: &Policy, facts: &TagFacts, rules: &TagRules, image: &Image, 
     }
     let pulled = image
         .last_pulled_at
-        .filter(|at| now.duration_since(*at) <= policy.block(&facts.key.repository).in_use);
+        .filter(|at| now.duration_since(*at) <= policy.block(&facts.key.repository).in_use(true));
     pulled.map(|at| format!("the image is in use: it was last pulled on {}", at.strftime("%Y-%m-%d")))
 }
 

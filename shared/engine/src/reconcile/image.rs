@@ -28,7 +28,10 @@ use guard_core::{
     predecessor::{Predecessor, replaced_by},
     registry::access::RefusedAccess,
     replication::is_destination,
-    repository::ledger::RepositoryKey,
+    repository::{
+        access::{LambdaAccess, lambda_may_pull},
+        ledger::RepositoryKey,
+    },
 };
 use guard_ports::{
     Clock, Ledger, Notifier, PortError, Pulled, Registry, RegistryWriter, RepositoryLedger, Retry, Scanner, Written,
@@ -251,6 +254,10 @@ pub(crate) const FINDINGS: &str = "ecr:DescribeImageScanFindings";
 /// At most so many pages of a thousand images are looked at for the predecessor of an image. In a larger repository it may not be
 /// found, and then excuses nothing.
 const MAX_PAGES_OF_IMAGES: usize = 20;
+
+/// After so much time no further page is asked for: the block must come before the function's 30 seconds are over, and a predecessor that was
+/// not found excuses nothing.
+const TIME_FOR_PREDECESSOR: SignedDuration = SignedDuration::from_secs(8);
 
 /// How often, and after how much time, an index is looked at anew that another invocation is at work on. A step takes about a second.
 const MAX_TURNS: usize = 5;
@@ -652,6 +659,7 @@ where
                 facts.looked_again = true;
             }
             Question::Replaced => facts.replaced = self.replaced(facts, pulled).await?,
+            Question::Lambda => facts.lambda = Some(self.lambda_access().await?),
             Question::Children => (facts.children, facts.more_children) = self.children(facts, not_read).await?,
             Question::ChildrenPulled => facts.children_pulled = Some(self.children_pulled(facts).await?),
             Question::Told => {
@@ -796,15 +804,28 @@ where
     /// Which image this one replaces, and what that one's findings are.
     async fn replaced(&self, facts: &Facts, pulled: Option<&Pulled>) -> Result<Replaced, ReconcileError> {
         let failed = |source| self.failed("find the predecessor of", source);
-        let since = self.in_use_since();
-        let pulled = match pulled {
-            Some(pulled) if pulled.complete => pulled.images.clone(),
-            Some(_) | None => {
-                let registry = self.ports.registry;
-                let pulled = registry.pulled_since(&self.key.repository, since, MAX_PAGES_OF_IMAGES);
-                pulled.await.map_err(failed)?.images
+        let since = self.in_use_since(facts.counts_use());
+        let (registry, clock) = (self.ports.registry, self.ports.clock);
+        let began = clock.now();
+        let mut pages = 1;
+        let mut pulled = match pulled {
+            Some(pulled) => pulled.clone(),
+            None => {
+                let first = registry.pulled_since(&self.key.repository, since, None);
+                first.await.map_err(failed)?
             }
         };
+        while let Some(next) = pulled.next.take().filter(|_| pages < MAX_PAGES_OF_IMAGES) {
+            if clock.now().duration_since(began) > TIME_FOR_PREDECESSOR {
+                return Ok(Replaced::Nothing);
+            }
+            let more = registry.pulled_since(&self.key.repository, since, Some(&next));
+            let more = more.await.map_err(failed)?;
+            pulled.images.extend(more.images);
+            pulled.next = more.next;
+            pages += 1;
+        }
+        let pulled = pulled.images;
         let Some(image) = facts
             .image
             .as_ref()
@@ -821,9 +842,23 @@ where
         Ok(predecessor.map_or(Replaced::Nothing, Replaced::Image))
     }
 
-    /// What was pulled since then counts as in use.
-    fn in_use_since(&self) -> Timestamp {
-        self.ports.clock.now() - self.policy.block(&self.key.repository).in_use
+    /// Whether Lambda may pull. What cannot be told is no reason to block.
+    async fn lambda_access(&self) -> Result<LambdaAccess, ReconcileError> {
+        match self
+            .ports
+            .registry
+            .repository_policy(&RepositoryKey::of(&self.key))
+            .await
+        {
+            Ok(document) => Ok(lambda_may_pull(document.as_deref())),
+            Err(source) if source.retry == Retry::Never => Ok(LambdaAccess::Unknown(refusal_of(&source))),
+            Err(source) => Err(self.failed("look at the repository policy of", source)),
+        }
+    }
+
+    /// What was pulled since then counts as in use. `counted`: the scanner counts the workloads that run it.
+    fn in_use_since(&self, counted: bool) -> Timestamp {
+        self.ports.clock.now() - self.policy.block(&self.key.repository).in_use(counted)
     }
 
     /// All that is needed to decide, in one round of concurrent calls; and what that round has found of pulled images.
@@ -845,7 +880,8 @@ where
         let pulled = async {
             if block_ahead {
                 let registry = self.ports.registry;
-                let pulled = registry.pulled_since(&self.key.repository, self.in_use_since(), 1);
+                // By the longest time that a pull may count: what the scanner says is not known yet.
+                let pulled = registry.pulled_since(&self.key.repository, self.in_use_since(false), None);
                 pulled.await.map(Some)
             } else {
                 Ok(None)

@@ -504,19 +504,26 @@ fn a_scan_that_is_under_way_for_too_long_is_told_once() {
 
 #[test]
 fn what_was_held_because_it_was_pulled_is_blocked_when_that_is_long_ago() {
-    let world = World::new();
-    world.list_scans();
-    let key = key_of("api", 1);
-    push(&world, &key, "v1");
-    let mut image = world.image_of(&key).unwrap();
-    image.last_pulled_at = Some(world.now() - SignedDuration::from_hours(13 * 24));
-    world.push(&key, image);
-    world.complete_scan(&key, found(Severity::Critical));
-    sweep(&world, &policy(""));
-    assert_eq!(world.row_of(&key).unwrap().state, State::Held);
-    after(&world, 25);
-    let looks = sweep(&world, &policy(""));
-    assert_eq!((looks.due, looks.blocks), ([("waiting", 1)].into(), 1));
+    // A pull counts for 90 days, and for 14 where the scanner counts workloads.
+    for (days, in_use_count) in [(89, None), (13, Some(0))] {
+        let world = World::new();
+        world.list_scans();
+        let key = key_of("api", 1);
+        push(&world, &key, "v1");
+        let mut image = world.image_of(&key).unwrap();
+        image.last_pulled_at = Some(world.now() - SignedDuration::from_hours(days * 24));
+        world.push(&key, image);
+        let counted = Findings {
+            in_use_count,
+            ..found(Severity::Critical)
+        };
+        world.complete_scan(&key, counted);
+        sweep(&world, &policy(""));
+        assert_eq!(world.row_of(&key).unwrap().state, State::Held);
+        after(&world, 25);
+        let looks = sweep(&world, &policy(""));
+        assert_eq!((looks.due, looks.blocks), ([("waiting", 1)].into(), 1));
+    }
 }
 
 #[test]

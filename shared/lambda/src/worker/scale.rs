@@ -253,6 +253,10 @@ impl Clock for Sim {
 }
 
 impl Registry for Sim {
+    async fn repository_policy(&self, _: &RepositoryKey) -> Result<Option<String>, PortError> {
+        Ok(None)
+    }
+
     async fn image(&self, _: &RepositoryName, by: &ImageRef) -> Result<Option<Image>, PortError> {
         let ImageRef::Digest(digest) = by else { return Ok(None) };
         let key = self.key(Self::index(digest));
@@ -263,7 +267,7 @@ impl Registry for Sim {
         Ok(None)
     }
 
-    async fn pulled_since(&self, _: &RepositoryName, _: Timestamp, _: usize) -> Result<Pulled, PortError> {
+    async fn pulled_since(&self, _: &RepositoryName, _: Timestamp, _: Option<&str>) -> Result<Pulled, PortError> {
         Ok(Pulled::default())
     }
 
@@ -343,10 +347,6 @@ impl Repositories for Sim {
 
     async fn repository_tags(&self, _: &RepositoryKey) -> Result<BTreeMap<String, String>, PortError> {
         Ok(BTreeMap::new())
-    }
-
-    async fn repository_policy(&self, _: &RepositoryKey) -> Result<Option<String>, PortError> {
-        Ok(None)
     }
 
     async fn lifecycle_policy(&self, _: &RepositoryKey) -> Result<Option<String>, PortError> {

@@ -576,6 +576,24 @@ impl Request {
         found
     }
 
+    /// Lambda pulls an image for a function, of which nothing is known.
+    pub(super) fn of_lambda() -> Self {
+        let request = Self::default().with([
+            (IS_SERVICE, "true".to_owned()),
+            ("aws:principalservicename", SERVICE.to_owned()),
+            ("aws:principalservicenameslist", SERVICE.to_owned()),
+            ("aws:securetransport", "true".to_owned()),
+        ]);
+        Self {
+            // Whose function it is, and what is in the request beside, is not known. Its organization is not: a service has none.
+            unknown: KEYS
+                .into_iter()
+                .filter(|key| !request.values.contains_key(key) && !key.starts_with("aws:principalorg"))
+                .collect(),
+            ..request
+        }
+    }
+
     /// The service that calls, if it is one.
     pub(super) fn service(&self) -> Option<&str> {
         let names = self.values.get("aws:principalservicename")?;

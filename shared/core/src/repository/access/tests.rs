@@ -596,3 +596,85 @@ proptest! {
         let _ = without(&text, &[0].into());
     }
 }
+
+#[test]
+fn who_lets_lambda_pull() {
+    let document = |statements: &str| format!(r#"{{"Statement": [{statements}]}}"#);
+    let service = r#""Principal": {"Service": "lambda.amazonaws.com"}"#;
+    let pull = r#""Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]"#;
+    let allow = format!(r#"{{"Effect": "Allow", {service}, {pull}}}"#);
+    for (statements, expected) in [
+        (allow.clone(), LambdaAccess::Yes),
+        (
+            format!(r#"{{"Effect": "Allow", {service}, "Action": "ecr:*"}}"#),
+            LambdaAccess::Yes,
+        ),
+        (
+            format!(r#"{{"Effect": "Allow", {service}, "Action": "ecr:BatchGetImage"}}"#),
+            LambdaAccess::Yes,
+        ),
+        (
+            format!(r#"{{"Effect": "Allow", {service}, "NotAction": "ecr:PutImage"}}"#),
+            LambdaAccess::Yes,
+        ),
+        // Which functions there are is not known.
+        (
+            format!(
+                r#"{{"Effect": "Allow", {service}, {pull}, "Condition": {{"StringEquals": {{"aws:SourceAccount": "444455556666"}}}}}}"#
+            ),
+            LambdaAccess::Yes,
+        ),
+        (
+            format!(r#"{{"Effect": "Allow", "Principal": "*", {pull}}}"#),
+            LambdaAccess::Yes,
+        ),
+        (
+            format!(r#"{{"Effect": "Allow", "NotPrincipal": {{"AWS": "444455556666"}}, {pull}}}"#),
+            LambdaAccess::Yes,
+        ),
+        // A service is in no organization by its own.
+        (
+            format!(
+                r#"{{"Effect": "Allow", "Principal": "*", {pull}, "Condition": {{"StringEquals": {{"aws:PrincipalOrgID": "o-ours000000"}}}}}}"#
+            ),
+            LambdaAccess::No,
+        ),
+        (
+            format!(r#"{{"Effect": "Allow", {service}, "Action": "ecr:PutImage"}}"#),
+            LambdaAccess::No,
+        ),
+        (
+            format!(r#"{{"Effect": "Allow", "Principal": {{"AWS": "444455556666"}}, {pull}}}"#),
+            LambdaAccess::No,
+        ),
+        (
+            format!(r#"{{"Effect": "Allow", "Principal": {{"Service": "codebuild.amazonaws.com"}}, {pull}}}"#),
+            LambdaAccess::No,
+        ),
+        (
+            format!(r#"{allow}, {{"Effect": "Deny", {service}, "Action": "ecr:*"}}"#),
+            LambdaAccess::No,
+        ),
+        // It need not hold.
+        (
+            format!(
+                r#"{allow}, {{"Effect": "Deny", {service}, "Action": "ecr:*", "Condition": {{"StringEquals": {{"aws:SourceAccount": "444455556666"}}}}}}"#
+            ),
+            LambdaAccess::Yes,
+        ),
+        (String::new(), LambdaAccess::No),
+    ] {
+        assert_eq!(lambda_may_pull(Some(&document(&statements))), expected, "{statements}");
+    }
+    assert_eq!(lambda_may_pull(None), LambdaAccess::No);
+    let odd = r#"{"Effect": "Perhaps"}"#;
+    assert!(matches!(
+        lambda_may_pull(Some(&document(odd))),
+        LambdaAccess::Unknown(_)
+    ));
+    assert_eq!(
+        lambda_may_pull(Some(&document(&format!("{odd}, {allow}")))),
+        LambdaAccess::Yes
+    );
+    assert!(matches!(lambda_may_pull(Some("nothing")), LambdaAccess::Unknown(_)));
+}

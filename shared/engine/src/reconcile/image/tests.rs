@@ -1,5 +1,6 @@
 mod blocks;
 mod chosen;
+mod evidence;
 mod family;
 mod held;
 mod index;
@@ -243,8 +244,8 @@ fn an_image_that_is_used_is_held_and_not_blocked() {
     }
     let pulled = |image: &mut Image| image.last_pulled_at = Some(now() - days(2));
     let long_unused = |image: &mut Image| {
-        image.pushed_at = Some(now() - days(100));
-        image.last_pulled_at = Some(now() - days(50));
+        image.pushed_at = Some(now() - days(200));
+        image.last_pulled_at = Some(now() - days(100));
     };
     let old_and_never_pulled = |image: &mut Image| image.pushed_at = Some(now() - days(100));
     let nothing_known = |image: &mut Image| image.pushed_at = None;
@@ -288,7 +289,7 @@ fn what_was_held_is_blocked_when_it_is_no_longer_used() {
     image.last_pulled_at = Some(now());
     let world = World::with(&image_key(), image, critical());
     settle(&world, &policy(""));
-    world.set_now(now() + SignedDuration::from_hours(24 * 15));
+    world.set_now(now() + SignedDuration::from_hours(24 * 91));
     assert_eq!(settle(&world, &policy("")).state, Some(State::Blocked));
     assert_eq!(told(&world), ["image-held", "image-blocked"]);
 }
@@ -506,12 +507,13 @@ fn an_image_that_is_no_worse_than_what_runs_is_held() {
     let held = settle(&world, &policy(""));
     insta::assert_snapshot!(held.reason.unwrap(), @"1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: it is no worse than `v1.2.2` (01), which it replaces and which was last pulled on 2026-11-23: all that blocks it is in that one too.");
     // It is no excuse any more when it is no longer used.
-    world.set_now(now() + SignedDuration::from_hours(24 * 14));
+    let later = now() + SignedDuration::from_hours(24 * 90);
+    world.set_now(later);
     let mut old = world.image_of(&predecessor).unwrap();
     old.last_pulled_at = Some(now() - SignedDuration::from_hours(24));
     world.push(&predecessor, old);
     let mut new = world.image_of(&image_key()).unwrap();
-    new.pushed_at = Some(now());
+    new.pushed_at = Some(later);
     world.push(&image_key(), new);
     assert_eq!(settle(&world, &policy("")).state, Some(State::Blocked));
 }

@@ -158,9 +158,9 @@ fn a_stronger_method_is_not_applied_to_what_is_in_use_and_what_was_done_stays() 
         settle(&world, &policy(""));
         assert_eq!(world.writes(), 0, "{earlier}");
         // When it is not used any more, the sweep of its turn archives it.
-        world.set_now(now() + SignedDuration::from_hours(24 * 15));
+        world.set_now(now() + SignedDuration::from_hours(24 * 91));
         for hour in 0..24 {
-            world.set_now(now() + SignedDuration::from_hours(24 * 15 + hour));
+            world.set_now(now() + SignedDuration::from_hours(24 * 91 + hour));
             sweep(&world, &policy(""));
         }
         assert_eq!(status(&world), ImageStatus::Archived, "{earlier}");
@@ -286,8 +286,17 @@ impl Registry for Late<'_> {
         self.world.manifest(image).await
     }
 
-    async fn pulled_since(&self, name: &RepositoryName, since: Timestamp, pages: usize) -> Result<Pulled, PortError> {
-        self.world.pulled_since(name, since, pages).await
+    async fn pulled_since(
+        &self,
+        name: &RepositoryName,
+        since: Timestamp,
+        after: Option<&str>,
+    ) -> Result<Pulled, PortError> {
+        self.world.pulled_since(name, since, after).await
+    }
+
+    async fn repository_policy(&self, key: &RepositoryKey) -> Result<Option<String>, PortError> {
+        self.world.repository_policy(key).await
     }
 
     async fn scan_trigger(&self, repository: &RepositoryName) -> Result<Option<ScanTrigger>, PortError> {
