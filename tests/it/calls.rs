@@ -40,6 +40,8 @@ pub(crate) struct Entry {
     /// The pages of findings; `None`: no scan.
     pub(crate) scan: Option<Vec<Value>>,
     referrer: bool,
+    /// When it was last pulled, in seconds since 1970.
+    pub(crate) pulled_at: Option<i64>,
     /// What it leads to, if it is an index.
     children: Vec<String>,
 }
@@ -70,6 +72,7 @@ impl World {
             "imageTags": entry.tags,
             "imageStatus": entry.status,
             "imagePushedAt": 1_795_467_000,
+            "lastRecordedPullTime": entry.pulled_at,
             "imageManifestMediaType": if index { "application/vnd.oci.image.index.v1+json" } else { "application/vnd.oci.image.manifest.v1+json" },
             "artifactMediaType": match (entry.referrer, index) {
                 (true, _) => Some("application/vnd.dev.sigstore.bundle.v0.3+json"),
@@ -273,6 +276,9 @@ impl World {
         }
     }
 }
+
+/// A year before the time of the tests.
+pub(crate) const LONG_AGO: i64 = 1_764_000_000;
 
 fn digest() -> String {
     testing::image_key().digest.to_string()
@@ -590,6 +596,13 @@ fn situations() -> Vec<(&'static str, &'static str, Vec<Call>)> {
         "CRITICAL in report mode",
         Trial::new(scan_of("CRITICAL")).scanned(&report),
     ));
+    let pulled_once = Trial::new(scan_of("CRITICAL"));
+    pulled_once.change(|image| image.pulled_at = Some(LONG_AGO));
+    rows.push((
+        scan,
+        "CRITICAL, pulled a year ago: blocked",
+        pulled_once.scanned(&policy),
+    ));
     rows.push((scan, "HIGH: review", Trial::new(scan_of("HIGH")).scanned(&policy)));
     rows.push((scan, "scan failed", Trial::new(failed()).scanned(&policy)));
     let allowed = Trial::new(scan_of("MEDIUM"));
@@ -740,6 +753,9 @@ fn every_kind_of_event_costs_what_the_table_says() {
         .unwrap();
         if situation.contains("archived") && event == "scan ended" {
             assert!(longest_chain(&calls) <= 5, "{situation}");
+        }
+        if situation.contains("pulled a year ago") {
+            assert!(longest_chain(&calls) <= 6, "{situation}");
         }
         if situation.starts_with("nothing changed: image of") {
             assert!(longest_chain(&calls) <= 4, "{situation}");

@@ -21,7 +21,7 @@ use shared::{
 };
 
 use crate::{
-    calls::{INDEX, Trial, page},
+    calls::{INDEX, LONG_AGO, Trial, page},
     support,
 };
 
@@ -204,6 +204,19 @@ fn called(function: &Function, mode: &str) -> BTreeSet<String> {
     called.extend(called_for_repositories(function, mode));
     called.extend(called_for_copies(function, mode));
     called.extend(called_for_indexes(function, mode));
+    called.extend(called_for_old_images(function, mode));
+    called
+}
+
+/// What a function calls of an image that should be blocked and was pulled long ago, in a mode.
+fn called_for_old_images(function: &Function, mode: &str) -> BTreeSet<String> {
+    let policy = testing::policy_in(mode, "");
+    let mut called = BTreeSet::new();
+    for payload in &function.payloads {
+        let trial = Trial::new(Some(vec![page("CRITICAL", 1)]));
+        trial.change(|image| image.pulled_at = Some(LONG_AGO));
+        called.extend(function.invoke(&trial, &policy, payload));
+    }
     called
 }
 

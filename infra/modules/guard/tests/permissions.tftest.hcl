@@ -34,7 +34,7 @@ run "exactly_these_actions" {
   assert {
     condition = sort(flatten([for s in jsondecode(aws_iam_role_policy.this["on-scan"].policy).Statement : s.Action])) == tolist([
       "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
-      "ecr:BatchDeleteImage", "ecr:BatchGetImage", "ecr:DescribeImageScanFindings", "ecr:DescribeImages", "ecr:PutImage",
+      "ecr:BatchDeleteImage", "ecr:BatchGetImage", "ecr:DescribeImageScanFindings", "ecr:DescribeImages", "ecr:GetRepositoryPolicy", "ecr:PutImage",
       "ecr:UpdateImageStorageClass",
       "inspector2:ListCoverage", "inspector2:ListFindings",
       "kms:Decrypt", "kms:Decrypt", "kms:GenerateDataKey",
@@ -141,7 +141,7 @@ run "report_mode_cannot_change_the_registry" {
   }
   assert {
     condition = [for s in jsondecode(aws_iam_role_policy.this["on-scan"].policy).Statement : s.Action if s.Sid == "Repositories"] == [
-      ["ecr:BatchGetImage", "ecr:DescribeImageScanFindings", "ecr:DescribeImages"]
+      ["ecr:BatchGetImage", "ecr:DescribeImageScanFindings", "ecr:DescribeImages", "ecr:GetRepositoryPolicy"]
     ]
     error_message = "In report mode it may look."
   }
