@@ -116,6 +116,20 @@ def replication(image: Image, result: str = "SUCCESS", source: str = REGION, to:
     return entry("ECR Replication Action", [repository_arn(image.repository, to)], detail)
 
 
+def pulled_through(image: Image) -> Entry:
+    """A pull through cache has fetched an image (sample in the ECR user guide, "Amazon ECR events and EventBridge")."""
+    detail = {
+        "rule-version": "1",
+        "sync-status": "SUCCESS",
+        "ecr-repository-prefix": image.repository.split("/")[0],
+        "repository-name": image.repository,
+        "upstream-registry-url": "public.ecr.aws",
+        "image-tag": image.tag,
+        "image-digest": image.digest,
+    }
+    return entry("ECR Pull Through Cache Action", [repository_arn(image.repository)], detail)
+
+
 def entry(detail_type: str, resources: list[str], detail: dict[str, Any]) -> Entry:
     """One entry of a ``PutEvents`` request."""
     return {"Source": LOCAL_SOURCE, "DetailType": detail_type, "Resources": resources, "Detail": json.dumps(detail)}

@@ -55,6 +55,11 @@ class EventPatterns(unittest.TestCase):
         restored = events.storage_class(IMAGE, "STANDARD") | {"DetailType": "ECR Referrer Action"}
         self.goes_to(ECR, restored, "on-push")
 
+    def test_what_a_pull_through_cache_has_fetched(self) -> None:
+        fetched = events.pulled_through(IMAGE)
+        self.goes_to(ECR, fetched, "on-push")
+        self.goes_to(ECR, fetched, **{"sync-status": "FAILED"})
+
     def test_copies(self) -> None:
         for result in ("SUCCESS", "FAILED"):
             self.goes_to(ECR, events.replication(IMAGE, result), "on-replication")
@@ -68,7 +73,7 @@ class EventPatterns(unittest.TestCase):
         self.goes_to(INSPECTOR, events.inspector_scan(IMAGE, {}), **{"repository-name": "i-087d63509b8c97098"})
 
     def test_findings_of_images_whatever_their_score(self) -> None:
-        for status, goes in (("ACTIVE", ("worker",)), ("CLOSED", ("worker",)), ("SUPPRESSED", ())):
+        for status, goes in (("ACTIVE", ("worker",)), ("CLOSED", ("worker",)), ("SUPPRESSED", ("worker",))):
             for epss in (0.0, 0.5, None):
                 self.goes_to(INSPECTOR, events.inspector_finding(IMAGE, "CVE-2026-1", epss, status), *goes)
         finding = events.inspector_finding(IMAGE, "CVE-2026-1", 0.5)

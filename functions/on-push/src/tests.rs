@@ -300,3 +300,61 @@ fn poison_is_an_error_and_not_swallowed() {
     }
     assert!(world.calls().is_empty());
 }
+
+fn pulled_through(members: &Value) -> String {
+    let mut detail = json!({"rule-version": "1", "sync-status": "SUCCESS", "ecr-repository-prefix": "docker-hub",
+        "upstream-registry-url": "public.ecr.aws", "image-tag": "v1.2.3", "image-digest": image_key().digest.as_str()});
+    let members = members.as_object().unwrap().clone();
+    detail.as_object_mut().unwrap().extend(members);
+    event("ECR Pull Through Cache Action", &detail)
+}
+
+/// The next pull of the tag would bring an archived image back: it would be archived and fetched again for ever.
+#[test]
+fn what_a_pull_through_cache_has_fetched_is_flagged_unless_its_repository_says_how() {
+    let enforced = r#""block": {"method": "archive"}"#;
+    let own = r#""repositories": [{"match": "*", "block": {"method": "archive"}}]"#;
+    let other = r#""repositories": [{"match": "*", "block": {"in_use_days": 3}}]"#;
+    for (members, archives) in [("", false), (enforced, false), (other, false), (own, true)] {
+        let world = world(critical());
+        let outcome = look_at_event(&world, &policy(members), select, &pulled_through(&json!({})));
+        assert_eq!(outcome.state, Some(State::Blocked), "{members}");
+        let is_archived = world.image_of(&image_key()).unwrap().status == ImageStatus::Archived;
+        assert_eq!(is_archived, archives, "{members}");
+        let row = world.row_of(&image_key()).unwrap();
+        assert!(row.pulled_through);
+        // Whatever looks next, with the event or without, it stays as it is, and is told once.
+        world.forget_calls();
+        for _ in 0..3 {
+            look_at_event(&world, &policy(members), select, &push());
+        }
+        assert_eq!((world.writes(), world.sent().len()), (0, 1), "{members}");
+    }
+}
+
+#[test]
+fn what_was_archived_and_is_fetched_again_is_flagged_from_then_on() {
+    let world = world(critical());
+    look(&world, &push());
+    assert_eq!(world.image_of(&image_key()).unwrap().status, ImageStatus::Archived);
+    world.push_again(&image_key(), now());
+    world.set_scan(&image_key(), critical());
+    for _ in 0..3 {
+        let outcome = look(&world, &pulled_through(&json!({})));
+        assert_eq!(outcome.state, Some(State::Blocked));
+        assert_eq!(world.image_of(&image_key()).unwrap().status, ImageStatus::Active);
+    }
+}
+
+#[test]
+fn what_was_not_fetched_or_names_no_image_is_ignored() {
+    let world = world(critical());
+    for members in [
+        json!({"sync-status": "FAILED"}),
+        json!({"image-tag": null, "image-digest": null}),
+    ] {
+        let handled = handle_event(&world, &policy(""), select, &pulled_through(&members));
+        assert!(matches!(handled, Ok(Handled::Ignored { .. })), "{members}");
+    }
+    assert!(world.calls().is_empty());
+}

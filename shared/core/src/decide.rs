@@ -681,6 +681,9 @@ fn blocked<'a>(
     let known = draft.prior_block();
     // A flag has kept nobody from pulling: where the policy asks for more by now, it is decided as if nothing had been done.
     let prior = known.filter(|block| block.method != BlockMethod::Flag || wanted == BlockMethod::Flag);
+    // What a pull through cache has brought back would come back again: from now on it is flagged.
+    let comes_back = facts.is_pulled_through() && wanted == BlockMethod::Flag && image.status == ImageStatus::Active;
+    let prior = prior.filter(|block| !comes_back || block.method != BlockMethod::Archive);
     let method = prior.map_or(wanted, |block| block.method.max(wanted));
     let needed = effect_of_block(method, image, prior, led_to);
     // What its own method has not brought about yet, or what somebody has undone.
@@ -855,7 +858,7 @@ fn done<'a>(
 /// its digest, and needs its images for that.
 fn wanted_method(policy: &Policy, facts: &Facts) -> BlockMethod {
     let of_indexes = facts.open_indexes().filter_map(LeadingIndex::method).min();
-    let method = policy.block(&facts.key.repository).method;
+    let method = policy.block_method(&facts.key.repository, facts.is_pulled_through());
     of_indexes.map_or(method, |of_indexes| of_indexes.min(method))
 }
 

@@ -92,6 +92,8 @@ pub struct Arrival {
 pub enum Way {
     /// A push, with the tag that it named.
     Pushed(Option<Tag>),
+    /// Through a pull through cache, from an upstream registry, with the tag that was asked for.
+    PulledThrough(Option<Tag>),
     /// A return from the archive.
     Restored,
     /// A copy from another region.

@@ -287,6 +287,10 @@ pub struct Row {
     /// The last event about its scan, until there is a result, and as long as what it counted is not listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scan_event: Option<ScanEvent>,
+    /// ECR has fetched it, or an index that leads to it, through a pull through cache: it comes back with the next pull of the tag, whatever
+    /// is done with it here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pulled_through: bool,
     /// When a scan was asked for; it is not asked for again within 24 hours, which is ECR's own limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scan_requested_at: Option<Timestamp>,

@@ -166,8 +166,10 @@ def out_of_reach(world: World) -> Observed:
     for image in (gone, archived):
         world.send("on-scan", world.found(image), guard=home(world))
         looked_at_again(world, image)
-    summaries = {row["row"]["repository"]["repository"]: row["row"] for row in world.stack.ledger() if row["sk"].startswith(f"summary#{REGION}#")}
-    figures = {name: summaries[name]["readiness"][0] for name in (gone.repository, archived.repository)}
+    rows = {row["sk"]: row["row"] for row in world.stack.ledger()}
+    figures = {
+        image.repository: rows[f"summary#{REGION}#{image.repository}"]["readiness"][0] for image in (gone, archived)
+    }
     return observe(
         pulls_there=((second.pull(gone), second.pull(archived)), ("refused", "refused")),
         alerts=([told(world, image) for image in (gone, archived)], [["replica-incomplete (there)"]] * 2),

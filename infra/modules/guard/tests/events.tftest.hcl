@@ -15,17 +15,20 @@ run "packages" {
 run "the_patterns_of_the_files" {
   assert {
     condition = jsondecode(aws_cloudwatch_event_rule.this["on-push"].event_pattern) == {
-      source      = ["aws.ecr", "aws.inspector2"]
-      detail-type = ["ECR Image Action", "ECR Referrer Action"]
-      detail = {
-        result = ["SUCCESS"]
-        "$or" = [
-          { action-type = ["PUSH", "DELETE"] },
-          { action-type = ["UPDATE_STORAGE_CLASS"], target-storage-class = ["STANDARD"] },
-        ]
-      }
+      source = ["aws.ecr", "aws.inspector2"]
+      "$or" = [
+        {
+          detail-type = ["ECR Image Action", "ECR Referrer Action"]
+          detail      = { action-type = ["PUSH", "DELETE"], result = ["SUCCESS"] }
+        },
+        {
+          detail-type = ["ECR Image Action", "ECR Referrer Action"]
+          detail      = { action-type = ["UPDATE_STORAGE_CLASS"], target-storage-class = ["STANDARD"], result = ["SUCCESS"] }
+        },
+        { detail-type = ["ECR Pull Through Cache Action"], detail = { sync-status = ["SUCCESS"] } },
+      ]
     }
-    error_message = "on-push: pushes, deletions, and returns from the archive, but not our own archiving."
+    error_message = "on-push: pushes, deletions, returns from the archive, but not our own archiving; and what a pull through cache has fetched."
   }
   assert {
     condition = jsondecode(aws_cloudwatch_event_rule.this["on-scan"].event_pattern) == {
@@ -41,7 +44,7 @@ run "the_patterns_of_the_files" {
     condition = jsondecode(aws_cloudwatch_event_rule.this["worker"].event_pattern) == {
       source      = ["aws.ecr", "aws.inspector2"]
       detail-type = ["Inspector2 Finding"]
-      detail      = { status = ["ACTIVE", "CLOSED"], resources = { type = ["AWS_ECR_CONTAINER_IMAGE"] } }
+      detail      = { status = ["ACTIVE", "CLOSED", "SUPPRESSED"], resources = { type = ["AWS_ECR_CONTAINER_IMAGE"] } }
     }
     error_message = "worker: findings of images, when they come and when they go."
   }
@@ -75,14 +78,9 @@ run "some_repositories" {
   }
 
   assert {
-    condition = jsondecode(aws_cloudwatch_event_rule.this["on-push"].event_pattern).detail == {
-      result          = ["SUCCESS"]
-      repository-name = [{ wildcard = "pipeops-prod-*" }, { wildcard = "shared/base" }]
-      "$or" = [
-        { action-type = ["PUSH", "DELETE"] },
-        { action-type = ["UPDATE_STORAGE_CLASS"], target-storage-class = ["STANDARD"] },
-      ]
-    }
+    condition = [for branch in jsondecode(aws_cloudwatch_event_rule.this["on-push"].event_pattern)["$or"] : branch.detail.repository-name] == [
+      for branch in range(3) : [{ wildcard = "pipeops-prod-*" }, { wildcard = "shared/base" }]
+    ]
     error_message = "Events of other repositories are left out."
   }
   assert {
@@ -103,7 +101,7 @@ run "some_repositories" {
   }
   assert {
     condition = jsondecode(aws_cloudwatch_event_rule.this["worker"].event_pattern).detail == {
-      status = ["ACTIVE", "CLOSED"]
+      status = ["ACTIVE", "CLOSED", "SUPPRESSED"]
       resources = {
         type = ["AWS_ECR_CONTAINER_IMAGE"]
         id = [

@@ -191,7 +191,7 @@ impl<'a> Survey<'a> {
             block: row.block.as_ref().map(|block| RememberedBlock {
                 method: block.method,
                 undone: block.undone_at.is_some() || block.release_refused_at.is_some(),
-                less: block.method < self.block.method,
+                less: block.method < self.policy.block_method(&row.image.repository, row.pulled_through),
             }),
             told_overdue: row
                 .alert

@@ -101,6 +101,11 @@ pub struct LeadingIndex {
 }
 
 impl LeadingIndex {
+    /// Whether a pull through cache has fetched it.
+    pub(super) fn is_pulled_through(&self) -> bool {
+        self.open_row().is_some_and(|row| row.pulled_through)
+    }
+
     /// Whether it is there, as far as known.
     pub(super) fn is_open(&self) -> bool {
         self.looking.is_some() || self.open_row().is_some()

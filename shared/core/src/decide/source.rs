@@ -11,12 +11,14 @@ use super::{
     super::{
         finding::{NoScan, Scan},
         ids::Region,
-        image::{Image, ImageKind},
+        image::{Image, ImageKind, Way},
         ledger::{RecordedFinding, Row, ScanRecord, Source, State},
         policy::{Action, Policy, hex},
         replication::is_destination,
     },
-    Facts, only_for_a_tag,
+    Facts,
+    index::LeadingIndex,
+    only_for_a_tag,
 };
 
 /// The image in another region that this one is a copy of.
@@ -86,6 +88,17 @@ pub fn may_be_copied_from(policy: &Policy, row: &Row, region: &Region) -> bool {
 }
 
 impl Facts {
+    /// Whether a pull through cache has fetched the image, or an index that leads to it.
+    pub(super) fn is_pulled_through(&self) -> bool {
+        let says_event = self
+            .arrival
+            .as_ref()
+            .is_some_and(|arrival| matches!(arrival.way, Way::PulledThrough(_)));
+        says_event
+            || self.row.as_ref().is_some_and(|row| row.pulled_through)
+            || self.open_indexes().any(LeadingIndex::is_pulled_through)
+    }
+
     /// The row of the source, if the image is a copy and its source is there.
     pub fn source_row(&self) -> Option<&Row> {
         let row = self.source.as_ref()?.row.as_ref()?;

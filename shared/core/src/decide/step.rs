@@ -225,6 +225,7 @@ impl<'a> Draft<'a> {
             alert: prior.and_then(|row| row.alert.clone()),
             limited_until: None,
             scan_event: facts.scan_event_to_keep(),
+            pulled_through: facts.is_pulled_through(),
             refused_until: None,
             scan_requested_at: requested_now.or(prior.and_then(|row| row.scan_requested_at)),
             tags: sorted_tags(image),

@@ -79,6 +79,7 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
         scan_requested_at: None,
         limited_until: None,
         scan_event: None,
+        pulled_through: false,
         refused_until: None,
         available_since: entry.available_since(),
         tags: entry.tags,

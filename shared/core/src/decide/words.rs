@@ -444,6 +444,8 @@ fn arrived(arrival: &Arrival) -> String {
     match &arrival.way {
         Way::Pushed(Some(tag)) => format!("It was pushed again as `{tag}`{when}"),
         Way::Pushed(None) => format!("It was pushed again without a tag{when}"),
+        Way::PulledThrough(Some(tag)) => format!("It was fetched again from the upstream registry as `{tag}`{when}"),
+        Way::PulledThrough(None) => format!("It was fetched again from the upstream registry{when}"),
         Way::Restored => format!("It was restored from the archive{when}"),
         Way::Replicated(region) => format!("It was replicated again from {region}{when}"),
     }
@@ -457,6 +459,7 @@ fn who(arrival: Option<&Arrival>, region: &Region) -> String {
     };
     let (call, region) = match way {
         Way::Pushed(_) => ("PutImage", region),
+        Way::PulledThrough(_) => ("BatchImportUpstreamImage", region),
         Way::Restored => ("UpdateImageStorageClass", region),
         // A copy comes with a push in its source, or with a restore there.
         Way::Replicated(source) => ("PutImage", source),

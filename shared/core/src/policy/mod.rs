@@ -191,6 +191,7 @@ pub struct RepositoryRules {
     mode: Option<Mode>,
     /// How its images are blocked, where the entry says anything of that.
     block: Option<BlockRules>,
+    says_how_to_block: bool,
     /// Rules for tags.
     pub tags: Option<TagRules>,
     /// Settings that the repository must have.
@@ -400,6 +401,7 @@ impl Policy {
                 route: section.route.clone(),
                 mode: section.mode,
                 block: repository::block(index, section, &block)?,
+                says_how_to_block: section.block.as_ref().is_some_and(|block| block.method.is_some()),
                 tags: repository::tags(index, section)?,
                 posture: repository::posture(index, section)?,
                 lifecycle_of_copies: lifecycle.as_ref().and_then(Lifecycle::without_unpulled),
@@ -465,6 +467,16 @@ impl Policy {
     pub fn block(&self, repository: &RepositoryName) -> &BlockRules {
         let own = self.repository(repository).and_then(|rules| rules.block.as_ref());
         own.unwrap_or(&self.block)
+    }
+
+    /// How images of this repository are blocked. What a pull through cache has fetched comes back with the next pull of its tag, so that an
+    /// archived one would come back and be archived for ever: it is flagged, unless the repository's own entry says how it is blocked.
+    pub fn block_method(&self, repository: &RepositoryName, is_pulled_through: bool) -> BlockMethod {
+        let says_how = || self.repository(repository).is_some_and(|rules| rules.says_how_to_block);
+        if is_pulled_through && !says_how() {
+            return BlockMethod::Flag;
+        }
+        self.block(repository).method
     }
 
     /// What a finding in an image of this repository leads to by itself, exceptions aside. See [`Policy::maxima`] for what many
