@@ -20,6 +20,8 @@ mod operations;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]
+mod stored;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod sweep;

@@ -10,8 +10,9 @@ use super::{
 };
 
 /// One piece of work. Like an event it only says *look at this*: done twice it does no harm, and it may be done late.
+///
+/// Members that this version does not know are those of a later one, which wrote the item before it was rolled back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct WorkItem {
     /// Form of this document.
     pub schema: WorkSchema,
@@ -33,7 +34,7 @@ pub struct WorkItem {
 
 /// What is to be looked at.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Work {
     /// The registry's repositories, from where a sweep had to stop.
     Repositories {
@@ -78,7 +79,6 @@ pub enum Work {
 
 /// An image that findings were about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct FoundImage {
     /// The image.
     pub digest: Digest,

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test that is wrong in itself should stop at once")]
 
 pub mod explore;
+mod stored;
 mod world;
 
 use std::{

@@ -970,6 +970,7 @@ fn put<K: Ord, T: Serialize + DeserializeOwned>(
 /// As the real ledger keeps it.
 fn through_json<T: Serialize + DeserializeOwned>(row: &T) -> T {
     let json = serde_json::to_string(row).expect("a row is JSON");
+    crate::stored::keep::<T>(&json);
     serde_json::from_str(&json).expect("and comes back from it")
 }
 
@@ -1180,7 +1181,7 @@ impl AlertLedger for World {
 
     async fn keep_alert(&self, alert: &BriefAlert) -> Result<(), PortError> {
         self.call(PUT, false, |state| {
-            state.kept_alerts.insert(alert.sort_key(), alert.clone());
+            state.kept_alerts.insert(alert.sort_key(), through_json(alert));
         })
         .await
     }

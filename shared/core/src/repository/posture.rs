@@ -116,7 +116,6 @@ pub struct ListedRepository {
 
 /// What of a repository's settings the registry's list and its configuration show, for all repositories at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ListedSettings {
     /// What the list says of it.
     pub repository: Repository,
