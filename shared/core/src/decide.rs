@@ -20,7 +20,7 @@ use super::{
     ids::{ImageKey, Region, Tag},
     image::{Arrival, Content, Image, ImageKind, ImageStatus},
     ledger::{
-        Block, LEASE_SECONDS, MAX_RETURNS, RETURN_WINDOW_SECONDS, RecordedFinding, Row, ScanRecord, State,
+        Block, Cause, LEASE_SECONDS, MAX_RETURNS, RETURN_WINDOW_SECONDS, RecordedFinding, Row, ScanRecord, State,
         quarantine_tag,
     },
     policy::{Action, BlockMethod, BlockRules, NoScanAction, Policy, WhenInUse, WhenLambdaMayPull},
@@ -376,11 +376,10 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
         return Plan::Ask(Question::Scan);
     }
     let by_tag = tag_that_blocks(policy, facts, image);
-    let for_a_tag = by_tag.is_some();
+    let cause = if by_tag.is_some() { Cause::Tag } else { Cause::Source };
     let by_source = || facts.blocked_source().map(words::source_blocked);
     if let Some(reason) = by_tag.or_else(by_source).filter(|_| !blocks(&basis)) {
-        let draft = Draft::new(facts, image, policy, now);
-        let draft = if for_a_tag { draft.for_a_tag() } else { draft };
+        let draft = Draft::new(facts, image, policy, now).because(cause);
         let draft = match &basis {
             Basis::Findings(evaluation, scan) => draft.judged(evaluation, scan.clone()),
             Basis::NoScan(why) => draft.without_scan(why),
@@ -407,6 +406,7 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
         Basis::NoScan(why) => match policy.without_scan(&why) {
             NoScanAction::Block => {
                 let draft = Draft::new(facts, image, policy, now).without_scan(&why);
+                let draft = draft.because(Cause::NoScan);
                 let reason = words::on(&of, words::no_scan(&why));
                 blocked(policy, facts, image, draft, reason, None, now)
             }
@@ -450,6 +450,7 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
                 }
                 Verdict::Block => {
                     let reason = words::on(&of, words::block(&evaluation));
+                    let draft = draft.because(Cause::Findings);
                     blocked(policy, facts, image, draft, reason, Some(&evaluation), now)
                 }
             }
@@ -516,10 +517,8 @@ fn basis_of_index(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp)
         .as_ref()
         .filter(|row| row.closed_at.is_none() && row.state != State::Pending && row.no_scan.is_none())
         .filter(|row| !row.is_not_an_image())
-        // Of what was blocked only because its source was, nothing is known by that.
-        .filter(|row| !(row.findings.is_empty() && row.source.as_ref().is_some_and(|source| source.blocked)))
-        // Nor of what was blocked for a tag before its images were judged.
-        .filter(|row| !without_findings(row));
+        // Of what was blocked for a tag, or because its source was, before its images were judged, nothing is known by that.
+        .filter(|row| !row.is_unjudged());
     let Some(row) = known.filter(|_| sum.incomplete) else {
         return (sum.basis, sum.of);
     };
@@ -593,7 +592,7 @@ fn basis(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Basis
         ) => Basis::NoScan(NoScan::NotCovered),
         // A verdict stands until the next result is there.
         (Scan::Absent | Scan::InProgress | Scan::NotVisible | Scan::Refused(_) | Scan::Archived, _, Some(row))
-            if row.state != State::Pending && !only_for_a_tag(row) =>
+            if row.state != State::Pending && !row.is_unjudged() =>
         {
             remembered(row)
         }
@@ -607,19 +606,6 @@ fn basis(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp) -> Basis
 fn is_known_bad(row: &Row) -> bool {
     matches!(row.state, State::Blocked | State::Held)
         && row.findings.iter().any(|finding| finding.action == Action::Block)
-}
-
-/// Whether a row says that an image was blocked for a tag before any scanner had looked at it: then nothing is known of it.
-fn only_for_a_tag(row: &Row) -> bool {
-    without_findings(row) && row.scan.is_none() && row.children.is_empty()
-}
-
-/// Whether a row says that an image was blocked, and neither by findings nor by their absence.
-fn without_findings(row: &Row) -> bool {
-    matches!(row.state, State::Blocked | State::Held)
-        && row.no_scan.is_none()
-        && row.findings.is_empty()
-        && row.excepted.is_empty()
 }
 
 fn scan_should_be_requested(policy: &Policy, facts: &Facts, image: &Image, basis: &Basis, now: Timestamp) -> bool {

@@ -61,14 +61,17 @@ pub struct Evaluation {
     pub counts: SeverityCounts,
 }
 
-/// What only an event counted leads to a review at most, from the row as in [`evaluate`]. The row of an index has no scan of its own.
-fn cap_what_only_an_event_counted(evaluation: &mut Evaluation, row: &Row) {
-    if row.scan.as_ref().is_some_and(|scan| scan.completed_at.is_some()) {
-        return;
-    }
+/// What only an event counted leads to a review at most, from the row as in [`evaluate`], and so does what is not remembered: a block needs a
+/// finding that people can look up. The row of an index has no scan of its own.
+fn cap_what_nobody_can_name(evaluation: &mut Evaluation, row: &Row) {
+    let has_time = row.scan.as_ref().is_some_and(|scan| scan.completed_at.is_some());
     let recorded = || row.findings.iter().chain(&row.excepted);
     let is_capped = |judged: &Judged| {
+        if judged.finding.id == NOT_REMEMBERED {
+            return true;
+        }
         judged.finding.id == UNLISTED
+            && !has_time
             && recorded().any(|one| {
                 one.id == UNLISTED && one.severity == judged.finding.severity && one.action <= Action::Review
             })
@@ -91,6 +94,15 @@ fn cap_what_only_an_event_counted(evaluation: &mut Evaluation, row: &Row) {
 
 /// Id of the finding that stands for findings which the scanner counted and did not list.
 pub const UNLISTED: &str = "not listed by the scanner";
+
+/// Id of the finding that stands for findings which a row does not remember, because they were below review when they were judged. Under
+/// other rules they may not be.
+pub const NOT_REMEMBERED: &str = "not remembered from the scan";
+
+/// Whether an id is that of a vulnerability, and does not stand for findings of which only the number is known.
+pub fn is_named(id: &str) -> bool {
+    id != UNLISTED && id != NOT_REMEMBERED
+}
 
 /// What an image goes by: an exception may name any of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +183,7 @@ pub fn evaluate_remembered(policy: &Policy, row: &Row, names: &Names<'_>, now: T
                 .iter()
                 .map(|omitted| (unlisted(omitted.worst.severity), omitted.number)),
         )
+        .chain(below_review(policy, row))
         .collect();
     // A row of an earlier version does not say which was the worst of those that it left out. They are no worse than the last
     // that it kept.
@@ -187,7 +200,7 @@ pub fn evaluate_remembered(policy: &Policy, row: &Row, names: &Names<'_>, now: T
         row.counts.clone(),
         now,
     );
-    cap_what_only_an_event_counted(&mut evaluation, row);
+    cap_what_nobody_can_name(&mut evaluation, row);
     for omitted in &no_longer_excepted {
         let action = policy
             .consequence(&omitted.worst.finding(), &row.image.repository)
@@ -420,9 +433,28 @@ fn not_listed(scan: &Findings) -> Vec<(Finding, u64)> {
     counted.map(|(severity, count)| (unlisted(*severity), *count)).collect()
 }
 
+/// The findings that a row does not remember, if others rules than the policy's have said that they are below review.
+fn below_review(policy: &Policy, row: &Row) -> Vec<(Finding, u64)> {
+    let same_rules = match &row.judged_by {
+        Some(rules) => *rules == policy.judging,
+        None => row.policy == policy.sha256,
+    };
+    if same_rules {
+        return Vec::new();
+    }
+    let not_remembered = row.not_remembered().into_iter();
+    not_remembered
+        .map(|(severity, count)| (standing_for(NOT_REMEMBERED, severity), count))
+        .collect()
+}
+
 pub(super) fn unlisted(severity: Severity) -> Finding {
+    standing_for(UNLISTED, severity)
+}
+
+fn standing_for(id: &str, severity: Severity) -> Finding {
     Finding {
-        id: UNLISTED.to_owned(),
+        id: id.to_owned(),
         related: Vec::new(),
         severity,
         package: None,

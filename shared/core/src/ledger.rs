@@ -237,6 +237,20 @@ pub struct Source {
     pub judged: bool,
 }
 
+/// Why an image is blocked, or should be and is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// By findings.
+    Findings,
+    /// Because there is no usable scan.
+    NoScan,
+    /// For a tag that it must not have, whatever its findings are.
+    Tag,
+    /// Because the image is that it is a copy of, whatever its findings are.
+    Source,
+}
+
 /// The row of one image in one region.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
@@ -263,6 +277,16 @@ pub struct Row {
     /// Why there is no usable scan, if that is what it was decided on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_scan: Option<NoScan>,
+    /// Why it is blocked or held. Rows of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// With a [cause](Self::cause): nothing was known of its findings.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unjudged: bool,
+    /// By which rules for findings those were judged that `counts` has and that are not remembered, because they were below review
+    /// ([`Policy::judging`](super::policy::Policy::judging)). `None`: there are none, or it is the row of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged_by: Option<String>,
     /// The findings at or above review, worst first, at most [`MAX_RECORDED_FINDINGS`].
     #[serde(default)]
     pub findings: Vec<RecordedFinding>,
@@ -386,6 +410,46 @@ impl Row {
     /// Whether its manifest has said that it is no image. A digest stands for one manifest: it holds for the row of a deleted one too.
     pub fn is_not_an_image(&self) -> bool {
         self.state == State::NotAnImage || self.referrer
+    }
+
+    /// Whether it is blocked or held for something else than its findings, and nothing was known of those.
+    pub fn is_unjudged(&self) -> bool {
+        matches!(self.state, State::Blocked | State::Held)
+            && match self.cause {
+                Some(_) => self.unjudged,
+                // Of a row of an earlier version that is guessed; a look at the image writes it down.
+                None => {
+                    self.no_scan.is_none()
+                        && self.findings.is_empty()
+                        && self.excepted.is_empty()
+                        && self.scan.is_none()
+                }
+            }
+    }
+
+    /// The findings that `counts` has and that are not remembered one by one.
+    pub fn not_remembered(&self) -> SeverityCounts {
+        let mut rest = self.counts.clone();
+        for finding in self.findings.iter().chain(&self.excepted) {
+            if let Some(count) = rest.get_mut(&finding.severity) {
+                *count = count.saturating_sub(finding.stands_for);
+            }
+        }
+        // Of what was left out, only the worst is known: the others are as bad or less.
+        let excepted = self.omitted_excepted.iter().map(|one| (one.worst.severity, one.number));
+        let omitted = self
+            .worst_omitted
+            .iter()
+            .map(|worst| (worst.severity, self.omitted_findings));
+        for (worst, mut number) in excepted.chain(omitted) {
+            for (_, count) in rest.range_mut(..=worst).rev() {
+                let taken = number.min(*count);
+                *count -= taken;
+                number -= taken;
+            }
+        }
+        rest.retain(|_, count| *count > 0);
+        rest
     }
 
     /// Leaves out findings until the row fits into an item, whatever the scanner says: without its row an image is never blocked. What is

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{
-    evaluate::{Evaluation, UNLISTED},
+    evaluate::{Evaluation, is_named},
     finding::Scan,
     ids::{Digest, Tag},
     image::{Image, ImageStatus},
@@ -67,7 +67,7 @@ impl Predecessor {
             (_, None) => BTreeSet::new(),
         };
         // What was not listed could be anything.
-        findings.retain(|(id, _)| id != UNLISTED);
+        findings.retain(|(id, _)| is_named(id));
         Some(Self {
             digest: image.digest.clone(),
             tags: image.tags.clone(),
@@ -157,14 +157,18 @@ mod tests {
     #[test]
     fn an_image_is_no_worse_if_all_that_blocks_it_was_there_before() {
         let critical = |id: &str| finding(id, Severity::Critical);
-        let before = scan(vec![critical("CVE-1"), critical("CVE-2"), critical(UNLISTED)]);
+        let before = scan(vec![
+            critical("CVE-1"),
+            critical("CVE-2"),
+            critical(crate::evaluate::UNLISTED),
+        ]);
         let before = Predecessor::new(&other("sha256:01", 30, Some(2)), &Scan::Complete(before), None).unwrap();
         for (findings, no_worse) in [
             (vec![critical("CVE-1")], true),
             (vec![critical("CVE-1"), critical("CVE-2")], true),
             (vec![critical("CVE-1"), finding("CVE-9", Severity::High)], true),
             (vec![critical("CVE-1"), critical("CVE-3")], false),
-            (vec![critical(UNLISTED)], false),
+            (vec![critical(crate::evaluate::UNLISTED)], false),
             (vec![finding("CVE-1", Severity::High)], false),
         ] {
             let named = format!("{findings:?}");

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{evaluate::UNLISTED, ledger::RecordedFinding, policy::hex, repository::ledger::RepositoryKey};
+use super::{evaluate::is_named, ledger::RecordedFinding, policy::hex, repository::ledger::RepositoryKey};
 
 /// For how many days a finding that was told is no news in the same repository.
 pub const NEWS_DAYS: i64 = 30;
@@ -54,7 +54,7 @@ impl ToldFindings {
     /// Whether people were told of a finding within [`NEWS_DAYS`].
     pub fn knows(&self, finding: &RecordedFinding, now: Timestamp) -> bool {
         // What was not listed could be anything.
-        finding.id != UNLISTED && self.days.get(&key(finding)).is_some_and(|day| is_recent(*day, now))
+        is_named(&finding.id) && self.days.get(&key(finding)).is_some_and(|day| is_recent(*day, now))
     }
 
     /// The row to write when people were told of these findings; `None` if that changes nothing.
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_the_scanner_counted_and_did_not_list_is_always_news() {
-        let finding = recorded(UNLISTED, Severity::High);
+        let finding = recorded(crate::evaluate::UNLISTED, Severity::High);
         let told = nothing().with([&finding], now()).unwrap();
         assert!(!told.knows(&finding, now()));
     }

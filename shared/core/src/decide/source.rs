@@ -18,7 +18,6 @@ use super::{
     },
     Facts,
     index::LeadingIndex,
-    only_for_a_tag,
 };
 
 /// The image in another region that this one is a copy of.
@@ -124,11 +123,11 @@ impl Facts {
         let has_own = own.is_some_and(|row| {
             row.state != State::Pending
                 && row.no_scan.is_none()
-                && !only_for_a_tag(row)
+                && !row.is_unjudged()
                 && !row.source.as_ref().is_some_and(|source| source.judged)
         });
         self.source_row()
-            .filter(|row| !has_own && row.state != State::Pending && row.no_scan.is_none() && !only_for_a_tag(row))
+            .filter(|row| !has_own && row.state != State::Pending && row.no_scan.is_none() && !row.is_unjudged())
     }
 
     /// Whether the source keeps an image from being blocked here that should be: it is held there, or it was only judged there, and is

@@ -13,8 +13,8 @@ use super::{
         ids::{Digest, Tag},
         image::{Child, Image, ImageKind, ImageStatus},
         ledger::{
-            AlertRecord, Block, MAX_INDEXES, MAX_RECORDED_FINDINGS, RecordedFinding, Row, RowSchema, ScanRecord, State,
-            day_of,
+            AlertRecord, Block, Cause, MAX_INDEXES, MAX_RECORDED_FINDINGS, RecordedFinding, Row, RowSchema, ScanRecord,
+            State, day_of,
         },
         policy::{Action, BlockMethod, ExceptionEntry, Policy, hex},
         told::ToldFindings,
@@ -197,7 +197,10 @@ pub(super) struct Draft<'a> {
     again: bool,
     counts_as_block: bool,
     releases: Release,
-    for_a_tag: bool,
+    /// Something is known of its findings, or why there are none.
+    judged: bool,
+    /// The policy's rules for findings.
+    judging: String,
     keep: bool,
 }
 
@@ -216,6 +219,9 @@ impl<'a> Draft<'a> {
             scan: prior.and_then(|row| row.scan.clone()),
             counts: prior.map(|row| row.counts.clone()).unwrap_or_default(),
             no_scan: None,
+            cause: None,
+            unjudged: false,
+            judged_by: None,
             findings: Vec::new(),
             omitted_findings: 0,
             worst_omitted: None,
@@ -253,7 +259,8 @@ impl<'a> Draft<'a> {
             again: false,
             counts_as_block: false,
             releases: Release::No,
-            for_a_tag: false,
+            judged: false,
+            judging: policy.judging.clone(),
             keep: false,
         }
     }
@@ -284,18 +291,21 @@ impl<'a> Draft<'a> {
         self.row.worst_omitted = worse(self.row.worst_omitted.take(), worst_before);
         self.row.omit_excepted(MAX_RECORDED_FINDINGS);
         self.row.fit();
+        self.row.judged_by = (!self.row.not_remembered().is_empty()).then(|| self.judging.clone());
+        self.judged = true;
         self
     }
 
-    /// Decided on a tag, whatever the findings are.
-    pub(super) fn for_a_tag(mut self) -> Self {
-        self.for_a_tag = true;
+    /// Why it is to be blocked.
+    pub(super) fn because(mut self, cause: Cause) -> Self {
+        self.row.cause = Some(cause);
         self
     }
 
     /// Decided on there being no usable scan. What was found before is no longer known to be true, and not known to be false.
     pub(super) fn without_scan(mut self, why: &NoScan) -> Self {
         self.row.no_scan = Some(why.clone());
+        self.judged = true;
         self
     }
 
@@ -407,6 +417,7 @@ impl<'a> Draft<'a> {
     /// The block should be undone, and the registry refused for good: it stays, and so does the state.
     pub(super) fn not_released(mut self, failure: &str) -> Self {
         self.row.state = State::Blocked;
+        self.row.cause = self.facts.row.as_ref().and_then(|row| row.cause);
         self.row.reason = words::not_released(&self.row.reason, failure);
         if let Some(block) = &mut self.row.block {
             block.release_refused_at.get_or_insert(self.now);
@@ -433,6 +444,10 @@ impl<'a> Draft<'a> {
             // The index speaks for it.
             self.kind = None;
         }
+        if !matches!(self.row.state, State::Blocked | State::Held) {
+            self.row.cause = None;
+        }
+        self.row.unjudged = self.row.cause.is_some() && !self.judged;
         let releases = self.releases != Release::No;
         if self.facts.is_told_of_source(self.row.state, releases)
             && !matches!(self.kind, Some(AlertKind::ImageBypass | AlertKind::ImageHeld))
@@ -634,7 +649,7 @@ impl<'a> Draft<'a> {
             tags: self.image.tags.clone(),
             title: words::title(record.kind, &self.row),
             reason: words::told_reason(record.kind, &self.row, self.facts.arrival.as_ref()),
-            next_steps: if self.for_a_tag {
+            next_steps: if self.row.cause == Some(Cause::Tag) {
                 words::next_steps_for_a_tag(record.kind, &self.row, self.facts.arrival.as_ref())
             } else {
                 words::next_steps(

@@ -57,6 +57,9 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
             .collect(),
         omitted_findings: 0,
         worst_omitted: None,
+        cause: None,
+        unjudged: false,
+        judged_by: None,
         excepted: Vec::new(),
         omitted_excepted: Vec::new(),
         block: method.map(|method| Block {

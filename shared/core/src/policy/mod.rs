@@ -223,6 +223,8 @@ impl RepositoryRules {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     mode: Mode,
+    /// The rules for findings, in 12 characters: the same as long as these are. Exceptions are not among them.
+    pub judging: String,
     /// SHA-256 of the document, without regard to white space and the order of members: which policy a decision was made under.
     pub sha256: String,
     /// When there is no usable scan.
@@ -312,10 +314,18 @@ impl Policy {
             .map_err(|error| PolicyError::at(error.path().to_string().replace('?', "."), error.inner()))?;
         deserializer.end().map_err(|error| PolicyError::at(".", error))?;
         let canonical: serde_json::Value = serde_json::from_str(json).map_err(|error| PolicyError::at(".", error))?;
-        Self::compile(document, hex(&Sha256::digest(canonical.to_string())), reading, now)
+        let rules = ["severities", "unfixable", "exploitable", "rules"].map(|member| canonical.get(member));
+        let judging = hash(&serde_json::json!(rules)).chars().take(12).collect();
+        Self::compile(document, hash(&canonical), judging, reading, now)
     }
 
-    fn compile(document: Document, sha256: String, reading: Reading, now: Timestamp) -> Result<Self, PolicyError> {
+    fn compile(
+        document: Document,
+        sha256: String,
+        judging: String,
+        reading: Reading,
+        now: Timestamp,
+    ) -> Result<Self, PolicyError> {
         if document.version != 1 {
             return Err(PolicyError::at(
                 "version",
@@ -417,6 +427,7 @@ impl Policy {
 
         Ok(Self {
             mode: document.mode,
+            judging,
             sha256,
             scan: ScanRules {
                 grace: SignedDuration::from_mins(grace_minutes.into()),
@@ -703,6 +714,11 @@ fn between(path: &str, value: u32, least: u32, most: u32) -> Result<u32, PolicyE
             format!("{value} is not between {least} and {most}"),
         ))
     }
+}
+
+/// SHA-256 of a value, without regard to white space and the order of members.
+fn hash(value: &serde_json::Value) -> String {
+    hex(&Sha256::digest(value.to_string()))
 }
 
 /// Lower-case hexadecimal.

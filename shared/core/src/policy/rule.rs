@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     super::{
         alert::text,
-        evaluate::UNLISTED,
+        evaluate::{NOT_REMEMBERED, is_named},
         finding::{Finding, Fix, Severity},
         ids::RepositoryName,
     },
@@ -87,6 +87,25 @@ impl Conditions {
                 .as_ref()
                 .is_none_or(|globs| finding.ids().any(|id| matches(globs, id)))
             && any(&self.repositories, Some(repository.as_str()))
+    }
+
+    /// Whether these could hold for a finding of which only the severity is remembered: the scanner has listed it, so that there is a package.
+    /// Exploits and EPSS are known of few.
+    fn may_hold(&self, finding: &Finding, repository: &RepositoryName) -> bool {
+        let Self {
+            severities,
+            exploit,
+            min_epss,
+            repositories,
+            ..
+        } = self;
+        let here = |glob: &Glob| glob.matches(repository.as_str());
+        !exploit
+            && min_epss.is_none()
+            && severities
+                .as_ref()
+                .is_none_or(|those| those.contains(&finding.severity))
+            && repositories.as_ref().is_none_or(|globs| globs.iter().any(here))
     }
 
     /// Whether nothing is asked for that is not known of a finding which the scanner counted and did not list.
@@ -241,7 +260,7 @@ impl Rules {
 
     /// What the first entry that holds says; where none does, `otherwise`.
     ///
-    /// Of a finding that the scanner counted and did not list, only the severity is known. An entry that asks for more than that
+    /// Of a finding that the scanner counted and did not list, or that is not remembered, only the severity is known. An entry that asks for more than that
     /// makes it worse if it holds, and never better.
     pub(super) fn consequence(
         &self,
@@ -251,12 +270,12 @@ impl Rules {
     ) -> Consequence {
         let mut least: Option<Consequence> = None;
         let mut decided = otherwise;
-        for first in self
-            .firsts
-            .iter()
-            .filter(|first| first.conditions.hold(finding, repository))
-        {
-            if finding.id == UNLISTED && !first.conditions.need_no_details() {
+        for first in self.firsts.iter().filter(|first| {
+            let conditions = &first.conditions;
+            conditions.hold(finding, repository)
+                || finding.id == NOT_REMEMBERED && conditions.may_hold(finding, repository)
+        }) {
+            if !is_named(&finding.id) && !first.conditions.need_no_details() {
                 least = Some(least.map_or(first.consequence, |least| least.at_least(first.consequence)));
             } else {
                 decided = first.consequence;

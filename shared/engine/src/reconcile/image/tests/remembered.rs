@@ -151,3 +151,139 @@ fn a_key_that_stands_twice_in_the_policy_is_refused() {
     insta::assert_snapshot!(of(r#""severities": {"CRITICAL": "block", "CRITICAL": "inform"}"#), @"the policy is not valid at `severities`: `CRITICAL` stands there twice at line 1 column 154");
     insta::assert_snapshot!(of(r#""unfixable": {"HIGH": "block", "HIGH": "inform"}"#), @"the policy is not valid at `unfixable`: `HIGH` stands there twice at line 1 column 145");
 }
+
+/// An image with one MEDIUM finding, judged by the default rules, of which a new scan is under way.
+fn rescanned(severity: Severity) -> World {
+    let world = world(Scan::Complete(scan(vec![finding("CVE-2026-1", severity)])));
+    settle(&world, &policy(""));
+    world.set_scan(&image_key(), Scan::InProgress);
+    world
+}
+
+#[test]
+fn a_stricter_policy_does_not_take_what_was_not_remembered_for_clean() {
+    for (members, expected) in [
+        (r#""severities": {"MEDIUM": "block"}"#, State::Review),
+        (r#""severities": {"MEDIUM": "review"}"#, State::Review),
+        // Which vulnerability it is, nobody remembers.
+        (
+            r#""rules": [{"vulnerabilities": ["CVE-2026-1"], "action": "block"}]"#,
+            State::Review,
+        ),
+        (
+            r#""rules": [{"severities": ["MEDIUM"], "packages": ["openssl"], "action": "review"}]"#,
+            State::Review,
+        ),
+        (
+            r#""rules": [{"severities": ["MEDIUM"], "more_than": 0, "action": "block"}]"#,
+            State::Review,
+        ),
+        (
+            r#""rules": [{"severities": ["LOW"], "packages": ["openssl"], "action": "block"}]"#,
+            State::Allowed,
+        ),
+        (
+            r#""rules": [{"repositories": ["other"], "severities": ["MEDIUM"], "action": "block"}]"#,
+            State::Allowed,
+        ),
+        (r#""severities": {"LOW": "block"}"#, State::Allowed),
+    ] {
+        let world = rescanned(Severity::Medium);
+        let outcome = settle(&world, &policy(members));
+        assert_eq!(outcome.state, Some(expected), "{members}: {}", outcome.reason.unwrap());
+        assert_eq!(
+            settle(&world, &policy(members)).outcome,
+            OutcomeKind::Unchanged,
+            "{members}"
+        );
+    }
+}
+
+#[test]
+fn what_was_not_remembered_is_blocked_when_the_scanner_names_it_and_forgotten_under_milder_rules() {
+    let stricter = policy(r#""severities": {"MEDIUM": "block"}"#);
+    let world = rescanned(Severity::Medium);
+    settle(&world, &stricter);
+    world.complete_scan(&image_key(), scan(vec![finding("CVE-2026-1", Severity::Medium)]));
+    assert_eq!(settle(&world, &stricter).state, Some(State::Blocked));
+
+    let world = rescanned(Severity::Medium);
+    settle(&world, &stricter);
+    assert_eq!(settle(&world, &policy("")).state, Some(State::Allowed));
+    assert_eq!(
+        settle(&world, &stricter).state,
+        Some(State::Review),
+        "it is still there"
+    );
+}
+
+#[test]
+fn other_changes_of_the_policy_do_not_question_what_was_not_remembered() {
+    // By its package it is below review, and by its severity it would not be.
+    let rules = r#""rules": [{"packages": ["openssl"], "action": "inform"}]"#;
+    let world = world(Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::Critical)])));
+    settle(&world, &policy(rules));
+    world.set_scan(&image_key(), Scan::InProgress);
+    let other = format!("{rules}, {EXCEPTED}, \"digest\": {{\"hour\": 9}}");
+    assert_eq!(settle(&world, &policy(&other)).state, Some(State::Allowed));
+    assert_eq!(
+        settle(&world, &policy("")).state,
+        Some(State::Review),
+        "without the rule it counts"
+    );
+}
+
+#[test]
+fn a_row_says_why_the_image_is_blocked() {
+    use guard_core::ledger::Cause;
+    let tags = r#""repositories": [{"match": "*", "tags": {"forbidden": ["v1.*"], "on_violation": "block"}}]"#;
+    for (scan, members, expected) in [
+        (critical(), "", Some((Cause::Findings, false))),
+        (
+            critical(),
+            r#""block": {"method": "flag"}"#,
+            Some((Cause::Findings, false)),
+        ),
+        (critical(), tags, Some((Cause::Findings, false))),
+        (clean(), tags, Some((Cause::Tag, false))),
+        (Scan::InProgress, tags, Some((Cause::Tag, true))),
+        (
+            Scan::Unavailable(NoScan::Failed),
+            r#""scan": {"on_failure": "block"}"#,
+            Some((Cause::NoScan, false)),
+        ),
+        (clean(), "", None),
+    ] {
+        let world = world(scan);
+        settle(&world, &policy(members));
+        let row = world.row_of(&image_key()).unwrap();
+        assert_eq!(row.cause.map(|cause| (cause, row.unjudged)), expected, "{members}");
+    }
+    let report = policy_in("report", "");
+    let held = world(critical());
+    settle(&held, &report);
+    assert_eq!(
+        held.row_of(&image_key()).unwrap().cause,
+        Some(Cause::Findings),
+        "held for the same"
+    );
+}
+
+#[test]
+fn what_was_judged_clean_and_blocked_for_a_tag_is_clean_without_it() {
+    let rules = policy(r#""repositories": [{"match": "*", "tags": {"forbidden": ["v1.*"], "on_violation": "block"}}]"#);
+    for (scan, expected) in [(clean(), State::Allowed), (Scan::InProgress, State::Pending)] {
+        let world = world(scan);
+        settle(&world, &rules);
+        let mut row = world.row_of(&image_key()).unwrap();
+        for is_old in [false, true] {
+            if is_old {
+                (row.cause, row.unjudged, row.generation) = (None, false, 1000);
+                world.remember(row.clone());
+            }
+            assert_eq!(settle(&world, &policy("")).state, Some(expected), "{is_old}");
+            settle(&world, &rules);
+            row = world.row_of(&image_key()).unwrap();
+        }
+    }
+}
