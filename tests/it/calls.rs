@@ -90,6 +90,14 @@ impl World {
             "ecr:DescribeImages" | "ecr:BatchGetImage" => of(&request.body["imageIds"][0]),
             _ => of(&request.body["imageId"]),
         };
+        // A tag that no image has leads nowhere.
+        let tag = request.body["imageIds"][0]["imageTag"].as_str();
+        let is_nowhere = tag.is_some_and(|tag| {
+            !self
+                .images
+                .values()
+                .any(|image| image.tags.iter().any(|has| has == tag))
+        });
         let id = json!({"imageDigest": asked});
         let entry = self.images.entry(asked.clone()).or_default();
         match request.operation.as_str() {
@@ -98,7 +106,7 @@ impl World {
                 let details: Vec<Value> = there.map(|(digest, entry)| Self::describe(digest, entry)).collect();
                 Reply::Ok(json!({"imageDetails": details}))
             }
-            "ecr:DescribeImages" => match entry.status {
+            "ecr:DescribeImages" => match entry.status.filter(|_| !is_nowhere) {
                 Some(_) => Reply::Ok(json!({"imageDetails": [Self::describe(&asked, entry)]})),
                 None => not_found(),
             },

@@ -24,25 +24,48 @@ MINISTACK = {"sqs:SendMessage": "sqs:SendMessageBatch"}
 Statement = dict[str, Any]
 
 
-def mode_of(policy: dict[str, Any]) -> str:
-    """The mode that decides about the roles' permissions: ``enforce`` if any part of a policy enforces."""
-    modes = {policy["mode"], *(entry.get("mode") for entry in policy.get("repositories", []))}
-    return "enforce" if "enforce" in modes else "report"
+def changes(document: dict[str, Any]) -> list[str]:
+    """What a policy document has the functions change, in the words of ``permissions/``: as ``policy.tf`` has it."""
+    block, mode = document.get("block", {}), document["mode"]
+    entries = [{}, *document.get("repositories", [])]
+    enforced = [entry for entry in entries if entry.get("mode", mode) == "enforce"]
+    postures = [entry["posture"] for entry in enforced if entry.get("posture", {}).get("repair")]
+    methods = [entry.get("block", {}).get("method", block.get("method", "archive")) for entry in enforced]
+    kept = block.get("keep_release_of")
+    releases = ["archive", "quarantine-tag"] if kept is None else kept
+    needed = {
+        "access": bool(postures),
+        "archive": "archive" in methods,
+        "backfill": any(entry.get("replication", {}).get("backfill") for entry in enforced),
+        "give-tags-back": "quarantine-tag" in releases,
+        "lifecycle": any("lifecycle" in entry for entry in enforced),
+        "quarantine": "quarantine-tag" in methods,
+        "remove-marks": "quarantine-tag" in (kept or []),
+        "restore": "archive" in releases,
+        "scan": True,
+        "scan-on-push": any(posture.get("scan_on_push") for posture in postures),
+        "tag-mutability": any("tag_mutability" in posture for posture in postures),
+        "untag": any(entry.get("tags", {}).get("on_violation") == "untag" for entry in enforced),
+    }
+    return sorted(change for change, is_needed in needed.items() if is_needed) if enforced else []
 
 
-def granted(function: str, mode: str) -> dict[str, list[str]]:
-    """What a function may call, by kind of resource, when the policy has this mode."""
+def granted(function: str, document: dict[str, Any]) -> dict[str, list[str]]:
+    """What a function may call under a policy, by kind of resource."""
     permissions = json.loads((MODULE / "permissions" / f"{function}.json").read_text())
-    kinds = {kind.removesuffix("_when_enforcing") for kind in permissions}
-    enforcing = {kind: permissions.get(f"{kind}_when_enforcing", []) if mode == "enforce" else [] for kind in kinds}
-    return {kind: sorted(permissions.get(kind, []) + enforcing[kind]) for kind in kinds}
+    kinds = {kind.removesuffix("_when") for kind in permissions}
+    by_change = {kind: permissions.get(f"{kind}_when", {}) for kind in kinds}
+    return {
+        kind: sorted({*permissions.get(kind, []), *(one for change in changes(document) for one in by_change[kind].get(change, []))})
+        for kind in kinds
+    }
 
 
 def role_policy(
-    function: str, deployed: str, mode: str, region: str, table: str, topics: list[str], queue: str = ""
+    function: str, deployed: str, policy: dict[str, Any], region: str, table: str, topics: list[str], queue: str = ""
 ) -> list[Statement]:
     """The statements of a function's role: ``topics`` are ARNs, ``queue`` is the name of the work queue, if it has one."""
-    kinds = granted(function, mode)
+    kinds = granted(function, policy)
     take = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"] if function in BY_QUEUE else []
     fail = [] if function in BY_QUEUE else ["sqs:SendMessage"]
     services = [f"{service}.{region}.amazonaws.com" for service in ("dynamodb", "sns", "sqs")]

@@ -56,6 +56,8 @@ class Region:
         self.topics: dict[str, str] = {}
         self.queues: dict[str, str] = {}
         self.inbox: list[dict[str, Any]] = []
+        # The function that is deployed under a name, and its queue: its role depends on the policy.
+        self._deployed: dict[str, tuple[str, str]] = {}
         self.dynamodb = client("dynamodb", url, name)
         self.events = client("events", url, name)
         self.iam = client("iam", url, name)
@@ -112,6 +114,7 @@ class Region:
         It has a role of its own, with the policy that Terraform gives it.
         """
         role = iam.create_role(self.iam, deployed, self.region)
+        self._deployed[deployed] = (function, queue)
         self.permit(deployed, self.role_policy(function, deployed, policy, queue))
         variables = self._environment(self._write_policy(policy), queue)
         command = [
@@ -151,16 +154,18 @@ class Region:
 
     def role_policy(self, function: str, deployed: str, policy: str, queue: str = "") -> list[iam.Statement]:
         """The statements of a function's role, when it is deployed under a policy."""
-        mode = iam.mode_of(policies.load(policy, self.topics))
+        document = policies.load(policy, self.topics)
         topics = list(self.topics.values())
-        return iam.role_policy(function, deployed, mode, self.region, TABLE, topics, queue.rpartition("/")[2])
+        return iam.role_policy(function, deployed, document, self.region, TABLE, topics, queue.rpartition("/")[2])
 
     def permit(self, deployed: str, statements: list[iam.Statement]) -> None:
         """Lets a function do what these statements say, and nothing else, from its next call on."""
         iam.permit(self.iam, self.registry, deployed, self.region, statements)
 
     def change_policy(self, deployed: str, policy: str) -> None:
-        """Points a function at another policy; its next invocation is a cold start."""
+        """Points a function at another policy, with the role that goes with it; its next invocation is a cold start."""
+        function, queue = self._deployed[deployed]
+        self.permit(deployed, self.role_policy(function, deployed, policy, queue))
         variables = self.lambdas.get_function_configuration(FunctionName=deployed)["Environment"]["Variables"]
         variables["ECR_GUARD_POLICY"] = str(self._write_policy(policy))
         self.lambdas.update_function_configuration(FunctionName=deployed, Environment={"Variables": variables})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 import unittest
@@ -18,10 +19,17 @@ from registry import ACCOUNT, REGION, SECOND_REGION, Registry
 TOPIC = iam.arn("sns", REGION, "ecr-guard-alerts")
 
 
-def role(function: str, mode: str = "enforce") -> list[iam.Statement]:
+# Documents, and what each has the functions change: those that hold the module and the code to it as well.
+DOCUMENTS = json.loads((iam.MODULE / "tests" / "changes.json").read_text())
+REPORT = DOCUMENTS[0]["document"]
+# What has everything done.
+ENFORCE = DOCUMENTS[-1]["document"]
+
+
+def role(function: str, policy: dict[str, Any] = ENFORCE) -> list[iam.Statement]:
     """The statements of a function's role."""
     queue = "ecr-guard-work" if function in ("sweep", "worker") else ""
-    return iam.role_policy(function, f"ecr-guard-{function}", mode, REGION, "ecr-guard-ledger", [TOPIC], queue)
+    return iam.role_policy(function, f"ecr-guard-{function}", policy, REGION, "ecr-guard-ledger", [TOPIC], queue)
 
 
 class RoleTest(unittest.TestCase):
@@ -41,7 +49,7 @@ class RoleTest(unittest.TestCase):
         ours: dict[str, set[str]] = {}
         granted: dict[str, set[str]] = {}
         for function in FUNCTIONS:
-            given = {action for actions in iam.granted(function, "enforce").values() for action in actions}
+            given = {action for actions in iam.granted(function, ENFORCE).values() for action in actions}
             for statement in role(function):
                 ours.setdefault(statement["Sid"], set()).update(statement["Action"])
                 granted.setdefault(statement["Sid"], set()).update(given)
@@ -54,19 +62,23 @@ class RoleTest(unittest.TestCase):
 
     def test_every_action_of_the_data_is_granted(self) -> None:
         for function in FUNCTIONS:
-            for mode in ("enforce", "report"):
-                given = sorted(action for actions in iam.granted(function, mode).values() for action in actions)
+            for policy in (row["document"] for row in DOCUMENTS):
+                given = sorted(action for actions in iam.granted(function, policy).values() for action in actions)
                 own = ("Work", "FailedEvents", "Keys", "Environment", "Logs", "Traces")
-                found = [action for one in role(function, mode) if one["Sid"] not in own for action in one["Action"]]
-                work = [action for one in role(function, mode) if one["Sid"] == "Work" for action in one["Action"]]
+                found = [action for one in role(function, policy) if one["Sid"] not in own for action in one["Action"]]
+                work = [action for one in role(function, policy) if one["Sid"] == "Work" for action in one["Action"]]
                 taking = ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
                 found += [action for action in work if function not in iam.BY_QUEUE or action not in taking]
-                self.assertEqual(given, sorted(found), f"{function} in {mode} mode")
+                self.assertEqual(given, sorted(found), f"{function} under {policy}")
+
+    def test_a_role_has_what_its_policy_has_done(self) -> None:
+        for row in DOCUMENTS:
+            self.assertEqual(row["changes"], iam.changes(row["document"]), row["says"])
 
     def test_in_report_mode_nothing_of_the_registry_may_be_changed(self) -> None:
         reading = ("Describe", "Get", "List", "BatchGet")
         for function in FUNCTIONS:
-            actions = [action for statement in role(function, "report") for action in statement["Action"]]
+            actions = [action for statement in role(function, REPORT) for action in statement["Action"]]
             changing = [one for one in actions if one.startswith("ecr:") and not one[4:].startswith(reading)]
             self.assertEqual(changing, [], function)
 

@@ -190,11 +190,15 @@ resource "aws_iam_role_policy" "this" {
 locals {
   # What each function calls: a test holds these files to the calls that its code makes.
   permissions = { for name in keys(local.functions) : name => jsondecode(file("${path.module}/permissions/${name}.json")) }
-  # Where the policy enforces nowhere, a role has nothing of what only enforcing needs.
+  # Of what changes the registry, a role has what the policy document has its function do (policy.tf); in report mode, nothing. What is
+  # granted depends on the document, whether something is never does: the document need not be known when the plan is made.
   granted = {
     for name, permissions in local.permissions : name => {
       for resource in ["repositories", "replicas", "registry", "scanner", "repository_keys", "ledger", "queue", "topics"] :
-      resource => sort(concat(lookup(permissions, resource, []), local.enforces ? lookup(permissions, "${resource}_when_enforcing", []) : []))
+      resource => sort(distinct(concat(
+        lookup(permissions, resource, []),
+        flatten([for change in local.changes : try(permissions["${resource}_when"][change], [])])
+      )))
     }
   }
 

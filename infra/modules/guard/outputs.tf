@@ -64,3 +64,8 @@ output "policy_sha256" {
   description = "SHA-256 of the policy document, under which the ledger has it. Rows of the ledger name it."
   value       = local.policy_sha256
 }
+
+output "changes" {
+  description = "What the policy document has the functions change, and so what their roles may do beside looking: words of `permissions/`, such as `archive` or `lifecycle`. Empty in report mode."
+  value       = local.changes
+}

@@ -16,8 +16,34 @@ locals {
   mode          = try(local.document.mode, null)
   # Of the entries of `repositories` that choose one of their own.
   modes_of_entries = compact([for entry in try(local.document.repositories, []) : try(entry.mode, null)])
-  # Whether anything is changed in any repository: without that, no role may change anything.
-  enforces = contains(concat([local.mode], local.modes_of_entries), "enforce")
+
+  # What the document has the functions change, in words that `permissions/` has too: a role may do that and nothing more. Each entry of
+  # `repositories` counts with the mode and the method that hold for it, and the document itself for the repositories without an entry.
+  entries  = concat([{}], try([for entry in local.document.repositories : entry], []))
+  enforced = [for entry in local.entries : entry if try(entry.mode, local.mode) == "enforce"]
+  repaired = [for entry in local.enforced : entry.posture if try(entry.posture.repair, false)]
+  methods  = distinct([for entry in local.enforced : try(entry.block.method, local.document.block.method, "archive")])
+  # Methods of blocking of which blocks are still undone. Which one there was before, no plan can see. Not said, what people pull can be given
+  # back whatever it was, but for the last step of it, which takes the one permission that can delete an image.
+  keeps_release_of = try(tolist([for method in local.document.block.keep_release_of : tostring(method)]), null)
+  releases         = local.keeps_release_of == null ? tolist(["archive", "quarantine-tag"]) : local.keeps_release_of
+  changes = length(local.enforced) == 0 ? [] : sort([
+    for change, is_needed in {
+      access         = length(local.repaired) > 0
+      archive        = contains(local.methods, "archive")
+      backfill       = anytrue([for entry in local.enforced : try(entry.replication.backfill, false)])
+      give-tags-back = contains(local.releases, "quarantine-tag")
+      lifecycle      = anytrue([for entry in local.enforced : try(entry.lifecycle, null) != null])
+      quarantine     = contains(local.methods, "quarantine-tag")
+      remove-marks   = try(contains(local.keeps_release_of, "quarantine-tag"), false)
+      restore        = contains(local.releases, "archive")
+      scan           = true
+      scan-on-push   = anytrue([for posture in local.repaired : try(posture.scan_on_push, false)])
+      tag-mutability = anytrue([for posture in local.repaired : try(posture.tag_mutability, null) != null])
+      untag          = anytrue([for entry in local.enforced : try(entry.tags.on_violation, "flag") == "untag"])
+    } : change if is_needed
+  ])
+
   # `block.max_blocks_per_hour`, or what the functions take without it.
   max_blocks_per_hour = try(local.document.block.max_blocks_per_hour, 20)
   archived_copies = [

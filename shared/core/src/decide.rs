@@ -866,10 +866,19 @@ fn is_still_ours(block: Option<&Block>, image: &Image) -> bool {
 
 /// The image may be deployed, as far as blocking goes: undo what we did to it, and only that.
 fn released<'a>(policy: &Policy, facts: &Facts, image: &Image, draft: Draft<'a>) -> Draft<'a> {
-    let Some(method) = draft.prior_block().map(|block| block.method) else {
+    let Some(block) = draft.prior_block() else {
         return draft;
     };
-    undone_again(policy, facts, image, draft, Some(AlertKind::ImageReleased)).action(method, true)
+    // Only our own tag is left, which could not be removed: that it can be pulled was told.
+    let is_told = block.undone_at.is_some()
+        && block.release_refused_at.is_some()
+        && block.tags.iter().all(|tag| image.tags.contains(tag));
+    let told = if is_told {
+        draft.due_alert()
+    } else {
+        Some(AlertKind::ImageReleased)
+    };
+    undone_again(policy, facts, image, draft, told).action(block.method, true)
 }
 
 /// Undoes what we did to the image, and only that. `told`: the alert that is due once the image can be pulled.

@@ -173,7 +173,7 @@ pub struct Block {
     /// When it was undone, while the image cannot be pulled again yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undone_at: Option<Timestamp>,
-    /// Since when the registry refuses to undo it.
+    /// When the registry last refused to undo it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release_refused_at: Option<Timestamp>,
 }

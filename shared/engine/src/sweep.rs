@@ -396,6 +396,9 @@ pub struct Looks {
     /// What went wrong with images that were left to another item: their own item does not come again for them.
     #[serde(skip)]
     pub handed_on: Failures,
+    /// Images whose blocks could not be undone for want of a permission, and which it is.
+    #[serde(skip)]
+    pub lacking: Vec<(String, PortError)>,
     /// [`MAX_TROUBLE`] was reached.
     #[serde(skip)]
     pub in_trouble: bool,
@@ -426,6 +429,7 @@ impl Looks {
         self.unreadable += other.unreadable;
         self.items += other.items;
         self.handed_on.extend(other.handed_on.iter().cloned());
+        self.lacking.extend(other.lacking.iter().cloned());
         self.in_trouble |= other.in_trouble;
     }
 
@@ -438,6 +442,10 @@ impl Looks {
             self.not_images += u64::from(one.outcome == OutcomeKind::NotAnImage);
             self.blocks += u64::from(one.counted);
             self.alerts += u64::from(one.alert.is_some());
+            if let (Some(lacks), Some(digest)) = (&one.lacks, &one.digest) {
+                self.lacking
+                    .push((format!("{}@{digest}", one.repository), lacks.clone()));
+            }
         }
     }
 
@@ -828,6 +836,7 @@ where
             Ok(known) => known,
             Err(error) => return (looks, vec![error]),
         };
+        let known: Vec<RefusedAccess> = known.into_iter().filter(RefusedAccess::is_of_findings).collect();
         let is_of_now = |known: &&RefusedAccess| known.sweep == sweep.began && !known.is_of_one_repository();
         let mut refused = known.iter().find(is_of_now).map(denied);
         let mut waiting = Vec::new();
@@ -874,6 +883,9 @@ where
             None => Ok(()),
         };
         failures.extend(noted.err());
+        if is_sweep {
+            failures.extend(self.note_lacking(sweep, &looks.lacking).await.err());
+        }
         looks.in_trouble = trouble >= MAX_TROUBLE;
         if left.is_empty() || matches!(progress, Progress::None) {
             return (looks, failures);
@@ -922,11 +934,30 @@ where
         .await
     }
 
+    /// Remembers what could not be undone, by the permission that was lacking.
+    async fn note_lacking(&self, sweep: &Sweep, lacking: &[(String, PortError)]) -> Result<(), SweepError> {
+        let mut causes: Vec<(&PortError, Vec<String>)> = Vec::new();
+        for (image, lacks) in lacking {
+            let is_same = |known: &PortError| {
+                let read = |error: &PortError| RefusedAccess::read(error.operation, &error.message, sweep.began);
+                read(known).is_same(&read(lacks))
+            };
+            match causes.iter_mut().find(|(known, _)| is_same(known)) {
+                Some((_, images)) => images.push(image.clone()),
+                None => causes.push((lacks, vec![image.clone()])),
+            }
+        }
+        for (lacks, images) in causes {
+            self.note_refused(sweep, lacks, images).await?;
+        }
+        Ok(())
+    }
+
     /// Findings can be read again, at least those of this repository.
     async fn forget_refused(&self, sweep: &Sweep, repository: &RepositoryName) -> Result<(), SweepError> {
         let is_over = |known: &RefusedAccess| !known.is_of_one_repository() || known.is_about(repository);
         self.change_refused(sweep, |known| {
-            known.retain(|known| known.sweep >= sweep.began || !is_over(known));
+            known.retain(|known| known.sweep >= sweep.began || !known.is_of_findings() || !is_over(known));
         })
         .await
     }

@@ -277,6 +277,7 @@ mod tests {
             exceptions_used: Vec::new(),
             exceptions_unused: Vec::new(),
             not_read: None,
+            lacks: None,
             also: Vec::new(),
             repository_rules: None,
             replica: Some(Box::new(ReplicaOutcome {

@@ -6,7 +6,8 @@ mock_provider "aws" {
 
 variables {
   lambda_directory = "./tests/packages/lambda"
-  policy           = { version = 1, mode = "enforce" }
+  # Whatever a policy can have the functions change (the last row).
+  policy = merge({ version = 1 }, reverse(jsondecode(file("tests/changes.json")))[0].document, { block = { keep_release_of = ["quarantine-tag"] } })
 }
 
 run "packages" {
@@ -118,6 +119,234 @@ run "on_these_resources_only" {
       ]
     ]))
     error_message = "Every statement names its resources, but those of X-Ray, of Inspector and of the registry's own settings, which have none."
+  }
+}
+
+# The rows of changes.json, which hold the code (tests/it/infra.rs) and the local run (tests/local/test_iam.py) to them as well.
+run "report_mode_changes_nothing" {
+  command = plan
+
+  variables {
+    policy = merge({ version = 1 }, jsondecode(file("tests/changes.json"))[0].document)
+  }
+
+  assert {
+    condition     = jsonencode(output.changes) == jsonencode(jsondecode(file("tests/changes.json"))[0].changes)
+    error_message = "report mode changes nothing: ${jsonencode(output.changes)}"
+  }
+}
+
+run "the_default_policy_cannot_delete_anything" {
+  command = plan
+
+  variables {
+    policy = merge({ version = 1 }, jsondecode(file("tests/changes.json"))[1].document)
+  }
+
+  assert {
+    condition     = jsonencode(output.changes) == jsonencode(jsondecode(file("tests/changes.json"))[1].changes)
+    error_message = "the default policy cannot delete anything: ${jsonencode(output.changes)}"
+  }
+}
+
+run "nothing_was_blocked_by_another_method_before" {
+  command = plan
+
+  variables {
+    policy = merge({ version = 1 }, jsondecode(file("tests/changes.json"))[2].document)
+  }
+
+  assert {
+    condition     = jsonencode(output.changes) == jsonencode(jsondecode(file("tests/changes.json"))[2].changes)
+    error_message = "nothing was blocked by another method before: ${jsonencode(output.changes)}"
+  }
+}
+
+run "what_was_archived_before_is_still_released" {
+  command = plan
+
+  variables {
+    policy = merge({ version = 1 }, jsondecode(file("tests/changes.json"))[3].document)
+  }
+
+  assert {
+    condition     = jsonencode(output.changes) == jsonencode(jsondecode(file("tests/changes.json"))[3].changes)
+    error_message = "what was archived before is still released: ${jsonencode(output.changes)}"
+  }
+}
+
+run "what_was_quarantined_before_is_still_released_with_its_mark" {
+  command = plan
+
+  variables {
+    policy = merge({ version = 1 }, jsondecode(file("tests/changes.json"))[4].document)
+  }
+
+  assert {
+    condition     = jsonencode(output.changes) == jsonencode(jsondecode(file("tests/changes.json"))[4].changes)
+    error_message = "what was quarantined before is still released, with its mark: ${jsonencode(output.changes)}"
+  }
+}
+
+run "nothing_is_blocked" {
+  command = plan
+
+  variables {
+    policy = merge({ version = 1 }, jsondecode(file("tests/changes.json"))[5].document)
+  }
+
+  assert {
+    condition     = jsonencode(output.changes) == jsonencode(jsondecode(file("tests/changes.json"))[5].changes)
+    error_message = "nothing is blocked: ${jsonencode(output.changes)}"
+  }
+}
+
+run "tags_are_removed" {
+  command = plan
+
+  variables {
+    policy = merge({ version = 1 }, jsondecode(file("tests/changes.json"))[6].document)
+  }
+
+  assert {
+    condition     = jsonencode(output.changes) == jsonencode(jsondecode(file("tests/changes.json"))[6].changes)
+    error_message = "tags are removed: ${jsonencode(output.changes)}"
+  }
+}
+
+run "settings_are_told_and_not_repaired" {
+  command = plan
+
+  variables {
+    policy = merge({ version = 1 }, jsondecode(file("tests/changes.json"))[7].document)
+  }
+
+  assert {
+    condition     = jsonencode(output.changes) == jsonencode(jsondecode(file("tests/changes.json"))[7].changes)
+    error_message = "settings are told, and not repaired: ${jsonencode(output.changes)}"
+  }
+}
+
+run "who_is_let_in_is_repaired" {
+  command = plan
+
+  variables {
+    policy = merge({ version = 1 }, jsondecode(file("tests/changes.json"))[8].document)
+  }
+
+  assert {
+    condition     = jsonencode(output.changes) == jsonencode(jsondecode(file("tests/changes.json"))[8].changes)
+    error_message = "who is let in is repaired: ${jsonencode(output.changes)}"
+  }
+}
+
+run "each_setting_is_repaired" {
+  command = plan
+
+  variables {
+    policy = merge({ version = 1 }, jsondecode(file("tests/changes.json"))[9].document)
+  }
+
+  assert {
+    condition     = jsonencode(output.changes) == jsonencode(jsondecode(file("tests/changes.json"))[9].changes)
+    error_message = "each setting is repaired: ${jsonencode(output.changes)}"
+  }
+}
+
+run "lifecycle_policies_are_set" {
+  command = plan
+
+  variables {
+    policy = merge({ version = 1 }, jsondecode(file("tests/changes.json"))[10].document)
+  }
+
+  assert {
+    condition     = jsonencode(output.changes) == jsonencode(jsondecode(file("tests/changes.json"))[10].changes)
+    error_message = "lifecycle policies are set: ${jsonencode(output.changes)}"
+  }
+}
+
+run "backfills_are_begun" {
+  command = plan
+
+  variables {
+    policy = merge({ version = 1 }, jsondecode(file("tests/changes.json"))[11].document)
+  }
+
+  assert {
+    condition     = jsonencode(output.changes) == jsonencode(jsondecode(file("tests/changes.json"))[11].changes)
+    error_message = "backfills are begun: ${jsonencode(output.changes)}"
+  }
+}
+
+run "only_one_repository_enforces_with_a_method_of_its_own" {
+  command = plan
+
+  variables {
+    policy = merge({ version = 1 }, jsondecode(file("tests/changes.json"))[12].document)
+  }
+
+  assert {
+    condition     = jsonencode(output.changes) == jsonencode(jsondecode(file("tests/changes.json"))[12].changes)
+    error_message = "only one repository enforces, with a method of its own: ${jsonencode(output.changes)}"
+  }
+}
+
+run "everything" {
+  command = plan
+
+  variables {
+    policy = merge({ version = 1 }, jsondecode(file("tests/changes.json"))[13].document)
+  }
+
+  assert {
+    condition     = jsonencode(output.changes) == jsonencode(jsondecode(file("tests/changes.json"))[13].changes)
+    error_message = "everything: ${jsonencode(output.changes)}"
+  }
+}
+
+run "the_default_policy_has_no_permission_that_deletes" {
+  command = plan
+
+  variables {
+    policy = { version = 1, mode = "enforce" }
+  }
+
+  assert {
+    condition = jsonencode({
+      for name, p in aws_iam_role_policy.this : name => setintersection(
+        flatten([for s in jsondecode(p.policy).Statement : s.Action]),
+        [
+          "ecr:BatchDeleteImage", "ecr:DeleteRepositoryPolicy", "ecr:PutImage", "ecr:PutImageScanningConfiguration",
+          "ecr:PutImageTagMutability", "ecr:PutLifecyclePolicy", "ecr:SetRepositoryPolicy", "ecr:StartImageScan",
+          "ecr:StartLifecyclePolicyPreview", "ecr:StartReplicationBackfill", "ecr:UpdateImageStorageClass",
+        ]
+      )
+      }) == jsonencode({
+      "on-push"        = ["ecr:PutImage", "ecr:StartImageScan", "ecr:UpdateImageStorageClass"]
+      "on-replication" = ["ecr:PutImage", "ecr:StartImageScan", "ecr:UpdateImageStorageClass"]
+      "on-scan"        = ["ecr:PutImage", "ecr:UpdateImageStorageClass"]
+      "sweep"          = []
+      "worker"         = ["ecr:PutImage", "ecr:StartImageScan", "ecr:UpdateImageStorageClass"]
+    })
+    error_message = "Blocking by the archive takes no more, and giving back what an earlier quarantine took."
+  }
+}
+
+run "a_policy_that_is_not_known_yet" {
+  module {
+    source = "./tests/fixtures/policy-in-the-same-plan"
+  }
+
+  command = plan
+
+  variables {
+    lambda_directory = "./tests/packages/lambda"
+  }
+
+  assert {
+    condition     = length(output.functions) == 5
+    error_message = "What a policy says decides what roles may do, and never how many of anything there are."
   }
 }
 

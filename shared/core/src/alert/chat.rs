@@ -3,7 +3,7 @@
 //! Source: Amazon Q Developer in chat applications, "Custom notifications" (event schema 1.0). It documents no lengths. What does
 //! not fit the schema is dropped without a word, so nothing is added to it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use super::{
     to_json, without_version,
 };
 use crate::{
-    ids::{AccountId, ImageKey, Region, RepositoryName},
+    ids::{AccountId, ImageKey, Region},
     ledger::RecordedFinding,
     registry::RegistryKey,
 };
@@ -237,7 +237,7 @@ fn context(image: &ImageKey, alert_id: String) -> BTreeMap<&'static str, String>
 }
 
 /// The ARN of a repository; the partition is that of the region.
-pub(crate) fn repository_arn(account: &AccountId, region: &Region, repository: &RepositoryName) -> String {
+pub(crate) fn repository_arn(account: &AccountId, region: &Region, repository: impl fmt::Display) -> String {
     let region = region.as_str();
     let partition = [
         ("cn-", "aws-cn"),

@@ -24,6 +24,7 @@ use super::super::{
 use super::{
     INDEX_FOLLOWS, MAX_LOOKED_AT, is_judged_as_image,
     source::{may_be_source, verdict},
+    step::REFUSAL_STANDS,
 };
 
 /// Why an image must be looked at. What is more urgent comes first.
@@ -122,6 +123,8 @@ struct RememberedBlock {
     method: BlockMethod,
     /// It is being undone, or should be.
     undone: bool,
+    /// The registry has just refused to undo it.
+    just_refused: bool,
     /// The policy asks for a stronger method.
     less: bool,
 }
@@ -191,6 +194,9 @@ impl<'a> Survey<'a> {
             block: row.block.as_ref().map(|block| RememberedBlock {
                 method: block.method,
                 undone: block.undone_at.is_some() || block.release_refused_at.is_some(),
+                just_refused: block
+                    .release_refused_at
+                    .is_some_and(|at| self.now.duration_since(at) < REFUSAL_STANDS),
                 less: block.method < self.policy.block_method(&row.image.repository, row.pulled_through),
             }),
             told_overdue: row
@@ -340,6 +346,7 @@ impl<'a> Survey<'a> {
             BlockMethod::Flag => true,
         };
         match (block.undone, row.blocked) {
+            (true, _) if block.just_refused => None,
             (true, _) => (image.status != ImageStatus::Activating).then_some(Due::Waiting),
             (false, true) => (!in_force).then_some(Due::NotBlocked),
             (false, false) => None,

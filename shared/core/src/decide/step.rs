@@ -143,8 +143,9 @@ impl Step {
     }
 
     /// The row to write when the effect has been confirmed and the alert sent; `image` is what the registry shows after the
-    /// effect. An image that is still on its way back from the archive is not told of yet: see [`Step::tells`].
-    pub fn completed(&self, image: Option<&Image>, now: Timestamp) -> Row {
+    /// effect. An image that is still on its way back from the archive is not told of yet: see [`Step::tells`]. `mark_stays`: why our own
+    /// tag is left on an image that was released; it is tried again to remove it.
+    pub fn completed(&self, image: Option<&Image>, mark_stays: Option<&str>, now: Timestamp) -> Row {
         let mut row = Row {
             generation: self.row.generation + 1,
             ..self.row.clone()
@@ -162,9 +163,14 @@ impl Step {
             // Of what is held, only tags are remembered that may be gone.
             (Some(_), Release::No) if row.state == State::Held => {}
             (Some(block), Release::No) => block.confirmed = true,
+            (Some(block), Release::Pullable | Release::Later) if mark_stays.is_some() => {
+                block.undone_at.get_or_insert(now);
+                block.release_refused_at = Some(now);
+                row.reason = words::mark_stays(&row.reason, mark_stays.unwrap_or_default());
+            }
             (Some(_), Release::Pullable) if is_pullable(image) => forget_block(&mut row),
             (Some(block), Release::Pullable | Release::Later) => {
-                block.undone_at = Some(now);
+                (block.undone_at, block.release_refused_at) = (Some(now), None);
                 row.reason = words::being_restored(&row.reason);
             }
             (None, _) => {}
@@ -420,10 +426,15 @@ impl<'a> Draft<'a> {
         self.row.cause = self.facts.row.as_ref().and_then(|row| row.cause);
         self.row.reason = words::not_released(&self.row.reason, failure);
         if let Some(block) = &mut self.row.block {
-            block.release_refused_at.get_or_insert(self.now);
+            block.release_refused_at = Some(self.now);
         }
         self.kind = None;
         self
+    }
+
+    /// The alert that is due.
+    pub(super) fn due_alert(&self) -> Option<AlertKind> {
+        self.kind
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -737,9 +748,9 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// For how long the registry's refusal to block an image that an index leads to stands. Whether ECR archives such an image is documented
+/// For how long the registry's refusal stands to block an image that an index leads to, or to undo a block. Whether ECR archives such an image is documented
 /// nowhere, and a refusal may have another reason that somebody puts right: every hourly sweep asks again.
-const REFUSAL_STANDS: SignedDuration = SignedDuration::from_mins(50);
+pub(super) const REFUSAL_STANDS: SignedDuration = SignedDuration::from_mins(50);
 
 /// The images that an index leads to, which never change.
 fn children(facts: &Facts) -> Vec<Child> {

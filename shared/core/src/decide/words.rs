@@ -263,6 +263,14 @@ pub(super) fn not_released(reason: &str, failure: &str) -> String {
     )
 }
 
+/// A reason, of what was released and still has our tag.
+pub(super) fn mark_stays(reason: &str, failure: &str) -> String {
+    format!(
+        "{reason} It has its tags again, and the tag that the quarantine gave it stays: {}.",
+        text::line(failure, 200)
+    )
+}
+
 /// Added to a reason as long as an image is on its way back from the archive.
 pub(super) fn being_restored(reason: &str) -> String {
     format!("{reason} It is being restored, which takes up to about 20 minutes; until then it cannot be pulled.")

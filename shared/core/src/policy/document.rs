@@ -291,6 +291,10 @@ pub(super) struct BlockSection {
     /// At most so many images of an account and region are blocked in an hour; then people are told, and the rest are held. 1 to
     /// 1000.
     pub(super) max_blocks_per_hour: u32,
+    /// Methods by which images were blocked under an earlier policy, and whose blocks the functions may still undo: `archive`,
+    /// `quarantine-tag`. The Terraform module gives their roles what that needs. Not said: both, but for the removal of the tag that a
+    /// quarantine has left.
+    pub(super) keep_release_of: Option<Vec<BlockMethod>>,
 }
 
 impl Default for BlockSection {
@@ -302,6 +306,7 @@ impl Default for BlockSection {
             when_lambda_may_pull: WhenLambdaMayPull::Hold,
             not_worse_than_running: true,
             max_blocks_per_hour: 20,
+            keep_release_of: None,
         }
     }
 }

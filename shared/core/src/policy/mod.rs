@@ -356,6 +356,12 @@ impl Policy {
             in_use: in_use("block.in_use_days", document.block.in_use_days)?,
             not_worse_than_running: document.block.not_worse_than_running,
         };
+        // What the roles may do follows from it, and nothing else does: infra/modules/guard reads it.
+        let mut kept = document.block.keep_release_of.iter().flatten();
+        if let Some(n) = kept.position(|method| *method == BlockMethod::Flag) {
+            let problem = "what was only flagged has nothing to undo: `archive` and `quarantine-tag` have";
+            return Err(PolicyError::at(format!("block.keep_release_of[{n}]"), problem));
+        }
 
         let hour = between("digest.hour", document.digest.hour, 0, 23)?;
         let alerts = Budget {

@@ -1,9 +1,10 @@
-//! What the functions may not read: who lacks which permission, as AWS says it, and how many images wait for it.
+//! What the functions may not do: who lacks which permission, as AWS says it, and how many images wait for it.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::RepositoryName;
+use super::RegistryKey;
+use crate::{alert::repository_arn, ids::RepositoryName};
 
 /// Why a call is refused, as far as AWS says it. Source: IAM user guide, "Troubleshoot access denied error messages".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -19,7 +20,7 @@ pub enum Because {
     Denied,
 }
 
-/// Findings that may not be read, in one region.
+/// What may not be done in one region: findings that may not be read, blocks that may not be undone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RefusedAccess {
     /// The call that was refused, as IAM names it.
@@ -99,6 +100,23 @@ impl RefusedAccess {
         )
     }
 
+    /// Whether findings may not be read; if not, blocks may not be undone.
+    pub fn is_of_findings(&self) -> bool {
+        !matches!(
+            self.operation.as_str(),
+            "ecr:BatchDeleteImage" | "ecr:BatchGetImage" | "ecr:PutImage" | "ecr:UpdateImageStorageClass"
+        )
+    }
+
+    /// The method of blocking that it takes to undo.
+    fn method(&self) -> &'static str {
+        if self.operation == "ecr:UpdateImageStorageClass" {
+            "archive"
+        } else {
+            "quarantine-tag"
+        }
+    }
+
     /// Whether both have the same cause.
     pub fn is_same(&self, other: &Self) -> bool {
         (&self.operation, &self.missing, &self.role, self.because)
@@ -140,8 +158,8 @@ impl RefusedAccess {
         now.duration_since(self.sweep) < FORGOTTEN_AFTER
     }
 
-    /// What people can do about it, in order.
-    pub fn next_steps(&self) -> Vec<String> {
+    /// What people can do about it, in order. `registry` is where.
+    pub fn next_steps(&self, registry: &RegistryKey) -> Vec<String> {
         let role = self.role.as_deref().unwrap_or("the functions");
         let actions = if self.missing.starts_with("inspector2:") {
             // ECR asks for both in the caller's name; only the first that is missing is named.
@@ -149,8 +167,18 @@ impl RefusedAccess {
         } else {
             format!(r#""{}""#, self.missing)
         };
-        let statement = format!(r#"{{"Effect": "Allow", "Action": [{actions}], "Resource": "*"}}"#);
+        let resource = if self.is_of_findings() {
+            "*".to_owned()
+        } else {
+            repository_arn(&registry.account, &registry.region, "*")
+        };
+        let statement = format!(r#"{{"Effect": "Allow", "Action": [{actions}], "Resource": "{resource}"}}"#);
         let first = match self.because {
+            Because::Role if !self.is_of_findings() => format!(
+                "Name `{}` in `block.keep_release_of` of the policy, and apply the Terraform module guard again; or add this statement to the \
+                 policy of {role}: {statement}",
+                self.method()
+            ),
             Because::Role => format!(
                 "Add this statement to the policy of {role}, or apply the Terraform module guard again: {statement}"
             ),
@@ -166,16 +194,25 @@ impl RefusedAccess {
                 self.missing
             ),
         };
-        vec![
-            first,
-            "Nothing else is to be done: the next sweep reads the findings of all images that wait.".to_owned(),
-        ]
+        let then = if self.is_of_findings() {
+            "Nothing else is to be done: the next sweep reads the findings of all images that wait."
+        } else {
+            "Nothing else is to be done: the next sweep undoes what waits."
+        };
+        vec![first, then.to_owned()]
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn registry() -> RegistryKey {
+        RegistryKey {
+            account: "123456789012".parse().unwrap(),
+            region: "us-west-2".parse().unwrap(),
+        }
+    }
 
     const ROLE: &str = "User: arn:aws:sts::123456789012:assumed-role/ecr-guard-worker-us-west-2/ecr-guard-worker is not authorized to \
                         perform: inspector2:ListFindings on resource: arn:aws:inspector2:us-west-2:123456789012:/findings/list";
@@ -219,7 +256,11 @@ mod tests {
             assert_eq!(refused.because, because, "{more}");
             let again = RefusedAccess::read(&refused.operation, &refused.message(), refused.sweep);
             assert!(again.is_same(&refused), "{again:?}");
-            assert!(refused.next_steps()[0].contains(step), "{:?}", refused.next_steps());
+            assert!(
+                refused.next_steps(&registry())[0].contains(step),
+                "{:?}",
+                refused.next_steps(&registry())
+            );
         }
         let odd = RefusedAccess::read(
             "ecr:DescribeImageScanFindings",

@@ -276,6 +276,24 @@ fn access_missing(key: &RegistryKey, alert: RegistryAlert, refused: &RefusedAcce
         1 => "1 image waits".to_owned(),
         number => format!("{number} images wait"),
     };
+    if !refused.is_of_findings() {
+        let what = match refused.operation.as_str() {
+            "ecr:BatchDeleteImage" => {
+                "They have their tags again and can be pulled; the tag that the quarantine gave them stays until it may."
+            }
+            _ => "They stay blocked until it may.",
+        };
+        return RegistryAlert {
+            kind: Kind::AccessMissing,
+            title: format!("{key}: blocks cannot be undone, {missing} is missing"),
+            reason: format!(
+                "{role} may not call {missing}, and images were blocked by a method that this takes to undo. {what} {images}. The first: {}.",
+                refused.first.join(", ")
+            ),
+            next_steps: refused.next_steps(key),
+            ..alert
+        };
+    }
     RegistryAlert {
         kind: Kind::AccessMissing,
         title: format!("{key}: findings cannot be read, {missing} is missing"),
@@ -284,7 +302,7 @@ fn access_missing(key: &RegistryKey, alert: RegistryAlert, refused: &RefusedAcce
              nor blocked until it may. {images}. The first: {}.",
             refused.first.join(", ")
         ),
-        next_steps: refused.next_steps(),
+        next_steps: refused.next_steps(key),
         ..alert
     }
 }

@@ -133,6 +133,9 @@ pub struct Outcome {
     /// all the same, as an image or as an index of which nothing is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_read: Option<String>,
+    /// The permission that was lacking to undo a block: the image stays blocked, or keeps our tag, and the reason says so.
+    #[serde(skip)]
+    pub lacks: Option<PortError>,
     /// What came of the images that share its fate and changed with it: the indexes that lead to it, the images that it leads to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<Self>,
@@ -330,8 +333,14 @@ struct Looked {
 }
 
 impl Looked {
-    fn changed(&self) -> bool {
+    /// Whether something was recorded, done or told.
+    fn is_news(&self) -> bool {
         self.outcome.outcome == OutcomeKind::Applied
+    }
+
+    /// Whether others that share its fate may have to follow. What could not be undone for want of a permission changes nothing.
+    fn changed(&self) -> bool {
+        self.is_news() && self.outcome.lacks.is_none()
     }
 }
 
@@ -347,8 +356,8 @@ struct Run<'a, R, W, S, L, N, C> {
 
 /// What came of a step.
 enum Applied {
-    /// It is done, and recorded in this row; whether its alert was sent.
-    Done(Box<Row>, bool),
+    /// It is done, and recorded in this row; whether its alert was sent; and why our own tag could not be removed, which is all that is left.
+    Done(Box<Row>, bool, Option<PortError>),
     /// Somebody else wrote the row; nothing was done.
     Conflict,
     /// The row was written, and the registry refused the effect for good.
@@ -392,7 +401,7 @@ where
         for index in to_look_at(&row, indexes) {
             let run = self.of(&index.digest, None);
             let looked = run.in_turn().await?;
-            if looked.changed() {
+            if looked.is_news() {
                 outcomes.push(looked.outcome);
             }
             if let Some(row) = looked.row {
@@ -415,8 +424,8 @@ where
             for child in children.iter().filter(|child| !child.is_in_accord(&row)) {
                 let run = self.of(&child.child.digest, None);
                 let looked = run.one().await?;
-                if looked.changed() {
-                    changed = true;
+                if looked.is_news() {
+                    changed |= looked.changed();
                     outcomes.push(looked.outcome);
                     if let Some(row) = looked.row {
                         Box::pin(run.settle(row, looked.children, outcomes)).await?;
@@ -427,7 +436,7 @@ where
                 break;
             }
             let looked = self.one().await?;
-            if looked.changed() {
+            if looked.is_news() {
                 outcomes.push(looked.outcome);
             }
             let Some(now) = looked.row else { break };
@@ -577,9 +586,10 @@ where
                 Applied::Done(..) if step.awaits_result => {
                     return Err(ReconcileError::ResultNotVisible(self.key.to_string()));
                 }
-                Applied::Done(row, told) => {
+                Applied::Done(row, told, mark_stays) => {
                     // Of an image that indexes lead to, the registry may refuse it: the indexes are what people pull.
                     let released = facts.release_failure.is_some();
+                    let denied = refused.take_if(|error: &mut PortError| released && error.is_denied());
                     return match refused
                         .filter(|error: &PortError| released || !facts.is_led_to() && error.code != REFERENCED)
                     {
@@ -592,7 +602,10 @@ where
                             source: Box::new(source),
                         }),
                         None => Ok(Some(Looked {
-                            outcome: self.applied(&step, told),
+                            outcome: Outcome {
+                                lacks: denied.or(mark_stays),
+                                ..self.applied(&step, told)
+                            },
                             row: Some(*row),
                             children: facts.children().to_vec(),
                             indexes: facts.indexes,
@@ -967,20 +980,20 @@ where
             return Ok(Applied::Limited(limit));
         }
         if step.effect.is_none() && step.alert.is_none() {
-            return Ok(Applied::Done(Box::new(step.row.clone()), false));
+            return Ok(Applied::Done(Box::new(step.row.clone()), false, None));
         }
+        let mut mark_stays = None;
         if let Some(effect) = &step.effect {
             // Not before the claim holds and the limit has room: a slot that nobody uses is lost.
             let (done, asked) = join(self.bring_about(effect), slot).await;
             slot_of_alert = asked;
-            if let Err(error) = done {
-                return match error {
-                    ReconcileError::Port { source, .. } if source.retry == Retry::Never => {
-                        Ok(Applied::Refused(*source))
-                    }
-                    error => Err(error),
-                };
-            }
+            mark_stays = match done {
+                Ok(mark_stays) => mark_stays,
+                Err(ReconcileError::Port { source, .. }) if source.retry == Retry::Never => {
+                    return Ok(Applied::Refused(*source));
+                }
+                Err(error) => return Err(error),
+            };
         }
         let slot = slot_of_alert;
         let image = match &step.effect {
@@ -1000,7 +1013,8 @@ where
                 image?
             }
         };
-        let completed = step.completed(image.as_ref(), ports.clock.now());
+        let why = mark_stays.as_ref().map(refusal_of);
+        let completed = step.completed(image.as_ref(), why.as_deref(), ports.clock.now());
         let remember = async {
             match &step.told {
                 // Another image of the repository may have been told of at the same time. Then this one's findings are told once more.
@@ -1011,7 +1025,11 @@ where
         let (written, remembered) = join(ports.ledger.write(&completed), remember).await;
         remembered.map_err(record)?;
         match written.map_err(record)? {
-            Written::Yes => Ok(Applied::Done(Box::new(completed), step.tells(image.as_ref()))),
+            Written::Yes => Ok(Applied::Done(
+                Box::new(completed),
+                step.tells(image.as_ref()),
+                mark_stays,
+            )),
             Written::Conflict => Err(ReconcileError::Contended(self.key.to_string())),
         }
     }
@@ -1057,7 +1075,8 @@ where
         }))
     }
 
-    async fn bring_about(&self, effect: &Effect) -> Result<(), ReconcileError> {
+    /// Brings it about. Of a release, why our own tag stays, if that is all that the registry refuses: the image can be pulled as before.
+    async fn bring_about(&self, effect: &Effect) -> Result<Option<PortError>, ReconcileError> {
         let Some(writer) = self.writer() else {
             // `decide` plans no effect in report mode; if it ever did, this is where it ends.
             return Err(self.not_verified("nothing can be changed in report mode"));
@@ -1066,11 +1085,11 @@ where
         let change = |source| self.failed("change", source);
         match effect {
             Effect::Archive => match writer.archive(key).await.map_err(change)? {
-                ImageStatus::Archived => Ok(()),
+                ImageStatus::Archived => Ok(None),
                 other => Err(self.not_verified(&format!("asked to archive it, the registry answered {other:?}"))),
             },
             Effect::Restore => match writer.restore(key).await.map_err(change)? {
-                ImageStatus::Active | ImageStatus::Activating => Ok(()),
+                ImageStatus::Active | ImageStatus::Activating => Ok(None),
                 other => Err(self.not_verified(&format!("asked to restore it, the registry answered {other:?}"))),
             },
             Effect::Quarantine { mark, remove } => {
@@ -1080,16 +1099,19 @@ where
                 let taken = taken.map_err(change)?;
                 match taken.refused {
                     Some(source) => Err(change(source)),
-                    None => Ok(()),
+                    None => Ok(None),
                 }
             }
             Effect::Unquarantine { mark, restore } => {
                 let removal = self.removal(writer);
                 Box::pin(removal.give(key, restore)).await.map_err(change)?;
-                let taken = Box::pin(removal.take_mark(key, mark)).await.map_err(change)?;
-                match taken.refused {
-                    Some(source) => Err(change(source)),
-                    None => Ok(()),
+                let refused = match Box::pin(removal.take_mark(key, mark)).await {
+                    Ok(taken) => taken.refused,
+                    Err(source) => Some(source),
+                };
+                match refused {
+                    Some(source) if !source.is_denied() => Err(change(source)),
+                    denied => Ok(denied),
                 }
             }
         }
@@ -1236,6 +1258,7 @@ fn outcome(kind: OutcomeKind, repository: &RepositoryName, digest: Option<&Diges
         exceptions_used: Vec::new(),
         exceptions_unused: Vec::new(),
         not_read: None,
+        lacks: None,
         also: Vec::new(),
         repository_rules: None,
         replica: None,

@@ -1093,3 +1093,99 @@ fn findings_that_may_not_be_read_are_asked_for_once_and_told_once_a_day() {
     assert_eq!(row.refused, []);
     assert_eq!(told_of_registry(&world).len(), 0);
 }
+
+const MAY_NOT: &str =
+    "User: arn:aws:sts::123456789012:assumed-role/ecr-guard-worker/ecr-guard-worker is not authorized to perform: ";
+
+/// A method was left, and the role with it what releases by that method need: each gives back what it can.
+#[test]
+fn a_release_that_may_not_be_done_is_told_once_a_day_and_is_no_error() {
+    const EXCEPTED: &str = r#""exceptions": [{"vulnerability": "*", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-11-30"}]"#;
+    for (method, operation, state, tags, released) in [
+        ("archive", "ecr:UpdateImageStorageClass", State::Blocked, vec!["v1"], 0),
+        ("quarantine-tag", "ecr:PutImage", State::Blocked, vec!["mark"], 0),
+        (
+            "quarantine-tag",
+            "ecr:BatchDeleteImage",
+            State::Allowed,
+            vec!["mark", "v1"],
+            2,
+        ),
+    ] {
+        let world = World::new();
+        world.list_scans();
+        let keys = [0, 1].map(|n| key_of(["api", "web"][n], n));
+        for key in &keys {
+            push(&world, key, "v1");
+            world.complete_scan(key, found(Severity::Critical));
+        }
+        sweep(&world, &policy(&format!(r#""block": {{"method": "{method}"}}"#)));
+        world.refuse(operation, &format!("{MAY_NOT}{operation}"));
+        let excepted = policy(&format!(r#""block": {{"method": "flag"}}, {EXCEPTED}"#));
+        let kinds = |world: &World| -> Vec<String> {
+            let sent = world.sent();
+            let kind = |message: &str| serde_json::from_str::<serde_json::Value>(message).unwrap()["kind"].to_string();
+            sent.iter().map(|sent| kind(&sent.message.default)).collect()
+        };
+        let mut told = Vec::new();
+        for hour in 0..5 {
+            after(&world, 1);
+            let (_, failures) = sweep_in_trouble(&world, &excepted);
+            assert_eq!(
+                failures,
+                vec![],
+                "{operation}, hour {hour}: no error, and so no loop of errors"
+            );
+            told.extend(told_of_registry(&world));
+        }
+        for key in &keys {
+            let (image, row) = (world.image_of(key).unwrap(), world.row_of(key).unwrap());
+            let mut has: Vec<&str> = image.tags.iter().map(Tag::as_str).collect();
+            has.iter_mut()
+                .filter(|tag| tag.starts_with("blocked-"))
+                .for_each(|tag| *tag = "mark");
+            has.sort_unstable();
+            assert_eq!((row.state, has), (state, tags.clone()), "{operation}: {}", row.reason);
+            let says = row.reason.contains("is not: the registry refused") || row.reason.contains("is missing");
+            assert!(says && row.reason.contains(operation), "{}", row.reason);
+        }
+        let alerts = kinds(&world);
+        let number = |kind: &str| alerts.iter().filter(|found| found.contains(kind)).count();
+        assert_eq!(number("image-released"), released, "{operation}: {alerts:?}");
+        assert_eq!(told.len(), 1, "{operation}: {told:?}");
+        assert_eq!(told[0]["kind"], "access-missing");
+        let reason = told[0]["reason"].as_str().unwrap();
+        assert!(reason.contains("2 images wait. The first: api@sha256:0000"), "{reason}");
+        let step = told[0]["next_steps"][0].as_str().unwrap();
+        let statement = format!(
+            r#"{{"Effect": "Allow", "Action": ["{operation}"], "Resource": "arn:aws:ecr:us-west-2:123456789012:repository/*"}}"#
+        );
+        assert!(step.contains(&statement), "{step}");
+        assert!(
+            step.contains(&format!("Name `{method}` in `block.keep_release_of`")),
+            "{step}"
+        );
+
+        // When it may, it is done, and nothing is told twice.
+        world.permit(operation);
+        for _ in 0..3 {
+            after(&world, 1);
+            sweep(&world, &excepted);
+            assert_eq!(told_of_registry(&world).len(), 0);
+            keys.iter().for_each(|key| world.finish_restore(key));
+        }
+        for key in &keys {
+            let (image, row) = (world.image_of(key).unwrap(), world.row_of(key).unwrap());
+            let tags: Vec<&str> = image.tags.iter().map(Tag::as_str).collect();
+            assert_eq!((image.status, tags), (ImageStatus::Active, vec!["v1"]), "{operation}");
+            assert_eq!((row.state, row.block), (State::Allowed, None), "{operation}");
+            assert!(
+                !row.reason.contains("refused") && !row.reason.contains("missing"),
+                "{}",
+                row.reason
+            );
+        }
+        let alerts = kinds(&world);
+        assert_eq!(alerts.iter().filter(|kind| kind.contains("image-released")).count(), 2);
+    }
+}
