@@ -35,7 +35,7 @@ locals {
       ]
     ])...),
     merge([
-      for name in concat(keys(local.functions_with_rules), local.forwards ? ["forward"] : []) : {
+      for name in concat(keys(local.rules_of_functions), keys(local.rules_to_forward)) : {
         for alarm, definition in local.metrics.alarms.rules : "${name}-${alarm}" => {
           definition = definition
           dimensions = tomap({ RuleName = "${var.name}-${name}" })

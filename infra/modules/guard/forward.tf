@@ -2,45 +2,47 @@
 # seconds. What gets lost on the way, their sweeps find.
 
 locals {
-  forwards         = length(var.other_regions) > 0
-  forward_name     = "${var.name}-forward"
-  forward_rule_arn = "arn:${local.partition}:events:${local.region}:${local.account}:rule/${local.forward_name}"
+  forwards     = length(var.other_regions) > 0
+  forward_name = "${var.name}-forward"
+  # The first rule is the one that there always is; more of them, where the names of repositories do not fit into one.
+  forward_rules     = keys(local.rules_to_forward)
+  forward_rule_arns = [for rule in local.forward_rules : local.rule_arns[rule]]
+  forward_targets = merge([
+    for n, rule in local.forward_rules : { for region, bus in local.other_buses : n == 0 ? region : "${region} ${rule}" => { place = n, region = region, bus = bus } }
+  ]...)
   other_buses = {
     for region in var.other_regions : region => "arn:${local.partition}:events:${region}:${local.account}:event-bus/default"
   }
-  forward_pattern = jsondecode(file("${path.module}/event-patterns/forward.json"))
 }
 
 resource "aws_cloudwatch_event_rule" "forward" {
-  count = local.forwards ? 1 : 0
+  count = length(local.forward_rules)
 
-  region      = var.region
-  name        = local.forward_name
-  description = "Events for the guards of other regions"
-  tags        = var.tags
+  region        = var.region
+  name          = local.rules[local.forward_rules[count.index]].name
+  description   = "Events for the guards of other regions"
+  event_pattern = local.rules[local.forward_rules[count.index]].pattern
+  tags          = var.tags
 
   lifecycle {
     precondition {
       condition     = !contains(var.other_regions, local.region)
       error_message = "The guard is in ${local.region}, which is also among `other_regions`: take it out."
     }
+    precondition {
+      condition     = local.rules[local.forward_rules[count.index]].size <= local.event_pattern_limit
+      error_message = format(local.too_long, local.forward_rules[count.index], local.rules[local.forward_rules[count.index]].size)
+    }
   }
-
-  event_pattern = jsonencode(merge(
-    local.forward_pattern,
-    # Only what happened here: what was forwarded to here would go round in circles.
-    { region = [local.region] },
-    { detail = merge(local.forward_pattern.detail, jsondecode(local.every_repository ? "{}" : jsonencode({ repository-name = local.by_name }))) }
-  ))
 }
 
 resource "aws_cloudwatch_event_target" "forward" {
-  for_each = local.other_buses
+  for_each = local.forward_targets
 
   region    = var.region
-  rule      = aws_cloudwatch_event_rule.forward[0].name
-  target_id = each.key
-  arn       = each.value
+  rule      = aws_cloudwatch_event_rule.forward[each.value.place].name
+  target_id = each.value.region
+  arn       = each.value.bus
   role_arn  = aws_iam_role.forward[0].arn
 
   retry_policy {
@@ -69,7 +71,7 @@ resource "aws_iam_role" "forward" {
       Effect    = "Allow"
       Action    = "sts:AssumeRole"
       Principal = { Service = "events.amazonaws.com" }
-      Condition = { StringEquals = { "aws:SourceAccount" = local.account, "aws:SourceArn" = local.forward_rule_arn } }
+      Condition = { StringEquals = { "aws:SourceAccount" = local.account, "aws:SourceArn" = local.forward_rule_arns } }
     }]
   })
 }

@@ -19,7 +19,7 @@ resource "aws_cloudwatch_log_group" "this" {
   region            = var.region
   name              = "/aws/lambda/${each.value}"
   retention_in_days = var.log_retention_days
-  kms_key_id        = aws_kms_key.this.arn
+  kms_key_id        = local.kms_key_arn
   tags              = var.tags
 }
 
@@ -44,7 +44,7 @@ resource "aws_lambda_function" "this" {
   memory_size                    = lookup(var.memory_size, each.key, each.value.memory_size)
   timeout                        = each.value.timeout
   reserved_concurrent_executions = lookup(var.reserved_concurrency, each.key, -1)
-  kms_key_arn                    = aws_kms_key.this.arn
+  kms_key_arn                    = local.kms_key_arn
   code_signing_config_arn        = one(aws_lambda_code_signing_config.this[*].arn)
   tags                           = var.tags
 
@@ -278,7 +278,7 @@ locals {
           Sid       = "Keys"
           Effect    = "Allow"
           Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
-          Resource  = distinct([aws_kms_key.this.arn, local.ledger_key_arn])
+          Resource  = distinct([local.kms_key_arn, local.ledger_key_arn])
           Condition = { StringEquals = { "kms:ViaService" = [for service in ["dynamodb", "sns", "sqs"] : "${service}.${local.region}.${local.dns_suffix}"] } }
         },
         {
@@ -286,7 +286,7 @@ locals {
           Sid      = "Environment"
           Effect   = "Allow"
           Action   = ["kms:Decrypt"]
-          Resource = [aws_kms_key.this.arn]
+          Resource = [local.kms_key_arn]
           # The context is the function's ARN; whether a version's has its number, AWS does not say.
           Condition = { StringLike = { "kms:EncryptionContext:aws:lambda:FunctionArn" = [local.function_arns[name], "${local.function_arns[name]}:*"] } }
         },

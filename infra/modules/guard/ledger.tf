@@ -2,7 +2,10 @@
 
 locals {
   creates_ledger = var.ledger == null
-  ledger_key_arn = local.creates_ledger ? aws_kms_key.this.arn : var.ledger.kms_key_arn
+  ledger_replica_key_arns = merge({ for region, key in aws_kms_key.ledger_replica : region => key.arn }, {
+    for region, key in var.ledger_replica_kms_key_arns : region => key if contains(var.ledger_replica_regions, region)
+  })
+  ledger_key_arn = local.creates_ledger ? local.kms_key_arn : var.ledger.kms_key_arn
 }
 
 resource "aws_dynamodb_table" "ledger" {
@@ -49,7 +52,7 @@ resource "aws_dynamodb_table" "ledger" {
 
   server_side_encryption {
     enabled     = true
-    kms_key_arn = aws_kms_key.this.arn
+    kms_key_arn = local.kms_key_arn
   }
 
   dynamic "replica" {
@@ -57,7 +60,7 @@ resource "aws_dynamodb_table" "ledger" {
 
     content {
       region_name                 = replica.value
-      kms_key_arn                 = aws_kms_key.ledger_replica[replica.value].arn
+      kms_key_arn                 = local.ledger_replica_key_arns[replica.value]
       point_in_time_recovery      = true
       deletion_protection_enabled = var.ledger_deletion_protection
       propagate_tags              = true
@@ -67,7 +70,7 @@ resource "aws_dynamodb_table" "ledger" {
 
 # A replica is encrypted with a key of its own region.
 resource "aws_kms_key" "ledger_replica" {
-  for_each = toset(var.ledger_replica_regions)
+  for_each = setsubtract(var.ledger_replica_regions, keys(var.ledger_replica_kms_key_arns))
 
   region                  = each.value
   description             = "${var.name}: the ledger's replica"

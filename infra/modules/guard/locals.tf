@@ -67,8 +67,8 @@ locals {
   role_names = { for name, deployed in local.function_names : name => "${deployed}-${local.region}" }
   role_arns  = { for name, role in local.role_names : name => "arn:${local.partition}:iam::${local.account}:role/${role}" }
   rule_arns = {
-    for name in keys(local.functions_with_rules) :
-    name => "arn:${local.partition}:events:${local.region}:${local.account}:rule/${local.function_names[name]}"
+    for rule, definition in local.rules :
+    rule => "arn:${local.partition}:events:${local.region}:${local.account}:rule/${definition.name}"
   }
   log_group_arns = {
     for name, deployed in local.function_names :

@@ -33,9 +33,9 @@ output "table_name" {
 output "ledgers" {
   description = "The ledger's replicas by region, to be given to the guards there as `ledger`."
   value = {
-    for region, key in aws_kms_key.ledger_replica : region => {
+    for region in var.ledger_replica_regions : region => {
       table_name  = one(aws_dynamodb_table.ledger[*].name)
-      kms_key_arn = key.arn
+      kms_key_arn = local.ledger_replica_key_arns[region]
     }
   }
 }
@@ -47,7 +47,7 @@ output "forwards_to" {
 
 output "kms_key_arn" {
   description = "ARN of the key of topics, queues, logs, ledger and environment."
-  value       = aws_kms_key.this.arn
+  value       = local.kms_key_arn
 }
 
 output "dashboard_name" {
@@ -68,4 +68,9 @@ output "policy_sha256" {
 output "changes" {
   description = "What the policy document has the functions change, and so what their roles may do beside looking: words of `permissions/`, such as `archive` or `lifecycle`. Empty in report mode."
   value       = local.changes
+}
+
+output "kms_key_statements" {
+  description = "Statements that the policy of a key of somebody else needs (`kms_key_arn`), JSON: the services that write to topics, queues and logs. Known when the plan is made."
+  value       = jsonencode(local.key_statements)
 }

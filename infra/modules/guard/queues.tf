@@ -7,15 +7,15 @@ resource "aws_sqs_queue" "this" {
   name                       = each.value
   message_retention_seconds  = contains(keys(local.work_queues), each.key) ? local.work_retention : 1209600 # 14 days, the most that SQS offers
   visibility_timeout_seconds = contains(keys(local.work_queues), each.key) ? local.work_visibility_timeout : null
-  kms_master_key_id          = aws_kms_key.this.arn
+  kms_master_key_id          = local.kms_key_arn
   tags                       = var.tags
 }
 
 locals {
   # Who may send to a queue, beside the functions' roles, which have it in their own policies.
   queue_senders = {
-    findings           = { service = "events.amazonaws.com", sources = [for name in keys(local.functions_by_queue) : local.rule_arns[name]] }
-    undelivered-events = { service = "events.amazonaws.com", sources = concat(values(local.rule_arns), local.forwards ? [local.forward_rule_arn] : []) }
+    findings           = { service = "events.amazonaws.com", sources = [for rule, definition in local.rules_of_functions : local.rule_arns[rule] if !contains(keys(local.functions_by_events), definition.of)] }
+    undelivered-events = { service = "events.amazonaws.com", sources = [for rule in concat(keys(local.rules_of_functions), keys(local.rules_to_forward)) : local.rule_arns[rule]] }
     undelivered-alerts = { service = "sns.amazonaws.com", sources = concat(values(local.topic_arns), [local.alarm_topic_arn]) }
   }
 }

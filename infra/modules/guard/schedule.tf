@@ -19,7 +19,7 @@ resource "aws_scheduler_schedule" "sweep" {
   group_name          = aws_scheduler_schedule_group.this.name
   description         = "Begins a sweep"
   schedule_expression = "rate(${var.sweep_interval_minutes} minutes)"
-  kms_key_arn         = aws_kms_key.this.arn
+  kms_key_arn         = local.kms_key_arn
 
   flexible_time_window {
     mode = "OFF"
@@ -87,7 +87,7 @@ resource "aws_iam_role_policy" "schedule" {
         Sid       = "UndeliveredEventsKey"
         Effect    = "Allow"
         Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
-        Resource  = [aws_kms_key.this.arn]
+        Resource  = [local.kms_key_arn]
         Condition = { StringEquals = { "kms:EncryptionContext:aws:sqs:arn" = local.queue_arns["undelivered-events"] } }
       },
       {
@@ -95,7 +95,7 @@ resource "aws_iam_role_policy" "schedule" {
         Sid       = "ScheduleKey"
         Effect    = "Allow"
         Action    = ["kms:Decrypt"]
-        Resource  = [aws_kms_key.this.arn]
+        Resource  = [local.kms_key_arn]
         Condition = { StringEquals = { "kms:EncryptionContext:aws:scheduler:schedule:arn" = local.schedule_arn } }
       },
     ]

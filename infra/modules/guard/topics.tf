@@ -6,7 +6,7 @@ resource "aws_sns_topic" "alerts" {
   region            = var.region
   name              = each.value
   display_name      = "ecr-guard"
-  kms_master_key_id = aws_kms_key.this.arn
+  kms_master_key_id = local.kms_key_arn
   signature_version = 2
   tags              = var.tags
 }
@@ -53,7 +53,7 @@ resource "aws_sns_topic" "alarms" {
   region            = var.region
   name              = local.alarm_topic_name
   display_name      = "ecr-guard alarms"
-  kms_master_key_id = aws_kms_key.this.arn
+  kms_master_key_id = local.kms_key_arn
   signature_version = 2
   tags              = var.tags
 }

@@ -298,3 +298,36 @@ variable "code_signing" {
   })
   default = null
 }
+
+variable "create_kms_key" {
+  description = "Create the key of topics, queues, logs, ledger and environment. `false`: `kms_key_arn` is."
+  type        = bool
+  default     = true
+}
+
+variable "kms_key_arn" {
+  description = "A symmetric key of this region and account, in place of one that the module creates. Its policy must let the account's IAM policies decide for the functions' roles (`arn:aws:iam::<account>:root`), and needs the statements of the output `kms_key_statements`: without them, alarms, alerts and events are lost in silence."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.create_kms_key == (var.kms_key_arn == null)
+    error_message = "Give `kms_key_arn` together with `create_kms_key = false`, and neither of them alone."
+  }
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[a-zA-Z0-9-]+$", var.kms_key_arn))
+    error_message = "`kms_key_arn` is the ARN of a key, and not of an alias."
+  }
+}
+
+variable "ledger_replica_kms_key_arns" {
+  description = "Keys of somebody else for replicas of the ledger, by region. For the other replicas the module creates keys."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = length(setsubtract(keys(var.ledger_replica_kms_key_arns), var.ledger_replica_regions)) == 0
+    error_message = "`ledger_replica_kms_key_arns` names regions without a replica: ${join(", ", setsubtract(keys(var.ledger_replica_kms_key_arns), var.ledger_replica_regions))}."
+  }
+}

@@ -186,7 +186,7 @@ run "what_a_region_costs" {
       0.30 * length(distinct(flatten([for w in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : [
         for m in try(w.properties.metrics, []) : join(" ", [for part in m : part if can(tostring(part))]) if m[0] == "ecr-guard"
       ]]))),
-      1.00 * (length([aws_kms_key.this]) + length(aws_kms_key.ledger_replica)),
+      1.00 * (length(aws_kms_key.this) + length(aws_kms_key.ledger_replica)),
       # Requests to the key, and what the workers' queues are asked for all month: "Costs" has the arithmetic.
       0.40,
     ])

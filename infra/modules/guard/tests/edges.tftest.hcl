@@ -119,7 +119,7 @@ run "eventbridge_to_findings" {
     error_message = "The rule for findings may send to the work queue, and no other."
   }
   assert {
-    condition = [for s in jsondecode(aws_kms_key.this.policy).Statement : s if s.Sid == "Findings"] == [{
+    condition = [for s in jsondecode(aws_kms_key.this[0].policy).Statement : s if s.Sid == "Findings"] == [{
       Sid       = "Findings"
       Effect    = "Allow"
       Principal = { Service = "events.amazonaws.com" }
@@ -232,7 +232,7 @@ run "schedule_to_sweep" {
   }
   assert {
     condition = [for s in jsondecode(aws_iam_role_policy.schedule.policy).Statement : [s.Action, s.Resource, s.Condition] if s.Sid == "ScheduleKey"] == [[
-      ["kms:Decrypt"], [aws_kms_key.this.arn],
+      ["kms:Decrypt"], [aws_kms_key.this[0].arn],
       { StringEquals = { "kms:EncryptionContext:aws:scheduler:schedule:arn" = "arn:aws:scheduler:us-west-2:123456789012:schedule/ecr-guard/ecr-guard-sweep" } },
     ]]
     error_message = "The role decrypts what its schedule invokes with."
@@ -260,7 +260,7 @@ run "schedule_to_undelivered_events" {
   }
   assert {
     condition = [for s in jsondecode(aws_iam_role_policy.schedule.policy).Statement : [s.Action, s.Resource, s.Condition] if s.Sid == "UndeliveredEventsKey"] == [[
-      ["kms:Decrypt", "kms:GenerateDataKey"], [aws_kms_key.this.arn],
+      ["kms:Decrypt", "kms:GenerateDataKey"], [aws_kms_key.this[0].arn],
       { StringEquals = { "kms:EncryptionContext:aws:sqs:arn" = "arn:aws:sqs:us-west-2:123456789012:ecr-guard-undelivered-events" } },
     ]]
     error_message = "And use the key for it."
@@ -377,7 +377,7 @@ run "eventbridge_to_undelivered_events" {
     error_message = "Our rules may send to the queue, and no others."
   }
   assert {
-    condition = [for s in jsondecode(aws_kms_key.this.policy).Statement : s if s.Sid == "UndeliveredEvents"] == [{
+    condition = [for s in jsondecode(aws_kms_key.this[0].policy).Statement : s if s.Sid == "UndeliveredEvents"] == [{
       Sid       = "UndeliveredEvents"
       Effect    = "Allow"
       Principal = { Service = "events.amazonaws.com" }
@@ -476,7 +476,7 @@ run "cloudwatch_to_alarm_topic" {
     error_message = "Our alarms publish to the alarm topic, and no others."
   }
   assert {
-    condition = [for s in jsondecode(aws_kms_key.this.policy).Statement : s if s.Sid == "Alarms"] == [{
+    condition = [for s in jsondecode(aws_kms_key.this[0].policy).Statement : s if s.Sid == "Alarms"] == [{
       Sid       = "Alarms"
       Effect    = "Allow"
       Principal = { Service = "cloudwatch.amazonaws.com" }
@@ -520,7 +520,7 @@ run "sns_to_undelivered_alerts" {
     error_message = "Our topics may send to the queue, and no others."
   }
   assert {
-    condition = [for s in jsondecode(aws_kms_key.this.policy).Statement : [s.Principal, s.Action, s.Condition] if s.Sid == "UndeliveredAlerts"] == [[
+    condition = [for s in jsondecode(aws_kms_key.this[0].policy).Statement : [s.Principal, s.Action, s.Condition] if s.Sid == "UndeliveredAlerts"] == [[
       { Service = "sns.amazonaws.com" },
       ["kms:Decrypt", "kms:GenerateDataKey*"],
       { StringEquals = { "kms:EncryptionContext:aws:sqs:arn" = "arn:aws:sqs:us-west-2:123456789012:ecr-guard-undelivered-alerts" } },
@@ -531,7 +531,7 @@ run "sns_to_undelivered_alerts" {
 
 run "cloudwatch_logs_to_log_groups" {
   assert {
-    condition = [for s in jsondecode(aws_kms_key.this.policy).Statement : [s.Principal, s.Condition] if s.Sid == "Logs"] == [[
+    condition = [for s in jsondecode(aws_kms_key.this[0].policy).Statement : [s.Principal, s.Condition] if s.Sid == "Logs"] == [[
       { Service = "logs.us-west-2.amazonaws.com" },
       { ArnEquals = { "kms:EncryptionContext:aws:logs:arn" = [
         "arn:aws:logs:us-west-2:123456789012:log-group:/aws/lambda/ecr-guard-on-push",
@@ -547,34 +547,34 @@ run "cloudwatch_logs_to_log_groups" {
 
 run "the_key" {
   assert {
-    condition     = aws_kms_key.this.enable_key_rotation && aws_kms_key.this.deletion_window_in_days == 30
+    condition     = aws_kms_key.this[0].enable_key_rotation && aws_kms_key.this[0].deletion_window_in_days == 30
     error_message = "The key is rotated, and can be saved for 30 days when somebody deletes it."
   }
   assert {
-    condition     = [for s in jsondecode(aws_kms_key.this.policy).Statement : s.Sid] == ["Account", "Logs", "Alarms", "UndeliveredEvents", "Findings", "UndeliveredAlerts"]
+    condition     = [for s in jsondecode(aws_kms_key.this[0].policy).Statement : s.Sid] == ["Account", "Logs", "Alarms", "UndeliveredEvents", "Findings", "UndeliveredAlerts"]
     error_message = "Nobody else is let in by the key's policy."
   }
   assert {
-    condition     = alltrue([for s in jsondecode(aws_kms_key.this.policy).Statement : can(s.Principal.Service) ? can(s.Condition) : s.Principal.AWS == "arn:aws:iam::123456789012:root"])
+    condition     = alltrue([for s in jsondecode(aws_kms_key.this[0].policy).Statement : can(s.Principal.Service) ? can(s.Condition) : s.Principal.AWS == "arn:aws:iam::123456789012:root"])
     error_message = "No service gets the key without a condition, and no account but this one."
   }
 }
 
 run "everything_is_encrypted_with_the_key" {
   assert {
-    condition     = alltrue([for topic in concat(values(aws_sns_topic.alerts), [aws_sns_topic.alarms]) : topic.kms_master_key_id == aws_kms_key.this.arn])
+    condition     = alltrue([for topic in concat(values(aws_sns_topic.alerts), [aws_sns_topic.alarms]) : topic.kms_master_key_id == aws_kms_key.this[0].arn])
     error_message = "Topics."
   }
   assert {
-    condition     = alltrue([for queue in aws_sqs_queue.this : queue.kms_master_key_id == aws_kms_key.this.arn])
+    condition     = alltrue([for queue in aws_sqs_queue.this : queue.kms_master_key_id == aws_kms_key.this[0].arn])
     error_message = "Queues."
   }
   assert {
-    condition     = aws_scheduler_schedule.sweep.kms_key_arn == aws_kms_key.this.arn
+    condition     = aws_scheduler_schedule.sweep.kms_key_arn == aws_kms_key.this[0].arn
     error_message = "Schedule."
   }
   assert {
-    condition     = aws_dynamodb_table.ledger[0].server_side_encryption[0].enabled && aws_dynamodb_table.ledger[0].server_side_encryption[0].kms_key_arn == aws_kms_key.this.arn
+    condition     = aws_dynamodb_table.ledger[0].server_side_encryption[0].enabled && aws_dynamodb_table.ledger[0].server_side_encryption[0].kms_key_arn == aws_kms_key.this[0].arn
     error_message = "Ledger."
   }
 }

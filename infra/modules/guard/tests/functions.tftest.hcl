@@ -84,7 +84,7 @@ run "functions" {
     error_message = "The workers put findings back into their queue."
   }
   assert {
-    condition     = alltrue([for f in aws_lambda_function.this : f.kms_key_arn == aws_kms_key.this.arn])
+    condition     = alltrue([for f in aws_lambda_function.this : f.kms_key_arn == aws_kms_key.this[0].arn])
     error_message = "The environment is encrypted with the deployment's key."
   }
   assert {
@@ -139,7 +139,7 @@ run "logs" {
     error_message = "Logs are kept for a year, and not for ever."
   }
   assert {
-    condition     = alltrue([for group in aws_cloudwatch_log_group.this : group.kms_key_id == aws_kms_key.this.arn])
+    condition     = alltrue([for group in aws_cloudwatch_log_group.this : group.kms_key_id == aws_kms_key.this[0].arn])
     error_message = "Logs are encrypted with the deployment's key."
   }
 }

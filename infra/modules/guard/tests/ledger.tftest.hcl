@@ -87,7 +87,7 @@ run "the_ledger_of_another_region" {
   assert {
     condition = alltrue([
       for p in aws_iam_role_policy.this : { for s in jsondecode(p.policy).Statement : s.Sid => s.Resource if contains(["Keys", "Ledger"], s.Sid) } == {
-        Keys   = [aws_kms_key.this.arn, "arn:aws:kms:us-west-2:123456789012:key/99999999-2222-3333-4444-555555555555"]
+        Keys   = [aws_kms_key.this[0].arn, "arn:aws:kms:us-west-2:123456789012:key/99999999-2222-3333-4444-555555555555"]
         Ledger = ["arn:aws:dynamodb:us-west-2:123456789012:table/pipeops-ledger"]
       }
     ])

@@ -110,8 +110,8 @@ run "on_these_resources_only" {
             name == "worker" ? ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-findings"] : [],
             ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-work"],
           )
-          Keys         = [aws_kms_key.this.arn]
-          Environment  = [aws_kms_key.this.arn]
+          Keys         = [aws_kms_key.this[0].arn]
+          Environment  = [aws_kms_key.this[0].arn]
           FailedEvents = ["arn:aws:sqs:us-west-2:123456789012:ecr-guard-failed-events"]
           Logs         = ["arn:aws:logs:us-west-2:123456789012:log-group:/aws/lambda/ecr-guard-${name}:*"]
           Traces       = ["*"]
