@@ -86,6 +86,10 @@ module "guard" {
   ledger_deletion_protection = var.ledger_deletion_protection
   permissions_boundary_arn   = var.permissions_boundary_arn
   code_signing               = lookup(var.code_signing, var.aws_region, null)
+  create_kms_key             = !contains(keys(var.guard_kms_key_arns), var.aws_region)
+  kms_key_arn                = lookup(var.guard_kms_key_arns, var.aws_region, null)
+  # A guard and the ledger's replica beside it have the same key where it is somebody else's.
+  ledger_replica_kms_key_arns = { for region in local.other_regions : region => var.guard_kms_key_arns[region] if contains(keys(var.guard_kms_key_arns), region) }
 }
 
 # The same in every other region: a block in one region does not reach the copies in another.
@@ -115,4 +119,6 @@ module "guard_elsewhere" {
   ledger                   = module.guard.ledgers[each.value]
   permissions_boundary_arn = var.permissions_boundary_arn
   code_signing             = lookup(var.code_signing, each.value, null)
+  create_kms_key           = !contains(keys(var.guard_kms_key_arns), each.value)
+  kms_key_arn              = lookup(var.guard_kms_key_arns, each.value, null)
 }

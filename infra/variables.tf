@@ -419,6 +419,17 @@ variable "function_versions" {
   }
 }
 
+variable "guard_kms_key_arns" {
+  description = "Keys of somebody else for what the guards keep (topics, queues, logs, ledger, environment), by region; in the other regions they make keys of their own. A key's policy needs what the output `kms_key_statements` of module `guard` says."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = length(setsubtract(keys(var.guard_kms_key_arns), local.guarded_regions)) == 0
+    error_message = "guard_kms_key_arns names regions that are not guarded: ${join(", ", setsubtract(keys(var.guard_kms_key_arns), local.guarded_regions))}."
+  }
+}
+
 variable "vpc_config" {
   description = "Subnets and security groups of the functions, by region, where functions must be in a VPC."
   type = map(object({

@@ -187,6 +187,7 @@ run "everything_is_said" {
     ledger_deletion_protection             = false
     function_versions                      = { us-east-1 = { on-scan = "12" } }
     vpc_config                             = { us-west-2 = { subnet_ids = ["subnet-0123456789abcdef0"], security_group_ids = ["sg-0123456789abcdef0"] } }
+    guard_kms_key_arns                     = { us-east-1 = "arn:aws:kms:us-east-1:123456789012:key/44444444-2222-3333-4444-555555555555" }
     code_signing                           = { us-west-2 = { profile_version_arns = ["arn:aws:signer:us-west-2:123456789012:/signing-profiles/ecr_guard/abcdefghij"] } }
   }
 
@@ -201,6 +202,10 @@ run "everything_is_said" {
   assert {
     condition     = output.policy_sha256 == { for region, policy in output.policies : region => sha256(policy) } && output.policy_sha256["us-east-1"] != output.policy_sha256["us-west-2"]
     error_message = "Each region has an item of its own."
+  }
+  assert {
+    condition     = module.guard_elsewhere["us-east-1"].kms_key_arn == "arn:aws:kms:us-east-1:123456789012:key/44444444-2222-3333-4444-555555555555" && module.guard.ledgers["us-east-1"].kms_key_arn == module.guard_elsewhere["us-east-1"].kms_key_arn
+    error_message = "The key that is given is that of the guard and of the ledger's replica there."
   }
   assert {
     condition     = output.function_names["on-scan"] == "guard-on-scan" && output.name == "guard"
@@ -243,11 +248,12 @@ run "settings_of_a_region_that_is_not_guarded" {
   command = plan
 
   variables {
-    lambda_s3         = { eu-west-1 = { bucket = "releases" } }
-    function_versions = { eu-west-1 = { on-scan = "12" } }
-    vpc_config        = { eu-west-1 = { subnet_ids = ["subnet-0123456789abcdef0"], security_group_ids = ["sg-0123456789abcdef0"] } }
-    code_signing      = { eu-west-1 = { profile_version_arns = ["arn:aws:signer:eu-west-1:123456789012:/signing-profiles/ecr_guard/abcdefghij"] } }
+    lambda_s3          = { eu-west-1 = { bucket = "releases" } }
+    function_versions  = { eu-west-1 = { on-scan = "12" } }
+    vpc_config         = { eu-west-1 = { subnet_ids = ["subnet-0123456789abcdef0"], security_group_ids = ["sg-0123456789abcdef0"] } }
+    guard_kms_key_arns = { eu-west-1 = "arn:aws:kms:eu-west-1:123456789012:key/44444444-2222-3333-4444-555555555555" }
+    code_signing       = { eu-west-1 = { profile_version_arns = ["arn:aws:signer:eu-west-1:123456789012:/signing-profiles/ecr_guard/abcdefghij"] } }
   }
 
-  expect_failures = [var.lambda_s3, var.function_versions, var.vpc_config, var.code_signing]
+  expect_failures = [var.lambda_s3, var.function_versions, var.vpc_config, var.guard_kms_key_arns, var.code_signing]
 }

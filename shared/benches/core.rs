@@ -111,7 +111,7 @@ fn listed(number: u64) -> (ListedImage, Row) {
         scan_status: Some("ACTIVE".to_owned()),
         scanned_at: Some(now()),
     };
-    (listed, step.completed(Some(&image(&key)), now()))
+    (listed, step.completed(Some(&image(&key)), None, now()))
 }
 
 /// Memory that this process has resident, in KiB; `None` where the system does not say.

@@ -26,12 +26,15 @@ REPLACED = {
         "ledger_replica_regions": "sort(local.other_regions)",
         "lambda_directory": "contains(keys(var.lambda_s3), REGION) ? null : var.lambda_directory",
         "function_versions": "lookup(var.function_versions, REGION, {})",
+        "create_kms_key": "!contains(keys(var.guard_kms_key_arns), REGION)",
+        "kms_key_arn": "lookup(var.guard_kms_key_arns, REGION, null)",
+        "ledger_replica_kms_key_arns": "{ for region in local.other_regions : region => var.guard_kms_key_arns[region] if contains(keys(var.guard_kms_key_arns), region) }",
     }
     | {name: f"lookup(var.{name}, REGION, null)" for name in ("lambda_s3", "vpc_config", "code_signing")},
     "guard_elsewhere": {"other_regions": "sort(setsubtract(local.guarded_regions, [REGION]))", "ledger": "module.guard.ledgers[REGION]"},
 }
 # What the root decides by itself.
-LEFT_OUT = {"ecr": {"create"}, "guard": {"policy", "tags", "ledger"}, "guard_elsewhere": {"policy", "tags", "ledger_replica_regions", "ledger_deletion_protection"}}
+LEFT_OUT = {"ecr": {"create"}, "guard": {"policy", "tags", "ledger"}, "guard_elsewhere": {"policy", "tags", "ledger_replica_regions", "ledger_replica_kms_key_arns", "ledger_deletion_protection"}}
 
 
 def arguments(module: str) -> dict[str, str]:

@@ -62,8 +62,8 @@ fn every_rule_for_repositories_is_documented_and_no_other() {
         .collect();
     for row in &rows {
         assert!(
-            row.len() == 6 && row.iter().all(|cell| !cell.is_empty()),
-            "rule, default, what, effect, permission, source: {row:?}"
+            row.len() == 7 && row.iter().all(|cell| !cell.is_empty()),
+            "rule, default, what, effect, permission, where not known, source: {row:?}"
         );
     }
     let documented: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();

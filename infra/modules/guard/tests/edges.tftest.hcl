@@ -167,7 +167,7 @@ run "eventbridge_to_other_regions" {
       Effect    = "Allow"
       Action    = "sts:AssumeRole"
       Principal = { Service = "events.amazonaws.com" }
-      Condition = { StringEquals = { "aws:SourceAccount" = "123456789012", "aws:SourceArn" = "arn:aws:events:us-west-2:123456789012:rule/ecr-guard-forward" } }
+      Condition = { StringEquals = { "aws:SourceAccount" = "123456789012", "aws:SourceArn" = ["arn:aws:events:us-west-2:123456789012:rule/ecr-guard-forward"] } }
     }]
     error_message = "For our rule, and for no other."
   }
@@ -606,4 +606,61 @@ run "messages_wait_as_long_as_they_can" {
     condition     = alltrue([for name, queue in aws_sqs_queue.this : contains(["work", "findings"], name) || queue.message_retention_seconds == 1209600])
     error_message = "14 days."
   }
+}
+
+# A key of somebody else, such as an organization's: the module makes none, uses it everywhere, and says what its policy needs.
+run "a_key_of_somebody_else" {
+  command = plan
+
+  variables {
+    create_kms_key              = false
+    kms_key_arn                 = "arn:aws:kms:us-west-2:123456789012:key/44444444-2222-3333-4444-555555555555"
+    ledger_replica_regions      = ["eu-west-1", "us-east-1"]
+    ledger_replica_kms_key_arns = { eu-west-1 = "arn:aws:kms:eu-west-1:123456789012:key/55555555-2222-3333-4444-555555555555" }
+  }
+
+  assert {
+    condition     = length(aws_kms_key.this) == 0 && length(aws_kms_alias.this) == 0 && keys(aws_kms_key.ledger_replica) == ["us-east-1"]
+    error_message = "No key is made in its place."
+  }
+  assert {
+    condition = toset(concat(
+      [for queue in aws_sqs_queue.this : queue.kms_master_key_id],
+      [for topic in concat(values(aws_sns_topic.alerts), [aws_sns_topic.alarms]) : topic.kms_master_key_id],
+      [for group in aws_cloudwatch_log_group.this : group.kms_key_id],
+      [for f in aws_lambda_function.this : f.kms_key_arn],
+      [aws_scheduler_schedule.sweep.kms_key_arn, aws_dynamodb_table.ledger[0].server_side_encryption[0].kms_key_arn],
+      flatten([for p in aws_iam_role_policy.this : [for s in jsondecode(p.policy).Statement : s.Resource if s.Sid == "Keys" || s.Sid == "Environment"]]),
+    )) == toset(["arn:aws:kms:us-west-2:123456789012:key/44444444-2222-3333-4444-555555555555"])
+    error_message = "It is used for everything."
+  }
+  assert {
+    condition     = [for s in jsondecode(output.kms_key_statements) : s.Sid] == ["Account", "Logs", "Alarms", "UndeliveredEvents", "Findings", "UndeliveredAlerts"]
+    error_message = "What its policy needs is said."
+  }
+  assert {
+    condition     = output.ledgers["eu-west-1"].kms_key_arn == "arn:aws:kms:eu-west-1:123456789012:key/55555555-2222-3333-4444-555555555555"
+    error_message = "The guard of the other region is told of the replica's key."
+  }
+}
+
+run "a_key_that_is_not_given" {
+  command = plan
+
+  variables {
+    create_kms_key = false
+  }
+
+  expect_failures = [var.kms_key_arn]
+}
+
+run "a_key_that_is_given_and_made" {
+  command = plan
+
+  variables {
+    kms_key_arn                 = "alias/ecr-guard"
+    ledger_replica_kms_key_arns = { eu-west-1 = "arn:aws:kms:eu-west-1:123456789012:key/55555555-2222-3333-4444-555555555555" }
+  }
+
+  expect_failures = [var.kms_key_arn, var.ledger_replica_kms_key_arns]
 }
