@@ -202,7 +202,8 @@ impl Document {
         let own = ["archive", "quarantine-tag", "flag"]
             .into_iter()
             .filter(|method| own.clone().any(|own| own == *method));
-        let default = self.document["block"]["method"].is_null().then_some("archive");
+        let enforces = self.document["mode"] == "enforce";
+        let default = (enforces && self.document["block"]["method"].is_null()).then_some("archive");
         let all: BTreeSet<&str> = methods.chain(own).chain(default).collect();
         all.into_iter()
             .map(|method| {
