@@ -91,7 +91,7 @@ run "many_names_are_forwarded_by_several_rules" {
   command = plan
 
   variables {
-    repositories  = [for n in range(57) : "team/a-service-${n}"]
+    repositories  = [for n in range(30) : "a-team-with-a-long-name/and-a-service-with-one-${n}"]
     other_regions = ["us-east-1", "eu-west-1"]
     policy        = { version = 1, mode = "report" }
   }
