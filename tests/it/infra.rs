@@ -358,6 +358,18 @@ fn called_to_block(function: &Function, document: &Document) -> BTreeSet<String>
         }
         called.append(&mut here);
     }
+    called.extend(called_for_old_images(function, &policy));
+    called
+}
+
+/// What a function calls of an image that should be blocked and was pulled long ago.
+fn called_for_old_images(function: &Function, policy: &Policy) -> BTreeSet<String> {
+    let mut called = BTreeSet::new();
+    for payload in &function.payloads {
+        let trial = Trial::new(Some(vec![page("CRITICAL", 1)]));
+        trial.change(|image| image.pulled_at = Some(LONG_AGO));
+        called.extend(function.invoke(&trial, policy, payload));
+    }
     called
 }
 
