@@ -166,16 +166,16 @@ def out_of_reach(world: World) -> Observed:
     for image in (gone, archived):
         world.send("on-scan", world.found(image), guard=home(world))
         looked_at_again(world, image)
-    rows = {row["sk"]: row["row"] for row in world.stack.ledger()}
-    figures = {
-        image.repository: rows[f"summary#{REGION}#{image.repository}"]["readiness"][0] for image in (gone, archived)
-    }
+    # Our two repositories are named, so that no other is left to the workers of this policy.
+    world.sweep(gone.repository, archived.repository, guard=home(world), digest=True)
+    digests = [alert["figures"] for alert in world.stack.received() if alert["kind"] == "digest"]
+    not_ready = {one["repository"]: one for one in digests[-1]["replication_not_ready"]["worst"]}
+    figures = [not_ready.get(image.repository, {}) for image in (gone, archived)]
     return observe(
-        pulls_there=((second.pull(gone), second.pull(archived)), ("refused", "refused")),
+        pulls_there=([second.pull(image) for image in (gone, archived)], ["refused"] * 2),
         alerts=([told(world, image) for image in (gone, archived)], [["replica-incomplete (there)"]] * 2),
-        missing=(figures[gone.repository]["missing"], 1),
-        archived=(figures[archived.repository]["archived"], 1),
-        present=([each["present"] for each in figures.values()], [0, 0]),
+        not_ready=([(one.get("missing", 0), one.get("archived", 0)) for one in figures], [(1, 0), (0, 1)]),
+        present=([one.get("present") for one in figures], [0, 0]),
     )
 
 
