@@ -45,8 +45,8 @@ use super::{
 };
 use guard_core::{
     finding::{Scan, ScanStart, ScanTrigger},
-    ids::{AccountId, ImageKey, ImageRef, InvalidId, Region, RepositoryName, Tag},
-    image::{Image, ImageStatus},
+    ids::{AccountId, Digest, ImageKey, ImageRef, InvalidId, Region, RepositoryName, Tag},
+    image::{Image, ImageStatus, leads_to_others},
     policy::Glob,
     repository::ledger::RepositoryKey,
 };
@@ -188,6 +188,37 @@ impl Ecr {
         }
     }
 
+    /// A page of a thousand images of a repository, and where the next one begins. No images if there is no such repository.
+    async fn page_of_images(
+        &self,
+        repository: &RepositoryName,
+        status: ImageStatusFilter,
+        after: Option<String>,
+    ) -> Result<(Vec<ImageDetail>, Option<String>), PortError> {
+        let result = self
+            .client
+            .describe_images()
+            .registry_id(self.account.as_str())
+            .repository_name(repository.as_str())
+            .filter(DescribeImagesFilter::builder().image_status(status).build())
+            .max_results(PAGE_SIZE)
+            .set_next_token(after)
+            .send()
+            .await;
+        match result {
+            Ok(output) => Ok((
+                output.image_details.unwrap_or_default(),
+                output.next_token.filter(|token| !token.is_empty()),
+            )),
+            Err(error) => match error.as_service_error() {
+                Some(DescribeImagesError::RepositoryNotFoundException(_)) => Ok((Vec::new(), None)),
+                // `ImageNotFoundException` (no image was named), `InvalidParameterException`, `ServerException`, and what is not
+                // modelled.
+                _ => Err(port_error(DESCRIBE_IMAGES, &error)),
+            },
+        }
+    }
+
     /// The manifest of an image and its media type: `ecr:BatchGetImage`.
     async fn manifest(&self, image: &ImageKey) -> Result<(String, Option<String>), PortError> {
         const OPERATION: &str = "ecr:BatchGetImage";
@@ -302,40 +333,41 @@ impl Registry for EcrRegistry {
         since: Timestamp,
         after: Option<&str>,
     ) -> Result<Pulled, PortError> {
-        let result = self
+        let after = after.map(str::to_owned);
+        let (details, next) = self
             .ecr
-            .client
-            .describe_images()
-            .registry_id(self.ecr.account.as_str())
-            .repository_name(repository.as_str())
-            .filter(
-                DescribeImagesFilter::builder()
-                    .image_status(ImageStatusFilter::Active)
-                    .build(),
-            )
-            .max_results(PAGE_SIZE)
-            .set_next_token(after.map(str::to_owned))
-            .send()
-            .await;
-        let output = match result {
-            Ok(output) => output,
-            Err(error) => {
-                return match error.as_service_error() {
-                    Some(DescribeImagesError::RepositoryNotFoundException(_)) => Ok(Pulled::default()),
-                    // `ImageNotFoundException` (no image was named), `InvalidParameterException`, `ServerException`, and what is
-                    // not modelled.
-                    _ => Err(port_error(DESCRIBE_IMAGES, &error)),
-                };
-            }
-        };
-        let pulled = output.image_details.unwrap_or_default().into_iter();
+            .page_of_images(repository, ImageStatusFilter::Active, after)
+            .await?;
+        let pulled = details.into_iter().filter_map(|detail| described(detail).ok());
         Ok(Pulled {
             images: pulled
-                .filter_map(|detail| described(detail).ok())
                 .filter(|image| image.last_pulled_at.is_some_and(|at| at >= since))
                 .collect(),
-            next: output.next_token.filter(|token| !token.is_empty()),
+            next,
         })
+    }
+
+    /// `ecr:DescribeImages` of a whole repository, as for [`Registry::pulled_since`].
+    async fn indexes(&self, repository: &RepositoryName, pages: usize) -> Result<Option<Vec<Digest>>, PortError> {
+        let mut indexes = Vec::new();
+        let mut token = None;
+        for _ in 0..pages {
+            let (details, next) = self
+                .ecr
+                .page_of_images(repository, ImageStatusFilter::Any, token)
+                .await?;
+            for detail in details {
+                let Ok(image) = described(detail) else { return Ok(None) };
+                if image.status != ImageStatus::Archived && leads_to_others(image.manifest_media_type.as_deref()) {
+                    indexes.push(image.digest);
+                }
+            }
+            token = next;
+            if token.is_none() {
+                return Ok(Some(indexes));
+            }
+        }
+        Ok(None)
     }
 
     /// `ecr:BatchGetRepositoryScanningConfiguration`, remembered for ten minutes: it changes with Terraform, not with images.

@@ -78,6 +78,8 @@ pub struct Facts {
     pub indexes: Vec<LeadingIndex>,
     /// Before this look, a sweep has read all indexes of the repository: those that it knows nothing of do not lead to it.
     pub indexes_read: bool,
+    /// Whether all indexes of the repository are known at this moment, with all that they lead to; `None`: nobody has looked.
+    pub indexes_known: Option<bool>,
     /// The image that it is a copy of; `None`: as far as known, it is none.
     pub source: Option<SourceImage>,
     /// No event led here: a sweep found it.
@@ -114,6 +116,7 @@ impl Facts {
             children_pulled: None,
             indexes: Vec::new(),
             indexes_read: false,
+            indexes_known: None,
             source: None,
             found: false,
             told: None,
@@ -263,6 +266,9 @@ pub enum Question {
     Lambda,
     /// The registry, when those images were last pulled. The answer goes to [`Facts::children_pulled`].
     ChildrenPulled,
+    /// The registry and the ledger, whether all indexes of the repository are known. The answer goes to [`Facts::indexes_known`]; indexes
+    /// that lead to the image, and that it does not know of, go to [`Facts::indexes`].
+    Indexes,
     /// The ledger, which findings people were told of. The answer goes to [`Facts::told`].
     Told,
 }
@@ -306,6 +312,8 @@ pub(super) enum Hold {
     Index,
     /// It may be one of an index that nobody has looked at yet.
     IndexesNotRead,
+    /// The indexes that are known to lead to it are blocked, and it may be one of an index that nobody has looked at yet.
+    MoreIndexesNotRead,
     /// Its source is not blocked; the region.
     Source(Region),
     /// The registry does not archive it, and every index that leads to it is blocked.
@@ -324,6 +332,7 @@ impl Hold {
             Self::Limit(until) => words::limit_reached(*until),
             Self::Index => words::INDEX_NOT_BLOCKED.to_owned(),
             Self::IndexesNotRead => words::INDEXES_NOT_READ.to_owned(),
+            Self::MoreIndexesNotRead => words::MORE_INDEXES_NOT_READ.to_owned(),
             Self::Source(region) => words::source_not_blocked(region),
             Self::OnlyIndex => words::ONLY_INDEX_BLOCKED.to_owned(),
             Self::Returns(until) => words::returns(*until),
@@ -707,7 +716,9 @@ fn blocked<'a>(
 
     let held_by_source = !stands && facts.is_held_by_source(image);
     let held_by_index = if stands {
-        facts.has_more_indexes() || facts.open_indexes().any(LeadingIndex::needs_its_images)
+        // What came back with an index that is being judged goes with it.
+        let with_index = || came_back && facts.open_indexes().any(LeadingIndex::is_being_judged);
+        facts.has_more_indexes() || facts.open_indexes().any(LeadingIndex::needs_its_images) || with_index()
     } else {
         led_to && !facts.are_indexes_blocked()
     };
@@ -726,12 +737,23 @@ fn blocked<'a>(
 
     let reports = policy.report_mode(&facts.key.repository).filter(|_| needed.is_some());
     let only_index = led_to && (facts.block_failure.is_some() || remembered_refusal(facts, now).is_some());
+    let is_new = !stands || came_back;
+    let may_be_led_to = led_to || facts.indexes.iter().any(LeadingIndex::is_without_row);
+    let asks = is_new && may_be_led_to && needed.is_some() && policy.enforces(&facts.key.repository);
+    let may_have_more = if asks && !held_by_index && !held_by_source && !only_index {
+        let known = facts.indexes_known.ok_or(Question::Indexes)?;
+        // What came back, or has a tag that people may pull, does not wait for an index that nobody can read.
+        !known && !came_back && image.tags.is_empty()
+    } else {
+        false
+    };
     let nothing_else = !held_by_index
         && !held_by_source
         && in_use.is_none()
         && no_worse_than.is_none()
         && facts.block_failure.is_none()
         && limited.is_none()
+        && !may_have_more
         && !facts.awaits_indexes(image, now);
     // Asked last, because it is one more call: only for what would be blocked otherwise.
     let in_use = if nothing_else && open && !led_to && needed.is_some() {
@@ -741,6 +763,7 @@ fn blocked<'a>(
     };
     let held = match (&facts.block_failure, in_use) {
         _ if held_by_index => Some(Hold::Index),
+        _ if may_have_more => Some(Hold::MoreIndexesNotRead),
         _ if !stands && facts.awaits_indexes(image, now) => Some(Hold::IndexesNotRead),
         _ if held_by_source => facts.source.as_ref().map(|source| Hold::Source(source.region.clone())),
         _ if only_index && needed.is_some() => Some(Hold::OnlyIndex),
@@ -766,7 +789,7 @@ fn blocked<'a>(
         Hold::InUse(_) | Hold::NotWorse(_) | Hold::ReportMode(_) | Hold::Refused(_) => Some(AlertKind::ImageHeld),
         Hold::Returns(_) => Some(AlertKind::ImageBypass),
         // The index is told of, or the source; or what the next sweep finds.
-        Hold::Index | Hold::IndexesNotRead | Hold::OnlyIndex | Hold::Source(_) => None,
+        Hold::Index | Hold::IndexesNotRead | Hold::MoreIndexesNotRead | Hold::OnlyIndex | Hold::Source(_) => None,
         // The first image of the hour speaks for all: a hundred alerts would say no more.
         Hold::Limit(_) => limit_is_to_be_told(facts).then_some(AlertKind::BlockLimit),
     };

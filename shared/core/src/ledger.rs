@@ -452,6 +452,12 @@ impl Row {
         rest
     }
 
+    /// Whether it is of an index, and all that this leads to is known.
+    pub fn names_all_entries(&self) -> bool {
+        let has_entries = !self.children.is_empty() && self.more_children == 0;
+        self.closed_at.is_none() && (self.is_not_an_image() || has_entries)
+    }
+
     /// Leaves out findings until the row fits into an item, whatever the scanner says: without its row an image is never blocked. What is
     /// left out still counts, by its number and by the worst of it.
     pub fn fit(&mut self) {

@@ -113,6 +113,14 @@ pub trait Registry {
     /// The text of a repository's policy; `None` if it has none.
     fn repository_policy(&self, key: &RepositoryKey) -> impl Future<Output = Result<Option<String>, PortError>> + Send;
 
+    /// The entries of a repository that may lead to others and are not in the archive, where so many pages of a thousand images are all of
+    /// it; `None`: there is more, or not all of it can be read.
+    fn indexes(
+        &self,
+        repository: &RepositoryName,
+        pages: usize,
+    ) -> impl Future<Output = Result<Option<Vec<Digest>>, PortError>> + Send;
+
     /// Whether a repository's images are scanned without anybody asking; `None` if there is no such repository.
     fn scan_trigger(
         &self,

@@ -25,7 +25,7 @@ use guard_core::{
     },
     finding::{Findings, NoScan, Scan, ScanMode, ScanStart, ScanTrigger},
     ids::{Digest, ImageKey, ImageRef, RepositoryName, Tag},
-    image::{Image, ImageStatus, ListedImage},
+    image::{Image, ImageStatus, ListedImage, leads_to_others},
     ledger::{Counter, Row, limit_key},
     policy::TopicArn,
     registry::{RegistryKey, RegistryRow, RegistrySettings},
@@ -92,6 +92,19 @@ pub enum RemovalReading {
     Referenced,
 }
 
+/// An index that was there and led to an image when that was archived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchivedUnder {
+    /// The index.
+    pub index: Digest,
+    /// The ledger knew that it leads to the image.
+    pub known: bool,
+    /// The ledger knew of one index at least that leads to the image.
+    pub any_known: bool,
+    /// It came after the indexes of the repository were last listed.
+    pub came_late: bool,
+}
+
 /// A tag that we had removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Removed {
@@ -117,7 +130,10 @@ struct State {
     counts: BTreeMap<String, u64>,
     manifests: BTreeMap<ImageKey, String>,
     unarchivable: BTreeSet<ImageKey>,
-    archived: BTreeSet<ImageKey>,
+    archived: BTreeMap<ImageKey, Vec<ArchivedUnder>>,
+    /// The ticks at which entries came, and at which somebody last listed the indexes.
+    pushed: BTreeMap<(RepositoryName, Digest), u64>,
+    listed: Option<u64>,
     repositories: BTreeMap<RepositoryName, StoredRepository>,
     keys: BTreeMap<KeyArn, KeyHealth>,
     previews: BTreeMap<RepositoryName, Preview>,
@@ -159,6 +175,36 @@ impl State {
         let Some(image) = entry(self, key) else { return };
         let from = std::mem::replace(&mut image.status, status);
         self.ways.changes(&key.repository, &key.digest, &from, now);
+    }
+
+    /// The indexes that are there and lead to an image, by their manifests.
+    fn indexes_over(&self, image: &ImageKey) -> Vec<ArchivedUnder> {
+        let row = self.rows.get(image).filter(|row| row.closed_at.is_none());
+        let leads = |(key, manifest): &(&ImageKey, &String)| {
+            let is_there = self.images.contains_key(&(key.repository.clone(), key.digest.clone()));
+            key.repository == image.repository
+                && is_there
+                && guard_core::image::children(manifest)
+                    .is_some_and(|listed| listed.children.iter().any(|child| child.digest == image.digest))
+        };
+        let under = self.manifests.iter().filter(leads).map(|(key, _)| {
+            let by_image = row.is_some_and(|row| row.indexes.contains(&key.digest));
+            let index = self.rows.get(key).filter(|row| row.closed_at.is_none());
+            let by_index = index.is_some_and(|row| row.children.iter().any(|child| child.digest == image.digest));
+            ArchivedUnder {
+                index: key.digest.clone(),
+                known: by_image || by_index,
+                any_known: false,
+                came_late: {
+                    let pushed = self.pushed.get(&(key.repository.clone(), key.digest.clone()));
+                    self.listed.is_some() && pushed.copied() >= self.listed
+                },
+            }
+        });
+        let mut under: Vec<ArchivedUnder> = under.collect();
+        let any_known = under.iter().any(|under| under.known);
+        under.iter_mut().for_each(|under| under.any_known = any_known);
+        under
     }
 
     /// The fault of this call, if it is the one that was counted down to.
@@ -207,9 +253,10 @@ impl World {
 
     /// Puts an image into the registry as it is, or replaces it.
     pub fn push(&self, key: &ImageKey, image: Image) {
-        self.lock()
-            .images
-            .insert((key.repository.clone(), key.digest.clone()), image);
+        let mut state = self.lock();
+        let (of, tick) = ((key.repository.clone(), key.digest.clone()), state.ticks);
+        state.pushed.entry(of.clone()).or_insert(tick);
+        state.images.insert(of, image);
     }
 
     /// Sets the manifest of an image.
@@ -430,9 +477,9 @@ impl World {
         self.lock().calls.len()
     }
 
-    /// Whether the image was ever put into the archive by us, however it is now.
-    pub fn was_archived(&self, key: &ImageKey) -> bool {
-        self.lock().archived.contains(key)
+    /// The indexes that led to an image each time that it was archived.
+    pub fn archived_under(&self, key: &ImageKey) -> Vec<ArchivedUnder> {
+        self.lock().archived.get(key).cloned().unwrap_or_default()
     }
 
     /// Forgets the calls so far.
@@ -659,6 +706,19 @@ impl Registry for World {
                     .collect(),
                 next: None,
             }
+        })
+        .await
+    }
+
+    async fn indexes(&self, repository: &RepositoryName, pages: usize) -> Result<Option<Vec<Digest>>, PortError> {
+        self.call("ecr:DescribeImages", false, |state| {
+            state.listed = Some(state.ticks);
+            let found: Vec<&Image> = images_of(state, repository, None).collect();
+            let most = state.page_size.unwrap_or(1000).saturating_mul(pages);
+            let indexes = found.iter().filter(|image| {
+                image.status != ImageStatus::Archived && leads_to_others(image.manifest_media_type.as_deref())
+            });
+            (found.len() <= most).then(|| indexes.map(|image| image.digest.clone()).collect())
         })
         .await
     }
@@ -1004,7 +1064,8 @@ impl RegistryWriter for World {
         self.call("ecr:UpdateImageStorageClass", true, |state| {
             // The scanner forgets an image that is archived.
             state.scans.remove(&(image.repository.clone(), image.digest.clone()));
-            state.archived.insert(image.clone());
+            let under = state.indexes_over(image);
+            state.archived.entry(image.clone()).or_default().extend(under);
             state.set_status(image, ImageStatus::Archived);
             ImageStatus::Archived
         })

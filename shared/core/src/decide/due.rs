@@ -103,6 +103,7 @@ struct Remembered {
     more_indexes: bool,
     /// It has no tag, and no sweep has looked yet whether an index leads to it.
     may_be_led_to: bool,
+    tagged: bool,
     limited_until: Option<Timestamp>,
     source: Option<Source>,
     seen: bool,
@@ -217,6 +218,7 @@ impl<'a> Survey<'a> {
             indexes: row.indexes.clone(),
             more_indexes: row.more_indexes,
             may_be_led_to: row.tags.is_empty() && row.indexes.is_empty() && !row.alone,
+            tagged: !row.tags.is_empty(),
             limited_until: row.limited_until,
             source: row.source.clone(),
             seen: false,
@@ -415,7 +417,8 @@ impl<'a> Survey<'a> {
         let all_known = all_there && open().all(|child| child.state != State::Pending);
         match row.state {
             State::Pending => all_known || open().any(|child| bad(child)),
-            State::Blocked => open().any(|child| self.waits_for_nothing(child)),
+            // What has no tag may wait for another index to be read: see `finish`.
+            State::Blocked => open().any(|child| child.tagged && self.waits_for_nothing(child)),
             State::Held => self.enforces && open().any(|child| is_kept(child)),
             State::Allowed | State::Unscannable | State::Stale => {
                 open().any(|child| is_kept(child) || bad(child) || child.state == State::Review)
@@ -436,6 +439,11 @@ impl<'a> Survey<'a> {
         let is_many = row.indexes.len() > MAX_LOOKED_AT && !row.more_indexes;
         let waits = row.limited_until.is_some_and(|until| self.now < until);
         is_many && !waits && above().count() == row.indexes.len() && above().all(|index| index.state == State::Blocked)
+    }
+
+    /// Whether indexes lead to it, and all of them are blocked.
+    fn is_led_to_by_blocked(&self, row: &Remembered) -> bool {
+        !row.indexes.is_empty() && self.waits_for_nothing(row)
     }
 
     /// Whether it is held, and all of its indexes are blocked, as far as a look at one of them cares.
@@ -515,7 +523,8 @@ impl<'a> Survey<'a> {
         let is_old = row
             .available_since
             .is_some_and(|since| self.now.duration_since(since) >= INDEX_FOLLOWS);
-        !row.closed && row.seen && row.state == State::Held && row.may_be_led_to && is_old
+        let waited = row.may_be_led_to && is_old || !row.tagged && self.is_led_to_by_blocked(row);
+        !row.closed && row.seen && row.state == State::Held && waited
     }
 
     /// How many rows there are.

@@ -107,7 +107,7 @@ impl LeadingIndex {
     }
 
     /// Whether it is there, as far as known.
-    pub(super) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.looking.is_some() || self.open_row().is_some()
     }
 
@@ -120,6 +120,16 @@ impl LeadingIndex {
         let is_done = |row: &Row| row.block.as_ref().is_none_or(|block| block.confirmed);
         self.open_row()
             .is_some_and(|row| row.state == State::Blocked && is_done(row))
+    }
+
+    /// Whether nothing is remembered of it: another invocation is looking at it for the first time, or has not come to an end; or it is gone.
+    pub(super) fn is_without_row(&self) -> bool {
+        self.looking.is_none() && self.row.is_none()
+    }
+
+    /// Whether it is being looked at, and was not blocked before.
+    pub(super) fn is_being_judged(&self) -> bool {
+        self.looking.is_some() && !self.is_blocked()
     }
 
     /// Whether it was judged, and is not blocked: it may be deployed, and then its images must be there.

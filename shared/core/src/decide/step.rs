@@ -339,6 +339,7 @@ impl<'a> Draft<'a> {
             | Hold::Refused(_)
             | Hold::Index
             | Hold::IndexesNotRead
+            | Hold::MoreIndexesNotRead
             | Hold::Source(_)
             | Hold::Returns(_) => {}
         }

@@ -26,6 +26,10 @@ pub(super) fn report_mode(why: &str) -> String {
 pub(super) const INDEXES_NOT_READ: &str =
     "it has no tag, and no sweep has looked yet whether an index leads to it; the next one does.";
 
+/// Why an image without a tag is not blocked whose known indexes are, while there are indexes of which not all entries are known.
+pub(super) const MORE_INDEXES_NOT_READ: &str = "it has no tag, and there are indexes in the repository that may lead to it too and have not been read yet; the next sweep looks \
+     again.";
+
 /// Why an image is not blocked that an index leads to.
 pub(super) const INDEX_NOT_BLOCKED: &str = "an index that leads to it is not blocked; the index says why.";
 
@@ -545,7 +549,7 @@ pub(super) fn next_steps(
                     | Hold::Limit(_)
                     | Hold::Returns(_)
                     | Hold::Index
-                    | Hold::IndexesNotRead
+                    | Hold::IndexesNotRead | Hold::MoreIndexesNotRead
                     | Hold::OnlyIndex
                     | Hold::Source(_),
                 )

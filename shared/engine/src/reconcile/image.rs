@@ -22,8 +22,8 @@ use guard_core::{
     evaluate::{ExceptionUse, exception_use},
     finding::{Epss, Scan, ScanEvent, SeverityCounts},
     ids::{AccountId, Digest, ImageKey, ImageRef, Region, RepositoryName, Tag},
-    image::{Arrival, Image, ImageStatus, Listed, children, content},
-    ledger::{Block, Counter, Row, State, hour_of},
+    image::{Arrival, Child, Image, ImageStatus, Listed, children, content},
+    ledger::{Block, Counter, MAX_INDEXES, Row, State, hour_of},
     policy::{BlockMethod, Policy},
     predecessor::{Predecessor, replaced_by},
     registry::access::RefusedAccess,
@@ -254,13 +254,16 @@ impl ReconcileError {
 /// The call that reads findings.
 pub(crate) const FINDINGS: &str = "ecr:DescribeImageScanFindings";
 
-/// At most so many pages of a thousand images are looked at for the predecessor of an image. In a larger repository it may not be
-/// found, and then excuses nothing.
+/// At most so many pages of a thousand images are looked at for the predecessor of an image, and for indexes that may lead to it. In a
+/// larger repository the predecessor may not be found, and then excuses nothing; and for the indexes the next sweep looks.
 const MAX_PAGES_OF_IMAGES: usize = 20;
 
 /// After so much time no further page is asked for: the block must come before the function's 30 seconds are over, and a predecessor that was
 /// not found excuses nothing.
 const TIME_FOR_PREDECESSOR: SignedDuration = SignedDuration::from_secs(8);
+
+/// The manifests of at most so many indexes are read for an image, if nobody has looked at them yet.
+const MAX_UNREAD_INDEXES: usize = 10;
 
 /// How often, and after how much time, an index is looked at anew that another invocation is at work on. A step takes about a second.
 const MAX_TURNS: usize = 5;
@@ -459,6 +462,7 @@ where
                 arrival,
                 refused: self.hints.refused.clone(),
                 found: self.hints.found && index.is_some(),
+                indexes_read: self.hints.indexes_read,
                 source: self.hints.source.clone().filter(|_| index.is_some()),
                 ..Hints::default()
             },
@@ -675,6 +679,16 @@ where
             Question::Lambda => facts.lambda = Some(self.lambda_access().await?),
             Question::Children => (facts.children, facts.more_children) = self.children(facts, not_read).await?,
             Question::ChildrenPulled => facts.children_pulled = Some(self.children_pulled(facts).await?),
+            Question::Indexes => {
+                let (known, more) = self.indexes_known(facts).await?;
+                // What is not on the list, and has no row, is gone.
+                facts.indexes_known = Some(known);
+                facts.indexes.retain(|index| {
+                    let is_among = more.iter().any(|other| other.digest == index.digest);
+                    !is_among && (index.row.is_some() || index.is_open() || !known)
+                });
+                facts.indexes.extend(more);
+            }
             Question::Told => {
                 let told = self.ports.ledger.told(&RepositoryKey::of(&self.key)).await;
                 facts.told = Some(told.map_err(|source| self.failed("look up what was told of", source))?);
@@ -773,6 +787,59 @@ where
             row,
         });
         Ok(indexes.collect())
+    }
+
+    /// Whether it is known of all indexes of the repository if they lead to this image; and those that do, of which it does not know. Of
+    /// one that nobody has looked at yet, the manifest says it: then it is looked at with the image.
+    async fn indexes_known(&self, facts: &Facts) -> Result<(bool, Vec<LeadingIndex>), ReconcileError> {
+        let failed = |source| self.failed("look for more indexes of", source);
+        let registry = self.ports.registry;
+        let listed = registry.indexes(&self.key.repository, MAX_PAGES_OF_IMAGES).await;
+        let listed = listed.map_err(failed)?.filter(|listed| listed.len() <= MAX_INDEXES);
+        let Some(listed) = listed else {
+            return Ok((false, Vec::new()));
+        };
+        let is_known = |digest: &Digest| {
+            facts
+                .indexes
+                .iter()
+                .any(|index| index.digest == *digest && index.is_open())
+        };
+        let keys: Vec<ImageKey> = listed
+            .iter()
+            .filter(|digest| !is_known(digest))
+            .map(|digest| self.of(digest, None).key)
+            .collect();
+        let rows = self.ports.ledger.rows_of(&keys).await.map_err(failed)?;
+        let leads = |children: &[Child]| children.iter().any(|child| child.digest == self.key.digest);
+        let (mut more, mut unread) = (Vec::new(), Vec::new());
+        for (key, row) in keys.into_iter().zip(rows) {
+            match row.filter(Row::names_all_entries) {
+                Some(row) if leads(&row.children) => more.push(LeadingIndex {
+                    digest: key.digest,
+                    row: Some(row),
+                    looking: None,
+                }),
+                Some(_) => {}
+                None => unread.push(key),
+            }
+        }
+        let mut known = unread.len() <= MAX_UNREAD_INDEXES;
+        for key in unread.into_iter().take(MAX_UNREAD_INDEXES) {
+            let manifest = match registry.manifest(&key).await {
+                Err(source) if source.retry == Retry::Later => return Err(failed(source)),
+                manifest => manifest.ok().flatten(),
+            };
+            match manifest.and_then(|manifest| children(&manifest)) {
+                Some(listed) if leads(&listed.children) => more.push(LeadingIndex {
+                    digest: key.digest,
+                    row: None,
+                    looking: Some(Vec::new()),
+                }),
+                listed => known &= listed.is_some_and(|listed| listed.more == 0),
+            }
+        }
+        Ok((known, more))
     }
 
     /// The image in another region that this one is a copy of: by what an event said, or by what its row remembers; and where copies
@@ -923,6 +990,7 @@ where
             scan,
             indexes: indexes?,
             indexes_read: self.hints.indexes_read,
+            indexes_known: self.hints.indexes_read.then_some(true),
             source: source?,
             row,
             trigger: trigger.map_err(failed)?,

@@ -271,6 +271,10 @@ impl Registry for Sim {
         Ok(Pulled::default())
     }
 
+    async fn indexes(&self, _: &RepositoryName, _: usize) -> Result<Option<Vec<Digest>>, PortError> {
+        unreachable!("a sweep has read the indexes itself")
+    }
+
     async fn scan_trigger(&self, _: &RepositoryName) -> Result<Option<ScanTrigger>, PortError> {
         Ok(Some(ScanTrigger::Automatic))
     }

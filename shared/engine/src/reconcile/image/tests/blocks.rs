@@ -299,6 +299,10 @@ impl Registry for Late<'_> {
         self.world.repository_policy(key).await
     }
 
+    async fn indexes(&self, name: &RepositoryName, pages: usize) -> Result<Option<Vec<Digest>>, PortError> {
+        self.world.indexes(name, pages).await
+    }
+
     async fn scan_trigger(&self, repository: &RepositoryName) -> Result<Option<ScanTrigger>, PortError> {
         self.world.scan_trigger(repository).await
     }

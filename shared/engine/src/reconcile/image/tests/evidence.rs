@@ -258,6 +258,10 @@ impl Registry for Endless<'_> {
         })
     }
 
+    async fn indexes(&self, name: &RepositoryName, pages: usize) -> Result<Option<Vec<Digest>>, PortError> {
+        self.world.indexes(name, pages).await
+    }
+
     async fn repository_policy(&self, key: &RepositoryKey) -> Result<Option<String>, PortError> {
         self.world.repository_policy(key).await
     }

@@ -352,10 +352,26 @@ impl Family {
                         "an image is archived, and an index of it is not blocked: {leaf}, {of}"
                     ));
                 }
-                for leaf in leaves.iter().filter(|leaf| world.was_archived(&leaf.key)) {
-                    // Until somebody has read the index, it is an image by itself.
-                    story.count("archived and brought back", 1);
-                    story.count("of these without a tag", usize::from(leaf.tag.is_none()));
+                for leaf in &leaves {
+                    let under = world.archived_under(&leaf.key);
+                    for under in under.iter().filter(|under| under.index == index.key.digest) {
+                        if leaf.tag.is_some() && !under.any_known {
+                            // By its own tag it is an image by itself, as long as no index is known. To look for one before each block of a
+                            // tagged image would cost two round trips in the path from the finding to the block.
+                            story.count(
+                                "archived by their own tag before any index was known, and brought back",
+                                1,
+                            );
+                        } else if under.came_late {
+                            // The indexes of the repository were listed for it, and this one was not there yet.
+                            story.count("archived while an index was being pushed, and brought back", 1);
+                        } else {
+                            let leaf = name(&leaf.key);
+                            return Err(format!(
+                                "an image was archived under an index that was not blocked: {leaf}, {of}"
+                            ));
+                        }
+                    }
                 }
             }
             let bad = leaves.iter().any(|leaf| leaf.truth == Truth::Critical);

@@ -565,3 +565,144 @@ fn a_crash_at_any_point_loses_nothing() {
         }
     }
 }
+
+fn in_use(world: &World, key: &ImageKey) {
+    let mut entry = world.image_of(key).unwrap();
+    entry.last_pulled_at = Some(now());
+    world.push(key, entry);
+}
+
+/// 1 where the image of [`shared`] is in the archive.
+fn archivals(world: &World) -> usize {
+    usize::from(world.image_of(&amd64()).unwrap().status == ImageStatus::Archived)
+}
+
+fn second() -> ImageKey {
+    key("sha256:2d")
+}
+
+/// Two indexes that share an image with a finding that blocks, and the second one is in use; nobody has looked at anything.
+fn shared(tags_of_image: &[&str]) -> World {
+    let world = World::new();
+    world.push(&amd64(), fresh(&amd64(), tags_of_image));
+    world.complete_scan(&amd64(), scan(one_critical()));
+    push_index(&world, &index(), &["v1"], &[(&amd64(), "amd64")]);
+    push_index(&world, &second(), &["v2"], &[(&amd64(), "amd64")]);
+    in_use(&world, &second());
+    world
+}
+
+#[test]
+fn an_image_is_not_blocked_with_one_index_while_another_was_not_looked_at() {
+    for tags in [&[][..], &["v1-amd64"]] {
+        let world = shared(tags);
+        settle(&world, &policy(""), &index());
+        assert_eq!(world.archived_under(&amd64()), [], "{tags:?}");
+        assert_eq!((state(&world, &index()), archivals(&world)), (State::Blocked, 0));
+        // The next event of the image looks at the other index, too.
+        settle(&world, &policy(""), &amd64());
+        assert_eq!(
+            (state(&world, &second()), state(&world, &amd64())),
+            (State::Held, State::Held)
+        );
+        sweep(&world, &policy(""));
+        assert_eq!(world.archived_under(&amd64()), [], "{tags:?}");
+        assert_eq!(told(&world), ["image-blocked", "image-held"], "{tags:?}");
+    }
+}
+
+#[test]
+fn an_image_that_comes_back_with_another_index_is_judged_with_it() {
+    for used in [false, true] {
+        let world = World::new();
+        world.push(&amd64(), fresh(&amd64(), &[]));
+        world.complete_scan(&amd64(), scan(one_critical()));
+        push_index(&world, &index(), &["v1"], &[(&amd64(), "amd64")]);
+        settle(&world, &policy(""), &index());
+        assert_eq!(archivals(&world), 1);
+        // A client pushes what it cannot find, and then the index.
+        world.push_again(&amd64(), now() + SignedDuration::from_secs(5));
+        push_index(&world, &second(), &["v2"], &[(&amd64(), "amd64")]);
+        if used {
+            in_use(&world, &second());
+        }
+        // The event of the image comes before that of the index.
+        settle(&world, &policy(""), &amd64());
+        let (expected, images) = if used { (State::Held, 0) } else { (State::Blocked, 1) };
+        assert_eq!(
+            (state(&world, &second()), archivals(&world)),
+            (expected, images),
+            "{used}"
+        );
+        let again = world
+            .archived_under(&amd64())
+            .iter()
+            .filter(|under| under.index == second().digest)
+            .count();
+        assert_eq!(again, images, "{used}");
+        settle(&world, &policy(""), &second());
+        assert_eq!(archivals(&world), images, "{used}");
+    }
+}
+
+#[test]
+fn an_index_that_cannot_be_read_holds_images_without_a_tag_and_no_others() {
+    for (tags, images) in [(&[][..], 0), (&["v1-amd64"][..], 1)] {
+        let world = shared(tags);
+        world.set_manifest(&second(), "?");
+        for _ in 0..2 {
+            settle(&world, &policy(""), &index());
+            assert_eq!(
+                (state(&world, &index()), archivals(&world)),
+                (State::Blocked, images),
+                "{tags:?}"
+            );
+        }
+        sweep(&world, &policy(""));
+        assert_eq!(archivals(&world), images, "{tags:?}");
+        if images == 0 {
+            insta::assert_snapshot!(world.row_of(&amd64()).unwrap().reason, @"1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: it has no tag, and there are indexes in the repository that may lead to it too and have not been read yet; the next sweep looks again.");
+        }
+        // It is gone: the next sweep blocks what waited for it.
+        world.delete(&second());
+        for hour in 1..3 {
+            world.set_now(now() + SignedDuration::from_hours(hour));
+            sweep(&world, &policy(""));
+        }
+        assert_eq!(archivals(&world), 1, "{tags:?}");
+    }
+}
+
+#[test]
+fn an_index_that_went_before_anybody_had_judged_it_holds_nothing() {
+    let world = shared(&[]);
+    // The link is there, and the look at the index was cut off.
+    settle(&world, &policy(""), &amd64());
+    let linked = Row {
+        indexes: vec![second().digest],
+        ..world.row_of(&amd64()).unwrap()
+    };
+    world.delete(&second());
+    world.remember(linked);
+    settle(&world, &policy(""), &index());
+    assert_eq!(archivals(&world), 1);
+    assert_eq!(world.row_of(&amd64()).unwrap().indexes, [index().digest]);
+}
+
+#[test]
+fn to_look_for_more_indexes_delays_neither_the_block_of_the_index_nor_its_alert() {
+    let world = scanned(vec![], one_critical());
+    settle(&world, &policy(""), &index());
+    let calls = world.calls();
+    let lists = calls.iter().position(|call| call.operation == "sns:Publish").unwrap();
+    let archived: Vec<usize> = (0..calls.len())
+        .filter(|place| calls[*place].operation == "ecr:UpdateImageStorageClass")
+        .collect();
+    // The index; then people are told; then its image.
+    assert!(archived[0] < lists && lists < archived[1], "{calls:?}");
+    let between = calls[lists..archived[1]]
+        .iter()
+        .filter(|call| call.operation == "ecr:DescribeImages")
+        .count();
+    assert!(between >= 2, "the image itself, and the list: {calls:?}");
+}
