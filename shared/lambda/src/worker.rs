@@ -422,6 +422,10 @@ fn merge(known: &mut Hints, more: Hints) {
     known.found |= more.found;
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each event or message, and it is moved once"
+)]
 enum Done {
     NotBegun,
     Tried(Looks, Failures),
