@@ -50,7 +50,7 @@ use guard_core::{
     policy::Glob,
     repository::ledger::RepositoryKey,
 };
-use guard_ports::{Manifest, PortError, Pulled, Registry, RegistryWriter, Retry, Scanner, TagAnswer};
+use guard_ports::{Manifest, Page, PortError, Pulled, Registry, RegistryWriter, Retry, Scanner, TagAnswer};
 
 const DESCRIBE_IMAGES: &str = "ecr:DescribeImages";
 
@@ -348,26 +348,27 @@ impl Registry for EcrRegistry {
     }
 
     /// `ecr:DescribeImages` of a whole repository, as for [`Registry::pulled_since`].
-    async fn indexes(&self, repository: &RepositoryName, pages: usize) -> Result<Option<Vec<Digest>>, PortError> {
-        let mut indexes = Vec::new();
-        let mut token = None;
-        for _ in 0..pages {
-            let (details, next) = self
-                .ecr
-                .page_of_images(repository, ImageStatusFilter::Any, token)
-                .await?;
-            for detail in details {
-                let Ok(image) = described(detail) else { return Ok(None) };
-                if image.status != ImageStatus::Archived && leads_to_others(image.manifest_media_type.as_deref()) {
-                    indexes.push(image.digest);
-                }
-            }
-            token = next;
-            if token.is_none() {
-                return Ok(Some(indexes));
+    async fn indexes(&self, repository: &RepositoryName, after: Option<&str>) -> Result<Page<Digest>, PortError> {
+        let after = after.map(str::to_owned);
+        let page = self.ecr.page_of_images(repository, ImageStatusFilter::Any, after);
+        let (details, next) = page.await?;
+        let (mut items, mut unreadable) = (Vec::new(), Vec::new());
+        for detail in details {
+            match described(detail) {
+                Ok(image) if image.status == ImageStatus::Archived => {}
+                Ok(image) if leads_to_others(image.manifest_media_type.as_deref()) => items.push(image.digest),
+                Ok(_) => {}
+                Err(why) => unreadable.push(malformed(
+                    DESCRIBE_IMAGES,
+                    &format!("an image of `{repository}`: {why}"),
+                )),
             }
         }
-        Ok(None)
+        Ok(Page {
+            items,
+            unreadable,
+            next,
+        })
     }
 
     /// `ecr:BatchGetRepositoryScanningConfiguration`, remembered for ten minutes: it changes with Terraform, not with images.

@@ -113,13 +113,13 @@ pub trait Registry {
     /// The text of a repository's policy; `None` if it has none.
     fn repository_policy(&self, key: &RepositoryKey) -> impl Future<Output = Result<Option<String>, PortError>> + Send;
 
-    /// The entries of a repository that may lead to others and are not in the archive, where so many pages of a thousand images are all of
-    /// it; `None`: there is more, or not all of it can be read.
+    /// The entries of a repository that may lead to others and are not in the archive, from one page of a thousand images. `after` is the
+    /// `next` of the page before. None if there is no such repository.
     fn indexes(
         &self,
         repository: &RepositoryName,
-        pages: usize,
-    ) -> impl Future<Output = Result<Option<Vec<Digest>>, PortError>> + Send;
+        after: Option<&str>,
+    ) -> impl Future<Output = Result<Page<Digest>, PortError>> + Send;
 
     /// Whether a repository's images are scanned without anybody asking; `None` if there is no such repository.
     fn scan_trigger(

@@ -710,15 +710,20 @@ impl Registry for World {
         .await
     }
 
-    async fn indexes(&self, repository: &RepositoryName, pages: usize) -> Result<Option<Vec<Digest>>, PortError> {
+    async fn indexes(&self, repository: &RepositoryName, after: Option<&str>) -> Result<Page<Digest>, PortError> {
         self.call("ecr:DescribeImages", false, |state| {
             state.listed = Some(state.ticks);
-            let found: Vec<&Image> = images_of(state, repository, None).collect();
-            let most = state.page_size.unwrap_or(1000).saturating_mul(pages);
-            let indexes = found.iter().filter(|image| {
+            let after = after.map(|after| after.parse().expect("a page begins after a digest"));
+            let found = images_of(state, repository, after.as_ref()).cloned();
+            let found = page(state, found, |image: &Image| image.digest.to_string());
+            let indexes = found.items.into_iter().filter(|image| {
                 image.status != ImageStatus::Archived && leads_to_others(image.manifest_media_type.as_deref())
             });
-            (found.len() <= most).then(|| indexes.map(|image| image.digest.clone()).collect())
+            Page {
+                items: indexes.map(|image| image.digest).collect(),
+                unreadable: Vec::new(),
+                next: found.next,
+            }
         })
         .await
     }

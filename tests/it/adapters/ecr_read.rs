@@ -298,59 +298,41 @@ fn what_was_pulled_is_found_page_by_page() {
 }
 
 #[test]
-fn indexes_are_those_of_all_pages_or_not_known() {
+fn a_page_of_indexes_names_what_may_lead_to_others_and_what_cannot_be_read() {
     let index = "application/vnd.oci.image.index.v1+json";
     let image = "application/vnd.oci.image.manifest.v1+json";
     let entry = |digest: &str, media_type: Value, status: &str| json!({"imageDigest": digest, "imageStatus": status, "imageManifestMediaType": media_type});
-    let page = |entries: Vec<Value>, token: Value| Reply::Ok(json!({"imageDetails": entries, "nextToken": token}));
-    let both = || {
-        vec![
-            page(
-                vec![
-                    entry("sha256:aa", json!(index), "ACTIVE"),
-                    entry("sha256:bb", json!(image), "ACTIVE"),
-                    entry("sha256:cc", json!(index), "ARCHIVED"),
-                ],
-                json!("2"),
-            ),
-            // On its way back, and one whose type is not said.
-            page(
-                vec![
-                    entry("sha256:dd", json!(index), "ACTIVATING"),
-                    entry("sha256:ee", json!(null), "ACTIVE"),
-                ],
-                json!(null),
-            ),
-        ]
-    };
-    let unreadable = || {
-        vec![page(
-            vec![
-                entry("sha256:aa", json!(index), "ACTIVE"),
-                json!({"imageStatus": "ACTIVE"}),
-            ],
-            json!(null),
-        )]
-    };
-    let all = Some(vec!["sha256:aa", "sha256:dd", "sha256:ee"]);
-    for (replies, pages, expected) in [
-        (both(), 20, all),
-        (both(), 1, None),
-        (unreadable(), 20, None),
-        (vec![Reply::error("RepositoryNotFoundException")], 20, Some(vec![])),
+    let entries = json!([
+        entry("sha256:aa", json!(index), "ACTIVE"),
+        entry("sha256:bb", json!(image), "ACTIVE"),
+        entry("sha256:cc", json!(index), "ARCHIVED"),
+        // On its way back, and one whose type is not said.
+        entry("sha256:dd", json!(index), "ACTIVATING"),
+        entry("sha256:ee", json!(null), "ACTIVE"),
+        {"imageStatus": "ACTIVE"},
+    ]);
+    for (reply, after, expected) in [
+        (
+            Reply::Ok(json!({"imageDetails": entries, "nextToken": "2"})),
+            None,
+            (vec!["sha256:aa", "sha256:dd", "sha256:ee"], 1, Some("2")),
+        ),
+        (
+            Reply::Ok(json!({"imageDetails": null, "nextToken": null})),
+            Some("2"),
+            (vec![], 0, None),
+        ),
+        (Reply::error("RepositoryNotFoundException"), None, (vec![], 0, None)),
     ] {
-        let world = FakeAws::scripted(replies.into_iter().map(|reply| (OPERATION, reply)));
+        let world = FakeAws::scripted([(OPERATION, reply)]);
         let registry = world.aws().ecr_registry(account());
-        let found = world.run(registry.indexes(&repository(), pages)).unwrap();
-        let found = found
-            .as_ref()
-            .map(|found| found.iter().map(|digest| digest.as_str()).collect::<Vec<_>>());
-        assert_eq!(found, expected);
-        assert_eq!(world.calls()[0].request.body["filter"], json!({"imageStatus": "ANY"}));
+        let found = world.run(registry.indexes(&repository(), after)).unwrap();
+        let named: Vec<&str> = found.items.iter().map(|digest| digest.as_str()).collect();
+        assert_eq!((named, found.unreadable.len(), found.next.as_deref()), expected);
+        let asked = &world.calls()[0].request.body;
+        assert_eq!(asked["filter"], json!({"imageStatus": "ANY"}));
+        assert_eq!(asked["nextToken"], json!(after));
     }
-    let world = FakeAws::scripted([(OPERATION, Reply::error("AccessDeniedException"))]);
-    let registry = world.aws().ecr_registry(account());
-    assert!(world.run(registry.indexes(&repository(), 20)).is_err());
 }
 
 #[test]

@@ -258,9 +258,9 @@ pub(crate) const FINDINGS: &str = "ecr:DescribeImageScanFindings";
 /// larger repository the predecessor may not be found, and then excuses nothing; and for the indexes the next sweep looks.
 const MAX_PAGES_OF_IMAGES: usize = 20;
 
-/// After so much time no further page is asked for: the block must come before the function's 30 seconds are over, and a predecessor that was
-/// not found excuses nothing.
-const TIME_FOR_PREDECESSOR: SignedDuration = SignedDuration::from_secs(8);
+/// After so much time no further page of them is asked for: the function has 30 seconds. A predecessor that was not found excuses nothing,
+/// and indexes that were not read may lead to the image.
+const TIME_FOR_PAGES: SignedDuration = SignedDuration::from_secs(8);
 
 /// The manifests of at most so many indexes are read for an image, if nobody has looked at them yet.
 const MAX_UNREAD_INDEXES: usize = 10;
@@ -794,9 +794,7 @@ where
     async fn indexes_known(&self, facts: &Facts) -> Result<(bool, Vec<LeadingIndex>), ReconcileError> {
         let failed = |source| self.failed("look for more indexes of", source);
         let registry = self.ports.registry;
-        let listed = registry.indexes(&self.key.repository, MAX_PAGES_OF_IMAGES).await;
-        let listed = listed.map_err(failed)?.filter(|listed| listed.len() <= MAX_INDEXES);
-        let Some(listed) = listed else {
+        let Some(listed) = self.indexes_of_repository().await? else {
             return Ok((false, Vec::new()));
         };
         let is_known = |digest: &Digest| {
@@ -840,6 +838,31 @@ where
             }
         }
         Ok((known, more))
+    }
+
+    /// All indexes of the repository; `None`: they are too many, the time was over before the list was, or a part of it cannot be read.
+    async fn indexes_of_repository(&self) -> Result<Option<Vec<Digest>>, ReconcileError> {
+        let clock = self.ports.clock;
+        let began = clock.now();
+        let (mut listed, mut after) = (Vec::new(), None);
+        for _ in 0..MAX_PAGES_OF_IMAGES {
+            let page = self.ports.registry.indexes(&self.key.repository, after.as_deref());
+            let page = page
+                .await
+                .map_err(|source| self.failed("look for more indexes of", source))?;
+            listed.extend(page.items);
+            if !page.unreadable.is_empty() || listed.len() > MAX_INDEXES {
+                return Ok(None);
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(Some(listed));
+            }
+            if clock.now().duration_since(began) > TIME_FOR_PAGES {
+                return Ok(None);
+            }
+        }
+        Ok(None)
     }
 
     /// The image in another region that this one is a copy of: by what an event said, or by what its row remembers; and where copies
@@ -896,7 +919,7 @@ where
             }
         };
         while let Some(next) = pulled.next.take().filter(|_| pages < MAX_PAGES_OF_IMAGES) {
-            if clock.now().duration_since(began) > TIME_FOR_PREDECESSOR {
+            if clock.now().duration_since(began) > TIME_FOR_PAGES {
                 return Ok(Replaced::Nothing);
             }
             let more = registry.pulled_since(&self.key.repository, since, Some(&next));

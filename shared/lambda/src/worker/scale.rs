@@ -271,7 +271,7 @@ impl Registry for Sim {
         Ok(Pulled::default())
     }
 
-    async fn indexes(&self, _: &RepositoryName, _: usize) -> Result<Option<Vec<Digest>>, PortError> {
+    async fn indexes(&self, _: &RepositoryName, _: Option<&str>) -> Result<Page<Digest>, PortError> {
         // A sweep has read the indexes itself: an error would show in the figures.
         Err(error("NotToBeAsked"))
     }

@@ -5,7 +5,7 @@ use std::{pin::pin, sync::Mutex};
 use super::*;
 use crate::testing::sweep;
 use guard_core::{alert::Message, finding::ScanTrigger, policy::TopicArn};
-use guard_ports::{Pulled, Registry};
+use guard_ports::{Page, Pulled, Registry};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
@@ -299,8 +299,8 @@ impl Registry for Late<'_> {
         self.world.repository_policy(key).await
     }
 
-    async fn indexes(&self, name: &RepositoryName, pages: usize) -> Result<Option<Vec<Digest>>, PortError> {
-        self.world.indexes(name, pages).await
+    async fn indexes(&self, name: &RepositoryName, after: Option<&str>) -> Result<Page<Digest>, PortError> {
+        self.world.indexes(name, after).await
     }
 
     async fn scan_trigger(&self, repository: &RepositoryName) -> Result<Option<ScanTrigger>, PortError> {

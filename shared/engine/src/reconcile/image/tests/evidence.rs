@@ -6,7 +6,7 @@ use guard_core::{
     finding::Findings,
     repository::posture::{Encryption, Repository, TagMutability},
 };
-use guard_ports::{Clock as _, Pulled, Registry};
+use guard_ports::{Clock as _, Page, Pulled, Registry};
 use guard_testkit::StoredRepository;
 
 use super::*;
@@ -214,6 +214,50 @@ fn what_is_not_known_of_lambda_does_not_block() {
 }
 
 #[test]
+fn a_look_for_more_indexes_ends_in_time_and_then_the_image_is_held() {
+    let child = ImageKey {
+        digest: "sha256:a6".parse().unwrap(),
+        ..image_key()
+    };
+    let index = Image {
+        manifest_media_type: Some("application/vnd.oci.image.index.v1+json".to_owned()),
+        artifact_media_type: None,
+        ..image(&image_key())
+    };
+    let entry = Image {
+        tags: Vec::new(),
+        ..image(&child)
+    };
+    let world = World::with(&image_key(), index, Scan::NotVisible);
+    world.push(&child, entry);
+    world.complete_scan(&child, scan(vec![finding("CVE-2026-1", Severity::Critical)]));
+    let manifest = format!(r#"{{"manifests": [{{"digest": "{}"}}]}}"#, child.digest);
+    world.set_manifest(&image_key(), &manifest);
+    let endless = Endless {
+        world: &world,
+        pages: Mutex::new(0),
+    };
+    let ports = Ports {
+        registry: &endless,
+        writer: Some(&world),
+        scanner: &world,
+        ledger: &world,
+        notifier: &world,
+        clock: &world,
+    };
+    let policy = policy(r#""block": {"not_worse_than_running": false}"#);
+    let outcome = run(reconcile(&ports, &policy, &request("one"))).unwrap();
+    assert_eq!(outcome.state, Some(State::Blocked));
+    let status = world.image_of(&child).unwrap().status;
+    assert_eq!(
+        (world.row_of(&child).unwrap().state, status),
+        (State::Held, ImageStatus::Active)
+    );
+    let pages = *endless.pages.lock().unwrap();
+    assert!((2..12).contains(&pages), "{pages} pages of two seconds each");
+}
+
+#[test]
 fn a_look_for_what_an_image_replaces_ends_in_time_and_then_excuses_nothing() {
     let world = World::with(&image_key(), image(&image_key()), critical());
     let endless = Endless {
@@ -240,6 +284,14 @@ struct Endless<'a> {
     pages: Mutex<usize>,
 }
 
+impl Endless<'_> {
+    /// Gives one more page.
+    fn turn(&self) {
+        *self.pages.lock().unwrap() += 1;
+        self.world.set_now(self.world.now() + SignedDuration::from_secs(2));
+    }
+}
+
 impl Registry for Endless<'_> {
     async fn image(&self, repository: &RepositoryName, image: &ImageRef) -> Result<Option<Image>, PortError> {
         self.world.image(repository, image).await
@@ -250,16 +302,20 @@ impl Registry for Endless<'_> {
     }
 
     async fn pulled_since(&self, _: &RepositoryName, _: Timestamp, _: Option<&str>) -> Result<Pulled, PortError> {
-        *self.pages.lock().unwrap() += 1;
-        self.world.set_now(self.world.now() + SignedDuration::from_secs(2));
+        self.turn();
         Ok(Pulled {
             images: Vec::new(),
             next: Some("more".to_owned()),
         })
     }
 
-    async fn indexes(&self, name: &RepositoryName, pages: usize) -> Result<Option<Vec<Digest>>, PortError> {
-        self.world.indexes(name, pages).await
+    async fn indexes(&self, _: &RepositoryName, _: Option<&str>) -> Result<Page<Digest>, PortError> {
+        self.turn();
+        Ok(Page {
+            items: Vec::new(),
+            unreadable: Vec::new(),
+            next: Some("more".to_owned()),
+        })
     }
 
     async fn repository_policy(&self, key: &RepositoryKey) -> Result<Option<String>, PortError> {
