@@ -17,7 +17,7 @@ use super::super::{
     ids::{Digest, Region, RepositoryName, Tag},
     image::{Image, ImageKind, ImageStatus, ListedImage},
     ledger::{Row, Source, State, quarantine_tag},
-    policy::{BlockMethod, BlockRules, Policy, WhenInUse},
+    policy::{Action, BlockMethod, BlockRules, Policy, WhenInUse},
     replication::{is_destination, rules},
     repository::tags::is_mark,
 };
@@ -83,6 +83,8 @@ impl Due {
 #[derive(Debug, Clone)]
 struct Remembered {
     state: State,
+    /// What the worst finding that an exception took out of its decision would lead to.
+    excepted: Option<Action>,
     closed: bool,
     not_an_image: bool,
     blocked: bool,
@@ -107,6 +109,12 @@ struct Remembered {
     limited_until: Option<Timestamp>,
     source: Option<Source>,
     seen: bool,
+}
+
+fn excepted(row: &Row) -> Option<Action> {
+    let listed = row.excepted.iter().map(|finding| finding.action);
+    let omitted = row.omitted_excepted.iter().map(|omitted| omitted.worst.action);
+    listed.chain(omitted).max()
 }
 
 /// The same image in another region.
@@ -187,6 +195,7 @@ impl<'a> Survey<'a> {
     pub fn remember(&mut self, row: &Row) {
         let remembered = Remembered {
             state: row.state,
+            excepted: excepted(row),
             closed: row.closed_at.is_some(),
             not_an_image: row.is_not_an_image(),
             blocked: row.state == State::Blocked,
@@ -421,11 +430,20 @@ impl<'a> Survey<'a> {
             State::Blocked => open().any(|child| child.tagged && self.waits_for_nothing(child)),
             State::Held => self.enforces && open().any(|child| is_kept(child)),
             State::Allowed | State::Unscannable | State::Stale => {
-                open().any(|child| is_kept(child) || bad(child) || child.state == State::Review)
+                let passed_over = |child: &Remembered| self.is_passed_over(row, child, Action::Review);
+                open().any(|child| is_kept(child) || bad(child) || child.state == State::Review || passed_over(child))
             }
-            State::Review => open().any(|child| is_kept(child) || bad(child)),
+            State::Review => {
+                open().any(|child| is_kept(child) || bad(child) || self.is_passed_over(row, child, Action::Block))
+            }
             State::NotAnImage => open().next().is_some(),
         }
+    }
+
+    /// Whether an exception takes a finding from an image that leads to at least this, and none takes such a finding from its index: an
+    /// exception may be for the tag of another index.
+    fn is_passed_over(&self, index: &Remembered, child: &Remembered, least: Action) -> bool {
+        child.same_policy && child.excepted >= Some(least) && child.excepted > index.excepted
     }
 
     /// What is remembered of the images that an index leads to.

@@ -179,7 +179,7 @@ fn poison_stays_in_the_queue_and_harms_nothing_else() {
         "nonsense".to_owned(),
         "{}".to_owned(),
         r#"{"schema": "ecr-guard/work/v2"}"#.to_owned(),
-        repository_item().replace("\"kind\"", "\"surprise\": 1, \"kind\""),
+        repository_item().replace("\"kind\":\"repository\"", "\"kind\":\"surprise\""),
         repository_item(),
         elsewhere,
     ];

@@ -706,3 +706,35 @@ fn to_look_for_more_indexes_delays_neither_the_block_of_the_index_nor_its_alert(
         .count();
     assert!(between >= 2, "the image itself, and the list: {calls:?}");
 }
+
+#[test]
+fn an_exception_for_one_index_hides_nothing_from_another_whatever_got_lost() {
+    let excepted = policy(
+        r#""exceptions": [{"vulnerability": "CVE-2026-1", "repositories": ["*"], "tag": "v1", "owner": "o", "reason": "r", "expires": "2026-12-31"}]"#,
+    );
+    for polls in 0..60 {
+        let world = World::new();
+        world.push(&amd64(), fresh(&amd64(), &[]));
+        world.push(&arm64(), fresh(&arm64(), &[]));
+        push_index(&world, &index(), &["v1"], &[(&amd64(), "amd64")]);
+        push_index(&world, &second(), &["v2"], &[(&amd64(), "amd64"), (&arm64(), "arm64")]);
+        world.complete_scan(&arm64(), scan(vec![finding("CVE-2026-2", Severity::High)]));
+        settle(&world, &excepted, &index());
+        settle(&world, &excepted, &second());
+        world.complete_scan(&amd64(), scan(one_critical()));
+        run_and_crash(look(&world, &excepted, &of(&amd64())), polls);
+        for hour in 1..=2 {
+            world.set_now(now() + SignedDuration::from_hours(hour));
+            sweep(&world, &excepted);
+        }
+        let states = [&index(), &second(), &amd64()].map(|key| state(&world, key));
+        assert_eq!(
+            states,
+            [State::Allowed, State::Blocked, State::Allowed],
+            "crash after {polls} polls"
+        );
+        world.set_now(now() + SignedDuration::from_hours(3));
+        let due = sweep(&world, &excepted).due;
+        assert_eq!(due.get("family"), None, "crash after {polls} polls");
+    }
+}
