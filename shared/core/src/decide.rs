@@ -363,6 +363,9 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
             _ => Plan::Leave(Leave::NoSuchImage),
         };
     };
+    if facts.may_have_fewer_indexes() {
+        return Plan::Ask(Question::Indexes);
+    }
     let facts = &*facts.with_visible_scan(policy, image, now);
     let prior = facts.row.as_ref();
     if facts.is_not_an_image(policy, image) {

@@ -123,10 +123,12 @@ pub struct Listed {
     pub more: u64,
 }
 
-/// What the manifest of an index leads to, in its order; `None`: it is not the manifest of an index.
+/// What the manifest of an index leads to; `None`: it is not the manifest of an index.
 ///
 /// An `artifactType` here says nothing of what an entry is: SOCI gives its own the platform of an image, and whoever writes the index
-/// could give one to an image. The manifest of each entry says it.
+/// could give one to an image. The manifest of each entry says it. It only says which to read first: entries without one, or with a container's
+/// configuration for one, in the order of the index, and then the others. So those that most likely decide are looked at first, and none of
+/// them is left out for others.
 ///
 /// An attestation that BuildKit lists beside the images is left out: it is for the platform `unknown/unknown`, which no container
 /// runtime asks for, and says by an annotation what it is. Source: BuildKit's documentation, "Image attestation storage"; for the
@@ -146,9 +148,15 @@ pub fn children(manifest: &str) -> Option<Listed> {
     let is_index = |manifest: &serde_json::Value| manifest.get("manifests").is_some();
     let manifest: serde_json::Value = serde_json::from_str(manifest).ok().filter(is_index)?;
     let index = Index::deserialize(manifest).ok()?;
+    let says_other = |entry: &serde_json::Value| {
+        let says = entry.get("artifactType").and_then(|says| says.as_str());
+        says.is_some_and(|says| !says.is_empty() && !is_container_config(says))
+    };
+    let mut entries = index.manifests.unwrap_or_default();
+    entries.sort_by_key(says_other);
     let mut listed = Listed::default();
     let mut known = BTreeSet::new();
-    for entry in index.manifests.into_iter().flatten() {
+    for entry in entries {
         let digest = entry
             .get("digest")
             .and_then(|digest| digest.as_str()?.parse::<Digest>().ok());
@@ -467,12 +475,37 @@ mod tests {
             // What a runtime would run is an image, whatever else it calls itself.
             ("sha256:05", Some("linux/arm64")),
             ("sha256:06", Some("unknown/unknown")),
-            // What it is stands in its own manifest.
-            ("sha256:07", Some("linux/amd64")),
             ("sha256:08", None),
+            // What it is stands in its own manifest, which is read after the others.
+            ("sha256:07", Some("linux/amd64")),
         ];
         let expected = expected.map(|(digest, platform)| (digest.to_owned(), platform.map(str::to_owned)));
         assert_eq!(found, expected);
+
+        let typed =
+            |says: &str| format!(r#"{{"digest": "sha256:01", "artifactType": {says}}}, {{"digest": "sha256:02"}}"#);
+        for (says, first) in [
+            (r#""application/vnd.amazon.soci.index.v2+json""#, "sha256:02"),
+            // Of these nothing can be told by it.
+            (r#""application/vnd.oci.image.config.v1+json""#, "sha256:01"),
+            (r#""""#, "sha256:01"),
+            ("null", "sha256:01"),
+            ("7", "sha256:01"),
+        ] {
+            let listed = children(&format!(r#"{{"manifests": [{}]}}"#, typed(says))).unwrap();
+            assert_eq!(
+                (listed.children[0].digest.as_str(), listed.children.len()),
+                (first, 2),
+                "{says}"
+            );
+        }
+        // No image is left out for what is none.
+        let mut many: Vec<String> = (0..MAX_CHILDREN)
+            .map(|n| format!(r#"{{"digest": "sha256:{n:04}a", "artifactType": "a/b"}}"#))
+            .collect();
+        many.push(r#"{"digest": "sha256:ff"}"#.to_owned());
+        let listed = children(&format!(r#"{{"manifests": [{}]}}"#, many.join(","))).unwrap();
+        assert_eq!((listed.children[0].digest.as_str(), listed.more), ("sha256:ff", 1));
 
         for nothing in [r#"{"manifests": []}"#, r#"{"manifests": null}"#] {
             assert_eq!(children(nothing), Some(Listed::default()), "{nothing}");

@@ -339,7 +339,8 @@ pub struct Row {
     /// The indexes that lead to it, as far as known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub indexes: Vec<Digest>,
-    /// More indexes lead to it than [`MAX_INDEXES`]. Those that do not stand here count as one that is not blocked.
+    /// More indexes lead to it than [`MAX_INDEXES`]. Those that do not stand here count as one that is not blocked, until a sweep finds that
+    /// the whole repository has no more than that.
     #[serde(default, skip_serializing_if = "is_false")]
     pub more_indexes: bool,
     /// A sweep had read all indexes of the repository, and none led to it. Only then an image without a tag is blocked: it may be one of an

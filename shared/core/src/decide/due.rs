@@ -16,7 +16,7 @@ use super::super::{
     finding::ScanMode,
     ids::{Digest, Region, RepositoryName, Tag},
     image::{Image, ImageKind, ImageStatus, ListedImage},
-    ledger::{Row, Source, State, quarantine_tag},
+    ledger::{MAX_INDEXES, Row, Source, State, quarantine_tag},
     policy::{Action, BlockMethod, BlockRules, Policy, WhenInUse},
     replication::{is_destination, rules},
     repository::tags::is_mark,
@@ -105,6 +105,8 @@ struct Remembered {
     more_indexes: bool,
     /// It has no tag, and no sweep has looked yet whether an index leads to it.
     may_be_led_to: bool,
+    /// Its manifest was read, where the registry gives it another type than a container's.
+    runnable: bool,
     tagged: bool,
     limited_until: Option<Timestamp>,
     source: Option<Source>,
@@ -152,7 +154,15 @@ pub struct Survey<'a> {
     due: BTreeMap<Digest, Due>,
     /// There is an index of which not all entries are known.
     unread_index: bool,
+    /// Indexes that were seen and are not in the archive.
+    indexes: usize,
+    /// How many are asked for again in this sweep because their manifest could not be read.
+    read_again: usize,
 }
+
+/// In a repository, every sweep reads the manifests of so many entries again that could not be read before. It is mostly one that was refused once;
+/// where all are refused, the rest has its turn once a day.
+const READ_AGAIN: usize = 10;
 
 /// An image whose use is not known any more (the last recorded pull is too old) is looked at in sweeps of this time after that; later
 /// only in turn.
@@ -188,6 +198,8 @@ impl<'a> Survey<'a> {
             elsewhere: BTreeMap::new(),
             due: BTreeMap::new(),
             unread_index: false,
+            indexes: 0,
+            read_again: 0,
         }
     }
 
@@ -226,6 +238,7 @@ impl<'a> Survey<'a> {
             more_children: row.more_children > 0,
             indexes: row.indexes.clone(),
             more_indexes: row.more_indexes,
+            runnable: row.runnable,
             may_be_led_to: row.tags.is_empty() && row.indexes.is_empty() && !row.alone,
             tagged: !row.tags.is_empty(),
             limited_until: row.limited_until,
@@ -286,8 +299,13 @@ impl<'a> Survey<'a> {
     /// Takes an image of the list into account. All rows must have been remembered before.
     pub fn see(&mut self, listed: &ListedImage) {
         let digest = &listed.image.digest;
-        let due = self.why(listed);
+        let mut due = self.why(listed);
+        if due.is_none() && self.read_again < READ_AGAIN && self.is_unread(&listed.image) {
+            self.read_again += 1;
+            due = Some(Due::Turn);
+        }
         self.unread_index |= self.may_lead_to_unknown_images(&listed.image);
+        self.indexes += usize::from(is_index_there(&listed.image));
         if let Some(row) = self.rows.get_mut(digest) {
             row.seen = true;
         }
@@ -530,6 +548,20 @@ impl<'a> Survey<'a> {
         image.kind() == ImageKind::Index && !is_known
     }
 
+    /// Whether its manifest had to be read and could not be: that of an index, or of what the registry gives another type than a container's.
+    fn is_unread(&self, image: &Image) -> bool {
+        let Some(row) = self.rows.get(&image.digest) else {
+            return false;
+        };
+        let is_needed = match image.kind() {
+            ImageKind::Index => row.children.is_empty() && !row.more_children,
+            ImageKind::Artifact => !row.runnable && !row.judged && !is_judged_as_image(self.policy, image),
+            ImageKind::Image => false,
+        };
+        // What is in the archive has no manifest to be had.
+        is_needed && !row.closed && !row.not_an_image && image.status == ImageStatus::Active
+    }
+
     /// Whether all indexes that were seen are known with all that they lead to. If the whole list was seen, an image that no row knows as
     /// one of an index is none.
     pub fn knows_all_indexes(&self) -> bool {
@@ -545,6 +577,11 @@ impl<'a> Survey<'a> {
         !row.closed && row.seen && row.state == State::Held && waited
     }
 
+    /// Whether more indexes led to it than are remembered, and there are no more than that in the whole repository now.
+    fn has_no_more_indexes(&self, row: &Remembered) -> bool {
+        row.more_indexes && !row.closed && row.seen && self.indexes <= MAX_INDEXES
+    }
+
     /// How many rows there are.
     pub fn rows(&self) -> usize {
         self.rows.len()
@@ -553,7 +590,8 @@ impl<'a> Survey<'a> {
     /// The images that are due, the most urgent first. `complete`: the whole list was seen, so that what was not on it is gone.
     pub fn finish(mut self, complete: bool) -> Vec<(Digest, Due)> {
         if complete && self.knows_all_indexes() {
-            let rows = self.rows.iter().filter(|(_, row)| self.waited_for_indexes(row));
+            let is_due = |row| self.waited_for_indexes(row) || self.has_no_more_indexes(row);
+            let rows = self.rows.iter().filter(|(_, row)| is_due(row));
             let waited: Vec<Digest> = rows.map(|(digest, _)| digest.clone()).collect();
             for digest in waited {
                 self.due.entry(digest).or_insert(Due::Family);
@@ -594,6 +632,10 @@ impl Turns {
         let ago = (self.last % hours + hours - hash(what) % hours) % hours;
         self.last.checked_sub(ago).is_some_and(|turn| turn >= self.first)
     }
+}
+
+fn is_index_there(image: &Image) -> bool {
+    image.kind() == ImageKind::Index && image.status != ImageStatus::Archived
 }
 
 /// Of tags, in any order.

@@ -176,9 +176,14 @@ impl Facts {
         self.has_more_indexes() || self.open_indexes().next().is_some()
     }
 
-    /// Whether more indexes lead to it than are remembered.
+    /// Whether more indexes lead to it than are remembered. Once all indexes of the repository are known, there are no others.
     pub(super) fn has_more_indexes(&self) -> bool {
-        self.row.as_ref().is_some_and(|row| row.more_indexes)
+        self.indexes_known != Some(true) && self.row.as_ref().is_some_and(|row| row.more_indexes)
+    }
+
+    /// Whether it is to be found out if there are still more of them: a sweep has just read all indexes.
+    pub(super) fn may_have_fewer_indexes(&self) -> bool {
+        self.indexes_read && self.indexes_known.is_none() && self.has_more_indexes()
     }
 
     /// Whether it has no tag, and a sweep has found that no index leads to it either.

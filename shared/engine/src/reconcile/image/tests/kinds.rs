@@ -380,6 +380,80 @@ fn an_entry_counts_until_its_manifest_was_read() {
 }
 
 #[test]
+fn what_an_index_calls_no_artifact_is_looked_at_first() {
+    let world = soci_world(Scan::Absent);
+    let entry = listed(&soci(), &format!(r#", "artifactType": "{SOCI}""#));
+    push_index(&world, &index(), &["v1"], &[entry, listed(&amd64(), "")]);
+    world.complete_scan(&amd64(), scan(vec![finding("CVE-2026-1", Severity::Critical)]));
+    settle(&world, &policy(""), &index());
+    let operations: Vec<&str> = world.calls().iter().map(|call| call.operation).collect();
+    let reads: Vec<usize> = (0..operations.len())
+        .filter(|place| operations[*place] == "ecr:BatchGetImage")
+        .collect();
+    // That of the index, and that of the artifact, after the image has its row.
+    assert_eq!(reads.len(), 2, "{operations:?}");
+    let between = &operations[reads[0]..reads[1]];
+    let writes = between
+        .iter()
+        .filter(|operation| **operation == "dynamodb:PutItem")
+        .count();
+    assert_eq!(writes, 1, "{operations:?}");
+    assert_eq!(
+        (state(&world, &index()), state(&world, &soci())),
+        (State::Blocked, State::NotAnImage)
+    );
+}
+
+#[test]
+fn a_manifest_that_was_refused_once_is_read_by_the_next_sweep() {
+    // The manifest of the index.
+    let world = World::new();
+    push(&world, &amd64(), CONTAINER, &[]);
+    world.complete_scan(&amd64(), scan(vec![]));
+    push_index(&world, &index(), &["v1"], &[listed(&amd64(), "")]);
+    world.fail("ecr:BatchGetImage", Fault::Before(Retry::Never));
+    settle(&world, &policy(""), &index());
+    assert_eq!(state(&world, &index()), State::Unscannable);
+    // And that of an artifact.
+    let chart = key("sha256:c4");
+    push(&world, &chart, "application/vnd.cncf.helm.config.v1+json", &["1.0.0"]);
+    world.set_scan(&chart, Scan::Unavailable(NoScan::Unsupported));
+    world.fail("ecr:BatchGetImage", Fault::Before(Retry::Never));
+    settle(&world, &policy(""), &chart);
+    assert_eq!(state(&world, &chart), State::Unscannable);
+    world.set_now(now() + SignedDuration::from_hours(1));
+    sweep(&world, &policy(""));
+    assert_eq!(
+        (state(&world, &index()), state(&world, &chart)),
+        (State::Allowed, State::NotAnImage)
+    );
+    world.forget_calls();
+    world.set_now(now() + SignedDuration::from_hours(2));
+    assert_eq!(sweep(&world, &policy("")).looked, 0);
+    assert_eq!((reads(&world), world.writes()), (0, 0));
+}
+
+#[test]
+fn a_sweep_reads_ten_manifests_again_and_the_rest_in_turn() {
+    let world = World::new();
+    let indexes: Vec<ImageKey> = (0..30).map(|n| key(&format!("sha256:{n:04}d"))).collect();
+    for index in &indexes {
+        push_index(&world, index, &[], &[]);
+        world.set_manifest(index, "?");
+        settle(&world, &policy(""), index);
+    }
+    let mut asked = 0;
+    for hour in 1..=24 {
+        world.forget_calls();
+        world.set_now(now() + SignedDuration::from_hours(hour));
+        sweep(&world, &policy(""));
+        assert!((10..20).contains(&reads(&world)), "hour {hour}: {}", reads(&world));
+        asked += reads(&world);
+    }
+    assert!(asked >= 24 * 10 + 20 - 10, "each has its turn as well: {asked}");
+}
+
+#[test]
 fn an_index_of_nothing_but_artifacts_is_no_image() {
     let world = World::new();
     push(&world, &soci(), "application/vnd.cncf.helm.config.v1+json", &["1.0.0"]);

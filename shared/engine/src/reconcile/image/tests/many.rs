@@ -254,3 +254,42 @@ fn indexes_beyond_those_that_are_remembered_count_as_one_that_is_not_blocked() {
     let text = serde_json::to_string(&world.row_of(&child()).unwrap()).unwrap();
     assert!(text.contains(r#""more_indexes":true"#), "{text}");
 }
+
+#[test]
+fn when_no_more_indexes_are_there_than_are_remembered_a_sweep_says_so() {
+    let policy = policy(GENEROUS);
+    let world = world(3, &policy);
+    let row = world.row_of(&child()).unwrap();
+    // It had more than that once, and remembers one of those that are left.
+    world.remember(Row {
+        indexes: vec![index(1).digest],
+        more_indexes: true,
+        ..row
+    });
+    becomes_critical(&world);
+    settle(&world, &policy, &child());
+    assert_eq!(
+        (state(&world, &child()), is_archived(&world, &child())),
+        (State::Held, false)
+    );
+    // One of them cannot be read: nothing is said before it can.
+    push_index(&world, 4, &[]);
+    world.set_manifest(&index(4), "?");
+    world.set_now(now() + HOUR);
+    sweep(&world, &policy);
+    assert!(world.row_of(&child()).unwrap().more_indexes);
+    world.delete(&index(4));
+    for hour in 2..=4 {
+        world.set_now(now() + HOUR * hour);
+        sweep(&world, &policy);
+    }
+    // What is in the archive needs no image, and names it again when it comes back.
+    let row = world.row_of(&child()).unwrap();
+    assert_eq!((row.indexes, row.more_indexes), (vec![index(1).digest], false));
+    assert!((1..=3).all(|number| is_archived(&world, &index(number))));
+    assert!(is_archived(&world, &child()));
+    world.forget_calls();
+    world.set_now(now() + HOUR * 5);
+    assert_eq!(sweep(&world, &policy).looked, 0);
+    assert_eq!(world.writes(), 0);
+}
