@@ -1013,7 +1013,9 @@ where
             scan,
             indexes: indexes?,
             indexes_read: self.hints.indexes_read,
-            indexes_known: self.hints.indexes_read.then_some(true),
+            // Of an image of more indexes than are remembered the sweep does not say which they are: that is asked.
+            indexes_known: (self.hints.indexes_read && !row.as_ref().is_some_and(|row| row.more_indexes))
+                .then_some(true),
             source: source?,
             row,
             trigger: trigger.map_err(failed)?,

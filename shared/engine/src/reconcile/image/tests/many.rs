@@ -272,6 +272,24 @@ fn when_no_more_indexes_are_there_than_are_remembered_a_sweep_says_so() {
         (state(&world, &child()), is_archived(&world, &child())),
         (State::Held, false)
     );
+    // What a sweep says of indexes is not enough: too many were pushed since then for all to be read.
+    for number in 5..=16 {
+        push_index(&world, number, &[]);
+    }
+    let by_sweep = Request {
+        hints: Hints {
+            indexes_read: true,
+            found: true,
+            ..Hints::default()
+        },
+        ..request_of(&child())
+    };
+    run(look(&world, &policy, &by_sweep)).unwrap();
+    let row = world.row_of(&child()).unwrap();
+    assert_eq!((row.more_indexes, is_archived(&world, &child())), (true, false));
+    for number in 5..=16 {
+        world.delete(&index(number));
+    }
     // One of them cannot be read: nothing is said before it can.
     push_index(&world, 4, &[]);
     world.set_manifest(&index(4), "?");
@@ -283,9 +301,9 @@ fn when_no_more_indexes_are_there_than_are_remembered_a_sweep_says_so() {
         world.set_now(now() + HOUR * hour);
         sweep(&world, &policy);
     }
-    // What is in the archive needs no image, and names it again when it comes back.
     let row = world.row_of(&child()).unwrap();
-    assert_eq!((row.indexes, row.more_indexes), (vec![index(1).digest], false));
+    let expected: Vec<_> = (1..=3).map(|number| index(number).digest).collect();
+    assert_eq!((row.indexes, row.more_indexes), (expected, false));
     assert!((1..=3).all(|number| is_archived(&world, &index(number))));
     assert!(is_archived(&world, &child()));
     world.forget_calls();
