@@ -60,6 +60,10 @@ pub struct Digest {
     pub review: List<Named>,
     /// Images that wait too long.
     pub overdue: List<Named>,
+    /// Allowed images of which the scanner lists nothing and does not say when it was done.
+    pub unconfirmed: u64,
+    /// Images that nobody could look at yet, because calls failed.
+    pub not_reached: u64,
     /// What the policy's lifecycle rules would delete, about.
     pub surplus: Surplus,
     /// The repositories that would lose most.
@@ -192,6 +196,7 @@ impl Digest {
         let cases = [&self.blocked, &self.held, &self.review, &self.overdue];
         let totals = cases.map(|list| list.total).into_iter().chain([
             self.unknown,
+            self.not_reached,
             self.surplus.images,
             self.drift.total,
             self.opted_out.total,
@@ -258,6 +263,8 @@ impl<'a> DigestBuilder<'a> {
                 held: List::default(),
                 review: List::default(),
                 overdue: List::default(),
+                unconfirmed: 0,
+                not_reached: 0,
                 surplus: Surplus::default(),
                 surplus_in: List::default(),
                 largest: List::default(),
@@ -383,6 +390,8 @@ impl Digest {
         for (state, number) in &summary.states {
             *self.states.entry(state.clone()).or_default() += number;
         }
+        self.unconfirmed += summary.unconfirmed;
+        self.not_reached += summary.not_reached;
         let on = |day: Option<Date>| day.and_then(|day| summary.days.get(&day).copied()).unwrap_or_default();
         self.yesterday = self.yesterday.and(on(self.day.yesterday().ok()));
         self.today = self.today.and(on(Some(self.day)));

@@ -8,7 +8,7 @@ use super::{
     finding::{Finding, Fix, NoScan, ScanEvent, ScanMode, Severity, SeverityCounts},
     ids::{Digest, ImageKey, Region, Tag},
     image::Child,
-    policy::{Action, BlockMethod},
+    policy::{Action, BlockMethod, Policy},
 };
 
 /// The state of an image. Exactly one is true at a time.
@@ -358,6 +358,9 @@ pub struct Row {
     /// could scan it. That never changes, so that nobody looks into its manifest again.
     #[serde(default, skip_serializing_if = "is_false")]
     pub runnable: bool,
+    /// Nobody could look at it yet, because calls failed: see [`Row::not_reached`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub not_reached: bool,
     /// Where it was copied from, if it is a copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
@@ -384,6 +387,51 @@ pub const MAX_RECORDED_FINDINGS: usize = 300;
 pub const CLOSED_ROW_DAYS: i64 = 90;
 
 impl Row {
+    /// The first row of an image that a sweep could not look at, because `why`. It says that nothing is known of it; the next look takes the
+    /// image for a new one.
+    pub fn not_reached(image: ImageKey, policy: &Policy, why: &str, now: Timestamp) -> Self {
+        Self {
+            schema: RowSchema::V1,
+            image,
+            state: State::Pending,
+            reason: format!("Nobody could look at it yet: {why}. Every sweep tries again."),
+            since: now,
+            generation: 1,
+            policy: policy.sha256.clone(),
+            scan: None,
+            counts: SeverityCounts::new(),
+            no_scan: None,
+            cause: None,
+            unjudged: false,
+            judged_by: None,
+            findings: Vec::new(),
+            omitted_findings: 0,
+            worst_omitted: None,
+            excepted: Vec::new(),
+            omitted_excepted: Vec::new(),
+            block: None,
+            alert: None,
+            scan_event: None,
+            pulled_through: false,
+            scan_requested_at: None,
+            limited_until: None,
+            refused_until: None,
+            tags: Vec::new(),
+            available_since: None,
+            children: Vec::new(),
+            more_children: 0,
+            indexes: Vec::new(),
+            more_indexes: false,
+            alone: false,
+            used_on: None,
+            referrer: false,
+            runnable: false,
+            not_reached: true,
+            source: None,
+            closed_at: None,
+        }
+    }
+
     /// The tags that a quarantine has taken from it. They still name it: an exception may be for one of them.
     pub fn taken_tags(&self) -> &[Tag] {
         let block = self.block.as_ref().filter(|_| self.closed_at.is_none());

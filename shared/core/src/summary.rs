@@ -10,7 +10,7 @@ use super::{
     finding::Severity,
     ids::{Digest, Tag},
     image::{ImageKind, ImageStatus, ListedImage},
-    ledger::{Row, State},
+    ledger::{Row, ScanRecord, State},
     policy::Policy,
     replication::readiness::Readiness,
     repository::{
@@ -58,6 +58,12 @@ pub struct RepositorySummary {
     /// Images that have waited too long for a scan, or to come back from the archive.
     #[serde(default)]
     pub overdue: Cases,
+    /// Allowed images of which the scanner lists nothing and does not say when it was done.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unconfirmed: u64,
+    /// Images that nobody could look at yet, because calls failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub not_reached: u64,
     /// What is new, by day (UTC): of the day on which it was made, and of the day before.
     #[serde(default)]
     pub days: BTreeMap<Date, News>,
@@ -260,6 +266,8 @@ impl<'a> SummaryBuilder<'a> {
                 held: Cases::default(),
                 review: Cases::default(),
                 overdue: Cases::default(),
+                unconfirmed: 0,
+                not_reached: 0,
                 days: days.into_iter().flatten().map(|day| (day, News::default())).collect(),
                 exceptions: BTreeMap::new(),
                 drift: 0,
@@ -326,6 +334,10 @@ impl<'a> SummaryBuilder<'a> {
             }
             State::Pending | State::Allowed | State::Unscannable | State::Stale | State::NotAnImage => {}
         }
+        let is_unconfirmed = |scan: &ScanRecord| scan.completed_at.is_none();
+        self.summary.unconfirmed +=
+            u64::from(row.state == State::Allowed && row.scan.as_ref().is_some_and(is_unconfirmed));
+        self.summary.not_reached += u64::from(row.not_reached);
         if let Some(since) = self.overdue_since(row) {
             self.summary.overdue.add(case(row, since), Order::Oldest);
         }
@@ -397,6 +409,11 @@ fn case(row: &Row, since: Timestamp) -> Case {
         reason: text::line(&row.reason, MAX_REASON),
         since,
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The only form of a summary that exists so far.

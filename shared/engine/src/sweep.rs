@@ -20,7 +20,7 @@ use crate::reconcile::{
 };
 use guard_core::{
     decide::{Due, Survey, TURN_HOURS, Turns},
-    ids::{Digest, ImageRef, RepositoryName},
+    ids::{Digest, ImageKey, ImageRef, RepositoryName},
     image::ListedImage,
     ledger::Row,
     policy::{Policy, RepositoryRules},
@@ -391,6 +391,9 @@ pub struct Looks {
     /// Images that were looked at and whose findings may not be read.
     #[serde(skip_serializing_if = "is_zero")]
     pub unreadable: u64,
+    /// Looks at images that failed because calls did, and may succeed later.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub not_reached: u64,
     /// Further items that were left to other workers.
     pub items: u64,
     /// What went wrong with images that were left to another item: their own item does not come again for them.
@@ -427,6 +430,7 @@ impl Looks {
         self.copies += other.copies;
         self.backfills += other.backfills;
         self.unreadable += other.unreadable;
+        self.not_reached += other.not_reached;
         self.items += other.items;
         self.handed_on.extend(other.handed_on.iter().cloned());
         self.lacking.extend(other.lacking.iter().cloned());
@@ -870,7 +874,13 @@ where
                         }
                         continue;
                     }
-                    trouble += usize::from(error.is_trouble());
+                    if error.is_trouble() {
+                        trouble += 1;
+                        looks.not_reached += 1;
+                        if is_sweep {
+                            self.note_not_reached(policy, key, &image.digest, &error).await;
+                        }
+                    }
                     failures.push(error);
                     left.push(image);
                 }
@@ -900,6 +910,23 @@ where
             Err(error) => failures.push(error),
         }
         (looks, failures)
+    }
+
+    /// Gives an image that could not be looked at a row that says so, if it has none. What is known of one that has a row still holds. If that
+    /// fails as well, the next look that fails writes it.
+    async fn note_not_reached(&self, policy: &Policy, key: &RepositoryKey, digest: &Digest, error: &SweepError) {
+        let SweepError::Image(ReconcileError::Port { source, .. }) = error else {
+            return;
+        };
+        let image = ImageKey {
+            account: key.account.clone(),
+            region: key.region.clone(),
+            repository: key.repository.clone(),
+            digest: digest.clone(),
+        };
+        let why = format!("{} failed with `{}`", source.operation, source.code);
+        let row = Row::not_reached(image, policy, &why, self.clock.now());
+        drop(self.ledger.write(&row).await);
     }
 
     /// What may not be read, as far as other workers have found out. Only sweeps ask: an event is about one image.

@@ -63,6 +63,8 @@ struct Figures<'a> {
     held: List<Named>,
     review: List<Named>,
     overdue: List<Named>,
+    unconfirmed: u64,
+    not_reached: u64,
     surplus: SurplusFigures<'a>,
     largest: &'a [Size],
     drift: &'a List<Drift>,
@@ -180,6 +182,8 @@ impl Digest {
                 held: shortened(&self.held),
                 review: shortened(&self.review),
                 overdue: shortened(&self.overdue),
+                unconfirmed: self.unconfirmed,
+                not_reached: self.not_reached,
                 surplus: SurplusFigures {
                     all: self.surplus,
                     repositories: self.surplus_in.total,
@@ -361,6 +365,14 @@ impl Digest {
         for (state, number) in &self.states {
             lines.push(format!("  {state:<29} {number:>9}"));
         }
+        for (what, number) in [
+            ("Allowed, scan not confirmed", self.unconfirmed),
+            ("Pending, not reached", self.not_reached),
+        ] {
+            if number > 0 {
+                lines.push(format!("  {what:<29} {number:>9}"));
+            }
+        }
         let sizes = |lines: &mut Vec<String>, size_of: &Size| {
             lines.push(format!("  {}", size_of.repository));
             let images = counted(size_of.images, "image", "images");
@@ -418,6 +430,7 @@ impl Digest {
                     "Repositories with other settings than the policy says",
                     self.drift.total,
                 ),
+                ("Images that nobody could look at yet", self.not_reached),
                 ("Repositories that have opted out", self.opted_out.total),
                 ("Exceptions that end or have ended", self.ending.total),
                 ("Exceptions that cover no finding that counts", self.unused.total),

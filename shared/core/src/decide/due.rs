@@ -107,6 +107,7 @@ struct Remembered {
     may_be_led_to: bool,
     /// Its manifest was read, where the registry gives it another type than a container's.
     runnable: bool,
+    not_reached: bool,
     tagged: bool,
     limited_until: Option<Timestamp>,
     source: Option<Source>,
@@ -239,6 +240,7 @@ impl<'a> Survey<'a> {
             indexes: row.indexes.clone(),
             more_indexes: row.more_indexes,
             runnable: row.runnable,
+            not_reached: row.not_reached,
             may_be_led_to: row.tags.is_empty() && row.indexes.is_empty() && !row.alone,
             tagged: !row.tags.is_empty(),
             limited_until: row.limited_until,
@@ -331,6 +333,9 @@ impl<'a> Survey<'a> {
             return owed
                 .or_else(|| self.by_block(row, listed))
                 .or_else(|| leads_to_an_image().then_some(Due::Family));
+        }
+        if row.not_reached {
+            return pullable.then_some(Due::New);
         }
         if row.due.is_some() {
             return row.due;

@@ -250,6 +250,7 @@ impl<'a> Draft<'a> {
             used_on: used_on(facts, now),
             referrer: false,
             runnable: image.kind() != ImageKind::Index && facts.is_runnable(image),
+            not_reached: false,
             source: facts.source_record(image),
             closed_at: None,
         };

@@ -94,6 +94,7 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
         used_on: None,
         referrer: false,
         runnable: false,
+        not_reached: false,
         source: None,
         closed_at: None,
     }

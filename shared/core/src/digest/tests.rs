@@ -122,6 +122,7 @@ fn busy() -> Digest {
         [case(9, Some(Severity::Critical), "2026-11-24T03:00:00Z", reason)],
     );
     api.states = BTreeMap::from([("Held".into(), 7), ("Blocked".into(), 1), ("Allowed".into(), 412)]);
+    (api.unconfirmed, api.not_reached) = (12, 3);
     (api.images, api.bytes, api.archived, api.archived_bytes) = (420, 73_400_000_000, 1, 120_000_000);
     api.days = [
         (
@@ -283,6 +284,8 @@ fn the_four_forms() {
       Allowed                             422
       Blocked                               1
       Held                                  7
+      Allowed, scan not confirmed          12
+      Pending, not reached                  3
 
     LARGEST REPOSITORIES
       prod-api
@@ -315,6 +318,7 @@ fn the_four_forms() {
     • `prod-api:v1.9` CRITICAL, since 2026-11-24
     *Repositories whose copies in another region are not ready:* 1
     *Repositories with other settings than the policy says:* 1
+    *Images that nobody could look at yet:* 3
     *Repositories that have opted out:* 1
     *Exceptions that end or have ended:* 2
     *Exceptions that cover no finding that counts:* 1
@@ -476,6 +480,7 @@ fn the_four_forms() {
             "review": 0
           }
         },
+        "not_reached": 3,
         "opted_out": {
           "total": 1,
           "worst": [
@@ -577,6 +582,7 @@ fn the_four_forms() {
             }
           ]
         },
+        "unconfirmed": 12,
         "unknown_repositories": 0
       },
       "findings": [],

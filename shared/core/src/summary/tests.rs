@@ -121,6 +121,35 @@ fn states_are_counted_and_the_worst_are_named() {
 }
 
 #[test]
+fn what_is_clean_by_an_answer_without_a_time_and_what_nobody_could_look_at_is_counted() {
+    let scanned = |number, state, at: Option<Timestamp>| {
+        let mut row = row(number, state, 1);
+        row.scan = Some(serde_json::from_value(json!({"mode": "enhanced", "completed_at": at})).unwrap());
+        row
+    };
+    let not_reached = Row {
+        image: row(5, State::Pending, 1).image,
+        ..Row::not_reached(image_key(), &policy(""), "a call failed", now())
+    };
+    let closed = Row {
+        closed_at: Some(now()),
+        ..not_reached.clone()
+    };
+    let rows = [
+        scanned(1, State::Allowed, None),
+        scanned(2, State::Allowed, Some(now())),
+        scanned(3, State::Review, None),
+        row(4, State::Allowed, 1),
+        not_reached,
+        closed,
+    ];
+    let summary = summary(&[], &rows);
+    assert_eq!((summary.unconfirmed, summary.not_reached), (1, 1));
+    let text = serde_json::to_string(&self::summary(&[], &[])).unwrap();
+    assert!(!text.contains("unconfirmed") && !text.contains("not_reached"), "{text}");
+}
+
+#[test]
 fn what_does_not_count_is_left_out() {
     let mut elsewhere = row(1, State::Blocked, 1);
     elsewhere.image.region = "us-east-1".parse().unwrap();

@@ -999,8 +999,12 @@ where
         )
         .await;
         let failed = |source| self.failed("look at", source);
-        let row = row.map_err(failed)?;
+        let mut row = row.map_err(failed)?;
         let image = image.map_err(failed)?;
+        if let Some(row) = row.as_mut().filter(|row| row.not_reached && image.is_some()) {
+            // Nothing is remembered of it but that nobody could look at it: it is a new one.
+            row.closed_at = row.closed_at.or(Some(row.since));
+        }
         let (scan, refused) = match scan {
             Ok(scan) => (scan, None),
             Err(source) if source.retry == Retry::Never => (Scan::Refused(refusal_of(&source)), Some(source)),

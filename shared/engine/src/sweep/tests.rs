@@ -405,6 +405,47 @@ fn trouble_stops_an_item_and_nothing_is_lost_nor_done_twice() {
 }
 
 #[test]
+fn an_image_that_no_sweep_can_look_at_has_a_record_that_is_written_once() {
+    let world = World::new();
+    // One that was judged before, and two that nobody has seen: one of them may be an attestation.
+    push(&world, &key_of("api", 0), "v0");
+    world.complete_scan(&key_of("api", 0), found(Severity::Low));
+    sweep(&world, &policy(""));
+    push(&world, &key_of("api", 1), "v1");
+    world.complete_scan(&key_of("api", 1), found(Severity::Critical));
+    let attestation = Image {
+        tags: Vec::new(),
+        pushed_at: Some(world.now() - SignedDuration::from_mins(5)),
+        ..image(&key_of("api", 2))
+    };
+    world.push(&key_of("api", 2), attestation);
+    world.set_manifest(&key_of("api", 2), ATTESTATION);
+    let rows = || [0, 1, 2].map(|number| world.row_of(&key_of("api", number)));
+    for hour in 1..=2 {
+        after(&world, 1);
+        for _ in 0..2 {
+            world.fail("ecr:DescribeImageScanFindings", Fault::Before(Retry::Later));
+        }
+        enqueue(&world, &policy(""));
+        world.forget_calls();
+        let (looks, failures) = work(&world, &policy(""), &world.take_items(1)[0]);
+        assert_eq!((looks.not_reached, failures.len()), (2, 0), "{looks:?}");
+        let known = rows().map(|row| row.map(|row| (row.state, row.not_reached, row.generation)));
+        let unseen = Some((State::Pending, true, 1));
+        assert_eq!(known[1..], [unseen, unseen], "hour {hour}");
+        assert_eq!(known[0].map(|(state, ..)| state), Some(State::Allowed));
+        world.take_items(9);
+    }
+    insta::assert_snapshot!(world.row_of(&key_of("api", 1)).unwrap().reason, @"Nobody could look at it yet: ecr:DescribeImageScanFindings failed with `Injected`. Every sweep tries again.");
+    after(&world, 1);
+    let looks = sweep(&world, &policy(""));
+    assert_eq!((looks.due["new"], looks.not_reached), (2, 0));
+    let states = rows().map(|row| row.map(|row| (row.state, row.not_reached)));
+    let expected = [State::Allowed, State::Blocked, State::NotAnImage];
+    assert_eq!(states, expected.map(|state| Some((state, false))));
+}
+
+#[test]
 fn work_that_was_put_back_too_often_stays_in_the_queue_and_says_so() {
     let world = silent_world();
     let at = |hops| Sweep {
