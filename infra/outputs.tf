@@ -72,6 +72,11 @@ output "policies" {
   value       = { for region, guard in local.guards : region => guard.policy }
 }
 
+output "kms_key_statements" {
+  description = "Statements that the policy of a key in `guard_kms_key_arns` needs, JSON, by region. The plan shows them before anything is made."
+  value       = { for region, guard in local.guards : region => guard.kms_key_statements }
+}
+
 output "architecture" {
   description = "Processor that the functions are built for."
   value       = var.architecture

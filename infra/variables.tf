@@ -420,7 +420,7 @@ variable "function_versions" {
 }
 
 variable "guard_kms_key_arns" {
-  description = "Keys of somebody else for what the guards keep (topics, queues, logs, ledger, environment), by region; in the other regions they make keys of their own. A key's policy needs what the output `kms_key_statements` of module `guard` says."
+  description = "Keys of somebody else for what the guards keep (topics, queues, logs, ledger, environment), by region; in the other regions they make keys of their own. A key's policy needs what the output `kms_key_statements` says."
   type        = map(string)
   default     = {}
 

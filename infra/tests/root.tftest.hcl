@@ -83,6 +83,12 @@ run "registry_and_guard_in_two_regions" {
     error_message = "Each region tells the other."
   }
   assert {
+    condition = { for region, statements in output.kms_key_statements : region => join(" ", [for s in jsondecode(statements) : s.Principal.Service if s.Sid == "Logs"]) } == {
+      us-east-1 = "logs.us-east-1.amazonaws.com", us-west-2 = "logs.us-west-2.amazonaws.com"
+    }
+    error_message = "What the policies of keys need is said for each region: ${jsonencode(output.kms_key_statements)}"
+  }
+  assert {
     condition     = output.dashboards == { us-east-1 = "ecr-guard-us-east-1", us-west-2 = "ecr-guard-us-west-2" }
     error_message = "A dashboard for each region."
   }

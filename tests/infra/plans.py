@@ -28,6 +28,7 @@ ACCOUNT = "123456789012"
 PROGRAM = b"\x7fELF\x02\x01".ljust(18, b"\0") + (0xB7).to_bytes(2, "little")
 # USD a month, as docs/operations.md has them ("Costs").
 ALARM, METRIC, KEY = 0.10, 0.30, 1.00
+POLLING = 0.40
 OUR_METRICS = "ecr-guard"
 
 
@@ -115,10 +116,12 @@ def resources(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from module.get("resources", [])
 
 
-def price(plan: dict[str, Any]) -> tuple[float, str]:
-    """What a plan costs a month whatever happens, as if each of our metrics had a value in every hour; and of what."""
+def paid_for(plan: dict[str, Any], module: str = "") -> tuple[int, int, int]:
+    """What a plan, or a module of it, has of what is paid for by the month: alarms, metrics of ours, keys."""
     alarms, keys, metrics = 0, 0, set()
     for resource in resources(plan):
+        if not resource["address"].startswith(module):
+            continue
         if resource["type"] == "aws_cloudwatch_metric_alarm":
             # An alarm on an expression is paid for by the metrics in it.
             alarms += max(1, sum("metric" in query and bool(query["metric"]) for query in resource["values"].get("metric_query") or []))
@@ -129,7 +132,36 @@ def price(plan: dict[str, Any]) -> tuple[float, str]:
                 for metric in widget["properties"].get("metrics", []):
                     if metric[0] == OUR_METRICS:
                         metrics.add((resource["address"], *(part for part in metric if isinstance(part, str))))
-    return ALARM * alarms + METRIC * len(metrics) + KEY * keys, f"{alarms} alarms, {len(metrics)} metrics, {keys} keys"
+    return alarms, len(metrics), keys
+
+
+def price(plan: dict[str, Any]) -> tuple[float, str]:
+    """What a plan costs a month whatever happens, as if each of our metrics had a value in every hour; and of what."""
+    alarms, metrics, keys = paid_for(plan)
+    return ALARM * alarms + METRIC * metrics + KEY * keys, f"{alarms} alarms, {metrics} metrics, {keys} keys"
+
+
+def hold_costs(plan: dict[str, Any], text: str) -> None:
+    """Holds the table of costs in docs/operations.md to the guard of a plan of one region, and its sums to its rows."""
+    costs = text.split("\n## Costs\n")[-1].split("\n## ")[0]
+    rows = [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in costs.splitlines() if line.startswith("| ")][1:]
+    by_name = {cells[0]: cells for cells in rows}
+    alarms, metrics, keys = paid_for(plan, "module.guard.")
+    for name, count, each in (("KMS key", keys, KEY), ("Alarms", alarms, ALARM), ("Metrics", metrics, METRIC)):
+        cells = by_name[name]
+        said = re.search(r"\d+", cells[2])
+        expected = (count, [f"{each * count:.2f}"] * 3)
+        if not said or (int(said[0]), cells[3:]) != expected or not cells[1].startswith(f"{each:.2f}"):
+            raise Wrong(f"docs/operations.md says of costs `{' | '.join(cells)}`, and it is {expected} at {each:.2f} each")
+    *parts, together = rows
+    for column in (3, 4, 5):
+        total = sum(float(cells[column]) for cells in parts)
+        if f"{total:.2f}" != together[column]:
+            raise Wrong(f"docs/operations.md says of costs together {together[column]}, and the rows are {total:.2f}")
+    # Requests to the key, and what the workers' queues are asked for, come on top.
+    at_most = f"{KEY * keys + ALARM * alarms + METRIC * metrics + POLLING:.2f}"
+    if f"is {at_most} and may not go over" not in " ".join(costs.split()):
+        raise Wrong(f"docs/operations.md does not say that a region costs {at_most} whatever happens in it")
 
 
 def modes(plan: dict[str, Any]) -> set[str]:
@@ -183,6 +215,8 @@ def look() -> str:
         if read:
             raise Wrong(f"files are read when the plan is applied: {', '.join(read)}")
         total, of_what = price(first)
+        root.plan("fourth", local, "-var=enable_replication=false")
+        hold_costs(root.show("fourth"), (ROOT / "docs" / "operations.md").read_text(encoding="utf-8"))
     said = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
     expected = f"{total:.2f} USD a month ({of_what})"
     if expected not in " ".join(said.split()):

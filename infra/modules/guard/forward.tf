@@ -54,7 +54,7 @@ resource "aws_cloudwatch_event_target" "forward" {
     arn = aws_sqs_queue.this["undelivered-events"].arn
   }
 
-  depends_on = [aws_iam_role_policy.forward, aws_sqs_queue_policy.this]
+  depends_on = [aws_iam_role_policy.forward, aws_sqs_queue_policy.this, aws_kms_key.this]
 }
 
 resource "aws_iam_role" "forward" {
