@@ -574,6 +574,37 @@ mod tests {
         assert_eq!(ids(findings), expected);
     }
 
+    #[test]
+    fn of_two_that_are_equally_bad_the_one_that_is_exploited_comes_first() {
+        let known = |id: &str, exploit| Finding {
+            exploit,
+            ..finding(id, Severity::Critical)
+        };
+        let findings = vec![
+            known("CVE-1", None),
+            known("CVE-2", Some(false)),
+            known("CVE-3", Some(true)),
+        ];
+        let evaluation = evaluate(&testing::policy(""), &names(), &scan(findings), testing::now());
+        let order: Vec<&str> = evaluation
+            .findings
+            .iter()
+            .map(|judged| judged.finding.id.as_str())
+            .collect();
+        assert_eq!(order, ["CVE-3", "CVE-1", "CVE-2"]);
+    }
+
+    #[test]
+    fn an_index_counts_a_finding_once_however_many_of_its_images_have_it() {
+        let of = |ids: &[&str]| {
+            let findings = ids.iter().map(|id| finding(id, Severity::Critical)).collect();
+            evaluate(&testing::policy(""), &names(), &scan(findings), testing::now())
+        };
+        let sum = together([of(&["CVE-1", "CVE-2"]), of(&["CVE-1"]), of(&["CVE-1"])]);
+        assert_eq!(sum.counts.get(&Severity::Critical), Some(&2));
+        assert_eq!(sum.findings.len(), 2);
+    }
+
     fn judged(rules: &str, findings: Vec<Finding>) -> (Verdict, Vec<(String, String)>) {
         let policy = testing::policy(rules);
         let evaluation = evaluate(&policy, &names(), &scan(findings), testing::now());

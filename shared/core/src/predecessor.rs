@@ -178,6 +178,18 @@ mod tests {
     }
 
     #[test]
+    fn a_predecessor_excuses_again_when_the_row_of_its_block_is_closed() {
+        let known = Scan::Complete(scan(vec![finding("CVE-1", Severity::Critical)]));
+        let mut row = Row::not_reached(image_key(), &policy(""), "", now());
+        row.state = State::Blocked;
+        let excuses = |row: &Row| Predecessor::new(&other("sha256:01", 30, Some(2)), &known, Some(row)).is_some();
+        assert!(!excuses(&row), "it must not be deployed itself");
+        // It was deleted, and is there again: what a look makes of it is not known yet, and it runs.
+        row.closed_at = Some(now());
+        assert!(excuses(&row));
+    }
+
+    #[test]
     fn nothing_known_of_the_predecessor_excuses_nothing() {
         let evaluation = evaluate(
             &policy(""),

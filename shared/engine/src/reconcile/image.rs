@@ -438,6 +438,7 @@ where
             if !changed {
                 break;
             }
+            // An index follows from what its images are now. That this look is made is held by the table of calls (docs/calls.md).
             let looked = self.one().await?;
             if looked.is_news() {
                 outcomes.push(looked.outcome);

@@ -519,6 +519,27 @@ fn an_image_that_is_no_worse_than_what_runs_is_held() {
 }
 
 #[test]
+fn whoever_takes_over_an_alert_has_it_for_as_long_as_whoever_had_it_before() {
+    let world = world(critical());
+    let at = |seconds: i64, actor: &str| {
+        world.set_now(now() + SignedDuration::from_secs(seconds));
+        run(look(&world, &policy(""), &request(actor)))
+    };
+    world.fail("sns:Publish", Fault::Before(Retry::Later));
+    assert!(at(0, "one").is_err());
+    world.fail("sns:Publish", Fault::Before(Retry::Later));
+    assert!(at(60, "two").is_err());
+    // "One" has had its time, "two" has not.
+    assert!(matches!(
+        at(70, "three").map(|outcome| outcome.outcome),
+        Ok(OutcomeKind::InProgress) | Err(ReconcileError::Busy(_))
+    ));
+    assert_eq!(told(&world), [] as [&str; 0]);
+    at(120, "three").unwrap();
+    assert_eq!(told(&world), ["image-blocked"]);
+}
+
+#[test]
 fn a_predecessor_that_is_blocked_itself_excuses_nothing() {
     let world = world(critical());
     let predecessor = running(&world, "sha256:01", vec![finding("CVE-2026-1", Severity::Critical)]);

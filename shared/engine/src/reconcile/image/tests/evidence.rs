@@ -236,6 +236,7 @@ fn a_look_for_more_indexes_ends_in_time_and_then_the_image_is_held() {
     let endless = Endless {
         world: &world,
         pages: Mutex::new(0),
+        third: None,
     };
     let ports = Ports {
         registry: &endless,
@@ -263,6 +264,7 @@ fn a_look_for_what_an_image_replaces_ends_in_time_and_then_excuses_nothing() {
     let endless = Endless {
         world: &world,
         pages: Mutex::new(0),
+        third: None,
     };
     let ports = Ports {
         registry: &endless,
@@ -278,10 +280,60 @@ fn a_look_for_what_an_image_replaces_ends_in_time_and_then_excuses_nothing() {
     assert!(pages < 6, "{pages} pages of two seconds each");
 }
 
+#[test]
+fn an_image_that_the_scanner_last_saw_running_is_held() {
+    for (days, status_of) in [(1, ImageStatus::Active), (30, ImageStatus::Archived)] {
+        let mut findings = scan(vec![finding("CVE-2026-1", Severity::Critical)]);
+        findings.last_in_use_at = Some(now() - DAY * days);
+        let entry = Image {
+            last_pulled_at: None,
+            ..image(&image_key())
+        };
+        let world = World::with(&image_key(), entry, Scan::Complete(findings));
+        settle(&world, &policy(""));
+        assert_eq!(status(&world), status_of, "{days}");
+    }
+}
+
+#[test]
+fn what_an_image_replaces_is_looked_for_on_all_pages() {
+    let critical = || scan(vec![finding("CVE-2026-1", Severity::Critical)]);
+    let world = World::with(&image_key(), image(&image_key()), Scan::Complete(critical()));
+    let before = ImageKey {
+        digest: "sha256:01".parse().unwrap(),
+        ..image_key()
+    };
+    let running = Image {
+        pushed_at: Some(now() - DAY * 30),
+        last_pulled_at: Some(now() - DAY),
+        ..image(&before)
+    };
+    world.push(&before, running.clone());
+    world.complete_scan(&before, critical());
+    let endless = Endless {
+        world: &world,
+        pages: Mutex::new(0),
+        third: Some(running),
+    };
+    let ports = Ports {
+        registry: &endless,
+        writer: Some(&world),
+        scanner: &world,
+        ledger: &world,
+        notifier: &world,
+        clock: &world,
+    };
+    let outcome = run(reconcile(&ports, &policy(""), &request("one"))).unwrap();
+    assert_eq!(outcome.state, Some(State::Held));
+    assert_eq!(*endless.pages.lock().unwrap(), 3);
+}
+
 /// A repository of which each page of images takes two seconds.
 struct Endless<'a> {
     world: &'a World,
     pages: Mutex<usize>,
+    /// The image of the third page, which is then the last one.
+    third: Option<Image>,
 }
 
 impl Endless<'_> {
@@ -303,9 +355,11 @@ impl Registry for Endless<'_> {
 
     async fn pulled_since(&self, _: &RepositoryName, _: Timestamp, _: Option<&str>) -> Result<Pulled, PortError> {
         self.turn();
+        let third = self.third.clone().filter(|_| *self.pages.lock().unwrap() == 3);
+        let next = third.is_none().then(|| "more".to_owned());
         Ok(Pulled {
-            images: Vec::new(),
-            next: Some("more".to_owned()),
+            images: third.into_iter().collect(),
+            next,
         })
     }
 

@@ -738,3 +738,40 @@ fn an_exception_for_one_index_hides_nothing_from_another_whatever_got_lost() {
         assert_eq!(due.get("family"), None, "crash after {polls} polls");
     }
 }
+
+#[test]
+fn a_pushed_index_asks_for_scans_of_its_images_where_none_starts_by_itself() {
+    let world = world();
+    for key in [amd64(), arm64()] {
+        world.set_scan(&key, Scan::Absent);
+    }
+    world.set_trigger(&index().repository, ScanTrigger::Manual);
+    let pushed = Request {
+        hints: arrived(Way::Pushed(None)),
+        ..of(&index())
+    };
+    run(look(&world, &policy(""), &pushed)).unwrap();
+    let calls = world.calls();
+    let asked = calls
+        .iter()
+        .filter(|call| call.operation == "ecr:StartImageScan")
+        .count();
+    assert_eq!(asked, 2);
+}
+
+#[test]
+fn an_index_is_in_use_on_the_day_that_the_scanner_last_knew_of_whatever_it_says_now() {
+    let world = world();
+    world.complete_scan(&arm64(), scan(vec![]));
+    let mut used = scan(vec![]);
+    used.last_in_use_at = Some(now() - DAY);
+    world.complete_scan(&amd64(), used);
+    settle(&world, &policy(""), &index());
+    assert_eq!(state(&world, &index()), State::Allowed);
+    // Later answers do not say it.
+    for findings in [vec![], one_critical()] {
+        world.complete_scan(&amd64(), scan(findings));
+        settle(&world, &policy(""), &amd64());
+    }
+    assert_eq!((state(&world, &index()), archived(&world)), (State::Held, vec![]));
+}
