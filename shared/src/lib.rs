@@ -4,14 +4,16 @@
 //! |---|---|---|---|
 //! | [`core`] | `shared/core` | the rules: pure | nothing of ours |
 //! | [`events`] | `shared/events` | wire formats of EventBridge events | `core` |
-//! | [`ports`] | `shared/ports` | what reconciling needs of the world, as traits | `core` |
+//! | [`ports`] | `shared/ports` | what reconciling needs of the world, as traits; `Services` is all of them by one name | `core` |
 //! | [`engine`] | `shared/engine` | gather facts, decide, act, record; sweeps | `core`, `ports` |
 //! | [`aws`] | `shared/aws` | the ports, with the AWS SDK | `core`, `ports` |
 //! | [`lambda`] | `shared/lambda` | configuration, logs, metrics, errors and handlers of a Lambda function | `core`, `events`, `ports`, `engine` |
-//! | [`function`] | this one | wires a function | all of them |
+//! | [`services`] | this one | `Services` on AWS | `aws`, `engine`, `ports` |
+//! | [`function`] | this one | runs a function: for each binary one, with its handler | all of them |
 //! | `testing` (feature `testing`) | `shared/testkit` | the ports, with a world in memory | `core`, `ports` |
 
 pub mod function;
+pub mod services;
 
 pub use guard_aws as aws;
 pub use guard_core as core;

@@ -11,23 +11,24 @@ use std::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::{
+    aws::{ecr::EcrWriter, sqs::SqsQueue},
     core::{alert::budget::BriefAlert, policy::Policy},
-    engine::{alert_budget::BudgetedNotifier, reconcile::image::Ports, sweep::WorkerPorts},
     events::Event,
     lambda::{
-        entry::{self, Handled, Invocation, Selection},
+        entry::{Handled, Invocation, Received, Selection, push_event},
         error::HandlerError,
-        replication::{self, CopySelection},
-        repositories::{ItsRepository, RecentLooks},
-        sweep::{self, SweepPorts},
+        replication::{CopySelection, copy_event},
+        repositories::RecentLooks,
+        sweep::sweep,
         worker,
     },
     ports::AlertLedger as _,
+    services::{AwsServices, Lasting},
     testing,
 };
 
 use crate::{
-    canned::{Call, FakeAws, Reply, Request, longest_chain},
+    canned::{Call, FakeAws, Reply, Request, VirtualClock, longest_chain},
     support,
 };
 
@@ -320,8 +321,12 @@ fn invocation() -> Invocation {
         request_id: "one".to_owned(),
         account: key.account,
         region: key.region,
+        until: Timestamp::MAX,
     }
 }
+
+/// What a function has.
+type TrialServices<'a> = AwsServices<'a, EcrWriter, SqsQueue, VirtualClock>;
 
 /// A function with one image in front of it.
 pub(crate) struct Trial {
@@ -410,82 +415,52 @@ impl Trial {
         payload: &str,
     ) -> (Result<Handled, HandlerError>, Vec<Call>) {
         self.aws.take_calls();
-        let key = testing::image_key();
+        let received = Received {
+            invocation: &invocation(),
+            payload,
+        };
+        let result = self.with_services(policy, async |services| {
+            push_event(&services, policy, &self.recent, select, received).await
+        });
+        (result, self.aws.take_calls())
+    }
+
+    /// Does something with the services that a function has.
+    fn with_services<T>(&self, policy: &Policy, doing: impl AsyncFnOnce(TrialServices<'_>) -> T) -> T {
         let aws = self.aws.aws();
-        let registry = aws.ecr_registry(key.account.clone());
-        let writer = policy.enforces_anywhere().then(|| aws.ecr_writer(key.account.clone()));
-        let (ledger, topics) = (aws.dynamo_ledger("ledger"), aws.sns_notifier());
-        let notifier = BudgetedNotifier::new(&topics, &ledger, self.aws.clock(), policy);
-        let ports = Ports {
-            registry: &registry,
-            writer: writer.as_ref(),
-            scanner: &registry,
-            ledger: &ledger,
-            notifier: &notifier,
+        let lasting = Lasting {
+            aws: &aws,
+            ledger: &aws.dynamo_ledger("ledger"),
+            topics: &aws.sns_notifier(),
+            policy,
             clock: self.aws.clock(),
         };
-        let invocation = invocation();
-        let keys = aws.kms_keys();
-        let repository = ItsRepository::new(&ports, &keys, policy, &self.recent);
-        let handled = entry::handle_and(&ports, policy, select, &invocation, payload, &repository);
-        let result = self.aws.run(handled);
-        (result, self.aws.take_calls())
+        let account = testing::image_key().account;
+        let writer = lasting.writer(&account);
+        let queue = aws.sqs_queue("https://sqs.us-west-2.amazonaws.com/123456789012/work");
+        self.aws.run(doing(lasting.services(account, writer, &queue)))
     }
 
     /// Hands a batch with this one message to the worker, well or not, and gives the calls that it took.
     pub(crate) fn work(&self, select: fn(&Event) -> Selection, policy: &Policy, message: &str) -> Vec<Call> {
         self.aws.take_calls();
-        let key = testing::image_key();
-        let aws = self.aws.aws();
-        let registry = aws.ecr_registry(key.account.clone());
-        let writer = policy.enforces_anywhere().then(|| aws.ecr_writer(key.account.clone()));
-        let backfills = policy
-            .enforces_anywhere()
-            .then(|| aws.ecr_backfills(key.account.clone()));
-        let (ledger, topics) = (aws.dynamo_ledger("ledger"), aws.sns_notifier());
-        let notifier = BudgetedNotifier::new(&topics, &ledger, self.aws.clock(), policy);
-        let ports = WorkerPorts {
-            registry: &registry,
-            elsewhere: &aws.ecr_elsewhere(key.account.clone()),
-            writer: writer.as_ref(),
-            backfills: backfills.as_ref(),
-            keys: &aws.kms_keys(),
-            ledger: &ledger,
-            notifier: &notifier,
-            queue: &aws.sqs_queue("https://sqs.us-west-2.amazonaws.com/123456789012/work"),
-            clock: self.aws.clock(),
-        };
         let batch = testing::batch(vec![testing::message("one", message.to_owned())]);
-        let invocation = invocation();
-        let working = worker::work(&ports, policy, select, &invocation, batch, Timestamp::MAX);
-        self.aws.run(working);
+        self.with_services(policy, async |services| {
+            worker::work(&services, policy, select, &invocation(), batch).await;
+        });
         self.aws.take_calls()
     }
 
     /// Handles an event about a copy, well or not, and gives the calls that it took.
     pub(crate) fn copy(&self, select: fn(&Event) -> CopySelection, policy: &Policy, payload: &str) -> Vec<Call> {
         self.aws.take_calls();
-        let invocation = invocation();
-        let aws = self.aws.aws();
-        let registry = aws.ecr_registry(invocation.account.clone());
-        let elsewhere = aws.ecr_elsewhere(invocation.account.clone());
-        let writer = policy
-            .enforces_anywhere()
-            .then(|| aws.ecr_writer(invocation.account.clone()));
-        let (ledger, topics) = (aws.dynamo_ledger("ledger"), aws.sns_notifier());
-        let notifier = BudgetedNotifier::new(&topics, &ledger, self.aws.clock(), policy);
-        let ports = Ports {
-            registry: &registry,
-            writer: writer.as_ref(),
-            scanner: &registry,
-            ledger: &ledger,
-            notifier: &notifier,
-            clock: self.aws.clock(),
+        let received = Received {
+            invocation: &invocation(),
+            payload,
         };
-        let keys = aws.kms_keys();
-        let repository = ItsRepository::new(&ports, &keys, policy, &self.recent);
-        let handled = replication::handle(&ports, &elsewhere, policy, select, &invocation, payload, &repository);
-        drop(self.aws.run(handled));
+        drop(self.with_services(policy, async |services| {
+            copy_event(&services, policy, &self.recent, select, received).await
+        }));
         self.aws.take_calls()
     }
 
@@ -503,19 +478,9 @@ impl Trial {
     /// Begins a sweep, well or not, and gives the calls that it took.
     pub(crate) fn sweep(&self, policy: &Policy, payload: &str) -> Vec<Call> {
         self.aws.take_calls();
-        let aws = self.aws.aws();
-        let (ledger, topics) = (aws.dynamo_ledger("ledger"), aws.sns_notifier());
-        let notifier = BudgetedNotifier::new(&topics, &ledger, self.aws.clock(), policy);
-        let ports = SweepPorts {
-            registry: &aws.ecr_registry(testing::image_key().account),
-            ledger: &ledger,
-            notifier: &notifier,
-            queue: &aws.sqs_queue("https://sqs.us-west-2.amazonaws.com/123456789012/work"),
-            clock: self.aws.clock(),
-        };
-        let invocation = invocation();
-        let sweeping = sweep::sweep(&ports, policy, &invocation, payload, Timestamp::MAX);
-        drop(self.aws.run(sweeping));
+        drop(self.with_services(policy, async |services| {
+            sweep(&services, policy, &invocation(), payload).await
+        }));
         self.aws.take_calls()
     }
 

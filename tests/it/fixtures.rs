@@ -3,15 +3,15 @@
 
 use std::{fmt::Write as _, fs, path::PathBuf};
 
+use jiff::Timestamp;
 use shared::{
     core::{
         finding::{Scan, Severity},
         ids::{ImageKey, ImageRef},
         policy::Policy,
     },
-    engine::reconcile::image::Ports,
     events::{self, Event},
-    lambda::entry::{self, Handled, Invocation, Selection},
+    lambda::entry::{self, Handled, Invocation, Received, Selection},
     testing::{self, World, finding, scan},
 };
 
@@ -62,21 +62,18 @@ fn world_of(event: Option<&Event>) -> (World, Invocation) {
             request_id: "one".to_owned(),
             account,
             region,
+            until: Timestamp::MAX,
         },
     )
 }
 
 fn handle(select: fn(&Event) -> Selection, policy: &Policy, event: Option<&Event>, payload: &str) -> String {
     let (world, invocation) = world_of(event);
-    let ports = Ports {
-        registry: &world,
-        writer: Some(&world),
-        scanner: &world,
-        ledger: &world,
-        notifier: &world,
-        clock: &world,
+    let received = Received {
+        invocation: &invocation,
+        payload,
     };
-    match testing::run(entry::handle(&ports, policy, select, &invocation, payload)) {
+    match testing::run(entry::image_event(&world.writing(true), policy, select, received)) {
         Ok(Handled::Ignored { .. }) => {
             assert!(world.calls().is_empty(), "what is ignored costs no call");
             "ignored".to_owned()

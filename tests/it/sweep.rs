@@ -24,7 +24,7 @@ use shared::{
     testing::{
         StoredRepository, World, batch, finding, image, image_key, message, policy, registry_key, run, run_and_crash,
         scan,
-        sweep::{enqueue, enqueue_known, worker_ports},
+        sweep::{enqueue, enqueue_known},
     },
 };
 
@@ -96,11 +96,12 @@ fn invoke(
         request_id: format!("invocation-{number}"),
         account: registry_key().account,
         region: registry_key().region,
+        until: Timestamp::MAX,
     };
     let batch = batch(messages.clone());
     let select = |_: &_| Selection::Ignore("no event");
-    let ports = worker_ports(world, policy);
-    let working = work(&ports, policy, select, &invocation, batch, Timestamp::MAX);
+    let services = world.services(policy);
+    let working = work(&services, policy, select, &invocation, batch);
     let Some((answer, worked)) = run_and_crash(working, polls) else {
         // SQS delivers all of it again when its time is over.
         *redelivered = messages;

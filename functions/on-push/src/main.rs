@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    shared::function::run_with_repositories("on-push", on_push::select).await
+    shared::function::run_push_events("on-push", on_push::select).await
 }

@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    shared::function::run_replication("on-replication", on_replication::select).await
+    shared::function::run_copy_events("on-replication", on_replication::select).await
 }

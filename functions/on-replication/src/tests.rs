@@ -11,7 +11,7 @@ use shared::{
         },
         repository::posture::{Encryption, Repository, TagMutability},
     },
-    engine::reconcile::image::{Hints, Outcome, OutcomeKind, Ports, Request, reconcile},
+    engine::reconcile::image::{Hints, Outcome, OutcomeKind, Request, reconcile},
     lambda::{entry::Handled, error::HandlerError},
     ports::Retry,
     testing::{
@@ -68,14 +68,6 @@ fn world(source_scan: Scan) -> World {
 }
 
 fn look_at(there: &World) {
-    let ports = Ports {
-        registry: there,
-        writer: Some(there),
-        scanner: there,
-        ledger: there,
-        notifier: there,
-        clock: there,
-    };
     let key = source_key();
     let request = Request {
         account: key.account,
@@ -85,7 +77,7 @@ fn look_at(there: &World) {
         hints: Hints::default(),
         actor: "there".to_owned(),
     };
-    run(reconcile(&ports, &policy(POLICY), &request)).unwrap();
+    run(reconcile(&there.writing(true), &policy(POLICY), &request)).unwrap();
 }
 
 fn clean() -> Scan {

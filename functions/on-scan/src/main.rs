@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    shared::function::run("on-scan", on_scan::select).await
+    shared::function::run_image_events("on-scan", on_scan::select).await
 }

@@ -5,9 +5,9 @@
 //!
 //! | module | port | service |
 //! |---|---|---|
-//! | [`ecr`] | `Registry`, `Scanner`, `RegistryWriter`, `Repositories`, `RepositoryWriter`, `Listing` | ECR |
+//! | [`ecr`] | `Registry`, `Scanner`, `RegistryWriter`, `Repositories`, `RepositoryWriter`, `Listing`, `Replication`, `ReplicationWriter` | ECR |
 //! | [`kms`] | `Keys` | KMS |
-//! | [`dynamodb`] | `Ledger`, `RepositoryLedger`, `SweepLedger`, `PolicyLedger` | DynamoDB |
+//! | [`dynamodb`] | `Ledger`, `RepositoryLedger`, `SweepLedger`, `ReplicationLedger`, `AlertLedger`, `PolicyLedger` | DynamoDB |
 //! | [`sns`] | `Notifier` | SNS |
 //! | [`sqs`] | `Queue` | SQS |
 

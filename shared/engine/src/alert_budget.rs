@@ -11,7 +11,7 @@ use guard_core::{
     policy::{Policy, TopicArn},
     registry::RegistryKey,
 };
-use guard_ports::{AlertLedger, Clock, Notifier, PortError, Retry};
+use guard_ports::{AlertLedger, Clock, Notifier, PortError, Retry, Services};
 
 /// A way to people that keeps to a budget.
 #[derive(Debug)]
@@ -82,13 +82,13 @@ pub struct Summaries {
 ///
 /// # Errors
 /// A call failed. What was not named is kept for the next sweep; what was named and could not be forgotten is named again.
-pub async fn send_summaries<L: AlertLedger, N: Notifier>(
-    ledger: &L,
-    notifier: &N,
+pub async fn send_summaries(
+    services: &impl Services,
     policy: &Policy,
     registry: &RegistryKey,
     now: Timestamp,
 ) -> Result<Summaries, PortError> {
+    let (ledger, notifier) = (services.ledger(), services.notifier());
     let (mut kept, mut error) = (Vec::new(), None);
     let mut after = None;
     for _ in 0..MAX_PAGES {

@@ -14,9 +14,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::reconcile::{
-    image::{FINDINGS, Hints, Outcome, OutcomeKind, Ports, ReconcileError, Request, reconcile},
-    replication::{CopyLook, ReplicationError, ReplicationOutcome, ReplicationPorts, reconcile_replication},
-    repository::{RepositoryError, RepositoryOutcome, RepositoryPorts, reconcile_repository, reconcile_tag},
+    image::{FINDINGS, Hints, Outcome, OutcomeKind, ReconcileError, Request, reconcile},
+    replication::{CopyLook, ReplicationError, ReplicationOutcome, reconcile_replication},
+    repository::{RepositoryError, RepositoryOutcome, TagRequest, reconcile_repository, reconcile_tag},
 };
 use guard_core::{
     decide::{Due, Survey, TURN_HOURS, Turns},
@@ -37,32 +37,9 @@ use guard_core::{
     work::{FoundImage, MAX_HOPS, MAX_IMAGES, Work, WorkItem, WorkSchema},
 };
 use guard_ports::{
-    Clock, Keys, Ledger, Listing, Notifier, PortError, Queue, Registry, RegistryWriter, Replication, ReplicationLedger,
-    ReplicationWriter, Repositories, RepositoryLedger, RepositoryWriter, Retry, Scanner, SweepLedger, Written,
+    Clock as _, Ledger as _, Listing, PortError, Queue, Registry as _, RepositoryLedger as _, Retry, Services,
+    SweepLedger as _, Written,
 };
-
-/// What a worker needs: all of it. The registry is its own scanner.
-#[derive(Debug)]
-pub struct WorkerPorts<'a, R, E, W, B, K, L, N, Q, C> {
-    /// The registry and its scanner.
-    pub registry: &'a R,
-    /// Registries in other regions.
-    pub elsewhere: &'a E,
-    /// What changes the registry; `None` in report mode.
-    pub writer: Option<&'a W>,
-    /// What starts backfills of other regions; `None` in report mode.
-    pub backfills: Option<&'a B>,
-    /// Keys.
-    pub keys: &'a K,
-    /// The ledger.
-    pub ledger: &'a L,
-    /// The topics.
-    pub notifier: &'a N,
-    /// The queue of the workers.
-    pub queue: &'a Q,
-    /// The time.
-    pub clock: &'a C,
-}
 
 /// A sweep that is going on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -252,14 +229,13 @@ impl<'a> Known<'a> {
 }
 
 /// Leaves an item for every repository of the registry, from `after` on, with what is `known` of its settings. What of the list could
-/// not be read is named beside.
+/// not be read is named beside. `registry`: its lists, as the rest of the sweep reads them.
 ///
 /// # Errors
 /// A call failed. Items for a part of the repositories may be in the queue.
 pub async fn enqueue_repositories(
+    services: &impl Services,
     registry: &impl Listing,
-    queue: &impl Queue,
-    clock: &impl Clock,
     sweep: &Sweep,
     known: Option<&Known<'_>>,
     mut after: Option<String>,
@@ -277,12 +253,12 @@ pub async fn enqueue_repositories(
         enqueued.repositories += items.len() as u64;
         let failed = |source| SweepError::port("read the whole list of repositories", source);
         unreadable.extend(page.unreadable.into_iter().map(failed));
-        let time_is_over = clock.now() >= sweep.until;
+        let time_is_over = services.clock().now() >= sweep.until;
         if time_is_over && let Some(after) = page.next.clone() {
             items.push(sweep.item(Work::Repositories { after }));
             enqueued.continued = true;
         }
-        let sent = queue.send(&items, NOT_HIDDEN).await;
+        let sent = services.queue().send(&items, NOT_HIDDEN).await;
         sent.map_err(|source| SweepError::port("leave the repositories to the workers", source))?;
         if page.next.is_none() || enqueued.continued {
             return Ok((enqueued, unreadable));
@@ -314,18 +290,12 @@ pub async fn enqueue_these(
 ///
 /// # Errors
 /// A call failed.
-pub async fn enqueue_gone(
-    registry: &impl Listing,
-    ledger: &impl SweepLedger,
-    queue: &impl Queue,
-    clock: &impl Clock,
-    sweep: &Sweep,
-) -> Result<u64, SweepError> {
+pub async fn enqueue_gone(services: &impl Services, registry: &impl Listing, sweep: &Sweep) -> Result<u64, SweepError> {
     let failed = |source| SweepError::port("look for repositories that are gone", source);
     let mut there = BTreeSet::new();
     let mut after = None;
     loop {
-        if clock.now() >= sweep.until {
+        if services.clock().now() >= sweep.until {
             return Ok(0);
         }
         let page = registry.repositories(after.as_deref()).await.map_err(failed)?;
@@ -341,7 +311,8 @@ pub async fn enqueue_gone(
     }
     let mut gone = Vec::new();
     loop {
-        let page = ledger
+        let page = services
+            .ledger()
             .summaries(&sweep.registry, after.as_deref())
             .await
             .map_err(failed)?;
@@ -353,11 +324,11 @@ pub async fn enqueue_gone(
             .filter(|summary| registry.guards(&summary.repository.repository));
         gone.extend(gone_of_page.map(|summary| summary.repository.repository));
         after = page.next;
-        if after.is_none() || clock.now() >= sweep.until {
+        if after.is_none() || services.clock().now() >= sweep.until {
             break;
         }
     }
-    Ok(enqueue_these(queue, sweep, gone).await?.repositories)
+    Ok(enqueue_these(services.queue(), sweep, gone).await?.repositories)
 }
 
 /// What came of looking at repositories and images.
@@ -591,22 +562,25 @@ impl<'a> Reading<'a> {
     }
 }
 
-impl<R, E, W, B, K, L, N, Q, C> WorkerPorts<'_, R, E, W, B, K, L, N, Q, C>
-where
-    R: Registry + Scanner + Repositories + Listing,
-    E: Replication,
-    W: RegistryWriter + RepositoryWriter,
-    B: ReplicationWriter,
-    K: Keys,
-    L: Ledger + RepositoryLedger + SweepLedger + ReplicationLedger,
-    N: Notifier,
-    Q: Queue,
-    C: Clock,
-{
-    /// Does what an item says. `actor`: the item, by an id that another delivery of it keeps.
+/// Whoever does what an item of the queue says.
+#[derive(Debug)]
+pub struct Worker<'a, S> {
+    /// What it reads and changes.
+    pub services: &'a S,
+    /// The policy.
+    pub policy: &'a Policy,
+    /// The sweep that the item is of.
+    pub sweep: &'a Sweep,
+    /// The item, by an id that another delivery of it keeps.
+    pub actor: &'a str,
+}
+
+impl<S: Services> Worker<'_, S> {
+    /// Does what an item says.
     ///
     /// What cannot be done is in the failures; the rest is done.
-    pub async fn work(&self, policy: &Policy, sweep: &Sweep, work: &Work, actor: &str) -> (Looks, Failures) {
+    pub async fn work(&self, work: &Work) -> (Looks, Failures) {
+        let sweep = self.sweep;
         let of = |repository: &RepositoryName| RepositoryKey {
             account: sweep.registry.account.clone(),
             region: sweep.registry.region.clone(),
@@ -616,7 +590,7 @@ where
             Work::Repositories { after } => {
                 let after = Some(after.clone());
                 // Few registries have so many repositories: the rest of them is looked at in full.
-                match enqueue_repositories(self.registry, self.queue, self.clock, sweep, None, after).await {
+                match enqueue_repositories(self.services, self.services.registry(), sweep, None, after).await {
                     Ok((enqueued, handed_on)) => {
                         let looks = Looks {
                             repositories: enqueued.repositories,
@@ -642,8 +616,7 @@ where
                     copies: *copies,
                     listed: listed.as_deref().cloned(),
                 };
-                self.look_at_repository(policy, sweep, &of(repository), part, actor)
-                    .await
+                self.look_at_repository(&of(repository), part).await
             }
             Work::Images {
                 repository,
@@ -652,66 +625,60 @@ where
             } => {
                 let look = |digest: &Digest| ImageLook::found(digest.clone(), *indexes_read);
                 let images = digests.iter().map(look).collect();
-                self.look_at_images(policy, sweep, &of(repository), images, actor, Progress::None)
-                    .await
+                self.look_at_images(&of(repository), images, Progress::None).await
             }
             Work::Findings { repository, images } => {
                 let images = images.iter().cloned().map(ImageLook::from).collect();
-                self.look_at_images(policy, sweep, &of(repository), images, actor, Progress::None)
-                    .await
+                self.look_at_images(&of(repository), images, Progress::None).await
             }
         }
     }
 
     /// Looks at a repository, and at those of its images that are due.
-    async fn look_at_repository(
-        &self,
-        policy: &Policy,
-        sweep: &Sweep,
-        key: &RepositoryKey,
-        part: Part,
-        actor: &str,
-    ) -> (Looks, Failures) {
+    async fn look_at_repository(&self, key: &RepositoryKey, part: Part) -> (Looks, Failures) {
+        let Self {
+            services,
+            policy,
+            actor,
+            ..
+        } = *self;
         let (mut looks, mut failures) = (Looks::default(), Failures::new());
         // Its settings are looked at once in a sweep.
         if part.is_first() {
             let listed = part.listed.as_ref();
-            match reconcile_repository(&self.for_repositories(), policy, key, listed, actor).await {
+            match reconcile_repository(services, policy, key, listed, actor).await {
                 Ok(outcome) => looks.count_repository(&outcome),
                 Err(error) => failures.push(error.into()),
             }
         }
-        let due = match self
-            .survey(policy, sweep, key, part, actor, &mut looks, &mut failures)
-            .await
-        {
+        let due = match self.survey(key, part, &mut looks, &mut failures).await {
             Ok(due) => due,
             Err(error) => {
                 failures.push(error);
                 return (looks, failures);
             }
         };
-        let (looked, failed) = self
-            .look_at_images(policy, sweep, key, due, actor, Progress::Made)
-            .await;
+        let (looked, failed) = self.look_at_images(key, due, Progress::Made).await;
         looks.add(&looked);
         failures.extend(failed);
         (looks, failures)
     }
 
     /// Compares list and ledger, and leaves to others what is due, if it is much; otherwise gives it.
-    #[expect(clippy::too_many_arguments, reason = "what it finds goes to three places")]
     async fn survey(
         &self,
-        policy: &Policy,
-        sweep: &Sweep,
         key: &RepositoryKey,
         part: Part,
-        actor: &str,
         looks: &mut Looks,
         failures: &mut Failures,
     ) -> Result<Vec<ImageLook>, SweepError> {
-        let mut reading = Reading::new(policy, sweep, key, self.clock.now());
+        let Self {
+            services,
+            policy,
+            sweep,
+            actor,
+        } = *self;
+        let mut reading = Reading::new(policy, sweep, key, self.services.clock().now());
         let repository = |after, again, copies, listed| {
             sweep.item(Work::Repository {
                 repository: key.repository.clone(),
@@ -721,14 +688,14 @@ where
                 listed,
             })
         };
-        if !self.read_rows(sweep, key, &mut reading).await? {
+        if !self.read_rows(key, &mut reading).await? {
             // Without all rows nothing can be said of any image. Its settings were looked at.
             let item = repository(part.after, part.again, part.copies, part.listed.map(Box::new));
-            self.send(sweep, &[item], NOT_HIDDEN, looks).await?;
+            self.send(&[item], NOT_HIDDEN, looks).await?;
             return Ok(Vec::new());
         }
         let is_whole = part.after.is_none();
-        let next = self.read_list(sweep, key, part.after, &mut reading).await?;
+        let next = self.read_list(key, part.after, &mut reading).await?;
         let Reading {
             survey,
             figures,
@@ -770,16 +737,16 @@ where
         } else {
             due
         };
-        self.send(sweep, &items, NOT_HIDDEN, looks).await?;
+        self.send(&items, NOT_HIDDEN, looks).await?;
         if !nothing_is_due && !part.again {
             let second = repository(None, true, false, None);
-            self.send(sweep, &[second], SECOND_LOOK, looks).await?;
+            self.send(&[second], SECOND_LOOK, looks).await?;
         }
         // What is due changes copies and figures; they are looked into when it has been looked at.
         if is_whole && (nothing_is_due || part.again) {
             let rest = repository(None, part.again, true, None);
-            if self.clock.now() >= sweep.until {
-                self.send(sweep, &[rest], NOT_HIDDEN, looks).await?;
+            if self.services.clock().now() >= sweep.until {
+                self.send(&[rest], NOT_HIDDEN, looks).await?;
                 return Ok(Vec::new());
             }
             let look = CopyLook {
@@ -787,12 +754,12 @@ where
                 until: sweep.until,
                 is_rest: part.copies,
             };
-            let mut outcome = reconcile_replication(&self.for_copies(), policy, &expected, look, actor).await;
+            let mut outcome = reconcile_replication(services, policy, &expected, look, actor).await;
             looks.count_copies(&outcome);
             // The next sweep looks at them again; this item has done what it could.
             looks.handed_on.extend(outcome.errors.drain(..).map(SweepError::from));
             if outcome.is_cut {
-                self.send(sweep, &[rest], NOT_HIDDEN, looks).await?;
+                self.send(&[rest], NOT_HIDDEN, looks).await?;
                 return Ok(Vec::new());
             }
             self.write_summary(key, figures, &outcome).await?;
@@ -808,7 +775,11 @@ where
         copies: &ReplicationOutcome,
     ) -> Result<(), SweepError> {
         let failed = |source| SweepError::port(format!("keep the figures of `{key}`"), source);
-        let (row, old) = join(self.ledger.repository_row(key), self.ledger.summary(key)).await;
+        let (row, old) = join(
+            self.services.ledger().repository_row(key),
+            self.services.ledger().summary(key),
+        )
+        .await;
         if let Some(row) = row.map_err(failed)? {
             figures.repository(&row);
         }
@@ -817,7 +788,7 @@ where
         let new = figures.finish(old.as_ref());
         if differs(old.as_ref(), &new) {
             // Who wrote it in between has counted the same images at the same time.
-            self.ledger.write_summary(&new).await.map_err(failed)?;
+            self.services.ledger().write_summary(&new).await.map_err(failed)?;
         }
         Ok(())
     }
@@ -826,17 +797,15 @@ where
     /// another item, so that nothing is done twice for it; but if nothing at all was achieved, this item fails.
     pub async fn look_at_images(
         &self,
-        policy: &Policy,
-        sweep: &Sweep,
         key: &RepositoryKey,
         images: Vec<ImageLook>,
-        actor: &str,
         mut progress: Progress,
     ) -> (Looks, Failures) {
+        let sweep = self.sweep;
         let (mut looks, mut failures) = (Looks::default(), Failures::new());
         let is_sweep = images.iter().any(|image| image.hints.found);
         // One image is asked for before all others are: what was refused in this sweep is not asked again.
-        let known = match self.refused_access(sweep, is_sweep).await {
+        let known = match self.refused_access(is_sweep).await {
             Ok(known) => known,
             Err(error) => return (looks, vec![error]),
         };
@@ -850,7 +819,7 @@ where
                 left.push(image);
                 continue;
             }
-            if self.clock.now() >= sweep.until {
+            if self.services.clock().now() >= sweep.until {
                 left.push(image);
                 // Nothing has gone wrong: it goes on in another invocation.
                 progress = Progress::Made;
@@ -863,7 +832,7 @@ where
                     ..image.hints.clone()
                 },
             };
-            match self.look_at_image(policy, key, asked, actor, &mut looks).await {
+            match self.look_at_image(key, asked, &mut looks).await {
                 Ok(()) => (progress, trouble) = (Progress::Made, 0),
                 Err(error) => {
                     if let Some(denied) = error.denied_findings().filter(|_| is_sweep).cloned() {
@@ -878,7 +847,7 @@ where
                         trouble += 1;
                         looks.not_reached += 1;
                         if is_sweep {
-                            self.note_not_reached(policy, key, &image.digest, &error).await;
+                            self.note_not_reached(key, &image.digest, &error).await;
                         }
                     }
                     failures.push(error);
@@ -888,13 +857,13 @@ where
         }
         looks.unreadable += waiting.len() as u64;
         let noted = match refused {
-            Some(refused) => self.note_refused(sweep, &refused, waiting).await,
-            None if !known.is_empty() && looks.looked > 0 => self.forget_refused(sweep, &key.repository).await,
+            Some(refused) => self.note_refused(&refused, waiting).await,
+            None if !known.is_empty() && looks.looked > 0 => self.forget_refused(&key.repository).await,
             None => Ok(()),
         };
         failures.extend(noted.err());
         if is_sweep {
-            failures.extend(self.note_lacking(sweep, &looks.lacking).await.err());
+            failures.extend(self.note_lacking(&looks.lacking).await.err());
         }
         looks.in_trouble = trouble >= MAX_TROUBLE;
         if left.is_empty() || matches!(progress, Progress::None) {
@@ -905,7 +874,7 @@ where
             .chunks(MAX_IMAGES)
             .map(|images| sweep.item(again(key.repository.clone(), images)))
             .collect();
-        match self.send(sweep, &items, hidden_for, &mut looks).await {
+        match self.send(&items, hidden_for, &mut looks).await {
             Ok(()) => looks.handed_on = failures.split_off(0),
             Err(error) => failures.push(error),
         }
@@ -914,7 +883,7 @@ where
 
     /// Gives an image that could not be looked at a row that says so, if it has none. What is known of one that has a row still holds. If that
     /// fails as well, the next look that fails writes it.
-    async fn note_not_reached(&self, policy: &Policy, key: &RepositoryKey, digest: &Digest, error: &SweepError) {
+    async fn note_not_reached(&self, key: &RepositoryKey, digest: &Digest, error: &SweepError) {
         let SweepError::Image(ReconcileError::Port { source, .. }) = error else {
             return;
         };
@@ -925,22 +894,22 @@ where
             digest: digest.clone(),
         };
         let why = format!("{} failed with `{}`", source.operation, source.code);
-        let row = Row::not_reached(image, policy, &why, self.clock.now());
-        drop(self.ledger.write(&row).await);
+        let row = Row::not_reached(image, self.policy, &why, self.services.clock().now());
+        drop(self.services.ledger().write(&row).await);
     }
 
     /// What may not be read, as far as other workers have found out. Only sweeps ask: an event is about one image.
-    async fn refused_access(&self, sweep: &Sweep, is_sweep: bool) -> Result<Vec<RefusedAccess>, SweepError> {
+    async fn refused_access(&self, is_sweep: bool) -> Result<Vec<RefusedAccess>, SweepError> {
         if !is_sweep {
             return Ok(Vec::new());
         }
-        let row = self.ledger.registry_row(&sweep.registry).await;
+        let row = self.services.ledger().registry_row(&self.sweep.registry).await;
         let row = row.map_err(|source| SweepError::port("look up what may not be read", source))?;
         Ok(row.map(|row| row.refused).unwrap_or_default())
     }
 
     /// Remembers that findings may not be read, and how many images wait for it.
-    async fn note_refused(&self, sweep: &Sweep, refused: &PortError, waiting: Vec<String>) -> Result<(), SweepError> {
+    async fn note_refused(&self, refused: &PortError, waiting: Vec<String>) -> Result<(), SweepError> {
         let images = waiting.len() as u64;
         if images == 0 {
             return Ok(());
@@ -948,9 +917,9 @@ where
         let found = RefusedAccess {
             images,
             first: waiting.into_iter().take(MAX_NAMED).collect(),
-            ..RefusedAccess::read(refused.operation, &refused.message, sweep.began)
+            ..RefusedAccess::read(refused.operation, &refused.message, self.sweep.began)
         };
-        self.change_refused(sweep, |known| {
+        self.change_refused(|known| {
             let has_room = known.len() < MAX_CAUSES;
             match known.iter_mut().find(|known| known.is_same(&found)) {
                 Some(known) => known.add(found.clone()),
@@ -962,11 +931,11 @@ where
     }
 
     /// Remembers what could not be undone, by the permission that was lacking.
-    async fn note_lacking(&self, sweep: &Sweep, lacking: &[(String, PortError)]) -> Result<(), SweepError> {
+    async fn note_lacking(&self, lacking: &[(String, PortError)]) -> Result<(), SweepError> {
         let mut causes: Vec<(&PortError, Vec<String>)> = Vec::new();
         for (image, lacks) in lacking {
             let is_same = |known: &PortError| {
-                let read = |error: &PortError| RefusedAccess::read(error.operation, &error.message, sweep.began);
+                let read = |error: &PortError| RefusedAccess::read(error.operation, &error.message, self.sweep.began);
                 read(known).is_same(&read(lacks))
             };
             match causes.iter_mut().find(|(known, _)| is_same(known)) {
@@ -975,24 +944,30 @@ where
             }
         }
         for (lacks, images) in causes {
-            self.note_refused(sweep, lacks, images).await?;
+            self.note_refused(lacks, images).await?;
         }
         Ok(())
     }
 
     /// Findings can be read again, at least those of this repository.
-    async fn forget_refused(&self, sweep: &Sweep, repository: &RepositoryName) -> Result<(), SweepError> {
+    async fn forget_refused(&self, repository: &RepositoryName) -> Result<(), SweepError> {
         let is_over = |known: &RefusedAccess| !known.is_of_one_repository() || known.is_about(repository);
-        self.change_refused(sweep, |known| {
-            known.retain(|known| known.sweep >= sweep.began || !known.is_of_findings() || !is_over(known));
+        self.change_refused(|known| {
+            known.retain(|known| known.sweep >= self.sweep.began || !known.is_of_findings() || !is_over(known));
         })
         .await
     }
 
-    async fn change_refused(&self, sweep: &Sweep, change: impl Fn(&mut Vec<RefusedAccess>)) -> Result<(), SweepError> {
+    async fn change_refused(&self, change: impl Fn(&mut Vec<RefusedAccess>)) -> Result<(), SweepError> {
+        let sweep = self.sweep;
         let failed = |source| SweepError::port("remember what may not be read", source);
         for _ in 0..MAX_ATTEMPTS {
-            let row = self.ledger.registry_row(&sweep.registry).await.map_err(failed)?;
+            let row = self
+                .services
+                .ledger()
+                .registry_row(&sweep.registry)
+                .await
+                .map_err(failed)?;
             let mut row = row.unwrap_or_else(|| RegistryRow::new(sweep.registry.clone()));
             let before = row.refused.clone();
             change(&mut row.refused);
@@ -1000,7 +975,7 @@ where
                 return Ok(());
             }
             row.generation += 1;
-            if self.ledger.write_registry_row(&row).await.map_err(failed)? == Written::Yes {
+            if self.services.ledger().write_registry_row(&row).await.map_err(failed)? == Written::Yes {
                 return Ok(());
             }
         }
@@ -1008,14 +983,13 @@ where
         Ok(())
     }
 
-    async fn look_at_image(
-        &self,
-        policy: &Policy,
-        key: &RepositoryKey,
-        image: ImageLook,
-        actor: &str,
-        looks: &mut Looks,
-    ) -> Result<(), SweepError> {
+    async fn look_at_image(&self, key: &RepositoryKey, image: ImageLook, looks: &mut Looks) -> Result<(), SweepError> {
+        let Self {
+            services,
+            policy,
+            actor,
+            ..
+        } = *self;
         let by_digest = ImageRef::Digest(image.digest.clone());
         let request = Request {
             account: key.account.clone(),
@@ -1026,35 +1000,41 @@ where
             // Images of one item must not take each other's work for their own.
             actor: format!("{actor}/{}", image.digest.short()),
         };
-        let outcome = reconcile(&self.for_images(), policy, &request).await?;
+        let outcome = reconcile(services, policy, &request).await?;
         looks.count_image(&outcome);
         let rules = policy.repository(&key.repository);
         if rules.is_none_or(|rules| rules.tags.is_none()) {
             return Ok(());
         }
-        let found = self.registry.image(&key.repository, &by_digest).await;
+        let found = self.services.registry().image(&key.repository, &by_digest).await;
         let found = found.map_err(|source| SweepError::port(format!("look at the tags of `{key}`"), source))?;
         for tag in found.map(|image| image.tags).unwrap_or_default() {
-            let judged = reconcile_tag(&self.for_repositories(), policy, key, &tag, outcome.state, None, actor).await?;
+            let request = TagRequest {
+                tag: &tag,
+                state: outcome.state,
+                pushed: None,
+                actor,
+            };
+            let judged = reconcile_tag(services, policy, key, &request).await?;
             looks.count_repository(&judged);
         }
         Ok(())
     }
 
     /// Reads all rows; whether the time was enough for that.
-    async fn read_rows(
-        &self,
-        sweep: &Sweep,
-        key: &RepositoryKey,
-        reading: &mut Reading<'_>,
-    ) -> Result<bool, SweepError> {
+    async fn read_rows(&self, key: &RepositoryKey, reading: &mut Reading<'_>) -> Result<bool, SweepError> {
         let failed = |source| SweepError::port(format!("read the ledger's rows of `{key}`"), source);
         let mut after = None;
         loop {
-            let page = self.ledger.rows(key, after.as_deref()).await.map_err(failed)?;
+            let page = self
+                .services
+                .ledger()
+                .rows(key, after.as_deref())
+                .await
+                .map_err(failed)?;
             page.items.iter().for_each(|row| reading.row(key, row));
             reading.unreadable.extend(page.unreadable.into_iter().map(failed));
-            if page.next.is_none() || self.clock.now() >= sweep.until {
+            if page.next.is_none() || self.services.clock().now() >= self.sweep.until {
                 return Ok(page.next.is_none());
             }
             after = page.next;
@@ -1064,76 +1044,41 @@ where
     /// Reads the list until it or the time is over; where the rest begins.
     async fn read_list(
         &self,
-        sweep: &Sweep,
         key: &RepositoryKey,
         mut after: Option<String>,
         reading: &mut Reading<'_>,
     ) -> Result<Option<String>, SweepError> {
         let failed = |source| SweepError::port(format!("list the images of `{key}`"), source);
         loop {
-            let page = self.registry.images(key, after.as_deref()).await.map_err(failed)?;
+            let page = self
+                .services
+                .registry()
+                .images(key, after.as_deref())
+                .await
+                .map_err(failed)?;
             // A repository that is gone has no images.
             let Some(page) = page else { return Ok(None) };
             page.items.iter().for_each(|image| reading.image(image));
             reading.in_part |= !page.unreadable.is_empty();
             reading.unreadable.extend(page.unreadable.into_iter().map(failed));
-            if page.next.is_none() || self.clock.now() >= sweep.until {
+            if page.next.is_none() || self.services.clock().now() >= self.sweep.until {
                 return Ok(page.next);
             }
             after = page.next;
         }
     }
 
-    async fn send(
-        &self,
-        sweep: &Sweep,
-        items: &[WorkItem],
-        hidden_for: Duration,
-        looks: &mut Looks,
-    ) -> Result<(), SweepError> {
+    async fn send(&self, items: &[WorkItem], hidden_for: Duration, looks: &mut Looks) -> Result<(), SweepError> {
         let Some(first) = items.first() else { return Ok(()) };
-        if sweep.hops >= MAX_HOPS
+        if self.sweep.hops >= MAX_HOPS
             && let Some(repository) = first.work.repository()
         {
             return Err(SweepError::TooManyHops(repository.clone()));
         }
-        let sent = self.queue.send(items, hidden_for).await;
+        let sent = self.services.queue().send(items, hidden_for).await;
         sent.map_err(|source| SweepError::port("leave work to other workers", source))?;
         looks.items += items.len() as u64;
         Ok(())
-    }
-
-    fn for_images(&self) -> Ports<'_, R, W, R, L, N, C> {
-        Ports {
-            registry: self.registry,
-            writer: self.writer,
-            scanner: self.registry,
-            ledger: self.ledger,
-            notifier: self.notifier,
-            clock: self.clock,
-        }
-    }
-
-    fn for_copies(&self) -> ReplicationPorts<'_, R, E, B, L, N, C> {
-        ReplicationPorts {
-            registry: self.registry,
-            elsewhere: self.elsewhere,
-            writer: self.backfills,
-            ledger: self.ledger,
-            notifier: self.notifier,
-            clock: self.clock,
-        }
-    }
-
-    fn for_repositories(&self) -> RepositoryPorts<'_, R, W, K, L, N, C> {
-        RepositoryPorts {
-            registry: self.registry,
-            writer: self.writer,
-            keys: self.keys,
-            ledger: self.ledger,
-            notifier: self.notifier,
-            clock: self.clock,
-        }
     }
 }
 

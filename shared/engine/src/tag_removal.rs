@@ -22,8 +22,8 @@ use guard_core::{
     },
 };
 use guard_ports::{
-    Clock, MAX_TAGS_AT_ONCE, Manifest, Notifier, PortError, Registry, RegistryWriter, RepositoryLedger, Retry,
-    TagAnswer, Written,
+    Clock as _, MAX_TAGS_AT_ONCE, Manifest, Notifier as _, PortError, Registry as _, RegistryWriter as _,
+    RepositoryLedger as _, Retry, Services, TagAnswer, Written,
 };
 
 /// How often it is looked again: somebody took our tag, or an answer was lost.
@@ -39,17 +39,11 @@ pub const REFERENCED: &str = "ImageReferencedByManifestList";
 
 /// What removing tags needs.
 #[derive(Debug)]
-pub struct TagRemoval<'a, R, W, L, N, C> {
-    /// The registry.
-    pub registry: &'a R,
-    /// What changes it.
-    pub writer: &'a W,
-    /// The memory of tags.
-    pub ledger: &'a L,
-    /// The topics.
-    pub notifier: &'a N,
-    /// The time.
-    pub clock: &'a C,
+pub struct TagRemoval<'a, S: Services> {
+    /// The registry, the memory of tags, the topics and the time.
+    pub services: &'a S,
+    /// What changes the registry.
+    pub writer: &'a S::Writer,
     /// Says whom to tell.
     pub policy: &'a Policy,
 }
@@ -85,14 +79,7 @@ pub enum Claims<'a> {
     Write(&'a str),
 }
 
-impl<R, W, L, N, C> TagRemoval<'_, R, W, L, N, C>
-where
-    R: Registry,
-    W: RegistryWriter,
-    L: RepositoryLedger,
-    N: Notifier,
-    C: Clock,
-{
+impl<S: Services> TagRemoval<'_, S> {
     /// Gives the image our mark, and takes the tags from it.
     ///
     /// # Errors
@@ -104,7 +91,7 @@ where
         mark: &Tag,
         claims: Claims<'_>,
     ) -> Result<Taken, PortError> {
-        let at = self.clock.now();
+        let at = self.services.clock().now();
         let claim = async {
             match claims {
                 Claims::Written => Ok(Vec::new()),
@@ -151,7 +138,7 @@ where
     /// # Errors
     /// A call failed.
     pub async fn take_mark(&self, image: &ImageKey, mark: &Tag) -> Result<Taken, PortError> {
-        let at = self.clock.now();
+        let at = self.services.clock().now();
         let (seen, manifest) = self.look_and_manifest(image).await?;
         let is_last = |image: &Image| image.tags.iter().all(|tag| tag == mark);
         match (seen, manifest) {
@@ -175,7 +162,13 @@ where
         let mut manifest = None;
         for tag in tags {
             let by_tag = ImageRef::Tag(tag.clone());
-            if self.registry.image(&image.repository, &by_tag).await?.is_some() {
+            if self
+                .services
+                .registry()
+                .image(&image.repository, &by_tag)
+                .await?
+                .is_some()
+            {
                 // A tag that another image has by now is that image's.
                 continue;
             }
@@ -199,7 +192,7 @@ where
         holder: Option<&Image>,
         pushed: Option<&Pushed>,
     ) -> Result<Option<Damage>, PortError> {
-        let suspect = suspect(row, holder, pushed, self.clock.now());
+        let suspect = suspect(row, holder, pushed, self.services.clock().now());
         let (Some(digest), Some(row)) = (suspect, row) else {
             return Ok(None);
         };
@@ -212,7 +205,7 @@ where
             ..row.clone()
         };
         // Whoever wrote the row in between looks into it as well, with the same result.
-        self.ledger.write_tag_row(&answered).await?;
+        self.services.ledger().write_tag_row(&answered).await?;
         Ok(Some(damage))
     }
 
@@ -223,8 +216,8 @@ where
     pub async fn look_into_all(&self, key: &RepositoryKey, tags: &[Tag]) -> Result<(), PortError> {
         for tag in tags {
             let by_tag = ImageRef::Tag(tag.clone());
-            let holder = self.registry.image(&key.repository, &by_tag);
-            let (holder, row) = join(holder, self.ledger.tag_row(key, tag)).await;
+            let holder = self.services.registry().image(&key.repository, &by_tag);
+            let (holder, row) = join(holder, self.services.ledger().tag_row(key, tag)).await;
             self.look_into(row?.as_ref(), holder?.as_ref(), None).await?;
         }
         Ok(())
@@ -324,8 +317,8 @@ where
         let (by_tag, by_digest) = (ImageRef::Tag(tag.clone()), ImageRef::Digest(digest.clone()));
         let result = async {
             let (holder, loser) = join(
-                self.registry.image(&key.repository, &by_tag),
-                self.registry.image(&key.repository, &by_digest),
+                self.services.registry().image(&key.repository, &by_tag),
+                self.services.registry().image(&key.repository, &by_digest),
             )
             .await;
             let (holder, loser) = (holder?, loser?);
@@ -374,7 +367,7 @@ where
     async fn tell(&self, key: &RepositoryKey, damage: &Damage, from: &Digest, at: Timestamp) -> Result<(), PortError> {
         let message = damage.alert(key, from, at).message();
         let topic = self.policy.topic(&key.repository);
-        self.notifier.publish(topic, &message).await.map(drop)
+        self.services.notifier().publish(topic, &message).await.map(drop)
     }
 
     /// Writes in the rows of tags that they are being removed, and gives the rows.
@@ -427,7 +420,7 @@ where
                 removal: None,
                 ..row
             };
-            if self.ledger.write_tag_row(&next).await? == Written::Yes {
+            if self.services.ledger().write_tag_row(&next).await? == Written::Yes {
                 return Ok(());
             }
             let change = |row: Option<TagRow>| {
@@ -447,14 +440,14 @@ where
         change: impl Fn(Option<TagRow>) -> Result<Option<TagRow>, PortError>,
     ) -> Result<Option<TagRow>, PortError> {
         for _ in 0..MAX_ATTEMPTS {
-            let Some(row) = change(self.ledger.tag_row(key, tag).await?)? else {
+            let Some(row) = change(self.services.ledger().tag_row(key, tag).await?)? else {
                 return Ok(None);
             };
             let row = TagRow {
                 generation: row.generation + 1,
                 ..row
             };
-            if self.ledger.write_tag_row(&row).await? == Written::Yes {
+            if self.services.ledger().write_tag_row(&row).await? == Written::Yes {
                 return Ok(Some(row));
             }
         }
@@ -463,7 +456,7 @@ where
 
     async fn look(&self, image: &ImageKey) -> Result<Option<Image>, PortError> {
         let by_digest = ImageRef::Digest(image.digest.clone());
-        self.registry.image(&image.repository, &by_digest).await
+        self.services.registry().image(&image.repository, &by_digest).await
     }
 
     async fn look_and_manifest(&self, image: &ImageKey) -> Result<(Option<Image>, Option<Manifest>), PortError> {

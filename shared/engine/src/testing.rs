@@ -3,28 +3,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::sweep::{Enqueued, Failures, Known, Looks, Sweep, SweepError, WorkerPorts, enqueue_repositories};
-use guard_core::{policy::Policy, work::WorkItem};
+use crate::sweep::{Enqueued, Failures, Known, Looks, Sweep, SweepError, Worker, enqueue_repositories};
+use guard_core::{
+    policy::Policy,
+    work::{Work, WorkItem},
+};
 use guard_ports::Clock as _;
 use guard_testkit::{World, registry_key, run};
-
-/// What a worker needs, in the world.
-pub fn worker_ports<'a>(
-    world: &'a World,
-    policy: &Policy,
-) -> WorkerPorts<'a, World, World, World, World, World, World, World, World, World> {
-    WorkerPorts {
-        registry: world,
-        elsewhere: world,
-        writer: policy.enforces_anywhere().then_some(world),
-        backfills: policy.enforces_anywhere().then_some(world),
-        keys: world,
-        ledger: world,
-        notifier: world,
-        queue: world,
-        clock: world,
-    }
-}
 
 /// A sweep that begins now and has all the time that it needs.
 pub fn a_sweep(world: &World) -> Sweep {
@@ -55,7 +40,8 @@ pub fn enqueue(world: &World, policy: &Policy) {
 /// A call fails.
 pub async fn enqueue_known(world: &World, policy: &Policy, sweep: &Sweep) -> Result<Enqueued, SweepError> {
     let known = Known::read(world, policy).await;
-    let (enqueued, unreadable) = enqueue_repositories(world, world, world, sweep, known.as_ref(), None).await?;
+    let services = world.services(policy);
+    let (enqueued, unreadable) = enqueue_repositories(&services, world, sweep, known.as_ref(), None).await?;
     unreadable.into_iter().next().map_or(Ok(enqueued), Err)
 }
 
@@ -67,7 +53,18 @@ pub fn work(world: &World, policy: &Policy, item: &WorkItem) -> (Looks, Failures
         hops: item.hops,
         ..a_sweep(world)
     };
-    run(worker_ports(world, policy).work(policy, &sweep, &item.work, "an-item"))
+    run(work_in(world, policy, &sweep, &item.work, "an-item"))
+}
+
+/// Does what an item of a sweep says, in the name of `actor`.
+pub async fn work_in(world: &World, policy: &Policy, sweep: &Sweep, work: &Work, actor: &str) -> (Looks, Failures) {
+    let worker = Worker {
+        services: &world.services(policy),
+        policy,
+        sweep,
+        actor,
+    };
+    worker.work(work).await
 }
 
 /// Does what a worker does until the queue is empty.

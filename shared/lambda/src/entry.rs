@@ -1,22 +1,22 @@
 //! From an event to `reconcile`: the same for every function that EventBridge invokes.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::{
     error::HandlerError,
     report,
-    repositories::{AfterPush, NothingMore},
+    repositories::{Push, RecentLooks, look_after_push},
 };
 use guard_core::{
     alert::text,
-    ids::{AccountId, ImageRef, Region, RepositoryName},
+    ids::{AccountId, ImageRef, Region, RepositoryName, Tag},
     policy::Policy,
     repository::{ledger::RepositoryKey, removal::Pushed},
 };
-use guard_engine::reconcile::image::{Hints, Outcome, Ports, Request, reconcile};
+use guard_engine::reconcile::image::{Hints, Outcome, Request, reconcile};
 use guard_events::{self, Event, ImageName};
-use guard_ports::{Clock, Ledger, Notifier, Registry, RegistryWriter, RepositoryLedger, Scanner};
+use guard_ports::{Clock as _, Services};
 
 /// The function that is running, where, and for which event.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +29,12 @@ pub struct Invocation {
     pub account: AccountId,
     /// The region that it works in.
     pub region: Region,
+    /// When nothing new is begun any more in it.
+    pub until: Timestamp,
 }
+
+/// So long before Lambda ends an invocation nothing new is begun: an image takes up to three calls of 12 seconds after its claim.
+pub const RESERVE: SignedDuration = SignedDuration::from_secs(60);
 
 /// What a function makes of an event.
 #[expect(
@@ -66,10 +71,17 @@ impl Invocation {
                 request_id: context.request_id.clone(),
                 account,
                 region,
+                until: until(context),
             }),
             _ => Err(HandlerError::Context(text::line(arn, 200))),
         }
     }
+}
+
+fn until(context: &lambda_runtime::Context) -> Timestamp {
+    let deadline = i64::try_from(context.deadline).ok();
+    let deadline = deadline.and_then(|deadline| Timestamp::from_millisecond(deadline).ok());
+    deadline.map_or(Timestamp::MAX, |deadline| deadline - RESERVE)
 }
 
 impl Selection {
@@ -100,59 +112,109 @@ pub enum Handled {
     },
 }
 
-/// Handles one event, and writes its line.
+/// An event as Lambda hands it over.
+#[derive(Debug, Clone, Copy)]
+pub struct Received<'a> {
+    /// For which invocation.
+    pub invocation: &'a Invocation,
+    /// Its text.
+    pub payload: &'a str,
+}
+
+/// What an event asks for.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each event, and it is moved once"
+)]
+enum Asked {
+    /// This image is looked at; the event names these tags of it.
+    Look(Request, Vec<Tag>),
+    /// There is nothing to look at.
+    Nothing(&'static str),
+}
+
+/// Handles an event that asks to look at an image, and writes its line.
 ///
 /// # Errors
 /// The event does not say what it is about, or the image could not be brought to its state.
-pub async fn handle<R, W, S, L, N, C>(
-    ports: &Ports<'_, R, W, S, L, N, C>,
+pub async fn image_event(
+    services: &impl Services,
     policy: &Policy,
     select: impl FnOnce(&Event) -> Selection,
-    invocation: &Invocation,
-    payload: &str,
-) -> Result<Handled, HandlerError>
-where
-    R: Registry,
-    W: RegistryWriter,
-    S: Scanner,
-    L: Ledger + RepositoryLedger,
-    N: Notifier,
-    C: Clock,
-{
-    handle_and(ports, policy, select, invocation, payload, &NothingMore).await
+    received: Received<'_>,
+) -> Result<Handled, HandlerError> {
+    let (event_id, asked) = received.read(select);
+    let result = async {
+        match asked? {
+            Asked::Nothing(why) => Ok(Handled::Ignored { why }),
+            Asked::Look(request, _) => Ok(Handled::Looked(reconcile(services, policy, &request).await?)),
+        }
+    }
+    .await;
+    report::write(received.invocation.function, &event_id, &result, services.clock().now());
+    result
 }
 
-/// Handles one event as [`handle`] does, and looks at more after an image that was pushed or restored.
+/// Handles an event as [`image_event`] does, and looks at the repository after an image that was pushed or restored.
 ///
 /// # Errors
-/// As [`handle`]; or what is looked at after the image could not be.
-pub async fn handle_and<R, W, S, L, N, C>(
-    ports: &Ports<'_, R, W, S, L, N, C>,
+/// As [`image_event`]; or the repository could not be looked at.
+pub async fn push_event(
+    services: &impl Services,
     policy: &Policy,
+    recent: &RecentLooks,
     select: impl FnOnce(&Event) -> Selection,
-    invocation: &Invocation,
-    payload: &str,
-    after_push: &impl AfterPush,
-) -> Result<Handled, HandlerError>
-where
-    R: Registry,
-    W: RegistryWriter,
-    S: Scanner,
-    L: Ledger + RepositoryLedger,
-    N: Notifier,
-    C: Clock,
-{
-    let mut event_id = invocation.request_id.clone();
+    received: Received<'_>,
+) -> Result<Handled, HandlerError> {
+    let (event_id, asked) = received.read(select);
     let result = async {
-        let event = guard_events::parse(payload)?;
-        event_id.clone_from(&event.id);
+        let (request, tags) = match asked? {
+            Asked::Nothing(why) => return Ok(Handled::Ignored { why }),
+            Asked::Look(request, tags) => (request, tags),
+        };
+        let pushed = pushed(&request, services.clock().now());
+        let looked = reconcile(services, policy, &request).await;
+        if request.hints.arrival.is_none() {
+            return Ok(Handled::Looked(looked?));
+        }
+        let push = Push {
+            tags,
+            state: looked.as_ref().ok().and_then(|outcome| outcome.state),
+            pushed,
+            actor: request.actor,
+        };
+        let key = RepositoryKey {
+            account: request.account,
+            region: request.region,
+            repository: request.repository,
+        };
+        // Also where the image could not be brought to its state: the one does not wait for the other. The event comes
+        // back for the image then, and what is right by now costs no more than a look.
+        let repository = look_after_push(services, policy, recent, &key, &push).await;
+        let mut outcome = looked?;
+        outcome.repository_rules = Some(repository?).filter(|rules| !rules.is_empty()).map(Box::new);
+        Ok(Handled::Looked(outcome))
+    }
+    .await;
+    report::write(received.invocation.function, &event_id, &result, services.clock().now());
+    result
+}
+
+impl Received<'_> {
+    /// Reads the event: its id, or that of the invocation if it has none, and what it asks for.
+    fn read(&self, select: impl FnOnce(&Event) -> Selection) -> (String, Result<Asked, HandlerError>) {
+        let Self { invocation, payload } = *self;
+        let event = match guard_events::parse(payload) {
+            Ok(event) => event,
+            Err(error) => return (invocation.request_id.clone(), Err(error.into())),
+        };
         let (account, region) = event.registry();
         if (account, region) != (&invocation.account, &invocation.region) {
             let why = "an event of another account or region: the function there looks at it";
-            return Ok(Handled::Ignored { why });
+            return (event.id, Ok(Asked::Nothing(why)));
         }
-        match select(&event) {
-            Selection::Ignore(why) => Ok(Handled::Ignored { why }),
+        let asked = match select(&event) {
+            Selection::Ignore(why) => Asked::Nothing(why),
             Selection::Look {
                 repository,
                 image,
@@ -166,33 +228,12 @@ where
                     hints,
                     actor: invocation.request_id.clone(),
                 };
-                let pushed = pushed(&request, ports.clock.now());
-                let arrived = request.hints.arrival.is_some();
-                let looked = reconcile(ports, policy, &request).await;
-                if !arrived {
-                    return Ok(Handled::Looked(looked?));
-                }
-                let key = RepositoryKey {
-                    account: request.account,
-                    region: request.region,
-                    repository: request.repository,
-                };
-                let tags = event.body.name().map(|name| name.tags.as_slice()).unwrap_or_default();
-                let state = looked.as_ref().ok().and_then(|outcome| outcome.state);
-                // Also where the image could not be brought to its state: the one does not wait for the other. The event comes
-                // back for the image then, and what is right by now costs no more than a look.
-                let repository = after_push
-                    .look(&key, tags, state, pushed.as_ref(), &request.actor)
-                    .await;
-                let mut outcome = looked?;
-                outcome.repository_rules = Some(repository?).filter(|rules| !rules.is_empty()).map(Box::new);
-                Ok(Handled::Looked(outcome))
+                let tags = event.body.name().map(|name| name.tags.clone()).unwrap_or_default();
+                Asked::Look(request, tags)
             }
-        }
+        };
+        (event.id, Ok(asked))
     }
-    .await;
-    report::write(invocation.function, &event_id, &result, ports.clock.now());
-    result
 }
 
 /// The image that has just got the tags of an event, by what the event says.

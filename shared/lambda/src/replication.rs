@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    entry::{Handled, Invocation, pushed},
+    entry::{Handled, Received, pushed},
     error::HandlerError,
     report,
-    repositories::AfterPush,
+    repositories::{Push, RecentLooks, look_after_push},
 };
 use guard_core::{
     ids::{ImageKey, ImageRef, Region, RepositoryName},
@@ -18,13 +18,11 @@ use guard_core::{
     repository::ledger::RepositoryKey,
 };
 use guard_engine::reconcile::{
-    image::{Hints, Outcome, OutcomeKind, Ports, Request, reconcile},
-    replication::{ReplicaRequest, ReplicationPorts, reconcile_replica},
+    image::{Hints, Outcome, OutcomeKind, Request, reconcile},
+    replication::{ReplicaRequest, reconcile_replica},
 };
 use guard_events::{self, Event};
-use guard_ports::{
-    Clock, Ledger, Notifier, Registry, RegistryWriter, Replication, ReplicationLedger, RepositoryLedger, Scanner,
-};
+use guard_ports::{Clock as _, Ledger as _, Services};
 
 /// What an event about copies asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,24 +65,14 @@ const TURN: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// The event does not say what it is about, or what it is about could not be looked at.
-pub async fn handle<R, W, S, L, N, C, E>(
-    ports: &Ports<'_, R, W, S, L, N, C>,
-    elsewhere: &E,
+pub async fn copy_event(
+    services: &impl Services,
     policy: &Policy,
+    recent: &RecentLooks,
     select: impl FnOnce(&Event) -> CopySelection,
-    invocation: &Invocation,
-    payload: &str,
-    its_repository: &impl AfterPush,
-) -> Result<Handled, HandlerError>
-where
-    R: Registry,
-    W: RegistryWriter,
-    S: Scanner,
-    L: Ledger + ReplicationLedger + RepositoryLedger,
-    N: Notifier,
-    C: Clock,
-    E: Replication,
-{
+    received: Received<'_>,
+) -> Result<Handled, HandlerError> {
+    let Received { invocation, payload } = received;
     let mut event_id = invocation.request_id.clone();
     let result = async {
         let event = guard_events::parse(payload)?;
@@ -116,18 +104,15 @@ where
                     source: own.then(|| source.region.clone()),
                     ..Hints::default()
                 };
-                copied(
-                    ports,
-                    elsewhere,
-                    policy,
-                    invocation,
-                    (repository, image),
+                let request = Request {
+                    account: invocation.account.clone(),
+                    region: invocation.region.clone(),
+                    repository,
+                    image,
                     hints,
-                    source,
-                    said,
-                    its_repository,
-                )
-                .await
+                    actor: invocation.request_id.clone(),
+                };
+                copied(services, policy, recent, request, Said { source, event: said }).await
             }
             CopySelection::Source { region, .. } if region == invocation.region => Ok(Handled::Ignored {
                 why: "an image of this region: another function looks at it",
@@ -150,7 +135,7 @@ where
                     repository: repository.clone(),
                     digest: digest.clone(),
                 };
-                wait_for_ledger(ports, &source, archived).await?;
+                wait_for_ledger(services, &source, archived).await?;
                 let request = Request {
                     account: invocation.account.clone(),
                     region: invocation.region.clone(),
@@ -162,48 +147,36 @@ where
                     },
                     actor: invocation.request_id.clone(),
                 };
-                Ok(Handled::Looked(reconcile(ports, policy, &request).await?))
+                Ok(Handled::Looked(reconcile(services, policy, &request).await?))
             }
         }
     }
     .await;
-    report::write(invocation.function, &event_id, &result, ports.clock.now());
+    report::write(invocation.function, &event_id, &result, services.clock().now());
     result
 }
 
-#[expect(clippy::too_many_arguments, reason = "what an event says, taken apart")]
-async fn copied<R, W, S, L, N, C, E>(
-    ports: &Ports<'_, R, W, S, L, N, C>,
-    elsewhere: &E,
-    policy: &Policy,
-    invocation: &Invocation,
-    (repository, image): (RepositoryName, ImageRef),
-    hints: Hints,
+/// What an event says of a copy.
+struct Said {
+    /// The registry that it comes from.
     source: RegistryKey,
-    said: ReplicaEvent,
-    its_repository: &impl AfterPush,
-) -> Result<Handled, HandlerError>
-where
-    R: Registry,
-    W: RegistryWriter,
-    S: Scanner,
-    L: Ledger + ReplicationLedger + RepositoryLedger,
-    N: Notifier,
-    C: Clock,
-    E: Replication,
-{
-    let request = Request {
-        account: invocation.account.clone(),
-        region: invocation.region.clone(),
-        repository,
-        image,
-        hints,
-        actor: invocation.request_id.clone(),
-    };
+    /// The rest.
+    event: ReplicaEvent,
+}
+
+/// Looks at a copy: as an image, as a copy, and at its repository.
+async fn copied(
+    services: &impl Services,
+    policy: &Policy,
+    recent: &RecentLooks,
+    request: Request,
+    said: Said,
+) -> Result<Handled, HandlerError> {
+    let Said { source, event: said } = said;
     let arrived = said.arrived;
     let tags = said.tags.clone();
-    let pushed = pushed(&request, ports.clock.now());
-    let looked = reconcile(ports, policy, &request).await;
+    let pushed = pushed(&request, services.clock().now());
+    let looked = reconcile(services, policy, &request).await;
     let digest = match (&request.image, &looked) {
         (ImageRef::Digest(digest), _) => Some(digest.clone()),
         (ImageRef::Tag(_), Ok(outcome)) => outcome.digest.clone(),
@@ -211,15 +184,6 @@ where
     };
     let replica = match digest {
         Some(digest) => {
-            let ports = ReplicationPorts {
-                registry: ports.registry,
-                elsewhere,
-                // Backfills are for the sweep.
-                writer: None::<&NoBackfills>,
-                ledger: ports.ledger,
-                notifier: ports.notifier,
-                clock: ports.clock,
-            };
             let request = ReplicaRequest {
                 image: ImageKey {
                     account: request.account.clone(),
@@ -231,7 +195,7 @@ where
                 event: Some(said),
                 actor: request.actor.clone(),
             };
-            reconcile_replica(&ports, policy, &request).await.map(Some)
+            reconcile_replica(services, policy, &request).await.map(Some)
         }
         None => Ok(None),
     };
@@ -241,11 +205,13 @@ where
             region: request.region,
             repository: request.repository,
         };
-        let state = looked.as_ref().ok().and_then(|outcome: &Outcome| outcome.state);
-        its_repository
-            .look(&key, &tags, state, pushed.as_ref(), &request.actor)
-            .await
-            .map(Some)
+        let push = Push {
+            tags,
+            state: looked.as_ref().ok().and_then(|outcome: &Outcome| outcome.state),
+            pushed,
+            actor: request.actor,
+        };
+        look_after_push(services, policy, recent, &key, &push).await.map(Some)
     } else {
         Ok(None)
     };
@@ -259,23 +225,11 @@ where
     Ok(Handled::Looked(outcome))
 }
 
-/// Nothing is begun.
-#[derive(Debug)]
-enum NoBackfills {}
-
 /// Waits until the ledger here says of a source what has just been done with it, for a few seconds at most: the sweep finds what comes
 /// later.
-async fn wait_for_ledger<R, W, S, L, N, C>(
-    ports: &Ports<'_, R, W, S, L, N, C>,
-    source: &ImageKey,
-    archived: bool,
-) -> Result<(), HandlerError>
-where
-    L: Ledger + RepositoryLedger,
-    C: Clock,
-{
+async fn wait_for_ledger(services: &impl Services, source: &ImageKey, archived: bool) -> Result<(), HandlerError> {
     for _ in 0..MAX_TURNS {
-        let row = ports.ledger.row(source).await;
+        let row = services.ledger().row(source).await;
         let row = row.map_err(|error| guard_engine::reconcile::image::ReconcileError::Port {
             doing: "look at the source of",
             image: source.to_string(),
@@ -284,7 +238,7 @@ where
         if row.is_none_or(|row| (row.state == State::Blocked) == archived) {
             return Ok(());
         }
-        ports.clock.pause(TURN).await;
+        services.clock().pause(TURN).await;
     }
     Ok(())
 }

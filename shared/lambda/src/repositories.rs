@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    future::Future,
     sync::{Mutex, PoisonError},
 };
 
@@ -14,99 +13,48 @@ use guard_core::{
     policy::Policy,
     repository::{ledger::RepositoryKey, removal::Pushed},
 };
-use guard_engine::reconcile::{
-    image::Ports,
-    repository::{RepositoryError, RepositoryOutcome, RepositoryPorts, reconcile_repository, reconcile_tag},
+use guard_engine::reconcile::repository::{
+    RepositoryError, RepositoryOutcome, TagRequest, reconcile_repository, reconcile_tag,
 };
-use guard_ports::{Clock, Keys, Notifier, Registry, RegistryWriter, Repositories, RepositoryLedger, RepositoryWriter};
+use guard_ports::{Clock as _, Services};
 
-/// What is looked at after an image that was pushed or restored.
-pub trait AfterPush {
-    /// Looks at the repository, and at the tags that the event names; `pushed`: the image that has them, by what the event says.
-    fn look(
-        &self,
-        key: &RepositoryKey,
-        tags: &[Tag],
-        state: Option<State>,
-        pushed: Option<&Pushed>,
-        actor: &str,
-    ) -> impl Future<Output = Result<RepositoryOutcome, RepositoryError>> + Send;
+/// An image that was pushed or restored.
+#[derive(Debug, Clone)]
+pub(crate) struct Push {
+    /// The tags that the event names.
+    pub(crate) tags: Vec<Tag>,
+    /// The state that the image has now.
+    pub(crate) state: Option<State>,
+    /// The image that has the tags, by what the event says.
+    pub(crate) pushed: Option<Pushed>,
+    /// The invocation, by an id that a retry of the same event keeps.
+    pub(crate) actor: String,
 }
 
-/// Nothing.
-#[derive(Debug, Clone, Copy)]
-pub struct NothingMore;
-
-impl AfterPush for NothingMore {
-    async fn look(
-        &self,
-        _: &RepositoryKey,
-        _: &[Tag],
-        _: Option<State>,
-        _: Option<&Pushed>,
-        _: &str,
-    ) -> Result<RepositoryOutcome, RepositoryError> {
-        Ok(RepositoryOutcome::default())
-    }
-}
-
-/// Its repository, under the policy's rules for repositories.
-#[derive(Debug)]
-pub struct ItsRepository<'a, R, W, K, L, N, C> {
-    ports: RepositoryPorts<'a, R, W, K, L, N, C>,
-    policy: &'a Policy,
-    recent: &'a RecentLooks,
-}
-
-impl<'a, R, W, K, L, N, C> ItsRepository<'a, R, W, K, L, N, C> {
-    /// With the ports that the image is looked at with, and the keys.
-    pub fn new<S>(
-        ports: &Ports<'a, R, W, S, L, N, C>,
-        keys: &'a K,
-        policy: &'a Policy,
-        recent: &'a RecentLooks,
-    ) -> Self {
-        let ports = RepositoryPorts {
-            registry: ports.registry,
-            writer: ports.writer,
-            keys,
-            ledger: ports.ledger,
-            notifier: ports.notifier,
-            clock: ports.clock,
+/// Looks at the repository of an image, and at the tags that the event names, under the policy's rules for repositories.
+pub(crate) async fn look_after_push(
+    services: &impl Services,
+    policy: &Policy,
+    recent: &RecentLooks,
+    key: &RepositoryKey,
+    push: &Push,
+) -> Result<RepositoryOutcome, RepositoryError> {
+    let mut outcome = RepositoryOutcome::default();
+    for tag in &push.tags {
+        let request = TagRequest {
+            tag,
+            state: push.state,
+            pushed: push.pushed.as_ref(),
+            actor: &push.actor,
         };
-        Self { ports, policy, recent }
+        outcome = outcome.and(reconcile_tag(services, policy, key, &request).await?);
     }
-}
-
-impl<R, W, K, L, N, C> AfterPush for ItsRepository<'_, R, W, K, L, N, C>
-where
-    R: Registry + Repositories + Sync,
-    W: RegistryWriter + RepositoryWriter + Sync,
-    K: Keys + Sync,
-    L: RepositoryLedger + Sync,
-    N: Notifier + Sync,
-    C: Clock + Sync,
-{
-    async fn look(
-        &self,
-        key: &RepositoryKey,
-        tags: &[Tag],
-        state: Option<State>,
-        pushed: Option<&Pushed>,
-        actor: &str,
-    ) -> Result<RepositoryOutcome, RepositoryError> {
-        let (ports, policy) = (&self.ports, self.policy);
-        let mut outcome = RepositoryOutcome::default();
-        for tag in tags {
-            outcome = outcome.and(reconcile_tag(ports, policy, key, tag, state, pushed, actor).await?);
-        }
-        let now = ports.clock.now();
-        if !self.recent.contains(&key.repository, now) {
-            outcome = outcome.and(reconcile_repository(ports, policy, key, None, actor).await?);
-            self.recent.insert(&key.repository, now);
-        }
-        Ok(outcome)
+    let now = services.clock().now();
+    if !recent.contains(&key.repository, now) {
+        outcome = outcome.and(reconcile_repository(services, policy, key, None, &push.actor).await?);
+        recent.insert(&key.repository, now);
     }
+    Ok(outcome)
 }
 
 /// The repositories that this process has just looked at: a build that pushes ten images needs one look at its repository.

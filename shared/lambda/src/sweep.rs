@@ -19,11 +19,11 @@ use guard_core::{
 use guard_engine::{
     alert_budget::send_summaries,
     reconcile::registry::{
-        RegistryError, RegistryOutcome, RegistryPorts, last_sweep, reconcile_registry, record_sweep, send_digests,
+        DigestsWanted, RegistryError, RegistryOutcome, last_sweep, reconcile_registry, record_sweep, send_digests,
     },
     sweep::{Known, Sweep, SweepError, enqueue_gone, enqueue_repositories, enqueue_these},
 };
-use guard_ports::{AlertLedger, Clock, Listing, Notifier, Page, PortError, Queue, SweepLedger};
+use guard_ports::{Clock as _, Listing, Page, PortError, Queue as _, Services};
 
 /// What the function is invoked with: by the schedule, or by hand.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -88,50 +88,27 @@ pub struct Swept {
 /// A sweep is still under way while more items than this wait for the workers: a batch of them.
 pub const UNDER_WAY: u64 = 20;
 
-/// What the sweep needs.
-#[derive(Debug)]
-pub struct SweepPorts<'a, R, L, N, Q, C> {
-    /// The registry.
-    pub registry: &'a R,
-    /// The ledger.
-    pub ledger: &'a L,
-    /// The topics.
-    pub notifier: &'a N,
-    /// The queue of the workers.
-    pub queue: &'a Q,
-    /// The time.
-    pub clock: &'a C,
-}
-
-/// Begins a sweep, and writes its line. `until`: when nothing new is begun any more.
+/// Begins a sweep, and writes its line.
 ///
 /// # Errors
 /// The payload is not what it should be, or a call failed. The next sweep does all of it again.
-pub async fn sweep<R, L, N, Q, C>(
-    ports: &SweepPorts<'_, R, L, N, Q, C>,
+pub async fn sweep(
+    services: &impl Services,
     policy: &Policy,
     invocation: &Invocation,
     payload: &str,
-    until: Timestamp,
-) -> Result<Swept, HandlerError>
-where
-    R: Listing + Sync,
-    L: SweepLedger + AlertLedger,
-    N: Notifier,
-    Q: Queue,
-    C: Clock,
-{
+) -> Result<Swept, HandlerError> {
     let request = match SweepRequest::parse(payload) {
         Ok(request) => request,
         Err(error) => {
-            let now = ports.clock.now();
+            let now = services.clock().now();
             report::write_swept(invocation.function, &invocation.request_id, Err(&error), now);
             return Err(error);
         }
     };
-    let (mut swept, errors) = begin(ports, policy, invocation, request, until).await;
+    let (mut swept, errors) = begin(services, policy, invocation, request).await;
     swept.errors = errors.iter().map(ToString::to_string).collect();
-    let now = ports.clock.now();
+    let now = services.clock().now();
     for error in &errors {
         report::write_failure(invocation.function, error, now);
     }
@@ -143,30 +120,22 @@ where
 }
 
 /// Does what is to be done; what goes wrong keeps nothing else from it.
-async fn begin<R, L, N, Q, C>(
-    ports: &SweepPorts<'_, R, L, N, Q, C>,
+async fn begin(
+    services: &impl Services,
     policy: &Policy,
     invocation: &Invocation,
     request: SweepRequest,
-    until: Timestamp,
-) -> (Swept, Vec<HandlerError>)
-where
-    R: Listing + Sync,
-    L: SweepLedger + AlertLedger,
-    N: Notifier,
-    Q: Queue,
-    C: Clock,
-{
-    let registry = &ReadOnce::new(ports.registry);
+) -> (Swept, Vec<HandlerError>) {
+    let registry = &ReadOnce::new(services.registry());
     let mut sweep = Sweep {
         registry: RegistryKey {
             account: invocation.account.clone(),
             region: invocation.region.clone(),
         },
-        began: request.time.unwrap_or_else(|| ports.clock.now()),
+        began: request.time.unwrap_or_else(|| services.clock().now()),
         since: None,
         hops: 0,
-        until,
+        until: invocation.until,
     };
     let mut swept = Swept {
         sweep: sweep.began,
@@ -182,50 +151,41 @@ where
         errors: Vec::new(),
     };
     let actor = invocation.request_id.as_str();
-    let of_registry = RegistryPorts {
-        registry,
-        ledger: ports.ledger,
-        notifier: ports.notifier,
-        clock: ports.clock,
-    };
     let mut errors: Vec<HandlerError> = Vec::new();
     let is_whole = request.repositories.is_none();
     // Only what the schedule begins is tried again, by Lambda.
     let may_be_retry = request.time.is_some();
     match request.repositories {
-        Some(names) => match enqueue_these(ports.queue, &sweep, names).await {
+        Some(names) => match enqueue_these(services.queue(), &sweep, names).await {
             Ok(enqueued) => swept.repositories = enqueued.repositories,
             Err(error) => errors.push(error.into()),
         },
         None => {
-            enqueue_all(
-                ports,
+            let begun = Beginning {
+                services,
                 registry,
                 policy,
-                &mut sweep,
                 may_be_retry,
-                &mut swept,
-                &mut errors,
-            )
-            .await
+            };
+            begun.enqueue_all(&mut sweep, &mut swept, &mut errors).await;
         }
     }
     let mut is_time_for = |what| {
-        let is_time = ports.clock.now() < until;
+        let is_time = services.clock().now() < invocation.until;
         if !is_time {
             swept.left_out.push(what);
         }
         is_time
     };
     if is_whole && is_time_for("registry") {
-        match reconcile_registry(&of_registry, policy, &sweep.registry, actor).await {
+        match reconcile_registry(services, registry, policy, &sweep.registry, actor).await {
             Ok(outcome) => swept.registry = Some(outcome),
             Err(error) => errors.push(error.into()),
         }
     }
     if is_whole && is_time_for("summaries") {
-        let now = ports.clock.now();
-        match send_summaries(ports.ledger, ports.notifier, policy, &sweep.registry, now).await {
+        let now = services.clock().now();
+        match send_summaries(services, policy, &sweep.registry, now).await {
             Ok(sent) => (swept.summaries, swept.summarized_alerts) = (sent.sent, sent.alerts),
             Err(source) => errors.push(
                 RegistryError::Port {
@@ -238,14 +198,19 @@ where
         }
     }
     if (is_whole || request.digest) && is_time_for("digest") {
-        match send_digests(&of_registry, policy, &sweep.registry, actor, request.digest).await {
+        let wanted = if request.digest {
+            DigestsWanted::Now(actor)
+        } else {
+            DigestsWanted::BySchedule(actor)
+        };
+        match send_digests(services, registry, policy, &sweep.registry, wanted).await {
             Ok(sent) => swept.digests = sent,
             Err(error) => errors.push(error.into()),
         }
     }
     // What is under way has noticed them.
     if is_whole && swept.under_way.is_none() && is_time_for("gone") {
-        match enqueue_gone(registry, ports.ledger, ports.queue, ports.clock, &sweep).await {
+        match enqueue_gone(services, registry, &sweep).await {
             Ok(gone) => swept.gone = gone,
             Err(error) => errors.push(error.into()),
         }
@@ -253,47 +218,43 @@ where
     (swept, errors)
 }
 
-/// Leaves all repositories to the workers; unless that was done for this sweep before something else in it failed, or an earlier sweep
-/// is still under way: then the workers are not given the same images once more. Whose turn it is meanwhile has it in the next sweep.
-async fn enqueue_all<R, L, N, Q, C>(
-    ports: &SweepPorts<'_, R, L, N, Q, C>,
-    registry: &ReadOnce<'_, R>,
-    policy: &Policy,
-    sweep: &mut Sweep,
+/// A sweep of the whole registry that begins.
+struct Beginning<'a, S: Services> {
+    services: &'a S,
+    registry: &'a ReadOnce<'a, S::Registry>,
+    policy: &'a Policy,
     may_be_retry: bool,
-    swept: &mut Swept,
-    errors: &mut Vec<HandlerError>,
-) where
-    R: Listing + Sync,
-    L: SweepLedger,
-    N: Notifier,
-    Q: Queue,
-    C: Clock,
-{
-    match last_sweep(ports.ledger, &sweep.registry).await {
-        Ok(Some(last)) if may_be_retry && last == sweep.began => return,
-        Ok(last) => sweep.since = last.filter(|last| *last < sweep.began),
-        // Rather once too often.
-        Err(error) => errors.push(error.into()),
-    }
-    match ports.queue.waiting().await {
-        Ok(waiting) if waiting > UNDER_WAY => {
-            swept.under_way = Some(waiting);
-            return;
+}
+
+impl<S: Services> Beginning<'_, S> {
+    /// Leaves all repositories to the workers; unless that was done for this sweep before something else in it failed, or an earlier sweep
+    /// is still under way: then the workers are not given the same images once more. Whose turn it is meanwhile has it in the next sweep.
+    async fn enqueue_all(&self, sweep: &mut Sweep, swept: &mut Swept, errors: &mut Vec<HandlerError>) {
+        match last_sweep(self.services.ledger(), &sweep.registry).await {
+            Ok(Some(last)) if self.may_be_retry && last == sweep.began => return,
+            Ok(last) => sweep.since = last.filter(|last| *last < sweep.began),
+            // Rather once too often.
+            Err(error) => errors.push(error.into()),
         }
-        Ok(_) => {}
-        Err(source) => errors.push(SweepError::port("ask how much work is waiting", source).into()),
-    }
-    let known = Known::read(registry, policy).await;
-    match enqueue_repositories(registry, ports.queue, ports.clock, sweep, known.as_ref(), None).await {
-        Ok((enqueued, unreadable)) => {
-            (swept.repositories, swept.continued) = (enqueued.repositories, enqueued.continued);
-            errors.extend(unreadable.into_iter().map(HandlerError::from));
-            if let Err(error) = record_sweep(ports.ledger, &sweep.registry, sweep.began).await {
-                errors.push(error.into());
+        match self.services.queue().waiting().await {
+            Ok(waiting) if waiting > UNDER_WAY => {
+                swept.under_way = Some(waiting);
+                return;
             }
+            Ok(_) => {}
+            Err(source) => errors.push(SweepError::port("ask how much work is waiting", source).into()),
         }
-        Err(error) => errors.push(error.into()),
+        let known = Known::read(self.registry, self.policy).await;
+        match enqueue_repositories(self.services, self.registry, sweep, known.as_ref(), None).await {
+            Ok((enqueued, unreadable)) => {
+                (swept.repositories, swept.continued) = (enqueued.repositories, enqueued.continued);
+                errors.extend(unreadable.into_iter().map(HandlerError::from));
+                if let Err(error) = record_sweep(self.services.ledger(), &sweep.registry, sweep.began).await {
+                    errors.push(error.into());
+                }
+            }
+            Err(error) => errors.push(error.into()),
+        }
     }
 }
 

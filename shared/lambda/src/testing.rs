@@ -1,28 +1,18 @@
 //! A function's handler in the world: the whole way from an event's text to what is true afterwards.
 
+use jiff::Timestamp;
+
 use crate::{
-    entry::{Handled, Invocation, Selection, handle_and},
+    entry::{Handled, Invocation, Received, Selection, push_event},
     error::HandlerError,
-    replication::{self, CopySelection},
-    repositories::{ItsRepository, RecentLooks},
+    replication::{CopySelection, copy_event},
+    repositories::RecentLooks,
     worker::{SqsEvent, SqsMessage},
 };
 use guard_core::policy::Policy;
-use guard_engine::reconcile::image::{Outcome, Ports};
+use guard_engine::reconcile::image::Outcome;
 use guard_events::Event;
 use guard_testkit::{World, image_key, run};
-
-/// What a function needs, in the world.
-fn ports<'a>(world: &'a World, policy: &Policy) -> Ports<'a, World, World, World, World, World, World> {
-    Ports {
-        registry: world,
-        writer: policy.enforces_anywhere().then_some(world),
-        scanner: world,
-        ledger: world,
-        notifier: world,
-        clock: world,
-    }
-}
 
 fn invocation() -> Invocation {
     let key = image_key();
@@ -31,6 +21,7 @@ fn invocation() -> Invocation {
         request_id: "8a6e4b50-4f4c-4a3b-9a3e-3f1d0d9a0001".to_owned(),
         account: key.account,
         region: key.region,
+        until: Timestamp::MAX,
     }
 }
 
@@ -58,10 +49,12 @@ pub fn handle_event(
     select: impl FnOnce(&Event) -> Selection,
     payload: &str,
 ) -> Result<Handled, HandlerError> {
-    let (ports, invocation) = (ports(world, policy), invocation());
-    let recent = RecentLooks::default();
-    let repository = ItsRepository::new(&ports, world, policy, &recent);
-    run(handle_and(&ports, policy, select, &invocation, payload, &repository))
+    let (recent, invocation) = (RecentLooks::default(), invocation());
+    let received = Received {
+        invocation: &invocation,
+        payload,
+    };
+    run(push_event(&world.services(policy), policy, &recent, select, received))
 }
 
 /// Handles an event about copies as `on-replication` does, in the account and region of [`image_key`].
@@ -74,18 +67,12 @@ pub fn handle_copy_event(
     select: impl FnOnce(&Event) -> CopySelection,
     payload: &str,
 ) -> Result<Handled, HandlerError> {
-    let (ports, invocation) = (ports(world, policy), invocation());
-    let recent = RecentLooks::default();
-    let repository = ItsRepository::new(&ports, world, policy, &recent);
-    run(replication::handle(
-        &ports,
-        world,
-        policy,
-        select,
-        &invocation,
+    let (recent, invocation) = (RecentLooks::default(), invocation());
+    let received = Received {
+        invocation: &invocation,
         payload,
-        &repository,
-    ))
+    };
+    run(copy_event(&world.services(policy), policy, &recent, select, received))
 }
 
 /// Handles an event that has an image to look at.

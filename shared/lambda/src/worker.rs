@@ -27,13 +27,10 @@ use guard_core::{
 };
 use guard_engine::{
     reconcile::image::Hints,
-    sweep::{Failures, ImageLook, Looks, MAX_TROUBLE, Progress, Sweep, SweepError, TROUBLE_WAIT, WorkerPorts, again},
+    sweep::{Failures, ImageLook, Looks, MAX_TROUBLE, Progress, Sweep, SweepError, TROUBLE_WAIT, Worker, again},
 };
 use guard_events::Event;
-use guard_ports::{
-    Clock, Keys, Ledger, Listing, Notifier, Queue, Registry, RegistryWriter, Replication, ReplicationLedger,
-    ReplicationWriter, Repositories, RepositoryLedger, RepositoryWriter, Scanner, SweepLedger,
-};
+use guard_ports::{Clock as _, Queue, Services};
 
 /// What came of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -77,9 +74,6 @@ const CONCURRENCY: usize = 4;
 /// What failed for trouble at AWS is put back, and tried again five minutes later, until it has made so many hops; then it stays in the
 /// queue, half an hour each time, and each delivery counts.
 const MAX_HOPS_OF_TROUBLE: u32 = 20;
-
-/// So long before Lambda ends the invocation nothing new is begun: an image takes up to three calls of 12 seconds after its claim.
-pub const RESERVE: SignedDuration = SignedDuration::from_secs(60);
 
 /// Something to do, and the messages that asked for it.
 struct Job {
@@ -162,26 +156,14 @@ impl Task {
     }
 }
 
-/// Works off a batch, and writes its line. `until`: when nothing new is begun any more.
-pub async fn work<R, E, W, B, K, L, N, Q, C>(
-    ports: &WorkerPorts<'_, R, E, W, B, K, L, N, Q, C>,
+/// Works off a batch, and writes its line.
+pub async fn work(
+    services: &impl Services,
     policy: &Policy,
     select: impl Fn(&Event) -> Selection,
     invocation: &Invocation,
     batch: SqsEvent,
-    until: Timestamp,
-) -> (SqsBatchResponse, Worked)
-where
-    R: Registry + Scanner + Repositories + Listing,
-    E: Replication,
-    W: RegistryWriter + RepositoryWriter,
-    B: ReplicationWriter,
-    K: Keys,
-    L: Ledger + RepositoryLedger + SweepLedger + ReplicationLedger,
-    N: Notifier,
-    Q: Queue,
-    C: Clock,
-{
+) -> (SqsBatchResponse, Worked) {
     let registry = RegistryKey {
         account: invocation.account.clone(),
         region: invocation.region.clone(),
@@ -196,7 +178,7 @@ where
     worked.jobs = jobs.len() as u64;
     worked.poison = errors.len() as u64;
 
-    let now = ports.clock.now();
+    let now = services.clock().now();
     let parts = || jobs.iter().filter_map(|job| job.of);
     let age = parts().map(|part| now.duration_since(part.began).as_secs()).max();
     worked.sweep_age_seconds = age.map(|age| u64::try_from(age).unwrap_or_default());
@@ -205,17 +187,25 @@ where
     let trouble = AtomicUsize::new(0);
     let sweep_of = &|job: &Job| Sweep {
         registry: registry.clone(),
-        began: job.of.map_or_else(|| ports.clock.now(), |part| part.began),
+        began: job.of.map_or_else(|| services.clock().now(), |part| part.began),
         since: job.of.and_then(|part| part.since),
         hops: job.hops,
-        until,
+        until: invocation.until,
     };
     let run = async |job: Job| {
-        let done = if trouble.load(Ordering::Relaxed) >= MAX_TROUBLE || ports.clock.now() >= until {
+        let done = if trouble.load(Ordering::Relaxed) >= MAX_TROUBLE || services.clock().now() >= invocation.until {
             Done::NotBegun
         } else {
             let actor = job.messages.first().map_or("", String::as_str);
-            carry_out(ports, policy, &sweep_of(&job), &job.task, actor).await
+            {
+                let worker = Worker {
+                    services,
+                    policy,
+                    sweep: &sweep_of(&job),
+                    actor,
+                };
+                carry_out(&worker, &job.task).await
+            }
         };
         if let Done::Tried(looks, failures) = &done {
             let mut all = failures.iter().chain(&looks.handed_on);
@@ -252,10 +242,26 @@ where
     } else {
         Duration::ZERO
     };
-    put_back(ports, sweep_of, not_begun, hidden_for, &mut worked, &mut failed).await;
-    put_back(ports, sweep_of, later, TROUBLE_WAIT, &mut worked, &mut failed).await;
+    put_back(
+        services.queue(),
+        sweep_of,
+        not_begun,
+        hidden_for,
+        &mut worked,
+        &mut failed,
+    )
+    .await;
+    put_back(
+        services.queue(),
+        sweep_of,
+        later,
+        TROUBLE_WAIT,
+        &mut worked,
+        &mut failed,
+    )
+    .await;
     worked.failed = failed.len() as u64;
-    let now = ports.clock.now();
+    let now = services.clock().now();
     for error in &errors {
         report::write_failure(invocation.function, error, now);
     }
@@ -433,8 +439,8 @@ enum Done {
 
 /// Leaves what was not begun to a later invocation. It is put into its queue anew, so that it does not count as something that failed;
 /// what Inspector's events were about is put together first. What cannot be put back, or was too often, stays in the queue as it is.
-async fn put_back<R, E, W, B, K, L, N, Q: Queue, C>(
-    ports: &WorkerPorts<'_, R, E, W, B, K, L, N, Q, C>,
+async fn put_back(
+    queue: &impl Queue,
     sweep_of: impl Fn(&Job) -> Sweep,
     jobs: Vec<Job>,
     hidden_for: Duration,
@@ -475,38 +481,16 @@ async fn put_back<R, E, W, B, K, L, N, Q: Queue, C>(
         return;
     }
     let messages = messages.into_iter().flat_map(|(_, messages)| messages);
-    match ports.queue.send(&items, hidden_for).await {
+    match queue.send(&items, hidden_for).await {
         Ok(()) => worked.put_back += messages.count() as u64,
         Err(_) => failed.extend(messages),
     }
 }
 
-async fn carry_out<R, E, W, B, K, L, N, Q, C>(
-    ports: &WorkerPorts<'_, R, E, W, B, K, L, N, Q, C>,
-    policy: &Policy,
-    sweep: &Sweep,
-    task: &Task,
-    actor: &str,
-) -> Done
-where
-    R: Registry + Scanner + Repositories + Listing,
-    E: Replication,
-    W: RegistryWriter + RepositoryWriter,
-    B: ReplicationWriter,
-    K: Keys,
-    L: Ledger + RepositoryLedger + SweepLedger + ReplicationLedger,
-    N: Notifier,
-    Q: Queue,
-    C: Clock,
-{
+async fn carry_out(worker: &Worker<'_, impl Services>, task: &Task) -> Done {
     let (looks, failures) = match task {
-        Task::Look { key, image } => {
-            let images = vec![image.clone()];
-            ports
-                .look_at_images(policy, sweep, key, images, actor, Progress::None)
-                .await
-        }
-        Task::Work(work) => ports.work(policy, sweep, work, actor).await,
+        Task::Look { key, image } => worker.look_at_images(key, vec![image.clone()], Progress::None).await,
+        Task::Work(work) => worker.work(work).await,
     };
     Done::Tried(looks, failures)
 }

@@ -3,6 +3,8 @@
 //! Traits only; `guard_aws` implements them with the AWS SDK, `guard_testkit` with a world in memory. Pagination,
 //! batching and partial failures (`failures[]` in an answer that says 200) stay inside the implementation.
 
+mod services;
+
 use std::{collections::BTreeMap, fmt, future::Future, time::Duration};
 
 use jiff::Timestamp;
@@ -33,6 +35,8 @@ use guard_core::{
     told::ToldFindings,
     work::WorkItem,
 };
+
+pub use self::services::Services;
 
 /// Whether trying again can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test that is wrong in itself should stop at once")]
 
 pub mod explore;
+mod services;
 mod stored;
 mod world;
 
@@ -11,7 +12,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-pub use guard_core::testing::*;
+pub use guard_core::{self as core, testing::*};
+pub use guard_ports as ports;
+pub use services::Parts;
 pub use world::{Call, Fault, PulledOf, RemovalReading, Removed, Sent, StoredRepository, World};
 
 /// Runs a future to its end on this thread. Whatever it waits for must come from a [`World`], which is never really busy.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use shared::{
     core::{ids::Tag, repository::tags::untagged_mark},
     engine::tag_removal::{Claims, REFERENCED, TagRemoval, Taken},
-    testing::{self, World},
+    testing::{self, Parts, World},
 };
 
 use super::*;
@@ -117,12 +117,15 @@ fn images(images: &[(&str, &[&str])]) -> Images {
 async fn take(aws: &FakeAws, world: &World, tag: &str) -> Taken {
     let (registry, writer) = (aws.aws().ecr_registry(account()), aws.aws().ecr_writer(account()));
     let policy = testing::policy("");
-    let removal = TagRemoval {
+    let services = Parts {
+        world,
         registry: &registry,
-        writer: &writer,
-        ledger: world,
+        writer: Some(&writer),
         notifier: world,
-        clock: world,
+    };
+    let removal = TagRemoval {
+        services: &services,
+        writer: &writer,
         policy: &policy,
     };
     let tag: Tag = tag.parse().unwrap();

@@ -6,13 +6,13 @@ use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::*;
-use crate::reconcile::image::{Hints, Ports, Request, reconcile};
+use crate::reconcile::image::{Hints, Request, reconcile};
 use guard_core::{
     finding::{NoScan, Scan, Severity},
     ids::{Digest, ImageKey, ImageRef},
     image::{Arrival, Image, Way},
 };
-use guard_testkit::{Fault, World, finding, image, image_key, now, policy, policy_in, registry_key, run, scan};
+use guard_testkit::{Fault, Parts, World, finding, image, image_key, now, policy, policy_in, registry_key, run, scan};
 
 fn high(id: &str) -> Scan {
     Scan::Complete(scan(vec![finding(id, Severity::High)]))
@@ -21,13 +21,11 @@ fn high(id: &str) -> Scan {
 /// Looks at an image as a function does: alerts keep to the budget.
 fn look(world: &World, policy: &Policy, key: &ImageKey, hints: Hints) {
     let notifier = BudgetedNotifier::new(world, world, world, policy);
-    let ports = Ports {
+    let services = Parts {
+        world,
         registry: world,
         writer: policy.enforces_anywhere().then_some(world),
-        scanner: world,
-        ledger: world,
         notifier: &notifier,
-        clock: world,
     };
     let request = Request {
         account: key.account.clone(),
@@ -37,7 +35,7 @@ fn look(world: &World, policy: &Policy, key: &ImageKey, hints: Hints) {
         hints,
         actor: format!("{}-{}", key, world.now()),
     };
-    run(reconcile(&ports, policy, &request)).unwrap();
+    run(reconcile(&services, policy, &request)).unwrap();
 }
 
 fn found() -> Hints {
@@ -58,7 +56,13 @@ fn pushed(world: &World) -> Hints {
 }
 
 fn summaries(world: &World, policy: &Policy) -> Summaries {
-    run(send_summaries(world, world, policy, &registry_key(), world.now())).unwrap()
+    run(send_summaries(
+        &world.services(policy),
+        policy,
+        &registry_key(),
+        world.now(),
+    ))
+    .unwrap()
 }
 
 fn documents(world: &World) -> Vec<Value> {
@@ -233,7 +237,15 @@ fn a_summary_that_no_topic_accepts_is_sent_by_the_next_sweep() {
     world.set_scan(&key, high("CVE-2026-1"));
     look(&world, &policy, &key, found());
     world.fail("sns:Publish", Fault::Before(Retry::Later));
-    assert!(run(send_summaries(&world, &world, &policy, &registry_key(), now())).is_err());
+    assert!(
+        run(send_summaries(
+            &world.services(&policy),
+            &policy,
+            &registry_key(),
+            now()
+        ))
+        .is_err()
+    );
     assert_eq!(summaries(&world, &policy), Summaries { sent: 1, alerts: 1 });
 }
 

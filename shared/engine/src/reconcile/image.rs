@@ -34,7 +34,8 @@ use guard_core::{
     },
 };
 use guard_ports::{
-    Clock, Ledger, Notifier, PortError, Pulled, Registry, RegistryWriter, RepositoryLedger, Retry, Scanner, Written,
+    Clock as _, Ledger as _, Notifier as _, PortError, Pulled, Registry as _, RegistryWriter as _, Retry, Scanner as _,
+    Services, Written,
 };
 
 /// An image to look at, and what is known of why.
@@ -73,23 +74,6 @@ pub struct Hints {
     pub refused: Option<PortError>,
     /// No event led here: a sweep found it. If nothing scans it by itself, a scan is asked for, as after a push.
     pub found: bool,
-}
-
-/// The ports that reconciling needs.
-#[derive(Debug)]
-pub struct Ports<'a, R, W, S, L, N, C> {
-    /// The registry.
-    pub registry: &'a R,
-    /// What changes the registry; `None` where the policy enforces nowhere. It is not used on a repository that the policy only reports on.
-    pub writer: Option<&'a W>,
-    /// The scanner.
-    pub scanner: &'a S,
-    /// The ledger.
-    pub ledger: &'a L,
-    /// The topics.
-    pub notifier: &'a N,
-    /// The time.
-    pub clock: &'a C,
 }
 
 /// What came of it.
@@ -279,23 +263,15 @@ const MAX_ATTEMPTS: usize = 3;
 ///
 /// # Errors
 /// A call failed, the registry did not do what it said, or others are at work on the same image.
-pub async fn reconcile<R, W, S, L, N, C>(
-    ports: &Ports<'_, R, W, S, L, N, C>,
+pub async fn reconcile(
+    services: &impl Services,
     policy: &Policy,
     request: &Request,
-) -> Result<Outcome, ReconcileError>
-where
-    R: Registry,
-    W: RegistryWriter,
-    S: Scanner,
-    L: Ledger + RepositoryLedger,
-    N: Notifier,
-    C: Clock,
-{
+) -> Result<Outcome, ReconcileError> {
     let digest = match &request.image {
         ImageRef::Digest(digest) => digest.clone(),
         ImageRef::Tag(_) => {
-            let found = ports.registry.image(&request.repository, &request.image).await;
+            let found = services.registry().image(&request.repository, &request.image).await;
             let found = found.map_err(|source| ReconcileError::Port {
                 doing: "find",
                 image: format!("{}{}", request.repository, request.image),
@@ -314,7 +290,7 @@ where
         digest,
     };
     let run = Run {
-        ports,
+        services,
         policy,
         key,
         hints: request.hints.clone(),
@@ -347,8 +323,8 @@ impl Looked {
     }
 }
 
-struct Run<'a, R, W, S, L, N, C> {
-    ports: &'a Ports<'a, R, W, S, L, N, C>,
+struct Run<'a, S> {
+    services: &'a S,
     policy: &'a Policy,
     key: ImageKey,
     hints: Hints,
@@ -369,15 +345,7 @@ enum Applied {
     Limited(Limit),
 }
 
-impl<R, W, S, L, N, C> Run<'_, R, W, S, L, N, C>
-where
-    R: Registry,
-    W: RegistryWriter,
-    S: Scanner,
-    L: Ledger + RepositoryLedger,
-    N: Notifier,
-    C: Clock,
-{
+impl<S: Services> Run<'_, S> {
     /// Looks at the image, and at what shares its fate.
     async fn with_family(&self) -> Result<Outcome, ReconcileError> {
         let Looked {
@@ -453,7 +421,7 @@ where
     fn of(&self, digest: &Digest, index: Option<(Digest, Vec<Tag>)>) -> Self {
         let arrival = self.hints.arrival.clone().filter(|_| index.is_some());
         Self {
-            ports: self.ports,
+            services: self.services,
             policy: self.policy,
             key: ImageKey {
                 digest: digest.clone(),
@@ -476,7 +444,7 @@ where
     async fn in_turn(&self) -> Result<Looked, ReconcileError> {
         for _ in 0..MAX_TURNS {
             match self.one().await {
-                Err(ReconcileError::Busy(_) | ReconcileError::Contended(_)) => self.ports.clock.pause(TURN).await,
+                Err(ReconcileError::Busy(_) | ReconcileError::Contended(_)) => self.services.clock().pause(TURN).await,
                 looked => return looked,
             }
         }
@@ -535,7 +503,7 @@ where
     fn exception_use(&self, facts: &Facts) -> ExceptionUse {
         match (&facts.image, &facts.scan) {
             (Some(image), Scan::Complete(scan)) if scan.has_result => {
-                let now = self.ports.clock.now();
+                let now = self.services.clock().now();
                 exception_use(self.policy, &facts.names(image), scan, now)
             }
             _ => ExceptionUse::default(),
@@ -544,7 +512,7 @@ where
 
     /// The manifest; `None` if there is none to be had, and if the registry refuses it for good.
     async fn manifest(&self, not_read: &mut Option<PortError>) -> Result<Option<String>, ReconcileError> {
-        match self.ports.registry.manifest(&self.key).await {
+        match self.services.registry().manifest(&self.key).await {
             Ok(manifest) => Ok(manifest),
             Err(source) if source.retry == Retry::Later => Err(self.failed("look into", source)),
             Err(source) => {
@@ -565,7 +533,7 @@ where
             // What cannot be looked into is judged as an image.
             facts.content = self.manifest(not_read).await?.map(|manifest| content(&manifest));
         }
-        let mut plan = decide(self.policy, &facts, self.ports.clock.now());
+        let mut plan = decide(self.policy, &facts, self.services.clock().now());
         let mut refused = None;
         loop {
             let step = match plan {
@@ -582,7 +550,7 @@ where
                 }
                 Plan::Ask(question) => {
                     self.ask(question, &mut facts, pulled.as_ref(), not_read).await?;
-                    plan = decide(self.policy, &facts, self.ports.clock.now());
+                    plan = decide(self.policy, &facts, self.services.clock().now());
                     continue;
                 }
             };
@@ -630,7 +598,7 @@ where
                         None => step.row,
                     });
                     refused = Some(error);
-                    plan = decide(self.policy, &facts, self.ports.clock.now());
+                    plan = decide(self.policy, &facts, self.services.clock().now());
                 }
                 Applied::Limited(limit) => {
                     // Nothing was done: it is as if the row had never been claimed.
@@ -647,7 +615,7 @@ where
                         ..facts.row.unwrap_or(unclaimed)
                     });
                     facts.limit = Some(limit);
-                    plan = decide(self.policy, &facts, self.ports.clock.now());
+                    plan = decide(self.policy, &facts, self.services.clock().now());
                 }
             }
         }
@@ -672,7 +640,7 @@ where
             }
             Question::Again => {
                 let by_digest = ImageRef::Digest(self.key.digest.clone());
-                let image = self.ports.registry.image(&self.key.repository, &by_digest).await;
+                let image = self.services.registry().image(&self.key.repository, &by_digest).await;
                 facts.image = image.map_err(|source| self.failed("look again at", source))?;
                 facts.looked_again = true;
             }
@@ -691,7 +659,7 @@ where
                 facts.indexes.extend(more);
             }
             Question::Told => {
-                let told = self.ports.ledger.told(&RepositoryKey::of(&self.key)).await;
+                let told = self.services.ledger().told(&RepositoryKey::of(&self.key)).await;
                 facts.told = Some(told.map_err(|source| self.failed("look up what was told of", source))?);
             }
         }
@@ -728,7 +696,7 @@ where
             .as_ref()
             .is_some_and(|row| row.closed_at.is_none() && row.tags == tags);
         let keys: Vec<ImageKey> = listed.iter().map(|child| self.of(&child.digest, None).key).collect();
-        let rows = self.ports.ledger.rows_of(&keys).await.map_err(failed)?;
+        let rows = self.services.ledger().rows_of(&keys).await.map_err(failed)?;
         let mut children = Vec::new();
         for (child, mut row) in listed.into_iter().zip(rows) {
             let linked = row.as_ref().is_some_and(|row| {
@@ -752,7 +720,7 @@ where
             .iter()
             .map(|child| ImageRef::Digest(child.child.digest.clone()));
         let children: Vec<ImageRef> = children.collect();
-        let registry = self.ports.registry;
+        let registry = self.services.registry();
         let mut images = Vec::new();
         for some in children.chunks(AT_ONCE) {
             let found = try_join_all(some.iter().map(|child| registry.image(&self.key.repository, child)));
@@ -776,7 +744,7 @@ where
             digests.push(index.clone());
         }
         let keys: Vec<ImageKey> = digests.iter().map(|digest| self.of(digest, None).key).collect();
-        let rows = self.ports.ledger.rows_of(&keys).await;
+        let rows = self.services.ledger().rows_of(&keys).await;
         let rows = rows.map_err(|source| self.failed("look at the indexes of", source))?;
         let looking = |digest: &Digest| {
             let index = self.index.as_ref().filter(|(index, _)| index == digest);
@@ -794,7 +762,7 @@ where
     /// one that nobody has looked at yet, the manifest says it: then it is looked at with the image.
     async fn indexes_known(&self, facts: &Facts) -> Result<(bool, Vec<LeadingIndex>), ReconcileError> {
         let failed = |source| self.failed("look for more indexes of", source);
-        let registry = self.ports.registry;
+        let registry = self.services.registry();
         let Some(listed) = self.indexes_of_repository().await? else {
             return Ok((false, Vec::new()));
         };
@@ -809,7 +777,7 @@ where
             .filter(|digest| !is_known(digest))
             .map(|digest| self.of(digest, None).key)
             .collect();
-        let rows = self.ports.ledger.rows_of(&keys).await.map_err(failed)?;
+        let rows = self.services.ledger().rows_of(&keys).await.map_err(failed)?;
         let leads = |children: &[Child]| children.iter().any(|child| child.digest == self.key.digest);
         let (mut more, mut unread) = (Vec::new(), Vec::new());
         for (key, row) in keys.into_iter().zip(rows) {
@@ -843,11 +811,11 @@ where
 
     /// All indexes of the repository; `None`: they are too many, the time was over before the list was, or a part of it cannot be read.
     async fn indexes_of_repository(&self) -> Result<Option<Vec<Digest>>, ReconcileError> {
-        let clock = self.ports.clock;
+        let clock = self.services.clock();
         let began = clock.now();
         let (mut listed, mut after) = (Vec::new(), None);
         for _ in 0..MAX_PAGES_OF_IMAGES {
-            let page = self.ports.registry.indexes(&self.key.repository, after.as_deref());
+            let page = self.services.registry().indexes(&self.key.repository, after.as_deref());
             let page = page
                 .await
                 .map_err(|source| self.failed("look for more indexes of", source))?;
@@ -876,7 +844,7 @@ where
             if !self.hints.found || !is_destination(self.policy, &self.key.repository, &self.key.region) {
                 return Ok(None);
             }
-            let rows = self.ports.ledger.rows_elsewhere(&self.key).await.map_err(failed)?;
+            let rows = self.services.ledger().rows_elsewhere(&self.key).await.map_err(failed)?;
             let mut rows = rows.into_iter();
             let row = rows.find(|row| may_be_source(self.policy, row, &self.key.region, since));
             return Ok(row.map(|row| SourceImage {
@@ -890,7 +858,7 @@ where
                 region: region.clone(),
                 ..self.key.clone()
             };
-            let row = self.ports.ledger.row(&key).await.map_err(failed)?;
+            let row = self.services.ledger().row(&key).await.map_err(failed)?;
             let is_copy_of_this = row.as_ref().is_some_and(|row| {
                 row.source
                     .as_ref()
@@ -909,7 +877,7 @@ where
     async fn replaced(&self, facts: &Facts, pulled: Option<&Pulled>) -> Result<Replaced, ReconcileError> {
         let failed = |source| self.failed("find the predecessor of", source);
         let since = self.in_use_since(facts.counts_use());
-        let (registry, clock) = (self.ports.registry, self.ports.clock);
+        let (registry, clock) = (self.services.registry(), self.services.clock());
         let began = clock.now();
         let mut pages = 1;
         let mut pulled = match pulled {
@@ -941,7 +909,7 @@ where
             digest: image.digest.clone(),
             ..self.key.clone()
         };
-        let (scan, row) = join(self.ports.scanner.scan(&key), self.ports.ledger.row(&key)).await;
+        let (scan, row) = join(self.services.registry().scan(&key), self.services.ledger().row(&key)).await;
         let predecessor = Predecessor::new(image, &scan.map_err(failed)?, row.map_err(failed)?.as_ref());
         Ok(predecessor.map_or(Replaced::Nothing, Replaced::Image))
     }
@@ -949,8 +917,8 @@ where
     /// Whether Lambda may pull. What cannot be told is no reason to block.
     async fn lambda_access(&self) -> Result<LambdaAccess, ReconcileError> {
         match self
-            .ports
-            .registry
+            .services
+            .registry()
             .repository_policy(&RepositoryKey::of(&self.key))
             .await
         {
@@ -962,7 +930,7 @@ where
 
     /// What was pulled since then counts as in use. `counted`: the scanner counts the workloads that run it.
     fn in_use_since(&self, counted: bool) -> Timestamp {
-        self.ports.clock.now() - self.policy.block(&self.key.repository).in_use(counted)
+        self.services.clock().now() - self.policy.block(&self.key.repository).in_use(counted)
     }
 
     /// All that is needed to decide, in one round of concurrent calls; and what that round has found of pulled images.
@@ -971,7 +939,7 @@ where
         let by_digest = ImageRef::Digest(self.key.digest.clone());
         let trigger = async {
             if self.hints.arrival.is_some() || self.hints.found {
-                self.ports.registry.scan_trigger(&self.key.repository).await
+                self.services.registry().scan_trigger(&self.key.repository).await
             } else {
                 Ok(None)
             }
@@ -983,7 +951,7 @@ where
             && announced.is_some_and(|event| self.policy.may_block(&event.counts));
         let pulled = async {
             if block_ahead {
-                let registry = self.ports.registry;
+                let registry = self.services.registry();
                 // By the longest time that a pull may count: what the scanner says is not known yet.
                 let pulled = registry.pulled_since(&self.key.repository, self.in_use_since(false), None);
                 pulled.await.map(Some)
@@ -992,9 +960,9 @@ where
             }
         };
         let (image, scan, row, trigger, pulled) = join5(
-            self.ports.registry.image(&self.key.repository, &by_digest),
+            self.services.registry().image(&self.key.repository, &by_digest),
             self.scan(),
-            self.ports.ledger.row(&self.key),
+            self.services.ledger().row(&self.key),
             trigger,
             pulled,
         )
@@ -1026,7 +994,7 @@ where
             trigger: trigger.map_err(failed)?,
             // An event of the future would be waited for.
             announced: self.hints.announced.clone().map(|event| ScanEvent {
-                at: event.at.min(self.ports.clock.now()),
+                at: event.at.min(self.services.clock().now()),
                 ..event
             }),
             arrival: self.hints.arrival.clone(),
@@ -1040,12 +1008,12 @@ where
     async fn scan(&self) -> Result<Scan, PortError> {
         match &self.hints.refused {
             Some(refused) => Err(refused.clone()),
-            None => self.ports.scanner.scan(&self.key).await,
+            None => self.services.registry().scan(&self.key).await,
         }
     }
 
     async fn apply(&self, step: &Step) -> Result<Applied, ReconcileError> {
-        let ports = self.ports;
+        let services = self.services;
         let record = |source| self.failed("record", source);
         let count = async {
             let limit = if step.counts_as_block {
@@ -1070,7 +1038,7 @@ where
                 None
             }
         };
-        let (written, limit, mut slot_of_alert) = join3(ports.ledger.write(&step.row), count, with_claim).await;
+        let (written, limit, mut slot_of_alert) = join3(services.ledger().write(&step.row), count, with_claim).await;
         if written.map_err(record)? == Written::Conflict {
             return Ok(Applied::Conflict);
         }
@@ -1112,15 +1080,15 @@ where
             }
         };
         let why = mark_stays.as_ref().map(refusal_of);
-        let completed = step.completed(image.as_ref(), why.as_deref(), ports.clock.now());
+        let completed = step.completed(image.as_ref(), why.as_deref(), services.clock().now());
         let remember = async {
             match &step.told {
                 // Another image of the repository may have been told of at the same time. Then this one's findings are told once more.
-                Some(told) => ports.ledger.write_told(told).await.map(|_| ()),
+                Some(told) => services.ledger().write_told(told).await.map(|_| ()),
                 None => Ok(()),
             }
         };
-        let (written, remembered) = join(ports.ledger.write(&completed), remember).await;
+        let (written, remembered) = join(services.ledger().write(&completed), remember).await;
         remembered.map_err(record)?;
         match written.map_err(record)? {
             Written::Yes => Ok(Applied::Done(
@@ -1138,7 +1106,7 @@ where
             return Slot::Summary;
         }
         let topic = self.policy.topic(&self.key.repository);
-        self.ports.notifier.slot(&alert.brief(topic)).await
+        self.services.notifier().slot(&alert.brief(topic)).await
     }
 
     /// Tells of a step, if there is something to tell. `slot`: as it was found out with the claim or the effect.
@@ -1147,21 +1115,23 @@ where
         let brief = alert.brief(self.policy.topic(&self.key.repository));
         let slot = match slot {
             Some(slot) => slot,
-            None => self.ports.notifier.slot(&brief).await,
+            None => self.services.notifier().slot(&brief).await,
         };
-        let told = self.ports.notifier.tell(slot, &brief, &alert.message()).await;
+        let told = self.services.notifier().tell(slot, &brief, &alert.message()).await;
         told.map_err(|source| self.failed("tell of", source))
     }
 
     /// What changes this repository; `None`: the policy only reports on it.
-    fn writer(&self) -> Option<&W> {
-        self.ports.writer.filter(|_| self.policy.enforces(&self.key.repository))
+    fn writer(&self) -> Option<&S::Writer> {
+        self.services
+            .writer()
+            .filter(|_| self.policy.enforces(&self.key.repository))
     }
 
     /// Counts one more block in this hour; the limit, if that is one too many.
     async fn limit(&self) -> Result<Option<Limit>, ReconcileError> {
-        let hour = hour_of(self.ports.clock.now());
-        let ledger = self.ports.ledger;
+        let hour = hour_of(self.services.clock().now());
+        let ledger = self.services.ledger();
         let failed = |source| self.failed("count the block of", source);
         let count = ledger.count(&self.key, Counter::Blocks, hour).await;
         if count.map_err(failed)? <= self.policy.max_blocks_per_hour {
@@ -1215,13 +1185,10 @@ where
         }
     }
 
-    fn removal<'a>(&'a self, writer: &'a W) -> TagRemoval<'a, R, W, L, N, C> {
+    fn removal<'a>(&'a self, writer: &'a S::Writer) -> TagRemoval<'a, S> {
         TagRemoval {
-            registry: self.ports.registry,
+            services: self.services,
             writer,
-            ledger: self.ports.ledger,
-            notifier: self.ports.notifier,
-            clock: self.ports.clock,
             policy: self.policy,
         }
     }
@@ -1230,8 +1197,8 @@ where
     async fn read_back(&self, effect: Option<&Effect>) -> Result<Option<Image>, ReconcileError> {
         let Some(effect) = effect else { return Ok(None) };
         let image = self
-            .ports
-            .registry
+            .services
+            .registry()
             .image(&self.key.repository, &ImageRef::Digest(self.key.digest.clone()))
             .await;
         let image = image.map_err(|source| self.failed("read back", source))?;

@@ -17,20 +17,7 @@ use guard_core::{
         decide::{RegistryFacts, RegistryPlan, RegistryStep, decide_registry},
     },
 };
-use guard_ports::{Clock, Listing, Notifier, PortError, Retry, SweepLedger, Written};
-
-/// The ports that a registry needs.
-#[derive(Debug)]
-pub struct RegistryPorts<'a, R, L, N, C> {
-    /// The registry.
-    pub registry: &'a R,
-    /// The ledger.
-    pub ledger: &'a L,
-    /// The topics.
-    pub notifier: &'a N,
-    /// The time.
-    pub clock: &'a C,
-}
+use guard_ports::{Clock as _, Listing, Notifier as _, PortError, Retry, Services, SweepLedger, Written};
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -128,29 +115,32 @@ fn failed(registry: &RegistryKey, doing: &'static str, source: PortError) -> Reg
     }
 }
 
-struct Run<'a, R, L, N, C> {
-    ports: &'a RegistryPorts<'a, R, L, N, C>,
+struct Run<'a, S, R> {
+    services: &'a S,
+    /// A sweep reads the lists of its registry once, for all its parts.
+    registry: &'a R,
     policy: &'a Policy,
     key: &'a RegistryKey,
 }
 
 /// Tells what of a registry's settings is not what the policy needs, and which exceptions of the policy end soon. Nothing is changed.
+/// `registry`: its lists, as the rest of the sweep reads them.
 ///
 /// # Errors
 /// A call failed, or others are at work on the same registry.
-pub async fn reconcile_registry<R, L, N, C>(
-    ports: &RegistryPorts<'_, R, L, N, C>,
+pub async fn reconcile_registry(
+    services: &impl Services,
+    registry: &impl Listing,
     policy: &Policy,
     key: &RegistryKey,
     actor: &str,
-) -> Result<RegistryOutcome, RegistryError>
-where
-    R: Listing,
-    L: SweepLedger,
-    N: Notifier,
-    C: Clock,
-{
-    let run = Run { ports, policy, key };
+) -> Result<RegistryOutcome, RegistryError> {
+    let run = Run {
+        services,
+        registry,
+        policy,
+        key,
+    };
     let (found, _) = run.look().await?;
     let mut facts = RegistryFacts {
         key: key.clone(),
@@ -164,7 +154,7 @@ where
     };
     for _ in 0..MAX_ATTEMPTS {
         facts.row = run.row().await?;
-        let RegistryPlan::Apply(step) = decide_registry(policy, &facts, ports.clock.now()) else {
+        let RegistryPlan::Apply(step) = decide_registry(policy, &facts, services.clock().now()) else {
             return Ok(outcome);
         };
         if run.write(&step.row).await? == Written::Yes {
@@ -175,58 +165,61 @@ where
     Err(RegistryError::Contended(key.clone()))
 }
 
-/// Sends the digest of the day to each topic that does not have it, if it is time; gives the number of digests sent. `asked`: now,
-/// to all topics, whatever was sent before, and whatever the policy says of digests.
+/// Who wants digests, by the id of an invocation that a retry of it keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DigestsWanted<'a> {
+    /// The schedule: once a day, if the policy says so.
+    BySchedule(&'a str),
+    /// Somebody who asks for them: now, to all topics, whatever was sent before, and whatever the policy says of digests.
+    Now(&'a str),
+}
+
+/// Sends the digest of the day to each topic that does not have it, if it is time; gives the number of digests sent. `registry`: its
+/// lists, as the rest of the sweep reads them.
 ///
 /// # Errors
 /// A call failed, or others are at work on the same registry. Those topics that accepted it have it, and do not get it again.
-pub async fn send_digests<R, L, N, C>(
-    ports: &RegistryPorts<'_, R, L, N, C>,
+pub async fn send_digests(
+    services: &impl Services,
+    registry: &impl Listing,
     policy: &Policy,
     key: &RegistryKey,
-    actor: &str,
-    asked: bool,
-) -> Result<u64, RegistryError>
-where
-    R: Listing,
-    L: SweepLedger,
-    N: Notifier,
-    C: Clock,
-{
-    let run = Run { ports, policy, key };
-    let claimed = if asked { None } else { run.claim_day(actor).await? };
-    if !asked && claimed.is_none() {
-        return Ok(0);
+    wanted: DigestsWanted<'_>,
+) -> Result<u64, RegistryError> {
+    let run = Run {
+        services,
+        registry,
+        policy,
+        key,
+    };
+    match wanted {
+        DigestsWanted::Now(actor) => run.send(&run.digests(Some(actor)).await?, None).await,
+        DigestsWanted::BySchedule(actor) => match run.claim_day(actor).await? {
+            Some(claimed) => run.send(&run.digests(None).await?, Some(claimed)).await,
+            None => Ok(0),
+        },
     }
-    let digests = run.digests(asked.then_some(actor)).await?;
-    run.send(&digests, claimed).await
 }
 
-impl<R, L, N, C> Run<'_, R, L, N, C>
-where
-    R: Listing,
-    L: SweepLedger,
-    N: Notifier,
-    C: Clock,
-{
+impl<S: Services, R: Listing> Run<'_, S, R> {
     fn failed(&self, doing: &'static str, source: PortError) -> RegistryError {
         failed(self.key, doing, source)
     }
 
     async fn row(&self) -> Result<Option<RegistryRow>, RegistryError> {
-        let row = self.ports.ledger.registry_row(self.key).await;
+        let row = self.services.ledger().registry_row(self.key).await;
         row.map_err(|source| self.failed("look up", source))
     }
 
     async fn write(&self, row: &RegistryRow) -> Result<Written, RegistryError> {
-        let written = self.ports.ledger.write_registry_row(row).await;
+        let written = self.services.ledger().write_registry_row(row).await;
         written.map_err(|source| self.failed("record what was told of", source))
     }
 
     /// Looks at the registry: what is wrong, and which repositories there are.
     async fn look(&self) -> Result<(Found, BTreeSet<RepositoryName>), RegistryError> {
         let failed = |source| self.failed("look at", source);
-        let registry = self.ports.registry;
+        let registry = self.registry;
         let (settings, mut page) = try_join(registry.settings(), registry.repositories(None))
             .await
             .map_err(failed)?;
@@ -248,7 +241,7 @@ where
         let (mut sent, mut kinds, mut error) = (BTreeSet::new(), Vec::new(), None);
         for (topic, alert) in &step.alerts {
             let brief = alert.brief(topic);
-            match self.ports.notifier.tell_now(&brief, &alert.message()).await {
+            match self.services.notifier().tell_now(&brief, &alert.message()).await {
                 Ok(()) => {
                     sent.insert(alert.id.as_str());
                     kinds.push(alert.kind);
@@ -269,7 +262,7 @@ where
     /// Records that alerts were sent. Workers write the same row where findings may not be read.
     async fn record_told(&self, mut step: RegistryStep, sent: &BTreeSet<&str>) -> Result<(), RegistryError> {
         for _ in 0..MAX_ATTEMPTS {
-            let completed = step.completed(sent, self.ports.clock.now());
+            let completed = step.completed(sent, self.services.clock().now());
             if self.write(&completed).await? == Written::Yes {
                 return Ok(());
             }
@@ -283,7 +276,7 @@ where
     async fn claim_day(&self, actor: &str) -> Result<Option<RegistryRow>, RegistryError> {
         for _ in 0..MAX_ATTEMPTS {
             let row = self.row().await?;
-            let now = self.ports.clock.now();
+            let now = self.services.clock().now();
             let DigestPlan::Send(row) = decide_digest(self.policy, self.key, row.as_ref(), actor, now) else {
                 return Ok(None);
             };
@@ -297,11 +290,11 @@ where
     /// The digests of all topics.
     async fn digests(&self, asked_by: Option<&str>) -> Result<BTreeMap<TopicArn, Digest>, RegistryError> {
         let (found, names) = self.look().await?;
-        let now = self.ports.clock.now();
+        let now = self.services.clock().now();
         let mut builder = DigestBuilder::new(self.policy, self.key, names, &found, asked_by, now);
         let mut after = None;
         loop {
-            let page = self.ports.ledger.summaries(self.key, after.as_deref()).await;
+            let page = self.services.ledger().summaries(self.key, after.as_deref()).await;
             let page = page.map_err(|source| self.failed("read the summaries of", source))?;
             page.items.iter().for_each(|summary| builder.summary(summary));
             after = page.next;
@@ -323,7 +316,7 @@ where
             if record.is_some_and(|record| record.sent.contains(topic)) {
                 continue;
             }
-            match self.ports.notifier.publish(topic, &digest.message()).await {
+            match self.services.notifier().publish(topic, &digest.message()).await {
                 Ok(_) => sent += 1,
                 // The other topics may be all right.
                 Err(source) => {

@@ -32,26 +32,9 @@ use guard_core::{
     summary::day_of_summary,
 };
 use guard_ports::{
-    Clock, Ledger, Notifier, PortError, Registry, Replication, ReplicationLedger, ReplicationWriter, RepositoryLedger,
-    Retry, SweepLedger, Written,
+    Clock as _, Ledger as _, Notifier as _, PortError, Registry as _, Replication as _, ReplicationLedger as _,
+    ReplicationWriter as _, RepositoryLedger as _, Retry, Services, SweepLedger as _, Written,
 };
-
-/// The ports that copies need.
-#[derive(Debug)]
-pub struct ReplicationPorts<'a, R, E, W, L, N, C> {
-    /// The registry here.
-    pub registry: &'a R,
-    /// Registries in other regions.
-    pub elsewhere: &'a E,
-    /// What starts backfills; `None` where the policy enforces nowhere. It is not used for a repository that the policy only reports on.
-    pub writer: Option<&'a W>,
-    /// The ledger.
-    pub ledger: &'a L,
-    /// The topics.
-    pub notifier: &'a N,
-    /// The time.
-    pub clock: &'a C,
-}
 
 /// A copy to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,21 +146,14 @@ const MAX_ERRORS: usize = 5;
 ///
 /// # Errors
 /// A call failed, or others are at work on the same copy.
-pub async fn reconcile_replica<R, E, W, L, N, C>(
-    ports: &ReplicationPorts<'_, R, E, W, L, N, C>,
+pub async fn reconcile_replica(
+    services: &impl Services,
     policy: &Policy,
     request: &ReplicaRequest,
-) -> Result<ReplicaOutcome, ReplicationError>
-where
-    R: Registry,
-    E: Replication,
-    L: Ledger + ReplicationLedger,
-    N: Notifier,
-    C: Clock,
-{
+) -> Result<ReplicaOutcome, ReplicationError> {
     for _ in 0..MAX_ATTEMPTS {
-        let facts = gather(ports, policy, request).await?;
-        let step = match replica::decide(policy, &facts, ports.clock.now()) {
+        let facts = gather(services, policy, request).await?;
+        let step = match replica::decide(policy, &facts, services.clock().now()) {
             ReplicaPlan::Apply(step) => step,
             ReplicaPlan::Leave(leave) => {
                 let row = facts.row.as_ref();
@@ -185,7 +161,7 @@ where
                 return Ok(outcome(request, row, None, Vec::new()));
             }
         };
-        if let Some(alerts) = apply(ports, policy, &request.image, &step).await? {
+        if let Some(alerts) = apply(services, policy, &request.image, &step).await? {
             return Ok(outcome(request, Some(&step.row), step.lag_seconds, alerts));
         }
     }
@@ -240,17 +216,11 @@ fn told<T>(result: Result<T, PortError>) -> Result<Told<T>, PortError> {
     }
 }
 
-async fn gather<R, E, W, L, N, C>(
-    ports: &ReplicationPorts<'_, R, E, W, L, N, C>,
+async fn gather(
+    services: &impl Services,
     policy: &Policy,
     request: &ReplicaRequest,
-) -> Result<ReplicaFacts, ReplicationError>
-where
-    R: Registry,
-    E: Replication,
-    L: Ledger + ReplicationLedger,
-    C: Clock,
-{
+) -> Result<ReplicaFacts, ReplicationError> {
     let image = &request.image;
     let source = in_source(request);
     let looking = || failed("look at the copy of", image);
@@ -259,14 +229,14 @@ where
     let is_own = source.account == image.account;
     let source_row = async {
         if is_own {
-            ports.ledger.row(&source).await
+            services.ledger().row(&source).await
         } else {
             Ok(None)
         }
     };
     let (here, row, source_row) = join3(
-        ports.registry.image(&image.repository, &by_digest),
-        ports.ledger.replica_row(image),
+        services.registry().image(&image.repository, &by_digest),
+        services.ledger().replica_row(image),
         source_row,
     )
     .await;
@@ -282,13 +252,13 @@ where
     };
     let source_row = source_row.map_err(looking())?;
     if facts.image.as_ref().is_some_and(is_out_of_reach) {
-        facts.is_blocked = is_blocked(ports, image).await.map_err(looking())?;
+        facts.is_blocked = is_blocked(services, image).await.map_err(looking())?;
     }
     let status = async {
         if !facts.needs_status() {
             return Ok(Told::NotAsked);
         }
-        let said = told(ports.elsewhere.copies(&source).await)?;
+        let said = told(services.elsewhere().copies(&source).await)?;
         Ok(match said {
             Told::Says(None) => Told::Says(CopyState::NoSuchImage),
             Told::Says(Some(mut copies)) => {
@@ -301,21 +271,21 @@ where
     };
     let (status, tags, children_here) = join3(
         status,
-        tags(ports, request, &facts, &source),
-        children_here(ports, image, &facts),
+        tags(services, request, &facts, &source),
+        children_here(services, image, &facts),
     )
     .await;
-    let pushed_at = pushed_at(ports, &facts, &source, source_row.as_ref()).await;
+    let pushed_at = pushed_at(services, &facts, &source, source_row.as_ref()).await;
     facts.status = status.map_err(looking())?;
     facts.tags = tags.map_err(looking())?;
     facts.children = children_here.map_err(looking())?;
     facts.pushed_at = pushed_at.map_err(looking())?;
     let rules = replication::rules(policy, &image.repository);
-    let now = ports.clock.now();
+    let now = services.clock().now();
     if let (Some(lag), Some(rules), None, true) = (facts.lag_seconds(), rules, &facts.row, is_own)
         && facts.is_late(lag, rules.max_lag, now)
     {
-        facts.told_late = is_told_late(ports, rules, &source, &image.region, now)
+        facts.told_late = is_told_late(services, rules, &source, &image.region, now)
             .await
             .map_err(looking())?;
     }
@@ -335,29 +305,23 @@ fn is_out_of_reach(image: &Image) -> bool {
 }
 
 /// Whether a block of ours keeps an image out of reach, or did so until it was released just now.
-async fn is_blocked<R, E, W, L, N, C>(
-    ports: &ReplicationPorts<'_, R, E, W, L, N, C>,
-    image: &ImageKey,
-) -> Result<bool, PortError>
-where
-    L: Ledger,
-{
-    let row = ports.ledger.row(image).await?;
+async fn is_blocked(services: &impl Services, image: &ImageKey) -> Result<bool, PortError> {
+    let row = services.ledger().row(image).await?;
     Ok(row.is_some_and(|row| row.closed_at.is_none() && (row.state == State::Blocked || row.block.is_some())))
 }
 
 /// Whether the source has told of this copy already, or a backfill of ours has brought it, or may have.
-async fn is_told_late<R, E, W, L, N, C>(
-    ports: &ReplicationPorts<'_, R, E, W, L, N, C>,
+async fn is_told_late(
+    services: &impl Services,
     rules: &ReplicationRules,
     source: &ImageKey,
     to: &Region,
     now: Timestamp,
-) -> Result<bool, PortError>
-where
-    L: ReplicationLedger,
-{
-    let row = ports.ledger.replication_row(&RepositoryKey::of(source), to).await?;
+) -> Result<bool, PortError> {
+    let row = services
+        .ledger()
+        .replication_row(&RepositoryKey::of(source), to)
+        .await?;
     if row.is_some_and(|row| row.missing.contains_key(&source.digest)) {
         return Ok(true);
     }
@@ -368,21 +332,18 @@ where
         account: source.account.clone(),
         region: source.region.clone(),
     };
-    let backfill = ports.ledger.backfill_row(&from, to).await?;
+    let backfill = services.ledger().backfill_row(&from, to).await?;
     let lately = SignedDuration::from_hours(AGAIN_HOURS);
     Ok(backfill.is_some_and(|row| row.status.is_open() || now.duration_since(row.claimed_at) < lately))
 }
 
 /// When it was pushed in the source: by the ledger, or else by the registry there. Only asked while the lag is not known.
-async fn pushed_at<R, E, W, L, N, C>(
-    ports: &ReplicationPorts<'_, R, E, W, L, N, C>,
+async fn pushed_at(
+    services: &impl Services,
     facts: &ReplicaFacts,
     source: &ImageKey,
     source_row: Option<&Row>,
-) -> Result<Option<jiff::Timestamp>, PortError>
-where
-    E: Replication,
-{
+) -> Result<Option<jiff::Timestamp>, PortError> {
     if facts.image.is_none() || facts.row.as_ref().is_some_and(|row| row.lag_seconds.is_some()) {
         return Ok(None);
     }
@@ -394,21 +355,22 @@ where
         return Ok(None);
     }
     let by_digest = ImageRef::Digest(source.digest.clone());
-    let found = told(ports.elsewhere.image_in(&RepositoryKey::of(source), &by_digest).await)?;
+    let found = told(
+        services
+            .elsewhere()
+            .image_in(&RepositoryKey::of(source), &by_digest)
+            .await,
+    )?;
     Ok(found.says().and_then(|image| image.as_ref()?.pushed_at))
 }
 
 /// Where the tags lead that the copy should have.
-async fn tags<R, E, W, L, N, C>(
-    ports: &ReplicationPorts<'_, R, E, W, L, N, C>,
+async fn tags(
+    services: &impl Services,
     request: &ReplicaRequest,
     facts: &ReplicaFacts,
     source: &ImageKey,
-) -> Result<BTreeMap<Tag, TagPlace>, PortError>
-where
-    R: Registry,
-    E: Replication,
-{
+) -> Result<BTreeMap<Tag, TagPlace>, PortError> {
     let Some(image) = &facts.image else {
         return Ok(BTreeMap::new());
     };
@@ -417,13 +379,13 @@ where
         let here = if image.tags.contains(&tag) {
             Some(image.clone())
         } else {
-            ports.registry.image(&request.image.repository, &by_tag).await?
+            services.registry().image(&request.image.repository, &by_tag).await?
         };
         let leads_here = here.as_ref().is_some_and(|holder| holder.digest == image.digest);
         let in_source = if leads_here {
             Told::NotAsked
         } else {
-            match told(ports.elsewhere.image_in(&RepositoryKey::of(source), &by_tag).await)? {
+            match told(services.elsewhere().image_in(&RepositoryKey::of(source), &by_tag).await)? {
                 Told::Says(holder) => Told::Says(holder.map(|holder: Image| holder.digest)),
                 Told::NotAsked => Told::NotAsked,
                 Told::Refuses(why) => Told::Refuses(why),
@@ -437,19 +399,15 @@ where
 }
 
 /// What the copy leads to, and what of that is not here.
-async fn children_here<R, E, W, L, N, C>(
-    ports: &ReplicationPorts<'_, R, E, W, L, N, C>,
+async fn children_here(
+    services: &impl Services,
     image: &ImageKey,
     facts: &ReplicaFacts,
-) -> Result<ChildrenHere, PortError>
-where
-    R: Registry,
-    L: Ledger,
-{
+) -> Result<ChildrenHere, PortError> {
     if !facts.image.as_ref().is_some_and(replica::leads_to_images) {
         return Ok(ChildrenHere::NotAsked);
     }
-    let manifest = match ports.registry.manifest(image).await {
+    let manifest = match services.registry().manifest(image).await {
         Ok(manifest) => manifest,
         Err(error) if error.retry == Retry::Later => return Err(error),
         Err(_) => None,
@@ -462,14 +420,20 @@ where
     let refs: Vec<ImageRef> = children.iter().cloned().map(ImageRef::Digest).collect();
     let mut found = Vec::new();
     for some in refs.chunks(AT_ONCE) {
-        found.extend(try_join_all(some.iter().map(|child| ports.registry.image(&image.repository, child))).await?);
+        found.extend(
+            try_join_all(
+                some.iter()
+                    .map(|child| services.registry().image(&image.repository, child)),
+            )
+            .await?,
+        );
     }
     let mut here = ListedHere::default();
     for (child, found) in children.iter().zip(found) {
         let list = match found {
             None => &mut here.absent,
             Some(found) if !is_out_of_reach(&found) => continue,
-            Some(_) if is_blocked(ports, &image_beside(image, child)).await? => continue,
+            Some(_) if is_blocked(services, &image_beside(image, child)).await? => continue,
             Some(found) if found.status == ImageStatus::Archived => &mut here.archived,
             Some(_) => &mut here.returning,
         };
@@ -480,26 +444,21 @@ where
 }
 
 /// Carries out a step; the alerts that were sent. `None`: somebody else wrote the row, and nothing was done.
-async fn apply<R, E, W, L, N, C>(
-    ports: &ReplicationPorts<'_, R, E, W, L, N, C>,
+async fn apply(
+    services: &impl Services,
     policy: &Policy,
     image: &ImageKey,
     step: &ReplicaStep,
-) -> Result<Option<Vec<RepositoryAlertKind>>, ReplicationError>
-where
-    L: ReplicationLedger,
-    N: Notifier,
-    C: Clock,
-{
+) -> Result<Option<Vec<RepositoryAlertKind>>, ReplicationError> {
     let recording = || failed("record the copy of", image);
-    let written = ports.ledger.write_replica_row(&step.row).await;
+    let written = services.ledger().write_replica_row(&step.row).await;
     if written.map_err(recording())? == Written::Conflict {
         return Ok(None);
     }
-    let alerts = tell(ports, policy, &RepositoryKey::of(image), &step.alerts).await?;
+    let alerts = tell(services, policy, &RepositoryKey::of(image), &step.alerts).await?;
     if !alerts.is_empty() {
-        let completed = step.completed(ports.clock.now());
-        let written = ports.ledger.write_replica_row(&completed).await;
+        let completed = step.completed(services.clock().now());
+        let written = services.ledger().write_replica_row(&completed).await;
         if written.map_err(recording())? == Written::Conflict {
             return Err(ReplicationError::Contended(image.to_string()));
         }
@@ -507,19 +466,16 @@ where
     Ok(Some(alerts))
 }
 
-async fn tell<R, E, W, L, N, C>(
-    ports: &ReplicationPorts<'_, R, E, W, L, N, C>,
+async fn tell(
+    services: &impl Services,
     policy: &Policy,
     key: &RepositoryKey,
     alerts: &[RepositoryAlert],
-) -> Result<Vec<RepositoryAlertKind>, ReplicationError>
-where
-    N: Notifier,
-{
+) -> Result<Vec<RepositoryAlertKind>, ReplicationError> {
     let topic = policy.topic(&key.repository);
     for alert in alerts {
         let brief = alert.brief(topic);
-        let told = ports.notifier.tell_now(&brief, &alert.message()).await;
+        let told = services.notifier().tell_now(&brief, &alert.message()).await;
         told.map_err(failed("tell of the copies of", key))?;
     }
     Ok(alerts.iter().map(|alert| alert.kind).collect())
@@ -541,26 +497,18 @@ pub struct CopyLook {
 ///
 /// Where everything is there, that costs no call for an image: the ledger's rows of the copies say so, a thousand to a page. What cannot
 /// be looked at keeps nothing else from it, and is unknown.
-pub async fn reconcile_replication<R, E, W, L, N, C>(
-    ports: &ReplicationPorts<'_, R, E, W, L, N, C>,
+pub async fn reconcile_replication(
+    services: &impl Services,
     policy: &Policy,
     expected: &Expected<'_>,
     look: CopyLook,
     actor: &str,
-) -> ReplicationOutcome
-where
-    R: Registry,
-    E: Replication,
-    W: ReplicationWriter,
-    L: Ledger + RepositoryLedger + ReplicationLedger + SweepLedger,
-    N: Notifier,
-    C: Clock,
-{
+) -> ReplicationOutcome {
     let mut done = ReplicationOutcome::default();
     let Some(rules) = expected.rules() else { return done };
     let key = &expected.key;
     let mut rows = Rows::default();
-    if let Err(error) = read_rows(ports, expected, look.until, &mut rows).await {
+    if let Err(error) = read_rows(services, expected, look.until, &mut rows).await {
         done.errors.push(error);
         let regions = rules.destinations(&key.region);
         done.readiness = regions.map(|to| unknown(expected, &Copies::default(), to)).collect();
@@ -570,14 +518,22 @@ where
         done.is_cut = true;
         return done;
     }
-    look_here(ports, policy, expected, look, &mut rows, actor, &mut done).await;
+    let run = CopiesRun {
+        services,
+        policy,
+        expected,
+        rules,
+        look,
+        actor,
+    };
+    run.look_here(&mut rows, &mut done).await;
     for to in rules.destinations(&key.region) {
-        if done.is_cut || ports.clock.now() >= look.until {
+        if done.is_cut || services.clock().now() >= look.until {
             done.is_cut = true;
             return done;
         }
         let at = done.readiness.len();
-        let looked = from_source(ports, policy, expected, rules, to, &rows, look.until, actor, &mut done).await;
+        let looked = run.readiness_of(to, &rows, &mut done).await;
         done.errors.extend(looked.err());
         if done.readiness.len() == at {
             done.readiness.push(unknown(expected, &rows.copies, to));
@@ -613,20 +569,16 @@ struct Rows {
     all: bool,
 }
 
-async fn read_rows<R, E, W, L, N, C>(
-    ports: &ReplicationPorts<'_, R, E, W, L, N, C>,
+async fn read_rows(
+    services: &impl Services,
     expected: &Expected<'_>,
     until: Timestamp,
     rows: &mut Rows,
-) -> Result<(), ReplicationError>
-where
-    L: ReplicationLedger,
-    C: Clock,
-{
+) -> Result<(), ReplicationError> {
     let key = &expected.key;
     let mut after = None;
     loop {
-        let page = ports.ledger.replica_rows(key, after.as_deref()).await;
+        let page = services.ledger().replica_rows(key, after.as_deref()).await;
         let page = page.map_err(failed("read the ledger's rows of the copies of", key))?;
         rows.unreadable.extend(page.unreadable);
         for row in page.items {
@@ -641,7 +593,7 @@ where
             }
         }
         after = page.next;
-        if after.is_none() || ports.clock.now() >= until {
+        if after.is_none() || services.clock().now() >= until {
             rows.all = after.is_none();
             return Ok(());
         }
@@ -670,275 +622,269 @@ fn why(row: &ReplicaRow, expected: &Expected<'_>) -> Option<Why> {
     }
 }
 
-/// Looks at copies here: those that are not as their rows say, those that nobody has looked at yet, and those that were not right before.
-async fn look_here<R, E, W, L, N, C>(
-    ports: &ReplicationPorts<'_, R, E, W, L, N, C>,
-    policy: &Policy,
-    expected: &Expected<'_>,
+/// A look at a repository's copies.
+struct CopiesRun<'a, S> {
+    services: &'a S,
+    policy: &'a Policy,
+    expected: &'a Expected<'a>,
+    rules: &'a ReplicationRules,
     look: CopyLook,
-    rows: &mut Rows,
-    actor: &str,
-    done: &mut ReplicationOutcome,
-) where
-    R: Registry,
-    E: Replication,
-    L: Ledger + ReplicationLedger,
-    N: Notifier,
-    C: Clock,
-{
-    let key = &expected.key;
-    let mut wrong = std::mem::take(&mut rows.wrong);
-    if look.is_rest {
-        wrong.clear();
-    } else if wrong.len() > MAX_LOOKS {
-        wrong.retain(|row| look.turns.has(&row.image.digest, TURN_HOURS));
-    }
-    let known = wrong.into_iter().chain(std::mem::take(&mut rows.changed));
-    let known = known.map(|row| (row.image, row.source, None));
-    // Those of which no event has come.
-    let unseen = expected.copies().filter(|(digest, _)| !rows.copies.has_seen(digest));
-    let unseen = unseen.map(|(digest, source)| {
-        let from = RegistryKey {
+    actor: &'a str,
+}
+
+impl<S: Services> CopiesRun<'_, S> {
+    fn registry(&self) -> RegistryKey {
+        let key = &self.expected.key;
+        RegistryKey {
             account: key.account.clone(),
-            region: source.region.clone(),
-        };
-        let event = ReplicaEvent {
-            arrived: true,
-            tags: source.tags.clone(),
-        };
-        (key.image(digest), from, Some(event))
-    });
-    let requests: Vec<ReplicaRequest> = known
-        .chain(unseen)
-        .map(|(image, source, event)| ReplicaRequest {
-            actor: format!("{actor}/{}", image.digest.short()),
-            image,
-            source,
-            event,
-        })
-        .collect();
-    let is_new = |request: &&ReplicaRequest| request.event.is_some();
-    let mut unseen = requests.iter().filter(is_new).count();
-    let (mut trouble, mut named) = (0, 0);
-    for some in requests.chunks(LOOKS_AT_ONCE) {
-        if ports.clock.now() >= look.until {
-            done.is_cut = true;
-            return;
+            region: key.region.clone(),
         }
-        let looked = join_all(some.iter().map(|request| reconcile_replica(ports, policy, request))).await;
-        for (request, looked) in some.iter().zip(looked) {
-            match looked {
-                Ok(outcome) => {
-                    trouble = 0;
-                    done.looked += 1;
-                    unseen -= usize::from(is_new(&request));
-                    done.alerts.extend(outcome.alerts);
-                }
-                Err(error) => {
-                    trouble += usize::from(error.retry() == Retry::Later);
-                    if named < MAX_ERRORS {
-                        done.errors.push(error);
-                        named += 1;
+    }
+
+    /// Looks at copies here: those that are not as their rows say, those that nobody has looked at yet, and those that were not right before.
+    async fn look_here(&self, rows: &mut Rows, done: &mut ReplicationOutcome) {
+        let Self {
+            services,
+            policy,
+            expected,
+            look,
+            actor,
+            ..
+        } = *self;
+        let key = &expected.key;
+        let mut wrong = std::mem::take(&mut rows.wrong);
+        if look.is_rest {
+            wrong.clear();
+        } else if wrong.len() > MAX_LOOKS {
+            wrong.retain(|row| look.turns.has(&row.image.digest, TURN_HOURS));
+        }
+        let known = wrong.into_iter().chain(std::mem::take(&mut rows.changed));
+        let known = known.map(|row| (row.image, row.source, None));
+        // Those of which no event has come.
+        let unseen = expected.copies().filter(|(digest, _)| !rows.copies.has_seen(digest));
+        let unseen = unseen.map(|(digest, source)| {
+            let from = RegistryKey {
+                account: key.account.clone(),
+                region: source.region.clone(),
+            };
+            let event = ReplicaEvent {
+                arrived: true,
+                tags: source.tags.clone(),
+            };
+            (key.image(digest), from, Some(event))
+        });
+        let requests: Vec<ReplicaRequest> = known
+            .chain(unseen)
+            .map(|(image, source, event)| ReplicaRequest {
+                actor: format!("{actor}/{}", image.digest.short()),
+                image,
+                source,
+                event,
+            })
+            .collect();
+        let is_new = |request: &&ReplicaRequest| request.event.is_some();
+        let mut unseen = requests.iter().filter(is_new).count();
+        let (mut trouble, mut named) = (0, 0);
+        for some in requests.chunks(LOOKS_AT_ONCE) {
+            if services.clock().now() >= look.until {
+                done.is_cut = true;
+                return;
+            }
+            let looked = join_all(some.iter().map(|request| reconcile_replica(services, policy, request))).await;
+            for (request, looked) in some.iter().zip(looked) {
+                match looked {
+                    Ok(outcome) => {
+                        trouble = 0;
+                        done.looked += 1;
+                        unseen -= usize::from(is_new(&request));
+                        done.alerts.extend(outcome.alerts);
+                    }
+                    Err(error) => {
+                        trouble += usize::from(error.retry() == Retry::Later);
+                        if named < MAX_ERRORS {
+                            done.errors.push(error);
+                            named += 1;
+                        }
                     }
                 }
             }
+            if trouble >= MAX_TROUBLE {
+                return;
+            }
         }
-        if trouble >= MAX_TROUBLE {
-            return;
-        }
+        done.all_seen = unseen == 0;
     }
-    done.all_seen = unseen == 0;
-}
 
-#[expect(clippy::too_many_arguments, reason = "what it finds goes to one place")]
-async fn from_source<R, E, W, L, N, C>(
-    ports: &ReplicationPorts<'_, R, E, W, L, N, C>,
-    policy: &Policy,
-    expected: &Expected<'_>,
-    rules: &ReplicationRules,
-    to: &Region,
-    rows: &Rows,
-    until: Timestamp,
-    actor: &str,
-    done: &mut ReplicationOutcome,
-) -> Result<(), ReplicationError>
-where
-    E: Replication,
-    W: ReplicationWriter,
-    L: RepositoryLedger + ReplicationLedger + SweepLedger,
-    N: Notifier,
-    C: Clock,
-{
-    let key = &expected.key;
-    let writer = ports.writer.filter(|_| policy.enforces(&key.repository));
-    let looking = || failed("look at the copies of", key);
-    let there = RepositoryKey {
-        region: to.clone(),
-        ..key.clone()
-    };
-    let from = RegistryKey {
-        account: key.account.clone(),
-        region: key.region.clone(),
-    };
-    for _ in 0..MAX_ATTEMPTS {
-        let (row, repository, backfill) = join3(
-            ports.ledger.replication_row(key, to),
-            ports.ledger.repository_row(&there),
-            async {
-                if rules.backfill {
-                    ports.ledger.backfill_row(&from, to).await
-                } else {
-                    Ok(None)
-                }
-            },
-        )
-        .await;
-        let (row, repository) = (row.map_err(looking())?, repository.map_err(looking())?);
-        let backfill = backfill.map_err(looking())?;
-        let mut facts = SourceFacts {
+    /// Looks how ready a region is for what is copied from here.
+    async fn readiness_of(
+        &self,
+        to: &Region,
+        rows: &Rows,
+        done: &mut ReplicationOutcome,
+    ) -> Result<(), ReplicationError> {
+        let Self {
+            services,
+            policy,
             expected,
             rules,
-            to,
-            copies: &rows.copies,
-            asked: BTreeMap::new(),
-            all_seen_at: None,
-            has_drift: repository.is_some_and(|row| row.notes.iter().any(|note| note.kind.lasts())),
-            row: row.as_ref(),
-            backfill: backfill.as_ref(),
             actor,
+            ..
+        } = *self;
+        let key = &expected.key;
+        let begins = services.backfills().is_some() && policy.enforces(&key.repository);
+        let looking = || failed("look at the copies of", key);
+        let there = RepositoryKey {
+            region: to.clone(),
+            ..key.clone()
         };
-        // A row that cannot be read may be that of a copy that is there.
-        if rows.unreadable.is_empty() && source::has_unseen(&facts, ports.clock.now()) {
-            let summary = ports.ledger.summary(&there).await.map_err(looking())?;
-            let all_seen = summary.filter(|summary| summary.copies_seen);
-            facts.all_seen_at = all_seen.and_then(|summary| day_of_summary(&summary, ports.clock.now()));
-        }
-        let mut errors = 0;
-        for digest in source::questions(&facts, ports.clock.now()) {
-            if ports.clock.now() >= until || errors >= MAX_ERRORS {
-                break;
+        let from = self.registry();
+        for _ in 0..MAX_ATTEMPTS {
+            let (row, repository, backfill) = join3(
+                services.ledger().replication_row(key, to),
+                services.ledger().repository_row(&there),
+                async {
+                    if rules.backfill {
+                        services.ledger().backfill_row(&from, to).await
+                    } else {
+                        Ok(None)
+                    }
+                },
+            )
+            .await;
+            let (row, repository) = (row.map_err(looking())?, repository.map_err(looking())?);
+            let backfill = backfill.map_err(looking())?;
+            let mut facts = SourceFacts {
+                expected,
+                rules,
+                to,
+                copies: &rows.copies,
+                asked: BTreeMap::new(),
+                all_seen_at: None,
+                has_drift: repository.is_some_and(|row| row.notes.iter().any(|note| note.kind.lasts())),
+                row: row.as_ref(),
+                backfill: backfill.as_ref(),
+                actor,
+            };
+            // A row that cannot be read may be that of a copy that is there.
+            if rows.unreadable.is_empty() && source::has_unseen(&facts, services.clock().now()) {
+                let summary = services.ledger().summary(&there).await.map_err(looking())?;
+                let all_seen = summary.filter(|summary| summary.copies_seen);
+                facts.all_seen_at = all_seen.and_then(|summary| day_of_summary(&summary, services.clock().now()));
             }
-            match ports.elsewhere.copies(&key.image(&digest)).await {
-                Ok(None) => {
-                    facts.asked.insert(digest, CopyState::NoSuchImage);
+            let mut errors = 0;
+            for digest in source::questions(&facts, services.clock().now()) {
+                if services.clock().now() >= self.look.until || errors >= MAX_ERRORS {
+                    break;
                 }
-                Ok(Some(mut said)) => {
-                    let not_begun = CopyState::Missing(replication::ledger::Missing::NotBegun);
-                    facts.asked.insert(digest, said.remove(to).unwrap_or(not_begun));
-                }
-                // Of this one nothing is known.
-                Err(error) => {
-                    errors += 1;
-                    done.errors.push(looking()(error));
+                match services.elsewhere().copies(&key.image(&digest)).await {
+                    Ok(None) => {
+                        facts.asked.insert(digest, CopyState::NoSuchImage);
+                    }
+                    Ok(Some(mut said)) => {
+                        let not_begun = CopyState::Missing(replication::ledger::Missing::NotBegun);
+                        facts.asked.insert(digest, said.remove(to).unwrap_or(not_begun));
+                    }
+                    // Of this one nothing is known.
+                    Err(error) => {
+                        errors += 1;
+                        done.errors.push(looking()(error));
+                    }
                 }
             }
-        }
-        let plan = source::decide(&facts, writer.is_some(), ports.clock.now());
-        if let Some(step) = &plan.step {
-            let at = done.readiness.len();
-            done.readiness.push(plan.readiness.clone());
-            if !record(ports, policy, key, step, done).await? {
-                done.readiness.truncate(at);
-                continue;
+            let plan = source::decide(&facts, begins, services.clock().now());
+            if let Some(step) = &plan.step {
+                let at = done.readiness.len();
+                done.readiness.push(plan.readiness.clone());
+                if !self.record(step, done).await? {
+                    done.readiness.truncate(at);
+                    continue;
+                }
+            } else {
+                done.readiness.push(plan.readiness);
             }
-        } else {
-            done.readiness.push(plan.readiness);
+            // In report mode none is begun, nor followed.
+            if rules.backfill && begins {
+                self.back_fill(to, backfill.as_ref(), plan.wish, done).await?;
+            }
+            return Ok(());
         }
-        // In report mode none is begun, nor followed.
-        if rules.backfill && writer.is_some() {
-            back_fill(ports, &from, to, backfill.as_ref(), plan.wish, actor, done).await?;
-        }
-        return Ok(());
+        Err(ReplicationError::Contended(key.to_string()))
     }
-    Err(ReplicationError::Contended(key.to_string()))
-}
 
-/// Carries out a step; whether the row could be written.
-async fn record<R, E, W, L, N, C>(
-    ports: &ReplicationPorts<'_, R, E, W, L, N, C>,
-    policy: &Policy,
-    key: &RepositoryKey,
-    step: &SourceStep,
-    done: &mut ReplicationOutcome,
-) -> Result<bool, ReplicationError>
-where
-    L: ReplicationLedger,
-    N: Notifier,
-    C: Clock,
-{
-    let recording = || failed("record the copies of", key);
-    let written = ports.ledger.write_replication_row(&step.row).await;
-    if written.map_err(recording())? == Written::Conflict {
-        return Ok(false);
-    }
-    let alerts = tell(ports, policy, key, &step.alerts).await?;
-    if !alerts.is_empty() {
-        let completed = step.completed(ports.clock.now());
-        let written = ports.ledger.write_replication_row(&completed).await;
+    /// Carries out a step; whether the row could be written.
+    async fn record(&self, step: &SourceStep, done: &mut ReplicationOutcome) -> Result<bool, ReplicationError> {
+        let (services, key) = (self.services, &self.expected.key);
+        let recording = || failed("record the copies of", key);
+        let written = services.ledger().write_replication_row(&step.row).await;
         if written.map_err(recording())? == Written::Conflict {
-            return Err(ReplicationError::Contended(key.to_string()));
+            return Ok(false);
         }
+        let alerts = tell(services, self.policy, key, &step.alerts).await?;
+        if !alerts.is_empty() {
+            let completed = step.completed(services.clock().now());
+            let written = services.ledger().write_replication_row(&completed).await;
+            if written.map_err(recording())? == Written::Conflict {
+                return Err(ReplicationError::Contended(key.to_string()));
+            }
+        }
+        done.alerts.extend(alerts);
+        Ok(true)
     }
-    done.alerts.extend(alerts);
-    Ok(true)
-}
 
-/// Begins a backfill, or looks how the one stands that was begun.
-async fn back_fill<R, E, W, L, N, C>(
-    ports: &ReplicationPorts<'_, R, E, W, L, N, C>,
-    from: &RegistryKey,
-    to: &Region,
-    row: Option<&BackfillRow>,
-    wish: BackfillWish,
-    actor: &str,
-    done: &mut ReplicationOutcome,
-) -> Result<(), ReplicationError>
-where
-    E: Replication,
-    W: ReplicationWriter,
-    L: ReplicationLedger,
-    C: Clock,
-{
-    let doing = || failed("follow the backfill to", to);
-    // Whoever loses the race for the row leaves it to the other.
-    match backfill::decide(row, from, to, wish, actor, ports.clock.now()) {
-        BackfillPlan::Leave => {}
-        BackfillPlan::Start(row) => {
-            let Some(writer) = ports.writer else { return Ok(()) };
-            if ports.ledger.write_backfill_row(&row).await.map_err(doing())? == Written::Conflict {
-                return Ok(());
-            }
-            // What ECR does not begin is told of copies that are late; that we may not ask is an error as well.
-            let (start, denied) = match writer.start_backfill(from, to).await {
-                Ok(start) => (start, None),
-                Err(error) if error.retry == Retry::Never => (BackfillStart::Refused(error.to_string()), Some(error)),
-                Err(error) => return Err(doing()(error)),
-            };
-            if matches!(start, BackfillStart::Started(_)) {
-                done.backfills.push(to.clone());
-            }
-            let begun = backfill::begun(&row, start, ports.clock.now());
-            ports.ledger.write_backfill_row(&begun).await.map_err(doing())?;
-            if let Some(error) = denied {
-                return Err(failed("begin a backfill to", to)(error));
-            }
-        }
-        BackfillPlan::Look => {
-            let Some(row) = row else { return Ok(()) };
-            let all = ports.elsewhere.backfills().await.map_err(doing())?;
-            let found = backfill::find(row, &all);
-            let failures = match found.filter(|found| !found.status.is_open()) {
-                Some(ended) => {
-                    let failures = ports.elsewhere.backfill_failures(&ended.id, MAX_REMEMBERED).await;
-                    failures.map_err(doing())?
+    /// Begins a backfill, or looks how the one stands that was begun.
+    async fn back_fill(
+        &self,
+        to: &Region,
+        row: Option<&BackfillRow>,
+        wish: BackfillWish,
+        done: &mut ReplicationOutcome,
+    ) -> Result<(), ReplicationError> {
+        let (services, from) = (self.services, &self.registry());
+        let doing = || failed("follow the backfill to", to);
+        // Whoever loses the race for the row leaves it to the other.
+        match backfill::decide(row, from, to, wish, self.actor, services.clock().now()) {
+            BackfillPlan::Leave => {}
+            BackfillPlan::Start(row) => {
+                let Some(writer) = services.backfills() else {
+                    return Ok(());
+                };
+                if services.ledger().write_backfill_row(&row).await.map_err(doing())? == Written::Conflict {
+                    return Ok(());
                 }
-                None => Vec::new(),
-            };
-            let looked = backfill::looked(row, found, failures, ports.clock.now());
-            ports.ledger.write_backfill_row(&looked).await.map_err(doing())?;
+                // What ECR does not begin is told of copies that are late; that we may not ask is an error as well.
+                let (start, denied) = match writer.start_backfill(from, to).await {
+                    Ok(start) => (start, None),
+                    Err(error) if error.retry == Retry::Never => {
+                        (BackfillStart::Refused(error.to_string()), Some(error))
+                    }
+                    Err(error) => return Err(doing()(error)),
+                };
+                if matches!(start, BackfillStart::Started(_)) {
+                    done.backfills.push(to.clone());
+                }
+                let begun = backfill::begun(&row, start, services.clock().now());
+                services.ledger().write_backfill_row(&begun).await.map_err(doing())?;
+                if let Some(error) = denied {
+                    return Err(failed("begin a backfill to", to)(error));
+                }
+            }
+            BackfillPlan::Look => {
+                let Some(row) = row else { return Ok(()) };
+                let all = services.elsewhere().backfills().await.map_err(doing())?;
+                let found = backfill::find(row, &all);
+                let failures = match found.filter(|found| !found.status.is_open()) {
+                    Some(ended) => {
+                        let failures = services.elsewhere().backfill_failures(&ended.id, MAX_REMEMBERED).await;
+                        failures.map_err(doing())?
+                    }
+                    None => Vec::new(),
+                };
+                let looked = backfill::looked(row, found, failures, services.clock().now());
+                services.ledger().write_backfill_row(&looked).await.map_err(doing())?;
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]

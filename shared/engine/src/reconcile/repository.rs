@@ -28,26 +28,9 @@ use guard_core::{
     },
 };
 use guard_ports::{
-    Clock, Keys, Notifier, PortError, Registry, RegistryWriter, Repositories, RepositoryLedger, RepositoryWriter,
-    Retry, Written,
+    Clock as _, Keys as _, Notifier as _, PortError, Registry as _, Repositories as _, RepositoryLedger as _,
+    RepositoryWriter as _, Retry, Services, Written,
 };
-
-/// The ports that a repository needs.
-#[derive(Debug)]
-pub struct RepositoryPorts<'a, R, W, K, L, N, C> {
-    /// The registry.
-    pub registry: &'a R,
-    /// What changes the registry; `None` where the policy enforces nowhere. It is not used on a repository that the policy only reports on.
-    pub writer: Option<&'a W>,
-    /// Keys.
-    pub keys: &'a K,
-    /// The ledger.
-    pub ledger: &'a L,
-    /// The topics.
-    pub notifier: &'a N,
-    /// The time.
-    pub clock: &'a C,
-}
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -135,22 +118,14 @@ const MAX_ATTEMPTS: usize = 6;
 ///
 /// # Errors
 /// A call failed, or others are at work on the same repository.
-pub async fn reconcile_repository<R, W, K, L, N, C>(
-    ports: &RepositoryPorts<'_, R, W, K, L, N, C>,
+pub async fn reconcile_repository(
+    services: &impl Services,
     policy: &Policy,
     key: &RepositoryKey,
     listed: Option<&ListedSettings>,
     actor: &str,
-) -> Result<RepositoryOutcome, RepositoryError>
-where
-    R: Registry + Repositories,
-    W: RepositoryWriter,
-    K: Keys,
-    L: RepositoryLedger,
-    N: Notifier,
-    C: Clock,
-{
-    let run = Run { ports, policy, key };
+) -> Result<RepositoryOutcome, RepositoryError> {
+    let run = Run { services, policy, key };
     let rules = policy.repository(&key.repository);
     if !rules.is_some_and(RepositoryRules::has_settings) {
         return Ok(RepositoryOutcome::default());
@@ -165,12 +140,12 @@ where
     for _ in 0..MAX_ATTEMPTS {
         let mut facts = run.gather(None, actor).await?;
         facts.refused.clone_from(&refused);
-        let mut plan = decide(policy, &facts, ports.clock.now());
+        let mut plan = decide(policy, &facts, services.clock().now());
         if let RepositoryPlan::Preview(text) = &plan {
             let Some(writer) = run.writer() else {
                 return Err(RepositoryError::ReportMode(key.clone()));
             };
-            let begun = is_previewing(facts.row.as_ref(), text, ports.clock.now());
+            let begun = is_previewing(facts.row.as_ref(), text, services.clock().now());
             let preview = writer.preview_lifecycle_policy(key, text, begun).await;
             let preview = preview.map_err(|source| run.failed("preview the lifecycle policy of", source))?;
             done.waits = preview.is_none();
@@ -178,7 +153,7 @@ where
                 Some(preview) => Previewed::Ready(run.with_what_they_lead_to(preview).await?),
                 None => Previewed::NotYet,
             });
-            plan = decide(policy, &facts, ports.clock.now());
+            plan = decide(policy, &facts, services.clock().now());
             if let RepositoryPlan::Apply(step) = &plan
                 && !run.is_as_read(&facts, step).await?
             {
@@ -244,25 +219,22 @@ enum Applied {
     Conflict,
 }
 
-struct Run<'a, R, W, K, L, N, C> {
-    ports: &'a RepositoryPorts<'a, R, W, K, L, N, C>,
+struct Run<'a, S> {
+    services: &'a S,
     policy: &'a Policy,
     key: &'a RepositoryKey,
 }
 
-impl<R, W, K, L, N, C> Run<'_, R, W, K, L, N, C> {
+impl<S: Services> Run<'_, S> {
     /// What changes this repository; `None`: the policy only reports on it.
-    fn writer(&self) -> Option<&W> {
-        self.ports.writer.filter(|_| self.policy.enforces(&self.key.repository))
+    fn writer(&self) -> Option<&S::Writer> {
+        self.services
+            .writer()
+            .filter(|_| self.policy.enforces(&self.key.repository))
     }
 }
 
-impl<R, W, K, L, N, C> Run<'_, R, W, K, L, N, C>
-where
-    L: RepositoryLedger,
-    N: Notifier,
-    C: Clock,
-{
+impl<S: Services> Run<'_, S> {
     fn failed(&self, doing: &'static str, source: PortError) -> RepositoryError {
         RepositoryError::Port {
             doing,
@@ -275,32 +247,24 @@ where
         let topic = self.policy.topic(&self.key.repository);
         for alert in alerts {
             let brief = alert.brief(topic);
-            let told = self.ports.notifier.tell_now(&brief, &alert.message()).await;
+            let told = self.services.notifier().tell_now(&brief, &alert.message()).await;
             told.map_err(|source| self.failed("tell of", source))?;
         }
         Ok(alerts.iter().map(|alert| alert.kind).collect())
     }
 }
 
-impl<R, W, K, L, N, C> Run<'_, R, W, K, L, N, C>
-where
-    R: Registry + Repositories,
-    W: RepositoryWriter,
-    K: Keys,
-    L: RepositoryLedger,
-    N: Notifier,
-    C: Clock,
-{
+impl<S: Services> Run<'_, S> {
     /// Whether nothing is to be done by what is listed, and by what no list shows. A list may be old: it saves calls where nothing is to be
     /// done, and nothing is done by it.
     async fn is_in_order(&self, listed: &ListedSettings, actor: &str) -> Result<bool, RepositoryError> {
-        let row = self.ports.ledger.repository_row(self.key).await;
+        let row = self.services.ledger().repository_row(self.key).await;
         let row = row.map_err(|source| self.failed("look at", source))?;
         if tags_may_matter(self.policy, self.key, row.as_ref()) {
             return Ok(false);
         }
         let facts = self.gather(Some((listed, row)), actor).await?;
-        let plan = decide(self.policy, &facts, self.ports.clock.now());
+        let plan = decide(self.policy, &facts, self.services.clock().now());
         Ok(plan == RepositoryPlan::Leave(RepositoryLeave::Unchanged))
     }
 
@@ -311,46 +275,46 @@ where
         known: Option<(&ListedSettings, Option<RepositoryRow>)>,
         actor: &str,
     ) -> Result<RepositoryFacts, RepositoryError> {
-        let (key, ports) = (self.key, self.ports);
+        let (key, services) = (self.key, self.services);
         let (listed, row) = known.unzip();
         let rules = self.policy.repository(&key.repository);
         let posture = rules.and_then(|rules| rules.posture.as_ref());
         let access = async {
             match posture {
-                Some(_) => ports.registry.repository_policy(key).await,
+                Some(_) => services.registry().repository_policy(key).await,
                 None => Ok(None),
             }
         };
         let lifecycle = async {
             match rules.and_then(|rules| rules.lifecycle_in(&key.region)) {
-                Some(_) => ports.registry.lifecycle_policy(key).await,
+                Some(_) => services.registry().lifecycle_policy(key).await,
                 None => Ok(None),
             }
         };
         let trigger = async {
             match (posture.filter(|posture| posture.scan_on_push), listed) {
                 (Some(_), Some(listed)) => Ok(Some(listed.trigger)),
-                (Some(_), None) => ports.registry.scan_trigger(&key.repository).await,
+                (Some(_), None) => services.registry().scan_trigger(&key.repository).await,
                 (None, _) => Ok(None),
             }
         };
         let repository = async {
             match listed {
                 Some(listed) => Ok(Some(listed.repository.clone())),
-                None => ports.registry.repository(key).await,
+                None => services.registry().repository(key).await,
             }
         };
         let tags = async {
             match listed {
                 Some(_) => Ok(BTreeMap::new()),
-                None => ports.registry.repository_tags(key).await,
+                None => services.registry().repository_tags(key).await,
             }
         };
         let looked = try_join5(repository, tags, access, lifecycle, trigger);
         let row = async {
             match row {
                 Some(row) => Ok(row),
-                None => ports.ledger.repository_row(key).await,
+                None => services.ledger().repository_row(key).await,
             }
         };
         let (looked, row) = join(looked, row).await;
@@ -371,14 +335,14 @@ where
             .and_then(|repository| repository.encryption.key.clone());
         let kms = async {
             match arn.filter(|_| posture.is_some()) {
-                Some(arn) => ports.keys.key(&arn).await.map(Some),
+                Some(arn) => services.keys().key(&arn).await.map(Some),
                 None => Ok(None),
             }
         };
         let mode = async {
             match listed {
                 Some(listed) => Ok(Some(listed.scan_mode)),
-                None if facts.is_not_covered() => ports.registry.scan_mode().await.map(Some),
+                None if facts.is_not_covered() => services.registry().scan_mode().await.map(Some),
                 None => Ok(None),
             }
         };
@@ -390,7 +354,7 @@ where
     /// Who pulls a multi-platform image pulls the index and one of its images, and for which of them ECR records it is not documented: a pull of
     /// any of them counts for the index, which takes them along.
     async fn with_what_they_lead_to(&self, mut preview: Preview) -> Result<Preview, RepositoryError> {
-        let now = self.ports.clock.now();
+        let now = self.services.clock().now();
         // One that is in use is enough to hold the policy.
         if preview
             .images
@@ -430,8 +394,8 @@ where
         let mut looked = 0;
         while let Some(digest) = next.pop() {
             let manifest = self
-                .ports
-                .registry
+                .services
+                .registry()
                 .manifest(&self.key.image(&digest))
                 .await
                 .map_err(failed)?;
@@ -448,8 +412,8 @@ where
                 }
                 let by_digest = ImageRef::Digest(child.digest.clone());
                 let image = self
-                    .ports
-                    .registry
+                    .services
+                    .registry()
                     .image(&self.key.repository, &by_digest)
                     .await
                     .map_err(failed)?;
@@ -470,10 +434,20 @@ where
         for effect in &step.effects {
             let is_same = match effect {
                 RepositoryEffect::Access(_) => {
-                    self.ports.registry.repository_policy(self.key).await.map_err(failed)? == facts.access
+                    self.services
+                        .registry()
+                        .repository_policy(self.key)
+                        .await
+                        .map_err(failed)?
+                        == facts.access
                 }
                 RepositoryEffect::Lifecycle(_) => {
-                    self.ports.registry.lifecycle_policy(self.key).await.map_err(failed)? == facts.lifecycle
+                    self.services
+                        .registry()
+                        .lifecycle_policy(self.key)
+                        .await
+                        .map_err(failed)?
+                        == facts.lifecycle
                 }
                 RepositoryEffect::TagMutability(_) | RepositoryEffect::ScanOnPush => true,
             };
@@ -486,7 +460,7 @@ where
 
     async fn apply(&self, step: &RepositoryStep) -> Result<Applied, RepositoryError> {
         let record = |source| self.failed("record", source);
-        let written = self.ports.ledger.write_repository_row(&step.row).await;
+        let written = self.services.ledger().write_repository_row(&step.row).await;
         if written.map_err(record)? == Written::Conflict {
             return Ok(Applied::Conflict);
         }
@@ -510,10 +484,10 @@ where
         }
         let alerts = self.tell(&step.alerts).await?;
         if !step.alerts.is_empty() || !step.effects.is_empty() {
-            let completed = step.completed(self.ports.clock.now());
+            let completed = step.completed(self.services.clock().now());
             if self
-                .ports
-                .ledger
+                .services
+                .ledger()
                 .write_repository_row(&completed)
                 .await
                 .map_err(record)?
@@ -545,28 +519,36 @@ where
     }
 }
 
-/// Judges a tag that was pushed. `state` is that of the image that was just judged; `pushed`: the image that has just got the tag, by what
-/// an event says.
+/// A tag to judge, and what is known of why.
+#[derive(Debug, Clone, Copy)]
+pub struct TagRequest<'a> {
+    /// The tag.
+    pub tag: &'a Tag,
+    /// The state of the image that was just judged.
+    pub state: Option<State>,
+    /// The image that has just got the tag, by what an event says.
+    pub pushed: Option<&'a Pushed>,
+    /// The invocation, by an id that a retry of the same event keeps.
+    pub actor: &'a str,
+}
+
+/// Judges a tag that was pushed.
 ///
 /// # Errors
 /// A call failed, or others are at work on the same tag.
-pub async fn reconcile_tag<R, W, K, L, N, C>(
-    ports: &RepositoryPorts<'_, R, W, K, L, N, C>,
+pub async fn reconcile_tag(
+    services: &impl Services,
     policy: &Policy,
     key: &RepositoryKey,
-    tag: &Tag,
-    state: Option<State>,
-    pushed: Option<&Pushed>,
-    actor: &str,
-) -> Result<RepositoryOutcome, RepositoryError>
-where
-    R: Registry + Repositories,
-    W: RegistryWriter,
-    L: RepositoryLedger,
-    N: Notifier,
-    C: Clock,
-{
-    let run = Run { ports, policy, key };
+    request: &TagRequest<'_>,
+) -> Result<RepositoryOutcome, RepositoryError> {
+    let run = Run { services, policy, key };
+    let TagRequest {
+        tag,
+        state,
+        pushed,
+        actor,
+    } = *request;
     let mut facts = TagFacts {
         key: key.clone(),
         tag: tag.clone(),
@@ -586,13 +568,13 @@ where
     for _ in 0..MAX_ATTEMPTS {
         let by_tag = ImageRef::Tag(tag.clone());
         let (holder, row) = join(
-            ports.registry.image(&key.repository, &by_tag),
-            ports.ledger.tag_row(key, tag),
+            services.registry().image(&key.repository, &by_tag),
+            services.ledger().tag_row(key, tag),
         )
         .await;
         let failed = |source| run.failed("look at a tag of", source);
         (facts.holder, facts.row) = (holder.map_err(failed)?, row.map_err(failed)?);
-        let now = ports.clock.now();
+        let now = services.clock().now();
         if let Some(writer) = run.writer() {
             let (row, holder) = (facts.row.as_ref(), facts.holder.as_ref());
             let damage = Box::pin(run.removal(writer).look_into(row, holder, pushed)).await;
@@ -609,10 +591,10 @@ where
             }
         }
         if tag::may_be_removed(policy, &facts) {
-            let tags = ports.registry.repository_tags(key).await.map_err(failed)?;
+            let tags = services.registry().repository_tags(key).await.map_err(failed)?;
             facts.opted_out = matches!(opt_out(&tags), OptOut::Ignore(_) | OptOut::Report(_));
         }
-        let step = match tag::decide(policy, &facts, ports.clock.now()) {
+        let step = match tag::decide(policy, &facts, services.clock().now()) {
             TagPlan::Apply(step) => step,
             TagPlan::Leave | TagPlan::InProgress => return Ok(done),
             TagPlan::Later => return Err(RepositoryError::Contended(key.clone())),
@@ -636,7 +618,8 @@ where
         }
         done.alerts.extend(run.tell(&step.alerts).await?);
         let must_complete = !step.alerts.is_empty() || step.untag.is_some();
-        if must_complete && run.write_tag(&step.completed(answered, ports.clock.now())).await? == Written::Conflict {
+        if must_complete && run.write_tag(&step.completed(answered, services.clock().now())).await? == Written::Conflict
+        {
             return Err(RepositoryError::Contended(key.clone()));
         }
         return Ok(done);
@@ -644,26 +627,16 @@ where
     Err(RepositoryError::Contended(key.clone()))
 }
 
-impl<R, W, K, L, N, C> Run<'_, R, W, K, L, N, C>
-where
-    R: Registry,
-    W: RegistryWriter,
-    L: RepositoryLedger,
-    N: Notifier,
-    C: Clock,
-{
+impl<S: Services> Run<'_, S> {
     async fn write_tag(&self, row: &TagRow) -> Result<Written, RepositoryError> {
-        let written = self.ports.ledger.write_tag_row(row).await;
+        let written = self.services.ledger().write_tag_row(row).await;
         written.map_err(|source| self.failed("record a tag of", source))
     }
 
-    fn removal<'a>(&'a self, writer: &'a W) -> TagRemoval<'a, R, W, L, N, C> {
+    fn removal<'a>(&'a self, writer: &'a S::Writer) -> TagRemoval<'a, S> {
         TagRemoval {
-            registry: self.ports.registry,
+            services: self.services,
             writer,
-            ledger: self.ports.ledger,
-            notifier: self.ports.notifier,
-            clock: self.ports.clock,
             policy: self.policy,
         }
     }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     reconcile::image::OutcomeKind,
-    testing::{a_sweep, enqueue, sweep, work, work_off, worker_ports},
+    testing::{a_sweep, enqueue, sweep, work, work_in, work_off},
 };
 use guard_core::{
     finding::{Findings, NoScan, Scan, ScanMode, ScanTrigger, Severity},
@@ -262,7 +262,7 @@ fn rows_of_images_that_are_gone_are_closed_unless_the_list_was_not_read_to_its_e
         copies: false,
         listed: None,
     };
-    let (looks, failures) = run(worker_ports(&world, &policy("")).work(&policy(""), &in_a_hurry, &first, "one"));
+    let (looks, failures) = run(work_in(&world, &policy(""), &in_a_hurry, &first, "one"));
     assert_eq!((looks.listed, looks.looked, failures), (10, 0, vec![]));
     assert!(world.row_of(&gone).unwrap().closed_at.is_none());
     let goes_on = |item: &WorkItem| matches!(&item.work, Work::Repository { after: Some(_), .. });
@@ -291,7 +291,7 @@ fn a_large_repository_is_gone_through_in_parts() {
         listed: None,
     })];
     while let Some(item) = next.pop() {
-        let (_, failures) = run(worker_ports(&world, &policy("")).work(&policy(""), &in_a_hurry, &item.work, "one"));
+        let (_, failures) = run(work_in(&world, &policy(""), &in_a_hurry, &item.work, "one"));
         assert_eq!(failures, []);
         parts += 1;
         next = world.take_items(9);
@@ -308,7 +308,14 @@ fn a_list_of_repositories_that_takes_too_long_goes_on_where_it_stopped() {
         until: world.now(),
         ..a_sweep(&world)
     };
-    let (enqueued, _) = run(enqueue_repositories(&world, &world, &world, &in_a_hurry, None, None)).unwrap();
+    let (enqueued, _) = run(enqueue_repositories(
+        &world.writing(true),
+        &world,
+        &in_a_hurry,
+        None,
+        None,
+    ))
+    .unwrap();
     assert_eq!((enqueued.repositories, enqueued.continued), (1, true));
     let looks = work_off(&world, &policy(""));
     assert_eq!((looks.repositories, looks.looked, looks.blocks), (2, 30, 6));
@@ -459,7 +466,7 @@ fn work_that_was_put_back_too_often_stays_in_the_queue_and_says_so() {
         digests,
         indexes_read: false,
     };
-    let look = |sweep| run(worker_ports(&world, &policy("")).work(&policy(""), &sweep, &work, "one"));
+    let look = |sweep| run(work_in(&world, &policy(""), &sweep, &work, "one"));
     let (looks, failures) = look(at(MAX_HOPS - 1));
     assert_eq!((looks.items, failures), (1, vec![]));
     assert_eq!(world.take_items(9)[0].hops, MAX_HOPS);
@@ -673,7 +680,7 @@ fn the_time_that_is_over_leaves_the_rest_to_another_worker() {
         digests: (0..10).map(|number| key_of("api", number).digest).collect(),
         indexes_read: true,
     };
-    let (looks, failures) = run(worker_ports(&world, &policy("")).work(&policy(""), &in_a_hurry, &images, "one"));
+    let (looks, failures) = run(work_in(&world, &policy(""), &in_a_hurry, &images, "one"));
     assert_eq!((looks.looked, failures), (0, vec![]));
     assert_eq!(world.take_items(9), [in_a_hurry.item(images)]);
 }
@@ -870,7 +877,7 @@ fn look(world: &World, rules: &Policy, number: usize) -> Outcome {
         hints: Hints::default(),
         actor: "an-event".to_owned(),
     };
-    run(reconcile(&worker_ports(world, rules).for_images(), rules, &request)).unwrap()
+    run(reconcile(&world.services(rules), rules, &request)).unwrap()
 }
 
 /// Whether nothing need show of a change, so that the image's turn is awaited.
@@ -1048,16 +1055,11 @@ fn sweep_in_trouble(world: &World, policy: &Policy) -> (Looks, Failures) {
 
 /// What the function `sweep` tells of the registry.
 fn told_of_registry(world: &World) -> Vec<serde_json::Value> {
-    let ports = crate::reconcile::registry::RegistryPorts {
-        registry: world,
-        ledger: world,
-        notifier: world,
-        clock: world,
-    };
     let before = world.sent().len();
     let key = guard_testkit::registry_key();
     run(crate::reconcile::registry::reconcile_registry(
-        &ports,
+        &world.writing(true),
+        world,
         &policy(""),
         &key,
         "me",

@@ -10,19 +10,16 @@ use super::*;
 use guard_core::{
     alert::repository::RepositoryAlertKind as Kind, ledger::quarantine_tag, repository::tags::untagged_mark,
 };
-use guard_testkit::{Fault, World, image, image_key, run};
+use guard_testkit::{Fault, Parts, World, image, image_key, run};
 
 fn policy() -> Policy {
     guard_testkit::policy("")
 }
 
-fn removal<'a>(world: &'a World, policy: &'a Policy) -> TagRemoval<'a, World, World, World, World, World> {
+fn removal<'a>(services: &'a Parts<'a>, policy: &'a Policy) -> TagRemoval<'a, Parts<'a>> {
     TagRemoval {
-        registry: world,
-        writer: world,
-        ledger: world,
-        notifier: world,
-        clock: world,
+        services,
+        writer: services.world,
         policy,
     }
 }
@@ -118,8 +115,13 @@ fn the_mark_is_there_first_whatever_other_tags_there_are() {
         (vec!["main", "quarantine-ab12ab12ab12"], vec!["quarantine-ab12ab12ab12"]),
     ] {
         let world = world(&before);
-        let taken =
-            run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one"))).unwrap();
+        let taken = run(removal(&world.writing(true), &policy).take(
+            &image_key(),
+            &tags(&["main"]),
+            &mark(),
+            Claims::Write("one"),
+        ))
+        .unwrap();
         assert_eq!(tags_of(&world, &image_key()), after);
         assert_eq!(taken.image, world.image_of(&image_key()));
         assert_eq!((taken.refused, taken.unanswered, taken.damage), (None, vec![], vec![]));
@@ -152,7 +154,8 @@ fn nothing_is_done_where_the_tag_is_gone_or_the_image() {
     let deleted = World::new();
     for world in [moved, deleted] {
         let before = tags_of(&world, &other());
-        run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one"))).unwrap();
+        run(removal(&world.writing(true), &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one")))
+            .unwrap();
         assert!(
             !world
                 .calls()
@@ -177,7 +180,12 @@ fn an_image_that_cannot_be_marked_loses_no_tag() {
     let refused = world(&["main", "v1"]);
     refused.fail("ecr:PutImage", Fault::Before(Retry::Never));
     for world in [archived, refused] {
-        let error = run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one")));
+        let error = run(removal(&world.writing(true), &policy).take(
+            &image_key(),
+            &tags(&["main"]),
+            &mark(),
+            Claims::Write("one"),
+        ));
         assert_eq!(error.unwrap_err().retry, Retry::Never);
         assert_eq!(tags_of(&world, &image_key()), ["main", "v1"]);
     }
@@ -191,7 +199,8 @@ fn two_removals_at_the_same_time_leave_the_image() {
     for polls in 0.. {
         let world = world(&["main", "dev"]);
         let (main, dev) = (tags(&["main"]), tags(&["dev"]));
-        let (one, two) = (removal(&world, &policy), removal(&world, &policy));
+        let services = world.writing(true);
+        let (one, two) = (removal(&services, &policy), removal(&services, &policy));
         let (key, mark) = (image_key(), mark());
         let first = one.take(&key, &main, &mark, Claims::Write("one"));
         let second = || drop(run(two.take(&key, &dev, &mark, Claims::Write("one"))).unwrap());
@@ -220,7 +229,8 @@ fn a_tag_that_is_moved_meanwhile_is_given_back_or_its_image_is_told_of() {
         for polls in 0.. {
             let world = world(&["main", "v1"]);
             let (key, main, mark) = (image_key(), tags(&["main"]), mark());
-            let one = removal(&world, &policy);
+            let services = world.writing(true);
+            let one = removal(&services, &policy);
             let first = one.take(&key, &main, &mark, Claims::Write("one"));
             let (taken, interrupted) = interrupted(first, polls, || push(&world, &other(), &of_other));
             if !interrupted {
@@ -265,7 +275,8 @@ fn an_image_that_goes_meanwhile_is_put_back_and_that_is_told_as_damage() {
                 .collect();
             world.push(&key, Image { tags: kept, ..image });
         };
-        let one = removal(&world, &policy);
+        let services = world.writing(true);
+        let one = removal(&services, &policy);
         let (taken, interrupted) = interrupted(one.take(&key, &main, &mark, Claims::Write("one")), polls, strip);
         if !interrupted {
             break;
@@ -292,7 +303,8 @@ fn an_image_that_somebody_deletes_before_we_took_anything_stays_deleted() {
     for polls in 0..4 {
         let world = world(&["main", "v1"]);
         let (key, main, mark) = (image_key(), tags(&["main"]), mark());
-        let one = removal(&world, &policy);
+        let services = world.writing(true);
+        let one = removal(&services, &policy);
         let first = one.take(&key, &main, &mark, Claims::Write("one"));
         let (_, interrupted) = interrupted(first, polls, || world.delete(&key));
         assert!(interrupted);
@@ -313,7 +325,8 @@ fn a_lost_answer_is_looked_into_and_not_sent_again_blindly() {
     let world = self::world(&["main", "v1"]);
     world.fail("ecr:BatchDeleteImage", Fault::Before(Retry::Later));
     let taken =
-        run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one"))).unwrap();
+        run(removal(&world.writing(true), &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one")))
+            .unwrap();
     assert_eq!(
         (taken.unanswered, tags_of(&world, &image_key())),
         (vec![], tags_and_mark(&["v1"]))
@@ -322,7 +335,8 @@ fn a_lost_answer_is_looked_into_and_not_sent_again_blindly() {
     let world = self::world(&["main", "v1"]);
     world.fail("ecr:BatchDeleteImage", Fault::After(Retry::Later));
     let taken =
-        run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one"))).unwrap();
+        run(removal(&world.writing(true), &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one")))
+            .unwrap();
     assert_eq!(
         (taken.unanswered, tags_of(&world, &image_key())),
         (tags(&["main"]), tags_and_mark(&["v1"]))
@@ -336,7 +350,8 @@ fn a_lost_answer_is_looked_into_and_not_sent_again_blindly() {
     for _ in 0..MAX_LOOKS + 1 {
         world.fail("ecr:BatchDeleteImage", Fault::Before(Retry::Later));
     }
-    let error = run(removal(&world, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one")));
+    let error =
+        run(removal(&world.writing(true), &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one")));
     assert_eq!(error.unwrap_err().retry, Retry::Later);
 }
 
@@ -355,7 +370,7 @@ fn our_own_mark_goes_only_where_other_tags_are() {
         (vec!["v1"], vec!["v1"]),
     ] {
         let world = world(&before);
-        run(removal(&world, &policy).take_mark(&image_key(), &mark())).unwrap();
+        run(removal(&world.writing(true), &policy).take_mark(&image_key(), &mark())).unwrap();
         assert_eq!(tags_of(&world, &image_key()), after);
     }
 }
@@ -371,7 +386,8 @@ fn an_image_whose_mark_goes_while_somebody_deletes_its_last_tag_is_kept_or_put_b
         let delete = || {
             run(world.remove_tags(&RepositoryKey::of(&key), &tags(&["v1"]))).unwrap();
         };
-        let one = removal(&world, &policy);
+        let services = world.writing(true);
+        let one = removal(&services, &policy);
         let (taken, interrupted) = interrupted(one.take_mark(&key, &mark), polls, delete);
         if !interrupted {
             break;
@@ -393,7 +409,8 @@ fn many_tags_go_a_hundred_at_a_time_each_after_a_look() {
     let names: Vec<String> = (0..250).map(|n| format!("v{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let world = world(&names);
-    run(removal(&world, &policy).take(&image_key(), &tags(&names), &mark(), Claims::Write("one"))).unwrap();
+    run(removal(&world.writing(true), &policy).take(&image_key(), &tags(&names), &mark(), Claims::Write("one")))
+        .unwrap();
     assert_eq!(tags_of(&world, &image_key()), [mark().as_str()]);
     let calls = world.calls();
     let removals = calls

@@ -5,24 +5,18 @@ use guard_core::{
     work::{MAX_IMAGES, Work},
 };
 use guard_engine::testing::work_off;
-use guard_ports::Retry;
+use guard_ports::{Clock, Queue, Retry};
 use guard_testkit::{Fault, World, finding, image, image_key, policy, registry_key, run, scan};
 
 fn sweep_with(world: &World, policy: &Policy, payload: &str) -> Result<Swept, HandlerError> {
-    let ports = SweepPorts {
-        registry: world,
-        ledger: world,
-        notifier: world,
-        queue: world,
-        clock: world,
-    };
     let invocation = Invocation {
         function: "sweep",
         request_id: "8a6e4b50-4f4c-4a3b-9a3e-3f1d0d9a0001".to_owned(),
         account: registry_key().account,
         region: registry_key().region,
+        until: Timestamp::MAX,
     };
-    run(sweep(&ports, policy, &invocation, payload, Timestamp::MAX))
+    run(sweep(&world.services(policy), policy, &invocation, payload))
 }
 
 fn key_of(repository: &str) -> ImageKey {
@@ -323,20 +317,14 @@ fn a_retry_after_a_digest_that_failed_does_not_repeat_the_listing() {
 #[test]
 fn after_the_deadline_nothing_is_called() {
     let (world, policy) = (world(), policy(""));
-    let ports = SweepPorts {
-        registry: &world,
-        ledger: &world,
-        notifier: &world,
-        queue: &world,
-        clock: &world,
-    };
     let invocation = Invocation {
         function: "sweep",
         request_id: "8a6e4b50-4f4c-4a3b-9a3e-3f1d0d9a0001".to_owned(),
         account: registry_key().account,
         region: registry_key().region,
+        until: Clock::now(&world),
     };
-    let swept = run(sweep(&ports, &policy, &invocation, "{}", Clock::now(&world))).unwrap();
+    let swept = run(sweep(&world.services(&policy), &policy, &invocation, "{}")).unwrap();
     assert_eq!(swept.left_out, ["registry", "summaries", "digest", "gone"]);
     let after = |operation: &str| world.calls().iter().filter(|call| call.operation == operation).count();
     assert_eq!((after("sns:Publish"), after("dynamodb:Query")), (0, 0));
@@ -377,25 +365,18 @@ fn every_error_is_counted_and_named() {
     ] {
         world.fail(operation, Fault::Before(Retry::Later));
     }
-    let ports = SweepPorts {
-        registry: &world,
-        ledger: &world,
-        notifier: &world,
-        queue: &world,
-        clock: &world,
-    };
     let invocation = Invocation {
         function: "sweep",
         request_id: "one".to_owned(),
         account: registry_key().account,
         region: registry_key().region,
+        until: Timestamp::MAX,
     };
     let (_, errors) = run(begin(
-        &ports,
+        &world.services(&policy),
         &policy,
         &invocation,
         SweepRequest::default(),
-        Timestamp::MAX,
     ));
     let names: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let named = |operation: &str| names.iter().filter(|name| name.contains(operation)).count();

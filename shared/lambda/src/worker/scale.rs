@@ -12,10 +12,7 @@ use std::{
 use futures_util::stream::FuturesUnordered;
 
 use super::*;
-use crate::{
-    sweep::{SweepPorts, sweep},
-    testing,
-};
+use crate::{sweep::sweep, testing};
 use guard_core::{
     alert::budget::{BriefAlert, Budget, Slot},
     finding::{Findings, Scan, ScanMode, ScanTrigger},
@@ -32,7 +29,10 @@ use guard_core::{
     summary::RepositorySummary,
     told::ToldFindings,
 };
-use guard_ports::{AlertLedger, Page, PortError, Pulled, Retry, Written};
+use guard_ports::{
+    AlertLedger, Clock, Ledger, Listing, Page, PortError, Pulled, Registry, ReplicationLedger, Repositories,
+    RepositoryLedger, Retry, Scanner, SweepLedger, Written,
+};
 use guard_testkit::{World, image, image_key, now, policy_in};
 
 /// A registry, how it answers, and how its queue is set up.
@@ -584,6 +584,54 @@ impl Queue for Sender<'_> {
     }
 }
 
+impl Services for Sender<'_> {
+    type Registry = Sim;
+    type Elsewhere = World;
+    type Writer = World;
+    type Backfills = World;
+    type Keys = World;
+    type Ledger = Sim;
+    type Notifier = World;
+    type Queue = Self;
+    type Clock = Sim;
+
+    fn registry(&self) -> &Sim {
+        self.sim
+    }
+
+    fn elsewhere(&self) -> &World {
+        &self.sim.world
+    }
+
+    fn writer(&self) -> Option<&World> {
+        None
+    }
+
+    fn backfills(&self) -> Option<&World> {
+        None
+    }
+
+    fn keys(&self) -> &World {
+        &self.sim.world
+    }
+
+    fn ledger(&self) -> &Sim {
+        self.sim
+    }
+
+    fn notifier(&self) -> &World {
+        &self.sim.world
+    }
+
+    fn queue(&self) -> &Self {
+        self
+    }
+
+    fn clock(&self) -> &Sim {
+        self.sim
+    }
+}
+
 /// What became of a case.
 #[derive(Debug)]
 struct Figures {
@@ -607,6 +655,7 @@ fn play(case: Case) -> Figures {
         request_id: format!("invocation-{number}"),
         account: image_key().account,
         region: image_key().region,
+        until: Clock::now(sim) + SignedDuration::from_millis(240_000),
     };
     let (mut invocations, mut next_sweep, mut looks) = (0, 0, 0);
     let mut running: FuturesUnordered<Running<'_>> = FuturesUnordered::new();
@@ -625,19 +674,11 @@ fn play(case: Case) -> Figures {
             invocations += 1;
             let number = invocations;
             running.push(Box::pin(async move {
-                let queue = Sender {
+                let services = Sender {
                     sim,
                     invocation: number,
                 };
-                let ports = SweepPorts {
-                    registry: sim,
-                    ledger: sim,
-                    notifier: &sim.world,
-                    queue: &queue,
-                    clock: sim,
-                };
-                let until = Clock::now(sim) + SignedDuration::from_millis(240_000);
-                drop(sweep(&ports, policy, &invocation_of("sweep", number), "{}", until).await);
+                drop(sweep(&services, policy, &invocation_of("sweep", number), "{}").await);
                 (number, BTreeSet::new())
             }));
         }
@@ -685,26 +726,14 @@ fn play(case: Case) -> Figures {
                 let batch = testing::batch(messages.collect());
                 in_flight.insert(number, taken);
                 let worked = async move {
-                    let queue = Sender {
+                    let services = Sender {
                         sim,
                         invocation: number,
                     };
-                    let ports = WorkerPorts {
-                        registry: sim,
-                        elsewhere: &sim.world,
-                        writer: None::<&World>,
-                        backfills: None::<&World>,
-                        keys: &sim.world,
-                        ledger: sim,
-                        notifier: &sim.world,
-                        queue: &queue,
-                        clock: sim,
-                    };
                     let began = sim.lock().now;
-                    let until = Clock::now(sim) + SignedDuration::from_millis(240_000);
                     let nothing = |_: &Event| Selection::Ignore("no events here");
                     let (answer, worked) =
-                        work(&ports, policy, nothing, &invocation_of("worker", number), batch, until).await;
+                        work(&services, policy, nothing, &invocation_of("worker", number), batch).await;
                     assert!(sim.lock().now < began + TIMEOUT, "Lambda would have ended it");
                     sim.lock().looks += worked.looks.looked;
                     let failed = answer.batch_item_failures.into_iter();

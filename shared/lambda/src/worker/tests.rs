@@ -8,7 +8,6 @@ use guard_core::{
     ledger::State,
     work::WorkSchema,
 };
-use guard_engine::testing::worker_ports;
 use guard_events::Body;
 use guard_ports::Retry;
 use guard_testkit::{Fault, World, finding, image, image_key, policy, registry_key, run, scan};
@@ -19,6 +18,15 @@ fn invocation() -> Invocation {
         request_id: "8a6e4b50-4f4c-4a3b-9a3e-3f1d0d9a0001".to_owned(),
         account: registry_key().account,
         region: registry_key().region,
+        until: Timestamp::MAX,
+    }
+}
+
+/// One in which nothing new is begun any more.
+fn out_of_time() -> Invocation {
+    Invocation {
+        until: Timestamp::MIN,
+        ..invocation()
     }
 }
 
@@ -46,14 +54,7 @@ fn batch(bodies: impl IntoIterator<Item = String>) -> SqsEvent {
 }
 
 fn work_on(world: &World, policy: &Policy, batch: SqsEvent) -> (Vec<String>, Worked) {
-    let (answer, worked) = run(work(
-        &worker_ports(world, policy),
-        policy,
-        select,
-        &invocation(),
-        batch,
-        Timestamp::MAX,
-    ));
+    let (answer, worked) = run(work(&world.services(policy), policy, select, &invocation(), batch));
     let failed = answer.batch_item_failures.into_iter();
     (failed.map(|failure| failure.item_identifier).collect(), worked)
 }
@@ -261,17 +262,16 @@ fn trouble_at_aws_stops_the_batch_and_everything_comes_again() {
 fn when_the_time_is_over_everything_is_put_back_with_what_events_said() {
     let world = world(2);
     let (answer, worked) = run(work(
-        &worker_ports(&world, &policy("")),
+        &world.services(&policy("")),
         &policy(""),
         select,
-        &invocation(),
+        &out_of_time(),
         batch([
             repository_item(),
             finding_event(&key_of(0), "CVE-2026-1", 0.1),
             finding_event(&key_of(0), "CVE-2026-2", 0.2),
             finding_event(&key_of(1), "CVE-2026-1", 0.1),
         ]),
-        Timestamp::MIN,
     ));
     let failed: Vec<&str> = answer
         .batch_item_failures
@@ -304,12 +304,11 @@ fn an_item_that_cannot_be_put_back_stays_in_the_queue() {
     let world = world(1);
     world.fail("sqs:SendMessage", Fault::Before(Retry::Later));
     let (answer, _) = run(work(
-        &worker_ports(&world, &policy("")),
+        &world.services(&policy("")),
         &policy(""),
         select,
-        &invocation(),
+        &out_of_time(),
         batch([repository_item()]),
-        Timestamp::MIN,
     ));
     assert_eq!(answer.batch_item_failures.len(), 1);
 }
@@ -336,12 +335,11 @@ fn what_was_put_back_too_often_stays_in_the_queue() {
     let mut often: Value = serde_json::from_str(&repository_item()).unwrap();
     often["hops"] = json!(MAX_HOPS);
     let (answer, worked) = run(work(
-        &worker_ports(&world, &policy("")),
+        &world.services(&policy("")),
         &policy(""),
         select,
-        &invocation(),
+        &out_of_time(),
         batch([often.to_string()]),
-        Timestamp::MIN,
     ));
     assert_eq!((answer.batch_item_failures.len(), worked.put_back), (1, 0));
     assert_eq!((worked.item_hops, world.take_items(9).len()), (Some(MAX_HOPS), 0));

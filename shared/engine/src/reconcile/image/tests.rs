@@ -22,7 +22,7 @@ use guard_core::{
     image::{Image, Way},
     ledger::{MAX_RETURNS, quarantine_tag},
 };
-use guard_testkit::{Fault, World, finding, image, image_key, now, policy, policy_in, run, run_and_crash, scan};
+use guard_testkit::{Fault, Parts, World, finding, image, image_key, now, policy, policy_in, run, run_and_crash, scan};
 
 fn request(actor: &str) -> Request {
     let key = image_key();
@@ -53,16 +53,7 @@ fn arrived(way: Way) -> Hints {
 }
 
 async fn look(world: &World, policy: &Policy, request: &Request) -> Result<Outcome, ReconcileError> {
-    let enforce = policy.enforces_anywhere();
-    let ports = Ports {
-        registry: world,
-        writer: enforce.then_some(world),
-        scanner: world,
-        ledger: world,
-        notifier: world,
-        clock: world,
-    };
-    reconcile(&ports, policy, request).await
+    reconcile(&world.services(policy), policy, request).await
 }
 
 /// The same without time passing, through the whole path.

@@ -13,15 +13,6 @@ use guard_testkit::{Fault, World, image, image_key, now, policy, registry_key, r
 
 const PUBLISH: &str = "sns:Publish";
 
-fn ports(world: &World) -> RegistryPorts<'_, World, World, World, World> {
-    RegistryPorts {
-        registry: world,
-        ledger: world,
-        notifier: world,
-        clock: world,
-    }
-}
-
 /// Scanning leaves a repository out, and an exception ends in a few days.
 fn troubled() -> (World, Policy) {
     let world = World::new();
@@ -47,11 +38,28 @@ fn settings(filters: &[&str]) -> RegistrySettings {
 }
 
 fn look(world: &World, policy: &Policy) -> Result<RegistryOutcome, RegistryError> {
-    run(reconcile_registry(&ports(world), policy, &registry_key(), "me"))
+    run(reconcile_registry(
+        &world.writing(true),
+        world,
+        policy,
+        &registry_key(),
+        "me",
+    ))
 }
 
 fn digest(world: &World, policy: &Policy, asked: bool) -> Result<u64, RegistryError> {
-    run(send_digests(&ports(world), policy, &registry_key(), "me", asked))
+    let wanted = if asked {
+        DigestsWanted::Now("me")
+    } else {
+        DigestsWanted::BySchedule("me")
+    };
+    run(send_digests(
+        &world.writing(true),
+        world,
+        policy,
+        &registry_key(),
+        wanted,
+    ))
 }
 
 /// The members of what was sent.
@@ -147,10 +155,10 @@ proptest! {
     #[test]
     fn a_crash_at_any_point_loses_nothing(polls in 0..40_usize) {
         nothing_is_lost(polls, 2, &async |world, policy, actor| {
-            reconcile_registry(&ports(world), policy, &registry_key(), actor).await.unwrap();
+            reconcile_registry(&world.writing(true), world, policy, &registry_key(), actor).await.unwrap();
         });
         nothing_is_lost(polls, 1, &async |world, policy, actor| {
-            send_digests(&ports(world), policy, &registry_key(), actor, false).await.unwrap();
+            send_digests(&world.writing(true), world, policy, &registry_key(), DigestsWanted::BySchedule(actor)).await.unwrap();
         });
     }
 }
@@ -237,10 +245,10 @@ fn a_digest_that_is_asked_for_is_sent_whatever_was_sent() {
 fn what_others_record_meanwhile_is_kept() {
     let (world, policy) = troubled();
     world.set_now(now());
-    let (ports, key) = (ports(&world), registry_key());
+    let (services, key) = (world.writing(true), registry_key());
     let both = futures_util::future::join(
-        send_digests(&ports, &policy, &key, "one", false),
-        reconcile_registry(&ports, &policy, &key, "two"),
+        send_digests(&services, &world, &policy, &key, DigestsWanted::BySchedule("one")),
+        reconcile_registry(&services, &world, &policy, &key, "two"),
     );
     let (digests, looked) = run(both);
     assert_eq!(digests.unwrap(), 1);

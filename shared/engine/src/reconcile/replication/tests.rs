@@ -38,17 +38,6 @@ fn source_key() -> ImageKey {
     }
 }
 
-fn ports(world: &World, writes: bool) -> ReplicationPorts<'_, World, World, World, World, World, World> {
-    ReplicationPorts {
-        registry: world,
-        elsewhere: world,
-        writer: writes.then_some(world),
-        ledger: world,
-        notifier: world,
-        clock: world,
-    }
-}
-
 fn event(arrived: bool, tag: Option<&str>) -> Option<ReplicaEvent> {
     Some(ReplicaEvent {
         arrived,
@@ -84,7 +73,12 @@ fn world() -> World {
 
 #[track_caller]
 fn look(world: &World, event: Option<ReplicaEvent>) -> ReplicaOutcome {
-    run(reconcile_replica(&ports(world, true), &policy(POLICY), &request(event))).unwrap()
+    run(reconcile_replica(
+        &world.writing(true),
+        &policy(POLICY),
+        &request(event),
+    ))
+    .unwrap()
 }
 
 fn arrived() -> Option<ReplicaEvent> {
@@ -149,14 +143,6 @@ fn row_in_source(state: State, available_since: Option<Timestamp>) -> Row {
         guard_testkit::image(&image_key()),
         guard_core::finding::Scan::Absent,
     );
-    let ports = crate::reconcile::image::Ports {
-        registry: &world,
-        writer: Some(&world),
-        scanner: &world,
-        ledger: &world,
-        notifier: &world,
-        clock: &world,
-    };
     let key = image_key();
     let request = crate::reconcile::image::Request {
         account: key.account,
@@ -166,7 +152,12 @@ fn row_in_source(state: State, available_since: Option<Timestamp>) -> Row {
         hints: crate::reconcile::image::Hints::default(),
         actor: "one".to_owned(),
     };
-    run(crate::reconcile::image::reconcile(&ports, &policy(""), &request)).unwrap();
+    run(crate::reconcile::image::reconcile(
+        &world.writing(true),
+        &policy(""),
+        &request,
+    ))
+    .unwrap();
     Row {
         image: source_key(),
         state,
@@ -259,7 +250,7 @@ fn where_the_source_does_not_tell_the_newer_image_has_the_tag() {
         // The first call is for the tag; the second, for the push, is refused as well.
         world.fail("ecr:DescribeImages", Fault::Before(Retry::Later));
         world.heal();
-        let facts = run(gather(&ports(&world, true), &policy(POLICY), &request(arrived()))).unwrap();
+        let facts = run(gather(&world.writing(true), &policy(POLICY), &request(arrived()))).unwrap();
         let places = facts.tags.into_iter().map(|(tag, place)| {
             let in_source = Told::Refuses("AccessDenied".to_owned());
             (tag, TagPlace { in_source, ..place })
@@ -374,7 +365,7 @@ fn a_failure_is_told_even_if_the_source_refuses_to_tell_why() {
     let world = World::new();
     world.fail("ecr:DescribeImageReplicationStatus", Fault::Before(Retry::Later));
     let looked = run(reconcile_replica(
-        &ports(&world, true),
+        &world.writing(true),
         &policy(POLICY),
         &request(event(false, None)),
     ));
@@ -407,8 +398,8 @@ fn a_crash_at_any_point_loses_nothing() {
         for second in [3, 9, 15, 21, steps] {
             let world = tag_taken(600);
             for polls in [first, second] {
-                let (ports, policy, request) = (ports(&world, true), policy(POLICY), request(arrived()));
-                let looked = reconcile_replica(&ports, &policy, &request);
+                let (services, policy, request) = (world.writing(true), policy(POLICY), request(arrived()));
+                let looked = reconcile_replica(&services, &policy, &request);
                 let _ = run_and_crash(looked, polls);
             }
             look(&world, arrived());
@@ -424,14 +415,14 @@ fn a_crash_at_any_point_loses_nothing() {
 fn of_two_that_look_at_the_same_time_one_tells() {
     let world = tag_taken(600);
     let policy = policy(POLICY);
-    let (ports, one) = (ports(&world, true), request(arrived()));
+    let (services, one) = (world.writing(true), request(arrived()));
     let two = ReplicaRequest {
         actor: "two".to_owned(),
         ..one.clone()
     };
     let both = futures_util::future::join(
-        reconcile_replica(&ports, &policy, &one),
-        reconcile_replica(&ports, &policy, &two),
+        reconcile_replica(&services, &policy, &one),
+        reconcile_replica(&services, &policy, &two),
     );
     let (one, two) = run(both);
     assert!(one.is_ok() && two.is_ok());
@@ -474,12 +465,12 @@ fn sweep_as(world: &World, members: &str, images: &[Image], rows: &[Row], writes
 
 fn run_sweep(world: &World, policy: &Policy, expected: &Expected<'_>, writes: bool) -> ReplicationOutcome {
     let look = CopyLook {
-        turns: Turns::new(None, Clock::now(world)),
+        turns: Turns::new(None, guard_ports::Clock::now(world)),
         until: Timestamp::MAX,
         is_rest: false,
     };
     run(reconcile_replication(
-        &ports(world, writes),
+        &world.writing(writes),
         policy,
         expected,
         look,

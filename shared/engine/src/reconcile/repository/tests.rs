@@ -86,19 +86,15 @@ fn world(stored: StoredRepository) -> World {
     world
 }
 
-fn ports<'a>(world: &'a World, policy: &Policy) -> RepositoryPorts<'a, World, World, World, World, World, World> {
-    RepositoryPorts {
-        registry: world,
-        writer: policy.enforces_anywhere().then_some(world),
-        keys: world,
-        ledger: world,
-        notifier: world,
-        clock: world,
-    }
-}
-
 fn look(world: &World, policy: &Policy) -> RepositoryOutcome {
-    run(reconcile_repository(&ports(world, policy), policy, &key(), None, "one")).unwrap()
+    run(reconcile_repository(
+        &world.services(policy),
+        policy,
+        &key(),
+        None,
+        "one",
+    ))
+    .unwrap()
 }
 
 /// What the registry's lists say of it.
@@ -109,7 +105,7 @@ fn listed(world: &World) -> ListedSettings {
 
 fn look_by(listed: &ListedSettings, world: &World, policy: &Policy) -> RepositoryOutcome {
     run(reconcile_repository(
-        &ports(world, policy),
+        &world.services(policy),
         policy,
         &key(),
         Some(listed),
@@ -810,15 +806,21 @@ fn tag_world(tags: &[&str]) -> World {
     world
 }
 
+fn tag_request(tag: &Tag, state: Option<State>) -> TagRequest<'_> {
+    TagRequest {
+        tag,
+        state,
+        pushed: None,
+        actor: "one",
+    }
+}
+
 fn look_at_tag(world: &World, policy: &Policy, tag: &str, state: Option<State>) -> RepositoryOutcome {
     run(reconcile_tag(
-        &ports(world, policy),
+        &world.services(policy),
         policy,
         &key(),
-        &tag.parse().unwrap(),
-        state,
-        None,
-        "one",
+        &tag_request(&tag.parse().unwrap(), state),
     ))
     .unwrap()
 }
@@ -994,10 +996,7 @@ fn nothing_is_asked_for_that_the_lists_show_to_be_in_order() {
     assert_eq!(by(&old, &rules), (RepositoryOutcome::default(), IN_FULL.into()));
     // Tags are on no list.
     let wants_tags = policy(r#", "required_tags": {"team": "*"}"#);
-    let asks = RepositoryPorts {
-        writer: None::<&World>,
-        ..ports(&world, &wants_tags)
-    };
+    let asks = world.writing(false);
     world.forget_calls();
     run(reconcile_repository(
         &asks,
@@ -1139,8 +1138,8 @@ proptest! {
         world.set_trigger(&key().repository, if manual { ScanTrigger::Manual } else { ScanTrigger::Automatic });
         world.set_preview(&key().repository, preview(&[used.then_some(1)]));
         if let Some(polls) = crash {
-            let ports = ports(&world, &policy);
-            run_and_crash(reconcile_repository(&ports, &policy, &key(), None, "one"), polls);
+            let services = world.services(&policy);
+            run_and_crash(reconcile_repository(&services, &policy, &key(), None, "one"), polls);
         }
         look(&world, &policy);
         let ids: Vec<String> = (0..world.sent().len()).map(|n| default_of(&world, n)["id"].as_str().unwrap().to_owned()).collect();
@@ -1208,7 +1207,7 @@ proptest! {
         for tag in &names {
             if let Some(polls) = crash {
                 let tag = tag.parse().unwrap();
-                run_and_crash(reconcile_tag(&ports(&world, &policy), &policy, &key(), &tag, None, None, "one"), polls);
+                run_and_crash(reconcile_tag(&world.services(&policy), &policy, &key(), &tag_request(&tag, None)), polls);
                 prop_assert!(world.image_of(&image_key()).is_some_and(|image| !image.tags.is_empty()));
             }
             look_at_tag(&world, &policy, tag, None);

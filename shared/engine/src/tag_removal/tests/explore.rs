@@ -8,8 +8,8 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::reconcile::{
-    image::{Hints, Outcome, Ports, ReconcileError, Request, reconcile},
-    repository::{RepositoryPorts, reconcile_tag},
+    image::{Hints, Outcome, ReconcileError, Request, reconcile},
+    repository::{TagRequest, reconcile_tag},
 };
 use guard_core::{
     finding::{Scan, Severity},
@@ -75,14 +75,6 @@ async fn look(
     hints: Hints,
     actor: &str,
 ) -> Result<Outcome, ReconcileError> {
-    let ports = Ports {
-        registry: world,
-        writer: Some(world),
-        scanner: world,
-        ledger: world,
-        notifier: world,
-        clock: world,
-    };
     let request = Request {
         account: key.account.clone(),
         region: key.region.clone(),
@@ -91,7 +83,7 @@ async fn look(
         hints,
         actor: actor.to_owned(),
     };
-    reconcile(&ports, policy, &request).await
+    reconcile(&world.writing(true), policy, &request).await
 }
 
 async fn judge(
@@ -102,16 +94,14 @@ async fn judge(
     pushed: Option<&Pushed>,
     actor: &str,
 ) -> Result<(), String> {
-    let ports = RepositoryPorts {
-        registry: world,
-        writer: Some(world),
-        keys: world,
-        ledger: world,
-        notifier: world,
-        clock: world,
+    let request = TagRequest {
+        tag,
+        state,
+        pushed,
+        actor,
     };
     let key = RepositoryKey::of(&image_key());
-    let judged = reconcile_tag(&ports, policy, &key, tag, state, pushed, actor).await;
+    let judged = reconcile_tag(&world.writing(true), policy, &key, &request).await;
     judged.map(drop).map_err(|error| error.to_string())
 }
 

@@ -5,7 +5,7 @@ use std::{pin::pin, sync::Mutex};
 use super::*;
 use crate::testing::sweep;
 use guard_core::{alert::Message, finding::ScanTrigger, policy::TopicArn};
-use guard_ports::{Page, Pulled, Registry};
+use guard_ports::{Notifier, Page, Pulled, Registry};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
@@ -261,17 +261,17 @@ impl<'a> Late<'a> {
     }
 
     fn look(&self, policy: &Policy) -> Result<Outcome, ReconcileError> {
-        let ports = Ports {
+        let services = Parts {
+            world: self.world,
             registry: self,
             writer: Some(self.world),
-            scanner: self.world,
-            ledger: self.world,
             notifier: self.world,
-            clock: self.world,
         };
-        run(reconcile(&ports, policy, &request("two")))
+        run(reconcile(&services, policy, &request("two")))
     }
 }
+
+guard_testkit::as_its_world!(Late<'_>: Scanner, Repositories, Listing);
 
 impl Registry for Late<'_> {
     async fn image(&self, repository: &RepositoryName, image: &ImageRef) -> Result<Option<Image>, PortError> {
@@ -395,15 +395,13 @@ impl Notifier for PushedMeanwhile<'_> {
 fn a_push_that_arrives_while_the_block_is_told_is_tried_again() {
     let (world, policy) = (world(critical()), policy(""));
     let notifier = PushedMeanwhile(&world, &policy, Mutex::new(None));
-    let ports = Ports {
+    let services = Parts {
+        world: &world,
         registry: &world,
         writer: Some(&world),
-        scanner: &world,
-        ledger: &world,
         notifier: &notifier,
-        clock: &world,
     };
-    run(reconcile(&ports, &policy, &request("the scan"))).unwrap();
+    run(reconcile(&services, &policy, &request("the scan"))).unwrap();
     let second = notifier.2.lock().unwrap().take().unwrap();
     assert_eq!(second.unwrap_err().code(), "Busy", "its event is not used up");
 }

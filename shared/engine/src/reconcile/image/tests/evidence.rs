@@ -238,16 +238,14 @@ fn a_look_for_more_indexes_ends_in_time_and_then_the_image_is_held() {
         pages: Mutex::new(0),
         third: None,
     };
-    let ports = Ports {
+    let services = Parts {
+        world: &world,
         registry: &endless,
         writer: Some(&world),
-        scanner: &world,
-        ledger: &world,
         notifier: &world,
-        clock: &world,
     };
     let policy = policy(r#""block": {"not_worse_than_running": false}"#);
-    let outcome = run(reconcile(&ports, &policy, &request("one"))).unwrap();
+    let outcome = run(reconcile(&services, &policy, &request("one"))).unwrap();
     assert_eq!(outcome.state, Some(State::Blocked));
     let status = world.image_of(&child).unwrap().status;
     assert_eq!(
@@ -266,15 +264,13 @@ fn a_look_for_what_an_image_replaces_ends_in_time_and_then_excuses_nothing() {
         pages: Mutex::new(0),
         third: None,
     };
-    let ports = Ports {
+    let services = Parts {
+        world: &world,
         registry: &endless,
         writer: Some(&world),
-        scanner: &world,
-        ledger: &world,
         notifier: &world,
-        clock: &world,
     };
-    let outcome = run(reconcile(&ports, &policy(""), &request("one"))).unwrap();
+    let outcome = run(reconcile(&services, &policy(""), &request("one"))).unwrap();
     assert_eq!(outcome.state, Some(State::Blocked));
     let pages = *endless.pages.lock().unwrap();
     assert!(pages < 6, "{pages} pages of two seconds each");
@@ -315,15 +311,13 @@ fn what_an_image_replaces_is_looked_for_on_all_pages() {
         pages: Mutex::new(0),
         third: Some(running),
     };
-    let ports = Ports {
+    let services = Parts {
+        world: &world,
         registry: &endless,
         writer: Some(&world),
-        scanner: &world,
-        ledger: &world,
         notifier: &world,
-        clock: &world,
     };
-    let outcome = run(reconcile(&ports, &policy(""), &request("one"))).unwrap();
+    let outcome = run(reconcile(&services, &policy(""), &request("one"))).unwrap();
     assert_eq!(outcome.state, Some(State::Held));
     assert_eq!(*endless.pages.lock().unwrap(), 3);
 }
@@ -343,6 +337,8 @@ impl Endless<'_> {
         self.world.set_now(self.world.now() + SignedDuration::from_secs(2));
     }
 }
+
+guard_testkit::as_its_world!(Endless<'_>: Scanner, Repositories, Listing);
 
 impl Registry for Endless<'_> {
     async fn image(&self, repository: &RepositoryName, image: &ImageRef) -> Result<Option<Image>, PortError> {

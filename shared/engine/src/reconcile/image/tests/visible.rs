@@ -242,25 +242,30 @@ fn an_empty_answer_without_a_time_frees_nothing_that_is_blocked_or_held() {
 #[test]
 fn what_others_archived_is_left_alone_whatever_the_scanner_says_of_it() {
     #[derive(Debug)]
-    struct Says<'a>(&'a Scan);
+    struct Says<'a> {
+        world: &'a World,
+        scan: &'a Scan,
+    }
     impl guard_ports::Scanner for Says<'_> {
         async fn scan(&self, _: &guard_core::ids::ImageKey) -> Result<Scan, PortError> {
-            Ok(self.0.clone())
+            Ok(self.scan.clone())
         }
     }
+    guard_testkit::as_its_world!(Says<'_>: Registry, Repositories, Listing);
     for scan in [Scan::Archived, Scan::Absent, Scan::InProgress, Scan::NotVisible] {
         let mut archived = image(&image_key());
         archived.status = ImageStatus::Archived;
         let world = World::with(&image_key(), archived, Scan::Absent);
-        let ports = Ports {
-            registry: &world,
+        let services = Parts {
+            world: &world,
+            registry: &Says {
+                world: &world,
+                scan: &scan,
+            },
             writer: Some(&world),
-            scanner: &Says(&scan),
-            ledger: &world,
             notifier: &world,
-            clock: &world,
         };
-        let outcome = run(reconcile(&ports, &policy(""), &request("one"))).unwrap();
+        let outcome = run(reconcile(&services, &policy(""), &request("one"))).unwrap();
         assert_eq!(outcome.outcome, OutcomeKind::ArchivedByOthers, "{scan:?}");
         assert_eq!((told(&world).len(), world.writes()), (0, 0), "{scan:?}");
     }

@@ -43,13 +43,13 @@ fn expect<'a>(world: &World, policy: &'a Policy, numbers: impl IntoIterator<Item
 
 fn look_until(world: &World, expected: &Expected<'_>, until: Timestamp, is_rest: bool) -> ReplicationOutcome {
     let look = CopyLook {
-        turns: Turns::new(None, Clock::now(world)),
+        turns: Turns::new(None, guard_ports::Clock::now(world)),
         until,
         is_rest,
     };
     let policy = policy(POLICY);
     run(reconcile_replication(
-        &ports(world, true),
+        &world.writing(true),
         &policy,
         expected,
         look,
@@ -407,7 +407,7 @@ fn a_backfill_of_old_images_is_no_flood_of_late_copies() {
             event: event(true, Some(&tag)),
             ..request(None)
         };
-        let outcome = run(reconcile_replica(&ports(&world, true), &policy(POLICY), &request)).unwrap();
+        let outcome = run(reconcile_replica(&world.writing(true), &policy(POLICY), &request)).unwrap();
         assert_eq!(outcome.lag_seconds, Some((60 * 24 * 150 - 1) * 60));
         alerts += outcome.alerts.len();
     }
@@ -453,7 +453,7 @@ fn a_copy_is_late_if_it_was_pushed_lately_and_came_just_now_and_no_backfill_brou
             run(world.write_backfill_row(&row)).unwrap();
         }
         let looked = run(reconcile_replica(
-            &ports(&world, true),
+            &world.writing(true),
             &policy(&backfill),
             &request(arrived()),
         ));
