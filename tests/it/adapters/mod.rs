@@ -11,6 +11,7 @@ mod listing;
 mod policies;
 mod replication;
 mod repositories;
+mod shuffled;
 mod sns;
 mod sqs;
 mod sweep_ledger;

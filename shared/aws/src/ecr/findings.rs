@@ -174,13 +174,8 @@ impl Pages {
         .flatten()
         .find(|id| !id.is_empty())
         .unwrap_or_else(unnamed);
-        let mut related: Vec<String> = Vec::new();
-        for other in details.related_vulnerabilities.iter().flatten() {
-            let other = plain(other, MAX_ID);
-            if !other.is_empty() && other != id && !related.contains(&other) && related.len() < MAX_RELATED {
-                related.push(other);
-            }
-        }
+        let related = details.related_vulnerabilities.iter().flatten();
+        let related = few(related.map(|other| plain(other, MAX_ID)).filter(|other| *other != id));
         let url = details
             .source_url
             .or_else(|| details.reference_urls.and_then(|urls| urls.into_iter().next()));
@@ -248,11 +243,7 @@ impl Pages {
         if known.fixed_in.is_none() {
             known.fixed_in = finding.fixed_in;
         }
-        for other in finding.related {
-            if !known.related.contains(&other) && known.related.len() < MAX_RELATED {
-                known.related.push(other);
-            }
-        }
+        known.related = few(known.related.drain(..).chain(finding.related));
     }
 
     /// The scan, after the last page. Continuous scanning (`ACTIVE`) that gives no result, not even an empty one, has none yet: no
@@ -380,4 +371,10 @@ fn last_part(arn: &str) -> Option<String> {
 
 fn unnamed() -> String {
     "unnamed finding".to_owned()
+}
+
+/// Each once, in an order that does not depend on the answer's: at most [`MAX_RELATED`].
+fn few(ids: impl Iterator<Item = String>) -> Vec<String> {
+    let ids: std::collections::BTreeSet<String> = ids.filter(|id| !id.is_empty()).collect();
+    ids.into_iter().take(MAX_RELATED).collect()
 }
