@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 use shared::{
     core::policy::Policy,
-    engine::reconcile::image::ReconcileError,
+    engine::reconcile::{ReconcileError, Subject},
     events::Event,
     lambda::{
         entry::Selection,
@@ -730,7 +730,7 @@ fn alarms_and_dashboard_are_about_metrics_that_are_written() {
         }),
         HandlerError::Reconcile(ReconcileError::Port {
             doing: "look at",
-            image,
+            of: Subject::Image(image),
             source: port,
         }),
     ]

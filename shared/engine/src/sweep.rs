@@ -14,9 +14,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::reconcile::{
-    image::{FINDINGS, Hints, Outcome, OutcomeKind, ReconcileError, Request, reconcile},
-    replication::{CopyLook, ReplicationError, ReplicationOutcome, reconcile_replication},
-    repository::{RepositoryError, RepositoryOutcome, TagRequest, reconcile_repository, reconcile_tag},
+    FINDINGS, ReconcileError, Subject,
+    image::{Hints, Outcome, OutcomeKind, Request, reconcile},
+    replication::{CopyLook, ReplicationOutcome, reconcile_replication},
+    repository::{RepositoryOutcome, TagRequest, reconcile_repository, reconcile_tag},
 };
 use guard_core::{
     decide::{Due, Survey, TURN_HOURS, Turns},
@@ -106,15 +107,9 @@ pub enum SweepError {
         /// The call that failed.
         source: Box<PortError>,
     },
-    /// A repository could not be looked at.
+    /// A repository, an image or copies could not be looked at.
     #[error(transparent)]
-    Repository(#[from] RepositoryError),
-    /// An image could not be looked at.
-    #[error(transparent)]
-    Image(#[from] ReconcileError),
-    /// The copies of a repository could not be looked at.
-    #[error(transparent)]
-    Replication(#[from] ReplicationError),
+    Reconcile(#[from] ReconcileError),
     /// Work was put back too often. It stays in the queue.
     #[error("work on `{0}` was put back {MAX_HOPS} times")]
     TooManyHops(RepositoryName),
@@ -133,9 +128,7 @@ impl SweepError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Port { source, .. } => source.retry,
-            Self::Repository(error) => error.retry(),
-            Self::Image(error) => error.retry(),
-            Self::Replication(error) => error.retry(),
+            Self::Reconcile(error) => error.retry(),
             Self::TooManyHops(_) => Retry::Later,
         }
     }
@@ -148,7 +141,7 @@ impl SweepError {
     /// The scanner's refusal to let us read findings.
     fn denied_findings(&self) -> Option<&PortError> {
         match self {
-            Self::Image(error) => error.denied_findings(),
+            Self::Reconcile(error) => error.denied_findings(),
             _ => None,
         }
     }
@@ -160,9 +153,7 @@ impl SweepError {
                 Retry::Later => CALL_FAILED,
                 Retry::Never => "CallRefused",
             },
-            Self::Repository(error) => error.code(),
-            Self::Image(error) => error.code(),
-            Self::Replication(error) => error.code(),
+            Self::Reconcile(error) => error.code(),
             Self::TooManyHops(_) => "TooManyHops",
         }
     }
@@ -884,7 +875,12 @@ impl<S: Services> Worker<'_, S> {
     /// Gives an image that could not be looked at a row that says so, if it has none. What is known of one that has a row still holds. If that
     /// fails as well, the next look that fails writes it.
     async fn note_not_reached(&self, key: &RepositoryKey, digest: &Digest, error: &SweepError) {
-        let SweepError::Image(ReconcileError::Port { source, .. }) = error else {
+        let SweepError::Reconcile(ReconcileError::Port {
+            of: Subject::Image(_),
+            source,
+            ..
+        }) = error
+        else {
             return;
         };
         let image = ImageKey {

@@ -2,12 +2,7 @@
 
 use lambda_runtime::Diagnostic;
 
-use guard_engine::{
-    reconcile::{
-        image::ReconcileError, registry::RegistryError, replication::ReplicationError, repository::RepositoryError,
-    },
-    sweep::SweepError,
-};
+use guard_engine::{reconcile::ReconcileError, sweep::SweepError};
 use guard_events::Poison;
 use guard_ports::Retry;
 
@@ -21,24 +16,15 @@ pub enum HandlerError {
     /// A message of the workers' queue, or what a function was invoked with by hand, is not what it should be.
     #[error("cannot use this: {0}")]
     Unusable(String),
-    /// The registry as a whole could not be looked at, or its digest not be sent.
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
     /// A part of a sweep could not be done.
     #[error(transparent)]
     Sweep(#[from] SweepError),
     /// Lambda did not say where the function runs.
     #[error("`{0}` is not the ARN of a function")]
     Context(String),
-    /// The image could not be brought to its state.
+    /// Something could not be brought to its state, or not be looked at.
     #[error(transparent)]
     Reconcile(#[from] ReconcileError),
-    /// The repository could not be looked at.
-    #[error(transparent)]
-    Repository(#[from] RepositoryError),
-    /// A copy could not be looked at.
-    #[error(transparent)]
-    Replication(#[from] ReplicationError),
 }
 
 impl HandlerError {
@@ -46,12 +32,9 @@ impl HandlerError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Poison(_) | Self::Unusable(_) => "PoisonEvent",
-            Self::Registry(error) => error.code(),
             Self::Sweep(error) => error.code(),
             Self::Context(_) => "NoContext",
             Self::Reconcile(error) => error.code(),
-            Self::Repository(error) => error.code(),
-            Self::Replication(error) => error.code(),
         }
     }
 
@@ -59,11 +42,8 @@ impl HandlerError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Poison(_) | Self::Unusable(_) | Self::Context(_) => Retry::Never,
-            Self::Registry(error) => error.retry(),
             Self::Sweep(error) => error.retry(),
             Self::Reconcile(error) => error.retry(),
-            Self::Repository(error) => error.retry(),
-            Self::Replication(error) => error.retry(),
         }
     }
 }

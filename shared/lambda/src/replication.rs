@@ -18,6 +18,7 @@ use guard_core::{
     repository::ledger::RepositoryKey,
 };
 use guard_engine::reconcile::{
+    ReconcileError,
     image::{Hints, Outcome, OutcomeKind, Request, reconcile},
     replication::{ReplicaRequest, reconcile_replica},
 };
@@ -230,11 +231,7 @@ async fn copied(
 async fn wait_for_ledger(services: &impl Services, source: &ImageKey, archived: bool) -> Result<(), HandlerError> {
     for _ in 0..MAX_TURNS {
         let row = services.ledger().row(source).await;
-        let row = row.map_err(|error| guard_engine::reconcile::image::ReconcileError::Port {
-            doing: "look at the source of",
-            image: source.to_string(),
-            source: Box::new(error),
-        })?;
+        let row = row.map_err(|error| ReconcileError::port("look at the source of", source, error))?;
         if row.is_none_or(|row| (row.state == State::Blocked) == archived) {
             return Ok(());
         }

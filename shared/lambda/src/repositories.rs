@@ -13,8 +13,9 @@ use guard_core::{
     policy::Policy,
     repository::{ledger::RepositoryKey, removal::Pushed},
 };
-use guard_engine::reconcile::repository::{
-    RepositoryError, RepositoryOutcome, TagRequest, reconcile_repository, reconcile_tag,
+use guard_engine::reconcile::{
+    ReconcileError,
+    repository::{RepositoryOutcome, TagRequest, reconcile_repository, reconcile_tag},
 };
 use guard_ports::{Clock as _, Services};
 
@@ -38,7 +39,7 @@ pub(crate) async fn look_after_push(
     recent: &RecentLooks,
     key: &RepositoryKey,
     push: &Push,
-) -> Result<RepositoryOutcome, RepositoryError> {
+) -> Result<RepositoryOutcome, ReconcileError> {
     let mut outcome = RepositoryOutcome::default();
     for tag in &push.tags {
         let request = TagRequest {

@@ -18,8 +18,9 @@ use guard_core::{
 };
 use guard_engine::{
     alert_budget::send_summaries,
-    reconcile::registry::{
-        DigestsWanted, RegistryError, RegistryOutcome, last_sweep, reconcile_registry, record_sweep, send_digests,
+    reconcile::{
+        ReconcileError,
+        registry::{DigestsWanted, RegistryOutcome, last_sweep, reconcile_registry, record_sweep, send_digests},
     },
     sweep::{Known, Sweep, SweepError, enqueue_gone, enqueue_repositories, enqueue_these},
 };
@@ -187,14 +188,7 @@ async fn begin(
         let now = services.clock().now();
         match send_summaries(services, policy, &sweep.registry, now).await {
             Ok(sent) => (swept.summaries, swept.summarized_alerts) = (sent.sent, sent.alerts),
-            Err(source) => errors.push(
-                RegistryError::Port {
-                    doing: "summarize the alerts of",
-                    registry: sweep.registry.clone(),
-                    source: Box::new(source),
-                }
-                .into(),
-            ),
+            Err(source) => errors.push(ReconcileError::port("summarize the alerts of", &sweep.registry, source).into()),
         }
     }
     if (is_whole || request.digest) && is_time_for("digest") {

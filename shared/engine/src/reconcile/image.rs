@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::{
-    reconcile::{replication::ReplicaOutcome, repository::RepositoryOutcome},
+    reconcile::{ReconcileError, Subject, replication::ReplicaOutcome, repository::RepositoryOutcome},
     tag_removal::{Claims, REFERENCED, TagRemoval},
 };
 use guard_core::{
@@ -151,93 +151,6 @@ pub enum OutcomeKind {
     ArchivedByOthers,
 }
 
-/// Why it did not succeed. Nothing is lost: the same request can be made again.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReconcileError {
-    /// A call failed.
-    #[error("could not {doing} `{image}`: {source}")]
-    Port {
-        /// What was being done.
-        doing: &'static str,
-        /// The image.
-        image: String,
-        /// The call that failed.
-        source: Box<PortError>,
-    },
-    /// The registry refused the block. People were told that the image is not blocked.
-    #[error("could not block `{image}`, and told so: {source}")]
-    BlockRefused {
-        /// The image.
-        image: String,
-        /// The call that failed.
-        source: Box<PortError>,
-    },
-    /// The registry refused to undo a block. The image stays blocked, and the ledger says why.
-    #[error("could not release `{image}`: {source}")]
-    ReleaseRefused {
-        /// The image.
-        image: String,
-        /// The call that failed.
-        source: Box<PortError>,
-    },
-    /// The registry said yes, and shows that it did not happen.
-    #[error("`{image}` is not as it was made: {found}")]
-    NotVerified {
-        /// The image.
-        image: String,
-        /// What the registry shows.
-        found: String,
-    },
-    /// Others changed the row again and again.
-    #[error("others are changing the ledger's row of `{0}`")]
-    Contended(String),
-    /// Another invocation is at work on this image, with another plan.
-    #[error("another invocation is at work on `{0}`")]
-    Busy(String),
-    /// An event announced a scan result that the scanner does not show yet.
-    #[error("the scan result of `{0}` is announced, and not visible yet")]
-    ResultNotVisible(String),
-}
-
-impl ReconcileError {
-    /// The scanner's refusal to let us read findings: of one image, and so of all.
-    pub fn denied_findings(&self) -> Option<&PortError> {
-        match self {
-            Self::Port { source, .. } if source.operation == FINDINGS && source.is_denied() => Some(source),
-            _ => None,
-        }
-    }
-
-    /// Whether trying again can help.
-    pub fn retry(&self) -> Retry {
-        match self {
-            Self::Port { source, .. } | Self::BlockRefused { source, .. } | Self::ReleaseRefused { source, .. } => {
-                source.retry
-            }
-            Self::NotVerified { .. } | Self::Contended(_) | Self::Busy(_) | Self::ResultNotVisible(_) => Retry::Later,
-        }
-    }
-
-    /// A stable word for alarms.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Port { source, .. } => match source.retry {
-                Retry::Later => "CallFailed",
-                Retry::Never => "CallRefused",
-            },
-            Self::BlockRefused { .. } => "BlockRefused",
-            Self::ReleaseRefused { .. } => "CallRefused",
-            Self::NotVerified { .. } => "NotVerified",
-            Self::Contended(_) => "Contended",
-            Self::Busy(_) => "Busy",
-            Self::ResultNotVisible(_) => "ResultNotVisible",
-        }
-    }
-}
-
-/// The call that reads findings.
-pub(crate) const FINDINGS: &str = "ecr:DescribeImageScanFindings";
-
 /// At most so many pages of a thousand images are looked at for the predecessor of an image, and for indexes that may lead to it. In a
 /// larger repository the predecessor may not be found, and then excuses nothing; and for the indexes the next sweep looks.
 const MAX_PAGES_OF_IMAGES: usize = 20;
@@ -272,10 +185,9 @@ pub async fn reconcile(
         ImageRef::Digest(digest) => digest.clone(),
         ImageRef::Tag(_) => {
             let found = services.registry().image(&request.repository, &request.image).await;
-            let found = found.map_err(|source| ReconcileError::Port {
-                doing: "find",
-                image: format!("{}{}", request.repository, request.image),
-                source: source.into(),
+            let found = found.map_err(|source| {
+                let named = Subject::Image(format!("{}{}", request.repository, request.image));
+                ReconcileError::port("find", named, source)
             })?;
             match found {
                 Some(image) => image.digest,
@@ -458,7 +370,7 @@ impl<S: Services> Run<'_, S> {
                 return Ok(looked);
             }
         }
-        Err(ReconcileError::Contended(self.key.to_string()))
+        Err(ReconcileError::Contended((&self.key).into()))
     }
 
     /// One attempt; `None`: somebody else wrote the row in between.
@@ -1096,7 +1008,7 @@ impl<S: Services> Run<'_, S> {
                 step.tells(image.as_ref()),
                 mark_stays,
             )),
-            Written::Conflict => Err(ReconcileError::Contended(self.key.to_string())),
+            Written::Conflict => Err(ReconcileError::Contended((&self.key).into())),
         }
     }
 
@@ -1260,11 +1172,7 @@ impl<S: Services> Run<'_, S> {
     }
 
     fn failed(&self, doing: &'static str, source: PortError) -> ReconcileError {
-        ReconcileError::Port {
-            doing,
-            image: self.key.to_string(),
-            source: Box::new(source),
-        }
+        ReconcileError::port(doing, &self.key, source)
     }
 
     fn not_verified(&self, found: &str) -> ReconcileError {

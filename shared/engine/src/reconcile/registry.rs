@@ -6,6 +6,7 @@ use futures_util::future::try_join;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::reconcile::ReconcileError;
 use guard_core::{
     alert::registry::RegistryAlertKind,
     digest::{Digest, DigestBuilder, DigestPlan, decide_digest},
@@ -17,7 +18,7 @@ use guard_core::{
         decide::{RegistryFacts, RegistryPlan, RegistryStep, decide_registry},
     },
 };
-use guard_ports::{Clock as _, Listing, Notifier as _, PortError, Retry, Services, SweepLedger, Written};
+use guard_ports::{Clock as _, Listing, Notifier as _, PortError, Services, SweepLedger, Written};
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -29,45 +30,6 @@ pub struct RegistryOutcome {
     pub alerts: Vec<RegistryAlertKind>,
 }
 
-/// Why it did not succeed. Nothing is lost: it can be done again.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RegistryError {
-    /// A call failed.
-    #[error("could not {doing} the registry {registry}: {source}")]
-    Port {
-        /// What was being done.
-        doing: &'static str,
-        /// The registry.
-        registry: RegistryKey,
-        /// The call that failed.
-        source: Box<PortError>,
-    },
-    /// Others changed the row again and again.
-    #[error("others are changing the ledger's row of the registry {0}")]
-    Contended(RegistryKey),
-}
-
-impl RegistryError {
-    /// Whether trying again can help.
-    pub fn retry(&self) -> Retry {
-        match self {
-            Self::Port { source, .. } => source.retry,
-            Self::Contended(_) => Retry::Later,
-        }
-    }
-
-    /// A stable word for alarms.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Port { source, .. } => match source.retry {
-                Retry::Later => "CallFailed",
-                Retry::Never => "CallRefused",
-            },
-            Self::Contended(_) => "Contended",
-        }
-    }
-}
-
 /// How often it is started over when somebody else wrote the row in between.
 const MAX_ATTEMPTS: usize = 6;
 
@@ -75,9 +37,9 @@ const MAX_ATTEMPTS: usize = 6;
 ///
 /// # Errors
 /// A call failed.
-pub async fn last_sweep(ledger: &impl SweepLedger, key: &RegistryKey) -> Result<Option<Timestamp>, RegistryError> {
+pub async fn last_sweep(ledger: &impl SweepLedger, key: &RegistryKey) -> Result<Option<Timestamp>, ReconcileError> {
     let row = ledger.registry_row(key).await;
-    let row = row.map_err(|source| failed(key, "look up the last sweep of", source))?;
+    let row = row.map_err(|source| ReconcileError::port("look up the last sweep of", key, source))?;
     Ok(row.and_then(|row| row.swept))
 }
 
@@ -85,10 +47,14 @@ pub async fn last_sweep(ledger: &impl SweepLedger, key: &RegistryKey) -> Result<
 ///
 /// # Errors
 /// A call failed, or others are at work on the same row.
-pub async fn record_sweep(ledger: &impl SweepLedger, key: &RegistryKey, began: Timestamp) -> Result<(), RegistryError> {
+pub async fn record_sweep(
+    ledger: &impl SweepLedger,
+    key: &RegistryKey,
+    began: Timestamp,
+) -> Result<(), ReconcileError> {
     for _ in 0..MAX_ATTEMPTS {
         let row = ledger.registry_row(key).await;
-        let row = row.map_err(|source| failed(key, "look up the last sweep of", source))?;
+        let row = row.map_err(|source| ReconcileError::port("look up the last sweep of", key, source))?;
         if row.as_ref().and_then(|row| row.swept) >= Some(began) {
             return Ok(());
         }
@@ -100,19 +66,11 @@ pub async fn record_sweep(ledger: &impl SweepLedger, key: &RegistryKey, began: T
             ..row
         };
         let written = ledger.write_registry_row(&row).await;
-        if written.map_err(|source| failed(key, "record the sweep of", source))? == Written::Yes {
+        if written.map_err(|source| ReconcileError::port("record the sweep of", key, source))? == Written::Yes {
             return Ok(());
         }
     }
-    Err(RegistryError::Contended(key.clone()))
-}
-
-fn failed(registry: &RegistryKey, doing: &'static str, source: PortError) -> RegistryError {
-    RegistryError::Port {
-        doing,
-        registry: registry.clone(),
-        source: Box::new(source),
-    }
+    Err(ReconcileError::Contended(key.into()))
 }
 
 struct Run<'a, S, R> {
@@ -134,7 +92,7 @@ pub async fn reconcile_registry(
     policy: &Policy,
     key: &RegistryKey,
     actor: &str,
-) -> Result<RegistryOutcome, RegistryError> {
+) -> Result<RegistryOutcome, ReconcileError> {
     let run = Run {
         services,
         registry,
@@ -162,7 +120,7 @@ pub async fn reconcile_registry(
             return Ok(outcome);
         }
     }
-    Err(RegistryError::Contended(key.clone()))
+    Err(ReconcileError::Contended(key.into()))
 }
 
 /// Who wants digests, by the id of an invocation that a retry of it keeps.
@@ -185,7 +143,7 @@ pub async fn send_digests(
     policy: &Policy,
     key: &RegistryKey,
     wanted: DigestsWanted<'_>,
-) -> Result<u64, RegistryError> {
+) -> Result<u64, ReconcileError> {
     let run = Run {
         services,
         registry,
@@ -202,22 +160,22 @@ pub async fn send_digests(
 }
 
 impl<S: Services, R: Listing> Run<'_, S, R> {
-    fn failed(&self, doing: &'static str, source: PortError) -> RegistryError {
-        failed(self.key, doing, source)
+    fn failed(&self, doing: &'static str, source: PortError) -> ReconcileError {
+        ReconcileError::port(doing, self.key, source)
     }
 
-    async fn row(&self) -> Result<Option<RegistryRow>, RegistryError> {
+    async fn row(&self) -> Result<Option<RegistryRow>, ReconcileError> {
         let row = self.services.ledger().registry_row(self.key).await;
         row.map_err(|source| self.failed("look up", source))
     }
 
-    async fn write(&self, row: &RegistryRow) -> Result<Written, RegistryError> {
+    async fn write(&self, row: &RegistryRow) -> Result<Written, ReconcileError> {
         let written = self.services.ledger().write_registry_row(row).await;
         written.map_err(|source| self.failed("record what was told of", source))
     }
 
     /// Looks at the registry: what is wrong, and which repositories there are.
-    async fn look(&self) -> Result<(Found, BTreeSet<RepositoryName>), RegistryError> {
+    async fn look(&self) -> Result<(Found, BTreeSet<RepositoryName>), ReconcileError> {
         let failed = |source| self.failed("look at", source);
         let registry = self.registry;
         let (settings, mut page) = try_join(registry.settings(), registry.repositories(None))
@@ -237,7 +195,7 @@ impl<S: Services, R: Listing> Run<'_, S, R> {
     }
 
     /// Sends what a step tells, as far as topics accept it, and records what they accepted.
-    async fn tell(&self, step: &RegistryStep) -> Result<Vec<RegistryAlertKind>, RegistryError> {
+    async fn tell(&self, step: &RegistryStep) -> Result<Vec<RegistryAlertKind>, ReconcileError> {
         let (mut sent, mut kinds, mut error) = (BTreeSet::new(), Vec::new(), None);
         for (topic, alert) in &step.alerts {
             let brief = alert.brief(topic);
@@ -260,7 +218,7 @@ impl<S: Services, R: Listing> Run<'_, S, R> {
     }
 
     /// Records that alerts were sent. Workers write the same row where findings may not be read.
-    async fn record_told(&self, mut step: RegistryStep, sent: &BTreeSet<&str>) -> Result<(), RegistryError> {
+    async fn record_told(&self, mut step: RegistryStep, sent: &BTreeSet<&str>) -> Result<(), ReconcileError> {
         for _ in 0..MAX_ATTEMPTS {
             let completed = step.completed(sent, self.services.clock().now());
             if self.write(&completed).await? == Written::Yes {
@@ -269,11 +227,11 @@ impl<S: Services, R: Listing> Run<'_, S, R> {
             let Some(row) = self.row().await? else { break };
             step.row = row;
         }
-        Err(RegistryError::Contended(self.key.clone()))
+        Err(ReconcileError::Contended(self.key.into()))
     }
 
     /// Undertakes to send the digest of the day; `None`: there is nothing to do.
-    async fn claim_day(&self, actor: &str) -> Result<Option<RegistryRow>, RegistryError> {
+    async fn claim_day(&self, actor: &str) -> Result<Option<RegistryRow>, ReconcileError> {
         for _ in 0..MAX_ATTEMPTS {
             let row = self.row().await?;
             let now = self.services.clock().now();
@@ -284,11 +242,11 @@ impl<S: Services, R: Listing> Run<'_, S, R> {
                 return Ok(Some(*row));
             }
         }
-        Err(RegistryError::Contended(self.key.clone()))
+        Err(ReconcileError::Contended(self.key.into()))
     }
 
     /// The digests of all topics.
-    async fn digests(&self, asked_by: Option<&str>) -> Result<BTreeMap<TopicArn, Digest>, RegistryError> {
+    async fn digests(&self, asked_by: Option<&str>) -> Result<BTreeMap<TopicArn, Digest>, ReconcileError> {
         let (found, names) = self.look().await?;
         let now = self.services.clock().now();
         let mut builder = DigestBuilder::new(self.policy, self.key, names, &found, asked_by, now);
@@ -309,7 +267,7 @@ impl<S: Services, R: Listing> Run<'_, S, R> {
         &self,
         digests: &BTreeMap<TopicArn, Digest>,
         mut claimed: Option<RegistryRow>,
-    ) -> Result<u64, RegistryError> {
+    ) -> Result<u64, ReconcileError> {
         let (mut sent, mut error) = (0, None);
         for (topic, digest) in digests {
             let record = claimed.as_ref().and_then(|row| row.digest.as_ref());
@@ -335,7 +293,7 @@ impl<S: Services, R: Listing> Run<'_, S, R> {
     }
 
     /// Records that a topic has the digest. Gives the row that was written.
-    async fn record_sent(&self, mut row: RegistryRow, topic: &TopicArn) -> Result<RegistryRow, RegistryError> {
+    async fn record_sent(&self, mut row: RegistryRow, topic: &TopicArn) -> Result<RegistryRow, ReconcileError> {
         for _ in 0..MAX_ATTEMPTS {
             row.generation += 1;
             let before = row.digest.as_mut().map(|record| {
@@ -352,7 +310,7 @@ impl<S: Services, R: Listing> Run<'_, S, R> {
             let Some((is, was)) = same_day else { break };
             is.sent.extend(was.sent);
         }
-        Err(RegistryError::Contended(self.key.clone()))
+        Err(ReconcileError::Contended(self.key.into()))
     }
 }
 

@@ -8,7 +8,7 @@ use futures_util::future::{join_all, join3, try_join_all};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use crate::reconcile::image::AT_ONCE;
+use crate::reconcile::{ReconcileError, Subject, image::AT_ONCE};
 use guard_core::{
     alert::repository::{RepositoryAlert, RepositoryAlertKind},
     decide::{TURN_HOURS, Turns},
@@ -80,50 +80,11 @@ pub struct ReplicationOutcome {
     pub is_cut: bool,
     /// What went wrong. It kept nothing else from being looked at.
     #[serde(skip)]
-    pub errors: Vec<ReplicationError>,
+    pub errors: Vec<ReconcileError>,
     /// The kinds of the alerts that were sent.
     pub alerts: Vec<RepositoryAlertKind>,
     /// The regions to which a backfill was begun.
     pub backfills: Vec<Region>,
-}
-
-/// Why it did not succeed. Nothing is lost: it can be done again.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReplicationError {
-    /// A call failed.
-    #[error("could not {doing} `{of}`: {source}")]
-    Port {
-        /// What was being done.
-        doing: &'static str,
-        /// The image or repository.
-        of: String,
-        /// The call that failed.
-        source: Box<PortError>,
-    },
-    /// Others changed the row again and again.
-    #[error("others are changing the ledger's row of the copy of `{0}`")]
-    Contended(String),
-}
-
-impl ReplicationError {
-    /// Whether trying again can help.
-    pub fn retry(&self) -> Retry {
-        match self {
-            Self::Port { source, .. } => source.retry,
-            Self::Contended(_) => Retry::Later,
-        }
-    }
-
-    /// A stable word for alarms.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Port { source, .. } => match source.retry {
-                Retry::Later => "CallFailed",
-                Retry::Never => "CallRefused",
-            },
-            Self::Contended(_) => "Contended",
-        }
-    }
 }
 
 /// How often it is started over because somebody else wrote the row in between.
@@ -150,7 +111,7 @@ pub async fn reconcile_replica(
     services: &impl Services,
     policy: &Policy,
     request: &ReplicaRequest,
-) -> Result<ReplicaOutcome, ReplicationError> {
+) -> Result<ReplicaOutcome, ReconcileError> {
     for _ in 0..MAX_ATTEMPTS {
         let facts = gather(services, policy, request).await?;
         let step = match replica::decide(policy, &facts, services.clock().now()) {
@@ -165,7 +126,7 @@ pub async fn reconcile_replica(
             return Ok(outcome(request, Some(&step.row), step.lag_seconds, alerts));
         }
     }
-    Err(ReplicationError::Contended(request.image.to_string()))
+    Err(ReconcileError::Contended(Subject::Copies(request.image.to_string())))
 }
 
 fn outcome(
@@ -189,13 +150,9 @@ fn outcome(
     }
 }
 
-fn failed(doing: &'static str, of: &impl ToString) -> impl FnOnce(PortError) -> ReplicationError {
-    let of = of.to_string();
-    move |source| ReplicationError::Port {
-        doing,
-        of,
-        source: Box::new(source),
-    }
+fn failed(doing: &'static str, of: &impl ToString) -> impl FnOnce(PortError) -> ReconcileError {
+    let of = Subject::Copies(of.to_string());
+    move |source| ReconcileError::port(doing, of, source)
 }
 
 /// The same image where it comes from.
@@ -220,7 +177,7 @@ async fn gather(
     services: &impl Services,
     policy: &Policy,
     request: &ReplicaRequest,
-) -> Result<ReplicaFacts, ReplicationError> {
+) -> Result<ReplicaFacts, ReconcileError> {
     let image = &request.image;
     let source = in_source(request);
     let looking = || failed("look at the copy of", image);
@@ -449,7 +406,7 @@ async fn apply(
     policy: &Policy,
     image: &ImageKey,
     step: &ReplicaStep,
-) -> Result<Option<Vec<RepositoryAlertKind>>, ReplicationError> {
+) -> Result<Option<Vec<RepositoryAlertKind>>, ReconcileError> {
     let recording = || failed("record the copy of", image);
     let written = services.ledger().write_replica_row(&step.row).await;
     if written.map_err(recording())? == Written::Conflict {
@@ -460,7 +417,7 @@ async fn apply(
         let completed = step.completed(services.clock().now());
         let written = services.ledger().write_replica_row(&completed).await;
         if written.map_err(recording())? == Written::Conflict {
-            return Err(ReplicationError::Contended(image.to_string()));
+            return Err(ReconcileError::Contended(Subject::Copies(image.to_string())));
         }
     }
     Ok(Some(alerts))
@@ -471,7 +428,7 @@ async fn tell(
     policy: &Policy,
     key: &RepositoryKey,
     alerts: &[RepositoryAlert],
-) -> Result<Vec<RepositoryAlertKind>, ReplicationError> {
+) -> Result<Vec<RepositoryAlertKind>, ReconcileError> {
     let topic = policy.topic(&key.repository);
     for alert in alerts {
         let brief = alert.brief(topic);
@@ -574,7 +531,7 @@ async fn read_rows(
     expected: &Expected<'_>,
     until: Timestamp,
     rows: &mut Rows,
-) -> Result<(), ReplicationError> {
+) -> Result<(), ReconcileError> {
     let key = &expected.key;
     let mut after = None;
     loop {
@@ -721,7 +678,7 @@ impl<S: Services> CopiesRun<'_, S> {
         to: &Region,
         rows: &Rows,
         done: &mut ReplicationOutcome,
-    ) -> Result<(), ReplicationError> {
+    ) -> Result<(), ReconcileError> {
         let Self {
             services,
             policy,
@@ -808,11 +765,11 @@ impl<S: Services> CopiesRun<'_, S> {
             }
             return Ok(());
         }
-        Err(ReplicationError::Contended(key.to_string()))
+        Err(ReconcileError::Contended(Subject::Copies(key.to_string())))
     }
 
     /// Carries out a step; whether the row could be written.
-    async fn record(&self, step: &SourceStep, done: &mut ReplicationOutcome) -> Result<bool, ReplicationError> {
+    async fn record(&self, step: &SourceStep, done: &mut ReplicationOutcome) -> Result<bool, ReconcileError> {
         let (services, key) = (self.services, &self.expected.key);
         let recording = || failed("record the copies of", key);
         let written = services.ledger().write_replication_row(&step.row).await;
@@ -824,7 +781,7 @@ impl<S: Services> CopiesRun<'_, S> {
             let completed = step.completed(services.clock().now());
             let written = services.ledger().write_replication_row(&completed).await;
             if written.map_err(recording())? == Written::Conflict {
-                return Err(ReplicationError::Contended(key.to_string()));
+                return Err(ReconcileError::Contended(Subject::Copies(key.to_string())));
             }
         }
         done.alerts.extend(alerts);
@@ -838,7 +795,7 @@ impl<S: Services> CopiesRun<'_, S> {
         row: Option<&BackfillRow>,
         wish: BackfillWish,
         done: &mut ReplicationOutcome,
-    ) -> Result<(), ReplicationError> {
+    ) -> Result<(), ReconcileError> {
         let (services, from) = (self.services, &self.registry());
         let doing = || failed("follow the backfill to", to);
         // Whoever loses the race for the row leaves it to the other.

@@ -9,7 +9,10 @@ use futures_util::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::tag_removal::{Claims, TagRemoval, Taken};
+use crate::{
+    reconcile::ReconcileError,
+    tag_removal::{Claims, TagRemoval, Taken},
+};
 use guard_core::{
     alert::repository::{RepositoryAlert, RepositoryAlertKind},
     ids::{Digest, ImageRef, Tag},
@@ -66,50 +69,6 @@ impl RepositoryOutcome {
     }
 }
 
-/// Why it did not succeed. Nothing is lost: it can be done again.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RepositoryError {
-    /// A call failed.
-    #[error("could not {doing} `{repository}`: {source}")]
-    Port {
-        /// What was being done.
-        doing: &'static str,
-        /// The repository.
-        repository: RepositoryKey,
-        /// The call that failed.
-        source: Box<PortError>,
-    },
-    /// Others changed the row again and again.
-    #[error("others are changing the ledger's row of `{0}`")]
-    Contended(RepositoryKey),
-    /// Report mode has no way to change anything, and was asked to.
-    #[error("nothing of `{0}` can be changed in report mode")]
-    ReportMode(RepositoryKey),
-}
-
-impl RepositoryError {
-    /// Whether trying again can help.
-    pub fn retry(&self) -> Retry {
-        match self {
-            Self::Port { source, .. } => source.retry,
-            Self::Contended(_) => Retry::Later,
-            Self::ReportMode(_) => Retry::Never,
-        }
-    }
-
-    /// A stable word for alarms.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Port { source, .. } => match source.retry {
-                Retry::Later => "CallFailed",
-                Retry::Never => "CallRefused",
-            },
-            Self::Contended(_) => "Contended",
-            Self::ReportMode(_) => "ReportMode",
-        }
-    }
-}
-
 /// How often it is started over: somebody else wrote the row in between, or the registry refused a change.
 const MAX_ATTEMPTS: usize = 6;
 
@@ -124,7 +83,7 @@ pub async fn reconcile_repository(
     key: &RepositoryKey,
     listed: Option<&ListedSettings>,
     actor: &str,
-) -> Result<RepositoryOutcome, RepositoryError> {
+) -> Result<RepositoryOutcome, ReconcileError> {
     let run = Run { services, policy, key };
     let rules = policy.repository(&key.repository);
     if !rules.is_some_and(RepositoryRules::has_settings) {
@@ -143,7 +102,7 @@ pub async fn reconcile_repository(
         let mut plan = decide(policy, &facts, services.clock().now());
         if let RepositoryPlan::Preview(text) = &plan {
             let Some(writer) = run.writer() else {
-                return Err(RepositoryError::ReportMode(key.clone()));
+                return Err(ReconcileError::ReportMode(key.clone()));
             };
             let begun = is_previewing(facts.row.as_ref(), text, services.clock().now());
             let preview = writer.preview_lifecycle_policy(key, text, begun).await;
@@ -191,7 +150,7 @@ pub async fn reconcile_repository(
             RepositoryPlan::Preview(_) => return Ok(done),
         }
     }
-    Err(RepositoryError::Contended(key.clone()))
+    Err(ReconcileError::Contended(key.into()))
 }
 
 /// How many indexes of a preview are looked into, how many of them at once, and how many images of one.
@@ -235,15 +194,11 @@ impl<S: Services> Run<'_, S> {
 }
 
 impl<S: Services> Run<'_, S> {
-    fn failed(&self, doing: &'static str, source: PortError) -> RepositoryError {
-        RepositoryError::Port {
-            doing,
-            repository: self.key.clone(),
-            source: Box::new(source),
-        }
+    fn failed(&self, doing: &'static str, source: PortError) -> ReconcileError {
+        ReconcileError::port(doing, self.key, source)
     }
 
-    async fn tell(&self, alerts: &[RepositoryAlert]) -> Result<Vec<RepositoryAlertKind>, RepositoryError> {
+    async fn tell(&self, alerts: &[RepositoryAlert]) -> Result<Vec<RepositoryAlertKind>, ReconcileError> {
         let topic = self.policy.topic(&self.key.repository);
         for alert in alerts {
             let brief = alert.brief(topic);
@@ -257,7 +212,7 @@ impl<S: Services> Run<'_, S> {
 impl<S: Services> Run<'_, S> {
     /// Whether nothing is to be done by what is listed, and by what no list shows. A list may be old: it saves calls where nothing is to be
     /// done, and nothing is done by it.
-    async fn is_in_order(&self, listed: &ListedSettings, actor: &str) -> Result<bool, RepositoryError> {
+    async fn is_in_order(&self, listed: &ListedSettings, actor: &str) -> Result<bool, ReconcileError> {
         let row = self.services.ledger().repository_row(self.key).await;
         let row = row.map_err(|source| self.failed("look at", source))?;
         if tags_may_matter(self.policy, self.key, row.as_ref()) {
@@ -274,7 +229,7 @@ impl<S: Services> Run<'_, S> {
         &self,
         known: Option<(&ListedSettings, Option<RepositoryRow>)>,
         actor: &str,
-    ) -> Result<RepositoryFacts, RepositoryError> {
+    ) -> Result<RepositoryFacts, ReconcileError> {
         let (key, services) = (self.key, self.services);
         let (listed, row) = known.unzip();
         let rules = self.policy.repository(&key.repository);
@@ -353,7 +308,7 @@ impl<S: Services> Run<'_, S> {
 
     /// Who pulls a multi-platform image pulls the index and one of its images, and for which of them ECR records it is not documented: a pull of
     /// any of them counts for the index, which takes them along.
-    async fn with_what_they_lead_to(&self, mut preview: Preview) -> Result<Preview, RepositoryError> {
+    async fn with_what_they_lead_to(&self, mut preview: Preview) -> Result<Preview, ReconcileError> {
         let now = self.services.clock().now();
         // One that is in use is enough to hold the policy.
         if preview
@@ -374,7 +329,7 @@ impl<S: Services> Run<'_, S> {
                     unknown: true,
                 }
             };
-            Ok::<_, RepositoryError>((place, found))
+            Ok::<_, ReconcileError>((place, found))
         });
         let looked: Vec<_> = stream::iter(looks).buffer_unordered(INDEXES_AT_ONCE).collect().await;
         for found in looked {
@@ -388,7 +343,7 @@ impl<S: Services> Run<'_, S> {
     }
 
     /// When something that an index leads to was last pulled, at any depth.
-    async fn last_pull(&self, index: Digest) -> Result<LastPull, RepositoryError> {
+    async fn last_pull(&self, index: Digest) -> Result<LastPull, ReconcileError> {
         let failed = |source| self.failed("look at an index of", source);
         let (mut found, mut next) = (LastPull::default(), vec![index]);
         let mut looked = 0;
@@ -429,7 +384,7 @@ impl<S: Services> Run<'_, S> {
 
     /// Whether the documents that are to be written are still those that were read: a preview takes its time, and what others change meanwhile
     /// must not be undone.
-    async fn is_as_read(&self, facts: &RepositoryFacts, step: &RepositoryStep) -> Result<bool, RepositoryError> {
+    async fn is_as_read(&self, facts: &RepositoryFacts, step: &RepositoryStep) -> Result<bool, ReconcileError> {
         let failed = |source| self.failed("look at", source);
         for effect in &step.effects {
             let is_same = match effect {
@@ -458,7 +413,7 @@ impl<S: Services> Run<'_, S> {
         Ok(true)
     }
 
-    async fn apply(&self, step: &RepositoryStep) -> Result<Applied, RepositoryError> {
+    async fn apply(&self, step: &RepositoryStep) -> Result<Applied, ReconcileError> {
         let record = |source| self.failed("record", source);
         let written = self.services.ledger().write_repository_row(&step.row).await;
         if written.map_err(record)? == Written::Conflict {
@@ -468,7 +423,7 @@ impl<S: Services> Run<'_, S> {
         for effect in &step.effects {
             match self.bring_about(effect).await {
                 Ok(()) => changed.push(effect.setting()),
-                Err(RepositoryError::Port { source, .. }) if source.retry == Retry::Never => {
+                Err(ReconcileError::Port { source, .. }) if source.retry == Retry::Never => {
                     refusals.push((effect.setting(), source.to_string()));
                 }
                 Err(error) => return Err(error),
@@ -493,7 +448,7 @@ impl<S: Services> Run<'_, S> {
                 .map_err(record)?
                 == Written::Conflict
             {
-                return Err(RepositoryError::Contended(self.key.clone()));
+                return Err(ReconcileError::Contended(self.key.into()));
             }
         }
         Ok(Applied::Done {
@@ -503,10 +458,10 @@ impl<S: Services> Run<'_, S> {
         })
     }
 
-    async fn bring_about(&self, effect: &RepositoryEffect) -> Result<(), RepositoryError> {
+    async fn bring_about(&self, effect: &RepositoryEffect) -> Result<(), ReconcileError> {
         let Some(writer) = self.writer() else {
             // `decide` plans no effect in report mode; if it ever did, this is where it ends.
-            return Err(RepositoryError::ReportMode(self.key.clone()));
+            return Err(ReconcileError::ReportMode(self.key.clone()));
         };
         let key = self.key;
         let result = match effect {
@@ -541,7 +496,7 @@ pub async fn reconcile_tag(
     policy: &Policy,
     key: &RepositoryKey,
     request: &TagRequest<'_>,
-) -> Result<RepositoryOutcome, RepositoryError> {
+) -> Result<RepositoryOutcome, ReconcileError> {
     let run = Run { services, policy, key };
     let TagRequest {
         tag,
@@ -597,14 +552,14 @@ pub async fn reconcile_tag(
         let step = match tag::decide(policy, &facts, services.clock().now()) {
             TagPlan::Apply(step) => step,
             TagPlan::Leave | TagPlan::InProgress => return Ok(done),
-            TagPlan::Later => return Err(RepositoryError::Contended(key.clone())),
+            TagPlan::Later => return Err(ReconcileError::Contended(key.into())),
         };
         if run.write_tag(&step.row).await? == Written::Conflict {
             continue;
         }
         let taken = match run.untag(&step).await {
             Ok(taken) => taken,
-            Err(RepositoryError::Port { source, .. }) if source.retry == Retry::Never && facts.refused.is_none() => {
+            Err(ReconcileError::Port { source, .. }) if source.retry == Retry::Never && facts.refused.is_none() => {
                 facts.refused = Some(source.to_string());
                 continue;
             }
@@ -620,15 +575,15 @@ pub async fn reconcile_tag(
         let must_complete = !step.alerts.is_empty() || step.untag.is_some();
         if must_complete && run.write_tag(&step.completed(answered, services.clock().now())).await? == Written::Conflict
         {
-            return Err(RepositoryError::Contended(key.clone()));
+            return Err(ReconcileError::Contended(key.into()));
         }
         return Ok(done);
     }
-    Err(RepositoryError::Contended(key.clone()))
+    Err(ReconcileError::Contended(key.into()))
 }
 
 impl<S: Services> Run<'_, S> {
-    async fn write_tag(&self, row: &TagRow) -> Result<Written, RepositoryError> {
+    async fn write_tag(&self, row: &TagRow) -> Result<Written, ReconcileError> {
         let written = self.services.ledger().write_tag_row(row).await;
         written.map_err(|source| self.failed("record a tag of", source))
     }
@@ -642,10 +597,10 @@ impl<S: Services> Run<'_, S> {
     }
 
     /// Removes the tag, if that is planned. What the registry refuses is an error.
-    async fn untag(&self, step: &TagStep) -> Result<Option<Taken>, RepositoryError> {
+    async fn untag(&self, step: &TagStep) -> Result<Option<Taken>, ReconcileError> {
         let Some(untag) = &step.untag else { return Ok(None) };
         let Some(writer) = self.writer() else {
-            return Err(RepositoryError::ReportMode(self.key.clone()));
+            return Err(ReconcileError::ReportMode(self.key.clone()));
         };
         let image = self.key.image(&step.row.digest);
         let failed = |source| self.failed("remove a tag of", source);

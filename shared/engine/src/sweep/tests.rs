@@ -369,7 +369,13 @@ fn what_cannot_be_done_does_not_keep_the_rest_from_being_done() {
     let (looks, failures) = work(&world, &policy(""), &items[0]);
     assert_eq!((looks.looked, looks.blocks), (9, 1));
     let errors = looks.handed_on;
-    assert!(matches!(errors.as_slice(), [SweepError::Image(_)]), "{errors:?}");
+    assert!(
+        matches!(
+            errors.as_slice(),
+            [SweepError::Reconcile(ReconcileError::BlockRefused { .. })]
+        ),
+        "{errors:?}"
+    );
     assert_eq!((errors[0].code(), errors[0].is_trouble()), ("BlockRefused", false));
     // The repository was looked at, and is not again: only that image is.
     assert_eq!(failures, []);

@@ -9,6 +9,7 @@ use guard_core::{
     repository::ledger::RepositoryKey,
     summary::SummaryBuilder,
 };
+use guard_ports::Retry;
 use guard_testkit::{Fault, World, image, image_key, now, policy, registry_key, run, run_and_crash};
 
 const PUBLISH: &str = "sns:Publish";
@@ -37,7 +38,7 @@ fn settings(filters: &[&str]) -> RegistrySettings {
     }
 }
 
-fn look(world: &World, policy: &Policy) -> Result<RegistryOutcome, RegistryError> {
+fn look(world: &World, policy: &Policy) -> Result<RegistryOutcome, ReconcileError> {
     run(reconcile_registry(
         &world.writing(true),
         world,
@@ -47,7 +48,7 @@ fn look(world: &World, policy: &Policy) -> Result<RegistryOutcome, RegistryError
     ))
 }
 
-fn digest(world: &World, policy: &Policy, asked: bool) -> Result<u64, RegistryError> {
+fn digest(world: &World, policy: &Policy, asked: bool) -> Result<u64, ReconcileError> {
     let wanted = if asked {
         DigestsWanted::Now("me")
     } else {

@@ -8,7 +8,8 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::reconcile::{
-    image::{Hints, Outcome, ReconcileError, Request, reconcile},
+    ReconcileError,
+    image::{Hints, Outcome, Request, reconcile},
     repository::{TagRequest, reconcile_tag},
 };
 use guard_core::{
