@@ -48,6 +48,10 @@ unit: ## Tests that need neither emulators nor network
 core: ## Tests of the pure core alone: no AWS crate is built
 	cargo test -p guard-core --locked
 
+.PHONY: structure
+structure: ## Long functions and signatures, circles between files: what the snapshot says of the code
+	@sed -n '/^---$$/,$$p' tests/it/snapshots/it__structure__the_shape_of_the_code.snap | sed 1,1d
+
 .PHONY: test-local
 test-local: $(VENV)/.ready ## Tests of the local emulators themselves
 	$(VENV)/bin/python -B -m unittest discover -s tests/local

@@ -22,6 +22,8 @@ mod policy;
 #[cfg(test)]
 mod stored;
 #[cfg(test)]
+mod structure;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod sweep;
