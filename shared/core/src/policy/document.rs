@@ -372,7 +372,7 @@ impl Default for AlertsSection {
 pub(super) struct ExceptionSection {
     /// CVE or advisory id, or a glob of it such as `GHSA-*`.
     pub(super) vulnerability: String,
-    /// Vulnerable package or a glob of it; without it, any package.
+    /// Vulnerable package or a glob of it, with blanks and letters of any language; without it, any package.
     #[serde(default)]
     pub(super) package: Option<String>,
     /// Globs of repository names; at least one.
@@ -483,7 +483,7 @@ pub(super) struct PostureSection {
     /// The key must rotate, where it can.
     #[serde(default)]
     pub(super) key_rotation: bool,
-    /// Tags that the repository itself must have: globs of values by key; `*` is any value.
+    /// Tags that the repository itself must have: globs of values by key; `*` is any value, the empty text the empty value.
     #[serde(default, deserialize_with = "each_once")]
     pub(super) required_tags: BTreeMap<String, String>,
     /// Accounts that the repository's policy may let in, beside its own. Without it, any may be let in, but never the world.

@@ -188,16 +188,16 @@ impl ExceptionEntry {
     pub fn proposed(finding: &RecordedFinding, repository: &RepositoryName, now: Timestamp) -> Option<Self> {
         // Nor is anything passed on that a reader's program could act on.
         let harmless = |text: &str| !text.contains('*') && text::plain(text, MAX_LITERAL) == text;
-        let literal = |text: &str| (text.parse::<Glob>().is_ok() && harmless(text)).then(|| text.to_owned());
+        let literal = |text: &str, glob: Result<Glob, _>| (glob.is_ok() && harmless(text)).then(|| text.to_owned());
         let package = match finding.package.as_deref() {
-            Some(package) => Some(literal(package)?),
+            Some(package) => Some(literal(package, Glob::of_text(package))?),
             None => None,
         };
         let expires = TimeZone::UTC
             .to_datetime(now + SignedDuration::from_hours(24 * PROPOSED_DAYS))
             .date();
         Some(Self {
-            vulnerability: literal(&finding.id)?,
+            vulnerability: literal(&finding.id, finding.id.parse())?,
             package,
             repositories: [repository.clone()],
             owner: "",
@@ -296,6 +296,16 @@ mod tests {
         let key = image_key();
         assert!(policy.exceptions[0].covers("CVE-2026-1", Some("openssl"), &key.repository, &key.digest, &[], now()));
         assert!(!policy.exceptions[0].covers("CVE-2026-2", Some("openssl"), &key.repository, &key.digest, &[], now()));
+    }
+
+    #[test]
+    fn an_exception_is_proposed_for_a_package_with_blanks() {
+        let finding = RecordedFinding {
+            package: Some("Microsoft Visual C++ é".to_owned()),
+            ..recorded("CVE-2026-1", Severity::Critical)
+        };
+        let entry = ExceptionEntry::proposed(&finding, &image_key().repository, now()).unwrap();
+        assert_eq!(entry.package, finding.package);
     }
 
     #[test]

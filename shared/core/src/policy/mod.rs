@@ -656,7 +656,8 @@ fn exception(index: usize, section: document::ExceptionSection, now: Timestamp) 
         let problem = format!("an exception ends within {MAX_EXCEPTION_DAYS} days; renew it when the time comes");
         return Err(PolicyError::at(path("expires"), problem));
     }
-    let optional = |field: &str, text: Option<&String>| text.map(|text| glob(text, || path(field))).transpose();
+    let package = section.package.as_deref();
+    let tag = section.tag.as_deref();
     let ticket = section.ticket.as_deref().map(|ticket| text::line(ticket, MAX_TICKET));
     Ok(Exception {
         name: match ticket.filter(|ticket| !ticket.is_empty()) {
@@ -664,8 +665,8 @@ fn exception(index: usize, section: document::ExceptionSection, now: Timestamp) 
             None => format!("exceptions[{index}]"),
         },
         vulnerability: glob(&section.vulnerability, || path("vulnerability"))?,
-        package: optional("package", section.package.as_ref())?,
-        tag: optional("tag", section.tag.as_ref())?,
+        package: package.map(|text| text_glob(text, || path("package"))).transpose()?,
+        tag: tag.map(|text| glob(text, || path("tag"))).transpose()?,
         digest: section
             .digest
             .map(|digest| digest.parse().map_err(|error| PolicyError::at(path("digest"), error)))
@@ -700,7 +701,7 @@ fn glob(text: &str, path: impl FnOnce() -> String) -> Result<Glob, PolicyError> 
         .map_err(|error: InvalidGlob| PolicyError::at(path(), error))
 }
 
-/// A glob for texts that people write, with blanks and letters of any language.
+/// A glob for names of packages: some have blanks and letters of any language.
 fn text_glob(text: &str, path: impl FnOnce() -> String) -> Result<Glob, PolicyError> {
     Glob::of_text(text).map_err(|error| PolicyError::at(path(), error))
 }

@@ -51,8 +51,7 @@ fn is_hidden(c: char) -> bool {
 }
 
 impl Glob {
-    /// A glob for texts that people write, such as the value of a tag: with blanks and letters of any language, at most 256 characters, which is
-    /// the longest value of a tag of AWS (ECR API reference, `Tag`).
+    /// A glob for texts that people write, such as the name of a package: with blanks and letters of any language.
     ///
     /// # Errors
     /// It is empty, too long, or has characters that are not seen.
@@ -60,6 +59,15 @@ impl Glob {
         if text.is_empty() {
             return Err(InvalidGlob::Empty);
         }
+        Self::of_tag_value(text)
+    }
+
+    /// A glob for the value of a tag of AWS, which has at most 256 characters and may be empty (ECR API reference, `Tag`). The empty glob
+    /// matches the empty value.
+    ///
+    /// # Errors
+    /// It is too long, or has characters that are not seen.
+    pub fn of_tag_value(text: &str) -> Result<Self, InvalidGlob> {
         if text.chars().count() > MAX_LENGTH {
             return Err(InvalidGlob::TooLong);
         }

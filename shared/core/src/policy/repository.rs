@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 
 use super::{
-    BlockRules, PolicyError, Reading, TagViolationAction, between,
+    BlockRules, Glob, PolicyError, Reading, TagViolationAction, between,
     document::{EncryptionType, RepositorySection, TagMutability as Mutability},
 };
 use crate::{
@@ -99,8 +99,8 @@ pub(super) fn posture(index: usize, section: &RepositorySection) -> Result<Optio
     }
     let mut required_tags = std::collections::BTreeMap::new();
     for (key, value) in &posture.required_tags {
-        let value = super::text_glob(value, || path(&format!("required_tags.{}", super::text::line(key, 40))))?;
-        required_tags.insert(key.clone(), value);
+        let invalid = |error| PolicyError::at(path(&format!("required_tags.{}", super::text::line(key, 40))), error);
+        required_tags.insert(key.clone(), Glob::of_tag_value(value).map_err(invalid)?);
     }
     let mut allowed_accounts = None;
     if let Some(accounts) = &posture.allowed_accounts {
@@ -327,7 +327,6 @@ mod tests {
         insta::assert_snapshot!(refused(r#""posture": {"encryption": "AES256", "key_rotation": true}"#), @"the policy is not valid at `repositories[0].posture.encryption`: with AES256 there is no key of KMS to ask anything of");
         insta::assert_snapshot!(refused(r#""posture": {"allowed_accounts": ["222222222222", "12"]}"#), @"the policy is not valid at `repositories[0].posture.allowed_accounts[1]`: `12` is not an AWS account id: it has 12 digits");
         insta::assert_snapshot!(refused(r#""posture": {"allowed_organizations": ["o-a1b2c3d4e5", "ou-1"]}"#), @"the policy is not valid at `repositories[0].posture.allowed_organizations[1]`: `ou-1` is not the id of an organization, which looks like `o-a1b2c3d4e5`");
-        insta::assert_snapshot!(refused(r#""posture": {"required_tags": {"team": ""}}"#), @"the policy is not valid at `repositories[0].posture.required_tags.team`: an empty pattern matches nothing");
         insta::assert_snapshot!(refused(r#""lifecycle": {}"#), @"the policy is not valid at `repositories[0].lifecycle`: a lifecycle policy has at least one rule");
         insta::assert_snapshot!(refused(r#""lifecycle": {"keep_count": 30}"#), @"the policy is not valid at `repositories[0].lifecycle.keep_count`: keep_count and tags (tag_prefixes, tag_patterns) go together; the pattern `*` is all tags");
         insta::assert_snapshot!(refused(r#""lifecycle": {"keep_count": 0, "tag_prefixes": ["v"]}"#), @"the policy is not valid at `repositories[0].lifecycle.keep_count`: 0 is not between 1 and 10000");
@@ -349,6 +348,7 @@ mod tests {
             ("Platform Team *", "Platform Team EU"),
             ("équipe-*", "équipe-paiements"),
             ("a_.:/=+-@b", "a_.:/=+-@b"),
+            ("", ""),
         ] {
             let policy = policy(&format!(r#""posture": {{"required_tags": {{"team": "{pattern}"}}}}"#)).unwrap();
             let rules = policy.repository(&"team/api".parse().unwrap()).unwrap();

@@ -11,7 +11,7 @@ use super::{
     },
     Action, Consequence, Glob, PolicyError, Rule,
     document::{FixCondition, RuleSection},
-    glob,
+    glob, text_glob,
 };
 
 /// The least EPSS that a rule may ask for: the rule of EventBridge that feeds `on-scan` lets no event about a lower one through
@@ -292,7 +292,14 @@ fn conditions(section: &RuleSection, path: &impl Fn(&str) -> String) -> Result<C
         not_empty(member, texts, path)?;
         let globs = texts.iter().enumerate();
         globs
-            .map(|(n, text)| glob(text, || path(&format!("{member}[{n}]"))))
+            .map(|(n, text)| {
+                let place = || path(&format!("{member}[{n}]"));
+                if member == "packages" {
+                    text_glob(text, place)
+                } else {
+                    glob(text, place)
+                }
+            })
             .collect::<Result<Vec<_>, _>>()
             .map(Some)
     };
@@ -422,7 +429,7 @@ mod tests {
     #[test]
     fn each_condition_holds_for_what_it_asks_for_and_never_for_what_is_not_known() {
         type Change = fn(&mut Finding);
-        let cases: [(&str, Change, Change); 9] = [
+        let cases: [(&str, Change, Change); 10] = [
             (
                 r#""severities": ["HIGH", "MEDIUM"]"#,
                 |_| {},
@@ -447,6 +454,11 @@ mod tests {
                 |f| f.package_type = None,
             ),
             (r#""packages": ["lod*"]"#, |_| {}, |f| f.package = None),
+            (
+                r#""packages": ["Microsoft Visual *"]"#,
+                |f| f.package = Some("Microsoft Visual C++".to_owned()),
+                |f| f.package = Some("Microsoft".to_owned()),
+            ),
             (
                 r#""vulnerabilities": ["GHSA-*", "CVE-2026-*"]"#,
                 |_| {},

@@ -211,7 +211,7 @@ fn an_exception_ends_within_180_days_and_names_who_and_why() {
 
 #[test]
 fn an_exception_covers_what_it_names_until_the_end_of_its_last_day() {
-    let covers = |expires, more, package: Option<&str>, repository: &str, tags: &[&str], at: &str| {
+    let covers = |expires, more: &str, package: Option<&str>, repository: &str, tags: &[&str], at: &str| {
         let policy = exception_policy(expires, more).unwrap();
         let tags: Vec<Tag> = tags.iter().map(|tag| tag.parse().unwrap()).collect();
         policy.exceptions[0].covers(
@@ -242,6 +242,17 @@ fn an_exception_covers_what_it_names_until_the_end_of_its_last_day() {
         !covers(last, package, None, "prod-api", &[], NOW),
         "a package that is not known is not the one that is named"
     );
+    for named in ["Microsoft Visual C++", "Microsoft *", "équipe-*"] {
+        let package = format!(r#", "package": "{named}""#);
+        let found = named.replace('*', "2026");
+        assert!(covers(last, &package, Some(&found), "prod-api", &[], NOW), "{named}");
+        assert!(
+            !covers(last, &package, Some("Microsoft"), "prod-api", &[], NOW),
+            "{named}"
+        );
+    }
+    let hidden = exception_policy(last, ", \"package\": \"a\u{202e}b\"").unwrap_err();
+    assert_eq!(hidden.path, "exceptions[0].package");
     let tag = r#", "tag": "v1.*""#;
     assert!(covers(last, tag, None, "prod-api", &["latest", "v1.2"], NOW));
     assert!(!covers(last, tag, None, "prod-api", &["v2.0"], NOW));

@@ -424,13 +424,18 @@ fn judge(rules: &PostureRules, facts: &RepositoryFacts, repository: &Repository,
     for (key, wanted) in &rules.required_tags {
         let value = facts.tags.get(key);
         if !value.is_some_and(|value| wanted.matches(value)) {
-            let is = value.map_or_else(|| "no such tag".to_owned(), |value| text::line(value, 256));
-            found.push(Deviation::new(REQUIRED_TAGS, is, wanted.as_str()).of(key));
+            let is = value.map_or_else(|| "no such tag".to_owned(), |value| shown(&text::line(value, 256)));
+            found.push(Deviation::new(REQUIRED_TAGS, is, shown(wanted.as_str())).of(key));
         }
     }
     if let Some(document) = &facts.access {
         judge_access(rules, facts, document, found);
     }
+}
+
+/// The value of a tag, as people read it.
+fn shown(value: &str) -> String {
+    if value.is_empty() { "an empty value" } else { value }.to_owned()
 }
 
 fn judge_key(rules: &PostureRules, facts: &RepositoryFacts, repository: &Repository, found: &mut Vec<Deviation>) {

@@ -270,7 +270,7 @@ fn alert(row: &TagRow, note: &Note) -> RepositoryAlert {
     let steps = if moved {
         vec![
             "Find out who moved it; deploy by digest where it matters.".to_owned(),
-            "Make tags immutable (posture.tag_mutability), or reserve the tags that are made to move (tags.reserved)."
+            "Make tags immutable (posture.tag_mutability), or name the tags that move on purpose in the policy (tags.moving)."
                 .to_owned(),
         ]
     } else {

@@ -3,7 +3,8 @@
 //!
 //! Source: user guide of ECR, "Lifecycle policies in Amazon ECR" ("How lifecycle policies work"): an image that a rule selects by its
 //! tags is left to that rule; a rule counts images that others delete as well; the age of an image is that of its push; an image that
-//! a manifest list leads to is not deleted before it.
+//! a manifest list leads to is not deleted before it. And "Restoring an archived image": the age of an image that came back from the
+//! archive is that of its return.
 
 use std::{
     cmp::Reverse,
@@ -58,15 +59,16 @@ struct Rule {
 enum Count {
     /// The newest so many are kept: these, oldest on top.
     Newest(usize, BinaryHeap<Reverse<Counted>>),
-    /// Those pushed before this are deleted.
-    PushedBefore(Timestamp),
+    /// Those pushed, or back from the archive, before this are deleted.
+    Before(Timestamp),
     /// None is deleted.
     Nothing,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Counted {
-    pushed_at: Timestamp,
+    /// Its push, or its return from the archive.
+    since: Timestamp,
     bytes: u64,
     /// No rule before this one selects it.
     own: bool,
@@ -87,7 +89,7 @@ impl SurplusCounter {
                     Count::Newest(usize::try_from(number).unwrap_or(usize::MAX), BinaryHeap::new())
                 }
                 (ActionKind::Expire, CountType::SinceImagePushed) => {
-                    now.checked_sub(days()).map_or(Count::Nothing, Count::PushedBefore)
+                    now.checked_sub(days()).map_or(Count::Nothing, Count::Before)
                 }
                 (ActionKind::Expire | ActionKind::Transition, _) => Count::Nothing,
             };
@@ -112,7 +114,9 @@ impl SurplusCounter {
     /// kept.
     pub fn image(&mut self, listed: &ListedImage) {
         let image = &listed.image;
-        let Some(pushed_at) = image.pushed_at else { return };
+        let Some(since) = image.available_since() else {
+            return;
+        };
         if image.status != ImageStatus::Active || (image.tags.is_empty() && image.subject.is_some()) {
             return;
         }
@@ -122,7 +126,7 @@ impl SurplusCounter {
                 continue;
             }
             let counted = Counted {
-                pushed_at,
+                since,
                 bytes: listed.bytes,
                 own: !std::mem::replace(&mut selected, true),
                 untagged: image.tags.is_empty().then(|| image.digest.clone()),
@@ -136,7 +140,7 @@ impl SurplusCounter {
                         None
                     }
                 }
-                Count::PushedBefore(limit) => (pushed_at < *limit).then_some(counted),
+                Count::Before(limit) => (since < *limit).then_some(counted),
                 Count::Nothing => None,
             };
             match deleted {
@@ -246,6 +250,11 @@ mod tests {
         undated.image.pushed_at = None;
         let mut referrer = listed(1, &[], 30);
         referrer.image.subject = Some("sha256:aa".parse().unwrap());
+        let restored = |image: ListedImage| {
+            let mut restored = image;
+            restored.image.last_activated_at = Some(now() - SignedDuration::from_hours(1));
+            restored
+        };
         let [v1, v2, v3] = [3, 2, 1].map(|days| {
             let number = usize::try_from(4 - days).unwrap();
             listed(number, &[&format!("v{number}")], days)
@@ -264,6 +273,20 @@ mod tests {
                 vec![],
                 (1, 2),
                 "the oldest goes",
+            ),
+            (
+                &keep_two,
+                vec![restored(v1.clone()), v2.clone(), v3.clone()],
+                vec![],
+                (1, 4),
+                "the oldest came back from the archive, and counts as the newest",
+            ),
+            (
+                &untagged,
+                vec![restored(listed(1, &[], 30)), listed(2, &[], 30)],
+                vec![],
+                (1, 4),
+                "its age is the time since it came back",
             ),
             (
                 &keep_two,

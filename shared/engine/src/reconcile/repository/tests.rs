@@ -210,6 +210,17 @@ fn each_setting_is_as_the_policy_says_or_is_told() {
         ),
         (r#""required_tags": {"team": "*"}"#, with_tag("team", "a"), None),
         (
+            r#""required_tags": {"team": ""}"#,
+            with_tag("team", "a"),
+            Some("posture.required_tags.team"),
+        ),
+        (
+            r#""required_tags": {"team": ""}"#,
+            repository(),
+            Some("posture.required_tags.team"),
+        ),
+        (r#""required_tags": {"team": ""}"#, with_tag("team", ""), None),
+        (
             r#""required_tags": {"team": "b*"}"#,
             with_tag("team", "a"),
             Some("posture.required_tags.team"),
@@ -938,6 +949,8 @@ fn a_tag_that_moves_is_told_with_both_images() {
                 (change["old"].as_str().unwrap(), change["new"].as_str().unwrap()),
                 (&*both[0], &*both[1])
             );
+            let steps = default_of(&world, 0)["next_steps"].to_string();
+            assert!(steps.contains("(tags.moving)"), "{steps}");
         }
     }
 }
