@@ -57,6 +57,10 @@ pub enum Work {
         /// What of its settings is known; `None`: all of them are to be looked at.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         listed: Option<Box<ListedSettings>>,
+        /// How often, in this sweep, ECR did not know yet what a lifecycle policy would do. If it ever did not, only the settings are
+        /// looked at. A version that does not know this member looks at all of the repository, as it does with each sweep.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        waited: u32,
     },
     /// These images of a repository.
     Images {

@@ -83,6 +83,7 @@ impl Sweep {
             again: false,
             copies: false,
             listed: listed.map(Box::new),
+            waited: 0,
         })
     }
 }
@@ -188,6 +189,16 @@ pub const MAX_TROUBLE: usize = 5;
 /// So long after images were due a repository is looked at again: by then they have been looked at, and what became of them is
 /// counted.
 const SECOND_LOOK: Duration = Duration::from_secs(10 * 60);
+
+/// So long after a look at the settings, another one reads the preview of a lifecycle policy that was not there yet, by how often it was
+/// not. AWS's own waiter gives up after 100 seconds, and a preview of a large repository may take longer: after the last one, the next sweep
+/// looks.
+const PREVIEW_WAITS: [Duration; 4] = [
+    Duration::from_secs(60),
+    Duration::from_secs(2 * 60),
+    Duration::from_secs(4 * 60),
+    Duration::from_secs(8 * 60),
+];
 
 /// Images that are due are looked at at once if they are no more than this; more of them are left to other workers.
 const LOOKED_AT_ONCE: usize = 10;
@@ -504,6 +515,8 @@ struct Part {
     copies: bool,
     /// What of its settings is known.
     listed: Option<ListedSettings>,
+    /// Only its settings, after so many looks that found no preview of a lifecycle policy; 0: all of it.
+    waited: u32,
 }
 
 impl Part {
@@ -600,12 +613,14 @@ impl<S: Services> Worker<'_, S> {
                 again,
                 copies,
                 listed,
+                waited,
             } => {
                 let part = Part {
                     after: after.clone(),
                     again: *again,
                     copies: *copies,
                     listed: listed.as_deref().cloned(),
+                    waited: *waited,
                 };
                 self.look_at_repository(&of(repository), part).await
             }
@@ -625,22 +640,44 @@ impl<S: Services> Worker<'_, S> {
         }
     }
 
+    /// Looks at the settings of a repository. Where ECR does not know yet what a lifecycle policy would do, an item looks again in minutes.
+    async fn look_at_settings(&self, key: &RepositoryKey, part: &Part) -> (Looks, Failures) {
+        let mut looks = Looks::default();
+        let listed = part.listed.as_ref();
+        let outcome = reconcile_repository(self.services, self.policy, key, listed, self.actor).await;
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => return (looks, vec![error.into()]),
+        };
+        looks.count_repository(&outcome);
+        let wait = usize::try_from(part.waited)
+            .ok()
+            .and_then(|waited| PREVIEW_WAITS.get(waited));
+        let Some(wait) = wait.filter(|_| outcome.waits) else {
+            return (looks, Failures::new());
+        };
+        let item = self.sweep.item(Work::Repository {
+            repository: key.repository.clone(),
+            after: None,
+            again: false,
+            copies: false,
+            listed: None,
+            waited: part.waited.saturating_add(1),
+        });
+        let sent = self.send(&[item], *wait, &mut looks).await;
+        (looks, sent.err().into_iter().collect())
+    }
+
     /// Looks at a repository, and at those of its images that are due.
     async fn look_at_repository(&self, key: &RepositoryKey, part: Part) -> (Looks, Failures) {
-        let Self {
-            services,
-            policy,
-            actor,
-            ..
-        } = *self;
-        let (mut looks, mut failures) = (Looks::default(), Failures::new());
-        // Its settings are looked at once in a sweep.
-        if part.is_first() {
-            let listed = part.listed.as_ref();
-            match reconcile_repository(services, policy, key, listed, actor).await {
-                Ok(outcome) => looks.count_repository(&outcome),
-                Err(error) => failures.push(error.into()),
-            }
+        // Its settings are looked at once in a sweep, and again while they wait for a preview.
+        let (mut looks, mut failures) = if part.is_first() {
+            self.look_at_settings(key, &part).await
+        } else {
+            (Looks::default(), Failures::new())
+        };
+        if part.waited > 0 {
+            return (looks, failures);
         }
         let due = match self.survey(key, part, &mut looks, &mut failures).await {
             Ok(due) => due,
@@ -677,6 +714,7 @@ impl<S: Services> Worker<'_, S> {
                 again,
                 copies,
                 listed,
+                waited: 0,
             })
         };
         if !self.read_rows(key, &mut reading).await? {

@@ -134,6 +134,7 @@ impl Task {
                 again,
                 copies,
                 listed,
+                waited,
             },
             Work::Repository {
                 repository: other_repository,
@@ -141,11 +142,18 @@ impl Task {
                 again: other_again,
                 copies: other_copies,
                 listed: other_listed,
+                waited: other_waited,
             },
         ) = (&mut *work, other)
         {
-            let same = (&*repository, &*after, *again, *copies)
-                == (other_repository, other_after, *other_again, *other_copies);
+            let same = (&*repository, &*after, *again, *copies, *waited)
+                == (
+                    other_repository,
+                    other_after,
+                    *other_again,
+                    *other_copies,
+                    *other_waited,
+                );
             if same && listed != other_listed {
                 // What was known of the settings was known at different times: they are looked at.
                 *listed = None;

@@ -149,6 +149,7 @@ struct State {
     settings: Option<RegistrySettings>,
     queue: VecDeque<WorkItem>,
     hidden: VecDeque<WorkItem>,
+    waits: Vec<(WorkItem, Duration)>,
     summaries: BTreeMap<RepositoryKey, RepositorySummary>,
     registry_rows: BTreeMap<RegistryKey, RegistryRow>,
     sent: Vec<Sent>,
@@ -389,6 +390,11 @@ impl World {
     /// Sets what holds for all repositories of the registry.
     pub fn set_settings(&self, settings: RegistrySettings) {
         self.lock().settings = Some(settings);
+    }
+
+    /// The items that were hidden for a time when they were left, and for how long.
+    pub fn items_hidden(&self) -> Vec<(WorkItem, Duration)> {
+        self.lock().waits.clone()
     }
 
     /// Takes the first items out of the queue. Those that are hidden show when nothing else is left.
@@ -853,6 +859,9 @@ impl Queue for World {
                 &mut state.hidden
             };
             queue.extend(items.iter().map(through_json));
+            if !hidden_for.is_zero() {
+                state.waits.extend(items.iter().map(|item| (item.clone(), hidden_for)));
+            }
         })
         .await
     }

@@ -32,6 +32,7 @@ pub(super) fn item(n: usize) -> WorkItem {
             again: false,
             copies: false,
             listed: None,
+            waited: 0,
         },
     }
 }

@@ -11,10 +11,10 @@ use guard_core::{
     ids::{ImageKey, Tag},
     image::{Image, ImageStatus},
     ledger::{Row, State},
-    repository::posture::TagMutability,
+    repository::posture::{Encryption, Repository, TagMutability},
 };
 use guard_ports::Retry;
-use guard_testkit::{Fault, World, finding, image, image_key, now, policy, policy_in, run, scan};
+use guard_testkit::{Fault, StoredRepository, World, finding, image, image_key, now, policy, policy_in, run, scan};
 
 /// The image of a number, in a repository.
 fn key_of(repository: &str, number: usize) -> ImageKey {
@@ -114,6 +114,7 @@ fn a_thousand_unchanged_images_cost_one_call_to_the_registry() {
         again: false,
         copies: false,
         listed: None,
+        waited: 0,
     });
     let (looks, failures) = work(&world, &policy(""), &item);
     assert_eq!((looks.listed, looks.looked, failures), (1000, 0, vec![]));
@@ -261,6 +262,7 @@ fn rows_of_images_that_are_gone_are_closed_unless_the_list_was_not_read_to_its_e
         again: false,
         copies: false,
         listed: None,
+        waited: 0,
     };
     let (looks, failures) = run(work_in(&world, &policy(""), &in_a_hurry, &first, "one"));
     assert_eq!((looks.listed, looks.looked, failures), (10, 0, vec![]));
@@ -289,6 +291,7 @@ fn a_large_repository_is_gone_through_in_parts() {
         again: false,
         copies: false,
         listed: None,
+        waited: 0,
     })];
     while let Some(item) = next.pop() {
         let (_, failures) = run(work_in(&world, &policy(""), &in_a_hurry, &item.work, "one"));
@@ -639,6 +642,52 @@ fn settings_of_a_repository_are_looked_at_once_in_a_sweep() {
     let looks = sweep(&world, &rules);
     assert_eq!(looks.listed, 60, "each repository was listed twice");
     assert_eq!(operations(&world)["ecr:ListTagsForResource"], 3);
+}
+
+/// A preview that takes minutes is read within the sweep: the settings are looked at after one, two, four and eight minutes, and not more
+/// often. Nothing else of the repository is.
+#[test]
+fn a_lifecycle_preview_that_is_not_there_yet_is_read_within_minutes() {
+    let rules = policy(
+        r#""repositories": [{"match": "*", "lifecycle": {"keep_count": 30, "tag_prefixes": ["v"], "expire_untagged_days": 7}}]"#,
+    );
+    for (looks_without, set, expected) in [
+        (0, true, vec![]),
+        (1, true, vec![60]),
+        (3, true, vec![60, 120, 240]),
+        (30, false, vec![60, 120, 240, 480]),
+    ] {
+        let world = World::new();
+        let of = RepositoryKey::of(&key_of("api", 0));
+        let stored = StoredRepository {
+            repository: Repository {
+                arn: "arn:aws:ecr:us-west-2:123456789012:repository/api".to_owned(),
+                tag_mutability: TagMutability::Mutable,
+                scan_on_push: true,
+                encryption: Encryption {
+                    kind: "AES256".to_owned(),
+                    key: None,
+                },
+            },
+            tags: BTreeMap::new(),
+            policy: None,
+            lifecycle: None,
+        };
+        world.create_repository(&of.repository, stored);
+        world.slow_down_previews(&of.repository, looks_without);
+        enqueue(&world, &rules);
+        let listed = work_off(&world, &rules).listed;
+        let waits = world.items_hidden();
+        let waits: Vec<u64> = waits.iter().map(|(_, wait)| wait.as_secs()).collect();
+        assert_eq!(waits, expected, "{looks_without}");
+        let is_set = world.repository_of(&of.repository).unwrap().lifecycle.is_some();
+        assert_eq!(is_set, set, "{looks_without}");
+        assert_eq!(
+            (listed, operations(&world)["ecr:DescribeImages"]),
+            (0, 1),
+            "{looks_without}"
+        );
+    }
 }
 
 #[test]

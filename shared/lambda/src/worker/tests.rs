@@ -117,6 +117,7 @@ fn repository_item() -> String {
         again: false,
         copies: false,
         listed: None,
+        waited: 0,
     })
 }
 
@@ -170,6 +171,20 @@ fn the_same_item_twice_is_worked_once_and_says_how_old_its_sweep_is() {
     assert_eq!((failed.len(), worked.messages, worked.jobs), (0, 2, 1));
     assert_eq!((worked.looks.listed, worked.looks.blocks), (3, 3));
     assert_eq!(worked.sweep_age_seconds, Some(600));
+}
+
+/// A look at the settings alone takes no item for the whole repository into itself.
+#[test]
+fn an_item_for_settings_that_wait_is_not_the_item_of_the_next_sweep() {
+    let world = world(3);
+    let waits = repository_item().replace("\"kind\"", "\"waited\":1,\"kind\"");
+    for bodies in [[waits.clone(), repository_item()], [repository_item(), waits.clone()]] {
+        world.forget_calls();
+        let (failed, worked) = work_on(&world, &policy(""), batch(bodies));
+        assert_eq!((failed.len(), worked.jobs, worked.looks.listed), (0, 2, 3));
+    }
+    let (failed, worked) = work_on(&world, &policy(""), batch([waits.clone(), waits]));
+    assert_eq!((failed.len(), worked.jobs, worked.looks.listed), (0, 1, 0));
 }
 
 #[test]
