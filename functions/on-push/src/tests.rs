@@ -4,14 +4,15 @@ use shared::{
         finding::{Scan, ScanTrigger, Severity},
         image::{Image, ImageStatus},
         ledger::State,
+        policy::BlockMethod,
         repository::posture::{Encryption, Repository, TagMutability},
     },
     engine::reconcile::image::{Outcome, OutcomeKind},
     lambda::{entry::Handled, error::HandlerError},
     ports::Retry,
     testing::{
-        Fault, StoredRepository, World, event, finding, handle_event, image, image_key, look_at_event, now, policy,
-        policy_in, scan,
+        Fault, Sent, StoredRepository, World, event, finding, handle_event, image, image_key, look_at_event, now,
+        policy, policy_in, scan, sweep::sweep,
     },
 };
 
@@ -339,11 +340,27 @@ fn what_was_archived_and_is_fetched_again_is_flagged_from_then_on() {
     assert_eq!(world.image_of(&image_key()).unwrap().status, ImageStatus::Archived);
     world.push_again(&image_key(), now());
     world.set_scan(&image_key(), critical());
+    let kinds = || -> Vec<String> {
+        let kind = |sent: &Sent| -> serde_json::Value { serde_json::from_str(&sent.message.default).unwrap() };
+        let sent = world.sent();
+        sent.iter()
+            .map(|sent| kind(sent)["kind"].as_str().unwrap().to_owned())
+            .collect()
+    };
     for _ in 0..3 {
         let outcome = look(&world, &pulled_through(&json!({})));
         assert_eq!(outcome.state, Some(State::Blocked));
         assert_eq!(world.image_of(&image_key()).unwrap().status, ImageStatus::Active);
+        let block = world.row_of(&image_key()).unwrap().block.unwrap();
+        assert_eq!((block.method, block.confirmed), (BlockMethod::Flag, true));
+        assert_eq!(
+            kinds(),
+            ["image-blocked", "image-bypass"],
+            "it can be pulled, and people are told so once"
+        );
     }
+    world.set_now(now() + jiff::SignedDuration::from_hours(1));
+    assert_eq!(sweep(&world, &policy("")).due.get("not-blocked"), None);
 }
 
 #[test]

@@ -18,11 +18,12 @@ locals {
   modes_of_entries = compact([for entry in try(local.document.repositories, []) : try(entry.mode, null)])
 
   # What the document has the functions change, in words that `permissions/` has too: a role may do that and nothing more. Each entry of
-  # `repositories` counts with the mode and the method that hold for it, and the document itself for the repositories without an entry.
+  # `repositories` counts with the mode and the method that hold for it, and the document itself for the repositories without an entry. A
+  # member that is null is one that is not there.
   entries  = concat([{}], try([for entry in local.document.repositories : entry], []))
-  enforced = [for entry in local.entries : entry if try(entry.mode, local.mode) == "enforce"]
+  enforced = [for entry in local.entries : entry if try(coalesce(try(entry.mode, null), local.mode), null) == "enforce"]
   repaired = [for entry in local.enforced : entry.posture if try(entry.posture.repair, false)]
-  methods  = distinct([for entry in local.enforced : try(entry.block.method, local.document.block.method, "archive")])
+  methods  = distinct([for entry in local.enforced : coalesce(try(entry.block.method, null), try(local.document.block.method, null), "archive")])
   # Methods of blocking of which blocks are still undone. Which one there was before, no plan can see. Not said, what people pull can be given
   # back whatever it was, but for the last step of it, which takes the one permission that can delete an image.
   keeps_release_of = try(tolist([for method in local.document.block.keep_release_of : tostring(method)]), null)

@@ -706,10 +706,10 @@ fn blocked<'a>(
         .map(|oldest| *oldest + RETURN_WINDOW);
 
     // An image that comes back after it was blocked is not protected by what came back with it.
-    // Nor is one that indexes lead to: whether it is in use was asked for them, with its pulls.
+    // One that indexes lead to was asked for with them, with its pulls; what is known to run by now is left alone all the same.
     let rules = policy.block(&facts.key.repository);
     let in_use = match rules.when_in_use {
-        WhenInUse::Hold if open && !led_to => in_use(policy, facts, image, follows, now)?,
+        WhenInUse::Hold if open => in_use(policy, facts, image, follows || led_to, now)?,
         WhenInUse::Hold | WhenInUse::Block => None,
     };
     // Blocking again what came back is not counted: it was counted when it was blocked. What an index leads to counts with it, and a
@@ -840,13 +840,16 @@ fn done<'a>(
     let came_back = returns.is_some();
     let stood = |block: &Block| block.confirmed && block.undone_at.is_none() && block.method < method;
     let adds = needed.is_some() && known.is_some_and(stood);
-    let kind = match (came_back, facts.is_led_to()) {
+    // What a pull through cache has brought back is flagged from now on.
+    let gives_way =
+        needed.is_none() && method == BlockMethod::Flag && known.is_some_and(|block| block.method != method);
+    let kind = match (came_back || gives_way, facts.is_led_to()) {
         (true, _) => Some(AlertKind::ImageBypass),
         (false, false) => Some(AlertKind::ImageBlocked),
         (false, true) => None,
     };
     let draft = draft.state(State::Blocked, reason).action(method, true).alert(kind);
-    let draft = if came_back || adds {
+    let draft = if came_back || adds || gives_way {
         draft.happened_again()
     } else {
         draft
@@ -858,7 +861,7 @@ fn done<'a>(
             let returns = returns.map(|returns| [returns, vec![now]].concat()).unwrap_or_default();
             draft.block(effect, method, counts, returns)
         }
-        None if method == BlockMethod::Flag && known.is_none() => draft.flag(),
+        None if method == BlockMethod::Flag && (known.is_none() || gives_way) => draft.flag(),
         // Somebody else archived it, where the ledger knows of no block, or of one on an image that was deleted since: then it is
         // not for us to bring back.
         None if method == BlockMethod::Archive && is_closed && !is_still_ours(known, image) => draft.without_block(),

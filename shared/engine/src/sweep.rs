@@ -679,7 +679,7 @@ impl<S: Services> Worker<'_, S> {
         if part.waited > 0 {
             return (looks, failures);
         }
-        let due = match self.survey(key, part, &mut looks, &mut failures).await {
+        let due = match self.survey(key, part, &mut looks).await {
             Ok(due) => due,
             Err(error) => {
                 failures.push(error);
@@ -693,13 +693,7 @@ impl<S: Services> Worker<'_, S> {
     }
 
     /// Compares list and ledger, and leaves to others what is due, if it is much; otherwise gives it.
-    async fn survey(
-        &self,
-        key: &RepositoryKey,
-        part: Part,
-        looks: &mut Looks,
-        failures: &mut Failures,
-    ) -> Result<Vec<ImageLook>, SweepError> {
+    async fn survey(&self, key: &RepositoryKey, part: Part, looks: &mut Looks) -> Result<Vec<ImageLook>, SweepError> {
         let Self {
             services,
             policy,
@@ -734,7 +728,8 @@ impl<S: Services> Worker<'_, S> {
             unreadable,
         } = reading;
         looks.listed += images;
-        failures.extend(unreadable);
+        // Reading the list again would not make it readable; the next sweep tries.
+        looks.handed_on.extend(unreadable);
         let is_whole = is_whole && next.is_none() && !in_part;
         let indexes_read = is_whole && survey.knows_all_indexes();
         let mut due = survey.finish(is_whole);

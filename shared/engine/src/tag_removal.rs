@@ -1,4 +1,4 @@
-//! Takes tags from an image so that no image is lost by it. It is the only caller of [`RegistryWriter::remove_tags`].
+//! Takes tags from an image so that no image is lost by it. It is the only caller of `RegistryWriter::remove_tags`.
 //!
 //! ECR removes a tag from whichever image has it at that moment, and deletes an image that loses its last tag. What it deletes when a
 //! digest and a tag are given is documented nowhere. So:

@@ -16,7 +16,7 @@ use super::super::{
     finding::ScanMode,
     ids::{Digest, Region, RepositoryName, Tag},
     image::{Image, ImageKind, ImageStatus, ListedImage},
-    ledger::{MAX_INDEXES, Row, Source, State, quarantine_tag},
+    ledger::{Cause, MAX_INDEXES, Row, Source, State, quarantine_tag},
     policy::{Action, BlockMethod, BlockRules, Policy, WhenInUse},
     replication::{is_destination, rules},
     repository::tags::is_mark,
@@ -85,6 +85,10 @@ struct Remembered {
     state: State,
     /// What the worst finding that an exception took out of its decision would lead to.
     excepted: Option<Action>,
+    /// It is not deployed because of a tag of its own, which says nothing of an index.
+    by_tag: bool,
+    /// And nothing is known of its findings.
+    unjudged: bool,
     closed: bool,
     not_an_image: bool,
     blocked: bool,
@@ -209,6 +213,8 @@ impl<'a> Survey<'a> {
         let remembered = Remembered {
             state: row.state,
             excepted: excepted(row),
+            by_tag: row.cause == Some(Cause::Tag),
+            unjudged: row.cause == Some(Cause::Tag) && row.is_unjudged(),
             closed: row.closed_at.is_some(),
             not_an_image: row.is_not_an_image(),
             blocked: row.state == State::Blocked,
@@ -424,7 +430,9 @@ impl<'a> Survey<'a> {
     /// Whether an image and the index that leads to it do not go together: the step that came between was lost.
     fn does_not_fit(&self, row: &Remembered) -> bool {
         let above = row.indexes.iter().filter_map(|digest| self.rows.get(digest));
-        let bad = |row: &Remembered| matches!(row.state, State::Blocked | State::Held);
+        let bad = |row: &Remembered| {
+            matches!(row.state, State::Blocked | State::Held) && !(row.by_tag && row.state == State::Held)
+        };
         // What is on its way back is done with.
         let is_kept = |row: &Remembered| row.block.is_some_and(|block| !block.undone);
         let mut above = above.filter(|index| !index.not_an_image);
@@ -434,7 +442,7 @@ impl<'a> Survey<'a> {
         if self.enforces && is_kept(row) && above.any(|index| index.state != State::Blocked) {
             return true;
         }
-        if row.state == State::Held && self.are_its_many_indexes_blocked(row) {
+        if self.enforces && row.state == State::Held && self.are_its_many_indexes_blocked(row) {
             return true;
         }
         if row.children.is_empty() {
@@ -446,13 +454,16 @@ impl<'a> Survey<'a> {
         let not_images = below.iter().filter(|child| child.not_an_image).count();
         let open = || counting().filter(|child| !child.closed);
         let all_there = open().count() + not_images == row.children.len();
-        let all_known = all_there && open().all(|child| child.state != State::Pending);
+        let all_known = all_there && open().all(|child| child.state != State::Pending && !child.unjudged);
         match row.state {
             State::Pending => all_known || open().any(|child| bad(child)),
             // What has no tag may wait for another index to be read: see `finish`.
-            State::Blocked => open().any(|child| child.tagged && self.waits_for_nothing(child)),
+            State::Blocked => self.enforces && open().any(|child| child.tagged && self.waits_for_nothing(child)),
             State::Held => self.enforces && open().any(|child| is_kept(child)),
-            State::Allowed | State::Unscannable | State::Stale => {
+            State::Unscannable | State::Stale => {
+                open().any(|child| is_kept(child) || bad(child) || child.state == State::Review)
+            }
+            State::Allowed => {
                 let passed_over = |child: &Remembered| self.is_passed_over(row, child, Action::Review);
                 open().any(|child| is_kept(child) || bad(child) || child.state == State::Review || passed_over(child))
             }
@@ -578,7 +589,7 @@ impl<'a> Survey<'a> {
         let is_old = row
             .available_since
             .is_some_and(|since| self.now.duration_since(since) >= INDEX_FOLLOWS);
-        let waited = row.may_be_led_to && is_old || !row.tagged && self.is_led_to_by_blocked(row);
+        let waited = row.may_be_led_to && is_old || self.enforces && !row.tagged && self.is_led_to_by_blocked(row);
         !row.closed && row.seen && row.state == State::Held && waited
     }
 

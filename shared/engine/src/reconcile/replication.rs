@@ -261,10 +261,10 @@ fn is_out_of_reach(image: &Image) -> bool {
     matches!(image.status, ImageStatus::Archived | ImageStatus::Activating)
 }
 
-/// Whether a block of ours keeps an image out of reach, or did so until it was released just now.
+/// Whether a block of ours keeps an image out of reach. What is left of one that was undone, a mark for example, does not.
 async fn is_blocked(services: &impl Services, image: &ImageKey) -> Result<bool, PortError> {
     let row = services.ledger().row(image).await?;
-    Ok(row.is_some_and(|row| row.closed_at.is_none() && (row.state == State::Blocked || row.block.is_some())))
+    Ok(row.is_some_and(|row| row.closed_at.is_none() && row.state == State::Blocked))
 }
 
 /// Whether the source has told of this copy already, or a backfill of ours has brought it, or may have.

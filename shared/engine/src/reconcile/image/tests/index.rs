@@ -775,3 +775,52 @@ fn an_index_is_in_use_on_the_day_that_the_scanner_last_knew_of_whatever_it_says_
     }
     assert_eq!((state(&world, &index()), archived(&world)), (State::Held, vec![]));
 }
+
+#[test]
+fn an_image_that_runs_by_now_is_left_alone_though_its_index_was_blocked_before() {
+    let world = scanned(vec![], one_critical());
+    settle(&world, &policy(""), &index());
+    assert_eq!(archived(&world), ["index", "arm64"]);
+    // Weeks later it is deployed by its digest, and something is found in it.
+    let later = now() + 21 * DAY;
+    world.set_now(later);
+    let mut image = world.image_of(&amd64()).unwrap();
+    image.last_pulled_at = Some(later - SignedDuration::from_hours(1));
+    world.push(&amd64(), image);
+    world.complete_scan(&amd64(), scan(one_critical()));
+    for hours in 0..3 {
+        world.set_now(later + SignedDuration::from_hours(hours));
+        settle(&world, &policy(""), &amd64());
+        sweep(&world, &policy(""));
+        assert_eq!(archived(&world), ["index", "arm64"]);
+        assert_eq!(state(&world, &amd64()), State::Held);
+    }
+    // When it is not used any more, it goes with its index.
+    world.set_now(later + 200 * DAY);
+    sweep(&world, &policy(""));
+    assert_eq!(archived_images(&world), ["amd64", "arm64"]);
+}
+
+#[test]
+fn an_image_of_which_only_the_tag_was_judged_makes_no_index_clean() {
+    let rules =
+        policy(r#""repositories": [{"match": "*", "tags": {"allowed": ["v1", "semver:v"], "on_violation": "block"}}]"#);
+    let world = World::new();
+    world.push(&amd64(), fresh(&amd64(), &["amd64-only"]));
+    world.push(&arm64(), fresh(&arm64(), &[]));
+    push_index(&world, &index(), &["v1"], &[(&amd64(), "amd64"), (&arm64(), "arm64")]);
+    world.complete_scan(&arm64(), scan(vec![]));
+    for key in [index(), amd64(), arm64(), index()] {
+        settle(&world, &rules, &key);
+    }
+    assert_eq!(state(&world, &index()), State::Pending);
+    // With its scan the index is clean, whatever the tag of its image; and then there is nothing left to do.
+    world.complete_scan(&amd64(), scan(vec![]));
+    settle(&world, &rules, &amd64());
+    for hour in 1..=3 {
+        world.set_now(now() + SignedDuration::from_hours(hour));
+        let due = sweep(&world, &rules).due;
+        assert!(hour == 1 || !due.contains_key("family"), "{due:?}");
+    }
+    assert_eq!(state(&world, &index()), State::Allowed);
+}
