@@ -107,6 +107,8 @@ pub struct SourceFacts<'a> {
     /// Before this time, everything on the list there had been looked at: what was to be there by then, and was not seen, is not there.
     /// `None`: that is not known.
     pub all_seen_at: Option<Timestamp>,
+    /// Whether the guard there has looked at the repository today or yesterday. If not, its rows say what was, and not what is.
+    pub is_looked_at: bool,
     /// Whether the repository there is not as the policy says.
     pub has_drift: bool,
     /// What the ledger remembers.
@@ -216,11 +218,6 @@ pub fn questions(facts: &SourceFacts<'_>, now: Timestamp) -> Vec<Digest> {
         .collect()
 }
 
-/// Whether images should have arrived by now that nobody has seen there.
-pub fn has_unseen(facts: &SourceFacts<'_>, now: Timestamp) -> bool {
-    unseen(facts, now).next().is_some()
-}
-
 fn unseen<'a>(facts: &'a SourceFacts<'_>, now: Timestamp) -> impl Iterator<Item = (&'a Digest, &'a ExpectedImage)> {
     expected(facts)
         .filter(move |(digest, image)| is_old(facts, image, now) && facts.copies.seen(facts.to, digest).is_none())
@@ -261,6 +258,7 @@ pub fn decide(facts: &SourceFacts<'_>, may_backfill: bool, now: Timestamp) -> So
         let seen = facts.copies.seen(facts.to, digest);
         let figure = match seen {
             Some(Seen::Complete) if facts.expected.is_blocked_in(facts.to, digest) => &mut readiness.blocked,
+            Some(Seen::Complete) if !facts.is_looked_at => &mut readiness.unknown,
             Some(Seen::Complete) => &mut readiness.present,
             Some(Seen::Incomplete) => &mut readiness.incomplete,
             Some(Seen::Missing) => &mut readiness.missing,

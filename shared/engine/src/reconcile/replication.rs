@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::{join_all, join3, try_join_all};
+use futures_util::future::{join_all, join3, join4, try_join_all};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -696,9 +696,10 @@ impl<S: Services> CopiesRun<'_, S> {
         };
         let from = self.registry();
         for _ in 0..MAX_ATTEMPTS {
-            let (row, repository, backfill) = join3(
+            let (row, repository, summary, backfill) = join4(
                 services.ledger().replication_row(key, to),
                 services.ledger().repository_row(&there),
+                services.ledger().summary(&there),
                 async {
                     if rules.backfill {
                         services.ledger().backfill_row(&from, to).await
@@ -709,6 +710,10 @@ impl<S: Services> CopiesRun<'_, S> {
             )
             .await;
             let (row, repository) = (row.map_err(looking())?, repository.map_err(looking())?);
+            let summary = summary.map_err(looking())?;
+            let looked_at = summary
+                .as_ref()
+                .and_then(|summary| day_of_summary(summary, services.clock().now()));
             let backfill = backfill.map_err(looking())?;
             let mut facts = SourceFacts {
                 expected,
@@ -717,16 +722,15 @@ impl<S: Services> CopiesRun<'_, S> {
                 copies: &rows.copies,
                 asked: BTreeMap::new(),
                 all_seen_at: None,
+                is_looked_at: looked_at.is_some(),
                 has_drift: repository.is_some_and(|row| row.notes.iter().any(|note| note.kind.lasts())),
                 row: row.as_ref(),
                 backfill: backfill.as_ref(),
                 actor,
             };
             // A row that cannot be read may be that of a copy that is there.
-            if rows.unreadable.is_empty() && source::has_unseen(&facts, services.clock().now()) {
-                let summary = services.ledger().summary(&there).await.map_err(looking())?;
-                let all_seen = summary.filter(|summary| summary.copies_seen);
-                facts.all_seen_at = all_seen.and_then(|summary| day_of_summary(&summary, services.clock().now()));
+            if rows.unreadable.is_empty() {
+                facts.all_seen_at = looked_at.filter(|_| summary.is_some_and(|summary| summary.copies_seen));
             }
             let mut errors = 0;
             for digest in source::questions(&facts, services.clock().now()) {

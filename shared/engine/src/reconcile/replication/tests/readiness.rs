@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::testing as sweeps;
-use guard_core::{finding::Severity, replication::ledger::NotPullable, summary::SummaryBuilder};
+use guard_core::{finding::Severity, ledger::Block, policy::BlockMethod, replication::ledger::NotPullable};
 use guard_testkit as testing;
 
 fn numbered(number: usize) -> ImageKey {
@@ -373,10 +373,54 @@ fn a_repository_of_any_size_is_known_after_one_sweep() {
         .map(|number| pushed(&numbered(number), &["v1"], 100))
         .collect();
     let world = World::new();
+    guarded(&world);
     for image in &images {
         world.remember_replica(replica_row(image.digest.as_str(), "eu-west-1", ReplicaState::Complete));
     }
     assert!(readiness(&world, &images).is_ready());
+}
+
+#[test]
+fn a_region_whose_guard_has_stopped_is_unknown() {
+    let world = World::new();
+    let images = listed(&world, &[("sha256:01", 100, None)]);
+    world.remember_replica(replica_row("sha256:01", "eu-west-1", ReplicaState::Complete));
+    assert!(readiness(&world, &images).is_ready());
+    for (hours, expected) in [(24, (1, 0)), (72, (0, 1))] {
+        world.set_now(now() + SignedDuration::from_hours(hours));
+        let found = readiness(&world, &images);
+        assert_eq!((found.present, found.unknown), expected, "after {hours} hours");
+    }
+    // Nobody is told that copies are late: nothing says so.
+    assert_eq!(sweep(&world, &images).alerts, []);
+    guarded(&world);
+    assert!(readiness(&world, &images).is_ready());
+}
+
+/// A mark that a release could not remove keeps nobody from pulling: what is archived then was archived by somebody else.
+#[test]
+fn what_is_left_of_a_block_does_not_make_an_archived_copy_present() {
+    let world = world();
+    look(&world, arrived());
+    let archived = Image {
+        status: ImageStatus::Archived,
+        ..pushed(&image_key(), &["v1.2.3"], 10)
+    };
+    world.push(&image_key(), archived);
+    world.remember(Row {
+        image: image_key(),
+        block: Some(Block {
+            method: BlockMethod::QuarantineTag,
+            at: now(),
+            confirmed: true,
+            tags: Vec::new(),
+            returns: Vec::new(),
+            undone_at: Some(now()),
+            release_refused_at: None,
+        }),
+        ..row_in_source(State::Allowed, None)
+    });
+    assert_eq!(look(&world, None).state, ReplicaState::Incomplete);
 }
 
 #[test]
