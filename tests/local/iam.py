@@ -24,8 +24,16 @@ MINISTACK = {"sqs:SendMessage": "sqs:SendMessageBatch"}
 Statement = dict[str, Any]
 
 
+def without_nulls(value: Any) -> Any:
+    """A document without its members that are null: to the policy's readers they are not there."""
+    if isinstance(value, dict):
+        return {name: without_nulls(member) for name, member in value.items() if member is not None}
+    return [without_nulls(member) for member in value] if isinstance(value, list) else value
+
+
 def changes(document: dict[str, Any]) -> list[str]:
     """What a policy document has the functions change, in the words of ``permissions/``: as ``policy.tf`` has it."""
+    document = without_nulls(document)
     block, mode = document.get("block", {}), document["mode"]
     entries = [{}, *document.get("repositories", [])]
     enforced = [entry for entry in entries if entry.get("mode", mode) == "enforce"]
