@@ -6,11 +6,13 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 
 use guard_aws::{Aws, dynamodb::DynamoLedger, ecr::EcrWriter, sns::SnsNotifier};
+use guard_core::policy::Policy;
 use guard_events::Event;
 use guard_lambda::{
     SystemClock,
     config::{Config, environment, findings_queue_url, guarded, queue_url, table},
-    entry::{Invocation, Received, Selection, image_event, push_event},
+    entry::{Handled, Invocation, Received, Selection, image_event, push_event},
+    error::HandlerError,
     pace::{PUT_IMAGE_EVERY, Pace, Paced},
     replication::{CopySelection, copy_event},
     repositories::RecentLooks,
@@ -25,50 +27,51 @@ use crate::services::{AwsServices, Lasting, NoQueue};
 ///
 /// Whatever can be wrong with configuration or policy ends it here, before the first event, with one line that says what.
 pub async fn run_image_events(name: &'static str, select: fn(&Event) -> Selection) -> ExitCode {
-    report(name, async {
-        let process = &Process::start(Aws::from_env(&environment)?).await?;
-        lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
-            let invocation = &Invocation::new(name, &event.context)?;
-            let payload = event.payload.get();
-            let (services, policy) = (process.for_events(invocation), &process.config.policy);
-            // Boxed: the type of the whole chain of futures is too deep for the compiler otherwise.
-            Box::pin(image_event(&services, policy, select, Received { invocation, payload })).await
-        }))
-        .await
-    })
-    .await
+    let handle = async |services: &EventServices<'_>, policy: &Policy, received: Received<'_>| {
+        image_event(services, policy, select, received).await
+    };
+    run_events(name, handle).await
 }
 
 /// Runs a function that looks at the repository of an image after the image.
 pub async fn run_push_events(name: &'static str, select: fn(&Event) -> Selection) -> ExitCode {
-    report(name, async {
-        let process = &Process::start(Aws::from_env(&environment)?).await?;
-        let recent = &RecentLooks::default();
-        lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
-            let invocation = &Invocation::new(name, &event.context)?;
-            let payload = event.payload.get();
-            let (services, policy) = (process.for_events(invocation), &process.config.policy);
-            let received = Received { invocation, payload };
-            // Boxed, as above.
-            Box::pin(push_event(&services, policy, recent, select, received)).await
-        }))
-        .await
-    })
-    .await
+    let recent = RecentLooks::default();
+    let handle = async |services: &EventServices<'_>, policy: &Policy, received: Received<'_>| {
+        push_event(services, policy, &recent, select, received).await
+    };
+    run_events(name, handle).await
 }
 
 /// Runs a function that looks at copies from other regions. `select`: what an event says of one.
 pub async fn run_copy_events(name: &'static str, select: fn(&Event) -> CopySelection) -> ExitCode {
+    let recent = RecentLooks::default();
+    let handle = async |services: &EventServices<'_>, policy: &Policy, received: Received<'_>| {
+        copy_event(services, policy, &recent, select, received).await
+    };
+    run_events(name, handle).await
+}
+
+/// What a function has that EventBridge invokes.
+type EventServices<'a> = AwsServices<'a, EcrWriter, NoQueue, SystemClock>;
+
+async fn run_events(
+    name: &'static str,
+    handle: impl AsyncFn(&EventServices<'_>, &Policy, Received<'_>) -> Result<Handled, HandlerError>,
+) -> ExitCode {
     report(name, async {
         let process = &Process::start(Aws::from_env(&environment)?).await?;
-        let recent = &RecentLooks::default();
+        let handle = &handle;
         lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
             let invocation = &Invocation::new(name, &event.context)?;
             let payload = event.payload.get();
-            let (services, policy) = (process.for_events(invocation), &process.config.policy);
-            let received = Received { invocation, payload };
-            // Boxed, as above.
-            Box::pin(copy_event(&services, policy, recent, select, received)).await
+            let services = process.for_events(invocation);
+            // Boxed: the type of the whole chain of futures is too deep for the compiler otherwise.
+            Box::pin(handle(
+                &services,
+                &process.config.policy,
+                Received { invocation, payload },
+            ))
+            .await
         }))
         .await
     })
@@ -168,7 +171,7 @@ impl Process {
     }
 
     /// What a function has that leaves no work to others.
-    fn for_events(&self, invocation: &Invocation) -> AwsServices<'_, EcrWriter, NoQueue, SystemClock> {
+    fn for_events(&self, invocation: &Invocation) -> EventServices<'_> {
         let (lasting, account) = (self.lasting(), invocation.account.clone());
         let writer = lasting.writer(&account);
         lasting.services(account, writer, &NoQueue)
