@@ -15,7 +15,7 @@ use guard_core::{
     repository::{ledger::RepositoryKey, removal::Pushed},
 };
 use guard_engine::reconcile::image::{Hints, Outcome, Request, reconcile};
-use guard_events::{self, Event, ImageName};
+use guard_events::{Event, ImageName};
 use guard_ports::{Clock as _, Services};
 
 /// The function that is running, where, and for which event.

@@ -22,7 +22,7 @@ use guard_engine::reconcile::{
     image::{Hints, Outcome, OutcomeKind, Request, reconcile},
     replication::{ReplicaRequest, reconcile_replica},
 };
-use guard_events::{self, Event};
+use guard_events::Event;
 use guard_ports::{Clock as _, Ledger as _, Services};
 
 /// What an event about copies asks for.

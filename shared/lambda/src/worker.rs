@@ -205,15 +205,13 @@ pub async fn work(
             Done::NotBegun
         } else {
             let actor = job.messages.first().map_or("", String::as_str);
-            {
-                let worker = Worker {
-                    services,
-                    policy,
-                    sweep: &sweep_of(&job),
-                    actor,
-                };
-                carry_out(&worker, &job.task).await
-            }
+            let worker = Worker {
+                services,
+                policy,
+                sweep: &sweep_of(&job),
+                actor,
+            };
+            carry_out(&worker, &job.task).await
         };
         if let Done::Tried(looks, failures) = &done {
             let mut all = failures.iter().chain(&looks.handed_on);
@@ -382,12 +380,12 @@ fn read(
     registry: &RegistryKey,
     select: impl Fn(&Event) -> Selection,
 ) -> Result<Asked, HandlerError> {
-    let body = body.ok_or_else(|| HandlerError::Unusable("a message without a body".to_owned()))?;
     #[derive(Deserialize)]
     struct Form {
         #[serde(default)]
         schema: Option<serde::de::IgnoredAny>,
     }
+    let body = body.ok_or_else(|| HandlerError::Unusable("a message without a body".to_owned()))?;
     let is_item = serde_json::from_str::<Form>(body).is_ok_and(|form| form.schema.is_some());
     if is_item {
         let item = serde_json::from_str::<WorkItem>(body);
