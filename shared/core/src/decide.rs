@@ -750,32 +750,27 @@ fn blocked<'a>(
     } else {
         false
     };
-    let nothing_else = !held_by_index
-        && !held_by_source
-        && in_use.is_none()
-        && no_worse_than.is_none()
-        && facts.block_failure.is_none()
-        && limited.is_none()
-        && !may_have_more
-        && !facts.awaits_indexes(image, now);
-    // Asked last, because it is one more call: only for what would be blocked otherwise.
-    let in_use = if nothing_else && open && !led_to && needed.is_some() {
-        in_use_by_lambda(rules, facts, image)?
-    } else {
-        in_use
-    };
+    let awaits_indexes = facts.awaits_indexes(image, now);
     let held = match (&facts.block_failure, in_use) {
         _ if held_by_index => Some(Hold::Index),
         _ if may_have_more => Some(Hold::MoreIndexesNotRead),
-        _ if !stands && facts.awaits_indexes(image, now) => Some(Hold::IndexesNotRead),
+        _ if !stands && awaits_indexes => Some(Hold::IndexesNotRead),
         _ if held_by_source => facts.source.as_ref().map(|source| Hold::Source(source.region.clone())),
         _ if only_index && needed.is_some() => Some(Hold::OnlyIndex),
         (Some(failure), _) => Some(Hold::Refused(words::block_failed(failure))),
         (None, Some(evidence)) => Some(Hold::InUse(evidence)),
-        (None, None) if no_worse_than.is_some() => no_worse_than.map(Hold::NotWorse),
-        (None, None) if reports.is_some() => reports.map(Hold::ReportMode),
-        (None, None) => limited.map(Hold::Limit).or(too_often.map(Hold::Returns)),
+        (None, None) => no_worse_than.map(Hold::NotWorse),
     };
+    // Asked last, because it is one more call: only for what would be blocked otherwise, or be told of in report mode.
+    let may_ask = open && !led_to && needed.is_some() && limited.is_none() && !awaits_indexes;
+    let held = match held {
+        None if may_ask => in_use_by_lambda(rules, facts, image)?.map(Hold::InUse),
+        held => held,
+    };
+    let held = held
+        .or(reports.map(Hold::ReportMode))
+        .or(limited.map(Hold::Limit))
+        .or(too_often.map(Hold::Returns));
     let Some(why) = held else {
         return Ok(done(
             facts,

@@ -313,7 +313,7 @@ pub struct Row {
     pub scan_event: Option<ScanEvent>,
     /// ECR has fetched it, or an index that leads to it, through a pull through cache: it comes back with the next pull of the tag, whatever
     /// is done with it here.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub pulled_through: bool,
     /// When a scan was asked for; it is not asked for again within 24 hours, which is ECR's own limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -387,14 +387,13 @@ pub const MAX_RECORDED_FINDINGS: usize = 300;
 pub const CLOSED_ROW_DAYS: i64 = 90;
 
 impl Row {
-    /// The first row of an image that a sweep could not look at, because `why`. It says that nothing is known of it; the next look takes the
-    /// image for a new one.
-    pub fn not_reached(image: ImageKey, policy: &Policy, why: &str, now: Timestamp) -> Self {
+    /// The first row of an image of which nothing is known.
+    pub fn first(image: ImageKey, policy: &Policy, now: Timestamp) -> Self {
         Self {
             schema: RowSchema::V1,
             image,
             state: State::Pending,
-            reason: format!("Nobody could look at it yet: {why}. Every sweep tries again."),
+            reason: String::new(),
             since: now,
             generation: 1,
             policy: policy.sha256.clone(),
@@ -426,9 +425,18 @@ impl Row {
             used_on: None,
             referrer: false,
             runnable: false,
-            not_reached: true,
+            not_reached: false,
             source: None,
             closed_at: None,
+        }
+    }
+
+    /// The first row of an image that a sweep could not look at, because `why`. The next look takes the image for a new one.
+    pub fn not_reached(image: ImageKey, policy: &Policy, why: &str, now: Timestamp) -> Self {
+        Self {
+            reason: format!("Nobody could look at it yet: {why}. Every sweep tries again."),
+            not_reached: true,
+            ..Self::first(image, policy, now)
         }
     }
 
@@ -474,6 +482,11 @@ impl Row {
                         && self.scan.is_none()
                 }
             }
+    }
+
+    /// Whether it was judged by a tag of its own so far, and its findings are still to come.
+    pub fn waits_behind_its_tag(&self) -> bool {
+        self.cause == Some(Cause::Tag) && self.is_unjudged()
     }
 
     /// The findings that `counts` has and that are not remembered one by one.

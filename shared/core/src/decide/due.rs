@@ -87,8 +87,7 @@ struct Remembered {
     excepted: Option<Action>,
     /// It is not deployed because of a tag of its own, which says nothing of an index.
     by_tag: bool,
-    /// And nothing is known of its findings.
-    unjudged: bool,
+    waits_behind_its_tag: bool,
     closed: bool,
     not_an_image: bool,
     blocked: bool,
@@ -214,7 +213,7 @@ impl<'a> Survey<'a> {
             state: row.state,
             excepted: excepted(row),
             by_tag: row.cause == Some(Cause::Tag),
-            unjudged: row.cause == Some(Cause::Tag) && row.is_unjudged(),
+            waits_behind_its_tag: row.waits_behind_its_tag(),
             closed: row.closed_at.is_some(),
             not_an_image: row.is_not_an_image(),
             blocked: row.state == State::Blocked,
@@ -454,7 +453,7 @@ impl<'a> Survey<'a> {
         let not_images = below.iter().filter(|child| child.not_an_image).count();
         let open = || counting().filter(|child| !child.closed);
         let all_there = open().count() + not_images == row.children.len();
-        let all_known = all_there && open().all(|child| child.state != State::Pending && !child.unjudged);
+        let all_known = all_there && open().all(|child| child.state != State::Pending && !child.waits_behind_its_tag);
         match row.state {
             State::Pending => all_known || open().any(|child| bad(child)),
             // What has no tag may wait for another index to be read: see `finish`.

@@ -11,7 +11,7 @@ use super::{
         finding::NoScan,
         ids::{Digest, Tag},
         image::{Child, Image},
-        ledger::{Cause, Row, State},
+        ledger::{Row, State},
         policy::{BlockMethod, NoScanAction, Policy},
     },
     Basis, Facts, words,
@@ -298,10 +298,9 @@ pub(super) fn sum(policy: &Policy, facts: &Facts, image: &Image, now: Timestamp)
     let mut waiting = Vec::new();
     for child in children.iter().filter(|child| !child.is_not_an_image()) {
         // One that was only judged by its tag so far waits for its scan like any other.
-        let by_tag_alone = |row: &&Row| row.cause == Some(Cause::Tag) && row.is_unjudged();
         let row = child
             .open_row()
-            .filter(|row| row.state != State::Pending && !by_tag_alone(row));
+            .filter(|row| row.state != State::Pending && !row.waits_behind_its_tag());
         match row {
             None => waiting.push(child.name()),
             Some(Row { no_scan: Some(why), .. }) => unknown.push((child.name(), why.clone())),

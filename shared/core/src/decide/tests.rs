@@ -7,7 +7,7 @@ use crate::{
     alert::AlertKind,
     finding::{Finding, Fix, Severity},
     image::Child,
-    ledger::{AlertRecord, RecordedFinding, RowSchema},
+    ledger::{AlertRecord, RecordedFinding},
     policy::Policy,
     repository::ledger::RepositoryKey,
     testing::{finding, image, image_key, now, policy, policy_in, recorded, scan},
@@ -34,15 +34,9 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
     let earlier = now() - SignedDuration::from_hours(2);
     let entry = image(&image_key());
     Row {
-        schema: RowSchema::V1,
-        image: image_key(),
         state,
-        reason: String::new(),
-        since: earlier,
         generation: 3,
         policy: String::new(),
-        scan: None,
-        counts: [].into(),
         no_scan: match state {
             State::Unscannable => Some(NoScan::Failed),
             State::Stale => Some(NoScan::EligibilityExpired),
@@ -55,13 +49,6 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
             })
             .into_iter()
             .collect(),
-        omitted_findings: 0,
-        worst_omitted: None,
-        cause: None,
-        unjudged: false,
-        judged_by: None,
-        excepted: Vec::new(),
-        omitted_excepted: Vec::new(),
         block: method.map(|method| Block {
             method,
             at: earlier,
@@ -79,24 +66,9 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
             sent_at: Some(earlier),
             no_news: false,
         }),
-        scan_requested_at: None,
-        limited_until: None,
-        scan_event: None,
-        pulled_through: false,
-        refused_until: None,
         available_since: entry.available_since(),
         tags: entry.tags,
-        children: Vec::new(),
-        more_children: 0,
-        indexes: Vec::new(),
-        more_indexes: false,
-        alone: false,
-        used_on: None,
-        referrer: false,
-        runnable: false,
-        not_reached: false,
-        source: None,
-        closed_at: None,
+        ..Row::first(image_key(), &policy(""), earlier)
     }
 }
 
