@@ -182,6 +182,28 @@ fn whether_lambda_may_pull_is_only_asked_where_the_image_would_be_blocked_otherw
 }
 
 #[test]
+fn an_image_over_the_hourly_limit_does_not_cost_a_look_at_the_repository_policy_again_and_again() {
+    let world = pulled_days_ago(300, unused);
+    let other = ImageKey {
+        digest: "sha256:01".parse().unwrap(),
+        ..image_key()
+    };
+    world.push(&other, image(&other));
+    world.set_scan(&other, critical());
+    let rules = policy(r#""block": {"max_blocks_per_hour": 1, "not_worse_than_running": false}"#);
+    let of_other = Request {
+        image: ImageRef::Digest(other.digest),
+        ..request("one")
+    };
+    run(look(&world, &rules, &of_other)).unwrap();
+    assert_eq!(settle(&world, &rules).state, Some(State::Held));
+    assert!(world.row_of(&image_key()).unwrap().limited_until.is_some());
+    world.forget_calls();
+    assert_eq!(settle(&world, &rules).state, Some(State::Held));
+    assert_eq!(policy_reads(&world), 0, "it is held until the hour is over");
+}
+
+#[test]
 fn what_is_not_known_of_lambda_does_not_block() {
     for (document, fault, words) in [
         ("not JSON", None, "the repository policy cannot be read"),
