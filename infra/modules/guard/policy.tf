@@ -51,7 +51,7 @@ locals {
     for index, entry in try(local.document.repositories, []) : "repositories[${index}]"
     if try(entry.replication, null) != null && (
       try(entry.lifecycle.archive_unpulled_days, null) != null ||
-      length([for rule in try(entry.lifecycle.rules, []) : rule if try(rule.selection.countType, null) == "sinceImagePulled"]) > 0
+      length(try([for rule in entry.lifecycle.rules : rule if try(rule.selection.countType, null) == "sinceImagePulled"], [])) > 0
     )
   ]
   unknown_routes = setsubtract(
