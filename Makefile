@@ -31,6 +31,10 @@ help: ## Show this list
 demo: package-host ## Run everything on this machine: emulators, real functions, scenarios (KEEP=1 leaves it running, ONLY=name)
 	$(VENV)/bin/python -B tests/local/demo.py $(if $(KEEP),--keep) $(if $(ONLY),--only $(ONLY))
 
+.PHONY: emulator
+emulator: $(VENV)/.ready ## Start the emulated AWS account alone, and say how to ask it (Ctrl-C ends it)
+	@$(VENV)/bin/python -B -m local_aws
+
 .PHONY: demo-stop
 demo-stop: ## End what `make demo KEEP=1` left running
 	$(VENV)/bin/python -B tests/local/demo.py --stop
@@ -53,7 +57,8 @@ structure: ## Long functions and signatures, circles between files: what the sna
 	@sed -n '/^---$$/,$$p' tests/it/snapshots/it__structure__the_shape_of_the_code.snap | sed 1,1d
 
 .PHONY: test-local
-test-local: $(VENV)/.ready ## Tests of the local emulators themselves
+test-local: $(VENV)/.ready ## Tests of the emulator, and of what the local run makes of it
+	$(VENV)/bin/python -B -m unittest discover -s tests/emulator/tests
 	$(VENV)/bin/python -B -m unittest discover -s tests/local
 
 .PHONY: aws-contract
@@ -190,9 +195,9 @@ destroy: $(VENV)/.ready ## Take the deployment down, after a look at what is in 
 clean: ## Delete everything that was built
 	rm -rf target
 
-$(VENV)/.ready: tests/local/requirements.txt tests/local/constraints.txt
+$(VENV)/.ready: tests/local/requirements.txt tests/emulator/pyproject.toml tests/emulator/constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --requirement tests/local/requirements.txt --constraint tests/local/constraints.txt
+	$(VENV)/bin/pip install --quiet --requirement tests/local/requirements.txt
 	@touch $@
 
 $(INFRA_VENV)/.ready: tests/infra/requirements.txt tests/infra/constraints.txt

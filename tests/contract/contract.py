@@ -1,6 +1,6 @@
 """Asks an ECR the cases of ``cases.json``, and compares what it answers with what the code rests on.
 
-One script for the local ECR (``tests/local/test_contract.py``) and for AWS (``aws.py``, ``make aws-contract``). The same cases are played by the
+One script for the local ECR (``tests/emulator/tests/test_contract.py``) and for AWS (``aws.py``, ``make aws-contract``). The same cases are played by the
 world in memory (``shared/testkit/src/world/contract.rs``). What the words of the cases mean is in ``README.md``.
 """
 

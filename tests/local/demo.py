@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import scenarios
-from images import Image
-from processes import group_members, stop_group
-from registry import REGION
+from local_aws.images import Image
+from local_aws.account import is_ours
+from local_aws.processes import group_members, stop_group
+from local_aws.registry import REGION
 from scenarios.world import World, run
 from stack import FUNCTIONS, ROOT, TABLE, Region, Stack
 
@@ -200,17 +201,6 @@ def stop_earlier_run(running: Path) -> None:
             stop_group(leader)
             print(f"ended process group {leader} of an earlier run")
     running.unlink()
-
-
-def is_ours(leader: int) -> bool:
-    """Whether a process id still means what it meant when it was written down."""
-    if not Path("/proc").is_dir():
-        return True
-    try:
-        command = Path(f"/proc/{leader}/cmdline").read_bytes()
-    except OSError:
-        return False
-    return any(name in command for name in (b"ministack", b"moto_ecr", b"mailbox"))
 
 
 class step:

@@ -13,12 +13,13 @@ from typing import Any
 
 import iam
 import policies
-from processes import wait_for
-from registry import ACCOUNT, DRIVER_KEY, DRIVER_SECRET, HERE, Registry, client
+from local_aws import roles
+from local_aws.events import LOCAL_SOURCE
+from local_aws.processes import wait_for
+from local_aws.registry import ACCOUNT, DRIVER_KEY, DRIVER_SECRET, Registry, client
 
-ROOT = HERE.parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PATTERNS = ROOT / "infra" / "modules" / "guard" / "event-patterns"
-LOCAL_SOURCE = "ecr-guard.local"
 TABLE = "ecr-guard-ledger"
 FUNCTIONS = tuple(sorted(path.name for path in (ROOT / "functions").iterdir() if path.is_dir()))
 # Those that events are handed to, and those that share the work queue.
@@ -113,7 +114,7 @@ class Region:
 
         It has a role of its own, with the policy that Terraform gives it.
         """
-        role = iam.create_role(self.iam, deployed, self.region)
+        role = roles.create_role(self.iam, deployed, self.region)
         self._deployed[deployed] = (function, queue)
         self.permit(deployed, self.role_policy(function, deployed, policy, queue))
         variables = self._environment(self._write_policy(policy), queue)
@@ -152,15 +153,15 @@ class Region:
             DestinationConfig={"OnFailure": {"Destination": self.queue_arn("dead-letters")}},
         )
 
-    def role_policy(self, function: str, deployed: str, policy: str, queue: str = "") -> list[iam.Statement]:
+    def role_policy(self, function: str, deployed: str, policy: str, queue: str = "") -> list[roles.Statement]:
         """The statements of a function's role, when it is deployed under a policy."""
         document = policies.load(policy, self.topics)
         topics = list(self.topics.values())
         return iam.role_policy(function, deployed, document, self.region, TABLE, topics, queue.rpartition("/")[2])
 
-    def permit(self, deployed: str, statements: list[iam.Statement]) -> None:
+    def permit(self, deployed: str, statements: list[roles.Statement]) -> None:
         """Lets a function do what these statements say, and nothing else, from its next call on."""
-        iam.permit(self.iam, self.registry, deployed, self.region, statements)
+        roles.permit(self.iam, self.registry, deployed, self.region, statements)
 
     def change_policy(self, deployed: str, policy: str) -> None:
         """Points a function at another policy, with the role that goes with it; its next invocation is a cold start."""
@@ -354,7 +355,7 @@ class Region:
             "Principal": {"Service": f"{service}.amazonaws.com"},
             "Action": "sqs:SendMessage",
             "Resource": self.queue_arn(name),
-            "Condition": {"ArnLike": {"aws:SourceArn": iam.arn(service, self.region, sources)}},
+            "Condition": {"ArnLike": {"aws:SourceArn": roles.arn(service, self.region, sources)}},
         }
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         self.sqs.set_queue_attributes(QueueUrl=self._queue(f"ecr-guard-{name}"), Attributes={"Policy": policy})

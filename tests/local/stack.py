@@ -5,15 +5,12 @@ The stack is its home region; the second region is made when it is first asked f
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from contextlib import ExitStack
 from pathlib import Path
 
-from processes import free_port, start, stop_group, wait_for, wait_until_it_answers
+from local_aws.account import Account
+from local_aws.processes import wait_for
+from local_aws.registry import REGION, SECOND_REGION
 from region import EVENT_FUNCTIONS, FUNCTIONS, PATTERNS, ROOT, SWEEPING, TABLE, Guard, Region
-from registry import ACCOUNT, DRIVER_KEY, DRIVER_SECRET, HERE, REGION, SECOND_REGION, Registry
 
 __all__ = ["EVENT_FUNCTIONS", "FUNCTIONS", "PATTERNS", "ROOT", "SWEEPING", "TABLE", "Guard", "Region", "Stack"]
 
@@ -22,60 +19,24 @@ class Stack(Region):
     """Starts and stops everything."""
 
     def __init__(self, directory: Path, lambda_directory: Path):
-        self.port, self.mailbox_port = free_port(), free_port()
-        registry = Registry(directory / "logs" / "registry.log")
-        url, mailbox_url = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.mailbox_port}"
-        super().__init__(REGION, url, mailbox_url, registry, directory, lambda_directory)
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.account = Account(directory)
+        account = self.account
+        super().__init__(REGION, account.url, account.mailbox_url, account.registry, directory, lambda_directory)
         self._second: Region | None = None
 
     # Start and stop
 
     def start(self) -> None:
         """Starts the emulators, side by side."""
-        logs = self.directory / "logs"
-        environment = {
-            "PATH": os.environ.get("PATH", ""),
-            "HOME": str(self.directory),
-            "TMPDIR": str(self.directory / "tmp"),
-            "GATEWAY_PORT": str(self.port),
-            "BIND_HOST": "127.0.0.1",
-            "MINISTACK_HOST": "127.0.0.1",
-            "MINISTACK_ACCOUNT_ID": ACCOUNT,
-            "MINISTACK_REGION": REGION,
-            # Roles may do what their policies say; the driver is the account's root.
-            "AUTH": "true",
-            "AWS_ACCESS_KEY_ID": DRIVER_KEY,
-            "AWS_SECRET_ACCESS_KEY": DRIVER_SECRET,
-            "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.1",
-            "IOT_MTLS_ENABLED": "0",
-            "SFTP_ENABLED": "0",
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-        (self.directory / "tmp").mkdir(parents=True, exist_ok=True)
-        ministack = str(Path(sys.executable).with_name("ministack"))
-        mailbox = [sys.executable, str(HERE / "mailbox.py"), "--port", str(self.mailbox_port), "--upstream", self.url]
-        self.processes["ministack"] = start([ministack], environment, logs / "ministack.log", self.directory)
-        self.processes["mailbox"] = start(mailbox, environment, logs / "mailbox.log", self.directory)
-        self.registry.start()
-        for name, url in (
-            ("ministack", f"{self.url}/_ministack/health"),
-            ("mailbox", f"{self.mailbox_url}/mailbox/messages"),
-        ):
-            wait_until_it_answers(name, url, self.processes[name], logs / f"{name}.log")
+        self.account.start()
 
     def stop(self) -> None:
-        """Ends every process that was started here, the Lambda runtimes of ministack included."""
-        with ExitStack() as steps:
-            steps.callback(self.registry.stop)
-            for process in self.processes.values():
-                steps.callback(stop_group, process.pid, process)
-            self.processes = {}
+        """Ends every process that was started here, the functions' runtimes included."""
+        self.account.stop()
 
     def process_ids(self) -> list[int]:
         """The leaders of the process groups that are running."""
-        registry = [self.registry.process.pid] if self.registry.process else []
-        return [process.pid for process in self.processes.values()] + registry
+        return self.account.process_ids()
 
     # Resources
 

@@ -1,22 +1,19 @@
-"""The roles are those of the Terraform module; our registry and ministack enforce them."""
+"""The roles are those of the Terraform module. (That the emulators enforce them is a test of theirs.)"""
 
 from __future__ import annotations
 
 import json
 import re
-import tempfile
 import unittest
-from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.exceptions import ClientError
-
 import iam
+from local_aws import roles
 from region import FUNCTIONS
-from registry import ACCOUNT, REGION, SECOND_REGION, Registry
+from local_aws.ecr import permissions
+from local_aws.registry import REGION
 
-TOPIC = iam.arn("sns", REGION, "ecr-guard-alerts")
+TOPIC = roles.arn("sns", REGION, "ecr-guard-alerts")
 
 
 # Documents, and what each has the functions change: those that hold the module and the code to it as well.
@@ -26,7 +23,7 @@ REPORT = DOCUMENTS[0]["document"]
 ENFORCE = DOCUMENTS[-1]["document"]
 
 
-def role(function: str, policy: dict[str, Any] = ENFORCE) -> list[iam.Statement]:
+def role(function: str, policy: dict[str, Any] = ENFORCE) -> list[roles.Statement]:
     """The statements of a function's role."""
     queue = "ecr-guard-work" if function in ("sweep", "worker") else ""
     return iam.role_policy(function, f"ecr-guard-{function}", policy, REGION, "ecr-guard-ledger", [TOPIC], queue)
@@ -84,7 +81,7 @@ class RoleTest(unittest.TestCase):
 
     def test_an_action_is_taken_away_and_nothing_else(self) -> None:
         whole = role("sweep")
-        fewer = iam.without(whole, "dynamodb:Query")
+        fewer = roles.without(whole, "dynamodb:Query")
         before = [action for statement in whole for action in statement["Action"]]
         after = [action for statement in fewer for action in statement["Action"]]
         self.assertEqual([action for action in before if action != "dynamodb:Query"], after)
@@ -92,135 +89,17 @@ class RoleTest(unittest.TestCase):
             "Traces",
             [
                 one["Sid"]
-                for one in iam.without(iam.without(whole, "xray:PutTelemetryRecords"), "xray:PutTraceSegments")
+                for one in roles.without(roles.without(whole, "xray:PutTelemetryRecords"), "xray:PutTraceSegments")
             ],
         )
         with self.assertRaises(ValueError):
-            iam.without(whole, "ecr:PutImage")
+            roles.without(whole, "ecr:PutImage")
 
-
-class RegistryTest(unittest.TestCase):
-    """What our registry makes of it."""
-
-    directory: tempfile.TemporaryDirectory[str]
-    registry: Registry
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.directory = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(cls.directory.cleanup)
-        cls.registry = Registry(Path(cls.directory.name) / "registry.log")
-        cls.registry.start()
-        cls.addClassCleanup(cls.registry.stop)
-        for name in ("team/app", "other/app"):
-            cls.registry.ecr.create_repository(repositoryName=name)
-
-    def session(self, *statements: iam.Statement, key: str = "ASIAFUNCTION", region: str = REGION) -> Any:
-        """A client with the session of a role."""
-        self.registry.permit(key, list(statements))
-        return boto3.client(
-            "ecr",
-            endpoint_url=self.registry.url,
-            region_name=region,
-            aws_access_key_id=key,
-            aws_secret_access_key="not-a-secret",
-        )
-
-    def refused(self, call: Any, **parameters: Any) -> str:
-        """The message of a call that must be refused for want of permission."""
-        with self.assertRaises(ClientError) as caught:
-            call(**parameters)
-        self.assertEqual(caught.exception.response["Error"]["Code"], "AccessDeniedException")
-        return str(caught.exception)
-
-    def test_action_and_repository_must_both_be_allowed(self) -> None:
-        team = [iam.arn("ecr", REGION, "repository/team/*")]
-        ecr = self.session({"Effect": "Allow", "Action": ["ecr:DescribeImages"], "Resource": team})
-        ecr.describe_images(repositoryName="team/app")
-        message = self.refused(ecr.describe_images, repositoryName="other/app")
-        self.assertIn(f"ecr:DescribeImages on resource: {iam.arn('ecr', REGION, 'repository/other/app')}", message)
-        self.assertIn("ecr:ListImages", self.refused(ecr.list_images, repositoryName="team/app"))
-
-    def test_all_repositories_that_a_request_names_must_be_allowed(self) -> None:
-        team = [iam.arn("ecr", REGION, "repository/team/*")]
-        ecr = self.session({"Effect": "Allow", "Action": ["ecr:DescribeRepositories"], "Resource": team})
-        ecr.describe_repositories(repositoryNames=["team/app"])
-        self.refused(ecr.describe_repositories, repositoryNames=["team/app", "other/app"])
-        self.refused(ecr.describe_repositories)
-
-    def test_tags_are_those_of_a_repository(self) -> None:
-        team, other = (iam.arn("ecr", REGION, f"repository/{name}/app") for name in ("team", "other"))
-        ecr = self.session({"Effect": "Allow", "Action": ["ecr:ListTagsForResource"], "Resource": [team]})
-        ecr.list_tags_for_resource(resourceArn=team)
-        self.refused(ecr.list_tags_for_resource, resourceArn=other)
-
-    def test_settings_of_the_registry_have_no_resource_to_name(self) -> None:
-        action = ["ecr:DescribeRegistry"]
-        ecr = self.session({"Effect": "Allow", "Action": action, "Resource": [iam.arn("ecr", REGION, "repository/*")]})
-        self.refused(ecr.describe_registry)
-        self.session({"Effect": "Allow", "Action": action, "Resource": ["*"]}).describe_registry()
-
-    def test_another_region_is_another_resource(self) -> None:
-        statement = {
-            "Effect": "Allow",
-            "Action": ["ecr:DescribeImages"],
-            "Resource": [iam.arn("ecr", "*", "repository/*")],
-        }
-        here = statement | {"Resource": [iam.arn("ecr", REGION, "repository/*")]}
-        self.registry.in_region(SECOND_REGION).ecr.create_repository(repositoryName="team/app")
-        self.session(statement, region=SECOND_REGION).describe_images(repositoryName="team/app")
-        self.refused(self.session(here, region=SECOND_REGION).describe_images, repositoryName="team/app")
-
-    def test_what_is_refused_changes_nothing(self) -> None:
-        self.refused(self.session().put_image_tag_mutability, repositoryName="team/app", imageTagMutability="IMMUTABLE")
-        found = self.registry.ecr.describe_repositories(repositoryNames=["team/app"])["repositories"]
-        self.assertEqual(found[0]["imageTagMutability"], "MUTABLE")
-        self.assertEqual(
-            self.registry.calls(caller="ASIAFUNCTION", operation="PutImageTagMutability")[0]["status"], 400
-        )
-
-    def test_referrers_are_listed_with_the_permission_to_get_images(self) -> None:
-        everything = [iam.arn("ecr", REGION, "repository/*")]
-        subject = {"imageDigest": "sha256:" + "a" * 64}
-        ecr = self.session({"Effect": "Allow", "Action": ["ecr:BatchGetImage"], "Resource": everything})
-        ecr.list_image_referrers(repositoryName="team/app", subjectId=subject)
-        ecr = self.session({"Effect": "Allow", "Action": ["ecr:ListImageReferrers"], "Resource": everything})
-        self.assertIn(
-            "ecr:BatchGetImage", self.refused(ecr.list_image_referrers, repositoryName="team/app", subjectId=subject)
-        )
-
-    def test_enhanced_findings_need_the_permissions_of_inspector(self) -> None:
-        self.registry.ecr.put_registry_scanning_configuration(scanType="ENHANCED", rules=[])
-        self.addCleanup(self.registry.ecr.put_registry_scanning_configuration, scanType="BASIC", rules=[])
-        read = {"Effect": "Allow", "Action": ["ecr:DescribeImageScanFindings"], "Resource": ["*"]}
-        asked = {"repositoryName": "team/app", "imageId": {"imageDigest": "sha256:" + "a" * 64}}
-        for granted, missing in (
-            ([], "inspector2:ListCoverage"),
-            (["inspector2:ListCoverage"], "inspector2:ListFindings"),
-        ):
-            statements = [read, {"Effect": "Allow", "Action": granted, "Resource": ["*"]}][: 1 + len(granted)]
-            message = self.refused(self.session(*statements).describe_image_scan_findings, **asked)
-            self.assertIn(f"is not authorized to perform: {missing} on resource: arn:aws:inspector2:{REGION}:", message)
-        both = {"Effect": "Allow", "Action": ["inspector2:ListCoverage", "inspector2:ListFindings"], "Resource": ["*"]}
-        ecr = self.session(read, both)
-        with self.assertRaises(ecr.exceptions.ImageNotFoundException):
-            ecr.describe_image_scan_findings(**asked)
-
-    def test_a_refusal_names_the_session_by_its_arn(self) -> None:
-        ecr = self.session()
-        user = f"arn:aws:sts::{ACCOUNT}:assumed-role/a-role/a-function"
-        self.registry.permit("ASIAFUNCTION", [], user)
-        self.assertIn(f"User: {user} is not", self.refused(ecr.describe_images, repositoryName="team/app"))
-
-    def test_what_is_not_understood_is_not_taken_for_granted(self) -> None:
-        allow = {"Effect": "Allow", "Action": ["ecr:DescribeImages"], "Resource": ["*"]}
-        for wrong in ({"Effect": "Deny"}, {"Action": ["ecr:*"]}, {"Condition": {}}):
-            with self.subTest(wrong), self.assertRaises(Exception) as caught:
-                self.registry.permit("ASIAOTHER", [allow | wrong])
-            self.assertIn("400", str(caught.exception))
-
-    def test_the_root_may_do_everything(self) -> None:
-        self.assertEqual(len(self.registry.ecr.describe_repositories(registryId=ACCOUNT)["repositories"]), 2)
+    def test_the_emulator_asks_inspector_for_what_the_module_grants_for_it(self) -> None:
+        for row in json.loads((iam.MODULE / "further-actions.json").read_text()):
+            for action in row["actions"]:
+                of_inspector = [one for one in row["further"] if one.startswith("inspector2:")]
+                self.assertEqual(permissions.OF_INSPECTOR.get(action, []), of_inspector, action)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ import tempfile
 import unittest
 from pathlib import Path
 
-import events
-from images import OCI_CONFIG, OCI_MANIFEST, Image
-from processes import wait_for
+from local_aws import events
+from local_aws.images import OCI_CONFIG, OCI_MANIFEST, Image
+from local_aws.processes import wait_for
 from region import TABLE, Guard, Region
-from registry import ACCOUNT, SECOND_REGION, client
+from local_aws.registry import ACCOUNT, SECOND_REGION, client
 from stack import Stack
 
 IMAGE = Image("team/app", "sha256:" + "a" * 64, "v1", OCI_MANIFEST, OCI_CONFIG, "{}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from findings import basic
+from local_aws.findings import basic
 from scenarios.world import Observed, Scenario, World, observe
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import events
-from findings import basic
-from images import Image
-from processes import wait_for
+from local_aws import events
+from local_aws.findings import basic
+from local_aws.images import Image
+from local_aws.processes import wait_for
 from region import MAX_HOPS
 from scenarios.world import Observed, Scenario, World, observe
+from work import work_item
 
 OPENSSL = basic("CVE-2026-8101", "CRITICAL", "openssl")
 CURL = basic("CVE-2026-8102", "HIGH", "curl")
@@ -32,7 +33,7 @@ def chain_cut_off(world: World) -> Observed:
     repository = world.repository("backlog/chain")
     images = [scanned(world, repository, f"v1.0.{number}", OPENSSL) for number in range(DUE)]
     # What the worker leaves of an item has made a hop more. Here that is one too many.
-    item = events.work_item(repository) | {"hops": MAX_HOPS}
+    item = work_item(repository) | {"hops": MAX_HOPS}
     world.stack.sqs.send_message(QueueUrl=guard.queue, MessageBody=json.dumps(item))
     for _ in range(2):
         world.stack.deliver(guard, 1)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-import events
-from findings import basic
-from processes import wait_for
+from local_aws import events
+from local_aws.findings import basic
+from local_aws.processes import wait_for
 from scenarios.world import Observed, Scenario, World, observe
 
 DAY = 86_400

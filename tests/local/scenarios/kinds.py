@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import events
-from findings import basic
+from local_aws import events
+from local_aws.findings import basic
 from scenarios.world import Observed, Scenario, World, observe
 
 SOCI = "application/vnd.amazon.soci.index.v2+json"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-import events
-from findings import basic
+from local_aws import events
+from local_aws.findings import basic
 from scenarios.world import Observed, Scenario, World, observe
 
 SUDO = basic("CVE-2026-8001", "CRITICAL", "sudo")

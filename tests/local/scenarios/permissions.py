@@ -11,14 +11,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-import events
-import iam
-from findings import basic
-from images import Image
-from processes import wait_for
-from registry import ACCOUNT, REGION, SECOND_REGION, client
+from local_aws import events, roles
+from local_aws.findings import basic
+from local_aws.images import Image
+from local_aws.processes import wait_for
+from local_aws.registry import ACCOUNT, REGION, SECOND_REGION, client
 from scenarios.world import Observed, Scenario, World, observe
 from stack import FUNCTIONS, TABLE, Guard
+from work import work_item
 
 OPENSSL = basic("CVE-2026-9300", "CRITICAL", "openssl")
 POLICY = "permissions"
@@ -69,7 +69,7 @@ def deployed(job: Job, world: World) -> str:
     return guard(world, job.policy).functions[job.function]
 
 
-def role(job: Job, world: World) -> list[iam.Statement]:
+def role(job: Job, world: World) -> list[roles.Statement]:
     """The statements of its role, as Terraform has them."""
     queue = "" if job.function == "on-replication" else guard(world, job.policy).queue
     return world.stack.role_policy(job.function, deployed(job, world), job.policy, queue)
@@ -176,7 +176,7 @@ def left_to_worker(world: World, name: str) -> Task:
 
 def for_worker(image: Image, hours: int = 0, again: bool = False) -> dict[str, Any]:
     """What Lambda hands to a worker for a sweep's item: a repository, in the sweep of so many hours ago."""
-    item = events.work_item(image.repository, hours, again)
+    item = work_item(image.repository, hours, again)
     message = {
         "messageId": "1",
         "receiptHandle": "1",
@@ -184,7 +184,7 @@ def for_worker(image: Image, hours: int = 0, again: bool = False) -> dict[str, A
         "attributes": {"ApproximateReceiveCount": "1"},
         "messageAttributes": {},
         "eventSource": "aws:sqs",
-        "eventSourceARN": iam.arn("sqs", REGION, "ecr-guard-iam-work"),
+        "eventSourceARN": roles.arn("sqs", REGION, "ecr-guard-iam-work"),
         "awsRegion": REGION,
     }
     return {"Records": [message]}
@@ -323,12 +323,12 @@ def long_ago(world: World, key: dict[str, Any], what: str) -> None:
         dynamodb.put_item(TableName=TABLE, Item=row)
 
 
-def tried(job: Job, called: str, world: World, whole: list[iam.Statement], action: str) -> list[str]:
+def tried(job: Job, called: str, world: World, whole: list[roles.Statement], action: str) -> list[str]:
     """Lets the function do its job without one of its actions, and then with it; gives what is not as expected."""
     task = job.task(world, called)
     stack, name = task.world.stack, deployed(job, task.world)
     logged = len(stack.log_of(name))
-    stack.permit(name, iam.without(whole, action))
+    stack.permit(name, roles.without(whole, action))
     try:
         error = invoke(job, task)
         stands = job.stands(task)
@@ -366,7 +366,7 @@ def shown(name: str, job: Job) -> Callable[[World], Observed]:
     def run(world: World) -> Observed:
         task = job.task(world, f"{name}-whole")
         whole = role(job, task.world)
-        caller = iam.access_key(deployed(job, task.world), task.world.stack.region)
+        caller = roles.access_key(deployed(job, task.world), task.world.stack.region)
         began = time.time()
         stands = invoke(job, task) or job.stands(task)
         called = calls(world, caller, began)

@@ -6,13 +6,14 @@ import json
 import time
 from typing import Any
 
-import events
-from findings import basic
-from images import Image
-from processes import wait_for
-from registry import ACCOUNT, REGION, SECOND_REGION
+from local_aws import events
+from local_aws.findings import basic
+from local_aws.images import Image
+from local_aws.processes import wait_for
+from local_aws.registry import ACCOUNT, REGION, SECOND_REGION
 from scenarios.world import Observed, Scenario, World, observe
 from stack import Guard
+from work import work_item
 
 NAME = "copies"
 AT_HOME = ("on-push", "on-scan", "sweep", "worker")
@@ -66,7 +67,7 @@ def copy_state(world: World, image: Image) -> str:
 def looked_at_again(world: World, image: Image) -> None:
     """The second look at a repository, which a worker leaves to itself for ten minutes after images were due: figures and copies."""
     guard = home(world)
-    item = events.work_item(image.repository, again=True)
+    item = work_item(image.repository, again=True)
     world.stack.sqs.send_message(QueueUrl=guard.queue, MessageBody=json.dumps(item))
     world.stack.drain(guard)
 
@@ -160,7 +161,7 @@ def out_of_reach(world: World) -> Observed:
         repositoryName=archived.repository, imageId={"imageDigest": archived.digest}, targetStorageClass="ARCHIVE"
     )
     for image in (gone, archived):
-        item = events.work_item(image.repository, again=True, region=SECOND_REGION)
+        item = work_item(image.repository, again=True, region=SECOND_REGION)
         second.stack.sqs.send_message(QueueUrl=guard.queue, MessageBody=json.dumps(item))
     second.stack.drain(guard)
     for image in (gone, archived):

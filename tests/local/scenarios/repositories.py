@@ -8,8 +8,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
-import events
-from registry import ACCOUNT, REGION, client
+from local_aws import events
+from local_aws.registry import ACCOUNT, REGION, client
 from scenarios.world import Observed, Scenario, World, observe
 from stack import Guard
 

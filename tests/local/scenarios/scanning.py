@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 
-import events
-import iam
-from findings import basic, counts, enhanced
-from images import Image
+from local_aws import events, roles
+from local_aws.findings import basic, counts, enhanced
+from local_aws.images import Image
 from scenarios.world import Observed, Scenario, World, observe
 
 DAY = 86_400
@@ -61,7 +60,7 @@ def access_missing(world: World) -> Observed:
         images = [world.push(repository, tag) for tag in ("v1.0.0", "v1.0.1")]
         for image in images:
             world.registry.set_scan(repository, image.digest, "ACTIVE", enhancedFindings=[LOG4J])
-        world.stack.permit(worker, iam.without(role, LIST_FINDINGS))
+        world.stack.permit(worker, roles.without(role, LIST_FINDINGS))
         for _ in range(2):
             swept()
         refused, texts = [world.state(image) for image in images], told()

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import events
-from findings import basic, enhanced
-from images import Image
-from processes import wait_for
-from registry import DRIVER_KEY
+from local_aws import events
+from local_aws.findings import basic, enhanced
+from local_aws.images import Image
+from local_aws.processes import wait_for
+from local_aws.registry import DRIVER_KEY
 from scenarios.world import Observed, Scenario, World, observe
 
 OPENSSL = basic("CVE-2026-8001", "CRITICAL", "openssl")

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import events
-import findings
-from images import Image, Pusher
-from processes import TimedOut, wait_for
-from registry import ACCOUNT, DRIVER_KEY, SECOND_REGION
+from local_aws import events
+from local_aws import findings
+from local_aws.images import Image, Pusher
+from local_aws.processes import TimedOut, wait_for
+from local_aws.registry import ACCOUNT, DRIVER_KEY, SECOND_REGION
 from stack import FUNCTIONS, Guard, Region, Stack
 
 JUDGING = ("on-push", "on-scan")

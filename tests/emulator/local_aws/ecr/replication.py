@@ -13,12 +13,12 @@ from uuid import uuid4
 
 from moto.ecr.models import Repository, ecr_backends
 
-from moto_ecr.errors import EcrError
-from moto_ecr.model import ACTIVE, StoredImage
-from moto_ecr.pages import page
+from local_aws.ecr.errors import EcrError
+from local_aws.ecr.model import ACTIVE, StoredImage
+from local_aws.ecr.pages import page
 
 if TYPE_CHECKING:
-    from moto_ecr.operations import ImageOperations
+    from local_aws.ecr.operations import ImageOperations
 
 Request = dict[str, Any]
 Response = dict[str, Any]

@@ -1,4 +1,4 @@
-"""Self-tests of our extension of moto's ECR, over real HTTP: ``python -m unittest`` in this directory."""
+"""Self-tests of our extension of moto's ECR, over real HTTP: ``python -m unittest discover -s tests/emulator/tests``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from images import OCI_INDEX, SIGSTORE_BUNDLE, Image, Pusher
-from registry import Registry
+from local_aws.images import OCI_INDEX, SIGSTORE_BUNDLE, Image, Pusher
+from local_aws.registry import Registry
 
 REPOSITORY = "team/app"
 DAY = 86_400

@@ -1,4 +1,4 @@
-"""An SNS front door that also delivers e-mail: ``python -m mailbox --port PORT --upstream URL``.
+"""An SNS front door that also delivers e-mail: ``python -m local_aws.mailbox --port PORT --upstream URL``.
 
 ministack accepts e-mail subscriptions but delivers nothing to them. The functions publish to this address instead; every
 request is passed on to ministack unchanged, and each accepted ``Publish`` is also kept as an e-mail subscriber would get it:
@@ -81,7 +81,7 @@ class Handler(BaseHTTPRequestHandler):
 
 def main() -> None:
     """Serves until it is told to stop."""
-    parser = argparse.ArgumentParser(prog="mailbox", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(prog="local_aws.mailbox", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--port", type=int, required=True, help="loopback port to listen on")
     parser.add_argument("--upstream", required=True, help="address of the SNS emulator")
     options = parser.parse_args()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from registry import ACCOUNT, REGION
+from local_aws.registry import ACCOUNT, REGION
 
 
 def basic(name: str, severity: str, package: str, installed: str = "1.0.2") -> dict[str, Any]:

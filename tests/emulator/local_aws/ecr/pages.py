@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any, TypeVar
 
-from moto_ecr.errors import EcrError
+from local_aws.ecr.errors import EcrError
 
 Item = TypeVar("Item")
 

@@ -8,11 +8,11 @@ severities that occur, Inspector names the repository by ARN and counts zeros to
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from images import Image
-from registry import ACCOUNT, REGION, SECOND_REGION
+from local_aws.images import Image
+from local_aws.registry import ACCOUNT, REGION, SECOND_REGION
 
 LOCAL_SOURCE = "ecr-guard.local"
 
@@ -147,18 +147,6 @@ def delivered(source: str, event: Entry, region: str = REGION) -> dict[str, Any]
         "region": region,
         "resources": event["Resources"],
         "detail": json.loads(event["Detail"]),
-    }
-
-
-def work_item(repository: str, hours: int = 0, again: bool = False, region: str = REGION) -> dict[str, Any]:
-    """Not an event: what a sweep that began so many hours ago leaves to a worker, a repository."""
-    began = datetime.now(UTC) - timedelta(hours=hours)
-    return {
-        "schema": "ecr-guard/work/v1",
-        "sweep": began.isoformat().replace("+00:00", "Z"),
-        "account": ACCOUNT,
-        "region": region,
-        "work": {"kind": "repository", "repository": repository, "again": again},
     }
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from moto_ecr.model import ACTIVE, ARCHIVED, StoredImage
+from local_aws.ecr.model import ACTIVE, ARCHIVED, StoredImage
 
 DAY = 86_400
 

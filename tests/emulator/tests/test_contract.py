@@ -13,12 +13,12 @@ from typing import Any
 import boto3
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-sys.path.insert(0, str(HERE.parent / "contract"))
+ROOT = HERE.parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "contract"))
 
 from aws import ask, clean, skipped, table  # noqa: E402
 from contract import Play, Target, ask_registry, expected, load, readings  # noqa: E402
-from registry import REGION, Registry  # noqa: E402
+from local_aws.registry import REGION, Registry  # noqa: E402
 
 # A session of a role that may read findings, and nothing of Inspector.
 SESSION = "ASIACONTRACTWITHOUTIN"
@@ -115,7 +115,7 @@ class Contract(unittest.TestCase):
                     self.assertEqual(set(answer["either"]), set(readings(case)), case["name"])
 
     def test_the_readme_lists_what_aws_has_not_answered(self) -> None:
-        readme = HERE / "README.md"
+        readme = HERE.parent / "README.md"
         before, begin, rest = readme.read_text().partition(WAITING[0])
         _, end, after = rest.partition(WAITING[1])
         self.assertTrue(begin and end)

@@ -14,12 +14,12 @@ from typing import Any
 
 from moto.ecr.models import ECRBackend, Repository
 
-from moto_ecr import lifecycle
-from moto_ecr.errors import EcrError
-from moto_ecr.model import ACTIVE, ARCHIVED, Scan, StoredImage, sha256
-from moto_ecr.pages import page
-from moto_ecr.readings import Readings
-from moto_ecr.replication import Replication
+from local_aws.ecr import lifecycle
+from local_aws.ecr.errors import EcrError
+from local_aws.ecr.model import ACTIVE, ARCHIVED, Scan, StoredImage, sha256
+from local_aws.ecr.pages import page
+from local_aws.ecr.readings import Readings
+from local_aws.ecr.replication import Replication
 
 Request = dict[str, Any]
 Response = dict[str, Any]

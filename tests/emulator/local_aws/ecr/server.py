@@ -46,12 +46,12 @@ from werkzeug.serving import run_simple
 from werkzeug.wrappers import Request as HttpRequest
 from werkzeug.wrappers import Response as HttpResponse
 
-from moto_ecr.errors import EcrError
-from moto_ecr.model import ACTIVE, Scan, StoredImage
-from moto_ecr.operations import ImageOperations
-from moto_ecr.permissions import SESSION, Permissions
-from moto_ecr.readings import Readings
-from moto_ecr.replication import BACKFILL_OPERATIONS, Behaviour, settle_all
+from local_aws.ecr.errors import EcrError
+from local_aws.ecr.model import ACTIVE, Scan, StoredImage
+from local_aws.ecr.operations import ImageOperations
+from local_aws.ecr.permissions import SESSION, Permissions
+from local_aws.ecr.readings import Readings
+from local_aws.ecr.replication import BACKFILL_OPERATIONS, Behaviour, settle_all
 
 # What is no operation of ECR.
 OURS = ("pulled", "nulls", "move_tag", "first_readings")
@@ -336,7 +336,7 @@ def answer(body: Any, status: int = 200) -> HttpResponse:
 def main(arguments: list[str] | None = None) -> None:
     """Serves until it is told to stop."""
     parser = argparse.ArgumentParser(
-        prog="moto_ecr", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog="local_aws.ecr", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--port", type=int, required=True, help="loopback port to listen on")
     parser.add_argument("--account", default="123456789012", help="account id of the registry")

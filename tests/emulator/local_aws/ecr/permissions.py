@@ -6,9 +6,7 @@ anything else is refused, so that it is not taken for granted.
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 from typing import Any
 
 # The access keys of sessions of roles begin like this, here as on AWS. All others are those of the account's root.
@@ -16,13 +14,9 @@ SESSION = "ASIA"
 # Operations that need the action of another one (service authorization reference of Amazon ECR).
 ACTIONS = {"ListImageReferrers": "BatchGetImage"}
 UNDERSTOOD = {"Sid", "Effect", "Action", "Resource"}
-# What ECR asks Inspector for in the caller's name when scanning is enhanced, by action: the Terraform module's own table.
-TABLE = Path(__file__).parents[3] / "infra" / "modules" / "guard" / "further-actions.json"
-OF_INSPECTOR = {
-    action: [one for one in row["further"] if one.startswith("inspector2:")]
-    for row in json.loads(TABLE.read_text())
-    for action in row["actions"]
-}
+# What ECR asks Inspector for in the caller's name when scanning is enhanced, by action (ECR user guide, "IAM permissions required for
+# enhanced scanning").
+OF_INSPECTOR = {"ecr:DescribeImageScanFindings": ["inspector2:ListCoverage", "inspector2:ListFindings"]}
 
 
 class Permissions:

@@ -1,4 +1,4 @@
-"""Our moto server: started, asked and told things. Used by the local run and by the self-tests of the extension."""
+"""The ECR of the emulator: started, asked and told things."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from urllib.parse import urlencode
 import boto3
 from botocore.config import Config
 
-from processes import free_port, start, stop_group, wait_until_it_answers
+from local_aws.processes import free_port, start, stop_group, wait_until_it_answers
 
-HERE = Path(__file__).resolve().parent
+# Where the package is: the emulators are started from there, installed or not.
+PACKAGES = Path(__file__).resolve().parents[1]
 ACCOUNT, REGION = "123456789012", "us-west-2"
 SECOND_REGION = "us-east-1"
 # The access key tells the driver's calls from those of the functions in the registry's call log.
@@ -45,7 +46,7 @@ def order_of_this_run() -> int:
 
 
 class Registry:
-    """The registry of the local run in one region. One server has those of all regions.
+    """The registry in one region. One server has those of all regions.
 
     Its lists come in any order, as those of AWS: ``order`` gives it, and gives it again with ``ECR_GUARD_ORDER``.
     """
@@ -61,9 +62,9 @@ class Registry:
 
     def start(self) -> None:
         """Starts the server and waits until it answers."""
-        command = [sys.executable, "-m", "moto_ecr", "--port", str(self.port), "--account", ACCOUNT, "--region", REGION]
+        command = [sys.executable, "-m", "local_aws.ecr", "--port", str(self.port), "--account", ACCOUNT, "--region", REGION]
         command += ["--order", str(self.order)]
-        environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(HERE), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(PACKAGES), "PYTHONDONTWRITEBYTECODE": "1"}
         self.process = start(command, environment, self.log)
         wait_until_it_answers("the registry", f"{self.url}/ecr-guard/calls", self.process, self.log)
 
@@ -81,7 +82,7 @@ class Registry:
 
     def set_scan(self, repository: str, digest: str, status: str, **result: Any) -> None:
         """Gives an image the result of a scan: ``findings``, ``enhancedFindings``, ``description``, and how it is answered: ``counts``,
-        ``without``, ``nulls``, ``later`` (``moto_ecr/server.py``)."""
+        ``without``, ``nulls``, ``later`` (``ecr/server.py``)."""
         self._set("scans", {"repository": repository, "digest": digest, "status": status, **result})
 
     def set_image(self, repository: str, digest: str, **times: float) -> None:
@@ -93,7 +94,7 @@ class Registry:
         self._set("replication", {"repository": repository, **behaviour})
 
     def behave(self, **readings: Any) -> None:
-        """How the registry behaves from now on, by the names of ``moto_ecr/readings.py`` in camel case."""
+        """How the registry behaves from now on, by the names of ``ecr/readings.py`` in camel case."""
         self._set("settings", readings)
 
     def set_restore_seconds(self, seconds: float) -> None:

@@ -1,0 +1,3 @@
+from local_aws.ecr.server import main
+
+main()

@@ -1,3 +1,0 @@
-from moto_ecr.server import main
-
-main()
