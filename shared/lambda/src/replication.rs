@@ -194,6 +194,7 @@ async fn copied(
                 },
                 source,
                 event: Some(said),
+                source_tags: Vec::new(),
                 actor: request.actor.clone(),
             };
             reconcile_replica(services, policy, &request).await.map(Some)

@@ -63,6 +63,9 @@ pub struct ReplicaRow {
     /// The tags that events named for it, at most [`MAX_TAGS`], the last ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Tag>,
+    /// Tags of its source that have not come yet and of which no event has told; since when a sweep has missed them. At most [`MAX_TAGS`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub awaited: BTreeMap<Tag, Timestamp>,
     /// Of an index: the images that it leads to, all of which are there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<Digest>,

@@ -12,9 +12,11 @@ use super::{
         image::{Image, ImageStatus},
         ledger::{Row, State},
         policy::Policy,
-        repository::ledger::RepositoryKey,
+        repository::{ledger::RepositoryKey, tags::is_mark},
     },
-    ReplicationRules, rules,
+    ReplicationRules,
+    ledger::{MAX_TAGS, ReplicaRow},
+    rules,
 };
 
 /// How ready a region is to take over the images of a repository.
@@ -158,12 +160,20 @@ pub struct Expected<'a> {
     policy: &'a Policy,
     rules: Option<&'a ReplicationRules>,
     images: BTreeMap<Digest, ExpectedImage>,
-    /// What is on the list here, and whether it can be pulled.
-    listed: BTreeMap<Digest, bool>,
+    /// What is on the list here.
+    listed: BTreeMap<Digest, ListedCopy>,
     blocked: BTreeSet<Digest>,
     blocked_there: BTreeSet<(Region, Digest)>,
-    sources: BTreeMap<Digest, SourceOfCopy>,
+    /// By digest, those of each region.
+    sources: BTreeMap<Digest, Vec<SourceOfCopy>>,
     copies: BTreeSet<Digest>,
+}
+
+/// What the registry's list has of an image, where copies arrive.
+#[derive(Debug, Clone)]
+struct ListedCopy {
+    is_pullable: bool,
+    tags: Vec<Tag>,
 }
 
 /// The image in another region that one here is a copy of, if it is there.
@@ -171,7 +181,7 @@ pub struct Expected<'a> {
 pub struct SourceOfCopy {
     /// The region.
     pub region: Region,
-    /// Its tags.
+    /// Its tags, at most [`MAX_TAGS`], the last ones; without those that we have given to it.
     pub tags: Vec<Tag>,
     both_ways: bool,
     since: Option<Timestamp>,
@@ -205,13 +215,16 @@ impl<'a> Expected<'a> {
         };
         let (region, digest) = (&row.image.region, &row.image.digest);
         if may_be_copied_from(self.policy, row, &self.key.region) {
+            let tags = row.tags.iter().filter(|tag| !is_mark(tag, digest));
+            let mut tags: Vec<Tag> = tags.cloned().collect();
+            tags.drain(..tags.len().saturating_sub(MAX_TAGS));
             let source = SourceOfCopy {
                 region: region.clone(),
-                tags: row.tags.clone(),
+                tags,
                 both_ways: rules.regions.contains(region),
                 since: row.available_since,
             };
-            self.sources.insert(digest.clone(), source);
+            self.sources.entry(digest.clone()).or_default().push(source);
         }
         if row.state != State::Blocked {
             return;
@@ -228,9 +241,13 @@ impl<'a> Expected<'a> {
         let Some(rules) = self.rules else { return };
         if rules.regions.contains(&self.key.region) {
             let is_pullable = matches!(image.status, ImageStatus::Active | ImageStatus::Other(_));
-            self.listed.insert(image.digest.clone(), is_pullable);
+            let listed = ListedCopy {
+                is_pullable,
+                tags: image.tags.clone(),
+            };
+            self.listed.insert(image.digest.clone(), listed);
             let is_older = |source: &SourceOfCopy| !source.both_ways || source.since < image.available_since();
-            if !image.belongs_to_another() && self.sources.get(&image.digest).is_some_and(is_older) {
+            if !image.belongs_to_another() && self.source_of(&image.digest).is_some_and(is_older) {
                 self.copies.insert(image.digest.clone());
             }
         }
@@ -253,7 +270,33 @@ impl<'a> Expected<'a> {
     pub fn is_as_it_should_be(&self, digest: &Digest) -> bool {
         self.listed
             .get(digest)
-            .is_some_and(|is_pullable| *is_pullable || self.blocked.contains(digest))
+            .is_some_and(|listed| listed.is_pullable || self.blocked.contains(digest))
+    }
+
+    /// Whether a copy on the list has lost a tag that it should have. What we have blocked may have no tags for that reason.
+    pub fn lacks_a_tag_of(&self, row: &ReplicaRow) -> bool {
+        let digest = &row.image.digest;
+        let lacks = |listed: &ListedCopy| row.tags.iter().any(|tag| !listed.tags.contains(tag));
+        !self.blocked.contains(digest) && self.listed.get(digest).is_some_and(lacks)
+    }
+
+    /// The tags that the source of a copy has by the ledger, that the copy on the list does not have, and that are not remembered as its own.
+    pub fn tags_to_come(&self, row: &ReplicaRow) -> Vec<Tag> {
+        let digest = &row.image.digest;
+        let Some(listed) = self.listed.get(digest).filter(|_| !self.blocked.contains(digest)) else {
+            return Vec::new();
+        };
+        let sources = self.sources.get(digest).into_iter().flatten();
+        let of_region = sources.filter(|source| source.region == row.source.region);
+        let is_missing = |tag: &&Tag| !listed.tags.contains(tag) && !row.tags.contains(tag);
+        of_region
+            .flat_map(|source| source.tags.iter().filter(is_missing).cloned())
+            .collect()
+    }
+
+    /// The image in another region that one here may be a copy of.
+    fn source_of(&self, digest: &Digest) -> Option<&SourceOfCopy> {
+        self.sources.get(digest)?.last()
     }
 
     /// Whether an image is blocked in another region.
@@ -265,7 +308,7 @@ impl<'a> Expected<'a> {
     pub fn copies(&self) -> impl Iterator<Item = (&Digest, &SourceOfCopy)> {
         self.copies
             .iter()
-            .filter_map(|digest| Some((digest, self.sources.get(digest)?)))
+            .filter_map(|digest| Some((digest, self.source_of(digest)?)))
     }
 
     /// Images that are blocked here and not in a region.

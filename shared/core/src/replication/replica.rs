@@ -1,6 +1,6 @@
 //! From facts about one copy, where it is, to a plan: whether it is complete and in time, and who is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -105,6 +105,8 @@ pub struct ReplicaFacts {
     pub source: RegistryKey,
     /// What an event said, if one led here.
     pub event: Option<ReplicaEvent>,
+    /// Tags that the source has by the ledger, that the copy does not have, and of which no event has come.
+    pub source_tags: Vec<Tag>,
     /// The copy, as the registry here shows it.
     pub image: Option<Image>,
     /// We have blocked it here, so that it cannot be pulled for a good reason.
@@ -132,6 +134,7 @@ impl ReplicaFacts {
             key,
             source,
             event,
+            source_tags: Vec::new(),
             image: None,
             is_blocked: false,
             tags: BTreeMap::new(),
@@ -172,18 +175,32 @@ impl ReplicaFacts {
         let is_news = arrived.is_some_and(|at| now.duration_since(at) <= NEWS);
         is_news && lag > max_lag && lag <= max_lag.saturating_add(NEWS)
     }
+
+    /// The tags that it should have, by what the ledger remembers and an event says; the last ones.
+    pub fn tags(&self) -> Vec<Tag> {
+        let mut tags: Vec<Tag> = self.row.as_ref().map(|row| row.tags.clone()).unwrap_or_default();
+        for tag in self.event.iter().flat_map(|event| &event.tags) {
+            tags.retain(|known| known != tag);
+            tags.push(tag.clone());
+        }
+        keep_last(&mut tags);
+        tags
+    }
+
+    /// Further tags of the source, which ECR has as much time for as for an image: those that a sweep misses now, and those that one has
+    /// missed before.
+    pub fn tags_to_come(&self) -> Vec<Tag> {
+        let known = self.tags();
+        let awaited = self.row.iter().flat_map(|row| row.awaited.keys());
+        let all: BTreeSet<&Tag> = self.source_tags.iter().chain(awaited).collect();
+        let to_come = all.into_iter().filter(|tag| !known.contains(tag));
+        to_come.take(MAX_TAGS).cloned().collect()
+    }
 }
 
-/// The tags that a copy should have, by what the ledger remembers and an event says; the last ones.
-pub fn tags(row: Option<&ReplicaRow>, event: Option<&ReplicaEvent>) -> Vec<Tag> {
-    let mut tags: Vec<Tag> = row.map(|row| row.tags.clone()).unwrap_or_default();
-    for tag in event.into_iter().flat_map(|event| &event.tags) {
-        tags.retain(|known| known != tag);
-        tags.push(tag.clone());
-    }
+fn keep_last(tags: &mut Vec<Tag>) {
     let superfluous = tags.len().saturating_sub(MAX_TAGS);
     tags.drain(..superfluous);
-    tags
 }
 
 /// What is to be done, in this order: write `row`, send `alerts`, write [`ReplicaStep::completed`]. Without alerts, writing `row` is all.
@@ -231,6 +248,7 @@ struct Finding {
     not_pullable: Option<NotPullable>,
     told: Vec<(Kind, Vec<Change>, String)>,
     tags: Vec<Tag>,
+    awaited: BTreeMap<Tag, Timestamp>,
 }
 
 /// Decides.
@@ -240,17 +258,18 @@ pub fn decide(policy: &Policy, facts: &ReplicaFacts, now: Timestamp) -> ReplicaP
     if prior.is_some_and(|row| row.notes.iter().any(leased)) {
         return ReplicaPlan::Leave(ReplicaLeave::InProgress);
     }
+    let max_lag = rules(policy, &facts.key.repository).map(|rules| rules.max_lag);
     let Finding {
         state,
         not_pullable,
         mut told,
         tags,
-    } = find_out(facts);
+        awaited,
+    } = find_out(facts, max_lag, now);
     let known_lag = prior.and_then(|row| row.lag_seconds);
     let lag_seconds = facts.lag_seconds().filter(|_| known_lag.is_none());
     let lag = known_lag.or(lag_seconds);
     let told_before = prior.is_some_and(|row| row.notes.iter().any(|note| note.kind == Kind::ReplicationLate));
-    let max_lag = rules(policy, &facts.key.repository).map(|rules| rules.max_lag);
     if let (Some(lag), Some(max_lag)) = (lag, max_lag)
         && state != ReplicaState::Gone
         && (told_before || (lag_seconds.is_some() && !facts.told_late && facts.is_late(lag, max_lag, now)))
@@ -280,6 +299,7 @@ pub fn decide(policy: &Policy, facts: &ReplicaFacts, now: Timestamp) -> ReplicaP
         not_pullable,
         since: prior.filter(|row| row.state == state).map_or(now, |row| row.since),
         tags,
+        awaited,
         children: match &facts.children {
             ChildrenHere::Known(listed) if listed.absent.is_empty() && listed.archived.is_empty() => {
                 listed.children.clone()
@@ -312,8 +332,8 @@ pub fn decide(policy: &Policy, facts: &ReplicaFacts, now: Timestamp) -> ReplicaP
     }))
 }
 
-fn find_out(facts: &ReplicaFacts) -> Finding {
-    let tags = tags(facts.row.as_ref(), facts.event.as_ref());
+fn find_out(facts: &ReplicaFacts, max_lag: Option<SignedDuration>, now: Timestamp) -> Finding {
+    let tags = facts.tags();
     let status = facts.status.says();
     if facts.image.is_none() && status == Some(&CopyState::NoSuchImage) {
         return Finding {
@@ -321,6 +341,7 @@ fn find_out(facts: &ReplicaFacts) -> Finding {
             not_pullable: None,
             told: Vec::new(),
             tags: Vec::new(),
+            awaited: BTreeMap::new(),
         };
     }
     let failed = match status {
@@ -335,9 +356,14 @@ fn find_out(facts: &ReplicaFacts) -> Finding {
             not_pullable: None,
             told,
             tags,
+            awaited: BTreeMap::new(),
         };
     }
-    let (missing, tags) = missing(facts, tags);
+    let Missed {
+        changes: missing,
+        tags,
+        awaited,
+    } = missing(facts, tags, max_lag, now);
     let not_pullable = not_pullable(facts);
     if missing.is_empty() {
         // What is on its way back from the archive is there in half an hour: that is no news.
@@ -350,6 +376,7 @@ fn find_out(facts: &ReplicaFacts) -> Finding {
             not_pullable,
             told: Vec::new(),
             tags,
+            awaited,
         };
     }
     let reason = format!(
@@ -371,6 +398,7 @@ fn find_out(facts: &ReplicaFacts) -> Finding {
         not_pullable,
         told: vec![(Kind::ReplicaIncomplete, missing, reason)],
         tags,
+        awaited,
     }
 }
 
@@ -387,8 +415,17 @@ fn not_pullable(facts: &ReplicaFacts) -> Option<NotPullable> {
     ((is_archived && !facts.is_blocked) || leads_nowhere).then_some(NotPullable::Archived)
 }
 
-/// What is missing; and the tags that the copy should have.
-fn missing(facts: &ReplicaFacts, tags: Vec<Tag>) -> (Vec<Change>, Vec<Tag>) {
+/// What a copy does not have.
+struct Missed {
+    /// What is missing.
+    changes: Vec<Change>,
+    /// The tags that the copy should have.
+    tags: Vec<Tag>,
+    /// Those that may still come; since when they are missed.
+    awaited: BTreeMap<Tag, Timestamp>,
+}
+
+fn missing(facts: &ReplicaFacts, tags: Vec<Tag>, max_lag: Option<SignedDuration>, now: Timestamp) -> Missed {
     let change = |setting: String, old: &str, new: String| Change {
         setting,
         old: old.to_owned(),
@@ -396,14 +433,25 @@ fn missing(facts: &ReplicaFacts, tags: Vec<Tag>) -> (Vec<Change>, Vec<Tag>) {
     };
     let Some(image) = &facts.image else {
         let missing = change("image".to_owned(), "not there", "there, as ECR said".to_owned());
-        return (vec![missing], tags);
+        return Missed {
+            changes: vec![missing],
+            tags,
+            awaited: BTreeMap::new(),
+        };
     };
     let mut missing = Vec::new();
     if image.status == ImageStatus::Archived && !facts.is_blocked {
         missing.push(change("image".to_owned(), ARCHIVED, "can be pulled".to_owned()));
     }
     let mut kept = Vec::new();
-    for tag in tags {
+    let mut awaited = BTreeMap::new();
+    // When a tag was pushed to the source nobody says: the time of an image's push does not change with it (aws/containers-roadmap#2746).
+    let known = facts.row.as_ref().map(|row| &row.awaited);
+    let missed_since = |tag: &Tag| known.and_then(|known| known.get(tag)).copied().unwrap_or(now);
+    let may_come = |since: Timestamp| max_lag.is_none_or(|max_lag| now.duration_since(since) < max_lag);
+    let to_come = facts.tags_to_come();
+    for tag in tags.into_iter().chain(to_come.iter().cloned()) {
+        let is_to_come = to_come.contains(&tag);
         let Some(place) = facts.tags.get(&tag) else {
             kept.push(tag);
             continue;
@@ -411,6 +459,10 @@ fn missing(facts: &ReplicaFacts, tags: Vec<Tag>) -> (Vec<Change>, Vec<Tag>) {
         let leads_here = place.here.as_ref().is_some_and(|holder| holder.digest == image.digest);
         if !leads_here && !is_expected(image, place) {
             // The source has moved it on, or removed it.
+            continue;
+        }
+        if !leads_here && is_to_come && may_come(missed_since(&tag)) {
+            awaited.insert(tag.clone(), missed_since(&tag));
             continue;
         }
         if !leads_here {
@@ -439,7 +491,12 @@ fn missing(facts: &ReplicaFacts, tags: Vec<Tag>) -> (Vec<Change>, Vec<Tag>) {
         }
         ChildrenHere::NotAsked => {}
     }
-    (missing, kept)
+    keep_last(&mut kept);
+    Missed {
+        changes: missing,
+        tags: kept,
+        awaited,
+    }
 }
 
 const ARCHIVED: &str = "in the archive";

@@ -45,6 +45,8 @@ pub struct ReplicaRequest {
     pub source: RegistryKey,
     /// What an event said, if one led here.
     pub event: Option<ReplicaEvent>,
+    /// Tags that the source has by the ledger, that the copy does not have, and of which no event has come. A sweep finds them.
+    pub source_tags: Vec<Tag>,
     /// The invocation, by an id that a retry of the same event keeps.
     pub actor: String,
 }
@@ -200,6 +202,7 @@ async fn gather(
     let mut facts = ReplicaFacts {
         image: here.map_err(looking())?,
         row: row.map_err(looking())?,
+        source_tags: request.source_tags.clone(),
         ..ReplicaFacts::about(
             image.clone(),
             request.source.clone(),
@@ -350,8 +353,8 @@ async fn tags(
         };
         Ok((tag, TagPlace { here, in_source }))
     };
-    let tags = replica::tags(facts.row.as_ref(), facts.event.as_ref());
-    let places = try_join_all(tags.into_iter().map(place)).await?;
+    let tags = facts.tags().into_iter().chain(facts.tags_to_come());
+    let places = try_join_all(tags.map(place)).await?;
     Ok(places.into_iter().collect())
 }
 
@@ -561,7 +564,7 @@ async fn read_rows(
 enum Why {
     /// It is not as its row says, or something of it was not told yet.
     Changed,
-    /// It was not right.
+    /// It was not right, or tags of its source have not come yet.
     Wrong,
 }
 
@@ -571,7 +574,11 @@ fn why(row: &ReplicaRow, expected: &Expected<'_>) -> Option<Why> {
     let is_whole = is_right && row.children.iter().all(|child| expected.is_as_it_should_be(child));
     match row.state {
         _ if owes => Some(Why::Changed),
-        ReplicaState::Complete => (!is_whole).then_some(Why::Changed),
+        // The look tells of a tag that it lost, or forgets one that has moved on.
+        ReplicaState::Complete if !is_whole || expected.lacks_a_tag_of(row) => Some(Why::Changed),
+        // Each look asks the source for them, until their time is over.
+        ReplicaState::Complete if !row.awaited.is_empty() || !expected.tags_to_come(row).is_empty() => Some(Why::Wrong),
+        ReplicaState::Complete => None,
         // It is back.
         ReplicaState::Incomplete if row.not_pullable == Some(NotPullable::Missing) && is_right => Some(Why::Changed),
         ReplicaState::Incomplete | ReplicaState::Failed => Some(Why::Wrong),
@@ -616,7 +623,7 @@ impl<S: Services> CopiesRun<'_, S> {
             wrong.retain(|row| look.turns.has(&row.image.digest, TURN_HOURS));
         }
         let known = wrong.into_iter().chain(std::mem::take(&mut rows.changed));
-        let known = known.map(|row| (row.image, row.source, None));
+        let known = known.map(|row| (expected.tags_to_come(&row), row.image, row.source, None));
         // Those of which no event has come.
         let unseen = expected.copies().filter(|(digest, _)| !rows.copies.has_seen(digest));
         let unseen = unseen.map(|(digest, source)| {
@@ -628,15 +635,16 @@ impl<S: Services> CopiesRun<'_, S> {
                 arrived: true,
                 tags: source.tags.clone(),
             };
-            (key.image(digest), from, Some(event))
+            (Vec::new(), key.image(digest), from, Some(event))
         });
         let requests: Vec<ReplicaRequest> = known
             .chain(unseen)
-            .map(|(image, source, event)| ReplicaRequest {
+            .map(|(source_tags, image, source, event)| ReplicaRequest {
                 actor: format!("{actor}/{}", image.digest.short()),
                 image,
                 source,
                 event,
+                source_tags,
             })
             .collect();
         let is_new = |request: &&ReplicaRequest| request.event.is_some();

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -52,6 +52,7 @@ fn request(event: Option<ReplicaEvent>) -> ReplicaRequest {
         image: image_key(),
         source: source(),
         event,
+        source_tags: Vec::new(),
         actor: "one".to_owned(),
     }
 }
@@ -510,6 +511,7 @@ fn replica_row(digest: &str, region: &str, state: ReplicaState) -> ReplicaRow {
         not_pullable: None,
         since: now(),
         tags: Vec::new(),
+        awaited: BTreeMap::new(),
         children: Vec::new(),
         lag_seconds: None,
         notes: Vec::new(),
@@ -669,7 +671,8 @@ fn copies_here_that_were_not_right_are_looked_at_again() {
     look(&world, arrived());
     let images = [pushed(&image_key(), &[], 10)];
     assert_eq!(sweep(&world, &images).looked, 1);
-    world.push(&image_key(), pushed(&image_key(), &["v1.2.3"], 10));
+    let images = [pushed(&image_key(), &["v1.2.3"], 10)];
+    world.push(&image_key(), images[0].clone());
     world.push(&other("sha256:0d"), pushed(&other("sha256:0d"), &[], 600));
     assert_eq!(sweep(&world, &images).looked, 1);
     assert_eq!(
@@ -709,6 +712,130 @@ fn a_copy_of_which_the_event_was_lost_is_looked_at_with_the_tags_of_its_source()
         0
     );
     assert_eq!(sweep_as(&world, POLICY, &images, &[], true).looked, 0);
+}
+
+/// A sweep, where the ledger has this row of the source.
+fn sweep_with_source(world: &World, image: &Image, tags: &[&str]) -> ReplicationOutcome {
+    let row = Row {
+        tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
+        ..row_in_source(State::Allowed, Some(now() - minutes(22)))
+    };
+    sweep_as(world, POLICY, std::slice::from_ref(image), &[row], true)
+}
+
+#[test]
+fn a_complete_copy_that_loses_its_tag_is_incomplete_until_it_has_it_again() {
+    let world = world();
+    assert_eq!(look(&world, arrived()).state, ReplicaState::Complete);
+    let image = pushed(&image_key(), &[], 10);
+    world.push(&image_key(), image.clone());
+    let outcome = sweep_with_source(&world, &image, &["v1.2.3"]);
+    assert_eq!(
+        (outcome.looked, outcome.alerts.as_slice()),
+        (1, [Kind::ReplicaIncomplete].as_slice())
+    );
+    let missing = &told(&world)[0]["changes"];
+    assert_eq!(
+        (missing[0]["setting"].as_str(), missing[0]["old"].as_str()),
+        (Some("tag v1.2.3"), Some("not there"))
+    );
+    world.forget_calls();
+    assert_eq!(sweep_with_source(&world, &image, &["v1.2.3"]).alerts, []);
+    assert_eq!(world.writes(), 0);
+    let image = pushed(&image_key(), &["v1.2.3"], 10);
+    world.push(&image_key(), image.clone());
+    sweep_with_source(&world, &image, &["v1.2.3"]);
+    let state = |world: &World| world.replica_row_of(&image_key()).unwrap().state;
+    assert_eq!(state(&world), ReplicaState::Complete);
+    assert_eq!(sweep_with_source(&world, &image, &["v1.2.3"]).looked, 0);
+    // A tag that has moved on in the source is looked at once, and expected no more.
+    let image = pushed(&image_key(), &[], 10);
+    world.push(&image_key(), image.clone());
+    world.push_elsewhere(&source_key(), pushed(&source_key(), &[], 22));
+    assert_eq!(sweep_with_source(&world, &image, &[]).looked, 1);
+    assert_eq!((state(&world), world.sent().len()), (ReplicaState::Complete, 1));
+    assert_eq!(sweep_with_source(&world, &image, &[]).looked, 0);
+}
+
+#[test]
+fn a_tag_that_the_source_got_later_is_missing_when_its_time_is_over() {
+    let world = world();
+    look(&world, arrived());
+    let image = pushed(&image_key(), &["v1.2.3"], 10);
+    world.push_elsewhere(&source_key(), pushed(&source_key(), &["v1.2.3", "stable"], 22));
+    let both = ["stable", "v1.2.3"];
+    // ECR has as much time for it as for an image; when it was pushed nobody says (aws/containers-roadmap#2746).
+    for minute in [0, 29] {
+        world.set_now(now() + minutes(minute));
+        let outcome = sweep_with_source(&world, &image, &both);
+        assert_eq!((outcome.looked, outcome.alerts.len()), (1, 0), "after {minute} minutes");
+        let row = world.replica_row_of(&image_key()).unwrap();
+        assert_eq!((row.state, row.awaited.len()), (ReplicaState::Complete, 1));
+    }
+    world.set_now(now() + minutes(30));
+    let outcome = sweep_with_source(&world, &image, &both);
+    assert_eq!(outcome.alerts, [Kind::ReplicaIncomplete]);
+    assert_eq!(told(&world)[0]["changes"][0]["setting"], "tag stable");
+    let row = world.replica_row_of(&image_key()).unwrap();
+    assert_eq!((row.state, row.awaited.len()), (ReplicaState::Incomplete, 0));
+    world.forget_calls();
+    assert_eq!(sweep_with_source(&world, &image, &both).alerts, []);
+    assert_eq!(world.writes(), 0);
+    // It came.
+    let image = pushed(&image_key(), &both, 10);
+    world.push(&image_key(), image.clone());
+    sweep_with_source(&world, &image, &both);
+    let row = world.replica_row_of(&image_key()).unwrap();
+    assert_eq!((row.state, row.notes.len()), (ReplicaState::Complete, 0));
+    assert_eq!(sweep_with_source(&world, &image, &both).looked, 0);
+}
+
+#[test]
+fn a_tag_that_comes_in_time_is_no_news_and_neither_is_one_that_the_source_lost() {
+    for (here, there) in [
+        (&["v1.2.3", "stable"][..], &["v1.2.3", "stable"][..]),
+        (&["v1.2.3"], &["v1.2.3"]),
+    ] {
+        let world = world();
+        look(&world, arrived());
+        let image = pushed(&image_key(), &["v1.2.3"], 10);
+        world.push_elsewhere(&source_key(), pushed(&source_key(), &["v1.2.3", "stable"], 22));
+        sweep_with_source(&world, &image, &["v1.2.3", "stable"]);
+        world.set_now(now() + minutes(60));
+        let image = pushed(&image_key(), here, 10);
+        world.push(&image_key(), image.clone());
+        world.push_elsewhere(&source_key(), pushed(&source_key(), there, 22));
+        for _ in 0..2 {
+            assert_eq!(sweep_with_source(&world, &image, there).alerts, []);
+        }
+        let row = world.replica_row_of(&image_key()).unwrap();
+        assert_eq!((row.state, row.awaited.len()), (ReplicaState::Complete, 0));
+        assert_eq!(sweep_with_source(&world, &image, there).looked, 0);
+    }
+}
+
+#[test]
+fn tags_that_a_quarantine_took_and_our_own_are_not_missing() {
+    let world = world();
+    look(&world, arrived());
+    let mark = guard_core::ledger::quarantine_tag(&image_key().digest).unwrap();
+    let image = pushed(&image_key(), &[mark.as_str()], 10);
+    world.push(&image_key(), image.clone());
+    let source = Row {
+        tags: vec!["stable".parse().unwrap(), "v1.2.3".parse().unwrap()],
+        ..row_in_source(State::Allowed, Some(now() - minutes(22)))
+    };
+    let here = Row {
+        image: image_key(),
+        state: State::Blocked,
+        ..source.clone()
+    };
+    let images = std::slice::from_ref(&image);
+    assert_eq!(sweep_as(&world, POLICY, images, &[source, here], true).looked, 0);
+    // The source has our tag, and the copy does not.
+    let image = pushed(&image_key(), &["v1.2.3"], 10);
+    world.push(&image_key(), image.clone());
+    assert_eq!(sweep_with_source(&world, &image, &["v1.2.3", mark.as_str()]).looked, 0);
 }
 
 #[test]
