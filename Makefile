@@ -56,6 +56,10 @@ core: ## Tests of the pure core alone: no AWS crate is built
 structure: ## Long functions and signatures, circles between files: what the snapshot says of the code
 	@sed -n '/^---$$/,$$p' tests/it/snapshots/it__structure__the_shape_of_the_code.snap | sed 1,1d
 
+.PHONY: language
+language: ## Words of a sentence on each page; words that docs/glossary.md rules out
+	cargo test -p tests --test it --locked -- language --nocapture --test-threads 1
+
 .PHONY: test-local
 test-local: $(VENV)/.ready ## Tests of the emulator, and of what the local run makes of it
 	$(VENV)/bin/python -B -m unittest discover -s tests/emulator/tests

@@ -14,11 +14,15 @@ mod fixtures;
 #[cfg(test)]
 mod infra;
 #[cfg(test)]
+mod language;
+#[cfg(test)]
 mod members;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod policy;
+#[cfg(test)]
+mod recipes;
 #[cfg(test)]
 mod stored;
 #[cfg(test)]

@@ -1,0 +1,306 @@
+//! One language: the pages use the words of `docs/glossary.md` and none of those that it rules out, and their sentences are short.
+
+use std::{fs, path::PathBuf};
+
+use crate::support;
+
+/// The pages that are read: `*` is any one name. Whatever else is to speak this language is added here.
+const PAGES: [&str; 5] = [
+    "README.md",
+    "docs/data.md",
+    "docs/glossary.md",
+    "docs/policy-recipes.md",
+    "docs/upgrade.md",
+];
+
+/// Words of a sentence, on average over a page.
+const MOST_WORDS: usize = 20;
+
+/// Words of a single sentence, at most.
+const LONGEST: usize = 40;
+
+/// A cell of a table with fewer words is a name or a number, and no sentence.
+const CELL: usize = 6;
+
+/// A sentence that begins like this has no subject; a question may.
+const NO_SUBJECT: [&str; 3] = ["What", "Whoever", "Of"];
+
+/// The section of the glossary with the words that are ruled out. It has to name them, so that it is not read itself.
+const RULED_OUT: &str = "## Words that we do not use";
+
+struct Page {
+    path: String,
+    text: String,
+}
+
+fn matching(pattern: &str) -> Vec<PathBuf> {
+    let mut found = vec![support::root()];
+    for part in pattern.split('/') {
+        found = found
+            .into_iter()
+            .flat_map(|folder| match part.split_once('*') {
+                None => vec![folder.join(part)],
+                Some((begin, end)) => fs::read_dir(folder)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path())
+                    .filter(|path| {
+                        let name = path.file_name().unwrap().to_string_lossy();
+                        name.starts_with(begin) && name.ends_with(end)
+                    })
+                    .collect(),
+            })
+            .filter(|path| path.exists())
+            .collect();
+    }
+    found.sort();
+    assert!(!found.is_empty(), "no page is called {pattern}");
+    found
+}
+
+fn pages() -> Vec<Page> {
+    let read = |file: PathBuf| Page {
+        path: file.strip_prefix(support::root()).unwrap().display().to_string(),
+        text: fs::read_to_string(&file).unwrap(),
+    };
+    let paths = PAGES.iter().flat_map(|pattern| matching(pattern));
+    paths.filter(|path| path.is_file()).map(read).collect()
+}
+
+/// A line without what is quoted: code is a single word, a link is its text.
+fn plain(line: &str) -> String {
+    let mut text = String::new();
+    for (number, part) in line.split('`').enumerate() {
+        text.push_str(if number % 2 == 0 { part } else { "`code`" });
+    }
+    let mut rest = text.as_str();
+    let mut plain = String::new();
+    while let Some((before, after)) = rest.split_once("](") {
+        plain.push_str(before);
+        rest = after.split_once(')').map_or("", |(_, rest)| rest);
+    }
+    plain.push_str(rest);
+    plain.replace(['[', ']', '*'], "")
+}
+
+/// Paragraphs, entries of lists and cells of tables, in their order, without blocks of code and headings. Of a cell, whether it is one.
+fn passages(text: &str) -> Vec<(String, bool)> {
+    let mut passages = Vec::new();
+    let mut paragraph = String::new();
+    let (mut code, mut ruled_out) = (false, false);
+    let lines = text.lines().chain([""]);
+    for line in lines {
+        let trimmed = line.trim();
+        if trimmed.starts_with("## ") {
+            ruled_out = trimmed == RULED_OUT;
+        }
+        let fence = trimmed.starts_with("```");
+        let cell = trimmed.starts_with('|');
+        let entry = trimmed.starts_with("- ")
+            || trimmed
+                .split_once(". ")
+                .is_some_and(|(number, _)| number.parse::<u8>().is_ok());
+        let apart = trimmed.is_empty() || trimmed.starts_with(['#', '<']);
+        let indented = line.starts_with("    ") && paragraph.is_empty();
+        if (fence || cell || entry || apart) && !paragraph.is_empty() {
+            passages.push((plain(&std::mem::take(&mut paragraph)), false));
+        }
+        if fence {
+            code = !code;
+        }
+        if fence || code || apart || indented || ruled_out {
+            continue;
+        }
+        if cell {
+            // A bar in code is no end of a cell.
+            let cells = plain(trimmed).replace("\\|", "");
+            passages.extend(cells.split('|').map(|cell| (cell.trim().to_owned(), true)));
+        } else {
+            let entry = trimmed.strip_prefix("- ").unwrap_or(trimmed);
+            let entry = entry
+                .split_once(". ")
+                .filter(|(number, _)| number.parse::<u8>().is_ok())
+                .map_or(entry, |(_, entry)| entry);
+            paragraph.push_str(entry);
+            paragraph.push(' ');
+        }
+    }
+    passages.retain(|(passage, _)| !passage.is_empty());
+    passages
+}
+
+/// The sentences of a passage.
+fn sentences(passage: &str) -> Vec<String> {
+    let mut sentences = vec![String::new()];
+    let mut words = passage.split_whitespace().peekable();
+    while let Some(word) = words.next() {
+        let sentence = sentences.last_mut().unwrap();
+        sentence.push_str(word);
+        sentence.push(' ');
+        let ends = word.trim_end_matches(['"', ')', '`']).ends_with(['.', '?', '!']);
+        let begins = words
+            .peek()
+            .is_some_and(|next| !next.starts_with(|letter: char| letter.is_lowercase()));
+        if ends && begins {
+            sentences.push(String::new());
+        }
+    }
+    sentences
+}
+
+fn words(sentence: &str) -> usize {
+    let is_word = |word: &&str| word.contains(|letter: char| letter.is_alphanumeric());
+    sentence.split_whitespace().filter(is_word).count()
+}
+
+/// The sentences of a page whose length counts.
+fn counted(page: &Page) -> Vec<String> {
+    let long = |(passage, cell): &(String, bool)| !cell || words(passage) >= CELL;
+    let passages = passages(&page.text).into_iter().filter(long);
+    passages.flat_map(|(passage, _)| sentences(&passage)).collect()
+}
+
+/// The words that are ruled out, and what to write in place of them.
+fn ruled_out() -> Vec<(String, String)> {
+    let glossary = fs::read_to_string(support::root().join("docs/glossary.md")).unwrap();
+    let (_, section) = glossary.split_once(RULED_OUT).unwrap();
+    let rows = section
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .skip(1)
+        .map(|line| line.trim_matches(['|', ' ']).split_once(" | ").unwrap());
+    let rows = rows.flat_map(|(words, instead)| {
+        let words = words.split(", ").map(str::to_owned);
+        words.map(move |word| (word, instead.to_owned()))
+    });
+    rows.collect()
+}
+
+/// Whether a text has these words, as words.
+fn has(text: &str, words: &str) -> bool {
+    let letter = |found: Option<char>| found.is_some_and(char::is_alphanumeric);
+    text.match_indices(words).any(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + words.len()..]);
+        !letter(before.chars().next_back()) && !letter(after.chars().next())
+    })
+}
+
+#[test]
+fn pages_have_no_word_that_the_glossary_rules_out() {
+    let ruled_out = ruled_out();
+    assert!(ruled_out.len() > 20, "{ruled_out:?}");
+    let mut found = Vec::new();
+    for page in pages() {
+        for (passage, _) in passages(&page.text) {
+            let lower = passage.to_lowercase();
+            for (word, instead) in &ruled_out {
+                if has(&lower, word) {
+                    found.push(format!("{}: `{word}` ({instead}): {passage}", page.path));
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}\n{}", found.len(), found.join("\n"));
+}
+
+#[test]
+fn sentences_begin_with_their_subject() {
+    let mut found = Vec::new();
+    for page in pages() {
+        let passages = passages(&page.text).into_iter();
+        for sentence in passages.flat_map(|(passage, _)| sentences(&passage)) {
+            let first = sentence.split_whitespace().next().unwrap_or_default();
+            if NO_SUBJECT.contains(&first) && !sentence.trim_end().ends_with('?') {
+                found.push(format!("{}: {sentence}", page.path));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}\n{}", found.len(), found.join("\n"));
+}
+
+/// `make language` shows the table.
+#[test]
+#[expect(clippy::print_stdout, reason = "the figures are for the reader of the output")]
+fn sentences_are_short() {
+    println!("{:<42} sentences  words  average  longest", "page");
+    let mut long = Vec::new();
+    for page in pages() {
+        let sentences = counted(&page);
+        let lengths: Vec<usize> = sentences.iter().map(|sentence| words(sentence)).collect();
+        let (number, sum) = (lengths.len().max(1), lengths.iter().sum::<usize>());
+        let longest = lengths.iter().max().copied().unwrap_or_default();
+        let tenths = sum * 10 / number;
+        println!(
+            "{:<42} {number:>9} {sum:>6} {:>6}.{} {longest:>8}",
+            page.path,
+            tenths / 10,
+            tenths % 10
+        );
+        if sum > MOST_WORDS * number || longest > LONGEST {
+            long.push(page.path);
+        }
+    }
+    assert_eq!(
+        long,
+        [] as [&str; 0],
+        "more than {MOST_WORDS} words in a sentence on average"
+    );
+}
+
+/// The headings of a page, as links name them.
+fn anchors(text: &str) -> Vec<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| {
+        let kept = |letter: &char| letter.is_alphanumeric() || [' ', '-', '_'].contains(letter);
+        let text = heading.trim_start_matches('#').trim().to_lowercase();
+        text.chars().filter(kept).collect::<String>().replace(' ', "-")
+    };
+    headings.map(anchor).collect()
+}
+
+#[test]
+fn links_have_a_target() {
+    let mut missing = Vec::new();
+    for page in pages() {
+        let folder = support::root().join(&page.path).parent().unwrap().to_owned();
+        let links = page.text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+        for (link, _) in links.filter(|(link, _)| !link.starts_with("http")) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let file = if file.is_empty() {
+                support::root().join(&page.path)
+            } else {
+                folder.join(file)
+            };
+            let found = if anchor.is_empty() {
+                file.exists()
+            } else {
+                fs::read_to_string(&file).is_ok_and(|text| anchors(&text).iter().any(|known| known == anchor))
+            };
+            if !found {
+                missing.push(format!("{}: {link}", page.path));
+            }
+        }
+    }
+    assert_eq!(missing, [] as [&str; 0]);
+}
+
+#[test]
+fn a_page_is_taken_apart_as_it_reads() {
+    let page = "# What is it?\n\nOne *two*. Is it `a | b. C` [three](four.md)?\nFive\n\n1. Six. Seven\n- eight\n\n```\nWhat else\n```\n\n| a | b c |\n|---|---|\n";
+    let taken: Vec<(String, bool)> = passages(page);
+    let texts: Vec<&str> = taken.iter().map(|(text, _)| text.trim()).collect();
+    assert_eq!(
+        texts,
+        [
+            "One two. Is it `code` three? Five",
+            "Six. Seven",
+            "eight",
+            "a",
+            "b c",
+            "---",
+            "---"
+        ]
+    );
+    assert_eq!(sentences(&taken[0].0), ["One two. ", "Is it `code` three? ", "Five "]);
+    assert_eq!(words("It is `code`, 12 – times."), 5);
+    assert!(has("was told.", "told") && !has("untold", "told") && has("led to", "led to"));
+}
