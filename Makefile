@@ -14,6 +14,7 @@ PYTHON    ?= python3.11
 DENY_VERSION := 0.20.2
 DENY      := target/tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 INFRA_VENV := target/infra/venv
+LINT_VENV := target/lint/venv
 PLAN      := target/infra/plan
 
 export CARGO_TERM_COLOR ?= auto
@@ -93,8 +94,13 @@ fmt-check: ## Check the format
 	cargo fmt --all --check
 
 .PHONY: lint
-lint: ## Clippy, warnings are errors
+lint: lint-python ## Clippy, ruff and mypy: warnings are errors
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+
+.PHONY: lint-python
+lint-python: $(VENV)/.ready $(LINT_VENV)/.ready ## Ruff and mypy on all Python of the project (pyproject.toml)
+	$(LINT_VENV)/bin/ruff check tests infra
+	$(LINT_VENV)/bin/mypy --python-executable $(VENV)/bin/python tests infra
 
 .PHONY: doc
 doc: ## Build the documentation, warnings are errors
@@ -207,6 +213,11 @@ $(VENV)/.ready: tests/local/requirements.txt tests/emulator/pyproject.toml tests
 $(INFRA_VENV)/.ready: tests/infra/requirements.txt tests/infra/constraints.txt
 	$(PYTHON) -m venv $(INFRA_VENV)
 	$(INFRA_VENV)/bin/pip install --quiet --requirement tests/infra/requirements.txt --constraint tests/infra/constraints.txt
+	@touch $@
+
+$(LINT_VENV)/.ready: tests/lint/requirements.txt
+	$(PYTHON) -m venv $(LINT_VENV)
+	$(LINT_VENV)/bin/pip install --quiet --requirement tests/lint/requirements.txt
 	@touch $@
 
 $(DENY):

@@ -19,6 +19,7 @@ import argparse
 import pathlib
 import re
 import sys
+from collections.abc import Callable, Iterator
 
 # What has to be taken as a whole: a string may contain brackets, a comment anything.
 TOKEN = re.compile(
@@ -43,7 +44,7 @@ class Mistake(Exception):
     """Something in a module or its README that a person has to put right."""
 
 
-def string_end(text, start):
+def string_end(text: str, start: int) -> int:
     """Where the quoted string that begins at `start` ends, also when it has ${"a string"} in it."""
     at = start + 1
     while at < len(text):
@@ -60,12 +61,12 @@ def string_end(text, start):
     raise Mistake(f"line {line(text, start)}: a string that does not end")
 
 
-def line(text, at):
+def line(text: str, at: int) -> int:
     """The number of the line that has position `at`."""
     return text.count("\n", 0, at) + 1
 
 
-def tokens(text, start):
+def tokens(text: str, start: int) -> Iterator[tuple[str | None, int, int]]:
     """What is neither plain text nor string, from `start` on: (kind, from, to)."""
     at = start
     while at < len(text):
@@ -81,27 +82,27 @@ def tokens(text, start):
         at = end
 
 
-def closing(text, start):
+def closing(text: str, start: int) -> int:
     """Behind the bracket that closes the one at `start`."""
     depth = 0
     for kind, _, end in tokens(text, start):
-        depth += {"open": 1, "close": -1}.get(kind, 0)
+        depth += {"open": 1, "close": -1}.get(kind or "", 0)
         if depth == 0:
             return end
     raise Mistake(f"line {line(text, start)}: a bracket that is not closed")
 
 
-def expression_end(text, start):
+def expression_end(text: str, start: int) -> int:
     """Where an attribute's value ends: at the end of its line, unless a bracket is open."""
     depth = 0
     for kind, begin, _ in tokens(text, start):
         if depth == 0 and kind in ("newline", "comment", "close"):
             return begin
-        depth += {"open": 1, "close": -1}.get(kind, 0)
+        depth += {"open": 1, "close": -1}.get(kind or "", 0)
     return len(text)
 
 
-def attributes(text, start, end):
+def attributes(text: str, start: int, end: int) -> dict[str, str]:
     """The attributes of a block's body, as they are written; nested blocks are left out."""
     found = {}
     at = start
@@ -116,7 +117,7 @@ def attributes(text, start, end):
     return found
 
 
-def blocks(folder, kind):
+def blocks(folder: pathlib.Path, kind: str) -> dict[str, dict[str, str]]:
     """The blocks of a kind in a module: name => attributes."""
     found = {}
     for path in sorted(folder.glob("*.tf")):
@@ -130,7 +131,7 @@ def blocks(folder, kind):
     return found
 
 
-def plain(value):
+def plain(value: str) -> str:
     """The text of a string or heredoc, in one line."""
     if value.startswith("<<"):
         value = "\n".join(value.split("\n")[1:-1])
@@ -142,7 +143,7 @@ def plain(value):
     return re.sub(r"\s+", " ", value).strip()
 
 
-def compact(value):
+def compact(value: str) -> str:
     """An expression in one line, without its comments."""
     for begin, end in reversed([(begin, end) for kind, begin, end in tokens(value, 0) if kind == "comment"]):
         value = value[:begin] + value[end:]
@@ -154,12 +155,12 @@ def compact(value):
     return re.sub(r"[(\[] | [)\]]", lambda match: match[0].strip(), value)
 
 
-def code(value):
+def code(value: str) -> str:
     """As code in a table's cell."""
     return "`" + value.replace("|", "\\|") + "`"
 
 
-def description(folder, kind, name, block):
+def description(folder: pathlib.Path, kind: str, name: str, block: dict[str, str]) -> str:
     """The description of a block, as a table's cell."""
     try:
         text = plain(block["description"])
@@ -170,7 +171,7 @@ def description(folder, kind, name, block):
     return text.replace("|", "\\|")
 
 
-def variables(folder):
+def variables(folder: pathlib.Path) -> list[str]:
     """The table of the variables."""
     rows = ["| variable | what | type | default |", "|---|---|---|---|"]
     for name, block in blocks(folder, "variable").items():
@@ -181,7 +182,7 @@ def variables(folder):
     return rows
 
 
-def outputs(folder):
+def outputs(folder: pathlib.Path) -> list[str]:
     """The table of the outputs."""
     rows = ["| output | what |", "|---|---|"]
     for name, block in blocks(folder, "output").items():
@@ -189,7 +190,7 @@ def outputs(folder):
     return rows
 
 
-def requirements(folder):
+def requirements(folder: pathlib.Path) -> list[str]:
     """The table of Terraform's and the providers' versions."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.tf")))
     version = re.search(r'^\s*required_version\s*=\s*"([^"]+)"', text, re.MULTILINE)
@@ -203,42 +204,43 @@ def requirements(folder):
     return rows
 
 
-def resources(folder):
+def resources(folder: pathlib.Path) -> list[str]:
     """The table of what the module makes, reads and calls."""
-    found = {}
+    found: dict[tuple[str, str], list[str]] = {}
     for path in sorted(folder.glob("*.tf")):
         for kind, first, second in DECLARED.findall(path.read_text(encoding="utf-8")):
             found.setdefault((kind, first if kind != "module" else ""), []).append(second or first)
     rows = ["| resource | kind | names |", "|---|---|---|"]
     for (kind, what), names in sorted(found.items(), key=lambda entry: (["resource", "data", "module"].index(entry[0][0]), entry[0][1])):
-        names = ", ".join(f"`{name}`" for name in names)
+        listed = ", ".join(f"`{name}`" for name in names)
         if kind == "module":
-            rows.append(f"| – | module | {names} |")
+            rows.append(f"| – | module | {listed} |")
             continue
         provider, _, rest = what.partition("_")
         page = f"{REGISTRY}/{provider}/latest/docs/{'resources' if kind == 'resource' else 'data-sources'}/{rest}"
-        rows.append(f"| {f'[`{what}`]({page})' if provider == 'aws' else f'`{what}`'} | {'resource' if kind == 'resource' else 'data source'} | {names} |")
+        rows.append(f"| {f'[`{what}`]({page})' if provider == 'aws' else f'`{what}`'} | {'resource' if kind == 'resource' else 'data source'} | {listed} |")
     return rows
 
 
-def rewritten(folder):
+def rewritten(folder: pathlib.Path) -> tuple[pathlib.Path, str, str]:
     """The README of a module as it has to be, and as it is."""
     path = folder / "README.md"
     if not path.is_file():
         raise Mistake(f"{path}: no such file")
     text = old = path.read_text(encoding="utf-8")
+    tables: tuple[tuple[str, Callable[[pathlib.Path], list[str]]], ...]
     tables = (("requirements", requirements), ("resources", resources), ("variables", variables), ("outputs", outputs))
     for kind, table in tables:
         begin, end = f"<!-- {kind} -->", f"<!-- end of {kind} -->"
         pattern = re.compile(rf"^{begin}$.*?^{end}$", re.MULTILINE | re.DOTALL)
         if len(pattern.findall(text)) != 1:
             raise Mistake(f"{path}: needs the lines {begin} and {end}, once")
-        block = "\n".join([begin, *table(folder), end])
-        text = pattern.sub(lambda _, block=block: block, text)
+        start, rest = pattern.split(text)
+        text = start + "\n".join([begin, *table(folder), end]) + rest
     return path, old, text
 
 
-def main():
+def main() -> int:
     """Rewrite or check each folder; the exit code is 1 when something is to be done by a person."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--check", action="store_true", help="change nothing, fail if something would be changed")

@@ -67,18 +67,34 @@ output "url" {
   description = "Where it is."
 }
 '''
-README = "# Module\n\n<!-- requirements -->\n<!-- end of requirements -->\n\n<!-- resources -->\n<!-- end of resources -->\n\n<!-- variables -->\n<!-- end of variables -->\n\n<!-- outputs -->\nold\n<!-- end of outputs -->\n\nEnd.\n"
+README = """# Module
+
+<!-- requirements -->
+<!-- end of requirements -->
+
+<!-- resources -->
+<!-- end of resources -->
+
+<!-- variables -->
+<!-- end of variables -->
+
+<!-- outputs -->
+old
+<!-- end of outputs -->
+
+End.
+"""
 
 
 class Readme(unittest.TestCase):
-    def setUp(self):
+    def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
         (self.folder / "main.tf").write_text(CODE, encoding="utf-8")
         (self.folder / "README.md").write_text(README, encoding="utf-8")
 
-    def test_tables_say_what_the_code_says(self):
+    def test_tables_say_what_the_code_says(self) -> None:
         _, old, new = readme.rewritten(self.folder)
         self.assertEqual(old, README)
         self.assertEqual(
@@ -117,13 +133,13 @@ End.
 """,
         )
 
-    def test_a_second_time_changes_nothing(self):
+    def test_a_second_time_changes_nothing(self) -> None:
         path, _, new = readme.rewritten(self.folder)
         path.write_text(new, encoding="utf-8")
         _, old, again = readme.rewritten(self.folder)
         self.assertEqual(old, again)
 
-    def test_what_is_missing_is_named(self):
+    def test_what_is_missing_is_named(self) -> None:
         cases = [
             ('variable "bare" {\n  type = string\n}\n', "variable bare has no description"),
             ('variable "any" {\n  description = "x"\n}\n', "variable any has no type"),
@@ -137,7 +153,7 @@ End.
                 with self.assertRaisesRegex(readme.Mistake, message):
                     readme.rewritten(self.folder)
 
-    def test_a_readme_without_its_lines_is_an_error(self):
+    def test_a_readme_without_its_lines_is_an_error(self) -> None:
         (self.folder / "README.md").write_text("# Module\n", encoding="utf-8")
         with self.assertRaisesRegex(readme.Mistake, "needs the lines <!-- requirements -->"):
             readme.rewritten(self.folder)

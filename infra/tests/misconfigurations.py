@@ -48,7 +48,7 @@ MISTAKES = (
 )
 
 
-def replaced(text, mistake):
+def replaced(text: str, mistake: Mistake) -> str:
     """The file's text with the mistake. White space is as `terraform fmt` has it in each block."""
     places = list(re.finditer(r"\s+".join(map(re.escape, mistake.old.split())), text))
     if len(places) <= mistake.nth:
@@ -57,7 +57,7 @@ def replaced(text, mistake):
     return text[: place.start()] + mistake.new + text[place.end() :]
 
 
-def found(folder, mistake):
+def found(folder: Path, mistake: Mistake) -> str | None:
     """Does a test fail? Gives what was printed otherwise."""
     path = folder / "infra" / mistake.file
     before = path.read_text(encoding="utf-8")
@@ -72,7 +72,7 @@ def found(folder, mistake):
     return None if done.returncode != 0 and failed in done.stdout else done.stdout
 
 
-def main():
+def main() -> int:
     """Plants all; the exit code is 1 when one is not found."""
     missed = 0
     with tempfile.TemporaryDirectory() as temporary:

@@ -261,7 +261,7 @@ class Play:
     def details(self, request: dict[str, Any], show: list[str] | None) -> Answer:
         """Images by name, with what is to be shown of them."""
         answer = self.ecr.describe_images(repositoryName=self.repository, **request)
-        shown = {
+        shown: dict[str, Callable[[dict[str, Any]], Any]] = {
             "status": lambda detail: detail.get("imageStatus"),
             "tags": lambda detail: sorted(detail.get("imageTags", [])),
             "pulled": lambda detail: "lastRecordedPullTime" in detail,

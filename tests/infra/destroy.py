@@ -54,9 +54,9 @@ def obstacles(plan: dict[str, Any], client: Callable[[str], Any]) -> list[str]:
     keys = doomed(plan, "aws_kms_key", "arn")
     going = doomed(plan, "aws_ecr_repository", "name")
     for table in plan.get("resource_changes", []):
-        if table["type"] == "aws_dynamodb_table" and table["change"]["actions"] == ["delete"]:
-            if table["change"]["before"].get("deletion_protection_enabled"):
-                found.append("The ledger is protected from deletion: set ledger_deletion_protection = false and `make deploy` first.")
+        goes = table["type"] == "aws_dynamodb_table" and table["change"]["actions"] == ["delete"]
+        if goes and table["change"]["before"].get("deletion_protection_enabled"):
+            found.append("The ledger is protected from deletion: set ledger_deletion_protection = false and `make deploy` first.")
     for region in sorted({one.region for one in [*keys, *going]}):
         ecr = client(region)
         gone = {one.name for one in going if one.region == region}
@@ -66,9 +66,9 @@ def obstacles(plan: dict[str, Any], client: Callable[[str], Any]) -> list[str]:
             name = repository["repositoryName"]
             if name not in gone and repository.get("encryptionConfiguration", {}).get("kmsKey") in doomed_keys:
                 kept.append(name)
-            if any(one.name == name and one.region == region and not one.is_forced for one in going):
-                if ecr.list_images(repositoryName=name, maxResults=1)["imageIds"]:
-                    full.append(name)
+            must_be_empty = any(one.name == name and one.region == region and not one.is_forced for one in going)
+            if must_be_empty and ecr.list_images(repositoryName=name, maxResults=1)["imageIds"]:
+                full.append(name)
         if kept:
             found.append(
                 f"{region}: the plan deletes the key of repositories that stay: {named(kept)}. Thirty days later nobody could read their images."

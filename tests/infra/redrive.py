@@ -72,7 +72,9 @@ def what(payload: str) -> str:
         return ""
     if not isinstance(event, dict):
         return ""
-    detail = event.get("detail") if isinstance(event.get("detail"), dict) else {}
+    detail = event.get("detail")
+    if not isinstance(detail, dict):
+        detail = {}
     return text(f"{event.get('detail-type', '')} {detail.get('repository-name', '')} {event.get('time', '')}")
 
 
@@ -245,7 +247,7 @@ def table(entries: list[Entry]) -> str:
     """What became of the messages."""
     rows = [("QUEUE", "MESSAGE", "WHAT", "WHY", "DONE")] + [entry[:5] for entry in entries]
     widths = [max(len(row[n]) for row in rows) for n in range(4)]
-    lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[4]]) for row in rows]
+    lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row[:4], widths, strict=True)), row[4]]) for row in rows]
     well = sum(entry.is_well for entry in entries)
     return "\n".join([*lines, f"{well} well, {len(entries) - well} to look at" if entries else "Nothing is there."])
 

@@ -52,7 +52,8 @@ class Account:
 
     def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:
         put = []
-        for function, entry in zip(smoke.EVENTS, Entries, strict=True):
+        assert len(Entries) == len(smoke.EVENTS), Entries
+        for function in smoke.EVENTS:
             event_id = f"id-of-{function}"
             put.append({"EventId": event_id})
             if function not in self.deaf:

@@ -13,6 +13,7 @@ from typing import Any
 
 import iam
 import policies
+
 from local_aws import roles
 from local_aws.events import LOCAL_SOURCE
 from local_aws.processes import wait_for

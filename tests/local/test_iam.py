@@ -8,8 +8,9 @@ import unittest
 from typing import Any
 
 import iam
-from local_aws import roles
 from region import FUNCTIONS
+
+from local_aws import roles
 from local_aws.ecr import permissions
 from local_aws.registry import REGION
 

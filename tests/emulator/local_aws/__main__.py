@@ -26,14 +26,13 @@ def main() -> int:
     over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: over.set())
-    with tempfile.TemporaryDirectory(prefix="local-aws-") as own:
-        with Account((options.directory or Path(own)).absolute()) as account:
-            for name, value in account.environment().items():
-                print(f"export {name}={shlex.quote(value)}")
-            registry = account.registry
-            print(f"# order of lists {registry.order}: ECR_GUARD_ORDER={registry.order} gives it again")
-            print("# ready; Ctrl-C ends it", flush=True)
-            over.wait()
+    with tempfile.TemporaryDirectory(prefix="local-aws-") as own, Account((options.directory or Path(own)).absolute()) as account:
+        for name, value in account.environment().items():
+            print(f"export {name}={shlex.quote(value)}")
+        registry = account.registry
+        print(f"# order of lists {registry.order}: ECR_GUARD_ORDER={registry.order} gives it again")
+        print("# ready; Ctrl-C ends it", flush=True)
+        over.wait()
     return 0
 
 

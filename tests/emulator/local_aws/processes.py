@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,10 +81,8 @@ def wait_until_it_answers(
 def stop_group(leader: int, process: subprocess.Popen[Any] | None = None, grace: float = 5.0) -> None:
     """Ends a process group: first kindly its leader, then whatever is left of the group. Raises if anything survives."""
     _signal(lambda: os.kill(leader, signal.SIGTERM))
-    try:
+    with suppress(TimedOut):
         wait_for("the leader ends", lambda: _gone(leader, process), grace)
-    except TimedOut:
-        pass
     _signal(lambda: os.killpg(leader, signal.SIGKILL))
     if process is not None:
         process.wait()
@@ -122,7 +121,5 @@ def _gone(leader: int, process: subprocess.Popen[Any] | None) -> bool:
 
 
 def _signal(send: Callable[[], None]) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         send()
-    except (ProcessLookupError, PermissionError):
-        pass

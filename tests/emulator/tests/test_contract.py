@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / "tests" / "contract"))
 
 from aws import ask, clean, skipped, table  # noqa: E402
 from contract import Play, Target, ask_registry, expected, load, readings  # noqa: E402
+
 from local_aws.registry import REGION, Registry  # noqa: E402
 
 # A session of a role that may read findings, and nothing of Inspector.
@@ -120,9 +121,11 @@ class Contract(unittest.TestCase):
         _, end, after = rest.partition(WAITING[1])
         self.assertTrue(begin and end)
         rows = ["| case | question | rests on it |", "|---|---|---|"]
-        for case in load():
-            if case["answered"] is None:
-                rows.append(f"| `{case['name']}` | {case['question']} | `{case['rests']['file']}`, `{case['rests']['line']}` |")
+        rows += [
+            f"| `{case['name']}` | {case['question']} | `{case['rests']['file']}`, `{case['rests']['line']}` |"
+            for case in load()
+            if case["answered"] is None
+        ]
         wanted = before + begin + "\n" + "\n".join(rows) + "\n" + end + after
         if os.environ.get("ECR_GUARD_UPDATE") == "1":
             readme.write_text(wanted)

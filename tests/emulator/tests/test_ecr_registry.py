@@ -8,10 +8,11 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+from test_ecr import REPOSITORY, RegistryTest
+
 from local_aws.images import Image, Pusher
 from local_aws.processes import wait_for
 from local_aws.registry import ACCOUNT, DRIVER_KEY, REGION, SECOND_REGION
-from test_ecr import REPOSITORY, RegistryTest
 
 TARGET = "AmazonEC2ContainerRegistry_V20150921"
 
@@ -22,7 +23,8 @@ class Listing(RegistryTest):
         for name in names:
             self.ecr.create_repository(repositoryName=name)
             self.addCleanup(self.ecr.delete_repository, repositoryName=name)
-        seen, token = [], {}
+        seen: list[str] = []
+        token: dict[str, str] = {}
         while True:
             answer = self.ecr.describe_repositories(maxResults=2, **token)
             self.assertLessEqual(len(answer["repositories"]), 2)

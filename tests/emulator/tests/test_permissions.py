@@ -129,7 +129,8 @@ class Permissions(unittest.TestCase):
 
     def test_what_is_not_understood_is_not_taken_for_granted(self) -> None:
         allow = {"Effect": "Allow", "Action": ["ecr:DescribeImages"], "Resource": ["*"]}
-        for wrong in ({"Effect": "Deny"}, {"Action": ["ecr:*"]}, {"Condition": {}}):
+        not_understood: list[dict[str, Any]] = [{"Effect": "Deny"}, {"Action": ["ecr:*"]}, {"Condition": {}}]
+        for wrong in not_understood:
             with self.subTest(wrong), self.assertRaises(Exception) as caught:
                 self.registry.permit("ASIAOTHER", [allow | wrong])
             self.assertIn("400", str(caught.exception))

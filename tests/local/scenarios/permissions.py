@@ -11,14 +11,15 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
+from stack import FUNCTIONS, TABLE, Guard
+from work import work_item
+
 from local_aws import events, roles
 from local_aws.findings import basic
 from local_aws.images import Image
 from local_aws.processes import wait_for
 from local_aws.registry import ACCOUNT, REGION, SECOND_REGION, client
 from scenarios.world import Observed, Scenario, World, observe
-from stack import FUNCTIONS, TABLE, Guard
-from work import work_item
 
 OPENSSL = basic("CVE-2026-9300", "CRITICAL", "openssl")
 POLICY = "permissions"
@@ -406,7 +407,7 @@ NOT_TOLD = ("Blocked", "refused", NOBODY)
 HELD = ("Held", "works", ["image-held"])
 BLOCKED_LATER = ("Blocked", "refused", ["image-held", "image-blocked"])
 
-CLOSED = ([], True, ["posture-repaired"])
+CLOSED: tuple[list[str], bool, list[str]] = ([], True, ["posture-repaired"])
 HALF_CLOSED = (["ours"], True, ["posture-repaired"])
 
 COPY = (["incomplete"], ["replica-incomplete"])
@@ -507,7 +508,7 @@ JOBS = {
         image_stands,
         BLOCKED,
         {"ecr:BatchGetImage": HELD, "ecr:PutImage": HELD, "ecr:BatchDeleteImage": HELD},
-        {action: BLOCKED_LATER for action in ("ecr:BatchGetImage", "ecr:PutImage", "ecr:BatchDeleteImage")},
+        dict.fromkeys(("ecr:BatchGetImage", "ecr:PutImage", "ecr:BatchDeleteImage"), BLOCKED_LATER),
         BY_TAG,
     ),
     "role-of-sweep": Job(

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from local_aws import events
-from local_aws import findings
+from stack import FUNCTIONS, Guard, Region, Stack
+
+from local_aws import events, findings
 from local_aws.images import Image, Pusher
 from local_aws.processes import TimedOut, wait_for
 from local_aws.registry import ACCOUNT, DRIVER_KEY, SECOND_REGION
-from stack import FUNCTIONS, Guard, Region, Stack
 
 JUDGING = ("on-push", "on-scan")
 READING = ("Describe", "Get", "List", "BatchGet", "BatchCheck")

@@ -161,7 +161,7 @@ PLANTED = [
 ]
 
 
-def plant(folder, planted):
+def plant(folder: pathlib.Path, planted: Planted) -> str:
     """Write the misconfiguration into the copy; gives what the file was before."""
     path = folder / planted.file
     before = path.read_text(encoding="utf-8")
@@ -171,7 +171,7 @@ def plant(folder, planted):
     return before
 
 
-def found_by_test(folder, planted):
+def found_by_test(folder: pathlib.Path, planted: Planted) -> str | None:
     """Does the run that is named fail? Gives what was printed otherwise."""
     file, run = planted.test.split(": ")
     done = subprocess.run(
@@ -181,7 +181,7 @@ def found_by_test(folder, planted):
     return None if re.search(rf'run "{run}"\.\.\. fail', done.stdout) else done.stdout + done.stderr
 
 
-def found_by_checkov(folder, planted):
+def found_by_checkov(folder: pathlib.Path, planted: Planted) -> str | None:
     """Does the check that is named fail?"""
     done = subprocess.run(
         ["checkov", "--directory", ".", "--framework", "terraform", "--check", planted.checkov, "--compact", "--quiet"],
@@ -190,7 +190,7 @@ def found_by_checkov(folder, planted):
     return None if f"Check: {planted.checkov}:" in done.stdout else done.stdout
 
 
-def main():
+def main() -> int:
     """Plant all; the exit code is 1 when one is not found."""
     if sys.argv[1:] == ["--list"]:
         print("| misconfiguration | test that finds it | checkov |\n|---|---|---|")

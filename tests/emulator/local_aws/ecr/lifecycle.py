@@ -6,7 +6,7 @@ only be acted on by that rule, even if the rule keeps it. Images listed by an in
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -37,9 +37,8 @@ def evaluate(policy: dict[str, Any], images: Iterable[StoredImage], now: float) 
     for rule in sorted(policy["rules"], key=lambda rule: rule["rulePriority"]):
         selection = rule["selection"]
         matching = [image for image in eligible if _tags_match(selection, image.tags) and _stored_as(selection, image)]
-        for image in _due(selection, matching, now):
-            if image.digest not in claimed:
-                actions.append(_action(rule, selection, image))
+        due = _due(selection, matching, now)
+        actions += [_action(rule, selection, image) for image in due if image.digest not in claimed]
         claimed |= {image.digest for image in matching}
     return actions
 
@@ -77,11 +76,12 @@ def _due(selection: dict[str, Any], matching: list[StoredImage], now: float) -> 
     oldest_first = sorted(matching, key=_since_pushed)
     if selection["countType"] == "imageCountMoreThan":
         return oldest_first[: max(0, len(oldest_first) - number)]
-    since = {
+    clocks: dict[str, Callable[[StoredImage], float]] = {
         "sinceImagePushed": _since_pushed,
         "sinceImagePulled": _since_pulled,
         "sinceImageTransitioned": lambda image: image.last_archived_at or now,
-    }[selection["countType"]]
+    }
+    since = clocks[selection["countType"]]
     return [image for image in oldest_first if now - since(image) > number * DAY]
 
 

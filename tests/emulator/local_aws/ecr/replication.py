@@ -48,7 +48,7 @@ class Destination:
     @property
     def operations(self) -> ImageOperations:
         """The registry itself."""
-        return ecr_backends[self.account][self.region].operations  # type: ignore[attr-defined,no-any-return]
+        return ecr_backends[self.account][self.region].operations  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Replication:
     def pushed(self, repository: Repository, image: StoredImage, tags: list[str] | None = None) -> None:
         """Sets out with an image that was pushed or restored, with these of its tags."""
         for destination in self.destinations(repository.name):
-            for tag in tags or [None]:
+            for tag in _one_by_one(tags):
                 self._set_out(repository.name, image, tag, destination)
 
     def settle(self, now: float) -> None:
@@ -174,7 +174,7 @@ class Replication:
             if destination in self.destinations(repository.name)
             for image in self.operations._images(repository)
             if image.status == ACTIVE
-            for tag in image.tags or [None]
+            for tag in _one_by_one(image.tags)
             if not _is_there(destination, repository.name, image, tag)
         ]
         backfill = Backfill(destination, now, copies)
@@ -294,6 +294,11 @@ def _repository_at(operations: ImageOperations, name: str) -> Repository:
     if name not in operations.backend.repositories:
         operations.backend.create_repository(name, None, None, None, "MUTABLE", [])  # type: ignore[arg-type]
     return operations.backend.repositories[name]
+
+
+def _one_by_one(tags: list[str] | None) -> list[str | None]:
+    """Each tag is copied by itself; an image without tags is copied once."""
+    return [*tags] if tags else [None]
 
 
 def _is_there(destination: Destination, repository: str, image: StoredImage, tag: str | None) -> bool:

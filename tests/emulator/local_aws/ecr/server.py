@@ -95,7 +95,7 @@ class GuardResponse(ECRResponse):
     def call_action(self) -> Any:
         """Runs the operation that the request names, and remembers it."""
         parameters = json.loads(self.body) if self.body else {}
-        call = {
+        call: dict[str, Any] = {
             "time": time.time(),
             "operation": self._get_action(),
             "repository": parameters.get("repositoryName"),
