@@ -261,6 +261,9 @@ impl<'ast> Visit<'ast> for Paths<'_> {
         }
     }
 
+    /// `pub(crate)` says who may see something, and needs nothing.
+    fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let segments = path.segments.iter().map(|segment| segment.ident.to_string());
         self.add(&segments.collect::<Vec<_>>());
@@ -374,7 +377,7 @@ fn circles_and_long_signatures_are_found() {
         source(&["a"], "use crate::{b::{B, c::C}, d}; pub struct A;"),
         source(&["b"], "use super::a; pub struct B;"),
         source(&["b", "c"], "pub struct C; fn f() -> crate::d::D { todo!() }"),
-        source(&["d"], "pub struct D; #[cfg(test)] mod tests { use crate::a; }"),
+        source(&["d"], "pub struct D; pub(in crate::a) struct E; #[cfg(test)] mod tests { use crate::a; }"),
     ];
     assert_eq!(circles(&files.iter().collect::<Vec<_>>()), [["a", "b"]]);
     let mut found = Found {
