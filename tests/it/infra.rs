@@ -682,7 +682,7 @@ fn every_call_of_the_adapters_is_somebodys_permission() {
             // `const OPERATION: &str = "ecr:DescribeImages";` is how an adapter names what it calls.
             operations.extend(
                 text.lines()
-                    .filter_map(|line| line.trim().strip_prefix("const ")?.split_once(": &str = \""))
+                    .filter_map(|line| line.split_once("const ")?.1.split_once(": &str = \""))
                     .filter_map(|(_, value)| value.strip_suffix("\";"))
                     .filter(|value| value.contains(':'))
                     .map(str::to_owned),

@@ -377,7 +377,10 @@ fn circles_and_long_signatures_are_found() {
         source(&["a"], "use crate::{b::{B, c::C}, d}; pub struct A;"),
         source(&["b"], "use super::a; pub struct B;"),
         source(&["b", "c"], "pub struct C; fn f() -> crate::d::D { todo!() }"),
-        source(&["d"], "pub struct D; pub(in crate::a) struct E; #[cfg(test)] mod tests { use crate::a; }"),
+        source(
+            &["d"],
+            "pub struct D; pub(in crate::a) struct E; #[cfg(test)] mod tests { use crate::a; }",
+        ),
     ];
     assert_eq!(circles(&files.iter().collect::<Vec<_>>()), [["a", "b"]]);
     let mut found = Found {

@@ -18,9 +18,9 @@ use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{
+use crate::{
+    answer::next_page,
     error::{malformed, port_error, refusal},
-    next_page,
 };
 use guard_core::{
     alert::budget::{BriefAlert, Budget, Slot, counter_key, hour_attribute},

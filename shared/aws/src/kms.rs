@@ -11,9 +11,9 @@ use aws_sdk_kms::{
     types::{KeyManagerType, KeyMetadata, KeySpec, KeyState as KmsKeyState, OriginType},
 };
 
-use super::{
+use crate::{
+    answer::timestamp,
     error::{malformed, plain, port_error},
-    timestamp,
 };
 use guard_core::repository::keys::{KeyArn, KeyHealth, KeyRotation, KeyState, Refusal};
 use guard_ports::{Keys, PortError, Retry};

@@ -11,6 +11,7 @@
 //! | [`sns`] | `Notifier` | SNS |
 //! | [`sqs`] | `Queue` | SQS |
 
+mod answer;
 pub mod dynamodb;
 pub mod ecr;
 mod error;
@@ -27,9 +28,7 @@ use aws_smithy_async::{
     time::SharedTimeSource,
 };
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use aws_smithy_types::DateTime;
 use aws_types::SdkConfig;
-use jiff::Timestamp;
 
 use self::{
     dynamodb::DynamoLedger,
@@ -37,13 +36,11 @@ use self::{
         EcrRegistry, EcrWriter, TriggerCache,
         replication::{Clients, EcrBackfills, EcrElsewhere},
     },
-    error::refusal,
     kms::KmsKeys,
     sns::SnsNotifier,
     sqs::SqsQueue,
 };
 use guard_core::ids::{AccountId, Region};
-use guard_ports::{PortError, Retry};
 
 pub use self::sdk::InvalidEnvironment;
 
@@ -205,20 +202,4 @@ impl Aws {
     fn sleep(&self) -> Option<SharedAsyncSleep> {
         self.config.sleep_impl().or_else(default_async_sleep)
     }
-}
-
-/// Where the next page of a list begins; `after` is where this one did. The same place again would lead round in circles.
-fn next_page(operation: &'static str, after: Option<&str>, next: Option<String>) -> Result<Option<String>, PortError> {
-    let next = next.filter(|next| !next.is_empty());
-    if next.is_some() && next.as_deref() == after {
-        let message = "the pages lead round in circles";
-        return Err(refusal(operation, Retry::Later, "RepeatedToken", message));
-    }
-    Ok(next)
-}
-
-/// A time of the SDK as ours; `None` outside the years that we can write.
-fn timestamp(time: &DateTime) -> Option<Timestamp> {
-    let nanoseconds = i32::try_from(time.subsec_nanos()).ok()?;
-    Timestamp::new(time.secs(), nanoseconds).ok()
 }

@@ -2,7 +2,7 @@
 
 use aws_sdk_sns::Client;
 
-use super::error::{malformed, port_error};
+use crate::error::{malformed, port_error};
 use guard_core::{alert::Message, policy::TopicArn};
 use guard_ports::{Notifier, PortError};
 

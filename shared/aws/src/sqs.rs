@@ -9,7 +9,7 @@ use aws_sdk_sqs::{
 use aws_smithy_async::rt::sleep::{AsyncSleep as _, SharedAsyncSleep};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::error::{malformed, passes, port_error, refusal};
+use crate::error::{malformed, passes, port_error, refusal};
 use guard_core::work::WorkItem;
 use guard_ports::{PortError, Queue, Retry};
 

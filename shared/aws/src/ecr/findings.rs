@@ -4,11 +4,14 @@ use std::collections::HashMap;
 
 use aws_sdk_ecr::{
     operation::describe_image_scan_findings::DescribeImageScanFindingsOutput,
-    types::{EnhancedImageScanFinding, ImageScanFinding, ImageScanFindings, ImageScanStatus, VulnerablePackage},
+    types::{
+        EnhancedImageScanFinding, ImageScanFinding, ImageScanFindings, ImageScanStatus, PackageVulnerabilityDetails,
+        VulnerablePackage,
+    },
 };
 use jiff::Timestamp;
 
-use super::{plain, timestamp};
+use crate::{answer::timestamp, error::plain};
 use guard_core::finding::{Finding, Findings, Fix, MAX_RELATED, NoScan, Scan, ScanMode, Severity, SeverityCounts};
 
 /// The pages read so far.
@@ -130,18 +133,7 @@ impl Pages {
     /// A finding of Inspector: one of ours for each vulnerable package.
     fn enhanced(&mut self, finding: EnhancedImageScanFinding) {
         // Whether the image is in use is true of a suppressed finding's image too.
-        for image in finding
-            .resources
-            .iter()
-            .flatten()
-            .filter_map(|resource| resource.details.as_ref()?.aws_ecr_container_image.as_ref())
-        {
-            let count = image.in_use_count.map(|count| u64::try_from(count).unwrap_or(0));
-            self.in_use_count = self.in_use_count.max(count);
-            self.last_in_use_at = self
-                .last_in_use_at
-                .max(image.last_in_use_at.as_ref().and_then(timestamp));
-        }
+        self.note_use(&finding);
         let severity = Severity::from_word(finding.severity.as_deref().unwrap_or_default());
         // A status that we do not know counts.
         if matches!(finding.status.as_deref(), Some("SUPPRESSED" | "CLOSED")) {
@@ -149,68 +141,24 @@ impl Pages {
             return;
         }
         *self.active.entry(severity).or_default() += 1;
-
-        // `PARTIAL`: for some of the packages. Which, only they say.
-        let of_all = match finding.fix_available.as_deref() {
-            Some("YES") => Some(Fix::Available),
-            Some("NO") => Some(Fix::Unavailable),
-            _ => None,
-        };
-        let exploit = match finding.exploit_available.as_deref() {
-            Some("YES") => Some(true),
-            Some("NO") => Some(false),
-            _ => None,
-        };
-        let details = finding.package_vulnerability_details.unwrap_or_else(|| {
-            // Other types of findings (of code, of networks) have no packages.
-            aws_sdk_ecr::types::PackageVulnerabilityDetails::builder().build()
-        });
-        let id = [
-            details.vulnerability_id,
-            finding.finding_arn.as_deref().and_then(last_part),
-            finding.title,
-        ]
-        .into_iter()
-        .flatten()
-        .find(|id| !id.is_empty())
-        .unwrap_or_else(unnamed);
-        let related = details.related_vulnerabilities.iter().flatten();
-        let related = few(related.map(|other| plain(other, MAX_ID)).filter(|other| *other != id));
-        let url = details
-            .source_url
-            .or_else(|| details.reference_urls.and_then(|urls| urls.into_iter().next()));
-        let of_package = |package: Option<VulnerablePackage>| {
-            let installed = package.as_ref().and_then(installed);
-            let package_type = package.as_ref().and_then(|package| package.package_manager.as_deref());
-            let package_type = package_type.filter(|word| !word.is_empty()).map(|word| plain(word, 64));
-            let (package, fixed_in) = package.map_or((None, None), |package| (package.name, package.fixed_in_version));
-            let of_package = match fixed_in.as_deref() {
-                None | Some("") => Fix::Unknown,
-                Some(NO_FIX) => Fix::Unavailable,
-                Some(_) => Fix::Available,
-            };
-            Finding {
-                id: id.clone(),
-                related: related.clone(),
-                severity,
-                package,
-                package_type,
-                installed,
-                fix: of_all.unwrap_or(of_package),
-                fixed_in: fixed_in.filter(|_| of_package == Fix::Available),
-                exploit,
-                score: usable_score(finding.score),
-                // ECR's answer has none: see `Epss`.
-                epss: None,
-                url: url.clone(),
-            }
-        };
-        let packages = details.vulnerable_packages.unwrap_or_default();
+        let (vulnerability, packages) = Vulnerability::of(finding, severity);
         if packages.is_empty() {
-            self.keep(of_package(None));
+            self.keep(vulnerability.in_package(None));
         }
         for package in packages {
-            self.keep(of_package(Some(package)));
+            self.keep(vulnerability.in_package(Some(package)));
+        }
+    }
+
+    /// How many workloads run the image, and when one did last.
+    fn note_use(&mut self, finding: &EnhancedImageScanFinding) {
+        let resources = finding.resources.iter().flatten();
+        for image in resources.filter_map(|resource| resource.details.as_ref()?.aws_ecr_container_image.as_ref()) {
+            let count = image.in_use_count.map(|count| u64::try_from(count).unwrap_or(0));
+            self.in_use_count = self.in_use_count.max(count);
+            self.last_in_use_at = self
+                .last_in_use_at
+                .max(image.last_in_use_at.as_ref().and_then(timestamp));
         }
     }
 
@@ -278,6 +226,84 @@ impl Pages {
             in_use_count: self.in_use_count,
             last_in_use_at: self.last_in_use_at,
         }))
+    }
+}
+
+/// What a finding of Inspector says of all of its packages.
+struct Vulnerability {
+    id: String,
+    related: Vec<String>,
+    severity: Severity,
+    /// Whether there is a fix; `None`: for some of the packages, and which they are only they say (`PARTIAL`).
+    fix: Option<Fix>,
+    exploit: Option<bool>,
+    score: Option<f64>,
+    url: Option<String>,
+}
+
+impl Vulnerability {
+    /// The vulnerability, and the packages that have it: other types of findings (of code, of networks) have none.
+    fn of(finding: EnhancedImageScanFinding, severity: Severity) -> (Self, Vec<VulnerablePackage>) {
+        let is = |word: Option<&str>| match word {
+            Some("YES") => Some(true),
+            Some("NO") => Some(false),
+            _ => None,
+        };
+        let fix = is(finding.fix_available.as_deref());
+        let details = finding
+            .package_vulnerability_details
+            .unwrap_or_else(|| PackageVulnerabilityDetails::builder().build());
+        let id = [
+            details.vulnerability_id,
+            finding.finding_arn.as_deref().and_then(last_part),
+            finding.title,
+        ]
+        .into_iter()
+        .flatten()
+        .find(|id| !id.is_empty())
+        .unwrap_or_else(unnamed);
+        let related = details.related_vulnerabilities.iter().flatten();
+        let related = few(related.map(|other| plain(other, MAX_ID)).filter(|other| *other != id));
+        let url = details
+            .source_url
+            .or_else(|| details.reference_urls.and_then(|urls| urls.into_iter().next()));
+        let vulnerability = Self {
+            id,
+            related,
+            severity,
+            fix: fix.map(|is_available| if is_available { Fix::Available } else { Fix::Unavailable }),
+            exploit: is(finding.exploit_available.as_deref()),
+            score: usable_score(finding.score),
+            url,
+        };
+        (vulnerability, details.vulnerable_packages.unwrap_or_default())
+    }
+
+    fn in_package(&self, package: Option<VulnerablePackage>) -> Finding {
+        let installed = package.as_ref().and_then(installed);
+        let package_type = package.as_ref().and_then(|package| package.package_manager.as_deref());
+        let package_type = package_type.filter(|word| !word.is_empty()).map(|word| plain(word, 64));
+        let (package, fixed_in) = package.map_or((None, None), |package| (package.name, package.fixed_in_version));
+        let of_package = match fixed_in.as_deref() {
+            None | Some("") => Fix::Unknown,
+            Some(NO_FIX) => Fix::Unavailable,
+            Some(_) => Fix::Available,
+        };
+        Finding {
+            id: self.id.clone(),
+            related: self.related.clone(),
+            severity: self.severity,
+            package,
+            package_type,
+            installed,
+            fix: self.fix.unwrap_or(of_package),
+            fixed_in: fixed_in.filter(|_| of_package == Fix::Available),
+            exploit: self.exploit,
+            score: self.score,
+            // ECR's answer has none: see `Epss`.
+            epss: None,
+            url: self.url.clone(),
+        }
     }
 }
 

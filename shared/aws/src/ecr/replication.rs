@@ -17,7 +17,14 @@ use aws_sdk_ecr::{
     },
 };
 
-use super::{DESCRIBE_IMAGES, Ecr, MAX_PAGES, PAGE_SIZE, described, malformed, plain, port_error, timestamp};
+use super::{
+    client::{DESCRIBE_IMAGES, Ecr, MAX_PAGES, PAGE_SIZE},
+    image::described,
+};
+use crate::{
+    answer::timestamp,
+    error::{malformed, plain, port_error},
+};
 use guard_core::{
     ids::{AccountId, ImageKey, ImageRef, Region},
     image::Image,

@@ -19,7 +19,11 @@ use aws_sdk_ecr::{
 use aws_smithy_async::rt::sleep::AsyncSleep as _;
 use serde_json::Value;
 
-use super::{DESCRIBE_IMAGES, EcrRegistry, EcrWriter, malformed, plain, port_error, refusal, timestamp};
+use super::{client::DESCRIBE_IMAGES, registry::EcrRegistry, writer::EcrWriter};
+use crate::{
+    answer::timestamp,
+    error::{malformed, plain, port_error, refusal},
+};
 use guard_core::{
     finding::ScanMode,
     image::leads_to_others,
