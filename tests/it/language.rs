@@ -5,9 +5,10 @@ use std::{fs, path::PathBuf};
 use crate::support;
 
 /// The pages that are read: `*` is any one name. Whatever else is to speak this language is added here.
-const PAGES: [&str; 5] = [
+const PAGES: [&str; 6] = [
     "README.md",
     "docs/data.md",
+    "docs/decisions.md",
     "docs/glossary.md",
     "docs/policy-recipes.md",
     "docs/upgrade.md",
