@@ -13,16 +13,15 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use guard_core::{
+    decide::{Facts, Plan, Replaced, Survey, Turns, decide},
+    finding::{Finding, Scan, Severity},
+    ids::{ImageKey, RepositoryKey},
+    image::ListedImage,
+    ledger::Row,
+    summary::SummaryBuilder,
+};
 use shared::{
-    core::{
-        decide::{Facts, Plan, Replaced, Survey, Turns, decide},
-        finding::{Finding, Scan, Severity},
-        ids::ImageKey,
-        image::ListedImage,
-        ledger::Row,
-        repository::ledger::RepositoryKey,
-        summary::SummaryBuilder,
-    },
     events,
     testing::{finding, image, image_key, now, policy, scan},
 };

@@ -12,11 +12,7 @@ use guard_aws::{
     kms::KmsKeys,
     sns::SnsNotifier,
 };
-use guard_core::{
-    ids::AccountId,
-    policy::{Glob, Policy},
-    work::WorkItem,
-};
+use guard_core::{glob::Glob, ids::AccountId, policy::Policy, work::WorkItem};
 use guard_engine::alert_budget::BudgetedNotifier;
 use guard_ports::{Clock, PortError, Queue, RegistryWriter, RepositoryWriter, Retry, Services};
 

@@ -10,9 +10,9 @@ use std::{
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use shared::core::{alert::brief::BriefAlert, policy::Policy};
 use shared::{
     aws::{ecr::EcrWriter, sqs::SqsQueue},
-    core::{alert::budget::BriefAlert, policy::Policy},
     events::Event,
     lambda::{
         entry::{Handled, Invocation, Received, Selection, push_event},

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, fs};
 
 use serde_json::Value;
-use shared::core::alert::{AlertKind, registry, repository, summary};
+use shared::core::{
+    alert::{registry, summary},
+    notice::{AlertKind, RegistryAlertKind, RepositoryAlertKind},
+};
 
 use crate::support;
 
@@ -38,8 +41,8 @@ fn alarms() -> impl Iterator<Item = String> {
 /// The kinds of alerts.
 fn kinds() -> impl Iterator<Item = &'static str> {
     let images = AlertKind::ALL.iter().map(|kind| kind.as_str());
-    let repositories = repository::RepositoryAlertKind::ALL.iter().map(|kind| kind.as_str());
-    let registries = registry::RegistryAlertKind::ALL.iter().map(|kind| kind.as_str());
+    let repositories = RepositoryAlertKind::ALL.iter().map(|kind| kind.as_str());
+    let registries = RegistryAlertKind::ALL.iter().map(|kind| kind.as_str());
     images
         .chain(repositories)
         .chain(registries)

@@ -2,18 +2,13 @@
 
 use std::{fs, path::Path};
 
-use shared::{
-    core::{
-        alert::{
-            AlertKind,
-            registry::{DIGEST, RegistryAlertKind},
-            repository::RepositoryAlertKind,
-        },
-        policy::{Document, Policy},
-        repository::decide::SETTINGS,
-    },
-    testing,
+use shared::core::{
+    alert::registry::DIGEST,
+    notice::{AlertKind, RegistryAlertKind, RepositoryAlertKind},
+    policy::{Document, Policy},
+    repository::decide::SETTINGS,
 };
+use shared::testing;
 
 use crate::support;
 

@@ -4,21 +4,21 @@ use std::{any::type_name, collections::BTreeMap, fs, path::PathBuf};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use shared::{
-    core::{
-        alert::budget::BriefAlert,
-        image::{Image, ImageStatus},
-        ledger::{Row, State, quarantine_tag},
-        policy::BlockMethod,
-        registry::RegistryRow,
-        replication::ledger::{BackfillRow, ReplicaRow, ReplicationRow},
-        repository::ledger::{RepositoryRow, TagRow},
-        summary::RepositorySummary,
-        told::ToldFindings,
-        work::WorkItem,
-    },
-    testing::{World, image, policy, sweep::sweep},
+use shared::core::{
+    alert::brief::BriefAlert,
+    image::{Image, ImageStatus},
+    ledger::Row,
+    marker::quarantine_tag,
+    policy::BlockMethod,
+    registry::RegistryRow,
+    replication::ledger::{BackfillRow, ReplicaRow, ReplicationRow},
+    repository::ledger::{RepositoryRow, TagRow},
+    state::State,
+    summary::RepositorySummary,
+    told::ToldFindings,
+    work::WorkItem,
 };
+use shared::testing::{World, image, policy, sweep::sweep};
 
 use crate::support;
 

@@ -6,16 +6,16 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use shared::core::{
+    decide::{TURN_HOURS, Turns},
+    finding::{Findings, NoScan, Scan, ScanMode, Severity},
+    ids::ImageKey,
+    image::{Image, ImageStatus},
+    policy::Policy,
+    repository::posture::{Encryption, Repository, TagMutability},
+    state::State,
+};
 use shared::{
-    core::{
-        decide::{TURN_HOURS, Turns},
-        finding::{Findings, NoScan, Scan, ScanMode, Severity},
-        ids::ImageKey,
-        image::{Image, ImageStatus},
-        ledger::State,
-        policy::Policy,
-        repository::posture::{Encryption, Repository, TagMutability},
-    },
     lambda::{
         entry::{Invocation, Selection},
         worker::{SqsMessage, Worked, work},

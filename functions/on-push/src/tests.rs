@@ -1,12 +1,12 @@
 use serde_json::{Value, json};
+use shared::core::{
+    finding::{Scan, ScanTrigger, Severity},
+    image::{Image, ImageStatus},
+    policy::BlockMethod,
+    repository::posture::{Encryption, Repository, TagMutability},
+    state::State,
+};
 use shared::{
-    core::{
-        finding::{Scan, ScanTrigger, Severity},
-        image::{Image, ImageStatus},
-        ledger::State,
-        policy::BlockMethod,
-        repository::posture::{Encryption, Repository, TagMutability},
-    },
     engine::reconcile::image::{Outcome, OutcomeKind},
     lambda::{entry::Handled, error::HandlerError},
     ports::Retry,

@@ -4,7 +4,7 @@
 mod tests;
 
 use shared::{
-    core::{registry::RegistryKey, replication::replica::ReplicaEvent, repository::tags::is_mark},
+    core::{ids::RegistryKey, marker::is_mark, replication::replica::ReplicaEvent},
     events::{ActionResult, Body, Event, ImageAction, ImageActionType, Replication, StorageClass},
     lambda::replication::CopySelection,
 };

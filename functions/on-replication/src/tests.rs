@@ -1,16 +1,16 @@
 use serde_json::{Value, json};
-use shared::{
-    core::{
-        finding::{Scan, Severity},
-        ids::{ImageKey, Region},
-        image::{Image, ImageStatus},
-        ledger::State,
-        replication::{
-            ledger::{Missing, ReplicaState},
-            replica::CopyState,
-        },
-        repository::posture::{Encryption, Repository, TagMutability},
+use shared::core::{
+    finding::{Scan, Severity},
+    ids::{ImageKey, Region},
+    image::{Image, ImageStatus},
+    replication::{
+        ledger::{Missing, ReplicaState},
+        replica::CopyState,
     },
+    repository::posture::{Encryption, Repository, TagMutability},
+    state::State,
+};
+use shared::{
     engine::reconcile::image::{Hints, Outcome, OutcomeKind, Request, reconcile},
     lambda::{entry::Handled, error::HandlerError},
     ports::Retry,

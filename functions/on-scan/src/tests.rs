@@ -1,10 +1,10 @@
 use serde_json::json;
+use shared::core::{
+    finding::{Findings, NoScan, Scan, Severity},
+    image::ImageStatus,
+    state::State,
+};
 use shared::{
-    core::{
-        finding::{Findings, NoScan, Scan, Severity},
-        image::ImageStatus,
-        ledger::State,
-    },
     engine::reconcile::image::{Outcome, OutcomeKind},
     lambda::{entry::Handled, error::HandlerError},
     ports::Retry,

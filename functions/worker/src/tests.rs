@@ -1,9 +1,9 @@
 use serde_json::json;
+use shared::core::{
+    finding::{Scan, Severity},
+    state::State,
+};
 use shared::{
-    core::{
-        finding::{Scan, Severity},
-        ledger::State,
-    },
     lambda::entry::Handled,
     testing::{World, event, finding, handle_event, image, image_key, look_at_event, policy, scan},
 };

@@ -23,13 +23,16 @@ use crate::{
     error::{malformed, port_error, refusal},
 };
 use guard_core::{
-    alert::budget::{BriefAlert, Budget, Slot, counter_key, hour_attribute},
-    ids::{ImageKey, Region, Tag},
-    ledger::{Counter, Row, day_of, limit_key},
-    policy::TopicArn,
-    registry::{RegistryKey, RegistryRow},
+    alert::{
+        brief::{BriefAlert, counter_key, hour_attribute},
+        budget::{Budget, Slot},
+    },
+    calendar::day_of,
+    ids::{ImageKey, Region, RegistryKey, RepositoryKey, Tag, TopicArn},
+    ledger::{Counter, Row, limit_key},
+    registry::RegistryRow,
     replication::ledger::{BackfillRow, ReplicaRow, ReplicationRow},
-    repository::ledger::{RepositoryKey, RepositoryRow, TagRow},
+    repository::ledger::{RepositoryRow, TagRow},
     summary::RepositorySummary,
     told::ToldFindings,
 };

@@ -3,7 +3,7 @@
 use aws_sdk_sns::Client;
 
 use crate::error::{malformed, port_error};
-use guard_core::{alert::Message, policy::TopicArn};
+use guard_core::{alert::Message, ids::TopicArn};
 use guard_ports::{Notifier, PortError};
 
 /// The way to topics. See [`Aws::sns_notifier`](super::Aws::sns_notifier).

@@ -13,19 +13,18 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    alert::AlertKind,
+use crate::{
     evaluate::{Evaluation, Verdict, evaluate, evaluate_remembered},
     finding::{Epss, Finding, Findings, NoScan, Scan, ScanEvent, ScanStart, ScanTrigger},
     ids::{ImageKey, Region, Tag},
     image::{Arrival, Content, Image, ImageKind, ImageStatus},
-    ledger::{
-        Block, Cause, LEASE_SECONDS, MAX_RETURNS, RETURN_WINDOW_SECONDS, RecordedFinding, Row, ScanRecord, State,
-        quarantine_tag,
-    },
+    ledger::{Block, Cause, MAX_RETURNS, RETURN_WINDOW_SECONDS, RecordedFinding, Row, ScanRecord},
+    marker::{is_mark, quarantine_tag},
+    notice::{AlertKind, LEASE_SECONDS},
     policy::{Action, BlockMethod, BlockRules, NoScanAction, Policy, WhenInUse, WhenLambdaMayPull},
     predecessor::Predecessor,
-    repository::{access::LambdaAccess, tags::is_mark},
+    repository::access::LambdaAccess,
+    state::State,
     told::ToldFindings,
 };
 pub use due::{Due, LONG_TURN_HOURS, Survey, TURN_HOURS, Turns};

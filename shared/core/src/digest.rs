@@ -9,14 +9,17 @@ use jiff::{SignedDuration, Timestamp, civil::Date};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    alert::{registry::ExceptionNotice, repository::Change, text},
-    ids::{Region, RepositoryName},
-    policy::{Policy, TopicArn, hex},
-    registry::{DigestRecord, RegistryKey, RegistryRow, RegistryRowSchema, checks::Found, decide::REGISTRY_LEASE},
+use crate::{
+    alert::registry::ExceptionNotice,
+    calendar::date_of,
+    ids::{Region, RegistryKey, RepositoryName, TopicArn},
+    notice::Change,
+    policy::Policy,
+    registry::{DigestRecord, RegistryRow, RegistryRowSchema, checks::Found, decide::REGISTRY_LEASE},
     replication::{readiness::Readiness, rules},
     repository::lifecycle::Surplus,
-    summary::{Case, Cases, News, Order, RepositorySummary, WORST, date_of, day_of_summary, worse},
+    summary::{Case, Cases, News, Order, RepositorySummary, WORST, day_of_summary, worse},
+    text::{self, hex},
 };
 
 /// What one topic is told of a day.
@@ -503,7 +506,7 @@ pub fn decide_digest(
     actor: &str,
     now: Timestamp,
 ) -> DigestPlan {
-    let (day, since) = (date_of(now), super::ledger::day_of(now));
+    let (day, since) = (date_of(now), crate::calendar::day_of(now));
     let due = SignedDuration::from_hours(policy.digest.hour.into());
     if !policy.digest.enabled || now.duration_since(since) < due {
         return DigestPlan::Leave;

@@ -11,6 +11,8 @@ use super::{
     policy::{Action, Consequence, Exception, Maximum, Policy},
 };
 
+use crate::finding::{NOT_REMEMBERED, UNLISTED};
+
 /// What findings add up to, before anything else is considered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
@@ -90,18 +92,6 @@ fn cap_what_nobody_can_name(evaluation: &mut Evaluation, row: &Row) {
         .iter()
         .filter_map(|one| verdict_of(one.consequence.action));
     evaluation.verdict = verdicts.max().unwrap_or(Verdict::Pass);
-}
-
-/// Id of the finding that stands for findings which the scanner counted and did not list.
-pub const UNLISTED: &str = "not listed by the scanner";
-
-/// Id of the finding that stands for findings which a row does not remember, because they were below review when they were judged. Under
-/// other rules they may not be.
-pub const NOT_REMEMBERED: &str = "not remembered from the scan";
-
-/// Whether an id is that of a vulnerability, and does not stand for findings of which only the number is known.
-pub fn is_named(id: &str) -> bool {
-    id != UNLISTED && id != NOT_REMEMBERED
 }
 
 /// What an image goes by: an exception may name any of it.

@@ -308,6 +308,18 @@ pub enum ScanStart {
     NotOffered(String),
 }
 
+/// Id of the finding that stands for findings which the scanner counted and did not list.
+pub const UNLISTED: &str = "not listed by the scanner";
+
+/// Id of the finding that stands for findings which a row does not remember, because they were below review when they were judged. Under
+/// other rules they may not be.
+pub const NOT_REMEMBERED: &str = "not remembered from the scan";
+
+/// Whether an id is that of a vulnerability, and does not stand for findings of which only the number is known.
+pub fn is_named(id: &str) -> bool {
+    id != UNLISTED && id != NOT_REMEMBERED
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

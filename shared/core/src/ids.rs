@@ -18,7 +18,7 @@ pub struct InvalidId {
 
 impl InvalidId {
     fn new(what: &'static str, rule: &'static str, value: &str) -> Self {
-        let value = super::alert::text::line(value, 80);
+        let value = crate::text::line(value, 80);
         Self { what, rule, value }
     }
 }
@@ -178,6 +178,183 @@ impl fmt::Display for ImageKey {
     /// `repository@sha256:…`, as one writes it on a command line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.repository, self.digest)
+    }
+}
+
+/// One repository in one registry and region.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RepositoryKey {
+    /// The registry.
+    pub account: AccountId,
+    /// The region.
+    pub region: Region,
+    /// The repository.
+    pub repository: RepositoryName,
+}
+
+impl fmt::Display for RepositoryKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.repository.fmt(f)
+    }
+}
+
+impl RepositoryKey {
+    /// The repository of an image.
+    pub fn of(image: &ImageKey) -> Self {
+        Self {
+            account: image.account.clone(),
+            region: image.region.clone(),
+            repository: image.repository.clone(),
+        }
+    }
+
+    /// One of its images.
+    pub fn image(&self, digest: &Digest) -> ImageKey {
+        ImageKey {
+            account: self.account.clone(),
+            region: self.region.clone(),
+            repository: self.repository.clone(),
+            digest: digest.clone(),
+        }
+    }
+
+    /// The partition key of all its rows: `<account>#<repository>`.
+    pub fn partition_key(&self) -> String {
+        format!("{}#{}", self.account, self.repository)
+    }
+
+    /// Its ARN.
+    pub fn arn(&self) -> String {
+        repository_arn(&self.account, &self.region, &self.repository)
+    }
+
+    /// The sort key of its own row: `repository#<region>`.
+    pub fn sort_key(&self) -> String {
+        format!("repository#{}", self.region)
+    }
+
+    /// The sort key of a tag's row: `tag#<tag>#<region>`.
+    pub fn tag_sort_key(&self, tag: &Tag) -> String {
+        format!("tag#{tag}#{}", self.region)
+    }
+}
+
+/// A registry in one region.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RegistryKey {
+    /// The account.
+    pub account: AccountId,
+    /// The region.
+    pub region: Region,
+}
+
+impl RegistryKey {
+    /// The partition key of its row, and of what is known of its repositories: the account.
+    pub fn partition_key(&self) -> String {
+        self.account.to_string()
+    }
+
+    /// The sort key of its row: `registry#<region>`.
+    pub fn sort_key(&self) -> String {
+        format!("registry#{}", self.region)
+    }
+
+    /// What the sort keys of its repositories' summaries begin with: `summary#<region>#`.
+    pub fn summaries_prefix(&self) -> String {
+        format!("summary#{}#", self.region)
+    }
+}
+
+impl fmt::Display for RegistryKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}", self.account, self.region)
+    }
+}
+
+/// The ARN of a repository; the partition is that of the region.
+pub fn repository_arn(account: &AccountId, region: &Region, repository: impl fmt::Display) -> String {
+    let region = region.as_str();
+    let partition = [
+        ("cn-", "aws-cn"),
+        ("us-gov-", "aws-us-gov"),
+        ("us-iso-", "aws-iso"),
+        ("us-isob-", "aws-iso-b"),
+        ("eu-isoe-", "aws-iso-e"),
+        ("us-isof-", "aws-iso-f"),
+        ("eusc-", "aws-eusc"),
+    ];
+    let partition = partition
+        .iter()
+        .find(|(prefix, _)| region.starts_with(prefix))
+        .map_or("aws", |(_, name)| name);
+    format!("arn:{partition}:ecr:{region}:{account}:repository/{repository}")
+}
+
+/// ARN of an SNS standard topic.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TopicArn(String);
+
+/// Why a string is not the ARN of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTopicArn {
+    /// Not an ARN of SNS.
+    #[error("a topic's ARN looks like `arn:aws:sns:us-west-2:123456789012:alerts`")]
+    Form,
+    /// FIFO topics deliver to SQS only, so that nobody would read the alerts.
+    #[error("a FIFO topic delivers neither e-mail nor chat: use a standard topic")]
+    Fifo,
+}
+
+impl TopicArn {
+    /// The ARN.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TopicArn {
+    type Err = InvalidTopicArn;
+
+    fn from_str(arn: &str) -> Result<Self, InvalidTopicArn> {
+        let parts: Vec<&str> = arn.split(':').collect();
+        let ["arn", partition, "sns", region, account, name] = parts.as_slice() else {
+            return Err(InvalidTopicArn::Form);
+        };
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if name.ends_with(".fifo") {
+            return Err(InvalidTopicArn::Fifo);
+        }
+        if !partition.starts_with("aws")
+            || [region, name]
+                .iter()
+                .any(|part| part.is_empty() || !part.chars().all(plain))
+            || account.len() != 12
+            || !account.bytes().all(|b| b.is_ascii_digit())
+        {
+            return Err(InvalidTopicArn::Form);
+        }
+        Ok(Self(arn.to_owned()))
+    }
+}
+
+impl TryFrom<String> for TopicArn {
+    type Error = InvalidTopicArn;
+
+    fn try_from(arn: String) -> Result<Self, InvalidTopicArn> {
+        arn.parse()
+    }
+}
+
+impl From<TopicArn> for String {
+    fn from(arn: TopicArn) -> Self {
+        arn.0
+    }
+}
+
+impl fmt::Display for TopicArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

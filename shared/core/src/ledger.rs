@@ -3,50 +3,14 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    alert::AlertKind,
+use crate::{
     finding::{Finding, Fix, NoScan, ScanEvent, ScanMode, Severity, SeverityCounts},
     ids::{Digest, ImageKey, Region, Tag},
     image::Child,
+    notice::AlertKind,
     policy::{Action, BlockMethod, Policy},
+    state::State,
 };
-
-/// The state of an image. Exactly one is true at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum State {
-    /// Pushed; no scan result yet.
-    Pending,
-    /// Nothing at or above review.
-    Allowed,
-    /// A person must look before it is deployed.
-    Review,
-    /// Must not be deployed, and cannot be pulled where the block method says so.
-    Blocked,
-    /// Would be blocked, and is not; the reason says why.
-    Held,
-    /// The scanner cannot look at it.
-    Unscannable,
-    /// The scanner no longer looks at it.
-    Stale,
-    /// No container image, by its manifest: an attestation, a Helm chart, a cache, an index of such.
-    NotAnImage,
-}
-
-impl State {
-    /// The word, as it stands in the ledger and in reports.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "Pending",
-            Self::Allowed => "Allowed",
-            Self::Review => "Review",
-            Self::Blocked => "Blocked",
-            Self::Held => "Held",
-            Self::Unscannable => "Unscannable",
-            Self::Stale => "Stale",
-            Self::NotAnImage => "NotAnImage",
-        }
-    }
-}
 
 /// A finding that decided the state, as it is remembered: the scanner forgets an image once it is archived.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -203,10 +167,6 @@ pub struct AlertRecord {
     #[serde(default, skip_serializing_if = "is_false")]
     pub no_news: bool,
 }
-
-/// For how long an invocation that undertook something is trusted to be at it. Longer than a function may run (30 seconds),
-/// shorter than the minute after which Lambda retries a failed asynchronous invocation.
-pub const LEASE_SECONDS: i64 = 45;
 
 /// The scan that a row was decided on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -593,26 +553,6 @@ pub fn limit_key(region: &Region, hour: Timestamp) -> String {
     format!("blocks-refused#{region}#{hour}")
 }
 
-/// The hour that a time is in, by its beginning.
-pub fn hour_of(at: Timestamp) -> Timestamp {
-    beginning(at, 3600)
-}
-
-/// The day that a time is in (UTC), by its beginning.
-pub fn day_of(at: Timestamp) -> Timestamp {
-    beginning(at, 24 * 3600)
-}
-
-fn beginning(at: Timestamp, seconds: i64) -> Timestamp {
-    let into = SignedDuration::from_secs(at.as_second().rem_euclid(seconds));
-    Timestamp::from_second(at.as_second()).map_or(at, |at| at - into)
-}
-
 /// At most so many indexes are remembered of an image: 75 KB of the 400 KB that an item may have. If there are more, the row says so, and
 /// the image is not blocked any more.
 pub const MAX_INDEXES: usize = 1000;
-
-/// The tag that marks a quarantined image: `blocked-` and the first 12 characters of its digest.
-pub fn quarantine_tag(digest: &Digest) -> Option<Tag> {
-    format!("blocked-{}", digest.short()).parse().ok()
-}

@@ -4,20 +4,26 @@
 //! as data.
 
 pub mod alert;
+pub mod calendar;
 pub mod decide;
 pub mod digest;
 pub mod evaluate;
 pub mod finding;
+pub mod glob;
 pub mod ids;
 pub mod image;
 pub mod ledger;
+pub mod marker;
+pub mod notice;
 pub mod policy;
 pub mod predecessor;
 pub mod registry;
 pub mod replication;
 pub mod repository;
+pub mod state;
 pub mod summary;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod text;
 pub mod told;
 pub mod work;

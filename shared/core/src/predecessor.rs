@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{
-    evaluate::{Evaluation, is_named},
-    finding::Scan,
+use crate::{
+    evaluate::Evaluation,
+    finding::{Scan, is_named},
     ids::{Digest, Tag},
     image::{Image, ImageStatus},
-    ledger::{Row, State},
+    ledger::Row,
     policy::Action,
+    state::State,
 };
 
 /// The image that another one replaces.
@@ -160,7 +161,7 @@ mod tests {
         let before = scan(vec![
             critical("CVE-1"),
             critical("CVE-2"),
-            critical(crate::evaluate::UNLISTED),
+            critical(crate::finding::UNLISTED),
         ]);
         let before = Predecessor::new(&other("sha256:01", 30, Some(2)), &Scan::Complete(before), None).unwrap();
         for (findings, no_worse) in [
@@ -168,7 +169,7 @@ mod tests {
             (vec![critical("CVE-1"), critical("CVE-2")], true),
             (vec![critical("CVE-1"), finding("CVE-9", Severity::High)], true),
             (vec![critical("CVE-1"), critical("CVE-3")], false),
-            (vec![critical(crate::evaluate::UNLISTED)], false),
+            (vec![critical(crate::finding::UNLISTED)], false),
             (vec![finding("CVE-1", Severity::High)], false),
         ] {
             let named = format!("{findings:?}");

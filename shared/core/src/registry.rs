@@ -4,52 +4,19 @@ pub mod access;
 pub mod checks;
 pub mod decide;
 
-use std::{collections::BTreeSet, fmt};
+use std::collections::BTreeSet;
 
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use access::RefusedAccess;
 
-use super::{
-    alert::registry::RegistryAlertKind,
+use crate::{
     finding::{ScanMode, ScanTrigger},
-    ids::{AccountId, Region},
-    policy::TopicArn,
+    ids::{RegistryKey, TopicArn},
+    notice::RegistryAlertKind,
     repository::posture::{ListedRepository, ListedSettings},
 };
-
-/// A registry in one region.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct RegistryKey {
-    /// The account.
-    pub account: AccountId,
-    /// The region.
-    pub region: Region,
-}
-
-impl RegistryKey {
-    /// The partition key of its row, and of what is known of its repositories: the account.
-    pub fn partition_key(&self) -> String {
-        self.account.to_string()
-    }
-
-    /// The sort key of its row: `registry#<region>`.
-    pub fn sort_key(&self) -> String {
-        format!("registry#{}", self.region)
-    }
-
-    /// What the sort keys of its repositories' summaries begin with: `summary#<region>#`.
-    pub fn summaries_prefix(&self) -> String {
-        format!("summary#{}#", self.region)
-    }
-}
-
-impl fmt::Display for RegistryKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in {}", self.account, self.region)
-    }
-}
 
 /// Settings that hold for all repositories of a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,18 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    alert::{AlertKind, text},
+use crate::{
+    calendar::date_of,
     finding::Severity,
-    ids::{Digest, Tag},
+    ids::{Digest, RepositoryKey, Tag},
     image::{ImageKind, ImageStatus, ListedImage},
-    ledger::{Row, ScanRecord, State},
+    ledger::{Row, ScanRecord},
+    notice::AlertKind,
     policy::Policy,
     replication::readiness::Readiness,
     repository::{
-        ledger::{RepositoryKey, RepositoryRow},
+        ledger::RepositoryRow,
         lifecycle::{Surplus, SurplusCounter},
     },
+    state::State,
+    text,
 };
 
 /// The row of one repository's summary. It is written when something in it changes.
@@ -181,11 +184,6 @@ impl News {
             repaired: self.repaired + other.repaired,
         }
     }
-}
-
-/// The day that a time is in, in UTC.
-pub fn date_of(at: Timestamp) -> Date {
-    TimeZone::UTC.to_datetime(at).date()
 }
 
 impl RepositorySummary {

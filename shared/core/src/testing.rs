@@ -9,11 +9,10 @@ use jiff::Timestamp;
 
 use crate::{
     finding::{Finding, Findings, Fix, ScanMode, Severity},
-    ids::ImageKey,
+    ids::{ImageKey, RegistryKey},
     image::{Image, ImageStatus},
     ledger::RecordedFinding,
     policy::Policy,
-    registry::RegistryKey,
 };
 
 /// The present, in tests.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{evaluate::is_named, ledger::RecordedFinding, policy::hex, repository::ledger::RepositoryKey};
+use crate::{finding::is_named, ids::RepositoryKey, ledger::RecordedFinding, text::hex};
 
 /// For how many days a finding that was told is no news in the same repository.
 pub const NEWS_DAYS: i64 = 30;
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_the_scanner_counted_and_did_not_list_is_always_news() {
-        let finding = recorded(crate::evaluate::UNLISTED, Severity::High);
+        let finding = recorded(crate::finding::UNLISTED, Severity::High);
         let told = nothing().with([&finding], now()).unwrap();
         assert!(!told.knows(&finding, now()));
     }

@@ -5,11 +5,12 @@ use jiff::Timestamp;
 use guard_core::{
     alert::{
         Message,
-        budget::{BriefAlert, Budget, Slot},
+        brief::BriefAlert,
+        budget::{Budget, Slot},
         summary::AlertSummary,
     },
-    policy::{Policy, TopicArn},
-    registry::RegistryKey,
+    ids::{RegistryKey, TopicArn},
+    policy::Policy,
 };
 use guard_ports::{AlertLedger, Clock, Notifier, PortError, Retry, Services};
 

@@ -21,19 +21,16 @@ use crate::reconcile::{
 };
 use guard_core::{
     decide::{Due, Survey, TURN_HOURS, Turns},
-    ids::{Digest, ImageKey, ImageRef, RepositoryName},
+    ids::{Digest, ImageKey, ImageRef, RegistryKey, RepositoryKey, RepositoryName},
     image::ListedImage,
     ledger::Row,
     policy::{Policy, RepositoryRules},
     registry::{
-        RegistryKey, RegistryRow, RegistrySettings,
+        RegistryRow, RegistrySettings,
         access::{MAX_CAUSES, MAX_NAMED, RefusedAccess},
     },
     replication::readiness::Expected,
-    repository::{
-        ledger::RepositoryKey,
-        posture::{ListedRepository, ListedSettings},
-    },
+    repository::posture::{ListedRepository, ListedSettings},
     summary::{RepositorySummary, SummaryBuilder, differs},
     work::{FoundImage, MAX_HOPS, MAX_IMAGES, Work, WorkItem, WorkSchema},
 };

@@ -13,12 +13,12 @@ use futures_util::future::{join, try_join_all};
 use jiff::Timestamp;
 
 use guard_core::{
-    ids::{Digest, ImageKey, ImageRef, Tag},
+    ids::{Digest, ImageKey, ImageRef, RepositoryKey, Tag},
     image::Image,
     policy::Policy,
     repository::{
-        ledger::{RepositoryKey, TagRow, TagRowSchema},
-        removal::{Damage, Pushed, Removal, suspect},
+        ledger::{Removal, TagRow, TagRowSchema},
+        removal::{Damage, Pushed, suspect},
     },
 };
 use guard_ports::{

@@ -5,7 +5,11 @@
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
-use guard_core::policy::{Glob, InvalidGlob, Policy, PolicyError, hex};
+use guard_core::{
+    glob::{Glob, InvalidGlob},
+    policy::{Policy, PolicyError},
+    text::hex,
+};
 use guard_ports::{PolicyLedger, PortError};
 
 /// Variable that says where the policy document is: `sha256:` and the SHA-256 under which the ledger has it, or, for local runs, the path

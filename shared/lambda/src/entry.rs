@@ -9,10 +9,10 @@ use super::{
     repositories::{Push, RecentLooks, look_after_push},
 };
 use guard_core::{
-    alert::text,
-    ids::{AccountId, ImageRef, Region, RepositoryName, Tag},
+    ids::{AccountId, ImageRef, Region, RepositoryKey, RepositoryName, Tag},
     policy::Policy,
-    repository::{ledger::RepositoryKey, removal::Pushed},
+    repository::removal::Pushed,
+    text,
 };
 use guard_engine::reconcile::image::{Hints, Outcome, Request, reconcile};
 use guard_events::{Event, ImageName};

@@ -12,9 +12,9 @@ use jiff::Timestamp;
 
 use guard_core::{
     finding::ScanStart,
-    ids::{ImageKey, Tag},
+    ids::{ImageKey, RepositoryKey, Tag},
     image::ImageStatus,
-    repository::{decide::Preview, ledger::RepositoryKey, posture::TagMutability},
+    repository::{decide::Preview, posture::TagMutability},
 };
 use guard_ports::{Clock, Manifest, PortError, RegistryWriter, RepositoryWriter, TagAnswer};
 

@@ -9,13 +9,11 @@ use super::{
     repositories::{Push, RecentLooks, look_after_push},
 };
 use guard_core::{
-    ids::{ImageKey, ImageRef, Region, RepositoryName},
+    ids::{ImageKey, ImageRef, Region, RegistryKey, RepositoryKey, RepositoryName},
     image::{Arrival, Way},
-    ledger::State,
     policy::Policy,
-    registry::RegistryKey,
     replication::replica::ReplicaEvent,
-    repository::ledger::RepositoryKey,
+    state::State,
 };
 use guard_engine::reconcile::{
     ReconcileError,

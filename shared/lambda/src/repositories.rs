@@ -8,10 +8,10 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use guard_core::{
-    ids::{RepositoryName, Tag},
-    ledger::State,
+    ids::{RepositoryKey, RepositoryName, Tag},
     policy::Policy,
-    repository::{ledger::RepositoryKey, removal::Pushed},
+    repository::removal::Pushed,
+    state::State,
 };
 use guard_engine::reconcile::{
     ReconcileError,

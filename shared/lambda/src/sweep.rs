@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{entry::Invocation, error::HandlerError, report};
 use guard_core::{
-    ids::RepositoryName,
+    ids::{RegistryKey, RepositoryKey, RepositoryName},
     image::ListedImage,
     policy::Policy,
-    registry::{RegistryKey, RegistrySettings},
-    repository::{ledger::RepositoryKey, posture::ListedRepository},
+    registry::RegistrySettings,
+    repository::posture::ListedRepository,
 };
 use guard_engine::{
     alert_budget::send_summaries,

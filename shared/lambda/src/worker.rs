@@ -17,12 +17,10 @@ use super::{
     report,
 };
 use guard_core::{
-    alert::text,
     finding::Epss,
-    ids::{Digest, ImageRef, RepositoryName},
+    ids::{Digest, ImageRef, RegistryKey, RepositoryKey, RepositoryName},
     policy::Policy,
-    registry::RegistryKey,
-    repository::ledger::RepositoryKey,
+    text,
     work::{MAX_HOPS, MAX_IMAGES, Work, WorkItem},
 };
 use guard_engine::{

@@ -122,7 +122,7 @@ macro_rules! as_its_world {
 
             async fn repository_policy(
                 &self,
-                key: &$crate::core::repository::ledger::RepositoryKey,
+                key: &$crate::core::ids::RepositoryKey,
             ) -> Result<Option<String>, $crate::ports::PortError> {
                 self.world.repository_policy(key).await
             }
@@ -157,21 +157,21 @@ macro_rules! as_its_world {
         impl $crate::ports::Repositories for $registry {
             async fn repository(
                 &self,
-                key: &$crate::core::repository::ledger::RepositoryKey,
+                key: &$crate::core::ids::RepositoryKey,
             ) -> Result<Option<$crate::core::repository::posture::Repository>, $crate::ports::PortError> {
                 $crate::ports::Repositories::repository(self.world, key).await
             }
 
             async fn repository_tags(
                 &self,
-                key: &$crate::core::repository::ledger::RepositoryKey,
+                key: &$crate::core::ids::RepositoryKey,
             ) -> Result<std::collections::BTreeMap<String, String>, $crate::ports::PortError> {
                 $crate::ports::Repositories::repository_tags(self.world, key).await
             }
 
             async fn lifecycle_policy(
                 &self,
-                key: &$crate::core::repository::ledger::RepositoryKey,
+                key: &$crate::core::ids::RepositoryKey,
             ) -> Result<Option<String>, $crate::ports::PortError> {
                 $crate::ports::Repositories::lifecycle_policy(self.world, key).await
             }
@@ -195,7 +195,7 @@ macro_rules! as_its_world {
 
             async fn images(
                 &self,
-                key: &$crate::core::repository::ledger::RepositoryKey,
+                key: &$crate::core::ids::RepositoryKey,
                 after: Option<&str>,
             ) -> Result<Option<$crate::ports::Page<$crate::core::image::ListedImage>>, $crate::ports::PortError> {
                 $crate::ports::Listing::images(self.world, key, after).await

@@ -1,13 +1,15 @@
 //! What the ledger counts and keeps of alerts.
 
 use serde_json::{Value, json};
-use shared::{
-    core::{
-        alert::budget::{BriefAlert, Budget, Slot},
-        policy::TopicArn,
-        registry::RegistryKey,
-        told::ToldFindings,
+use shared::core::{
+    alert::{
+        brief::BriefAlert,
+        budget::{Budget, Slot},
     },
+    ids::{RegistryKey, TopicArn},
+    told::ToldFindings,
+};
+use shared::{
     ports::{AlertLedger as _, Ledger as _, PortError, Retry, Written},
     testing,
 };

@@ -1,13 +1,11 @@
 //! Reading what the scanner says.
 
 use serde_json::{Value, json};
-use shared::{
-    core::{
-        evaluate::{Names, UNLISTED, evaluate},
-        finding::{Finding, Findings, Fix, MAX_RELATED, NoScan, Scan, ScanMode, Severity},
-    },
-    ports::{PortError, Retry, Scanner as _},
+use shared::core::{
+    evaluate::{Names, evaluate},
+    finding::{Finding, Findings, Fix, MAX_RELATED, NoScan, Scan, ScanMode, Severity, UNLISTED},
 };
+use shared::ports::{PortError, Retry, Scanner as _};
 
 use super::*;
 use crate::canned::{FakeAws, Reply};

@@ -1,9 +1,13 @@
 //! Changing the registry.
 
 use serde_json::{Value, json};
+use shared::core::{
+    finding::ScanStart,
+    ids::{RepositoryKey, Tag},
+    image::ImageStatus,
+};
 use shared::{
     aws::ecr::EcrWriter,
-    core::{finding::ScanStart, ids::Tag, image::ImageStatus, repository::ledger::RepositoryKey},
     lambda::pace::{PUT_IMAGE_EVERY, Pace, Paced},
     ports::{Manifest, RegistryWriter as _, Retry, TagAnswer},
 };

@@ -3,12 +3,10 @@
 use std::{collections::VecDeque, sync::Mutex, time::Duration};
 
 use serde_json::json;
-use shared::{
-    core::registry::RegistryKey,
-    ports::{
-        Ledger as _, Listing as _, Notifier as _, PortError, Queue as _, Registry as _, RegistryWriter as _,
-        Replication as _, ReplicationWriter as _, Retry, Scanner as _, SweepLedger as _,
-    },
+use shared::core::ids::RegistryKey;
+use shared::ports::{
+    Ledger as _, Listing as _, Notifier as _, PortError, Queue as _, Registry as _, RegistryWriter as _,
+    Replication as _, ReplicationWriter as _, Retry, Scanner as _, SweepLedger as _,
 };
 
 use super::*;

@@ -1,15 +1,13 @@
 //! The lists of a registry, and its settings.
 
 use serde_json::{Value, json};
-use shared::{
-    core::{
-        finding::ScanMode,
-        image::{ImageStatus, ListedImage},
-        registry::{RegistryKey, RegistrySettings, ReplicationRule, ScanRule},
-        repository::ledger::RepositoryKey,
-    },
-    ports::{Listing as _, Page, PortError, Repositories as _, Retry},
+use shared::core::{
+    finding::ScanMode,
+    ids::{RegistryKey, RepositoryKey},
+    image::{ImageStatus, ListedImage},
+    registry::{RegistrySettings, ReplicationRule, ScanRule},
 };
+use shared::ports::{Listing as _, Page, PortError, Repositories as _, Retry};
 
 use super::*;
 use crate::canned::{FakeAws, LATENCY, Reply};

@@ -20,13 +20,8 @@ mod tag_removal;
 mod transport;
 
 use serde_json::Value;
-use shared::{
-    core::{
-        ids::{AccountId, ImageKey, ImageRef, RepositoryName},
-        repository::ledger::RepositoryKey,
-    },
-    ports::{PortError, Retry},
-};
+use shared::core::ids::{AccountId, ImageKey, ImageRef, RepositoryKey, RepositoryName};
+use shared::ports::{PortError, Retry};
 
 use crate::canned::message;
 

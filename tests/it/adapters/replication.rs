@@ -3,19 +3,17 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use shared::{
-    core::{
-        ids::Region,
-        ledger::Row,
-        registry::RegistryKey,
-        replication::{
-            backfill::{Backfill, BackfillFailure, BackfillStart, BackfillStatus},
-            ledger::{Missing, ReplicaRow},
-            replica::CopyState,
-        },
-        repository::ledger::RepositoryKey,
+use shared::core::{
+    ids::{Region, RegistryKey, RepositoryKey},
+    ledger::Row,
+    replication::{
+        backfill::{Backfill, BackfillStart},
+        ledger::{BackfillFailure, BackfillStatus, Missing, ReplicaRow},
+        replica::CopyState,
     },
-    ports::{Ledger as _, PortError, Replication as _, ReplicationLedger as _, ReplicationWriter as _, Retry, Written},
+};
+use shared::ports::{
+    Ledger as _, PortError, Replication as _, ReplicationLedger as _, ReplicationWriter as _, Retry, Written,
 };
 
 use super::*;

@@ -1,15 +1,13 @@
 //! The lists of the ledger, summaries and the row of a registry.
 
 use serde_json::{Value, json};
-use shared::{
-    core::{
-        ids::ImageKey,
-        ledger::Row,
-        registry::{RegistryKey, RegistryRow},
-        summary::RepositorySummary,
-    },
-    ports::{Page, PortError, Retry, SweepLedger as _, Written},
+use shared::core::{
+    ids::{ImageKey, RegistryKey},
+    ledger::Row,
+    registry::RegistryRow,
+    summary::RepositorySummary,
 };
+use shared::ports::{Page, PortError, Retry, SweepLedger as _, Written};
 
 use super::{dynamodb::row, *};
 use crate::canned::{FakeAws, Reply};

@@ -6,8 +6,8 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use shared::core::{ids::Tag, marker::untagged_mark};
 use shared::{
-    core::{ids::Tag, repository::tags::untagged_mark},
     engine::tag_removal::{Claims, REFERENCED, TagRemoval, Taken},
     testing::{self, Parts, World},
 };

@@ -19,10 +19,10 @@ use crate::{
     sdk::list_timeouts,
 };
 use guard_core::{
-    ids::{InvalidId, RepositoryName},
+    ids::{InvalidId, RepositoryKey, RepositoryName},
     image::ListedImage,
     registry::RegistrySettings,
-    repository::{ledger::RepositoryKey, posture::ListedRepository},
+    repository::posture::ListedRepository,
 };
 use guard_ports::{Listing, Page, PortError, Retry};
 

@@ -20,10 +20,9 @@ use super::{
 use crate::error::{malformed, port_error, refusal};
 use guard_core::{
     finding::ScanTrigger,
-    ids::{AccountId, Digest, ImageKey, ImageRef, Region, RepositoryName},
+    glob::Glob,
+    ids::{AccountId, Digest, ImageKey, ImageRef, Region, RepositoryKey, RepositoryName},
     image::{Image, ImageStatus, leads_to_others},
-    policy::Glob,
-    repository::ledger::RepositoryKey,
 };
 use guard_ports::{Page, PortError, Pulled, Registry, Retry};
 

@@ -26,15 +26,13 @@ use crate::{
     error::{malformed, plain, port_error},
 };
 use guard_core::{
-    ids::{AccountId, ImageKey, ImageRef, Region},
+    ids::{AccountId, ImageKey, ImageRef, Region, RegistryKey, RepositoryKey},
     image::Image,
-    registry::RegistryKey,
     replication::{
-        backfill::{Backfill, BackfillFailure, BackfillStart, BackfillStatus},
-        ledger::Missing,
+        backfill::{Backfill, BackfillStart},
+        ledger::{BackfillFailure, BackfillStatus, Missing},
         replica::CopyState,
     },
-    repository::ledger::RepositoryKey,
 };
 use guard_ports::{PortError, Replication, ReplicationWriter};
 

@@ -26,10 +26,10 @@ use crate::{
 };
 use guard_core::{
     finding::ScanMode,
+    ids::RepositoryKey,
     image::leads_to_others,
     repository::{
         decide::{Expiring, Preview},
-        ledger::RepositoryKey,
         posture::{Encryption, Repository, TagMutability},
     },
 };

@@ -12,8 +12,8 @@ use super::registry::EcrRegistry;
 use crate::error::{malformed, plain, port_error, refusal};
 use guard_core::{
     finding::ScanMode,
-    ids::InvalidId,
-    registry::{RegistryKey, ReplicationRule, ScanRule},
+    ids::{InvalidId, RegistryKey},
+    registry::{ReplicationRule, ScanRule},
 };
 use guard_ports::{PortError, Retry};
 

@@ -17,9 +17,8 @@ use super::{
 use crate::error::{malformed, port_error};
 use guard_core::{
     finding::ScanStart,
-    ids::{AccountId, ImageKey, Region, Tag},
+    ids::{AccountId, ImageKey, Region, RepositoryKey, Tag},
     image::ImageStatus,
-    repository::ledger::RepositoryKey,
 };
 use guard_ports::{Manifest, PortError, RegistryWriter, TagAnswer};
 

@@ -1,20 +1,7 @@
 //! How many alerts a topic gets one by one, and what is kept of the others for the hourly summary.
 //!
 //! An inbox with two hundred messages is not read. Each topic has a budget of single alerts for an hour and for a day. What is over
-//! budget is kept in the ledger as a [`BriefAlert`], and the next sweep sends one [summary](super::summary) that names all of them.
-
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
-
-use super::{Alert, MAX_TITLE, registry::RegistryAlert, repository::RepositoryAlert, text};
-use crate::{
-    finding::Severity,
-    ids::{Digest, RepositoryName, Tag},
-    ledger::day_of,
-    policy::{TopicArn, hex},
-    registry::RegistryKey,
-};
+//! budget is kept in the ledger as a [`BriefAlert`](super::brief::BriefAlert), and the next sweep sends one [summary](super::summary) that names all of them.
 
 /// How many single alerts a topic gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,166 +41,6 @@ pub enum Slot {
     Summary,
 }
 
-/// The form of a [`BriefAlert`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum BriefSchema {
-    /// First form.
-    #[serde(rename = "ecr-guard/brief-alert/v1")]
-    V1,
-}
-
-/// What a summary names of one alert.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BriefAlert {
-    /// Form of this document.
-    pub schema: BriefSchema,
-    /// The topic that it is for.
-    pub topic: TopicArn,
-    /// The id of the alert. An alert that is kept twice is kept once.
-    pub id: String,
-    /// The word for its kind, as in the JSON form. A word that this version does not know is named as well.
-    pub kind: String,
-    /// How bad it is, where that can be said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub severity: Option<Severity>,
-    /// When it was decided.
-    pub time: Timestamp,
-    /// The registry.
-    pub registry: RegistryKey,
-    /// The repository, where it is about one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub repository: Option<RepositoryName>,
-    /// The image, where it is about one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest: Option<Digest>,
-    /// A tag, where there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tag: Option<Tag>,
-    /// One line, at most 200 characters.
-    pub title: String,
-}
-
-/// For how many days an alert is kept that no topic accepts.
-pub const KEPT_DAYS: i64 = 14;
-
-impl BriefAlert {
-    /// What the sort keys of a registry's kept alerts begin with: `alert#<region>#`.
-    pub fn prefix(registry: &RegistryKey) -> String {
-        format!("alert#{}#", registry.region)
-    }
-
-    /// The sort key of the item: `alert#<region>#<topic>#<id>`, with a hash of the topic's ARN. The partition key is the account.
-    pub fn sort_key(&self) -> String {
-        format!("{}{}#{}", Self::prefix(&self.registry), topic_key(&self.topic), self.id)
-    }
-
-    /// When the item may be forgotten, in seconds since 1970 (the table's time to live).
-    pub fn expires_at(&self) -> i64 {
-        self.time.as_second().saturating_add(KEPT_DAYS * 24 * 3600)
-    }
-
-    /// The order of a summary: what is open comes first, then how bad it is, then what is older.
-    pub fn order(&self) -> (u8, std::cmp::Reverse<Option<Severity>>, Timestamp, &str) {
-        let urgency = match self.kind.as_str() {
-            "image-bypass" | "key-unhealthy" => 0,
-            "image-held" | "block-limit" | "access-missing" | "image-lost" => 1,
-            "image-blocked" => 2,
-            "image-review" | "tag-violation" | "tag-moved" | "posture-drift" | "registry-drift" => 3,
-            _ => 4,
-        };
-        (urgency, std::cmp::Reverse(self.severity), self.time, &self.id)
-    }
-
-    /// What it is about, for a person: `v1.2.3@0f3a9b1c2d4e`.
-    pub fn name(&self) -> String {
-        match (&self.tag, &self.digest) {
-            (Some(tag), Some(digest)) => format!("{tag}@{}", digest.short()),
-            (Some(tag), None) => tag.to_string(),
-            (None, Some(digest)) => digest.short().to_owned(),
-            (None, None) => String::new(),
-        }
-    }
-}
-
-/// The first 16 hexadecimal digits of the SHA-256 of a topic's ARN: a part of a sort key without `#` or `:`.
-pub fn topic_key(topic: &TopicArn) -> String {
-    hex(&Sha256::digest(topic.as_str())).chars().take(16).collect()
-}
-
-/// The sort key of the item that counts the single alerts of a topic on a day: `alerts#<region>#<topic>#<day>`. The partition key is the
-/// account.
-pub fn counter_key(registry: &RegistryKey, topic: &TopicArn, now: Timestamp) -> String {
-    format!("alerts#{}#{}#{}", registry.region, topic_key(topic), day_of(now))
-}
-
-/// The attribute of that item that counts an hour: `h00` to `h23`.
-pub fn hour_attribute(now: Timestamp) -> String {
-    format!("h{:02}", now.as_second().rem_euclid(24 * 3600) / 3600)
-}
-
-impl Alert {
-    /// What a summary names of it.
-    pub fn brief(&self, topic: &TopicArn) -> BriefAlert {
-        BriefAlert {
-            schema: BriefSchema::V1,
-            topic: topic.clone(),
-            id: self.id.clone(),
-            kind: self.kind.as_str().to_owned(),
-            severity: self.severity,
-            time: self.time,
-            registry: RegistryKey {
-                account: self.image.account.clone(),
-                region: self.image.region.clone(),
-            },
-            repository: Some(self.image.repository.clone()),
-            digest: Some(self.image.digest.clone()),
-            tag: self.tags.first().cloned(),
-            title: text::line(&self.title, MAX_TITLE),
-        }
-    }
-}
-
-impl RepositoryAlert {
-    /// What a summary names of it.
-    pub fn brief(&self, topic: &TopicArn) -> BriefAlert {
-        BriefAlert {
-            schema: BriefSchema::V1,
-            topic: topic.clone(),
-            id: self.id.clone(),
-            kind: self.kind.as_str().to_owned(),
-            severity: self.severity,
-            time: self.time,
-            registry: RegistryKey {
-                account: self.repository.account.clone(),
-                region: self.repository.region.clone(),
-            },
-            repository: Some(self.repository.repository.clone()),
-            digest: self.digest.clone(),
-            tag: self.tag.clone(),
-            title: text::line(&self.title, MAX_TITLE),
-        }
-    }
-}
-
-impl RegistryAlert {
-    /// What a summary names of it.
-    pub fn brief(&self, topic: &TopicArn) -> BriefAlert {
-        BriefAlert {
-            schema: BriefSchema::V1,
-            topic: topic.clone(),
-            id: self.id.clone(),
-            kind: self.kind.as_str().to_owned(),
-            severity: None,
-            time: self.time,
-            registry: self.registry.clone(),
-            repository: None,
-            digest: None,
-            tag: None,
-            title: text::line(&self.title, MAX_TITLE),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,13 +59,5 @@ mod tests {
         ] {
             assert_eq!(budget.slot(AlertCounts { hour, day }), slot, "{hour} {day}");
         }
-    }
-
-    #[test]
-    fn hours_of_a_day_are_counted_apart() {
-        let hour = |at: &str| hour_attribute(at.parse().unwrap());
-        assert_eq!(hour("2026-11-24T00:59:59Z"), "h00");
-        assert_eq!(hour("2026-11-24T23:00:00Z"), "h23");
-        assert_eq!(hour("1969-12-31T23:30:00Z"), "h23");
     }
 }

@@ -3,18 +3,18 @@
 //! Source: Amazon Q Developer in chat applications, "Custom notifications" (event schema 1.0). It documents no lengths. What does
 //! not fit the schema is dropped without a word, so nothing is added to it.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{
-    Alert, MAX_ID, MAX_NAME, MAX_REASON, MAX_TITLE, MAX_VERSION, date, listed_steps, repository::RepositoryAlert, text,
-    to_json, without_version,
-};
 use crate::{
-    ids::{AccountId, ImageKey, Region},
+    alert::{
+        Alert, MAX_ID, MAX_NAME, MAX_REASON, MAX_TITLE, MAX_VERSION, date, listed_steps, repository::RepositoryAlert,
+        to_json, without_version,
+    },
+    ids::{ImageKey, RegistryKey, repository_arn},
     ledger::RecordedFinding,
-    registry::RegistryKey,
+    text,
 };
 
 /// How many findings are listed; the JSON form has more.
@@ -234,23 +234,4 @@ fn context(image: &ImageKey, alert_id: String) -> BTreeMap<&'static str, String>
         ("repository", image.repository.to_string()),
         ("digest", image.digest.to_string()),
     ])
-}
-
-/// The ARN of a repository; the partition is that of the region.
-pub(crate) fn repository_arn(account: &AccountId, region: &Region, repository: impl fmt::Display) -> String {
-    let region = region.as_str();
-    let partition = [
-        ("cn-", "aws-cn"),
-        ("us-gov-", "aws-us-gov"),
-        ("us-iso-", "aws-iso"),
-        ("us-isob-", "aws-iso-b"),
-        ("eu-isoe-", "aws-iso-e"),
-        ("us-isof-", "aws-iso-f"),
-        ("eusc-", "aws-eusc"),
-    ];
-    let partition = partition
-        .iter()
-        .find(|(prefix, _)| region.starts_with(prefix))
-        .map_or("aws", |(_, name)| name);
-    format!("arn:{partition}:ecr:{region}:{account}:repository/{repository}")
 }

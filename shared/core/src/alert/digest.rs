@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use serde::Serialize;
 
-use super::{
-    MAX_ID, MAX_NAME, MAX_REASON, MAX_SUBJECT, MAX_TITLE, Message, chat, date, email,
-    registry::{DIGEST, ExceptionNotice},
-    repository::Change,
-    text, time, to_json,
+use crate::{
+    alert::{
+        MAX_ID, MAX_NAME, MAX_REASON, MAX_SUBJECT, MAX_TITLE, Message, chat, date, email,
+        registry::{DIGEST, ExceptionNotice},
+        time, to_json,
+    },
+    notice::Change,
+    text,
 };
 use crate::{
     digest::{Digest, Drift, Ending, List, Named, NotReady, OptedOut, Outdated, Size},

@@ -2,11 +2,14 @@
 //!
 //! Everything but the headline and our own headings is indented, so that no text from outside can pass for one of them.
 
-use super::{
-    Alert, MAX_EXCEPTIONS, MAX_ID, MAX_NAME, MAX_REASON, MAX_STEP, MAX_STEPS, MAX_TITLE, MAX_VERSION, date, text, time,
-    to_json,
-};
 use crate::ledger::RecordedFinding;
+use crate::{
+    alert::{
+        Alert, MAX_EXCEPTIONS, MAX_ID, MAX_NAME, MAX_REASON, MAX_STEP, MAX_STEPS, MAX_TITLE, MAX_VERSION, date, time,
+        to_json,
+    },
+    text,
+};
 
 /// Columns that a mail program shows without breaking lines. Commands and digests are longer, and are not broken.
 const COLUMNS: usize = 76;

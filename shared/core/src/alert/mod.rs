@@ -3,77 +3,29 @@
 //! An [`Alert`] is data; [`Message`] is the same in the four forms that a topic delivers. Everything that comes from outside
 //! (tags, CVE texts, addresses) is made harmless by [`text`] on the way into a message.
 
+pub mod brief;
 pub mod budget;
 mod chat;
 mod digest;
 mod email;
+mod exception;
 pub mod registry;
 pub mod repository;
 mod sms;
 pub mod summary;
-pub mod text;
 
-pub(super) use chat::repository_arn;
+pub use exception::ExceptionEntry;
 use jiff::Timestamp;
-use repository::Change;
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::{
     finding::{Fix, Severity},
     ids::{ImageKey, Tag},
     ledger::RecordedFinding,
-    policy::{BlockMethod, ExceptionEntry},
+    notice::{AlertKind, Change},
+    policy::BlockMethod,
+    text,
 };
-
-/// What an alert is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AlertKind {
-    /// An image must not be deployed any more.
-    ImageBlocked,
-    /// An image would be blocked, and is not; the reason says why.
-    ImageHeld,
-    /// A person must look before an image is deployed.
-    ImageReview,
-    /// An image that we had blocked is free again.
-    ImageReleased,
-    /// A blocked image came back, and was blocked again.
-    ImageBypass,
-    /// So many images were blocked in an hour that this one and all further ones are held.
-    BlockLimit,
-    /// An image could not be scanned, or is no longer scanned.
-    ScanFailed,
-    /// An image has waited too long for its scan.
-    ScanOverdue,
-}
-
-impl AlertKind {
-    /// Every kind.
-    pub const ALL: [Self; 8] = [
-        Self::ImageBlocked,
-        Self::ImageHeld,
-        Self::ImageReview,
-        Self::ImageReleased,
-        Self::ImageBypass,
-        Self::BlockLimit,
-        Self::ScanFailed,
-        Self::ScanOverdue,
-    ];
-
-    /// The word, as it stands in the JSON form.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ImageBlocked => "image-blocked",
-            Self::ImageHeld => "image-held",
-            Self::ImageReview => "image-review",
-            Self::ImageReleased => "image-released",
-            Self::ImageBypass => "image-bypass",
-            Self::BlockLimit => "block-limit",
-            Self::ScanFailed => "scan-failed",
-            Self::ScanOverdue => "scan-overdue",
-        }
-    }
-}
 
 /// What was done about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

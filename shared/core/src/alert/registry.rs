@@ -1,48 +1,18 @@
 //! Alerts about a registry as a whole, in the same forms and the same contract as those about images.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{
-    MAX_ID, MAX_NAME, MAX_REASON, MAX_SUBJECT, MAX_TITLE, Message, chat, email, listed_changes, listed_steps,
-    repository::Change, text, time, to_json,
+use crate::{
+    alert::{
+        MAX_ID, MAX_NAME, MAX_REASON, MAX_SUBJECT, MAX_TITLE, Message, chat, email, listed_changes, listed_steps, time,
+        to_json,
+    },
+    ids::RegistryKey,
+    notice::{Change, RegistryAlertKind},
+    policy::Exception,
+    text,
 };
-use crate::{policy::Exception, registry::RegistryKey};
-
-/// What an alert about a registry is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RegistryAlertKind {
-    /// A setting of the registry is not what the policy needs.
-    RegistryDrift,
-    /// An exception ends soon.
-    ExceptionExpiring,
-    /// Findings may not be read for want of a permission.
-    AccessMissing,
-}
-
-impl RegistryAlertKind {
-    /// Every kind.
-    pub const ALL: [Self; 3] = [Self::RegistryDrift, Self::ExceptionExpiring, Self::AccessMissing];
-
-    /// The word, as it stands in the JSON form.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::RegistryDrift => "registry-drift",
-            Self::ExceptionExpiring => "exception-expiring",
-            Self::AccessMissing => "access-missing",
-        }
-    }
-
-    /// What a reader must know from two words.
-    fn word(self) -> &'static str {
-        match self {
-            Self::RegistryDrift => "REGISTRY SETTINGS",
-            Self::ExceptionExpiring => "EXCEPTION ENDS",
-            Self::AccessMissing => "ACCESS MISSING",
-        }
-    }
-}
 
 /// The `kind` of the daily digest.
 pub const DIGEST: &str = "digest";

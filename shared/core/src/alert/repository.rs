@@ -1,127 +1,17 @@
 //! Alerts about a repository or one of its tags, in the same forms and the same contract as those about images.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{
-    MAX_ID, MAX_REASON, MAX_SUBJECT, MAX_TITLE, Message, chat, email, listed_changes, listed_steps, text, time, to_json,
-};
 use crate::{
+    alert::{
+        MAX_ID, MAX_REASON, MAX_SUBJECT, MAX_TITLE, Message, chat, email, listed_changes, listed_steps, time, to_json,
+    },
     finding::Severity,
-    ids::{Digest, Tag},
-    repository::ledger::RepositoryKey,
+    ids::{Digest, RepositoryKey, Tag},
+    notice::{Change, RepositoryAlertKind},
+    text,
 };
-
-/// What an alert about a repository is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RepositoryAlertKind {
-    /// A tag breaks the rules for tags.
-    TagViolation,
-    /// A tag was moved to another image.
-    TagMoved,
-    /// A tag that we removed was another image's by then.
-    TagTaken,
-    /// An image was deleted when we removed a tag.
-    ImageLost,
-    /// A setting is not as the policy says, and was not repaired.
-    PostureDrift,
-    /// A setting was not as the policy says, and was repaired.
-    PostureRepaired,
-    /// The lifecycle policy was set.
-    LifecycleRepaired,
-    /// The lifecycle policy is not as the policy says, and was not set.
-    LifecycleHeld,
-    /// The key cannot be used.
-    KeyUnhealthy,
-    /// ECR gave up on copying an image to another region.
-    ReplicationFailed,
-    /// Images are not in another region yet, or came late.
-    ReplicationLate,
-    /// A copy from another region is here, and something of it is missing.
-    ReplicaIncomplete,
-}
-
-impl RepositoryAlertKind {
-    /// Every kind.
-    pub const ALL: [Self; 12] = [
-        Self::TagViolation,
-        Self::TagMoved,
-        Self::TagTaken,
-        Self::ImageLost,
-        Self::PostureDrift,
-        Self::PostureRepaired,
-        Self::LifecycleRepaired,
-        Self::LifecycleHeld,
-        Self::KeyUnhealthy,
-        Self::ReplicationFailed,
-        Self::ReplicationLate,
-        Self::ReplicaIncomplete,
-    ];
-
-    /// The word, as it stands in the JSON form.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::TagViolation => "tag-violation",
-            Self::TagMoved => "tag-moved",
-            Self::TagTaken => "tag-taken",
-            Self::ImageLost => "image-lost",
-            Self::PostureDrift => "posture-drift",
-            Self::PostureRepaired => "posture-repaired",
-            Self::LifecycleRepaired => "lifecycle-repaired",
-            Self::LifecycleHeld => "lifecycle-held",
-            Self::KeyUnhealthy => "key-unhealthy",
-            Self::ReplicationFailed => "replication-failed",
-            Self::ReplicationLate => "replication-late",
-            Self::ReplicaIncomplete => "replica-incomplete",
-        }
-    }
-
-    /// Whether it tells what is the case, and not what happened: then it is told once for as long as it is.
-    pub fn lasts(self) -> bool {
-        match self {
-            Self::TagViolation
-            | Self::PostureDrift
-            | Self::LifecycleHeld
-            | Self::KeyUnhealthy
-            | Self::ReplicationFailed
-            | Self::ReplicationLate
-            | Self::ReplicaIncomplete => true,
-            Self::TagMoved | Self::TagTaken | Self::ImageLost | Self::PostureRepaired | Self::LifecycleRepaired => {
-                false
-            }
-        }
-    }
-
-    /// What a reader must know from two words.
-    fn word(self) -> &'static str {
-        match self {
-            Self::TagViolation => "TAG BREAKS RULES",
-            Self::TagMoved => "TAG MOVED",
-            Self::TagTaken => "TAG TAKEN",
-            Self::ImageLost => "IMAGE LOST",
-            Self::PostureDrift => "SETTINGS DIFFER",
-            Self::PostureRepaired => "SETTINGS REPAIRED",
-            Self::LifecycleRepaired => "LIFECYCLE POLICY SET",
-            Self::LifecycleHeld => "LIFECYCLE POLICY NOT SET",
-            Self::KeyUnhealthy => "KEY CANNOT BE USED",
-            Self::ReplicationFailed => "NOT COPIED",
-            Self::ReplicationLate => "COPY IS LATE",
-            Self::ReplicaIncomplete => "COPY IS NOT COMPLETE",
-        }
-    }
-}
-
-/// A setting: as it was or is, and as the policy wants it or as it was made.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Change {
-    /// Its name in the policy, such as `posture.tag_mutability`; for a tag that moved, the tag.
-    pub setting: String,
-    /// As it was found.
-    pub old: String,
-    /// As it should be; in what was repaired or moved, as it is now.
-    pub new: String,
-}
 
 /// One alert.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,7 @@
 //! The form for telephones.
 
-use super::{Alert, AlertKind, text};
 use crate::policy::BlockMethod;
+use crate::{alert::Alert, notice::AlertKind, text};
 
 /// The longest text that goes out as one message, in ASCII: 140 bytes. SNS makes several of a longer one.
 ///

@@ -6,11 +6,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    MAX_ID, MAX_MESSAGE_BYTES, MAX_NAME, MAX_SUBJECT, MAX_TITLE, Message, budget::BriefAlert, chat, email, text, time,
-    to_json,
+use crate::{
+    alert::{
+        MAX_ID, MAX_MESSAGE_BYTES, MAX_NAME, MAX_SUBJECT, MAX_TITLE, Message, brief::BriefAlert, chat, email, time,
+        to_json,
+    },
+    text,
 };
-use crate::{finding::Severity, policy::hex, registry::RegistryKey};
+use crate::{finding::Severity, ids::RegistryKey, text::hex};
 
 /// The `kind` of the hourly summary.
 pub const SUMMARY: &str = "alert-summary";
@@ -299,8 +302,8 @@ fn beyond(count: usize, listed: usize) -> Option<usize> {
 mod tests {
     use serde_json::Value;
 
-    use super::super::budget::BriefSchema;
     use super::*;
+    use crate::alert::brief::BriefSchema;
 
     fn alert(number: usize, kind: &str, severity: Option<Severity>) -> BriefAlert {
         BriefAlert {

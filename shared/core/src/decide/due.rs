@@ -11,20 +11,21 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::{
-    alert::AlertKind,
-    finding::ScanMode,
-    ids::{Digest, Region, RepositoryName, Tag},
-    image::{Image, ImageKind, ImageStatus, ListedImage},
-    ledger::{Cause, MAX_INDEXES, Row, Source, State, quarantine_tag},
-    policy::{Action, BlockMethod, BlockRules, Policy, WhenInUse},
-    replication::{is_destination, rules},
-    repository::tags::is_mark,
-};
 use super::{
     INDEX_FOLLOWS, MAX_LOOKED_AT, is_judged_as_image,
     source::{may_be_source, verdict},
     step::REFUSAL_STANDS,
+};
+use crate::{
+    finding::ScanMode,
+    ids::{Digest, Region, RepositoryName, Tag},
+    image::{Image, ImageKind, ImageStatus, ListedImage},
+    ledger::{Cause, MAX_INDEXES, Row, Source},
+    marker::{is_mark, quarantine_tag},
+    notice::AlertKind,
+    policy::{Action, BlockMethod, BlockRules, Policy, WhenInUse},
+    replication::{is_destination, rules},
+    state::State,
 };
 
 /// Why an image must be looked at. What is more urgent comes first.

@@ -5,16 +5,15 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    super::{
-        evaluate::{Evaluation, Names, Verdict, evaluate_remembered, together},
-        finding::NoScan,
-        ids::{Digest, Tag},
-        image::{Child, Image},
-        ledger::{Row, State},
-        policy::{BlockMethod, NoScanAction, Policy},
-    },
-    Basis, Facts, words,
+use crate::{
+    decide::{Basis, Facts, words},
+    evaluate::{Evaluation, Names, Verdict, evaluate_remembered, together},
+    finding::NoScan,
+    ids::{Digest, Tag},
+    image::{Child, Image},
+    ledger::Row,
+    policy::{BlockMethod, NoScanAction, Policy},
+    state::State,
 };
 
 /// The images that an index leads to.

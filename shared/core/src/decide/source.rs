@@ -7,17 +7,16 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    super::{
-        finding::{NoScan, Scan},
-        ids::Region,
-        image::{Image, ImageKind, Way},
-        ledger::{RecordedFinding, Row, ScanRecord, Source, State},
-        policy::{Action, Policy, hex},
-        replication::is_destination,
-    },
-    Facts,
-    index::LeadingIndex,
+use crate::{
+    decide::{Facts, index::LeadingIndex},
+    finding::{NoScan, Scan},
+    ids::Region,
+    image::{Image, ImageKind, Way},
+    ledger::{RecordedFinding, Row, ScanRecord, Source},
+    policy::{Action, Policy},
+    replication::is_destination,
+    state::State,
+    text::hex,
 };
 
 /// The image in another region that this one is a copy of.

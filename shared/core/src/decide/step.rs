@@ -5,21 +5,20 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    super::{
-        alert::{Alert, AlertAction, AlertKind, MAX_EXCEPTIONS},
-        evaluate::{Evaluation, Judged},
-        finding::{NoScan, Scan, ScanEvent},
-        ids::{Digest, Tag},
-        image::{Child, Image, ImageKind, ImageStatus},
-        ledger::{
-            AlertRecord, Block, Cause, MAX_INDEXES, MAX_RECORDED_FINDINGS, RecordedFinding, Row, ScanRecord, State,
-            day_of,
-        },
-        policy::{Action, BlockMethod, ExceptionEntry, Policy, hex},
-        told::ToldFindings,
-    },
-    Children, Facts, Hold, Leave, Plan, Question, leased, remembered_refusal, words,
+use crate::{
+    alert::{Alert, AlertAction, ExceptionEntry, MAX_EXCEPTIONS},
+    calendar::day_of,
+    decide::{Children, Facts, Hold, Leave, Plan, Question, leased, remembered_refusal, words},
+    evaluate::{Evaluation, Judged},
+    finding::{NoScan, Scan, ScanEvent},
+    ids::{Digest, Tag},
+    image::{Child, Image, ImageKind, ImageStatus},
+    ledger::{AlertRecord, Block, Cause, MAX_INDEXES, MAX_RECORDED_FINDINGS, RecordedFinding, Row, ScanRecord},
+    notice::AlertKind,
+    policy::{Action, BlockMethod, Policy},
+    state::State,
+    text::hex,
+    told::ToldFindings,
 };
 
 /// A change in the registry.

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::{
-    alert::AlertKind,
     finding::{Finding, Fix, Severity},
+    ids::RepositoryKey,
     image::Child,
     ledger::{AlertRecord, RecordedFinding},
+    notice::AlertKind,
     policy::Policy,
-    repository::ledger::RepositoryKey,
     testing::{finding, image, image_key, now, policy, policy_in, recorded, scan},
 };
 

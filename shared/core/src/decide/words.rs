@@ -2,19 +2,19 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    super::{
-        alert::{AlertKind, text},
-        evaluate::{Evaluation, Judged, Verdict},
-        finding::{NoScan, ScanStart, Severity},
-        ids::{Digest, ImageKey, Region, Tag},
-        image::{Arrival, Content, Way},
-        ledger::{MAX_RETURNS, RecordedFinding, Row, State},
-        policy::{Action, BlockMethod},
-        predecessor::Predecessor,
-        repository::tags::TagViolation,
-    },
-    Hold,
+use crate::{
+    decide::Hold,
+    evaluate::{Evaluation, Judged, Verdict},
+    finding::{NoScan, ScanStart, Severity},
+    ids::{Digest, ImageKey, Region, Tag},
+    image::{Arrival, Content, Way},
+    ledger::{MAX_RETURNS, RecordedFinding, Row},
+    notice::AlertKind,
+    policy::{Action, BlockMethod},
+    predecessor::Predecessor,
+    repository::tags::TagViolation,
+    state::State,
+    text,
 };
 
 /// Why an image is not blocked in report mode.

@@ -5,8 +5,8 @@ use super::*;
 use crate::{
     alert::MAX_MESSAGE_BYTES,
     finding::Severity,
+    ids::RepositoryKey,
     registry::checks::Problem,
-    repository::ledger::RepositoryKey,
     summary::SummarySchema,
     testing::{now, registry_key},
 };

@@ -4,28 +4,28 @@
 
 mod document;
 mod exception;
-mod pattern;
+mod replication;
 mod repository;
 mod rule;
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt};
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 pub use document::{Action, BlockMethod, Document, Mode, NoScanAction, WhenInUse, WhenLambdaMayPull};
 use document::{Artifacts, TagViolationAction};
-pub use exception::{Exception, ExceptionEntry};
-pub use pattern::{Glob, InvalidGlob};
+pub use exception::Exception;
+pub use replication::{MAX_REGIONS, ReplicationRules};
 pub use rule::{LEAST_EPSS, Maximum};
 
-use super::{
-    alert::{budget::Budget, text},
+use crate::{
+    alert::budget::Budget,
     finding::{Finding, Fix, NoScan, Severity, SeverityCounts},
-    ids::{Region, RepositoryName},
-    replication::ReplicationRules,
+    glob::{Glob, InvalidGlob},
+    ids::{Region, RepositoryName, TopicArn},
     repository::{lifecycle::Lifecycle, posture::PostureRules, tags::TagRules},
+    text::{self, hex},
 };
 
 /// The farthest day on which an exception may end, counted from the day the policy is read.
@@ -58,74 +58,6 @@ impl PolicyError {
             path: path.into(),
             problem: problem.to_string(),
         }
-    }
-}
-
-/// ARN of an SNS standard topic.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct TopicArn(String);
-
-/// Why a string is not the ARN of a topic.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidTopicArn {
-    /// Not an ARN of SNS.
-    #[error("a topic's ARN looks like `arn:aws:sns:us-west-2:123456789012:alerts`")]
-    Form,
-    /// FIFO topics deliver to SQS only, so that nobody would read the alerts.
-    #[error("a FIFO topic delivers neither e-mail nor chat: use a standard topic")]
-    Fifo,
-}
-
-impl TopicArn {
-    /// The ARN.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for TopicArn {
-    type Err = InvalidTopicArn;
-
-    fn from_str(arn: &str) -> Result<Self, InvalidTopicArn> {
-        let parts: Vec<&str> = arn.split(':').collect();
-        let ["arn", partition, "sns", region, account, name] = parts.as_slice() else {
-            return Err(InvalidTopicArn::Form);
-        };
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        if name.ends_with(".fifo") {
-            return Err(InvalidTopicArn::Fifo);
-        }
-        if !partition.starts_with("aws")
-            || [region, name]
-                .iter()
-                .any(|part| part.is_empty() || !part.chars().all(plain))
-            || account.len() != 12
-            || !account.bytes().all(|b| b.is_ascii_digit())
-        {
-            return Err(InvalidTopicArn::Form);
-        }
-        Ok(Self(arn.to_owned()))
-    }
-}
-
-impl TryFrom<String> for TopicArn {
-    type Error = InvalidTopicArn;
-
-    fn try_from(arn: String) -> Result<Self, InvalidTopicArn> {
-        arn.parse()
-    }
-}
-
-impl From<TopicArn> for String {
-    fn from(arn: TopicArn) -> Self {
-        arn.0
-    }
-}
-
-impl fmt::Display for TopicArn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -726,18 +658,6 @@ fn between(path: &str, value: u32, least: u32, most: u32) -> Result<u32, PolicyE
 /// SHA-256 of a value, without regard to white space and the order of members.
 fn hash(value: &serde_json::Value) -> String {
     hex(&Sha256::digest(value.to_string()))
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
 }
 
 #[cfg(test)]

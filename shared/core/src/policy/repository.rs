@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
-use super::{
-    BlockRules, Glob, PolicyError, Reading, TagViolationAction, between,
-    document::{EncryptionType, RepositorySection, TagMutability as Mutability},
+use crate::{
+    glob::Glob,
+    policy::{
+        BlockRules, PolicyError, Reading, TagViolationAction, between,
+        document::{EncryptionType, RepositorySection, TagMutability as Mutability},
+    },
 };
 use crate::{
     ids::{InvalidId, Region},
-    replication::{MAX_REGIONS, ReplicationRules},
+    policy::{MAX_REGIONS, ReplicationRules},
     repository::{
         lifecycle::{Lifecycle, MIN_ARCHIVED_DAYS, TypedRules},
         posture::{MAX_FILTERS, PostureRules, TagMutability, is_filter},

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    super::{
-        alert::text,
-        evaluate::{NOT_REMEMBERED, is_named},
-        finding::{Finding, Fix, Severity},
-        ids::RepositoryName,
+use crate::{
+    finding::{Finding, Fix, NOT_REMEMBERED, Severity, is_named},
+    glob::Glob,
+    ids::RepositoryName,
+    policy::{
+        Action, Consequence, PolicyError, Rule,
+        document::{FixCondition, RuleSection},
+        glob, text_glob,
     },
-    Action, Consequence, Glob, PolicyError, Rule,
-    document::{FixCondition, RuleSection},
-    glob, text_glob,
+    text,
 };
 
 /// The least EPSS that a rule may ask for: the rule of EventBridge that feeds `on-scan` lets no event about a lower one through

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::RegistryKey;
-use crate::{alert::repository_arn, ids::RepositoryName};
+use crate::ids::RegistryKey;
+use crate::ids::{RepositoryName, repository_arn};
 
 /// Why a call is refused, as far as AWS says it. Source: IAM user guide, "Troubleshoot access denied error messages".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

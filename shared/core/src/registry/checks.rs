@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{RegistryKey, RegistrySettings};
 use crate::{
-    alert::repository::Change,
     finding::ScanMode,
-    ids::{Region, RepositoryName},
-    policy::{Glob, Policy, TopicArn},
+    glob::Glob,
+    ids::{Region, RepositoryName, TopicArn},
+    notice::Change,
+    policy::Policy,
 };
+use crate::{ids::RegistryKey, registry::RegistrySettings};
 
 /// The setting that says what is scanned.
 pub const SCANNING: &str = "registry.scanning";

@@ -9,15 +9,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    RegistryKey, RegistryNote, RegistryRow, RegistryRowSchema,
-    access::RefusedAccess,
-    checks::{Found, Problem},
+use crate::{
+    alert::registry::{ExceptionNotice, RegistryAlert},
+    calendar::date_of,
+    ids::TopicArn,
+    notice::RegistryAlertKind as Kind,
+    policy::{Exception, Policy},
+    text::hex,
 };
 use crate::{
-    alert::registry::{ExceptionNotice, RegistryAlert, RegistryAlertKind as Kind},
-    policy::{Exception, Policy, TopicArn, hex},
-    summary::date_of,
+    ids::RegistryKey,
+    registry::{
+        RegistryNote, RegistryRow, RegistryRowSchema,
+        access::RefusedAccess,
+        checks::{Found, Problem},
+    },
 };
 
 /// For how long an invocation that undertook to tell something of a registry is trusted to be at it: as long as a sweep may run.

@@ -4,33 +4,11 @@
 //! `StartReplicationBackfill`).
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{
-        ids::{Digest, Region, RepositoryName},
-        registry::RegistryKey,
-    },
-    ledger::{BackfillRow, BackfillRowSchema},
+use crate::{
+    ids::{Region, RegistryKey},
+    replication::ledger::{BackfillFailure, BackfillRow, BackfillRowSchema, BackfillStatus},
 };
-
-/// How a backfill stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BackfillStatus {
-    /// It is not begun: it was undertaken to begin it.
-    Claimed,
-    /// It runs (ECR: `PREPARING`, `IN_PROGRESS`, `STOPPING`).
-    Running,
-    /// It has ended.
-    Complete,
-    /// It has ended, and half or more of it failed.
-    Failed,
-    /// Somebody has stopped it.
-    Stopped,
-    /// ECR did not begin it.
-    Refused,
-}
 
 impl BackfillStatus {
     /// Whether something of it is still to come.
@@ -64,17 +42,6 @@ pub struct Backfill {
     pub started_at: Option<Timestamp>,
     /// Why it failed as a whole.
     pub failure: Option<String>,
-}
-
-/// An image that a backfill could not copy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BackfillFailure {
-    /// Its repository.
-    pub repository: RepositoryName,
-    /// The image.
-    pub digest: Digest,
-    /// ECR's failure codes, those of the images that an index leads to included.
-    pub code: String,
 }
 
 /// What came of asking for a backfill.

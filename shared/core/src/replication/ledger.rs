@@ -8,14 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{
-        ids::{Digest, ImageKey, Region, Tag},
-        ledger::CLOSED_ROW_DAYS,
-        registry::RegistryKey,
-        repository::ledger::{Note, RepositoryKey},
-    },
-    backfill::{BackfillFailure, BackfillStatus},
+use crate::{
+    ids::{Digest, ImageKey, Region, RegistryKey, RepositoryKey, RepositoryName, Tag},
+    ledger::CLOSED_ROW_DAYS,
+    notice::Note,
 };
 
 /// How it stands with a copy.
@@ -214,4 +210,32 @@ impl BackfillRow {
     pub fn sort_key(from: &RegistryKey, to: &Region) -> String {
         format!("backfill#{}#{to}", from.region)
     }
+}
+/// How a backfill stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackfillStatus {
+    /// It is not begun: it was undertaken to begin it.
+    Claimed,
+    /// It runs (ECR: `PREPARING`, `IN_PROGRESS`, `STOPPING`).
+    Running,
+    /// It has ended.
+    Complete,
+    /// It has ended, and half or more of it failed.
+    Failed,
+    /// Somebody has stopped it.
+    Stopped,
+    /// ECR did not begin it.
+    Refused,
+}
+
+/// An image that a backfill could not copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackfillFailure {
+    /// Its repository.
+    pub repository: RepositoryName,
+    /// The image.
+    pub digest: Digest,
+    /// ECR's failure codes, those of the images that an index leads to included.
+    pub code: String,
 }

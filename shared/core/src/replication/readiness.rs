@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{
-        decide::may_be_copied_from,
-        ids::{Digest, Region, Tag},
-        image::{Image, ImageStatus},
-        ledger::{Row, State},
-        policy::Policy,
-        repository::{ledger::RepositoryKey, tags::is_mark},
+use crate::{
+    decide::may_be_copied_from,
+    ids::{Digest, Region, RepositoryKey, Tag},
+    image::{Image, ImageStatus},
+    ledger::Row,
+    marker::is_mark,
+    policy::{Policy, ReplicationRules},
+    replication::{
+        ledger::{MAX_TAGS, ReplicaRow},
+        rules,
     },
-    ReplicationRules,
-    ledger::{MAX_TAGS, ReplicaRow},
-    rules,
+    state::State,
 };
 
 /// How ready a region is to take over the images of a repository.

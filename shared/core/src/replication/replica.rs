@@ -4,19 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    super::{
-        alert::repository::{Change, RepositoryAlert, RepositoryAlertKind as Kind},
-        alert::text,
-        ids::{Digest, ImageKey, Tag},
-        image::{Image, ImageKind, ImageStatus},
-        policy::Policy,
-        registry::RegistryKey,
-        repository::decide::{Settle, settle},
-        repository::ledger::{Note, RepositoryKey},
+use crate::{
+    alert::repository::RepositoryAlert,
+    ids::{Digest, ImageKey, RegistryKey, RepositoryKey, Tag},
+    image::{Image, ImageKind, ImageStatus},
+    notice::{Change, Note, RepositoryAlertKind as Kind, Settle, settle},
+    policy::Policy,
+    replication::{
+        ledger::{MAX_TAGS, Missing, NotPullable, ReplicaRow, ReplicaRowSchema, ReplicaState},
+        rules,
     },
-    ledger::{MAX_TAGS, Missing, NotPullable, ReplicaRow, ReplicaRowSchema, ReplicaState},
-    rules,
+    text,
 };
 
 /// What an event said of a copy.

@@ -8,24 +8,21 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{
-    super::{
-        alert::repository::{Change, RepositoryAlert, RepositoryAlertKind as Kind},
-        alert::text,
-        ids::{Digest, Region},
-        repository::{
-            decide::{Settle, settle},
-            ledger::{Note, RepositoryKey},
+use crate::{
+    alert::repository::RepositoryAlert,
+    ids::{Digest, Region, RepositoryKey},
+    notice::{Change, Note, RepositoryAlertKind as Kind, Settle, settle},
+    policy::ReplicationRules,
+    replication::{
+        backfill::BackfillWish,
+        ledger::{
+            BackfillRow, BackfillStatus, MAX_REMEMBERED, Missing, NotPullable, ReplicaRow, ReplicaState,
+            ReplicationRow, ReplicationRowSchema,
         },
+        readiness::{Expected, ExpectedImage, Readiness},
+        replica::CopyState,
     },
-    ReplicationRules,
-    backfill::{BackfillStatus, BackfillWish},
-    ledger::{
-        BackfillRow, MAX_REMEMBERED, Missing, NotPullable, ReplicaRow, ReplicaState, ReplicationRow,
-        ReplicationRowSchema,
-    },
-    readiness::{Expected, ExpectedImage, Readiness},
-    replica::CopyState,
+    text,
 };
 
 /// At most so many images of a repository are asked about in one look; the next look asks about the next ones.
@@ -317,7 +314,7 @@ pub fn decide(facts: &SourceFacts<'_>, may_backfill: bool, now: Timestamp) -> So
 /// What the last backfill says of an image that is not there.
 fn in_backfill(facts: &SourceFacts<'_>, digest: &Digest) -> Option<Missing> {
     let failures = &facts.backfill?.failures;
-    let of = |failure: &&super::backfill::BackfillFailure| {
+    let of = |failure: &&crate::replication::ledger::BackfillFailure| {
         failure.digest == *digest && failure.repository == facts.expected.key.repository
     };
     failures

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use self::condition::{Constraint, Request, Test, Who, any, bound, like};
-use super::super::{alert::text, finding::Severity, ids::AccountId};
+use crate::{finding::Severity, ids::AccountId, text};
 
 mod condition;
 

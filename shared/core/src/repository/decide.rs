@@ -5,21 +5,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use sha2::{Digest as _, Sha256};
 
-use super::{
-    super::{
-        alert::repository::{Change, RepositoryAlert, RepositoryAlertKind as Kind},
-        alert::text,
-        finding::{ScanMode, ScanTrigger, Severity},
-        ids::{Digest, Tag},
-        policy::{BlockRules, Policy, hex},
+use crate::{
+    alert::repository::RepositoryAlert,
+    finding::{ScanMode, ScanTrigger, Severity},
+    ids::{Digest, RepositoryKey, Tag},
+    notice::{Change, Note, RepositoryAlertKind as Kind, Settle, settle},
+    policy::{BlockRules, Policy},
+    repository::{
+        access,
+        keys::{KeyHealth, KeyRotation, KeyTrouble, Loss, Refusal},
+        ledger::{FIGHT_HOURS, Held, MAX_REPAIRS, Previewing, RepositoryRow, RepositoryRowSchema},
+        lifecycle::Lifecycle,
+        posture::{PostureRules, Repository, TagMutability},
     },
-    access,
-    keys::{KeyHealth, KeyRotation, KeyTrouble, Loss, Refusal},
-    ledger::{FIGHT_HOURS, Held, MAX_REPAIRS, Note, Previewing, RepositoryKey, RepositoryRow, RepositoryRowSchema},
-    lifecycle::Lifecycle,
-    posture::{PostureRules, Repository, TagMutability},
+    text,
 };
 
 /// The tag by which a repository opts out: `ignore` or `report`.
@@ -863,84 +863,6 @@ impl<'a> Draft<'a> {
             over,
         }))
     }
-}
-
-/// What [`settle`] needs.
-pub(crate) struct Settle<'a> {
-    pub(crate) prior: &'a [Note],
-    pub(crate) told: Vec<(Kind, Vec<Change>, String)>,
-    /// Settings of which nobody may be told that they were changed.
-    pub(crate) open: &'a BTreeSet<String>,
-    /// What it is about, for the ids of alerts.
-    pub(crate) subject: &'a str,
-    pub(crate) generation: u64,
-    pub(crate) actor: &'a str,
-    pub(crate) now: Timestamp,
-}
-
-/// The notes of the next row, and those of them that are owed.
-///
-/// What lasts is told once for as long as it is the same. What happened is told each time that it happens; if it was not told yet,
-/// it stays owed, but for what turned out not to have happened.
-pub(crate) fn settle(settle: Settle<'_>) -> (Vec<Note>, Vec<Note>) {
-    let Settle {
-        prior,
-        told,
-        open,
-        subject,
-        generation,
-        actor,
-        now,
-    } = settle;
-    let claim = |note: &Note| Note {
-        claimed_at: now,
-        claimed_by: actor.to_owned(),
-        ..note.clone()
-    };
-    let (mut notes, mut owed): (Vec<Note>, Vec<Note>) = (Vec::new(), Vec::new());
-    for (kind, changes, reason) in told {
-        let same = prior.iter().find(|note| note.kind == kind && note.changes == changes);
-        let note = match same {
-            Some(note) if note.sent_at.is_some() && kind.lasts() => {
-                notes.push(note.clone());
-                continue;
-            }
-            Some(note) if note.sent_at.is_none() => Note { reason, ..claim(note) },
-            _ => Note {
-                kind,
-                id: alert_id(subject, kind, generation),
-                changes,
-                reason,
-                claimed_at: now,
-                claimed_by: actor.to_owned(),
-                sent_at: None,
-            },
-        };
-        owed.push(note.clone());
-        notes.push(note);
-    }
-    for note in prior.iter().filter(|note| !note.kind.lasts()) {
-        if notes.iter().any(|other| other.kind == note.kind) {
-            continue;
-        }
-        if note.sent_at.is_some() {
-            notes.push(note.clone());
-        } else {
-            let mut note = claim(note);
-            note.changes.retain(|change| !open.contains(&change.setting));
-            if !note.changes.is_empty() {
-                owed.push(note.clone());
-                notes.push(note);
-            }
-        }
-    }
-    notes.sort_by_key(|note| note.kind);
-    (notes, owed)
-}
-
-pub(super) fn alert_id(subject: &str, kind: Kind, generation: u64) -> String {
-    let text = format!("{subject}\0{}\0{generation}", kind.as_str());
-    hex(&Sha256::digest(text)).chars().take(32).collect()
 }
 
 fn settings(changes: &[Change], one: &str, many: &str) -> String {

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::super::alert::text;
+use crate::text;
 
 /// ARN of a KMS key: `arn:aws:kms:REGION:ACCOUNT:key/ID`.
 ///

@@ -1,113 +1,14 @@
 //! What is remembered of a repository and of its tags: rows of the ledger.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::super::{
-    alert::{
-        repository::{Change, RepositoryAlertKind},
-        repository_arn,
-    },
-    ids::{AccountId, Digest, ImageKey, Region, RepositoryName, Tag},
-    ledger::LEASE_SECONDS,
+use crate::{
+    ids::{Digest, RepositoryKey, Tag},
+    notice::Note,
 };
-use super::removal::Removal;
-
-/// One repository in one registry and region.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct RepositoryKey {
-    /// The registry.
-    pub account: AccountId,
-    /// The region.
-    pub region: Region,
-    /// The repository.
-    pub repository: RepositoryName,
-}
-
-impl fmt::Display for RepositoryKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.repository.fmt(f)
-    }
-}
-
-impl RepositoryKey {
-    /// The repository of an image.
-    pub fn of(image: &ImageKey) -> Self {
-        Self {
-            account: image.account.clone(),
-            region: image.region.clone(),
-            repository: image.repository.clone(),
-        }
-    }
-
-    /// One of its images.
-    pub fn image(&self, digest: &Digest) -> ImageKey {
-        ImageKey {
-            account: self.account.clone(),
-            region: self.region.clone(),
-            repository: self.repository.clone(),
-            digest: digest.clone(),
-        }
-    }
-
-    /// The partition key of all its rows: `<account>#<repository>`.
-    pub fn partition_key(&self) -> String {
-        format!("{}#{}", self.account, self.repository)
-    }
-
-    /// Its ARN.
-    pub fn arn(&self) -> String {
-        repository_arn(&self.account, &self.region, &self.repository)
-    }
-
-    /// The sort key of its own row: `repository#<region>`.
-    pub fn sort_key(&self) -> String {
-        format!("repository#{}", self.region)
-    }
-
-    /// The sort key of a tag's row: `tag#<tag>#<region>`.
-    pub fn tag_sort_key(&self, tag: &Tag) -> String {
-        format!("tag#{tag}#{}", self.region)
-    }
-}
-
-/// What was told, or is owed to be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
-    /// The kind of the alert.
-    pub kind: RepositoryAlertKind,
-    /// Its id, the same however often it is delivered.
-    pub id: String,
-    /// What it is about: the same kind about the same is not told again while it lasts.
-    pub changes: Vec<Change>,
-    /// The reason that it gives.
-    pub reason: String,
-    /// When an invocation undertook to act and to send it.
-    pub claimed_at: Timestamp,
-    /// That invocation.
-    pub claimed_by: String,
-    /// When the topic accepted it. `None`: still owed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sent_at: Option<Timestamp>,
-}
-
-impl Note {
-    /// Whether another invocation has undertaken to send it, and may still be at it.
-    pub fn is_undertaken_by_another(&self, actor: &str, now: Timestamp) -> bool {
-        self.sent_at.is_none()
-            && self.claimed_by != actor
-            && now.duration_since(self.claimed_at) < SignedDuration::from_secs(LEASE_SECONDS)
-    }
-
-    /// Records of those that were owed that they are sent.
-    pub fn all_sent(notes: &mut [Self], now: Timestamp) {
-        for note in notes {
-            note.sent_at = note.sent_at.or(Some(now));
-        }
-    }
-}
 
 /// The row of one repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,4 +101,14 @@ pub enum TagRowSchema {
     /// First form.
     #[serde(rename = "ecr-guard/tag/v1")]
     V1,
+}
+/// A removal of a tag of which no answer is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// The image that was to lose it.
+    pub from: Digest,
+    /// When it was undertaken.
+    pub at: Timestamp,
+    /// By which invocation.
+    pub by: String,
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{super::policy::Glob, tags::UNTAGGED_MARK_PREFIX};
+use crate::{glob::Glob, marker::UNTAGGED_MARK_PREFIX};
 
 mod surplus;
 

@@ -7,13 +7,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{
-        finding::{ScanMode, ScanTrigger},
-        ids::{AccountId, RepositoryName},
-        policy::Glob,
-    },
-    keys::KeyArn,
+use crate::{
+    finding::{ScanMode, ScanTrigger},
+    glob::Glob,
+    ids::{AccountId, RepositoryName},
+    repository::keys::KeyArn,
 };
 
 /// Whether tags can be moved, in ECR's words, with the filters that name exceptions.

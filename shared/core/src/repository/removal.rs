@@ -5,31 +5,16 @@
 //! is missing, and the push of the other image leads to a look at that row.
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{
-        alert::repository::{Change, RepositoryAlert, RepositoryAlertKind as Kind},
-        alert::text,
-        finding::Severity,
-        ids::{Digest, Tag},
-        image::Image,
-        ledger::LEASE_SECONDS,
-    },
-    decide::alert_id,
-    ledger::{RepositoryKey, TagRow},
+use crate::{
+    alert::repository::RepositoryAlert,
+    finding::Severity,
+    ids::{Digest, RepositoryKey, Tag},
+    image::Image,
+    notice::{Change, LEASE_SECONDS, RepositoryAlertKind as Kind, alert_id},
+    repository::ledger::{Removal, TagRow},
+    text,
 };
-
-/// A removal of a tag of which no answer is known.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Removal {
-    /// The image that was to lose it.
-    pub from: Digest,
-    /// When it was undertaken.
-    pub at: Timestamp,
-    /// By which invocation.
-    pub by: String,
-}
 
 /// A push this much earlier than a removal was undertaken, or this much later, may have been hit by it: clocks differ, and events give whole
 /// seconds. A removal is sent within seconds of its claim; a function ends after 15 minutes at most.

@@ -4,20 +4,20 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{
-    super::{
-        alert::repository::{Change, RepositoryAlert, RepositoryAlertKind as Kind},
-        alert::text,
-        finding::Severity,
-        ids::Tag,
-        image::{Image, ImageStatus, names_a_subject},
-        ledger::State,
-        policy::{Policy, RepositoryRules},
+use crate::{
+    alert::repository::RepositoryAlert,
+    finding::Severity,
+    ids::{RepositoryKey, Tag},
+    image::{Image, ImageStatus, names_a_subject},
+    marker::{is_mark, untagged_mark},
+    notice::{Change, Note, RepositoryAlertKind as Kind, Settle, settle},
+    policy::{Policy, RepositoryRules},
+    repository::{
+        ledger::{Removal, TagRow, TagRowSchema},
+        tags::{OnViolation, TagRules, TagViolation},
     },
-    decide::{Settle, settle},
-    ledger::{Note, RepositoryKey, TagRow, TagRowSchema},
-    removal::Removal,
-    tags::{OnViolation, TagRules, TagViolation, is_mark, untagged_mark},
+    state::State,
+    text,
 };
 
 /// All that is known of one tag at one moment.

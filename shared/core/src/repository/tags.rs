@@ -5,12 +5,13 @@ use std::{fmt, str::FromStr};
 use regex_lite::{Regex, RegexBuilder};
 use semver::Version;
 
-use super::super::{
-    alert::text,
+use crate::{
+    glob::{Glob, InvalidGlob},
     ids::{Digest, Tag},
     image::names_a_subject,
-    ledger::{State, quarantine_tag},
-    policy::{Glob, InvalidGlob},
+    marker::is_mark,
+    state::State,
+    text,
 };
 
 /// The longest regular expression that is accepted, in characters. A tag has at most 128.
@@ -319,19 +320,6 @@ impl TagRules {
             .chain(&self.moving)
             .any(|pattern| pattern.matches(tag))
     }
-}
-
-/// What the tags begin with that keep an image whose own last tag is removed.
-pub const UNTAGGED_MARK_PREFIX: &str = "quarantine-";
-
-/// The tag that keeps an image whose own last tag is removed: `quarantine-` and the first 12 characters of its digest.
-pub fn untagged_mark(digest: &Digest) -> Option<Tag> {
-    format!("{UNTAGGED_MARK_PREFIX}{}", digest.short()).parse().ok()
-}
-
-/// Whether a tag is one of those that we give to this image.
-pub fn is_mark(tag: &Tag, digest: &Digest) -> bool {
-    untagged_mark(digest).as_ref() == Some(tag) || quarantine_tag(digest).as_ref() == Some(tag)
 }
 
 #[cfg(test)]

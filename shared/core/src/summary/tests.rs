@@ -3,9 +3,9 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    alert::repository::RepositoryAlertKind,
     ledger::MAX_RECORDED_FINDINGS,
-    repository::ledger::{Note, RepositoryRowSchema},
+    notice::{Note, RepositoryAlertKind},
+    repository::ledger::RepositoryRowSchema,
     testing::{image, image_key, now, policy, recorded},
 };
 
@@ -224,7 +224,7 @@ fn what_is_new_is_counted_by_the_day_in_utc() {
 #[test]
 fn what_is_known_of_the_repository_itself_is_in_it() {
     let policy = policy("");
-    let change = crate::alert::repository::Change {
+    let change = crate::notice::Change {
         setting: "posture.encryption".to_owned(),
         old: "AES256".to_owned(),
         new: "KMS".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use guard_core::{ids::ImageKey, registry::RegistryKey, repository::ledger::RepositoryKey};
+use guard_core::ids::{ImageKey, RegistryKey, RepositoryKey};
 use guard_ports::{PortError, Retry};
 
 /// The call that reads findings.

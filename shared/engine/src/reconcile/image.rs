@@ -14,24 +14,24 @@ use crate::{
     tag_removal::{Claims, REFERENCED, TagRemoval},
 };
 use guard_core::{
-    alert::{Alert, AlertKind, budget::Slot},
+    alert::{Alert, budget::Slot},
+    calendar::hour_of,
     decide::{
         ChildFacts, Children, Effect, Facts, LeadingIndex, Leave, Limit, Plan, Question, Replaced, SourceImage, Step,
         decide, may_be_source, to_look_at,
     },
     evaluate::{ExceptionUse, exception_use},
     finding::{Epss, Scan, ScanEvent, SeverityCounts},
-    ids::{AccountId, Digest, ImageKey, ImageRef, Region, RepositoryName, Tag},
+    ids::{AccountId, Digest, ImageKey, ImageRef, Region, RepositoryKey, RepositoryName, Tag},
     image::{Arrival, Child, Image, ImageStatus, Listed, children, content},
-    ledger::{Block, Counter, MAX_INDEXES, Row, State, hour_of},
+    ledger::{Block, Counter, MAX_INDEXES, Row},
+    notice::AlertKind,
     policy::{BlockMethod, Policy},
     predecessor::{Predecessor, replaced_by},
     registry::access::RefusedAccess,
     replication::is_destination,
-    repository::{
-        access::{LambdaAccess, lambda_may_pull},
-        ledger::RepositoryKey,
-    },
+    repository::access::{LambdaAccess, lambda_may_pull},
+    state::State,
 };
 use guard_ports::{
     Clock as _, Ledger as _, Notifier as _, PortError, Pulled, Registry as _, RegistryWriter as _, Retry, Scanner as _,

@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use crate::reconcile::ReconcileError;
 use guard_core::{
-    alert::registry::RegistryAlertKind,
     digest::{Digest, DigestBuilder, DigestPlan, decide_digest},
-    ids::RepositoryName,
-    policy::{Policy, TopicArn},
+    ids::{RegistryKey, RepositoryName, TopicArn},
+    notice::RegistryAlertKind,
+    policy::Policy,
     registry::{
-        RegistryKey, RegistryRow,
+        RegistryRow,
         checks::{Checks, Found},
         decide::{RegistryFacts, RegistryPlan, RegistryStep, decide_registry},
     },

@@ -10,15 +10,15 @@ use serde::Serialize;
 
 use crate::reconcile::{ReconcileError, Subject, image::AT_ONCE};
 use guard_core::{
-    alert::repository::{RepositoryAlert, RepositoryAlertKind},
+    alert::repository::RepositoryAlert,
     decide::{TURN_HOURS, Turns},
-    ids::{Digest, ImageKey, ImageRef, Region, Tag},
+    ids::{Digest, ImageKey, ImageRef, Region, RegistryKey, RepositoryKey, Tag},
     image::{Image, ImageStatus, children},
-    ledger::{Row, State},
-    policy::Policy,
-    registry::RegistryKey,
+    ledger::Row,
+    notice::RepositoryAlertKind,
+    policy::{Policy, ReplicationRules},
     replication::{
-        self, ReplicationRules,
+        self,
         backfill::{self, AGAIN_HOURS, BackfillPlan, BackfillStart, BackfillWish},
         ledger::{BackfillRow, MAX_REMEMBERED, NotPullable, ReplicaRow, ReplicaState},
         readiness::{Expected, Readiness},
@@ -28,7 +28,7 @@ use guard_core::{
         },
         source::{self, Copies, SourceFacts, SourceStep},
     },
-    repository::ledger::RepositoryKey,
+    state::State,
     summary::day_of_summary,
 };
 use guard_ports::{

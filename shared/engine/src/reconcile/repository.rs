@@ -14,21 +14,22 @@ use crate::{
     tag_removal::{Claims, TagRemoval, Taken},
 };
 use guard_core::{
-    alert::repository::{RepositoryAlert, RepositoryAlertKind},
-    ids::{Digest, ImageRef, Tag},
+    alert::repository::RepositoryAlert,
+    ids::{Digest, ImageRef, RepositoryKey, Tag},
     image::{Image, children, leads_to_others},
-    ledger::State,
+    notice::RepositoryAlertKind,
     policy::{BlockMethod, Policy, RepositoryRules},
     repository::{
         decide::{
             OptOut, Preview, Previewed, RepositoryEffect, RepositoryFacts, RepositoryLeave, RepositoryPlan,
             RepositoryStep, decide, is_previewing, opt_out, tags_may_matter,
         },
-        ledger::{RepositoryKey, RepositoryRow, TagRow},
+        ledger::{RepositoryRow, TagRow},
         posture::ListedSettings,
         removal::{Damage, Pushed},
         tag::{self, TagFacts, TagPlan, TagStep},
     },
+    state::State,
 };
 use guard_ports::{
     Clock as _, Keys as _, Notifier as _, PortError, Registry as _, Repositories as _, RepositoryLedger as _,

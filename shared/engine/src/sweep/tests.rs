@@ -10,8 +10,9 @@ use guard_core::{
     finding::{Findings, NoScan, Scan, ScanMode, ScanTrigger, Severity},
     ids::{ImageKey, Tag},
     image::{Image, ImageStatus},
-    ledger::{Row, State},
+    ledger::Row,
     repository::posture::{Encryption, Repository, TagMutability},
+    state::State,
 };
 use guard_ports::Retry;
 use guard_testkit::{Fault, StoredRepository, World, finding, image, image_key, now, policy, policy_in, run, scan};

@@ -8,7 +8,8 @@ use std::{
 
 use super::*;
 use guard_core::{
-    alert::repository::RepositoryAlertKind as Kind, ledger::quarantine_tag, repository::tags::untagged_mark,
+    marker::{quarantine_tag, untagged_mark},
+    notice::RepositoryAlertKind as Kind,
 };
 use guard_testkit::{Fault, Parts, World, image, image_key, run};
 

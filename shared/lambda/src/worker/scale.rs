@@ -14,12 +14,14 @@ use futures_util::stream::FuturesUnordered;
 use super::*;
 use crate::{sweep::sweep, testing};
 use guard_core::{
-    alert::budget::{BriefAlert, Budget, Slot},
+    alert::{
+        brief::BriefAlert,
+        budget::{Budget, Slot},
+    },
     finding::{Findings, Scan, ScanMode, ScanTrigger},
-    ids::{ImageKey, Tag},
+    ids::{ImageKey, Tag, TopicArn},
     image::{Image, ListedImage},
     ledger::{Counter, Row},
-    policy::TopicArn,
     registry::{RegistryRow, RegistrySettings},
     replication::ledger::{BackfillRow, ReplicaRow, ReplicationRow},
     repository::{

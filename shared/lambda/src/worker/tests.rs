@@ -5,7 +5,7 @@ use crate::testing;
 use guard_core::{
     finding::{Scan, Severity},
     ids::ImageKey,
-    ledger::State,
+    state::State,
     work::WorkSchema,
 };
 use guard_events::Body;

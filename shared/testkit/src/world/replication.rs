@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 
 use super::{PUT, State, World, put};
 use guard_core::{
-    ids::{Digest, ImageKey, ImageRef, Region},
+    ids::{Digest, ImageKey, ImageRef, Region, RegistryKey, RepositoryKey},
     image::Image,
-    registry::RegistryKey,
     replication::{
-        backfill::{Backfill, BackfillFailure, BackfillStart, BackfillStatus},
-        ledger::{BackfillRow, ReplicaRow, ReplicationRow},
+        backfill::{Backfill, BackfillStart},
+        ledger::{BackfillFailure, BackfillRow, BackfillStatus, ReplicaRow, ReplicationRow},
         replica::CopyState,
     },
-    repository::ledger::RepositoryKey,
 };
 use guard_ports::{Clock as _, Page, PortError, Replication, ReplicationLedger, ReplicationWriter, Written};
 

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    alert::repository::Change,
+    notice::Change,
     policy::Policy,
     testing::{now, registry_key},
 };

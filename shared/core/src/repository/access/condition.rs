@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::super::super::{alert::text, ids::AccountId};
+use crate::{ids::AccountId, text};
 
 /// More addresses than this are nobody's network: one IPv4 block `/8` (2^24), one IPv6 block `/16` (2^112). No registry gives larger ones to
 /// one owner nowadays.

@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{ActionKind, CountType, KEEP_ALL, Lifecycle, LifecycleRule, StorageClass, TagStatus, class, patterns};
 use crate::{
+    glob::Glob,
     ids::{Digest, Tag},
     image::{ImageStatus, ListedImage},
-    policy::Glob,
 };
 
 /// What would be deleted, about.

@@ -20,7 +20,8 @@ use guard_core::{
     finding::{Epss, Finding, NoScan, Scan, ScanStart, ScanTrigger, Severity},
     ids::Tag,
     image::{Image, Way},
-    ledger::{MAX_RETURNS, quarantine_tag},
+    ledger::MAX_RETURNS,
+    marker::quarantine_tag,
 };
 use guard_testkit::{Fault, Parts, World, finding, image, image_key, now, policy, policy_in, run, run_and_crash, scan};
 

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::*;
 use guard_core::{
     finding::ScanMode,
+    ids::RepositoryKey,
     registry::{RegistrySettings, ScanRule},
-    repository::ledger::RepositoryKey,
     summary::SummaryBuilder,
 };
 use guard_ports::Retry;

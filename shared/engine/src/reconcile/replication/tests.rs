@@ -5,13 +5,11 @@ use proptest::prelude::*;
 
 use super::*;
 use guard_core::{
-    alert::repository::RepositoryAlertKind as Kind,
     image::ImageStatus,
-    ledger::{Row, State},
-    replication::{
-        backfill::{BackfillFailure, BackfillStatus},
-        ledger::Missing,
-    },
+    ledger::Row,
+    notice::RepositoryAlertKind as Kind,
+    replication::ledger::{BackfillFailure, BackfillStatus, Missing},
+    state::State,
     summary::SummaryBuilder,
 };
 use guard_ports::SweepLedger;
@@ -818,7 +816,7 @@ fn a_tag_that_comes_in_time_is_no_news_and_neither_is_one_that_the_source_lost()
 fn tags_that_a_quarantine_took_and_our_own_are_not_missing() {
     let world = world();
     look(&world, arrived());
-    let mark = guard_core::ledger::quarantine_tag(&image_key().digest).unwrap();
+    let mark = guard_core::marker::quarantine_tag(&image_key().digest).unwrap();
     let image = pushed(&image_key(), &[mark.as_str()], 10);
     world.push(&image_key(), image.clone());
     let source = Row {

@@ -5,10 +5,10 @@ use proptest::prelude::*;
 
 use super::*;
 use guard_core::{
-    alert::repository::RepositoryAlertKind as Kind,
     finding::{Scan, ScanMode, ScanTrigger},
     ids::ImageKey,
     image::Image,
+    notice::RepositoryAlertKind as Kind,
     policy::Policy,
     repository::{
         decide::{Expiring, Preview},

@@ -14,8 +14,8 @@ use crate::reconcile::{
 };
 use guard_core::{
     finding::{Scan, Severity},
-    ledger::State,
     repository::removal::Pushed,
+    state::State,
 };
 use guard_ports::Clock as _;
 use guard_testkit::{

@@ -4,7 +4,7 @@ use std::{pin::pin, sync::Mutex};
 
 use super::*;
 use crate::testing::sweep;
-use guard_core::{alert::Message, finding::ScanTrigger, policy::TopicArn};
+use guard_core::{alert::Message, finding::ScanTrigger, ids::TopicArn};
 use guard_ports::{Notifier, Page, Pulled, Registry};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);

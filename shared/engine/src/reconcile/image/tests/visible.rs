@@ -4,8 +4,7 @@ use super::*;
 use crate::testing::sweep;
 use guard_core::{
     decide::RESULT_AWAITED,
-    evaluate::UNLISTED,
-    finding::{Findings, ScanMode},
+    finding::{Findings, ScanMode, UNLISTED},
 };
 use guard_ports::Clock as _;
 

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::super::alert::text;
+use crate::text;
 
 /// The longest glob that is accepted. Repository names have at most 256 characters (ECR), and nothing that is matched is longer.
 const MAX_LENGTH: usize = 256;
