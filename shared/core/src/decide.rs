@@ -681,8 +681,6 @@ fn blocked<'a>(
     // What a pull through cache has brought back would come back again: from now on it is flagged.
     let comes_back = facts.is_pulled_through() && wanted == BlockMethod::Flag && image.status == ImageStatus::Active;
     let prior = prior.filter(|block| !comes_back || block.method != BlockMethod::Archive);
-    let method = prior.map_or(wanted, |block| block.method.max(wanted));
-    let needed = effect_of_block(method, image, prior, led_to);
     // What its own method has not brought about yet, or what somebody has undone.
     let undone = prior.is_some_and(|block| effect_of_block(block.method, image, prior, led_to).is_some());
     // What we had undone ourselves has not come back.
@@ -695,6 +693,11 @@ fn blocked<'a>(
     // A block that was begun and never took effect has kept nobody from pulling; nor does one that we have undone. Then everything
     // that speaks against blocking is asked again.
     let stands = prior.is_some_and(|block| !undone || block.confirmed && block.undone_at.is_none());
+    // What was done stays, though the policy asks for less by now. What must be done anew is done as the policy says now: for an earlier
+    // method the role may have no permission any more (`changes` in infra/modules/guard/policy.tf).
+    let stays = prior.filter(|_| stands && !came_back);
+    let method = stays.map_or(wanted, |block| block.method.max(wanted));
+    let needed = effect_of_block(method, image, prior, led_to);
     // The policy asks for more than was done. What that adds is decided as if nothing had been done; what was done stays.
     let adds = stands && !came_back && needed.is_some();
     let open = !stands || adds;
@@ -834,16 +837,17 @@ fn done<'a>(
     let came_back = returns.is_some();
     let stood = |block: &Block| block.confirmed && block.undone_at.is_none() && block.method < method;
     let adds = needed.is_some() && known.is_some_and(stood);
-    // What a pull through cache has brought back is flagged from now on.
-    let gives_way =
-        needed.is_none() && method == BlockMethod::Flag && known.is_some_and(|block| block.method != method);
-    let kind = match (came_back || gives_way, facts.is_led_to()) {
+    // It is blocked by less than before, and nothing is needed for that. So what a pull through cache has brought back is flagged from now on.
+    let gives_way = known.filter(|block| needed.is_none() && block.method > method);
+    // What was only begun has kept nobody from pulling.
+    let is_bypass = came_back || gives_way.is_some_and(|block| block.confirmed && block.undone_at.is_none());
+    let kind = match (is_bypass, facts.is_led_to()) {
         (true, _) => Some(AlertKind::ImageBypass),
         (false, false) => Some(AlertKind::ImageBlocked),
         (false, true) => None,
     };
     let draft = draft.state(State::Blocked, reason).action(method, true).alert(kind);
-    let draft = if came_back || adds || gives_way {
+    let draft = if came_back || adds || gives_way.is_some() {
         draft.happened_again()
     } else {
         draft
@@ -855,7 +859,7 @@ fn done<'a>(
             let returns = returns.map(|returns| [returns, vec![now]].concat()).unwrap_or_default();
             draft.block(effect, method, counts, returns)
         }
-        None if method == BlockMethod::Flag && (known.is_none() || gives_way) => draft.flag(),
+        None if gives_way.is_some() || method == BlockMethod::Flag && known.is_none() => draft.without_effect(method),
         // Somebody else archived it, where the ledger knows of no block, or of one on an image that was deleted since: then it is
         // not for us to bring back.
         None if method == BlockMethod::Archive && is_closed && !is_still_ours(known, image) => draft.without_block(),
@@ -1004,9 +1008,10 @@ fn is_archived_by_us(block: &Block) -> bool {
 fn effect_of_release(block: &Block, image: &Image) -> Option<Effect> {
     match (block.method, &image.status) {
         (BlockMethod::Archive, ImageStatus::Archived) => return Some(Effect::Restore),
-        (BlockMethod::Archive, ImageStatus::Activating) | (BlockMethod::Flag, _) => return None,
-        (BlockMethod::Archive, _) if block.tags.is_empty() => return None,
-        (BlockMethod::Archive | BlockMethod::QuarantineTag, _) => {}
+        (BlockMethod::Archive, ImageStatus::Activating) => return None,
+        // An earlier method may have taken tags.
+        (BlockMethod::Archive | BlockMethod::Flag, _) if block.tags.is_empty() => return None,
+        (BlockMethod::Archive | BlockMethod::Flag | BlockMethod::QuarantineTag, _) => {}
     }
     let mark = quarantine_tag(&image.digest)?;
     let mut restore = block.tags.iter().filter(|tag| !image.tags.contains(tag)).peekable();

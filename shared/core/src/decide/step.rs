@@ -360,12 +360,14 @@ impl<'a> Draft<'a> {
         self
     }
 
-    pub(super) fn flag(mut self) -> Self {
+    /// It is blocked by a method that needs no change. Tags that an earlier method has taken are remembered.
+    pub(super) fn without_effect(mut self, method: BlockMethod) -> Self {
+        let tags = self.row.block.take().map(|block| block.tags).unwrap_or_default();
         self.row.block = Some(Block {
-            method: BlockMethod::Flag,
+            method,
             at: self.now,
             confirmed: true,
-            tags: Vec::new(),
+            tags,
             returns: Vec::new(),
             undone_at: None,
             release_refused_at: None,
@@ -642,7 +644,7 @@ impl<'a> Draft<'a> {
             image: self.row.image.clone(),
             tags: self.image.tags.clone(),
             title: words::title(record.kind, &self.row),
-            reason: words::told_reason(record.kind, &self.row, self.facts.arrival.as_ref()),
+            reason: words::told_reason(record.kind, &self.row, self.prior_block(), self.facts.arrival.as_ref()),
             next_steps: if self.row.cause == Some(Cause::Tag) {
                 words::next_steps_for_a_tag(record.kind, &self.row, self.facts.arrival.as_ref())
             } else {

@@ -8,7 +8,7 @@ use crate::{
     finding::{NoScan, ScanStart, Severity},
     ids::{Digest, ImageKey, Region, Tag},
     image::{Arrival, Content, Way},
-    ledger::{MAX_RETURNS, RecordedFinding, Row},
+    ledger::{Block, MAX_RETURNS, RecordedFinding, Row},
     notice::AlertKind,
     policy::{Action, BlockMethod},
     predecessor::Predecessor,
@@ -354,6 +354,7 @@ pub(super) fn title(kind: AlertKind, row: &Row) -> String {
         AlertKind::ImageBypass if row.state == State::Held => {
             format!("{image} keeps coming back, and is not blocked now")
         }
+        AlertKind::ImageBypass if flagged => format!("{image} was blocked, came back, and is only flagged now"),
         AlertKind::ImageBypass => format!("{image} was blocked, came back, and is blocked again"),
         AlertKind::BlockLimit => format!("{image} is not blocked: the hourly limit of blocks is reached"),
         AlertKind::ScanFailed => format!("{image} {}", not_scanned(row.no_scan.as_ref())),
@@ -423,15 +424,15 @@ fn scan_steps(why: Option<&NoScan>, image: &ImageKey) -> Vec<String> {
     steps
 }
 
-/// The reason, as an alert of this kind tells it.
-pub(super) fn told_reason(kind: AlertKind, row: &Row, arrival: Option<&Arrival>) -> String {
+/// The reason, as an alert of this kind tells it. `before`: how the image was blocked before.
+pub(super) fn told_reason(kind: AlertKind, row: &Row, before: Option<&Block>, arrival: Option<&Arrival>) -> String {
     match kind {
         AlertKind::ImageReleased => match row.state {
             State::Review => format!("It is no longer blocked, but must be reviewed. {}", row.reason),
             _ => format!("What blocked it no longer does. {}", row.reason),
         },
         AlertKind::ImageBypass => {
-            let how = match (row.block.as_ref().map(|block| block.method), arrival) {
+            let how = match (before.map(|block| block.method), arrival) {
                 (_, Some(arrival)) => arrived(arrival),
                 (Some(BlockMethod::QuarantineTag), None) => "It got new tags".to_owned(),
                 (_, None) => {

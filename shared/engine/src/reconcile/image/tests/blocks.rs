@@ -141,6 +141,70 @@ fn a_stronger_method_is_applied_to_what_was_blocked_by_a_weaker_one() {
     }
 }
 
+/// After a change of method the roles may only undo what the method before has done.
+#[test]
+fn what_is_brought_back_after_a_change_of_method_is_blocked_by_the_method_of_now() {
+    for (earlier, now_is, effect) in [
+        ("archive", "quarantine-tag", Some("quarantine")),
+        ("archive", "flag", None),
+        ("quarantine-tag", "flag", None),
+    ] {
+        let case = format!("{earlier}, then {now_is}");
+        let world = world(critical());
+        settle(&world, &policy(&format!(r#""block": {{"method": "{earlier}"}}"#)));
+        let later = policy(&format!(r#""block": {{"method": "{now_is}"}}"#));
+        let stays = settle(&world, &later);
+        assert_eq!(
+            (stays.state, stays.effect),
+            (Some(State::Blocked), None),
+            "{case}: what was done stays"
+        );
+        world.set_now(now() + HOUR);
+        change(&world, |entry| {
+            entry.status = ImageStatus::Active;
+            entry.last_activated_at = Some(now() + HOUR);
+            entry.tags.push("again".parse().unwrap());
+        });
+        let outcome = settle(&world, &later);
+        assert_eq!(
+            (outcome.state, outcome.effect),
+            (Some(State::Blocked), effect),
+            "{case}"
+        );
+        assert!(!outcome.counted, "{case}: it was counted");
+        assert_eq!(status(&world), ImageStatus::Active, "{case}");
+        assert_eq!(told(&world), ["image-blocked", "image-bypass"], "{case}");
+        let row = world.row_of(&image_key()).unwrap();
+        assert_eq!(serde_json::json!(row.block.unwrap().method), now_is, "{case}");
+        world.forget_calls();
+        settle(&world, &later);
+        sweep(&world, &later);
+        assert_eq!(told(&world).len(), 2, "{case}: told once");
+        let excepted = policy(&format!(r#""block": {{"method": "{now_is}"}}, {EXCEPTED}"#));
+        settle(&world, &excepted);
+        let all = ["again".to_owned(), "v1.2.3".to_owned()];
+        assert_eq!(tags(&world), all.into(), "{case}: the release gives all tags back");
+        assert_eq!(world.row_of(&image_key()).unwrap().block, None, "{case}");
+    }
+}
+
+/// What an earlier method has begun, and not brought about, is begun anew by the method of now.
+#[test]
+fn a_block_that_was_only_begun_before_a_change_of_method_is_made_by_the_method_of_now() {
+    let world = world(critical());
+    world.fail("ecr:UpdateImageStorageClass", Fault::Before(Retry::Later));
+    run(look(&world, &policy(""), &request("one"))).unwrap_err();
+    world.heal();
+    let outcome = run(look(
+        &world,
+        &policy(r#""block": {"method": "quarantine-tag"}"#),
+        &request("one"),
+    ))
+    .unwrap();
+    assert_eq!(outcome.effect, Some("quarantine"));
+    assert_eq!(told(&world), ["image-blocked"]);
+}
+
 #[test]
 fn a_stronger_method_is_not_applied_to_what_is_in_use_and_what_was_done_stays() {
     for (earlier, state) in [("flag", State::Held), ("quarantine-tag", State::Blocked)] {
