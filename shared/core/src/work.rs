@@ -1,6 +1,6 @@
 //! What the sweep leaves for the workers: work items, as they stand in the queue.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -71,6 +71,9 @@ pub enum Work {
         /// All indexes of the repository were known with all that they lead to, when this was left.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         indexes_read: bool,
+        /// When that was; see [`INDEXES_KNOWN_FOR`]. An item of an earlier version does not say it: there they count as not read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        indexes_read_at: Option<Timestamp>,
     },
     /// Images that Inspector has found something in, which an invocation had no time for. They go back into the queue of findings.
     Findings {
@@ -116,6 +119,10 @@ fn is_zero(number: &u32) -> bool {
 /// The most images that one item names: 3 KiB of text. A batch of twenty items is done in the time of one invocation at a second for
 /// each image; what is left of an item, or fails in it, is little. docs/work-at-scale.md has the figures.
 pub const MAX_IMAGES: usize = 20;
+
+/// For so long it is believed that a sweep has read all indexes of a repository: until the next sweep reads them. An item may wait for hours, and an
+/// index that came meanwhile may lead to an image without a tag.
+pub const INDEXES_KNOWN_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// After so many hops an item is not put back any more: it stays in the queue, where SQS counts how often it is delivered. What is left
 /// for want of time or because AWS is in trouble (five minutes later, each time) has sixteen hours and more until then.

@@ -32,7 +32,7 @@ use guard_core::{
     replication::readiness::Expected,
     repository::posture::{ListedRepository, ListedSettings},
     summary::{RepositorySummary, SummaryBuilder, differs},
-    work::{FoundImage, MAX_HOPS, MAX_IMAGES, Work, WorkItem, WorkSchema},
+    work::{FoundImage, INDEXES_KNOWN_FOR, MAX_HOPS, MAX_IMAGES, Work, WorkItem, WorkSchema},
 };
 use guard_ports::{
     Clock as _, Ledger as _, Listing, PortError, Queue, Registry as _, RepositoryLedger as _, Retry, Services,
@@ -445,6 +445,8 @@ pub struct ImageLook {
     pub digest: Digest,
     /// What led to it.
     pub hints: Hints,
+    /// When a sweep read all indexes of the repository, if it could. [`Hints::indexes_read`] follows from it when the image's turn comes.
+    pub indexes_read_at: Option<Timestamp>,
 }
 
 impl From<FoundImage> for ImageLook {
@@ -455,6 +457,7 @@ impl From<FoundImage> for ImageLook {
                 epss: image.epss,
                 ..Hints::default()
             },
+            indexes_read_at: None,
         }
     }
 }
@@ -463,10 +466,13 @@ impl From<FoundImage> for ImageLook {
 pub fn again(repository: RepositoryName, images: &[ImageLook]) -> Work {
     // A sweep found them all, or none of them.
     if images.iter().all(|image| image.hints.found) {
+        let all_read: Option<Vec<Timestamp>> = images.iter().map(|image| image.indexes_read_at).collect();
+        let indexes_read_at = all_read.and_then(|read| read.into_iter().min());
         return Work::Images {
             repository,
             digests: images.iter().map(|image| image.digest.clone()).collect(),
-            indexes_read: images.iter().all(|image| image.hints.indexes_read),
+            indexes_read: indexes_read_at.is_some(),
+            indexes_read_at,
         };
     }
     let found = |image: &ImageLook| FoundImage {
@@ -489,15 +495,15 @@ pub enum Progress {
 }
 
 impl ImageLook {
-    /// No event led to it. `indexes_read`: see [`Hints::indexes_read`].
-    pub fn found(digest: Digest, indexes_read: bool) -> Self {
+    /// No event led to it. `indexes_read_at`: when a sweep read all indexes of the repository.
+    pub fn found(digest: Digest, indexes_read_at: Option<Timestamp>) -> Self {
         Self {
             digest,
             hints: Hints {
                 found: true,
-                indexes_read,
                 ..Hints::default()
             },
+            indexes_read_at,
         }
     }
 }
@@ -624,9 +630,10 @@ impl<S: Services> Worker<'_, S> {
             Work::Images {
                 repository,
                 digests,
-                indexes_read,
+                indexes_read: _,
+                indexes_read_at,
             } => {
-                let look = |digest: &Digest| ImageLook::found(digest.clone(), *indexes_read);
+                let look = |digest: &Digest| ImageLook::found(digest.clone(), *indexes_read_at);
                 let images = digests.iter().map(look).collect();
                 self.look_at_images(&of(repository), images, Progress::None).await
             }
@@ -697,7 +704,8 @@ impl<S: Services> Worker<'_, S> {
             sweep,
             actor,
         } = *self;
-        let mut reading = Reading::new(policy, sweep, key, self.services.clock().now());
+        let began = self.services.clock().now();
+        let mut reading = Reading::new(policy, sweep, key, began);
         let repository = |after, again, copies, listed| {
             sweep.item(Work::Repository {
                 repository: key.repository.clone(),
@@ -728,7 +736,7 @@ impl<S: Services> Worker<'_, S> {
         // Reading the list again would not make it readable; the next sweep tries.
         looks.handed_on.extend(unreadable);
         let is_whole = is_whole && next.is_none() && !in_part;
-        let indexes_read = is_whole && survey.knows_all_indexes();
+        let indexes_read_at = (is_whole && survey.knows_all_indexes()).then_some(began);
         let mut due = survey.finish(is_whole);
         if part.copies {
             due.clear();
@@ -751,7 +759,8 @@ impl<S: Services> Worker<'_, S> {
                 sweep.item(Work::Images {
                     repository: key.repository.clone(),
                     digests: digests.to_vec(),
-                    indexes_read,
+                    indexes_read: indexes_read_at.is_some(),
+                    indexes_read_at,
                 })
             }));
             Vec::new()
@@ -785,7 +794,7 @@ impl<S: Services> Worker<'_, S> {
             }
             self.write_summary(key, figures, &outcome).await?;
         }
-        let look = |digest| ImageLook::found(digest, indexes_read);
+        let look = |digest| ImageLook::found(digest, indexes_read_at);
         Ok(now.into_iter().map(look).collect())
     }
 
@@ -846,12 +855,15 @@ impl<S: Services> Worker<'_, S> {
                 progress = Progress::Made;
                 continue;
             }
+            let now = self.services.clock().now();
+            let is_known = |read_at| now.duration_since(read_at) < INDEXES_KNOWN_FOR;
             let asked = ImageLook {
-                digest: image.digest.clone(),
                 hints: Hints {
                     refused: refused.clone(),
+                    indexes_read: image.indexes_read_at.is_some_and(is_known),
                     ..image.hints.clone()
                 },
+                ..image.clone()
             };
             match self.look_at_image(key, asked, &mut looks).await {
                 Ok(()) => (progress, trouble) = (Progress::Made, 0),

@@ -352,6 +352,7 @@ fn jobs(
             image: ImageLook {
                 digest,
                 hints: found.hints,
+                indexes_read_at: None,
             },
         },
     });

@@ -68,7 +68,7 @@ pub struct Hints {
     pub epss: Vec<Epss>,
     /// It was copied from this region.
     pub source: Option<Region>,
-    /// A sweep has read the list of the repository, and all its indexes are known with all that they lead to.
+    /// Not long ago, a sweep has read the list of the repository, and all its indexes were known with all that they lead to.
     pub indexes_read: bool,
     /// The scanner has refused to say anything of this region's images: it is not asked.
     pub refused: Option<PortError>,

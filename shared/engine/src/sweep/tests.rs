@@ -394,6 +394,7 @@ fn what_cannot_be_done_does_not_keep_the_rest_from_being_done() {
         repository: "api".parse().unwrap(),
         digests: left,
         indexes_read: false,
+        indexes_read_at: None,
     });
     let (looks, failures) = work(&world, &policy(""), &alone);
     assert_eq!((failures.len(), looks.items, looks.handed_on.len()), (1, 0, 0));
@@ -475,6 +476,7 @@ fn work_that_was_put_back_too_often_stays_in_the_queue_and_says_so() {
         repository: "api".parse().unwrap(),
         digests,
         indexes_read: false,
+        indexes_read_at: None,
     };
     let look = |sweep| run(work_in(&world, &policy(""), &sweep, &work, "one"));
     let (looks, failures) = look(at(MAX_HOPS - 1));
@@ -735,10 +737,42 @@ fn the_time_that_is_over_leaves_the_rest_to_another_worker() {
         repository: "api".parse().unwrap(),
         digests: (0..10).map(|number| key_of("api", number).digest).collect(),
         indexes_read: true,
+        indexes_read_at: Some(world.now()),
     };
     let (looks, failures) = run(work_in(&world, &policy(""), &in_a_hurry, &images, "one"));
     assert_eq!((looks.looked, failures), (0, vec![]));
     assert_eq!(world.take_items(9), [in_a_hurry.item(images)]);
+}
+
+#[test]
+fn that_all_indexes_were_read_is_believed_for_an_hour_and_not_without_a_time() {
+    let in_minutes = |minutes| Some(guard_testkit::now() - SignedDuration::from_mins(minutes));
+    for (indexes_read_at, state) in [
+        (in_minutes(0), State::Blocked),
+        (in_minutes(59), State::Blocked),
+        (in_minutes(60), State::Held),
+        (in_minutes(16 * 60), State::Held),
+        // An item of an earlier version.
+        (None, State::Held),
+    ] {
+        let world = World::new();
+        let key = key_of("api", 0);
+        let bare = Image {
+            tags: Vec::new(),
+            ..guard_testkit::image(&key)
+        };
+        world.push(&key, bare);
+        world.complete_scan(&key, found(Severity::Critical));
+        let item = a_sweep(&world).item(Work::Images {
+            repository: "api".parse().unwrap(),
+            digests: vec![key.digest.clone()],
+            indexes_read: true,
+            indexes_read_at,
+        });
+        let (_, failures) = work(&world, &policy(""), &item);
+        assert_eq!(failures, []);
+        assert_eq!(world.row_of(&key).unwrap().state, state, "{indexes_read_at:?}");
+    }
 }
 
 #[test]
