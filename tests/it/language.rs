@@ -5,12 +5,14 @@ use std::{fs, path::PathBuf};
 use crate::support;
 
 /// The pages that are read: `*` is any one name. Whatever else is to speak this language is added here.
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 10] = [
     "README.md",
+    "docs/alerts.md",
     "docs/data.md",
     "docs/decisions.md",
     "docs/glossary.md",
     "docs/policy-recipes.md",
+    "docs/operations.md",
     "docs/policies.md",
     "docs/policy.md",
     "docs/upgrade.md",

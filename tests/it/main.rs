@@ -24,6 +24,8 @@ mod policy;
 #[cfg(test)]
 mod recipes;
 #[cfg(test)]
+mod samples;
+#[cfg(test)]
 mod stored;
 #[cfg(test)]
 mod structure;

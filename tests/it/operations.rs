@@ -1,4 +1,4 @@
-//! docs/operations.md has a heading for every alarm and every kind of alert, and none for what there is not.
+//! docs/operations.md has a heading for every alarm, docs/alerts.md one for every kind of alert, and neither for what there is not.
 
 use std::{collections::BTreeSet, fs};
 
@@ -49,16 +49,43 @@ fn kinds() -> impl Iterator<Item = &'static str> {
         .chain([registry::DIGEST, summary::SUMMARY])
 }
 
+fn headings(page: &str) -> BTreeSet<String> {
+    let text = read(page);
+    let headings = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'));
+    headings.map(str::to_owned).collect()
+}
+
 #[test]
 fn every_alarm_and_every_kind_of_alert_has_a_heading() {
+    assert_eq!(headings("docs/operations.md"), alarms().collect());
+    assert_eq!(headings("docs/alerts.md"), kinds().map(str::to_owned).collect());
+}
+
+/// The formula for the price of a region gives no less than the table, and not much more.
+#[test]
+fn the_formula_of_costs_fits_the_table() {
     let text = read("docs/operations.md");
-    let headings: BTreeSet<String> = text
+    let (_, formula) = text.split_once("repositories:** ").unwrap();
+    let mut numbers = formula.split(' ').filter_map(|word| word.parse::<f64>().ok());
+    let (fixed, each) = (numbers.next().unwrap(), numbers.next().unwrap());
+    let (_, row) = text.split_once("\n| **together** |").unwrap();
+    let sums: Vec<f64> = row
         .lines()
-        .filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'))
-        .map(str::to_owned)
+        .next()
+        .unwrap()
+        .split('|')
+        .filter_map(|cell| cell.trim_matches([' ', '*']).parse().ok())
         .collect();
-    let expected: BTreeSet<String> = alarms().chain(kinds().map(str::to_owned)).collect();
-    assert_eq!(headings, expected);
+    assert_eq!(sums.len(), 3, "{sums:?}");
+    for (repositories, sum) in [10.0, 100.0, 1000.0].into_iter().zip(sums) {
+        let price = fixed + each * repositories;
+        assert!(
+            (sum - 0.001..sum * 1.05).contains(&price),
+            "{repositories}: {price}, {sum}"
+        );
+    }
 }
 
 #[test]

@@ -1,0 +1,69 @@
+//! `docs/alerts.md` shows one alert in all its forms, as the code makes them. `make update` writes them again.
+
+use std::fs;
+
+use serde_json::Value;
+use shared::{
+    core::{
+        finding::{Finding, Findings, Fix, Scan, ScanMode, Severity},
+        image::Image,
+    },
+    testing::{self, World, sweep::sweep},
+};
+
+use crate::support;
+
+const PAGE: &str = "docs/alerts.md";
+
+/// The forms of the alert about an image with a CRITICAL finding: what a subscriber of each kind gets.
+fn forms() -> [(&'static str, String); 4] {
+    let mut key = testing::image_key();
+    key.repository = "pay/api".parse().unwrap();
+    let found = Finding {
+        package: Some("spring-beans".to_owned()),
+        package_type: Some("JAR".to_owned()),
+        installed: Some("5.3.17".to_owned()),
+        fixed_in: Some("5.3.18".to_owned()),
+        fix: Fix::Available,
+        exploit: Some(true),
+        score: Some(9.8),
+        url: Some("https://nvd.nist.gov/vuln/detail/CVE-2022-22965".to_owned()),
+        ..testing::finding("CVE-2022-22965", Severity::Critical)
+    };
+    let scan = Findings {
+        mode: ScanMode::Enhanced,
+        ..testing::scan(vec![found])
+    };
+    let image = Image {
+        tags: vec!["2.0.0".parse().unwrap()],
+        ..testing::image(&key)
+    };
+    let world = World::with(&key, image, Scan::Complete(scan));
+    sweep(&world, &testing::policy(""));
+    let sent = world.sent();
+    let [sent] = sent.as_slice() else { panic!("{sent:?}") };
+    let message = &sent.message;
+    let pretty = |json: &str| {
+        let value: Value = serde_json::from_str(json).unwrap();
+        format!("{value:#}\n")
+    };
+    [
+        ("email", format!("Subject: {}\n\n{}", message.subject, message.email)),
+        ("chat", pretty(&message.https)),
+        ("sms", format!("{}\n", message.sms)),
+        ("json", pretty(&message.default)),
+    ]
+}
+
+#[test]
+fn the_page_of_alerts_shows_what_subscribers_get() {
+    let mut page = fs::read_to_string(support::root().join(PAGE)).unwrap();
+    for (name, form) in forms() {
+        let begin = format!("<!-- sample: {name} -->\n");
+        let (before, rest) = page.split_once(&begin).unwrap_or_else(|| panic!("{begin}"));
+        let (_, after) = rest.split_once("<!-- end -->").unwrap();
+        let form = form.trim_end();
+        page = format!("{before}{begin}```\n{form}\n```\n<!-- end -->{after}");
+    }
+    support::assert_file_is(PAGE, &page);
+}
