@@ -77,6 +77,8 @@ pub struct Digest {
     pub drift: List<Drift>,
     /// Repositories that have opted out.
     pub opted_out: List<OptedOut>,
+    /// Repositories whose tag leads to no route.
+    pub unrouted: List<Unrouted>,
     /// How ready the other regions are, all repositories together.
     pub readiness: BTreeMap<Region, Readiness>,
     /// Repositories whose copies are not.
@@ -170,6 +172,15 @@ pub struct OptedOut {
     pub how: String,
 }
 
+/// A repository whose tag leads to no route, so that its alerts come here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unrouted {
+    /// Which.
+    pub repository: RepositoryName,
+    /// The value of its tag; `None`: it has no such tag.
+    pub value: Option<String>,
+}
+
 /// A repository whose copies in another region are not as they should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NotReady {
@@ -203,6 +214,7 @@ impl Digest {
             self.surplus.images,
             self.drift.total,
             self.opted_out.total,
+            self.unrouted.total,
             self.not_ready.total,
             self.ending.total,
             self.unused.total,
@@ -273,6 +285,7 @@ impl<'a> DigestBuilder<'a> {
                 largest: List::default(),
                 drift: List::default(),
                 opted_out: List::default(),
+                unrouted: List::default(),
                 readiness: BTreeMap::new(),
                 not_ready: List::default(),
                 ending: List::default(),
@@ -308,8 +321,16 @@ impl<'a> DigestBuilder<'a> {
         }
         let is_fresh = day_of_summary(summary, self.now).is_some();
         self.all_fresh &= is_fresh;
-        if let Some(digest) = self.digests.get_mut(self.policy.topic(name)) {
+        let route = summary.route.as_ref();
+        if let Some(digest) = self.digests.get_mut(self.policy.topic(name, route)) {
             digest.add(summary, is_fresh);
+            if let Some(tag) = route.filter(|tag| self.policy.is_unrouted(name, tag)) {
+                let unrouted = Unrouted {
+                    repository: name.clone(),
+                    value: tag.value.as_ref().map(|value| text::line(value, 100)),
+                };
+                digest.unrouted.add(unrouted, |a, b| a.repository.cmp(&b.repository));
+            }
             // A region that the policy has since then is one of which nothing is known.
             let known = |to: &Region| summary.readiness.iter().any(|readiness| readiness.region == *to);
             for to in destinations(self.policy, name, &self.registry.region).filter(|to| !known(to)) {
@@ -323,7 +344,7 @@ impl<'a> DigestBuilder<'a> {
         // What is used in a repository that nobody has looked at is not known.
         let all_known = self.missing.is_empty() && self.all_fresh;
         for name in &self.missing {
-            if let Some(digest) = self.digests.get_mut(self.policy.topic(name)) {
+            if let Some(digest) = self.digests.get_mut(self.policy.topic(name, None)) {
                 digest.repositories += 1;
                 digest.unknown += 1;
                 for to in destinations(self.policy, name, &self.registry.region) {

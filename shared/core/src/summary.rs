@@ -17,6 +17,7 @@ use crate::{
     repository::{
         ledger::RepositoryRow,
         lifecycle::{Surplus, SurplusCounter},
+        route::RouteTag,
     },
     state::State,
     text,
@@ -79,6 +80,9 @@ pub struct RepositorySummary {
     /// How the repository has opted out, with its reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opt_out: Option<String>,
+    /// What the tag says that the route of its alerts follows; `None`: it was not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<RouteTag>,
     /// How ready the regions are that its images are copied to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub readiness: Vec<Readiness>,
@@ -270,6 +274,7 @@ impl<'a> SummaryBuilder<'a> {
                 exceptions: BTreeMap::new(),
                 drift: 0,
                 opt_out: None,
+                route: None,
                 readiness: Vec::new(),
                 copies_seen: false,
             },
@@ -359,6 +364,7 @@ impl<'a> SummaryBuilder<'a> {
     /// The row of the repository.
     pub fn repository(&mut self, row: &RepositoryRow) {
         self.summary.opt_out.clone_from(&row.opt_out);
+        self.summary.route.clone_from(&row.route);
         let open = row.notes.iter().filter(|note| note.kind.lasts());
         self.summary.drift = open
             .map(|note| u64::try_from(note.changes.len()).unwrap_or(u64::MAX))

@@ -5,12 +5,14 @@
 //! | [`reconcile`] | gathers facts, lets the core decide, acts, records: an image, a repository, a registry, replicas |
 //! | [`sweep`] | goes through all repositories and images |
 //! | [`tag_removal`] | takes tags from images so that none is lost |
+//! | [`route`] | where the alerts about a repository go, by its tag |
 //! | [`alert_budget`] | alerts within a budget, and the hourly summary |
 //!
 //! It knows the world by the ports alone: no AWS, no Lambda, no events.
 
 pub mod alert_budget;
 pub mod reconcile;
+pub mod route;
 pub mod sweep;
 pub mod tag_removal;
 #[cfg(any(test, feature = "testing"))]

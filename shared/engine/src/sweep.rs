@@ -13,11 +13,14 @@ use futures_util::future::join;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::reconcile::{
-    FINDINGS, ReconcileError, Subject,
-    image::{Hints, Outcome, OutcomeKind, Request, reconcile},
-    replication::{CopyLook, ReplicationOutcome, reconcile_replication},
-    repository::{RepositoryOutcome, TagRequest, reconcile_repository, reconcile_tag},
+use crate::{
+    reconcile::{
+        FINDINGS, ReconcileError, Subject,
+        image::{Hints, Outcome, OutcomeKind, Request, reconcile},
+        replication::{CopyLook, ReplicationOutcome, reconcile_replication},
+        repository::{RepositoryOutcome, TagRequest, reconcile_repository, reconcile_tag},
+    },
+    route::{ReadTag, remember_route},
 };
 use guard_core::{
     decide::{Due, Survey, TURN_HOURS, Turns},
@@ -648,17 +651,28 @@ impl<S: Services> Worker<'_, S> {
     async fn look_at_settings(&self, key: &RepositoryKey, part: &Part) -> (Looks, Failures) {
         let mut looks = Looks::default();
         let listed = part.listed.as_ref();
+        // First, so that what is found in the repository is told to whom it concerns.
+        let when = if self.sweep.turns().has(&key.repository, TURN_HOURS) {
+            ReadTag::Now
+        } else {
+            ReadTag::IfUnknown
+        };
+        let remembered = remember_route(self.services, self.policy, key, when).await;
+        let mut failures: Failures = remembered.err().map(SweepError::from).into_iter().collect();
         let outcome = reconcile_repository(self.services, self.policy, key, listed, self.actor).await;
         let outcome = match outcome {
             Ok(outcome) => outcome,
-            Err(error) => return (looks, vec![error.into()]),
+            Err(error) => {
+                failures.push(error.into());
+                return (looks, failures);
+            }
         };
         looks.count_repository(&outcome);
         let wait = usize::try_from(part.waited)
             .ok()
             .and_then(|waited| PREVIEW_WAITS.get(waited));
         let Some(wait) = wait.filter(|_| outcome.waits) else {
-            return (looks, Failures::new());
+            return (looks, failures);
         };
         let item = self.sweep.item(Work::Repository {
             repository: key.repository.clone(),
@@ -668,8 +682,8 @@ impl<S: Services> Worker<'_, S> {
             listed: None,
             waited: part.waited.saturating_add(1),
         });
-        let sent = self.send(&[item], *wait, &mut looks).await;
-        (looks, sent.err().into_iter().collect())
+        failures.extend(self.send(&[item], *wait, &mut looks).await.err());
+        (looks, failures)
     }
 
     /// Looks at a repository, and at those of its images that are due.

@@ -12,6 +12,7 @@
 use futures_util::future::{join, try_join_all};
 use jiff::Timestamp;
 
+use crate::route::topic;
 use guard_core::{
     ids::{Digest, ImageKey, ImageRef, RepositoryKey, Tag},
     image::Image,
@@ -366,7 +367,7 @@ impl<S: Services> TagRemoval<'_, S> {
 
     async fn tell(&self, key: &RepositoryKey, damage: &Damage, from: &Digest, at: Timestamp) -> Result<(), PortError> {
         let message = damage.alert(key, from, at).message();
-        let topic = self.policy.topic(&key.repository);
+        let topic = topic(self.services, self.policy, key).await;
         self.services.notifier().publish(topic, &message).await.map(drop)
     }
 

@@ -13,9 +13,12 @@ use guard_core::{
     repository::removal::Pushed,
     state::State,
 };
-use guard_engine::reconcile::{
-    ReconcileError,
-    repository::{RepositoryOutcome, TagRequest, reconcile_repository, reconcile_tag},
+use guard_engine::{
+    reconcile::{
+        ReconcileError,
+        repository::{RepositoryOutcome, TagRequest, reconcile_repository, reconcile_tag},
+    },
+    route::{ReadTag, remember_route},
 };
 use guard_ports::{Clock as _, Services};
 
@@ -52,6 +55,7 @@ pub(crate) async fn look_after_push(
     }
     let now = services.clock().now();
     if !recent.contains(&key.repository, now) {
+        remember_route(services, policy, key, ReadTag::Now).await?;
         outcome = outcome.and(reconcile_repository(services, policy, key, None, &push.actor).await?);
         recent.insert(&key.repository, now);
     }

@@ -15,7 +15,7 @@ use crate::{
     text,
 };
 use crate::{
-    digest::{Digest, Drift, Ending, List, Named, NotReady, OptedOut, Outdated, Size},
+    digest::{Digest, Drift, Ending, List, Named, NotReady, OptedOut, Outdated, Size, Unrouted},
     replication::readiness::Readiness,
     repository::lifecycle::Surplus,
     summary::News,
@@ -72,6 +72,7 @@ struct Figures<'a> {
     largest: &'a [Size],
     drift: &'a List<Drift>,
     opted_out: &'a List<OptedOut>,
+    unrouted: &'a List<Unrouted>,
     replication: Vec<&'a Readiness>,
     replication_not_ready: &'a List<NotReady>,
     exceptions_ending: &'a List<Ending>,
@@ -136,7 +137,7 @@ impl Digest {
         };
         if outdated > 0 {
             unknown.push_str(&format!(
-                " {} could not be looked at for more than a day: figures of old, and nobody knows how it stands today.",
+                " {} could not be looked at for more than a day. The figures below are from their last look.",
                 counted(outdated, "repository", "repositories")
             ));
         }
@@ -195,6 +196,7 @@ impl Digest {
                 largest: &self.largest.worst,
                 drift: &self.drift,
                 opted_out: &self.opted_out,
+                unrouted: &self.unrouted,
                 replication: self.readiness.values().collect(),
                 replication_not_ready: &self.not_ready,
                 exceptions_ending: &self.ending,
@@ -324,6 +326,16 @@ impl Digest {
                 email::wrap(lines, "    ", &text::plain(&opted_out.how, MAX_CASE));
             },
         );
+        section(
+            lines,
+            "REPOSITORIES WHOSE TAG NAMES NO ROUTE",
+            &self.unrouted,
+            |lines, unrouted| {
+                let value = unrouted.value.as_ref();
+                let says = value.map_or_else(|| "no such tag".to_owned(), |value| format!("\"{value}\""));
+                lines.push(format!("  {}  {}", unrouted.repository, text::plain(&says, MAX_CASE)));
+            },
+        );
     }
 
     fn exceptions(&self, lines: &mut Vec<String>) {
@@ -435,6 +447,7 @@ impl Digest {
                 ),
                 ("Images that nobody could look at yet", self.not_reached),
                 ("Repositories that have opted out", self.opted_out.total),
+                ("Repositories whose tag names no route", self.unrouted.total),
                 ("Exceptions that end or have ended", self.ending.total),
                 ("Exceptions that cover no finding that counts", self.unused.total),
                 (
@@ -481,7 +494,7 @@ fn copies(readiness: &Readiness) -> String {
     }
     if readiness.unknown_repositories > 0 {
         let number = counted(readiness.unknown_repositories, "repository", "repositories");
-        text.push_str(&format!("; of {number} nobody knows how it stands today"));
+        text.push_str(&format!("; {number} not looked at for more than a day"));
     }
     text
 }

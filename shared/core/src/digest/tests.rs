@@ -7,6 +7,7 @@ use crate::{
     finding::Severity,
     ids::RepositoryKey,
     registry::checks::Problem,
+    repository::route::RouteTag,
     summary::SummarySchema,
     testing::{now, registry_key},
 };
@@ -583,7 +584,11 @@ fn the_four_forms() {
           ]
         },
         "unconfirmed": 12,
-        "unknown_repositories": 0
+        "unknown_repositories": 0,
+        "unrouted": {
+          "total": 0,
+          "worst": []
+        }
       },
       "findings": [],
       "id": "1348d8155d4c15432e29d20037cb83b7",
@@ -735,6 +740,61 @@ fn an_exception_is_called_unused_only_if_every_repository_is_known() {
     }
 }
 
+#[test]
+fn the_digest_follows_the_tag_and_says_which_tags_name_no_route() {
+    let policy = policy(r#""route_by_tag": "owner""#);
+    let tagged = |name: &str, value: Option<&str>| RepositorySummary {
+        route: Some(RouteTag {
+            tag: "owner".to_owned(),
+            value: value.map(str::to_owned),
+        }),
+        ..summary(name)
+    };
+    let names = ["aa", "bb", "cc", "team-d", "team-e", "ff"];
+    let all = [
+        tagged("aa", Some("team")),
+        tagged("bb", Some("x\u{202e}y")),
+        tagged("cc", None),
+        tagged("team-d", Some("nobody")),
+        tagged("team-e", None),
+        summary("ff"),
+    ];
+    let digests = digests_of(&policy, &found(&policy), &names, &all);
+    let unrouted = |of: &str| {
+        let list = &digests[&topic(of)].unrouted;
+        let one = |one: &Unrouted| (one.repository.to_string(), one.value.clone());
+        (list.total, list.worst.iter().map(one).collect::<Vec<_>>())
+    };
+    let repositories = |of: &str| digests[&topic(of)].repositories;
+    assert_eq!((repositories("team"), repositories("default")), (3, 3));
+    let named = |name: &str, value: Option<&str>| (name.to_owned(), value.map(str::to_owned));
+    assert_eq!(unrouted("team"), (1, vec![named("team-d", Some("nobody"))]));
+    assert_eq!(
+        unrouted("default"),
+        (2, vec![named("bb", Some("xy")), named("cc", None)])
+    );
+    let digest = &digests[&topic("default")];
+    assert!(!digest.is_quiet());
+    let message = digest.message();
+    let json: Value = serde_json::from_str(&message.default).unwrap();
+    assert_eq!(
+        json["figures"]["unrouted"],
+        json!({"total": 2, "worst": [{"repository": "bb", "value": "xy"}, {"repository": "cc", "value": null}]})
+    );
+    for line in [
+        "REPOSITORIES WHOSE TAG NAMES NO ROUTE: 2",
+        "  bb  \"xy\"",
+        "  cc  no such tag",
+    ] {
+        assert!(
+            message.email.lines().any(|one| one.trim_end() == line),
+            "{}",
+            message.email
+        );
+    }
+    assert!(message.https.contains("Repositories whose tag names no route"));
+}
+
 /// Nobody has looked at it since: what it says is not how it stands.
 #[test]
 fn a_summary_that_is_older_than_a_day_is_unknown_and_so_are_its_copies() {
@@ -781,7 +841,7 @@ fn a_summary_that_is_older_than_a_day_is_unknown_and_so_are_its_copies() {
     assert_eq!(json["figures"]["outdated_repositories"]["worst"][1]["repository"], "cc");
     assert!(
         json["reason"].as_str().unwrap().ends_with(
-            "2 repositories could not be looked at for more than a day: figures of old, and nobody knows how it stands today."
+            "2 repositories could not be looked at for more than a day. The figures below are from their last look."
         ),
         "{}",
         json["reason"]

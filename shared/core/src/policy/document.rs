@@ -59,6 +59,10 @@ pub struct Document {
     /// Topics that alerts go to, by name. `default` must be there.
     #[serde(deserialize_with = "each_once")]
     pub(super) routes: BTreeMap<String, String>,
+    /// The key of a tag of ECR repositories whose value names the route of the repository's alerts. It goes before the route of an entry of
+    /// `repositories`; a value that is no name in `routes` counts for nothing.
+    #[serde(default)]
+    pub(super) route_by_tag: Option<String>,
     /// The daily digest.
     #[serde(default)]
     pub(super) digest: DigestSection,

@@ -24,7 +24,7 @@ use crate::{
     finding::{Finding, Fix, NoScan, Severity, SeverityCounts},
     glob::{Glob, InvalidGlob},
     ids::{Region, RepositoryName, TopicArn},
-    repository::{lifecycle::Lifecycle, posture::PostureRules, tags::TagRules},
+    repository::{lifecycle::Lifecycle, posture::PostureRules, route::RouteTag, tags::TagRules},
     text::{self, hex},
 };
 
@@ -38,6 +38,9 @@ const IN_USE_DAYS: i64 = 90;
 /// The same where Amazon Inspector counts them. It is for how long Inspector looks at an image after its last use by default (Inspector user
 /// guide, "Configuring the Amazon ECR re-scan duration").
 const IN_USE_DAYS_COUNTED: i64 = 14;
+
+/// The longest key of a repository's tag, in characters (ECR API reference, "Tag").
+const MAX_TAG_KEY: usize = 128;
 
 /// At most so many characters of a ticket stand in the name of an exception.
 const MAX_TICKET: usize = 60;
@@ -177,6 +180,7 @@ pub struct Policy {
     repositories: Vec<RepositoryRules>,
     routes: BTreeMap<String, TopicArn>,
     default_route: TopicArn,
+    route_by_tag: Option<String>,
 }
 
 /// What one finding leads to, and the place in the policy that says so.
@@ -275,6 +279,12 @@ impl Policy {
             .get("default")
             .cloned()
             .ok_or_else(|| PolicyError::at("routes", "`default` is missing: alerts would have nowhere to go"))?;
+
+        let key_length = document.route_by_tag.as_ref().map(|key| key.chars().count());
+        if key_length.is_some_and(|length| !(1..=MAX_TAG_KEY).contains(&length)) {
+            let problem = format!("the key of a tag has 1 to {MAX_TAG_KEY} characters");
+            return Err(PolicyError::at("route_by_tag", problem));
+        }
 
         let mut severities: BTreeMap<Severity, Action> = Severity::ALL.map(|s| (s, default_action(s))).into();
         severities.extend(by_severity("severities", &document.severities)?);
@@ -389,6 +399,7 @@ impl Policy {
             repositories,
             routes,
             default_route,
+            route_by_tag: document.route_by_tag,
         })
     }
 
@@ -506,12 +517,37 @@ impl Policy {
         self.repositories.iter().any(RepositoryRules::has_settings)
     }
 
-    /// The topic that alerts about a repository go to.
-    pub fn topic(&self, repository: &RepositoryName) -> &TopicArn {
-        self.repository(repository)
-            .and_then(|rules| rules.route.as_ref())
-            .and_then(|route| self.routes.get(route))
-            .unwrap_or(&self.default_route)
+    /// The topic that alerts about a repository go to: by its tag, by its entry in `repositories`, or the default one. `tag`: what the
+    /// repository's tag said when it was last read; `None`: not known.
+    pub fn topic(&self, repository: &RepositoryName, tag: Option<&RouteTag>) -> &TopicArn {
+        let by_tag = tag
+            .filter(|tag| self.follows(tag))
+            .and_then(|tag| self.routes.get(tag.value.as_ref()?));
+        let by_entry = || {
+            let route = self.repository(repository)?.route.as_ref()?;
+            self.routes.get(route)
+        };
+        by_tag.or_else(by_entry).unwrap_or(&self.default_route)
+    }
+
+    /// The key of the tag that the route of a repository's alerts follows.
+    pub fn route_by_tag(&self) -> Option<&str> {
+        self.route_by_tag.as_deref()
+    }
+
+    fn follows(&self, tag: &RouteTag) -> bool {
+        self.route_by_tag() == Some(&tag.tag)
+    }
+
+    /// Whether the tag should lead somewhere and does not: its value is no route, or there is none and no entry of `repositories` names
+    /// one either.
+    pub fn is_unrouted(&self, repository: &RepositoryName, tag: &RouteTag) -> bool {
+        let has_route = || self.repository(repository).is_some_and(|rules| rules.route.is_some());
+        self.follows(tag)
+            && match &tag.value {
+                Some(value) => !self.routes.contains_key(value),
+                None => !has_route(),
+            }
     }
 
     /// The topic of the route `default`.

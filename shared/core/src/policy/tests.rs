@@ -143,9 +143,56 @@ fn the_first_repository_that_matches_gives_the_route() {
         ("dev-api", "alerts"),
     ] {
         assert!(
-            policy.topic(&repository.parse().unwrap()).as_str().ends_with(topic),
+            policy
+                .topic(&repository.parse().unwrap(), None)
+                .as_str()
+                .ends_with(topic),
             "{repository}"
         );
+    }
+}
+
+#[test]
+fn the_tag_of_a_repository_goes_before_its_entry() {
+    let policy =
+        policy(r#""route_by_tag": "team", "repositories": [{"match": "prod-*", "route": "platform"}]"#).unwrap();
+    let tag = |key: &str, value: Option<&str>| RouteTag {
+        tag: key.to_owned(),
+        value: value.map(str::to_owned),
+    };
+    for (repository, read, topic, is_unrouted) in [
+        ("dev", None, "alerts", false),
+        ("dev", Some(tag("team", Some("platform"))), "platform", false),
+        ("dev", Some(tag("team", Some("Platform"))), "alerts", true),
+        ("dev", Some(tag("team", Some(""))), "alerts", true),
+        ("dev", Some(tag("team", None)), "alerts", true),
+        ("dev", Some(tag("owner", Some("platform"))), "alerts", false),
+        ("prod-a", None, "platform", false),
+        ("prod-a", Some(tag("team", Some("default"))), "alerts", false),
+        ("prod-a", Some(tag("team", Some("nobody"))), "platform", true),
+        // Its entry says where.
+        ("prod-a", Some(tag("team", None)), "platform", false),
+    ] {
+        let name = repository.parse().unwrap();
+        assert!(policy.topic(&name, read.as_ref()).as_str().ends_with(topic), "{read:?}");
+        let unrouted = read.as_ref().is_some_and(|read| policy.is_unrouted(&name, read));
+        assert_eq!(unrouted, is_unrouted, "{repository} {read:?}");
+    }
+}
+
+#[test]
+fn without_the_member_no_tag_counts_and_its_key_must_be_one() {
+    let read = RouteTag {
+        tag: "team".to_owned(),
+        value: Some("platform".to_owned()),
+    };
+    let name = image_key().repository;
+    let policy_without = policy("").unwrap();
+    assert!(policy_without.topic(&name, Some(&read)).as_str().ends_with("alerts"));
+    assert!(!policy_without.is_unrouted(&name, &read));
+    for key in [String::new(), "k".repeat(129)] {
+        let error = policy(&format!(r#""route_by_tag": "{key}""#)).unwrap_err();
+        assert_eq!(error.path, "route_by_tag");
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     ids::{Region, RepositoryName, TopicArn},
     notice::Change,
     policy::Policy,
+    repository::route::RouteTag,
 };
 use crate::{ids::RegistryKey, registry::RegistrySettings};
 
@@ -76,9 +77,9 @@ impl<'a> Checks<'a> {
         }
     }
 
-    /// Looks at one repository.
-    pub fn repository(&mut self, name: &RepositoryName) {
-        let topic = self.policy.topic(name);
+    /// Looks at one repository. `route`: what the tag says that the route of its alerts follows, as far as known.
+    pub fn repository(&mut self, name: &RepositoryName, route: Option<&RouteTag>) {
+        let topic = self.policy.topic(name, route);
         for (exception, topics) in self.policy.exceptions.iter().zip(&mut self.exceptions) {
             if !topics.contains(topic) && exception.is_for(name) {
                 topics.insert(topic.clone());
@@ -224,7 +225,9 @@ mod tests {
     fn found(members: &str, settings: &RegistrySettings, names: &[&str]) -> Found {
         let (policy, key) = (policy(members), registry_key());
         let mut checks = Checks::new(&policy, &key, settings);
-        names.iter().for_each(|name| checks.repository(&name.parse().unwrap()));
+        names
+            .iter()
+            .for_each(|name| checks.repository(&name.parse().unwrap(), None));
         checks.finish()
     }
 
@@ -342,7 +345,7 @@ mod tests {
         let (key, settings) = (registry_key(), settings(ScanMode::Basic, &[], &[]));
         let mut checks = Checks::new(&policy, &key, &settings);
         for name in ["team-a", "other"] {
-            checks.repository(&name.parse().unwrap());
+            checks.repository(&name.parse().unwrap(), None);
         }
         let topics = checks.finish().exceptions.into_iter().map(|topics| {
             let names = topics

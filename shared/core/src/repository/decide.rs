@@ -15,7 +15,7 @@ use crate::{
     repository::{
         access,
         keys::{KeyHealth, KeyRotation, KeyTrouble, Loss, Refusal},
-        ledger::{FIGHT_HOURS, Held, MAX_REPAIRS, Previewing, RepositoryRow, RepositoryRowSchema},
+        ledger::{FIGHT_HOURS, Held, MAX_REPAIRS, Previewing, RepositoryRow},
         lifecycle::Lifecycle,
         posture::{PostureRules, Repository, TagMutability},
     },
@@ -556,15 +556,12 @@ impl<'a> Draft<'a> {
             may_change: why_not.is_none(),
             why_not,
             row: RepositoryRow {
-                schema: RepositoryRowSchema::V1,
-                repository: facts.key.clone(),
                 generation: prior.map_or(0, |row| row.generation) + 1,
-                policy: policy.sha256.clone(),
                 opt_out: remembered,
                 notes: prior.map(|row| row.notes.clone()).unwrap_or_default(),
                 repairs: prior.map(|row| row.repairs.clone()).unwrap_or_default(),
-                held: None,
-                previewing: None,
+                route: prior.and_then(|row| row.route.clone()),
+                ..RepositoryRow::new(facts.key.clone(), &policy.sha256)
             },
             effects: Vec::new(),
             told: Vec::new(),

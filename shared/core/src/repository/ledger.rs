@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ids::{Digest, RepositoryKey, Tag},
     notice::Note,
+    repository::route::RouteTag,
 };
 
 /// The row of one repository.
@@ -36,6 +37,27 @@ pub struct RepositoryRow {
     /// The preview that ECR was asked for and has not given yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previewing: Option<Previewing>,
+    /// What the tag says that the route of its alerts follows; `None`: it was not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<RouteTag>,
+}
+
+impl RepositoryRow {
+    /// A row that says nothing yet.
+    pub fn new(repository: RepositoryKey, policy: &str) -> Self {
+        Self {
+            schema: RepositoryRowSchema::V1,
+            repository,
+            generation: 0,
+            policy: policy.to_owned(),
+            opt_out: None,
+            notes: Vec::new(),
+            repairs: BTreeMap::new(),
+            held: None,
+            previewing: None,
+            route: None,
+        }
+    }
 }
 
 /// A preview of a lifecycle policy that ECR was asked for.

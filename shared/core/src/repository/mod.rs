@@ -7,5 +7,6 @@ pub mod ledger;
 pub mod lifecycle;
 pub mod posture;
 pub mod removal;
+pub mod route;
 pub mod tag;
 pub mod tags;

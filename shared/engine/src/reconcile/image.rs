@@ -11,10 +11,11 @@ use serde::Serialize;
 
 use crate::{
     reconcile::{ReconcileError, Subject, replication::ReplicaOutcome, repository::RepositoryOutcome},
+    route::topic,
     tag_removal::{Claims, REFERENCED, TagRemoval},
 };
 use guard_core::{
-    alert::{Alert, budget::Slot},
+    alert::{Alert, brief::BriefAlert, budget::Slot},
     calendar::hour_of,
     decide::{
         ChildFacts, Children, Effect, Facts, LeadingIndex, Leave, Limit, Plan, Question, Replaced, SourceImage, Step,
@@ -935,22 +936,22 @@ impl<S: Services> Run<'_, S> {
             };
             Ok(limit)
         };
-        // It costs no round trip to know beforehand how the alert will be told: it is asked with the effect, or with the claim.
-        let slot = async {
-            match &step.alert {
-                Some(alert) if !step.is_release() => Some(self.slot(step, alert).await),
-                Some(_) | None => None,
-            }
-        };
-        let mut slot = std::pin::pin!(slot);
+        // It costs no round trip to know beforehand where and how the alert will be told: where is asked with the claim, and how with the
+        // effect, or with the claim as well.
+        let told_now = step.alert.as_ref().filter(|_| !step.is_release());
         let with_claim = async {
-            if step.effect.is_none() {
-                slot.as_mut().await
-            } else {
-                None
-            }
+            let brief = match &step.alert {
+                Some(alert) => Some(self.brief(alert).await),
+                None => None,
+            };
+            let slot = match (&brief, told_now) {
+                (Some(brief), Some(_)) if step.effect.is_none() => Some(self.slot(step, brief).await),
+                _ => None,
+            };
+            (brief, slot)
         };
-        let (written, limit, mut slot_of_alert) = join3(services.ledger().write(&step.row), count, with_claim).await;
+        let (written, limit, (brief, mut slot_of_alert)) =
+            join3(services.ledger().write(&step.row), count, with_claim).await;
         if written.map_err(record)? == Written::Conflict {
             return Ok(Applied::Conflict);
         }
@@ -963,6 +964,12 @@ impl<S: Services> Run<'_, S> {
         let mut mark_stays = None;
         if let Some(effect) = &step.effect {
             // Not before the claim holds and the limit has room: a slot that nobody uses is lost.
+            let slot = async {
+                match (&brief, told_now) {
+                    (Some(brief), Some(_)) => Some(self.slot(step, brief).await),
+                    _ => None,
+                }
+            };
             let (done, asked) = join(self.bring_about(effect), slot).await;
             slot_of_alert = asked;
             mark_stays = match done {
@@ -973,20 +980,20 @@ impl<S: Services> Run<'_, S> {
                 Err(error) => return Err(error),
             };
         }
-        let slot = slot_of_alert;
+        let to_tell = brief.as_ref().map(|brief| (brief, slot_of_alert));
         let image = match &step.effect {
             // Whether there is something to tell depends on what the registry shows: it is told when the image can be pulled.
             Some(effect @ (Effect::Restore | Effect::Unquarantine { .. })) => {
                 let image = self.read_back(Some(effect)).await?;
                 if step.tells(image.as_ref()) {
-                    self.tell(step, slot).await?;
+                    self.tell(step, to_tell).await?;
                 }
                 image
             }
             // The registry has answered that it is done. That it also shows so is checked while people are told: a second look
             // must not delay them.
             effect => {
-                let (told, image) = join(self.tell(step, slot), self.read_back(effect.as_ref())).await;
+                let (told, image) = join(self.tell(step, to_tell), self.read_back(effect.as_ref())).await;
                 told?;
                 image?
             }
@@ -1013,23 +1020,29 @@ impl<S: Services> Run<'_, S> {
     }
 
     /// How the alert of a step is told.
-    async fn slot(&self, step: &Step, alert: &Alert) -> Slot {
+    async fn slot(&self, step: &Step, brief: &BriefAlert) -> Slot {
         if step.waits_for_summary {
             return Slot::Summary;
         }
-        let topic = self.policy.topic(&self.key.repository);
-        self.services.notifier().slot(&alert.brief(topic)).await
+        self.services.notifier().slot(brief).await
     }
 
-    /// Tells of a step, if there is something to tell. `slot`: as it was found out with the claim or the effect.
-    async fn tell(&self, step: &Step, slot: Option<Slot>) -> Result<(), ReconcileError> {
-        let Some(alert) = &step.alert else { return Ok(()) };
-        let brief = alert.brief(self.policy.topic(&self.key.repository));
+    /// The alert in short, with the topic that it goes to.
+    async fn brief(&self, alert: &Alert) -> BriefAlert {
+        alert.brief(topic(self.services, self.policy, &RepositoryKey::of(&self.key)).await)
+    }
+
+    /// Tells of a step, if there is something to tell. `to_tell`: the alert in short, and how it is told, as it was found out with the claim or
+    /// the effect.
+    async fn tell(&self, step: &Step, to_tell: Option<(&BriefAlert, Option<Slot>)>) -> Result<(), ReconcileError> {
+        let (Some(alert), Some((brief, slot))) = (&step.alert, to_tell) else {
+            return Ok(());
+        };
         let slot = match slot {
             Some(slot) => slot,
-            None => self.services.notifier().slot(&brief).await,
+            None => self.services.notifier().slot(brief).await,
         };
-        let told = self.services.notifier().tell(slot, &brief, &alert.message()).await;
+        let told = self.services.notifier().tell(slot, brief, &alert.message()).await;
         told.map_err(|source| self.failed("tell of", source))
     }
 

@@ -11,12 +11,14 @@ use guard_core::{
     digest::{Digest, DigestBuilder, DigestPlan, decide_digest},
     ids::{RegistryKey, RepositoryName, TopicArn},
     notice::RegistryAlertKind,
-    policy::Policy,
+    policy::{Exception, Policy},
     registry::{
         RegistryRow,
         checks::{Checks, Found},
         decide::{RegistryFacts, RegistryPlan, RegistryStep, decide_registry},
     },
+    repository::route::RouteTag,
+    summary::RepositorySummary,
 };
 use guard_ports::{Clock as _, Listing, Notifier as _, PortError, Services, SweepLedger, Written};
 
@@ -181,17 +183,40 @@ impl<S: Services, R: Listing> Run<'_, S, R> {
         let (settings, mut page) = try_join(registry.settings(), registry.repositories(None))
             .await
             .map_err(failed)?;
+        let routes = self.routes().await?;
         let mut checks = Checks::new(self.policy, self.key, &settings);
         let mut names = BTreeSet::new();
         loop {
             for listed in page.items {
-                checks.repository(&listed.name);
+                checks.repository(&listed.name, routes.get(&listed.name));
                 names.insert(listed.name);
             }
             let Some(after) = page.next else { break };
             page = registry.repositories(Some(&after)).await.map_err(failed)?;
         }
         Ok((checks.finish(), names))
+    }
+
+    /// What the tags of repositories say of their routes, as far as it is needed: exceptions that end are told to the routes of the repositories
+    /// that they are for.
+    async fn routes(&self) -> Result<BTreeMap<RepositoryName, RouteTag>, ReconcileError> {
+        let now = self.services.clock().now();
+        let mut routes = BTreeMap::new();
+        let may_end = |exception: &Exception| exception.has_ended(now) || exception.ends_soon(now);
+        if self.policy.route_by_tag().is_none() || !self.policy.exceptions.iter().any(may_end) {
+            return Ok(routes);
+        }
+        let mut after = None;
+        loop {
+            let page = self.services.ledger().summaries(self.key, after.as_deref()).await;
+            let page = page.map_err(|source| self.failed("read the summaries of", source))?;
+            let route = |summary: RepositorySummary| Some((summary.repository.repository, summary.route?));
+            routes.extend(page.items.into_iter().filter_map(route));
+            after = page.next;
+            if after.is_none() {
+                return Ok(routes);
+            }
+        }
     }
 
     /// Sends what a step tells, as far as topics accept it, and records what they accepted.

@@ -8,7 +8,10 @@ use futures_util::future::{join_all, join3, join4, try_join_all};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use crate::reconcile::{ReconcileError, Subject, image::AT_ONCE};
+use crate::{
+    reconcile::{ReconcileError, Subject, image::AT_ONCE},
+    route::topic,
+};
 use guard_core::{
     alert::repository::RepositoryAlert,
     decide::{TURN_HOURS, Turns},
@@ -432,7 +435,10 @@ async fn tell(
     key: &RepositoryKey,
     alerts: &[RepositoryAlert],
 ) -> Result<Vec<RepositoryAlertKind>, ReconcileError> {
-    let topic = policy.topic(&key.repository);
+    if alerts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let topic = topic(services, policy, key).await;
     for alert in alerts {
         let brief = alert.brief(topic);
         let told = services.notifier().tell_now(&brief, &alert.message()).await;

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::{
     reconcile::ReconcileError,
+    route::topic,
     tag_removal::{Claims, TagRemoval, Taken},
 };
 use guard_core::{
@@ -200,7 +201,10 @@ impl<S: Services> Run<'_, S> {
     }
 
     async fn tell(&self, alerts: &[RepositoryAlert]) -> Result<Vec<RepositoryAlertKind>, ReconcileError> {
-        let topic = self.policy.topic(&self.key.repository);
+        if alerts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let topic = topic(self.services, self.policy, self.key).await;
         for alert in alerts {
             let brief = alert.brief(topic);
             let told = self.services.notifier().tell_now(&brief, &alert.message()).await;
