@@ -66,6 +66,10 @@ test-local: $(VENV)/.ready ## Tests of the emulator, and of what the local run m
 	$(VENV)/bin/python -B -m unittest discover -s tests/emulator/tests
 	$(VENV)/bin/python -B -m unittest discover -s tests/local
 
+.PHONY: upgrade-test
+upgrade-test: $(VENV)/.ready ## Run an earlier version, then this one, then the earlier one again, on the same ledger, queue, registry (FROM=commit; minutes)
+	$(VENV)/bin/python -B tests/local/upgrade.py $(if $(FROM),--from $(FROM))
+
 .PHONY: aws-contract
 aws-contract: $(VENV)/.ready ## Ask AWS what we take it to do (AWS_PROFILE=…; ARGS=--help); prints a table, deletes what it made
 	@test -n "$${AWS_PROFILE:-}" || { echo "AWS_PROFILE=… says whose ECR is asked; tests/contract/README.md says what it does there"; exit 2; }

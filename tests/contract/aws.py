@@ -21,6 +21,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
 from contract import Answer, Play, Target, Unanswerable, accepted, ask_registry, load, token_of
 
 # No case is begun after so many seconds: a run ends within ten minutes.

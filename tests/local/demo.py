@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import scenarios
-from scenarios.world import World, run
-from stack import FUNCTIONS, ROOT, TABLE, Region, Stack
-
 from local_aws.account import is_ours
 from local_aws.images import Image
 from local_aws.processes import group_members, stop_group
 from local_aws.registry import REGION
+from scenarios.world import World, run
+from stack import FUNCTIONS, ROOT, TABLE, Region, Stack
 
 WIDTH = 120
 RUNNING = "running.json"

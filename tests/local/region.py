@@ -8,12 +8,12 @@ import subprocess
 import sys
 import urllib.request
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import iam
 import policies
-
 from local_aws import roles
 from local_aws.events import LOCAL_SOURCE
 from local_aws.processes import wait_for
@@ -171,7 +171,16 @@ class Region:
         variables = self.lambdas.get_function_configuration(FunctionName=deployed)["Environment"]["Variables"]
         variables["ECR_GUARD_POLICY"] = str(self._write_policy(policy))
         self.lambdas.update_function_configuration(FunctionName=deployed, Environment={"Variables": variables})
-        wait_for(f"{deployed} is updated", lambda: self._update_status(deployed) == "Successful")
+        wait_for(f"{deployed} is updated", partial(self._is_updated, deployed))
+
+    def install(self, directory: Path) -> None:
+        """Gives all functions the code that lies in a directory, also those that are deployed later. Their next invocations are cold starts."""
+        self.lambda_directory = directory
+        for deployed, (function, _) in self._deployed.items():
+            code = (directory / function / "bootstrap.zip").read_bytes()
+            self.lambdas.update_function_code(FunctionName=deployed, ZipFile=code)
+        for deployed in self._deployed:
+            wait_for(f"{deployed} is updated", partial(self._is_updated, deployed))
 
     # Events, invocations
 
@@ -375,8 +384,8 @@ class Region:
         path = self.directory / "policies" / self.region / f"{policy}.json"
         return policies.write(policies.load(policy, self.topics), path)
 
-    def _update_status(self, deployed: str) -> str:
-        return self.lambdas.get_function_configuration(FunctionName=deployed)["LastUpdateStatus"]
+    def _is_updated(self, deployed: str) -> bool:
+        return self.lambdas.get_function_configuration(FunctionName=deployed)["LastUpdateStatus"] == "Successful"
 
     def _environment(self, policy: Path, queue: str) -> dict[str, str]:
         variables = {

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from region import EVENT_FUNCTIONS, FUNCTIONS, PATTERNS, ROOT, SWEEPING, TABLE, Guard, Region
-
 from local_aws.account import Account
 from local_aws.processes import wait_for
 from local_aws.registry import REGION, SECOND_REGION
+from region import EVENT_FUNCTIONS, FUNCTIONS, PATTERNS, ROOT, SWEEPING, TABLE, Guard, Region
 
 __all__ = ["EVENT_FUNCTIONS", "FUNCTIONS", "PATTERNS", "ROOT", "SWEEPING", "TABLE", "Guard", "Region", "Stack"]
 

@@ -8,10 +8,9 @@ import unittest
 from pathlib import Path
 from typing import Any
 
-from stack import PATTERNS, Stack
-
 from local_aws import events
 from local_aws.images import OCI_CONFIG, OCI_MANIFEST, Image
+from stack import PATTERNS, Stack
 
 IMAGE = Image("team/app", "sha256:" + "a" * 64, "v1", OCI_MANIFEST, OCI_CONFIG, "{}")
 ECR, INSPECTOR = "aws.ecr", "aws.inspector2"

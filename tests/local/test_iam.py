@@ -8,11 +8,10 @@ import unittest
 from typing import Any
 
 import iam
-from region import FUNCTIONS
-
 from local_aws import roles
 from local_aws.ecr import permissions
 from local_aws.registry import REGION
+from region import FUNCTIONS
 
 TOPIC = roles.arn("sns", REGION, "ecr-guard-alerts")
 

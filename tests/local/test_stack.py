@@ -6,13 +6,12 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from region import TABLE, Guard, Region
-from stack import Stack
-
 from local_aws import events
 from local_aws.images import OCI_CONFIG, OCI_MANIFEST, Image
 from local_aws.processes import wait_for
 from local_aws.registry import ACCOUNT, SECOND_REGION, client
+from region import TABLE, Guard, Region
+from stack import Stack
 
 IMAGE = Image("team/app", "sha256:" + "a" * 64, "v1", OCI_MANIFEST, OCI_CONFIG, "{}")
 

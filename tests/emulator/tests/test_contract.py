@@ -18,7 +18,6 @@ sys.path.insert(0, str(ROOT / "tests" / "contract"))
 
 from aws import ask, clean, skipped, table  # noqa: E402
 from contract import Play, Target, ask_registry, expected, load, readings  # noqa: E402
-
 from local_aws.registry import REGION, Registry  # noqa: E402
 
 # A session of a role that may read findings, and nothing of Inspector.

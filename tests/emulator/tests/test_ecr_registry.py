@@ -8,11 +8,10 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from test_ecr import REPOSITORY, RegistryTest
-
 from local_aws.images import Image, Pusher
 from local_aws.processes import wait_for
 from local_aws.registry import ACCOUNT, DRIVER_KEY, REGION, SECOND_REGION
+from test_ecr import REPOSITORY, RegistryTest
 
 TARGET = "AmazonEC2ContainerRegistry_V20150921"
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from region import MAX_HOPS
-from work import work_item
-
 from local_aws import events
 from local_aws.findings import basic
 from local_aws.images import Image
 from local_aws.processes import wait_for
+from region import MAX_HOPS
 from scenarios.world import Observed, Scenario, World, observe
+from work import work_item
 
 OPENSSL = basic("CVE-2026-8101", "CRITICAL", "openssl")
 CURL = basic("CVE-2026-8102", "HIGH", "curl")

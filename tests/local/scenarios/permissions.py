@@ -11,15 +11,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from stack import FUNCTIONS, TABLE, Guard
-from work import work_item
-
 from local_aws import events, roles
 from local_aws.findings import basic
 from local_aws.images import Image
 from local_aws.processes import wait_for
 from local_aws.registry import ACCOUNT, REGION, SECOND_REGION, client
 from scenarios.world import Observed, Scenario, World, observe
+from stack import FUNCTIONS, TABLE, Guard
+from work import work_item
 
 OPENSSL = basic("CVE-2026-9300", "CRITICAL", "openssl")
 POLICY = "permissions"

@@ -6,15 +6,14 @@ import json
 import time
 from typing import Any
 
-from stack import Guard
-from work import work_item
-
 from local_aws import events
 from local_aws.findings import basic
 from local_aws.images import Image
 from local_aws.processes import wait_for
 from local_aws.registry import ACCOUNT, REGION, SECOND_REGION
 from scenarios.world import Observed, Scenario, World, observe
+from stack import Guard
+from work import work_item
 
 NAME = "copies"
 AT_HOME = ("on-push", "on-scan", "sweep", "worker")

@@ -8,11 +8,10 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from stack import Guard
-
 from local_aws import events
 from local_aws.registry import ACCOUNT, REGION, client
 from scenarios.world import Observed, Scenario, World, observe
+from stack import Guard
 
 DAY = 86_400
 

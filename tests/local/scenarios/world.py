@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from stack import FUNCTIONS, Guard, Region, Stack
-
 from local_aws import events, findings
 from local_aws.images import Image, Pusher
 from local_aws.processes import TimedOut, wait_for
 from local_aws.registry import ACCOUNT, DRIVER_KEY, SECOND_REGION
+from stack import FUNCTIONS, Guard, Region, Stack
 
 JUDGING = ("on-push", "on-scan")
 READING = ("Describe", "Get", "List", "BatchGet", "BatchCheck")
@@ -127,9 +126,9 @@ class World:
         deployed = guard.functions[function]
         self._expected[deployed] += len(entries)
         self.stack.emit(guard, *entries)
-        self.settle(deployed)
+        self.wait_until_handled(deployed)
 
-    def settle(self, deployed: str) -> None:
+    def wait_until_handled(self, deployed: str) -> None:
         """Waits until a function has ended as many invocations as it was sent events."""
         wanted = self._expected[deployed]
         wait_for(f"{deployed} ends invocation {wanted}", lambda: self.stack.invocations(deployed) >= wanted)
@@ -149,7 +148,7 @@ class World:
         """Invokes a function asynchronously, as Lambda's own queue does, retries included."""
         self._expected[deployed] += attempts
         self.stack.lambdas.invoke(FunctionName=deployed, InvocationType="Event", Payload=json.dumps(event).encode())
-        self.settle(deployed)
+        self.wait_until_handled(deployed)
 
     def push_and_scan(self, repository: str, *found: dict[str, Any], guard: Guard | None = None, **push: Any) -> Image:
         """The usual course: push, its event, scan with findings, its event."""

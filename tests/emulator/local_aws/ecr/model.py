@@ -148,7 +148,7 @@ class StoredImage:
         """The status as lists and descriptions have it."""
         return self.shown[0] if self.shown is not None and now < self.shown[1] else self.status
 
-    def settle(self, now: float) -> None:
+    def finish_restore(self, now: float) -> None:
         """Finish a restore whose time has come."""
         if self.status == ACTIVATING and self.activating_until is not None and now >= self.activating_until:
             self.status, self.last_activated_at = ACTIVE, self.activating_until
@@ -163,4 +163,4 @@ class StoredImage:
         """Take the image out of the archive, at once or after some seconds."""
         self.status, self.activating_until = ACTIVATING, now + seconds
         self.scan, self.scan_started_at = None, None
-        self.settle(now)
+        self.finish_restore(now)

@@ -428,7 +428,7 @@ class ImageOperations:
     def _images(self, repository: Repository) -> list[StoredImage]:
         images: list[StoredImage] = repository.images  # type: ignore[assignment]
         for image in images:
-            image.settle(self.now())
+            image.finish_restore(self.now())
         return list(images)
 
     def _listed(self, repository: Repository) -> list[StoredImage]:

@@ -140,7 +140,7 @@ class Replication:
             for tag in _one_by_one(tags):
                 self._set_out(repository.name, image, tag, destination)
 
-    def settle(self, now: float) -> None:
+    def finish_copies(self, now: float) -> None:
         """Lets arrive what is due, and ends backfills of which everything has arrived."""
         for copy in [copy for copy in _on_their_way if copy.source is self.operations and copy.due <= now]:
             _on_their_way.remove(copy)
@@ -256,11 +256,11 @@ BACKFILL_OPERATIONS = (
 )
 
 
-def settle_all(now: float) -> None:
+def finish_all_copies(now: float) -> None:
     """Lets everything arrive that is due, wherever it comes from."""
     sources = {id(copy.source): copy.source for copy in _on_their_way}
     for source in sources.values():
-        source.replication.settle(now)
+        source.replication.finish_copies(now)
 
 
 def arrive(copy: Copy, now: float) -> None:

@@ -51,7 +51,7 @@ from local_aws.ecr.model import ACTIVE, Scan, StoredImage
 from local_aws.ecr.operations import ImageOperations
 from local_aws.ecr.permissions import SESSION, Permissions
 from local_aws.ecr.readings import Readings
-from local_aws.ecr.replication import BACKFILL_OPERATIONS, Behaviour, settle_all
+from local_aws.ecr.replication import BACKFILL_OPERATIONS, Behaviour, finish_all_copies
 
 # What is no operation of ECR.
 OURS = ("pulled", "nulls", "move_tag", "first_readings")
@@ -108,7 +108,7 @@ class GuardResponse(ECRResponse):
             # Others are answered meanwhile.
             time.sleep(self.ecr_backend.operations.readings.slow_seconds)  # type: ignore[attr-defined]
         with _lock:
-            settle_all(time.time())
+            finish_all_copies(time.time())
             self._overtakes(call)
             status, headers, body = (
                 self._refuses(call, parameters)
@@ -154,7 +154,7 @@ class GuardResponse(ECRResponse):
             return None
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", call["operation"]).lower()
         replication = self.ecr_backend.operations.replication  # type: ignore[attr-defined]
-        replication.settle(time.time())
+        replication.finish_copies(time.time())
         try:
             answer = getattr(replication, name)(parameters)
         except EcrError as error:
@@ -209,7 +209,7 @@ class Application:
         path = environ.get("PATH_INFO", "")
         if path.startswith(("/ecr-guard/", "/v2/")):
             with _lock:
-                settle_all(time.time())
+                finish_all_copies(time.time())
                 response = self.route(HttpRequest(environ), path)
             return response(environ, start_response)
         return self.moto(environ, start_response)
