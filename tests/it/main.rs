@@ -10,6 +10,8 @@ mod calls;
 #[cfg(test)]
 mod canned;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod infra;
