@@ -95,6 +95,8 @@ class Account:
             "AWS_ACCESS_KEY_ID": DRIVER_KEY,
             "AWS_SECRET_ACCESS_KEY": DRIVER_SECRET,
             "AWS_REGION": REGION,
+            # boto3 knows only this one.
+            "AWS_DEFAULT_REGION": REGION,
         }
 
 

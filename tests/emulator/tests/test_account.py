@@ -17,6 +17,15 @@ from local_aws.account import Account
 from local_aws.processes import group_members, wait_for
 from local_aws.registry import PACKAGES, client
 
+# What somebody asks who has nothing but the variables.
+ASK = """
+import boto3
+repository = boto3.client("ecr").create_repository(repositoryName="team/app")["repository"]
+queue = boto3.client("sqs").create_queue(QueueName="queue")
+topic = boto3.client("sns").create_topic(Name="topic")
+print(repository["repositoryName"], queue["QueueUrl"].rpartition("/")[2], topic["TopicArn"].rpartition(":")[2])
+"""
+
 
 class Command(unittest.TestCase):
     """``local-aws`` from start to end."""
@@ -35,9 +44,10 @@ class Command(unittest.TestCase):
             wait_for("it is ready", lambda: "# ready" in said.read_text() or process.poll() is not None, 60)
             variables = dict(re.findall(r"^export (\w+)=(\S+)$", said.read_text(), re.MULTILINE))
             self.assertEqual(set(variables), set(Account(Path(directory)).environment()), said.read_text())
-            ecr = client("ecr", variables["AWS_ENDPOINT_URL_ECR"])
-            self.assertEqual(ecr.describe_repositories()["repositories"], [])
-            self.assertEqual(client("sqs", variables["AWS_ENDPOINT_URL"]).list_queues().get("QueueUrls", []), [])
+            asked = subprocess.run(
+                [sys.executable, "-c", ASK], env={"PATH": os.environ["PATH"]} | variables, capture_output=True, text=True, timeout=60, check=False
+            )
+            self.assertEqual((asked.stdout.strip(), asked.stderr), ("team/app queue topic", ""))
             children = [int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
             self.assertEqual(len(children), 3)
             process.send_signal(signal.SIGTERM)
