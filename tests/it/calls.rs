@@ -15,7 +15,7 @@ use shared::{
     aws::{ecr::EcrWriter, sqs::SqsQueue},
     events::Event,
     lambda::{
-        entry::{Handled, Invocation, Received, Selection, push_event},
+        entry::{EventContext, Handled, Invocation, Received, Selection, push_event},
         error::HandlerError,
         replication::{CopySelection, copy_event},
         repositories::RecentLooks,
@@ -420,9 +420,23 @@ impl Trial {
             payload,
         };
         let result = self.with_services(policy, async |services| {
-            push_event(&services, policy, &self.recent, select, received).await
+            push_event(self.context(&services, policy, select), received).await
         });
         (result, self.aws.take_calls())
+    }
+
+    fn context<'a, S, T>(
+        &'a self,
+        services: &'a S,
+        policy: &'a Policy,
+        select: fn(&Event) -> T,
+    ) -> EventContext<'a, S, T> {
+        EventContext {
+            services,
+            policy,
+            select,
+            recent: &self.recent,
+        }
     }
 
     /// Does something with the services that a function has.
@@ -459,7 +473,7 @@ impl Trial {
             payload,
         };
         drop(self.with_services(policy, async |services| {
-            copy_event(&services, policy, &self.recent, select, received).await
+            copy_event(self.context(&services, policy, select), received).await
         }));
         self.aws.take_calls()
     }

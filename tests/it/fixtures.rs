@@ -11,7 +11,10 @@ use shared::{
         policy::Policy,
     },
     events::{self, Event},
-    lambda::entry::{self, Handled, Invocation, Received, Selection},
+    lambda::{
+        entry::{self, EventContext, Handled, Invocation, Received, Selection},
+        repositories::RecentLooks,
+    },
     testing::{self, World, finding, scan},
 };
 
@@ -73,7 +76,13 @@ fn handle(select: fn(&Event) -> Selection, policy: &Policy, event: Option<&Event
         invocation: &invocation,
         payload,
     };
-    match testing::run(entry::image_event(&world.writing(true), policy, select, received)) {
+    let context = EventContext {
+        services: &world.writing(true),
+        policy,
+        select,
+        recent: &RecentLooks::default(),
+    };
+    match testing::run(entry::image_event(context, received)) {
         Ok(Handled::Ignored { .. }) => {
             assert!(world.calls().is_empty(), "what is ignored costs no call");
             "ignored".to_owned()

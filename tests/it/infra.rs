@@ -13,8 +13,8 @@ use shared::{
     lambda::{
         entry::Selection,
         error::HandlerError,
+        metrics::{METRICS, NAMESPACE, WHOLE},
         replication::CopySelection,
-        report::{METRICS, NAMESPACE, WHOLE},
     },
     ports::{PortError, Retry},
     testing,

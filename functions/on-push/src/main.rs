@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
+use shared::{function::run_events, lambda::entry::push_event};
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    shared::function::run_push_events("on-push", on_push::select).await
+    run_events("on-push", on_push::select, push_event).await
 }

@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
+use shared::{function::run_events, lambda::replication::copy_event};
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    shared::function::run_copy_events("on-replication", on_replication::select).await
+    run_events("on-replication", on_replication::select, copy_event).await
 }

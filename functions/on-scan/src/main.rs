@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
+use shared::{function::run_events, lambda::entry::image_event};
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    shared::function::run_image_events("on-scan", on_scan::select).await
+    run_events("on-scan", on_scan::select, image_event).await
 }

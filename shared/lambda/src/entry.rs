@@ -1,40 +1,19 @@
 //! From an event to `reconcile`: the same for every function that EventBridge invokes.
 
-use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
-
-use super::{
+use crate::{
     error::HandlerError,
     report,
-    repositories::{Push, RecentLooks, look_after_push},
+    repositories::{Push, RecentLooks, look_after_push, pushed},
 };
 use guard_core::{
-    ids::{AccountId, ImageRef, Region, RepositoryKey, RepositoryName, Tag},
+    ids::{ImageRef, RepositoryName, Tag},
     policy::Policy,
-    repository::removal::Pushed,
-    text,
 };
-use guard_engine::reconcile::image::{Hints, Outcome, Request, reconcile};
+use guard_engine::reconcile::image::{Hints, Request, reconcile};
 use guard_events::{Event, ImageName};
 use guard_ports::{Clock as _, Services};
 
-/// The function that is running, where, and for which event.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Invocation {
-    /// The function's name, as it stands in this repository: `on-push`.
-    pub function: &'static str,
-    /// Lambda's request id: the same when Lambda delivers an event again.
-    pub request_id: String,
-    /// The account that it works in.
-    pub account: AccountId,
-    /// The region that it works in.
-    pub region: Region,
-    /// When nothing new is begun any more in it.
-    pub until: Timestamp,
-}
-
-/// So long before Lambda ends an invocation nothing new is begun: an image takes up to three calls of 12 seconds after its claim.
-pub const RESERVE: SignedDuration = SignedDuration::from_secs(60);
+pub use crate::{invocation::Invocation, report::Handled};
 
 /// What a function makes of an event.
 #[expect(
@@ -56,34 +35,6 @@ pub enum Selection {
     Ignore(&'static str),
 }
 
-impl Invocation {
-    /// From the context that Lambda gives, whose ARN says where the function is: `arn:aws:lambda:REGION:ACCOUNT:function:NAME`.
-    ///
-    /// # Errors
-    /// The ARN is not one.
-    pub fn new(function: &'static str, context: &lambda_runtime::Context) -> Result<Self, HandlerError> {
-        let arn = &context.invoked_function_arn;
-        let mut parts = arn.split(':').skip(3);
-        let (region, account) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        match (region.parse(), account.parse()) {
-            (Ok(region), Ok(account)) => Ok(Self {
-                function,
-                request_id: context.request_id.clone(),
-                account,
-                region,
-                until: until(context),
-            }),
-            _ => Err(HandlerError::Context(text::line(arn, 200))),
-        }
-    }
-}
-
-fn until(context: &lambda_runtime::Context) -> Timestamp {
-    let deadline = i64::try_from(context.deadline).ok();
-    let deadline = deadline.and_then(|deadline| Timestamp::from_millisecond(deadline).ok());
-    deadline.map_or(Timestamp::MAX, |deadline| deadline - RESERVE)
-}
-
 impl Selection {
     /// The image that an event names, or nothing if it names a repository only.
     pub fn look(name: &ImageName, hints: Hints) -> Self {
@@ -98,18 +49,17 @@ impl Selection {
     }
 }
 
-/// What came of an event.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(untagged)]
-#[expect(clippy::large_enum_variant, reason = "there is one of them for an event")]
-pub enum Handled {
-    /// An image was looked at.
-    Looked(Outcome),
-    /// There was nothing to look at.
-    Ignored {
-        /// Why.
-        why: &'static str,
-    },
+/// What a handler of events works with.
+#[derive(Debug)]
+pub struct EventContext<'a, S, T> {
+    /// What it reads and changes.
+    pub services: &'a S,
+    /// The policy.
+    pub policy: &'a Policy,
+    /// What an event asks for.
+    pub select: fn(&Event) -> T,
+    /// The repositories that this process has just looked at.
+    pub recent: &'a RecentLooks,
 }
 
 /// An event as Lambda hands it over.
@@ -137,21 +87,23 @@ enum Asked {
 ///
 /// # Errors
 /// The event does not say what it is about, or the image could not be brought to its state.
-pub async fn image_event(
-    services: &impl Services,
-    policy: &Policy,
-    select: impl FnOnce(&Event) -> Selection,
+pub async fn image_event<S: Services>(
+    context: EventContext<'_, S, Selection>,
     received: Received<'_>,
 ) -> Result<Handled, HandlerError> {
-    let (event_id, asked) = received.read(select);
+    let (event_id, asked) = received.read(context.select);
     let result = async {
         match asked? {
             Asked::Nothing(why) => Ok(Handled::Ignored { why }),
-            Asked::Look(request, _) => Ok(Handled::Looked(reconcile(services, policy, &request).await?)),
+            Asked::Look(request, _) => {
+                let looked = reconcile(context.services, context.policy, &request).await;
+                Ok(Handled::Looked(looked?))
+            }
         }
     }
     .await;
-    report::write(received.invocation.function, &event_id, &result, services.clock().now());
+    let now = context.services.clock().now();
+    report::write(received.invocation.function, &event_id, &result, now);
     result
 }
 
@@ -159,13 +111,16 @@ pub async fn image_event(
 ///
 /// # Errors
 /// As [`image_event`]; or the repository could not be looked at.
-pub async fn push_event(
-    services: &impl Services,
-    policy: &Policy,
-    recent: &RecentLooks,
-    select: impl FnOnce(&Event) -> Selection,
+pub async fn push_event<S: Services>(
+    context: EventContext<'_, S, Selection>,
     received: Received<'_>,
 ) -> Result<Handled, HandlerError> {
+    let EventContext {
+        services,
+        policy,
+        select,
+        recent,
+    } = context;
     let (event_id, asked) = received.read(select);
     let result = async {
         let (request, tags) = match asked? {
@@ -181,16 +136,11 @@ pub async fn push_event(
             tags,
             state: looked.as_ref().ok().and_then(|outcome| outcome.state),
             pushed,
-            actor: request.actor,
-        };
-        let key = RepositoryKey {
-            account: request.account,
-            region: request.region,
-            repository: request.repository,
+            actor: request.actor.clone(),
         };
         // Also where the image could not be brought to its state: the one does not wait for the other. The event comes
         // back for the image then, and what is right by now costs no more than a look.
-        let repository = look_after_push(services, policy, recent, &key, &push).await;
+        let repository = look_after_push(services, policy, recent, &request.repository_key(), &push).await;
         let mut outcome = looked?;
         outcome.repository_rules = Some(repository?).filter(|rules| !rules.is_empty()).map(Box::new);
         Ok(Handled::Looked(outcome))
@@ -202,7 +152,7 @@ pub async fn push_event(
 
 impl Received<'_> {
     /// Reads the event: its id, or that of the invocation if it has none, and what it asks for.
-    fn read(&self, select: impl FnOnce(&Event) -> Selection) -> (String, Result<Asked, HandlerError>) {
+    fn read(&self, select: fn(&Event) -> Selection) -> (String, Result<Asked, HandlerError>) {
         let Self { invocation, payload } = *self;
         let event = match guard_events::parse(payload) {
             Ok(event) => event,
@@ -233,16 +183,5 @@ impl Received<'_> {
             }
         };
         (event.id, Ok(asked))
-    }
-}
-
-/// The image that has just got the tags of an event, by what the event says.
-pub(super) fn pushed(request: &Request, now: Timestamp) -> Option<Pushed> {
-    match (&request.image, &request.hints.arrival) {
-        (ImageRef::Digest(digest), Some(arrival)) => Some(Pushed {
-            digest: digest.clone(),
-            at: arrival.at.unwrap_or(now),
-        }),
-        _ => None,
     }
 }

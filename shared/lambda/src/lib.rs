@@ -3,6 +3,8 @@
 pub mod config;
 pub mod entry;
 pub mod error;
+pub mod invocation;
+pub mod metrics;
 pub mod pace;
 pub mod replication;
 pub mod report;

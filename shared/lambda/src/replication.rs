@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use super::{
-    entry::{Handled, Received, pushed},
+use crate::{
+    entry::{EventContext, Received},
     error::HandlerError,
-    report,
-    repositories::{Push, RecentLooks, look_after_push},
+    invocation::Invocation,
+    report::{self, Handled},
+    repositories::{Push, look_after_push, pushed},
 };
 use guard_core::{
-    ids::{ImageKey, ImageRef, Region, RegistryKey, RepositoryKey, RepositoryName},
+    ids::{ImageKey, ImageRef, Region, RegistryKey, RepositoryName},
     image::{Arrival, Way},
-    policy::Policy,
     replication::replica::ReplicaEvent,
     state::State,
 };
@@ -57,102 +57,14 @@ pub enum CopySelection {
 const MAX_TURNS: usize = 3;
 const TURN: Duration = Duration::from_secs(2);
 
-/// Handles one event, and writes its line.
-///
-/// The image is brought to its state first, so that what is blocked in its source is blocked here before anything is told. What can
-/// be done is done where something else could not be.
-///
-/// # Errors
-/// The event does not say what it is about, or what it is about could not be looked at.
-pub async fn copy_event(
-    services: &impl Services,
-    policy: &Policy,
-    recent: &RecentLooks,
-    select: impl FnOnce(&Event) -> CopySelection,
-    received: Received<'_>,
-) -> Result<Handled, HandlerError> {
-    let Received { invocation, payload } = received;
-    let mut event_id = invocation.request_id.clone();
-    let result = async {
-        let event = guard_events::parse(payload)?;
-        event_id.clone_from(&event.id);
-        if event.account != invocation.account {
-            let why = "an event of another account: the function there looks at it";
-            return Ok(Handled::Ignored { why });
-        }
-        match select(&event) {
-            CopySelection::Ignore(why) => Ok(Handled::Ignored { why }),
-            CopySelection::Copy { .. } if event.region != invocation.region => {
-                let why = "a copy in another region: the function there looks at it";
-                Ok(Handled::Ignored { why })
-            }
-            CopySelection::Copy {
-                repository,
-                image,
-                source,
-                event: said,
-            } => {
-                let arrival = Arrival {
-                    way: Way::Replicated(source.region.clone()),
-                    at: event.time,
-                };
-                let own = source.account == invocation.account;
-                let hints = Hints {
-                    arrival: said.arrived.then_some(arrival),
-                    // The ledger has nothing of other accounts.
-                    source: own.then(|| source.region.clone()),
-                    ..Hints::default()
-                };
-                let request = Request {
-                    account: invocation.account.clone(),
-                    region: invocation.region.clone(),
-                    repository,
-                    image,
-                    hints,
-                    actor: invocation.request_id.clone(),
-                };
-                copied(services, policy, recent, request, Said { source, event: said }).await
-            }
-            CopySelection::Source { region, .. } if region == invocation.region => Ok(Handled::Ignored {
-                why: "an image of this region: another function looks at it",
-            }),
-            CopySelection::Source {
-                repository,
-                image,
-                region,
-                archived,
-            } => {
-                let ImageRef::Digest(digest) = &image else {
-                    // A tag may lead to another image here.
-                    return Ok(Handled::Ignored {
-                        why: "it names no digest",
-                    });
-                };
-                let source = ImageKey {
-                    account: invocation.account.clone(),
-                    region: region.clone(),
-                    repository: repository.clone(),
-                    digest: digest.clone(),
-                };
-                wait_for_ledger(services, &source, archived).await?;
-                let request = Request {
-                    account: invocation.account.clone(),
-                    region: invocation.region.clone(),
-                    repository,
-                    image,
-                    hints: Hints {
-                        source: Some(region),
-                        ..Hints::default()
-                    },
-                    actor: invocation.request_id.clone(),
-                };
-                Ok(Handled::Looked(reconcile(services, policy, &request).await?))
-            }
-        }
-    }
-    .await;
-    report::write(invocation.function, &event_id, &result, services.clock().now());
-    result
+/// What an event asks for.
+enum Asked {
+    /// This copy is looked at.
+    Copy(Request, Said),
+    /// This image is looked at, once the ledger says of its source what the event says.
+    Source(Request, ImageKey, bool),
+    /// There is nothing to look at.
+    Nothing(&'static str),
 }
 
 /// What an event says of a copy.
@@ -163,14 +75,115 @@ struct Said {
     event: ReplicaEvent,
 }
 
+/// Handles one event, and writes its line.
+///
+/// The image is brought to its state first, so that what is blocked in its source is blocked here before anything is told. What can
+/// be done is done where something else could not be.
+///
+/// # Errors
+/// The event does not say what it is about, or what it is about could not be looked at.
+pub async fn copy_event<S: Services>(
+    context: EventContext<'_, S, CopySelection>,
+    received: Received<'_>,
+) -> Result<Handled, HandlerError> {
+    let Received { invocation, payload } = received;
+    let mut event_id = invocation.request_id.clone();
+    let result = async {
+        let event = guard_events::parse(payload)?;
+        event_id.clone_from(&event.id);
+        match asked(&event, (context.select)(&event), invocation) {
+            Asked::Nothing(why) => Ok(Handled::Ignored { why }),
+            Asked::Copy(request, said) => copied(&context, request, said).await,
+            Asked::Source(request, source, archived) => {
+                wait_for_ledger(context.services, &source, archived).await?;
+                let looked = reconcile(context.services, context.policy, &request).await;
+                Ok(Handled::Looked(looked?))
+            }
+        }
+    }
+    .await;
+    let now = context.services.clock().now();
+    report::write(invocation.function, &event_id, &result, now);
+    result
+}
+
+fn asked(event: &Event, selection: CopySelection, invocation: &Invocation) -> Asked {
+    let request = |repository: RepositoryName, image, hints| Request {
+        account: invocation.account.clone(),
+        region: invocation.region.clone(),
+        repository,
+        image,
+        hints,
+        actor: invocation.request_id.clone(),
+    };
+    if event.account != invocation.account {
+        return Asked::Nothing("an event of another account: the function there looks at it");
+    }
+    match selection {
+        CopySelection::Ignore(why) => Asked::Nothing(why),
+        CopySelection::Copy { .. } if event.region != invocation.region => {
+            Asked::Nothing("a copy in another region: the function there looks at it")
+        }
+        CopySelection::Copy {
+            repository,
+            image,
+            source,
+            event: said,
+        } => {
+            let arrival = Arrival {
+                way: Way::Replicated(source.region.clone()),
+                at: event.time,
+            };
+            let own = source.account == invocation.account;
+            let hints = Hints {
+                arrival: said.arrived.then_some(arrival),
+                // The ledger has nothing of other accounts.
+                source: own.then(|| source.region.clone()),
+                ..Hints::default()
+            };
+            Asked::Copy(request(repository, image, hints), Said { source, event: said })
+        }
+        CopySelection::Source { region, .. } if region == invocation.region => {
+            Asked::Nothing("an image of this region: another function looks at it")
+        }
+        // A tag may lead to another image here.
+        CopySelection::Source {
+            image: ImageRef::Tag(_),
+            ..
+        } => Asked::Nothing("it names no digest"),
+        CopySelection::Source {
+            repository,
+            image: ImageRef::Digest(digest),
+            region,
+            archived,
+        } => {
+            let source = ImageKey {
+                account: invocation.account.clone(),
+                region: region.clone(),
+                repository: repository.clone(),
+                digest: digest.clone(),
+            };
+            let hints = Hints {
+                source: Some(region),
+                ..Hints::default()
+            };
+            Asked::Source(request(repository, ImageRef::Digest(digest), hints), source, archived)
+        }
+    }
+}
+
 /// Looks at a copy: as an image, as a copy, and at its repository.
-async fn copied(
-    services: &impl Services,
-    policy: &Policy,
-    recent: &RecentLooks,
+async fn copied<S: Services>(
+    context: &EventContext<'_, S, CopySelection>,
     request: Request,
     said: Said,
 ) -> Result<Handled, HandlerError> {
+    let EventContext {
+        services,
+        policy,
+        recent,
+        ..
+    } = *context;
     let Said { source, event: said } = said;
     let arrived = said.arrived;
     let tags = said.tags.clone();
@@ -181,15 +194,11 @@ async fn copied(
         (ImageRef::Tag(_), Ok(outcome)) => outcome.digest.clone(),
         (ImageRef::Tag(_), Err(_)) => None,
     };
+    let key = request.repository_key();
     let replica = match digest {
         Some(digest) => {
             let request = ReplicaRequest {
-                image: ImageKey {
-                    account: request.account.clone(),
-                    region: request.region.clone(),
-                    repository: request.repository.clone(),
-                    digest,
-                },
+                image: key.image(&digest),
                 source,
                 event: Some(said),
                 source_tags: Vec::new(),
@@ -200,11 +209,6 @@ async fn copied(
         None => Ok(None),
     };
     let rules = if arrived {
-        let key = RepositoryKey {
-            account: request.account,
-            region: request.region,
-            repository: request.repository,
-        };
         let push = Push {
             tags,
             state: looked.as_ref().ok().and_then(|outcome: &Outcome| outcome.state),

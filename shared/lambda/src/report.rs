@@ -1,81 +1,129 @@
-//! The one line that a function writes for an event: log and metrics at once.
-//!
-//! CloudWatch reads metrics out of a JSON line in the embedded metric format (user guide of CloudWatch Logs, "Specification:
-//! Embedded metric format"), so that no call is needed. Names of repositories and outcomes are properties of the line and never
-//! dimensions, of which every combination is billed.
+//! What came of an event, of a batch and of a sweep, and the one line that says so: log and metrics at once.
 
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{entry::Handled, error::HandlerError, sweep::Swept, worker::Worked};
+use crate::{
+    error::HandlerError,
+    metrics::{
+        IMAGES_LOOKED, ITEM_HOPS, ITEM_RECEIVES, ITEMS_FAILED, ITEMS_PUT_BACK, Line, REPLICATION_LAG, REPOSITORIES,
+        SWEEP_AGE, SWEEPS_CONTINUED,
+    },
+};
 use guard_core::finding::Severity;
-use guard_engine::reconcile::image::Outcome;
+use guard_engine::{
+    reconcile::{image::Outcome, registry::RegistryOutcome},
+    sweep::Looks,
+};
 
-/// Namespace of all our metrics.
-pub const NAMESPACE: &str = "ecr-guard";
-
-/// The metrics that a line carries.
-pub const METRICS: [&str; 17] = [
-    "Events",
-    "Errors",
-    "PoisonEvents",
-    "Blocks",
-    BLOCKS_REFUSED,
-    CALLS_REFUSED,
-    "Alerts",
-    "FindingsMonitored",
-    IMAGES_LOOKED,
-    ITEMS_FAILED,
-    ITEMS_PUT_BACK,
-    REPOSITORIES,
-    SWEEPS_CONTINUED,
-    SWEEP_AGE,
-    ITEM_HOPS,
-    ITEM_RECEIVES,
-    REPLICATION_LAG,
-];
-
-/// The metrics that are of all functions together, without a dimension: whoever looks at them looks into the log anyway, and each combination
-/// of a metric and its dimensions is billed.
-pub const WHOLE: [&str; 4] = ["PoisonEvents", "Blocks", BLOCKS_REFUSED, CALLS_REFUSED];
-
-/// Blocks that ECR refused for good.
-const BLOCKS_REFUSED: &str = "BlocksRefused";
-/// Other calls that AWS refused for good.
-const CALLS_REFUSED: &str = "CallsRefused";
-/// Images that a worker looked at.
-const IMAGES_LOOKED: &str = "ImagesLooked";
-/// Messages that a worker left in the queue.
-const ITEMS_FAILED: &str = "ItemsFailed";
-/// Repositories that a sweep left to the workers.
-const REPOSITORIES: &str = "Repositories";
-/// Sweeps that could not list all repositories in one go.
-const SWEEPS_CONTINUED: &str = "SweepsContinued";
-/// How old the sweep is of which there was a part, done or put back, in seconds: putting back does not make it younger.
-const SWEEP_AGE: &str = "sweep_age_seconds";
-
-/// Messages that a worker put into the queue anew.
-const ITEMS_PUT_BACK: &str = "ItemsPutBack";
-/// How many invocations led to an item, one after the other: each time that it is put back is one more.
-const ITEM_HOPS: &str = "item_hops";
-/// How often a message was delivered.
-const ITEM_RECEIVES: &str = "item_receives";
-
-/// Seconds from the push of an image in its source to the arrival of its copy.
-const REPLICATION_LAG: &str = "replication_lag_seconds";
-
-/// Writes the line of an event to standard output.
-#[expect(
-    clippy::print_stdout,
-    reason = "standard output is where Lambda takes log lines and metrics from"
-)]
-pub fn write(function: &str, event_id: &str, result: &Result<Handled, HandlerError>, now: Timestamp) {
-    println!("{}", line(function, event_id, result, now));
+/// What came of an event.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "there is one of them for an event")]
+pub enum Handled {
+    /// An image was looked at.
+    Looked(Outcome),
+    /// There was nothing to look at.
+    Ignored {
+        /// Why.
+        why: &'static str,
+    },
 }
 
-fn line(function: &str, event_id: &str, result: &Result<Handled, HandlerError>, now: Timestamp) -> Value {
+/// What came of a sweep, as far as this function goes: the workers do the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Swept {
+    /// When it began.
+    pub sweep: Timestamp,
+    /// Repositories that were left to the workers.
+    pub repositories: u64,
+    /// So much of an earlier sweep is still waiting for the workers: that one is continued, and nothing was added to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub under_way: Option<u64>,
+    /// The list goes on: a worker reads the rest of it.
+    pub continued: bool,
+    /// What came of looking at the registry as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry: Option<RegistryOutcome>,
+    /// Digests that were sent.
+    pub digests: u64,
+    /// Summaries of alerts that were sent.
+    pub summaries: u64,
+    /// How many alerts those name.
+    pub summarized_alerts: u64,
+    /// Repositories that are gone, of which rows were left: a worker closes them.
+    pub gone: u64,
+    /// What there was no time for: the next sweep does it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<&'static str>,
+    /// What went wrong, all of it; it kept nothing else from being done.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+}
+
+impl Swept {
+    /// A sweep that began then, of which nothing is done yet.
+    pub(crate) fn of(sweep: Timestamp) -> Self {
+        Self {
+            sweep,
+            repositories: 0,
+            under_way: None,
+            continued: false,
+            registry: None,
+            digests: 0,
+            summaries: 0,
+            summarized_alerts: 0,
+            gone: 0,
+            left_out: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+}
+
+/// What came of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Worked {
+    /// How many messages there were.
+    pub messages: u64,
+    /// How many different things they asked for.
+    pub jobs: u64,
+    /// How many messages stay in the queue.
+    pub failed: u64,
+    /// How many of those do not say what they are about.
+    pub poison: u64,
+    /// How many messages are not for this registry.
+    pub ignored: u64,
+    /// What was looked at.
+    #[serde(flatten)]
+    pub looks: Looks,
+    /// How many messages were put into the queue anew, because the time was over or AWS is in trouble.
+    pub put_back: u64,
+    /// The most hops that an item has made; `None`: there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub item_hops: Option<u32>,
+    /// How often the message was delivered that was delivered most; `None`: SQS does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub item_receives: Option<u32>,
+    /// How old the oldest sweep is of which there was a part, whatever became of it; `None`: there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sweep_age_seconds: Option<u64>,
+    /// The first errors, at most [`MAX_ERRORS`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+}
+
+/// The most errors that a line of the log tells of; the rest are counted.
+pub const MAX_ERRORS: usize = 5;
+
+/// Writes the line of an event to standard output.
+pub fn write(function: &str, event_id: &str, result: &Result<Handled, HandlerError>, now: Timestamp) {
+    line(function, event_id, result).write(now);
+}
+
+fn line<'a>(function: &'a str, event_id: &str, result: &Result<Handled, HandlerError>) -> Line<'a> {
     let mut line = Map::new();
-    let mut metrics: Vec<(&str, u64)> = vec![("Events", 1)];
+    let mut metrics = vec![("Events", 1)];
     let outcome = match result {
         Ok(Handled::Looked(outcome)) => {
             line.extend(fields(outcome));
@@ -115,67 +163,21 @@ fn line(function: &str, event_id: &str, result: &Result<Handled, HandlerError>, 
         }
     };
     line.insert("event_id".to_owned(), json!(event_id));
-    finish(line, function, &outcome, result.is_ok(), &metrics, now)
-}
-
-/// Adds to a line what makes metrics of it.
-fn finish(
-    mut line: Map<String, Value>,
-    function: &str,
-    outcome: &str,
-    is_well: bool,
-    metrics: &[(&str, u64)],
-    now: Timestamp,
-) -> Value {
-    let refused = [(BLOCKS_REFUSED, "BlockRefused"), (CALLS_REFUSED, "CallRefused")];
-    let refused = refused
-        .iter()
-        .map(|(metric, code)| (*metric, u64::from(outcome == *code)));
-    let is_duration = |name: &str| matches!(name, SWEEP_AGE | REPLICATION_LAG);
-    // A metric is billed for every hour in which there is a value, also if that is nothing. An age of no seconds is something.
-    let metrics: Vec<(&str, u64)> = metrics.iter().copied().chain(refused).collect();
-    let metrics = metrics.iter().filter(|(name, value)| *value > 0 || is_duration(name));
-    let (whole, by_function): (Vec<_>, Vec<_>) = metrics.partition(|(name, _)| WHOLE.contains(name));
-    let directive = |dimensions: Value, metrics: &[&(&str, u64)]| {
-        let definitions: Vec<Value> = metrics
-            .iter()
-            .map(|(name, _)| json!({"Name": name, "Unit": if is_duration(name) { "Seconds" } else { "Count" }}))
-            .collect();
-        (!definitions.is_empty())
-            .then(|| json!({"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": definitions}))
-    };
-    let directives: Vec<Value> = [
-        directive(json!([["Function"]]), &by_function),
-        directive(json!([[]]), &whole),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    if !directives.is_empty() {
-        line.insert(
-            "_aws".to_owned(),
-            json!({"Timestamp": now.as_millisecond(), "CloudWatchMetrics": directives}),
-        );
+    Line {
+        function,
+        outcome: outcome.into(),
+        is_well: result.is_ok(),
+        fields: line,
+        metrics,
     }
-    line.insert("level".to_owned(), json!(if is_well { "INFO" } else { "ERROR" }));
-    line.insert("Function".to_owned(), json!(function));
-    line.insert("Outcome".to_owned(), json!(outcome));
-    for (name, value) in by_function.into_iter().chain(whole) {
-        line.insert((*name).to_owned(), json!(value));
-    }
-    Value::Object(line)
 }
 
 /// Writes the line of a batch of the workers' queue.
-#[expect(
-    clippy::print_stdout,
-    reason = "standard output is where Lambda takes log lines and metrics from"
-)]
 pub fn write_worked(function: &str, request_id: &str, worked: &Worked, now: Timestamp) {
-    println!("{}", worked_line(function, request_id, worked, now));
+    worked_line(function, request_id, worked).write(now);
 }
 
-fn worked_line(function: &str, request_id: &str, worked: &Worked, now: Timestamp) -> Value {
+fn worked_line<'a>(function: &'a str, request_id: &str, worked: &Worked) -> Line<'a> {
     let mut line = fields(worked);
     line.insert("event_id".to_owned(), json!(request_id));
     let mut metrics = vec![
@@ -192,19 +194,26 @@ fn worked_line(function: &str, request_id: &str, worked: &Worked, now: Timestamp
     metrics.extend(worked.item_hops.map(|hops| (ITEM_HOPS, hops.into())));
     metrics.extend(worked.item_receives.map(|receives| (ITEM_RECEIVES, receives.into())));
     let outcome = if worked.failed == 0 { "worked" } else { "failed-in-part" };
-    finish(line, function, outcome, worked.failed == 0, &metrics, now)
+    Line {
+        function,
+        outcome: outcome.into(),
+        is_well: worked.failed == 0,
+        fields: line,
+        metrics,
+    }
 }
 
 /// Writes the line of a sweep.
-#[expect(
-    clippy::print_stdout,
-    reason = "standard output is where Lambda takes log lines and metrics from"
-)]
 pub fn write_swept(function: &str, request_id: &str, result: Result<&Swept, &HandlerError>, now: Timestamp) {
-    println!("{}", swept_line(function, request_id, result, now));
+    swept_line(function, request_id, result, now).write(now);
 }
 
-fn swept_line(function: &str, request_id: &str, result: Result<&Swept, &HandlerError>, now: Timestamp) -> Value {
+fn swept_line<'a>(
+    function: &'a str,
+    request_id: &str,
+    result: Result<&Swept, &HandlerError>,
+    now: Timestamp,
+) -> Line<'a> {
     let mut metrics = vec![("Events", 1)];
     let (mut line, outcome) = match result {
         Ok(swept) => {
@@ -229,19 +238,30 @@ fn swept_line(function: &str, request_id: &str, result: Result<&Swept, &HandlerE
         }
     };
     line.insert("event_id".to_owned(), json!(request_id));
-    let is_well = result.is_ok_and(|swept| swept.errors.is_empty());
-    finish(line, function, outcome, is_well, &metrics, now)
+    Line {
+        function,
+        outcome: outcome.into(),
+        is_well: result.is_ok_and(|swept| swept.errors.is_empty()),
+        fields: line,
+        metrics,
+    }
 }
 
 /// Writes that a message of the workers' queue could not be dealt with: the line names the error, by the word that alarms hang on.
-#[expect(
-    clippy::print_stdout,
-    reason = "standard output is where Lambda takes log lines and metrics from"
-)]
 pub fn write_failure(function: &str, error: &HandlerError, now: Timestamp) {
     let mut line = Map::new();
     line.insert("error".to_owned(), json!(error.to_string()));
-    println!("{}", finish(line, function, error.code(), false, &[("Errors", 1)], now));
+    failure(function, error.code(), line).write(now);
+}
+
+fn failure<'a>(function: &'a str, code: &'static str, fields: Map<String, Value>) -> Line<'a> {
+    Line {
+        function,
+        outcome: code.into(),
+        is_well: false,
+        fields,
+        metrics: vec![("Errors", 1)],
+    }
 }
 
 fn fields(outcome: &impl serde::Serialize) -> Map<String, Value> {
@@ -254,6 +274,7 @@ fn fields(outcome: &impl serde::Serialize) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::{METRICS, WHOLE};
     use guard_core::{finding::Severity, replication::ledger::ReplicaState};
     use guard_engine::{
         reconcile::{image::OutcomeKind, replication::ReplicaOutcome},
@@ -298,14 +319,14 @@ mod tests {
             ..swept()
         };
         let lines = [
-            line("on-scan", "id", &looked(), now()),
-            line("on-scan", "id", &Ok(Handled::Ignored { why: "nothing" }), now()),
-            line("on-scan", "id", &Err(HandlerError::Poison(poison)), now()),
-            worked_line("worker", "id", &worked(), now()),
-            swept_line("sweep", "id", Ok(&continued), now()),
-            swept_line("sweep", "id", Ok(&swept()), now()),
-            finish(Map::new(), "worker", "BlockRefused", false, &[("Errors", 1)], now()),
-            finish(Map::new(), "worker", "CallRefused", false, &[("Errors", 1)], now()),
+            line("on-scan", "id", &looked()).json(now()),
+            line("on-scan", "id", &Ok(Handled::Ignored { why: "nothing" })).json(now()),
+            line("on-scan", "id", &Err(HandlerError::Poison(poison))).json(now()),
+            worked_line("worker", "id", &worked()).json(now()),
+            swept_line("sweep", "id", Ok(&continued), now()).json(now()),
+            swept_line("sweep", "id", Ok(&swept()), now()).json(now()),
+            failure("worker", "BlockRefused", Map::new()).json(now()),
+            failure("worker", "CallRefused", Map::new()).json(now()),
         ];
         let mut seen = std::collections::BTreeSet::new();
         for line in &lines {
@@ -346,15 +367,15 @@ mod tests {
 
     #[test]
     fn what_did_not_happen_is_no_metric() {
-        let ignored = line("on-scan", "id", &Ok(Handled::Ignored { why: "nothing" }), now());
+        let ignored = line("on-scan", "id", &Ok(Handled::Ignored { why: "nothing" })).json(now());
         assert_eq!(defined(&ignored), [(false, "Events".to_owned())]);
-        let nothing = worked_line("worker", "id", &Worked::default(), now());
+        let nothing = worked_line("worker", "id", &Worked::default()).json(now());
         assert_eq!(nothing["_aws"], Value::Null, "a line without metrics is a line");
         let at_once = Swept {
             sweep: now(),
             ..swept()
         };
-        let line = swept_line("sweep", "id", Ok(&at_once), now());
+        let line = swept_line("sweep", "id", Ok(&at_once), now()).json(now());
         assert_eq!(
             line["sweep_age_seconds"], 0,
             "no age is an age: without it, an alarm rings"
@@ -363,7 +384,7 @@ mod tests {
 
     #[test]
     fn what_was_refused_is_counted_by_what_it_was() {
-        let counted = |code: &str| defined(&finish(Map::new(), "worker", code, false, &[("Errors", 1)], now()));
+        let counted = |code: &'static str| defined(&failure("worker", code, Map::new()).json(now()));
         let errors = || (false, "Errors".to_owned());
         assert_eq!(counted("BlockRefused"), [errors(), (true, "BlocksRefused".to_owned())]);
         assert_eq!(counted("CallRefused"), [errors(), (true, "CallsRefused".to_owned())]);
@@ -389,23 +410,14 @@ mod tests {
 
     fn swept() -> Swept {
         Swept {
-            sweep: now() - jiff::SignedDuration::from_secs(7),
             repositories: 3,
-            continued: false,
-            under_way: None,
-            registry: None,
-            digests: 0,
-            summaries: 0,
-            summarized_alerts: 0,
-            gone: 0,
-            left_out: Vec::new(),
-            errors: Vec::new(),
+            ..Swept::of(now() - jiff::SignedDuration::from_secs(7))
         }
     }
 
     #[test]
     fn a_sweep_says_how_old_it_is_when_all_of_it_is_left_to_workers() {
-        let line = swept_line("sweep", "id", Ok(&swept()), now());
+        let line = swept_line("sweep", "id", Ok(&swept()), now()).json(now());
         assert_eq!(
             (&line["sweep_age_seconds"], &line["level"]),
             (&json!(7), &json!("INFO"))
@@ -414,12 +426,12 @@ mod tests {
             continued: true,
             ..swept()
         };
-        let line = swept_line("sweep", "id", Ok(&continued), now());
+        let line = swept_line("sweep", "id", Ok(&continued), now()).json(now());
         assert_eq!(
             (&line["sweep_age_seconds"], &line["SweepsContinued"]),
             (&Value::Null, &json!(1))
         );
-        let line = worked_line("worker", "id", &worked(), now());
+        let line = worked_line("worker", "id", &worked()).json(now());
         assert_eq!(
             (&line["sweep_age_seconds"], &line["Outcome"]),
             (&json!(90), &json!("failed-in-part"))

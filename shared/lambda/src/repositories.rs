@@ -8,7 +8,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use guard_core::{
-    ids::{RepositoryKey, RepositoryName, Tag},
+    ids::{ImageRef, RepositoryKey, RepositoryName, Tag},
     policy::Policy,
     repository::removal::Pushed,
     state::State,
@@ -16,6 +16,7 @@ use guard_core::{
 use guard_engine::{
     reconcile::{
         ReconcileError,
+        image::Request,
         repository::{RepositoryOutcome, TagRequest, reconcile_repository, reconcile_tag},
     },
     route::{ReadTag, remember_route},
@@ -33,6 +34,17 @@ pub(crate) struct Push {
     pub(crate) pushed: Option<Pushed>,
     /// The invocation, by an id that a retry of the same event keeps.
     pub(crate) actor: String,
+}
+
+/// The image that has just got the tags of an event, by what the event says.
+pub(crate) fn pushed(request: &Request, now: Timestamp) -> Option<Pushed> {
+    match (&request.image, &request.hints.arrival) {
+        (ImageRef::Digest(digest), Some(arrival)) => Some(Pushed {
+            digest: digest.clone(),
+            at: arrival.at.unwrap_or(now),
+        }),
+        _ => None,
+    }
 }
 
 /// Looks at the repository of an image, and at the tags that the event names, under the policy's rules for repositories.

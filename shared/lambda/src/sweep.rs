@@ -6,9 +6,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::{entry::Invocation, error::HandlerError, report};
+use crate::{
+    error::HandlerError,
+    invocation::Invocation,
+    report::{self, Swept},
+};
 use guard_core::{
     ids::{RegistryKey, RepositoryKey, RepositoryName},
     image::ListedImage,
@@ -20,7 +24,7 @@ use guard_engine::{
     alert_budget::send_summaries,
     reconcile::{
         ReconcileError,
-        registry::{DigestsWanted, RegistryOutcome, last_sweep, reconcile_registry, record_sweep, send_digests},
+        registry::{DigestsWanted, last_sweep, reconcile_registry, record_sweep, send_digests},
     },
     sweep::{Known, Sweep, SweepError, enqueue_gone, enqueue_repositories, enqueue_these},
 };
@@ -55,37 +59,6 @@ impl SweepRequest {
     }
 }
 
-/// What came of a sweep, as far as this function goes: the workers do the rest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Swept {
-    /// When it began.
-    pub sweep: Timestamp,
-    /// Repositories that were left to the workers.
-    pub repositories: u64,
-    /// So much of an earlier sweep is still waiting for the workers: that one is continued, and nothing was added to it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub under_way: Option<u64>,
-    /// The list goes on: a worker reads the rest of it.
-    pub continued: bool,
-    /// What came of looking at the registry as a whole.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub registry: Option<RegistryOutcome>,
-    /// Digests that were sent.
-    pub digests: u64,
-    /// Summaries of alerts that were sent.
-    pub summaries: u64,
-    /// How many alerts those name.
-    pub summarized_alerts: u64,
-    /// Repositories that are gone, of which rows were left: a worker closes them.
-    pub gone: u64,
-    /// What there was no time for: the next sweep does it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub left_out: Vec<&'static str>,
-    /// What went wrong, all of it; it kept nothing else from being done.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<String>,
-}
-
 /// A sweep is still under way while more items than this wait for the workers: a batch of them.
 pub const UNDER_WAY: u64 = 20;
 
@@ -107,7 +80,9 @@ pub async fn sweep(
             return Err(error);
         }
     };
-    let (mut swept, errors) = begin(services, policy, invocation, request).await;
+    let mut beginning = Beginning::new(services, policy, invocation, &request);
+    beginning.all(request).await;
+    let Beginning { mut swept, errors, .. } = beginning;
     swept.errors = errors.iter().map(ToString::to_string).collect();
     let now = services.clock().now();
     for error in &errors {
@@ -120,135 +95,123 @@ pub async fn sweep(
     }
 }
 
-/// Does what is to be done; what goes wrong keeps nothing else from it.
-async fn begin(
-    services: &impl Services,
-    policy: &Policy,
-    invocation: &Invocation,
-    request: SweepRequest,
-) -> (Swept, Vec<HandlerError>) {
-    let registry = &ReadOnce::new(services.registry());
-    let mut sweep = Sweep {
-        registry: RegistryKey {
-            account: invocation.account.clone(),
-            region: invocation.region.clone(),
-        },
-        began: request.time.unwrap_or_else(|| services.clock().now()),
-        since: None,
-        hops: 0,
-        until: invocation.until,
-    };
-    let mut swept = Swept {
-        sweep: sweep.began,
-        repositories: 0,
-        under_way: None,
-        continued: false,
-        registry: None,
-        digests: 0,
-        summaries: 0,
-        summarized_alerts: 0,
-        gone: 0,
-        left_out: Vec::new(),
-        errors: Vec::new(),
-    };
-    let actor = invocation.request_id.as_str();
-    let mut errors: Vec<HandlerError> = Vec::new();
-    let is_whole = request.repositories.is_none();
-    // Only what the schedule begins is tried again, by Lambda.
-    let may_be_retry = request.time.is_some();
-    match request.repositories {
-        Some(names) => match enqueue_these(services.queue(), &sweep, names).await {
-            Ok(enqueued) => swept.repositories = enqueued.repositories,
-            Err(error) => errors.push(error.into()),
-        },
-        None => {
-            let begun = Beginning {
-                services,
-                registry,
-                policy,
-                may_be_retry,
-            };
-            begun.enqueue_all(&mut sweep, &mut swept, &mut errors).await;
-        }
-    }
-    let mut is_time_for = |what| {
-        let is_time = services.clock().now() < invocation.until;
-        if !is_time {
-            swept.left_out.push(what);
-        }
-        is_time
-    };
-    if is_whole && is_time_for("registry") {
-        match reconcile_registry(services, registry, policy, &sweep.registry, actor).await {
-            Ok(outcome) => swept.registry = Some(outcome),
-            Err(error) => errors.push(error.into()),
-        }
-    }
-    if is_whole && is_time_for("summaries") {
-        let now = services.clock().now();
-        match send_summaries(services, policy, &sweep.registry, now).await {
-            Ok(sent) => (swept.summaries, swept.summarized_alerts) = (sent.sent, sent.alerts),
-            Err(source) => errors.push(ReconcileError::port("summarize the alerts of", &sweep.registry, source).into()),
-        }
-    }
-    if (is_whole || request.digest) && is_time_for("digest") {
-        let wanted = if request.digest {
-            DigestsWanted::Now(actor)
-        } else {
-            DigestsWanted::BySchedule(actor)
-        };
-        match send_digests(services, registry, policy, &sweep.registry, wanted).await {
-            Ok(sent) => swept.digests = sent,
-            Err(error) => errors.push(error.into()),
-        }
-    }
-    // What is under way has noticed them.
-    if is_whole && swept.under_way.is_none() && is_time_for("gone") {
-        match enqueue_gone(services, registry, &sweep).await {
-            Ok(gone) => swept.gone = gone,
-            Err(error) => errors.push(error.into()),
-        }
-    }
-    (swept, errors)
-}
-
-/// A sweep of the whole registry that begins.
+/// A sweep that begins: what goes wrong with one part of it keeps no other from being done.
 struct Beginning<'a, S: Services> {
     services: &'a S,
-    registry: &'a ReadOnce<'a, S::Registry>,
+    registry: ReadOnce<'a, S::Registry>,
     policy: &'a Policy,
+    actor: &'a str,
+    /// Only what the schedule begins is tried again, by Lambda.
     may_be_retry: bool,
+    sweep: Sweep,
+    swept: Swept,
+    errors: Vec<HandlerError>,
 }
 
-impl<S: Services> Beginning<'_, S> {
+impl<'a, S: Services> Beginning<'a, S> {
+    fn new(services: &'a S, policy: &'a Policy, invocation: &'a Invocation, request: &SweepRequest) -> Self {
+        let sweep = Sweep {
+            registry: RegistryKey {
+                account: invocation.account.clone(),
+                region: invocation.region.clone(),
+            },
+            began: request.time.unwrap_or_else(|| services.clock().now()),
+            since: None,
+            hops: 0,
+            until: invocation.until,
+        };
+        Self {
+            services,
+            registry: ReadOnce::new(services.registry()),
+            policy,
+            actor: &invocation.request_id,
+            may_be_retry: request.time.is_some(),
+            swept: Swept::of(sweep.began),
+            sweep,
+            errors: Vec::new(),
+        }
+    }
+
+    async fn all(&mut self, request: SweepRequest) {
+        let is_whole = request.repositories.is_none();
+        match request.repositories {
+            Some(names) => {
+                let enqueued = enqueue_these(self.services.queue(), &self.sweep, names).await;
+                self.swept.repositories = self.or_note(enqueued).unwrap_or_default().repositories;
+            }
+            None => self.enqueue_all().await,
+        }
+        if is_whole && self.is_time_for("registry") {
+            let key = &self.sweep.registry;
+            let outcome = reconcile_registry(self.services, &self.registry, self.policy, key, self.actor).await;
+            self.swept.registry = self.or_note(outcome);
+        }
+        if is_whole && self.is_time_for("summaries") {
+            self.send_summaries().await;
+        }
+        if (is_whole || request.digest) && self.is_time_for("digest") {
+            let wanted = if request.digest {
+                DigestsWanted::Now(self.actor)
+            } else {
+                DigestsWanted::BySchedule(self.actor)
+            };
+            let key = &self.sweep.registry;
+            let sent = send_digests(self.services, &self.registry, self.policy, key, wanted).await;
+            self.swept.digests = self.or_note(sent).unwrap_or_default();
+        }
+        // What is under way has noticed them.
+        if is_whole && self.swept.under_way.is_none() && self.is_time_for("gone") {
+            let gone = enqueue_gone(self.services, &self.registry, &self.sweep).await;
+            self.swept.gone = self.or_note(gone).unwrap_or_default();
+        }
+    }
+
+    /// What a part has given; what went wrong instead is noted.
+    fn or_note<T>(&mut self, result: Result<T, impl Into<HandlerError>>) -> Option<T> {
+        result.map_err(|error| self.errors.push(error.into())).ok()
+    }
+
+    /// Whether there is time for a part; if not, it is left out.
+    fn is_time_for(&mut self, what: &'static str) -> bool {
+        let is_time = self.services.clock().now() < self.sweep.until;
+        if !is_time {
+            self.swept.left_out.push(what);
+        }
+        is_time
+    }
+
+    async fn send_summaries(&mut self) {
+        let key = &self.sweep.registry;
+        let sent = send_summaries(self.services, self.policy, key, self.services.clock().now()).await;
+        let sent = sent.map_err(|source| ReconcileError::port("summarize the alerts of", key, source));
+        let sent = self.or_note(sent).unwrap_or_default();
+        (self.swept.summaries, self.swept.summarized_alerts) = (sent.sent, sent.alerts);
+    }
+
     /// Leaves all repositories to the workers; unless that was done for this sweep before something else in it failed, or an earlier sweep
     /// is still under way: then the workers are not given the same images once more. Whose turn it is meanwhile has it in the next sweep.
-    async fn enqueue_all(&self, sweep: &mut Sweep, swept: &mut Swept, errors: &mut Vec<HandlerError>) {
-        match last_sweep(self.services.ledger(), &sweep.registry).await {
-            Ok(Some(last)) if self.may_be_retry && last == sweep.began => return,
-            Ok(last) => sweep.since = last.filter(|last| *last < sweep.began),
+    async fn enqueue_all(&mut self) {
+        match last_sweep(self.services.ledger(), &self.sweep.registry).await {
+            Ok(Some(last)) if self.may_be_retry && last == self.sweep.began => return,
+            Ok(last) => self.sweep.since = last.filter(|last| *last < self.sweep.began),
             // Rather once too often.
-            Err(error) => errors.push(error.into()),
+            Err(error) => self.errors.push(error.into()),
         }
-        match self.services.queue().waiting().await {
-            Ok(waiting) if waiting > UNDER_WAY => {
-                swept.under_way = Some(waiting);
-                return;
-            }
-            Ok(_) => {}
-            Err(source) => errors.push(SweepError::port("ask how much work is waiting", source).into()),
+        let waiting = self.services.queue().waiting().await;
+        let waiting = waiting.map_err(|source| SweepError::port("ask how much work is waiting", source));
+        if let Some(waiting) = self.or_note(waiting).filter(|waiting| *waiting > UNDER_WAY) {
+            self.swept.under_way = Some(waiting);
+            return;
         }
-        let known = Known::read(self.registry, self.policy).await;
-        match enqueue_repositories(self.services, self.registry, sweep, known.as_ref(), None).await {
-            Ok((enqueued, unreadable)) => {
-                (swept.repositories, swept.continued) = (enqueued.repositories, enqueued.continued);
-                errors.extend(unreadable.into_iter().map(HandlerError::from));
-                if let Err(error) = record_sweep(self.services.ledger(), &sweep.registry, sweep.began).await {
-                    errors.push(error.into());
-                }
-            }
-            Err(error) => errors.push(error.into()),
-        }
+        let known = Known::read(&self.registry, self.policy).await;
+        let enqueued = enqueue_repositories(self.services, &self.registry, &self.sweep, known.as_ref(), None).await;
+        let Some((enqueued, unreadable)) = self.or_note(enqueued) else {
+            return;
+        };
+        (self.swept.repositories, self.swept.continued) = (enqueued.repositories, enqueued.continued);
+        self.errors.extend(unreadable.into_iter().map(HandlerError::from));
+        let recorded = record_sweep(self.services.ledger(), &self.sweep.registry, self.sweep.began).await;
+        self.or_note(recorded);
     }
 }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    entry::{Handled, Invocation, Received, Selection, push_event},
+    entry::{EventContext, Handled, Invocation, Received, Selection, push_event},
     error::HandlerError,
     replication::{CopySelection, copy_event},
     repositories::RecentLooks,
@@ -46,7 +46,7 @@ pub fn batch(messages: Vec<SqsMessage>) -> SqsEvent {
 pub fn handle_event(
     world: &World,
     policy: &Policy,
-    select: impl FnOnce(&Event) -> Selection,
+    select: fn(&Event) -> Selection,
     payload: &str,
 ) -> Result<Handled, HandlerError> {
     let (recent, invocation) = (RecentLooks::default(), invocation());
@@ -54,7 +54,13 @@ pub fn handle_event(
         invocation: &invocation,
         payload,
     };
-    run(push_event(&world.services(policy), policy, &recent, select, received))
+    let context = EventContext {
+        services: &world.services(policy),
+        policy,
+        select,
+        recent: &recent,
+    };
+    run(push_event(context, received))
 }
 
 /// Handles an event about copies as `on-replication` does, in the account and region of [`image_key`].
@@ -64,7 +70,7 @@ pub fn handle_event(
 pub fn handle_copy_event(
     world: &World,
     policy: &Policy,
-    select: impl FnOnce(&Event) -> CopySelection,
+    select: fn(&Event) -> CopySelection,
     payload: &str,
 ) -> Result<Handled, HandlerError> {
     let (recent, invocation) = (RecentLooks::default(), invocation());
@@ -72,7 +78,13 @@ pub fn handle_copy_event(
         invocation: &invocation,
         payload,
     };
-    run(copy_event(&world.services(policy), policy, &recent, select, received))
+    let context = EventContext {
+        services: &world.services(policy),
+        policy,
+        select,
+        recent: &recent,
+    };
+    run(copy_event(context, received))
 }
 
 /// Handles an event that has an image to look at.
@@ -81,12 +93,7 @@ pub fn handle_copy_event(
 /// It is ignored, or it fails.
 #[track_caller]
 #[expect(clippy::panic, reason = "a test that is wrong in itself should stop at once")]
-pub fn look_at_event(
-    world: &World,
-    policy: &Policy,
-    select: impl FnOnce(&Event) -> Selection,
-    payload: &str,
-) -> Outcome {
+pub fn look_at_event(world: &World, policy: &Policy, select: fn(&Event) -> Selection, payload: &str) -> Outcome {
     match handle_event(world, policy, select, payload) {
         Ok(Handled::Looked(outcome)) => outcome,
         other => panic!("an image should be looked at: {other:?}"),

@@ -56,6 +56,17 @@ pub struct Request {
     pub actor: String,
 }
 
+impl Request {
+    /// The repository that the image is in.
+    pub fn repository_key(&self) -> RepositoryKey {
+        RepositoryKey {
+            account: self.account.clone(),
+            region: self.region.clone(),
+            repository: self.repository.clone(),
+        }
+    }
+}
+
 /// What an event says beside naming an image. Nothing is decided on it that the registry or the scanner could contradict: it tells
 /// what to ask for, what to wait for, and how to put it.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -372,13 +372,10 @@ fn every_error_is_counted_and_named() {
         region: registry_key().region,
         until: Timestamp::MAX,
     };
-    let (_, errors) = run(begin(
-        &world.services(&policy),
-        &policy,
-        &invocation,
-        SweepRequest::default(),
-    ));
-    let names: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let (services, request) = (world.services(&policy), SweepRequest::default());
+    let mut beginning = Beginning::new(&services, &policy, &invocation, &request);
+    run(beginning.all(request));
+    let names: Vec<String> = beginning.errors.iter().map(ToString::to_string).collect();
     let named = |operation: &str| names.iter().filter(|name| name.contains(operation)).count();
     let all = [
         "sqs:GetQueueAttributes",

@@ -10,6 +10,7 @@ use std::{
 };
 
 use futures_util::stream::FuturesUnordered;
+use jiff::{SignedDuration, Timestamp};
 
 use super::*;
 use crate::{sweep::sweep, testing};
@@ -19,7 +20,7 @@ use guard_core::{
         budget::{Budget, Slot},
     },
     finding::{Findings, Scan, ScanMode, ScanTrigger},
-    ids::{ImageKey, Tag, TopicArn},
+    ids::{Digest, ImageKey, ImageRef, RepositoryKey, RepositoryName, Tag, TopicArn},
     image::{Image, ListedImage},
     ledger::{Counter, Row},
     registry::{RegistryRow, RegistrySettings},
@@ -30,9 +31,10 @@ use guard_core::{
     },
     summary::RepositorySummary,
     told::ToldFindings,
+    work::WorkItem,
 };
 use guard_ports::{
-    AlertLedger, Clock, Ledger, Listing, Page, PortError, Pulled, Registry, ReplicationLedger, Repositories,
+    AlertLedger, Clock, Ledger, Listing, Page, PortError, Pulled, Queue, Registry, ReplicationLedger, Repositories,
     RepositoryLedger, Retry, Scanner, SweepLedger, Written,
 };
 use guard_testkit::{World, image, image_key, now, policy_in};

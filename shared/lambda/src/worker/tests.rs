@@ -1,3 +1,4 @@
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::*;
@@ -6,8 +7,9 @@ use guard_core::{
     finding::{Scan, Severity},
     ids::ImageKey,
     state::State,
-    work::WorkSchema,
+    work::{MAX_HOPS, Work, WorkItem, WorkSchema},
 };
+use guard_engine::reconcile::image::Hints;
 use guard_events::Body;
 use guard_ports::Retry;
 use guard_testkit::{Fault, World, finding, image, image_key, policy, registry_key, run, scan};
