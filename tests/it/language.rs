@@ -5,17 +5,15 @@ use std::{fs, path::PathBuf};
 use crate::support;
 
 /// The pages that are read: `*` is any one name. Whatever else is to speak this language is added here.
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 8] = [
     "README.md",
-    "docs/alerts.md",
-    "docs/data.md",
-    "docs/decisions.md",
-    "docs/glossary.md",
-    "docs/policy-recipes.md",
-    "docs/operations.md",
-    "docs/policies.md",
-    "docs/policy.md",
-    "docs/upgrade.md",
+    "CONTRIBUTING.md",
+    "docs/*.md",
+    "docs/adr/*.md",
+    "functions/*/README.md",
+    "infra/README.md",
+    "infra/modules/*/README.md",
+    "infra/examples/*/README.md",
 ];
 
 /// Words of a sentence, on average over a page.
