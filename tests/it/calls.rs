@@ -623,7 +623,7 @@ fn situations() -> Vec<(&'static str, &'static str, Vec<Call>)> {
         recent: RecentLooks::default(),
         ..governed
     };
-    rows.push((push, "the same later: all as it should be", later.pushed(&rules)));
+    rows.push((push, "the same later: nothing differs", later.pushed(&rules)));
     let pending = Trial::new(None);
     rows.push((push, "new image, scanned on push", pending.pushed(&policy)));
     rows.push((push, "the same event again", pending.pushed(&policy)));
@@ -698,7 +698,7 @@ fn situations() -> Vec<(&'static str, &'static str, Vec<Call>)> {
     let failed = Trial::new(None);
     failed.change(|image| image.status = None);
     let told = failed.copy(on_replication::select, &copied, &event("FAILED"));
-    rows.push(("replication", "ECR gave up: told", told));
+    rows.push(("replication", "ECR gave up: alert", told));
     let archived = json!({"action-type": "UPDATE_STORAGE_CLASS", "target-storage-class": "ARCHIVE"});
     let source = testing::event("ECR Image Action", &archived).replace("\"us-west-2\"", "\"us-east-1\"");
     let looked = copy.copy(on_replication::select, &copied, &source);
@@ -710,7 +710,7 @@ fn situations() -> Vec<(&'static str, &'static str, Vec<Call>)> {
 #[test]
 fn every_kind_of_event_costs_what_the_table_says() {
     let mut table = String::from(
-        "# Calls\n\nWhat an event costs, as `tests/it/calls.rs` counts it with the real handlers and adapters: calls to AWS, the longest \
+        "# Calls\n\nThe price of an event, as `tests/it/calls.rs` counts it with the real handlers and adapters: calls to AWS, the longest \
          chain of\ncalls that wait for each other (round trips), and calls that write anything. `make update` rewrites this file.\n\n\
          | event | situation | round trips | calls | writes | what is called |\n|---|---|---:|---:|---:|---|\n",
     );

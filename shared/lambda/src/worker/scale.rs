@@ -919,7 +919,7 @@ fn row_of_queue((name, queue): (&str, QueueCase)) -> String {
     )
 }
 
-const HEAD: &str = "| repositories × images | a look takes | ECR takes | items lost | time | at least | ratio | calls | looks at an image | \
+const HEAD: &str = "| repositories × images | a reconcile takes | ECR takes | items lost | time | at least | ratio | calls | reconciles of an image | \
                     longest chain | most deliveries | images in memory |\n|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n";
 
 const QUEUES_HEAD: &str = "| batches | items lost | images not looked at | time | longest chain | most deliveries |\n|---|---:|---:|---:|---:|---:|\n";
