@@ -17,7 +17,7 @@ variable "aws_region" {
 }
 
 variable "tags" {
-  description = "Tags of everything, beside `Project` and `Environment`."
+  description = "Tags of everything, in addition to `Project` and `Environment`."
   type        = map(string)
   default     = {}
 }
@@ -85,7 +85,7 @@ variable "lifecycle_expire_order" {
 }
 
 variable "repository_overrides" {
-  description = "What is different of single repositories, by their names in `ecr_repository_names`: `{ cache = { image_tag_mutability = \"MUTABLE\", lifecycle_keep_count = 5 } }`. `image_tag_mutability_exclusion_filters` belong to the `image_tag_mutability` beside them."
+  description = "Exceptions for single repositories, by their names in `ecr_repository_names`: `{ cache = { image_tag_mutability = \"MUTABLE\", lifecycle_keep_count = 5 } }`. `image_tag_mutability_exclusion_filters` belong to the `image_tag_mutability` of the same entry."
   type = map(object({
     image_tag_mutability                   = optional(string)
     image_tag_mutability_exclusion_filters = optional(list(string), [])
@@ -223,7 +223,7 @@ variable "force_delete" {
 }
 
 variable "image_removal_principal_arns" {
-  description = "Who may delete and archive images: `null`, whoever has the IAM permission; a list, these principals and the guard."
+  description = "Who may delete and archive images: `null`, everybody with the IAM permission; a list, these principals and the guard."
   type        = list(string)
   default     = null
 }
@@ -287,7 +287,7 @@ variable "guard_name" {
 }
 
 variable "guard_regions" {
-  description = "Regions beside `aws_region` that are guarded too. Without it, those that are replicated to."
+  description = "Regions that are guarded in addition to `aws_region`. Without it, those that are replicated to."
   type        = list(string)
   default     = null
 
@@ -324,7 +324,7 @@ variable "routes" {
 }
 
 variable "alarm_subscriptions" {
-  description = "Who is told when the guard itself does not work: subscriptions of the alarm topic, with names as in `routes`."
+  description = "Subscriptions of the alarm topic, for the people who must know when the guard itself does not work, with names as in `routes`."
   type = list(object({
     name     = optional(string)
     protocol = string
@@ -364,7 +364,7 @@ variable "sweep_interval_minutes" {
 }
 
 variable "event_sources" {
-  description = "Sources of events that the rules accept. `make smoke` needs `ecr-guard.smoke` beside AWS's."
+  description = "Sources of events that the rules accept. `make smoke` needs `ecr-guard.smoke` in addition to AWS's."
   type        = list(string)
   default     = ["aws.ecr", "aws.inspector2"]
 }

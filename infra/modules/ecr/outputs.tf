@@ -58,7 +58,7 @@ output "replica_docker_login_commands" {
 }
 
 output "replication_rules" {
-  description = "What this module wants replicated, for the stack that owns the replication configuration: rules with `destinations` and up to 100 `filters`; none when replication is off."
+  description = "The replication rules of this module, for the stack that owns the replication configuration: rules with `destinations` and up to 100 `filters`; none when replication is off."
   value       = length(local.replica_regions) == 0 ? [] : local.replication_rules
 }
 

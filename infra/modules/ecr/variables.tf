@@ -45,7 +45,7 @@ variable "ecr_repository_names" {
 }
 
 variable "tags" {
-  description = "Tags of everything that the module creates, beside `Project` and `Environment`, which they may replace."
+  description = "Tags of everything that the module creates, in addition to `Project` and `Environment`, which they may replace."
   type        = map(string)
   default     = {}
 
@@ -191,7 +191,7 @@ variable "lifecycle_expire_order" {
 }
 
 variable "repository_overrides" {
-  description = "What is different of single repositories, by their names in `ecr_repository_names`: `{ cache = { image_tag_mutability = \"MUTABLE\", lifecycle_keep_count = 5 } }`. `image_tag_mutability_exclusion_filters` belong to the `image_tag_mutability` beside them."
+  description = "Exceptions for single repositories, by their names in `ecr_repository_names`: `{ cache = { image_tag_mutability = \"MUTABLE\", lifecycle_keep_count = 5 } }`. `image_tag_mutability_exclusion_filters` belong to the `image_tag_mutability` of the same entry."
   type = map(object({
     image_tag_mutability                   = optional(string)
     image_tag_mutability_exclusion_filters = optional(list(string), [])
@@ -434,7 +434,7 @@ variable "force_delete" {
 }
 
 variable "image_removal_principal_arns" {
-  description = "`null`: whoever has the IAM permission may delete and archive images. A list: only these principals; `[]`: nobody. Who may delete an image can push another one under its tag, so that immutable tags hold only against those who may not. ecr-guard's own roles need to be listed."
+  description = "`null`: everybody with the IAM permission may delete and archive images. A list: only these principals; `[]`: nobody. Who may delete an image can push another one under its tag, so that immutable tags hold only against those who may not. ecr-guard's own roles need to be listed."
   type        = list(string)
   default     = null
 

@@ -41,7 +41,7 @@ output "ledgers" {
 }
 
 output "forwards_to" {
-  description = "Regions that are told of what is archived, restored or deleted here."
+  description = "Regions that get an event when an image here is archived, restored or deleted."
   value       = sort(keys(local.other_buses))
 }
 
@@ -66,7 +66,7 @@ output "policy_sha256" {
 }
 
 output "changes" {
-  description = "What the policy document has the functions change, and so what their roles may do beside looking: words of `permissions/`, such as `archive` or `lifecycle`. Empty in report mode."
+  description = "Changes that the policy document has the functions make, and that their roles permit: words of `permissions/`, such as `archive` or `lifecycle`. Empty in report mode."
   value       = local.changes
 }
 

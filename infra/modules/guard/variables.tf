@@ -89,7 +89,7 @@ variable "routes" {
 }
 
 variable "alarm_subscriptions" {
-  description = "Who is told when the guard itself does not work: subscriptions of the alarm topic, with names as in `routes`."
+  description = "Subscriptions of the alarm topic, for the people who must know when the guard itself does not work, with names as in `routes`."
   type = list(object({
     name     = optional(string)
     protocol = string
@@ -182,13 +182,13 @@ variable "memory_size" {
 }
 
 variable "reserved_concurrency" {
-  description = "Reserved concurrency by function, such as `{ on-scan = 10 }`. Not set, a function takes what the account has; new accounts have too little to reserve any."
+  description = "Reserved concurrency by function, such as `{ on-scan = 10 }`. Not set, a function uses the account's; new accounts have too little to reserve any."
   type        = map(number)
   default     = {}
 }
 
 variable "sweep_interval_minutes" {
-  description = "Minutes from one sweep to the next: for so long nobody is told of what an event that got lost would have told. At most 60."
+  description = "Minutes from one sweep to the next, at most 60: the delay of an alert whose event was lost."
   type        = number
   default     = 60
 
@@ -243,7 +243,7 @@ variable "event_sources" {
 }
 
 variable "other_regions" {
-  description = "Other regions with a guard of the same ledger. What is archived, restored or deleted here is told to them at once; without it, their sweeps find it."
+  description = "Other regions with a guard of the same ledger. They get an event at once when an image here is archived, restored or deleted; without it, their sweeps find it."
   type        = list(string)
   default     = []
 
@@ -291,7 +291,7 @@ variable "permissions_boundary_arn" {
 }
 
 variable "code_signing" {
-  description = "Only code that one of these signing profiles (versions, as ARNs) signed is deployed; with `enforce = false`, other code is deployed and logged. Without it, signatures are not looked at."
+  description = "Only code that one of these signing profiles (versions, as ARNs) signed is deployed; with `enforce = false`, other code is deployed and logged. Without it, signatures are not checked."
   type = object({
     profile_version_arns = list(string)
     enforce              = optional(bool, true)

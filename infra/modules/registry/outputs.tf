@@ -4,7 +4,7 @@ output "scanning" {
 }
 
 output "replication_rules" {
-  description = "What is replicated."
+  description = "The replication rules."
   value       = local.replication_rules
 }
 

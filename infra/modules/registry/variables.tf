@@ -28,7 +28,7 @@ variable "scan_on_push" {
 }
 
 variable "replication_rules" {
-  description = "What is replicated, at most 10 rules: the outputs `replication_rules` of all modules `ecr` of the account and region, together. Empty: left alone."
+  description = "Replication rules, at most 10: the outputs `replication_rules` of all modules `ecr` of the account and region, together. Empty: left alone."
   type = list(object({
     destinations = list(object({ region = string, registry_id = string }))
     filters      = list(object({ filter = string, filter_type = string }))
