@@ -32,7 +32,8 @@ DIRECTORY = ROOT / "target" / "upgrade"
 
 OPENSSL = basic("CVE-2026-9200", "CRITICAL", "openssl")
 CURL = basic("CVE-2026-9201", "HIGH", "curl")
-# Under which policy each method blocks; under `upgrade-milder` nothing is blocked.
+# Under which policy each method blocks. Under `upgrade-milder` nothing is blocked, and the methods stay: the earlier version cannot release
+# without the permissions of the method, and the roles are those of today, which lose them with it.
 METHODS = {"archive": "enforce", "quarantine-tag": "quarantine-tag", "flag": "flag"}
 MILDER = "upgrade-milder"
 SWEPT = ("on-push", "on-scan", "sweep", "worker")
