@@ -1,10 +1,14 @@
 //! One language: the pages use the words of `docs/glossary.md` and none of those that it rules out, and their sentences are short.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs, iter,
+    path::{Path, PathBuf},
+};
 
 use crate::support;
 
-/// The pages that are read: `*` is any one name. Whatever else is to speak this language is added here.
+/// The pages that are read: `*` is any one name, `**` any number of folders. What else must speak this language is added here; of a Rust file
+/// (`shared/core/src/**/*.rs`) the comments are read.
 const PAGES: [&str; 8] = [
     "README.md",
     "CONTRIBUTING.md",
@@ -43,9 +47,8 @@ fn matching(pattern: &str) -> Vec<PathBuf> {
             .into_iter()
             .flat_map(|folder| match part.split_once('*') {
                 None => vec![folder.join(part)],
-                Some((begin, end)) => fs::read_dir(folder)
-                    .unwrap()
-                    .map(|entry| entry.unwrap().path())
+                Some(("", "*")) => with_folders_below(folder),
+                Some((begin, end)) => entries(&folder)
                     .filter(|path| {
                         let name = path.file_name().unwrap().to_string_lossy();
                         name.starts_with(begin) && name.ends_with(end)
@@ -60,10 +63,32 @@ fn matching(pattern: &str) -> Vec<PathBuf> {
     found
 }
 
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path())
+}
+
+fn with_folders_below(folder: PathBuf) -> Vec<PathBuf> {
+    let below = entries(&folder).filter(|path| path.is_dir());
+    let below: Vec<PathBuf> = below.flat_map(with_folders_below).collect();
+    iter::once(folder).chain(below).collect()
+}
+
+/// The comments of Rust code, as a page.
+fn comments(code: &str) -> String {
+    let comment = |line: &str| {
+        let text = line.trim_start().strip_prefix("//").unwrap_or_default();
+        text.trim_start_matches(['/', '!']).trim_start().to_owned()
+    };
+    code.lines().map(comment).collect::<Vec<_>>().join("\n")
+}
+
 fn pages() -> Vec<Page> {
     let read = |file: PathBuf| Page {
         path: file.strip_prefix(support::root()).unwrap().display().to_string(),
-        text: fs::read_to_string(&file).unwrap(),
+        text: match fs::read_to_string(&file).unwrap() {
+            code if file.extension().is_some_and(|extension| extension == "rs") => comments(&code),
+            page => page,
+        },
     };
     let paths = PAGES.iter().flat_map(|pattern| matching(pattern));
     paths.filter(|path| path.is_file()).map(read).collect()
@@ -302,6 +327,8 @@ fn a_page_is_taken_apart_as_it_reads() {
         ]
     );
     assert_eq!(sentences(&taken[0].0), ["One two. ", "Is it `code` three? ", "Five "]);
+    let code = "//! One.\n\nfn two() {} // three\n    /// Four `five`.\n    // six\n";
+    assert_eq!(comments(code), "One.\n\n\nFour `five`.\nsix");
     assert_eq!(words("It is `code`, 12 – times."), 5);
     assert!(has("was told.", "told") && !has("untold", "told") && has("led to", "led to"));
 }
