@@ -206,6 +206,8 @@ impl<'ast> Visit<'ast> for Found {
 /// The paths that a file names with `crate::` and `super::`, with the module of the file as their beginning.
 struct Paths<'a> {
     module: &'a [String],
+    /// Modules that the file declares: a path may begin with one of them.
+    children: BTreeSet<String>,
     found: BTreeSet<Vec<String>>,
 }
 
@@ -240,6 +242,7 @@ impl Paths<'_> {
                     rest = more;
                 }
             }
+            Some(name) if self.children.contains(name) => {}
             _ => return,
         }
         module.extend(rest.iter().cloned());
@@ -288,8 +291,15 @@ fn circles(sources: &[&Source]) -> Vec<Vec<String>> {
     };
     let mut needs: Vec<BTreeSet<usize>> = Vec::new();
     for source in sources {
+        let children = source.file.items.iter().filter_map(|item| match item {
+            syn::Item::Mod(module) if module.content.is_none() && !is_test(&module.attrs) => {
+                Some(module.ident.to_string())
+            }
+            _ => None,
+        });
         let mut paths = Paths {
             module: &source.module,
+            children: children.collect(),
             found: BTreeSet::new(),
         };
         paths.visit_file(&source.file);

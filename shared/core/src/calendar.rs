@@ -21,3 +21,8 @@ fn beginning(at: Timestamp, seconds: i64) -> Timestamp {
     let into = SignedDuration::from_secs(at.as_second().rem_euclid(seconds));
     Timestamp::from_second(at.as_second()).map_or(at, |at| at - into)
 }
+
+/// A day for people to read, such as `2026-11-30`.
+pub fn date(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d").to_string()
+}

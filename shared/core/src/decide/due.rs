@@ -11,12 +11,13 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    INDEX_FOLLOWS, MAX_LOOKED_AT, is_judged_as_image,
-    source::{may_be_source, verdict},
-    step::REFUSAL_STANDS,
-};
 use crate::{
+    decide::{
+        facts::is_judged_as_image,
+        family::{INDEX_FOLLOWS, MAX_LOOKED_AT},
+        source::{may_be_source, verdict},
+        step::REFUSAL_STANDS,
+    },
     finding::ScanMode,
     ids::{Digest, Region, RepositoryName, Tag},
     image::{Image, ImageKind, ImageStatus, ListedImage},

@@ -8,7 +8,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    decide::{Facts, index::LeadingIndex},
+    decide::{facts::Facts, family::LeadingIndex},
     finding::{NoScan, Scan},
     ids::Region,
     image::{Image, ImageKind, Way},
@@ -18,15 +18,6 @@ use crate::{
     state::State,
     text::hex,
 };
-
-/// The image in another region that this one is a copy of.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SourceImage {
-    /// The region.
-    pub region: Region,
-    /// What the ledger remembers of it.
-    pub row: Option<Row>,
-}
 
 /// What of a source's row decides about its copies, in 12 characters: the same as long as that is the same.
 pub fn verdict(row: &Row) -> String {

@@ -1,4 +1,4 @@
-//! A step: the row to write, the effect to bring about, the alert to send; and how one is made.
+//! How a step is made: its row, its effect, its alert.
 
 use std::collections::BTreeSet;
 
@@ -8,128 +8,37 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     alert::{Alert, AlertAction, ExceptionEntry, MAX_EXCEPTIONS},
     calendar::day_of,
-    decide::{Children, Facts, Hold, Leave, Plan, Question, leased, remembered_refusal, words},
+    decide::{
+        facts::{Facts, ImageCase, leased, remembered_refusal},
+        family::Children,
+        hold::Hold,
+        next_steps::{Situation, next_steps},
+        plan::{Effect, Leave, Plan, Question, Release, Step, forget_block, sorted_tags},
+        words,
+    },
     evaluate::{Evaluation, Judged},
     finding::{NoScan, Scan, ScanEvent},
-    ids::{Digest, Tag},
-    image::{Child, Image, ImageKind, ImageStatus},
+    ids::Digest,
+    ids::Tag,
+    image::{Child, ImageKind},
     ledger::{AlertRecord, Block, Cause, MAX_INDEXES, MAX_RECORDED_FINDINGS, RecordedFinding, Row, ScanRecord},
     notice::AlertKind,
-    policy::{Action, BlockMethod, Policy},
+    policy::{Action, BlockMethod},
     state::State,
     text::hex,
-    told::ToldFindings,
 };
 
-/// A change in the registry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// The image goes to the archive.
-    Archive,
-    /// The image comes back from the archive.
-    Restore,
-    /// The image gets the tag `mark`; then, and only then, it loses `remove`.
-    Quarantine {
-        /// The tag that keeps the image from being deleted, and says what it is.
-        mark: Tag,
-        /// Its other tags.
-        remove: Vec<Tag>,
-    },
-    /// The image gets back the tags `restore`; then it loses `mark`, unless that is its last one.
-    Unquarantine {
-        /// The tag that it was quarantined with.
-        mark: Tag,
-        /// The tags that it had.
-        restore: Vec<Tag>,
-    },
-}
-
-impl Effect {
-    /// Whether it keeps an image from being deployed; if not, it undoes that.
-    pub fn blocks(&self) -> bool {
-        matches!(self, Self::Archive | Self::Quarantine { .. })
-    }
-
-    /// A word for logs and reports.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Archive => "archive",
-            Self::Restore => "restore",
-            Self::Quarantine { .. } => "quarantine",
-            Self::Unquarantine { .. } => "unquarantine",
-        }
-    }
-}
-
-/// What is to be done, in this order: write `row` (which claims the step), bring about `effect`, send `alert`, write
-/// [`Step::completed`]. Without effect and alert, writing `row` is all.
-///
-/// The row comes first because the scanner forgets an image once it is archived: whoever crashed after the effect would not know
-/// any more why there was one, and nobody would be told.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Step {
-    /// The row.
-    pub row: Row,
-    /// The change in the registry.
-    pub effect: Option<Effect>,
-    /// The alert.
-    pub alert: Option<Alert>,
-    /// It is one of the blocks that the policy limits by the hour.
-    pub counts_as_block: bool,
-    /// It only remembers what an event said of a result that does not show yet: the event is to be tried again.
-    pub awaits_result: bool,
-    /// The next summary names the alert. It is about an image that a sweep found before anybody had judged it, and asks for a look and not
-    /// for more: the first sweep of a registry is one message, and not one for each image.
-    pub waits_for_summary: bool,
-    /// What to remember of the findings that the alert tells of, once it is told.
-    pub told: Option<ToldFindings>,
-    releases: Release,
-}
-
-/// Whether a step undoes a block, and when that is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Release {
-    /// It does not.
-    No,
-    /// When the image can be pulled.
-    Pullable,
-    /// Not before what it leads to can be pulled as well.
-    Later,
-}
-
 impl Step {
-    /// Writes a row, and nothing else.
-    fn only(row: Row) -> Self {
-        Self {
-            row,
-            effect: None,
-            alert: None,
-            counts_as_block: false,
-            awaits_result: false,
-            waits_for_summary: false,
-            told: None,
-            releases: Release::No,
-        }
-    }
-
-    pub(super) fn close(row: &Row, now: Timestamp) -> Self {
-        Self::only(Row {
-            generation: row.generation + 1,
-            closed_at: Some(now),
-            ..row.clone()
-        })
-    }
-
     /// Remembers what an event said of a result that does not show yet.
-    pub(super) fn awaiting(facts: &Facts, image: &Image, policy: &Policy, event: ScanEvent, now: Timestamp) -> Self {
-        let row = match &facts.row {
+    pub(super) fn awaiting(case: ImageCase<'_>, event: ScanEvent) -> Self {
+        let row = match &case.facts.row {
             Some(row) => Row {
                 generation: row.generation + 1,
                 ..row.clone()
             },
             None => Row {
                 reason: words::NOT_VISIBLE.to_owned(),
-                ..Draft::new(facts, image, policy, now).row
+                ..Draft::new(case).row
             },
         };
         Self {
@@ -140,60 +49,11 @@ impl Step {
             })
         }
     }
-
-    /// The row to write when the effect has been confirmed and the alert sent; `image` is what the registry shows after the
-    /// effect. An image that is still on its way back from the archive is not told of yet: see [`Step::tells`]. `mark_stays`: why our own
-    /// tag is left on an image that was released; it is tried again to remove it.
-    pub fn completed(&self, image: Option<&Image>, mark_stays: Option<&str>, now: Timestamp) -> Row {
-        let mut row = Row {
-            generation: self.row.generation + 1,
-            ..self.row.clone()
-        };
-        if let Some(image) = image {
-            row.tags = sorted_tags(image);
-            row.available_since = image.available_since();
-        }
-        if !self.tells(image) {
-            row.alert = None;
-        } else if let Some(alert) = &mut row.alert {
-            alert.sent_at = Some(now);
-        }
-        match (&mut row.block, self.releases) {
-            // Of what is held, only tags are remembered that may be gone.
-            (Some(_), Release::No) if row.state == State::Held => {}
-            (Some(block), Release::No) => block.confirmed = true,
-            (Some(block), Release::Pullable | Release::Later) if mark_stays.is_some() => {
-                block.undone_at.get_or_insert(now);
-                block.release_refused_at = Some(now);
-                row.reason = words::mark_stays(&row.reason, mark_stays.unwrap_or_default());
-            }
-            (Some(_), Release::Pullable) if is_pullable(image) => forget_block(&mut row),
-            (Some(block), Release::Pullable | Release::Later) => {
-                (block.undone_at, block.release_refused_at) = (Some(now), None);
-                row.reason = words::being_restored(&row.reason);
-            }
-            (None, _) => {}
-        }
-        row
-    }
-
-    /// Whether it undoes a block: its alert is sent when the image can be pulled, which may be later.
-    pub fn is_release(&self) -> bool {
-        self.releases != Release::No
-    }
-
-    /// Whether the alert is sent, where the registry shows `image` after the effect (`None`: there was none): that an image is
-    /// released is told when it can be pulled.
-    pub fn tells(&self, image: Option<&Image>) -> bool {
-        self.releases != Release::Pullable || is_pullable(image)
-    }
 }
 
 /// A step in the making.
 pub(super) struct Draft<'a> {
-    facts: &'a Facts,
-    image: &'a Image,
-    now: Timestamp,
+    case: ImageCase<'a>,
     row: Row,
     effect: Option<Effect>,
     kind: Option<AlertKind>,
@@ -204,13 +64,17 @@ pub(super) struct Draft<'a> {
     releases: Release,
     /// Something is known of its findings, or why there are none.
     judged: bool,
-    /// The policy's rules for findings.
-    judging: String,
     keep: bool,
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(facts: &'a Facts, image: &'a Image, policy: &Policy, now: Timestamp) -> Self {
+    pub(super) fn new(case: ImageCase<'a>) -> Self {
+        let ImageCase {
+            policy,
+            facts,
+            image,
+            now,
+        } = case;
         let prior = facts.row.as_ref();
         let requested_now = facts.scan_start.is_some().then_some(now);
         let (indexes, more_indexes) = indexes(facts);
@@ -236,9 +100,7 @@ impl<'a> Draft<'a> {
             ..Row::first(facts.key.clone(), policy, now)
         };
         Self {
-            facts,
-            image,
-            now,
+            case,
             row,
             effect: None,
             kind: None,
@@ -248,13 +110,12 @@ impl<'a> Draft<'a> {
             counts_as_block: false,
             releases: Release::No,
             judged: false,
-            judging: policy.judging.clone(),
             keep: false,
         }
     }
 
     pub(super) fn prior_block(&self) -> Option<&'a Block> {
-        self.facts.row.as_ref().and_then(|row| row.block.as_ref())
+        self.case.facts.row.as_ref().and_then(|row| row.block.as_ref())
     }
 
     /// Decided on findings.
@@ -265,10 +126,11 @@ impl<'a> Draft<'a> {
         self.row.excepted = evaluation.excepted.iter().map(|judged| self.record(judged)).collect();
         // What was left out before is still left out, unless it was looked at now.
         let remembered = self
+            .case
             .facts
-            .judging_source(self.image)
-            .or(self.facts.row.as_ref())
-            .filter(|row| row.scan == self.row.scan && !matches!(self.facts.scan, super::Scan::Complete(_)));
+            .judging_source(self.case.image)
+            .or(self.case.facts.row.as_ref())
+            .filter(|row| row.scan == self.row.scan && !matches!(self.case.facts.scan, Scan::Complete(_)));
         if let Some(row) = remembered {
             self.row.omitted_findings = row.omitted_findings;
             self.row.worst_omitted.clone_from(&row.worst_omitted);
@@ -279,7 +141,7 @@ impl<'a> Draft<'a> {
         self.row.worst_omitted = worse(self.row.worst_omitted.take(), worst_before);
         self.row.omit_excepted(MAX_RECORDED_FINDINGS);
         self.row.fit();
-        self.row.judged_by = (!self.row.not_remembered().is_empty()).then(|| self.judging.clone());
+        self.row.judged_by = (!self.row.not_remembered().is_empty()).then(|| self.case.policy.judging.clone());
         self.judged = true;
         self
     }
@@ -309,21 +171,10 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn hold(mut self, why: Hold) -> Self {
-        match &why {
-            Hold::Limit(until) => self.row.limited_until = Some(*until),
-            Hold::OnlyIndex => {
-                let again = self.now + REFUSAL_STANDS;
-                self.row.refused_until = remembered_refusal(self.facts, self.now).or(Some(again));
-            }
-            Hold::InUse(_)
-            | Hold::NotWorse(_)
-            | Hold::ReportMode(_)
-            | Hold::Refused(_)
-            | Hold::Index
-            | Hold::IndexesNotRead
-            | Hold::MoreIndexesNotRead
-            | Hold::Source(_)
-            | Hold::Returns(_) => {}
+        self.row.limited_until = why.limited_until;
+        if why.refused {
+            let again = self.case.now + REFUSAL_STANDS;
+            self.row.refused_until = remembered_refusal(self.case.facts, self.case.now).or(Some(again));
         }
         self.hold = Some(why);
         self
@@ -348,7 +199,7 @@ impl<'a> Draft<'a> {
         }
         self.row.block = Some(Block {
             method,
-            at: self.now,
+            at: self.case.now,
             confirmed: false,
             tags,
             returns,
@@ -365,7 +216,7 @@ impl<'a> Draft<'a> {
         let tags = self.row.block.take().map(|block| block.tags).unwrap_or_default();
         self.row.block = Some(Block {
             method,
-            at: self.now,
+            at: self.case.now,
             confirmed: true,
             tags,
             returns: Vec::new(),
@@ -400,7 +251,7 @@ impl<'a> Draft<'a> {
     pub(super) fn being_restored(mut self) -> Self {
         self.row.reason = words::being_restored(&self.row.reason);
         if let Some(block) = &mut self.row.block {
-            block.undone_at.get_or_insert(self.now);
+            block.undone_at.get_or_insert(self.case.now);
         }
         self.alert(None)
     }
@@ -408,10 +259,10 @@ impl<'a> Draft<'a> {
     /// The block should be undone, and the registry refused for good: it stays, and so does the state.
     pub(super) fn not_released(mut self, failure: &str) -> Self {
         self.row.state = State::Blocked;
-        self.row.cause = self.facts.row.as_ref().and_then(|row| row.cause);
+        self.row.cause = self.case.facts.row.as_ref().and_then(|row| row.cause);
         self.row.reason = words::not_released(&self.row.reason, failure);
         if let Some(block) = &mut self.row.block {
-            block.release_refused_at = Some(self.now);
+            block.release_refused_at = Some(self.case.now);
         }
         self.kind = None;
         self
@@ -422,8 +273,8 @@ impl<'a> Draft<'a> {
         self.kind
     }
 
-    pub(super) fn now(&self) -> Timestamp {
-        self.now
+    pub(super) fn case(&self) -> ImageCase<'a> {
+        self.case
     }
 
     /// The state stays what it was.
@@ -436,7 +287,7 @@ impl<'a> Draft<'a> {
         if self.keep {
             return Plan::Leave(Leave::Unchanged);
         }
-        if self.facts.is_led_to() && self.kind != Some(AlertKind::ImageBypass) {
+        if self.case.facts.is_led_to() && self.kind != Some(AlertKind::ImageBypass) {
             // The index speaks for it.
             self.kind = None;
         }
@@ -445,17 +296,17 @@ impl<'a> Draft<'a> {
         }
         self.row.unjudged = self.row.cause.is_some() && !self.judged;
         let releases = self.releases != Release::No;
-        if self.facts.is_told_of_source(self.row.state, releases)
+        if self.case.facts.is_told_of_source(self.row.state, releases)
             && !matches!(self.kind, Some(AlertKind::ImageBypass | AlertKind::ImageHeld))
         {
             // So does the source.
             self.kind = None;
         }
-        let prior = self.facts.row.as_ref().filter(|row| row.closed_at.is_none());
-        if let Some(row) = prior.filter(|row| leased(row, &self.facts.actor, self.now)) {
+        let prior = self.case.facts.row.as_ref().filter(|row| row.closed_at.is_none());
+        if let Some(row) = prior.filter(|row| leased(row, &self.case.facts.actor, self.case.now)) {
             let same = row.state == self.row.state && row.findings == self.row.findings && !self.again;
             // What arrived just now may have done so after the other invocation has looked for the last time.
-            let may_be_missed = self.facts.arrival.is_some() && self.effect.is_some();
+            let may_be_missed = self.case.facts.arrival.is_some() && self.effect.is_some();
             return Plan::Leave(if same && !may_be_missed {
                 Leave::InProgress
             } else {
@@ -480,9 +331,9 @@ impl<'a> Draft<'a> {
         // After a block that was refused or one too many, the ledger still says what was begun.
         let unchanged = alert.is_none()
             && self.effect.is_none()
-            && self.facts.block_failure.is_none()
-            && self.facts.release_failure.is_none()
-            && self.facts.limit.is_none()
+            && self.case.facts.block_failure.is_none()
+            && self.case.facts.release_failure.is_none()
+            && self.case.facts.limit.is_none()
             && prior.is_some_and(|row| {
                 Row {
                     generation: row.generation,
@@ -499,8 +350,8 @@ impl<'a> Draft<'a> {
             )
         });
         let waits_for_summary = asks_for_a_look && self.is_found_first();
-        let told = self.facts.told.as_ref().filter(|_| alert.is_some());
-        let told = told.and_then(|told| told.with(self.deciding(), self.now));
+        let told = self.case.facts.told.as_ref().filter(|_| alert.is_some());
+        let told = told.and_then(|told| told.with(self.deciding(), self.case.now));
         Plan::Apply(Box::new(Step {
             row: self.row,
             effect: self.effect,
@@ -528,23 +379,23 @@ impl<'a> Draft<'a> {
                 }
                 // Owed since an earlier attempt: the same alert, under the same id.
                 AlertRecord {
-                    claimed_at: self.now,
-                    claimed_by: self.facts.actor.clone(),
+                    claimed_at: self.case.now,
+                    claimed_by: self.case.facts.actor.clone(),
                     ..alert.clone()
                 }
             }
             _ => AlertRecord {
                 id: self.alert_id(kind),
                 kind,
-                claimed_at: self.now,
-                claimed_by: self.facts.actor.clone(),
+                claimed_at: self.case.now,
+                claimed_by: self.case.facts.actor.clone(),
                 sent_at: None,
                 no_news: false,
             },
         };
         if record.id != prior.map_or("", |alert| &alert.id) && self.is_no_news(kind) {
             self.row.alert = Some(AlertRecord {
-                sent_at: Some(self.now),
+                sent_at: Some(self.case.now),
                 no_news: true,
                 ..record
             });
@@ -564,21 +415,21 @@ impl<'a> Draft<'a> {
     /// Whether it must be known what people were told of, before this is told.
     fn asks_for_news(&self, same_state: Option<&Row>) -> bool {
         let review = self.kind == Some(AlertKind::ImageReview);
-        review && self.facts.told.is_none() && !self.was_told(AlertKind::ImageReview, same_state)
+        review && self.case.facts.told.is_none() && !self.was_told(AlertKind::ImageReview, same_state)
     }
 
     /// Whether a sweep found it before anybody had judged it.
     fn is_found_first(&self) -> bool {
-        self.facts.found && self.facts.row.is_none()
+        self.case.facts.found && self.case.facts.row.is_none()
     }
 
     /// Whether people know all of it: a build with the findings of the one before is no news. What blocks is always told.
     fn is_no_news(&self, kind: AlertKind) -> bool {
-        let told = self.facts.told.as_ref().filter(|_| kind == AlertKind::ImageReview);
+        let told = self.case.facts.told.as_ref().filter(|_| kind == AlertKind::ImageReview);
         // What a sweep finds first is named in its summary, image by image.
         told.filter(|_| !self.is_found_first()).is_some_and(|told| {
             let mut deciding = self.deciding().peekable();
-            deciding.peek().is_some() && deciding.all(|finding| told.knows(finding, self.now))
+            deciding.peek().is_some() && deciding.all(|finding| told.knows(finding, self.case.now))
         })
     }
 
@@ -640,23 +491,24 @@ impl<'a> Draft<'a> {
             id: record.id.clone(),
             kind: record.kind,
             severity: findings.iter().map(|finding| finding.severity).max(),
-            time: self.now,
+            time: self.case.now,
             image: self.row.image.clone(),
-            tags: self.image.tags.clone(),
+            tags: self.case.image.tags.clone(),
             title: words::title(record.kind, &self.row),
-            reason: words::told_reason(record.kind, &self.row, self.prior_block(), self.facts.arrival.as_ref()),
-            next_steps: if self.row.cause == Some(Cause::Tag) {
-                words::next_steps_for_a_tag(record.kind, &self.row, self.facts.arrival.as_ref())
-            } else {
-                words::next_steps(
-                    record.kind,
-                    &self.row,
-                    &findings,
-                    self.hold.as_ref(),
-                    self.facts.arrival.as_ref(),
-                    self.scanned(&findings),
-                )
-            },
+            reason: words::told_reason(
+                record.kind,
+                &self.row,
+                self.prior_block(),
+                self.case.facts.arrival.as_ref(),
+            ),
+            next_steps: next_steps(&Situation {
+                kind: record.kind,
+                row: &self.row,
+                findings: &findings,
+                hold: self.hold.as_ref(),
+                arrival: self.case.facts.arrival.as_ref(),
+                scanned: self.scanned(&findings),
+            }),
             exceptions: self.proposed_exceptions(record.kind, &findings),
             omitted_findings: if findings.len() == self.row.findings.len() {
                 self.row.omitted_findings
@@ -673,7 +525,7 @@ impl<'a> Draft<'a> {
             AlertKind::ImageBlocked | AlertKind::ImageHeld | AlertKind::ImageBypass | AlertKind::ImageReview => {
                 findings
                     .iter()
-                    .filter_map(|finding| ExceptionEntry::proposed(finding, &self.row.image.repository, self.now))
+                    .filter_map(|finding| ExceptionEntry::proposed(finding, &self.row.image.repository, self.case.now))
                     .take(MAX_EXCEPTIONS)
                     .collect()
             }
@@ -687,7 +539,7 @@ impl<'a> Draft<'a> {
     fn scanned(&self, findings: &[RecordedFinding]) -> &Digest {
         let worst = findings.first().map(RecordedFinding::identity);
         let has_it = |row: &Row| row.findings.iter().any(|finding| Some(finding.identity()) == worst);
-        let children = self.facts.children();
+        let children = self.case.facts.children();
         let child = children
             .iter()
             .find(|child| child.row.as_ref().is_some_and(has_it))
@@ -702,14 +554,15 @@ impl<'a> Draft<'a> {
             finding.package.as_deref().map(|text| cut(text, 200)),
         );
         let first_seen = self
+            .case
             .facts
             .row
             .iter()
-            .chain(self.facts.source_row())
-            .chain(self.facts.children().iter().filter_map(|child| child.row.as_ref()))
+            .chain(self.case.facts.source_row())
+            .chain(self.case.facts.children().iter().filter_map(|child| child.row.as_ref()))
             .flat_map(|row| row.findings.iter().chain(&row.excepted))
             .find(|known| known.identity() == (id.as_str(), package.as_deref()))
-            .map_or(self.now, |known| known.first_seen);
+            .map_or(self.case.now, |known| known.first_seen);
         RecordedFinding {
             id,
             related: finding.related.clone(),
@@ -776,18 +629,6 @@ fn used_on(facts: &Facts, now: Timestamp) -> Option<Timestamp> {
     used.map(day_of).max(known)
 }
 
-/// It is undone, and nothing is left of it.
-fn forget_block(row: &mut Row) {
-    row.block = None;
-    if let Some(source) = &mut row.source {
-        source.blocked = false;
-    }
-}
-
-fn is_pullable(image: Option<&Image>) -> bool {
-    image.is_none_or(|image| !matches!(image.status, ImageStatus::Archived | ImageStatus::Activating))
-}
-
 /// What a scanner says, within bounds: Inspector's API allows 1,024 characters for names and versions, which come from files in the image.
 fn cut(text: &str, characters: usize) -> String {
     text.chars().take(characters).collect()
@@ -797,12 +638,6 @@ fn cut(text: &str, characters: usize) -> String {
 fn worse(one: Option<RecordedFinding>, other: Option<RecordedFinding>) -> Option<RecordedFinding> {
     let rank = |finding: &Option<RecordedFinding>| finding.as_ref().map(|finding| (finding.action, finding.severity));
     if rank(&other) > rank(&one) { other } else { one }
-}
-
-fn sorted_tags(image: &Image) -> Vec<Tag> {
-    let mut tags = image.tags.clone();
-    tags.sort();
-    tags
 }
 
 /// Whether an alert that was sent says what another one would say.

@@ -6,11 +6,12 @@ use super::*;
 use crate::{
     finding::{Finding, Fix, Severity},
     ids::RepositoryKey,
-    image::Child,
-    ledger::{AlertRecord, RecordedFinding},
+    image::{Child, Image},
+    ledger::{AlertRecord, Block, RecordedFinding},
     notice::AlertKind,
-    policy::Policy,
+    policy::{BlockMethod, Policy},
     testing::{finding, image, image_key, now, policy, policy_in, recorded, scan},
+    told::ToldFindings,
 };
 
 const EXCEPTION: &str = r#""exceptions": [{"vulnerability": "CVE-2026-1", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-31"}]"#;

@@ -9,14 +9,12 @@ use std::borrow::Cow;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    super::{
-        evaluate::{Verdict, evaluate},
-        finding::{Findings, Scan, ScanEvent},
-        image::Image,
-        policy::Policy,
-    },
-    Facts,
+use crate::{
+    decide::facts::Facts,
+    evaluate::{Verdict, evaluate},
+    finding::{Findings, Scan, ScanEvent},
+    image::Image,
+    policy::Policy,
 };
 
 /// So long after the image came, after its scan ended, or after an event about its scan, an answer without a result is no result yet.

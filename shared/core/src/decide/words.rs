@@ -1,41 +1,17 @@
 //! The sentences that people read: reasons, titles, next steps.
 
-use jiff::{SignedDuration, Timestamp};
-
 use crate::{
-    decide::Hold,
     evaluate::{Evaluation, Judged, Verdict},
     finding::{NoScan, ScanStart, Severity},
-    ids::{Digest, ImageKey, Region, Tag},
+    ids::Tag,
     image::{Arrival, Content, Way},
-    ledger::{Block, MAX_RETURNS, RecordedFinding, Row},
+    ledger::{Block, Row},
     notice::AlertKind,
     policy::{Action, BlockMethod},
-    predecessor::Predecessor,
     repository::tags::TagViolation,
     state::State,
     text,
 };
-
-/// Why an image is not blocked in report mode.
-pub(super) fn report_mode(why: &str) -> String {
-    format!("{why}, in which nothing is changed.")
-}
-
-/// Why an image without a tag is not blocked yet.
-pub(super) const INDEXES_NOT_READ: &str =
-    "it has no tag, and no sweep has looked yet whether an index leads to it; the next one does.";
-
-/// Why an image without a tag is not blocked whose known indexes are, while there are indexes of which not all entries are known.
-pub(super) const MORE_INDEXES_NOT_READ: &str = "it has no tag, and there are indexes in the repository that may lead to it too and have not been read yet; the next sweep looks \
-     again.";
-
-/// Why an image is not blocked that an index leads to.
-pub(super) const INDEX_NOT_BLOCKED: &str = "an index that leads to it is not blocked; the index says why.";
-
-/// The same, where only the index could be blocked.
-pub(super) const ONLY_INDEX_BLOCKED: &str =
-    "the registry does not archive it, as an index leads to it; every such index is blocked.";
 
 /// Why a copy is blocked that would not be by what is known here.
 pub(super) fn source_blocked(source: &Row) -> String {
@@ -44,11 +20,6 @@ pub(super) fn source_blocked(source: &Row) -> String {
         source.image.region,
         text::line(&source.reason, 500)
     )
-}
-
-/// Why a copy is not blocked that should be.
-pub(super) fn source_not_blocked(region: &Region) -> String {
-    format!("its source in {region} is not blocked; that one says why.")
 }
 
 /// Why a tag keeps an image from being deployed.
@@ -61,22 +32,6 @@ pub(super) fn tag(tag: &Tag, violation: &TagViolation) -> String {
         "Its tag `{tag}` must not be used: {what} (policy: {}).",
         violation.rule()
     )
-}
-
-/// What the reader of an alert about such an image can do, in order.
-pub(super) fn next_steps_for_a_tag(kind: AlertKind, row: &Row, arrival: Option<&Arrival>) -> Vec<String> {
-    let mut steps = Vec::new();
-    if kind == AlertKind::ImageBypass {
-        steps.push(who(arrival, &row.image.region));
-    }
-    steps.push("Push it under a tag that the policy allows, and deploy it by that.".to_owned());
-    steps.push(format!(
-        "If it is only the tag, remove it, unless it is the image's last one, with which ECR would delete the image: aws ecr \
-         batch-delete-image --region {} --repository-name {} --image-ids imageTag=TAG",
-        row.image.region, row.image.repository
-    ));
-    steps.push("If the tag is right, ask the owners of the policy to allow it.".to_owned());
-    steps
 }
 
 /// A reason, with the images of an index that it is about.
@@ -231,24 +186,6 @@ pub(super) fn pending(start: Option<&ScanStart>, prior: Option<&Row>, overdue: b
     }
 }
 
-pub(super) fn block_failed(failure: &str) -> String {
-    format!("the registry refused ({}).", text::line(failure, 200))
-}
-
-pub(super) fn limit_reached(until: Timestamp) -> String {
-    format!(
-        "as many images as the policy allows were blocked in this hour; after {} it can be.",
-        until.strftime("%H:%M UTC")
-    )
-}
-
-pub(super) fn returns(until: Timestamp) -> String {
-    format!(
-        "it keeps coming back, and was blocked again {MAX_RETURNS} times within an hour; after {} it can be.",
-        until.strftime("%H:%M UTC")
-    )
-}
-
 /// A reason, of what is blocked and was to be blocked by more than that.
 pub(super) fn not_more_yet(reason: &str, method: BlockMethod, why: &str) -> String {
     let more = match method {
@@ -278,61 +215,6 @@ pub(super) fn mark_stays(reason: &str, failure: &str) -> String {
 /// Added to a reason as long as an image is on its way back from the archive.
 pub(super) fn being_restored(reason: &str) -> String {
     format!("{reason} It is being restored, which takes up to about 20 minutes; until then it cannot be pulled.")
-}
-
-pub(super) fn in_use_by_scanner(count: u64) -> String {
-    match count {
-        1 => "it is in use, by 1 workload that Inspector knows of.".to_owned(),
-        n => format!("it is in use, by {n} workloads that Inspector knows of."),
-    }
-}
-
-pub(super) fn in_use_at(at: Timestamp) -> String {
-    format!("it is in use: a workload ran it on {}.", date(at))
-}
-
-pub(super) fn pulled(at: Timestamp) -> String {
-    format!("it is in use: it was last pulled on {}.", date(at))
-}
-
-pub(super) fn lambda_may_pull(at: Timestamp) -> String {
-    format!(
-        "it may be in use: it was pulled (last on {}), and the policy of its repository lets AWS Lambda pull, whose use nobody records.",
-        date(at)
-    )
-}
-
-pub(super) fn lambda_unknown(at: Timestamp, why: &str) -> String {
-    format!(
-        "it may be in use: it was pulled (last on {}), and whether AWS Lambda may pull it is not known: {}.",
-        date(at),
-        text::line(why, 200)
-    )
-}
-
-pub(super) fn not_worse(predecessor: &Predecessor) -> String {
-    let name = match predecessor.tags.first() {
-        Some(tag) => format!("`{tag}` ({})", predecessor.digest.short()),
-        None => format!("`{}`", predecessor.digest.short()),
-    };
-    format!(
-        "it is no worse than {name}, which it replaces and which was last pulled on {}: all that blocks it is in that one too.",
-        date(predecessor.pulled_at)
-    )
-}
-
-pub(super) fn use_unknown(since: Option<Timestamp>) -> String {
-    match since {
-        Some(at) => format!(
-            "it may be in use: it is there since {}, and no pull is recorded.",
-            date(at)
-        ),
-        None => "it may be in use: neither push nor pull is recorded.".to_owned(),
-    }
-}
-
-fn date(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d").to_string()
 }
 
 /// The title of an alert.
@@ -376,54 +258,6 @@ fn not_scanned(why: Option<&NoScan>) -> &'static str {
     }
 }
 
-/// What helps an image that has no usable scan.
-fn scan_steps(why: Option<&NoScan>, image: &ImageKey) -> Vec<String> {
-    let (repository, region) = (&image.repository, &image.region);
-    let status = format!(
-        "See what the scanner says: aws ecr describe-image-scan-findings --region {region} --repository-name {repository} \
-         --image-id imageDigest={} --max-items 1",
-        image.digest
-    );
-    let mut steps = Vec::new();
-    match why {
-        Some(NoScan::EligibilityExpired) => {
-            steps.push("Build it again and push it under a new tag: a new image is scanned. Pushing the same image again does not help.".to_owned());
-            steps.push(
-                "If images are in use for longer, raise the re-scan duration of Amazon Inspector for ECR images."
-                    .to_owned(),
-            );
-        }
-        Some(NoScan::Unsupported) => {
-            steps.push("Rebuild it on a base image that the scanner supports.".to_owned());
-            steps.push(
-                "If images of this kind are right here, set scan.on_unsupported to monitor in the policy.".to_owned(),
-            );
-            steps.push(status);
-        }
-        Some(NoScan::TooLarge) => {
-            steps.push("Make the image smaller: build in stages, and leave out what only the build needs.".to_owned());
-            steps.push(status);
-        }
-        Some(NoScan::LimitExceeded) => {
-            steps.push(
-                "Wait for a day: the image is asked about again. ECR scans an image once in 24 hours.".to_owned(),
-            );
-            steps.push(status);
-        }
-        Some(NoScan::NotCovered) => {
-            steps.push(format!(
-                "Check that the repository is scanned: aws ecr batch-get-repository-scanning-configuration --region {region} \
-                 --repository-names {repository}"
-            ));
-        }
-        Some(NoScan::Failed | NoScan::FindingsUnavailable | NoScan::UnknownStatus(_)) | None => {
-            steps.push(status);
-            steps.push("Build it again and push it under a new tag: a new image is scanned.".to_owned());
-        }
-    }
-    steps
-}
-
 /// The reason, as an alert of this kind tells it. `before`: how the image was blocked before.
 pub(super) fn told_reason(kind: AlertKind, row: &Row, before: Option<&Block>, arrival: Option<&Arrival>) -> String {
     match kind {
@@ -461,161 +295,6 @@ fn arrived(arrival: &Arrival) -> String {
         Way::PulledThrough(None) => format!("It was fetched again from the upstream registry{when}"),
         Way::Restored => format!("It was restored from the archive{when}"),
         Way::Replicated(region) => format!("It was replicated again from {region}{when}"),
-    }
-}
-
-/// How to find out who brought an image back. ECR's events do not say; `CloudTrail` does, some minutes later.
-fn who(arrival: Option<&Arrival>, region: &Region) -> String {
-    let Some(Arrival { way, at }) = arrival else {
-        return "Find out who brings it back: CloudTrail names whoever called PutImage or UpdateImageStorageClass."
-            .to_owned();
-    };
-    let (call, region) = match way {
-        Way::Pushed(_) => ("PutImage", region),
-        Way::PulledThrough(_) => ("BatchImportUpstreamImage", region),
-        Way::Restored => ("UpdateImageStorageClass", region),
-        // A copy comes with a push in its source, or with a restore there.
-        Way::Replicated(source) => ("PutImage", source),
-    };
-    let around = at.map_or(String::new(), |at| {
-        let quarter = SignedDuration::from_mins(15);
-        let time = |at: Timestamp| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        format!(" --start-time {} --end-time {}", time(at - quarter), time(at + quarter))
-    });
-    format!(
-        "Find out who brings it back: aws cloudtrail lookup-events --region {region} --lookup-attributes \
-         AttributeKey=EventName,AttributeValue={call}{around}"
-    )
-}
-
-/// What the reader can do, in order.
-pub(super) fn next_steps(
-    kind: AlertKind,
-    row: &Row,
-    findings: &[RecordedFinding],
-    hold: Option<&Hold>,
-    arrival: Option<&Arrival>,
-    scanned: &Digest,
-) -> Vec<String> {
-    let repository = &row.image.repository;
-    let region = &row.image.region;
-    let look = format!(
-        "See all findings: aws ecr describe-image-scan-findings --region {region} --repository-name {repository} \
-         --image-id imageDigest={scanned}"
-    );
-    let exception = match findings.first() {
-        Some(finding) => format!(
-            "If it does no harm here, ask the owners of the policy for an exception for {} in {repository}: with owner, reason \
-             and end.",
-            text::line(&finding.id, 60)
-        ),
-        None => format!("If this image must run all the same, ask the owners of the policy about {repository}."),
-    };
-    let archived = row
-        .block
-        .as_ref()
-        .is_some_and(|block| block.method == BlockMethod::Archive);
-    let mut steps = Vec::new();
-    match kind {
-        AlertKind::ImageBlocked | AlertKind::ImageBypass => {
-            if kind == AlertKind::ImageBypass {
-                steps.push(who(arrival, region));
-            }
-            steps.push(fix(findings));
-            steps.push(exception);
-            if archived {
-                steps.push("Do not push the same image again: it would only be blocked again.".to_owned());
-            } else {
-                steps.push(look);
-            }
-        }
-        AlertKind::ImageHeld => {
-            steps.push(fix(findings));
-            match hold {
-                Some(Hold::InUse(_)) => steps.push(
-                    "Deploy the new image, so that this one is no longer used: it is blocked when it has not been pulled for as \
-                     long as the policy says."
-                        .to_owned(),
-                ),
-                Some(Hold::NotWorse(_)) => steps.push(
-                    "It may be deployed: that makes nothing worse. The finding runs already, so fix it in the next image."
-                        .to_owned(),
-                ),
-                Some(Hold::Refused(_)) => steps.push(
-                    "Give the function the right to block it, or remove what stands in the way: the next look at it tries again."
-                        .to_owned(),
-                ),
-                Some(
-                    Hold::ReportMode(_)
-                    | Hold::Limit(_)
-                    | Hold::Returns(_)
-                    | Hold::Index
-                    | Hold::IndexesNotRead | Hold::MoreIndexesNotRead
-                    | Hold::OnlyIndex
-                    | Hold::Source(_),
-                )
-                | None => {}
-            }
-            steps.push(exception);
-            steps.push(look);
-        }
-        AlertKind::BlockLimit => {
-            steps.push(
-                "This image and all further ones of this hour are held, and only this one is told of. Look whether something else \
-                 is wrong: a change of the policy, or of the scanner's data."
-                    .to_owned(),
-            );
-            steps.push("If so many blocks are right, raise block.max_blocks_per_hour in the policy.".to_owned());
-            steps.push(fix(findings));
-        }
-        AlertKind::ImageReview => {
-            steps.push("Look at the findings before this image is deployed.".to_owned());
-            steps.push(fix(findings));
-            steps.push(look);
-        }
-        AlertKind::ImageReleased => {
-            steps.push("Deploy it again where it was missing.".to_owned());
-        }
-        AlertKind::ScanFailed => {
-            steps.extend(scan_steps(row.no_scan.as_ref(), &row.image));
-            steps.push(exception);
-        }
-        AlertKind::ScanOverdue => {
-            steps.push(look);
-            steps.push(format!(
-                "Check that the repository is scanned: aws ecr batch-get-repository-scanning-configuration --region {region} \
-                 --repository-names {repository}"
-            ));
-        }
-    }
-    steps
-}
-
-/// How to get rid of the findings.
-fn fix(findings: &[RecordedFinding]) -> String {
-    let mut updates: Vec<String> = Vec::new();
-    for finding in findings {
-        if let (Some(package), Some(version)) = (&finding.package, &finding.fixed_in) {
-            let update = format!("{} {}", text::line(package, 60), text::line(version, 40));
-            if !updates.contains(&update) {
-                updates.push(update);
-            }
-        }
-    }
-    let more = updates.len().saturating_sub(3);
-    updates.truncate(3);
-    match (updates.len(), more) {
-        (0, _) => "Update the packages and the base image, build, and push under a new tag.".to_owned(),
-        (_, 0) => format!(
-            "Update to {} or newer, build, and push under a new tag.",
-            updates.join(", ")
-        ),
-        (_, more) => {
-            format!(
-                "Update to {} or newer (and {more} more), build, and push under a new tag.",
-                updates.join(", ")
-            )
-        }
     }
 }
 

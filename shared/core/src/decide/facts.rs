@@ -1,0 +1,278 @@
+//! All that is known of one image at one moment, and what follows from it at once.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::family::{ChildFacts, Children, LeadingIndex};
+use crate::{
+    finding::{Epss, Finding, Findings, Scan, ScanEvent, ScanStart, ScanTrigger},
+    ids::{ImageKey, Region},
+    image::{Arrival, Content, Image, ImageKind},
+    ledger::{RecordedFinding, Row},
+    notice::{AlertKind, LEASE_SECONDS},
+    policy::Policy,
+    predecessor::Predecessor,
+    repository::access::LambdaAccess,
+    told::ToldFindings,
+};
+
+/// All that is known of one image at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    /// Which image.
+    pub key: ImageKey,
+    /// The image, as the registry shows it; `None`: there is none.
+    pub image: Option<Image>,
+    /// What its manifest is; `None`: nobody has looked. That is done where [`Facts::needs_manifest`] says so.
+    pub content: Option<Content>,
+    /// What the scanner says.
+    pub scan: Scan,
+    /// What the ledger remembers.
+    pub row: Option<Row>,
+    /// Whether the repository is scanned without anybody asking. Only asked after a push.
+    pub trigger: Option<ScanTrigger>,
+    /// What came of asking for a scan, if that was done just now.
+    pub scan_start: Option<ScanStart>,
+    /// What the registry said when it was to be blocked just now, and refused.
+    pub block_failure: Option<String>,
+    /// What the registry said when a block was to be undone just now, and refused.
+    pub release_failure: Option<String>,
+    /// The image was read once more, after the row.
+    pub looked_again: bool,
+    /// It was to be blocked just now, and the hourly limit was reached.
+    pub limit: Option<Limit>,
+    /// What an event said of a scan's result, if one led here.
+    pub announced: Option<ScanEvent>,
+    /// How it came to be pullable, if an event said so.
+    pub arrival: Option<Arrival>,
+    /// Which image it replaces.
+    pub replaced: Replaced,
+    /// Whether AWS Lambda may pull it, by its repository's policy; `None`: nobody has looked yet.
+    pub lambda: Option<LambdaAccess>,
+    /// Of an index: the images that it leads to.
+    pub children: Children,
+    /// Of an index: how many more entries it has, of which nothing is known.
+    pub more_children: u64,
+    /// When the images that it leads to were last pulled, one for each that was; `None`: nobody has looked yet.
+    pub children_pulled: Option<Vec<Timestamp>>,
+    /// The indexes that lead to it.
+    pub indexes: Vec<LeadingIndex>,
+    /// Before this look, a sweep has read all indexes of the repository: those that it knows nothing of do not lead to it.
+    pub indexes_read: bool,
+    /// Whether all indexes of the repository are known at this moment, with all that they lead to; `None`: nobody has looked.
+    pub indexes_known: Option<bool>,
+    /// The image that it is a copy of; `None`: as far as known, it is none.
+    pub source: Option<SourceImage>,
+    /// No event led here: a sweep found it.
+    pub found: bool,
+    /// Which findings the people of its repository were told of; `None`: nobody has looked yet.
+    pub told: Option<ToldFindings>,
+    /// What events said of how likely its vulnerabilities are exploited. The registry's answers do not have that.
+    pub epss: Vec<Epss>,
+    /// The invocation that asks.
+    pub actor: String,
+}
+
+impl Facts {
+    /// Nothing is known yet.
+    pub fn about(key: ImageKey, actor: &str) -> Self {
+        Self {
+            key,
+            image: None,
+            content: None,
+            scan: Scan::Absent,
+            row: None,
+            trigger: None,
+            scan_start: None,
+            block_failure: None,
+            release_failure: None,
+            looked_again: false,
+            limit: None,
+            announced: None,
+            arrival: None,
+            replaced: Replaced::NotAsked,
+            lambda: None,
+            children: Children::NotAsked,
+            more_children: 0,
+            children_pulled: None,
+            indexes: Vec::new(),
+            indexes_read: false,
+            indexes_known: None,
+            source: None,
+            found: false,
+            told: None,
+            epss: Vec::new(),
+            actor: actor.to_owned(),
+        }
+    }
+
+    /// Whether its manifest must be looked into to know what it is. That is done once: the row remembers the answer. Each look counts as
+    /// a pull for everybody who does not have an exclusion from the record of pull times, as the roles of `guard` have.
+    pub fn needs_manifest(&self, policy: &Policy) -> bool {
+        let is_known = self
+            .row
+            .as_ref()
+            .is_some_and(|row| row.is_not_an_image() || row.runnable);
+        let is_new = self.row.as_ref().is_none_or(|row| row.closed_at.is_some());
+        !is_known
+            && !matches!(self.scan, Scan::Complete(_))
+            && self.image.as_ref().is_some_and(|image| match image.kind() {
+                ImageKind::Index => false,
+                ImageKind::Artifact => !is_judged_as_image(policy, image),
+                // With a container's configuration it is an image, unless it is an attestation: those have no tag of their own.
+                ImageKind::Image => is_new && !image.has_ordinary_tag(),
+            })
+    }
+
+    /// Whether the scanner counts the workloads that run the image, now; for an index, those of all images that it leads to. Where it is not
+    /// known to, a pull is the only evidence of use.
+    pub fn counts_use(&self) -> bool {
+        let counts = |row: &Row| row.scan.as_ref().is_some_and(|scan| scan.counts_use);
+        let mut images = self
+            .children()
+            .iter()
+            .filter(|child| !child.is_not_an_image())
+            .peekable();
+        if images.peek().is_some() {
+            return images.all(|child| child.row.as_ref().is_some_and(counts));
+        }
+        matches!(&self.scan, Scan::Complete(scan) if scan.counts_use())
+    }
+
+    /// Whether it is something else than an image: its manifest says so, or for an index, those of all its entries.
+    pub(super) fn is_not_an_image(&self, policy: &Policy, image: &Image) -> bool {
+        let known = self.row.as_ref().is_some_and(Row::is_not_an_image);
+        if image.kind() == ImageKind::Index {
+            return match &self.children {
+                // One of its entries may have turned out to be an image: a scanner could scan it, or the policy asks to judge it.
+                Children::NotAsked => known && self.row.as_ref().is_some_and(|row| row.children.is_empty()),
+                Children::Known(children) => {
+                    self.more_children == 0 && children.iter().all(ChildFacts::is_not_an_image)
+                }
+                Children::Unknown => false,
+            };
+        }
+        let says = known || matches!(self.content, Some(Content::Artifact(_)));
+        // What a scanner could scan is an image, whatever it calls itself.
+        says && !self.is_runnable(image)
+            && !matches!(self.scan, Scan::Complete(_))
+            && !is_judged_as_image(policy, image)
+    }
+
+    /// Whether it is known to be an image, though the registry gives it another type.
+    pub(super) fn is_runnable(&self, image: &Image) -> bool {
+        let scanned = image.kind() == ImageKind::Artifact && matches!(self.scan, Scan::Complete(_));
+        scanned || self.content == Some(Content::Image) || self.row.as_ref().is_some_and(|row| row.runnable)
+    }
+
+    /// The findings of a scan with what is known of their EPSS: from the event that led here, otherwise what the ledger remembers
+    /// of an earlier one.
+    pub(super) fn with_epss<'a>(&self, scan: &'a Findings) -> Cow<'a, Findings> {
+        let known = self.known_epss();
+        let score = |finding: &Finding| known.get(finding.id.as_str()).copied();
+        let mut scan = Cow::Borrowed(scan);
+        if scan.findings.iter().any(|finding| score(finding).is_some()) {
+            for finding in &mut scan.to_mut().findings {
+                finding.epss = score(finding).or(finding.epss);
+            }
+        }
+        scan
+    }
+
+    /// The same for the findings that a row remembers.
+    pub(super) fn row_with_epss<'a>(&self, row: &'a Row) -> Cow<'a, Row> {
+        let mut row = Cow::Borrowed(row);
+        for epss in &self.epss {
+            let Row { findings, excepted, .. } = row.to_mut();
+            let same = |finding: &&mut RecordedFinding| finding.id == epss.vulnerability;
+            for finding in findings.iter_mut().chain(excepted).filter(same) {
+                finding.epss = Some(epss.score);
+            }
+        }
+        row
+    }
+
+    pub(super) fn known_epss(&self) -> BTreeMap<&str, f64> {
+        let remembered = self.row.iter().flat_map(|row| row.findings.iter().chain(&row.excepted));
+        let remembered = remembered.filter_map(|finding| Some((finding.id.as_str(), finding.epss?)));
+        let said = self.epss.iter().map(|epss| (epss.vulnerability.as_str(), epss.score));
+        // Of two of the same id, the later one stays.
+        remembered.chain(said).collect()
+    }
+}
+
+/// Which image another one replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Replaced {
+    /// Nobody has looked yet.
+    NotAsked,
+    /// None that runs.
+    Nothing,
+    /// This one.
+    Image(Predecessor),
+}
+
+/// The limit of blocks in an hour is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// When the hour is over.
+    pub until: Timestamp,
+    /// This is the first image of the hour that is held for it: people are told once.
+    pub first: bool,
+}
+
+/// Whether the policy asks to judge it as an image, whatever it is.
+pub(super) fn is_judged_as_image(policy: &Policy, image: &Image) -> bool {
+    policy.judges_artifacts() && image.kind() == ImageKind::Artifact && !image.belongs_to_another()
+}
+
+/// Whether another invocation has undertaken the alert of this row, and may still be at it.
+pub(super) fn leased(row: &Row, actor: &str, now: Timestamp) -> bool {
+    row.alert.as_ref().is_some_and(|alert| {
+        alert.sent_at.is_none()
+            && alert.claimed_by != actor
+            && now.duration_since(alert.claimed_at) < SignedDuration::from_secs(LEASE_SECONDS)
+    })
+}
+
+/// The image in another region that this one is a copy of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceImage {
+    /// The region.
+    pub region: Region,
+    /// What the ledger remembers of it.
+    pub row: Option<Row>,
+}
+
+/// An image that is there, with what is known of it, under a policy, at a moment: what every rule is handed.
+#[derive(Clone, Copy)]
+pub(super) struct ImageCase<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) facts: &'a Facts,
+    pub(super) image: &'a Image,
+    pub(super) now: Timestamp,
+}
+
+/// Until when the ledger says that the hourly limit keeps an image from being blocked.
+pub(super) fn remembered_limit(facts: &Facts, now: Timestamp) -> Option<Timestamp> {
+    facts.row.as_ref()?.limited_until.filter(|until| now < *until)
+}
+
+/// Until when it is not tried again to block an image that an index leads to, because the registry refused.
+pub(super) fn remembered_refusal(facts: &Facts, now: Timestamp) -> Option<Timestamp> {
+    facts.row.as_ref()?.refused_until.filter(|until| now < *until)
+}
+
+/// Whether this image's row is the one that the limit is told with: the hour's first, or one whose alert could not be sent yet.
+pub(super) fn limit_is_to_be_told(facts: &Facts) -> bool {
+    let owed = facts.row.as_ref().and_then(|row| row.alert.as_ref());
+    let owed = owed.is_some_and(|alert| alert.kind == AlertKind::BlockLimit && alert.sent_at.is_none());
+    owed || facts.limit.is_some_and(|limit| limit.first)
+}
+
+impl ImageCase<'_> {
+    pub(super) fn is_index(&self) -> bool {
+        self.image.kind() == ImageKind::Index
+    }
+}

@@ -1,0 +1,22 @@
+//! The image may be one of an index that nobody has looked at yet: such images have no tag.
+
+use super::rule::{Hold, HoldRule};
+use crate::decide::{blocking::Blocking, plan::Question};
+
+pub(super) const RULE: HoldRule = HoldRule {
+    docs: &[(
+        "it has no tag, and no sweep has checked yet whether an index references it",
+        "the next sweep has checked: images of an index have no tag, and may be in use by it",
+    )],
+    setting: None,
+    check,
+};
+
+fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
+    let case = block.case;
+    let holds = !block.stands && case.facts.awaits_indexes(case.image, case.now);
+    // What the next sweep finds is told then.
+    let hold =
+        || Hold::because("it has no tag, and no sweep has looked yet whether an index leads to it; the next one does.");
+    Ok(holds.then(hold))
+}

@@ -1,0 +1,48 @@
+//! The rules to hold: reasons not to block an image that must not be deployed.
+//!
+//! To add one, copy a file, add it to [`HOLD_RULES`], and a row to the table in `docs/decisions.md`.
+
+mod in_use;
+mod index;
+mod indexes_not_read;
+mod lambda;
+mod limit;
+mod more_indexes_not_read;
+mod not_worse;
+mod only_index;
+mod refused;
+mod report_mode;
+mod returns;
+mod rule;
+mod source;
+
+use super::{blocking::Blocking, plan::Question};
+pub use rule::HoldRule;
+pub(super) use rule::{Hold, Undo};
+
+/// All rules; the first that holds the image is the reason. What needs no further question comes before what does, and what asks the registry
+/// comes last of what can be known: only for what would be blocked otherwise. Behind that is what keeps us from blocking anything.
+pub const HOLD_RULES: [HoldRule; 12] = [
+    index::RULE,
+    more_indexes_not_read::RULE,
+    indexes_not_read::RULE,
+    source::RULE,
+    only_index::RULE,
+    refused::RULE,
+    in_use::RULE,
+    not_worse::RULE,
+    lambda::RULE,
+    report_mode::RULE,
+    limit::RULE,
+    returns::RULE,
+];
+
+/// Why the image is held, if it is; or what must be asked to know that.
+pub(super) fn hold(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
+    for rule in HOLD_RULES {
+        if let Some(hold) = (rule.check)(block)? {
+            return Ok(Some(hold));
+        }
+    }
+    Ok(None)
+}

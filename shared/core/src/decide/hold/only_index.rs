@@ -1,0 +1,28 @@
+//! The registry does not archive the image, and every index that leads to it is blocked.
+
+use super::rule::{Hold, HoldRule};
+use crate::decide::{blocking::Blocking, facts::remembered_refusal, plan::Question};
+
+pub(super) const RULE: HoldRule = HoldRule {
+    docs: &[(
+        "the registry does not archive it, and every index that references it is blocked",
+        "the registry takes it: every hourly sweep tries again",
+    )],
+    setting: None,
+    check,
+};
+
+/// Whether the registry has refused, now or a while ago, to block an image to which indexes lead.
+pub(super) fn is_refused(block: &Blocking<'_>) -> bool {
+    let facts = block.case.facts;
+    block.led_to && (facts.block_failure.is_some() || remembered_refusal(facts, block.case.now).is_some())
+}
+
+fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
+    let holds = is_refused(block) && block.needed.is_some();
+    // The index is told of.
+    Ok(holds.then(|| Hold {
+        refused: true,
+        ..Hold::because("the registry does not archive it, as an index leads to it; every such index is blocked.")
+    }))
+}

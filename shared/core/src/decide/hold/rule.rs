@@ -1,0 +1,80 @@
+//! What a rule to hold is, and what it answers.
+
+use jiff::Timestamp;
+
+use crate::{
+    decide::{blocking::Blocking, plan::Question},
+    notice::AlertKind,
+};
+
+/// A reason not to block an image that must not be deployed.
+#[derive(Debug)]
+pub struct HoldRule {
+    /// What the reason says, and when the image is blocked after all: rows of the table in `docs/decisions.md`.
+    pub docs: &'static [(&'static str, &'static str)],
+    /// The member of the policy that switches it off or sets its bounds, if there is one.
+    pub setting: Option<&'static str>,
+    /// Whether it holds the image, or what must be asked to know.
+    pub(in crate::decide) check: fn(&Blocking<'_>) -> Result<Option<Hold>, Question>,
+}
+
+/// Why an image that should be blocked is not, and what follows from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::decide) struct Hold {
+    /// Completes the sentence *It is not blocked:*.
+    pub(in crate::decide) reason: String,
+    /// What people are told; `None`: nothing, since others speak for it.
+    pub(in crate::decide) alert: Option<AlertKind>,
+    /// Whether what was done to the image before is undone.
+    pub(in crate::decide) undo: Undo,
+    /// What the reader of the alert can do about the reason.
+    pub(in crate::decide) next_step: Option<&'static str>,
+    /// The hourly limit is reached: it is not tried again before this time.
+    pub(in crate::decide) limited_until: Option<Timestamp>,
+    /// The registry refuses it, and an index that leads to it is blocked: it is not tried again for a while.
+    pub(in crate::decide) refused: bool,
+}
+
+/// Whether what was done to an image before is undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::decide) enum Undo {
+    /// It stays.
+    No,
+    /// It is undone, unless the policy only asks for more than was done: then that stays.
+    Begun,
+    /// It is undone, whatever it is.
+    All,
+}
+
+impl Hold {
+    /// Nobody is told, and what was done stays.
+    pub(in crate::decide) fn because(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            alert: None,
+            undo: Undo::No,
+            next_step: None,
+            limited_until: None,
+            refused: false,
+        }
+    }
+
+    /// People are told that the image is held.
+    pub(in crate::decide) fn told(self) -> Self {
+        Self {
+            alert: Some(AlertKind::ImageHeld),
+            ..self
+        }
+    }
+
+    pub(in crate::decide) fn undoing(self, undo: Undo) -> Self {
+        Self { undo, ..self }
+    }
+
+    pub(in crate::decide) fn with_step(self, step: &'static str) -> Self {
+        Self {
+            next_step: Some(step),
+            ..self
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! What is decided: a plan, and the step that it consists of.
+
+use jiff::Timestamp;
+
+use crate::{
+    alert::Alert,
+    decide::words,
+    ids::Tag,
+    image::{Image, ImageStatus},
+    ledger::Row,
+    state::State,
+    told::ToldFindings,
+};
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Plan {
+    /// Nothing.
+    Leave(Leave),
+    /// Something must be asked first; then decide again.
+    Ask(Question),
+    /// Carry out a step.
+    Apply(Box<Step>),
+}
+
+/// What must be asked before anything can be decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// The scanner, for a scan. The answer goes to [`Facts::scan_start`].
+    Scan,
+    /// The registry, for the image once more. The answer goes to [`Facts::image`], and [`Facts::looked_again`] is set.
+    Again,
+    /// The registry, which image this one replaces. The answer goes to [`Facts::replaced`].
+    Replaced,
+    /// The registry and the ledger, which images this index leads to. The answer goes to [`Facts::children`].
+    Children,
+    /// The registry, whether AWS Lambda may pull. The answer goes to [`Facts::lambda`].
+    Lambda,
+    /// The registry, when those images were last pulled. The answer goes to [`Facts::children_pulled`].
+    ChildrenPulled,
+    /// The registry and the ledger, whether all indexes of the repository are known. The answer goes to [`Facts::indexes_known`]; indexes
+    /// that lead to the image, and that it does not know of, go to [`Facts::indexes`].
+    Indexes,
+    /// The ledger, which findings people were told of. The answer goes to [`Facts::told`].
+    Told,
+}
+
+/// Why nothing is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// There is no such image, and nothing is remembered of it.
+    NoSuchImage,
+    /// It is no image: an attestation, a chart, a cache, or an index that leads to nothing else.
+    NotAnImage,
+    /// Somebody else archived it before it was ever judged.
+    ArchivedByOthers,
+    /// Everything is as it should be.
+    Unchanged,
+    /// Another invocation is carrying out this very plan.
+    InProgress,
+    /// Another invocation is carrying out another plan: to be tried again when it is done.
+    Busy,
+    /// An event said that there is a scan result, and the scanner does not show it yet: to be tried again.
+    ResultNotVisible,
+}
+
+/// A change in the registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// The image goes to the archive.
+    Archive,
+    /// The image comes back from the archive.
+    Restore,
+    /// The image gets the tag `mark`; then, and only then, it loses `remove`.
+    Quarantine {
+        /// The tag that keeps the image from being deleted, and says what it is.
+        mark: Tag,
+        /// Its other tags.
+        remove: Vec<Tag>,
+    },
+    /// The image gets back the tags `restore`; then it loses `mark`, unless that is its last one.
+    Unquarantine {
+        /// The tag that it was quarantined with.
+        mark: Tag,
+        /// The tags that it had.
+        restore: Vec<Tag>,
+    },
+}
+
+impl Effect {
+    /// Whether it keeps an image from being deployed; if not, it undoes that.
+    pub fn blocks(&self) -> bool {
+        matches!(self, Self::Archive | Self::Quarantine { .. })
+    }
+
+    /// A word for logs and reports.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Archive => "archive",
+            Self::Restore => "restore",
+            Self::Quarantine { .. } => "quarantine",
+            Self::Unquarantine { .. } => "unquarantine",
+        }
+    }
+}
+
+/// What is to be done, in this order: write `row` (which claims the step), bring about `effect`, send `alert`, write
+/// [`Step::completed`]. Without effect and alert, writing `row` is all.
+///
+/// The row comes first because the scanner forgets an image once it is archived: whoever crashed after the effect would not know
+/// any more why there was one, and nobody would be told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// The row.
+    pub row: Row,
+    /// The change in the registry.
+    pub effect: Option<Effect>,
+    /// The alert.
+    pub alert: Option<Alert>,
+    /// It is one of the blocks that the policy limits by the hour.
+    pub counts_as_block: bool,
+    /// It only remembers what an event said of a result that does not show yet: the event is to be tried again.
+    pub awaits_result: bool,
+    /// The next summary names the alert. It is about an image that a sweep found before anybody had judged it, and asks for a look and not
+    /// for more: the first sweep of a registry is one message, and not one for each image.
+    pub waits_for_summary: bool,
+    /// What to remember of the findings that the alert tells of, once it is told.
+    pub told: Option<ToldFindings>,
+    pub(super) releases: Release,
+}
+
+/// Whether a step undoes a block, and when that is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Release {
+    /// It does not.
+    No,
+    /// When the image can be pulled.
+    Pullable,
+    /// Not before what it leads to can be pulled as well.
+    Later,
+}
+
+impl Step {
+    /// Writes a row, and nothing else.
+    pub(super) fn only(row: Row) -> Self {
+        Self {
+            row,
+            effect: None,
+            alert: None,
+            counts_as_block: false,
+            awaits_result: false,
+            waits_for_summary: false,
+            told: None,
+            releases: Release::No,
+        }
+    }
+
+    pub(super) fn close(row: &Row, now: Timestamp) -> Self {
+        Self::only(Row {
+            generation: row.generation + 1,
+            closed_at: Some(now),
+            ..row.clone()
+        })
+    }
+
+    /// The row to write when the effect has been confirmed and the alert sent; `image` is what the registry shows after the
+    /// effect. An image that is still on its way back from the archive is not told of yet: see [`Step::tells`]. `mark_stays`: why our own
+    /// tag is left on an image that was released; it is tried again to remove it.
+    pub fn completed(&self, image: Option<&Image>, mark_stays: Option<&str>, now: Timestamp) -> Row {
+        let mut row = Row {
+            generation: self.row.generation + 1,
+            ..self.row.clone()
+        };
+        if let Some(image) = image {
+            row.tags = sorted_tags(image);
+            row.available_since = image.available_since();
+        }
+        if !self.tells(image) {
+            row.alert = None;
+        } else if let Some(alert) = &mut row.alert {
+            alert.sent_at = Some(now);
+        }
+        match (&mut row.block, self.releases) {
+            // Of what is held, only tags are remembered that may be gone.
+            (Some(_), Release::No) if row.state == State::Held => {}
+            (Some(block), Release::No) => block.confirmed = true,
+            (Some(block), Release::Pullable | Release::Later) if mark_stays.is_some() => {
+                block.undone_at.get_or_insert(now);
+                block.release_refused_at = Some(now);
+                row.reason = words::mark_stays(&row.reason, mark_stays.unwrap_or_default());
+            }
+            (Some(_), Release::Pullable) if is_pullable(image) => forget_block(&mut row),
+            (Some(block), Release::Pullable | Release::Later) => {
+                (block.undone_at, block.release_refused_at) = (Some(now), None);
+                row.reason = words::being_restored(&row.reason);
+            }
+            (None, _) => {}
+        }
+        row
+    }
+
+    /// Whether it undoes a block: its alert is sent when the image can be pulled, which may be later.
+    pub fn is_release(&self) -> bool {
+        self.releases != Release::No
+    }
+
+    /// Whether the alert is sent, where the registry shows `image` after the effect (`None`: there was none): that an image is
+    /// released is told when it can be pulled.
+    pub fn tells(&self, image: Option<&Image>) -> bool {
+        self.releases != Release::Pullable || is_pullable(image)
+    }
+}
+
+/// It is undone, and nothing is left of it.
+pub(super) fn forget_block(row: &mut Row) {
+    row.block = None;
+    if let Some(source) = &mut row.source {
+        source.blocked = false;
+    }
+}
+
+pub(super) fn is_pullable(image: Option<&Image>) -> bool {
+    image.is_none_or(|image| !matches!(image.status, ImageStatus::Archived | ImageStatus::Activating))
+}
+
+pub(super) fn sorted_tags(image: &Image) -> Vec<Tag> {
+    let mut tags = image.tags.clone();
+    tags.sort();
+    tags
+}
