@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use shared::core::{
     alert::registry::DIGEST,
+    decide::HOLD_RULES,
     notice::{AlertKind, RegistryAlertKind, RepositoryAlertKind},
     policy::{Document, Policy},
     repository::decide::SETTINGS,
@@ -65,6 +66,30 @@ fn every_rule_for_repositories_is_documented_and_no_other() {
     let tags = ["tags.allowed", "tags.forbidden", "tags.reserved", "tags.moving"];
     let known: Vec<&str> = tags.into_iter().chain(SETTINGS).collect();
     assert_eq!(documented, known);
+}
+
+/// The table names each reason, in the order in which they are checked; and a member of the policy that a rule names is one.
+#[test]
+fn every_reason_to_hold_is_documented_and_no_other() {
+    let text = fs::read_to_string(support::root().join("docs/decisions.md")).unwrap();
+    let rows = text
+        .lines()
+        .skip_while(|line| !line.starts_with("| the reason says |"))
+        .skip(2)
+        .map_while(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "));
+    let known = HOLD_RULES.iter().flat_map(|rule| rule.docs).copied();
+    assert_eq!(rows.collect::<Vec<_>>(), known.collect::<Vec<_>>());
+    let schema = serde_json::to_value(schemars::schema_for!(Document)).unwrap();
+    for setting in HOLD_RULES.iter().filter_map(|rule| rule.setting) {
+        let mut place = &schema;
+        for member in setting.split('.') {
+            if let Some(name) = place["$ref"].as_str() {
+                place = &schema["$defs"][name.rsplit('/').next().unwrap()];
+            }
+            place = &place["properties"][member];
+        }
+        assert!(place.is_object(), "`{setting}` is not in the schema");
+    }
 }
 
 #[test]

@@ -4,8 +4,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Alert, MAX_TITLE, registry::RegistryAlert, repository::RepositoryAlert};
 use crate::{
+    alert::{
+        model::{Alert, MAX_TITLE},
+        registry::RegistryAlert,
+        repository::RepositoryAlert,
+    },
     calendar::day_of,
     finding::Severity,
     ids::{Digest, RegistryKey, RepositoryName, Tag, TopicArn},

@@ -8,11 +8,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    alert::{
-        Alert, MAX_ID, MAX_NAME, MAX_REASON, MAX_TITLE, MAX_VERSION, date, listed_steps, repository::RepositoryAlert,
-        to_json, without_version,
+    alert::model::{
+        Alert, MAX_ID, MAX_NAME, MAX_REASON, MAX_TITLE, MAX_VERSION, date, listed_steps, to_json, without_version,
     },
-    ids::{ImageKey, RegistryKey, repository_arn},
+    ids::{ImageKey, RegistryKey, RepositoryKey, repository_arn},
     ledger::RecordedFinding,
     text,
 };
@@ -86,10 +85,22 @@ pub(super) fn render(alert: &Alert) -> String {
     })
 }
 
+/// What a notification about a repository says of it.
+pub(super) struct AboutRepository<'a> {
+    pub(super) key: &'a RepositoryKey,
+    pub(super) id: &'a str,
+    pub(super) kind: &'static str,
+    pub(super) title: &'a str,
+}
+
 /// The notification of an alert about a repository, whose thread is the repository's.
-pub(super) fn repository(alert: &RepositoryAlert, description: String, steps: impl Iterator<Item = String>) -> String {
-    let (key, id) = (&alert.repository, text::token(&alert.id, MAX_ID));
-    let title = text::markdown(&text::line(&alert.title, MAX_TITLE));
+pub(super) fn repository(
+    about: &AboutRepository<'_>,
+    description: String,
+    steps: impl Iterator<Item = String>,
+) -> String {
+    let (key, id) = (about.key, text::token(about.id, MAX_ID));
+    let title = text::markdown(&text::line(about.title, MAX_TITLE));
     to_json(&Notification {
         version: "1.0",
         source: "custom",
@@ -99,12 +110,12 @@ pub(super) fn repository(alert: &RepositoryAlert, description: String, steps: im
             title: title.clone(),
             description,
             next_steps: steps.map(|step| text::markdown(&step)).collect(),
-            keywords: vec![alert.kind.as_str().to_owned(), text::markdown(key.repository.as_str())],
+            keywords: vec![about.kind.to_owned(), text::markdown(key.repository.as_str())],
         },
         metadata: Metadata {
             thread_id: format!("{}/{}/{}", key.account, key.region, key.repository),
             summary: title,
-            event_type: alert.kind.as_str(),
+            event_type: about.kind,
             related_resources: vec![repository_arn(&key.account, &key.region, &key.repository)],
             additional_context: BTreeMap::from([
                 ("alertId", id),

@@ -7,18 +7,16 @@ use serde::Serialize;
 
 use crate::{
     alert::{
-        MAX_ID, MAX_NAME, MAX_REASON, MAX_SUBJECT, MAX_TITLE, Message, chat, date, email,
+        chat, email,
+        model::{MAX_ID, MAX_NAME, MAX_REASON, MAX_SUBJECT, MAX_TITLE, Message, date, time, to_json},
         registry::{DIGEST, ExceptionNotice},
-        time, to_json,
     },
-    notice::Change,
-    text,
-};
-use crate::{
     digest::{Digest, Drift, Ending, List, Named, NotReady, OptedOut, Outdated, Size, Unrouted},
+    notice::Change,
     replication::readiness::Readiness,
     repository::lifecycle::Surplus,
     summary::News,
+    text,
 };
 
 /// The longest reason of an image in the digest, in characters; its own alert has the whole.

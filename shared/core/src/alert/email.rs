@@ -2,12 +2,12 @@
 //!
 //! Everything but the headline and our own headings is indented, so that no text from outside can pass for one of them.
 
-use crate::ledger::RecordedFinding;
 use crate::{
-    alert::{
+    alert::model::{
         Alert, MAX_EXCEPTIONS, MAX_ID, MAX_NAME, MAX_REASON, MAX_STEP, MAX_STEPS, MAX_TITLE, MAX_VERSION, date, time,
         to_json,
     },
+    ledger::RecordedFinding,
     text,
 };
 
@@ -138,7 +138,7 @@ fn list(lines: &mut Vec<String>, finding: &RecordedFinding) {
     let installed = version(&finding.installed).map_or(String::new(), |version| format!(" {version}"));
     let fix = match version(&finding.fixed_in) {
         Some(version) => format!("fixed in {version}"),
-        None => super::without_version(finding.fix).to_owned(),
+        None => crate::alert::model::without_version(finding.fix).to_owned(),
     };
     lines.push(format!(
         "    {package}{installed}, {fix}, first seen {}",

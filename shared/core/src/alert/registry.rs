@@ -5,8 +5,10 @@ use serde::Serialize;
 
 use crate::{
     alert::{
-        MAX_ID, MAX_NAME, MAX_REASON, MAX_SUBJECT, MAX_TITLE, Message, chat, email, listed_changes, listed_steps, time,
-        to_json,
+        chat, email,
+        model::{
+            MAX_ID, MAX_NAME, MAX_REASON, MAX_SUBJECT, MAX_TITLE, Message, listed_changes, listed_steps, time, to_json,
+        },
     },
     ids::RegistryKey,
     notice::{Change, RegistryAlertKind},
@@ -408,7 +410,7 @@ mod tests {
                 prop_assert_eq!(&document["kind"], kind.as_str());
                 prop_assert!(serde_json::from_str::<Value>(&message.https).is_ok());
                 prop_assert!(message.email.lines().all(|line| !line.chars().any(char::is_control)));
-                prop_assert!(message.body().len() < super::super::MAX_MESSAGE_BYTES);
+                prop_assert!(message.body().len() < crate::alert::model::MAX_MESSAGE_BYTES);
             }
         }
     }

@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use crate::{
     alert::{
-        MAX_ID, MAX_REASON, MAX_SUBJECT, MAX_TITLE, Message, chat, email, listed_changes, listed_steps, time, to_json,
+        chat, email,
+        model::{MAX_ID, MAX_REASON, MAX_SUBJECT, MAX_TITLE, Message, listed_changes, listed_steps, time, to_json},
     },
     finding::Severity,
     ids::{Digest, RepositoryKey, Tag},
@@ -160,7 +161,13 @@ impl RepositoryAlert {
             let [setting, was, is] = [&change.setting, &change.old, &change.new].map(|value| text::code(value));
             format!("• {setting}: {old} {was}, {new} {is}")
         }));
-        chat::repository(self, lines.join("\n"), self.steps())
+        let about = chat::AboutRepository {
+            key: &self.repository,
+            id: &self.id,
+            kind: self.kind.as_str(),
+            title: &self.title,
+        };
+        chat::repository(&about, lines.join("\n"), self.steps())
     }
 
     fn sms(&self) -> String {
@@ -305,7 +312,7 @@ mod tests {
                 prop_assert_eq!(&document["kind"], kind.as_str());
                 prop_assert!(serde_json::from_str::<Value>(&message.https).is_ok());
                 prop_assert!(message.email.lines().all(|line| !line.chars().any(char::is_control)));
-                prop_assert!(message.body().len() < super::super::MAX_MESSAGE_BYTES);
+                prop_assert!(message.body().len() < crate::alert::model::MAX_MESSAGE_BYTES);
             }
         }
     }

@@ -1,7 +1,6 @@
 //! The form for telephones.
 
-use crate::policy::BlockMethod;
-use crate::{alert::Alert, notice::AlertKind, text};
+use crate::{alert::model::Alert, notice::AlertKind, policy::BlockMethod, text};
 
 /// The longest text that goes out as one message, in ASCII: 140 bytes. SNS makes several of a longer one.
 ///

@@ -8,12 +8,14 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     alert::{
-        MAX_ID, MAX_MESSAGE_BYTES, MAX_NAME, MAX_SUBJECT, MAX_TITLE, Message, brief::BriefAlert, chat, email, time,
-        to_json,
+        brief::BriefAlert,
+        chat, email,
+        model::{MAX_ID, MAX_MESSAGE_BYTES, MAX_NAME, MAX_SUBJECT, MAX_TITLE, Message, time, to_json},
     },
-    text,
+    finding::Severity,
+    ids::RegistryKey,
+    text::{self, hex},
 };
-use crate::{finding::Severity, ids::RegistryKey, text::hex};
 
 /// The `kind` of the hourly summary.
 pub const SUMMARY: &str = "alert-summary";

@@ -2,7 +2,13 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::ids::RepositoryName;
+use crate::{
+    finding::Severity,
+    ids::{ImageKey, RepositoryName, Tag},
+    ledger::RecordedFinding,
+    notice::AlertKind,
+    policy::BlockMethod,
+};
 
 const DIGEST: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 

@@ -1,11 +1,17 @@
 //! Exceptions: findings that do not count, for a time; and what is to be said about the ones that a policy has.
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     finding::Finding,
     glob::Glob,
     ids::{Digest, RepositoryName, Tag},
+    policy::{
+        document::ExceptionSection,
+        reading::{PolicyError, glob, text_glob},
+    },
+    text,
 };
 
 /// A finding that does not count, for a time.
@@ -157,6 +163,66 @@ pub(super) fn remarks(exceptions: &[Exception], now: Timestamp) -> Vec<String> {
         }
     }
     remarks
+}
+
+/// The farthest day on which an exception may end, counted from the day the policy is read.
+pub const MAX_EXCEPTION_DAYS: i64 = 180;
+
+/// At most so many characters of a ticket stand in the name of an exception.
+const MAX_TICKET: usize = 60;
+
+/// Reads an entry of `exceptions`.
+pub(super) fn read(index: usize, section: ExceptionSection, now: Timestamp) -> Result<Exception, PolicyError> {
+    let path = |field: &str| format!("exceptions[{index}].{field}");
+    for (field, text) in [("owner", &section.owner), ("reason", &section.reason)] {
+        if text.trim().is_empty() {
+            return Err(PolicyError::at(
+                path(field),
+                "it is empty: somebody must answer for an exception, and say why",
+            ));
+        }
+    }
+    if section.repositories.is_empty() {
+        return Err(PolicyError::at(
+            path("repositories"),
+            "an exception names its repositories; `*` is all of them",
+        ));
+    }
+    let mut repositories = Vec::new();
+    for (n, text) in section.repositories.iter().enumerate() {
+        repositories.push(glob(text, || path(&format!("repositories[{n}]")))?);
+    }
+    let ends = section
+        .expires
+        .tomorrow()
+        .and_then(|day| TimeZone::UTC.to_timestamp(day.at(0, 0, 0, 0)))
+        .map_err(|error| PolicyError::at(path("expires"), error))?;
+    let latest = now + SignedDuration::from_hours(24 * (MAX_EXCEPTION_DAYS + 1));
+    if ends > latest {
+        let problem = format!("an exception ends within {MAX_EXCEPTION_DAYS} days; renew it when the time comes");
+        return Err(PolicyError::at(path("expires"), problem));
+    }
+    let package = section.package.as_deref();
+    let tag = section.tag.as_deref();
+    let ticket = section.ticket.as_deref().map(|ticket| text::line(ticket, MAX_TICKET));
+    Ok(Exception {
+        name: match ticket.filter(|ticket| !ticket.is_empty()) {
+            Some(ticket) => format!("exceptions[{index}] {ticket}"),
+            None => format!("exceptions[{index}]"),
+        },
+        vulnerability: glob(&section.vulnerability, || path("vulnerability"))?,
+        package: package.map(|text| text_glob(text, || path("package"))).transpose()?,
+        tag: tag.map(|text| glob(text, || path("tag"))).transpose()?,
+        digest: section
+            .digest
+            .map(|digest| digest.parse().map_err(|error| PolicyError::at(path("digest"), error)))
+            .transpose()?,
+        repositories,
+        owner: section.owner,
+        reason: section.reason,
+        ticket: section.ticket,
+        ends,
+    })
 }
 
 #[cfg(test)]

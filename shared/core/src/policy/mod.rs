@@ -2,67 +2,41 @@
 //!
 //! A document becomes a [`Policy`] once, at start, or not at all: an error names the place in the document.
 
+mod block;
+mod consequence;
 mod document;
 mod exception;
+mod reading;
 mod replication;
 mod repository;
 mod rule;
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
+pub use block::BlockRules;
+pub use consequence::{Consequence, Rule};
+use document::Artifacts;
 pub use document::{Action, BlockMethod, Document, Mode, NoScanAction, WhenInUse, WhenLambdaMayPull};
-use document::{Artifacts, TagViolationAction};
-pub use exception::Exception;
+pub use exception::{Exception, MAX_EXCEPTION_DAYS};
+pub use reading::PolicyError;
+use reading::{Reading, between};
 pub use replication::{MAX_REGIONS, ReplicationRules};
+pub use repository::RepositoryRules;
 pub use rule::{LEAST_EPSS, Maximum};
 
 use crate::{
     alert::budget::Budget,
     finding::{Finding, Fix, NoScan, Severity, SeverityCounts},
-    glob::{Glob, InvalidGlob},
-    ids::{Region, RepositoryName, TopicArn},
-    repository::{lifecycle::Lifecycle, posture::PostureRules, route::RouteTag, tags::TagRules},
+    ids::{RepositoryName, TopicArn},
+    repository::{lifecycle::Lifecycle, route::RouteTag},
     text::{self, hex},
 };
 
-/// The farthest day on which an exception may end, counted from the day the policy is read.
-pub const MAX_EXCEPTION_DAYS: i64 = 180;
-
-/// For so many days after a pull an image counts as in use, where nobody counts the workloads that run it: absence of evidence is no evidence.
-/// Tasks, pods and hosts that run for longer without a pull are rare.
-const IN_USE_DAYS: i64 = 90;
-
-/// The same where Amazon Inspector counts them. It is for how long Inspector looks at an image after its last use by default (Inspector user
-/// guide, "Configuring the Amazon ECR re-scan duration").
-const IN_USE_DAYS_COUNTED: i64 = 14;
-
 /// The longest key of a repository's tag, in characters (ECR API reference, "Tag").
 const MAX_TAG_KEY: usize = 128;
-
-/// At most so many characters of a ticket stand in the name of an exception.
-const MAX_TICKET: usize = 60;
-
-/// A policy that is not one: where, and why.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the policy is not valid at `{path}`: {problem}")]
-pub struct PolicyError {
-    /// Place in the document, such as `exceptions[0].expires`.
-    pub path: String,
-    /// What is wrong there.
-    pub problem: String,
-}
-
-impl PolicyError {
-    fn at(path: impl Into<String>, problem: impl fmt::Display) -> Self {
-        Self {
-            path: path.into(),
-            problem: problem.to_string(),
-        }
-    }
-}
 
 /// What the policy says when there is a usable scan, and when there is none.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,30 +49,6 @@ pub struct ScanRules {
     artifacts: Artifacts,
 }
 
-/// How and when images are blocked.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BlockRules {
-    /// How.
-    pub method: BlockMethod,
-    /// What happens when the image is in use.
-    pub when_in_use: WhenInUse,
-    /// Whether an image counts as in use that was pulled at any time, and that Lambda may pull.
-    pub when_lambda_may_pull: WhenLambdaMayPull,
-    /// As the policy says it.
-    in_use: Option<SignedDuration>,
-    /// An image that is no worse than the one it replaces is held.
-    pub not_worse_than_running: bool,
-}
-
-impl BlockRules {
-    /// How long after a pull an image counts as in use. `counted`: the scanner counts the workloads that run it, so that a pull is not the only
-    /// evidence.
-    pub fn in_use(&self, counted: bool) -> SignedDuration {
-        let days = if counted { IN_USE_DAYS_COUNTED } else { IN_USE_DAYS };
-        self.in_use.unwrap_or(SignedDuration::from_hours(24 * days))
-    }
-}
-
 /// When the daily digest is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DigestRules {
@@ -106,52 +56,6 @@ pub struct DigestRules {
     pub enabled: bool,
     /// The hour (UTC) from which on it is, 0 to 23.
     pub hour: u32,
-}
-
-/// How a document is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reading {
-    /// All that is wrong is refused.
-    Strict,
-    /// What is refused since this version is not.
-    Deployed,
-}
-
-/// What holds for the repositories that a glob matches.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RepositoryRules {
-    /// The glob.
-    pub matches: Glob,
-    route: Option<String>,
-    mode: Option<Mode>,
-    /// How its images are blocked, where the entry says anything of that.
-    block: Option<BlockRules>,
-    says_how_to_block: bool,
-    /// Rules for tags.
-    pub tags: Option<TagRules>,
-    /// Settings that the repository must have.
-    pub posture: Option<PostureRules>,
-    lifecycle: Option<Lifecycle>,
-    lifecycle_of_copies: Option<Lifecycle>,
-    /// Where its images must be as well.
-    pub replication: Option<ReplicationRules>,
-}
-
-impl RepositoryRules {
-    /// The lifecycle policy that the repository must have in a region. Where copies arrive, it archives nothing because nobody pulls it.
-    pub fn lifecycle_in(&self, region: &Region) -> Option<&Lifecycle> {
-        let has_copies = |rules: &ReplicationRules| rules.regions.contains(region);
-        if self.replication.as_ref().is_some_and(has_copies) {
-            self.lifecycle_of_copies.as_ref()
-        } else {
-            self.lifecycle.as_ref()
-        }
-    }
-
-    /// Whether settings are asked of the repository.
-    pub fn has_settings(&self) -> bool {
-        self.posture.is_some() || self.lifecycle.is_some()
-    }
 }
 
 /// A policy, ready to be asked.
@@ -183,46 +87,6 @@ pub struct Policy {
     route_by_tag: Option<String>,
 }
 
-/// What one finding leads to, and the place in the policy that says so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Consequence {
-    /// What it leads to.
-    pub action: Action,
-    /// Which rule said so.
-    pub rule: Rule,
-}
-
-impl Consequence {
-    /// This, unless `other` is worse.
-    pub fn at_least(self, other: Self) -> Self {
-        if other.action > self.action { other } else { self }
-    }
-}
-
-/// The rules for findings, by their place in the policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rule {
-    /// `severities.<SEVERITY>`.
-    Severity(Severity),
-    /// `unfixable.<SEVERITY>`.
-    Unfixable(Severity),
-    /// `exploitable`.
-    Exploitable,
-    /// `rules[<number>]`.
-    Listed(usize),
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Severity(severity) => write!(f, "severities.{severity}"),
-            Self::Unfixable(severity) => write!(f, "unfixable.{severity}"),
-            Self::Exploitable => f.write_str("exploitable"),
-            Self::Listed(index) => write!(f, "rules[{index}]"),
-        }
-    }
-}
-
 impl Policy {
     /// Reads a policy document that is deployed: what is refused since this version is a remark until the next one, so that functions
     /// start. Otherwise as [`Policy::from_json`].
@@ -251,132 +115,36 @@ impl Policy {
         deserializer.end().map_err(|error| PolicyError::at(".", error))?;
         let canonical: serde_json::Value = serde_json::from_str(json).map_err(|error| PolicyError::at(".", error))?;
         let rules = ["severities", "unfixable", "exploitable", "rules"].map(|member| canonical.get(member));
-        let judging = hash(&serde_json::json!(rules)).chars().take(12).collect();
-        Self::compile(document, hash(&canonical), judging, reading, now)
+        let hashes = Hashes {
+            document: hash(&canonical),
+            judging: hash(&serde_json::json!(rules)).chars().take(12).collect(),
+        };
+        Self::compile(document, hashes, reading, now)
     }
 
-    fn compile(
-        document: Document,
-        sha256: String,
-        judging: String,
-        reading: Reading,
-        now: Timestamp,
-    ) -> Result<Self, PolicyError> {
+    fn compile(document: Document, hashes: Hashes, reading: Reading, now: Timestamp) -> Result<Self, PolicyError> {
         if document.version != 1 {
             return Err(PolicyError::at(
                 "version",
                 format!("version {} is not known, only 1 is", document.version),
             ));
         }
-        let mut routes = BTreeMap::new();
-        for (name, arn) in &document.routes {
-            let arn: TopicArn = arn
-                .parse()
-                .map_err(|error| PolicyError::at(format!("routes.{name}"), error))?;
-            routes.insert(name.clone(), arn);
-        }
-        let default_route = routes
-            .get("default")
-            .cloned()
-            .ok_or_else(|| PolicyError::at("routes", "`default` is missing: alerts would have nowhere to go"))?;
-
-        let key_length = document.route_by_tag.as_ref().map(|key| key.chars().count());
-        if key_length.is_some_and(|length| !(1..=MAX_TAG_KEY).contains(&length)) {
-            let problem = format!("the key of a tag has 1 to {MAX_TAG_KEY} characters");
-            return Err(PolicyError::at("route_by_tag", problem));
-        }
-
+        let (routes, default_route) = routes(&document)?;
         let mut severities: BTreeMap<Severity, Action> = Severity::ALL.map(|s| (s, default_action(s))).into();
         severities.extend(by_severity("severities", &document.severities)?);
-
         let grace_minutes = between("scan.grace_minutes", document.scan.grace_minutes, 1, 1440)?;
         let max_blocks = between("block.max_blocks_per_hour", document.block.max_blocks_per_hour, 1, 1000)?;
-        let block = BlockRules {
-            method: document.block.method,
-            when_in_use: document.block.when_in_use,
-            when_lambda_may_pull: document.block.when_lambda_may_pull,
-            in_use: in_use("block.in_use_days", document.block.in_use_days)?,
-            not_worse_than_running: document.block.not_worse_than_running,
-        };
-        // What the roles may do follows from it, and nothing else does: infra/modules/guard reads it.
-        let mut kept = document.block.keep_release_of.iter().flatten();
-        if let Some(n) = kept.position(|method| *method == BlockMethod::Flag) {
-            let problem = "what was only flagged has nothing to undo: `archive` and `quarantine-tag` have";
-            return Err(PolicyError::at(format!("block.keep_release_of[{n}]"), problem));
-        }
-
+        let block = block::read(&document.block)?;
         let hour = between("digest.hour", document.digest.hour, 0, 23)?;
-        let alerts = Budget {
-            per_hour: between(
-                "alerts.max_single_per_hour",
-                document.alerts.max_single_per_hour,
-                1,
-                1000,
-            )?
-            .into(),
-            per_day: between(
-                "alerts.max_single_per_day",
-                document.alerts.max_single_per_day,
-                1,
-                10_000,
-            )?
-            .into(),
-        };
-
-        let mut repositories = Vec::new();
-        for (index, section) in document.repositories.iter().enumerate() {
-            let path = |field: &str| format!("repositories[{index}].{field}");
-            if let Some(route) = &section.route
-                && !routes.contains_key(route)
-            {
-                return Err(PolicyError::at(
-                    path("route"),
-                    format!("there is no route `{route}` in `routes`"),
-                ));
-            }
-            let matches: Glob = glob(&section.matches, || path("match"))?;
-            if let Some(earlier) = repositories.iter().position(|r: &RepositoryRules| r.matches == matches) {
-                let problem = format!(
-                    "`{}` stands already in `repositories[{earlier}]`, which wins",
-                    section.matches
-                );
-                return Err(PolicyError::at(path("match"), problem));
-            }
-            // With a mode that never counts, people would believe that they enforce, or that they do not.
-            let decides = section.mode.is_some() || section.block.is_some();
-            let covers = |earlier: &RepositoryRules| earlier.matches.matches(&section.matches);
-            if let Some(earlier) = repositories.iter().position(covers).filter(|_| decides) {
-                let problem = format!(
-                    "`repositories[{earlier}]` comes first and matches all that `{}` does, so that `mode` and `block` here never count: put \
-                     this entry before it",
-                    section.matches
-                );
-                return Err(PolicyError::at(path("match"), problem));
-            }
-            let lifecycle = repository::lifecycle(index, section, reading)?;
-            repositories.push(RepositoryRules {
-                matches,
-                route: section.route.clone(),
-                mode: section.mode,
-                block: repository::block(index, section, &block)?,
-                says_how_to_block: section.block.as_ref().is_some_and(|block| block.method.is_some()),
-                tags: repository::tags(index, section)?,
-                posture: repository::posture(index, section)?,
-                lifecycle_of_copies: lifecycle.as_ref().and_then(Lifecycle::without_unpulled),
-                lifecycle,
-                replication: repository::replication(index, section)?,
-            });
-        }
-
-        let mut exceptions = Vec::new();
-        for (index, section) in document.exceptions.into_iter().enumerate() {
-            exceptions.push(exception(index, section, now)?);
-        }
-
+        let alerts = budget(&document)?;
+        let repositories = repository::entries(&document.repositories, &routes, &block, reading)?;
+        let exceptions = document.exceptions.into_iter().enumerate();
+        let exceptions = exceptions.map(|(index, section)| exception::read(index, section, now));
         Ok(Self {
             mode: document.mode,
-            judging,
-            sha256,
+            judging: hashes.judging,
+            sha256: hashes.document,
+            exceptions: exceptions.collect::<Result<_, _>>()?,
             scan: ScanRules {
                 grace: SignedDuration::from_mins(grace_minutes.into()),
                 on_failure: document.scan.on_failure,
@@ -386,7 +154,6 @@ impl Policy {
             },
             block,
             max_blocks_per_hour: max_blocks.into(),
-            exceptions,
             digest: DigestRules {
                 enabled: document.digest.enabled,
                 hour,
@@ -584,6 +351,44 @@ impl Policy {
     }
 }
 
+/// What a policy is recognised by.
+struct Hashes {
+    /// Of the whole document.
+    document: String,
+    /// Of the rules for findings.
+    judging: String,
+}
+
+/// The topics by the names of their routes, and the topic of the route `default`.
+fn routes(document: &Document) -> Result<(BTreeMap<String, TopicArn>, TopicArn), PolicyError> {
+    let mut routes = BTreeMap::new();
+    for (name, arn) in &document.routes {
+        let arn: TopicArn = arn
+            .parse()
+            .map_err(|error| PolicyError::at(format!("routes.{name}"), error))?;
+        routes.insert(name.clone(), arn);
+    }
+    let Some(default) = routes.get("default").cloned() else {
+        let problem = "`default` is missing: alerts would have nowhere to go";
+        return Err(PolicyError::at("routes", problem));
+    };
+    let key_length = document.route_by_tag.as_ref().map(|key| key.chars().count());
+    if key_length.is_some_and(|length| !(1..=MAX_TAG_KEY).contains(&length)) {
+        let problem = format!("the key of a tag has 1 to {MAX_TAG_KEY} characters");
+        return Err(PolicyError::at("route_by_tag", problem));
+    }
+    Ok((routes, default))
+}
+
+/// How many alerts a topic gets one by one.
+fn budget(document: &Document) -> Result<Budget, PolicyError> {
+    let (hour, day) = (document.alerts.max_single_per_hour, document.alerts.max_single_per_day);
+    Ok(Budget {
+        per_hour: between("alerts.max_single_per_hour", hour, 1, 1000)?.into(),
+        per_day: between("alerts.max_single_per_day", day, 1, 10_000)?.into(),
+    })
+}
+
 /// Defaults of the four severities that the product is built on; a severity that says nothing needs a person.
 fn default_action(severity: Severity) -> Action {
     match severity {
@@ -592,59 +397,6 @@ fn default_action(severity: Severity) -> Action {
         Severity::Medium => Action::Monitor,
         Severity::Low | Severity::Informational => Action::Inform,
     }
-}
-
-fn exception(index: usize, section: document::ExceptionSection, now: Timestamp) -> Result<Exception, PolicyError> {
-    let path = |field: &str| format!("exceptions[{index}].{field}");
-    for (field, text) in [("owner", &section.owner), ("reason", &section.reason)] {
-        if text.trim().is_empty() {
-            return Err(PolicyError::at(
-                path(field),
-                "it is empty: somebody must answer for an exception, and say why",
-            ));
-        }
-    }
-    if section.repositories.is_empty() {
-        return Err(PolicyError::at(
-            path("repositories"),
-            "an exception names its repositories; `*` is all of them",
-        ));
-    }
-    let mut repositories = Vec::new();
-    for (n, text) in section.repositories.iter().enumerate() {
-        repositories.push(glob(text, || path(&format!("repositories[{n}]")))?);
-    }
-    let ends = section
-        .expires
-        .tomorrow()
-        .and_then(|day| TimeZone::UTC.to_timestamp(day.at(0, 0, 0, 0)))
-        .map_err(|error| PolicyError::at(path("expires"), error))?;
-    let latest = now + SignedDuration::from_hours(24 * (MAX_EXCEPTION_DAYS + 1));
-    if ends > latest {
-        let problem = format!("an exception ends within {MAX_EXCEPTION_DAYS} days; renew it when the time comes");
-        return Err(PolicyError::at(path("expires"), problem));
-    }
-    let package = section.package.as_deref();
-    let tag = section.tag.as_deref();
-    let ticket = section.ticket.as_deref().map(|ticket| text::line(ticket, MAX_TICKET));
-    Ok(Exception {
-        name: match ticket.filter(|ticket| !ticket.is_empty()) {
-            Some(ticket) => format!("exceptions[{index}] {ticket}"),
-            None => format!("exceptions[{index}]"),
-        },
-        vulnerability: glob(&section.vulnerability, || path("vulnerability"))?,
-        package: package.map(|text| text_glob(text, || path("package"))).transpose()?,
-        tag: tag.map(|text| glob(text, || path("tag"))).transpose()?,
-        digest: section
-            .digest
-            .map(|digest| digest.parse().map_err(|error| PolicyError::at(path("digest"), error)))
-            .transpose()?,
-        repositories,
-        owner: section.owner,
-        reason: section.reason,
-        ticket: section.ticket,
-        ends,
-    })
 }
 
 fn by_severity(path: &str, actions: &BTreeMap<String, Action>) -> Result<BTreeMap<Severity, Action>, PolicyError> {
@@ -662,33 +414,6 @@ fn by_severity(path: &str, actions: &BTreeMap<String, Action>) -> Result<BTreeMa
             }
         })
         .collect()
-}
-
-fn glob(text: &str, path: impl FnOnce() -> String) -> Result<Glob, PolicyError> {
-    text.parse()
-        .map_err(|error: InvalidGlob| PolicyError::at(path(), error))
-}
-
-/// A glob for names of packages: some have blanks and letters of any language.
-fn text_glob(text: &str, path: impl FnOnce() -> String) -> Result<Glob, PolicyError> {
-    Glob::of_text(text).map_err(|error| PolicyError::at(path(), error))
-}
-
-/// How long an image counts as in use after a pull, where the policy says so.
-fn in_use(path: &str, days: Option<u32>) -> Result<Option<SignedDuration>, PolicyError> {
-    let days = days.map(|days| between(path, days, 1, 365)).transpose()?;
-    Ok(days.map(|days| SignedDuration::from_hours(24 * i64::from(days))))
-}
-
-fn between(path: &str, value: u32, least: u32, most: u32) -> Result<u32, PolicyError> {
-    if (least..=most).contains(&value) {
-        Ok(value)
-    } else {
-        Err(PolicyError::at(
-            path,
-            format!("{value} is not between {least} and {most}"),
-        ))
-    }
 }
 
 /// SHA-256 of a value, without regard to white space and the order of members.

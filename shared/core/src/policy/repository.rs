@@ -1,19 +1,18 @@
 //! The sections of a repository: from what people write to what the rules read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
 use crate::{
     glob::Glob,
+    ids::{InvalidId, Region, TopicArn},
     policy::{
-        BlockRules, PolicyError, Reading, TagViolationAction, between,
-        document::{EncryptionType, RepositorySection, TagMutability as Mutability},
+        block::{BlockRules, in_use},
+        document::{EncryptionType, Mode, RepositorySection, TagMutability as Mutability, TagViolationAction},
+        reading::{PolicyError, Reading, between, glob},
+        replication::{MAX_REGIONS, ReplicationRules},
     },
-};
-use crate::{
-    ids::{InvalidId, Region},
-    policy::{MAX_REGIONS, ReplicationRules},
     repository::{
         lifecycle::{Lifecycle, MIN_ARCHIVED_DAYS, TypedRules},
         posture::{MAX_FILTERS, PostureRules, TagMutability, is_filter},
@@ -27,14 +26,109 @@ const MAX_REPOSITORY_TAGS: usize = 50;
 /// The most days or images that a lifecycle rule may count: far more than anybody needs, and less than ECR takes.
 const MAX_COUNT: u32 = 10_000;
 
+/// What holds for the repositories that a glob matches.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RepositoryRules {
+    /// The glob.
+    pub matches: Glob,
+    pub(super) route: Option<String>,
+    pub(super) mode: Option<Mode>,
+    /// How its images are blocked, where the entry says anything of that.
+    pub(super) block: Option<BlockRules>,
+    pub(super) says_how_to_block: bool,
+    /// Rules for tags.
+    pub tags: Option<TagRules>,
+    /// Settings that the repository must have.
+    pub posture: Option<PostureRules>,
+    pub(super) lifecycle: Option<Lifecycle>,
+    pub(super) lifecycle_of_copies: Option<Lifecycle>,
+    /// Where its images must be as well.
+    pub replication: Option<ReplicationRules>,
+}
+
+impl RepositoryRules {
+    /// The lifecycle policy that the repository must have in a region. Where copies arrive, it archives nothing because nobody pulls it.
+    pub fn lifecycle_in(&self, region: &Region) -> Option<&Lifecycle> {
+        let has_copies = |rules: &ReplicationRules| rules.regions.contains(region);
+        if self.replication.as_ref().is_some_and(has_copies) {
+            self.lifecycle_of_copies.as_ref()
+        } else {
+            self.lifecycle.as_ref()
+        }
+    }
+
+    /// Whether settings are asked of the repository.
+    pub fn has_settings(&self) -> bool {
+        self.posture.is_some() || self.lifecycle.is_some()
+    }
+}
+
+/// Reads the member `repositories`; `routes` are the names that an entry may give, `block` is what holds where it says nothing.
+pub(super) fn entries(
+    sections: &[RepositorySection],
+    routes: &BTreeMap<String, TopicArn>,
+    block: &BlockRules,
+    reading: Reading,
+) -> Result<Vec<RepositoryRules>, PolicyError> {
+    let mut entries: Vec<RepositoryRules> = Vec::new();
+    for (index, section) in sections.iter().enumerate() {
+        if let Some(route) = &section.route
+            && !routes.contains_key(route)
+        {
+            let problem = format!("there is no route `{route}` in `routes`");
+            return Err(PolicyError::at(format!("repositories[{index}].route"), problem));
+        }
+        let matches = new_match(index, section, &entries)?;
+        let lifecycle = lifecycle(index, section, reading)?;
+        entries.push(RepositoryRules {
+            matches,
+            route: section.route.clone(),
+            mode: section.mode,
+            block: of_block(index, section, block)?,
+            says_how_to_block: section.block.as_ref().is_some_and(|block| block.method.is_some()),
+            tags: tags(index, section)?,
+            posture: posture(index, section)?,
+            lifecycle_of_copies: lifecycle.as_ref().and_then(Lifecycle::without_unpulled),
+            lifecycle,
+            replication: replication(index, section)?,
+        });
+    }
+    Ok(entries)
+}
+
+/// The repositories that an entry is for, where no entry before it makes it void.
+fn new_match(index: usize, section: &RepositorySection, before: &[RepositoryRules]) -> Result<Glob, PolicyError> {
+    let path = || format!("repositories[{index}].match");
+    let matches = glob(&section.matches, path)?;
+    if let Some(earlier) = before.iter().position(|rules| rules.matches == matches) {
+        let problem = format!(
+            "`{}` stands already in `repositories[{earlier}]`, which wins",
+            section.matches
+        );
+        return Err(PolicyError::at(path(), problem));
+    }
+    // With a mode that never counts, people would believe that they enforce, or that they do not.
+    let decides = section.mode.is_some() || section.block.is_some();
+    let covers = |earlier: &RepositoryRules| earlier.matches.matches(&section.matches);
+    if let Some(earlier) = before.iter().position(covers).filter(|_| decides) {
+        let problem = format!(
+            "`repositories[{earlier}]` comes first and matches all that `{}` does, so that `mode` and `block` here never count: put \
+             this entry before it",
+            section.matches
+        );
+        return Err(PolicyError::at(path(), problem));
+    }
+    Ok(matches)
+}
+
 /// How its images are blocked: what the entry does not say is as `defaults`.
-pub(super) fn block(
+fn of_block(
     index: usize,
     section: &RepositorySection,
     defaults: &BlockRules,
 ) -> Result<Option<BlockRules>, PolicyError> {
     let Some(block) = &section.block else { return Ok(None) };
-    let in_use = super::in_use(&format!("repositories[{index}].block.in_use_days"), block.in_use_days)?;
+    let in_use = in_use(&format!("repositories[{index}].block.in_use_days"), block.in_use_days)?;
     Ok(Some(BlockRules {
         method: block.method.unwrap_or(defaults.method),
         when_in_use: block.when_in_use.unwrap_or(defaults.when_in_use),
@@ -44,7 +138,7 @@ pub(super) fn block(
     }))
 }
 
-pub(super) fn tags(index: usize, section: &RepositorySection) -> Result<Option<TagRules>, PolicyError> {
+fn tags(index: usize, section: &RepositorySection) -> Result<Option<TagRules>, PolicyError> {
     let Some(tags) = &section.tags else { return Ok(None) };
     let path = |field: &str| format!("repositories[{index}].tags{field}");
     let patterns = |field: &str, texts: &[String]| -> Result<Vec<TagPattern>, PolicyError> {
@@ -75,7 +169,7 @@ pub(super) fn tags(index: usize, section: &RepositorySection) -> Result<Option<T
     Ok(Some(rules))
 }
 
-pub(super) fn posture(index: usize, section: &RepositorySection) -> Result<Option<PostureRules>, PolicyError> {
+fn posture(index: usize, section: &RepositorySection) -> Result<Option<PostureRules>, PolicyError> {
     let Some(posture) = &section.posture else {
         return Ok(None);
     };
@@ -102,7 +196,7 @@ pub(super) fn posture(index: usize, section: &RepositorySection) -> Result<Optio
     }
     let mut required_tags = std::collections::BTreeMap::new();
     for (key, value) in &posture.required_tags {
-        let invalid = |error| PolicyError::at(path(&format!("required_tags.{}", super::text::line(key, 40))), error);
+        let invalid = |error| PolicyError::at(path(&format!("required_tags.{}", crate::text::line(key, 40))), error);
         required_tags.insert(key.clone(), Glob::of_tag_value(value).map_err(invalid)?);
     }
     let mut allowed_accounts = None;
@@ -146,7 +240,7 @@ fn organizations(ids: &[String], path: impl Fn(&str) -> String) -> Result<BTreeS
     };
     for (n, id) in ids.iter().enumerate() {
         if !is_id(id) && id != "${aws:ResourceOrgID}" {
-            let id = super::text::line(id, 60);
+            let id = crate::text::line(id, 60);
             let problem = format!("`{id}` is not the id of an organization, which looks like `o-a1b2c3d4e5`");
             return Err(PolicyError::at(path(&format!("allowed_organizations[{n}]")), problem));
         }
@@ -187,11 +281,7 @@ fn mutability(
     Ok(Some(found))
 }
 
-pub(super) fn lifecycle(
-    index: usize,
-    section: &RepositorySection,
-    reading: Reading,
-) -> Result<Option<Lifecycle>, PolicyError> {
+fn lifecycle(index: usize, section: &RepositorySection, reading: Reading) -> Result<Option<Lifecycle>, PolicyError> {
     let Some(lifecycle) = &section.lifecycle else {
         return Ok(None);
     };
@@ -248,7 +338,7 @@ pub(super) fn lifecycle(
     Ok(Some(lifecycle))
 }
 
-pub(super) fn replication(index: usize, section: &RepositorySection) -> Result<Option<ReplicationRules>, PolicyError> {
+fn replication(index: usize, section: &RepositorySection) -> Result<Option<ReplicationRules>, PolicyError> {
     let Some(replication) = &section.replication else {
         return Ok(None);
     };

@@ -7,9 +7,9 @@ use crate::{
     glob::Glob,
     ids::RepositoryName,
     policy::{
-        Action, Consequence, PolicyError, Rule,
-        document::{FixCondition, RuleSection},
-        glob, text_glob,
+        consequence::{Consequence, Rule},
+        document::{Action, FixCondition, RuleSection},
+        reading::{PolicyError, glob, text_glob},
     },
     text,
 };

@@ -1,0 +1,45 @@
+//! What a finding leads to, and which rule of the policy says so.
+
+use std::fmt;
+
+use crate::{finding::Severity, policy::document::Action};
+
+/// What one finding leads to, and the place in the policy that says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Consequence {
+    /// What it leads to.
+    pub action: Action,
+    /// Which rule said so.
+    pub rule: Rule,
+}
+
+impl Consequence {
+    /// This, unless `other` is worse.
+    pub fn at_least(self, other: Self) -> Self {
+        if other.action > self.action { other } else { self }
+    }
+}
+
+/// The rules for findings, by their place in the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// `severities.<SEVERITY>`.
+    Severity(Severity),
+    /// `unfixable.<SEVERITY>`.
+    Unfixable(Severity),
+    /// `exploitable`.
+    Exploitable,
+    /// `rules[<number>]`.
+    Listed(usize),
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Severity(severity) => write!(f, "severities.{severity}"),
+            Self::Unfixable(severity) => write!(f, "unfixable.{severity}"),
+            Self::Exploitable => f.write_str("exploitable"),
+            Self::Listed(index) => write!(f, "rules[{index}]"),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! How a policy document is read: errors that name the place, and checks that many members share.
+
+use std::fmt;
+
+use crate::glob::{Glob, InvalidGlob};
+
+/// A policy that is not one: where, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the policy is not valid at `{path}`: {problem}")]
+pub struct PolicyError {
+    /// Place in the document, such as `exceptions[0].expires`.
+    pub path: String,
+    /// What is wrong there.
+    pub problem: String,
+}
+
+impl PolicyError {
+    pub(super) fn at(path: impl Into<String>, problem: impl fmt::Display) -> Self {
+        Self {
+            path: path.into(),
+            problem: problem.to_string(),
+        }
+    }
+}
+
+/// How a document is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// All that is wrong is refused.
+    Strict,
+    /// What is refused since this version is not.
+    Deployed,
+}
+
+pub(super) fn glob(text: &str, path: impl FnOnce() -> String) -> Result<Glob, PolicyError> {
+    text.parse()
+        .map_err(|error: InvalidGlob| PolicyError::at(path(), error))
+}
+
+/// A glob for names of packages: some have blanks and letters of any language.
+pub(super) fn text_glob(text: &str, path: impl FnOnce() -> String) -> Result<Glob, PolicyError> {
+    Glob::of_text(text).map_err(|error| PolicyError::at(path(), error))
+}
+
+pub(super) fn between(path: &str, value: u32, least: u32, most: u32) -> Result<u32, PolicyError> {
+    if (least..=most).contains(&value) {
+        Ok(value)
+    } else {
+        Err(PolicyError::at(
+            path,
+            format!("{value} is not between {least} and {most}"),
+        ))
+    }
+}
