@@ -38,7 +38,7 @@ use guard_core::{
 };
 use guard_ports::{
     AlertLedger, Ledger, Page, PolicyLedger, PortError, ReplicationLedger, RepositoryLedger, Retry, SweepLedger,
-    Written,
+    UNREADABLE_ROW, Written,
 };
 
 /// The most keys that `BatchGetItem` takes.
@@ -290,7 +290,7 @@ fn read<T: DeserializeOwned>(
 ) -> Result<T, PortError> {
     let unreadable = |why: &str| {
         let message = format!("row `{pk}`, `{sk}`: {why}");
-        refusal(operation, Retry::Never, "UnreadableRow", &message)
+        refusal(operation, Retry::Never, UNREADABLE_ROW, &message)
     };
     let text = item
         .get(ROW)
@@ -670,7 +670,7 @@ impl PolicyLedger for DynamoLedger {
             if let Some(mut item) = output.item {
                 let Some(AttributeValue::S(document)) = item.remove(DOCUMENT) else {
                     let message = format!("item `{pk}`, `{sk}`: it has no string `{DOCUMENT}`");
-                    return Err(refusal(OPERATION, Retry::Never, "UnreadableRow", &message));
+                    return Err(refusal(OPERATION, Retry::Never, UNREADABLE_ROW, &message));
                 };
                 return Ok(Some(document));
             }

@@ -67,6 +67,8 @@ pub struct Digest {
     pub unconfirmed: u64,
     /// Images that nobody could look at yet, because calls failed.
     pub not_reached: u64,
+    /// Repositories with rows of the ledger that cannot be read.
+    pub unreadable: List<Unreadable>,
     /// What the policy's lifecycle rules would delete, about.
     pub surplus: Surplus,
     /// The repositories that would lose most.
@@ -172,6 +174,15 @@ pub struct OptedOut {
     pub how: String,
 }
 
+/// A repository with rows of the ledger that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unreadable {
+    /// Which.
+    pub repository: RepositoryName,
+    /// How many rows.
+    pub rows: u64,
+}
+
 /// A repository whose tag leads to no route, so that its alerts come here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unrouted {
@@ -211,6 +222,7 @@ impl Digest {
         let totals = cases.map(|list| list.total).into_iter().chain([
             self.unknown,
             self.not_reached,
+            self.unreadable.total,
             self.surplus.images,
             self.drift.total,
             self.opted_out.total,
@@ -280,6 +292,7 @@ impl<'a> DigestBuilder<'a> {
                 overdue: List::default(),
                 unconfirmed: 0,
                 not_reached: 0,
+                unreadable: List::default(),
                 surplus: Surplus::default(),
                 surplus_in: List::default(),
                 largest: List::default(),
@@ -416,6 +429,14 @@ impl Digest {
         }
         self.unconfirmed += summary.unconfirmed;
         self.not_reached += summary.not_reached;
+        if summary.unreadable > 0 {
+            let unreadable = Unreadable {
+                repository: name.clone(),
+                rows: summary.unreadable,
+            };
+            let order = |one: &Unreadable| (std::cmp::Reverse(one.rows), one.repository.clone());
+            self.unreadable.add(unreadable, |a, b| order(a).cmp(&order(b)));
+        }
         let on = |day: Option<Date>| day.and_then(|day| summary.days.get(&day).copied()).unwrap_or_default();
         self.yesterday = self.yesterday.and(on(self.day.yesterday().ok()));
         self.today = self.today.and(on(Some(self.day)));

@@ -68,6 +68,9 @@ pub struct RepositorySummary {
     /// Images that nobody could look at yet, because calls failed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub not_reached: u64,
+    /// Rows of the ledger that cannot be read: of their images nothing is known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unreadable: u64,
     /// What is new, by day (UTC): of the day on which it was made, and of the day before.
     #[serde(default)]
     pub days: BTreeMap<Date, News>,
@@ -270,6 +273,7 @@ impl<'a> SummaryBuilder<'a> {
                 overdue: Cases::default(),
                 unconfirmed: 0,
                 not_reached: 0,
+                unreadable: 0,
                 days: days.into_iter().flatten().map(|day| (day, News::default())).collect(),
                 exceptions: BTreeMap::new(),
                 drift: 0,
@@ -359,6 +363,12 @@ impl<'a> SummaryBuilder<'a> {
         for name in names {
             *self.summary.exceptions.entry(name.clone()).or_default() += 1;
         }
+    }
+
+    /// So many rows cannot be read.
+    pub fn unreadable_rows(&mut self, number: usize) {
+        let number = u64::try_from(number).unwrap_or(u64::MAX);
+        self.summary.unreadable = self.summary.unreadable.saturating_add(number);
     }
 
     /// The row of the repository.

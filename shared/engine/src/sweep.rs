@@ -139,6 +139,15 @@ impl SweepError {
         self.retry() == Retry::Later && self.code() == CALL_FAILED
     }
 
+    /// Whether a row of the ledger is there and cannot be read: no second attempt can, until somebody has seen to it.
+    fn is_unreadable_row(&self) -> bool {
+        match self {
+            Self::Port { source, .. } => source.is_unreadable_row(),
+            Self::Reconcile(ReconcileError::Port { source, .. }) => source.is_unreadable_row(),
+            Self::Reconcile(_) | Self::TooManyHops(_) => false,
+        }
+    }
+
     /// The scanner's refusal to let us read findings.
     fn denied_findings(&self) -> Option<&PortError> {
         match self {
@@ -588,8 +597,18 @@ pub struct Worker<'a, S> {
 impl<S: Services> Worker<'_, S> {
     /// Does what an item says.
     ///
-    /// What cannot be done is in the failures; the rest is done.
+    /// What cannot be done is in the failures; the rest is done. Where a row cannot be read, nothing is left in the queue: the next sweep finds it
+    /// again.
     pub async fn work(&self, work: &Work) -> (Looks, Failures) {
+        let (mut looks, mut failures) = self.carry_out(work).await;
+        if matches!(work, Work::Repository { .. } | Work::Images { .. }) {
+            let hopeless = failures.extract_if(.., |error| error.is_unreadable_row());
+            looks.handed_on.extend(hopeless);
+        }
+        (looks, failures)
+    }
+
+    async fn carry_out(&self, work: &Work) -> (Looks, Failures) {
         let sweep = self.sweep;
         let of = |repository: &RepositoryName| RepositoryKey {
             account: sweep.registry.account.clone(),
@@ -851,6 +870,11 @@ impl<S: Services> Worker<'_, S> {
         // One image is asked for before all others are: what was refused in this sweep is not asked again.
         let known = match self.refused_access(is_sweep).await {
             Ok(known) => known,
+            // The images have nothing to do with that: what may not be read is asked for.
+            Err(error) if error.is_unreadable_row() => {
+                looks.handed_on.push(error);
+                Vec::new()
+            }
             Err(error) => return (looks, vec![error]),
         };
         let known: Vec<RefusedAccess> = known.into_iter().filter(RefusedAccess::is_of_findings).collect();
@@ -897,8 +921,13 @@ impl<S: Services> Worker<'_, S> {
                             self.note_not_reached(key, &image.digest, &error).await;
                         }
                     }
-                    failures.push(error);
-                    left.push(image);
+                    if is_sweep && error.is_unreadable_row() {
+                        // No later item could read it; the next sweep finds it again.
+                        looks.handed_on.push(error);
+                    } else {
+                        failures.push(error);
+                        left.push(image);
+                    }
                 }
             }
         }
@@ -922,7 +951,7 @@ impl<S: Services> Worker<'_, S> {
             .map(|images| sweep.item(again(key.repository.clone(), images)))
             .collect();
         match self.send(&items, hidden_for, &mut looks).await {
-            Ok(()) => looks.handed_on = failures.split_off(0),
+            Ok(()) => looks.handed_on.append(&mut failures),
             Err(error) => failures.push(error),
         }
         (looks, failures)
@@ -1085,6 +1114,7 @@ impl<S: Services> Worker<'_, S> {
                 .await
                 .map_err(failed)?;
             page.items.iter().for_each(|row| reading.row(key, row));
+            reading.figures.unreadable_rows(page.unreadable.len());
             reading.unreadable.extend(page.unreadable.into_iter().map(failed));
             if page.next.is_none() || self.services.clock().now() >= self.sweep.until {
                 return Ok(page.next.is_none());

@@ -62,7 +62,15 @@ pub struct PortError {
     pub request_id: Option<String>,
 }
 
+/// The code of the error for a row whose document cannot be read.
+pub const UNREADABLE_ROW: &str = "UnreadableRow";
+
 impl PortError {
+    /// Whether a row is there and cannot be read. It is not "no row": somebody has to look at it.
+    pub fn is_unreadable_row(&self) -> bool {
+        self.code == UNREADABLE_ROW
+    }
+
     /// Whether the caller lacks a permission.
     pub fn is_denied(&self) -> bool {
         self.retry == Retry::Never && (self.code.starts_with("AccessDenied") || self.code.starts_with("Unauthorized"))

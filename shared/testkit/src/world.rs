@@ -42,7 +42,8 @@ use guard_core::{
 };
 use guard_ports::{
     AlertLedger, Clock, Keys, Ledger, Listing, Manifest, Notifier, Page, PortError, Pulled, Queue, Registry,
-    RegistryWriter, Repositories, RepositoryLedger, RepositoryWriter, Retry, Scanner, SweepLedger, TagAnswer, Written,
+    RegistryWriter, Repositories, RepositoryLedger, RepositoryWriter, Retry, Scanner, SweepLedger, TagAnswer,
+    UNREADABLE_ROW, Written,
 };
 
 pub use ways::PulledOf;
@@ -156,6 +157,8 @@ struct State {
     limits: BTreeMap<String, ImageKey>,
     told: BTreeMap<RepositoryKey, ToldFindings>,
     kept_alerts: BTreeMap<String, BriefAlert>,
+    /// The keys of rows whose document cannot be read.
+    unreadable: BTreeSet<(String, String)>,
     faults: Vec<(&'static str, Fault)>,
     trouble: Option<u64>,
     planned: Option<(usize, Fault)>,
@@ -206,6 +209,39 @@ impl State {
         let any_known = under.iter().any(|under| under.known);
         under.iter_mut().for_each(|under| under.any_known = any_known);
         under
+    }
+
+    /// The error of reading this row, if it cannot be read.
+    fn unreadable(&self, operation: &'static str, (pk, sk): (String, String)) -> Option<PortError> {
+        let message = format!("row `{pk}`, `{sk}`: it has no string `row`");
+        self.unreadable.contains(&(pk, sk)).then(|| PortError {
+            retry: Retry::Never,
+            operation,
+            code: UNREADABLE_ROW.to_owned(),
+            message,
+            request_id: None,
+        })
+    }
+
+    /// A row, or the error of reading it.
+    fn read<T>(&self, key: (String, String), row: Option<T>) -> Result<Option<T>, PortError> {
+        match self.unreadable("dynamodb:GetItem", key) {
+            Some(error) => Err(error),
+            None => Ok(row),
+        }
+    }
+
+    /// Takes the rows that cannot be read out of a page.
+    fn sort_out<T>(&self, mut page: Page<T>, key_of: impl Fn(&T) -> (String, String)) -> Page<T> {
+        let mut items = Vec::new();
+        for row in page.items {
+            match self.unreadable("dynamodb:Query", key_of(&row)) {
+                Some(error) => page.unreadable.push(error),
+                None => items.push(row),
+            }
+        }
+        page.items = items;
+        page
     }
 
     /// The fault of this call, if it is the one that was counted down to.
@@ -448,6 +484,11 @@ impl World {
     /// Sets the time.
     pub fn set_now(&self, now: Timestamp) {
         self.lock().now = Some(now);
+    }
+
+    /// From now on the row with these keys, partition and sort key, holds no document that can be read.
+    pub fn spoil(&self, (pk, sk): (String, String)) {
+        self.lock().unreadable.insert((pk, sk));
     }
 
     /// Writes a row as it is.
@@ -998,9 +1039,10 @@ impl Keys for World {
 impl RepositoryLedger for World {
     async fn repository_row(&self, key: &RepositoryKey) -> Result<Option<RepositoryRow>, PortError> {
         self.call("dynamodb:GetItem", false, |state| {
-            state.repository_rows.get(key).cloned()
+            let row = state.repository_rows.get(key).cloned();
+            state.read((key.partition_key(), key.sort_key()), row)
         })
-        .await
+        .await?
     }
 
     async fn write_repository_row(&self, row: &RepositoryRow) -> Result<Written, PortError> {
@@ -1025,6 +1067,15 @@ impl RepositoryLedger for World {
         })
         .await
     }
+}
+
+/// The partition and sort key of an image's row.
+pub fn keys_of(image: &ImageKey) -> (String, String) {
+    (Row::partition_key(image), Row::sort_key(image))
+}
+
+fn keys_of_summary(key: &RepositoryKey) -> (String, String) {
+    (RepositorySummary::partition_key(key), RepositorySummary::sort_key(key))
 }
 
 /// Writes a row, if the one that is there has the generation before it.
@@ -1163,18 +1214,24 @@ impl RegistryWriter for World {
 
 impl Ledger for World {
     async fn row(&self, image: &ImageKey) -> Result<Option<Row>, PortError> {
-        self.call("dynamodb:GetItem", false, |state| state.rows.get(image).cloned())
-            .await
+        self.call("dynamodb:GetItem", false, |state| {
+            state.read(keys_of(image), state.rows.get(image).cloned())
+        })
+        .await?
     }
 
     async fn rows_of(&self, images: &[ImageKey]) -> Result<Vec<Option<Row>>, PortError> {
         let some = images.chunks(100).map(|some| {
             self.call("dynamodb:BatchGetItem", false, move |state| {
-                let rows = some.iter().map(|image| state.rows.get(image).cloned());
-                rows.collect::<Vec<_>>()
+                let read = |image: &ImageKey| match state.unreadable("dynamodb:BatchGetItem", keys_of(image)) {
+                    Some(error) => Err(error),
+                    None => Ok(state.rows.get(image).cloned()),
+                };
+                some.iter().map(read).collect::<Result<Vec<_>, PortError>>()
             })
         });
-        Ok(try_join_all(some).await?.concat())
+        let rows: Result<Vec<_>, PortError> = try_join_all(some).await?.into_iter().collect();
+        Ok(rows?.concat())
     }
 
     async fn rows_elsewhere(&self, image: &ImageKey) -> Result<Vec<Row>, PortError> {
@@ -1183,9 +1240,16 @@ impl Ledger for World {
                 let of = &other.image;
                 of.digest == image.digest && of.repository == image.repository && of.region != image.region
             };
-            state.rows.values().filter(same).cloned().collect()
+            let rows = state.rows.values().filter(same);
+            if let Some(error) = rows
+                .clone()
+                .find_map(|row| state.unreadable("dynamodb:Query", keys_of(&row.image)))
+            {
+                return Err(error);
+            }
+            Ok(rows.cloned().collect())
         })
-        .await
+        .await?
     }
 
     async fn count(&self, image: &ImageKey, counter: Counter, hour: Timestamp) -> Result<u64, PortError> {
@@ -1215,9 +1279,10 @@ impl Ledger for World {
     async fn told(&self, key: &RepositoryKey) -> Result<ToldFindings, PortError> {
         self.call("dynamodb:GetItem", false, |state| {
             let told = state.told.get(key).cloned();
-            told.unwrap_or_else(|| ToldFindings::none(key.clone()))
+            let told = state.read((key.partition_key(), ToldFindings::sort_key(key)), told)?;
+            Ok(told.unwrap_or_else(|| ToldFindings::none(key.clone())))
         })
-        .await
+        .await?
     }
 
     async fn write_told(&self, told: &ToldFindings) -> Result<Written, PortError> {
@@ -1302,14 +1367,16 @@ impl SweepLedger for World {
                     .filter(|row| row.image.repository == key.repository && row.image.region != key.region);
                 page.items.extend(elsewhere.cloned());
             }
-            page
+            state.sort_out(page, |row| keys_of(&row.image))
         })
         .await
     }
 
     async fn summary(&self, key: &RepositoryKey) -> Result<Option<RepositorySummary>, PortError> {
-        self.call("dynamodb:GetItem", false, |state| state.summaries.get(key).cloned())
-            .await
+        self.call("dynamodb:GetItem", false, |state| {
+            state.read(keys_of_summary(key), state.summaries.get(key).cloned())
+        })
+        .await?
     }
 
     async fn write_summary(&self, summary: &RepositorySummary) -> Result<Written, PortError> {
@@ -1329,14 +1396,18 @@ impl SweepLedger for World {
                 .filter(|summary| summary.repository.account == key.account && summary.repository.region == key.region);
             let name = |summary: &RepositorySummary| summary.repository.repository.to_string();
             let rest = of_registry.filter(|summary| after.is_none_or(|after| name(summary).as_str() > after));
-            page(state, rest.cloned(), name)
+            let page = page(state, rest.cloned(), name);
+            state.sort_out(page, |summary| keys_of_summary(&summary.repository))
         })
         .await
     }
 
     async fn registry_row(&self, key: &RegistryKey) -> Result<Option<RegistryRow>, PortError> {
-        self.call("dynamodb:GetItem", false, |state| state.registry_rows.get(key).cloned())
-            .await
+        self.call("dynamodb:GetItem", false, |state| {
+            let row = state.registry_rows.get(key).cloned();
+            state.read((key.partition_key(), key.sort_key()), row)
+        })
+        .await?
     }
 
     async fn write_registry_row(&self, row: &RegistryRow) -> Result<Written, PortError> {

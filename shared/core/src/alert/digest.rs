@@ -11,7 +11,7 @@ use crate::{
         model::{MAX_ID, MAX_NAME, MAX_REASON, MAX_SUBJECT, MAX_TITLE, Message, date, time, to_json},
         registry::{DIGEST, ExceptionNotice},
     },
-    digest::{Digest, Drift, Ending, List, Named, NotReady, OptedOut, Outdated, Size, Unrouted},
+    digest::{Digest, Drift, Ending, List, Named, NotReady, OptedOut, Outdated, Size, Unreadable, Unrouted},
     notice::Change,
     replication::readiness::Readiness,
     repository::lifecycle::Surplus,
@@ -66,6 +66,7 @@ struct Figures<'a> {
     overdue: List<Named>,
     unconfirmed: u64,
     not_reached: u64,
+    unreadable_rows: &'a List<Unreadable>,
     surplus: SurplusFigures<'a>,
     largest: &'a [Size],
     drift: &'a List<Drift>,
@@ -186,6 +187,7 @@ impl Digest {
                 overdue: shortened(&self.overdue),
                 unconfirmed: self.unconfirmed,
                 not_reached: self.not_reached,
+                unreadable_rows: &self.unreadable,
                 surplus: SurplusFigures {
                     all: self.surplus,
                     repositories: self.surplus_in.total,
@@ -230,6 +232,15 @@ impl Digest {
                     .day
                     .map_or_else(|| "not known".to_owned(), |day| day.to_string());
                 lines.push(format!("  {}  last looked at: {day}", outdated.repository));
+            },
+        );
+        section(
+            &mut lines,
+            "REPOSITORIES WITH ROWS OF THE LEDGER THAT CANNOT BE READ",
+            &self.unreadable,
+            |lines, unreadable| {
+                let rows = counted(unreadable.rows, "row", "rows");
+                lines.push(format!("  {}  {rows}", unreadable.repository));
             },
         );
         self.news(&mut lines);
@@ -444,6 +455,10 @@ impl Digest {
                     self.drift.total,
                 ),
                 ("Images that nobody could look at yet", self.not_reached),
+                (
+                    "Repositories with rows of the ledger that cannot be read",
+                    self.unreadable.total,
+                ),
                 ("Repositories that have opted out", self.opted_out.total),
                 ("Repositories whose tag names no route", self.unrouted.total),
                 ("Exceptions that end or have ended", self.ending.total),

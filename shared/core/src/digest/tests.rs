@@ -585,6 +585,10 @@ fn the_four_forms() {
         },
         "unconfirmed": 12,
         "unknown_repositories": 0,
+        "unreadable_rows": {
+          "total": 0,
+          "worst": []
+        },
         "unrouted": {
           "total": 0,
           "worst": []

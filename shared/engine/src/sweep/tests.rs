@@ -1322,3 +1322,137 @@ fn a_release_that_may_not_be_done_is_told_once_a_day_and_is_no_error() {
         assert_eq!(alerts.iter().filter(|kind| kind.contains("image-released")).count(), 2);
     }
 }
+
+/// A sweep, with what went wrong in it; how many items there were.
+fn sweep_with_failures(world: &World, policy: &Policy) -> (Looks, Failures, usize) {
+    enqueue(world, policy);
+    let (mut looks, mut failures, mut items) = (Looks::default(), Failures::new(), 0);
+    while let [item] = world.take_items(1).as_slice() {
+        items += 1;
+        assert!(items < 100, "it goes on for ever");
+        let (more, failed) = work(world, policy, item);
+        looks.add(&more);
+        failures.extend(failed);
+    }
+    (looks, failures, items)
+}
+
+fn repository_of(repository: &str) -> RepositoryKey {
+    RepositoryKey::of(&key_of(repository, 0))
+}
+
+/// A row that is there and cannot be read is not "no row": the image may be one that we blocked. It is named and counted, it costs no further
+/// items, and everything else is looked at.
+#[test]
+fn an_image_whose_row_cannot_be_read_is_counted_and_left_alone() {
+    let world = silent_world();
+    let policy = policy("");
+    let (_, failures, items) = sweep_with_failures(&world, &policy);
+    assert_eq!(failures, []);
+    // In the one repository a blocked image, in the other one that is allowed.
+    let spoiled = [key_of("api", 0), key_of("backend", 1)];
+    let before: Vec<_> = spoiled
+        .iter()
+        .map(|key| (world.row_of(key), world.image_of(key)))
+        .collect();
+    for key in &spoiled {
+        world.spoil(guard_testkit::keys_of(key));
+        // There is something new to find out.
+        world.complete_scan(key, found(Severity::Critical));
+    }
+    push(&world, &key_of("api", 77), "new");
+    world.complete_scan(&key_of("api", 77), found(Severity::Critical));
+    after(&world, 1);
+    world.forget_calls();
+    let sent = world.sent().len();
+    let (looks, failures, again) = sweep_with_failures(&world, &policy);
+    assert_eq!(failures, [], "what cannot succeed is not tried again");
+    assert!(again <= items, "{again} items");
+    assert_eq!((looks.looked, looks.blocks), (1, 1), "{looks:?}");
+    // Named by the key of the row: in the list, and in the look.
+    for key in &spoiled {
+        let sort_key = Row::sort_key(key);
+        let named: Vec<_> = looks.handed_on.iter().map(ToString::to_string).collect();
+        assert!(named.iter().any(|error| error.contains(&sort_key)), "{named:?}");
+    }
+    assert!(looks.handed_on.iter().all(|error| error.code() == "CallRefused"));
+    // Nothing was done to them, and nobody was told that they are in order.
+    let now: Vec<_> = spoiled
+        .iter()
+        .map(|key| (world.row_of(key), world.image_of(key)))
+        .collect();
+    assert_eq!(now, before);
+    assert_eq!(world.sent().len(), sent + 1, "only of the new image");
+    for (repository, known) in [("api", 10), ("backend", 9)] {
+        let summary = world.summary_of(&repository_of(repository)).unwrap();
+        let counted: u64 = summary.states.values().sum();
+        assert_eq!((summary.unreadable, counted), (1, known), "{repository}");
+    }
+    assert_eq!(world.summary_of(&repository_of("team/c")).unwrap().unreadable, 0);
+}
+
+/// Which images the index leads to is not known: none of them is blocked for want of an index.
+#[test]
+fn an_index_whose_row_cannot_be_read_may_lead_to_any_image() {
+    let world = World::new();
+    world.list_scans();
+    let (index, child) = (key_of("api", 0), key_of("api", 1));
+    world.push(&index, entry(&world, 0));
+    let manifest = format!(
+        r#"{{"manifests": [{{"digest": "{}", "platform": {{"os": "linux", "architecture": "amd64"}}}}]}}"#,
+        child.digest
+    );
+    world.set_manifest(&index, &manifest);
+    let policy = policy("");
+    sweep(&world, &policy);
+    world.spoil(guard_testkit::keys_of(&index));
+    let untagged = Image {
+        tags: Vec::new(),
+        pushed_at: Some(world.now() - SignedDuration::from_hours(1)),
+        ..image(&child)
+    };
+    world.push(&child, untagged);
+    world.complete_scan(&child, found(Severity::Critical));
+    for _ in 0..3 {
+        after(&world, 1);
+        let (_, failures, _) = sweep_with_failures(&world, &policy);
+        assert_eq!(failures, []);
+    }
+    assert_eq!(world.image_of(&child).unwrap().status, ImageStatus::Active);
+    let archived = world.calls().iter().filter(|call| call.mutates).count();
+    assert_eq!(archived, 0, "{:?}", world.calls());
+}
+
+/// What else is kept of a repository or of the registry ends no sweep either.
+#[test]
+fn rows_of_the_repository_and_the_registry_that_cannot_be_read_end_no_sweep() {
+    let registry = guard_testkit::registry_key();
+    let key = repository_of("api");
+    let summary = (
+        RepositorySummary::partition_key(&key),
+        RepositorySummary::sort_key(&key),
+    );
+    for (spoiled, names) in [
+        ((registry.partition_key(), registry.sort_key()), registry.sort_key()),
+        ((key.partition_key(), key.sort_key()), key.sort_key()),
+        (summary.clone(), summary.1),
+    ] {
+        let world = silent_world();
+        let rules = policy(r#""repositories": [{"match": "*", "posture": {"encryption": "KMS"}}]"#);
+        world.spoil(spoiled);
+        let (looks, failures, items) = sweep_with_failures(&world, &rules);
+        assert_eq!(failures, [], "{names}");
+        assert_eq!((looks.looked, looks.blocks), (30, 6), "{names}");
+        let named = looks
+            .handed_on
+            .iter()
+            .filter(|error| error.to_string().contains(&names));
+        assert!(named.count() > 0, "{names}: {:?}", looks.handed_on);
+        assert!(items <= 9, "{names}: {items} items");
+        let summary = world.summary_of(&key);
+        if !names.starts_with("registry") {
+            // Nobody writes over it, and the digest says that nothing is known of the repository.
+            assert_eq!(summary, None, "{names}");
+        }
+    }
+}

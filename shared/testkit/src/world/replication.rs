@@ -163,9 +163,10 @@ impl ReplicationWriter for World {
 impl ReplicationLedger for World {
     async fn replica_row(&self, image: &ImageKey) -> Result<Option<ReplicaRow>, PortError> {
         self.call("dynamodb:GetItem", false, |state| {
-            state.elsewhere.replica_rows.get(image).cloned()
+            let row = state.elsewhere.replica_rows.get(image).cloned();
+            state.read(keys_of_copy(image), row)
         })
-        .await
+        .await?
     }
 
     async fn write_replica_row(&self, row: &ReplicaRow) -> Result<Written, PortError> {
@@ -188,11 +189,12 @@ impl ReplicationLedger for World {
             let more = items.len() > size;
             items.truncate(size);
             let last = items.last().map(|row| ReplicaRow::sort_key(&row.image));
-            Page {
+            let page = Page {
                 items,
                 unreadable: Vec::new(),
                 next: last.filter(|_| more),
-            }
+            };
+            state.sort_out(page, |row| keys_of_copy(&row.image))
         })
         .await
     }
@@ -228,4 +230,8 @@ impl ReplicationLedger for World {
         })
         .await
     }
+}
+
+fn keys_of_copy(image: &ImageKey) -> (String, String) {
+    (ReplicaRow::partition_key(image), ReplicaRow::sort_key(image))
 }
