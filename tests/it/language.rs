@@ -206,10 +206,12 @@ fn ruled_out() -> Vec<(String, String)> {
 /// Whether a text has these words, as words.
 fn has(text: &str, words: &str) -> bool {
     let letter = |found: Option<char>| found.is_some_and(char::is_alphanumeric);
-    text.match_indices(words).any(|(at, _)| {
-        let (before, after) = (&text[..at], &text[at + words.len()..]);
+    let whole = |(at, _): (usize, &str)| {
+        let (before, rest) = text.split_at(at);
+        let after = rest.strip_prefix(words).unwrap_or_default();
         !letter(before.chars().next_back()) && !letter(after.chars().next())
-    })
+    };
+    text.match_indices(words).any(whole)
 }
 
 #[test]
