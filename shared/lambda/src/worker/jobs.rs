@@ -152,7 +152,7 @@ impl Jobs {
                 }
             }
             Ok(Asked::Work(item)) => self.work(item, id),
-            Ok(Asked::Look(key, image)) => self.look(key, image, id, 0),
+            Ok(Asked::Look(key, image)) => self.look(key, *image, id, 0),
             Ok(Asked::Nothing) => self.ignored += 1,
             Err(error) => {
                 let text = format!("message {}: {error}", text::line(&id, 100));
@@ -216,7 +216,7 @@ struct Found {
 /// What a message asks for.
 enum Asked {
     Work(WorkItem),
-    Look(RepositoryKey, ImageLook),
+    Look(RepositoryKey, Box<ImageLook>),
     Nothing,
 }
 
@@ -254,14 +254,12 @@ fn read(
                 region: region.clone(),
                 repository,
             };
-            Asked::Look(
-                key,
-                ImageLook {
-                    digest,
-                    hints,
-                    indexes_read_at: None,
-                },
-            )
+            let image = ImageLook {
+                digest,
+                hints,
+                indexes_read_at: None,
+            };
+            Asked::Look(key, Box::new(image))
         }
         // A tag may be another image's by now.
         Selection::Look {
