@@ -362,6 +362,12 @@ fn called_to_block(function: &Function, document: &Document) -> BTreeSet<String>
                 handle(&policy);
             }
         }
+        // What an earlier method has done is undone where nobody has brought the image back: what comes back is blocked by the method of now.
+        for payload in &function.payloads {
+            let trial = Trial::new(critical());
+            drop(trial.attempt(on_scan::select, &enforcing, &before));
+            here.extend(function.invoke(&trial, &excepting, payload));
+        }
         if document.leaves_marks(method) {
             here.remove("ecr:BatchDeleteImage");
         }

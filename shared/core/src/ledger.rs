@@ -140,6 +140,9 @@ pub struct Block {
     /// When the registry last refused to undo it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release_refused_at: Option<Timestamp>,
+    /// People were told of it with this image, and not only with what leads to it: then they are told with this image that it is over.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub told: bool,
 }
 
 /// At most so many times within [`RETURN_WINDOW_SECONDS`] an image that comes back is blocked again. Whatever brings it back that
@@ -284,6 +287,9 @@ pub struct Row {
     /// The registry refused to block this image, to which an index leads: as long as one does, it is not tried again before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_until: Option<Timestamp>,
+    /// It is held although every index that leads to it is blocked, because it is known to run by itself.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub runs: bool,
     /// Its tags when it was last looked at.
     #[serde(default)]
     pub tags: Vec<Tag>,
@@ -383,6 +389,7 @@ impl Row {
             more_indexes: false,
             alone: false,
             used_on: None,
+            runs: false,
             referrer: false,
             runnable: false,
             not_reached: false,

@@ -59,7 +59,9 @@ fn held<'a>(block: &Blocking<'_>, draft: Draft<'a>, reason: &str, why: Hold) -> 
             .state(State::Held, format!("{reason} It is not blocked: {}", why.reason))
             .hold(why);
         let draft = if undoes {
-            undone_again(draft, kind)
+            // Who was told that it is blocked is told that it is not any more. The index or the source says why.
+            let is_told = block.prior.is_some_and(|block| block.told);
+            undone_again(draft, kind.or(is_told.then_some(AlertKind::ImageReleased)))
         } else if block.prior.is_none() {
             draft.without_block().alert(kind)
         } else {

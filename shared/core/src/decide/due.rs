@@ -113,6 +113,7 @@ struct Remembered {
     /// Its manifest was read, where the registry gives it another type than a container's.
     runnable: bool,
     not_reached: bool,
+    runs: bool,
     tagged: bool,
     limited_until: Option<Timestamp>,
     source: Option<Source>,
@@ -248,6 +249,7 @@ impl<'a> Survey<'a> {
             more_indexes: row.more_indexes,
             runnable: row.runnable,
             not_reached: row.not_reached,
+            runs: row.runs,
             may_be_led_to: row.tags.is_empty() && row.indexes.is_empty() && !row.alone,
             tagged: !row.tags.is_empty(),
             limited_until: row.limited_until,
@@ -489,7 +491,7 @@ impl<'a> Survey<'a> {
     /// Whether an image of many indexes has to follow the last of them: a look at one of these leaves it alone.
     fn are_its_many_indexes_blocked(&self, row: &Remembered) -> bool {
         let above = || row.indexes.iter().filter_map(|digest| self.rows.get(digest));
-        let is_many = row.indexes.len() > MAX_LOOKED_AT && !row.more_indexes;
+        let is_many = row.indexes.len() > MAX_LOOKED_AT && !row.more_indexes && !row.runs;
         let waits = row.limited_until.is_some_and(|until| self.now < until);
         is_many && !waits && above().count() == row.indexes.len() && above().all(|index| index.state == State::Blocked)
     }
@@ -502,7 +504,9 @@ impl<'a> Survey<'a> {
     /// Whether it is held, and all of its indexes are blocked, as far as a look at one of them cares.
     fn waits_for_nothing(&self, row: &Remembered) -> bool {
         let mut above = row.indexes.iter().filter_map(|digest| self.rows.get(digest));
+        // What runs has its turn once a day.
         row.state == State::Held
+            && !row.runs
             && row.indexes.len() <= MAX_LOOKED_AT
             && !above.any(|index| !index.closed && !index.not_an_image && index.state != State::Blocked)
     }

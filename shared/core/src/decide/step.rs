@@ -172,6 +172,7 @@ impl<'a> Draft<'a> {
 
     pub(super) fn hold(mut self, why: Hold) -> Self {
         self.row.limited_until = why.limited_until;
+        self.row.runs = why.is_use && self.case.facts.is_led_to();
         if why.refused {
             let again = self.case.now + REFUSAL_STANDS;
             self.row.refused_until = remembered_refusal(self.case.facts, self.case.now).or(Some(again));
@@ -192,7 +193,9 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn block(mut self, effect: Effect, method: BlockMethod, counts: bool, returns: Vec<Timestamp>) -> Self {
-        let mut tags = self.row.block.take().map(|block| block.tags).unwrap_or_default();
+        let before = self.row.block.take();
+        let told = before.as_ref().is_some_and(|block| block.told);
+        let mut tags = before.map(|block| block.tags).unwrap_or_default();
         if let Effect::Quarantine { remove, .. } = &effect {
             let known: BTreeSet<Tag> = tags.iter().cloned().collect();
             tags.extend(remove.iter().filter(|tag| !known.contains(tag)).cloned());
@@ -205,6 +208,7 @@ impl<'a> Draft<'a> {
             returns,
             undone_at: None,
             release_refused_at: None,
+            told,
         });
         self.effect = Some(effect);
         self.counts_as_block = counts;
@@ -213,7 +217,9 @@ impl<'a> Draft<'a> {
 
     /// It is blocked by a method that needs no change. Tags that an earlier method has taken are remembered.
     pub(super) fn without_effect(mut self, method: BlockMethod) -> Self {
-        let tags = self.row.block.take().map(|block| block.tags).unwrap_or_default();
+        let before = self.row.block.take();
+        let told = before.as_ref().is_some_and(|block| block.told);
+        let tags = before.map(|block| block.tags).unwrap_or_default();
         self.row.block = Some(Block {
             method,
             at: self.case.now,
@@ -222,6 +228,7 @@ impl<'a> Draft<'a> {
             returns: Vec::new(),
             undone_at: None,
             release_refused_at: None,
+            told,
         });
         self
     }
@@ -287,7 +294,7 @@ impl<'a> Draft<'a> {
         if self.keep {
             return Plan::Leave(Leave::Unchanged);
         }
-        if self.case.facts.is_led_to() && self.kind != Some(AlertKind::ImageBypass) {
+        if self.case.facts.is_led_to() && !self.speaks_for_itself() {
             // The index speaks for it.
             self.kind = None;
         }
@@ -297,7 +304,7 @@ impl<'a> Draft<'a> {
         self.row.unjudged = self.row.cause.is_some() && !self.judged;
         let releases = self.releases != Release::No;
         if self.case.facts.is_told_of_source(self.row.state, releases)
-            && !matches!(self.kind, Some(AlertKind::ImageBypass | AlertKind::ImageHeld))
+            && !(self.speaks_for_itself() || self.kind == Some(AlertKind::ImageHeld))
         {
             // So does the source.
             self.kind = None;
@@ -364,6 +371,24 @@ impl<'a> Draft<'a> {
         }))
     }
 
+    /// Whether an alert is about this image and nothing else, though an index or a source speaks for it otherwise.
+    fn speaks_for_itself(&self) -> bool {
+        match self.kind {
+            Some(AlertKind::ImageBypass) => true,
+            // What is blocked leads to it, and it can be pulled.
+            Some(AlertKind::ImageHeld) => self.row.runs,
+            Some(AlertKind::ImageReleased) => self.prior_block().is_some_and(|block| block.told),
+            Some(
+                AlertKind::ImageBlocked
+                | AlertKind::ImageReview
+                | AlertKind::BlockLimit
+                | AlertKind::ScanFailed
+                | AlertKind::ScanOverdue,
+            )
+            | None => false,
+        }
+    }
+
     /// The alert that is owed, if any; the row is made to say so.
     fn owed_alert(&mut self, same_state: Option<&Row>) -> Option<Alert> {
         let prior = same_state.and_then(|row| row.alert.as_ref());
@@ -402,6 +427,9 @@ impl<'a> Draft<'a> {
             return None;
         }
         let alert = self.compose(&record);
+        if let (AlertKind::ImageBlocked | AlertKind::ImageBypass, Some(block)) = (kind, &mut self.row.block) {
+            block.told = true;
+        }
         self.row.alert = Some(record);
         Some(alert)
     }

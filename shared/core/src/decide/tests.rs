@@ -57,6 +57,7 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
             tags: Vec::new(),
             returns: Vec::new(),
             release_refused_at: None,
+            told: false,
             undone_at: None,
         }),
         alert: kind.map(|kind| AlertRecord {

@@ -263,6 +263,7 @@ pub(super) fn told_reason(kind: AlertKind, row: &Row, before: Option<&Block>, ar
     match kind {
         AlertKind::ImageReleased => match row.state {
             State::Review => format!("It is no longer blocked, but must be reviewed. {}", row.reason),
+            State::Held => format!("It is no longer blocked. {}", row.reason),
             _ => format!("What blocked it no longer does. {}", row.reason),
         },
         AlertKind::ImageBypass => {

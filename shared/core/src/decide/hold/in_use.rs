@@ -27,9 +27,10 @@ pub(super) const RULE: HoldRule = HoldRule {
 
 /// Why an image is held that somebody uses.
 pub(super) fn held(evidence: String) -> Hold {
-    Hold::because(evidence).told().undoing(Undo::Begun).with_step(
+    let hold = Hold::because(evidence).told().undoing(Undo::Begun).with_step(
         "Deploy the new image, so that this one is no longer used: it is blocked when it has not been pulled for as long as the policy says.",
-    )
+    );
+    Hold { is_use: true, ..hold }
 }
 
 fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {

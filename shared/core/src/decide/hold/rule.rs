@@ -31,6 +31,8 @@ pub(in crate::decide) struct Hold {
     pub(in crate::decide) next_step: Option<&'static str>,
     /// The hourly limit is reached: it is not tried again before this time.
     pub(in crate::decide) limited_until: Option<Timestamp>,
+    /// Somebody uses it.
+    pub(in crate::decide) is_use: bool,
     /// The registry refuses it, and an index that leads to it is blocked: it is not tried again for a while.
     pub(in crate::decide) refused: bool,
 }
@@ -55,6 +57,7 @@ impl Hold {
             undo: Undo::No,
             next_step: None,
             limited_until: None,
+            is_use: false,
             refused: false,
         }
     }

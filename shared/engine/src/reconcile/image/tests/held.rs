@@ -115,6 +115,11 @@ fn an_image_that_was_blocked_before_its_index_was_seen_comes_back_if_the_index_i
         world.finish_restore(&child());
         settle(&world, &policy, &child());
         assert_eq!(world.row_of(&child()).unwrap().block, None, "{case}");
+        assert_eq!(
+            told(&world),
+            ["image-blocked", "image-held", "image-released"],
+            "{case}: who was told of the image's block is told that it is over"
+        );
         world.forget_calls();
         sweep(&world, &policy);
         for key in [child(), index()] {
@@ -154,6 +159,32 @@ fn an_image_comes_back_for_an_index_that_an_exception_allows_by_its_tag() {
         (State::Allowed, State::Allowed)
     );
     assert_eq!(world.row_of(&child()).unwrap().block, None);
+    assert_eq!(told(&world), ["image-blocked", "image-released"]);
+}
+
+#[test]
+fn an_image_that_was_told_by_itself_and_then_blocked_with_its_index_is_released_by_both() {
+    let (world, excepted) = (self::world(), policy(EXCEPTED));
+    settle(&world, &policy(""), &child());
+    settle(&world, &policy(""), &index());
+    assert_eq!(told(&world), ["image-blocked", "image-blocked"]);
+    settle(&world, &excepted, &index());
+    for _ in 0..2 {
+        for key in [child(), index()] {
+            world.finish_restore(&key);
+            settle(&world, &excepted, &key);
+        }
+    }
+    assert_eq!(told(&world)[2..], ["image-released", "image-released"]);
+    // One that was only blocked with its index is not told by itself.
+    let world = self::world();
+    settle(&world, &policy(""), &index());
+    for _ in 0..3 {
+        settle(&world, &excepted, &index());
+        world.finish_restore(&child());
+        world.finish_restore(&index());
+    }
+    assert_eq!(told(&world), ["image-blocked", "image-released"]);
 }
 
 #[test]

@@ -788,16 +788,24 @@ fn an_image_that_runs_by_now_is_left_alone_though_its_index_was_blocked_before()
     image.last_pulled_at = Some(later - SignedDuration::from_hours(1));
     world.push(&amd64(), image);
     world.complete_scan(&amd64(), scan(one_critical()));
-    for hours in 0..3 {
+    let mut looked = 0;
+    for hours in 0..26 {
         world.set_now(later + SignedDuration::from_hours(hours));
-        settle(&world, &policy(""), &amd64());
-        sweep(&world, &policy(""));
+        if hours < 2 {
+            settle(&world, &policy(""), &amd64());
+        }
+        looked += sweep(&world, &policy("")).looked;
         assert_eq!(archived(&world), ["index", "arm64"]);
         assert_eq!(state(&world, &amd64()), State::Held);
     }
-    // When it is not used any more, it goes with its index.
-    world.set_now(later + 200 * DAY);
-    sweep(&world, &policy(""));
+    // The index does not speak for it: it is blocked, and this one can be pulled.
+    assert_eq!(told(&world), ["image-blocked", "image-held"]);
+    assert!(looked <= 4, "once a day, and not in every sweep: {looked} looks");
+    // When it is not used any more, it goes with its index, within a day.
+    for hours in 0..24 {
+        world.set_now(later + 200 * DAY + SignedDuration::from_hours(hours));
+        sweep(&world, &policy(""));
+    }
     assert_eq!(archived_images(&world), ["amd64", "arm64"]);
 }
 

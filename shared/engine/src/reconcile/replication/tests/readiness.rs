@@ -417,6 +417,7 @@ fn what_is_left_of_a_block_does_not_make_an_archived_copy_present() {
             returns: Vec::new(),
             undone_at: Some(now()),
             release_refused_at: None,
+            told: false,
         }),
         ..row_in_source(State::Allowed, None)
     });
