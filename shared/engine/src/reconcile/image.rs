@@ -3,7 +3,10 @@
 //! An event only says *look at this image*. What is done depends on what the registry, the scanner and the ledger say now, so that
 //! lost, repeated, reordered and forged events do no harm.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
 
 use futures_util::future::{join, join3, join5, try_join_all};
 use jiff::{SignedDuration, Timestamp};
@@ -35,7 +38,7 @@ use guard_core::{
     state::State,
 };
 use guard_ports::{
-    Clock as _, Ledger as _, Notifier as _, PortError, Pulled, Registry as _, RegistryWriter as _, Retry, Scanner as _,
+    Clock, Ledger as _, Notifier as _, PortError, Pulled, Registry as _, RegistryWriter as _, Retry, Scanner as _,
     Services, Written,
 };
 
@@ -167,9 +170,29 @@ pub enum OutcomeKind {
 /// larger repository the predecessor may not be found, and then excuses nothing; and for the indexes the next sweep looks.
 const MAX_PAGES_OF_IMAGES: usize = 20;
 
-/// After so much time no further page of them is asked for: the function has 30 seconds. A predecessor that was not found excuses nothing,
-/// and indexes that were not read may lead to the image.
+/// An event spends so much time on such pages, for all of its images together: then no further one is asked for. The function has 30 seconds. A
+/// predecessor that was not found excuses nothing, and indexes that were not read may lead to the image.
 const TIME_FOR_PAGES: SignedDuration = SignedDuration::from_secs(8);
+
+/// What of [`TIME_FOR_PAGES`] was spent, in milliseconds.
+#[derive(Debug, Default)]
+struct Spent(AtomicI64);
+
+impl Spent {
+    fn is_all(&self) -> bool {
+        i128::from(self.0.load(Ordering::Relaxed)) > TIME_FOR_PAGES.as_millis()
+    }
+
+    /// Spends what a call takes.
+    async fn on<T>(&self, clock: &impl Clock, call: impl Future<Output = T>) -> T {
+        let began = clock.now();
+        let answer = call.await;
+        let took = clock.now().duration_since(began).as_millis();
+        self.0
+            .fetch_add(i64::try_from(took).unwrap_or(i64::MAX), Ordering::Relaxed);
+        answer
+    }
+}
 
 /// The manifests of at most so many indexes are read for an image, if nobody has looked at them yet.
 const MAX_UNREAD_INDEXES: usize = 10;
@@ -219,6 +242,7 @@ pub async fn reconcile(
         key,
         hints: request.hints.clone(),
         actor: &request.actor,
+        spent: &Spent::default(),
         index: None,
     };
     run.with_family().await
@@ -253,6 +277,8 @@ struct Run<'a, S> {
     key: ImageKey,
     hints: Hints,
     actor: &'a str,
+    /// The time that went into lists of images, for all images of this event.
+    spent: &'a Spent,
     /// The index that it is looked at for, and the tags that this has.
     index: Option<(Digest, Vec<Tag>)>,
 }
@@ -360,6 +386,7 @@ impl<S: Services> Run<'_, S> {
                 ..Hints::default()
             },
             actor: self.actor,
+            spent: self.spent,
             index,
         }
     }
@@ -735,12 +762,15 @@ impl<S: Services> Run<'_, S> {
 
     /// All indexes of the repository; `None`: they are too many, the time was over before the list was, or a part of it cannot be read.
     async fn indexes_of_repository(&self) -> Result<Option<Vec<Digest>>, ReconcileError> {
-        let clock = self.services.clock();
-        let began = clock.now();
         let (mut listed, mut after) = (Vec::new(), None);
         for _ in 0..MAX_PAGES_OF_IMAGES {
+            if self.spent.is_all() {
+                return Ok(None);
+            }
             let page = self.services.registry().indexes(&self.key.repository, after.as_deref());
-            let page = page
+            let page = self
+                .spent
+                .on(self.services.clock(), page)
                 .await
                 .map_err(|source| self.failed("look for more indexes of", source))?;
             listed.extend(page.items);
@@ -750,9 +780,6 @@ impl<S: Services> Run<'_, S> {
             after = page.next;
             if after.is_none() {
                 return Ok(Some(listed));
-            }
-            if clock.now().duration_since(began) > TIME_FOR_PAGES {
-                return Ok(None);
             }
         }
         Ok(None)
@@ -802,21 +829,21 @@ impl<S: Services> Run<'_, S> {
         let failed = |source| self.failed("find the predecessor of", source);
         let since = self.in_use_since(facts.counts_use());
         let (registry, clock) = (self.services.registry(), self.services.clock());
-        let began = clock.now();
         let mut pages = 1;
         let mut pulled = match pulled {
             Some(pulled) => pulled.clone(),
+            None if self.spent.is_all() => return Ok(Replaced::Nothing),
             None => {
                 let first = registry.pulled_since(&self.key.repository, since, None);
-                first.await.map_err(failed)?
+                self.spent.on(clock, first).await.map_err(failed)?
             }
         };
         while let Some(next) = pulled.next.take().filter(|_| pages < MAX_PAGES_OF_IMAGES) {
-            if clock.now().duration_since(began) > TIME_FOR_PAGES {
+            if self.spent.is_all() {
                 return Ok(Replaced::Nothing);
             }
             let more = registry.pulled_since(&self.key.repository, since, Some(&next));
-            let more = more.await.map_err(failed)?;
+            let more = self.spent.on(clock, more).await.map_err(failed)?;
             pulled.images.extend(more.images);
             pulled.next = more.next;
             pages += 1;
