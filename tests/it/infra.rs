@@ -609,7 +609,7 @@ fn what_changes_the_registry_is_never_granted_to_look() {
     }
 }
 
-/// `docs/policies.md` has a row for each word, with the permissions that the files give it, and with none that they do not.
+/// `docs/repository-rules.md` has a row for each word, with the permissions that the files give it, and with none that they do not.
 #[test]
 fn every_change_is_documented_with_its_permissions() {
     let mut granted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -625,7 +625,7 @@ fn every_change_is_documented_with_its_permissions() {
             granted.entry(change.clone()).or_default().extend(lists(actions));
         }
     }
-    let text = fs::read_to_string(support::root().join("docs/policies.md")).unwrap();
+    let text = fs::read_to_string(support::root().join("docs/repository-rules.md")).unwrap();
     let rows = text.lines().skip_while(|line| !line.starts_with("| word |")).skip(2);
     let rows = rows.map_while(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
     let documented = rows.map(|row| {

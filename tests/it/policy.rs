@@ -48,7 +48,7 @@ fn documents(kind: &str) -> Vec<std::path::PathBuf> {
 
 #[test]
 fn every_rule_for_repositories_is_documented_and_no_other() {
-    let text = fs::read_to_string(support::root().join("docs/policies.md")).unwrap();
+    let text = fs::read_to_string(support::root().join("docs/repository-rules.md")).unwrap();
     let rows: Vec<Vec<&str>> = text
         .lines()
         .skip_while(|line| !line.starts_with("| rule |"))
@@ -71,7 +71,7 @@ fn every_rule_for_repositories_is_documented_and_no_other() {
 /// The table names each reason, in the order in which they are checked; and a member of the policy that a rule names is one.
 #[test]
 fn every_reason_to_hold_is_documented_and_no_other() {
-    let text = fs::read_to_string(support::root().join("docs/decisions.md")).unwrap();
+    let text = fs::read_to_string(support::root().join("docs/blocked-image.md")).unwrap();
     let rows = text
         .lines()
         .skip_while(|line| !line.starts_with("| the reason says |"))

@@ -30,7 +30,7 @@ pub const OPT_OUT_REASON_TAG: &str = "ecr-guard-reason";
 /// For how long a lifecycle policy that was held is not looked into again.
 const HELD_HOURS: i64 = 24;
 
-/// What can be asked of a repository itself: the places in the policy, and the tag by which it opts out. `docs/policies.md` has
+/// What can be asked of a repository itself: the places in the policy, and the tag by which it opts out. `docs/repository-rules.md` has
 /// them all.
 pub const SETTINGS: [&str; 11] = [
     TAG_MUTABILITY,

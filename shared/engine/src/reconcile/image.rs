@@ -356,7 +356,7 @@ impl<S: Services> Run<'_, S> {
             if !changed {
                 break;
             }
-            // An index follows from what its images are now. That this look is made is held by the table of calls (docs/calls.md).
+            // An index follows from what its images are now. That this look is made is held by the table of calls (docs/call-budget.md).
             let looked = self.one().await?;
             if looked.is_news() {
                 outcomes.push(looked.outcome);

@@ -1,6 +1,6 @@
 //! The rules to hold: reasons not to block an image that must not be deployed.
 //!
-//! To add one, copy a file, add it to [`HOLD_RULES`], and a row to the table in `docs/decisions.md`.
+//! To add one, copy a file, add it to [`HOLD_RULES`], and a row to the table in `docs/blocked-image.md`.
 
 mod in_use;
 mod index;

@@ -10,7 +10,7 @@ use crate::{
 /// A reason not to block an image that must not be deployed.
 #[derive(Debug)]
 pub struct HoldRule {
-    /// What the reason says, and when the image is blocked after all: rows of the table in `docs/decisions.md`.
+    /// What the reason says, and when the image is blocked after all: rows of the table in `docs/blocked-image.md`.
     pub docs: &'static [(&'static str, &'static str)],
     /// The member of the policy that switches it off or sets its bounds, if there is one.
     pub setting: Option<&'static str>,
