@@ -394,8 +394,10 @@ fn circles_and_long_signatures_are_found() {
             &["d"],
             "pub struct D; pub(in crate::a) struct E; #[cfg(test)] mod tests { use crate::a; }",
         ),
+        source(&["e"], "mod f; use f::F; pub struct E;"),
+        source(&["e", "f"], "use super::E; pub struct F;"),
     ];
-    assert_eq!(circles(&files.iter().collect::<Vec<_>>()), [["a", "b"]]);
+    assert_eq!(circles(&files.iter().collect::<Vec<_>>()), [["a", "b"], ["e", "e/f"]]);
     let mut found = Found {
         path: "x".to_owned(),
         ..Found::default()

@@ -256,17 +256,26 @@ pub struct DigestBuilder<'a> {
     used: BTreeMap<String, u64>,
 }
 
+/// Which digest it is.
+#[derive(Debug, Clone, Copy)]
+pub struct DigestEdition<'a> {
+    /// Of which registry.
+    pub key: &'a RegistryKey,
+    /// The invocation that asks for a digest out of turn, which has an id of its own.
+    pub asked_by: Option<&'a str>,
+    /// When it is made.
+    pub now: Timestamp,
+}
+
 impl<'a> DigestBuilder<'a> {
-    /// For the repositories that there are; `found` is what the checks of the registry found. `asked_by` is the invocation that asks
-    /// for a digest out of turn, which has an id of its own.
+    /// For the repositories that there are; `found` is what the checks of the registry found.
     pub fn new(
         policy: &'a Policy,
-        key: &RegistryKey,
+        edition: DigestEdition<'_>,
         repositories: BTreeSet<RepositoryName>,
         found: &'a Found,
-        asked_by: Option<&str>,
-        now: Timestamp,
     ) -> Self {
+        let DigestEdition { key, asked_by, now } = edition;
         let day = date_of(now);
         let mut digests: BTreeMap<&TopicArn, Digest> = BTreeMap::new();
         for (topic, routes) in policy.topics() {

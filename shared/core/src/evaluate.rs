@@ -143,7 +143,8 @@ pub fn evaluate(policy: &Policy, names: &Names<'_>, scan: &Findings, now: Timest
     }
     let listed = scan.findings.iter().map(|finding| (finding, 1));
     let unlisted = unlisted.iter().map(|(finding, count)| (finding, *count));
-    let mut evaluation = judge(policy, names, listed.chain(unlisted), None, counts, now);
+    let mut evaluation = judge(policy, names, listed.chain(unlisted), None, now);
+    evaluation.counts = counts;
     if !scan.counted_by_event.is_empty() {
         // There is nothing else: the answer lists and counts nothing. A block needs a finding that the scanner lists.
         evaluation.verdict = evaluation.verdict.min(Verdict::Review);
@@ -187,9 +188,9 @@ pub fn evaluate_remembered(policy: &Policy, row: &Row, names: &Names<'_>, now: T
         names,
         remembered.iter().map(|(finding, count)| (finding, *count)),
         omitted,
-        row.counts.clone(),
         now,
     );
+    evaluation.counts.clone_from(&row.counts);
     cap_what_nobody_can_name(&mut evaluation, row);
     for omitted in &no_longer_excepted {
         let action = policy
@@ -311,7 +312,6 @@ fn judge<'a>(
     names: &'a Names<'_>,
     findings: impl Iterator<Item = (&'a Finding, u64)>,
     omitted: Option<Omitted>,
-    counts: SeverityCounts,
     now: Timestamp,
 ) -> Evaluation {
     let exceptions: Vec<&Exception> = applying(policy, names, now).collect();
@@ -332,7 +332,7 @@ fn judge<'a>(
         findings: Vec::new(),
         excepted: Vec::new(),
         omitted_excepted: Vec::new(),
-        counts,
+        counts: SeverityCounts::new(),
     };
     for one in considered {
         let Some(verdict) = verdict_of(one.consequence.action) else {

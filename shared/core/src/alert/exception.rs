@@ -76,8 +76,10 @@ mod tests {
             .replace(r#""reason":"""#, r#""reason":"no""#);
         let policy = read(&completed).unwrap();
         let key = image_key();
-        assert!(policy.exceptions[0].covers("CVE-2026-1", Some("openssl"), &key.repository, &key.digest, &[], now()));
-        assert!(!policy.exceptions[0].covers("CVE-2026-2", Some("openssl"), &key.repository, &key.digest, &[], now()));
+        let exception = &policy.exceptions[0];
+        assert!(exception.applies(&key.repository, &key.digest, &[], now()));
+        assert!(exception.names("CVE-2026-1", Some("openssl")));
+        assert!(!exception.names("CVE-2026-2", Some("openssl")));
     }
 
     #[test]

@@ -79,7 +79,7 @@ fn digests_of(
     summaries: &[RepositorySummary],
 ) -> BTreeMap<TopicArn, Digest> {
     let names = names.iter().map(|text| name(text)).collect();
-    let mut builder = DigestBuilder::new(policy, &registry_key(), names, found, None, now());
+    let mut builder = DigestBuilder::new(policy, edition(&registry_key(), None, now()), names, found);
     summaries.iter().for_each(|summary| builder.summary(summary));
     builder.finish()
 }
@@ -881,7 +881,7 @@ fn a_digest_has_one_id_for_a_region_a_topic_and_a_day() {
     let ids = |at: &str, asked_by: Option<&str>| {
         let (policy, at) = (policy(""), at.parse().unwrap());
         let found = found(&policy);
-        let builder = DigestBuilder::new(&policy, &registry_key(), BTreeSet::new(), &found, asked_by, at);
+        let builder = DigestBuilder::new(&policy, edition(&registry_key(), asked_by, at), BTreeSet::new(), &found);
         builder
             .finish()
             .into_values()
@@ -989,4 +989,8 @@ proptest! {
         prop_assert!(message.email.lines().all(|line| !line.chars().any(char::is_control)));
         prop_assert!(message.body().len() < MAX_MESSAGE_BYTES);
     }
+}
+
+fn edition<'a>(key: &'a RegistryKey, asked_by: Option<&'a str>, now: Timestamp) -> DigestEdition<'a> {
+    DigestEdition { key, asked_by, now }
 }

@@ -470,7 +470,7 @@ pub(super) struct TagSection {
 #[serde(deny_unknown_fields)]
 pub(super) struct PostureSection {
     /// Tag mutability.
-    pub(super) tag_mutability: Option<TagMutability>,
+    pub(super) tag_mutability: Option<WantedMutability>,
     /// With `…_WITH_EXCLUSION`: filters of the tags that are excepted, 1 to 5.
     #[serde(default)]
     pub(super) tag_mutability_exclusions: Vec<String>,
@@ -517,8 +517,9 @@ pub(super) enum EncryptionType {
 /// Tag mutability, in ECR's words.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", schemars(rename = "TagMutability"))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub(super) enum TagMutability {
+pub(super) enum WantedMutability {
     /// A tag can be moved.
     Mutable,
     /// A tag stays.

@@ -44,19 +44,6 @@ pub struct Exception {
 const EXPIRY_WARNING_DAYS: i64 = 7;
 
 impl Exception {
-    /// Whether it takes a finding of an image out of the decision, at this time.
-    pub fn covers(
-        &self,
-        vulnerability: &str,
-        package: Option<&str>,
-        repository: &RepositoryName,
-        digest: &Digest,
-        tags: &[Tag],
-        now: Timestamp,
-    ) -> bool {
-        self.applies(repository, digest, tags, now) && self.names(vulnerability, package)
-    }
-
     /// Whether it holds for an image at all, at this time.
     pub fn applies(&self, repository: &RepositoryName, digest: &Digest, tags: &[Tag], now: Timestamp) -> bool {
         !self.has_ended(now)

@@ -9,7 +9,7 @@ use crate::{
     ids::{InvalidId, Region, TopicArn},
     policy::{
         block::{BlockRules, in_use},
-        document::{EncryptionType, Mode, RepositorySection, TagMutability as Mutability, TagViolationAction},
+        document::{EncryptionType, Mode, RepositorySection, TagViolationAction, WantedMutability},
         reading::{PolicyError, Reading, between, glob},
         replication::{MAX_REGIONS, ReplicationRules},
     },
@@ -249,7 +249,7 @@ fn organizations(ids: &[String], path: impl Fn(&str) -> String) -> Result<BTreeS
 }
 
 fn mutability(
-    word: Option<Mutability>,
+    word: Option<WantedMutability>,
     filters: &[String],
     path: impl Fn(&str) -> String,
 ) -> Result<Option<TagMutability>, PolicyError> {
@@ -268,14 +268,14 @@ fn mutability(
         Err(PolicyError::at(path(FIELD), problem))
     };
     let found = match word {
-        Some(Mutability::ImmutableWithExclusion) => TagMutability::ImmutableWithExclusion(with_filters()?),
-        Some(Mutability::MutableWithExclusion) => TagMutability::MutableWithExclusion(with_filters()?),
-        Some(Mutability::Mutable | Mutability::Immutable) | None if !filters.is_empty() => {
+        Some(WantedMutability::ImmutableWithExclusion) => TagMutability::ImmutableWithExclusion(with_filters()?),
+        Some(WantedMutability::MutableWithExclusion) => TagMutability::MutableWithExclusion(with_filters()?),
+        Some(WantedMutability::Mutable | WantedMutability::Immutable) | None if !filters.is_empty() => {
             let problem = "filters go with IMMUTABLE_WITH_EXCLUSION or MUTABLE_WITH_EXCLUSION";
             return Err(PolicyError::at(path(FIELD), problem));
         }
-        Some(Mutability::Mutable) => TagMutability::Mutable,
-        Some(Mutability::Immutable) => TagMutability::Immutable,
+        Some(WantedMutability::Mutable) => TagMutability::Mutable,
+        Some(WantedMutability::Immutable) => TagMutability::Immutable,
         None => return Ok(None),
     };
     Ok(Some(found))

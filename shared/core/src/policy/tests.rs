@@ -261,14 +261,9 @@ fn an_exception_covers_what_it_names_until_the_end_of_its_last_day() {
     let covers = |expires, more: &str, package: Option<&str>, repository: &str, tags: &[&str], at: &str| {
         let policy = exception_policy(expires, more).unwrap();
         let tags: Vec<Tag> = tags.iter().map(|tag| tag.parse().unwrap()).collect();
-        policy.exceptions[0].covers(
-            "CVE-2026-7",
-            package,
-            &repository.parse().unwrap(),
-            &"sha256:aa".parse().unwrap(),
-            &tags,
-            at.parse().unwrap(),
-        )
+        let exception = &policy.exceptions[0];
+        let (repository, digest) = (repository.parse().unwrap(), "sha256:aa".parse().unwrap());
+        exception.names("CVE-2026-7", package) && exception.applies(&repository, &digest, &tags, at.parse().unwrap())
     };
     let last = "2027-01-31";
     assert!(covers(last, "", None, "prod-api", &[], NOW));

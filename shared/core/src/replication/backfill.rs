@@ -113,11 +113,19 @@ pub enum BackfillPlan {
     Look,
 }
 
+/// From where to where images are copied.
+#[derive(Debug, Clone, Copy)]
+pub struct Lane<'a> {
+    /// The registry that is copied from.
+    pub from: &'a RegistryKey,
+    /// The region that is copied to.
+    pub to: &'a Region,
+}
+
 /// Decides whether a backfill is begun or looked at.
 pub fn decide(
     row: Option<&BackfillRow>,
-    from: &RegistryKey,
-    to: &Region,
+    lane: Lane<'_>,
     wish: BackfillWish,
     actor: &str,
     now: Timestamp,
@@ -156,8 +164,8 @@ pub fn decide(
     }
     BackfillPlan::Start(Box::new(BackfillRow {
         schema: BackfillRowSchema::V1,
-        from: from.clone(),
-        to: to.clone(),
+        from: lane.from.clone(),
+        to: lane.to.clone(),
         generation: row.map_or(0, |row| row.generation) + 1,
         repeated,
         claimed_at: now,

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use self::condition::{Constraint, Request, Test, Who, any, bound, like};
+use self::condition::{AccessRequest, Constraint, Test, Who, any, bound, like};
 use crate::{finding::Severity, ids::AccountId, text};
 
 mod condition;
@@ -76,7 +76,7 @@ pub struct Exposure {
 
 /// Who may be let in.
 #[derive(Debug, Clone, Copy)]
-pub struct Known<'a> {
+pub struct KnownPrincipals<'a> {
     /// The repository's own account, which always may.
     pub own: &'a AccountId,
     /// Other accounts; `None`: any, but not the world.
@@ -85,7 +85,7 @@ pub struct Known<'a> {
     pub organizations: Option<&'a BTreeSet<String>>,
 }
 
-impl Known<'_> {
+impl KnownPrincipals<'_> {
     fn has(&self, reach: &Reach) -> bool {
         match reach {
             Reach::Everybody | Reach::Unknown(_) => false,
@@ -126,7 +126,7 @@ pub fn lambda_may_pull(document: Option<&str>) -> LambdaAccess {
         Ok((_, raw)) => raw,
         Err(error) => return LambdaAccess::Unknown(error.to_string()),
     };
-    let lambda = Request::of_lambda();
+    let lambda = AccessRequest::of_lambda();
     let mut unreadable = None;
     let mut all = Vec::new();
     for statement in raw {
@@ -205,7 +205,7 @@ fn statements(document: &str) -> Result<(&str, Vec<&str>), UnreadablePolicy> {
 ///
 /// # Errors
 /// The document is not one that we can read. One statement that cannot be read is an exposure, and does not spoil the others.
-pub fn exposures(document: &str, known: &Known<'_>) -> Result<Vec<Exposure>, UnreadablePolicy> {
+pub fn exposures(document: &str, known: &KnownPrincipals<'_>) -> Result<Vec<Exposure>, UnreadablePolicy> {
     let mut found = Vec::new();
     for (index, name, reach) in reaches(document, known.own)? {
         let only = reach.len() == 1 && reach.contains(&Reach::Everybody);
@@ -399,7 +399,7 @@ impl Statement {
     }
 
     /// Whether it applies to a request of a stranger; `None`: that cannot be told.
-    fn applies(&self, request: &Request) -> Option<bool> {
+    fn applies(&self, request: &AccessRequest) -> Option<bool> {
         let named = any(self.principals.iter().map(|principal| match principal {
             Principal::Everybody => Some(true),
             Principal::One(Who::Service(name)) => Some(request.service() == Some(name)),
@@ -541,8 +541,8 @@ impl Evaluated<'_> {
             .chain(denials)
             .flat_map(|statement| &statement.tests)
             .collect();
-        let strangers = Request::strangers(&tests, self.document, self.own);
-        let is_let_in = |request: &Request| {
+        let strangers = AccessRequest::strangers(&tests, self.document, self.own);
+        let is_let_in = |request: &AccessRequest| {
             statement.applies(request) == Some(true)
                 && any(denials.iter().map(|denial| denial.applies(request))) == Some(false)
         };

@@ -484,7 +484,7 @@ fn judge_key(rules: &PostureRules, facts: &RepositoryFacts, repository: &Reposit
 
 fn judge_access(rules: &PostureRules, facts: &RepositoryFacts, document: &str, found: &mut Vec<Deviation>) {
     let wanted = "only known accounts";
-    let known = access::Known {
+    let known = access::KnownPrincipals {
         own: &facts.key.account,
         accounts: rules.allowed_accounts.as_ref(),
         organizations: rules.allowed_organizations.as_ref(),
@@ -910,33 +910,7 @@ fn alert(key: &RepositoryKey, note: &Note, severity: Option<Severity>) -> Reposi
                 opt_out,
             ],
         ),
-        Kind::KeyUnhealthy => {
-            let first = note.changes.first().and_then(|change| change.old.split_once(": "));
-            let (key, state) = first.unwrap_or_default();
-            let of_key = |verb: &str| format!("aws kms {verb} --region {region} --key-id {key}");
-            let steps = match state {
-                "it does not exist" => vec![
-                    "Find copies: other regions, other registries, the nodes that run the images.".to_owned(),
-                    format!(
-                        "Make a new repository with a key that exists, and push the images to it: {name} cannot be used any more."
-                    ),
-                ],
-                state if state.starts_with("pending deletion") => vec![
-                    format!("Keep it from being deleted: {}", of_key("cancel-key-deletion")),
-                    format!("Enable it: {}", of_key("enable-key")),
-                ],
-                "disabled" => vec![format!("Enable it: {}", of_key("enable-key"))],
-                _ => vec![format!("Look at it: {}", of_key("describe-key"))],
-            };
-            let title = match state {
-                "it does not exist" => format!("{name}: its key does not exist"),
-                state if state.starts_with("in a state") || state == "being made" => {
-                    format!("{name}: its key may not be usable")
-                }
-                _ => format!("{name}: its key cannot be used"),
-            };
-            (title, steps)
-        }
+        Kind::KeyUnhealthy => of_key(key, note),
         // These are told by others.
         Kind::TagViolation
         | Kind::TagMoved
@@ -959,6 +933,36 @@ fn alert(key: &RepositoryKey, note: &Note, severity: Option<Severity>) -> Reposi
         changes: note.changes.clone(),
         next_steps,
     }
+}
+
+/// Title and steps for a key that cannot be used.
+fn of_key(repository: &RepositoryKey, note: &Note) -> (String, Vec<String>) {
+    let (name, region) = (&repository.repository, &repository.region);
+    let first = note.changes.first().and_then(|change| change.old.split_once(": "));
+    let (key, state) = first.unwrap_or_default();
+    let of_key = |verb: &str| format!("aws kms {verb} --region {region} --key-id {key}");
+    let steps = match state {
+        "it does not exist" => vec![
+            "Find copies: other regions, other registries, the nodes that run the images.".to_owned(),
+            format!(
+                "Make a new repository with a key that exists, and push the images to it: {name} cannot be used any more."
+            ),
+        ],
+        state if state.starts_with("pending deletion") => vec![
+            format!("Keep it from being deleted: {}", of_key("cancel-key-deletion")),
+            format!("Enable it: {}", of_key("enable-key")),
+        ],
+        "disabled" => vec![format!("Enable it: {}", of_key("enable-key"))],
+        _ => vec![format!("Look at it: {}", of_key("describe-key"))],
+    };
+    let title = match state {
+        "it does not exist" => format!("{name}: its key does not exist"),
+        state if state.starts_with("in a state") || state == "being made" => {
+            format!("{name}: its key may not be usable")
+        }
+        _ => format!("{name}: its key cannot be used"),
+    };
+    (title, steps)
 }
 
 impl Expiring {

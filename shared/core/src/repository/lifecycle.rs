@@ -45,7 +45,7 @@ pub struct LifecycleRule {
     /// Its place: rules are applied from 1 on, and an image that one rule selects by its tags is left to that rule.
     pub rule_priority: u32,
     /// Which images.
-    pub selection: Selection,
+    pub selection: LifecycleSelection,
 }
 
 /// What a rule does to an image.
@@ -87,7 +87,7 @@ pub enum StorageClass {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Selection {
+pub struct LifecycleSelection {
     /// How many images are kept, or how many days.
     pub count_number: u32,
     /// What is counted.
@@ -251,7 +251,7 @@ impl TypedRules {
             ));
         }
         if let Some(days) = self.expire_archived_days {
-            let selection = Selection {
+            let selection = LifecycleSelection {
                 storage_class: Some(StorageClass::Archive),
                 ..since(TagStatus::Any, CountType::SinceImageTransitioned, days)
             };
@@ -285,7 +285,7 @@ fn tagged(tags: Tags<'_>, count: u32, description: String) -> LifecycleRule {
         Tags::Prefix(prefix) => (Some(vec![prefix.to_owned()]), None),
         Tags::Pattern(pattern) => (None, Some(vec![pattern.to_owned()])),
     };
-    let selection = Selection {
+    let selection = LifecycleSelection {
         count_number: count,
         count_type: CountType::ImageCountMoreThan,
         count_unit: None,
@@ -297,8 +297,8 @@ fn tagged(tags: Tags<'_>, count: u32, description: String) -> LifecycleRule {
     rule(selection, expire(), description)
 }
 
-fn since(tag_status: TagStatus, count_type: CountType, days: u32) -> Selection {
-    Selection {
+fn since(tag_status: TagStatus, count_type: CountType, days: u32) -> LifecycleSelection {
+    LifecycleSelection {
         count_number: days,
         count_type,
         count_unit: Some(CountUnit::Days),
@@ -309,7 +309,7 @@ fn since(tag_status: TagStatus, count_type: CountType, days: u32) -> Selection {
     }
 }
 
-fn rule(selection: Selection, action: LifecycleAction, description: String) -> LifecycleRule {
+fn rule(selection: LifecycleSelection, action: LifecycleAction, description: String) -> LifecycleRule {
     LifecycleRule {
         action,
         description: Some(description),

@@ -116,6 +116,17 @@ pub enum Damage {
     },
 }
 
+/// What the alert about a damage says.
+struct DamageWords {
+    severity: Severity,
+    title: String,
+    reason: String,
+    /// How it was with the image, and how it is now.
+    old: String,
+    new: String,
+    next_steps: Vec<String>,
+}
+
 impl Damage {
     /// The image that it is about.
     pub fn digest(&self) -> &Digest {
@@ -151,6 +162,34 @@ impl Damage {
     /// The alert. `from`: the image that was to lose the tag; `at`: when the removal was undertaken, so that the alert has the same id
     /// however often it is delivered.
     pub fn alert(&self, key: &RepositoryKey, from: &Digest, at: Timestamp) -> RepositoryAlert {
+        let (digest, kind) = (self.digest(), self.kind());
+        let words = self.words(key, from);
+        let subject = format!(
+            "{}#{from}#{digest}#{}",
+            key.partition_key(),
+            self.tag().map_or("", Tag::as_str)
+        );
+        RepositoryAlert {
+            id: alert_id(&subject, kind, u64::try_from(at.as_millisecond()).unwrap_or_default()),
+            kind,
+            severity: Some(words.severity),
+            time: at,
+            repository: key.clone(),
+            digest: Some(digest.clone()),
+            tag: self.tag().cloned(),
+            title: words.title,
+            reason: words.reason,
+            changes: vec![Change {
+                setting: format!("image {}", digest.short()),
+                old: words.old,
+                new: words.new,
+            }],
+            next_steps: words.next_steps,
+        }
+    }
+
+    /// What the alert says.
+    fn words(&self, key: &RepositoryKey, from: &Digest) -> DamageWords {
         let (name, region, digest) = (&key.repository, &key.region, self.digest());
         let moved = |tag: &Tag| {
             format!(
@@ -164,8 +203,7 @@ impl Damage {
             "Look at it: aws ecr describe-images --region {region} --repository-name {name} --image-ids imageDigest={digest}"
         );
         let push = format!("Push the image {digest} to {name} again, from where it was built.");
-        let kind = self.kind();
-        let (severity, title, reason, old, new, steps) = match self {
+        let (severity, title, reason, old, new, next_steps) = match self {
             Self::GivenBack { tag, .. } => (
                 Severity::Medium,
                 format!("{name}:{tag} was taken from another image, and given back"),
@@ -228,27 +266,13 @@ impl Damage {
                 vec![push],
             ),
         };
-        let subject = format!(
-            "{}#{from}#{digest}#{}",
-            key.partition_key(),
-            self.tag().map_or("", Tag::as_str)
-        );
-        RepositoryAlert {
-            id: alert_id(&subject, kind, u64::try_from(at.as_millisecond()).unwrap_or_default()),
-            kind,
-            severity: Some(severity),
-            time: at,
-            repository: key.clone(),
-            digest: Some(digest.clone()),
-            tag: self.tag().cloned(),
+        DamageWords {
+            severity,
             title,
             reason,
-            changes: vec![Change {
-                setting: format!("image {}", digest.short()),
-                old,
-                new,
-            }],
-            next_steps: steps,
+            old,
+            new,
+            next_steps,
         }
     }
 }

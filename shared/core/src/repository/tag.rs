@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{
     alert::repository::RepositoryAlert,
     finding::Severity,
-    ids::{RepositoryKey, Tag},
+    ids::{Digest, RepositoryKey, Tag},
     image::{Image, ImageStatus, names_a_subject},
     marker::{is_mark, untagged_mark},
     notice::{Change, Note, RepositoryAlertKind as Kind, Settle, settle},
@@ -120,38 +120,10 @@ pub fn decide(policy: &Policy, facts: &TagFacts, now: Timestamp) -> TagPlan {
     if is_mark(&facts.tag, &digest) {
         return TagPlan::Leave;
     }
-    let mut told = Vec::new();
-    let mut untag = None;
-    match &facts.holder {
-        Some(image) => {
-            let moved = prior.filter(|row| row.digest != digest && !rules.may_move(&facts.tag));
-            if let Some(row) = moved {
-                let change = Change {
-                    setting: facts.tag.to_string(),
-                    old: row.digest.to_string(),
-                    new: digest.to_string(),
-                };
-                let reason = "Whoever deploys by this tag gets another image than before.".to_owned();
-                told.push((Kind::TagMoved, vec![change], reason));
-            }
-            // What blocks the image is told of the image.
-            let blocks = rules.blocking([&facts.tag], &digest).is_some();
-            let violation = rules.violation(&facts.tag, &digest, facts.state).filter(|_| !blocks);
-            if let Some(violation) = violation {
-                let mark = untagged_mark(&digest).filter(|_| rules.on_violation == OnViolation::Untag);
-                let obstacle = obstacle(policy, facts, rules, image, now);
-                untag = mark.filter(|_| obstacle.is_none()).map(|mark| Untag { mark });
-                told.push(violated(facts, image, &violation, untag.as_ref(), obstacle));
-            }
-        }
-        None => {
-            let owed = prior.iter().flat_map(|row| &row.notes);
-            told.extend(
-                owed.filter(|note| note.kind.lasts())
-                    .map(|note| (note.kind, note.changes.clone(), note.reason.clone())),
-            );
-        }
-    }
+    let (told, untag) = match &facts.holder {
+        Some(image) => told_of_holder(policy, facts, rules, image, now),
+        None => (still_owed(prior), None),
+    };
     let under_way = prior.and_then(|row| row.removal.as_ref());
     if untag.is_some() && under_way.is_some_and(|removal| removal.is_under_way_by_another(&facts.actor, now)) {
         return TagPlan::Later;
@@ -171,17 +143,7 @@ pub fn decide(policy: &Policy, facts: &TagFacts, now: Timestamp) -> TagPlan {
         repository: facts.key.clone(),
         tag: facts.tag.clone(),
         since: prior.filter(|row| row.digest == digest).map_or(now, |row| row.since),
-        removal: match &untag {
-            Some(_) => Some(Removal {
-                from: digest.clone(),
-                at: now,
-                by: facts.actor.clone(),
-            }),
-            // What was refused was not removed.
-            None => prior
-                .and_then(|row| row.removal.clone())
-                .filter(|_| facts.refused.is_none()),
-        },
+        removal: removal(facts, &digest, untag.as_ref(), now),
         digest,
         generation,
         notes,
@@ -203,6 +165,65 @@ pub fn decide(policy: &Policy, facts: &TagFacts, now: Timestamp) -> TagPlan {
         row,
         untag,
     }))
+}
+
+/// What people are told, of which kind, and why.
+type Told = (Kind, Vec<Change>, String);
+
+/// What is told of a tag that an image has, and whether it is removed.
+fn told_of_holder(
+    policy: &Policy,
+    facts: &TagFacts,
+    rules: &TagRules,
+    image: &Image,
+    now: Timestamp,
+) -> (Vec<Told>, Option<Untag>) {
+    let digest = &image.digest;
+    let is_moved = |row: &&TagRow| row.digest != *digest && !rules.may_move(&facts.tag);
+    let mut told: Vec<Told> = Vec::new();
+    if let Some(row) = facts.row.as_ref().filter(is_moved) {
+        let change = Change {
+            setting: facts.tag.to_string(),
+            old: row.digest.to_string(),
+            new: digest.to_string(),
+        };
+        let reason = "Whoever deploys by this tag gets another image than before.".to_owned();
+        told.push((Kind::TagMoved, vec![change], reason));
+    }
+    // What blocks the image is told of the image.
+    let blocks = rules.blocking([&facts.tag], digest).is_some();
+    let violation = rules.violation(&facts.tag, digest, facts.state).filter(|_| !blocks);
+    let Some(violation) = violation else {
+        return (told, None);
+    };
+    let mark = untagged_mark(digest).filter(|_| rules.on_violation == OnViolation::Untag);
+    let obstacle = obstacle(policy, facts, rules, image, now);
+    let untag = mark.filter(|_| obstacle.is_none()).map(|mark| Untag { mark });
+    told.push(violated(facts, image, &violation, untag.as_ref(), obstacle));
+    (told, untag)
+}
+
+/// What was told of a tag that is gone, and lasts.
+fn still_owed(prior: Option<&TagRow>) -> Vec<Told> {
+    let notes = prior.iter().flat_map(|row| &row.notes);
+    let lasting = notes.filter(|note| note.kind.lasts());
+    lasting
+        .map(|note| (note.kind, note.changes.clone(), note.reason.clone()))
+        .collect()
+}
+
+/// The removal that the row remembers.
+fn removal(facts: &TagFacts, digest: &Digest, untag: Option<&Untag>, now: Timestamp) -> Option<Removal> {
+    if untag.is_some() {
+        return Some(Removal {
+            from: digest.clone(),
+            at: now,
+            by: facts.actor.clone(),
+        });
+    }
+    // What was refused was not removed.
+    let prior = facts.row.as_ref().filter(|_| facts.refused.is_none());
+    prior.and_then(|row| row.removal.clone())
 }
 
 /// Why a tag that should be removed is not.
@@ -234,7 +255,7 @@ fn violated(
     violation: &TagViolation,
     untag: Option<&Untag>,
     obstacle: Option<String>,
-) -> (Kind, Vec<Change>, String) {
+) -> Told {
     let wanted = match violation {
         TagViolation::NotAllowed => "a tag that is allowed".to_owned(),
         TagViolation::Forbidden(pattern) => format!("no tag like {pattern}, which is forbidden"),

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::reconcile::ReconcileError;
 use guard_core::{
-    digest::{Digest, DigestBuilder, DigestPlan, decide_digest},
+    digest::{Digest, DigestBuilder, DigestEdition, DigestPlan, decide_digest},
     ids::{RegistryKey, RepositoryName, TopicArn},
     notice::RegistryAlertKind,
     policy::{Exception, Policy},
@@ -274,7 +274,12 @@ impl<S: Services, R: Listing> Run<'_, S, R> {
     async fn digests(&self, asked_by: Option<&str>) -> Result<BTreeMap<TopicArn, Digest>, ReconcileError> {
         let (found, names) = self.look().await?;
         let now = self.services.clock().now();
-        let mut builder = DigestBuilder::new(self.policy, self.key, names, &found, asked_by, now);
+        let edition = DigestEdition {
+            key: self.key,
+            asked_by,
+            now,
+        };
+        let mut builder = DigestBuilder::new(self.policy, edition, names, &found);
         let mut after = None;
         loop {
             let page = self.services.ledger().summaries(self.key, after.as_deref()).await;

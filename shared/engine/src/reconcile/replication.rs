@@ -22,7 +22,7 @@ use guard_core::{
     policy::{Policy, ReplicationRules},
     replication::{
         self,
-        backfill::{self, AGAIN_HOURS, BackfillPlan, BackfillStart, BackfillWish},
+        backfill::{self, AGAIN_HOURS, BackfillPlan, BackfillStart, BackfillWish, Lane},
         ledger::{BackfillRow, MAX_REMEMBERED, NotPullable, ReplicaRow, ReplicaState},
         readiness::{Expected, Readiness},
         replica::{
@@ -817,7 +817,7 @@ impl<S: Services> CopiesRun<'_, S> {
         let (services, from) = (self.services, &self.registry());
         let doing = || failed("follow the backfill to", to);
         // Whoever loses the race for the row leaves it to the other.
-        match backfill::decide(row, from, to, wish, self.actor, services.clock().now()) {
+        match backfill::decide(row, Lane { from, to }, wish, self.actor, services.clock().now()) {
             BackfillPlan::Leave => {}
             BackfillPlan::Start(row) => {
                 let Some(writer) = services.backfills() else {

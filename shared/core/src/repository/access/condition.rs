@@ -163,7 +163,7 @@ impl Test {
     }
 
     /// Whether it holds for a request; `None`: that cannot be told.
-    pub(super) fn holds(&self, request: &Request) -> Option<bool> {
+    pub(super) fn holds(&self, request: &AccessRequest) -> Option<bool> {
         let known = request.get(&self.key)?;
         if self.compare == Compare::Null {
             return Some(known.is_empty() == self.null()?);
@@ -447,13 +447,13 @@ fn intersect(bounds: &mut BTreeMap<Side, BTreeSet<Who>>, side: Side, to: BTreeSe
 
 /// A request, as far as it matters: the values of a key, none where the key is not in it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Request {
+pub(super) struct AccessRequest {
     values: BTreeMap<&'static str, Vec<String>>,
     /// Keys of which it is not known whether they are in it.
     unknown: BTreeSet<&'static str>,
 }
 
-/// The keys of which a [`Request`] knows whether they are in it.
+/// The keys of which a [`AccessRequest`] knows whether they are in it.
 const KEYS: [&str; 18] = [
     "aws:principalaccount",
     "aws:principalarn",
@@ -475,7 +475,62 @@ const KEYS: [&str; 18] = [
     "aws:viaawsservice",
 ];
 
-impl Request {
+/// What strangers can choose so that tests hold.
+struct Choices<'a> {
+    tests: &'a [&'a Test],
+    document: &'a str,
+    own: &'a str,
+}
+
+impl<'a> Choices<'a> {
+    fn is_unnamed(&self, account: &str) -> bool {
+        !self.document.contains(account) && account != self.own
+    }
+
+    fn values(&self, keys: &'static [&'static str]) -> impl Iterator<Item = &'a str> {
+        let tests = self.tests.iter();
+        tests.flat_map(move |test| keys.iter().flat_map(|key| test.values_of(key)))
+    }
+
+    fn accounts(&self) -> BTreeSet<String> {
+        let unnamed = |account: &String| self.is_unnamed(account);
+        let any = STRANGERS.iter().map(|account| (*account).to_owned());
+        let in_arns = self.values(&["aws:principalarn", "aws:sourcearn"]);
+        let in_arns = in_arns.filter_map(|arn| arn.split(':').nth(4));
+        let patterns = self.values(&["aws:principalaccount", "aws:sourceaccount"]);
+        let fitting = patterns.chain(in_arns).filter_map(|pattern| filled(pattern, "", 12));
+        let any = any.filter(unnamed).take(1);
+        any.chain(fitting.filter(unnamed).take(MOST)).collect()
+    }
+
+    /// What stands behind the account in the ARN of a principal.
+    fn tails(&self) -> BTreeSet<String> {
+        let last = |arn: &str| {
+            let last = arn.rsplit(':').next().unwrap_or_default();
+            last.replace('*', "stranger").replace('?', "s")
+        };
+        let is_name = |tail: &String| tail.starts_with("role/") || tail.starts_with("user/");
+        let fitting = self.values(&["aws:principalarn"]).map(last).filter(is_name);
+        let any = ["role/stranger", "user/stranger", "root"].map(str::to_owned);
+        any.into_iter().chain(fitting.take(MOST)).collect()
+    }
+
+    /// `None`: in no organization.
+    fn organizations(&self) -> BTreeSet<Option<String>> {
+        let ids = self.values(&["aws:principalorgid", "aws:sourceorgid"]);
+        let fitting = ids
+            .filter_map(|id| filled(id, "o-", 12))
+            .filter(|id| self.is_unnamed(id));
+        let any = [None, Some("o-stranger00".to_owned())];
+        any.into_iter().chain(fitting.map(Some).take(MOST)).collect()
+    }
+}
+
+fn path_in(organization: &str) -> String {
+    format!("{organization}/r-stra/ou-stra-00000000/")
+}
+
+impl AccessRequest {
     fn get(&self, key: &str) -> Option<&[String]> {
         let key = KEYS
             .iter()
@@ -494,40 +549,11 @@ impl Request {
     /// Requests of strangers: accounts that the policy does not name, with names and in organizations and networks that strangers can choose so
     /// that these tests hold. What one of them may do, everybody may.
     pub(super) fn strangers(tests: &[&Test], document: &str, own: &AccountId) -> Vec<Self> {
-        let unnamed = |account: &String| !document.contains(account.as_str()) && account != own.as_str();
-        let values = |keys: &'static [&'static str]| {
-            let tests = tests.iter();
-            tests.flat_map(move |test| keys.iter().flat_map(|key| test.values_of(key)))
+        let choices = Choices {
+            tests,
+            document,
+            own: own.as_str(),
         };
-        let mut accounts: BTreeSet<String> = STRANGERS
-            .iter()
-            .map(|account| (*account).to_owned())
-            .filter(unnamed)
-            .take(1)
-            .collect();
-        let arns = || values(&["aws:principalarn", "aws:sourcearn"]);
-        let in_arns = arns().filter_map(|arn| arn.split(':').nth(4));
-        let patterns = values(&["aws:principalaccount", "aws:sourceaccount"]).chain(in_arns);
-        accounts.extend(
-            patterns
-                .filter_map(|pattern| filled(pattern, "", 12))
-                .filter(unnamed)
-                .take(MOST),
-        );
-        let mut tails: BTreeSet<String> = ["role/stranger", "user/stranger", "root"].map(str::to_owned).into();
-        let last = |arn: &str| {
-            arn.rsplit(':')
-                .next()
-                .unwrap_or_default()
-                .replace('*', "stranger")
-                .replace('?', "s")
-        };
-        let named = |tail: &String| tail.starts_with("role/") || tail.starts_with("user/");
-        tails.extend(values(&["aws:principalarn"]).map(last).filter(named).take(MOST));
-        let mut organizations: BTreeSet<Option<String>> = [None, Some("o-stranger00".to_owned())].into();
-        let ids = values(&["aws:principalorgid", "aws:sourceorgid"]).filter_map(|id| filled(id, "o-", 12));
-        organizations.extend(ids.filter(unnamed).map(Some).take(MOST));
-
         let base = Self::default().with([
             ("aws:resourceaccount", own.to_string()),
             ("aws:securetransport", "true".to_owned()),
@@ -541,39 +567,52 @@ impl Request {
                 ("aws:sourcevpce", "vpce-0123456789abcdef0".to_owned()),
             ]),
         ];
+        let (organizations, tails) = (choices.organizations(), choices.tails());
         let mut found = Vec::new();
-        for (account, organization) in accounts.iter().flat_map(|a| organizations.iter().map(move |o| (a, o))) {
-            let path = |id: &String| format!("{id}/r-stra/ou-stra-00000000/");
-            for (network, tail) in networks.iter().flat_map(|n| tails.iter().map(move |tail| (n, tail))) {
-                let person = network.with([
-                    (IS_SERVICE, "false".to_owned()),
-                    ("aws:principalaccount", account.clone()),
-                    ("aws:principalarn", format!("arn:aws:iam::{account}:{tail}")),
-                    ("aws:userid", "AROASTRANGERSTRANGER0:stranger".to_owned()),
-                ]);
-                found.push(match organization {
-                    Some(id) => person.with([("aws:principalorgid", id.clone()), ("aws:principalorgpaths", path(id))]),
-                    None => person,
-                });
+        for account in choices.accounts() {
+            for organization in &organizations {
+                let organization = organization.as_deref();
+                let persons = networks.iter().flat_map(|n| tails.iter().map(move |tail| (n, tail)));
+                found.extend(persons.map(|(network, tail)| network.of_person(&account, tail, organization)));
+                found.push(base.of_service(&account, organization));
             }
-            // A service that acts for them.
-            let mut service = base.with([
-                (IS_SERVICE, "true".to_owned()),
-                ("aws:principalservicename", SERVICE.to_owned()),
-                ("aws:principalservicenameslist", SERVICE.to_owned()),
-                ("aws:sourceaccount", account.clone()),
-                (
-                    "aws:sourcearn",
-                    format!("arn:aws:lambda:us-west-2:{account}:function:stranger"),
-                ),
-            ]);
-            service.unknown = ["aws:principalaccount", "aws:principalarn", "aws:userid"].into();
-            found.push(match organization {
-                Some(id) => service.with([("aws:sourceorgid", id.clone()), ("aws:sourceorgpaths", path(id))]),
-                None => service,
-            });
         }
         found
+    }
+
+    fn of_person(&self, account: &str, tail: &str, organization: Option<&str>) -> Self {
+        let person = self.with([
+            (IS_SERVICE, "false".to_owned()),
+            ("aws:principalaccount", account.to_owned()),
+            ("aws:principalarn", format!("arn:aws:iam::{account}:{tail}")),
+            ("aws:userid", "AROASTRANGERSTRANGER0:stranger".to_owned()),
+        ]);
+        match organization {
+            Some(id) => person.with([
+                ("aws:principalorgid", id.to_owned()),
+                ("aws:principalorgpaths", path_in(id)),
+            ]),
+            None => person,
+        }
+    }
+
+    /// A service that acts for somebody.
+    fn of_service(&self, account: &str, organization: Option<&str>) -> Self {
+        let mut service = self.with([
+            (IS_SERVICE, "true".to_owned()),
+            ("aws:principalservicename", SERVICE.to_owned()),
+            ("aws:principalservicenameslist", SERVICE.to_owned()),
+            ("aws:sourceaccount", account.to_owned()),
+            (
+                "aws:sourcearn",
+                format!("arn:aws:lambda:us-west-2:{account}:function:stranger"),
+            ),
+        ]);
+        service.unknown = ["aws:principalaccount", "aws:principalarn", "aws:userid"].into();
+        match organization {
+            Some(id) => service.with([("aws:sourceorgid", id.to_owned()), ("aws:sourceorgpaths", path_in(id))]),
+            None => service,
+        }
     }
 
     /// Lambda pulls an image for a function, of which nothing is known.

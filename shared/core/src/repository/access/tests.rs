@@ -24,7 +24,7 @@ fn document(statements: &[Value]) -> String {
 }
 
 fn told(document: &str, accounts: Option<&BTreeSet<AccountId>>) -> Vec<Exposure> {
-    let known = Known {
+    let known = KnownPrincipals {
         own: &own(),
         accounts,
         organizations: None,
@@ -481,7 +481,7 @@ fn organizations_may_be_known() {
     let told = |accounts, organization: Option<&str>| {
         let organizations = organization.map(|id| BTreeSet::from([id.to_owned()]));
         let own = own();
-        let known = Known {
+        let known = KnownPrincipals {
             own: &own,
             accounts,
             organizations: organizations.as_ref(),
@@ -520,7 +520,7 @@ fn a_statement_that_also_lets_in_whom_we_know_is_not_only_exposure() {
 #[test]
 fn what_cannot_be_read_is_not_taken_for_harmless() {
     let own = own();
-    let known = Known {
+    let known = KnownPrincipals {
         own: &own,
         accounts: None,
         organizations: None,
@@ -592,7 +592,7 @@ proptest! {
     #[test]
     fn no_document_makes_us_fail(text in "\\PC{0,80}") {
         let own = own();
-        let _ = exposures(&text, &Known { own: &own, accounts: None, organizations: None });
+        let _ = exposures(&text, &KnownPrincipals { own: &own, accounts: None, organizations: None });
         let _ = without(&text, &[0].into());
     }
 }
