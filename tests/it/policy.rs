@@ -7,7 +7,7 @@ use shared::core::{
     decide::HOLD_RULES,
     notice::{AlertKind, RegistryAlertKind, RepositoryAlertKind},
     policy::{Document, Policy},
-    repository::decide::SETTINGS,
+    repository::{checks::POSTURE_CHECKS, decide::settings},
 };
 use shared::testing;
 
@@ -64,8 +64,27 @@ fn every_rule_for_repositories_is_documented_and_no_other() {
     }
     let documented: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
     let tags = ["tags.allowed", "tags.forbidden", "tags.reserved", "tags.moving"];
-    let known: Vec<&str> = tags.into_iter().chain(SETTINGS).collect();
+    let known: Vec<&str> = tags.into_iter().chain(settings()).collect();
     assert_eq!(documented, known);
+    for check in &POSTURE_CHECKS {
+        let row = rows.iter().find(|row| row[0].trim_matches('`') == check.settings[0]);
+        let words = row.unwrap()[4].split('`');
+        let actions: Vec<&str> = words.filter(|word| word.contains(':')).collect();
+        assert_eq!(actions, check.permissions, "{:?}", check.settings);
+    }
+    let roles = fs::read_to_string(support::root().join("infra/modules/guard/policy.tf")).unwrap();
+    let granted = ["on-push", "worker"].map(|name| {
+        let path = format!("infra/modules/guard/permissions/{name}.json");
+        fs::read_to_string(support::root().join(path)).unwrap()
+    });
+    for action in POSTURE_CHECKS.iter().flat_map(|check| check.permissions) {
+        let is_granted = |text: &String| text.contains(&format!("\"{action}\""));
+        let keys = fs::read_to_string(support::root().join("infra/modules/guard/iam.tf")).unwrap_or_default();
+        assert!(
+            granted.iter().chain([&roles, &keys]).any(is_granted),
+            "{action} is granted nowhere"
+        );
+    }
 }
 
 /// The table names each reason, in the order in which they are checked; and a member of the policy that a rule names is one.

@@ -6,18 +6,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use super::{
+    checks::RepositoryEffect,
+    facts::{Expiring, Preview, Previewed, RepositoryFacts},
+};
 use crate::{
     alert::repository::RepositoryAlert,
-    finding::{ScanMode, ScanTrigger, Severity},
-    ids::{Digest, RepositoryKey, Tag},
+    finding::Severity,
+    ids::RepositoryKey,
     notice::{Change, Note, RepositoryAlertKind as Kind, Settle, settle},
     policy::{BlockRules, Policy},
     repository::{
-        access,
-        keys::{KeyHealth, KeyRotation, KeyTrouble, Loss, Refusal},
+        checks::{self, Deviation, LIFECYCLE, POSTURE_CHECKS, PostureCase},
+        keys::{KeyHealth, KeyTrouble, Loss},
         ledger::{FIGHT_HOURS, Held, MAX_REPAIRS, Previewing, RepositoryRow},
         lifecycle::Lifecycle,
-        posture::{PostureRules, Repository, TagMutability},
+        posture::Repository,
     },
     text,
 };
@@ -32,66 +36,12 @@ const HELD_HOURS: i64 = 24;
 
 /// What can be asked of a repository itself: the places in the policy, and the tag by which it opts out. `docs/repository-rules.md` has
 /// them all.
-pub const SETTINGS: [&str; 11] = [
-    TAG_MUTABILITY,
-    SCAN_ON_PUSH,
-    ENCRYPTION,
-    KMS_KEY_ARN,
-    CUSTOMER_MANAGED_KEY,
-    KEY_ROTATION,
-    REQUIRED_TAGS,
-    ALLOWED_ACCOUNTS,
-    "posture.allowed_organizations",
-    LIFECYCLE,
-    OPT_OUT,
-];
-const TAG_MUTABILITY: &str = "posture.tag_mutability";
-const SCAN_ON_PUSH: &str = "posture.scan_on_push";
-const ENCRYPTION: &str = "posture.encryption";
-const KMS_KEY_ARN: &str = "posture.kms_key_arn";
-const CUSTOMER_MANAGED_KEY: &str = "posture.customer_managed_key";
-const KEY_ROTATION: &str = "posture.key_rotation";
-const REQUIRED_TAGS: &str = "posture.required_tags";
-const ALLOWED_ACCOUNTS: &str = "posture.allowed_accounts";
-const LIFECYCLE: &str = "lifecycle";
+pub fn settings() -> impl Iterator<Item = &'static str> {
+    let checked = POSTURE_CHECKS.iter().flat_map(|check| check.settings);
+    checked.copied().chain([LIFECYCLE, OPT_OUT])
+}
+
 const OPT_OUT: &str = "ecr-guard";
-
-/// An image that a lifecycle policy would delete or archive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expiring {
-    /// The image.
-    pub digest: Digest,
-    /// A tag of it.
-    pub tag: Option<Tag>,
-    /// When it was pushed.
-    pub pushed_at: Option<Timestamp>,
-    /// When it was last pulled, as far as recorded.
-    pub last_pulled_at: Option<Timestamp>,
-    /// Its size in bytes.
-    pub bytes: u64,
-    /// It leads to other images, or may: those go with it.
-    pub is_index: bool,
-    /// Not all that it leads to could be looked at for use.
-    pub unknown: bool,
-}
-
-/// What a lifecycle policy would do: the registry's preview.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Preview {
-    /// The images, as far as they were read.
-    pub images: Vec<Expiring>,
-    /// How many there are.
-    pub total: u64,
-}
-
-/// What came of asking for a preview.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Previewed {
-    /// It is there.
-    Ready(Preview),
-    /// It is not there yet: ECR may need minutes.
-    NotYet,
-}
 
 /// For how long a preview that was asked for is read before a new one is. Sweeps are at most a day apart.
 const PREVIEW_HOURS: i64 = 26;
@@ -102,61 +52,6 @@ pub fn is_previewing(row: Option<&RepositoryRow>, text: &str, now: Timestamp) ->
     asked.is_some_and(|asked| {
         asked.text == text && now.duration_since(asked.since) <= SignedDuration::from_hours(PREVIEW_HOURS)
     })
-}
-
-/// All that is known of one repository at one moment.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RepositoryFacts {
-    /// Which.
-    pub key: RepositoryKey,
-    /// The repository, as the registry describes it; `None`: there is none.
-    pub repository: Option<Repository>,
-    /// Its tags.
-    pub tags: BTreeMap<String, String>,
-    /// Whether the registry's configuration has it scanned without anybody asking.
-    pub trigger: Option<ScanTrigger>,
-    /// How the registry scans; only asked where it matters.
-    pub scan_mode: Option<ScanMode>,
-    /// Its policy.
-    pub access: Option<String>,
-    /// Its lifecycle policy.
-    pub lifecycle: Option<String>,
-    /// Its key; only asked where there is one.
-    pub kms: Option<KeyHealth>,
-    /// What the lifecycle policy would do that is to be set; only asked where one is.
-    pub preview: Option<Previewed>,
-    /// What the ledger remembers.
-    pub row: Option<RepositoryRow>,
-    /// Settings that were to be changed just now, and what the registry said when it refused.
-    pub refused: BTreeMap<&'static str, String>,
-    /// The invocation that asks.
-    pub actor: String,
-}
-
-impl RepositoryFacts {
-    /// Nothing is known yet.
-    pub fn about(key: RepositoryKey, actor: &str) -> Self {
-        Self {
-            key,
-            repository: None,
-            tags: BTreeMap::new(),
-            trigger: None,
-            scan_mode: None,
-            access: None,
-            lifecycle: None,
-            kms: None,
-            preview: None,
-            row: None,
-            refused: BTreeMap::new(),
-            actor: actor.to_owned(),
-        }
-    }
-
-    /// Whether the registry's configuration does not have the repository scanned: then it matters how the registry scans, since with basic
-    /// scanning alone the repository's own flag counts.
-    pub fn is_not_covered(&self) -> bool {
-        self.trigger == Some(ScanTrigger::Manual) && self.repository.is_some()
-    }
 }
 
 /// How a repository has opted out.
@@ -182,31 +77,6 @@ pub fn opt_out(tags: &BTreeMap<String, String>) -> OptOut {
         (Some("ignore"), None) => OptOut::Report(None),
         (Some("report"), reason) => OptOut::Report(reason),
         (Some(word), _) => OptOut::Unknown(text::line(word, 60)),
-    }
-}
-
-/// A change of a repository.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RepositoryEffect {
-    /// Its tag mutability is set.
-    TagMutability(TagMutability),
-    /// Its own flag for scanning is set.
-    ScanOnPush,
-    /// Its policy is replaced; with `None`, removed.
-    Access(Option<String>),
-    /// Its lifecycle policy is set.
-    Lifecycle(String),
-}
-
-impl RepositoryEffect {
-    /// The setting that it changes.
-    pub fn setting(&self) -> &'static str {
-        match self {
-            Self::TagMutability(_) => TAG_MUTABILITY,
-            Self::ScanOnPush => SCAN_ON_PUSH,
-            Self::Access(_) => ALLOWED_ACCOUNTS,
-            Self::Lifecycle(_) => LIFECYCLE,
-        }
     }
 }
 
@@ -260,72 +130,6 @@ pub enum RepositoryLeave {
     InProgress,
 }
 
-/// A setting that is not as the policy wants it.
-struct Deviation {
-    setting: &'static str,
-    /// What of it: the key of a tag, the name of a statement.
-    of: Option<String>,
-    is: String,
-    wanted: String,
-    repair: Option<RepositoryEffect>,
-    severity: Option<Severity>,
-    /// What somebody said of it, which may be different each time: it is told, and not compared.
-    said: Option<String>,
-}
-
-impl Deviation {
-    fn new(setting: &'static str, is: impl Into<String>, wanted: impl Into<String>) -> Self {
-        Self {
-            setting,
-            of: None,
-            is: is.into(),
-            wanted: wanted.into(),
-            repair: None,
-            severity: None,
-            said: None,
-        }
-    }
-
-    /// What is not known, by a code that is the same each time.
-    fn not_told(setting: &'static str, refusal: &Refusal) -> Self {
-        let is = format!("not known: {}", text::line(&refusal.code, 100));
-        let wanted = "a key that can be looked at (kms:DescribeKey, kms:GetKeyRotationStatus)";
-        Self {
-            said: Some(text::line(&refusal.said, 300)),
-            ..Self::new(setting, is, wanted)
-        }
-    }
-
-    fn rated(self, severity: Option<Severity>) -> Self {
-        Self { severity, ..self }
-    }
-
-    fn of(self, what: &str) -> Self {
-        Self {
-            of: Some(text::line(what, 128)),
-            ..self
-        }
-    }
-
-    fn repaired_by(self, effect: RepositoryEffect) -> Self {
-        Self {
-            repair: Some(effect),
-            ..self
-        }
-    }
-
-    fn change(&self) -> Change {
-        Change {
-            setting: match &self.of {
-                Some(of) => format!("{}.{of}", self.setting),
-                None => self.setting.to_owned(),
-            },
-            old: self.is.clone(),
-            new: self.wanted.clone(),
-        }
-    }
-}
-
 /// Decides.
 pub fn decide(policy: &Policy, facts: &RepositoryFacts, now: Timestamp) -> RepositoryPlan {
     let rules = policy.repository(&facts.key.repository);
@@ -353,7 +157,11 @@ pub fn decide(policy: &Policy, facts: &RepositoryFacts, now: Timestamp) -> Repos
         deviations.push(Deviation::new(OPT_OUT, "ignore", wanted));
     }
     if let Some(posture) = &rules.posture {
-        judge(posture, facts, repository, &mut deviations);
+        deviations.extend(checks::deviations(&PostureCase {
+            rules: posture,
+            facts,
+            repository,
+        }));
         draft.posture(posture.repair, deviations);
         draft.key(facts, repository);
     } else {
@@ -375,141 +183,6 @@ pub fn tags_may_matter(policy: &Policy, key: &RepositoryKey, row: Option<&Reposi
     let posture = rules.and_then(|rules| rules.posture.as_ref());
     posture.is_some_and(|posture| !posture.required_tags.is_empty())
         || row.is_some_and(|row| row.opt_out.is_some() || row.notes.iter().any(|note| note.kind.lasts()))
-}
-
-fn judge(rules: &PostureRules, facts: &RepositoryFacts, repository: &Repository, found: &mut Vec<Deviation>) {
-    if let Some(wanted) = rules
-        .tag_mutability
-        .as_ref()
-        .filter(|wanted| **wanted != repository.tag_mutability)
-    {
-        let is = repository.tag_mutability.to_string();
-        let effect = RepositoryEffect::TagMutability(wanted.clone());
-        found.push(Deviation::new(TAG_MUTABILITY, is, wanted.to_string()).repaired_by(effect));
-    }
-    if rules.scan_on_push && facts.trigger != Some(ScanTrigger::Automatic) {
-        let wanted = "a push leads to a scan";
-        match (repository.scan_on_push, facts.scan_mode) {
-            // With basic scanning, the repository's own flag is enough.
-            (true, Some(ScanMode::Basic)) => {}
-            (true, _) => found.push(Deviation::new(
-                SCAN_ON_PUSH,
-                "only the repository's own flag is set, which enhanced scanning does not look at",
-                wanted,
-            )),
-            (false, Some(ScanMode::Basic)) => found.push(
-                Deviation::new(SCAN_ON_PUSH, "nothing scans a pushed image", wanted)
-                    .repaired_by(RepositoryEffect::ScanOnPush),
-            ),
-            // The flag would be no repair.
-            (false, Some(ScanMode::Enhanced)) => found.push(Deviation::new(
-                SCAN_ON_PUSH,
-                "nothing scans a pushed image: no rule of enhanced scanning covers the repository",
-                wanted,
-            )),
-            (false, None) => found.push(Deviation::new(SCAN_ON_PUSH, "nothing scans a pushed image", wanted)),
-        }
-    }
-    let encryption = &repository.encryption;
-    if let Some(wanted) = rules.encryption.as_ref().filter(|wanted| **wanted != encryption.kind) {
-        found.push(Deviation::new(ENCRYPTION, encryption.kind.as_str(), wanted.as_str()));
-    }
-    if let Some(wanted) = &rules.kms_key
-        && !encryption.key.as_ref().is_some_and(|key| wanted.is_same_key(key))
-    {
-        let is = encryption.key.as_ref().map_or("no key of KMS", |key| key.as_str());
-        found.push(Deviation::new(KMS_KEY_ARN, is, wanted.as_str()));
-    }
-    judge_key(rules, facts, repository, found);
-    for (key, wanted) in &rules.required_tags {
-        let value = facts.tags.get(key);
-        if !value.is_some_and(|value| wanted.matches(value)) {
-            let is = value.map_or_else(|| "no such tag".to_owned(), |value| shown(&text::line(value, 256)));
-            found.push(Deviation::new(REQUIRED_TAGS, is, shown(wanted.as_str())).of(key));
-        }
-    }
-    if let Some(document) = &facts.access {
-        judge_access(rules, facts, document, found);
-    }
-}
-
-/// The value of a tag, as people read it.
-fn shown(value: &str) -> String {
-    if value.is_empty() { "an empty value" } else { value }.to_owned()
-}
-
-fn judge_key(rules: &PostureRules, facts: &RepositoryFacts, repository: &Repository, found: &mut Vec<Deviation>) {
-    let asked = rules.customer_managed_key || rules.key_rotation;
-    let setting = if rules.key_rotation {
-        KEY_ROTATION
-    } else {
-        CUSTOMER_MANAGED_KEY
-    };
-    match &facts.kms {
-        None if rules.customer_managed_key => {
-            let is = format!("{}, without a key of KMS", repository.encryption.kind);
-            found.push(Deviation::new(
-                CUSTOMER_MANAGED_KEY,
-                is,
-                "a key that is managed by the account",
-            ));
-        }
-        None => {}
-        Some(KeyHealth::NotTold(refusal)) if asked => found.push(Deviation::not_told(setting, refusal)),
-        // That it does not exist is told by itself.
-        Some(KeyHealth::NotTold(_) | KeyHealth::Gone) => {}
-        Some(KeyHealth::Known {
-            customer_managed,
-            rotation,
-            ..
-        }) => {
-            if rules.customer_managed_key && !customer_managed {
-                let is = "a key that is managed by AWS";
-                found.push(Deviation::new(
-                    CUSTOMER_MANAGED_KEY,
-                    is,
-                    "a key that is managed by the account",
-                ));
-            }
-            match rotation {
-                KeyRotation::Off if rules.key_rotation => found.push(Deviation::new(KEY_ROTATION, "off", "on")),
-                KeyRotation::NotTold(refusal) if rules.key_rotation => {
-                    found.push(Deviation::not_told(KEY_ROTATION, refusal));
-                }
-                KeyRotation::On | KeyRotation::Off | KeyRotation::NotPossible | KeyRotation::NotTold(_) => {}
-            }
-        }
-    }
-}
-
-fn judge_access(rules: &PostureRules, facts: &RepositoryFacts, document: &str, found: &mut Vec<Deviation>) {
-    let wanted = "only known accounts";
-    let known = access::KnownPrincipals {
-        own: &facts.key.account,
-        accounts: rules.allowed_accounts.as_ref(),
-        organizations: rules.allowed_organizations.as_ref(),
-    };
-    let exposures = match access::exposures(document, &known) {
-        Ok(exposures) => exposures,
-        Err(error) => {
-            let deviation = Deviation::new(ALLOWED_ACCOUNTS, error.to_string(), wanted);
-            found.push(deviation.rated(Some(Severity::Medium)));
-            return;
-        }
-    };
-    let removable: BTreeSet<usize> = exposures.iter().filter(|e| e.only).map(|e| e.index).collect();
-    let rewritten = access::without(document, &removable).ok();
-    for exposure in exposures {
-        let to: Vec<String> = exposure.to.iter().map(ToString::to_string).collect();
-        let deviation = Deviation::new(ALLOWED_ACCOUNTS, format!("lets in {}", to.join(", ")), wanted)
-            .of(&exposure.name)
-            .rated(exposure.to.iter().filter_map(access::Reach::severity).max());
-        found.push(match &rewritten {
-            // What is not surely open to everybody, or also lets in somebody who is named, is for a person to change.
-            Some(text) if exposure.only => deviation.repaired_by(RepositoryEffect::Access(text.clone())),
-            _ => deviation,
-        });
-    }
 }
 
 /// What is told now.
@@ -644,12 +317,12 @@ impl<'a> Draft<'a> {
             self.told.push(Told {
                 kind: Kind::PostureRepaired,
                 severity: None,
-                reason: format!("{} not as the policy says.", settings(&repaired, "was", "were")),
+                reason: format!("{} not as the policy says.", settings_are(&repaired, "was", "were")),
                 changes: repaired,
             });
         }
         if !drift.is_empty() {
-            let mut reason = format!("{} not as the policy says.", settings(&drift, "is", "are"));
+            let mut reason = format!("{} not as the policy says.", settings_are(&drift, "is", "are"));
             for obstacle in obstacles {
                 reason.push_str(&format!(" Not repaired, {obstacle}."));
             }
@@ -862,7 +535,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-fn settings(changes: &[Change], one: &str, many: &str) -> String {
+fn settings_are(changes: &[Change], one: &str, many: &str) -> String {
     match changes {
         [change] => format!("{} {one}", change.setting),
         changes => format!("{} settings {many}", changes.len()),

@@ -1,7 +1,9 @@
 //! A repository: what it must be like, and what is done when it is not.
 
 pub mod access;
+pub mod checks;
 pub mod decide;
+pub mod facts;
 pub mod keys;
 pub mod ledger;
 pub mod lifecycle;
