@@ -87,6 +87,7 @@ pub enum StorageClass {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", schemars(rename = "Selection"))]
 pub struct LifecycleSelection {
     /// How many images are kept, or how many days.
     pub count_number: u32,

@@ -124,7 +124,6 @@ struct DamageWords {
     /// How it was with the image, and how it is now.
     old: String,
     new: String,
-    next_steps: Vec<String>,
 }
 
 impl Damage {
@@ -184,13 +183,13 @@ impl Damage {
                 old: words.old,
                 new: words.new,
             }],
-            next_steps: words.next_steps,
+            next_steps: self.next_steps(key),
         }
     }
 
     /// What the alert says.
     fn words(&self, key: &RepositoryKey, from: &Digest) -> DamageWords {
-        let (name, region, digest) = (&key.repository, &key.region, self.digest());
+        let (name, digest) = (&key.repository, self.digest());
         let moved = |tag: &Tag| {
             format!(
                 "ecr-guard removed the tag {tag} from the image {}. Between its last look and the removal somebody moved the tag to the \
@@ -199,18 +198,13 @@ impl Damage {
                 digest.short()
             )
         };
-        let look = format!(
-            "Look at it: aws ecr describe-images --region {region} --repository-name {name} --image-ids imageDigest={digest}"
-        );
-        let push = format!("Push the image {digest} to {name} again, from where it was built.");
-        let (severity, title, reason, old, new, next_steps) = match self {
+        let (severity, title, reason, old, new) = match self {
             Self::GivenBack { tag, .. } => (
                 Severity::Medium,
                 format!("{name}:{tag} was taken from another image, and given back"),
                 format!("{} It has the tag again.", moved(tag)),
                 "without the tag".to_owned(),
                 "has the tag".to_owned(),
-                vec![look],
             ),
             Self::TakenOver { tag, .. } => (
                 Severity::Medium,
@@ -218,7 +212,6 @@ impl Damage {
                 format!("{} By now a third image has the tag.", moved(tag)),
                 "has the tag".to_owned(),
                 "without the tag".to_owned(),
-                vec![look],
             ),
             Self::NotGivenBack { tag, why, .. } => (
                 Severity::High,
@@ -226,7 +219,6 @@ impl Damage {
                 format!("{} It could not get it back: {}.", moved(tag), text::line(why, 300)),
                 "has the tag".to_owned(),
                 "without the tag".to_owned(),
-                vec![format!("Give the tag {tag} back to the image {digest}."), look],
             ),
             Self::Lost { tag, .. } => (
                 Severity::Critical,
@@ -237,7 +229,6 @@ impl Damage {
                 ),
                 "there".to_owned(),
                 "deleted".to_owned(),
-                vec![push],
             ),
             Self::PutBack { mark, .. } => (
                 Severity::Critical,
@@ -248,10 +239,6 @@ impl Damage {
                 ),
                 "there".to_owned(),
                 format!("there again, as {mark}"),
-                vec![
-                    "If it was deleted on purpose, delete it again.".to_owned(),
-                    format!("If not, give it back its tags. {look}"),
-                ],
             ),
             Self::NotPutBack { why, .. } => (
                 Severity::Critical,
@@ -263,7 +250,6 @@ impl Damage {
                 ),
                 "there".to_owned(),
                 "deleted".to_owned(),
-                vec![push],
             ),
         };
         DamageWords {
@@ -272,7 +258,23 @@ impl Damage {
             reason,
             old,
             new,
-            next_steps,
+        }
+    }
+
+    fn next_steps(&self, key: &RepositoryKey) -> Vec<String> {
+        let (name, region, digest) = (&key.repository, &key.region, self.digest());
+        let look = format!(
+            "Look at it: aws ecr describe-images --region {region} --repository-name {name} --image-ids imageDigest={digest}"
+        );
+        let push = format!("Push the image {digest} to {name} again, from where it was built.");
+        match self {
+            Self::GivenBack { .. } | Self::TakenOver { .. } => vec![look],
+            Self::NotGivenBack { tag, .. } => vec![format!("Give the tag {tag} back to the image {digest}."), look],
+            Self::Lost { .. } | Self::NotPutBack { .. } => vec![push],
+            Self::PutBack { .. } => vec![
+                "If it was deleted on purpose, delete it again.".to_owned(),
+                format!("If not, give it back its tags. {look}"),
+            ],
         }
     }
 }
