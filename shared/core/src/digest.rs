@@ -15,7 +15,7 @@ use crate::{
     ids::{Region, RegistryKey, RepositoryName, TopicArn},
     notice::Change,
     policy::Policy,
-    registry::{DigestRecord, RegistryRow, RegistryRowSchema, checks::Found, decide::REGISTRY_LEASE},
+    registry::{DigestRecord, RegistryRow, checks::Found, decide::REGISTRY_LEASE},
     replication::{readiness::Readiness, rules},
     repository::lifecycle::Surplus,
     summary::{Case, Cases, News, Order, RepositorySummary, WORST, day_of_summary, worse},
@@ -575,18 +575,14 @@ pub fn decide_digest(
         sent.clone_from(&record.sent);
     }
     DigestPlan::Send(Box::new(RegistryRow {
-        schema: RegistryRowSchema::V1,
-        registry: key.clone(),
         generation: row.map_or(0, |row| row.generation) + 1,
-        notes: row.map(|row| row.notes.clone()).unwrap_or_default(),
         digest: Some(DigestRecord {
             day,
             claimed_at: now,
             claimed_by: actor.to_owned(),
             sent,
         }),
-        refused: row.map(|row| row.refused.clone()).unwrap_or_default(),
-        swept: row.and_then(|row| row.swept),
+        ..row.cloned().unwrap_or_else(|| RegistryRow::new(key.clone()))
     }))
 }
 

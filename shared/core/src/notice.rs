@@ -168,11 +168,18 @@ pub enum RegistryAlertKind {
     ExceptionExpiring,
     /// Findings may not be read for want of a permission.
     AccessMissing,
+    /// A call has failed in sweep after sweep, so that images could not be looked at.
+    CallsFailing,
 }
 
 impl RegistryAlertKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::RegistryDrift, Self::ExceptionExpiring, Self::AccessMissing];
+    pub const ALL: [Self; 4] = [
+        Self::RegistryDrift,
+        Self::ExceptionExpiring,
+        Self::AccessMissing,
+        Self::CallsFailing,
+    ];
 
     /// The word, as it stands in the JSON form.
     pub fn as_str(self) -> &'static str {
@@ -180,6 +187,7 @@ impl RegistryAlertKind {
             Self::RegistryDrift => "registry-drift",
             Self::ExceptionExpiring => "exception-expiring",
             Self::AccessMissing => "access-missing",
+            Self::CallsFailing => "calls-failing",
         }
     }
 
@@ -189,6 +197,7 @@ impl RegistryAlertKind {
             Self::RegistryDrift => "REGISTRY SETTINGS",
             Self::ExceptionExpiring => "EXCEPTION ENDS",
             Self::AccessMissing => "ACCESS MISSING",
+            Self::CallsFailing => "CALLS FAIL",
         }
     }
 }

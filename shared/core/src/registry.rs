@@ -3,6 +3,7 @@
 pub mod access;
 pub mod checks;
 pub mod decide;
+pub mod failing;
 
 use std::collections::BTreeSet;
 
@@ -10,6 +11,7 @@ use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use access::RefusedAccess;
+use failing::FailingCall;
 
 use crate::{
     finding::{ScanMode, ScanTrigger},
@@ -82,6 +84,13 @@ pub struct RegistryRow {
     /// Findings that workers may not read, by cause.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<RefusedAccess>,
+    /// Calls that fail with errors that pass by themselves, by cause.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failing: Vec<FailingCall>,
+    /// What was told of those, or is owed to be. Not among [`notes`](Self::notes): the version before does not know the kind, and must be able to
+    /// read the row after a rollback.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes_of_failing: Vec<RegistryNote>,
     /// When the last sweep began of which every repository was left to the workers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swept: Option<Timestamp>,
@@ -97,6 +106,8 @@ impl RegistryRow {
             notes: Vec::new(),
             digest: None,
             refused: Vec::new(),
+            failing: Vec::new(),
+            notes_of_failing: Vec::new(),
             swept: None,
         }
     }

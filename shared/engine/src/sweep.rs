@@ -31,6 +31,7 @@ use guard_core::{
     registry::{
         RegistryRow, RegistrySettings,
         access::{MAX_CAUSES, MAX_NAMED, RefusedAccess},
+        failing::FailingCall,
     },
     replication::readiness::Expected,
     repository::posture::{ListedRepository, ListedSettings},
@@ -881,6 +882,7 @@ impl<S: Services> Worker<'_, S> {
         let is_of_now = |known: &&RefusedAccess| known.sweep == sweep.began && !known.is_of_one_repository();
         let mut refused = known.iter().find(is_of_now).map(denied);
         let mut waiting = Vec::new();
+        let mut failing: Vec<FailingCall> = Vec::new();
         let (mut left, mut trouble) = (Vec::new(), 0);
         for image in images {
             if trouble >= MAX_TROUBLE {
@@ -919,6 +921,7 @@ impl<S: Services> Worker<'_, S> {
                         looks.not_reached += 1;
                         if is_sweep {
                             self.note_not_reached(key, &image.digest, &error).await;
+                            failing.extend(self.failing(key, &image.digest, &error));
                         }
                     }
                     if is_sweep && error.is_unreadable_row() {
@@ -941,6 +944,7 @@ impl<S: Services> Worker<'_, S> {
         if is_sweep {
             failures.extend(self.note_lacking(&looks.lacking).await.err());
         }
+        self.note_failing(failing).await;
         looks.in_trouble = trouble >= MAX_TROUBLE;
         if left.is_empty() || matches!(progress, Progress::None) {
             return (looks, failures);
@@ -977,6 +981,39 @@ impl<S: Services> Worker<'_, S> {
         let why = format!("{} failed with `{}`", source.operation, source.code);
         let row = Row::not_reached(image, self.policy, &why, self.services.clock().now());
         drop(self.services.ledger().write(&row).await);
+    }
+
+    /// The call that has kept an image from being looked at.
+    fn failing(&self, key: &RepositoryKey, digest: &Digest, error: &SweepError) -> Option<FailingCall> {
+        let (SweepError::Reconcile(ReconcileError::Port { source, .. }) | SweepError::Port { source, .. }) = error
+        else {
+            return None;
+        };
+        let image = format!("{}@{digest}", key.repository);
+        Some(FailingCall::new(
+            source.operation,
+            &source.code,
+            self.sweep.began,
+            vec![image],
+        ))
+    }
+
+    /// Remembers which calls fail, and how many images wait for them. If that fails as well, the next look that fails writes it.
+    async fn note_failing(&self, found: Vec<FailingCall>) {
+        if found.is_empty() {
+            return;
+        }
+        let noted = self.change_registry(|row| {
+            for found in &found {
+                let has_room = row.failing.len() < MAX_CAUSES;
+                match row.failing.iter_mut().find(|known| known.is_same(found)) {
+                    Some(known) => known.add(found.clone()),
+                    None if has_room => row.failing.push(found.clone()),
+                    None => {}
+                }
+            }
+        });
+        drop(noted.await);
     }
 
     /// What may not be read, as far as other workers have found out. Only sweeps ask: an event is about one image.
@@ -1040,8 +1077,12 @@ impl<S: Services> Worker<'_, S> {
     }
 
     async fn change_refused(&self, change: impl Fn(&mut Vec<RefusedAccess>)) -> Result<(), SweepError> {
+        self.change_registry(|row| change(&mut row.refused)).await
+    }
+
+    async fn change_registry(&self, change: impl Fn(&mut RegistryRow)) -> Result<(), SweepError> {
         let sweep = self.sweep;
-        let failed = |source| SweepError::port("remember what may not be read", source);
+        let failed = |source| SweepError::port("remember what cannot be read", source);
         for _ in 0..MAX_ATTEMPTS {
             let row = self
                 .services
@@ -1050,9 +1091,9 @@ impl<S: Services> Worker<'_, S> {
                 .await
                 .map_err(failed)?;
             let mut row = row.unwrap_or_else(|| RegistryRow::new(sweep.registry.clone()));
-            let before = row.refused.clone();
-            change(&mut row.refused);
-            if row.refused == before {
+            let before = row.clone();
+            change(&mut row);
+            if row == before {
                 return Ok(());
             }
             row.generation += 1;

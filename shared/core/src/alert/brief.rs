@@ -78,7 +78,7 @@ impl BriefAlert {
     pub fn order(&self) -> (u8, std::cmp::Reverse<Option<Severity>>, Timestamp, &str) {
         let urgency = match self.kind.as_str() {
             "image-bypass" | "key-unhealthy" => 0,
-            "image-held" | "block-limit" | "access-missing" | "image-lost" => 1,
+            "image-held" | "block-limit" | "access-missing" | "calls-failing" | "image-lost" => 1,
             "image-blocked" => 2,
             "image-review" | "tag-violation" | "tag-moved" | "posture-drift" | "registry-drift" => 3,
             _ => 4,

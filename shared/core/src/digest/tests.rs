@@ -900,18 +900,14 @@ fn a_digest_has_one_id_for_a_region_a_topic_and_a_day() {
 
 fn row(day: &str, by: &str, sent: &[&str]) -> RegistryRow {
     RegistryRow {
-        schema: RegistryRowSchema::V1,
-        registry: registry_key(),
         generation: 4,
-        notes: Vec::new(),
         digest: Some(DigestRecord {
             day: day.parse().unwrap(),
             claimed_at: now() - SignedDuration::from_mins(1),
             claimed_by: by.to_owned(),
             sent: sent.iter().map(|name| topic(name)).collect(),
         }),
-        refused: Vec::new(),
-        swept: None,
+        ..RegistryRow::new(registry_key())
     }
 }
 

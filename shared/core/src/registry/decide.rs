@@ -23,6 +23,7 @@ use crate::{
         RegistryNote, RegistryRow, RegistryRowSchema,
         access::RefusedAccess,
         checks::{Found, Problem},
+        failing::FailingCall,
     },
 };
 
@@ -56,7 +57,7 @@ impl RegistryStep {
     pub fn completed(&self, sent: &BTreeSet<&str>, now: Timestamp) -> RegistryRow {
         let mut row = self.row.clone();
         row.generation += 1;
-        for note in &mut row.notes {
+        for note in row.notes.iter_mut().chain(&mut row.notes_of_failing) {
             if sent.contains(note.id.as_str()) {
                 note.sent_at = note.sent_at.or(Some(now));
             }
@@ -88,6 +89,7 @@ enum What<'a> {
     Problem(&'a Problem),
     Exception(&'a Exception),
     Access(&'a RefusedAccess),
+    Failing(&'a FailingCall),
 }
 
 impl What<'_> {
@@ -96,6 +98,7 @@ impl What<'_> {
             Self::Problem(_) => Kind::RegistryDrift,
             Self::Exception(_) => Kind::ExceptionExpiring,
             Self::Access(_) => Kind::AccessMissing,
+            Self::Failing(_) => Kind::CallsFailing,
         }
     }
 }
@@ -103,7 +106,11 @@ impl What<'_> {
 /// Decides.
 pub fn decide_registry(policy: &Policy, facts: &RegistryFacts, now: Timestamp) -> RegistryPlan {
     let prior = facts.row.as_ref();
-    let remembered = prior.map_or(&[][..], |row| &row.notes);
+    let remembered: Vec<RegistryNote> = prior
+        .into_iter()
+        .flat_map(|row| row.notes.iter().chain(&row.notes_of_failing))
+        .cloned()
+        .collect();
     let is_busy = |note: &RegistryNote| {
         note.sent_at.is_none() && note.claimed_by != facts.actor && now.duration_since(note.claimed_at) < REGISTRY_LEASE
     };
@@ -115,7 +122,8 @@ pub fn decide_registry(policy: &Policy, facts: &RegistryFacts, now: Timestamp) -
     // What is owed, by the id of the alert that tells it.
     let mut owed: BTreeMap<String, Vec<Told<'_>>> = BTreeMap::new();
     let refused: Vec<RefusedAccess> = prior.map_or(&[][..], |row| &row.refused).to_vec();
-    for told in to_tell(policy, &facts.found, &refused, now) {
+    let failing: Vec<FailingCall> = prior.map_or(&[][..], |row| &row.failing).to_vec();
+    for told in to_tell(policy, &facts.found, &refused, &failing, now) {
         let kind = told.what.kind();
         let same = |note: &&RegistryNote| note.kind == kind && note.about == told.about && note.topic == told.topic;
         let before = remembered.iter().find(same);
@@ -136,8 +144,21 @@ pub fn decide_registry(policy: &Policy, facts: &RegistryFacts, now: Timestamp) -
         });
         owed.entry(id).or_default().push(told);
     }
+    // A cause that ends and begins again on one day is told once.
+    let today = date_of(now).to_string();
+    let of_today = |note: &&RegistryNote| note.kind == Kind::CallsFailing && note.about.ends_with(&today);
+    let told_today = remembered.iter().filter(of_today).filter(|note| note.sent_at.is_some());
+    let over: Vec<RegistryNote> = told_today.filter(|note| !notes.contains(note)).cloned().collect();
+    notes.extend(over);
+    let (mut of_failing, mut notes): (Vec<RegistryNote>, Vec<RegistryNote>) =
+        notes.into_iter().partition(|note| note.kind == Kind::CallsFailing);
+    of_failing.sort();
     notes.sort();
-    if owed.is_empty() && notes == remembered {
+    let is_same = prior.map_or(notes.is_empty() && of_failing.is_empty(), |row| {
+        (&row.notes, &row.notes_of_failing) == (&notes, &of_failing)
+            && row.failing.iter().all(|failing| failing.lasts(now))
+    });
+    if owed.is_empty() && is_same {
         return RegistryPlan::Unchanged;
     }
     let alerts = owed.into_iter().filter_map(|(id, told)| {
@@ -154,12 +175,20 @@ pub fn decide_registry(policy: &Policy, facts: &RegistryFacts, now: Timestamp) -
             notes,
             digest: prior.and_then(|row| row.digest.clone()),
             refused,
+            failing: failing.into_iter().filter(|failing| failing.lasts(now)).collect(),
+            notes_of_failing: of_failing,
             swept: prior.and_then(|row| row.swept),
         },
     }))
 }
 
-fn to_tell<'a>(policy: &'a Policy, found: &'a Found, refused: &'a [RefusedAccess], now: Timestamp) -> Vec<Told<'a>> {
+fn to_tell<'a>(
+    policy: &'a Policy,
+    found: &'a Found,
+    refused: &'a [RefusedAccess],
+    failing: &'a [FailingCall],
+    now: Timestamp,
+) -> Vec<Told<'a>> {
     let problems = found.problems.iter().map(|problem| Told {
         // The settings hold for all repositories, whatever their routes.
         topic: policy.default_topic().clone(),
@@ -186,7 +215,15 @@ fn to_tell<'a>(policy: &'a Policy, found: &'a Found, refused: &'a [RefusedAccess
             what: What::Access(refused),
         }
     });
-    let mut told: Vec<Told<'_>> = problems.chain(exceptions).chain(access).collect();
+    let failing = failing
+        .iter()
+        .filter(|failing| failing.is_told(now))
+        .map(|failing| Told {
+            topic: policy.default_topic().clone(),
+            about: format!("failing {} {} on {}", failing.operation, failing.code, date_of(now)),
+            what: What::Failing(failing),
+        });
+    let mut told: Vec<Told<'_>> = problems.chain(exceptions).chain(access).chain(failing).collect();
     // Of two exceptions that say the same, one is told of.
     told.sort_by(|a, b| (&a.about, &a.topic).cmp(&(&b.about, &b.topic)));
     told.dedup_by(|a, b| a.about == b.about && a.topic == b.topic);
@@ -217,7 +254,7 @@ fn short_hash(text: &str) -> String {
 fn id(key: &RegistryKey, told: &Told<'_>, generation: u64) -> String {
     let what = match told.what {
         What::Problem(_) => format!("{generation}"),
-        What::Exception(_) | What::Access(_) => told.about.clone(),
+        What::Exception(_) | What::Access(_) | What::Failing(_) => told.about.clone(),
     };
     let kind = told.what.kind().as_str();
     short_hash(&format!("{key}\0{kind}\0{what}\0{}", told.topic))
@@ -241,6 +278,7 @@ fn alert(key: &RegistryKey, id: String, told: &[Told<'_>], now: Timestamp) -> Re
             What::Problem(problem) => alert.changes.push(problem.change.clone()),
             What::Exception(exception) => alert.exception = Some(ExceptionNotice::of(exception)),
             What::Access(refused) => return access_missing(key, alert, refused),
+            What::Failing(failing) => return calls_failing(key, alert, failing),
         }
     }
     if let Some(exception) = &alert.exception {
@@ -273,6 +311,26 @@ fn alert(key: &RegistryKey, id: String, told: &[Told<'_>], now: Timestamp) -> Re
     let change = "Change it where it comes from, such as Terraform; or change the policy.".to_owned();
     alert.next_steps = scanning.into_iter().chain(replication).chain([change]).collect();
     alert
+}
+
+fn calls_failing(key: &RegistryKey, alert: RegistryAlert, failing: &FailingCall) -> RegistryAlert {
+    let (operation, code) = (&failing.operation, &failing.code);
+    let images = match failing.images {
+        1 => "1 image waits".to_owned(),
+        number => format!("{number} images wait"),
+    };
+    RegistryAlert {
+        kind: Kind::CallsFailing,
+        title: format!("{key}: images cannot be looked at, {operation} fails with {code}"),
+        reason: format!(
+            "{operation} has failed with {code} in each sweep since {}. What was known before of the images concerned still holds; those that nobody has \
+             seen yet are neither clean nor blocked until the call succeeds. {images}. The first: {}.",
+            failing.since.strftime("%Y-%m-%d %H:%M UTC"),
+            failing.first.join(", ")
+        ),
+        next_steps: failing.next_steps(key),
+        ..alert
+    }
 }
 
 fn access_missing(key: &RegistryKey, alert: RegistryAlert, refused: &RefusedAccess) -> RegistryAlert {

@@ -1227,6 +1227,62 @@ fn findings_that_may_not_be_read_are_asked_for_once_and_told_once_a_day() {
     assert_eq!(told_of_registry(&world).len(), 0);
 }
 
+/// A world in which the scanner's answers cannot be had, for as long as `hours` sweeps.
+fn fail_in_sweeps(world: &World, hours: usize) -> Vec<usize> {
+    let told = |hour: usize| {
+        after(world, i64::from(hour > 0));
+        let told = told_of_registry(world).len();
+        for _ in 0..200 {
+            world.fail("ecr:DescribeImageScanFindings", Fault::Before(Retry::Later));
+        }
+        enqueue(world, &policy(""));
+        for item in world.take_items(9) {
+            work(world, &policy(""), &item);
+        }
+        world.heal();
+        world.take_items(99);
+        told
+    };
+    (0..hours).map(told).collect()
+}
+
+#[test]
+fn calls_that_fail_in_two_sweeps_in_a_row_are_told_once_a_day_and_end_in_silence() {
+    let world = silent_world();
+    // One sweep alone is no news.
+    assert_eq!(fail_in_sweeps(&world, 1), [0]);
+    after(&world, 1);
+    sweep(&world, &policy(""));
+    after(&world, 1);
+    assert_eq!(told_of_registry(&world).len(), 0);
+    let row = |world: &World| world.registry_row_of(&guard_testkit::registry_key()).unwrap();
+    let world = silent_world();
+    assert_eq!(fail_in_sweeps(&world, 2), [0, 0]);
+    assert!(row(&world).notes.is_empty());
+    after(&world, 1);
+    let told = told_of_registry(&world);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["kind"], "calls-failing");
+    let reason = told[0]["reason"].as_str().unwrap();
+    assert!(
+        reason.contains(
+            "ecr:DescribeImageScanFindings has failed with Injected in each sweep since 2026-11-24 12:00 UTC"
+        ) && reason.contains(" images wait. The first: api@sha256:"),
+        "{reason}"
+    );
+    // Every day once, as long as it lasts.
+    let told: usize = fail_in_sweeps(&world, 48).into_iter().sum();
+    assert_eq!(told, 2);
+    // Over: nobody is told, and nothing is left but that it was told today.
+    sweep(&world, &policy(""));
+    after(&world, 3);
+    assert_eq!(told_of_registry(&world).len(), 0);
+    assert_eq!((row(&world).failing.len(), row(&world).notes.len()), (0, 0));
+    after(&world, 24);
+    assert_eq!(told_of_registry(&world).len(), 0);
+    assert!(row(&world).notes_of_failing.is_empty());
+}
+
 const MAY_NOT: &str =
     "User: arn:aws:sts::123456789012:assumed-role/ecr-guard-worker/ecr-guard-worker is not authorized to perform: ";
 
