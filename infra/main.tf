@@ -80,6 +80,7 @@ module "guard" {
   log_level                  = var.log_level
   log_retention_days         = var.log_retention_days
   outcome_metrics            = var.outcome_metrics
+  workloads                  = var.workloads
   event_sources              = var.event_sources
   other_regions              = sort(local.other_regions)
   ledger_replica_regions     = sort(local.other_regions)
@@ -114,6 +115,7 @@ module "guard_elsewhere" {
   log_level                = var.log_level
   log_retention_days       = var.log_retention_days
   outcome_metrics          = var.outcome_metrics
+  workloads                = var.workloads
   event_sources            = var.event_sources
   other_regions            = sort(setsubtract(local.guarded_regions, [each.value]))
   ledger                   = module.guard.ledgers[each.value]

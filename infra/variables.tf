@@ -387,6 +387,15 @@ variable "log_level" {
   default     = "INFO"
 }
 
+variable "workloads" {
+  description = "The function `workloads`, which looks up who uses images where the policy has `block.workloads`. `functions`: names of the Lambda functions that it may learn the image of, with `*`; the same call says where the code of other functions lies. `external_id`: what roles in other accounts ask for (module `workload-reader`). `null`: there is no such function."
+  type = object({
+    functions   = optional(list(string), ["*"])
+    external_id = optional(string)
+  })
+  default = {}
+}
+
 variable "outcome_metrics" {
   description = "Whether there is a metric for each outcome of each function (`Outcomes`, by `Function` and `Outcome`). Each that occurs costs 0.30 USD a month; no alarm and no graph of the dashboard needs them."
   type        = bool

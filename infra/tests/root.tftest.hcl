@@ -67,7 +67,7 @@ run "registry_and_guard_in_two_regions" {
     error_message = "In each region, alerts go to the topics there."
   }
   assert {
-    condition     = output.function_names == { for name in ["on-push", "on-replication", "on-scan", "sweep", "worker"] : name => "ecr-guard-${name}" }
+    condition     = output.function_names == { for name in ["on-push", "on-replication", "on-scan", "sweep", "worker", "workloads"] : name => "ecr-guard-${name}" }
     error_message = "The functions."
   }
   assert {
@@ -220,7 +220,7 @@ run "everything_is_said" {
   assert {
     condition = toset([for statement in jsondecode(module.ecr[0].repository_policy).Statement : statement.Condition.ArnNotEquals["aws:PrincipalArn"] if statement.Sid == "KeepImages"][0]) == toset(concat(
       ["arn:aws:iam::123456789012:role/admin"],
-      [for pair in setproduct(["on-push", "on-replication", "on-scan", "sweep", "worker"], ["us-west-2", "us-east-1"]) : "arn:aws:iam::123456789012:role/guard-${pair[0]}-${pair[1]}"]
+      [for pair in setproduct(["on-push", "on-replication", "on-scan", "sweep", "worker", "workloads"], ["us-west-2", "us-east-1"]) : "arn:aws:iam::123456789012:role/guard-${pair[0]}-${pair[1]}"]
     ))
     error_message = module.ecr[0].repository_policy
   }

@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
+use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn, tracing::init_default_subscriber};
 use serde_json::value::RawValue;
 
 use guard_aws::{Aws, dynamodb::DynamoLedger, ecr::EcrWriter, sns::SnsNotifier};
-use guard_core::ids::AccountId;
+use guard_core::{ids::AccountId, uses::WorkloadRules};
 use guard_events::Event;
 use guard_lambda::{
     SystemClock,
@@ -18,8 +19,9 @@ use guard_lambda::{
     repositories::RecentLooks,
     sweep::sweep,
     worker::{self, SqsEvent},
+    workloads::keep_index,
 };
-use guard_ports::Clock as _;
+use guard_ports::{Clock as _, Workloads};
 
 use crate::services::{AwsServices, Lasting, NoQueue};
 
@@ -97,6 +99,37 @@ pub async fn run_sweep(name: &'static str) -> ExitCode {
             let payload = event.payload.get();
             // Boxed, as above.
             Box::pin(sweep(&services, &process.config.policy, invocation, payload)).await
+        }))
+        .await
+    };
+    exit_code(name, running.await)
+}
+
+/// Runs the function that keeps the index of workloads. `workloads`: what lists them, in an invocation that has time until then.
+pub async fn run_workloads<W: Workloads + Sync>(
+    name: &'static str,
+    workloads: impl Fn(&Aws, AccountId, &WorkloadRules, Timestamp) -> W,
+) -> ExitCode {
+    init_default_subscriber();
+    let running = async {
+        let queue_url = queue_url(environment)?;
+        let process = Process::start(Aws::from_env(&environment)?.for_sweeps()).await?;
+        let (queue, workloads) = (&process.aws.sqs_queue(queue_url), &workloads);
+        lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
+            let invocation = &Invocation::new(name, &event.context)?;
+            let services = process.services(invocation, None::<EcrWriter>, queue);
+            let (policy, account) = (&process.config.policy, invocation.account.clone());
+            let rules = policy.workloads.as_ref();
+            let listed = rules.map(|rules| workloads(&process.aws, account, rules, invocation.until));
+            // Boxed, as above.
+            Box::pin(keep_index(
+                &services,
+                policy,
+                listed.as_ref(),
+                invocation,
+                event.payload.get(),
+            ))
+            .await
         }))
         .await
     };

@@ -7,6 +7,7 @@
 //! | [`ports`] | `shared/ports` | what reconciling needs of the world, as traits; `Services` is all of them by one name | `core` |
 //! | [`engine`] | `shared/engine` | gather facts, decide, act, record; sweeps | `core`, `ports` |
 //! | [`aws`] | `shared/aws` | the ports, with the AWS SDK | `core`, `ports` |
+//! | `guard_aws_workloads` | `shared/aws-workloads` | what lists workloads, with the AWS SDK: only in the function `workloads` | `aws`, `core`, `ports` |
 //! | [`lambda`] | `shared/lambda` | configuration, logs, metrics, errors and handlers of a Lambda function | `core`, `events`, `ports`, `engine` |
 //! | [`services`] | this one | `Services` on AWS | `aws`, `engine`, `ports` |
 //! | [`function`] | this one | runs a function: for each binary one, with its handler | all of them |

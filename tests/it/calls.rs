@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use guard_aws_workloads::AwsWorkloads;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::core::{alert::brief::BriefAlert, policy::Policy};
@@ -21,8 +22,9 @@ use shared::{
         repositories::RecentLooks,
         sweep::sweep,
         worker,
+        workloads::keep_index,
     },
-    ports::AlertLedger as _,
+    ports::{AlertLedger as _, PolicyLedger as _},
     services::{AwsServices, Lasting},
     testing,
 };
@@ -281,9 +283,53 @@ impl World {
             ),
             "kms:GetKeyRotationStatus" => Reply::Ok(json!({"KeyRotationEnabled": true})),
             "sns:Publish" => Reply::Ok(json!({"MessageId": "94f20ce6-13c5-43a0-9a9e-ca52d816e90b"})),
-            other => panic!("a call that nobody planned: {other}"),
+            other => workloads_of(other),
         }
     }
+}
+
+/// One workload of each kind, which uses the image.
+fn workloads_of(operation: &str) -> Reply {
+    let key = testing::image_key();
+    let tagged = format!(
+        "{}.dkr.ecr.{}.amazonaws.com/{}:v1.2.3",
+        key.account, key.region, key.repository
+    );
+    let arn = |what: &str| format!("arn:aws:ecs:us-west-2:123456789012:{what}");
+    let containers = json!([{"image": tagged, "imageDigest": key.digest.as_str()}]);
+    Reply::Ok(match operation {
+        "ecs:ListClusters" => json!({"clusterArns": [arn("cluster/prod")]}),
+        "ecs:ListTasks" => json!({"taskArns": [arn("task/prod/1")]}),
+        "ecs:DescribeTasks" => {
+            json!({"tasks": [{"taskArn": arn("task/prod/1"), "clusterArn": arn("cluster/prod"), "group": "service:api",
+            "lastStatus": "RUNNING", "taskDefinitionArn": arn("task-definition/api:41"), "containers": containers}], "failures": []})
+        }
+        "ecs:ListServices" => json!({"serviceArns": [arn("service/prod/api")]}),
+        "ecs:DescribeServices" => json!({"services": [{"serviceArn": arn("service/prod/api"), "serviceName": "api",
+            "clusterArn": arn("cluster/prod"), "taskDefinition": arn("task-definition/api:41"),
+            "currentServiceRevisions": [{"arn": arn("service-revision/prod/api/1")}],
+            "currentServiceDeployment": arn("service-deployment/prod/api/1")}], "failures": []}),
+        "ecs:DescribeServiceDeployments" => json!({"serviceDeployments": [], "failures": []}),
+        "ecs:DescribeServiceRevisions" => {
+            json!({"serviceRevisions": [{"serviceRevisionArn": arn("service-revision/prod/api/1"),
+            "taskDefinition": arn("task-definition/api:41"), "containerImages": containers}], "failures": []})
+        }
+        "ecs:ListTaskDefinitions" => json!({"taskDefinitionArns": [arn("task-definition/nightly:7")]}),
+        "ecs:DescribeTaskDefinition" => json!({"taskDefinition": {"containerDefinitions": [{"image": tagged}]}}),
+        "lambda:ListFunctions" => json!({"Functions": [
+            {"FunctionName": "thumbs", "Version": "$LATEST", "PackageType": "Image", "CodeSha256": "1"},
+            {"FunctionName": "thumbs", "Version": "12", "PackageType": "Image", "CodeSha256": "1"}]}),
+        "lambda:ListAliases" => json!({"Aliases": [{"FunctionVersion": "12"}]}),
+        "lambda:GetFunction" => {
+            let digest = key.digest.as_str();
+            json!({"Code": {"ResolvedImageUri": tagged.replace(":v1.2.3", &format!("@{digest}"))}})
+        }
+        "batch:DescribeJobDefinitions" => json!({"jobDefinitions": []}),
+        "eks:ListClusters" => json!({"clusters": ["prod"]}),
+        "sts:AssumeRole" => json!({"Credentials": {"AccessKeyId": "ASIA", "SecretAccessKey": "s", "SessionToken": "t",
+            "Expiration": "2030-01-01T00:00:00Z"}}),
+        other => panic!("a call that nobody planned: {other}"),
+    })
 }
 
 /// A year before the time of the tests.
@@ -498,6 +544,24 @@ impl Trial {
         self.aws.take_calls()
     }
 
+    /// Invokes the function that keeps the index, well or not, and gives the calls that it took.
+    pub(crate) fn workloads(&self, policy: &Policy, payload: &str) -> Vec<Call> {
+        self.aws.take_calls();
+        let aws = self.aws.aws();
+        let account = testing::image_key().account;
+        let rules = policy.workloads.as_ref().unwrap();
+        let workloads = AwsWorkloads::new(&aws, account, rules, None, Timestamp::MAX);
+        // As at its start, where it reads the policy. No other role is granted that for this alone.
+        let ledger = aws.dynamo_ledger("ledger");
+        if payload == "{}" {
+            drop(self.aws.run(ledger.policy_document("none")));
+        }
+        drop(self.with_services(policy, async |services| {
+            keep_index(&services, policy, Some(&workloads), &invocation(), payload).await
+        }));
+        self.aws.take_calls()
+    }
+
     fn scanned(&self, policy: &Policy) -> Vec<Call> {
         self.handle(
             on_scan::select,
@@ -589,6 +653,31 @@ fn situations() -> Vec<(&'static str, &'static str, Vec<Call>)> {
         scan,
         "CRITICAL, pulled a year ago: blocked",
         pulled_once.scanned(&policy),
+    ));
+    let empty = testing::policy(r#""block": {"workloads": {"sources": ["batch"]}}"#);
+    let unused = Trial::new(scan_of("CRITICAL"));
+    unused.workloads(&empty, "{}");
+    rows.push((scan, "CRITICAL, no workload uses it: archived", unused.scanned(&empty)));
+    rows.push((
+        scan,
+        "nothing changed: blocked, no workload uses it",
+        unused.scanned(&empty),
+    ));
+    let indexed = testing::policy(r#""block": {"workloads": {}}"#);
+    let used = Trial::new(scan_of("CRITICAL"));
+    used.workloads(&indexed, "{}");
+    rows.push((scan, "CRITICAL, a workload uses it: held", used.scanned(&indexed)));
+    let task = "task of ECS runs";
+    let running = Trial::new(None);
+    rows.push((
+        task,
+        "of an image that nobody used",
+        running.workloads(&indexed, &crate::infra::task()),
+    ));
+    rows.push((
+        task,
+        "the same event again",
+        running.workloads(&indexed, &crate::infra::task()),
     ));
     rows.push((scan, "HIGH: review", Trial::new(scan_of("HIGH")).scanned(&policy)));
     rows.push((scan, "scan failed", Trial::new(failed()).scanned(&policy)));
@@ -736,7 +825,9 @@ fn every_kind_of_event_costs_what_the_table_says() {
         )
         .unwrap();
         if situation.contains("archived") && event == "scan ended" {
-            assert!(longest_chain(&calls) <= 5, "{situation}");
+            // Who uses it is looked up once more before the effect.
+            let most = if situation.contains("workload") { 6 } else { 5 };
+            assert!(longest_chain(&calls) <= most, "{situation}");
         }
         if situation.contains("pulled a year ago") {
             assert!(longest_chain(&calls) <= 6, "{situation}");

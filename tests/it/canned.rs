@@ -405,6 +405,7 @@ fn read(request: &HttpRequest) -> Request {
         Some((api, operation)) => {
             let service = match api {
                 "AmazonEC2ContainerRegistry_V20150921" => "ecr",
+                "AmazonEC2ContainerServiceV20141113" => "ecs",
                 "DynamoDB_20120810" => "dynamodb",
                 "TrentService" => "kms",
                 "AmazonSQS" => "sqs",
@@ -417,14 +418,23 @@ fn read(request: &HttpRequest) -> Request {
             };
             (format!("{service}:{operation}"), serde_json::from_slice(bytes).unwrap())
         }
+        None if !by_path(request).is_empty() => {
+            let body = serde_json::from_slice(bytes).unwrap_or_default();
+            (by_path(request), body)
+        }
         None => {
+            let service = if host(request).starts_with("sts.") {
+                "sts"
+            } else {
+                "sns"
+            };
             let form: BTreeMap<String, String> = std::str::from_utf8(bytes)
                 .unwrap()
                 .split('&')
                 .filter_map(|pair| pair.split_once('='))
                 .map(|(name, value)| (decode(name), decode(value)))
                 .collect();
-            (format!("sns:{}", form["Action"]), json!(form))
+            (format!("{service}:{}", form["Action"]), json!(form))
         }
     };
     Request {
@@ -435,19 +445,49 @@ fn read(request: &HttpRequest) -> Request {
     }
 }
 
+fn host(request: &HttpRequest) -> &str {
+    let (_, rest) = request.uri().split_once("://").unwrap_or_default();
+    rest.split('/').next().unwrap_or_default()
+}
+
+/// The operation of a service that says it by its path; empty: it is another service.
+fn by_path(request: &HttpRequest) -> String {
+    let path = request.uri().split_once("://").map_or("", |(_, rest)| rest);
+    let path = path.split_once('/').map_or("", |(_, path)| path);
+    let path = path.split('?').next().unwrap_or_default().trim_end_matches('/');
+    let operation = match (host(request).split('.').next(), path) {
+        (Some("lambda"), "2015-03-31/functions") => "lambda:ListFunctions",
+        (Some("lambda"), path) if path.ends_with("/aliases") => "lambda:ListAliases",
+        (Some("lambda"), _) => "lambda:GetFunction",
+        (Some("batch"), "v1/describejobdefinitions") => "batch:DescribeJobDefinitions",
+        (Some("eks"), "clusters") => "eks:ListClusters",
+        _ => "",
+    };
+    operation.to_owned()
+}
+
+/// The members of an object as elements of XML.
+fn elements(body: &Value) -> String {
+    let members = body.as_object().unwrap().iter();
+    let elements = members.map(|(name, value)| match value {
+        Value::Object(_) => format!("<{name}>{}</{name}>", elements(value)),
+        value => format!("<{name}>{}</{name}>", value.as_str().unwrap()),
+    });
+    elements.collect()
+}
+
 /// Status and body of a reply in the protocol that the request is in.
 fn write(request: &Request, reply: Reply) -> Result<(u16, String), ConnectorError> {
-    let action = request.operation.strip_prefix("sns:");
+    let sns = request.operation.strip_prefix("sns:");
+    let action = sns.or_else(|| request.operation.strip_prefix("sts:"));
     Ok(match (reply, action) {
         (Reply::Ok(body), None) => (200, body.to_string()),
         (Reply::Ok(body), Some(action)) => {
-            let fields: String = body
-                .as_object()
-                .unwrap()
-                .iter()
-                .map(|(name, value)| format!("<{name}>{}</{name}>", value.as_str().unwrap()))
-                .collect();
-            let xmlns = "http://sns.amazonaws.com/doc/2010-03-31/";
+            let fields = elements(&body);
+            let xmlns = match sns {
+                Some(_) => "http://sns.amazonaws.com/doc/2010-03-31/",
+                None => "https://sts.amazonaws.com/doc/2011-06-15/",
+            };
             (
                 200,
                 format!(

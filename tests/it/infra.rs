@@ -47,6 +47,8 @@ enum InvokedBy {
     Copies(fn(&Event) -> CopySelection),
     /// A schedule, or a person.
     Schedule,
+    /// A schedule, a rule with events of tasks, or a cluster of Kubernetes.
+    Workloads,
     /// The work queue, with items, and with events of which this one selects.
     Queue(fn(&Event) -> Selection),
 }
@@ -69,6 +71,7 @@ impl Function {
                 trial.keep_alert(policy);
                 trial.sweep(policy, payload)
             }
+            InvokedBy::Workloads => trial.workloads(&with_index(), payload),
             InvokedBy::Queue(select) => trial.work(select, policy, payload),
         };
         calls.into_iter().map(|call| call.request.operation)
@@ -84,6 +87,35 @@ fn item(work: Value) -> String {
     }
     json!({"schema": "ecr-guard/work/v1", "sweep": testing::now().to_string(), "account": key.account.as_str(),
         "region": key.region.as_str(), "work": work})
+    .to_string()
+}
+
+/// The policy that the function `workloads` is there for. No other function depends on it for what it may do.
+fn with_index() -> Policy {
+    testing::policy(
+        r#""block": {"workloads": {"lambda": {"versions": "latest-and-aliased"}, "accounts": [{"id": "222222222222", "role": "reader"}]}}"#,
+    )
+}
+
+/// An event of a task that runs the image.
+pub(crate) fn task() -> String {
+    let key = testing::image_key();
+    let image = format!(
+        "{}.dkr.ecr.{}.amazonaws.com/{}:v1.2.3",
+        key.account, key.region, key.repository
+    );
+    let detail = json!({"lastStatus": "RUNNING", "taskDefinitionArn": "arn:aws:ecs:us-west-2:123456789012:task-definition/api:41",
+        "containers": [{"image": image, "imageDigest": key.digest.as_str()}]});
+    let event = testing::event("ECS Task State Change", &json!({}));
+    let mut event: Value = serde_json::from_str(&event).unwrap();
+    event["detail"] = detail;
+    event.to_string()
+}
+
+/// What a cluster says that it runs.
+fn report() -> String {
+    json!({"schema": "ecr-guard/workloads/v1", "source": "kubernetes", "cluster": "prod", "complete": true,
+        "sent_at": "2026-11-23T21:00:00Z", "images": []})
     .to_string()
 }
 
@@ -148,6 +180,10 @@ fn functions() -> BTreeMap<String, Function> {
                 item(json!({"kind": "images", "digests": [testing::image_key().digest.as_str()]})),
                 finding(),
             ],
+        },
+        "workloads" => Function {
+            invoked_by: InvokedBy::Workloads,
+            payloads: vec!["{}".to_owned(), task(), report()],
         },
         other => panic!("add `{other}` here, and its permissions to {MODULE}/permissions/{other}.json"),
     };
@@ -555,6 +591,30 @@ fn a_role_may_do_what_its_function_calls_and_nothing_else() {
     });
 }
 
+/// The same for the function whose calls depend on no document: in a moment.
+#[test]
+fn what_keeps_the_index_may_do_what_it_calls_and_nothing_else() {
+    let function = &functions()["workloads"];
+    let (rows, policy) = (further(), with_index());
+    let mut called = BTreeSet::new();
+    let before = testing::event("ECR Image Scan", &json!({"scan-status": "COMPLETE", "image-tags": []}));
+    for payload in &function.payloads {
+        let trial = Trial::new(Some(vec![page("CRITICAL", 1)]));
+        drop(trial.attempt(on_scan::select, &testing::policy(""), &before));
+        called.extend(function.invoke(&trial, &policy, payload));
+    }
+    let further = rows
+        .iter()
+        .filter(|row| !row.actions.is_disjoint(&called))
+        .flat_map(|row| &row.further);
+    let further: Vec<_> = further
+        .filter(|action| !with_keys().contains(*action))
+        .cloned()
+        .collect();
+    called.extend(further);
+    assert_eq!(called, granted_to_look("workloads"));
+}
+
 /// What a function calls under each document.
 fn called_by_document(function: &Function, documents: &[Document]) -> Vec<BTreeSet<String>> {
     let mut known = BTreeMap::new();
@@ -658,10 +718,13 @@ fn each_permission_stands_under_the_resource_that_it_is_for() {
                 None => (resource.as_str(), lists(actions)),
             };
             let service = match resource {
+                "workloads" => "",
+                "lambda_functions" => "lambda:",
+                "reader_roles" => "sts:",
                 "repositories" | "replicas" | "registry" => "ecr:",
                 "scanner" => "inspector2:",
                 "repository_keys" => "kms:",
-                "ledger" => "dynamodb:",
+                "ledger" | "ledger_index" => "dynamodb:",
                 "queue" => "sqs:",
                 "topics" => "sns:",
                 other => panic!("{name}: the module has no statement for `{other}`"),
@@ -676,7 +739,9 @@ fn each_permission_stands_under_the_resource_that_it_is_for() {
 #[test]
 fn every_call_of_the_adapters_is_somebodys_permission() {
     let mut operations = BTreeSet::new();
-    let mut folders = vec![support::root().join("shared/aws/src")];
+    let mut folders = ["aws", "aws-workloads"]
+        .map(|folder| support::root().join(format!("shared/{folder}/src")))
+        .to_vec();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

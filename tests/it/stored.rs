@@ -16,6 +16,7 @@ use shared::core::{
     state::State,
     summary::RepositorySummary,
     told::ToldFindings,
+    uses::{IndexState, KnownPart, UseRow},
     work::WorkItem,
 };
 use shared::testing::{World, image, policy, sweep::sweep};
@@ -101,6 +102,9 @@ fn what_earlier_versions_stored_is_read_and_nothing_of_it_is_lost() {
     read::<TagRow>("tag-row");
     read::<ToldFindings>("told-findings");
     read::<WorkItem>("work-item");
+    read::<UseRow>("use-row");
+    read::<IndexState>("index-state");
+    read::<KnownPart>("known-part");
 }
 
 #[test]

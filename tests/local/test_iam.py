@@ -25,7 +25,7 @@ ENFORCE = DOCUMENTS[-1]["document"]
 
 def role(function: str, policy: dict[str, Any] = ENFORCE) -> list[roles.Statement]:
     """The statements of a function's role."""
-    queue = "ecr-guard-work" if function in ("sweep", "worker") else ""
+    queue = "ecr-guard-work" if function in ("sweep", "worker", "workloads") else ""
     return iam.role_policy(function, f"ecr-guard-{function}", policy, REGION, "ecr-guard-ledger", [TOPIC], queue)
 
 

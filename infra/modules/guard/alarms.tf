@@ -10,6 +10,7 @@ locals {
     functions_asynchronous = keys(local.functions_asynchronous)
     functions_by_schedule  = ["sweep"]
     functions_by_queue     = keys(local.functions_by_queue)
+    functions_by_index     = local.keeps_index ? ["workloads"] : []
   }
 
   # Every alarm, by the name that it has after the deployment's.
@@ -35,7 +36,7 @@ locals {
       ]
     ])...),
     merge([
-      for name in concat(keys(local.rules_of_functions), keys(local.rules_to_forward)) : {
+      for name in concat(keys(local.rules_of_functions), keys(local.rules_to_forward), local.keeps_index ? ["workloads"] : []) : {
         for alarm, definition in local.metrics.alarms.rules : "${name}-${alarm}" => {
           definition = definition
           dimensions = tomap({ RuleName = "${var.name}-${name}" })
@@ -87,10 +88,10 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   statistic           = each.value.definition.statistic
   period              = each.value.definition.period
   threshold           = try(each.value.definition.threshold, ceil(each.value.definition.share_of_block_limit * local.max_blocks_per_hour))
-  comparison_operator = "GreaterThanOrEqualToThreshold"
+  comparison_operator = lookup(each.value.definition, "comparison", "GreaterThanOrEqualToThreshold")
   evaluation_periods  = 1
-  # Where nothing happens there is no data, unless something must happen.
-  treat_missing_data = lookup(each.value.definition, "missing", "notBreaching")
+  # Where nothing happens there is no data, unless something must happen. Where the policy does not ask for the index, nobody keeps it.
+  treat_missing_data = startswith(each.key, "workloads-") && !local.asks_index ? "notBreaching" : lookup(each.value.definition, "missing", "notBreaching")
   alarm_actions      = [aws_sns_topic.alarms.arn]
   ok_actions         = [aws_sns_topic.alarms.arn]
   tags               = var.tags

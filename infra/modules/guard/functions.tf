@@ -57,7 +57,8 @@ resource "aws_lambda_function" "this" {
       length(local.granted[each.key].queue) > 0 ? { ECR_GUARD_QUEUE_URL = aws_sqs_queue.this["work"].url } : {},
       each.value.invoked_by == "queue" ? { ECR_GUARD_FINDINGS_QUEUE_URL = aws_sqs_queue.this["findings"].url } : {},
       # Sweeps list all repositories, and must leave out those that the functions may not look at.
-      length(local.granted[each.key].queue) > 0 && !local.every_repository ? { ECR_GUARD_REPOSITORIES = join(" ", var.repositories) } : {}
+      length(local.granted[each.key].queue) > 0 && !local.every_repository ? { ECR_GUARD_REPOSITORIES = join(" ", var.repositories) } : {},
+      each.key == "workloads" && try(var.workloads.external_id, null) != null ? { ECR_GUARD_EXTERNAL_ID = var.workloads.external_id } : {}
     )
   }
 
@@ -194,7 +195,10 @@ locals {
   # granted depends on the document, whether something is never does: the document need not be known when the plan is made.
   granted = {
     for name, permissions in local.permissions : name => {
-      for resource in ["repositories", "replicas", "registry", "scanner", "repository_keys", "ledger", "queue", "topics"] :
+      for resource in [
+        "repositories", "replicas", "registry", "scanner", "repository_keys", "ledger", "ledger_index", "queue", "topics", "workloads",
+        "lambda_functions", "reader_roles",
+      ] :
       resource => sort(distinct(concat(
         lookup(permissions, resource, []),
         flatten([for change in local.changes : try(permissions["${resource}_when"][change], [])])
@@ -208,6 +212,8 @@ locals {
       [2600, length(jsonencode(granted)), length(jsonencode(values(local.topic_arns)))],
       length(granted.repositories) > 0 ? [length(jsonencode(local.repository_arns))] : [],
       length(granted.replicas) > 0 ? [length(jsonencode(local.replica_arns))] : [],
+      length(granted.lambda_functions) > 0 ? [400, length(jsonencode(local.listed_function_arns))] : [],
+      length(granted.reader_roles) > 0 ? [length(jsonencode(local.reader_role_arns))] : [],
     ))
   }
 
@@ -256,6 +262,35 @@ locals {
           Effect   = "Allow"
           Action   = granted.ledger
           Resource = [local.table_arn]
+        },
+        {
+          # The function that keeps the index writes nothing else of the ledger.
+          Sid       = "LedgerIndex"
+          Effect    = "Allow"
+          Action    = granted.ledger_index
+          Resource  = [local.table_arn]
+          Condition = { "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["uses#${local.account}", "workloads#${local.account}"] } }
+        },
+        {
+          # What lists workloads: most of these calls take no resource, and the others any cluster.
+          Sid      = "Workloads"
+          Effect   = "Allow"
+          Action   = granted.workloads
+          Resource = ["*"]
+        },
+        {
+          # The call that says which image a function is made of also says where the code of a function of a zip lies.
+          Sid      = "LambdaFunctions"
+          Effect   = "Allow"
+          Action   = granted.lambda_functions
+          Resource = local.listed_function_arns
+        },
+        {
+          # Only where the policy names other accounts.
+          Sid      = "ReaderRoles"
+          Effect   = "Allow"
+          Action   = length(local.reader_role_arns) > 0 ? granted.reader_roles : []
+          Resource = local.reader_role_arns
         },
         {
           # Lambda takes from the queues in the name of the role of the function that it then invokes.

@@ -12,7 +12,7 @@ locals {
   #   events    a rule hands it events, one by one
   #   schedule  the schedule of sweeps (schedule.tf)
   #   queue     the queues of work (work.tf), of which the function's rule hands events to that of findings
-  functions = {
+  functions = merge({
     on-push = {
       description = "Takes note of images that are pushed, restored or deleted"
       invoked_by  = "events"
@@ -43,7 +43,15 @@ locals {
       timeout     = 300
       memory_size = 512
     }
-  }
+    }, !local.keeps_index ? {} : {
+    # By a schedule and a rule of its own (workloads.tf), and by clusters of Kubernetes.
+    workloads = {
+      description = "Keeps the index of who uses images"
+      invoked_by  = "schedule"
+      timeout     = 300
+      memory_size = 512
+    }
+  })
 
   functions_by_events  = { for name, function in local.functions : name => function if function.invoked_by == "events" }
   functions_by_queue   = { for name, function in local.functions : name => function if function.invoked_by == "queue" }

@@ -47,7 +47,7 @@ resource "aws_scheduler_schedule" "sweep" {
 
 resource "aws_iam_role" "schedule" {
   name                 = "${local.schedule_name}-schedule-${local.region}"
-  description          = "What the schedule of sweeps in ${local.region} may do"
+  description          = "What the schedules of sweeps and workloads in ${local.region} may do"
   permissions_boundary = var.permissions_boundary_arn
   tags                 = var.tags
 
@@ -74,7 +74,7 @@ resource "aws_iam_role_policy" "schedule" {
         Sid      = "Function"
         Effect   = "Allow"
         Action   = ["lambda:InvokeFunction"]
-        Resource = [local.alias_arns["sweep"]]
+        Resource = [for name in concat(["sweep"], local.keeps_index ? ["workloads"] : []) : local.alias_arns[name]]
       },
       {
         # Unlike EventBridge's rules, its scheduler sends to a dead letter queue in the name of the role.
@@ -96,7 +96,7 @@ resource "aws_iam_role_policy" "schedule" {
         Effect    = "Allow"
         Action    = ["kms:Decrypt"]
         Resource  = [local.kms_key_arn]
-        Condition = { StringEquals = { "kms:EncryptionContext:aws:scheduler:schedule:arn" = local.schedule_arn } }
+        Condition = { StringEquals = { "kms:EncryptionContext:aws:scheduler:schedule:arn" = concat([local.schedule_arn], local.keeps_index ? [local.workloads_schedule_arn] : []) } }
       },
     ]
   })

@@ -25,7 +25,7 @@ variable "tags" {
 variable "policy" {
   description = "The policy document as an object, see docs/policy.md, without `routes`: they are made of `var.routes`. Not together with `policy_file`."
   type        = any
-  default     = { version = 1, mode = "report" }
+  default     = { version = 1, mode = "report", block = { workloads = {} } }
 }
 
 variable "policy_file" {
@@ -39,7 +39,7 @@ variable "policy_file" {
   }
 
   validation {
-    condition     = var.policy_file == null || jsonencode(var.policy) == jsonencode({ version = 1, mode = "report" })
+    condition     = var.policy_file == null || jsonencode(var.policy) == jsonencode({ version = 1, mode = "report", block = { workloads = {} } })
     error_message = "Give the policy by `policy` or by `policy_file`, not by both."
   }
 }
@@ -196,6 +196,26 @@ variable "sweep_interval_minutes" {
     # Every image has an hour of the day in which it is its turn (shared/core/src/decide/due.rs): in each there must be a sweep.
     condition     = contains([15, 20, 30, 60], var.sweep_interval_minutes)
     error_message = "15, 20, 30 or 60 minutes: in an hour without a sweep, images would miss their turn."
+  }
+}
+
+variable "workloads" {
+  description = "The function `workloads`, which looks up who uses images where the policy has `block.workloads`. `functions`: names of the Lambda functions that it may learn the image of, with `*`; the same call says where the code of other functions lies. `external_id`: what roles in other accounts ask for (module `workload-reader`). `null`: there is no such function."
+  type = object({
+    functions   = optional(list(string), ["*"])
+    external_id = optional(string)
+  })
+  default = {}
+
+  validation {
+    condition     = var.workloads == null || try(length(var.workloads.functions) > 0 && alltrue([for name in var.workloads.functions : can(regex("^[a-zA-Z0-9*_-]+$", name))]), false)
+    error_message = "`functions` has at least one name: letters, digits, `*`, `_` and `-`."
+  }
+
+  validation {
+    # STS API reference, `AssumeRole` (`ExternalId`).
+    condition     = try(var.workloads.external_id, null) == null || try(can(regex("^[a-zA-Z0-9+=,.@:/_-]{2,}$", var.workloads.external_id)) && length(var.workloads.external_id) <= 1224, false)
+    error_message = "`external_id` has 2 to 1224 letters, digits and `+=,.@:/_-`."
   }
 }
 

@@ -7,6 +7,8 @@
 //! A policy document is an item with `document`, its text: `policy#<SHA-256 of the text>` and `deployed` where the deployment has
 //! written it (`infra/modules/guard/policy.tf`), the same and `kept` where a sweep keeps it, with `expires_at`.
 
+mod uses;
+
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{
@@ -161,20 +163,25 @@ impl DynamoLedger {
         Ok(page)
     }
 
-    /// The rows of at most [`MAX_KEYS`] images, each named once.
+    /// The rows of at most [`MAX_KEYS`] keys, each named once, by their keys.
     ///
     /// An answer has at most 16 MB and says which keys it leaves out; these are asked for again, as long as each answer has some. An answer
     /// that has none of them is what throttling looks like here.
-    async fn some_rows(&self, images: &[ImageKey]) -> Result<Vec<Option<Row>>, PortError> {
+    async fn batch<T: DeserializeOwned>(
+        &self,
+        keys: Vec<(String, String)>,
+        another: &'static str,
+        key_of: impl Fn(&T) -> (String, String),
+    ) -> Result<HashMap<(String, String), T>, PortError> {
         const OPERATION: &str = "dynamodb:BatchGetItem";
-        let keys = images.iter().map(|image| {
+        let keys = keys.into_iter().map(|(pk, sk)| {
             HashMap::from([
-                (PARTITION_KEY.to_owned(), AttributeValue::S(Row::partition_key(image))),
-                (SORT_KEY.to_owned(), AttributeValue::S(Row::sort_key(image))),
+                (PARTITION_KEY.to_owned(), AttributeValue::S(pk)),
+                (SORT_KEY.to_owned(), AttributeValue::S(sk)),
             ])
         });
         let mut left: Vec<HashMap<String, AttributeValue>> = keys.collect();
-        let mut found: HashMap<(String, String), Row> = HashMap::new();
+        let mut found: HashMap<(String, String), T> = HashMap::new();
         while !left.is_empty() {
             let asked = left.len();
             let keys = KeysAndAttributes::builder()
@@ -202,8 +209,8 @@ impl DynamoLedger {
                 let (Some(pk), Some(sk)) = (key(PARTITION_KEY), key(SORT_KEY)) else {
                     return Err(malformed(OPERATION, "an item has no strings `pk` and `sk`"));
                 };
-                let row: Row = read(OPERATION, &pk, &sk, item, "image", |row: &Row| {
-                    Row::partition_key(&row.image) == pk && Row::sort_key(&row.image) == sk
+                let row: T = read(OPERATION, &pk, &sk, item, another, |row: &T| {
+                    key_of(row) == (pk.clone(), sk.clone())
                 })?;
                 found.insert((pk, sk), row);
             }
@@ -215,8 +222,15 @@ impl DynamoLedger {
                 return Err(refusal(OPERATION, Retry::Later, "UnprocessedKeys", "no row was read"));
             }
         }
-        let row_of = |image: &ImageKey| found.remove(&(Row::partition_key(image), Row::sort_key(image)));
-        Ok(images.iter().map(row_of).collect())
+        Ok(found)
+    }
+
+    /// The rows of at most [`MAX_KEYS`] images, each named once.
+    async fn some_rows(&self, images: &[ImageKey]) -> Result<Vec<Option<Row>>, PortError> {
+        let key = |image: &ImageKey| (Row::partition_key(image), Row::sort_key(image));
+        let keys = images.iter().map(key).collect();
+        let mut found = self.batch(keys, "image", |row: &Row| key(&row.image)).await?;
+        Ok(images.iter().map(|image| found.remove(&key(image))).collect())
     }
 
     /// Writes a row if the one that is there has the generation before; see [`Ledger::write`].

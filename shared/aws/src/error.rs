@@ -60,7 +60,7 @@ const LATER: [&str; 30] = [
 ///
 /// Only the error's code, its message and the request id are taken over. The SDK's errors hold the whole response, and print it
 /// with `{:?}`; nothing here does.
-pub(super) fn port_error<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> PortError
+pub fn port_error<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> PortError
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
@@ -110,12 +110,12 @@ const MALFORMED: &str = "MalformedResponse";
 const UNREADABLE: &str = "the answer could not be read";
 
 /// An answer that says 200 but not what it has to say.
-pub(super) fn malformed(operation: &'static str, message: &str) -> PortError {
+pub fn malformed(operation: &'static str, message: &str) -> PortError {
     refusal(operation, Retry::Later, MALFORMED, message)
 }
 
 /// A failure that is told inside of an answer (`failures[]`), or that we find before we call.
-pub(super) fn refusal(operation: &'static str, retry: Retry, code: &str, message: &str) -> PortError {
+pub fn refusal(operation: &'static str, retry: Retry, code: &str, message: &str) -> PortError {
     PortError {
         retry,
         operation,

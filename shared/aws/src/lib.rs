@@ -14,7 +14,7 @@
 mod answer;
 pub mod dynamodb;
 pub mod ecr;
-mod error;
+pub mod error;
 pub mod http;
 pub mod kms;
 mod sdk;
@@ -114,6 +114,11 @@ impl Aws {
             triggers: Arc::default(),
             elsewhere: Clients::default(),
         }
+    }
+
+    /// The configuration that all clients share: for clients that other crates build.
+    pub fn sdk_config(&self) -> &SdkConfig {
+        &self.config
     }
 
     /// The region that everything is in.

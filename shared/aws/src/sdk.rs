@@ -44,7 +44,9 @@ const LIST_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const LIST_OPERATION_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// The services that have clients, as they stand in the names of variables: `AWS_ENDPOINT_URL_ECR`.
-const SERVICES: [&str; 5] = ["DYNAMODB", "ECR", "KMS", "SNS", "SQS"];
+const SERVICES: [&str; 10] = [
+    "BATCH", "DYNAMODB", "ECR", "ECS", "EKS", "KMS", "LAMBDA", "SNS", "SQS", "STS",
+];
 
 /// The environment does not say how to reach AWS.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -359,7 +359,7 @@ impl fmt::Display for TopicArn {
 }
 
 /// How an event names an image: by digest where it has one, otherwise by a tag that the registry resolves, once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ImageRef {
     /// By digest.

@@ -26,4 +26,5 @@ pub mod summary;
 pub mod testing;
 pub mod text;
 pub mod told;
+pub mod uses;
 pub mod work;

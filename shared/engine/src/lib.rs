@@ -6,6 +6,7 @@
 //! | [`sweep`] | goes through all repositories and images |
 //! | [`tag_removal`] | takes tags from images so that none is lost |
 //! | [`route`] | where the alerts about a repository go, by its tag |
+//! | [`workloads`] | keeps the index of who uses images |
 //! | [`alert_budget`] | alerts within a budget, and the hourly summary |
 //!
 //! It knows the world by the ports alone: no AWS, no Lambda, no events.
@@ -17,3 +18,4 @@ pub mod sweep;
 pub mod tag_removal;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod workloads;

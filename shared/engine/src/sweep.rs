@@ -27,7 +27,7 @@ use guard_core::{
     ids::{Digest, ImageKey, ImageRef, RegistryKey, RepositoryKey, RepositoryName},
     image::ListedImage,
     ledger::Row,
-    policy::{Policy, RepositoryRules},
+    policy::{Policy, RepositoryRules, WhenInUse},
     registry::{
         RegistryRow, RegistrySettings,
         access::{MAX_CAUSES, MAX_NAMED, RefusedAccess},
@@ -40,7 +40,7 @@ use guard_core::{
 };
 use guard_ports::{
     Clock as _, Ledger as _, Listing, PortError, Queue, Registry as _, RepositoryLedger as _, Retry, Services,
-    SweepLedger as _, Written,
+    SweepLedger as _, UseLedger as _, Written,
 };
 
 /// A sweep that is going on.
@@ -756,6 +756,7 @@ impl<S: Services> Worker<'_, S> {
             self.send(&[item], NOT_HIDDEN, looks).await?;
             return Ok(Vec::new());
         }
+        self.read_uses(key, &mut reading).await?;
         let is_whole = part.after.is_none();
         let next = self.read_list(key, part.after, &mut reading).await?;
         let Reading {
@@ -1159,6 +1160,31 @@ impl<S: Services> Worker<'_, S> {
             reading.unreadable.extend(page.unreadable.into_iter().map(failed));
             if page.next.is_none() || self.services.clock().now() >= self.sweep.until {
                 return Ok(page.next.is_none());
+            }
+            after = page.next;
+        }
+    }
+
+    /// Reads what workloads do with the images, where that holds them. What cannot be read, or for which there is no time, shows when the
+    /// image has its turn.
+    async fn read_uses(&self, key: &RepositoryKey, reading: &mut Reading<'_>) -> Result<(), SweepError> {
+        let holds = self.policy.block(&key.repository).when_in_use == WhenInUse::Hold;
+        if self.policy.workloads.is_none() || !holds {
+            return Ok(());
+        }
+        let failed = |source| SweepError::port(format!("read who uses the images of `{key}`"), source);
+        let mut after = None;
+        loop {
+            let page = self
+                .services
+                .ledger()
+                .uses_in(key, after.as_deref())
+                .await
+                .map_err(failed)?;
+            page.items.iter().for_each(|row| reading.survey.remember_use(row));
+            reading.unreadable.extend(page.unreadable.into_iter().map(failed));
+            if page.next.is_none() || self.services.clock().now() >= self.sweep.until {
+                return Ok(());
             }
             after = page.next;
         }

@@ -10,6 +10,7 @@
 //! EventBridge User Guide, "AWS service event structure". Their samples are test fixtures (`tests/fixtures/events`).
 
 mod ecr;
+pub mod ecs;
 mod envelope;
 mod inspector;
 mod json;

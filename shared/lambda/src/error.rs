@@ -4,7 +4,7 @@ use lambda_runtime::Diagnostic;
 
 use guard_engine::{reconcile::ReconcileError, sweep::SweepError};
 use guard_events::Poison;
-use guard_ports::Retry;
+use guard_ports::{PortError, Retry};
 
 /// Why an event could not be handled. Lambda delivers it again, at most twice, and then to the function's failure destination:
 /// nothing is lost, and what can never succeed ends where people look.
@@ -22,6 +22,9 @@ pub enum HandlerError {
     /// Lambda did not say where the function runs.
     #[error("`{0}` is not the ARN of a function")]
     Context(String),
+    /// The index of workloads could not be read or written.
+    #[error("cannot keep the index of workloads: {0}")]
+    Index(Box<PortError>),
     /// Something could not be brought to its state, or not be looked at.
     #[error(transparent)]
     Reconcile(#[from] ReconcileError),
@@ -34,6 +37,8 @@ impl HandlerError {
             Self::Poison(_) | Self::Unusable(_) => "PoisonEvent",
             Self::Sweep(error) => error.code(),
             Self::Context(_) => "NoContext",
+            Self::Index(error) if error.retry == Retry::Never => "CallRefused",
+            Self::Index(_) => "CallFailed",
             Self::Reconcile(error) => error.code(),
         }
     }
@@ -43,6 +48,7 @@ impl HandlerError {
         match self {
             Self::Poison(_) | Self::Unusable(_) | Self::Context(_) => Retry::Never,
             Self::Sweep(error) => error.retry(),
+            Self::Index(error) => error.retry,
             Self::Reconcile(error) => error.retry(),
         }
     }

@@ -13,6 +13,7 @@ pub mod sweep;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod worker;
+pub mod workloads;
 
 use std::time::Duration;
 

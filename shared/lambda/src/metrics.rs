@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 pub const NAMESPACE: &str = "ecr-guard";
 
 /// The metrics that a line carries.
-pub const METRICS: [&str; 17] = [
+pub const METRICS: [&str; 19] = [
     "Events",
     "Errors",
     "PoisonEvents",
@@ -31,6 +31,8 @@ pub const METRICS: [&str; 17] = [
     ITEM_HOPS,
     ITEM_RECEIVES,
     REPLICATION_LAG,
+    WORKLOAD_RUNS,
+    LISTS_DENIED,
 ];
 
 /// The metrics that are of all functions together, without a dimension: whoever looks at them looks into the log anyway, and each combination
@@ -61,6 +63,11 @@ pub(crate) const ITEM_RECEIVES: &str = "item_receives";
 
 /// Seconds from the push of an image in its source to the arrival of its copy.
 pub(crate) const REPLICATION_LAG: &str = "replication_lag_seconds";
+
+/// Runs that have seen all lists of workloads to their end.
+pub(crate) const WORKLOAD_RUNS: &str = "WorkloadRuns";
+/// Permissions that a run lacked to list workloads.
+pub(crate) const LISTS_DENIED: &str = "ListsDenied";
 
 /// A line of the log before it is written.
 #[derive(Debug)]

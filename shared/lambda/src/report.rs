@@ -7,14 +7,15 @@ use serde_json::{Map, Value, json};
 use crate::{
     error::HandlerError,
     metrics::{
-        IMAGES_LOOKED, ITEM_HOPS, ITEM_RECEIVES, ITEMS_FAILED, ITEMS_PUT_BACK, Line, REPLICATION_LAG, REPOSITORIES,
-        SWEEP_AGE, SWEEPS_CONTINUED,
+        IMAGES_LOOKED, ITEM_HOPS, ITEM_RECEIVES, ITEMS_FAILED, ITEMS_PUT_BACK, LISTS_DENIED, Line, REPLICATION_LAG,
+        REPOSITORIES, SWEEP_AGE, SWEEPS_CONTINUED, WORKLOAD_RUNS,
     },
 };
 use guard_core::finding::Severity;
 use guard_engine::{
     reconcile::{image::Outcome, registry::RegistryOutcome},
     sweep::Looks,
+    workloads::Indexed,
 };
 
 /// What came of an event.
@@ -111,6 +112,29 @@ pub struct Worked {
     /// The first errors, at most [`MAX_ERRORS`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
+}
+
+/// What came of an invocation of the function that keeps the index of workloads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "asked", rename_all = "kebab-case")]
+pub enum Kept {
+    /// All workloads were listed.
+    Run(Indexed),
+    /// A task of ECS was taken into account.
+    Task(Indexed),
+    /// The report of a cluster was taken into account.
+    Report {
+        /// The cluster.
+        cluster: String,
+        /// What came of it.
+        #[serde(flatten)]
+        indexed: Indexed,
+    },
+    /// There was nothing to do.
+    Nothing {
+        /// Why.
+        why: &'static str,
+    },
 }
 
 /// The most errors that a line of the log tells of; the rest are counted.
@@ -247,6 +271,46 @@ fn swept_line<'a>(
     }
 }
 
+/// Writes the line of the function that keeps the index of workloads.
+pub fn write_kept(function: &str, request_id: &str, result: Result<&Kept, &HandlerError>, now: Timestamp) {
+    kept_line(function, request_id, result).write(now);
+}
+
+fn kept_line<'a>(function: &'a str, request_id: &str, result: Result<&Kept, &HandlerError>) -> Line<'a> {
+    let mut metrics = vec![("Events", 1)];
+    let (mut line, outcome, is_well) = match result {
+        Ok(kept) => {
+            let mut is_well = true;
+            if let Kept::Run(indexed) = kept {
+                is_well = indexed.incomplete.is_empty();
+                metrics.push((WORKLOAD_RUNS, u64::from(is_well)));
+                metrics.push((LISTS_DENIED, u64::try_from(indexed.missing.len()).unwrap_or(u64::MAX)));
+            }
+            let outcome = match kept {
+                Kept::Nothing { .. } => "ignored",
+                Kept::Run(_) if !is_well => "incomplete",
+                Kept::Run(_) | Kept::Task(_) | Kept::Report { .. } => "indexed",
+            };
+            (fields(kept), outcome, is_well)
+        }
+        Err(error) => {
+            metrics.push(("Errors", 1));
+            let is_poison = matches!(error, HandlerError::Unusable(_) | HandlerError::Poison(_));
+            metrics.push(("PoisonEvents", u64::from(is_poison)));
+            let error_field = ("error".to_owned(), json!(error.to_string()));
+            (Map::from_iter([error_field]), error.code(), false)
+        }
+    };
+    line.insert("event_id".to_owned(), json!(request_id));
+    Line {
+        function,
+        outcome: outcome.into(),
+        is_well,
+        fields: line,
+        metrics,
+    }
+}
+
 /// Writes that a message of the workers' queue could not be dealt with: the line names the error, by the word that alarms hang on.
 pub fn write_failure(function: &str, error: &HandlerError, now: Timestamp) {
     let mut line = Map::new();
@@ -279,6 +343,7 @@ mod tests {
     use guard_engine::{
         reconcile::{image::OutcomeKind, replication::ReplicaOutcome},
         sweep::Looks,
+        workloads::Indexed,
     };
     use guard_testkit::{image_key, now};
 
@@ -311,6 +376,15 @@ mod tests {
         }))
     }
 
+    fn indexed(missing: &[&str]) -> Kept {
+        Kept::Run(Indexed {
+            workloads: 3,
+            incomplete: missing.iter().map(|_| "ecs".to_owned()).collect(),
+            missing: missing.iter().map(|name| (*name).to_owned()).collect(),
+            ..Indexed::default()
+        })
+    }
+
     #[test]
     fn every_metric_has_a_value_and_a_definition() {
         let poison = guard_events::parse("").unwrap_err();
@@ -325,6 +399,8 @@ mod tests {
             worked_line("worker", "id", &worked()).json(now()),
             swept_line("sweep", "id", Ok(&continued), now()).json(now()),
             swept_line("sweep", "id", Ok(&swept()), now()).json(now()),
+            kept_line("workloads", "id", Ok(&indexed(&[]))).json(now()),
+            kept_line("workloads", "id", Ok(&indexed(&["ecs:ListTasks"]))).json(now()),
             failure("worker", "BlockRefused", Map::new()).json(now()),
             failure("worker", "CallRefused", Map::new()).json(now()),
         ];

@@ -4,6 +4,7 @@
 //! batching and partial failures (`failures[]` in an answer that says 200) stay inside the implementation.
 
 mod services;
+mod workloads;
 
 use std::{collections::BTreeMap, fmt, future::Future, time::Duration};
 
@@ -36,7 +37,10 @@ use guard_core::{
     work::WorkItem,
 };
 
-pub use self::services::Services;
+pub use self::{
+    services::Services,
+    workloads::{ListedWorkloads, Seen, UseLedger, Workloads},
+};
 
 /// Whether trying again can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use crate::{
     AlertLedger, Clock, Keys, Ledger, Listing, Notifier, Queue, Registry, RegistryWriter, Replication,
     ReplicationLedger, ReplicationWriter, Repositories, RepositoryLedger, RepositoryWriter, Scanner, SweepLedger,
+    UseLedger,
 };
 
 /// What a function of Lambda, or a test, hands to the engine.
@@ -21,7 +22,7 @@ pub trait Services: Sync {
     /// Keys of KMS.
     type Keys: Keys + Sync;
     /// The memory of everything.
-    type Ledger: Ledger + RepositoryLedger + SweepLedger + ReplicationLedger + AlertLedger + Sync;
+    type Ledger: Ledger + RepositoryLedger + SweepLedger + ReplicationLedger + AlertLedger + UseLedger + Sync;
     /// The way to people.
     type Notifier: Notifier;
     /// The queues of the workers.

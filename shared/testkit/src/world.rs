@@ -4,6 +4,7 @@
 mod contract;
 mod replication;
 mod ways;
+mod workloads;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -159,6 +160,7 @@ struct State {
     kept_alerts: BTreeMap<String, BriefAlert>,
     /// The keys of rows whose document cannot be read.
     unreadable: BTreeSet<(String, String)>,
+    index: workloads::Index,
     faults: Vec<(&'static str, Fault)>,
     trouble: Option<u64>,
     planned: Option<(usize, Fault)>,
@@ -1015,6 +1017,7 @@ impl RepositoryWriter for World {
             Some(preview.unwrap_or(Preview {
                 images: Vec::new(),
                 total: 0,
+                used: None,
             }))
         })
         .await

@@ -18,6 +18,7 @@ mod sweep_ledger;
 mod sweeps;
 mod tag_removal;
 mod transport;
+mod workloads;
 
 use serde_json::Value;
 use shared::core::ids::{AccountId, ImageKey, ImageRef, RepositoryKey, RepositoryName};

@@ -69,6 +69,8 @@ override_resource {
 }
 
 variables {
+  # The function that keeps the index is in workloads.tftest.hcl.
+  workloads        = null
   lambda_directory = "./tests/packages/lambda"
   policy           = { version = 1, mode = "enforce" }
   routes           = { default = [], platform = [] }
@@ -233,7 +235,7 @@ run "schedule_to_sweep" {
   assert {
     condition = [for s in jsondecode(aws_iam_role_policy.schedule.policy).Statement : [s.Action, s.Resource, s.Condition] if s.Sid == "ScheduleKey"] == [[
       ["kms:Decrypt"], [aws_kms_key.this[0].arn],
-      { StringEquals = { "kms:EncryptionContext:aws:scheduler:schedule:arn" = "arn:aws:scheduler:us-west-2:123456789012:schedule/ecr-guard/ecr-guard-sweep" } },
+      { StringEquals = { "kms:EncryptionContext:aws:scheduler:schedule:arn" = ["arn:aws:scheduler:us-west-2:123456789012:schedule/ecr-guard/ecr-guard-sweep"] } },
     ]]
     error_message = "The role decrypts what its schedule invokes with."
   }

@@ -24,6 +24,8 @@ override_resource {
 }
 
 variables {
+  # The function that keeps the index is in workloads.tftest.hcl.
+  workloads        = null
   lambda_directory = "./tests/packages/lambda"
   policy           = { version = 1, mode = "enforce" }
 }

@@ -3,6 +3,8 @@ mock_provider "aws" {
 }
 
 variables {
+  # The function that keeps the index is in workloads.tftest.hcl.
+  workloads        = null
   lambda_directory = "./tests/packages/lambda"
 }
 
@@ -14,7 +16,7 @@ run "packages" {
 
 run "report_mode_without_a_policy" {
   assert {
-    condition     = jsondecode(output.policy) == { version = 1, mode = "report", routes = { default = "arn:aws:sns:us-west-2:123456789012:ecr-guard-alerts" } }
+    condition     = jsondecode(output.policy) == { version = 1, mode = "report", block = { workloads = {} }, routes = { default = "arn:aws:sns:us-west-2:123456789012:ecr-guard-alerts" } }
     error_message = "Who says nothing gets a guard that changes nothing."
   }
 }

@@ -329,6 +329,7 @@ impl EcrWriter {
         Ok(Preview {
             images,
             total: total.unwrap_or(read).max(read),
+            used: None,
         })
     }
 

@@ -27,6 +27,7 @@ use crate::{
     policy::{Action, BlockMethod, BlockRules, Policy, WhenInUse},
     replication::{is_destination, rules},
     state::State,
+    uses::{GRACE, Phase, UseRow},
 };
 
 /// Why an image must be looked at. What is more urgent comes first.
@@ -136,6 +137,13 @@ struct RememberedElsewhere {
     both_ways: bool,
 }
 
+/// What workloads do with an image.
+#[derive(Debug, Clone, Copy)]
+struct RememberedUse {
+    gone_at: Option<Timestamp>,
+    runs: bool,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct RememberedBlock {
     method: BlockMethod,
@@ -158,6 +166,8 @@ pub struct Survey<'a> {
     turns: Turns,
     rows: BTreeMap<Digest, Remembered>,
     elsewhere: BTreeMap<Digest, Vec<RememberedElsewhere>>,
+    /// What workloads do with its images.
+    uses: BTreeMap<Digest, RememberedUse>,
     due: BTreeMap<Digest, Due>,
     /// There is an index of which not all entries are known.
     unread_index: bool,
@@ -203,6 +213,7 @@ impl<'a> Survey<'a> {
             turns,
             rows: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
+            uses: BTreeMap::new(),
             due: BTreeMap::new(),
             unread_index: false,
             indexes: 0,
@@ -273,6 +284,37 @@ impl<'a> Survey<'a> {
             available_since: row.available_since,
             both_ways: is_destination(self.policy, &row.image.repository, &row.image.region),
         });
+    }
+
+    /// Takes into account what workloads do with an image.
+    pub fn remember_use(&mut self, row: &UseRow) {
+        let remembered = RememberedUse {
+            gone_at: row.gone_at,
+            runs: row.workloads.iter().any(|workload| workload.phase == Phase::Running),
+        };
+        self.uses.insert(row.image.digest.clone(), remembered);
+    }
+
+    /// Whether what workloads do with an image does not go with its state: it is held, and the last of them is gone for good; or it is
+    /// blocked, and one runs it.
+    fn by_uses(&self, digest: &Digest, row: &Remembered) -> Option<Due> {
+        let used = self
+            .uses
+            .get(digest)
+            .filter(|_| self.block.when_in_use == WhenInUse::Hold)?;
+        let is_over = |at: Timestamp| {
+            let over = self.now.duration_since(at) - GRACE;
+            !over.is_negative() && over < RECENTLY
+        };
+        let is_blocked = row.blocked
+            && row
+                .block
+                .is_some_and(|block| !block.undone && block.method != BlockMethod::Flag);
+        let due = match used.gone_at {
+            Some(at) => row.state == State::Held && is_over(at),
+            None => is_blocked && used.runs,
+        };
+        due.then_some(Due::Waiting)
     }
 
     /// What the row alone says.
@@ -536,6 +578,9 @@ impl<'a> Survey<'a> {
         });
         if row.state == State::Held && self.block.when_in_use == WhenInUse::Hold && pull_is_over {
             return Some(Due::Waiting);
+        }
+        if let Some(due) = self.by_uses(&image.digest, row) {
+            return Some(due);
         }
         let turn = match row.state {
             State::Pending | State::Held | State::Unscannable => Some(TURN_HOURS),

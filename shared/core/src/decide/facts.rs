@@ -15,6 +15,7 @@ use crate::{
     predecessor::Predecessor,
     repository::access::LambdaAccess,
     told::ToldFindings,
+    uses::Uses,
 };
 
 /// All that is known of one image at one moment.
@@ -50,6 +51,8 @@ pub struct Facts {
     pub replaced: Replaced,
     /// Whether AWS Lambda may pull it, by its repository's policy; `None`: nobody has looked yet.
     pub lambda: Option<LambdaAccess>,
+    /// Which workloads use it, or what is pulled with it; `None`: nobody has looked yet.
+    pub uses: Option<Uses>,
     /// Of an index: the images that it leads to.
     pub children: Children,
     /// Of an index: how many more entries it has, of which nothing is known.
@@ -93,6 +96,7 @@ impl Facts {
             arrival: None,
             replaced: Replaced::NotAsked,
             lambda: None,
+            uses: None,
             children: Children::NotAsked,
             more_children: 0,
             children_pulled: None,
@@ -105,6 +109,19 @@ impl Facts {
             epss: Vec::new(),
             actor: actor.to_owned(),
         }
+    }
+
+    /// The image, and those that are pulled with it: the indexes that lead to it and the images that it leads to. Whoever pulls a
+    /// multi-platform image pulls an index and one of its images; which of them a workload names depends on the workload.
+    pub fn pulled_together(&self) -> Vec<ImageKey> {
+        let indexes = self.indexes.iter().map(|index| &index.digest);
+        let children = self.children().iter().map(|child| &child.child.digest);
+        let others = indexes.chain(children).filter(|digest| **digest != self.key.digest);
+        let others = others.map(|digest| ImageKey {
+            digest: digest.clone(),
+            ..self.key.clone()
+        });
+        std::iter::once(self.key.clone()).chain(others).collect()
     }
 
     /// Whether its manifest must be looked into to know what it is. That is done once: the row remembers the answer. Each look counts as

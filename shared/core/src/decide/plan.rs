@@ -36,6 +36,8 @@ pub enum Question {
     Children,
     /// The registry, whether AWS Lambda may pull. The answer goes to [`Facts::lambda`].
     Lambda,
+    /// The ledger, which workloads use the image or [what is pulled with it](Facts::pulled_together). The answer goes to [`Facts::uses`].
+    Uses,
     /// The registry, when those images were last pulled. The answer goes to [`Facts::children_pulled`].
     ChildrenPulled,
     /// The registry and the ledger, whether all indexes of the repository are known. The answer goes to [`Facts::indexes_known`]; indexes

@@ -10,6 +10,7 @@ use serde::{
 
 use super::super::finding::Severity;
 use super::super::repository::lifecycle::LifecycleRule;
+use super::super::uses::{LambdaVersions, WhenUnknown};
 
 /// The policy document.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -299,6 +300,9 @@ pub(super) struct BlockSection {
     /// `quarantine-tag`. The Terraform module gives their roles what that needs. Not said: both, but for the removal of the tag that a
     /// quarantine has left.
     pub(super) keep_release_of: Option<Vec<BlockMethod>>,
+    /// Who uses images is looked up where workloads are: in ECS, Lambda, Batch and clusters of Kubernetes. Without it, an image is in use by what
+    /// Amazon Inspector counts and by its pulls alone.
+    pub(super) workloads: Option<WorkloadsSection>,
 }
 
 impl Default for BlockSection {
@@ -311,8 +315,115 @@ impl Default for BlockSection {
             not_worse_than_running: true,
             max_blocks_per_hour: 20,
             keep_release_of: None,
+            workloads: None,
         }
     }
+}
+
+/// What lists workloads.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ListedSource {
+    /// Amazon ECS: tasks, services with the revisions that they may go back to, task definitions.
+    Ecs,
+    /// AWS Lambda: functions of images.
+    Lambda,
+    /// AWS Batch: active job definitions.
+    Batch,
+}
+
+/// Where it is looked up who uses images, by the function `workloads`. What uses an image is never blocked, unless `when_in_use` says so.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct WorkloadsSection {
+    /// What is listed, in each account.
+    pub(super) sources: Vec<ListedSource>,
+    /// For so many minutes a list counts as complete; after that, it is not known who uses an image. 45 to 1440: lists are made every 30.
+    pub(super) max_age_minutes: u32,
+    /// What happens to an image that should be blocked while it is not known who uses it.
+    pub(super) when_unknown: WhenUnknown,
+    /// Further accounts whose workloads use images of this registry.
+    pub(super) accounts: Vec<WorkloadAccountSection>,
+    /// What counts of ECS.
+    pub(super) ecs: EcsSection,
+    /// What counts of Lambda.
+    pub(super) lambda: LambdaSection,
+    /// Clusters that say what they run.
+    pub(super) kubernetes: KubernetesSection,
+}
+
+impl Default for WorkloadsSection {
+    fn default() -> Self {
+        Self {
+            sources: vec![ListedSource::Ecs, ListedSource::Lambda, ListedSource::Batch],
+            max_age_minutes: 120,
+            when_unknown: WhenUnknown::Hold,
+            accounts: Vec::new(),
+            ecs: EcsSection::default(),
+            lambda: LambdaSection::default(),
+            kubernetes: KubernetesSection::default(),
+        }
+    }
+}
+
+/// A further account.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WorkloadAccountSection {
+    /// Its id.
+    pub(super) id: String,
+    /// The name of the role in it that the function `workloads` takes, without its path: see the Terraform module `workload-reader`.
+    pub(super) role: String,
+    /// Globs of the repositories whose images it may run: of all others nothing is unknown while it cannot be read. Without it, all.
+    #[serde(default)]
+    pub(super) repositories: Vec<String>,
+}
+
+/// What counts of ECS.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct EcsSection {
+    /// Whether the newest active task definition of each family counts, whatever runs: what a schedule or a state machine starts has no
+    /// service.
+    pub(super) task_definitions: bool,
+}
+
+impl Default for EcsSection {
+    fn default() -> Self {
+        Self { task_definitions: true }
+    }
+}
+
+/// What counts of Lambda.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LambdaSection {
+    /// Which versions of a function count.
+    pub(super) versions: LambdaVersions,
+}
+
+impl Default for LambdaSection {
+    fn default() -> Self {
+        Self {
+            versions: LambdaVersions::All,
+        }
+    }
+}
+
+/// Clusters that say what they run.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct KubernetesSection {
+    /// By the name of a cluster, globs of the repositories whose images it runs: as long as it has not said within `max_age_minutes` what it
+    /// runs, it is not known who uses them.
+    #[serde(deserialize_with = "each_once")]
+    pub(super) repositories: BTreeMap<String, Vec<String>>,
 }
 
 /// How and when the images of a repository are blocked. `max_blocks_per_hour` is not here: it is counted for an account and region.

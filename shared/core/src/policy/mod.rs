@@ -10,6 +10,7 @@ mod reading;
 mod replication;
 mod repository;
 mod rule;
+mod workloads;
 
 use std::collections::BTreeMap;
 
@@ -33,6 +34,7 @@ use crate::{
     ids::{RepositoryName, TopicArn},
     repository::{lifecycle::Lifecycle, route::RouteTag},
     text::{self, hex},
+    uses::WorkloadRules,
 };
 
 /// The longest key of a repository's tag, in characters (ECR API reference, "Tag").
@@ -71,6 +73,8 @@ pub struct Policy {
     block: BlockRules,
     /// How many images of an account and region are blocked in an hour at most.
     pub max_blocks_per_hour: u64,
+    /// Where it is looked up who uses images; `None`: that is not done.
+    pub workloads: Option<WorkloadRules>,
     /// Findings that do not count.
     pub exceptions: Vec<Exception>,
     /// When the daily digest is sent.
@@ -154,6 +158,12 @@ impl Policy {
             },
             block,
             max_blocks_per_hour: max_blocks.into(),
+            workloads: document
+                .block
+                .workloads
+                .as_ref()
+                .map(workloads::workloads)
+                .transpose()?,
             digest: DigestRules {
                 enabled: document.digest.enabled,
                 hour,

@@ -15,7 +15,8 @@ use crate::{
     ids::TopicArn,
     notice::RegistryAlertKind as Kind,
     policy::{Exception, Policy},
-    text::hex,
+    text::{self, hex},
+    uses::{Incomplete, SourceKind},
 };
 use crate::{
     ids::RegistryKey,
@@ -37,6 +38,8 @@ pub struct RegistryFacts {
     pub key: RegistryKey,
     /// What was found.
     pub found: Found,
+    /// The lists of workloads that the policy asks for and that are not complete.
+    pub incomplete: Vec<Incomplete>,
     /// What the ledger remembers.
     pub row: Option<RegistryRow>,
     /// The invocation that asks.
@@ -90,6 +93,7 @@ enum What<'a> {
     Exception(&'a Exception),
     Access(&'a RefusedAccess),
     Failing(&'a FailingCall),
+    Uses(&'a Incomplete),
 }
 
 impl What<'_> {
@@ -97,7 +101,7 @@ impl What<'_> {
         match self {
             Self::Problem(_) => Kind::RegistryDrift,
             Self::Exception(_) => Kind::ExceptionExpiring,
-            Self::Access(_) => Kind::AccessMissing,
+            Self::Access(_) | Self::Uses(_) => Kind::AccessMissing,
             Self::Failing(_) => Kind::CallsFailing,
         }
     }
@@ -123,7 +127,7 @@ pub fn decide_registry(policy: &Policy, facts: &RegistryFacts, now: Timestamp) -
     let mut owed: BTreeMap<String, Vec<Told<'_>>> = BTreeMap::new();
     let refused: Vec<RefusedAccess> = prior.map_or(&[][..], |row| &row.refused).to_vec();
     let failing: Vec<FailingCall> = prior.map_or(&[][..], |row| &row.failing).to_vec();
-    for told in to_tell(policy, &facts.found, &refused, &failing, now) {
+    for told in to_tell(policy, facts, &refused, &failing, now) {
         let kind = told.what.kind();
         let same = |note: &&RegistryNote| note.kind == kind && note.about == told.about && note.topic == told.topic;
         let before = remembered.iter().find(same);
@@ -184,11 +188,12 @@ pub fn decide_registry(policy: &Policy, facts: &RegistryFacts, now: Timestamp) -
 
 fn to_tell<'a>(
     policy: &'a Policy,
-    found: &'a Found,
+    facts: &'a RegistryFacts,
     refused: &'a [RefusedAccess],
     failing: &'a [FailingCall],
     now: Timestamp,
 ) -> Vec<Told<'a>> {
+    let found = &facts.found;
     let problems = found.problems.iter().map(|problem| Told {
         // The settings hold for all repositories, whatever their routes.
         topic: policy.default_topic().clone(),
@@ -223,7 +228,18 @@ fn to_tell<'a>(
             about: format!("failing {} {} on {}", failing.operation, failing.code, date_of(now)),
             what: What::Failing(failing),
         });
-    let mut told: Vec<Told<'_>> = problems.chain(exceptions).chain(access).chain(failing).collect();
+    // The same of lists of workloads: images are held for each of them.
+    let incomplete = facts.incomplete.iter().map(|incomplete| Told {
+        topic: policy.default_topic().clone(),
+        about: format!("uses {} on {}", incomplete.source, date_of(now)),
+        what: What::Uses(incomplete),
+    });
+    let mut told: Vec<Told<'_>> = problems
+        .chain(exceptions)
+        .chain(access)
+        .chain(failing)
+        .chain(incomplete)
+        .collect();
     // Of two exceptions that say the same, one is told of.
     told.sort_by(|a, b| (&a.about, &a.topic).cmp(&(&b.about, &b.topic)));
     told.dedup_by(|a, b| a.about == b.about && a.topic == b.topic);
@@ -254,7 +270,7 @@ fn short_hash(text: &str) -> String {
 fn id(key: &RegistryKey, told: &Told<'_>, generation: u64) -> String {
     let what = match told.what {
         What::Problem(_) => format!("{generation}"),
-        What::Exception(_) | What::Access(_) | What::Failing(_) => told.about.clone(),
+        What::Exception(_) | What::Access(_) | What::Failing(_) | What::Uses(_) => told.about.clone(),
     };
     let kind = told.what.kind().as_str();
     short_hash(&format!("{key}\0{kind}\0{what}\0{}", told.topic))
@@ -279,6 +295,7 @@ fn alert(key: &RegistryKey, id: String, told: &[Told<'_>], now: Timestamp) -> Re
             What::Exception(exception) => alert.exception = Some(ExceptionNotice::of(exception)),
             What::Access(refused) => return access_missing(key, alert, refused),
             What::Failing(failing) => return calls_failing(key, alert, failing),
+            What::Uses(incomplete) => return uses_unknown(key, alert, incomplete),
         }
     }
     if let Some(exception) = &alert.exception {
@@ -329,6 +346,51 @@ fn calls_failing(key: &RegistryKey, alert: RegistryAlert, failing: &FailingCall)
             failing.first.join(", ")
         ),
         next_steps: failing.next_steps(key),
+        ..alert
+    }
+}
+
+fn uses_unknown(key: &RegistryKey, alert: RegistryAlert, incomplete: &Incomplete) -> RegistryAlert {
+    let source = &incomplete.source;
+    let what = source.kind.to_string();
+    let title = match &incomplete.missing {
+        Some(missing) => format!("{key}: it is not known who uses images, {missing} is missing"),
+        None => format!(
+            "{key}: it is not known who uses images, {what} of {} is not listed",
+            source.account
+        ),
+    };
+    let log = format!(
+        "See why: the log of the function workloads in {}, and docs/workloads.md.",
+        key.region
+    );
+    let first = match (&incomplete.missing, &source.kind) {
+        (Some(missing), _) if source.account == key.account => {
+            format!("Give the role of the function workloads the permission {missing}.")
+        }
+        (Some(missing), _) => format!(
+            "Give the reader role in account {} the permission {missing}, or let the function workloads take it: see the Terraform module \
+             workload-reader.",
+            source.account
+        ),
+        (None, SourceKind::Kubernetes(cluster)) => {
+            format!(
+                "Have the cluster {} report what it runs: see docs/workloads.md.",
+                text::line(cluster, 100)
+            )
+        }
+        (None, SourceKind::Ecs | SourceKind::Lambda | SourceKind::Batch) => {
+            "Look whether the schedule of the function workloads is on.".to_owned()
+        }
+    };
+    RegistryAlert {
+        kind: Kind::AccessMissing,
+        title,
+        reason: format!(
+            "It is not known who uses images: {}. Until it is known again, images that should be blocked are held, and can be pulled.",
+            incomplete.why
+        ),
+        next_steps: vec![first, log],
         ..alert
     }
 }

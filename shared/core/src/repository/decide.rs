@@ -649,6 +649,9 @@ impl Expiring {
 
 /// Why a lifecycle policy must not be set, by what it would do.
 fn in_use(rules: &BlockRules, preview: &Preview, now: Timestamp) -> Option<String> {
+    if let Some(used) = &preview.used {
+        return Some(format!("{used}. {}", extent(preview)));
+    }
     let used = |image: &&Expiring| image.is_in_use(rules, now);
     if let Some(image) = preview.images.iter().find(used) {
         let name = image

@@ -36,6 +36,8 @@ pub struct Preview {
     pub images: Vec<Expiring>,
     /// How many there are.
     pub total: u64,
+    /// What workloads would lose by it, in words; or why that is not known. `None`: nothing, or nobody looks.
+    pub used: Option<String>,
 }
 
 /// What came of asking for a preview.

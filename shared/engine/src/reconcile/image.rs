@@ -22,7 +22,7 @@ use guard_core::{
     calendar::hour_of,
     decide::{
         ChildFacts, Children, Effect, Facts, LeadingIndex, Leave, Limit, Plan, Question, Replaced, SourceImage, Step,
-        decide, may_be_source, to_look_at,
+        decide, may_be_source, to_look_at, workloads_that_hold,
     },
     evaluate::{ExceptionUse, exception_use},
     finding::{Epss, Scan, ScanEvent, SeverityCounts},
@@ -36,10 +36,11 @@ use guard_core::{
     replication::is_destination,
     repository::access::{LambdaAccess, lambda_may_pull},
     state::State,
+    uses::{Uses, WorkloadRules},
 };
 use guard_ports::{
     Clock, Ledger as _, Notifier as _, PortError, Pulled, Registry as _, RegistryWriter as _, Retry, Scanner as _,
-    Services, Written,
+    Services, UseLedger as _, Written,
 };
 
 /// An image to look at, and what is known of why.
@@ -293,6 +294,8 @@ enum Applied {
     Refused(PortError),
     /// The row was written, and it would have been one block too many in this hour.
     Limited(Limit),
+    /// The row was written, and workloads use the image by now.
+    Used(Uses),
 }
 
 impl<S: Services> Run<'_, S> {
@@ -505,7 +508,7 @@ impl<S: Services> Run<'_, S> {
                     continue;
                 }
             };
-            match self.apply(&step).await? {
+            match self.apply(&step, &facts).await? {
                 Applied::Conflict => return Ok(None),
                 Applied::Done(..) if step.awaits_result => {
                     return Err(ReconcileError::ResultNotVisible(self.key.to_string()));
@@ -552,20 +555,13 @@ impl<S: Services> Run<'_, S> {
                     plan = decide(self.policy, &facts, self.services.clock().now());
                 }
                 Applied::Limited(limit) => {
-                    // Nothing was done: it is as if the row had never been claimed.
-                    let generation = step.row.generation;
-                    let unclaimed = Row {
-                        state: State::Pending,
-                        block: None,
-                        alert: None,
-                        findings: Vec::new(),
-                        ..step.row
-                    };
-                    facts.row = Some(Row {
-                        generation,
-                        ..facts.row.unwrap_or(unclaimed)
-                    });
+                    facts.row = Some(unclaimed(facts.row, step.row));
                     facts.limit = Some(limit);
+                    plan = decide(self.policy, &facts, self.services.clock().now());
+                }
+                Applied::Used(uses) => {
+                    facts.row = Some(unclaimed(facts.row, step.row));
+                    facts.uses = Some(uses);
                     plan = decide(self.policy, &facts, self.services.clock().now());
                 }
             }
@@ -595,9 +591,19 @@ impl<S: Services> Run<'_, S> {
                 facts.image = image.map_err(|source| self.failed("look again at", source))?;
                 facts.looked_again = true;
             }
+            // What will be asked next is independent of it, and does not cost another round trip.
+            Question::Replaced if facts.uses.is_none() && workloads_that_hold(self.policy, &self.key).is_some() => {
+                let (replaced, uses) = join(self.replaced(facts, pulled), self.uses(facts)).await;
+                (facts.replaced, facts.uses) = (replaced?, Some(uses?));
+            }
             Question::Replaced => facts.replaced = self.replaced(facts, pulled).await?,
+            Question::Uses => facts.uses = Some(self.uses(facts).await?),
             Question::Lambda => facts.lambda = Some(self.lambda_access().await?),
-            Question::Children => (facts.children, facts.more_children) = self.children(facts, not_read).await?,
+            Question::Children => {
+                (facts.children, facts.more_children) = self.children(facts, not_read).await?;
+                // It is asked of these as well.
+                facts.uses = None;
+            }
             Question::ChildrenPulled => facts.children_pulled = Some(self.children_pulled(facts).await?),
             Question::Indexes => {
                 let (known, more) = self.indexes_known(facts).await?;
@@ -608,6 +614,8 @@ impl<S: Services> Run<'_, S> {
                     !is_among && (index.row.is_some() || index.is_open() || !known)
                 });
                 facts.indexes.extend(more);
+                // It is asked of these as well.
+                facts.uses = None;
             }
             Question::Told => {
                 let told = self.services.ledger().told(&RepositoryKey::of(&self.key)).await;
@@ -865,6 +873,53 @@ impl<S: Services> Run<'_, S> {
         Ok(predecessor.map_or(Replaced::Nothing, Replaced::Image))
     }
 
+    /// Which workloads use the image, or what is pulled with it: one round trip. What cannot be read is not known.
+    async fn uses(&self, facts: &Facts) -> Result<Uses, ReconcileError> {
+        match self.policy.workloads.as_ref() {
+            Some(rules) => self.uses_of(rules, &facts.pulled_together()).await,
+            None => Ok(Uses::Nobody),
+        }
+    }
+
+    /// The same before anything is known of the image, if an event announces what blocks: that will lead to this question.
+    async fn uses_ahead(&self) -> Option<Uses> {
+        let announced = self.hints.announced.as_ref();
+        let may_block = announced.is_some_and(|event| self.policy.may_block(&event.counts));
+        let rules = workloads_that_hold(self.policy, &self.key).filter(|_| may_block)?;
+        self.uses_of(rules, std::slice::from_ref(&self.key)).await.ok()
+    }
+
+    async fn uses_of(&self, rules: &WorkloadRules, images: &[ImageKey]) -> Result<Uses, ReconcileError> {
+        let ledger = self.services.ledger();
+        let (rows, state) = join(
+            ledger.uses_of(images),
+            ledger.index_state(&self.key.account, &self.key.region),
+        )
+        .await;
+        match (rows, state) {
+            (Ok(rows), Ok(state)) => {
+                let now = self.services.clock().now();
+                Ok(Uses::of(rules, images, &rows, state.as_ref(), now))
+            }
+            (Err(source), _) | (_, Err(source)) if source.retry == Retry::Never => {
+                Ok(Uses::Unknown(refusal_of(&source)))
+            }
+            (Err(source), _) | (_, Err(source)) => Err(self.failed("look up who uses", source)),
+        }
+    }
+
+    /// The workloads that came while an image was being blocked; `None`: none. It is looked up between claim and effect.
+    async fn used_meanwhile(&self, effect: &Effect, facts: &Facts) -> Result<Option<Uses>, ReconcileError> {
+        let Some(rules) = workloads_that_hold(self.policy, &self.key).filter(|_| effect.blocks()) else {
+            return Ok(None);
+        };
+        let images = facts.pulled_together();
+        let rows = self.services.ledger().uses_of(&images).await;
+        let rows = rows.map_err(|source| self.failed("look up who uses", source))?;
+        let uses = Uses::of(rules, &images, &rows, None, self.services.clock().now());
+        Ok(Some(uses).filter(|uses| matches!(uses, Uses::By(_))))
+    }
+
     /// Whether Lambda may pull. What cannot be told is no reason to block.
     async fn lambda_access(&self) -> Result<LambdaAccess, ReconcileError> {
         match self
@@ -910,14 +965,14 @@ impl<S: Services> Run<'_, S> {
                 Ok(None)
             }
         };
-        let (image, scan, row, trigger, pulled) = join5(
+        let looks = join5(
             self.services.registry().image(&self.key.repository, &by_digest),
             self.scan(),
             self.services.ledger().row(&self.key),
             trigger,
             pulled,
-        )
-        .await;
+        );
+        let ((image, scan, row, trigger, pulled), uses) = join(looks, self.uses_ahead()).await;
         let failed = |source| self.failed("look at", source);
         let mut row = row.map_err(failed)?;
         let image = image.map_err(failed)?;
@@ -935,6 +990,8 @@ impl<S: Services> Run<'_, S> {
         let facts = Facts {
             image,
             scan,
+            // What is pulled together with other images is asked for with them.
+            uses: uses.filter(|_| is_by_itself(row.as_ref()) && self.index.is_none()),
             indexes: indexes?,
             indexes_read: self.hints.indexes_read,
             // Of an image of more indexes than are remembered the sweep does not say which they are: that is asked.
@@ -963,7 +1020,7 @@ impl<S: Services> Run<'_, S> {
         }
     }
 
-    async fn apply(&self, step: &Step) -> Result<Applied, ReconcileError> {
+    async fn apply(&self, step: &Step, facts: &Facts) -> Result<Applied, ReconcileError> {
         let services = self.services;
         let record = |source| self.failed("record", source);
         let count = async {
@@ -1001,6 +1058,9 @@ impl<S: Services> Run<'_, S> {
         }
         let mut mark_stays = None;
         if let Some(effect) = &step.effect {
+            if let Some(uses) = self.used_meanwhile(effect, facts).await? {
+                return Ok(Applied::Used(uses));
+            }
             // Not before the claim holds and the limit has room: a slot that nobody uses is lost.
             let slot = async {
                 match (&brief, told_now) {
@@ -1231,6 +1291,28 @@ impl<S: Services> Run<'_, S> {
             image: self.key.to_string(),
             found: found.to_owned(),
         }
+    }
+}
+
+/// Whether nothing is known to be pulled together with an image.
+fn is_by_itself(row: Option<&Row>) -> bool {
+    row.is_none_or(|row| row.indexes.is_empty() && row.children.is_empty())
+}
+
+/// What was true before a step was claimed of which nothing was done, in the place that the ledger's row has now: it is as if the row had never
+/// been claimed.
+fn unclaimed(row: Option<Row>, claimed: Row) -> Row {
+    let generation = claimed.generation;
+    let first = Row {
+        state: State::Pending,
+        block: None,
+        alert: None,
+        findings: Vec::new(),
+        ..claimed
+    };
+    Row {
+        generation,
+        ..row.unwrap_or(first)
     }
 }
 

@@ -10,17 +10,19 @@ use crate::reconcile::ReconcileError;
 use guard_core::{
     digest::{Digest, DigestBuilder, DigestEdition, DigestPlan, decide_digest},
     ids::{RegistryKey, RepositoryName, TopicArn},
-    notice::RegistryAlertKind,
+    notice::{Change, RegistryAlertKind},
     policy::{Exception, Policy},
     registry::{
         RegistryRow,
-        checks::{Checks, Found},
+        checks::{Checks, Found, Problem},
         decide::{RegistryFacts, RegistryPlan, RegistryStep, decide_registry},
     },
     repository::route::RouteTag,
     summary::RepositorySummary,
+    text,
+    uses::{Incomplete, IndexState, WorkloadRules},
 };
-use guard_ports::{Clock as _, Listing, Notifier as _, PortError, Services, SweepLedger, Written};
+use guard_ports::{Clock as _, Listing, Notifier as _, PortError, Services, SweepLedger, UseLedger as _, Written};
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -75,6 +77,34 @@ pub async fn record_sweep(
     Err(ReconcileError::Contended(key.into()))
 }
 
+/// What is said of EKS clusters that do not report what they run: their workloads are not known.
+fn silent_clusters(rules: &WorkloadRules, state: &IndexState, now: Timestamp) -> Option<Problem> {
+    let silent = state.silent_clusters(rules, now);
+    let names: Vec<String> = silent
+        .iter()
+        .take(MAX_CLUSTERS)
+        .map(|name| text::line(name, 100))
+        .collect();
+    let more = silent.len().saturating_sub(names.len());
+    (!silent.is_empty()).then(|| Problem {
+        about: "workloads.kubernetes".to_owned(),
+        change: Change {
+            setting: "workloads.kubernetes".to_owned(),
+            old: match more {
+                0 => format!("EKS clusters that do not report what they run: {}", names.join(", ")),
+                more => format!(
+                    "EKS clusters that do not report what they run: {} and {more} more",
+                    names.join(", ")
+                ),
+            },
+            new: format!("a report every {} minutes or more often", rules.max_age.as_mins()),
+        },
+    })
+}
+
+/// At most so many clusters are named.
+const MAX_CLUSTERS: usize = 10;
+
 struct Run<'a, S, R> {
     services: &'a S,
     /// A sweep reads the lists of its registry once, for all its parts.
@@ -101,10 +131,11 @@ pub async fn reconcile_registry(
         policy,
         key,
     };
-    let (found, _) = run.look().await?;
+    let ((found, _), incomplete) = try_join(run.look(), run.incomplete()).await?;
     let mut facts = RegistryFacts {
         key: key.clone(),
         found,
+        incomplete,
         row: None,
         actor: actor.to_owned(),
     };
@@ -164,6 +195,25 @@ pub async fn send_digests(
 impl<S: Services, R: Listing> Run<'_, S, R> {
     fn failed(&self, doing: &'static str, source: PortError) -> ReconcileError {
         ReconcileError::port(doing, self.key, source)
+    }
+
+    /// The lists of workloads that the policy asks for and that are not complete.
+    async fn incomplete(&self) -> Result<Vec<Incomplete>, ReconcileError> {
+        let index = self.index().await?;
+        let now = self.services.clock().now();
+        Ok(index.map_or_else(Vec::new, |(rules, state)| state.incomplete(rules, now)))
+    }
+
+    /// How complete the index of workloads is; `None`: the policy asks for none.
+    async fn index(&self) -> Result<Option<(&WorkloadRules, IndexState)>, ReconcileError> {
+        let Some(rules) = &self.policy.workloads else {
+            return Ok(None);
+        };
+        let RegistryKey { account, region } = self.key;
+        let state = self.services.ledger().index_state(account, region).await;
+        let state = state.map_err(|source| self.failed("look up the workloads of", source))?;
+        let state = state.unwrap_or_else(|| IndexState::new(account.clone(), region.clone()));
+        Ok(Some((rules, state)))
     }
 
     async fn row(&self) -> Result<Option<RegistryRow>, ReconcileError> {
@@ -272,8 +322,11 @@ impl<S: Services, R: Listing> Run<'_, S, R> {
 
     /// The digests of all topics.
     async fn digests(&self, asked_by: Option<&str>) -> Result<BTreeMap<TopicArn, Digest>, ReconcileError> {
-        let (found, names) = self.look().await?;
+        let ((mut found, names), index) = try_join(self.look(), self.index()).await?;
         let now = self.services.clock().now();
+        found
+            .problems
+            .extend(index.and_then(|(rules, state)| silent_clusters(rules, &state, now)));
         let edition = DigestEdition {
             key: self.key,
             asked_by,

@@ -214,6 +214,10 @@ struct Found {
 }
 
 /// What a message asks for.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each message, and it is moved once"
+)]
 enum Asked {
     Work(WorkItem),
     Look(RepositoryKey, Box<ImageLook>),

@@ -20,7 +20,7 @@ use guard_core::{
         budget::{Budget, Slot},
     },
     finding::{Findings, Scan, ScanMode, ScanTrigger},
-    ids::{Digest, ImageKey, ImageRef, RepositoryKey, RepositoryName, Tag, TopicArn},
+    ids::{AccountId, Digest, ImageKey, ImageRef, Region, RepositoryKey, RepositoryName, Tag, TopicArn},
     image::{Image, ListedImage},
     ledger::{Counter, Row},
     registry::{RegistryRow, RegistrySettings},
@@ -31,11 +31,12 @@ use guard_core::{
     },
     summary::RepositorySummary,
     told::ToldFindings,
+    uses::{IndexState, KnownPart, UseRow},
     work::{Work, WorkItem},
 };
 use guard_ports::{
     AlertLedger, Clock, Ledger, Listing, Page, PortError, Pulled, Queue, Registry, ReplicationLedger, Repositories,
-    RepositoryLedger, Retry, Scanner, SweepLedger, Written,
+    RepositoryLedger, Retry, Scanner, SweepLedger, UseLedger, Written,
 };
 use guard_testkit::{World, image, image_key, now, policy_in};
 
@@ -444,6 +445,45 @@ impl Ledger for Sim {
 
     async fn count(&self, _: &ImageKey, _: Counter, _: Timestamp) -> Result<u64, PortError> {
         Ok(1)
+    }
+}
+
+// The policy of these registries asks for no index.
+impl UseLedger for Sim {
+    async fn uses_of(&self, images: &[ImageKey]) -> Result<Vec<UseRow>, PortError> {
+        self.world.uses_of(images).await
+    }
+
+    async fn uses(&self, account: &AccountId, after: Option<&str>) -> Result<Page<UseRow>, PortError> {
+        self.world.uses(account, after).await
+    }
+
+    async fn uses_in(&self, key: &RepositoryKey, after: Option<&str>) -> Result<Page<UseRow>, PortError> {
+        self.world.uses_in(key, after).await
+    }
+
+    async fn write_use(&self, row: &UseRow) -> Result<Written, PortError> {
+        self.world.write_use(row).await
+    }
+
+    async fn index_state(&self, account: &AccountId, region: &Region) -> Result<Option<IndexState>, PortError> {
+        self.world.index_state(account, region).await
+    }
+
+    async fn index_states(&self, account: &AccountId) -> Result<Vec<IndexState>, PortError> {
+        self.world.index_states(account).await
+    }
+
+    async fn write_index_state(&self, state: &IndexState, now: Timestamp) -> Result<Written, PortError> {
+        self.world.write_index_state(state, now).await
+    }
+
+    async fn known(&self, account: &AccountId, region: &Region) -> Result<Vec<KnownPart>, PortError> {
+        self.world.known(account, region).await
+    }
+
+    async fn write_known(&self, part: &KnownPart) -> Result<Written, PortError> {
+        self.world.write_known(part).await
     }
 }
 

@@ -15,14 +15,16 @@ mod report_mode;
 mod returns;
 mod rule;
 mod source;
+mod workloads;
 
 use super::{blocking::Blocking, plan::Question};
 pub use rule::HoldRule;
 pub(super) use rule::{Hold, Undo};
+pub use workloads::workloads_that_hold;
 
 /// All rules; the first that holds the image is the reason. What needs no further question comes before what does, and what asks the registry
 /// comes last of what can be known: only for what would be blocked otherwise. Behind that is what keeps us from blocking anything.
-pub const HOLD_RULES: [HoldRule; 12] = [
+pub const HOLD_RULES: [HoldRule; 13] = [
     index::RULE,
     more_indexes_not_read::RULE,
     indexes_not_read::RULE,
@@ -31,6 +33,7 @@ pub const HOLD_RULES: [HoldRule; 12] = [
     refused::RULE,
     in_use::RULE,
     not_worse::RULE,
+    workloads::RULE,
     lambda::RULE,
     report_mode::RULE,
     limit::RULE,

@@ -1,5 +1,7 @@
 //! The image came back more often than it is blocked again in an hour.
 
+use jiff::Timestamp;
+
 use super::rule::{Hold, HoldRule};
 use crate::{
     decide::{
@@ -19,14 +21,18 @@ pub(super) const RULE: HoldRule = HoldRule {
     check,
 };
 
+/// The first of its last returns, if there were too many of them.
+pub(super) fn too_often(block: &Blocking<'_>) -> Option<Timestamp> {
+    let oldest = block.returns.first().copied();
+    oldest.filter(|_| block.came_back && block.returns.len() >= MAX_RETURNS)
+}
+
 fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
-    let oldest = block.returns.first();
-    let too_often = oldest.filter(|_| block.came_back && block.returns.len() >= MAX_RETURNS);
-    Ok(too_often.map(|oldest| Hold {
+    Ok(too_often(block).map(|oldest| Hold {
         alert: Some(AlertKind::ImageBypass),
         ..Hold::because(format!(
             "it keeps coming back, and was blocked again {MAX_RETURNS} times within an hour; after {} it can be.",
-            (*oldest + RETURN_WINDOW).strftime("%H:%M UTC")
+            (oldest + RETURN_WINDOW).strftime("%H:%M UTC")
         ))
     }))
 }

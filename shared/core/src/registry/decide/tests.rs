@@ -5,6 +5,7 @@ use crate::{
     notice::Change,
     policy::Policy,
     testing::{now, registry_key},
+    uses::WorkloadSource,
 };
 
 fn topic(name: &str) -> TopicArn {
@@ -49,6 +50,7 @@ fn facts(policy: &Policy, problems: &[&str], row: Option<RegistryRow>) -> Regist
             exceptions: vec![[topic("default"), topic("team")].into(); policy.exceptions.len()],
             signing: false,
         },
+        incomplete: Vec::new(),
         row,
         actor: "me".to_owned(),
     }
@@ -218,4 +220,45 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn who_uses_images_is_told_to_be_unknown_once_a_day_with_the_permission_that_is_missing() {
+    let policy = policy(&[]);
+    let source = |account: &str, kind| WorkloadSource {
+        account: account.parse().unwrap(),
+        region: registry_key().region,
+        kind,
+    };
+    let incomplete = |source: WorkloadSource, missing: Option<&str>| Incomplete {
+        why: format!("{} has never been listed", source.kind),
+        source,
+        missing: missing.map(str::to_owned),
+    };
+    let facts = |row| RegistryFacts {
+        incomplete: vec![
+            incomplete(source("123456789012", SourceKind::Lambda), Some("lambda:ListFunctions")),
+            incomplete(source("222222222222", SourceKind::Ecs), Some("sts:AssumeRole")),
+            incomplete(source("123456789012", SourceKind::Kubernetes("prod".to_owned())), None),
+        ],
+        ..facts(&policy, &[], row)
+    };
+    let first = step(decide_registry(&policy, &facts(None), now()));
+    let told: Vec<String> = first
+        .alerts
+        .iter()
+        .map(|(_, alert)| format!("{}\n{}\n{}", alert.title, alert.reason, alert.next_steps[0]))
+        .collect();
+    insta::assert_snapshot!(told.join("\n\n"));
+    let ids: BTreeSet<&str> = first.alerts.iter().map(|(_, alert)| alert.id.as_str()).collect();
+    let row = first.completed(&ids, now());
+    assert_eq!(
+        decide_registry(&policy, &facts(Some(row.clone())), now()),
+        RegistryPlan::Unchanged
+    );
+    let tomorrow = now() + SignedDuration::from_hours(24);
+    assert_eq!(
+        step(decide_registry(&policy, &facts(Some(row)), tomorrow)).alerts.len(),
+        3
+    );
 }

@@ -8,6 +8,7 @@ mod kinds;
 mod many;
 mod remembered;
 mod source;
+mod uses;
 mod visible;
 
 use std::collections::BTreeSet;

@@ -15,6 +15,7 @@ use guard_core::{
         keys::{KeyHealth, KeyRotation, KeyState, Refusal},
         posture::{Encryption, Repository, TagMutability},
     },
+    uses::{Phase, Snapshot, SourceKind, Via, Workload, WorkloadKind, WorkloadSource, merge},
 };
 use guard_ports::Listing as _;
 use guard_testkit::{Fault, StoredRepository, World, image, image_key, now, policy, policy_in, run, run_and_crash};
@@ -422,6 +423,7 @@ fn preview(pulled_days_ago: &[Option<i64>]) -> Preview {
     Preview {
         images: images.collect(),
         total: u64::try_from(pulled_days_ago.len()).unwrap(),
+        used: None,
     }
 }
 
@@ -459,6 +461,79 @@ fn a_lifecycle_policy_that_would_take_what_is_in_use_is_held_and_looked_into_aga
         [Kind::LifecycleRepaired],
         "nobody uses it any more"
     );
+}
+
+#[test]
+fn a_lifecycle_policy_takes_nothing_that_workloads_use_or_may_use() {
+    let with_index = |sections: &str| {
+        let members = rules(sections);
+        policy(&format!(
+            r#"{members}, "block": {{"workloads": {{"sources": ["lambda"]}}}}"#
+        ))
+    };
+    let used_row = || {
+        let source = WorkloadSource {
+            account: key().account,
+            region: key().region,
+            kind: SourceKind::Lambda,
+        };
+        let workload = Workload {
+            phase: Phase::Running,
+            kind: WorkloadKind::LambdaFunction,
+            name: "thumbs".to_owned(),
+            within: None,
+            version: Some("12".to_owned()),
+            source,
+            via: Via::Digest,
+        };
+        let mut seen = Snapshot::default();
+        seen.add(image_key(), workload);
+        merge(&[], &seen, now()).remove(0)
+    };
+    let reason = |world: &World| default_of(world, 0)["reason"].as_str().unwrap().to_owned();
+    for (sections, expected) in [
+        (
+            SEED,
+            "it would delete or archive images that are in use: function thumbs version 12.",
+        ),
+        (
+            r#""lifecycle": {"archive_unpulled_days": 120}"#,
+            "it would archive, now or later, images that are in use: function thumbs version 12.",
+        ),
+    ] {
+        let policy = with_index(sections);
+        let complete = |world: &World| {
+            let rules = policy.workloads.as_ref().unwrap();
+            world.complete_index(rules, &key().account, &key().region, now());
+        };
+        let world_of = |total: &[Option<i64>]| {
+            let world = world(repository());
+            world.set_preview(&key().repository, preview(total));
+            world
+        };
+        let world = world_of(&[None]);
+        assert_eq!(look_twice(&world, &policy).alerts, [Kind::LifecycleHeld]);
+        assert!(
+            reason(&world).contains("it is not known who uses the images that it would take: the functions of Lambda"),
+            "{}",
+            reason(&world)
+        );
+        let world = world_of(&[None]);
+        complete(&world);
+        world.set_use_row(used_row());
+        assert_eq!(look_twice(&world, &policy).alerts, [Kind::LifecycleHeld]);
+        assert!(reason(&world).contains(expected), "{}", reason(&world));
+        let world = world_of(&[None]);
+        complete(&world);
+        assert_eq!(look_twice(&world, &policy).alerts, [Kind::LifecycleRepaired]);
+    }
+    // What only begins to archive later asks now.
+    let policy = with_index(r#""lifecycle": {"archive_unpulled_days": 120}"#);
+    let world = world(repository());
+    world.set_preview(&key().repository, preview(&[]));
+    world.set_use_row(used_row());
+    world.complete_index(policy.workloads.as_ref().unwrap(), &key().account, &key().region, now());
+    assert_eq!(look_twice(&world, &policy).alerts, [Kind::LifecycleHeld]);
 }
 
 /// ECR may need minutes for a preview. That is neither a failure nor a reason to leave the rest undone, and what was asked for is read before it
@@ -607,6 +682,7 @@ fn what_cannot_all_be_looked_at_is_held() {
         &key().repository,
         Preview {
             total: 5000,
+            used: None,
             ..preview(&[None])
         },
     );

@@ -1,0 +1,268 @@
+//! Functions of Lambda that are made of images.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_lambda::{
+    Client,
+    operation::{get_function::GetFunctionError, list_aliases::ListAliasesError},
+    types::{FunctionConfiguration, FunctionVersion, PackageType},
+};
+use aws_types::SdkConfig;
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use std::time::Duration;
+
+use guard_aws::error::{port_error, refusal};
+use guard_core::uses::{LambdaVersions, Phase, Via, Workload, WorkloadKind, WorkloadSource, aws};
+use guard_ports::{ListedWorkloads, PortError, Retry, Seen};
+
+use crate::{AwsWorkloads, Remembered, following};
+
+const GET_FUNCTION: &str = "lambda:GetFunction";
+
+/// So many functions are asked about in a second. An account has 100 calls of `GetFunction` in a second for all that it does, and 15 of
+/// most others (Lambda quotas, "Lambda API requests").
+const FUNCTIONS_PER_SECOND: usize = 20;
+const ALIASES_PER_SECOND: usize = 10;
+
+/// What is not published may change without anything that is documented to show: it is asked about every day, each in an hour of its own.
+const HOURS: u64 = 24;
+
+/// A version of a function that is made of an image.
+struct Version {
+    function: String,
+    version: String,
+    /// A name that no other code of it has.
+    name: String,
+}
+
+impl Version {
+    fn is_published(&self) -> bool {
+        self.version != "$LATEST"
+    }
+}
+
+pub(crate) async fn list(
+    workloads: &AwsWorkloads,
+    config: &SdkConfig,
+    source: &WorkloadSource,
+    mut known: Remembered<'_>,
+) -> ListedWorkloads {
+    let client = Client::new(config);
+    let mut listed = ListedWorkloads::default();
+    let (mut versions, failure) = versions(&client).await;
+    listed.failures.extend(failure);
+    if workloads.lambda_versions == LambdaVersions::LatestAndAliased {
+        let (counting, failure) = aliased(workloads, &client, &versions).await;
+        // Of a function whose aliases are not known, all versions count.
+        versions.retain(|version| {
+            let of_function = counting.get(&version.function);
+            !version.is_published() || of_function.is_none_or(|counting| counting.contains(&version.version))
+        });
+        listed.failures.extend(failure);
+    }
+    let mut asked = Vec::new();
+    for version in versions {
+        match known
+            .take(&version.name)
+            .filter(|_| !is_turn(&version, workloads.began))
+        {
+            Some(images) => listed.seen.extend(seen(source, &version, &images)),
+            None => asked.push(version),
+        }
+    }
+    for some in asked.chunks(FUNCTIONS_PER_SECOND) {
+        if workloads.clock.now() >= workloads.until {
+            let message = "there was no time to ask about all functions; the next run goes on";
+            listed
+                .failures
+                .push(refusal(GET_FUNCTION, Retry::Later, "TimeOver", message));
+            break;
+        }
+        for (version, image) in some
+            .iter()
+            .zip(join_all(some.iter().map(|version| image(&client, version))).await)
+        {
+            match image {
+                Ok(Some(image)) => {
+                    let images = vec![image];
+                    listed.seen.extend(seen(source, version, &images));
+                    known.put(&version.name, images);
+                }
+                // It was deleted since it was listed.
+                Ok(None) => {}
+                Err(failure) => listed.failures.push(failure),
+            }
+        }
+        if some.len() == FUNCTIONS_PER_SECOND {
+            workloads.clock.pause(Duration::from_secs(1)).await;
+        }
+    }
+    listed.known = known.keep(listed.failures.is_empty());
+    listed
+}
+
+/// `lambda:ListFunctions`: all versions of all functions that are made of images. Functions of zips are not looked at.
+async fn versions(client: &Client) -> (Vec<Version>, Option<PortError>) {
+    const OPERATION: &str = "lambda:ListFunctions";
+    let (mut versions, mut next) = (Vec::new(), None);
+    loop {
+        let page = client
+            .list_functions()
+            .function_version(FunctionVersion::All)
+            .max_items(50)
+            .set_marker(next.clone())
+            .send()
+            .await;
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => return (versions, Some(port_error(OPERATION, &error))),
+        };
+        versions.extend(page.functions().iter().filter_map(version));
+        match following(OPERATION, next.as_deref(), page.next_marker) {
+            Ok(Some(marker)) => next = Some(marker),
+            Ok(None) => return (versions, None),
+            Err(failure) => return (versions, Some(failure)),
+        }
+    }
+}
+
+fn version(function: &FunctionConfiguration) -> Option<Version> {
+    if function.package_type() != Some(&PackageType::Image) {
+        return None;
+    }
+    let (name, version) = (function.function_name()?, function.version()?);
+    // A function that was deleted and made again counts its versions anew. What `CodeSha256` of an image is, is not documented; that it
+    // changes with the code is.
+    let (modified, code) = (
+        function.last_modified().unwrap_or_default(),
+        function.code_sha256().unwrap_or_default(),
+    );
+    let changing = if version == "$LATEST" { modified } else { "" };
+    Some(Version {
+        function: name.to_owned(),
+        version: version.to_owned(),
+        name: format!("{name}:{version} {code} {changing}"),
+    })
+}
+
+/// `lambda:ListAliases` of each function that has published versions: the versions that an alias leads to.
+async fn aliased(
+    workloads: &AwsWorkloads,
+    client: &Client,
+    versions: &[Version],
+) -> (BTreeMap<String, BTreeSet<String>>, Option<PortError>) {
+    let published = versions.iter().filter(|version| version.is_published());
+    let functions: BTreeSet<&str> = published.map(|version| version.function.as_str()).collect();
+    let functions: Vec<&str> = functions.into_iter().collect();
+    let (mut counting, mut failure) = (BTreeMap::new(), None);
+    for some in functions.chunks(ALIASES_PER_SECOND) {
+        for (function, found) in some
+            .iter()
+            .zip(join_all(some.iter().map(|function| aliases(client, function))).await)
+        {
+            match found {
+                Ok(versions) => {
+                    counting.insert((*function).to_owned(), versions);
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        if some.len() == ALIASES_PER_SECOND {
+            workloads.clock.pause(Duration::from_secs(1)).await;
+        }
+    }
+    (counting, failure)
+}
+
+async fn aliases(client: &Client, function: &str) -> Result<BTreeSet<String>, PortError> {
+    const OPERATION: &str = "lambda:ListAliases";
+    let (mut versions, mut next) = (BTreeSet::new(), None);
+    loop {
+        let page = client
+            .list_aliases()
+            .function_name(function)
+            .max_items(50)
+            .set_marker(next.clone())
+            .send()
+            .await;
+        let page = match page {
+            Ok(page) => page,
+            // It was deleted since it was listed.
+            Err(error)
+                if matches!(
+                    error.as_service_error(),
+                    Some(ListAliasesError::ResourceNotFoundException(_))
+                ) =>
+            {
+                return Ok(versions);
+            }
+            Err(error) => return Err(port_error(OPERATION, &error)),
+        };
+        for alias in page.aliases() {
+            versions.extend(alias.function_version().map(str::to_owned));
+            let others = alias
+                .routing_config()
+                .and_then(|routing| routing.additional_version_weights());
+            versions.extend(others.into_iter().flatten().map(|(version, _)| version.clone()));
+        }
+        next = following(OPERATION, next.as_deref(), page.next_marker)?;
+        if next.is_none() {
+            return Ok(versions);
+        }
+    }
+}
+
+/// `lambda:GetFunction`: the image of a version, by its digest.
+async fn image(client: &Client, version: &Version) -> Result<Option<String>, PortError> {
+    let answer = client
+        .get_function()
+        .function_name(&version.function)
+        .qualifier(&version.version)
+        .send()
+        .await;
+    match answer {
+        Ok(answer) => Ok(answer.code().and_then(|code| {
+            let image = code.resolved_image_uri().or(code.image_uri());
+            image.map(str::to_owned)
+        })),
+        Err(error)
+            if matches!(
+                error.as_service_error(),
+                Some(GetFunctionError::ResourceNotFoundException(_))
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(port_error(GET_FUNCTION, &error)),
+    }
+}
+
+/// Whether what is not published is asked about again in this hour.
+fn is_turn(version: &Version, now: Timestamp) -> bool {
+    let hour = u64::try_from(now.as_second() / 3600).unwrap_or_default() % HOURS;
+    // Any division of the names into hours will do.
+    let sum = version
+        .function
+        .bytes()
+        .fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    !version.is_published() && sum % HOURS == hour
+}
+
+fn seen(source: &WorkloadSource, version: &Version, images: &[String]) -> Vec<Seen> {
+    let images = images.iter().filter_map(|image| aws::image_of(Some(image), None));
+    images
+        .map(|image| Seen {
+            workload: Workload {
+                phase: Phase::Running,
+                kind: WorkloadKind::LambdaFunction,
+                name: version.function.clone(),
+                within: None,
+                version: Some(version.version.clone()),
+                source: source.clone(),
+                via: Via::Digest,
+            },
+            image,
+        })
+        .collect()
+}

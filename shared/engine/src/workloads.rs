@@ -1,0 +1,551 @@
+//! Keeps the index of who uses images: a whole run, what a task of ECS does, what a cluster reports.
+//!
+//! A run adds what it sees, whatever fails; it ends a use only by a list that it has seen to its end. Only what changes is written, and how
+//! complete the index is comes last: who reads it in between knows less, and never too much.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use futures_util::{
+    StreamExt as _,
+    future::{join, join_all, join3},
+    stream,
+};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use guard_core::{
+    ids::{ImageKey, RegistryKey, RepositoryKey},
+    registry::access::RefusedAccess,
+    uses::{
+        ClusterReport, ImageReference, IndexState, KnownImages, KnownPart, Listing, Snapshot, UseRow, Workload,
+        WorkloadRules, WorkloadSource, aws, merge,
+    },
+    work::{MAX_IMAGES, Work, WorkItem, WorkSchema},
+};
+use guard_ports::{
+    Clock as _, Ledger as _, ListedWorkloads, PortError, Queue as _, Registry as _, Replication as _, Retry, Seen,
+    Services, UseLedger as _, Workloads, Written,
+};
+
+/// So many calls are made at the same time to look up tags, and to write rows.
+const AT_ONCE: usize = 8;
+
+/// How often a row is written anew because somebody else wrote it in between.
+const MAX_ATTEMPTS: usize = 4;
+
+/// What came of a run, of an event or of a report.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Indexed {
+    /// Workloads that were seen and use images of this registry.
+    pub workloads: u64,
+    /// Images that they use.
+    pub images: u64,
+    /// Use rows that were written, because they say something else than before.
+    pub written: u64,
+    /// Images that nothing uses any more, since now.
+    pub gone: u64,
+    /// Images that came into use and are blocked: they are looked at again.
+    pub looked: u64,
+    /// The lists that were not seen to their end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub incomplete: Vec<String>,
+    /// The permissions that were missing.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub missing: BTreeSet<String>,
+    /// What went wrong, in one line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+    /// The first failure of the ledger, which must be told.
+    #[serde(skip)]
+    pub failure: Option<PortError>,
+}
+
+/// The most errors that are kept of a run.
+const MAX_ERRORS: usize = 10;
+
+impl Indexed {
+    fn error(&mut self, error: &PortError) {
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(error.to_string());
+        }
+    }
+
+    fn fails(&mut self, error: PortError) {
+        self.error(&error);
+        self.failure = self.failure.take().or(Some(error));
+    }
+}
+
+/// The permission that a refusal is for; `None`: it is none for want of a permission.
+fn missing(error: &PortError) -> Option<String> {
+    let denied = error
+        .is_denied()
+        .then(|| RefusedAccess::read(error.operation, &error.message, Timestamp::UNIX_EPOCH));
+    denied.map(|refused| refused.missing)
+}
+
+/// The index of one registry, as the function of its region keeps it.
+#[derive(Debug)]
+pub struct Index<'a, S> {
+    /// The world.
+    pub services: &'a S,
+    /// What the policy asks for.
+    pub rules: &'a WorkloadRules,
+    /// The registry, and the region whose workloads are looked at.
+    pub registry: RegistryKey,
+}
+
+/// What was known before a run.
+struct Before {
+    rows: Vec<UseRow>,
+    /// Rows that cannot be read.
+    unreadable: Vec<PortError>,
+    state: Option<IndexState>,
+    /// The lists of other regions.
+    elsewhere: Vec<Listing>,
+    known: Vec<KnownPart>,
+}
+
+/// What lists have seen.
+#[derive(Default)]
+struct Gathered {
+    /// Why a list was not seen to its end.
+    failed: BTreeMap<WorkloadSource, PortError>,
+    /// What need not be asked again.
+    known: KnownImages,
+    /// What uses images of this registry.
+    seen: BTreeMap<WorkloadSource, Vec<(ImageReference, Workload)>>,
+}
+
+impl<S: Services> Index<'_, S> {
+    /// Lists all workloads, and brings the index to what they are.
+    ///
+    /// # Errors
+    /// The ledger cannot be read: nothing was done.
+    pub async fn run(&self, workloads: &impl Workloads) -> Result<Indexed, PortError> {
+        let began = self.services.clock().now();
+        let before = self.before().await?;
+        let known = KnownImages::from_parts(&before.known);
+        let sources = self.rules.listed(&self.registry.account, &self.registry.region);
+        let lists = join_all(sources.iter().map(|source| workloads.list(source, &known)));
+        let (listed, clusters) = join(lists, self.clusters(workloads)).await;
+        let mut indexed = Indexed::default();
+        let Gathered {
+            mut failed,
+            known: now_known,
+            seen,
+        } = self.gather(&sources, listed, &mut indexed);
+        let of_all: Vec<(ImageReference, Workload)> = seen.values().flatten().cloned().collect();
+        let (mut snapshot, unresolved) = self.resolve(of_all).await;
+        for (source, failure) in unresolved {
+            indexed.error(&failure);
+            failed.entry(source).or_insert(failure);
+        }
+        snapshot.complete = sources
+            .iter()
+            .filter(|source| !failed.contains_key(*source))
+            .cloned()
+            .collect();
+        for failure in before.unreadable {
+            indexed.fails(failure);
+        }
+        indexed.workloads = snapshot.uses.values().map(|uses| uses.len() as u64).sum();
+        indexed.images = snapshot.uses.len() as u64;
+        let added = self.bring_about(before.rows, &snapshot, &mut indexed).await;
+        indexed.looked = self.look_at_blocked(&added, &mut indexed).await;
+        if indexed.failure.is_none() {
+            self.keep_known(&now_known, &before.known, &mut indexed).await;
+        } else {
+            // What could not be written is not in the index.
+            for source in &sources {
+                if let Some(failure) = &indexed.failure {
+                    failed.entry(source.clone()).or_insert_with(|| failure.clone());
+                }
+            }
+        }
+        indexed.missing = failed.values().filter_map(missing).collect();
+        indexed.incomplete = failed.keys().map(WorkloadSource::to_string).collect();
+        let seen = seen
+            .into_iter()
+            .map(|(source, seen)| (source, seen.len() as u64))
+            .collect();
+        self.keep_state(before.state, &mut indexed, |state| {
+            self.record(state, &seen, &failed, began);
+            state.elsewhere.clone_from(&before.elsewhere);
+            // If they could not be listed, those of before are there still, as far as known.
+            if let Ok(clusters) = &clusters {
+                state.clusters.clone_from(clusters);
+            }
+        })
+        .await;
+        if let Err(failure) = clusters {
+            indexed.missing.extend(missing(&failure));
+            indexed.error(&failure);
+        }
+        Ok(indexed)
+    }
+
+    /// What lists have seen of this registry, and which of them were not seen to their end.
+    fn gather(&self, sources: &[WorkloadSource], listed: Vec<ListedWorkloads>, indexed: &mut Indexed) -> Gathered {
+        let mut gathered = Gathered::default();
+        for (source, list) in sources.iter().zip(listed) {
+            let ListedWorkloads { seen, known, failures } = list;
+            gathered.known.extend(known);
+            for failure in failures {
+                indexed.error(&failure);
+                // A missing permission says more than what else went wrong.
+                let is_told = |told: &PortError| told.is_denied() || !failure.is_denied();
+                if !gathered.failed.get(source).is_some_and(is_told) {
+                    gathered.failed.insert(source.clone(), failure);
+                }
+            }
+            let ours = seen.into_iter().filter(|seen| self.is_ours(&seen.image));
+            let of_source = gathered.seen.entry(source.clone()).or_default();
+            of_source.extend(ours.map(|seen| (seen.image, seen.workload)));
+        }
+        gathered
+    }
+
+    /// Takes workloads into account that an event has told of: two round trips, and none if it is known already but the first.
+    ///
+    /// # Errors
+    /// The ledger failed: the event must be delivered again.
+    pub async fn add(&self, seen: Vec<Seen>) -> Result<Indexed, PortError> {
+        let ours = seen.into_iter().filter(|seen| self.is_ours(&seen.image));
+        let (snapshot, unresolved) = self
+            .resolve(ours.map(|seen| (seen.image, seen.workload)).collect())
+            .await;
+        let mut indexed = Indexed {
+            workloads: snapshot.uses.values().map(|uses| uses.len() as u64).sum(),
+            images: snapshot.uses.len() as u64,
+            ..Indexed::default()
+        };
+        if let Some((_, failure)) = unresolved.into_iter().next() {
+            return Err(failure);
+        }
+        let images: Vec<ImageKey> = snapshot.uses.keys().cloned().collect();
+        if images.is_empty() {
+            return Ok(indexed);
+        }
+        let rows = self.services.ledger().uses_of(&images).await?;
+        let added = self.bring_about(rows, &snapshot, &mut indexed).await;
+        indexed.looked = self.look_at_blocked(&added, &mut indexed).await;
+        match indexed.failure.take() {
+            Some(failure) => Err(failure),
+            None => Ok(indexed),
+        }
+    }
+
+    /// Takes a report of a cluster into account.
+    ///
+    /// # Errors
+    /// The ledger failed: the cluster must say it again.
+    pub async fn report(&self, report: &ClusterReport) -> Result<Indexed, PortError> {
+        let RegistryKey { account, region } = &self.registry;
+        let source = report.source(account, region);
+        let reported = report.report(account, region);
+        let before = self.before().await?;
+        let (by_tag, unresolved) = self.resolve(reported.by_tag.into_iter().collect()).await;
+        let mut snapshot = reported.snapshot;
+        for (image, uses) in by_tag.uses {
+            snapshot.uses.entry(image).or_default().extend(uses);
+        }
+        let mut indexed = Indexed::default();
+        let failure = unresolved.into_iter().next().map(|(_, failure)| failure);
+        if let Some(failure) = &failure {
+            indexed.error(failure);
+        }
+        let is_complete = report.complete && failure.is_none();
+        if is_complete {
+            snapshot.complete.insert(source.clone());
+        }
+        for failure in before.unreadable {
+            indexed.fails(failure);
+        }
+        indexed.workloads = snapshot.uses.values().map(|uses| uses.len() as u64).sum();
+        indexed.images = snapshot.uses.len() as u64;
+        let added = self.bring_about(before.rows, &snapshot, &mut indexed).await;
+        indexed.looked = self.look_at_blocked(&added, &mut indexed).await;
+        if indexed.failure.is_none() {
+            let now = self.services.clock().now();
+            let (seen, sent_at) = (indexed.workloads, report.sent_at.min(now));
+            self.keep_state(before.state, &mut indexed, |state| {
+                if is_complete {
+                    state.completed(&source, seen, sent_at);
+                } else if let Some(failure) = &failure {
+                    state.failed(&source, &failure.to_string(), missing(failure), now);
+                }
+            })
+            .await;
+        }
+        match indexed.failure.take() {
+            Some(failure) => Err(failure),
+            None => Ok(indexed),
+        }
+    }
+
+    /// Whether it is an image of this registry. Those of others are nobody's here.
+    fn is_ours(&self, image: &ImageReference) -> bool {
+        image.account == self.registry.account
+    }
+
+    async fn before(&self) -> Result<Before, PortError> {
+        let RegistryKey { account, region } = &self.registry;
+        let ledger = self.services.ledger();
+        let rows = async {
+            let (mut rows, mut unreadable) = (Vec::new(), Vec::new());
+            let mut after: Option<String> = None;
+            loop {
+                let page = ledger.uses(account, after.as_deref()).await?;
+                rows.extend(page.items);
+                unreadable.extend(page.unreadable);
+                after = page.next;
+                if after.is_none() {
+                    return Ok::<_, PortError>((rows, unreadable));
+                }
+            }
+        };
+        let (rows, states, known) = join3(rows, ledger.index_states(account), ledger.known(account, region)).await;
+        let (rows, unreadable) = rows?;
+        let (here, elsewhere): (Vec<_>, Vec<_>) = states?.into_iter().partition(|state| state.region == *region);
+        let state = here.into_iter().next();
+        Ok(Before {
+            elsewhere: elsewhere.into_iter().flat_map(|state| state.listings).collect(),
+            rows,
+            unreadable,
+            state,
+            known: known?,
+        })
+    }
+
+    /// The clusters of all accounts.
+    async fn clusters(&self, workloads: &impl Workloads) -> Result<Vec<String>, PortError> {
+        let own = std::iter::once(&self.registry.account);
+        let accounts = own.chain(self.rules.accounts.iter().map(|account| &account.id));
+        let mut clusters = BTreeSet::new();
+        for found in join_all(accounts.map(|account| workloads.clusters(account))).await {
+            clusters.extend(found?);
+        }
+        Ok(clusters.into_iter().collect())
+    }
+
+    /// What is named by a tag, by the image that has the tag now; and the lists of which that could not be found out. A tag that no image
+    /// has leads nowhere.
+    async fn resolve(&self, seen: Vec<(ImageReference, Workload)>) -> (Snapshot, Vec<(WorkloadSource, PortError)>) {
+        let by_tag: BTreeSet<&ImageReference> = seen
+            .iter()
+            .map(|(image, _)| image)
+            .filter(|image| image.key().is_none())
+            .collect();
+        let looks = by_tag
+            .into_iter()
+            .map(|image| async move { (image, self.look_up(image).await) });
+        let found: BTreeMap<&ImageReference, Result<Option<ImageKey>, PortError>> =
+            stream::iter(looks).buffer_unordered(AT_ONCE).collect().await;
+        let mut snapshot = Snapshot::default();
+        let mut unresolved = Vec::new();
+        for (image, workload) in &seen {
+            let key = match image.key() {
+                Some(key) => Ok(Some(key)),
+                None => found.get(image).cloned().unwrap_or(Ok(None)),
+            };
+            match key {
+                Ok(Some(key)) => snapshot.add(
+                    key,
+                    Workload {
+                        via: aws::via(image),
+                        ..workload.clone()
+                    },
+                ),
+                Ok(None) => {}
+                Err(failure) => unresolved.push((workload.source.clone(), failure)),
+            }
+        }
+        (snapshot, unresolved)
+    }
+
+    async fn look_up(&self, image: &ImageReference) -> Result<Option<ImageKey>, PortError> {
+        let key = RepositoryKey {
+            account: image.account.clone(),
+            region: image.region.clone(),
+            repository: image.repository.clone(),
+        };
+        let found = if image.region == self.registry.region {
+            self.services.registry().image(&image.repository, &image.image).await?
+        } else {
+            self.services.elsewhere().image_in(&key, &image.image).await?
+        };
+        Ok(found.map(|found| key.image(&found.digest)))
+    }
+
+    /// Writes what changes. The images that came into use, or into another use, by it.
+    async fn bring_about(&self, rows: Vec<UseRow>, seen: &Snapshot, indexed: &mut Indexed) -> Vec<ImageKey> {
+        let now = self.services.clock().now();
+        let changes = merge(&rows, seen, now);
+        let gone = changes.iter().filter(|row| row.gone_at.is_some()).count() as u64;
+        let writes = changes.into_iter().map(|row| async move {
+            let image = row.image.clone();
+            (image, self.write(row, seen).await)
+        });
+        let mut writes = stream::iter(writes).buffer_unordered(AT_ONCE);
+        let mut added = Vec::new();
+        indexed.gone = gone;
+        while let Some((image, written)) = writes.next().await {
+            match written {
+                Ok(written) => {
+                    indexed.written = indexed.written.saturating_add(written);
+                    if seen.uses.contains_key(&image) {
+                        added.push(image);
+                    }
+                }
+                Err(failure) => indexed.fails(failure),
+            }
+        }
+        added
+    }
+
+    /// Writes a row; if somebody else wrote it in between, what was seen is merged with that. How often it was written: once or not at all.
+    async fn write(&self, mut row: UseRow, seen: &Snapshot) -> Result<u64, PortError> {
+        let ledger = self.services.ledger();
+        for _ in 0..MAX_ATTEMPTS {
+            if ledger.write_use(&row).await? == Written::Yes {
+                return Ok(1);
+            }
+            let there = ledger.uses_of(std::slice::from_ref(&row.image)).await?;
+            let of_image = Snapshot {
+                uses: seen
+                    .uses
+                    .get_key_value(&row.image)
+                    .map(|(image, uses)| (image.clone(), uses.clone()))
+                    .into_iter()
+                    .collect(),
+                complete: seen.complete.clone(),
+            };
+            match merge(&there, &of_image, self.services.clock().now()).into_iter().next() {
+                Some(next) => row = next,
+                None => return Ok(0),
+            }
+        }
+        Err(contended(&format!("the use row of {}", row.image)))
+    }
+
+    /// Has the images looked at that came into use and are blocked, or are just being blocked: a workload that starts during a block gets its
+    /// image back. How many.
+    async fn look_at_blocked(&self, added: &[ImageKey], indexed: &mut Indexed) -> u64 {
+        let here: Vec<ImageKey> = added
+            .iter()
+            .filter(|image| image.region == self.registry.region)
+            .cloned()
+            .collect();
+        if here.is_empty() {
+            return 0;
+        }
+        let rows = match self.services.ledger().rows_of(&here).await {
+            Ok(rows) => rows,
+            Err(failure) => {
+                indexed.fails(failure);
+                return 0;
+            }
+        };
+        let mut blocked: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for row in rows.into_iter().flatten() {
+            if row.closed_at.is_none() && row.block.is_some() {
+                blocked.entry(row.image.repository).or_default().push(row.image.digest);
+            }
+        }
+        let now = self.services.clock().now();
+        let mut items = Vec::new();
+        let mut number: u64 = 0;
+        for (repository, digests) in blocked {
+            number = number.saturating_add(digests.len() as u64);
+            items.extend(digests.chunks(MAX_IMAGES).map(|digests| WorkItem {
+                schema: WorkSchema::V1,
+                sweep: now,
+                since: None,
+                hops: 0,
+                account: self.registry.account.clone(),
+                region: self.registry.region.clone(),
+                work: Work::Images {
+                    repository: repository.clone(),
+                    digests: digests.to_vec(),
+                    indexes_read: false,
+                    indexes_read_at: None,
+                },
+            }));
+        }
+        if items.is_empty() {
+            return 0;
+        }
+        match self.services.queue().send(&items, Duration::ZERO).await {
+            Ok(()) => number,
+            Err(failure) => {
+                indexed.fails(failure);
+                0
+            }
+        }
+    }
+
+    /// What a run has found out of how complete the index is.
+    fn record(
+        &self,
+        state: &mut IndexState,
+        seen: &BTreeMap<WorkloadSource, u64>,
+        failed: &BTreeMap<WorkloadSource, PortError>,
+        began: Timestamp,
+    ) {
+        state.retain(self.rules);
+        for (source, number) in seen {
+            match failed.get(source) {
+                None => state.completed(source, *number, began),
+                Some(failure) => state.failed(source, &failure.to_string(), missing(failure), began),
+            }
+        }
+    }
+
+    /// Writes how complete the index is; if somebody else wrote it in between, on top of that.
+    async fn keep_state(&self, before: Option<IndexState>, indexed: &mut Indexed, change: impl Fn(&mut IndexState)) {
+        let RegistryKey { account, region } = &self.registry;
+        let ledger = self.services.ledger();
+        let mut state = before.unwrap_or_else(|| IndexState::new(account.clone(), region.clone()));
+        for _ in 0..MAX_ATTEMPTS {
+            change(&mut state);
+            state.generation = state.generation.saturating_add(1);
+            match ledger.write_index_state(&state, self.services.clock().now()).await {
+                Ok(Written::Yes) => return,
+                Ok(Written::Conflict) => {}
+                Err(failure) => return indexed.fails(failure),
+            }
+            match ledger.index_state(account, region).await {
+                Ok(there) => state = there.unwrap_or_else(|| IndexState::new(account.clone(), region.clone())),
+                Err(failure) => return indexed.fails(failure),
+            }
+        }
+        indexed.fails(contended("the state of the index"));
+    }
+
+    /// Writes what need not be asked again. It only saves calls: what cannot be written is asked again.
+    async fn keep_known(&self, known: &KnownImages, before: &[KnownPart], indexed: &mut Indexed) {
+        let RegistryKey { account, region } = &self.registry;
+        for part in known.changed_parts(account, region, before) {
+            if let Err(failure) = self.services.ledger().write_known(&part).await {
+                indexed.error(&failure);
+            }
+        }
+    }
+}
+
+fn contended(what: &str) -> PortError {
+    PortError {
+        retry: Retry::Later,
+        operation: "dynamodb:PutItem",
+        code: "Contended".to_owned(),
+        message: format!("others write {what} all the time"),
+        request_id: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! Workloads, and the memory of who uses images.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use guard_core::{
+    ids::{AccountId, ImageKey, Region, RepositoryKey},
+    uses::{IndexState, KnownImages, KnownPart, SourceKind, UseRow, WorkloadRules, WorkloadSource},
+};
+use guard_ports::{ListedWorkloads, Page, PortError, Retry, Seen, UseLedger, Workloads, Written};
+
+use super::{PUT, World, put};
+
+/// What the world has of workloads.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    uses: BTreeMap<ImageKey, UseRow>,
+    states: BTreeMap<(AccountId, Region), IndexState>,
+    known: BTreeMap<(AccountId, Region, u8), KnownPart>,
+    /// What runs now.
+    running: BTreeMap<WorkloadSource, Vec<Seen>>,
+    /// Lists that fail after half of their workloads, and how.
+    failing: BTreeMap<WorkloadSource, PortError>,
+    clusters: Vec<String>,
+}
+
+impl World {
+    /// From now on these workloads are there, of what a source lists.
+    pub fn set_workloads(&self, source: &WorkloadSource, seen: Vec<Seen>) {
+        self.lock().index.running.insert(source.clone(), seen);
+    }
+
+    /// From now on a list ends half way with this code; `None`: it does not.
+    pub fn fail_workloads(&self, source: &WorkloadSource, code: Option<&str>) {
+        let mut state = self.lock();
+        match code {
+            Some(code) => {
+                let error = PortError {
+                    retry: if code.starts_with("AccessDenied") {
+                        Retry::Never
+                    } else {
+                        Retry::Later
+                    },
+                    operation: operation(&source.kind),
+                    code: code.to_owned(),
+                    message: String::new(),
+                    request_id: None,
+                };
+                state.index.failing.insert(source.clone(), error);
+            }
+            None => {
+                state.index.failing.remove(source);
+            }
+        }
+    }
+
+    /// The account has these EKS clusters.
+    pub fn set_clusters(&self, names: &[&str]) {
+        self.lock().index.clusters = names.iter().map(|name| (*name).to_owned()).collect();
+    }
+
+    /// The use rows, as they are.
+    pub fn use_rows(&self) -> Vec<UseRow> {
+        self.lock().index.uses.values().cloned().collect()
+    }
+
+    /// Puts a use row there, whatever is there.
+    pub fn set_use_row(&self, row: UseRow) {
+        self.lock().index.uses.insert(row.image.clone(), row);
+    }
+
+    /// The state of a region's index.
+    pub fn index_state_of(&self, account: &AccountId, region: &Region) -> Option<IndexState> {
+        self.lock()
+            .index
+            .states
+            .get(&(account.clone(), region.clone()))
+            .cloned()
+    }
+
+    /// The index of a region is complete since this time, by these rules.
+    pub fn complete_index(&self, rules: &WorkloadRules, account: &AccountId, region: &Region, at: Timestamp) {
+        let mut state = self.lock();
+        let of = (account.clone(), region.clone());
+        let index = state.index.states.entry(of);
+        let index = index.or_insert_with(|| IndexState::new(account.clone(), region.clone()));
+        for source in rules.listed(account, region) {
+            index.completed(&source, 0, at);
+        }
+        index.generation += 1;
+    }
+}
+
+fn operation(kind: &SourceKind) -> &'static str {
+    match kind {
+        SourceKind::Ecs => "ecs:ListTasks",
+        SourceKind::Lambda => "lambda:ListFunctions",
+        SourceKind::Batch => "batch:DescribeJobDefinitions",
+        SourceKind::Kubernetes(_) => "lambda:InvokeFunction",
+    }
+}
+
+impl Workloads for World {
+    async fn list(&self, source: &WorkloadSource, known: &KnownImages) -> ListedWorkloads {
+        let listed = self.call(operation(&source.kind), false, |state| {
+            let mut seen = state.index.running.get(source).cloned().unwrap_or_default();
+            let failures: Vec<PortError> = state.index.failing.get(source).cloned().into_iter().collect();
+            if !failures.is_empty() {
+                seen.truncate(seen.len() / 2);
+            }
+            ListedWorkloads {
+                seen,
+                known: known.clone(),
+                failures,
+            }
+        });
+        listed.await.unwrap_or_else(|failure| ListedWorkloads {
+            seen: Vec::new(),
+            known: known.clone(),
+            failures: vec![failure],
+        })
+    }
+
+    async fn clusters(&self, _: &AccountId) -> Result<Vec<String>, PortError> {
+        self.call("eks:ListClusters", false, |state| state.index.clusters.clone())
+            .await
+    }
+}
+
+fn page(rows: impl Iterator<Item = UseRow>, after: Option<&str>, size: usize) -> Page<UseRow> {
+    let mut items: Vec<UseRow> = rows.collect();
+    items.sort_by_key(|row| UseRow::sort_key(&row.image));
+    items.retain(|row| after.is_none_or(|after| UseRow::sort_key(&row.image).as_str() > after));
+    let more = items.len() > size;
+    items.truncate(size);
+    let last = items.last().map(|row| UseRow::sort_key(&row.image));
+    Page {
+        items,
+        unreadable: Vec::new(),
+        next: last.filter(|_| more),
+    }
+}
+
+impl UseLedger for World {
+    async fn uses_of(&self, images: &[ImageKey]) -> Result<Vec<UseRow>, PortError> {
+        self.call("dynamodb:BatchGetItem", false, |state| {
+            let rows = images.iter().filter_map(|image| state.index.uses.get(image));
+            rows.cloned().collect()
+        })
+        .await
+    }
+
+    async fn uses(&self, account: &AccountId, after: Option<&str>) -> Result<Page<UseRow>, PortError> {
+        self.call("dynamodb:Query", false, |state| {
+            let size = state.page_size.unwrap_or(1000);
+            let rows = state.index.uses.values().filter(|row| row.image.account == *account);
+            page(rows.cloned(), after, size)
+        })
+        .await
+    }
+
+    async fn uses_in(&self, key: &RepositoryKey, after: Option<&str>) -> Result<Page<UseRow>, PortError> {
+        self.call("dynamodb:Query", false, |state| {
+            let size = state.page_size.unwrap_or(1000);
+            let rows = state.index.uses.values();
+            let rows = rows.filter(|row| RepositoryKey::of(&row.image) == *key);
+            page(rows.cloned(), after, size)
+        })
+        .await
+    }
+
+    async fn write_use(&self, row: &UseRow) -> Result<Written, PortError> {
+        self.call(PUT, false, |state| {
+            put(&mut state.index.uses, row.image.clone(), row, |row| row.generation)
+        })
+        .await
+    }
+
+    async fn index_state(&self, account: &AccountId, region: &Region) -> Result<Option<IndexState>, PortError> {
+        let of = (account.clone(), region.clone());
+        self.call("dynamodb:GetItem", false, |state| state.index.states.get(&of).cloned())
+            .await
+    }
+
+    async fn index_states(&self, account: &AccountId) -> Result<Vec<IndexState>, PortError> {
+        self.call("dynamodb:Query", false, |state| {
+            let states = state.index.states.values();
+            states.filter(|state| state.account == *account).cloned().collect()
+        })
+        .await
+    }
+
+    async fn write_index_state(&self, index: &IndexState, _: Timestamp) -> Result<Written, PortError> {
+        let of = (index.account.clone(), index.region.clone());
+        self.call(PUT, false, |state| {
+            put(&mut state.index.states, of, index, |index| index.generation)
+        })
+        .await
+    }
+
+    async fn known(&self, account: &AccountId, region: &Region) -> Result<Vec<KnownPart>, PortError> {
+        self.call("dynamodb:Query", false, |state| {
+            let parts = state.index.known.values();
+            let of = |part: &&KnownPart| part.account == *account && part.region == *region;
+            parts.filter(of).cloned().collect()
+        })
+        .await
+    }
+
+    async fn write_known(&self, part: &KnownPart) -> Result<Written, PortError> {
+        let of = (part.account.clone(), part.region.clone(), part.part);
+        self.call(PUT, false, |state| {
+            put(&mut state.index.known, of, part, |part| part.generation)
+        })
+        .await
+    }
+}
