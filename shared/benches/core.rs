@@ -77,7 +77,7 @@ fn core(criterion: &mut Criterion) {
                 let Plan::Apply(step) = decide(&policy, &facts, now()) else {
                     return None;
                 };
-                Some((event, step.alert.map(|alert| alert.message())))
+                Some((event, step.alert.map(|alert| alert.message(&policy.contact))))
             },
             BatchSize::SmallInput,
         );

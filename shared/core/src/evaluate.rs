@@ -42,6 +42,8 @@ pub struct Judged {
 pub struct CoveredBy {
     /// Its [name](super::policy::Exception::name).
     pub name: String,
+    /// Who answers for it.
+    pub owner: String,
     /// The last day on which it does, in UTC.
     pub until: String,
     /// Its [scope](super::policy::Exception::scope).
@@ -344,6 +346,7 @@ fn judge<'a>(
             consequence: one.consequence,
             exception: one.exception.map(|exception| CoveredBy {
                 name: exception.name.clone(),
+                owner: exception.owner.clone(),
                 until: exception.last_day(),
                 scope: exception.scope(),
             }),

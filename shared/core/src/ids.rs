@@ -290,6 +290,23 @@ pub fn repository_arn(account: &AccountId, region: &Region, repository: impl fmt
     format!("arn:{partition}:ecr:{region}:{account}:repository/{repository}")
 }
 
+/// The name of a registry, as container runtimes know it: `123456789012.dkr.ecr.us-west-2.amazonaws.com`.
+pub fn registry_host(account: &AccountId, region: &Region) -> String {
+    let suffix = [
+        ("cn-", "amazonaws.com.cn"),
+        ("us-iso-", "c2s.ic.gov"),
+        ("us-isob-", "sc2s.sgov.gov"),
+        ("eu-isoe-", "cloud.adc-e.uk"),
+        ("us-isof-", "csp.hci.ic.gov"),
+        ("eusc-", "amazonaws.eu"),
+    ];
+    let suffix = suffix
+        .iter()
+        .find(|(prefix, _)| region.as_str().starts_with(prefix))
+        .map_or("amazonaws.com", |(_, name)| name);
+    format!("{account}.dkr.ecr.{region}.{suffix}")
+}
+
 /// ARN of an SNS standard topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

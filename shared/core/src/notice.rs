@@ -146,14 +146,31 @@ impl RepositoryAlertKind {
             Self::TagMoved => "TAG MOVED",
             Self::TagTaken => "TAG TAKEN",
             Self::ImageLost => "IMAGE LOST",
-            Self::PostureDrift => "SETTINGS DIFFER",
+            Self::PostureDrift => "SETTINGS WRONG",
             Self::PostureRepaired => "SETTINGS REPAIRED",
             Self::LifecycleRepaired => "LIFECYCLE POLICY SET",
             Self::LifecycleHeld => "LIFECYCLE POLICY NOT SET",
-            Self::KeyUnhealthy => "KEY CANNOT BE USED",
-            Self::ReplicationFailed => "NOT COPIED",
-            Self::ReplicationLate => "COPY IS LATE",
-            Self::ReplicaIncomplete => "COPY IS NOT COMPLETE",
+            Self::KeyUnhealthy => "KEY UNUSABLE",
+            Self::ReplicationFailed => "COPY FAILED",
+            Self::ReplicationLate => "COPY LATE",
+            Self::ReplicaIncomplete => "COPY INCOMPLETE",
+        }
+    }
+
+    /// What a reader of an SMS must know in any case.
+    pub(crate) fn sms_end(self) -> &'static str {
+        match self {
+            Self::KeyUnhealthy => "Pushes fail, soon pulls too.",
+            Self::ReplicationFailed | Self::ReplicaIncomplete => "A failover would miss it.",
+            Self::TagViolation
+            | Self::TagMoved
+            | Self::TagTaken
+            | Self::ImageLost
+            | Self::PostureDrift
+            | Self::PostureRepaired
+            | Self::LifecycleRepaired
+            | Self::LifecycleHeld
+            | Self::ReplicationLate => "",
         }
     }
 }

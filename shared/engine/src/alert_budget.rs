@@ -114,7 +114,8 @@ pub async fn send_summaries(
         let Some(topic) = alerts.first().map(|alert| alert.topic.clone()) else {
             continue;
         };
-        let Some((message, named)) = AlertSummary::of(alerts, now).map(AlertSummary::message) else {
+        let Some((message, named)) = AlertSummary::of(alerts, now).map(|summary| summary.message(&policy.contact))
+        else {
             continue;
         };
         let published = match notifier.publish(&topic, &message).await {

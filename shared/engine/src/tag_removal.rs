@@ -366,7 +366,9 @@ impl<S: Services> TagRemoval<'_, S> {
     }
 
     async fn tell(&self, key: &RepositoryKey, damage: &Damage, from: &Digest, at: Timestamp) -> Result<(), PortError> {
-        let message = damage.alert(key, from, at).message();
+        let message = damage
+            .alert(key, from, at)
+            .message(self.policy.contact(&key.repository));
         let topic = topic(self.services, self.policy, key).await;
         self.services.notifier().publish(topic, &message).await.map(drop)
     }

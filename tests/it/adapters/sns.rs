@@ -15,7 +15,7 @@ pub(super) const TOPIC: &str = "arn:aws:sns:us-west-2:123456789012:alerts";
 pub(super) fn alert() -> Message {
     Message {
         subject: "ecr-guard: image blocked in team/api".to_owned(),
-        default: "{\"schema\":\"ecr-guard/alert/v1\"}".to_owned(),
+        default: "{\"schema\":\"ecr-guard/alert/v2\"}".to_owned(),
         email: "line one\nline \"two\" & more: 100%".to_owned(),
         https: "{\"version\":\"1.0\"}".to_owned(),
         sms: "blocked: team/api".to_owned(),

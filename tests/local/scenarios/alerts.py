@@ -25,7 +25,7 @@ def both_subscribers(world: World) -> Observed:
     return observe(
         alerts=len(mails),
         queue_and_mail_agree=(queued == mailed, True),
-        schemas=(sorted({document["schema"] for document in documents}), ["ecr-guard/alert/v1"]),
+        schemas=(sorted({document["schema"] for document in documents}), ["ecr-guard/alert/v2"]),
         mails_not_for_people=(unreadable, []),
         bad_subjects=(subjects, []),
         bad_text_messages=(long_texts, []),

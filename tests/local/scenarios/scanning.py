@@ -53,7 +53,7 @@ def access_missing(world: World) -> Observed:
 
     def told() -> list[str]:
         alerts = [alert for alert in world.stack.received() if alert["kind"] == "access-missing"]
-        return [" ".join([alert["reason"], *alert["next_steps"]]) for alert in alerts]
+        return [" ".join([alert["reason"], *(step["text"] for step in alert["steps"])]) for alert in alerts]
 
     repository = world.repository("scanning/refused")
     with world.enhanced_scanning("scanning/*"):

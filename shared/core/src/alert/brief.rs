@@ -5,11 +5,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    alert::{
-        model::{Alert, MAX_TITLE},
-        registry::RegistryAlert,
-        repository::RepositoryAlert,
-    },
+    alert::{image::ImageAlert, model::MAX_TITLE, registry::RegistryAlert, repository::RepositoryAlert},
     calendar::day_of,
     finding::Severity,
     ids::{Digest, RegistryKey, RepositoryName, Tag, TopicArn},
@@ -113,7 +109,7 @@ pub fn hour_attribute(now: Timestamp) -> String {
     format!("h{:02}", now.as_second().rem_euclid(24 * 3600) / 3600)
 }
 
-impl Alert {
+impl ImageAlert {
     /// What a summary names of it.
     pub fn brief(&self, topic: &TopicArn) -> BriefAlert {
         BriefAlert {

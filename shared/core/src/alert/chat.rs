@@ -8,16 +8,23 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    alert::model::{
-        Alert, MAX_ID, MAX_NAME, MAX_REASON, MAX_TITLE, MAX_VERSION, date, listed_steps, to_json, without_version,
+    alert::{
+        contact::is_address,
+        model::{
+            Alert, List, MAX_ID, MAX_NAME, MAX_REASON, MAX_STEP, MAX_STEPS, MAX_TITLE, MAX_VERSION, beyond, date,
+            to_json, without_version,
+        },
     },
-    ids::{ImageKey, RegistryKey, RepositoryKey, repository_arn},
+    ids::repository_arn,
     ledger::RecordedFinding,
     text,
 };
 
 /// How many findings are listed; the JSON form has more.
 const LISTED_FINDINGS: usize = 5;
+
+/// How many settings are listed.
+const LISTED_CHANGES: usize = 10;
 
 /// How many tags are listed.
 const LISTED_TAGS: usize = 5;
@@ -53,153 +60,159 @@ struct Metadata {
 }
 
 pub(super) fn render(alert: &Alert) -> String {
-    let image = &alert.image;
-    let title = text::markdown(&text::line(&alert.title, MAX_TITLE));
     let id = text::token(&alert.id, MAX_ID);
+    let steps = alert.steps.iter().take(MAX_STEPS).map(|step| {
+        let text = text::markdown(&text::line(&step.text, MAX_STEP));
+        match &step.command {
+            // One piece of code, so that it can be copied: marks in it would be run by a shell.
+            Some(command) => format!("{text} {}", text::code(command)),
+            None => text,
+        }
+    });
     to_json(&Notification {
         version: "1.0",
         source: "custom",
         id: id.clone(),
         content: Content {
             text_type: "client-markdown",
-            title: title.clone(),
+            title: text::markdown(&alert.headline),
             description: description(alert),
-            next_steps: listed_steps(&alert.next_steps)
-                .map(|step| text::markdown(&step))
-                .collect(),
+            next_steps: steps.collect(),
             keywords: keywords(alert),
         },
-        metadata: Metadata {
-            thread_id: format!(
-                "{}/{}/{}/{}",
-                image.account,
-                image.region,
-                image.repository,
-                image.digest.short()
-            ),
-            summary: title,
-            event_type: alert.kind.as_str(),
-            related_resources: vec![repository_arn(&image.account, &image.region, &image.repository)],
-            additional_context: context(image, id),
-        },
+        metadata: metadata(alert, id),
     })
 }
 
-/// What a notification about a repository says of it.
-pub(super) struct AboutRepository<'a> {
-    pub(super) key: &'a RepositoryKey,
-    pub(super) id: &'a str,
-    pub(super) kind: &'static str,
-    pub(super) title: &'a str,
-}
-
-/// The notification of an alert about a repository, whose thread is the repository's.
-pub(super) fn repository(
-    about: &AboutRepository<'_>,
-    description: String,
-    steps: impl Iterator<Item = String>,
-) -> String {
-    let (key, id) = (about.key, text::token(about.id, MAX_ID));
-    let title = text::markdown(&text::line(about.title, MAX_TITLE));
-    to_json(&Notification {
-        version: "1.0",
-        source: "custom",
-        id: id.clone(),
-        content: Content {
-            text_type: "client-markdown",
-            title: title.clone(),
-            description,
-            next_steps: steps.map(|step| text::markdown(&step)).collect(),
-            keywords: vec![about.kind.to_owned(), text::markdown(key.repository.as_str())],
-        },
-        metadata: Metadata {
-            thread_id: format!("{}/{}/{}", key.account, key.region, key.repository),
-            summary: title,
-            event_type: about.kind,
-            related_resources: vec![repository_arn(&key.account, &key.region, &key.repository)],
-            additional_context: BTreeMap::from([
-                ("alertId", id),
-                ("account", key.account.to_string()),
-                ("region", key.region.to_string()),
-                ("repository", key.repository.to_string()),
-            ]),
-        },
-    })
-}
-
-/// The notification of an alert about a registry: those of a kind make a thread.
-pub(super) fn registry(about: &AboutRegistry<'_>, description: String, steps: impl Iterator<Item = String>) -> String {
-    let (key, id) = (about.key, text::token(about.id, MAX_ID));
-    let title = text::markdown(&text::line(about.title, MAX_TITLE));
-    to_json(&Notification {
-        version: "1.0",
-        source: "custom",
-        id: id.clone(),
-        content: Content {
-            text_type: "client-markdown",
-            title: title.clone(),
-            description,
-            next_steps: steps.map(|step| text::markdown(&step)).collect(),
-            keywords: vec![about.kind.to_owned()],
-        },
-        metadata: Metadata {
-            thread_id: format!("{}/{}/{}", key.account, key.region, about.kind),
-            summary: title,
-            event_type: about.kind,
-            related_resources: Vec::new(),
-            additional_context: BTreeMap::from([
-                ("alertId", id),
-                ("account", key.account.to_string()),
-                ("region", key.region.to_string()),
-            ]),
-        },
-    })
-}
-
-/// What a notification about a registry says of it.
-pub(super) struct AboutRegistry<'a> {
-    pub(super) key: &'a RegistryKey,
-    pub(super) id: &'a str,
-    pub(super) kind: &'static str,
-    pub(super) title: &'a str,
+fn metadata(alert: &Alert, id: String) -> Metadata {
+    let about = &alert.about;
+    let registry = &about.registry;
+    let mut thread = vec![registry.account.to_string(), registry.region.to_string()];
+    match &about.repository {
+        Some(repository) => thread.push(repository.to_string()),
+        // Those of a kind make a thread.
+        None => thread.push(alert.kind.to_owned()),
+    }
+    // A tag that moves, or a copy that is late, belongs to the repository.
+    let image = about.digest.as_ref().filter(|_| alert.state.is_some());
+    thread.extend(image.map(|digest| digest.short().to_owned()));
+    let resource = about.repository.as_ref();
+    let resource = resource.map(|name| repository_arn(&registry.account, &registry.region, name));
+    Metadata {
+        thread_id: thread.join("/"),
+        summary: text::markdown(&text::line(&alert.title, MAX_TITLE)),
+        event_type: alert.kind,
+        related_resources: resource.into_iter().collect(),
+        additional_context: context(alert, id),
+    }
 }
 
 fn description(alert: &Alert) -> String {
-    let image = &alert.image;
-    let mut lines = vec![
-        text::markdown(&text::line(&alert.reason, MAX_REASON)),
-        String::new(),
-        format!("*What was done:* {}", alert.effect()),
-        format!(
-            "*Image:* {}, tags {}",
-            text::code(image.repository.as_str()),
-            tags(alert)
-        ),
-        format!("*Digest:* {}", text::code(image.digest.as_str())),
-        format!("*Account:* {}, region {}", image.account, image.region),
-    ];
-    if !alert.findings.is_empty() {
-        lines.push(String::new());
-        lines.extend(alert.findings.iter().take(LISTED_FINDINGS).map(finding_line));
-        match alert.beyond(LISTED_FINDINGS) {
-            0 => {}
-            more => lines.push(format!("and {more} more")),
-        }
+    let mut lines = Vec::new();
+    if !alert.meaning.is_empty() {
+        lines.push(alert.meaning.to_owned());
     }
+    if !alert.reason.is_empty() {
+        lines.push(text::markdown(&text::line(alert.why(), MAX_REASON)));
+    }
+    lines.extend(alert.findings.iter().take(LISTED_FINDINGS).map(finding_line));
+    more(&mut lines, alert.beyond(LISTED_FINDINGS));
+    if let Some(hold) = &alert.hold {
+        lines.push(format!(
+            "*Held:* {}",
+            text::markdown(&text::line(&hold.reason, MAX_REASON))
+        ));
+    }
+    if let Some(also) = alert.also() {
+        lines.push(format!("*Also in this image:* {also}"));
+    }
+    if let Some(exception) = &alert.exception {
+        lines.push(format!("*Covers:* {}", text::markdown(&exception.scope())));
+        lines.push(format!("*Owner:* {}", text::code(&exception.owner)));
+    }
+    let (old, new) = alert.changes.columns;
+    lines.extend(alert.changes().take(LISTED_CHANGES).map(|change| {
+        let [setting, was, is] = [&change.setting, &change.old, &change.new].map(|value| text::code(value));
+        format!("• {setting}: {old} {was}, {new} {is}")
+    }));
+    for list in alert.lists.iter().filter(|list| list.in_chat > 0) {
+        items(&mut lines, list);
+    }
+    about(&mut lines, alert);
     lines.join("\n")
 }
 
+fn items(lines: &mut Vec<String>, list: &List) {
+    let mut heading = list.heading.to_lowercase();
+    if let Some(first) = heading.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    lines.push(format!("*{heading}:*"));
+    let shown = list.items.iter().take(list.in_chat);
+    lines.extend(shown.map(|item| format!("• {}", text::markdown(&text::line(&item.text, MAX_REASON)))));
+    let left = list.items.len().saturating_sub(list.in_chat);
+    more(lines, beyond(list.more, left));
+}
+
+fn more(lines: &mut Vec<String>, number: u64) {
+    if number > 0 {
+        lines.push(format!("and {number} more"));
+    }
+}
+
+/// Identifiers, and whom to ask.
+fn about(lines: &mut Vec<String>, alert: &Alert) {
+    let about = &alert.about;
+    lines.push(String::new());
+    if let Some(uri) = about.uri() {
+        lines.push(format!("*Image:* {}", text::code(&uri)));
+        if about.tags.len() > 1 {
+            lines.push(format!("*Tags:* {}", tags(alert)));
+        }
+        if let Some(digest) = about.digest.as_ref().filter(|_| !about.tags.is_empty()) {
+            lines.push(format!("*Digest:* {}", text::code(digest.as_str())));
+        }
+    } else {
+        if let Some(repository) = &about.repository {
+            lines.push(format!("*Repository:* {}", text::code(repository.as_str())));
+        }
+        lines.push(format!(
+            "*Account:* {}, region {}",
+            about.registry.account, about.registry.region
+        ));
+    }
+    let contact = &alert.contact;
+    for (name, value) in [
+        ("Help", &contact.help),
+        ("Guide", &contact.guide),
+        ("Policy", &contact.policy),
+    ] {
+        if let Some(value) = value {
+            // Both chats make a link of an address. It is an operator's, and was checked when the policy was read.
+            let shown = if is_address(value) {
+                value.replace('&', "&amp;")
+            } else {
+                text::markdown(value)
+            };
+            lines.push(format!("*{name}:* {shown}"));
+        }
+    }
+}
+
 fn tags(alert: &Alert) -> String {
-    if alert.tags.is_empty() {
-        return "none".to_owned();
-    }
-    let listed = alert.tags.iter().take(LISTED_TAGS).map(|tag| text::code(tag.as_str()));
-    let mut tags = listed.collect::<Vec<_>>().join(", ");
-    let more = alert.tags.len().saturating_sub(LISTED_TAGS);
-    if more > 0 {
-        tags.push_str(&format!(" and {more} more"));
-    }
-    tags
+    let tags = &alert.about.tags;
+    let listed: Vec<String> = tags
+        .iter()
+        .take(LISTED_TAGS)
+        .map(|tag| text::code(tag.as_str()))
+        .collect();
+    let more = tags.len().saturating_sub(LISTED_TAGS);
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    format!("{}{more}", listed.join(", "))
 }
 
 fn finding_line(finding: &RecordedFinding) -> String {
@@ -226,23 +239,29 @@ fn finding_line(finding: &RecordedFinding) -> String {
 }
 
 fn keywords(alert: &Alert) -> Vec<String> {
-    let severity = alert.severity.map(|severity| severity.to_string());
-    let repository = text::markdown(alert.image.repository.as_str());
-    [alert.kind.as_str().to_owned(), repository]
-        .into_iter()
-        .chain(severity)
+    let severity = alert.severity.filter(|_| alert.state.is_some());
+    let repository = alert.about.repository.as_ref();
+    std::iter::once(alert.kind.to_owned())
+        .chain(repository.map(|name| text::markdown(name.as_str())))
+        .chain(severity.map(|severity| severity.to_string()))
         .collect()
 }
 
 /// Values that custom actions can take out of a notification: no spaces, at most 1,024 characters.
 ///
 /// Source: API reference of Amazon Q Developer in chat applications, `CustomActionAttachment` (`Variables`).
-fn context(image: &ImageKey, alert_id: String) -> BTreeMap<&'static str, String> {
-    BTreeMap::from([
+fn context(alert: &Alert, alert_id: String) -> BTreeMap<&'static str, String> {
+    let about = &alert.about;
+    let registry = &about.registry;
+    let repository = about.repository.as_ref().map(|name| ("repository", name.to_string()));
+    let digest = about.digest.as_ref().filter(|_| alert.state.is_some());
+    [
         ("alertId", alert_id),
-        ("account", image.account.to_string()),
-        ("region", image.region.to_string()),
-        ("repository", image.repository.to_string()),
-        ("digest", image.digest.to_string()),
-    ])
+        ("account", registry.account.to_string()),
+        ("region", registry.region.to_string()),
+    ]
+    .into_iter()
+    .chain(repository)
+    .chain(digest.map(|digest| ("digest", digest.to_string())))
+    .collect()
 }

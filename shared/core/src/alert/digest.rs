@@ -1,4 +1,4 @@
-//! The daily digest in the four forms.
+//! The daily digest: a list of what is to be done, then what is worth knowing.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,13 @@ use serde::Serialize;
 
 use crate::{
     alert::{
-        chat, email,
-        model::{MAX_ID, MAX_NAME, MAX_REASON, MAX_SUBJECT, MAX_TITLE, Message, date, time, to_json},
-        registry::{DIGEST, ExceptionNotice},
+        contact::Contact,
+        exception::ExceptionNotice,
+        model::{About, Alert, HELD, Item, List, Message, Sms, details},
+        registry::DIGEST,
     },
-    digest::{Digest, Drift, Ending, List, Named, NotReady, OptedOut, Outdated, Size, Unreadable, Unrouted},
+    calendar::date_of,
+    digest::{Digest, Drift, Ending, List as Worst, Named, NotReady, OptedOut, Outdated, Size, Unreadable, Unrouted},
     notice::Change,
     replication::readiness::Readiness,
     repository::lifecycle::Surplus,
@@ -25,26 +27,13 @@ const MAX_CASE: usize = 200;
 /// How many problems of the registry are listed.
 const MAX_PROBLEMS: usize = 10;
 
-/// `ecr-guard/alert/v1`: the members that every alert has, with `figures`.
+/// How many things to do a chat shows.
+const LISTED_IN_CHAT: usize = 10;
+
+/// The members of the JSON form that only a digest has.
 #[derive(Serialize)]
-struct Document<'a> {
-    schema: &'static str,
-    id: String,
-    kind: &'static str,
-    severity: Option<()>,
-    time: String,
-    account: &'a str,
-    region: &'a str,
-    repository: Option<()>,
-    digest: Option<()>,
-    tags: [(); 0],
-    title: String,
-    reason: String,
-    findings: [(); 0],
-    omitted_findings: u64,
-    action: Option<()>,
+struct Details<'a> {
     figures: Figures<'a>,
-    next_steps: [(); 0],
 }
 
 #[derive(Serialize)]
@@ -53,29 +42,29 @@ struct Figures<'a> {
     routes: &'a [String],
     repositories: u64,
     unknown_repositories: u64,
-    outdated_repositories: &'a List<Outdated>,
+    outdated_repositories: &'a Worst<Outdated>,
     images: u64,
     archived: u64,
     bytes: u64,
     archived_bytes: u64,
     states: &'a BTreeMap<String, u64>,
     new: New,
-    blocked: List<Named>,
-    held: List<Named>,
-    review: List<Named>,
-    overdue: List<Named>,
+    blocked: Worst<Named>,
+    held: Worst<Named>,
+    review: Worst<Named>,
+    overdue: Worst<Named>,
     unconfirmed: u64,
     not_reached: u64,
-    unreadable_rows: &'a List<Unreadable>,
     surplus: SurplusFigures<'a>,
     largest: &'a [Size],
-    drift: &'a List<Drift>,
-    opted_out: &'a List<OptedOut>,
-    unrouted: &'a List<Unrouted>,
+    drift: &'a Worst<Drift>,
+    opted_out: &'a Worst<OptedOut>,
+    unrouted: &'a Worst<Unrouted>,
+    unreadable_rows: &'a Worst<Unreadable>,
     replication: Vec<&'a Readiness>,
-    replication_not_ready: &'a List<NotReady>,
-    exceptions_ending: &'a List<Ending>,
-    exceptions_unused: &'a List<ExceptionNotice>,
+    replication_not_ready: &'a Worst<NotReady>,
+    exceptions_ending: &'a Worst<Ending>,
+    exceptions_unused: &'a Worst<ExceptionNotice>,
     registry: &'a [Change],
     signing: bool,
 }
@@ -95,53 +84,79 @@ struct SurplusFigures<'a> {
 }
 
 impl Digest {
-    /// Renders all forms.
-    pub fn message(&self) -> Message {
-        Message {
-            subject: text::ascii(
-                &format!("[ecr-guard] DIGEST {}: {}", self.registry.region, self.line()),
-                MAX_SUBJECT,
-            ),
-            default: self.json(),
-            email: self.email(),
-            https: self.chat(),
-            sms: text::ascii(
-                &format!("ecr-guard DIGEST {}: {}", self.registry.region, self.line()),
-                140,
-            ),
+    /// All forms.
+    pub fn message(&self, contact: &Contact) -> Message {
+        self.alert(contact).message()
+    }
+
+    /// The alert.
+    pub fn alert(&self, contact: &Contact) -> Alert {
+        let about = About::registry(&self.registry);
+        let region = self.registry.region.as_str();
+        let is_quiet = self.is_quiet();
+        Alert {
+            headline: format!("{} - daily digest {region}, {}", self.line(), self.day),
+            title: self.title(),
+            reason: self.extent(),
+            is_lead: true,
+            lists: if is_quiet { Vec::new() } else { self.lists() },
+            details: details(&Details {
+                figures: self.figures(),
+            }),
+            sms: Sms {
+                name: self.registry.account.to_string(),
+                causes: vec![self.line()],
+                ..Sms::default()
+            },
+            contact: contact.clone(),
+            ..Alert::new(&self.id, DIGEST, "DIGEST", self.time, about)
         }
+    }
+
+    /// How many things are to be done.
+    fn to_do(&self) -> u64 {
+        [
+            self.held.total,
+            self.review.total,
+            self.overdue.total,
+            self.problems.len() as u64,
+            self.ending.total,
+            self.unused.total,
+            self.drift.total,
+            self.not_ready.total,
+            self.outdated.total,
+            self.unrouted.total,
+            self.unreadable.total,
+        ]
+        .iter()
+        .sum()
     }
 
     /// What matters, in a few words.
     fn line(&self) -> String {
         if self.is_quiet() {
-            return "nothing to tell".to_owned();
+            return "all clear".to_owned();
         }
-        format!(
-            "{} blocked, {} NOT blocked, {} in review, {} overdue",
-            self.blocked.total, self.held.total, self.review.total, self.overdue.total
-        )
+        format!("{} to do, {} blocked", self.to_do(), self.blocked.total)
     }
 
     fn title(&self) -> String {
-        format!("{} in {}: {}", self.day, self.registry.region, self.line())
+        let region = &self.registry.region;
+        if self.is_quiet() {
+            return format!("All clear in {region} on {}: nothing needs you.", self.day);
+        }
+        let to_do = counted(self.to_do(), "thing", "things");
+        format!(
+            "{to_do} to do in {region} on {}, {} blocked.",
+            self.day,
+            counted(self.blocked.total, "image", "images")
+        )
     }
 
     /// A sentence on what there is.
     fn extent(&self) -> String {
-        let outdated = self.outdated.total;
-        let mut unknown = match self.unknown.saturating_sub(outdated) {
-            0 => String::new(),
-            unknown => format!(" Of {unknown} of the repositories nothing is known yet: no sweep has looked at them."),
-        };
-        if outdated > 0 {
-            unknown.push_str(&format!(
-                " {} could not be looked at for more than a day. The figures below are from their last look.",
-                counted(outdated, "repository", "repositories")
-            ));
-        }
         format!(
-            "{} with {} ({}); {} pushed since yesterday.{unknown}",
+            "{} with {} ({}); {} pushed since yesterday.",
             counted(self.repositories, "repository", "repositories"),
             counted(self.images, "image", "images"),
             size(self.bytes),
@@ -149,338 +164,261 @@ impl Digest {
         )
     }
 
-    fn json(&self) -> String {
-        to_json(&Document {
-            schema: "ecr-guard/alert/v1",
-            id: text::line(&self.id, MAX_ID),
-            kind: DIGEST,
-            severity: None,
-            time: time(self.time),
-            account: self.registry.account.as_str(),
-            region: self.registry.region.as_str(),
-            repository: None,
-            digest: None,
-            tags: [],
-            title: text::line(&self.title(), MAX_TITLE),
-            reason: self.extent(),
-            findings: [],
-            omitted_findings: 0,
-            action: None,
-            figures: Figures {
-                day: self.day,
-                routes: &self.routes,
-                repositories: self.repositories,
-                unknown_repositories: self.unknown,
-                outdated_repositories: &self.outdated,
-                images: self.images,
-                archived: self.archived,
-                bytes: self.bytes,
-                archived_bytes: self.archived_bytes,
-                states: &self.states,
-                new: New {
-                    yesterday: self.yesterday,
-                    today: self.today,
-                },
-                blocked: shortened(&self.blocked),
-                held: shortened(&self.held),
-                review: shortened(&self.review),
-                overdue: shortened(&self.overdue),
-                unconfirmed: self.unconfirmed,
-                not_reached: self.not_reached,
-                unreadable_rows: &self.unreadable,
-                surplus: SurplusFigures {
-                    all: self.surplus,
-                    repositories: self.surplus_in.total,
-                    worst: &self.surplus_in.worst,
-                },
-                largest: &self.largest.worst,
-                drift: &self.drift,
-                opted_out: &self.opted_out,
-                unrouted: &self.unrouted,
-                replication: self.readiness.values().collect(),
-                replication_not_ready: &self.not_ready,
-                exceptions_ending: &self.ending,
-                exceptions_unused: &self.unused,
-                registry: self.problems.get(..MAX_PROBLEMS).unwrap_or(&self.problems),
-                signing: self.signing,
+    fn figures(&self) -> Figures<'_> {
+        Figures {
+            day: self.day,
+            routes: &self.routes,
+            repositories: self.repositories,
+            unknown_repositories: self.unknown,
+            outdated_repositories: &self.outdated,
+            images: self.images,
+            archived: self.archived,
+            bytes: self.bytes,
+            archived_bytes: self.archived_bytes,
+            states: &self.states,
+            new: New {
+                yesterday: self.yesterday,
+                today: self.today,
             },
-            next_steps: [],
+            blocked: shortened(&self.blocked),
+            held: shortened(&self.held),
+            review: shortened(&self.review),
+            overdue: shortened(&self.overdue),
+            unconfirmed: self.unconfirmed,
+            not_reached: self.not_reached,
+            surplus: SurplusFigures {
+                all: self.surplus,
+                repositories: self.surplus_in.total,
+                worst: &self.surplus_in.worst,
+            },
+            largest: &self.largest.worst,
+            drift: &self.drift,
+            opted_out: &self.opted_out,
+            unrouted: &self.unrouted,
+            unreadable_rows: &self.unreadable,
+            replication: self.readiness.values().collect(),
+            replication_not_ready: &self.not_ready,
+            exceptions_ending: &self.ending,
+            exceptions_unused: &self.unused,
+            registry: self.problems.get(..MAX_PROBLEMS).unwrap_or(&self.problems),
+            signing: self.signing,
+        }
+    }
+
+    /// The parts of the digest. One in which there is nothing is left out.
+    fn lists(&self) -> Vec<List> {
+        let blocked = worst(format!("BLOCKED: {}", self.blocked.total), &self.blocked, |named| {
+            Item::with(image(named), case(named))
+        });
+        let parts = [
+            self.things_to_do(),
+            self.news(),
+            List { in_chat: 5, ..blocked },
+            self.copies(),
+            self.not_seen(),
+            self.opted_out(),
+            self.stored(),
+        ];
+        parts.into_iter().filter(|list| !list.items.is_empty()).collect()
+    }
+
+    /// Each thing to do, what is worst first.
+    fn things_to_do(&self) -> List {
+        let mut items = Vec::new();
+        let mut more = 0;
+        for (word, list) in [
+            (HELD, &self.held),
+            ("SCAN OVERDUE", &self.overdue),
+            ("REVIEW", &self.review),
+        ] {
+            items.extend(list.worst.iter().map(|named| {
+                let since = self.for_days(named);
+                Item::with(
+                    format!("{word}: {}{}{since}", image(named), severity(named)),
+                    case(named),
+                )
+            }));
+            more += left(list);
+        }
+        items.extend(self.problems.iter().take(MAX_PROBLEMS).map(|problem| {
+            let text = format!("REGISTRY SETTINGS: {} is wrong.", problem.setting);
+            Item::with(text, format!("It is: {}. It should be: {}.", problem.old, problem.new))
+        }));
+        more += self.problems.len().saturating_sub(MAX_PROBLEMS) as u64;
+        items.extend(self.ending.worst.iter().map(|ending| {
+            let exception = &ending.exception;
+            let word = if ending.ended {
+                "EXCEPTION HAS ENDED"
+            } else {
+                "EXCEPTION ENDS"
+            };
+            let images = counted(ending.images, "image needs it", "images need it");
+            Item::with(
+                format!("{word}: {} on {}. {images}.", exception.name, exception.last_day),
+                format!("{}; {}", exception.scope(), exception.owner),
+            )
+        }));
+        items.extend(self.unused.worst.iter().map(|exception| {
+            Item::with(
+                format!(
+                    "EXCEPTION UNUSED: {} until {}. It covers no finding that counts: remove it.",
+                    exception.name, exception.last_day
+                ),
+                format!("{}; {}", exception.scope(), exception.owner),
+            )
+        }));
+        items.extend(self.drift.worst.iter().map(|drift| {
+            let settings = counted(drift.settings, "setting", "settings");
+            Item::new(format!("SETTINGS WRONG: {}, {settings}.", drift.repository))
+        }));
+        items.extend(self.not_ready.worst.iter().map(|not_ready| {
+            let text = format!(
+                "COPY NOT READY: {} -> {}.",
+                not_ready.repository, not_ready.readiness.region
+            );
+            Item::with(text, copies(&not_ready.readiness))
+        }));
+        items.extend(self.outdated.worst.iter().map(|outdated| {
+            let day = outdated
+                .day
+                .map_or_else(|| "not known".to_owned(), |day| day.to_string());
+            let text = format!(
+                "NOT CHECKED FOR MORE THAN A DAY: {}. Last check: {day}.",
+                outdated.repository
+            );
+            Item::with(text, "Its figures here are those of that day.")
+        }));
+        items.extend(self.unrouted.worst.iter().map(|unrouted| {
+            let value = unrouted.value.as_ref();
+            let says = value.map_or_else(|| "no such tag".to_owned(), |value| format!("\"{value}\""));
+            Item::new(format!(
+                "NO ROUTE: {}. Its tag for the route: {says}.",
+                unrouted.repository
+            ))
+        }));
+        items.extend(self.unreadable.worst.iter().map(|unreadable| {
+            let rows = counted(unreadable.rows, "row", "rows");
+            Item::new(format!(
+                "ROWS OF THE LEDGER CANNOT BE READ: {}, {rows}.",
+                unreadable.repository
+            ))
+        }));
+        more += left(&self.unreadable);
+        more += left(&self.ending) + left(&self.unused) + left(&self.drift) + left(&self.not_ready);
+        more += left(&self.outdated) + left(&self.unrouted);
+        List {
+            more,
+            is_numbered: true,
+            in_chat: LISTED_IN_CHAT,
+            ..List::new(format!("TO DO: {}", self.to_do()), items)
+        }
+    }
+
+    /// For how many days an image is in its state.
+    fn for_days(&self, named: &Named) -> String {
+        let days = date_of(named.case.since)
+            .until(self.day)
+            .map_or(0, |span| span.get_days());
+        match days {
+            ..=0 => ", since today.".to_owned(),
+            1 => ", for 1 day.".to_owned(),
+            days => format!(", for {days} days."),
+        }
+    }
+
+    fn news(&self) -> List {
+        let news = self.yesterday.and(self.today);
+        let all = [
+            (news.blocked, "newly blocked"),
+            (news.held, "newly held"),
+            (news.review, "newly to review"),
+            (news.released, "released"),
+            (news.repaired, "repaired in settings"),
+        ];
+        let known = all.iter().filter(|(number, _)| *number > 0);
+        let known: Vec<String> = known.map(|(number, what)| format!("{number} {what}")).collect();
+        let items = if known.is_empty() {
+            Vec::new()
+        } else {
+            vec![Item::new(format!("{}.", known.join(", ")))]
+        };
+        List {
+            in_chat: 1,
+            ..List::new("SINCE YESTERDAY", items)
+        }
+    }
+
+    fn copies(&self) -> List {
+        let items = self.readiness.values().map(|readiness| {
+            let word = if readiness.is_ready() { "ready" } else { "NOT READY" };
+            Item::new(format!("{} is {word}: {}.", readiness.region, copies(readiness)))
+        });
+        List {
+            in_chat: 5,
+            ..List::new("COPIES IN OTHER REGIONS", items.collect())
+        }
+    }
+
+    /// Repositories and images of which nothing is known yet.
+    fn not_seen(&self) -> List {
+        let unknown = self.unknown.saturating_sub(self.outdated.total);
+        let mut items = Vec::new();
+        if unknown > 0 {
+            let of = counted(self.repositories, "repository", "repositories");
+            items.push(Item::new(format!("{unknown} of {of}: no sweep has checked them yet.")));
+        }
+        if self.not_reached > 0 {
+            let images = counted(self.not_reached, "image", "images");
+            items.push(Item::new(format!(
+                "{images}: calls to AWS failed. The next sweep tries again."
+            )));
+        }
+        if self.unconfirmed > 0 {
+            let images = counted(self.unconfirmed, "allowed image", "allowed images");
+            items.push(Item::new(format!(
+                "{images}: the scanner lists nothing, and does not say when it was done."
+            )));
+        }
+        List {
+            in_chat: 3,
+            ..List::new("NOT SEEN YET", items)
+        }
+    }
+
+    fn opted_out(&self) -> List {
+        let heading = format!("REPOSITORIES THAT HAVE OPTED OUT: {}", self.opted_out.total);
+        worst(heading, &self.opted_out, |one| {
+            Item::with(one.repository.to_string(), one.how.clone())
         })
     }
 
-    fn email(&self) -> String {
-        let mut lines = vec![text::plain(&self.title(), MAX_TITLE), String::new()];
-        email::wrap(&mut lines, "", &self.extent());
-        if self.is_quiet() {
-            email::end(&mut lines, &self.id);
-            return lines.join("\n");
+    fn stored(&self) -> List {
+        let archived = counted(self.archived, "image is", "images are");
+        let mut items = vec![Item::new(format!(
+            "{}, {}; {archived} in the archive ({}).",
+            counted(self.images, "image", "images"),
+            size(self.bytes),
+            size(self.archived_bytes)
+        ))];
+        let states: Vec<String> = self
+            .states
+            .iter()
+            .map(|(state, number)| format!("{number} {state}"))
+            .collect();
+        if !states.is_empty() {
+            items.push(Item::new(format!("By state: {}.", states.join(", "))));
         }
-        email::heading(&mut lines, "WHERE");
-        for (name, value) in [
-            ("Account", self.registry.account.to_string()),
-            ("Region", self.registry.region.to_string()),
-            ("Routes", self.routes.join(", ")),
-        ] {
-            lines.push(format!("  {name:<11} {}", text::plain(&value, MAX_REASON)));
+        if self.surplus.images > 0 {
+            let of = |one: &Size| format!("{} ({})", one.repository, counted(one.images, "image", "images"));
+            let most: Vec<String> = self.surplus_in.worst.iter().map(of).collect();
+            let images = counted(self.surplus.images, "image", "images");
+            let text = format!(
+                "Lifecycle rules would delete about {images}, {}.",
+                size(self.surplus.bytes)
+            );
+            items.push(Item::with(text, format!("Most in {}.", most.join(", "))));
         }
-        section(
-            &mut lines,
-            "REPOSITORIES THAT NOBODY COULD LOOK AT FOR MORE THAN A DAY",
-            &self.outdated,
-            |lines, outdated| {
-                let day = outdated
-                    .day
-                    .map_or_else(|| "not known".to_owned(), |day| day.to_string());
-                lines.push(format!("  {}  last looked at: {day}", outdated.repository));
-            },
-        );
-        section(
-            &mut lines,
-            "REPOSITORIES WITH ROWS OF THE LEDGER THAT CANNOT BE READ",
-            &self.unreadable,
-            |lines, unreadable| {
-                let rows = counted(unreadable.rows, "row", "rows");
-                lines.push(format!("  {}  {rows}", unreadable.repository));
-            },
-        );
-        self.news(&mut lines);
-        for (heading, list) in [
-            ("NOT BLOCKED, BUT SHOULD BE", &self.held),
-            ("IN REVIEW", &self.review),
-            ("OVERDUE", &self.overdue),
-            ("BLOCKED", &self.blocked),
-        ] {
-            cases(&mut lines, heading, list);
-        }
-        self.replication(&mut lines);
-        self.settings(&mut lines);
-        self.exceptions(&mut lines);
-        self.costs(&mut lines);
-        email::end(&mut lines, &self.id);
-        lines.join("\n")
-    }
-
-    fn news(&self, lines: &mut Vec<String>) {
-        email::heading(lines, &format!("{:<35}{:>10}{:>10}", "NEW", "YESTERDAY", "TODAY"));
-        for (name, count) in [
-            ("Images pushed", (|news: &News| news.pushed) as fn(&News) -> u64),
-            ("Images blocked", |news| news.blocked),
-            ("Images not blocked, but should be", |news| news.held),
-            ("Images to review", |news| news.review),
-            ("Images released", |news| news.released),
-            ("Settings repaired", |news| news.repaired),
-        ] {
-            let (yesterday, today) = (count(&self.yesterday), count(&self.today));
-            lines.push(format!("  {name:<33}{yesterday:>10}{today:>10}"));
-        }
-    }
-
-    fn replication(&self, lines: &mut Vec<String>) {
-        if self.readiness.is_empty() {
-            return;
-        }
-        email::heading(lines, "COPIES IN OTHER REGIONS");
-        for readiness in self.readiness.values() {
-            let word = if readiness.is_ready() { "ready" } else { "NOT READY" };
-            lines.push(format!("  {:<15} {word}", readiness.region.as_str()));
-            email::wrap(lines, "    ", &copies(readiness));
-        }
-        section(
-            lines,
-            "REPOSITORIES WHOSE COPIES ARE NOT READY",
-            &self.not_ready,
-            |lines, not_ready| {
-                lines.push(format!("  {}  in {}", not_ready.repository, not_ready.readiness.region));
-                email::wrap(lines, "    ", &copies(&not_ready.readiness));
-            },
-        );
-    }
-
-    fn settings(&self, lines: &mut Vec<String>) {
-        if !self.problems.is_empty() {
-            email::heading(lines, "SETTINGS OF THE REGISTRY");
-            for problem in self.problems.iter().take(MAX_PROBLEMS) {
-                lines.push(format!("  {}", text::plain(&problem.setting, MAX_NAME)));
-                email::wrap(
-                    lines,
-                    &format!("    {:<10} ", "is"),
-                    &text::plain(&problem.old, MAX_REASON),
-                );
-                email::wrap(
-                    lines,
-                    &format!("    {:<10} ", "should be"),
-                    &text::plain(&problem.new, MAX_REASON),
-                );
-            }
-        }
-        if !self.signing {
-            email::heading(lines, "SIGNING");
-            lines.push("  ECR signs no image on push: no signing configuration.".to_owned());
-        }
-        section(
-            lines,
-            "REPOSITORIES WITH OTHER SETTINGS THAN THE POLICY SAYS",
-            &self.drift,
-            |lines, drift| {
-                let settings = counted(drift.settings, "setting", "settings");
-                lines.push(format!("  {}  {settings}", drift.repository));
-            },
-        );
-        section(
-            lines,
-            "REPOSITORIES THAT HAVE OPTED OUT",
-            &self.opted_out,
-            |lines, opted_out| {
-                lines.push(format!("  {}", opted_out.repository));
-                email::wrap(lines, "    ", &text::plain(&opted_out.how, MAX_CASE));
-            },
-        );
-        section(
-            lines,
-            "REPOSITORIES WHOSE TAG NAMES NO ROUTE",
-            &self.unrouted,
-            |lines, unrouted| {
-                let value = unrouted.value.as_ref();
-                let says = value.map_or_else(|| "no such tag".to_owned(), |value| format!("\"{value}\""));
-                lines.push(format!("  {}  {}", unrouted.repository, text::plain(&says, MAX_CASE)));
-            },
-        );
-    }
-
-    fn exceptions(&self, lines: &mut Vec<String>) {
-        section(
-            lines,
-            "EXCEPTIONS THAT END OR HAVE ENDED",
-            &self.ending,
-            |lines, ending| {
-                let (exception, word) = (&ending.exception, if ending.ended { "ended" } else { "ends" });
-                lines.push(format!(
-                    "  {}  {word} {}",
-                    text::plain(&exception.name, MAX_NAME),
-                    exception.last_day
-                ));
-                let images = counted(ending.images, "image", "images");
-                let what = format!("{}; in use in {images}; {}", exception.scope(), exception.owner);
-                email::wrap(lines, "    ", &text::plain(&what, MAX_REASON));
-            },
-        );
-        section(
-            lines,
-            "EXCEPTIONS THAT COVER NO FINDING THAT COUNTS",
-            &self.unused,
-            |lines, exception| {
-                let name = text::plain(&exception.name, MAX_NAME);
-                lines.push(format!("  {name}  until {}", exception.last_day));
-                let what = format!("{}; {}", exception.scope(), exception.owner);
-                email::wrap(lines, "    ", &text::plain(&what, MAX_REASON));
-            },
-        );
-    }
-
-    fn costs(&self, lines: &mut Vec<String>) {
-        email::heading(lines, "WHAT IS STORED");
-        for (name, images, bytes) in [
-            ("Images", self.images, self.bytes),
-            ("In the archive", self.archived, self.archived_bytes),
-            ("Lifecycle would delete, about", self.surplus.images, self.surplus.bytes),
-        ] {
-            lines.push(format!("  {name:<29} {images:>9} {:>12}", size(bytes)));
-        }
-        for (state, number) in &self.states {
-            lines.push(format!("  {state:<29} {number:>9}"));
-        }
-        for (what, number) in [
-            ("Allowed, scan not confirmed", self.unconfirmed),
-            ("Pending, not reached", self.not_reached),
-        ] {
-            if number > 0 {
-                lines.push(format!("  {what:<29} {number:>9}"));
-            }
-        }
-        let sizes = |lines: &mut Vec<String>, size_of: &Size| {
-            lines.push(format!("  {}", size_of.repository));
-            let images = counted(size_of.images, "image", "images");
-            lines.push(format!("    {images}, {}", size(size_of.bytes)));
-        };
-        email::heading(lines, "LARGEST REPOSITORIES");
-        self.largest.worst.iter().for_each(|one| sizes(lines, one));
-        section(
-            lines,
-            "WHERE LIFECYCLE RULES WOULD DELETE MOST, ABOUT",
-            &self.surplus_in,
-            sizes,
-        );
-    }
-
-    fn chat(&self) -> String {
-        let mut lines = vec![text::markdown(&self.extent())];
-        if !self.is_quiet() {
-            let new = self.yesterday.and(self.today);
-            lines.push(String::new());
-            lines.push(format!(
-                "*New since yesterday:* {} blocked, {} not blocked, {} to review, {} released, {} settings repaired",
-                new.blocked, new.held, new.review, new.released, new.repaired
-            ));
-            for (name, list) in [
-                ("Not blocked, but should be", &self.held),
-                ("In review", &self.review),
-                ("Overdue", &self.overdue),
-                ("Blocked", &self.blocked),
-            ] {
-                if list.total == 0 {
-                    continue;
-                }
-                lines.push(format!("*{name}:* {}", list.total));
-                lines.extend(list.worst.iter().map(|named| {
-                    let severity = named.case.severity.map(|severity| format!(" {severity}"));
-                    let since = date(named.case.since);
-                    format!(
-                        "• {}{}, since {since}",
-                        text::code(&image(named)),
-                        severity.unwrap_or_default()
-                    )
-                }));
-            }
-            for (name, number) in [
-                (
-                    "Repositories that nobody could look at for more than a day",
-                    self.outdated.total,
-                ),
-                (
-                    "Repositories whose copies in another region are not ready",
-                    self.not_ready.total,
-                ),
-                (
-                    "Repositories with other settings than the policy says",
-                    self.drift.total,
-                ),
-                ("Images that nobody could look at yet", self.not_reached),
-                (
-                    "Repositories with rows of the ledger that cannot be read",
-                    self.unreadable.total,
-                ),
-                ("Repositories that have opted out", self.opted_out.total),
-                ("Repositories whose tag names no route", self.unrouted.total),
-                ("Exceptions that end or have ended", self.ending.total),
-                ("Exceptions that cover no finding that counts", self.unused.total),
-                (
-                    "Settings of the registry that are not what the policy needs",
-                    self.problems.len() as u64,
-                ),
-                ("Images that lifecycle rules would delete, about", self.surplus.images),
-            ] {
-                if number > 0 {
-                    lines.push(format!("*{name}:* {number}"));
-                }
-            }
-        }
-        let about = chat::AboutRegistry {
-            key: &self.registry,
-            id: &self.id,
-            kind: DIGEST,
-            title: &self.title(),
-        };
-        chat::registry(&about, lines.join("\n"), std::iter::empty())
+        List::new("STORED", items)
     }
 }
 
@@ -512,7 +450,7 @@ fn copies(readiness: &Readiness) -> String {
     text
 }
 
-fn shortened(list: &List<Named>) -> List<Named> {
+fn shortened(list: &Worst<Named>) -> Worst<Named> {
     let mut list = list.clone();
     for named in &mut list.worst {
         named.case.reason = text::line(&named.case.reason, MAX_CASE);
@@ -520,29 +458,27 @@ fn shortened(list: &List<Named>) -> List<Named> {
     list
 }
 
-fn cases(lines: &mut Vec<String>, heading: &str, list: &List<Named>) {
-    section(lines, heading, list, |lines, named| {
-        let case = &named.case;
-        let severity = case.severity.map(|severity| format!("  {severity}"));
-        lines.push(format!("  {}{}", image(named), severity.unwrap_or_default()));
-        lines.push(format!("    {}, since {}", case.digest.short(), date(case.since)));
-        email::wrap(lines, "    ", &text::plain(&case.reason, MAX_CASE));
-    });
+/// A list of the digest, and how many there are that it does not name.
+fn worst<T>(heading: String, list: &Worst<T>, show: impl FnMut(&T) -> Item) -> List {
+    List {
+        more: left(list),
+        ..List::new(heading, list.worst.iter().map(show).collect())
+    }
 }
 
-/// A list with its heading, if there is anything in it.
-fn section<T>(lines: &mut Vec<String>, heading: &str, list: &List<T>, mut show: impl FnMut(&mut Vec<String>, &T)) {
-    if list.total == 0 {
-        return;
-    }
-    email::heading(lines, &format!("{heading}: {}", list.total));
-    for one in &list.worst {
-        show(lines, one);
-    }
-    match list.total.saturating_sub(list.worst.len() as u64) {
-        0 => {}
-        more => lines.push(format!("  and {more} more")),
-    }
+fn left<T>(list: &Worst<T>) -> u64 {
+    list.total.saturating_sub(list.worst.len() as u64)
+}
+
+fn severity(named: &Named) -> String {
+    named
+        .case
+        .severity
+        .map_or_else(String::new, |severity| format!(", {severity}"))
+}
+
+fn case(named: &Named) -> String {
+    text::line(&named.case.reason, MAX_CASE)
 }
 
 /// How people name an image: by a tag where it has one.

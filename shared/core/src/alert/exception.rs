@@ -1,9 +1,9 @@
-//! Exceptions that an alert proposes for the policy.
+//! Exceptions: those that an alert proposes for the policy, and those of the policy that people are told of.
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::Serialize;
 
-use crate::{glob::Glob, ids::RepositoryName, ledger::RecordedFinding, text};
+use crate::{glob::Glob, ids::RepositoryName, ledger::RecordedFinding, policy::Exception, text};
 
 /// An entry for `exceptions` in the policy, ready to be completed and proposed. `owner` and `reason` are left empty: an empty
 /// one is refused when the policy is read, so that nobody can forget them.
@@ -45,6 +45,63 @@ impl ExceptionEntry {
             reason: "",
             expires: expires.to_string(),
         })
+    }
+}
+
+/// The longest part of an exception that is shown, in characters.
+const MAX_PART: usize = 100;
+
+/// An exception of the policy, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExceptionNotice {
+    /// Its place in the policy, and its ticket if it has one.
+    pub name: String,
+    /// Which vulnerabilities.
+    pub vulnerability: String,
+    /// In which packages.
+    pub package: Option<String>,
+    /// In which repositories, the first five.
+    pub repositories: Vec<String>,
+    /// Who answers for it.
+    pub owner: String,
+    /// Why.
+    pub reason: String,
+    /// The last day on which it holds, in UTC.
+    pub last_day: String,
+}
+
+/// How many globs of repositories are shown of an exception.
+const MAX_GLOBS: usize = 5;
+
+impl ExceptionNotice {
+    /// Of an exception.
+    pub fn of(exception: &Exception) -> Self {
+        let line = |value: &str| text::line(value, MAX_PART);
+        Self {
+            name: line(&exception.name),
+            vulnerability: line(exception.vulnerability.as_str()),
+            package: exception.package.as_ref().map(|glob| line(glob.as_str())),
+            repositories: exception
+                .repositories
+                .iter()
+                .take(MAX_GLOBS)
+                .map(|glob| line(glob.as_str()))
+                .collect(),
+            owner: line(&exception.owner),
+            reason: text::line(&exception.reason, 2 * MAX_PART),
+            last_day: exception.last_day(),
+        }
+    }
+
+    /// What it is for, on one line.
+    pub fn scope(&self) -> String {
+        let package = self.package.as_ref().map(|package| format!(" in {package}"));
+        format!(
+            "{}{} of {}",
+            self.vulnerability,
+            package.unwrap_or_default(),
+            self.repositories.join(", ")
+        )
     }
 }
 

@@ -1,25 +1,34 @@
-//! Alerts: what subscribers are told, and the contract they build on (`ecr-guard/alert/v1`).
+//! Alerts: one model, [`Alert`], and its four forms.
 //!
-//! An [`Alert`] is data; [`Message`] is the same in the four forms that a topic delivers. Everything that comes from outside
-//! (tags, CVE texts, addresses) is made harmless by [`text`] on the way into a message.
+//! Each kind of alert is a type of its own with its facts: [`ImageAlert`](image::ImageAlert), [`RepositoryAlert`](repository::RepositoryAlert),
+//! [`RegistryAlert`](registry::RegistryAlert), the [digest](crate::digest::Digest) and the [summary](summary::AlertSummary). All of them become
+//! an [`Alert`], and an alert becomes a [`Message`]. Everything that comes from outside (tags, CVE texts, addresses) is made harmless by [`text`]
+//! on the way into a form.
 
 pub mod brief;
 pub mod budget;
 mod chat;
+pub mod contact;
 mod digest;
 mod email;
 mod exception;
+pub mod image;
 mod json;
 mod model;
 pub mod registry;
 pub mod repository;
 mod sms;
+mod step;
 pub mod summary;
 
-pub use exception::ExceptionEntry;
-pub use model::{Alert, AlertAction, MAX_EXCEPTIONS, MAX_LISTED_FINDINGS, MAX_LISTED_TAGS, MAX_MESSAGE_BYTES, Message};
+pub use contact::Contact;
+pub use exception::{ExceptionEntry, ExceptionNotice};
+pub use model::{
+    Alert, AlertAction, HoldNote, MAX_EXCEPTIONS, MAX_LISTED_FINDINGS, MAX_LISTED_TAGS, MAX_MESSAGE_BYTES, Message,
+};
+pub use step::Step;
 
-use self::model::MAX_SUBJECT;
+use self::model::{MAX_SUBJECT, SENDER};
 use crate::text;
 
 impl Alert {
@@ -27,7 +36,7 @@ impl Alert {
     pub fn message(&self) -> Message {
         let mut listed = MAX_LISTED_FINDINGS;
         let mut message = Message {
-            subject: self.subject(),
+            subject: text::ascii(&format!("{SENDER}{}", self.headline), MAX_SUBJECT),
             default: json::render(self, listed),
             email: email::render(self),
             https: chat::render(self),
@@ -39,14 +48,6 @@ impl Alert {
             message.default = json::render(self, listed);
         }
         message
-    }
-
-    /// The subject: a constant for each kind, and the repository, whose name is ASCII by construction.
-    fn subject(&self) -> String {
-        text::ascii(
-            &format!("[ecr-guard] {} {}", self.word(), self.image.repository),
-            MAX_SUBJECT,
-        )
     }
 }
 

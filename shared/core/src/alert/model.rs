@@ -1,15 +1,21 @@
-//! An alert about an image as data, the forms that it is rendered to, and what all forms have in common.
+//! An alert as data, the forms that it is rendered to, and what all forms have in common.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::{
-    alert::exception::ExceptionEntry,
-    finding::{Fix, Severity},
-    ids::{ImageKey, Tag},
+    alert::{
+        contact::Contact,
+        exception::{ExceptionEntry, ExceptionNotice},
+        step::Step,
+    },
+    finding::{Fix, Severity, SeverityCounts},
+    ids::{Digest, ImageKey, RegistryKey, RepositoryName, Tag, registry_host},
     ledger::RecordedFinding,
-    notice::{AlertKind, Change},
-    policy::BlockMethod,
+    notice::Change,
+    policy::{Action, BlockMethod},
+    state::State,
     text,
 };
 
@@ -22,35 +28,115 @@ pub struct AlertAction {
     pub done: bool,
 }
 
-/// One alert.
+/// Why an image is held, and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldNote {
+    /// A word for machines, such as `in-use`.
+    pub cause: &'static str,
+    /// A sentence.
+    pub reason: String,
+    /// When the cause ends by itself at the earliest, where that is known.
+    pub until: Option<Timestamp>,
+}
+
+/// One alert, as all forms show it. The renderers decide on the order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alert {
     /// The same for the same facts, however often it is delivered: subscribers drop what they have seen.
-    pub id: String,
-    /// What it is about.
-    pub kind: AlertKind,
+    pub(super) id: String,
+    /// The word for machines.
+    pub(super) kind: &'static str,
+    /// The word for people, in capitals.
+    pub(super) word: &'static str,
+    /// The state of the image.
+    pub(super) state: Option<State>,
     /// The worst finding that decided; `None` where findings did not decide.
-    pub severity: Option<Severity>,
+    pub(super) severity: Option<Severity>,
     /// When it was decided.
-    pub time: Timestamp,
-    /// The image.
-    pub image: ImageKey,
-    /// Its tags.
-    pub tags: Vec<Tag>,
+    pub(super) time: Timestamp,
+    /// What it is about.
+    pub(super) about: About,
+    /// Subject of the e-mail and title in a chat, without the name of this program: ASCII.
+    pub(super) headline: String,
     /// One line.
-    pub title: String,
-    /// One or two sentences: why.
-    pub reason: String,
-    /// The findings that decided, worst first.
-    pub findings: Vec<RecordedFinding>,
-    /// How many more decided than `findings` holds.
-    pub omitted_findings: u64,
+    pub(super) title: String,
+    /// What it means for whoever deploys: a sentence of ours, or none.
+    pub(super) meaning: &'static str,
+    /// Why, in one or two sentences.
+    pub(super) reason: String,
+    /// The reason stands under the title, without a heading: it is a sentence of ours.
+    pub(super) is_lead: bool,
+    /// Why an image is held.
+    pub(super) hold: Option<HoldNote>,
     /// What was done.
-    pub action: Option<AlertAction>,
+    pub(super) action: Option<AlertAction>,
+    /// The findings that decided, worst first.
+    pub(super) findings: Vec<RecordedFinding>,
+    /// How many more decided than `findings` holds.
+    pub(super) omitted_findings: u64,
+    /// What else was found in the image, worst first.
+    pub(super) other_findings: Vec<RecordedFinding>,
+    /// How many more there are than `other_findings` holds.
+    pub(super) omitted_other_findings: u64,
+    /// All findings of the image by severity.
+    pub(super) counts: Option<SeverityCounts>,
     /// What the reader can do, in order.
-    pub next_steps: Vec<String>,
-    /// Entries to propose for the policy, if the findings do no harm: for the worst, at most [`MAX_EXCEPTIONS`].
-    pub exceptions: Vec<ExceptionEntry>,
+    pub(super) steps: Vec<Step>,
+    /// Entries to propose for the policy.
+    pub(super) exceptions: Vec<ExceptionEntry>,
+    /// Settings.
+    pub(super) changes: Changes,
+    /// The exception that it is about.
+    pub(super) exception: Option<ExceptionNotice>,
+    /// Lists of the digest and of the summary.
+    pub(super) lists: Vec<List>,
+    /// Members of the JSON form that only this kind has.
+    pub(super) details: Map<String, Value>,
+    /// What an SMS says.
+    pub(super) sms: Sms,
+    /// Whom to ask.
+    pub(super) contact: Contact,
+}
+
+/// What an alert is about.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct About {
+    pub(super) registry: RegistryKey,
+    pub(super) repository: Option<RepositoryName>,
+    pub(super) digest: Option<Digest>,
+    pub(super) tags: Vec<Tag>,
+}
+
+/// Settings, and what their two values are called.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Changes {
+    pub(super) list: Vec<Change>,
+    /// The longest list that is shown.
+    pub(super) most: usize,
+    /// The longest value, in characters.
+    pub(super) longest: usize,
+    pub(super) columns: (&'static str, &'static str),
+}
+
+/// A list with a heading.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct List {
+    /// In capitals.
+    pub(super) heading: String,
+    pub(super) items: Vec<Item>,
+    /// How many there are that `items` does not have.
+    pub(super) more: u64,
+    /// The items have numbers.
+    pub(super) is_numbered: bool,
+    /// How many items a chat shows: 0 for a list that it leaves out.
+    pub(super) in_chat: usize,
+}
+
+/// An entry of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Item {
+    pub(super) text: String,
+    pub(super) detail: Option<String>,
 }
 
 /// The most exceptions that an alert proposes: whoever needs more should rather fix the image.
@@ -73,7 +159,7 @@ pub struct Message {
     pub sms: String,
 }
 
-/// The most findings that the JSON form lists; the rest are counted in `omitted_findings`.
+/// The most findings that each list of the JSON form has; the rest are counted.
 pub const MAX_LISTED_FINDINGS: usize = 50;
 
 /// The most tags that the JSON form lists; the rest are counted in `omitted_tags`. ECR allows 1,000 for an image.
@@ -87,82 +173,179 @@ pub const MAX_MESSAGE_BYTES: usize = 200 * 1024;
 /// SNS wants fewer than 100 characters. Source: API reference of SNS, "Publish" (`Subject`).
 pub(super) const MAX_SUBJECT: usize = 99;
 
+/// What the subject of each alert begins with.
+pub(super) const SENDER: &str = "[ecr-guard] ";
+
 // Limits of the parts, in characters. Real values are far shorter; these only keep a message within its size.
 pub(super) const MAX_ID: usize = 100;
 pub(super) const MAX_TITLE: usize = 200;
 pub(super) const MAX_REASON: usize = 1000;
 pub(super) const MAX_NAME: usize = 100;
 pub(super) const MAX_VERSION: usize = 60;
-/// Room for an AWS command with the longest repository name and digest.
 pub(super) const MAX_STEP: usize = 800;
 pub(super) const MAX_STEPS: usize = 8;
 
 impl Alert {
-    /// How many findings decided that a list of the first `listed` does not have.
-    pub(super) fn beyond(&self, listed: usize) -> u64 {
-        let unlisted = u64::try_from(self.findings.len().saturating_sub(listed)).unwrap_or(u64::MAX);
-        self.omitted_findings.saturating_add(unlisted)
-    }
-
-    /// What a reader must know from two words. The state is called `Held`; to a reader that would sound like "held back".
-    pub(super) fn word(&self) -> &'static str {
-        match self.kind {
-            AlertKind::ImageBlocked | AlertKind::ImageBypass => match &self.action {
-                Some(AlertAction { done: false, .. }) => "NOT BLOCKED",
-                Some(AlertAction {
-                    method: BlockMethod::Flag,
-                    ..
-                })
-                | None => "DO NOT DEPLOY",
-                Some(_) if self.kind == AlertKind::ImageBypass => "BLOCKED AGAIN",
-                Some(_) => "BLOCKED",
-            },
-            AlertKind::ImageHeld => "NOT BLOCKED",
-            AlertKind::BlockLimit => "BLOCK LIMIT REACHED",
-            AlertKind::ImageReview => "REVIEW",
-            AlertKind::ImageReleased => "RELEASED",
-            AlertKind::ScanFailed => "NOT SCANNED",
-            AlertKind::ScanOverdue => "SCAN OVERDUE",
+    /// An alert with what every kind has.
+    pub(super) fn new(id: &str, kind: &'static str, word: &'static str, time: Timestamp, about: About) -> Self {
+        Self {
+            id: id.to_owned(),
+            kind,
+            word,
+            state: None,
+            severity: None,
+            time,
+            about,
+            headline: String::new(),
+            title: String::new(),
+            meaning: "",
+            reason: String::new(),
+            is_lead: false,
+            hold: None,
+            action: None,
+            findings: Vec::new(),
+            omitted_findings: 0,
+            other_findings: Vec::new(),
+            omitted_other_findings: 0,
+            counts: None,
+            steps: Vec::new(),
+            exceptions: Vec::new(),
+            changes: Changes::default(),
+            exception: None,
+            lists: Vec::new(),
+            details: Map::new(),
+            sms: Sms::default(),
+            contact: Contact::default(),
         }
     }
 
-    /// What was done in the registry, and what that means to whoever pulls.
-    pub(super) fn effect(&self) -> &'static str {
-        let Some(action) = &self.action else {
-            return "Nothing was changed in the registry.";
+    /// The settings that are listed.
+    pub(super) fn changes(&self) -> impl Iterator<Item = Change> {
+        let longest = self.changes.longest;
+        let line = move |value: &String| text::line(value, longest);
+        self.changes
+            .list
+            .iter()
+            .take(self.changes.most)
+            .map(move |change| Change {
+                setting: line(&change.setting),
+                old: line(&change.old),
+                new: line(&change.new),
+            })
+    }
+
+    /// How many findings decided that a list of the first `listed` does not have.
+    pub(super) fn beyond(&self, listed: usize) -> u64 {
+        beyond(self.omitted_findings, self.findings.len().saturating_sub(listed))
+    }
+
+    /// Why, without what holds the image: that has its own place.
+    pub(super) fn why(&self) -> &str {
+        let held = self
+            .hold
+            .as_ref()
+            .map(|hold| format!(" It is not blocked: {}", hold.reason));
+        held.and_then(|held| self.reason.strip_suffix(&held))
+            .unwrap_or(&self.reason)
+    }
+
+    /// What else was found in the image, in one sentence; `None`: nothing else, or nothing is known.
+    pub(super) fn also(&self) -> Option<String> {
+        let counts = self.counts.as_ref()?;
+        let total = counts.values().fold(0_u64, |sum, count| sum.saturating_add(*count));
+        let stand_for =
+            |findings: &[RecordedFinding]| -> u64 { findings.iter().map(|finding| finding.stands_for).sum() };
+        let deciding = stand_for(&self.findings).saturating_add(self.omitted_findings);
+        let others = &self.other_findings;
+        let of = |action| {
+            others
+                .iter()
+                .filter(move |one| one.action == action && one.exception.is_none())
         };
-        // In a release, the method is the one that is over: `done` says nothing about it.
-        match (self.kind, action.method, action.done) {
-            (AlertKind::ImageReleased, BlockMethod::Archive, _) => {
-                "The image was taken out of the archive. Pulls by tag and by digest work again."
+        let (block, review) = (of(Action::Block).count(), of(Action::Review).count());
+        let excepted = others.iter().filter(|one| one.exception.is_some()).count();
+        let named = stand_for(others).saturating_add(self.omitted_other_findings);
+        let rest = total.saturating_sub(deciding).saturating_sub(named);
+        let mut parts = Vec::new();
+        for (number, what) in [
+            (block, "that would block"),
+            (review, "to review"),
+            (excepted, "excepted by the policy"),
+        ] {
+            if number > 0 {
+                parts.push(format!("{number} {what}"));
             }
-            (AlertKind::ImageReleased, BlockMethod::QuarantineTag, _) => {
-                "The image has its tags back. Pulls by tag work again."
-            }
-            (AlertKind::ImageReleased, BlockMethod::Flag, _) => {
-                "The image is no longer flagged. Nothing was changed in the registry."
-            }
-            (_, BlockMethod::Archive, true) => {
-                "The image was moved to the archive. Pulls by tag and by digest answer \"not found\" (404). Nothing that already \
-                 runs is stopped; what has to pull the image again, such as a new task, will not start. The image and its tags are \
-                 kept, and it can be restored."
-            }
-            (_, BlockMethod::QuarantineTag, true) => {
-                "The image lost its tags and got one that begins with \"blocked-\". Pulls by tag fail; pulls by digest still work. \
-                 Nothing that already runs is stopped. The image is kept, and its tags can be restored."
-            }
-            (_, BlockMethod::Flag, true) => {
-                "Nothing was changed in the registry. The image can still be pulled: do not deploy it."
-            }
-            (_, BlockMethod::Archive, false) => {
-                "NOT DONE: the image was not moved to the archive. It can still be pulled and deployed."
-            }
-            (_, BlockMethod::QuarantineTag, false) => {
-                "NOT DONE: the image did not lose its tags. It can still be pulled and deployed."
-            }
-            (_, BlockMethod::Flag, false) => {
-                "NOT DONE: nothing was changed in the registry. The image can still be pulled and deployed."
-            }
+        }
+        if self.omitted_other_findings > 0 {
+            parts.push(format!("{} more to review", self.omitted_other_findings));
+        }
+        if rest > 0 {
+            parts.push(format!("{rest} below review"));
+        }
+        (!parts.is_empty()).then(|| format!("{}.", parts.join(", ")))
+    }
+}
+
+impl About {
+    /// Of an image.
+    pub(super) fn image(image: &ImageKey, tags: &[Tag]) -> Self {
+        Self {
+            registry: RegistryKey {
+                account: image.account.clone(),
+                region: image.region.clone(),
+            },
+            repository: Some(image.repository.clone()),
+            digest: Some(image.digest.clone()),
+            tags: tags.to_vec(),
+        }
+    }
+
+    /// Of a registry.
+    pub(super) fn registry(registry: &RegistryKey) -> Self {
+        Self {
+            registry: registry.clone(),
+            repository: None,
+            digest: None,
+            tags: Vec::new(),
+        }
+    }
+
+    /// By what a container runtime names the image, by its first tag where it has one.
+    pub(super) fn uri(&self) -> Option<String> {
+        let (repository, digest) = (self.repository.as_ref()?, self.digest.as_ref()?);
+        let host = registry_host(&self.registry.account, &self.registry.region);
+        Some(match self.tags.first() {
+            Some(tag) => format!("{host}/{repository}:{tag}"),
+            None => format!("{host}/{repository}@{digest}"),
+        })
+    }
+}
+
+impl List {
+    /// A list that shows all its items.
+    pub(super) fn new(heading: impl Into<String>, items: Vec<Item>) -> Self {
+        Self {
+            heading: heading.into(),
+            items,
+            more: 0,
+            is_numbered: false,
+            in_chat: 0,
+        }
+    }
+}
+
+impl Item {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            detail: None,
+        }
+    }
+
+    pub(super) fn with(text: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            detail: Some(detail.into()),
         }
     }
 }
@@ -186,19 +369,39 @@ impl Message {
     }
 }
 
-/// The steps that an alert lists.
-pub(super) fn listed_steps(steps: &[String]) -> impl Iterator<Item = String> {
-    steps.iter().take(MAX_STEPS).map(|step| text::line(step, MAX_STEP))
+/// A headline: the word, what it is about, why, and the region. What is left out first where there is no room: the last of `why`; the name is
+/// cut last. `why` must be short and harmless.
+pub(super) fn headline(word: &str, name: &str, why: &[String], region: &str) -> String {
+    let room = MAX_SUBJECT - SENDER.len();
+    for kept in (0..=why.len()).rev() {
+        let why = why.get(..kept).unwrap_or_default().join(", ");
+        let dash = if why.is_empty() { "" } else { " - " };
+        let line = format!("{word} {name}{dash}{why} ({region})");
+        if line.len() <= room {
+            return line;
+        }
+    }
+    text::ascii(&format!("{word} {name}"), room)
 }
 
-/// The settings that an alert lists: at most `most`, none of whose values is longer than `longest`.
-pub(super) fn listed_changes(changes: &[Change], most: usize, longest: usize) -> impl Iterator<Item = Change> {
-    let line = move |value: &String| text::line(value, longest);
-    changes.iter().take(most).map(move |change| Change {
-        setting: line(&change.setting),
-        old: line(&change.old),
-        new: line(&change.new),
-    })
+/// The id of a vulnerability, if it is one that can stand in a subject: `CVE-2026-1234`, `GHSA-jfh8-c2jp-5v3q`, `RHSA-2026:1234`.
+pub(super) fn plain_id(id: &str) -> Option<&str> {
+    let is_known = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == ':';
+    let is_id = id.len() <= 24
+        && id.starts_with(|c: char| c.is_ascii_alphabetic())
+        && id.ends_with(|c: char| c.is_ascii_alphanumeric())
+        && id.contains('-')
+        && id.contains(|c: char| c.is_ascii_digit())
+        && id.chars().all(is_known);
+    is_id.then_some(id)
+}
+
+/// A version, if it is one that can stand in a subject.
+pub(super) fn plain_version(version: &str) -> Option<&str> {
+    let is_known = |c: char| c.is_ascii_alphanumeric() || "-.+~:_".contains(c);
+    let is_version =
+        version.len() <= 24 && version.contains(|c: char| c.is_ascii_digit()) && version.chars().all(is_known);
+    is_version.then_some(version)
 }
 
 /// Why there is no version to go to.
@@ -206,7 +409,7 @@ pub(super) fn without_version(fix: Fix) -> &'static str {
     match fix {
         Fix::Available => "fix available",
         Fix::Unavailable => "no fix yet",
-        Fix::Unknown => "fix not known",
+        Fix::Unknown => "the scanner does not say which version fixes it",
     }
 }
 
@@ -223,4 +426,35 @@ pub(super) fn date(at: Timestamp) -> String {
 /// fail, so there is always a document.
 pub(super) fn to_json(document: &impl Serialize) -> String {
     serde_json::to_string(document).unwrap_or_default()
+}
+
+/// Members of the JSON form that only one kind of alert has.
+pub(super) fn details(document: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(document) {
+        Ok(Value::Object(members)) => members,
+        _ => Map::new(),
+    }
+}
+
+/// How many findings there are that a list does not have.
+pub(super) fn beyond(omitted: u64, unlisted: usize) -> u64 {
+    omitted.saturating_add(u64::try_from(unlisted).unwrap_or(u64::MAX))
+}
+
+/// The word for a held image: what it is, and what it is not.
+pub(super) const HELD: &str = "HELD, STILL DEPLOYABLE";
+
+/// What an SMS says, beside the region and the word for the kind.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Sms {
+    /// What it is about. It is cut where the others need its room.
+    pub(super) name: String,
+    /// Added to the name, never cut: a tag that was cut would be another tag.
+    pub(super) suffix: String,
+    /// Why, the most important first. What does not fit is left out.
+    pub(super) causes: Vec<String>,
+    /// What a reader must know. It always fits.
+    pub(super) end: &'static str,
+    /// What to do, if it fits.
+    pub(super) then: String,
 }

@@ -1,50 +1,42 @@
-//! The form for telephones.
+//! The form for telephones: what it is about, why, and what to do.
 
-use crate::{alert::model::Alert, notice::AlertKind, policy::BlockMethod, text};
+use crate::{alert::model::Alert, text};
 
 /// The longest text that goes out as one message, in ASCII: 140 bytes. SNS makes several of a longer one.
 ///
 /// Source: SNS, "Mobile text messaging (SMS)", character quotas.
 pub(super) const MAX_SMS: usize = 140;
 
-/// The parts are cut so that the last one, what was done, always fits.
+/// The longest name of a repository that is shown whole.
 const MAX_REPOSITORY: usize = 48;
-const MAX_TAG: usize = 24;
-const MAX_FINDING: usize = 20;
 
 pub(super) fn render(alert: &Alert) -> String {
-    let repository = text::ascii(alert.image.repository.as_str(), MAX_REPOSITORY);
-    // A tag that was cut would be another tag.
-    let image = match alert.tags.first().filter(|tag| tag.as_str().len() <= MAX_TAG) {
-        Some(tag) => format!("{repository}:{tag}"),
-        None => format!("{repository}@{}", alert.image.digest.short()),
+    let sms = &alert.sms;
+    let head = format!("ecr-guard {} {}", alert.about.registry.region, alert.word);
+    let end = if sms.end.is_empty() {
+        String::new()
+    } else {
+        format!(". {}", sms.end)
     };
-    let finding = alert
-        .findings
-        .first()
-        .map(|finding| format!(", {}", text::ascii(&finding.id, MAX_FINDING)));
-    let message = format!(
-        "ecr-guard {}: {image}{}, {}",
-        alert.word(),
-        finding.unwrap_or_default(),
-        done(alert)
-    );
-    text::ascii(&message, MAX_SMS)
-}
-
-fn done(alert: &Alert) -> &'static str {
-    let Some(action) = &alert.action else {
-        return "nothing changed";
-    };
-    match (alert.kind, action.method, action.done) {
-        (AlertKind::ImageReleased, BlockMethod::Archive, _) => "restored",
-        (AlertKind::ImageReleased, BlockMethod::QuarantineTag, _) => "tags restored",
-        (AlertKind::ImageReleased, BlockMethod::Flag, _) => "no longer flagged",
-        (_, BlockMethod::Archive, true) => "archived",
-        (_, BlockMethod::Archive, false) => "NOT archived",
-        (_, BlockMethod::QuarantineTag, true) => "quarantined",
-        (_, BlockMethod::QuarantineTag, false) => "NOT quarantined",
-        (_, BlockMethod::Flag, true) => "flagged only",
-        (_, BlockMethod::Flag, false) => "NOT flagged",
+    let room = MAX_SMS.saturating_sub(head.len() + 1 + sms.suffix.len() + end.len());
+    let name = text::ascii(&sms.name, room.min(MAX_REPOSITORY));
+    let mut message = format!("{head} {name}{}", sms.suffix);
+    let mut before = ": ";
+    for cause in &sms.causes {
+        // Beside what counts on other ends, each part is made harmless by itself.
+        let cause = text::ascii(cause, MAX_SMS);
+        if !cause.is_empty() && message.len() + before.len() + cause.len() + end.len() <= MAX_SMS {
+            message.push_str(before);
+            message.push_str(&cause);
+            before = ", ";
+        }
     }
+    message.push_str(&end);
+    let then = text::ascii(&sms.then, MAX_SMS);
+    let between = if message.ends_with(['.', '!']) { " " } else { ". " };
+    if !then.is_empty() && message.len() + between.len() + then.len() <= MAX_SMS {
+        message.push_str(between);
+        message.push_str(&then);
+    }
+    text::ascii(&message, MAX_SMS)
 }

@@ -9,8 +9,9 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     alert::{
         brief::BriefAlert,
-        chat, email,
-        model::{MAX_ID, MAX_MESSAGE_BYTES, MAX_NAME, MAX_SUBJECT, MAX_TITLE, Message, time, to_json},
+        contact::Contact,
+        model::{About, Alert, HELD, Item, List, MAX_MESSAGE_BYTES, MAX_NAME, Message, Sms, details, headline},
+        step::Step,
     },
     finding::Severity,
     ids::RegistryKey,
@@ -42,29 +43,16 @@ pub struct AlertSummary {
     kept_back: usize,
 }
 
-/// `ecr-guard/alert/v1`: the members that every alert has, with `alerts`.
+/// The members of the JSON form that only a summary has.
 #[derive(Serialize)]
-struct Document<'a> {
-    schema: &'static str,
-    id: String,
-    kind: &'static str,
-    severity: Option<Severity>,
-    time: String,
-    account: &'a str,
-    region: &'a str,
-    repository: Option<()>,
-    digest: Option<()>,
-    tags: [(); 0],
-    title: String,
-    reason: String,
-    findings: [(); 0],
-    omitted_findings: u64,
-    action: Option<()>,
+struct Details<'a> {
     /// By repository, then by kind: what the alerts are about.
     alerts: BTreeMap<&'a str, BTreeMap<&'a str, Vec<Named<'a>>>>,
     kept_back: usize,
-    next_steps: Vec<String>,
 }
+
+/// The word for people.
+const WORD: &str = "SUMMARY";
 
 /// One alert, in as few characters as say what it is about.
 #[derive(Serialize)]
@@ -91,9 +79,9 @@ impl AlertSummary {
     }
 
     /// All forms, and the alerts that they name. Alerts that do not fit into a message are left for the next one: the mildest.
-    pub fn message(mut self) -> (Message, Vec<BriefAlert>) {
+    pub fn message(mut self, contact: &Contact) -> (Message, Vec<BriefAlert>) {
         loop {
-            let message = self.render();
+            let message = self.alert(contact).message();
             let size = message.body().len();
             if size <= MAX_MESSAGE_BYTES || self.alerts.len() <= 1 {
                 return (message, self.alerts);
@@ -106,19 +94,28 @@ impl AlertSummary {
         }
     }
 
-    fn render(&self) -> Message {
-        Message {
-            subject: text::ascii(
-                &format!("[ecr-guard] SUMMARY {}: {}", self.registry.region, self.line()),
-                MAX_SUBJECT,
-            ),
-            default: self.json(),
-            email: self.email(),
-            https: self.chat(),
-            sms: text::ascii(
-                &format!("ecr-guard SUMMARY {}: {}", self.registry.region, self.line()),
-                140,
-            ),
+    /// The alert.
+    fn alert(&self, contact: &Contact) -> Alert {
+        let about = About::registry(&self.registry);
+        Alert {
+            severity: self.alerts.iter().filter_map(|alert| alert.severity).max(),
+            headline: headline(WORD, &self.line(), &[], self.registry.region.as_str()),
+            title: self.title(),
+            reason: self.reason(),
+            is_lead: true,
+            steps: Self::steps(),
+            lists: vec![self.named(), self.by_repository()],
+            details: details(&Details {
+                alerts: self.by_kind(),
+                kept_back: self.kept_back,
+            }),
+            sms: Sms {
+                name: self.registry.account.to_string(),
+                causes: vec![self.line()],
+                ..Sms::default()
+            },
+            contact: contact.clone(),
+            ..Alert::new(&self.id(), SUMMARY, WORD, self.time, about)
         }
     }
 
@@ -148,7 +145,7 @@ impl AlertSummary {
     fn line(&self) -> String {
         let kinds = self.kinds();
         let kinds = kinds.iter().map(|(kind, count)| format!("{count} {}", words(kind)));
-        kinds.collect::<Vec<_>>().join(", ")
+        kinds.collect::<Vec<_>>().join("; ")
     }
 
     fn title(&self) -> String {
@@ -167,14 +164,15 @@ impl AlertSummary {
         )
     }
 
-    fn steps() -> Vec<String> {
+    fn steps() -> Vec<Step> {
         vec![
-            "Begin with the first repository. The rows of the ledger and the daily digest have the reason for each image.".to_owned(),
-            "If most images share a finding, fix their base image and rebuild.".to_owned(),
+            "Begin with the first repository. The daily digest has the reason for each image.".into(),
+            "If most images share a finding, fix their base image and rebuild.".into(),
         ]
     }
 
-    fn json(&self) -> String {
+    /// What the alerts are about, by repository, then by kind.
+    fn by_kind(&self) -> BTreeMap<&str, BTreeMap<&str, Vec<Named<'_>>>> {
         let mut alerts: BTreeMap<&str, BTreeMap<&str, Vec<Named<'_>>>> = BTreeMap::new();
         for alert in &self.alerts {
             let repository = alert.repository.as_ref().map_or("", |repository| repository.as_str());
@@ -189,26 +187,35 @@ impl AlertSummary {
                     id: &alert.id,
                 });
         }
-        to_json(&Document {
-            schema: "ecr-guard/alert/v1",
-            id: text::line(&self.id(), MAX_ID),
-            kind: SUMMARY,
-            severity: self.alerts.iter().filter_map(|alert| alert.severity).max(),
-            time: time(self.time),
-            account: self.registry.account.as_str(),
-            region: self.registry.region.as_str(),
-            repository: None,
-            digest: None,
-            tags: [],
-            title: text::line(&self.title(), MAX_TITLE),
-            reason: self.reason(),
-            findings: [],
-            omitted_findings: 0,
-            action: None,
-            alerts,
-            kept_back: self.kept_back,
-            next_steps: Self::steps(),
-        })
+        alerts
+    }
+
+    fn named(&self) -> List {
+        let items = self.alerts.iter().take(LISTED).map(|alert| {
+            let repository = alert
+                .repository
+                .as_ref()
+                .map_or("registry", |repository| repository.as_str());
+            let severity = alert.severity.map(|severity| format!(" {severity}"));
+            let severity = severity.unwrap_or_default();
+            let text = format!("{}: {repository} {}{severity}", words(&alert.kind), alert.name());
+            Item::with(text, alert.title.clone())
+        });
+        List {
+            more: self.alerts.len().saturating_sub(LISTED) as u64,
+            in_chat: LISTED_IN_CHAT,
+            ..List::new("ALERTS, WORST FIRST (the JSON form names all of them)", items.collect())
+        }
+    }
+
+    fn by_repository(&self) -> List {
+        let repositories = self.repositories();
+        let items = repositories.iter().take(LISTED_REPOSITORIES);
+        let items = items.map(|(repository, count)| Item::new(format!("{count} in {repository}")));
+        List {
+            more: repositories.len().saturating_sub(LISTED_REPOSITORIES) as u64,
+            ..List::new("BY REPOSITORY", items.collect())
+        }
     }
 
     /// How many alerts there are in each repository, most first.
@@ -221,83 +228,20 @@ impl AlertSummary {
         counts.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
         counts
     }
-
-    fn email(&self) -> String {
-        let mut lines = vec![text::plain(&self.title(), MAX_TITLE), String::new()];
-        email::wrap(&mut lines, "", &self.reason());
-        email::heading(&mut lines, "REPOSITORIES");
-        let repositories = self.repositories();
-        for (repository, count) in repositories.iter().take(LISTED_REPOSITORIES) {
-            lines.push(format!("  {count:>6}  {repository}"));
-        }
-        if let Some(more) = beyond(repositories.len(), LISTED_REPOSITORIES) {
-            lines.push(format!("  and {more} more repositories"));
-        }
-        email::heading(&mut lines, "ALERTS, WORST FIRST");
-        for alert in self.alerts.iter().take(LISTED) {
-            let repository = alert
-                .repository
-                .as_ref()
-                .map_or("registry", |repository| repository.as_str());
-            let severity = alert.severity.map(|severity| format!("  {severity}"));
-            lines.push(format!(
-                "  {repository}  {}{}",
-                alert.name(),
-                severity.unwrap_or_default()
-            ));
-            email::wrap(&mut lines, "    ", &text::plain(&alert.title, MAX_TITLE));
-        }
-        if let Some(more) = beyond(self.alerts.len(), LISTED) {
-            lines.push(format!("  and {more} more: the JSON form names all of them"));
-        }
-        email::steps(&mut lines, &Self::steps());
-        email::end(&mut lines, &self.id());
-        lines.join("\n")
-    }
-
-    fn chat(&self) -> String {
-        let mut lines = vec![
-            text::markdown(&self.reason()),
-            String::new(),
-            format!("*Account:* {}, region {}", self.registry.account, self.registry.region),
-        ];
-        lines.extend(self.alerts.iter().take(LISTED_IN_CHAT).map(|alert| {
-            let repository = alert
-                .repository
-                .as_ref()
-                .map_or("registry", |repository| repository.as_str());
-            let repository = text::code(&text::line(repository, MAX_NAME));
-            format!("• {repository} {}: {}", text::code(&alert.name()), words(&alert.kind))
-        }));
-        if let Some(more) = beyond(self.alerts.len(), LISTED_IN_CHAT) {
-            lines.push(format!("and {more} more"));
-        }
-        let about = chat::AboutRegistry {
-            key: &self.registry,
-            id: &self.id(),
-            kind: SUMMARY,
-            title: &self.title(),
-        };
-        chat::registry(&about, lines.join("\n"), Self::steps().into_iter())
-    }
 }
 
-/// A kind of alert, for a person. A kind that this version does not know is named by its own word.
+/// A kind of alert, for a person, in the words of its own subject. A kind that this version does not know is named by its own word.
 fn words(kind: &str) -> String {
     match kind {
-        "image-blocked" => "blocked".to_owned(),
-        "image-held" => "NOT blocked".to_owned(),
-        "image-review" => "to review".to_owned(),
-        "image-released" => "released".to_owned(),
-        "image-bypass" => "blocked again".to_owned(),
-        "scan-failed" => "not scanned".to_owned(),
-        "scan-overdue" => "scan overdue".to_owned(),
-        other => text::line(&other.replace('-', " "), MAX_NAME),
+        "image-blocked" => "BLOCKED".to_owned(),
+        "image-held" => HELD.to_owned(),
+        "image-review" => "REVIEW".to_owned(),
+        "image-released" => "RELEASED".to_owned(),
+        "image-bypass" => "BLOCKED AGAIN".to_owned(),
+        "scan-failed" => "NOT SCANNED".to_owned(),
+        "scan-overdue" => "SCAN OVERDUE".to_owned(),
+        other => text::line(&other.replace('-', " ").to_uppercase(), MAX_NAME),
     }
-}
-
-fn beyond(count: usize, listed: usize) -> Option<usize> {
-    count.checked_sub(listed).filter(|more| *more > 0)
 }
 
 #[cfg(test)]
@@ -333,7 +277,9 @@ mod tests {
     #[test]
     fn one_message_names_a_thousand_alerts() {
         let alerts = (0..1000).map(|number| alert(number, "image-review", Some(Severity::High)));
-        let (message, named) = AlertSummary::of(alerts.collect(), now()).unwrap().message();
+        let (message, named) = AlertSummary::of(alerts.collect(), now())
+            .unwrap()
+            .message(&Contact::default());
         assert_eq!(named.len(), 1000);
         assert!(message.body().len() <= MAX_MESSAGE_BYTES);
         let document: Value = serde_json::from_str(&message.default).unwrap();
@@ -365,7 +311,7 @@ mod tests {
             .collect();
         let (mut left, mut messages) = (alerts, 0);
         while let Some(summary) = AlertSummary::of(left.clone(), now()) {
-            let (message, named) = summary.message();
+            let (message, named) = summary.message(&Contact::default());
             assert!(message.body().len() <= MAX_MESSAGE_BYTES);
             assert!(!named.is_empty());
             if messages == 0 {
@@ -388,14 +334,14 @@ mod tests {
             alert(3, "image-held", Some(Severity::Critical)),
             alert(4, "a-kind-of-tomorrow", None),
         ];
-        let (message, named) = AlertSummary::of(alerts, now()).unwrap().message();
+        let (message, named) = AlertSummary::of(alerts, now()).unwrap().message(&Contact::default());
         let order: Vec<&str> = named.iter().map(|alert| alert.kind.as_str()).collect();
         assert_eq!(
             order,
             ["image-held", "image-review", "scan-failed", "a-kind-of-tomorrow"]
         );
         insta::assert_snapshot!(message.email);
-        insta::assert_snapshot!(message.sms, @"ecr-guard SUMMARY us-west-2: 1 NOT blocked, 1 to review, 1 not scanned, 1 a kind of tomorrow");
+        insta::assert_snapshot!("the_worst_come_first.sms", message.sms);
     }
 
     #[test]

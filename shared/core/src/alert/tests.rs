@@ -3,11 +3,13 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    finding::Severity,
+    alert::image::ImageAlert,
+    finding::{Severity, SeverityCounts},
     ids::{ImageKey, RepositoryName, Tag},
     ledger::RecordedFinding,
     notice::AlertKind,
     policy::BlockMethod,
+    state::State,
 };
 
 const DIGEST: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
@@ -50,10 +52,11 @@ fn findings() -> Vec<RecordedFinding> {
     ]
 }
 
-fn alert(kind: AlertKind) -> Alert {
-    Alert {
+fn alert(kind: AlertKind) -> ImageAlert {
+    ImageAlert {
         id: "5d41402abc4b2a76b9719d911017c592".into(),
         kind,
+        state: State::Blocked,
         severity: Some(Severity::Critical),
         time: "2026-11-23T21:00:00.987Z".parse().unwrap(),
         image: ImageKey {
@@ -65,8 +68,12 @@ fn alert(kind: AlertKind) -> Alert {
         tags: vec!["v1.2.3".parse().unwrap(), "release_7".parse().unwrap()],
         title: "pipeops-prod-api:v1.2.3 is blocked".into(),
         reason: "4 findings block deployment, the worst is CVE-2026-1234 CRITICAL in openssl (policy: severities.CRITICAL).".into(),
+        hold: None,
         findings: findings(),
         omitted_findings: 0,
+        other_findings: Vec::new(),
+        omitted_other_findings: 0,
+        counts: SeverityCounts::new(),
         action: Some(AlertAction { method: BlockMethod::Archive, done: true }),
         exceptions: Vec::new(),
         next_steps: vec![
@@ -77,20 +84,21 @@ fn alert(kind: AlertKind) -> Alert {
             format!(
                 "See all findings: aws ecr describe-image-scan-findings --region us-west-2 --repository-name pipeops-prod-api \
                  --image-id imageDigest={DIGEST}"
-            ),
+            )
+            .into(),
         ],
     }
 }
 
 /// All forms, for people to read. The JSON documents are broken into lines without changing the order of members.
-fn show(alert: &Alert) -> String {
+fn show(alert: &ImageAlert) -> String {
     let Message {
         subject,
         default,
         email,
         https,
         sms,
-    } = alert.message();
+    } = alert.message(&Contact::default());
     let lines = |json: &str| json.replace(",\"", ",\n\"");
     format!(
         "{subject}\n=== sms\n{sms}\n=== email\n{email}=== https\n{}\n=== default\n{}",
@@ -101,157 +109,12 @@ fn show(alert: &Alert) -> String {
 
 #[test]
 fn a_blocked_image() {
-    insta::assert_snapshot!(show(&alert(AlertKind::ImageBlocked)), @r#"
-    [ecr-guard] BLOCKED pipeops-prod-api
-    === sms
-    ecr-guard BLOCKED: pipeops-prod-api:v1.2.3, CVE-2026-1234, archived
-    === email
-    pipeops-prod-api:v1.2.3 is blocked
-
-    IMAGE
-      Repository  pipeops-prod-api
-      Tags        v1.2.3, release_7
-      Digest      9f86d081884c
-                  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
-      Account     123456789012
-      Region      us-west-2
-      Decided     2026-11-23 21:00:00 UTC
-
-    WHY
-      4 findings block deployment, the worst is CVE-2026-1234 CRITICAL in
-      openssl (policy: severities.CRITICAL).
-
-    WHAT WAS DONE
-      The image was moved to the archive. Pulls by tag and by digest answer "not
-      found" (404). Nothing that already runs is stopped; what has to pull the
-      image again, such as a new task, will not start. The image and its tags
-      are kept, and it can be restored.
-
-    FINDINGS THAT DECIDED, WORST FIRST
-      CVE-2026-1234  CRITICAL  exploit known
-        openssl 3.0.1, fixed in 3.0.9, first seen 2026-11-23
-        https://nvd.nist.gov/vuln/detail/CVE-2026-1234
-      CVE-2025-40001  CRITICAL  score 9.1
-        libxml2 2.9.14+dfsg-1.3~deb12u1, no fix yet, first seen 2026-09-02
-        https://security-tracker.debian.org/tracker/CVE-2025-40001
-      GHSA-jfh8-c2jp-5v3q  CRITICAL  exploit known, score 10.0, EPSS 0.94
-        org.apache.logging.log4j:log4j-core 2.14.1, fixed in 2.15.0, first seen 2026-11-23
-      CVE-2024-9  CRITICAL
-        package not named, fix not known, first seen 2026-11-23
-
-    NEXT STEPS
-      1. Update to openssl 3.0.9, org.apache.logging.log4j:log4j-core 2.15.0 or
-         newer, build, and push under a new tag.
-      2. If it does no harm here, ask the owners of the policy for an exception
-         for CVE-2026-1234 in pipeops-prod-api: with owner, reason and end.
-      3. See all findings:
-         aws ecr describe-image-scan-findings --region us-west-2 --repository-name pipeops-prod-api --image-id imageDigest=sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
-
-    Alert 5d41402abc4b2a76b9719d911017c592
-    If this arrives again with the same id, it is the same alert.
-    === https
-    {"version":"1.0",
-    "source":"custom",
-    "id":"5d41402abc4b2a76b9719d911017c592",
-    "content":{"textType":"client-markdown",
-    "title":"pipeops-prod-api:v1.2.3 is blocked",
-    "description":"4 findings block deployment, the worst is CVE-2026-1234 CRITICAL in openssl (policy: `severities.CRITICAL`).\n
-    \n
-    *What was done:* The image was moved to the archive. Pulls by tag and by digest answer \"not found\" (404). Nothing that already runs is stopped; what has to pull the image again, such as a new task, will not start. The image and its tags are kept, and it can be restored.\n
-    *Image:* `pipeops-prod-api`, tags `v1.2.3`, `release_7`\n
-    *Digest:* `sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`\n
-    *Account:* 123456789012, region us-west-2\n
-    \n
-    • `CVE-2026-1234` CRITICAL in `openssl` `3.0.1`, fixed in `3.0.9`, exploit known, first seen 2026-11-23 https://nvd.nist.gov/vuln/detail/CVE-2026-1234\n
-    • `CVE-2025-40001` CRITICAL in `libxml2` `2.9.14+dfsg-1.3~deb12u1`, no fix yet, first seen 2026-09-02 https://security-tracker.debian.org/tracker/CVE-2025-40001\n
-    • `GHSA-jfh8-c2jp-5v3q` CRITICAL in `org.apache.logging.log4j:log4j-core` `2.14.1`, fixed in `2.15.0`, exploit known, first seen 2026-11-23\n
-    • `CVE-2024-9` CRITICAL, fix not known, first seen 2026-11-23",
-    "nextSteps":["Update to openssl 3.0.9, `org.apache.logging.log4j:log4j-core` 2.15.0 or newer, build, and push under a new tag.",
-    "If it does no harm here, ask the owners of the policy for an exception for CVE-2026-1234 in pipeops-prod-api: with owner, reason and end.",
-    "See all findings: aws ecr describe-image-scan-findings --region us-west-2 --repository-name pipeops-prod-api --image-id imageDigest=sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
-    "keywords":["image-blocked",
-    "pipeops-prod-api",
-    "CRITICAL"]},
-    "metadata":{"threadId":"123456789012/us-west-2/pipeops-prod-api/9f86d081884c",
-    "summary":"pipeops-prod-api:v1.2.3 is blocked",
-    "eventType":"image-blocked",
-    "relatedResources":["arn:aws:ecr:us-west-2:123456789012:repository/pipeops-prod-api"],
-    "additionalContext":{"account":"123456789012",
-    "alertId":"5d41402abc4b2a76b9719d911017c592",
-    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-    "region":"us-west-2",
-    "repository":"pipeops-prod-api"}}}
-    === default
-    {"schema":"ecr-guard/alert/v1",
-    "id":"5d41402abc4b2a76b9719d911017c592",
-    "kind":"image-blocked",
-    "severity":"CRITICAL",
-    "time":"2026-11-23T21:00:00Z",
-    "account":"123456789012",
-    "region":"us-west-2",
-    "repository":"pipeops-prod-api",
-    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-    "tags":["v1.2.3",
-    "release_7"],
-    "title":"pipeops-prod-api:v1.2.3 is blocked",
-    "reason":"4 findings block deployment, the worst is CVE-2026-1234 CRITICAL in openssl (policy: severities.CRITICAL).",
-    "findings":[{"id":"CVE-2026-1234",
-    "severity":"CRITICAL",
-    "package":"openssl",
-    "package_type":null,
-    "installed":"3.0.1",
-    "fixed_in":"3.0.9",
-    "url":"https://nvd.nist.gov/vuln/detail/CVE-2026-1234",
-    "first_seen":"2026-11-23T20:58:12Z",
-    "rule":"severities.CRITICAL",
-    "exploit":true,
-    "score":null,
-    "epss":null},{"id":"CVE-2025-40001",
-    "severity":"CRITICAL",
-    "package":"libxml2",
-    "package_type":"OS",
-    "installed":"2.9.14+dfsg-1.3~deb12u1",
-    "fixed_in":null,
-    "url":"https://security-tracker.debian.org/tracker/CVE-2025-40001",
-    "first_seen":"2026-09-02T07:00:00Z",
-    "rule":"severities.CRITICAL",
-    "exploit":false,
-    "score":9.1,
-    "epss":null},{"id":"GHSA-jfh8-c2jp-5v3q",
-    "severity":"CRITICAL",
-    "package":"org.apache.logging.log4j:log4j-core",
-    "package_type":"JAR",
-    "installed":"2.14.1",
-    "fixed_in":"2.15.0",
-    "url":null,
-    "first_seen":"2026-11-23T20:58:12Z",
-    "rule":"severities.CRITICAL",
-    "exploit":true,
-    "score":10.0,
-    "epss":0.94358},{"id":"CVE-2024-9",
-    "severity":"CRITICAL",
-    "package":null,
-    "package_type":null,
-    "installed":null,
-    "fixed_in":null,
-    "url":null,
-    "first_seen":"2026-11-23T20:58:12Z",
-    "rule":"severities.CRITICAL",
-    "exploit":null,
-    "score":null,
-    "epss":null}],
-    "omitted_findings":0,
-    "action":{"method":"archive",
-    "done":true},
-    "next_steps":["Update to openssl 3.0.9, org.apache.logging.log4j:log4j-core 2.15.0 or newer, build, and push under a new tag.",
-    "If it does no harm here, ask the owners of the policy for an exception for CVE-2026-1234 in pipeops-prod-api: with owner, reason and end.",
-    "See all findings: aws ecr describe-image-scan-findings --region us-west-2 --repository-name pipeops-prod-api --image-id imageDigest=sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]}
-    "#);
+    insta::assert_snapshot!(show(&alert(AlertKind::ImageBlocked)));
 }
 
 #[test]
 fn a_held_image() {
-    let alert = Alert {
+    let alert = ImageAlert {
         title: "pipeops-prod-api:v1.2.3 should be blocked, and is not".into(),
         reason: "1 finding blocks deployment: CVE-2026-1234 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: it \
                  is in use: it was last pulled on 2026-11-22."
@@ -261,105 +124,12 @@ fn a_held_image() {
         next_steps: vec!["Deploy the new image, so that this one is no longer used: then it is blocked.".into()],
         ..alert(AlertKind::ImageHeld)
     };
-    insta::assert_snapshot!(show(&alert), @r#"
-    [ecr-guard] NOT BLOCKED pipeops-prod-api
-    === sms
-    ecr-guard NOT BLOCKED: pipeops-prod-api:v1.2.3, CVE-2026-1234, NOT archived
-    === email
-    pipeops-prod-api:v1.2.3 should be blocked, and is not
-
-    IMAGE
-      Repository  pipeops-prod-api
-      Tags        v1.2.3, release_7
-      Digest      9f86d081884c
-                  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
-      Account     123456789012
-      Region      us-west-2
-      Decided     2026-11-23 21:00:00 UTC
-
-    WHY
-      1 finding blocks deployment: CVE-2026-1234 CRITICAL in openssl (policy:
-      severities.CRITICAL). It is not blocked: it is in use: it was last pulled
-      on 2026-11-22.
-
-    WHAT WAS DONE
-      NOT DONE: the image was not moved to the archive. It can still be pulled
-      and deployed.
-
-    FINDINGS THAT DECIDED, WORST FIRST
-      CVE-2026-1234  CRITICAL  exploit known
-        openssl 3.0.1, fixed in 3.0.9, first seen 2026-11-23
-        https://nvd.nist.gov/vuln/detail/CVE-2026-1234
-
-    NEXT STEPS
-      1. Deploy the new image, so that this one is no longer used: then it is
-         blocked.
-
-    Alert 5d41402abc4b2a76b9719d911017c592
-    If this arrives again with the same id, it is the same alert.
-    === https
-    {"version":"1.0",
-    "source":"custom",
-    "id":"5d41402abc4b2a76b9719d911017c592",
-    "content":{"textType":"client-markdown",
-    "title":"pipeops-prod-api:v1.2.3 should be blocked, and is not",
-    "description":"1 finding blocks deployment: CVE-2026-1234 CRITICAL in openssl (policy: `severities.CRITICAL`). It is not blocked: it is in use: it was last pulled on 2026-11-22.\n
-    \n
-    *What was done:* NOT DONE: the image was not moved to the archive. It can still be pulled and deployed.\n
-    *Image:* `pipeops-prod-api`, tags `v1.2.3`, `release_7`\n
-    *Digest:* `sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`\n
-    *Account:* 123456789012, region us-west-2\n
-    \n
-    • `CVE-2026-1234` CRITICAL in `openssl` `3.0.1`, fixed in `3.0.9`, exploit known, first seen 2026-11-23 https://nvd.nist.gov/vuln/detail/CVE-2026-1234",
-    "nextSteps":["Deploy the new image, so that this one is no longer used: then it is blocked."],
-    "keywords":["image-held",
-    "pipeops-prod-api",
-    "CRITICAL"]},
-    "metadata":{"threadId":"123456789012/us-west-2/pipeops-prod-api/9f86d081884c",
-    "summary":"pipeops-prod-api:v1.2.3 should be blocked, and is not",
-    "eventType":"image-held",
-    "relatedResources":["arn:aws:ecr:us-west-2:123456789012:repository/pipeops-prod-api"],
-    "additionalContext":{"account":"123456789012",
-    "alertId":"5d41402abc4b2a76b9719d911017c592",
-    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-    "region":"us-west-2",
-    "repository":"pipeops-prod-api"}}}
-    === default
-    {"schema":"ecr-guard/alert/v1",
-    "id":"5d41402abc4b2a76b9719d911017c592",
-    "kind":"image-held",
-    "severity":"CRITICAL",
-    "time":"2026-11-23T21:00:00Z",
-    "account":"123456789012",
-    "region":"us-west-2",
-    "repository":"pipeops-prod-api",
-    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-    "tags":["v1.2.3",
-    "release_7"],
-    "title":"pipeops-prod-api:v1.2.3 should be blocked, and is not",
-    "reason":"1 finding blocks deployment: CVE-2026-1234 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: it is in use: it was last pulled on 2026-11-22.",
-    "findings":[{"id":"CVE-2026-1234",
-    "severity":"CRITICAL",
-    "package":"openssl",
-    "package_type":null,
-    "installed":"3.0.1",
-    "fixed_in":"3.0.9",
-    "url":"https://nvd.nist.gov/vuln/detail/CVE-2026-1234",
-    "first_seen":"2026-11-23T20:58:12Z",
-    "rule":"severities.CRITICAL",
-    "exploit":true,
-    "score":null,
-    "epss":null}],
-    "omitted_findings":0,
-    "action":{"method":"archive",
-    "done":false},
-    "next_steps":["Deploy the new image, so that this one is no longer used: then it is blocked."]}
-    "#);
+    insta::assert_snapshot!(show(&alert));
 }
 
 #[test]
 fn an_image_to_review() {
-    let alert = Alert {
+    let alert = ImageAlert {
         severity: Some(Severity::High),
         title: "pipeops-prod-api:v1.2.3 needs review before deployment".into(),
         reason: "1 finding needs review before deployment: CVE-2026-77 HIGH in curl (policy: severities.HIGH).".into(),
@@ -371,101 +141,12 @@ fn an_image_to_review() {
         next_steps: vec!["Look at the findings before this image is deployed.".into()],
         ..alert(AlertKind::ImageReview)
     };
-    insta::assert_snapshot!(show(&alert), @r#"
-    [ecr-guard] REVIEW pipeops-prod-api
-    === sms
-    ecr-guard REVIEW: pipeops-prod-api:v1.2.3, CVE-2026-77, nothing changed
-    === email
-    pipeops-prod-api:v1.2.3 needs review before deployment
-
-    IMAGE
-      Repository  pipeops-prod-api
-      Tags        v1.2.3, release_7
-      Digest      9f86d081884c
-                  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
-      Account     123456789012
-      Region      us-west-2
-      Decided     2026-11-23 21:00:00 UTC
-
-    WHY
-      1 finding needs review before deployment: CVE-2026-77 HIGH in curl
-      (policy: severities.HIGH).
-
-    WHAT WAS DONE
-      Nothing was changed in the registry.
-
-    FINDINGS THAT DECIDED, WORST FIRST
-      CVE-2026-77  HIGH
-        curl 8.5.0-2ubuntu10.1, fixed in 8.5.0-2ubuntu10.6, first seen 2026-11-23
-        https://ubuntu.com/security/CVE-2026-77
-
-    NEXT STEPS
-      1. Look at the findings before this image is deployed.
-
-    Alert 5d41402abc4b2a76b9719d911017c592
-    If this arrives again with the same id, it is the same alert.
-    === https
-    {"version":"1.0",
-    "source":"custom",
-    "id":"5d41402abc4b2a76b9719d911017c592",
-    "content":{"textType":"client-markdown",
-    "title":"pipeops-prod-api:v1.2.3 needs review before deployment",
-    "description":"1 finding needs review before deployment: CVE-2026-77 HIGH in curl (policy: `severities.HIGH`).\n
-    \n
-    *What was done:* Nothing was changed in the registry.\n
-    *Image:* `pipeops-prod-api`, tags `v1.2.3`, `release_7`\n
-    *Digest:* `sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`\n
-    *Account:* 123456789012, region us-west-2\n
-    \n
-    • `CVE-2026-77` HIGH in `curl` `8.5.0-2ubuntu10.1`, fixed in `8.5.0-2ubuntu10.6`, first seen 2026-11-23 https://ubuntu.com/security/CVE-2026-77",
-    "nextSteps":["Look at the findings before this image is deployed."],
-    "keywords":["image-review",
-    "pipeops-prod-api",
-    "HIGH"]},
-    "metadata":{"threadId":"123456789012/us-west-2/pipeops-prod-api/9f86d081884c",
-    "summary":"pipeops-prod-api:v1.2.3 needs review before deployment",
-    "eventType":"image-review",
-    "relatedResources":["arn:aws:ecr:us-west-2:123456789012:repository/pipeops-prod-api"],
-    "additionalContext":{"account":"123456789012",
-    "alertId":"5d41402abc4b2a76b9719d911017c592",
-    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-    "region":"us-west-2",
-    "repository":"pipeops-prod-api"}}}
-    === default
-    {"schema":"ecr-guard/alert/v1",
-    "id":"5d41402abc4b2a76b9719d911017c592",
-    "kind":"image-review",
-    "severity":"HIGH",
-    "time":"2026-11-23T21:00:00Z",
-    "account":"123456789012",
-    "region":"us-west-2",
-    "repository":"pipeops-prod-api",
-    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-    "tags":["v1.2.3",
-    "release_7"],
-    "title":"pipeops-prod-api:v1.2.3 needs review before deployment",
-    "reason":"1 finding needs review before deployment: CVE-2026-77 HIGH in curl (policy: severities.HIGH).",
-    "findings":[{"id":"CVE-2026-77",
-    "severity":"HIGH",
-    "package":"curl",
-    "package_type":null,
-    "installed":"8.5.0-2ubuntu10.1",
-    "fixed_in":"8.5.0-2ubuntu10.6",
-    "url":"https://ubuntu.com/security/CVE-2026-77",
-    "first_seen":"2026-11-23T20:58:12Z",
-    "rule":"severities.HIGH",
-    "exploit":false,
-    "score":null,
-    "epss":null}],
-    "omitted_findings":0,
-    "action":null,
-    "next_steps":["Look at the findings before this image is deployed."]}
-    "#);
+    insta::assert_snapshot!(show(&alert));
 }
 
 #[test]
 fn a_released_image() {
-    let alert = Alert {
+    let alert = ImageAlert {
         severity: None,
         title: "pipeops-prod-api:v1.2.3 is released".into(),
         reason: "What blocked it no longer does. Findings: 2 MEDIUM. None needs review, 1 is excepted by the policy."
@@ -481,87 +162,12 @@ fn a_released_image() {
         ],
         ..alert(AlertKind::ImageReleased)
     };
-    insta::assert_snapshot!(show(&alert), @r#"
-    [ecr-guard] RELEASED pipeops-prod-api
-    === sms
-    ecr-guard RELEASED: pipeops-prod-api:v1.2.3, restored
-    === email
-    pipeops-prod-api:v1.2.3 is released
-
-    IMAGE
-      Repository  pipeops-prod-api
-      Tags        v1.2.3, release_7
-      Digest      9f86d081884c
-                  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
-      Account     123456789012
-      Region      us-west-2
-      Decided     2026-11-23 21:00:00 UTC
-
-    WHY
-      What blocked it no longer does. Findings: 2 MEDIUM. None needs review, 1
-      is excepted by the policy.
-
-    WHAT WAS DONE
-      The image was taken out of the archive. Pulls by tag and by digest work
-      again.
-
-    NEXT STEPS
-      1. Wait until it can be pulled: a restore takes up to about 20 minutes.
-      2. Deploy it again where it was missing.
-
-    Alert 5d41402abc4b2a76b9719d911017c592
-    If this arrives again with the same id, it is the same alert.
-    === https
-    {"version":"1.0",
-    "source":"custom",
-    "id":"5d41402abc4b2a76b9719d911017c592",
-    "content":{"textType":"client-markdown",
-    "title":"pipeops-prod-api:v1.2.3 is released",
-    "description":"What blocked it no longer does. Findings: 2 MEDIUM. None needs review, 1 is excepted by the policy.\n
-    \n
-    *What was done:* The image was taken out of the archive. Pulls by tag and by digest work again.\n
-    *Image:* `pipeops-prod-api`, tags `v1.2.3`, `release_7`\n
-    *Digest:* `sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`\n
-    *Account:* 123456789012, region us-west-2",
-    "nextSteps":["Wait until it can be pulled: a restore takes up to about 20 minutes.",
-    "Deploy it again where it was missing."],
-    "keywords":["image-released",
-    "pipeops-prod-api"]},
-    "metadata":{"threadId":"123456789012/us-west-2/pipeops-prod-api/9f86d081884c",
-    "summary":"pipeops-prod-api:v1.2.3 is released",
-    "eventType":"image-released",
-    "relatedResources":["arn:aws:ecr:us-west-2:123456789012:repository/pipeops-prod-api"],
-    "additionalContext":{"account":"123456789012",
-    "alertId":"5d41402abc4b2a76b9719d911017c592",
-    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-    "region":"us-west-2",
-    "repository":"pipeops-prod-api"}}}
-    === default
-    {"schema":"ecr-guard/alert/v1",
-    "id":"5d41402abc4b2a76b9719d911017c592",
-    "kind":"image-released",
-    "severity":null,
-    "time":"2026-11-23T21:00:00Z",
-    "account":"123456789012",
-    "region":"us-west-2",
-    "repository":"pipeops-prod-api",
-    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-    "tags":["v1.2.3",
-    "release_7"],
-    "title":"pipeops-prod-api:v1.2.3 is released",
-    "reason":"What blocked it no longer does. Findings: 2 MEDIUM. None needs review, 1 is excepted by the policy.",
-    "findings":[],
-    "omitted_findings":0,
-    "action":{"method":"archive",
-    "done":false},
-    "next_steps":["Wait until it can be pulled: a restore takes up to about 20 minutes.",
-    "Deploy it again where it was missing."]}
-    "#);
+    insta::assert_snapshot!(show(&alert));
 }
 
 #[test]
 fn an_image_that_came_back() {
-    let alert = Alert {
+    let alert = ImageAlert {
         title: "pipeops-prod-api:v1.2.3 was blocked, came back, and is blocked again".into(),
         reason: "It got new tags. 1 finding blocks deployment: CVE-2026-1234 CRITICAL in openssl (policy: severities.CRITICAL).".into(),
         findings: vec![finding(&json!({}))],
@@ -570,106 +176,12 @@ fn an_image_that_came_back() {
         next_steps: vec!["Do not push the same image again: it would only be blocked again.".into()],
         ..alert(AlertKind::ImageBypass)
     };
-    insta::assert_snapshot!(show(&alert), @r#"
-    [ecr-guard] BLOCKED AGAIN pipeops-prod-api
-    === sms
-    ecr-guard BLOCKED AGAIN: pipeops-prod-api:v1.2.3, CVE-2026-1234, quarantined
-    === email
-    pipeops-prod-api:v1.2.3 was blocked, came back, and is blocked again
-
-    IMAGE
-      Repository  pipeops-prod-api
-      Tags        v1.2.3, release_7
-      Digest      9f86d081884c
-                  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
-      Account     123456789012
-      Region      us-west-2
-      Decided     2026-11-23 21:00:00 UTC
-
-    WHY
-      It got new tags. 1 finding blocks deployment: CVE-2026-1234 CRITICAL in
-      openssl (policy: severities.CRITICAL).
-
-    WHAT WAS DONE
-      The image lost its tags and got one that begins with "blocked-". Pulls by
-      tag fail; pulls by digest still work. Nothing that already runs is
-      stopped. The image is kept, and its tags can be restored.
-
-    FINDINGS THAT DECIDED, WORST FIRST
-      CVE-2026-1234  CRITICAL  exploit known
-        openssl 3.0.1, fixed in 3.0.9, first seen 2026-11-23
-        https://nvd.nist.gov/vuln/detail/CVE-2026-1234
-      and 12 more
-
-    NEXT STEPS
-      1. Do not push the same image again: it would only be blocked again.
-
-    Alert 5d41402abc4b2a76b9719d911017c592
-    If this arrives again with the same id, it is the same alert.
-    === https
-    {"version":"1.0",
-    "source":"custom",
-    "id":"5d41402abc4b2a76b9719d911017c592",
-    "content":{"textType":"client-markdown",
-    "title":"pipeops-prod-api:v1.2.3 was blocked, came back, and is blocked again",
-    "description":"It got new tags. 1 finding blocks deployment: CVE-2026-1234 CRITICAL in openssl (policy: `severities.CRITICAL`).\n
-    \n
-    *What was done:* The image lost its tags and got one that begins with \"blocked-\". Pulls by tag fail; pulls by digest still work. Nothing that already runs is stopped. The image is kept, and its tags can be restored.\n
-    *Image:* `pipeops-prod-api`, tags `v1.2.3`, `release_7`\n
-    *Digest:* `sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`\n
-    *Account:* 123456789012, region us-west-2\n
-    \n
-    • `CVE-2026-1234` CRITICAL in `openssl` `3.0.1`, fixed in `3.0.9`, exploit known, first seen 2026-11-23 https://nvd.nist.gov/vuln/detail/CVE-2026-1234\n
-    and 12 more",
-    "nextSteps":["Do not push the same image again: it would only be blocked again."],
-    "keywords":["image-bypass",
-    "pipeops-prod-api",
-    "CRITICAL"]},
-    "metadata":{"threadId":"123456789012/us-west-2/pipeops-prod-api/9f86d081884c",
-    "summary":"pipeops-prod-api:v1.2.3 was blocked, came back, and is blocked again",
-    "eventType":"image-bypass",
-    "relatedResources":["arn:aws:ecr:us-west-2:123456789012:repository/pipeops-prod-api"],
-    "additionalContext":{"account":"123456789012",
-    "alertId":"5d41402abc4b2a76b9719d911017c592",
-    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-    "region":"us-west-2",
-    "repository":"pipeops-prod-api"}}}
-    === default
-    {"schema":"ecr-guard/alert/v1",
-    "id":"5d41402abc4b2a76b9719d911017c592",
-    "kind":"image-bypass",
-    "severity":"CRITICAL",
-    "time":"2026-11-23T21:00:00Z",
-    "account":"123456789012",
-    "region":"us-west-2",
-    "repository":"pipeops-prod-api",
-    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-    "tags":["v1.2.3",
-    "release_7"],
-    "title":"pipeops-prod-api:v1.2.3 was blocked, came back, and is blocked again",
-    "reason":"It got new tags. 1 finding blocks deployment: CVE-2026-1234 CRITICAL in openssl (policy: severities.CRITICAL).",
-    "findings":[{"id":"CVE-2026-1234",
-    "severity":"CRITICAL",
-    "package":"openssl",
-    "package_type":null,
-    "installed":"3.0.1",
-    "fixed_in":"3.0.9",
-    "url":"https://nvd.nist.gov/vuln/detail/CVE-2026-1234",
-    "first_seen":"2026-11-23T20:58:12Z",
-    "rule":"severities.CRITICAL",
-    "exploit":true,
-    "score":null,
-    "epss":null}],
-    "omitted_findings":12,
-    "action":{"method":"quarantine-tag",
-    "done":true},
-    "next_steps":["Do not push the same image again: it would only be blocked again."]}
-    "#);
+    insta::assert_snapshot!(show(&alert));
 }
 
 #[test]
 fn an_image_that_could_not_be_scanned() {
-    let alert = Alert {
+    let alert = ImageAlert {
         severity: None,
         title: "pipeops-prod-api@9f86d081884c could not be scanned".into(),
         reason: "The scanner does not support this kind of image, so nothing is known about it.".into(),
@@ -679,81 +191,12 @@ fn an_image_that_could_not_be_scanned() {
         next_steps: vec!["Push it again, or rebuild it on a base image that the scanner supports.".into()],
         ..alert(AlertKind::ScanFailed)
     };
-    insta::assert_snapshot!(show(&alert), @r#"
-    [ecr-guard] NOT SCANNED pipeops-prod-api
-    === sms
-    ecr-guard NOT SCANNED: pipeops-prod-api@9f86d081884c, nothing changed
-    === email
-    pipeops-prod-api@9f86d081884c could not be scanned
-
-    IMAGE
-      Repository  pipeops-prod-api
-      Tags        none
-      Digest      9f86d081884c
-                  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
-      Account     123456789012
-      Region      us-west-2
-      Decided     2026-11-23 21:00:00 UTC
-
-    WHY
-      The scanner does not support this kind of image, so nothing is known about
-      it.
-
-    WHAT WAS DONE
-      Nothing was changed in the registry.
-
-    NEXT STEPS
-      1. Push it again, or rebuild it on a base image that the scanner supports.
-
-    Alert 5d41402abc4b2a76b9719d911017c592
-    If this arrives again with the same id, it is the same alert.
-    === https
-    {"version":"1.0",
-    "source":"custom",
-    "id":"5d41402abc4b2a76b9719d911017c592",
-    "content":{"textType":"client-markdown",
-    "title":"`pipeops-prod-api@9f86d081884c` could not be scanned",
-    "description":"The scanner does not support this kind of image, so nothing is known about it.\n
-    \n
-    *What was done:* Nothing was changed in the registry.\n
-    *Image:* `pipeops-prod-api`, tags none\n
-    *Digest:* `sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`\n
-    *Account:* 123456789012, region us-west-2",
-    "nextSteps":["Push it again, or rebuild it on a base image that the scanner supports."],
-    "keywords":["scan-failed",
-    "pipeops-prod-api"]},
-    "metadata":{"threadId":"123456789012/us-west-2/pipeops-prod-api/9f86d081884c",
-    "summary":"`pipeops-prod-api@9f86d081884c` could not be scanned",
-    "eventType":"scan-failed",
-    "relatedResources":["arn:aws:ecr:us-west-2:123456789012:repository/pipeops-prod-api"],
-    "additionalContext":{"account":"123456789012",
-    "alertId":"5d41402abc4b2a76b9719d911017c592",
-    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-    "region":"us-west-2",
-    "repository":"pipeops-prod-api"}}}
-    === default
-    {"schema":"ecr-guard/alert/v1",
-    "id":"5d41402abc4b2a76b9719d911017c592",
-    "kind":"scan-failed",
-    "severity":null,
-    "time":"2026-11-23T21:00:00Z",
-    "account":"123456789012",
-    "region":"us-west-2",
-    "repository":"pipeops-prod-api",
-    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-    "tags":[],
-    "title":"pipeops-prod-api@9f86d081884c could not be scanned",
-    "reason":"The scanner does not support this kind of image, so nothing is known about it.",
-    "findings":[],
-    "omitted_findings":0,
-    "action":null,
-    "next_steps":["Push it again, or rebuild it on a base image that the scanner supports."]}
-    "#);
+    insta::assert_snapshot!(show(&alert));
 }
 
 #[test]
 fn an_overdue_scan() {
-    let alert = Alert {
+    let alert = ImageAlert {
         severity: None,
         title: "pipeops-prod-api:v1.2.3 waits for its scan for too long".into(),
         reason: "No scan result came within the time that the policy grants.".into(),
@@ -762,73 +205,7 @@ fn an_overdue_scan() {
         next_steps: vec![],
         ..alert(AlertKind::ScanOverdue)
     };
-    insta::assert_snapshot!(show(&alert), @r#"
-    [ecr-guard] SCAN OVERDUE pipeops-prod-api
-    === sms
-    ecr-guard SCAN OVERDUE: pipeops-prod-api:v1.2.3, nothing changed
-    === email
-    pipeops-prod-api:v1.2.3 waits for its scan for too long
-
-    IMAGE
-      Repository  pipeops-prod-api
-      Tags        v1.2.3, release_7
-      Digest      9f86d081884c
-                  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
-      Account     123456789012
-      Region      us-west-2
-      Decided     2026-11-23 21:00:00 UTC
-
-    WHY
-      No scan result came within the time that the policy grants.
-
-    WHAT WAS DONE
-      Nothing was changed in the registry.
-
-    Alert 5d41402abc4b2a76b9719d911017c592
-    If this arrives again with the same id, it is the same alert.
-    === https
-    {"version":"1.0",
-    "source":"custom",
-    "id":"5d41402abc4b2a76b9719d911017c592",
-    "content":{"textType":"client-markdown",
-    "title":"pipeops-prod-api:v1.2.3 waits for its scan for too long",
-    "description":"No scan result came within the time that the policy grants.\n
-    \n
-    *What was done:* Nothing was changed in the registry.\n
-    *Image:* `pipeops-prod-api`, tags `v1.2.3`, `release_7`\n
-    *Digest:* `sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`\n
-    *Account:* 123456789012, region us-west-2",
-    "nextSteps":[],
-    "keywords":["scan-overdue",
-    "pipeops-prod-api"]},
-    "metadata":{"threadId":"123456789012/us-west-2/pipeops-prod-api/9f86d081884c",
-    "summary":"pipeops-prod-api:v1.2.3 waits for its scan for too long",
-    "eventType":"scan-overdue",
-    "relatedResources":["arn:aws:ecr:us-west-2:123456789012:repository/pipeops-prod-api"],
-    "additionalContext":{"account":"123456789012",
-    "alertId":"5d41402abc4b2a76b9719d911017c592",
-    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-    "region":"us-west-2",
-    "repository":"pipeops-prod-api"}}}
-    === default
-    {"schema":"ecr-guard/alert/v1",
-    "id":"5d41402abc4b2a76b9719d911017c592",
-    "kind":"scan-overdue",
-    "severity":null,
-    "time":"2026-11-23T21:00:00Z",
-    "account":"123456789012",
-    "region":"us-west-2",
-    "repository":"pipeops-prod-api",
-    "digest":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-    "tags":["v1.2.3",
-    "release_7"],
-    "title":"pipeops-prod-api:v1.2.3 waits for its scan for too long",
-    "reason":"No scan result came within the time that the policy grants.",
-    "findings":[],
-    "omitted_findings":0,
-    "action":null,
-    "next_steps":[]}
-    "#);
+    insta::assert_snapshot!(show(&alert));
 }
 
 #[test]
@@ -843,49 +220,26 @@ fn every_action_says_what_it_means() {
         for method in [BlockMethod::Archive, BlockMethod::QuarantineTag, BlockMethod::Flag] {
             for done in [true, false] {
                 let action = Some(AlertAction { method, done });
-                let alert = Alert { action, ..alert(kind) };
-                let Message { sms, email, https, .. } = alert.message();
-                let told = sms.rsplit(", ").next().unwrap();
+                let alert = ImageAlert { action, ..alert(kind) };
+                let Message { sms, email, https, .. } = alert.message(&Contact::default());
+                let end = alert.sms_end();
                 effects.push(format!(
-                    "{} {} {done}: {}, {told}",
+                    "{} {} {done}: {}. {end} {}",
                     kind.as_str(),
                     json!(method),
-                    alert.word()
+                    alert.word(),
+                    alert.meaning()
                 ));
+                assert!(sms.contains(end), "{sms}");
                 if kind != AlertKind::ImageReleased {
-                    assert_eq!(email.contains("\n  NOT DONE: "), !done);
-                    assert_eq!(https.contains("*What was done:* NOT DONE: "), !done);
-                    assert_eq!(told.starts_with("NOT "), !done, "{sms}");
+                    assert_eq!(email.contains("\n\nIt is not blocked: "), !done);
+                    assert_eq!(https.contains("\"description\":\"It is not blocked: "), !done);
+                    assert_eq!(end == "STILL DEPLOYABLE.", !done, "{sms}");
                 }
             }
         }
     }
-    insta::assert_snapshot!(effects.join("\n"), @r#"
-    image-blocked "archive" true: BLOCKED, archived
-    image-blocked "archive" false: NOT BLOCKED, NOT archived
-    image-blocked "quarantine-tag" true: BLOCKED, quarantined
-    image-blocked "quarantine-tag" false: NOT BLOCKED, NOT quarantined
-    image-blocked "flag" true: DO NOT DEPLOY, flagged only
-    image-blocked "flag" false: NOT BLOCKED, NOT flagged
-    image-bypass "archive" true: BLOCKED AGAIN, archived
-    image-bypass "archive" false: NOT BLOCKED, NOT archived
-    image-bypass "quarantine-tag" true: BLOCKED AGAIN, quarantined
-    image-bypass "quarantine-tag" false: NOT BLOCKED, NOT quarantined
-    image-bypass "flag" true: DO NOT DEPLOY, flagged only
-    image-bypass "flag" false: NOT BLOCKED, NOT flagged
-    image-held "archive" true: NOT BLOCKED, archived
-    image-held "archive" false: NOT BLOCKED, NOT archived
-    image-held "quarantine-tag" true: NOT BLOCKED, quarantined
-    image-held "quarantine-tag" false: NOT BLOCKED, NOT quarantined
-    image-held "flag" true: NOT BLOCKED, flagged only
-    image-held "flag" false: NOT BLOCKED, NOT flagged
-    image-released "archive" true: RELEASED, restored
-    image-released "archive" false: RELEASED, restored
-    image-released "quarantine-tag" true: RELEASED, tags restored
-    image-released "quarantine-tag" false: RELEASED, tags restored
-    image-released "flag" true: RELEASED, no longer flagged
-    image-released "flag" false: RELEASED, no longer flagged
-    "#);
+    insta::assert_snapshot!(effects.join("\n"));
 }
 
 #[test]
@@ -894,14 +248,14 @@ fn a_subject_is_short_and_ascii_whatever_the_repository() {
         for repository in ["a0".to_owned(), "a".repeat(256), format!("{}b", "team/".repeat(40))] {
             let mut alert = alert(kind);
             alert.image.repository = repository.parse().unwrap();
-            let Message { subject, sms, .. } = alert.message();
+            let Message { subject, sms, .. } = alert.message(&Contact::default());
             assert!(
                 subject.is_ascii() && subject.len() < 100 && !subject.contains(['\n', '\r']),
                 "{subject}"
             );
             assert!(subject.starts_with("[ecr-guard] "), "{subject}");
             assert!(
-                sms.is_ascii() && sms.len() <= 140 && sms.ends_with(", archived") | sms.ends_with("restored"),
+                sms.is_ascii() && sms.len() <= 140 && sms.contains(alert.sms_end()),
                 "{sms}"
             );
         }
@@ -912,7 +266,7 @@ fn a_subject_is_short_and_ascii_whatever_the_repository() {
 fn a_sms_names_the_digest_where_the_tag_is_missing_or_too_long() {
     let mut alert = alert(AlertKind::ImageBlocked);
     alert.tags = vec!["t".repeat(25).parse().unwrap()];
-    insta::assert_snapshot!(alert.message().sms, @"ecr-guard BLOCKED: pipeops-prod-api@9f86d081884c, CVE-2026-1234, archived");
+    insta::assert_snapshot!(alert.message(&Contact::default()).sms, @"ecr-guard us-west-2 BLOCKED pipeops-prod-api@9f86d081884c: CVE-2026-1234 CRITICAL. Pulls fail, running tasks go on. Fix: openssl 3.0.9");
 }
 
 #[test]
@@ -921,7 +275,7 @@ fn lists_are_cut_and_the_rest_is_counted() {
     alert.findings = vec![finding(&json!({})); 60];
     alert.omitted_findings = 7;
     alert.tags = (0..120).map(|i| format!("v{i}").parse().unwrap()).collect();
-    let message = alert.message();
+    let message = alert.message(&Contact::default());
     let json: Value = serde_json::from_str(&message.default).unwrap();
     assert_eq!(json["findings"].as_array().unwrap().len(), 50);
     assert_eq!(json["omitted_findings"], 17);
@@ -929,16 +283,16 @@ fn lists_are_cut_and_the_rest_is_counted() {
     assert_eq!(json["omitted_tags"], 20);
     assert!(message.email.contains("\n  and 57 more\n"), "{}", message.email);
     assert!(message.email.contains(", v9 and 110 more\n"), "{}", message.email);
-    assert!(message.https.contains("\\nand 62 more\""), "{}", message.https);
+    assert!(message.https.contains("\\nand 62 more\\n"), "{}", message.https);
     assert!(message.https.contains("`v4` and 115 more\\n"), "{}", message.https);
     alert.omitted_findings = u64::MAX;
-    let json: Value = serde_json::from_str(&alert.message().default).unwrap();
+    let json: Value = serde_json::from_str(&alert.message(&Contact::default()).default).unwrap();
     assert_eq!(json["omitted_findings"], u64::MAX);
 }
 
 #[test]
 fn a_topic_gets_one_string_for_each_protocol() {
-    let message = alert(AlertKind::ImageBlocked).message();
+    let message = alert(AlertKind::ImageBlocked).message(&Contact::default());
     let body: Value = serde_json::from_str(&message.body()).unwrap();
     assert_eq!(
         body,
@@ -949,7 +303,8 @@ fn a_topic_gets_one_string_for_each_protocol() {
 #[test]
 fn notifications_about_an_image_make_one_thread() {
     let thread = |kind| -> Value {
-        serde_json::from_str::<Value>(&alert(kind).message().https).unwrap()["metadata"]["threadId"].clone()
+        serde_json::from_str::<Value>(&alert(kind).message(&Contact::default()).https).unwrap()["metadata"]["threadId"]
+            .clone()
     };
     for kind in AlertKind::ALL {
         assert_eq!(thread(kind), "123456789012/us-west-2/pipeops-prod-api/9f86d081884c");
@@ -978,7 +333,7 @@ fn a_resource_is_in_the_partition_of_its_region() {
     ] {
         let mut alert = alert(AlertKind::ImageBlocked);
         alert.image.region = region.parse().unwrap();
-        let json: Value = serde_json::from_str(&alert.message().https).unwrap();
+        let json: Value = serde_json::from_str(&alert.message(&Contact::default()).https).unwrap();
         assert_eq!(json["metadata"]["relatedResources"], json!([arn]));
     }
 }
@@ -1227,7 +582,7 @@ fn hostile() -> Vec<String> {
 }
 
 /// An alert with the text wherever text goes.
-fn with(text: &str) -> Alert {
+fn with(text: &str) -> ImageAlert {
     let finding = RecordedFinding {
         id: text.to_owned(),
         package: Some(text.to_owned()),
@@ -1237,12 +592,12 @@ fn with(text: &str) -> Alert {
         rule: text.to_owned(),
         ..finding(&json!({}))
     };
-    Alert {
+    ImageAlert {
         id: text.to_owned(),
         title: text.to_owned(),
         reason: text.to_owned(),
         findings: vec![finding.clone(), finding],
-        next_steps: vec![text.to_owned(); 2],
+        next_steps: vec![Step::new(text); 2],
         ..alert(AlertKind::ImageBlocked)
     }
 }
@@ -1328,10 +683,18 @@ fn assert_inert_notification(https: &str) {
     for text in found {
         for line in text.lines() {
             // Our own words.
-            let line = ["*What was done:*", "*Image:*", "*Digest:*", "*Account:*", "•"]
-                .iter()
-                .find_map(|label| line.strip_prefix(label))
-                .unwrap_or(line);
+            let line = [
+                "*Held:*",
+                "*Also in this image:*",
+                "*Image:*",
+                "*Tags:*",
+                "*Digest:*",
+                "*Account:*",
+                "•",
+            ]
+            .iter()
+            .find_map(|label| line.strip_prefix(label))
+            .unwrap_or(line);
             assert_inert(line);
         }
     }
@@ -1339,7 +702,7 @@ fn assert_inert_notification(https: &str) {
 
 #[test]
 fn hostile_text_never_changes_the_form_of_a_message() {
-    let plain = with("plain").message();
+    let plain = with("plain").message(&Contact::default());
     let names = |json: &str| members(&serde_json::from_str(json).unwrap());
     let headings = |email: &str| -> Vec<String> {
         email
@@ -1350,7 +713,7 @@ fn hostile_text_never_changes_the_form_of_a_message() {
             .collect()
     };
     for text in hostile() {
-        let message = with(&text).message();
+        let message = with(&text).message(&Contact::default());
         assert_eq!(names(&message.default), names(&plain.default), "{text:?}");
         assert_eq!(names(&message.https), names(&plain.https), "{text:?}");
         assert_inert_notification(&message.https);
@@ -1377,11 +740,11 @@ fn hostile_text_never_changes_the_form_of_a_message() {
 #[test]
 fn a_finding_has_its_lines_in_a_mail_whatever_it_is_called() {
     let lines = |text: &str| {
-        let alert = Alert {
+        let alert = ImageAlert {
             findings: with(text).findings,
             ..alert(AlertKind::ImageBlocked)
         };
-        alert.message().email.lines().count()
+        alert.message(&Contact::default()).email.lines().count()
     };
     for text in hostile() {
         assert_eq!(lines(&text), lines("plain"), "{text:?}");
@@ -1394,11 +757,12 @@ fn the_greatest_alert_stays_within_its_size() {
         let text = unit.repeat(20_000);
         let mut alert = with(&text);
         alert.findings = vec![alert.findings[0].clone(); 300];
-        alert.next_steps = vec![text.clone(); 20];
+        alert.next_steps = vec![Step::new(text.clone()); 20];
+        alert.other_findings = alert.findings.clone();
         alert.tags = (0..1000).map(|i| format!("{i:0>128}").parse().unwrap()).collect();
         alert.image.repository = "a".repeat(256).parse().unwrap();
         alert.image.digest = format!("sha256:{}", "a".repeat(128)).parse().unwrap();
-        let message = alert.message();
+        let message = alert.message(&Contact::default());
         assert!(
             message.body().len() <= MAX_MESSAGE_BYTES,
             "{unit}: {}",
@@ -1439,7 +803,7 @@ fn any_finding() -> impl Strategy<Value = RecordedFinding> {
     )
 }
 
-fn any_alert() -> impl Strategy<Value = Alert> {
+fn any_alert() -> impl Strategy<Value = ImageAlert> {
     let repository = "[a-z0-9]{2,256}".prop_map(|name| name.parse::<RepositoryName>().unwrap());
     let tags = proptest::collection::vec(
         "[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}".prop_map(|tag| tag.parse::<Tag>().unwrap()),
@@ -1457,7 +821,7 @@ fn any_alert() -> impl Strategy<Value = Alert> {
         any_text(),
         any_text(),
         any_text(),
-        proptest::collection::vec(any_text(), 0..12),
+        proptest::collection::vec(any_text().prop_map(Step::new), 0..12),
     );
     let findings = (
         proptest::collection::vec(any_finding(), 0..6),
@@ -1477,7 +841,7 @@ fn any_alert() -> impl Strategy<Value = Alert> {
                 let findings: Vec<RecordedFinding> =
                     findings.iter().cycle().take(findings.len() * times).cloned().collect();
                 let base = alert(kind);
-                Alert {
+                ImageAlert {
                     id,
                     title,
                     reason,
@@ -1531,7 +895,7 @@ proptest! {
 
     #[test]
     fn every_form_keeps_its_limits(alert in any_alert()) {
-        let message = alert.message();
+        let message = alert.message(&Contact::default());
         prop_assert!(message.body().len() <= MAX_MESSAGE_BYTES, "{}", message.body().len());
         prop_assert!(message.subject.is_ascii() && message.subject.len() < 100 && !message.subject.contains(unseen));
         prop_assert!(message.sms.is_ascii() && message.sms.len() <= 140 && !message.sms.contains(unseen));
@@ -1553,7 +917,7 @@ fn an_exception_can_be_copied_out_of_the_document_and_out_of_the_mail() {
         .iter()
         .filter_map(|finding| ExceptionEntry::proposed(finding, &repository, alert.time))
         .collect();
-    let message = alert.message();
+    let message = alert.message(&Contact::default());
     let document: Value = serde_json::from_str(&message.default).unwrap();
     let proposed = &document["exceptions"][0];
     insta::assert_snapshot!(proposed, @r#"{"expires":"2026-12-23","owner":"","package":"openssl","reason":"","repositories":["pipeops-prod-api"],"vulnerability":"CVE-2026-1234"}"#);
@@ -1566,4 +930,175 @@ fn an_exception_can_be_copied_out_of_the_document_and_out_of_the_mail() {
         })
         .collect();
     assert_eq!(&Value::Array(copied), &document["exceptions"]);
+}
+
+/// Where a value is not as a JSON Schema says: those of its words that ours has.
+fn against(schema: &Value, value: &Value, at: &str) -> Vec<String> {
+    let is_of = |word: &str| match word {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        other => panic!("{other}"),
+    };
+    let mut wrong = Vec::new();
+    if !is_of(schema["type"].as_str().unwrap()) {
+        wrong.push(format!("{at} is no {}", schema["type"]));
+    }
+    if schema["enum"].as_array().is_some_and(|values| !values.contains(value)) {
+        wrong.push(format!("{at} is none of {}", schema["enum"]));
+    }
+    for name in schema["required"].as_array().into_iter().flatten() {
+        if value.get(name.as_str().unwrap()).is_none() {
+            wrong.push(format!("{at} lacks {name}"));
+        }
+    }
+    for (name, member) in value.as_object().into_iter().flatten() {
+        let at = format!("{at}.{name}");
+        match (&schema["properties"][name], &schema["additionalProperties"]) {
+            (Value::Null, Value::Bool(false)) => wrong.push(format!("{at} is not known")),
+            (Value::Null, others) => wrong.extend(against(others, member, &at)),
+            (known, _) => wrong.extend(against(known, member, &at)),
+        }
+    }
+    for item in value.as_array().into_iter().flatten() {
+        wrong.extend(against(&schema["items"], item, at));
+    }
+    wrong
+}
+
+/// A notification that is not as the schema says is dropped without a word.
+#[test]
+fn the_chat_form_is_as_the_schema_of_custom_notifications_says() {
+    let schema = include_str!("../../../../tests/fixtures/chat/custom-notification-1.0.schema.json");
+    let schema: Value = serde_json::from_str(schema).unwrap();
+    for kind in AlertKind::ALL {
+        let https = alert(kind).message(&contact()).https;
+        let notification: Value = serde_json::from_str(&https).unwrap();
+        assert_eq!(against(&schema, &notification, "$"), Vec::<String>::new());
+    }
+    let odd = json!({"version": "2.0", "source": "custom", "content": {"description": 1}, "metadata": {"a": "b"}, "more": []});
+    assert_eq!(
+        against(&schema, &odd, "$"),
+        [
+            "$.content.description is no \"string\"",
+            "$.metadata.a is not known",
+            "$.more is not known",
+            "$.version is none of [\"1.0\"]"
+        ]
+    );
+}
+
+fn contact() -> Contact {
+    Contact {
+        policy: Some("https://git.example.com/ecr-policy".into()),
+        help: Some("#ecr-guard-help".into()),
+        guide: Some("https://wiki.example.com/ecr-guard?a=b&c=d".into()),
+    }
+}
+
+#[test]
+fn every_form_says_whom_to_ask() {
+    let mut alert = alert(AlertKind::ImageBlocked);
+    alert.exceptions = findings()
+        .iter()
+        .filter_map(|finding| ExceptionEntry::proposed(finding, &alert.image.repository, alert.time))
+        .collect();
+    let Message {
+        default, email, https, ..
+    } = alert.message(&contact());
+    for line in [
+        "  Help: #ecr-guard-help",
+        "  Guide: https://wiki.example.com/ecr-guard?a=b&c=d",
+        "  Policy: https://git.example.com/ecr-policy",
+    ] {
+        assert!(email.lines().any(|one| one == line), "{email}");
+    }
+    assert!(
+        email
+            .replace("\n ", "")
+            .contains("at https://git.example.com/ecr-policy."),
+        "{email}"
+    );
+    assert!(
+        https.contains("*Help:* `#ecr-guard-help`") && https.contains("?a=b&amp;c=d"),
+        "{https}"
+    );
+    let json: Value = serde_json::from_str(&default).unwrap();
+    assert_eq!(json["links"], json!(contact()));
+    let without = alert.message(&Contact::default()).email;
+    assert!(
+        without.contains("  Help: the people who run ecr-guard in account 123456789012"),
+        "{without}"
+    );
+}
+
+#[test]
+fn what_else_is_in_the_image_is_told() {
+    let mut alert = alert(AlertKind::ImageBlocked);
+    alert.findings.truncate(1);
+    alert.other_findings = vec![
+        finding(
+            &json!({"id": "CVE-2020-36518", "severity": "HIGH", "package": "jackson", "action": "review", "fixed_in": "2.12.6.1"}),
+        ),
+        finding(&json!({"id": "CVE-2021-1", "action": "block", "exception": "exceptions[3] SEC-12"})),
+    ];
+    alert.counts = [(Severity::Critical, 2), (Severity::High, 1), (Severity::Low, 14)].into();
+    let message = alert.message(&Contact::default());
+    let also = "1 to review, 1 excepted by the policy, 14 below review.";
+    assert!(
+        message
+            .email
+            .contains(&format!("ALSO IN THIS IMAGE\n  {also}\n  CVE-2020-36518 HIGH")),
+        "{}",
+        message.email
+    );
+    assert!(!message.email.contains("CVE-2021-1"), "{}", message.email);
+    assert!(
+        message.https.contains(&format!("*Also in this image:* {also}")),
+        "{}",
+        message.https
+    );
+    let json: Value = serde_json::from_str(&message.default).unwrap();
+    assert_eq!(json["counts"], json!({"CRITICAL": 2, "HIGH": 1, "LOW": 14}));
+    assert_eq!(json["other_findings"][1]["exception"], "exceptions[3] SEC-12");
+}
+
+#[test]
+fn a_held_image_says_why_and_until_when() {
+    let held = ImageAlert {
+        state: State::Held,
+        reason: "1 finding blocks deployment. It is not blocked: it is in use: it was last pulled on 2026-11-22."
+            .into(),
+        hold: Some(HoldNote {
+            cause: "in-use",
+            reason: "it is in use: it was last pulled on 2026-11-22.".into(),
+            until: Some("2026-12-06T12:00:00Z".parse().unwrap()),
+        }),
+        action: Some(AlertAction {
+            method: BlockMethod::Archive,
+            done: false,
+        }),
+        ..alert(AlertKind::ImageHeld)
+    };
+    let Message {
+        subject,
+        default,
+        email,
+        https,
+        sms,
+    } = held.message(&Contact::default());
+    assert!(
+        subject.starts_with("[ecr-guard] HELD, STILL DEPLOYABLE pipeops-prod-api:v1.2.3 - CVE-2026-1234 CRITICAL"),
+        "{subject}"
+    );
+    let json: Value = serde_json::from_str(&default).unwrap();
+    assert_eq!(
+        (&json["state"], &json["hold"]["cause"]),
+        (&json!("Held"), &json!("in-use"))
+    );
+    assert_eq!(json["hold"]["until"], "2026-12-06T12:00:00Z");
+    assert!(email.contains("WHY\n  1 finding blocks deployment.\n"), "{email}");
+    assert!(email.contains("WHY IT IS HELD\n  it is in use: it was last pulled on 2026-11-22.\n  Until 2026-12-06 12:00:00 UTC at the earliest.\n"), "{email}");
+    assert!(https.contains("*Held:* it is in use"), "{https}");
+    assert!(sms.contains("in use") && sms.contains("STILL DEPLOYABLE."), "{sms}");
 }

@@ -3,13 +3,15 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    alert::Step,
     decide::hold::Hold,
-    finding::NoScan,
+    finding::{Fix, NoScan},
     ids::Digest,
     image::{Arrival, Way},
     ledger::{Cause, RecordedFinding, Row},
     notice::AlertKind,
     policy::BlockMethod,
+    state::State,
     text,
 };
 
@@ -27,12 +29,13 @@ pub(super) struct Situation<'a> {
 }
 
 const NOT_AGAIN: &str = "Do not push the same image again: it would only be blocked again.";
+const ACCEPTABLE: &str = "It is acceptable as it is? Deploy it. To hear no more of its findings, propose an exception.";
 const NEW_BUILD: &str = "Build it again and push it under a new tag: a new image is scanned.";
-const MANY_BLOCKS: &str = "This image and all further ones of this hour are held, and only this one is told of. Look whether something else \
+const MANY_BLOCKS: &str = "This image and all further ones of this hour are held, and only this one is alerted. Check whether something else \
                            is wrong: a change of the policy, or of the scanner's data.";
 
 /// The steps for an alert.
-pub(super) fn next_steps(of: &Situation<'_>) -> Vec<String> {
+pub(super) fn next_steps(of: &Situation<'_>) -> Vec<Step> {
     if of.row.cause == Some(Cause::Tag) {
         return of.for_a_tag();
     }
@@ -40,21 +43,17 @@ pub(super) fn next_steps(of: &Situation<'_>) -> Vec<String> {
         AlertKind::ImageBlocked => vec![of.fix(), of.exception(), of.blocked()],
         AlertKind::ImageBypass => vec![of.who(), of.fix(), of.exception(), of.blocked()],
         AlertKind::ImageHeld => {
-            let by_rule = of.hold.and_then(|hold| hold.next_step).map(str::to_owned);
+            let by_rule = of.hold.and_then(|hold| hold.next_step).map(Step::new);
             let steps = [of.fix()].into_iter().chain(by_rule);
             steps.chain([of.exception(), of.look()]).collect()
         }
         AlertKind::BlockLimit => vec![
-            MANY_BLOCKS.to_owned(),
-            "If so many blocks are right, raise block.max_blocks_per_hour in the policy.".to_owned(),
+            Step::new(MANY_BLOCKS),
+            Step::new("If so many blocks are right, raise block.max_blocks_per_hour in the policy."),
             of.fix(),
         ],
-        AlertKind::ImageReview => vec![
-            "Look at the findings before this image is deployed.".to_owned(),
-            of.fix(),
-            of.look(),
-        ],
-        AlertKind::ImageReleased => vec!["Deploy it again where it was missing.".to_owned()],
+        AlertKind::ImageReview => vec![of.fix(), Step::new(ACCEPTABLE), of.look()],
+        AlertKind::ImageReleased => vec![of.deploy()],
         AlertKind::ScanFailed => {
             let mut steps = of.without_scan();
             steps.push(of.exception());
@@ -65,101 +64,119 @@ pub(super) fn next_steps(of: &Situation<'_>) -> Vec<String> {
 }
 
 impl Situation<'_> {
-    fn look(&self) -> String {
+    fn look(&self) -> Step {
         let image = &self.row.image;
-        format!(
-            "See all findings: aws ecr describe-image-scan-findings --region {} --repository-name {} --image-id imageDigest={}",
+        let command = format!(
+            "aws ecr describe-image-scan-findings --region {} --repository-name {} --image-id imageDigest={}",
             image.region, image.repository, self.scanned
-        )
+        );
+        Step::run("See all findings:", command)
     }
 
-    fn exception(&self) -> String {
+    fn exception(&self) -> Step {
         let repository = &self.row.image.repository;
-        match self.findings.first() {
+        Step::new(match self.findings.first() {
             Some(finding) => format!(
-                "If it does no harm here, ask the owners of the policy for an exception for {} in {repository}: with owner, reason \
-                 and end.",
+                "Not exploitable here? Propose an exception for {} in {repository}, with owner, reason and last day.",
                 text::line(&finding.id, 60)
             ),
-            None => format!("If this image must run all the same, ask the owners of the policy about {repository}."),
-        }
+            None => format!("Must this image run all the same? Ask the owners of the policy about {repository}."),
+        })
     }
 
-    fn blocked(&self) -> String {
+    fn blocked(&self) -> Step {
         let block = self.row.block.as_ref();
         if block.is_some_and(|block| block.method == BlockMethod::Archive) {
-            NOT_AGAIN.to_owned()
+            Step::new(NOT_AGAIN)
         } else {
             self.look()
         }
     }
 
-    fn check_coverage(&self) -> String {
+    /// For an image that was released: it may still need a review.
+    fn deploy(&self) -> Step {
+        Step::new(if self.row.state == State::Review {
+            "Review the findings below, then deploy it again where it was missing."
+        } else {
+            "Deploy it again where it was missing."
+        })
+    }
+
+    fn check_coverage(&self) -> Step {
         let image = &self.row.image;
-        format!(
-            "Check that the repository is scanned: aws ecr batch-get-repository-scanning-configuration --region {} \
-             --repository-names {}",
+        let command = format!(
+            "aws ecr batch-get-repository-scanning-configuration --region {} --repository-names {}",
             image.region, image.repository
-        )
+        );
+        Step::run("Check that the repository is scanned:", command)
     }
 
     /// For an image that is blocked for a tag of its own.
-    fn for_a_tag(&self) -> Vec<String> {
-        let image = &self.row.image;
-        let mut steps = Vec::new();
-        if self.kind == AlertKind::ImageBypass {
-            steps.push(self.who());
-        }
-        steps.push("Push it under a tag that the policy allows, and deploy it by that.".to_owned());
-        steps.push(format!(
-            "If it is only the tag, remove it, unless it is the image's last one, with which ECR would delete the image: aws ecr \
-             batch-delete-image --region {} --repository-name {} --image-ids imageTag=TAG",
-            image.region, image.repository
-        ));
-        steps.push("If the tag is right, ask the owners of the policy to allow it.".to_owned());
-        steps
+    fn for_a_tag(&self) -> Vec<Step> {
+        let came_back = self.kind == AlertKind::ImageBypass;
+        came_back
+            .then(|| self.who())
+            .into_iter()
+            .chain([
+                Step::new("Push it under a tag that the policy allows, and deploy it by that."),
+                Step::new("Is the tag right? Ask the owners of the policy to allow it."),
+            ])
+            .collect()
     }
 
     /// For an image that has no usable scan.
-    fn without_scan(&self) -> Vec<String> {
+    fn without_scan(&self) -> Vec<Step> {
         let image = &self.row.image;
-        let status = format!(
-            "See what the scanner says: aws ecr describe-image-scan-findings --region {} --repository-name {} --image-id \
-             imageDigest={} --max-items 1",
+        let of_image = format!(
+            "--region {} --repository-name {} --image-id imageDigest={}",
             image.region, image.repository, image.digest
+        );
+        let status = Step::run(
+            "See what the scanner says:",
+            format!("aws ecr describe-image-scan-findings {of_image} --max-items 1"),
         );
         match &self.row.no_scan {
             Some(NoScan::EligibilityExpired) => vec![
-                format!("{NEW_BUILD} Pushing the same image again does not help."),
-                "If images are in use for longer, raise the re-scan duration of Amazon Inspector for ECR images."
-                    .to_owned(),
+                Step::new(format!("{NEW_BUILD} Pushing the same image again does not help.")),
+                Step::new(
+                    "Are images in use for longer? Raise the re-scan duration of Amazon Inspector for ECR images.",
+                ),
             ],
             Some(NoScan::Unsupported) => vec![
-                "Rebuild it on a base image that the scanner supports.".to_owned(),
-                "If images of this kind are right here, set scan.on_unsupported to monitor in the policy.".to_owned(),
+                Step::new("Rebuild it on a base image that the scanner supports."),
+                Step::new("Are images of this kind right here? Set scan.on_unsupported to monitor in the policy."),
                 status,
             ],
             Some(NoScan::TooLarge) => vec![
-                "Make the image smaller: build in stages, and leave out what only the build needs.".to_owned(),
+                Step::new("Make the image smaller: build in stages, and leave out what only the build needs."),
                 status,
             ],
             Some(NoScan::LimitExceeded) => vec![
-                "Wait for a day: the image is asked about again. ECR scans an image once in 24 hours.".to_owned(),
+                Step::new("Wait for a day: then it is scanned again. ECR scans an image once in 24 hours."),
                 status,
             ],
             Some(NoScan::NotCovered) => vec![self.check_coverage()],
-            Some(NoScan::Failed | NoScan::FindingsUnavailable | NoScan::UnknownStatus(_)) | None => {
-                vec![status, NEW_BUILD.to_owned()]
-            }
+            Some(NoScan::Failed) | None => vec![
+                Step::run(
+                    "Try once more (basic scanning: once a day for an image):",
+                    format!("aws ecr start-image-scan {of_image}"),
+                ),
+                Step::new(
+                    "Does it fail again? Build on a base image that the scanner supports, and push under a new tag.",
+                ),
+                status,
+            ],
+            Some(NoScan::FindingsUnavailable | NoScan::UnknownStatus(_)) => vec![status, Step::new(NEW_BUILD)],
         }
     }
 
     /// How to find out who brought an image back. ECR's events do not say; `CloudTrail` does, some minutes later.
-    fn who(&self) -> String {
+    fn who(&self) -> Step {
         let region = &self.row.image.region;
         let Some(Arrival { way, at }) = self.arrival else {
-            return "Find out who brings it back: CloudTrail names whoever called PutImage or UpdateImageStorageClass."
-                .to_owned();
+            return Step::new(
+                "Find out who brings it back: CloudTrail names whoever called PutImage or UpdateImageStorageClass.",
+            );
         };
         let (call, region) = match way {
             Way::Pushed(_) => ("PutImage", region),
@@ -173,14 +190,15 @@ impl Situation<'_> {
             let time = |at: Timestamp| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
             format!(" --start-time {} --end-time {}", time(at - quarter), time(at + quarter))
         });
-        format!(
-            "Find out who brings it back: aws cloudtrail lookup-events --region {region} --lookup-attributes \
+        let command = format!(
+            "aws cloudtrail lookup-events --region {region} --lookup-attributes \
              AttributeKey=EventName,AttributeValue={call}{around}"
-        )
+        );
+        Step::run("Find out who brings it back:", command)
     }
 
     /// How to get rid of the findings.
-    fn fix(&self) -> String {
+    fn fix(&self) -> Step {
         let mut updates: Vec<String> = Vec::new();
         for finding in self.findings {
             if let (Some(package), Some(version)) = (&finding.package, &finding.fixed_in) {
@@ -192,18 +210,25 @@ impl Situation<'_> {
         }
         let more = updates.len().saturating_sub(3);
         updates.truncate(3);
-        match (updates.len(), more) {
-            (0, _) => "Update the packages and the base image, build, and push under a new tag.".to_owned(),
-            (_, 0) => format!(
-                "Update to {} or newer, build, and push under a new tag.",
-                updates.join(", ")
-            ),
-            (_, more) => {
-                format!(
-                    "Update to {} or newer (and {more} more), build, and push under a new tag.",
-                    updates.join(", ")
-                )
+        let all = updates.join(", ");
+        Step::new(match (updates.len(), more) {
+            (0, _) => self.no_version().to_owned(),
+            (_, 0) => format!("Update to {all} or newer, build, and push under a new tag."),
+            (_, more) => format!("Update to {all} or newer (and {more} more), build, and push under a new tag."),
+        })
+    }
+
+    /// What helps where the scanner names no version to go to.
+    fn no_version(&self) -> &'static str {
+        match self.findings.first().map(|finding| finding.fix) {
+            Some(Fix::Unavailable) => {
+                "No fix exists yet. Remove the package, or propose an exception until there is a fix."
             }
+            Some(Fix::Unknown) => {
+                "The scanner does not say which version fixes it: see the advisory. Often a newer base image does. Build, and push \
+                 under a new tag."
+            }
+            Some(Fix::Available) | None => "Update the packages and the base image, build, and push under a new tag.",
         }
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    alert::Alert,
+    alert::image::ImageAlert,
     decide::words,
     ids::Tag,
     image::{Image, ImageStatus},
@@ -118,7 +118,7 @@ pub struct Step {
     /// The change in the registry.
     pub effect: Option<Effect>,
     /// The alert.
-    pub alert: Option<Alert>,
+    pub alert: Option<ImageAlert>,
     /// It is one of the blocks that the policy limits by the hour.
     pub counts_as_block: bool,
     /// It only remembers what an event said of a result that does not show yet: the event is to be tried again.

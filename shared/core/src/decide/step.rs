@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    alert::{Alert, AlertAction, ExceptionEntry, MAX_EXCEPTIONS},
+    alert::{AlertAction, ExceptionEntry, HoldNote, MAX_EXCEPTIONS, image::ImageAlert},
     calendar::day_of,
     decide::{
         facts::{Facts, ImageCase, leased, remembered_refusal},
@@ -390,7 +390,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The alert that is owed, if any; the row is made to say so.
-    fn owed_alert(&mut self, same_state: Option<&Row>) -> Option<Alert> {
+    fn owed_alert(&mut self, same_state: Option<&Row>) -> Option<ImageAlert> {
         let prior = same_state.and_then(|row| row.alert.as_ref());
         let Some(kind) = self.kind else {
             // An alert that was never sent about a state that has passed is not owed any more.
@@ -513,11 +513,15 @@ impl<'a> Draft<'a> {
         hex(&hash.finalize()).chars().take(32).collect()
     }
 
-    fn compose(&self, record: &AlertRecord) -> Alert {
+    fn compose(&self, record: &AlertRecord) -> ImageAlert {
         let findings: Vec<RecordedFinding> = self.deciding().cloned().collect();
-        Alert {
+        let level = findings.first().map(|finding| finding.action);
+        let others = self.row.findings.iter().filter(|finding| Some(finding.action) != level);
+        let all_decide = findings.len() == self.row.findings.len();
+        ImageAlert {
             id: record.id.clone(),
             kind: record.kind,
+            state: self.row.state,
             severity: findings.iter().map(|finding| finding.severity).max(),
             time: self.case.now,
             image: self.row.image.clone(),
@@ -538,11 +542,16 @@ impl<'a> Draft<'a> {
                 scanned: self.scanned(&findings),
             }),
             exceptions: self.proposed_exceptions(record.kind, &findings),
-            omitted_findings: if findings.len() == self.row.findings.len() {
-                self.row.omitted_findings
-            } else {
-                0
-            },
+            omitted_findings: if all_decide { self.row.omitted_findings } else { 0 },
+            // Once the image is archived, nobody can read them from the registry.
+            other_findings: others.chain(&self.row.excepted).cloned().collect(),
+            omitted_other_findings: if all_decide { 0 } else { self.row.omitted_findings },
+            counts: self.row.counts.clone(),
+            hold: self.hold.as_ref().map(|hold| HoldNote {
+                cause: hold.cause,
+                reason: hold.reason.clone(),
+                until: hold.until,
+            }),
             findings,
             action: self.action.clone(),
         }

@@ -77,7 +77,8 @@ fn exceptions(evaluation: &Evaluation) -> String {
         .iter()
         .filter_map(|judged| judged.exception.as_ref())
     {
-        let name = format!("{}, until {}", exception.name, exception.until);
+        let owner = text::line(&exception.owner, 60);
+        let name = format!("{} of {owner}, until {}", exception.name, exception.until);
         if !names.contains(&name) {
             names.push(name);
         }
@@ -230,7 +231,7 @@ pub(super) fn title(kind: AlertKind, row: &Row) -> String {
     match kind {
         AlertKind::ImageBlocked if flagged => format!("{image} must not be deployed"),
         AlertKind::ImageBlocked => format!("{image} is blocked"),
-        AlertKind::ImageHeld => format!("{image} should be blocked, and is not"),
+        AlertKind::ImageHeld => format!("{image} should be blocked, and is held: it can still be deployed"),
         AlertKind::ImageReview => format!("{image} needs review before deployment"),
         AlertKind::ImageReleased => format!("{image} is released"),
         AlertKind::ImageBypass if row.state == State::Held => {
@@ -240,7 +241,7 @@ pub(super) fn title(kind: AlertKind, row: &Row) -> String {
         AlertKind::ImageBypass => format!("{image} was blocked, came back, and is blocked again"),
         AlertKind::BlockLimit => format!("{image} is not blocked: the hourly limit of blocks is reached"),
         AlertKind::ScanFailed => format!("{image} {}", not_scanned(row.no_scan.as_ref())),
-        AlertKind::ScanOverdue => format!("{image} waits for its scan for too long"),
+        AlertKind::ScanOverdue => format!("{image} has waited too long for its scan"),
     }
 }
 
@@ -258,11 +259,28 @@ fn not_scanned(why: Option<&NoScan>) -> &'static str {
     }
 }
 
+/// By which exceptions an image is released that must still be reviewed: ` by exceptions[3] SEC-12`.
+fn by_exceptions(row: &Row) -> String {
+    let names = row.excepted.iter().filter_map(|finding| finding.exception.as_deref());
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    names.dedup();
+    names.truncate(NAMED_EXCEPTIONS);
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(" by {}", names.join(", "))
+}
+
 /// The reason, as an alert of this kind tells it. `before`: how the image was blocked before.
 pub(super) fn told_reason(kind: AlertKind, row: &Row, before: Option<&Block>, arrival: Option<&Arrival>) -> String {
     match kind {
         AlertKind::ImageReleased => match row.state {
-            State::Review => format!("It is no longer blocked, but must be reviewed. {}", row.reason),
+            State::Review => format!(
+                "It is released{}, but must be reviewed. {}",
+                by_exceptions(row),
+                row.reason
+            ),
             State::Held => format!("It is no longer blocked. {}", row.reason),
             _ => format!("What blocked it no longer does. {}", row.reason),
         },

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    alert::MAX_MESSAGE_BYTES,
+    alert::{Contact, MAX_MESSAGE_BYTES},
     finding::Severity,
     ids::RepositoryKey,
     registry::checks::Problem,
@@ -187,428 +187,14 @@ fn busy() -> Digest {
 
 #[test]
 fn the_four_forms() {
-    let message = busy().message();
+    let message = busy().message(&Contact::default());
     let json: Value = serde_json::from_str(&message.default).unwrap();
-    insta::assert_snapshot!(format!("{}\n=== sms\n{}\n=== email\n{}", message.subject, message.sms, message.email), @"
-    [ecr-guard] DIGEST us-west-2: 1 blocked, 8 NOT blocked, 1 in review, 1 overdue
-    === sms
-    ecr-guard DIGEST us-west-2: 1 blocked, 8 NOT blocked, 1 in review, 1 overdue
-    === email
-    2026-11-24 in us-west-2: 1 blocked, 8 NOT blocked, 1 in review, 1 overdue
-
-    2 repositories with 430 images (73.4 GB); 15 pushed since yesterday.
-
-    WHERE
-      Account     123456789012
-      Region      us-west-2
-      Routes      default
-
-    NEW                                 YESTERDAY     TODAY
-      Images pushed                            12         3
-      Images blocked                            0         1
-      Images not blocked, but should be         2         0
-      Images to review                          0         0
-      Images released                           0         0
-      Settings repaired                         1         0
-
-    NOT BLOCKED, BUT SHOULD BE: 8
-      prod-web:v1.1  CRITICAL
-        000000000000, since 2026-11-22
-        report mode
-      prod-api:v1.0  HIGH
-        000000000000, since 2026-11-20
-        pulled within 14 days
-      prod-api:v1.1  HIGH
-        000000000000, since 2026-11-20
-        pulled within 14 days
-      prod-api:v1.2  HIGH
-        000000000000, since 2026-11-20
-        pulled within 14 days
-      prod-api:v1.3  HIGH
-        000000000000, since 2026-11-20
-        pulled within 14 days
-      and 3 more
-
-    IN REVIEW: 1
-      prod-web:v1.2  HIGH
-        000000000000, since 2026-11-01
-        2 findings need a look
-
-    OVERDUE: 1
-      prod-web:v1.3
-        000000000000, since 2026-11-24
-        no scan result within 30 minutes
-
-    BLOCKED: 1
-      prod-api:v1.9  CRITICAL
-        000000000000, since 2026-11-24
-        1 finding blocks: CVE-2026-7 CRITICAL in openssl
-
-    COPIES IN OTHER REGIONS
-      us-east-1       NOT READY
-        7 of 9 images are there, 1 late, 1 failed
-
-    REPOSITORIES WHOSE COPIES ARE NOT READY: 1
-      prod-web  in us-east-1
-        7 of 9 images are there, 1 late, 1 failed
-
-    SETTINGS OF THE REGISTRY
-      registry.scanning
-        is         enhanced scanning, and no rule of it scans 1 repository that
-                   `prod-*` matches: prod-api
-        should be  a rule that scans them on push or continuously
-
-    SIGNING
-      ECR signs no image on push: no signing configuration.
-
-    REPOSITORIES WITH OTHER SETTINGS THAN THE POLICY SAYS: 1
-      prod-web  2 settings
-
-    REPOSITORIES THAT HAVE OPTED OUT: 1
-      prod-web
-        ignore: belongs to another team
-
-    EXCEPTIONS THAT END OR HAVE ENDED: 2
-      exceptions[0] SEC-12  ends 2026-11-28
-        CVE-2026-1 in openssl of *; in use in 4 images; team-a@example.com
-      exceptions[1]  ended 2026-11-20
-        CVE-2026-2 of prod-*; in use in 0 images; team-b@example.com
-
-    EXCEPTIONS THAT COVER NO FINDING THAT COUNTS: 1
-      exceptions[2]  until 2027-01-31
-        CVE-2026-3 of prod-*; team-b@example.com
-
-    WHAT IS STORED
-      Images                              430      73.4 GB
-      In the archive                        1     120.0 MB
-      Lifecycle would delete, about        31       4.0 GB
-      Allowed                             422
-      Blocked                               1
-      Held                                  7
-      Allowed, scan not confirmed          12
-      Pending, not reached                  3
-
-    LARGEST REPOSITORIES
-      prod-api
-        420 images, 73.4 GB
-      prod-web
-        10 images, 5.0 MB
-
-    WHERE LIFECYCLE RULES WOULD DELETE MOST, ABOUT: 1
-      prod-api
-        31 images, 4.0 GB
-
-    Alert 1348d8155d4c15432e29d20037cb83b7
-    If this arrives again with the same id, it is the same alert.
-    ");
-    insta::assert_snapshot!(message.https.replace("\\n", "\n"), @r#"
-    {"version":"1.0","source":"custom","id":"1348d8155d4c15432e29d20037cb83b7","content":{"textType":"client-markdown","title":"2026-11-24 in us-west-2: 1 blocked, 8 NOT blocked, 1 in review, 1 overdue","description":"2 repositories with 430 images (73.4 GB); 15 pushed since yesterday.
-
-    *New since yesterday:* 1 blocked, 2 not blocked, 0 to review, 0 released, 1 settings repaired
-    *Not blocked, but should be:* 8
-    • `prod-web:v1.1` CRITICAL, since 2026-11-22
-    • `prod-api:v1.0` HIGH, since 2026-11-20
-    • `prod-api:v1.1` HIGH, since 2026-11-20
-    • `prod-api:v1.2` HIGH, since 2026-11-20
-    • `prod-api:v1.3` HIGH, since 2026-11-20
-    *In review:* 1
-    • `prod-web:v1.2` HIGH, since 2026-11-01
-    *Overdue:* 1
-    • `prod-web:v1.3`, since 2026-11-24
-    *Blocked:* 1
-    • `prod-api:v1.9` CRITICAL, since 2026-11-24
-    *Repositories whose copies in another region are not ready:* 1
-    *Repositories with other settings than the policy says:* 1
-    *Images that nobody could look at yet:* 3
-    *Repositories that have opted out:* 1
-    *Exceptions that end or have ended:* 2
-    *Exceptions that cover no finding that counts:* 1
-    *Settings of the registry that are not what the policy needs:* 1
-    *Images that lifecycle rules would delete, about:* 31","nextSteps":[],"keywords":["digest"]},"metadata":{"threadId":"123456789012/us-west-2/digest","summary":"2026-11-24 in us-west-2: 1 blocked, 8 NOT blocked, 1 in review, 1 overdue","eventType":"digest","relatedResources":[],"additionalContext":{"account":"123456789012","alertId":"1348d8155d4c15432e29d20037cb83b7","region":"us-west-2"}}}
-    "#);
-    insta::assert_snapshot!(serde_json::to_string_pretty(&json).unwrap(), @r#"
-    {
-      "account": "123456789012",
-      "action": null,
-      "digest": null,
-      "figures": {
-        "archived": 1,
-        "archived_bytes": 120000000,
-        "blocked": {
-          "total": 1,
-          "worst": [
-            {
-              "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000009",
-              "reason": "1 finding blocks: CVE-2026-7 CRITICAL in openssl",
-              "repository": "prod-api",
-              "severity": "CRITICAL",
-              "since": "2026-11-24T03:00:00Z",
-              "tag": "v1.9"
-            }
-          ]
-        },
-        "bytes": 73405000000,
-        "day": "2026-11-24",
-        "drift": {
-          "total": 1,
-          "worst": [
-            {
-              "repository": "prod-web",
-              "settings": 2
-            }
-          ]
-        },
-        "exceptions_ending": {
-          "total": 2,
-          "worst": [
-            {
-              "ended": false,
-              "images": 4,
-              "last_day": "2026-11-28",
-              "name": "exceptions[0] SEC-12",
-              "owner": "team-a@example.com",
-              "package": "openssl",
-              "reason": "r",
-              "repositories": [
-                "*"
-              ],
-              "vulnerability": "CVE-2026-1"
-            },
-            {
-              "ended": true,
-              "images": 0,
-              "last_day": "2026-11-20",
-              "name": "exceptions[1]",
-              "owner": "team-b@example.com",
-              "package": null,
-              "reason": "r",
-              "repositories": [
-                "prod-*"
-              ],
-              "vulnerability": "CVE-2026-2"
-            }
-          ]
-        },
-        "exceptions_unused": {
-          "total": 1,
-          "worst": [
-            {
-              "last_day": "2027-01-31",
-              "name": "exceptions[2]",
-              "owner": "team-b@example.com",
-              "package": null,
-              "reason": "r",
-              "repositories": [
-                "prod-*"
-              ],
-              "vulnerability": "CVE-2026-3"
-            }
-          ]
-        },
-        "held": {
-          "total": 8,
-          "worst": [
-            {
-              "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000001",
-              "reason": "report mode",
-              "repository": "prod-web",
-              "severity": "CRITICAL",
-              "since": "2026-11-22T00:00:00Z",
-              "tag": "v1.1"
-            },
-            {
-              "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000000",
-              "reason": "pulled within 14 days",
-              "repository": "prod-api",
-              "severity": "HIGH",
-              "since": "2026-11-20T00:00:00Z",
-              "tag": "v1.0"
-            },
-            {
-              "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000001",
-              "reason": "pulled within 14 days",
-              "repository": "prod-api",
-              "severity": "HIGH",
-              "since": "2026-11-20T00:00:00Z",
-              "tag": "v1.1"
-            },
-            {
-              "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000002",
-              "reason": "pulled within 14 days",
-              "repository": "prod-api",
-              "severity": "HIGH",
-              "since": "2026-11-20T00:00:00Z",
-              "tag": "v1.2"
-            },
-            {
-              "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000003",
-              "reason": "pulled within 14 days",
-              "repository": "prod-api",
-              "severity": "HIGH",
-              "since": "2026-11-20T00:00:00Z",
-              "tag": "v1.3"
-            }
-          ]
-        },
-        "images": 430,
-        "largest": [
-          {
-            "bytes": 73400000000,
-            "images": 420,
-            "repository": "prod-api"
-          },
-          {
-            "bytes": 5000000,
-            "images": 10,
-            "repository": "prod-web"
-          }
-        ],
-        "new": {
-          "today": {
-            "blocked": 1,
-            "held": 0,
-            "pushed": 3,
-            "released": 0,
-            "repaired": 0,
-            "review": 0
-          },
-          "yesterday": {
-            "blocked": 0,
-            "held": 2,
-            "pushed": 12,
-            "released": 0,
-            "repaired": 1,
-            "review": 0
-          }
-        },
-        "not_reached": 3,
-        "opted_out": {
-          "total": 1,
-          "worst": [
-            {
-              "how": "ignore: belongs to another team",
-              "repository": "prod-web"
-            }
-          ]
-        },
-        "outdated_repositories": {
-          "total": 0,
-          "worst": []
-        },
-        "overdue": {
-          "total": 1,
-          "worst": [
-            {
-              "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000003",
-              "reason": "no scan result within 30 minutes",
-              "repository": "prod-web",
-              "since": "2026-11-24T11:00:00Z",
-              "tag": "v1.3"
-            }
-          ]
-        },
-        "registry": [
-          {
-            "new": "a rule that scans them on push or continuously",
-            "old": "enhanced scanning, and no rule of it scans 1 repository that `prod-*` matches: prod-api",
-            "setting": "registry.scanning"
-          }
-        ],
-        "replication": [
-          {
-            "archived": 0,
-            "blocked": 0,
-            "expected": 9,
-            "failed": 1,
-            "incomplete": 0,
-            "late": 1,
-            "missing": 0,
-            "present": 7,
-            "region": "us-east-1",
-            "unknown": 0,
-            "unprotected": 0
-          }
-        ],
-        "replication_not_ready": {
-          "total": 1,
-          "worst": [
-            {
-              "archived": 0,
-              "blocked": 0,
-              "expected": 9,
-              "failed": 1,
-              "incomplete": 0,
-              "late": 1,
-              "missing": 0,
-              "present": 7,
-              "region": "us-east-1",
-              "repository": "prod-web",
-              "unknown": 0,
-              "unprotected": 0
-            }
-          ]
-        },
-        "repositories": 2,
-        "review": {
-          "total": 1,
-          "worst": [
-            {
-              "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000002",
-              "reason": "2 findings need a look",
-              "repository": "prod-web",
-              "severity": "HIGH",
-              "since": "2026-11-01T00:00:00Z",
-              "tag": "v1.2"
-            }
-          ]
-        },
-        "routes": [
-          "default"
-        ],
-        "signing": false,
-        "states": {
-          "Allowed": 422,
-          "Blocked": 1,
-          "Held": 7
-        },
-        "surplus": {
-          "bytes": 4000000000,
-          "images": 31,
-          "repositories": 1,
-          "worst": [
-            {
-              "bytes": 4000000000,
-              "images": 31,
-              "repository": "prod-api"
-            }
-          ]
-        },
-        "unconfirmed": 12,
-        "unknown_repositories": 0,
-        "unreadable_rows": {
-          "total": 0,
-          "worst": []
-        },
-        "unrouted": {
-          "total": 0,
-          "worst": []
-        }
-      },
-      "findings": [],
-      "id": "1348d8155d4c15432e29d20037cb83b7",
-      "kind": "digest",
-      "next_steps": [],
-      "omitted_findings": 0,
-      "reason": "2 repositories with 430 images (73.4 GB); 15 pushed since yesterday.",
-      "region": "us-west-2",
-      "repository": null,
-      "schema": "ecr-guard/alert/v1",
-      "severity": null,
-      "tags": [],
-      "time": "2026-11-24T12:00:00Z",
-      "title": "2026-11-24 in us-west-2: 1 blocked, 8 NOT blocked, 1 in review, 1 overdue"
-    }
-    "#);
+    insta::assert_snapshot!(format!(
+        "{}\n=== sms\n{}\n=== email\n{}",
+        message.subject, message.sms, message.email
+    ));
+    insta::assert_snapshot!(message.https.replace("\\n", "\n"));
+    insta::assert_snapshot!(serde_json::to_string_pretty(&json).unwrap());
 }
 
 #[test]
@@ -624,14 +210,7 @@ fn nothing_to_tell_is_told_in_one_line() {
     );
     let digest = digest_of(&policy, &["prod-api"], &[calm]);
     assert!(digest.is_quiet());
-    insta::assert_snapshot!(digest.message().email, @"
-    2026-11-24 in us-west-2: nothing to tell
-
-    1 repository with 10 images (5.0 MB); 2 pushed since yesterday.
-
-    Alert 1348d8155d4c15432e29d20037cb83b7
-    If this arrives again with the same id, it is the same alert.
-    ");
+    insta::assert_snapshot!(digest.message(&Contact::default()).email);
 }
 
 #[test]
@@ -779,16 +358,16 @@ fn the_digest_follows_the_tag_and_says_which_tags_name_no_route() {
     );
     let digest = &digests[&topic("default")];
     assert!(!digest.is_quiet());
-    let message = digest.message();
+    let message = digest.message(&Contact::default());
     let json: Value = serde_json::from_str(&message.default).unwrap();
     assert_eq!(
         json["figures"]["unrouted"],
         json!({"total": 2, "worst": [{"repository": "bb", "value": "xy"}, {"repository": "cc", "value": null}]})
     );
     for line in [
-        "REPOSITORIES WHOSE TAG NAMES NO ROUTE: 2",
-        "  bb  \"xy\"",
-        "  cc  no such tag",
+        "TO DO: 2",
+        "  1. NO ROUTE: bb. Its tag for the route: \"xy\".",
+        "  2. NO ROUTE: cc. Its tag for the route: no such tag.",
     ] {
         assert!(
             message.email.lines().any(|one| one.trim_end() == line),
@@ -796,7 +375,7 @@ fn the_digest_follows_the_tag_and_says_which_tags_name_no_route() {
             message.email
         );
     }
-    assert!(message.https.contains("Repositories whose tag names no route"));
+    assert!(message.https.contains("NO ROUTE: bb."), "{}", message.https);
 }
 
 /// Nobody has looked at it since: what it says is not how it stands.
@@ -839,27 +418,28 @@ fn a_summary_that_is_older_than_a_day_is_unknown_and_so_are_its_copies() {
         (40, 20, 20, 2)
     );
     assert!(!digest.is_quiet() && !region.is_ready());
-    let message = digest.message();
+    let message = digest.message(&Contact::default());
     let json: Value = serde_json::from_str(&message.default).unwrap();
     assert_eq!(json["figures"]["unknown_repositories"], 2);
     assert_eq!(json["figures"]["outdated_repositories"]["worst"][1]["repository"], "cc");
     assert!(
-        json["reason"].as_str().unwrap().ends_with(
-            "2 repositories could not be looked at for more than a day. The figures below are from their last look."
-        ),
+        message.email.contains("Its figures here are those of that day."),
         "{}",
-        json["reason"]
+        message.email
     );
     let named: Vec<&str> = message
         .email
         .lines()
-        .filter(|line| line.contains("last looked at"))
+        .filter(|line| line.contains("Last check"))
         .collect();
     assert_eq!(
         named,
-        ["  dd  last looked at: not known", "  cc  last looked at: 2026-11-22"]
+        [
+            "  3. NOT CHECKED FOR MORE THAN A DAY: dd. Last check: not known.",
+            "  4. NOT CHECKED FOR MORE THAN A DAY: cc. Last check: 2026-11-22."
+        ]
     );
-    assert!(message.email.contains("eu-west-1       NOT READY"));
+    assert!(message.email.contains("eu-west-1 is NOT READY: "));
 }
 
 /// The policy wants copies of a repository of which nothing is known.
@@ -975,11 +555,11 @@ proptest! {
         digest.opted_out.worst[0].how.clone_from(&reason);
         digest.ending.worst[0].exception.owner.clone_from(&reason);
         digest.problems = vec![digest.problems[0].clone(); 40];
-        let message = digest.message();
+        let message = digest.message(&Contact::default());
         prop_assert!(message.subject.is_ascii() && message.subject.len() < 100);
         prop_assert!(message.sms.is_ascii() && message.sms.len() <= 140);
         let document: Value = serde_json::from_str(&message.default).unwrap();
-        prop_assert_eq!(&document["schema"], "ecr-guard/alert/v1");
+        prop_assert_eq!(&document["schema"], "ecr-guard/alert/v2");
         prop_assert_eq!(&document["kind"], "digest");
         prop_assert!(serde_json::from_str::<Value>(&message.https).is_ok());
         prop_assert!(message.email.lines().all(|line| !line.chars().any(char::is_control)));

@@ -70,6 +70,9 @@ pub struct Document {
     /// How many alerts are sent one by one.
     #[serde(default)]
     pub(super) alerts: AlertsSection,
+    /// Whom people ask about alerts. Every alert shows it.
+    #[serde(default)]
+    pub(super) contact: ContactSection,
 }
 
 /// A map in which no key may stand twice: readers of JSON differ in which one they believe.
@@ -480,6 +483,19 @@ impl Default for AlertsSection {
     }
 }
 
+/// Whom people ask about alerts, and where they go. An entry of `repositories` may name others for its repositories.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ContactSection {
+    /// The HTTPS address at which a change of the policy is proposed.
+    pub(super) policy: Option<String>,
+    /// Where people get help: a channel, a mailbox or an HTTPS address. At most 200 characters.
+    pub(super) help: Option<String>,
+    /// The HTTPS address of a page that explains what to do.
+    pub(super) guide: Option<String>,
+}
+
 /// Findings that do not count, for a time.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -539,6 +555,9 @@ pub(super) struct RepositorySection {
     /// Where its images must be as well.
     #[serde(default)]
     pub(super) replication: Option<ReplicationSection>,
+    /// Whom people ask about alerts on it. What is not named is as the policy's own `contact` says.
+    #[serde(default)]
+    pub(super) contact: Option<ContactSection>,
 }
 
 /// What a tag that breaks the rules leads to.

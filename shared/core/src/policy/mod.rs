@@ -4,6 +4,7 @@
 
 mod block;
 mod consequence;
+mod contact;
 mod document;
 mod exception;
 mod reading;
@@ -29,7 +30,7 @@ pub use repository::RepositoryRules;
 pub use rule::{LEAST_EPSS, Maximum};
 
 use crate::{
-    alert::budget::Budget,
+    alert::{budget::Budget, contact::Contact},
     finding::{Finding, Fix, NoScan, Severity, SeverityCounts},
     ids::{RepositoryName, TopicArn},
     repository::{lifecycle::Lifecycle, route::RouteTag},
@@ -81,6 +82,8 @@ pub struct Policy {
     pub digest: DigestRules,
     /// How many alerts a topic gets one by one.
     pub alerts: Budget,
+    /// Whom people ask about what is not about one repository.
+    pub contact: Contact,
     severities: BTreeMap<Severity, Action>,
     unfixable: BTreeMap<Severity, Action>,
     exploitable: Option<Action>,
@@ -141,7 +144,11 @@ impl Policy {
         let block = block::read(&document.block)?;
         let hour = between("digest.hour", document.digest.hour, 0, 23)?;
         let alerts = budget(&document)?;
-        let repositories = repository::entries(&document.repositories, &routes, &block, reading)?;
+        let contact = contact::read("contact", &document.contact)?;
+        let mut repositories = repository::entries(&document.repositories, &routes, &block, reading)?;
+        for rules in &mut repositories {
+            rules.contact = rules.contact.or(&contact);
+        }
         let exceptions = document.exceptions.into_iter().enumerate();
         let exceptions = exceptions.map(|(index, section)| exception::read(index, section, now));
         Ok(Self {
@@ -169,6 +176,7 @@ impl Policy {
                 hour,
             },
             alerts,
+            contact,
             severities,
             unfixable: by_severity("unfixable", &document.unfixable)?,
             exploitable: document.exploitable,
@@ -325,6 +333,12 @@ impl Policy {
                 Some(value) => !self.routes.contains_key(value),
                 None => !has_route(),
             }
+    }
+
+    /// Whom people ask about a repository.
+    pub fn contact(&self, repository: &RepositoryName) -> &Contact {
+        self.repository(repository)
+            .map_or(&self.contact, |rules| &rules.contact)
     }
 
     /// The topic of the route `default`.

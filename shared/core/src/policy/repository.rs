@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 
 use crate::{
+    alert::contact::Contact,
     glob::Glob,
     ids::{InvalidId, Region, TopicArn},
     policy::{
         block::{BlockRules, in_use},
+        contact,
         document::{EncryptionType, Mode, RepositorySection, TagViolationAction, WantedMutability},
         reading::{PolicyError, Reading, between, glob},
         replication::{MAX_REGIONS, ReplicationRules},
@@ -44,6 +46,8 @@ pub struct RepositoryRules {
     pub(super) lifecycle_of_copies: Option<Lifecycle>,
     /// Where its images must be as well.
     pub replication: Option<ReplicationRules>,
+    /// Whom people ask about it.
+    pub(super) contact: Contact,
 }
 
 impl RepositoryRules {
@@ -91,6 +95,10 @@ pub(super) fn entries(
             lifecycle_of_copies: lifecycle.as_ref().and_then(Lifecycle::without_unpulled),
             lifecycle,
             replication: replication(index, section)?,
+            contact: match &section.contact {
+                Some(own) => contact::read(&format!("repositories[{index}].contact"), own)?,
+                None => Contact::default(),
+            },
         });
     }
     Ok(entries)

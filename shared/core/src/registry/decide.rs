@@ -10,7 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    alert::registry::{ExceptionNotice, RegistryAlert},
+    alert::{
+        Step,
+        registry::{ExceptionNotice, RegistryAlert},
+    },
     calendar::date_of,
     ids::TopicArn,
     notice::RegistryAlertKind as Kind,
@@ -307,8 +310,8 @@ fn alert(key: &RegistryKey, id: String, told: &[Told<'_>], now: Timestamp) -> Re
             exception.last_day
         );
         alert.next_steps = vec![
-            "Replace the images that have the findings, with the fix.".to_owned(),
-            "If it must go on, propose a later day in the policy; whoever owns it answers for it.".to_owned(),
+            "Replace the images that have the findings, with the fix.".into(),
+            "If it must go on, propose a later day in the policy; whoever owns it answers for it.".into(),
         ];
         return alert;
     }
@@ -326,7 +329,12 @@ fn alert(key: &RegistryKey, id: String, told: &[Told<'_>], now: Timestamp) -> Re
     let replication = concerns(super::checks::REPLICATION)
         .then(|| format!("See what is copied: aws ecr describe-registry --region {region}"));
     let change = "Change it where it comes from, such as Terraform; or change the policy.".to_owned();
-    alert.next_steps = scanning.into_iter().chain(replication).chain([change]).collect();
+    alert.next_steps = scanning
+        .into_iter()
+        .chain(replication)
+        .chain([change])
+        .map(Step::from)
+        .collect();
     alert
 }
 
@@ -345,7 +353,7 @@ fn calls_failing(key: &RegistryKey, alert: RegistryAlert, failing: &FailingCall)
             failing.since.strftime("%Y-%m-%d %H:%M UTC"),
             failing.first.join(", ")
         ),
-        next_steps: failing.next_steps(key),
+        next_steps: failing.next_steps(key).into_iter().map(Step::from).collect(),
         ..alert
     }
 }
@@ -380,7 +388,7 @@ fn uses_unknown(key: &RegistryKey, alert: RegistryAlert, incomplete: &Incomplete
             )
         }
         (None, SourceKind::Ecs | SourceKind::Lambda | SourceKind::Batch) => {
-            "Look whether the schedule of the function workloads is on.".to_owned()
+            "Check that the schedule of the function workloads is on.".to_owned()
         }
     };
     RegistryAlert {
@@ -390,7 +398,7 @@ fn uses_unknown(key: &RegistryKey, alert: RegistryAlert, incomplete: &Incomplete
             "It is not known who uses images: {}. Until it is known again, images that should be blocked are held, and can be pulled.",
             incomplete.why
         ),
-        next_steps: vec![first, log],
+        next_steps: [first, log].map(Step::from).to_vec(),
         ..alert
     }
 }
@@ -416,7 +424,7 @@ fn access_missing(key: &RegistryKey, alert: RegistryAlert, refused: &RefusedAcce
                 "{role} may not call {missing}, and images were blocked by a method that this takes to undo. {what} {images}. The first: {}.",
                 refused.first.join(", ")
             ),
-            next_steps: refused.next_steps(key),
+            next_steps: refused.next_steps(key).into_iter().map(Step::from).collect(),
             ..alert
         };
     }
@@ -428,7 +436,7 @@ fn access_missing(key: &RegistryKey, alert: RegistryAlert, refused: &RefusedAcce
              nor blocked until it may. {images}. The first: {}.",
             refused.first.join(", ")
         ),
-        next_steps: refused.next_steps(key),
+        next_steps: refused.next_steps(key).into_iter().map(Step::from).collect(),
         ..alert
     }
 }

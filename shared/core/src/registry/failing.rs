@@ -80,7 +80,7 @@ impl FailingCall {
         let (service, _) = self.operation.split_once(':').unwrap_or(("aws", ""));
         vec![
             format!(
-                "Look whether AWS reports trouble of {service} in {}: https://health.aws.amazon.com/health/status",
+                "Check whether AWS reports trouble of {service} in {}: https://health.aws.amazon.com/health/status",
                 registry.region
             ),
             format!(

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    alert::repository::RepositoryAlert,
+    alert::{Step, repository::RepositoryAlert},
     ids::{Digest, ImageKey, RegistryKey, RepositoryKey, Tag},
     image::{Image, ImageKind, ImageStatus},
     notice::{Change, Note, RepositoryAlertKind as Kind, Settle, settle},
@@ -570,7 +570,7 @@ fn alert(facts: &ReplicaFacts, note: &Note) -> RepositoryAlert {
     let tag = facts.event.as_ref().and_then(|event| event.tags.first().cloned());
     let tag = tag.or_else(|| facts.row.as_ref()?.tags.last().cloned());
     let look = format!(
-        "Look at it: aws ecr describe-images --region {here} --repository-name {name} --image-ids imageDigest={digest}"
+        "See the image: aws ecr describe-images --region {here} --repository-name {name} --image-ids imageDigest={digest}"
     );
     let ask = format!(
         "Ask how far ECR is: aws ecr describe-image-replication-status --region {source} --repository-name {name} --image-id \
@@ -580,9 +580,11 @@ fn alert(facts: &ReplicaFacts, note: &Note) -> RepositoryAlert {
     let restore = is_archived.then(|| {
         format!(
             "Bring back what is in the archive, which takes up to 20 minutes: aws ecr update-image-storage-class --region {here} \
-             --repository-name {name} --image-id imageDigest={digest} --target-storage-class STANDARD. Then look for the rule that \
-             archived it: aws ecr get-lifecycle-policy --region {here} --repository-name {name}"
+             --repository-name {name} --image-id imageDigest={digest} --target-storage-class STANDARD"
         )
+    });
+    let rule = is_archived.then(|| {
+        format!("Find the rule that archived it: aws ecr get-lifecycle-policy --region {here} --repository-name {name}")
     });
     let (title, next_steps) = match note.kind {
         Kind::ReplicationFailed => (
@@ -590,10 +592,10 @@ fn alert(facts: &ReplicaFacts, note: &Note) -> RepositoryAlert {
             vec![
                 ask,
                 format!(
-                    "Look for what ECR needs in {here}: a key that can be used, room in its quotas, for another account a registry policy \
+                    "Check what ECR needs in {here}: a key that can be used, room in its quotas, for another account a registry policy \
                      that allows ecr:ReplicateImage and ecr:CreateRepository."
                 ),
-                format!("Then push the image again in {source}, or start a backfill: docs/disaster-recovery.md says how."),
+                format!("Then push the image again in {source}, or start a backfill."),
             ],
         ),
         Kind::ReplicationLate => (
@@ -609,6 +611,7 @@ fn alert(facts: &ReplicaFacts, note: &Note) -> RepositoryAlert {
             format!("{name}: a copy in {here} is not complete"),
             restore
                 .into_iter()
+                .chain(rule)
                 .chain([look])
                 .chain([format!(
                     "A tag that cannot be moved stays where it is, and ECR leaves it out without a failure: compare it with {source}, \
@@ -621,6 +624,7 @@ fn alert(facts: &ReplicaFacts, note: &Note) -> RepositoryAlert {
         ),
     };
     RepositoryAlert {
+        copies_in: Some(here.clone()),
         id: note.id.clone(),
         kind: note.kind,
         severity: None,
@@ -631,6 +635,6 @@ fn alert(facts: &ReplicaFacts, note: &Note) -> RepositoryAlert {
         title,
         reason: note.reason.clone(),
         changes: note.changes.clone(),
-        next_steps,
+        next_steps: next_steps.into_iter().map(Step::from).collect(),
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
-    alert::repository::RepositoryAlert,
+    alert::{Step, repository::RepositoryAlert},
     ids::{Digest, Region, RepositoryKey},
     notice::{Change, Note, RepositoryAlertKind as Kind, Settle, settle},
     policy::ReplicationRules,
@@ -452,18 +452,16 @@ fn tell(facts: &SourceFacts<'_>, kind: Kind, absent: &[&Absent<'_>]) -> Option<(
 fn alert(key: &RepositoryKey, to: &Region, note: &Note) -> RepositoryAlert {
     let (name, from, account) = (&key.repository, &key.region, &key.account);
     let rules = format!(
-        "Look whether a rule copies {name} to {to}: aws ecr describe-registry --region {from} --query replicationConfiguration"
+        "Check that a rule copies {name} to {to}: aws ecr describe-registry --region {from} --query replicationConfiguration"
     );
-    let ask = format!(
-        "Ask how far ECR is with one: aws ecr describe-image-replication-status --region {from} --repository-name {name} --image-id \
-         imageDigest=DIGEST"
-    );
+    let ask = "Ask ECR how far it is with an image: describe-image-replication-status in the source region.".to_owned();
     let backfill = format!(
         "Copy what is missing, of all repositories: aws ecr start-replication-backfill --region {from} --destination \
-         region={to},registryId={account}; or let replication.backfill in the policy do it."
+         region={to},registryId={account}"
     );
     let failed = note.kind == Kind::ReplicationFailed;
     RepositoryAlert {
+        copies_in: Some(to.clone()),
         id: note.id.clone(),
         kind: note.kind,
         severity: None,
@@ -479,9 +477,11 @@ fn alert(key: &RepositoryKey, to: &Region, note: &Note) -> RepositoryAlert {
         reason: note.reason.clone(),
         changes: note.changes.clone(),
         next_steps: if failed {
-            vec![ask, rules, backfill]
+            [ask, rules, backfill]
         } else {
-            vec![rules, ask, backfill]
-        },
+            [rules, ask, backfill]
+        }
+        .map(Step::from)
+        .to_vec(),
     }
 }

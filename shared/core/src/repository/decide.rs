@@ -11,7 +11,7 @@ pub use super::{
     facts::{Expiring, Preview, Previewed, RepositoryFacts},
 };
 use crate::{
-    alert::repository::RepositoryAlert,
+    alert::{Step, repository::RepositoryAlert},
     finding::Severity,
     ids::RepositoryKey,
     notice::{Change, Note, RepositoryAlertKind as Kind, Settle, settle},
@@ -545,8 +545,10 @@ fn settings_are(changes: &[Change], one: &str, many: &str) -> String {
 fn alert(key: &RepositoryKey, note: &Note, severity: Option<Severity>) -> RepositoryAlert {
     let name = &key.repository;
     let region = &key.region;
-    let describe = format!("Look at it: aws ecr describe-repositories --region {region} --repository-names {name}");
-    let lifecycle = format!("Look at it: aws ecr get-lifecycle-policy --region {region} --repository-name {name}");
+    let describe =
+        format!("See its settings: aws ecr describe-repositories --region {region} --repository-names {name}");
+    let lifecycle =
+        format!("See its lifecycle policy: aws ecr get-lifecycle-policy --region {region} --repository-name {name}");
     let opt_out = format!(
         "If it must be so, give the repository the tag {OPT_OUT_TAG}=report, or {OPT_OUT_TAG}=ignore with {OPT_OUT_REASON_TAG}; both \
          are shown in reports."
@@ -594,6 +596,7 @@ fn alert(key: &RepositoryKey, note: &Note, severity: Option<Severity>) -> Reposi
         | Kind::ReplicaIncomplete => (format!("{name}: a tag"), Vec::new()),
     };
     RepositoryAlert {
+        copies_in: None,
         id: note.id.clone(),
         kind: note.kind,
         severity,
@@ -604,7 +607,7 @@ fn alert(key: &RepositoryKey, note: &Note, severity: Option<Severity>) -> Reposi
         title,
         reason: note.reason.clone(),
         changes: note.changes.clone(),
-        next_steps,
+        next_steps: next_steps.into_iter().map(Step::from).collect(),
     }
 }
 
@@ -626,7 +629,7 @@ fn of_key(repository: &RepositoryKey, note: &Note) -> (String, Vec<String>) {
             format!("Enable it: {}", of_key("enable-key")),
         ],
         "disabled" => vec![format!("Enable it: {}", of_key("enable-key"))],
-        _ => vec![format!("Look at it: {}", of_key("describe-key"))],
+        _ => vec![format!("See its state: {}", of_key("describe-key"))],
     };
     let title = match state {
         "it does not exist" => format!("{name}: its key does not exist"),

@@ -7,7 +7,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    alert::repository::RepositoryAlert,
+    alert::{Step, repository::RepositoryAlert},
     finding::Severity,
     ids::{Digest, RepositoryKey, Tag},
     image::Image,
@@ -169,6 +169,7 @@ impl Damage {
             self.tag().map_or("", Tag::as_str)
         );
         RepositoryAlert {
+            copies_in: None,
             id: alert_id(&subject, kind, u64::try_from(at.as_millisecond()).unwrap_or_default()),
             kind,
             severity: Some(words.severity),
@@ -183,7 +184,7 @@ impl Damage {
                 old: words.old,
                 new: words.new,
             }],
-            next_steps: self.next_steps(key),
+            next_steps: self.next_steps(key).into_iter().map(Step::from).collect(),
         }
     }
 
@@ -264,7 +265,7 @@ impl Damage {
     fn next_steps(&self, key: &RepositoryKey) -> Vec<String> {
         let (name, region, digest) = (&key.repository, &key.region, self.digest());
         let look = format!(
-            "Look at it: aws ecr describe-images --region {region} --repository-name {name} --image-ids imageDigest={digest}"
+            "See the image: aws ecr describe-images --region {region} --repository-name {name} --image-ids imageDigest={digest}"
         );
         let push = format!("Push the image {digest} to {name} again, from where it was built.");
         match self {
@@ -358,10 +359,10 @@ mod tests {
         insta::assert_snapshot!(alert.reason, @"ecr-guard removed the tag main from the image dddddddddddd. Between its last look and the removal somebody moved the tag to the image eeeeeeeeeeee, which lost it. It was its only tag, and ECR deletes an image with its last tag.");
         assert_eq!(
             alert.next_steps,
-            [format!(
+            [Step::new(format!(
                 "Push the image sha256:{} to pipeops-prod-api again, from where it was built.",
                 "ee".repeat(32)
-            )]
+            ))]
         );
         let again = lost.alert(&RepositoryKey::of(&image_key()), &digest("dd"), now());
         assert_eq!(alert.id, again.id);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::{
-    alert::repository::RepositoryAlert,
+    alert::{Step, repository::RepositoryAlert},
     finding::Severity,
     ids::{Digest, RepositoryKey, Tag},
     image::{Image, ImageStatus, names_a_subject},
@@ -301,6 +301,7 @@ fn alert(row: &TagRow, note: &Note) -> RepositoryAlert {
         ]
     };
     RepositoryAlert {
+        copies_in: None,
         id: note.id.clone(),
         kind: note.kind,
         severity: moved.then_some(Severity::Medium),
@@ -311,6 +312,6 @@ fn alert(row: &TagRow, note: &Note) -> RepositoryAlert {
         title,
         reason: note.reason.clone(),
         changes: note.changes.clone(),
-        next_steps: steps,
+        next_steps: steps.into_iter().map(Step::from).collect(),
     }
 }

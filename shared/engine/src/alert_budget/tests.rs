@@ -419,7 +419,7 @@ fn each_cause_of_a_missing_scan_has_a_title_and_steps_of_its_own() {
             said.insert(document["title"].to_string()),
             "{cause:?} has the title of another cause"
         );
-        let steps = document["next_steps"].to_string();
+        let steps = document["steps"].to_string();
         assert!(!steps.contains("Push it again"), "{cause:?}: {steps}");
     }
 }

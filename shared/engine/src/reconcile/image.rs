@@ -18,7 +18,7 @@ use crate::{
     tag_removal::{Claims, REFERENCED, TagRemoval},
 };
 use guard_core::{
-    alert::{Alert, brief::BriefAlert, budget::Slot},
+    alert::{brief::BriefAlert, budget::Slot, image::ImageAlert},
     calendar::hour_of,
     decide::{
         ChildFacts, Children, Effect, Facts, LeadingIndex, Leave, Limit, Plan, Question, Replaced, SourceImage, Step,
@@ -1126,7 +1126,7 @@ impl<S: Services> Run<'_, S> {
     }
 
     /// The alert in short, with the topic that it goes to.
-    async fn brief(&self, alert: &Alert) -> BriefAlert {
+    async fn brief(&self, alert: &ImageAlert) -> BriefAlert {
         alert.brief(topic(self.services, self.policy, &RepositoryKey::of(&self.key)).await)
     }
 
@@ -1140,7 +1140,8 @@ impl<S: Services> Run<'_, S> {
             Some(slot) => slot,
             None => self.services.notifier().slot(brief).await,
         };
-        let told = self.services.notifier().tell(slot, brief, &alert.message()).await;
+        let message = alert.message(self.policy.contact(&self.key.repository));
+        let told = self.services.notifier().tell(slot, brief, &message).await;
         told.map_err(|source| self.failed("tell of", source))
     }
 

@@ -274,7 +274,12 @@ impl<S: Services, R: Listing> Run<'_, S, R> {
         let (mut sent, mut kinds, mut error) = (BTreeSet::new(), Vec::new(), None);
         for (topic, alert) in &step.alerts {
             let brief = alert.brief(topic);
-            match self.services.notifier().tell_now(&brief, &alert.message()).await {
+            match self
+                .services
+                .notifier()
+                .tell_now(&brief, &alert.message(&self.policy.contact))
+                .await
+            {
                 Ok(()) => {
                     sent.insert(alert.id.as_str());
                     kinds.push(alert.kind);
@@ -357,7 +362,12 @@ impl<S: Services, R: Listing> Run<'_, S, R> {
             if record.is_some_and(|record| record.sent.contains(topic)) {
                 continue;
             }
-            match self.services.notifier().publish(topic, &digest.message()).await {
+            match self
+                .services
+                .notifier()
+                .publish(topic, &digest.message(&self.policy.contact))
+                .await
+            {
                 Ok(_) => sent += 1,
                 // The other topics may be all right.
                 Err(source) => {

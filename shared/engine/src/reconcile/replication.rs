@@ -439,9 +439,10 @@ async fn tell(
         return Ok(Vec::new());
     }
     let topic = topic(services, policy, key).await;
+    let contact = policy.contact(&key.repository);
     for alert in alerts {
         let brief = alert.brief(topic);
-        let told = services.notifier().tell_now(&brief, &alert.message()).await;
+        let told = services.notifier().tell_now(&brief, &alert.message(contact)).await;
         told.map_err(failed("tell of the copies of", key))?;
     }
     Ok(alerts.iter().map(|alert| alert.kind).collect())

@@ -208,7 +208,8 @@ impl<S: Services> Run<'_, S> {
         let topic = topic(self.services, self.policy, self.key).await;
         for alert in alerts {
             let brief = alert.brief(topic);
-            let told = self.services.notifier().tell_now(&brief, &alert.message()).await;
+            let message = alert.message(self.policy.contact(&self.key.repository));
+            let told = self.services.notifier().tell_now(&brief, &message).await;
             told.map_err(|source| self.failed("tell of", source))?;
         }
         Ok(alerts.iter().map(|alert| alert.kind).collect())

@@ -1211,7 +1211,10 @@ fn findings_that_may_not_be_read_are_asked_for_once_and_told_once_a_day() {
             );
             assert!(reason.contains(" images wait. The first: "), "{reason}");
             let statement = r#"{"Effect": "Allow", "Action": ["inspector2:ListCoverage", "inspector2:ListFindings"], "Resource": "*"}"#;
-            assert!(alert["next_steps"][0].as_str().unwrap().contains(statement), "{alert}");
+            assert!(
+                alert["steps"][0]["text"].as_str().unwrap().contains(statement),
+                "{alert}"
+            );
         }
     }
 
@@ -1345,7 +1348,7 @@ fn a_release_that_may_not_be_done_is_told_once_a_day_and_is_no_error() {
         assert_eq!(told[0]["kind"], "access-missing");
         let reason = told[0]["reason"].as_str().unwrap();
         assert!(reason.contains("2 images wait. The first: api@sha256:0000"), "{reason}");
-        let step = told[0]["next_steps"][0].as_str().unwrap();
+        let step = told[0]["steps"][0]["text"].as_str().unwrap();
         let statement = format!(
             r#"{{"Effect": "Allow", "Action": ["{operation}"], "Resource": "arn:aws:ecr:us-west-2:123456789012:repository/*"}}"#
         );

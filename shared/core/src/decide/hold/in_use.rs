@@ -11,6 +11,7 @@ use crate::{
 };
 
 pub(super) const RULE: HoldRule = HoldRule {
+    cause: "in-use",
     docs: &[
         (
             "it is in use",

@@ -4,6 +4,7 @@ use super::rule::{Hold, HoldRule, Undo};
 use crate::decide::{blocking::Blocking, family::LeadingIndex, plan::Question};
 
 pub(super) const RULE: HoldRule = HoldRule {
+    cause: "index-not-blocked",
     docs: &[(
         "an index that references it is not blocked",
         "the index is blocked; read its reason",

@@ -4,6 +4,7 @@ use super::rule::{Hold, HoldRule};
 use crate::decide::{blocking::Blocking, plan::Question};
 
 pub(super) const RULE: HoldRule = HoldRule {
+    cause: "indexes-not-read",
     docs: &[(
         "it has no tag, and no sweep has checked yet whether an index references it",
         "the next sweep has checked: images of an index have no tag, and may be in use by it",

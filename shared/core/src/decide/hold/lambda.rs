@@ -16,6 +16,7 @@ use crate::{
 };
 
 pub(super) const RULE: HoldRule = HoldRule {
+    cause: "lambda-may-pull",
     docs: &[(
         "it may be in use, and Lambda may pull it",
         "the repository's policy lets `lambda.amazonaws.com` pull no more, or the policy says `when_lambda_may_pull: ignore`",

@@ -13,6 +13,7 @@ use crate::{
 };
 
 pub(super) const RULE: HoldRule = HoldRule {
+    cause: "block-limit",
     docs: &[(
         "the policy's number of blocks in an hour is reached",
         "the hour is over",
@@ -36,6 +37,7 @@ pub(super) fn until(block: &Blocking<'_>) -> Option<Timestamp> {
 fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     Ok(until(block).map(|until| Hold {
         limited_until: Some(until),
+        until: Some(until),
         // The first image of the hour speaks for all: a hundred alerts would say no more.
         alert: limit_is_to_be_told(block.case.facts).then_some(AlertKind::BlockLimit),
         ..Hold::because(format!(

@@ -44,7 +44,10 @@ pub const HOLD_RULES: [HoldRule; 13] = [
 pub(super) fn hold(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     for rule in HOLD_RULES {
         if let Some(hold) = (rule.check)(block)? {
-            return Ok(Some(hold));
+            return Ok(Some(Hold {
+                cause: rule.cause,
+                ..hold
+            }));
         }
     }
     Ok(None)

@@ -8,6 +8,7 @@ use super::{
 use crate::decide::{blocking::Blocking, family::LeadingIndex, plan::Question};
 
 pub(super) const RULE: HoldRule = HoldRule {
+    cause: "more-indexes-not-read",
     docs: &[(
         "it has no tag, and indexes that may reference it have not been read yet",
         "the next sweep has read them. It stays held while one of them cannot be read, or the repository has more than 20,000 images",

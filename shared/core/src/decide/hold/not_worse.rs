@@ -11,6 +11,7 @@ use crate::{
 };
 
 pub(super) const RULE: HoldRule = HoldRule {
+    cause: "no-worse",
     docs: &[(
         "it is no worse than an image that it replaces",
         "a finding appears that the running image does not have, or the running image is no longer used",

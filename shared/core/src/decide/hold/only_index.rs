@@ -4,6 +4,7 @@ use super::rule::{Hold, HoldRule};
 use crate::decide::{blocking::Blocking, facts::remembered_refusal, plan::Question};
 
 pub(super) const RULE: HoldRule = HoldRule {
+    cause: "only-index",
     docs: &[(
         "the registry does not archive it, and every index that references it is blocked",
         "the registry takes it: every hourly sweep tries again",

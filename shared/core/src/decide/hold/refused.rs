@@ -7,6 +7,7 @@ use crate::{
 };
 
 pub(super) const RULE: HoldRule = HoldRule {
+    cause: "refused",
     docs: &[("the registry refused", "the function gets the right to block it")],
     setting: None,
     check,

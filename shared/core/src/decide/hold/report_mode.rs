@@ -4,6 +4,7 @@ use super::rule::{Hold, HoldRule};
 use crate::decide::{blocking::Blocking, plan::Question};
 
 pub(super) const RULE: HoldRule = HoldRule {
+    cause: "report-mode",
     docs: &[(
         "report mode",
         "the policy says `enforce`, or an entry of `repositories` does for this repository",

@@ -13,6 +13,7 @@ use crate::{
 };
 
 pub(super) const RULE: HoldRule = HoldRule {
+    cause: "keeps-coming-back",
     docs: &[(
         "it keeps coming back",
         "one hour after the first of its last five returns",
@@ -30,6 +31,7 @@ pub(super) fn too_often(block: &Blocking<'_>) -> Option<Timestamp> {
 fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     Ok(too_often(block).map(|oldest| Hold {
         alert: Some(AlertKind::ImageBypass),
+        until: Some(oldest + RETURN_WINDOW),
         ..Hold::because(format!(
             "it keeps coming back, and was blocked again {MAX_RETURNS} times within an hour; after {} it can be.",
             (oldest + RETURN_WINDOW).strftime("%H:%M UTC")

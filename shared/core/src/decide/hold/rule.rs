@@ -10,6 +10,8 @@ use crate::{
 /// A reason not to block an image that must not be deployed.
 #[derive(Debug)]
 pub struct HoldRule {
+    /// The word for it in the JSON form of alerts (`hold.cause`).
+    pub cause: &'static str,
     /// What the reason says, and when the image is blocked after all: rows of the table in `docs/blocked-image.md`.
     pub docs: &'static [(&'static str, &'static str)],
     /// The member of the policy that switches it off or sets its bounds, if there is one.
@@ -21,6 +23,10 @@ pub struct HoldRule {
 /// Why an image that should be blocked is not, and what follows from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::decide) struct Hold {
+    /// The word for it in the JSON form of alerts: that of its rule.
+    pub(in crate::decide) cause: &'static str,
+    /// When it ends by itself at the earliest, if that is known.
+    pub(in crate::decide) until: Option<Timestamp>,
     /// Completes the sentence *It is not blocked:*.
     pub(in crate::decide) reason: String,
     /// What people are told; `None`: nothing, since others speak for it.
@@ -52,6 +58,8 @@ impl Hold {
     /// Nobody is told, and what was done stays.
     pub(in crate::decide) fn because(reason: impl Into<String>) -> Self {
         Self {
+            cause: "",
+            until: None,
             reason: reason.into(),
             alert: None,
             undo: Undo::No,

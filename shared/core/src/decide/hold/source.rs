@@ -4,6 +4,7 @@ use super::rule::{Hold, HoldRule, Undo};
 use crate::decide::{blocking::Blocking, plan::Question};
 
 pub(super) const RULE: HoldRule = HoldRule {
+    cause: "source-not-blocked",
     docs: &[(
         "its source in another region is not blocked",
         "the source is blocked; read its reason there",

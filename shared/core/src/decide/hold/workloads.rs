@@ -15,6 +15,7 @@ use crate::{
 };
 
 pub(super) const RULE: HoldRule = HoldRule {
+    cause: "used-by-workload",
     docs: &[
         (
             "a workload uses it (`block.workloads`)",

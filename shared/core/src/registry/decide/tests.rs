@@ -247,7 +247,7 @@ fn who_uses_images_is_told_to_be_unknown_once_a_day_with_the_permission_that_is_
     let told: Vec<String> = first
         .alerts
         .iter()
-        .map(|(_, alert)| format!("{}\n{}\n{}", alert.title, alert.reason, alert.next_steps[0]))
+        .map(|(_, alert)| format!("{}\n{}\n{}", alert.title, alert.reason, alert.next_steps[0].text))
         .collect();
     insta::assert_snapshot!(told.join("\n\n"));
     let ids: BTreeSet<&str> = first.alerts.iter().map(|(_, alert)| alert.id.as_str()).collect();

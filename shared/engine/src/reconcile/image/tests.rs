@@ -377,7 +377,7 @@ fn a_release_is_told_when_the_image_can_be_pulled_again() {
     let outcome = settle(&world, &excepted);
     assert_eq!((outcome.effect, outcome.alert), (Some("restore"), None));
     let row = world.row_of(&image_key()).unwrap();
-    insta::assert_snapshot!(row.reason, @"Findings: 1 CRITICAL. None needs review, 1 is excepted by the policy (exceptions[0], until 2026-11-30). It is being restored, which takes up to about 20 minutes; until then it cannot be pulled.");
+    insta::assert_snapshot!(row.reason, @"Findings: 1 CRITICAL. None needs review, 1 is excepted by the policy (exceptions[0] of o, until 2026-11-30). It is being restored, which takes up to about 20 minutes; until then it cannot be pulled.");
     assert_eq!(row.block.unwrap().undone_at, Some(now()));
     world.forget_calls();
     assert_eq!(
@@ -390,7 +390,7 @@ fn a_release_is_told_when_the_image_can_be_pulled_again() {
     world.finish_restore(&image_key());
     let outcome = settle(&world, &excepted);
     assert_eq!((outcome.effect, outcome.alert), (None, Some(AlertKind::ImageReleased)));
-    insta::assert_snapshot!(outcome.reason.unwrap(), @"Findings: 1 CRITICAL. None needs review, 1 is excepted by the policy (exceptions[0], until 2026-11-30).");
+    insta::assert_snapshot!(outcome.reason.unwrap(), @"Findings: 1 CRITICAL. None needs review, 1 is excepted by the policy (exceptions[0] of o, until 2026-11-30).");
     assert_eq!(world.row_of(&image_key()).unwrap().block, None);
     assert_eq!(settle(&world, &excepted).outcome, OutcomeKind::Unchanged);
 }
@@ -607,7 +607,7 @@ fn a_tag_that_breaks_the_rules_blocks_the_image_until_it_is_gone() {
     assert_eq!(tags(&quarantined), ["blocked-ab12ab12ab12".to_owned()].into());
     let alert: serde_json::Value = serde_json::from_str(&quarantined.sent()[0].message.default).unwrap();
     assert!(
-        alert["next_steps"][0]
+        alert["steps"][0]["text"]
             .as_str()
             .unwrap()
             .starts_with("Push it under a tag")
@@ -633,8 +633,12 @@ fn a_bypass_says_how_and_how_to_find_out_who() {
         let alert: serde_json::Value = serde_json::from_str(&world.sent()[1].message.default).unwrap();
         said.push_str(alert["reason"].as_str().unwrap());
         said.push('\n');
-        said.push_str(alert["next_steps"][0].as_str().unwrap());
-        said.push('\n');
+        let step = &alert["steps"][0];
+        said.push_str(&format!(
+            "{} {}\n",
+            step["text"].as_str().unwrap(),
+            step["command"].as_str().unwrap()
+        ));
     }
     insta::assert_snapshot!(said, @"
     It was pushed again as `v1.2.3` at 2026-11-24 12:00 UTC. 1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL).
@@ -1401,7 +1405,7 @@ fn an_outcome_names_the_exceptions_that_are_of_use_and_those_that_are_not() {
     }
     let row = world.row_of(&image_key()).unwrap();
     assert_eq!(row.excepted[0].exception.as_deref(), Some("exceptions[1] SEC-12"));
-    insta::assert_snapshot!(row.reason, @"Findings: 1 CRITICAL. None needs review, 1 is excepted by the policy (exceptions[1] SEC-12, until 2026-12-31).");
+    insta::assert_snapshot!(row.reason, @"Findings: 1 CRITICAL. None needs review, 1 is excepted by the policy (exceptions[1] SEC-12 of o, until 2026-12-31).");
     world.set_scan(&image_key(), Scan::InProgress);
     let outcome = settle(&world, &excepted);
     assert_eq!((outcome.exceptions_used.len(), outcome.exceptions_unused.len()), (0, 0));
@@ -1419,7 +1423,7 @@ fn only_some_of_many_exceptions_are_named() {
     let findings = (1..=5).map(|n| finding(&format!("CVE-2026-{n}"), Severity::High));
     let world = world(Scan::Complete(scan(findings.collect())));
     let outcome = settle(&world, &policy(&format!(r#""exceptions": [{}]"#, entries.join(", "))));
-    insta::assert_snapshot!(outcome.reason.unwrap(), @"Findings: 5 HIGH. None needs review, 5 are excepted by the policy (exceptions[0], until 2026-12-31; exceptions[1], until 2026-12-31; exceptions[2], until 2026-12-31; and 2 more).");
+    insta::assert_snapshot!(outcome.reason.unwrap(), @"Findings: 5 HIGH. None needs review, 5 are excepted by the policy (exceptions[0] of o, until 2026-12-31; exceptions[1] of o, until 2026-12-31; exceptions[2] of o, until 2026-12-31; and 2 more).");
 }
 
 #[test]

@@ -1025,7 +1025,7 @@ fn a_tag_that_moves_is_told_with_both_images() {
                 (change["old"].as_str().unwrap(), change["new"].as_str().unwrap()),
                 (&*both[0], &*both[1])
             );
-            let steps = default_of(&world, 0)["next_steps"].to_string();
+            let steps = default_of(&world, 0)["steps"].to_string();
             assert!(steps.contains("(tags.moving)"), "{steps}");
         }
     }

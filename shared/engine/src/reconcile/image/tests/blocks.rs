@@ -559,7 +559,7 @@ fn an_image_whose_release_is_refused_stays_blocked_says_why_and_is_tried_by_the_
     assert_eq!((error.code(), error.retry()), ("CallRefused", Retry::Never));
     let row = world.row_of(&image_key()).unwrap();
     assert_eq!(row.state, State::Blocked);
-    insta::assert_snapshot!(row.reason, @"It should be released, and is not: the registry refused (ecr:UpdateImageStorageClass failed with `Injected`). Findings: 1 CRITICAL. None needs review, 1 is excepted by the policy (exceptions[0], until 2026-11-30).");
+    insta::assert_snapshot!(row.reason, @"It should be released, and is not: the registry refused (ecr:UpdateImageStorageClass failed with `Injected`). Findings: 1 CRITICAL. None needs review, 1 is excepted by the policy (exceptions[0] of o, until 2026-11-30).");
     assert_eq!(told(&world), ["image-blocked"]);
     world.set_now(now() + HOUR);
     sweep(&world, &excepted);

@@ -123,7 +123,7 @@ fn a_copy_in_the_archive_cannot_be_pulled_and_is_told() {
     let alert = told(&world).remove(0);
     assert_eq!(alert["changes"][0]["old"], "in the archive");
     assert!(
-        alert["next_steps"][0]
+        alert["steps"][0]["command"]
             .as_str()
             .unwrap()
             .contains("update-image-storage-class --region us-west-2"),
