@@ -214,10 +214,6 @@ struct Found {
 }
 
 /// What a message asks for.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one for each message, and it is moved once"
-)]
 enum Asked {
     Work(WorkItem),
     Look(RepositoryKey, Box<ImageLook>),
