@@ -141,11 +141,11 @@ impl SweepError {
     }
 
     /// Whether a row of the ledger is there and cannot be read: no second attempt can, until somebody has seen to it.
-    fn is_unreadable_row(&self) -> bool {
+    pub fn is_unreadable_row(&self) -> bool {
         match self {
             Self::Port { source, .. } => source.is_unreadable_row(),
-            Self::Reconcile(ReconcileError::Port { source, .. }) => source.is_unreadable_row(),
-            Self::Reconcile(_) | Self::TooManyHops(_) => false,
+            Self::Reconcile(error) => error.is_unreadable_row(),
+            Self::TooManyHops(_) => false,
         }
     }
 
@@ -426,6 +426,10 @@ impl Looks {
             let changed = matches!(one.outcome, OutcomeKind::Applied | OutcomeKind::Closed);
             self.changed += u64::from(changed);
             self.not_read += u64::from(one.not_read.is_some());
+            if let Some(source) = &one.told_not_read {
+                let doing = format!("look up what people were told of `{}`", one.repository);
+                self.handed_on.push(SweepError::port(doing, source.clone()));
+            }
             self.not_images += u64::from(one.outcome == OutcomeKind::NotAnImage);
             self.blocks += u64::from(one.counted);
             self.alerts += u64::from(one.alert.is_some());

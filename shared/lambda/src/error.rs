@@ -43,6 +43,16 @@ impl HandlerError {
         }
     }
 
+    /// Whether a row of the ledger is there and cannot be read: no second attempt can, until somebody has seen to it.
+    pub(crate) fn is_unreadable_row(&self) -> bool {
+        match self {
+            Self::Sweep(error) => error.is_unreadable_row(),
+            Self::Reconcile(error) => error.is_unreadable_row(),
+            Self::Index(error) => error.is_unreadable_row(),
+            Self::Poison(_) | Self::Unusable(_) | Self::Context(_) => false,
+        }
+    }
+
     /// Whether trying again can help.
     pub fn retry(&self) -> Retry {
         match self {

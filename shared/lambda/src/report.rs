@@ -14,7 +14,7 @@ use crate::{
 use guard_core::finding::Severity;
 use guard_engine::{
     reconcile::{image::Outcome, registry::RegistryOutcome},
-    sweep::Looks,
+    sweep::{Looks, SweepError},
     workloads::Indexed,
 };
 
@@ -143,6 +143,19 @@ pub const MAX_ERRORS: usize = 5;
 /// Writes the line of an event to standard output.
 pub fn write(function: &str, event_id: &str, result: &Result<Handled, HandlerError>, now: Timestamp) {
     line(function, event_id, result).write(now);
+    if let Ok(Handled::Looked(outcome)) = result {
+        let all = std::iter::once(outcome).chain(&outcome.also);
+        for error in all.filter_map(told_not_read) {
+            write_failure(function, &error, now);
+        }
+    }
+}
+
+/// The image was judged and people were told; that a row cannot be read is an error all the same.
+fn told_not_read(outcome: &Outcome) -> Option<HandlerError> {
+    let source = outcome.told_not_read.clone()?;
+    let doing = format!("look up what people were told of `{}`", outcome.repository);
+    Some(SweepError::port(doing, source).into())
 }
 
 fn line<'a>(function: &'a str, event_id: &str, result: &Result<Handled, HandlerError>) -> Line<'a> {
@@ -363,6 +376,7 @@ mod tests {
             exceptions_used: Vec::new(),
             exceptions_unused: Vec::new(),
             not_read: None,
+            told_not_read: None,
             lacks: None,
             also: Vec::new(),
             repository_rules: None,

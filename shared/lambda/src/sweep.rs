@@ -65,7 +65,8 @@ pub const UNDER_WAY: u64 = 20;
 /// Begins a sweep, and writes its line.
 ///
 /// # Errors
-/// The payload is not what it should be, or a call failed. The next sweep does all of it again.
+/// The payload is not what it should be, or a call failed. The next sweep does all of it again. A row that cannot be read is named and counted,
+/// and is no error here: Lambda would try again, which makes no row readable and leaves all repositories to the workers once more.
 pub async fn sweep(
     services: &impl Services,
     policy: &Policy,
@@ -89,7 +90,7 @@ pub async fn sweep(
         report::write_failure(invocation.function, error, now);
     }
     report::write_swept(invocation.function, &invocation.request_id, Ok(&swept), now);
-    match errors.into_iter().next() {
+    match errors.into_iter().find(|error| !error.is_unreadable_row()) {
         Some(error) => Err(error),
         None => Ok(swept),
     }

@@ -6,12 +6,14 @@ use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::*;
-use crate::reconcile::image::{Hints, Request, reconcile};
+use crate::reconcile::image::{Hints, Outcome, Request, reconcile};
 use guard_core::{
     finding::{NoScan, Scan, Severity},
-    ids::{Digest, ImageKey, ImageRef},
+    ids::{Digest, ImageKey, ImageRef, RepositoryKey},
     image::{Arrival, Image, Way},
+    told::ToldFindings,
 };
+use guard_ports::Ledger as _;
 use guard_testkit::{Fault, Parts, World, finding, image, image_key, now, policy, policy_in, registry_key, run, scan};
 
 fn high(id: &str) -> Scan {
@@ -19,7 +21,7 @@ fn high(id: &str) -> Scan {
 }
 
 /// Looks at an image as a function does: alerts keep to the budget.
-fn look(world: &World, policy: &Policy, key: &ImageKey, hints: Hints) {
+fn look(world: &World, policy: &Policy, key: &ImageKey, hints: Hints) -> Outcome {
     let notifier = BudgetedNotifier::new(world, world, world, policy);
     let services = Parts {
         world,
@@ -35,7 +37,7 @@ fn look(world: &World, policy: &Policy, key: &ImageKey, hints: Hints) {
         hints,
         actor: format!("{}-{}", key, world.now()),
     };
-    run(reconcile(&services, policy, &request)).unwrap();
+    run(reconcile(&services, policy, &request)).unwrap()
 }
 
 fn found() -> Hints {
@@ -276,6 +278,32 @@ fn a_build_with_the_findings_of_the_one_before_is_no_news() {
     );
     world.set_now(now() + SignedDuration::from_hours(24 * 30));
     assert_eq!(build(4, &["CVE-2026-1"]), 3, "after thirty days it is news again");
+}
+
+/// What people were told of is not known: they are told, and the row stays for somebody to look at.
+#[test]
+fn a_record_of_what_was_told_that_cannot_be_read_keeps_nobody_from_being_told() {
+    let policy = policy("");
+    let world = World::new();
+    let repository = RepositoryKey::of(&key("team/api", 1));
+    let sort_key = ToldFindings::sort_key(&repository);
+    world.spoil((repository.partition_key(), sort_key.clone()));
+    for number in 1..=2 {
+        let key = key("team/api", number);
+        world.push(&key, image(&key));
+        world.set_scan(&key, high("CVE-2026-1"));
+        let outcome = look(&world, &policy, &key, pushed(&world));
+        let named = outcome.told_not_read.as_ref().map(ToString::to_string).unwrap();
+        assert!(named.contains(&sort_key), "{named}");
+        let line = serde_json::to_value(&outcome).unwrap();
+        assert_eq!(line["told_not_read"], named);
+        assert_eq!(world.sent().len(), number, "told as if of the first image");
+        // It is told once all the same.
+        let again = look(&world, &policy, &key, Hints::default());
+        assert_eq!((again.told_not_read, world.sent().len()), (None, number));
+    }
+    let is_told = run(world.told(&repository));
+    assert!(is_told.unwrap_err().is_unreadable_row(), "nobody writes over it");
 }
 
 #[test]

@@ -128,6 +128,11 @@ impl ReconcileError {
         }
     }
 
+    /// Whether a row of the ledger is there and cannot be read: no second attempt can, until somebody has seen to it.
+    pub fn is_unreadable_row(&self) -> bool {
+        matches!(self, Self::Port { source, .. } if source.is_unreadable_row())
+    }
+
     /// Whether trying again can help.
     pub fn retry(&self) -> Retry {
         match self {

@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::future::{join, join3, join5, try_join_all};
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::{
     reconcile::{ReconcileError, Subject, replication::ReplicaOutcome, repository::RepositoryOutcome},
@@ -36,6 +36,7 @@ use guard_core::{
     replication::is_destination,
     repository::access::{LambdaAccess, lambda_may_pull},
     state::State,
+    told::ToldFindings,
     uses::{Uses, WorkloadRules},
 };
 use guard_ports::{
@@ -133,6 +134,9 @@ pub struct Outcome {
     /// all the same, as an image or as an index of which nothing is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_read: Option<String>,
+    /// Why it could not be read which findings people were told of. The alert was told as if they had been told of none.
+    #[serde(serialize_with = "as_text", skip_serializing_if = "Option::is_none")]
+    pub told_not_read: Option<PortError>,
     /// The permission that was lacking to undo a block: the image stays blocked, or keeps our tag, and the reason says so.
     #[serde(skip)]
     pub lacks: Option<PortError>,
@@ -145,6 +149,15 @@ pub struct Outcome {
     /// What came of looking at it as a copy from another region, where that is done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replica: Option<Box<ReplicaOutcome>>,
+}
+
+/// What could not be read, and did not keep an image from being judged.
+#[derive(Debug, Default)]
+struct NotRead {
+    /// Its manifest.
+    manifest: Option<PortError>,
+    /// What people were told of.
+    told: Option<PortError>,
 }
 
 /// What came of it, in one word.
@@ -420,7 +433,7 @@ impl<S: Services> Run<'_, S> {
         let (facts, pulled, refused) = self.gather().await?;
         self.resume(facts.row.as_ref()).await?;
         let ExceptionUse { used, unused } = self.exception_use(&facts);
-        let mut not_read = None;
+        let mut not_read = NotRead::default();
         let looked = self.act(facts, pulled, &mut not_read).await?;
         if let (Some(source), Some(_)) = (refused, &looked) {
             // It has a record now, and what was known before still holds.
@@ -428,7 +441,8 @@ impl<S: Services> Run<'_, S> {
         }
         Ok(looked.map(|looked| Looked {
             outcome: Outcome {
-                not_read: not_read.map(|source| source.to_string()),
+                not_read: not_read.manifest.map(|source| source.to_string()),
+                told_not_read: not_read.told,
                 exceptions_used: used,
                 exceptions_unused: unused,
                 ..looked.outcome
@@ -465,12 +479,12 @@ impl<S: Services> Run<'_, S> {
     }
 
     /// The manifest; `None` if there is none to be had, and if the registry refuses it for good.
-    async fn manifest(&self, not_read: &mut Option<PortError>) -> Result<Option<String>, ReconcileError> {
+    async fn manifest(&self, not_read: &mut NotRead) -> Result<Option<String>, ReconcileError> {
         match self.services.registry().manifest(&self.key).await {
             Ok(manifest) => Ok(manifest),
             Err(source) if source.retry == Retry::Later => Err(self.failed("look into", source)),
             Err(source) => {
-                *not_read = Some(source);
+                not_read.manifest = Some(source);
                 Ok(None)
             }
         }
@@ -481,7 +495,7 @@ impl<S: Services> Run<'_, S> {
         &self,
         mut facts: Facts,
         pulled: Option<Pulled>,
-        not_read: &mut Option<PortError>,
+        not_read: &mut NotRead,
     ) -> Result<Option<Looked>, ReconcileError> {
         if facts.needs_manifest(self.policy) {
             // What cannot be looked into is judged as an image.
@@ -491,7 +505,13 @@ impl<S: Services> Run<'_, S> {
         let mut refused = None;
         loop {
             let step = match plan {
-                Plan::Apply(step) => step,
+                Plan::Apply(mut step) => {
+                    if not_read.told.is_some() {
+                        // What cannot be read is not written over either.
+                        step.told = None;
+                    }
+                    step
+                }
                 Plan::Leave(leave) => {
                     let outcome = self.left(leave, facts.row.as_ref())?;
                     let children = facts.children().to_vec();
@@ -574,7 +594,7 @@ impl<S: Services> Run<'_, S> {
         question: Question,
         facts: &mut Facts,
         pulled: Option<&Pulled>,
-        not_read: &mut Option<PortError>,
+        not_read: &mut NotRead,
     ) -> Result<(), ReconcileError> {
         match question {
             Question::Scan => {
@@ -618,8 +638,16 @@ impl<S: Services> Run<'_, S> {
                 facts.uses = None;
             }
             Question::Told => {
-                let told = self.services.ledger().told(&RepositoryKey::of(&self.key)).await;
-                facts.told = Some(told.map_err(|source| self.failed("look up what was told of", source))?);
+                let repository = RepositoryKey::of(&self.key);
+                facts.told = Some(match self.services.ledger().told(&repository).await {
+                    Ok(told) => told,
+                    // One alert too many is better than one too few.
+                    Err(source) if source.is_unreadable_row() => {
+                        not_read.told = Some(source);
+                        ToldFindings::none(repository)
+                    }
+                    Err(source) => return Err(self.failed("look up what was told of", source)),
+                });
             }
         }
         Ok(())
@@ -630,7 +658,7 @@ impl<S: Services> Run<'_, S> {
     async fn children(
         &self,
         facts: &Facts,
-        not_read: &mut Option<PortError>,
+        not_read: &mut NotRead,
     ) -> Result<(Children, u64), ReconcileError> {
         let failed = |source| self.failed("look into", source);
         let known = facts.row.as_ref().filter(|row| !row.children.is_empty());
@@ -1345,6 +1373,11 @@ fn refusal_of(source: &PortError) -> String {
     }
 }
 
+#[expect(clippy::ref_option, reason = "serde calls it with a reference")]
+fn as_text<S: Serializer>(error: &Option<PortError>, serializer: S) -> Result<S::Ok, S::Error> {
+    error.as_ref().map(ToString::to_string).serialize(serializer)
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn is_false(flag: &bool) -> bool {
     !flag
@@ -1365,6 +1398,7 @@ fn outcome(kind: OutcomeKind, repository: &RepositoryName, digest: Option<&Diges
         exceptions_used: Vec::new(),
         exceptions_unused: Vec::new(),
         not_read: None,
+        told_not_read: None,
         lacks: None,
         also: Vec::new(),
         repository_rules: None,

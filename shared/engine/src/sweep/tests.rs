@@ -13,6 +13,7 @@ use guard_core::{
     ledger::Row,
     repository::posture::{Encryption, Repository, TagMutability},
     state::State,
+    told::ToldFindings,
 };
 use guard_ports::Retry;
 use guard_testkit::{Fault, StoredRepository, World, finding, image, image_key, now, policy, policy_in, run, scan};
@@ -1480,6 +1481,25 @@ fn an_index_whose_row_cannot_be_read_may_lead_to_any_image() {
     assert_eq!(world.image_of(&child).unwrap().status, ImageStatus::Active);
     let archived = world.calls().iter().filter(|call| call.mutates).count();
     assert_eq!(archived, 0, "{:?}", world.calls());
+}
+
+#[test]
+fn a_record_of_what_was_told_that_cannot_be_read_is_named_and_costs_no_alert() {
+    let (world, policy) = (World::new(), policy(""));
+    world.list_scans();
+    let (key, of) = (key_of("api", 0), repository_of("api"));
+    push(&world, &key, "one");
+    world.complete_scan(&key, found(Severity::High));
+    world.spoil((of.partition_key(), ToldFindings::sort_key(&of)));
+    let (looks, failures, _) = sweep_with_failures(&world, &policy);
+    assert_eq!((failures, looks.alerts, world.sent().len()), (Vec::new(), 1, 1));
+    let named: Vec<_> = looks.handed_on.iter().map(ToString::to_string).collect();
+    assert!(
+        named.iter().any(|error| error.contains(&ToldFindings::sort_key(&of))),
+        "{named:?}"
+    );
+    let (looks, failures, _) = sweep_with_failures(&world, &policy);
+    assert_eq!((failures, looks.alerts, world.sent().len()), (Vec::new(), 0, 1));
 }
 
 /// What else is kept of a repository or of the registry ends no sweep either.

@@ -354,6 +354,24 @@ fn what_fails_keeps_nothing_else_from_being_done() {
     }
 }
 
+/// Lambda would try it again, and leave all repositories to the workers once more: the row is not readable by that.
+#[test]
+fn a_row_of_the_registry_that_cannot_be_read_is_named_and_ends_no_sweep() {
+    let (world, policy) = (world(), policy(""));
+    let registry = registry_key();
+    world.spoil((registry.partition_key(), registry.sort_key()));
+    let swept = sweep_with(&world, &policy, r#"{"time": "2026-11-24T11:59:00Z"}"#).unwrap();
+    assert_eq!((swept.repositories, world.take_items(9).len()), (2, 2));
+    assert!(!swept.errors.is_empty());
+    for error in &swept.errors {
+        assert!(error.contains(&registry.sort_key()), "{error}");
+    }
+    // What is wrong beside is an error as before.
+    world.fail("ecr:DescribeRegistry", Fault::Before(Retry::Later));
+    let error = sweep_with(&world, &policy, "{}").unwrap_err();
+    assert!(error.to_string().contains("ecr:DescribeRegistry"), "{error}");
+}
+
 #[test]
 fn every_error_is_counted_and_named() {
     let (world, policy) = (world(), policy(r#""digest": {"enabled": false}"#));
