@@ -553,6 +553,8 @@ struct Reading<'a> {
     images: u64,
     /// Some images could not be read.
     in_part: bool,
+    /// There is no such repository.
+    is_gone: bool,
     unreadable: Failures,
 }
 
@@ -564,6 +566,7 @@ impl<'a> Reading<'a> {
             expected: Expected::new(policy, key),
             images: 0,
             in_part: false,
+            is_gone: false,
             unreadable: Failures::new(),
         }
     }
@@ -769,6 +772,7 @@ impl<S: Services> Worker<'_, S> {
             expected,
             images,
             in_part,
+            is_gone,
             unreadable,
         } = reading;
         looks.listed += images;
@@ -831,7 +835,7 @@ impl<S: Services> Worker<'_, S> {
                 self.send(&[rest], NOT_HIDDEN, looks).await?;
                 return Ok(Vec::new());
             }
-            self.write_summary(key, figures, &outcome).await?;
+            self.write_summary(key, figures, is_gone, &outcome).await?;
         }
         let look = |digest| ImageLook::found(digest, indexes_read_at);
         Ok(now.into_iter().map(look).collect())
@@ -841,6 +845,7 @@ impl<S: Services> Worker<'_, S> {
         &self,
         key: &RepositoryKey,
         mut figures: SummaryBuilder<'_>,
+        is_gone: bool,
         copies: &ReplicationOutcome,
     ) -> Result<(), SweepError> {
         let failed = |source| SweepError::port(format!("keep the figures of `{key}`"), source);
@@ -854,6 +859,10 @@ impl<S: Services> Worker<'_, S> {
         }
         figures.copies(&copies.readiness, copies.all_seen);
         let old = old.map_err(failed)?;
+        if is_gone && old.is_none() {
+            // Somebody has asked for a repository that there never was.
+            return Ok(());
+        }
         let new = figures.finish(old.as_ref());
         if differs(old.as_ref(), &new) {
             // Who wrote it in between has counted the same images at the same time.
@@ -1210,7 +1219,10 @@ impl<S: Services> Worker<'_, S> {
                 .await
                 .map_err(failed)?;
             // A repository that is gone has no images.
-            let Some(page) = page else { return Ok(None) };
+            let Some(page) = page else {
+                reading.is_gone = true;
+                return Ok(None);
+            };
             page.items.iter().for_each(|image| reading.image(image));
             reading.in_part |= !page.unreadable.is_empty();
             reading.unreadable.extend(page.unreadable.into_iter().map(failed));

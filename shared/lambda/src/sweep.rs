@@ -137,6 +137,10 @@ impl<'a, S: Services> Beginning<'a, S> {
         let is_whole = request.repositories.is_none();
         match request.repositories {
             Some(names) => {
+                let (names, others): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| self.registry.guards(name));
+                self.errors.extend(others.into_iter().map(|name| {
+                    HandlerError::Unusable(format!("the deployment does not guard the repository `{name}`"))
+                }));
                 let enqueued = enqueue_these(self.services.queue(), &self.sweep, names).await;
                 self.swept.repositories = self.or_note(enqueued).unwrap_or_default().repositories;
             }

@@ -147,6 +147,8 @@ struct State {
     elsewhere: replication::Elsewhere,
     ways: ways::Ways,
     page_size: Option<usize>,
+    /// The repositories that are guarded; all, if there is none.
+    only: BTreeSet<RepositoryName>,
     scans_are_listed: bool,
     settings: Option<RegistrySettings>,
     queue: VecDeque<WorkItem>,
@@ -413,6 +415,11 @@ impl World {
     /// Sets how the registry scans; basic, if this is never called.
     pub fn set_scan_mode(&self, mode: ScanMode) {
         self.lock().scan_mode = Some(mode);
+    }
+
+    /// Lets only this repository be guarded, and those that this was called with before.
+    pub fn guard_only(&self, repository: RepositoryName) {
+        self.lock().only.insert(repository);
     }
 
     /// Sets how much is on a page of a list; a thousand, if this is never called.
@@ -792,6 +799,11 @@ impl Registry for World {
 }
 
 impl Listing for World {
+    fn guards(&self, repository: &RepositoryName) -> bool {
+        let only = &self.lock().only;
+        only.is_empty() || only.contains(repository)
+    }
+
     async fn repositories(&self, after: Option<&str>) -> Result<Page<ListedRepository>, PortError> {
         self.call("ecr:DescribeRepositories", false, |state| {
             let of_images = state.images.keys().map(|(name, _)| name);

@@ -370,6 +370,8 @@ fn a_month_of_a_steady_team_is_a_month_of_few_messages() {
                 }
             }
             summaries(&world, &policy);
+            let kept = run(world.kept_alerts(&registry_key(), None)).unwrap();
+            assert_eq!(kept.items, [], "day {day}: named within the hour");
         }
         per_day.push(world.sent().len() - before);
     }

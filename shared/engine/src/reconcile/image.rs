@@ -655,11 +655,7 @@ impl<S: Services> Run<'_, S> {
 
     /// The images that this index leads to, each with a row that knows of the index; and how many more entries it has. An image that
     /// has no such row yet is looked at first.
-    async fn children(
-        &self,
-        facts: &Facts,
-        not_read: &mut NotRead,
-    ) -> Result<(Children, u64), ReconcileError> {
+    async fn children(&self, facts: &Facts, not_read: &mut NotRead) -> Result<(Children, u64), ReconcileError> {
         let failed = |source| self.failed("look into", source);
         let known = facts.row.as_ref().filter(|row| !row.children.is_empty());
         let listed = match known {

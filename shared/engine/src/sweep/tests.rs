@@ -1484,6 +1484,16 @@ fn an_index_whose_row_cannot_be_read_may_lead_to_any_image() {
 }
 
 #[test]
+fn a_repository_that_there_never_was_leaves_nothing_behind() {
+    let (world, policy) = (World::new(), policy(""));
+    let sweep = a_sweep(&world);
+    let names = vec![repository_of("misspelled").repository];
+    run(enqueue_these(&world, &sweep, names)).unwrap();
+    work_off(&world, &policy);
+    assert_eq!(world.summary_of(&repository_of("misspelled")), None);
+}
+
+#[test]
 fn a_record_of_what_was_told_that_cannot_be_read_is_named_and_costs_no_alert() {
     let (world, policy) = (World::new(), policy(""));
     world.list_scans();

@@ -354,6 +354,18 @@ fn what_fails_keeps_nothing_else_from_being_done() {
     }
 }
 
+#[test]
+fn a_repository_that_is_not_guarded_is_not_swept_because_somebody_asks_for_it() {
+    let (world, policy) = (world(), policy(""));
+    world.guard_only("api".parse().unwrap());
+    let payload = r#"{"repositories": ["backend", "api"]}"#;
+    let error = sweep_with(&world, &policy, payload).unwrap_err();
+    assert!(error.to_string().contains("`backend`"), "{error}");
+    let items = world.take_items(9);
+    let [item] = items.as_slice() else { panic!("{items:?}") };
+    assert_eq!(item.work.repository(), Some(&"api".parse().unwrap()));
+}
+
 /// Lambda would try it again, and leave all repositories to the workers once more: the row is not readable by that.
 #[test]
 fn a_row_of_the_registry_that_cannot_be_read_is_named_and_ends_no_sweep() {
