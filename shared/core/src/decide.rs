@@ -41,7 +41,7 @@ pub use facts::{Facts, Limit, Replaced, SourceImage};
 pub use family::{ChildFacts, Children, INDEX_FOLLOWS, LeadingIndex, MAX_LOOKED_AT, to_look_at};
 pub use hold::{HOLD_RULES, HoldRule, workloads_that_hold};
 pub use plan::{Effect, Leave, Plan, Question, Step};
-pub use source::{may_be_copied_from, may_be_source, verdict};
+pub use source::{SourceRank, may_be_copied_from, may_be_source, verdict};
 pub use visible::RESULT_AWAITED;
 
 /// ECR scans an image at most once in 24 hours (user guide, "Scan images for OS vulnerabilities").

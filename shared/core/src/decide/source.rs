@@ -62,10 +62,37 @@ pub(super) fn is_source_for(row: &Row, region: &Region) -> bool {
 /// Whether a row is that of the source of an image in `region` that became pullable at `since`, where no event has said so: copies
 /// arrive in that region. Where they go both ways, the older one is the source.
 pub fn may_be_source(policy: &Policy, row: &Row, region: &Region, since: Option<Timestamp>) -> bool {
-    let both_ways = || is_destination(policy, &row.image.repository, &row.image.region);
     is_destination(policy, &row.image.repository, region)
         && is_source_for(row, region)
-        && (!both_ways() || row.available_since < since)
+        && SourceRank::of(policy, row).may_be_source_of(since)
+}
+
+/// Which of several rows that may be that of the source it is: the first by this order.
+///
+/// ECR does not copy copies. So what is no copy itself comes first, then what is in a region where no copies arrive, then the oldest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SourceRank {
+    is_copy: bool,
+    both_ways: bool,
+    is_of_unknown_age: bool,
+    since: Option<Timestamp>,
+}
+
+impl SourceRank {
+    /// That of a row.
+    pub fn of(policy: &Policy, row: &Row) -> Self {
+        Self {
+            is_copy: row.source.is_some(),
+            both_ways: is_destination(policy, &row.image.repository, &row.image.region),
+            is_of_unknown_age: row.available_since.is_none(),
+            since: row.available_since,
+        }
+    }
+
+    /// Whether it can be the source of an image that became pullable then. Where copies go both ways, only an older one can.
+    pub fn may_be_source_of(&self, since: Option<Timestamp>) -> bool {
+        !self.both_ways || self.since < since
+    }
 }
 
 /// Whether a row is that of what is copied to `region`, image or not: charts and the like are copied, too.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    decide::may_be_copied_from,
+    decide::{SourceRank, may_be_copied_from},
     ids::{Digest, Region, RepositoryKey, Tag},
     image::{Image, ImageStatus},
     ledger::Row,
@@ -166,7 +166,8 @@ pub struct Expected<'a> {
     blocked_there: BTreeSet<(Region, Digest)>,
     /// By digest, those of each region.
     sources: BTreeMap<Digest, Vec<SourceOfCopy>>,
-    copies: BTreeSet<Digest>,
+    /// What is a copy here, and which of its sources it is a copy of.
+    copies: BTreeMap<Digest, usize>,
 }
 
 /// What the registry's list has of an image, where copies arrive.
@@ -183,8 +184,7 @@ pub struct SourceOfCopy {
     pub region: Region,
     /// Its tags, at most [`MAX_TAGS`], the last ones; without those that we have given to it.
     pub tags: Vec<Tag>,
-    both_ways: bool,
-    since: Option<Timestamp>,
+    rank: SourceRank,
 }
 
 impl<'a> Expected<'a> {
@@ -199,7 +199,7 @@ impl<'a> Expected<'a> {
             blocked: BTreeSet::new(),
             blocked_there: BTreeSet::new(),
             sources: BTreeMap::new(),
-            copies: BTreeSet::new(),
+            copies: BTreeMap::new(),
         }
     }
 
@@ -210,9 +210,9 @@ impl<'a> Expected<'a> {
 
     /// Takes a row of the ledger into account, of this region or of another.
     pub fn remember(&mut self, row: &Row) {
-        let Some(rules) = self.rules.filter(|_| row.closed_at.is_none()) else {
+        if self.rules.is_none() || row.closed_at.is_some() {
             return;
-        };
+        }
         let (region, digest) = (&row.image.region, &row.image.digest);
         if may_be_copied_from(self.policy, row, &self.key.region) {
             let tags = row.tags.iter().filter(|tag| !is_mark(tag, digest));
@@ -221,8 +221,7 @@ impl<'a> Expected<'a> {
             let source = SourceOfCopy {
                 region: region.clone(),
                 tags,
-                both_ways: rules.regions.contains(region),
-                since: row.available_since,
+                rank: SourceRank::of(self.policy, row),
             };
             self.sources.entry(digest.clone()).or_default().push(source);
         }
@@ -246,9 +245,8 @@ impl<'a> Expected<'a> {
                 tags: image.tags.clone(),
             };
             self.listed.insert(image.digest.clone(), listed);
-            let is_older = |source: &SourceOfCopy| !source.both_ways || source.since < image.available_since();
-            if !image.belongs_to_another() && self.source_of(&image.digest).is_some_and(is_older) {
-                self.copies.insert(image.digest.clone());
+            if let Some(source) = self.source_of(image).filter(|_| !image.belongs_to_another()) {
+                self.copies.insert(image.digest.clone(), source);
             }
         }
         if image.belongs_to_another() || !matches!(image.status, ImageStatus::Active | ImageStatus::Other(_)) {
@@ -294,9 +292,11 @@ impl<'a> Expected<'a> {
             .collect()
     }
 
-    /// The image in another region that one here may be a copy of.
-    fn source_of(&self, digest: &Digest) -> Option<&SourceOfCopy> {
-        self.sources.get(digest)?.last()
+    /// Which of the images in other regions one here is a copy of. Of three regions, two may be a copy of the third.
+    fn source_of(&self, image: &Image) -> Option<usize> {
+        let sources = self.sources.get(&image.digest)?.iter().enumerate();
+        let sources = sources.filter(|(_, source)| source.rank.may_be_source_of(image.available_since()));
+        sources.min_by_key(|(_, source)| source.rank).map(|(n, _)| n)
     }
 
     /// Whether an image is blocked in another region.
@@ -308,7 +308,7 @@ impl<'a> Expected<'a> {
     pub fn copies(&self) -> impl Iterator<Item = (&Digest, &SourceOfCopy)> {
         self.copies
             .iter()
-            .filter_map(|digest| Some((digest, self.source_of(digest)?)))
+            .filter_map(|(digest, n)| Some((digest, self.sources.get(digest)?.get(*n)?)))
     }
 
     /// Images that are blocked here and not in a region.

@@ -21,8 +21,8 @@ use guard_core::{
     alert::{brief::BriefAlert, budget::Slot, image::ImageAlert},
     calendar::hour_of,
     decide::{
-        ChildFacts, Children, Effect, Facts, LeadingIndex, Leave, Limit, Plan, Question, Replaced, SourceImage, Step,
-        decide, may_be_source, to_look_at, workloads_that_hold,
+        ChildFacts, Children, Effect, Facts, LeadingIndex, Leave, Limit, Plan, Question, Replaced, SourceImage,
+        SourceRank, Step, decide, may_be_source, to_look_at, workloads_that_hold,
     },
     evaluate::{ExceptionUse, exception_use},
     finding::{Epss, Scan, ScanEvent, SeverityCounts},
@@ -828,8 +828,9 @@ impl<S: Services> Run<'_, S> {
                 return Ok(None);
             }
             let rows = self.services.ledger().rows_elsewhere(&self.key).await.map_err(failed)?;
-            let mut rows = rows.into_iter();
-            let row = rows.find(|row| may_be_source(self.policy, row, &self.key.region, since));
+            let rows = rows.into_iter();
+            let rows = rows.filter(|row| may_be_source(self.policy, row, &self.key.region, since));
+            let row = rows.min_by_key(|row| SourceRank::of(self.policy, row));
             return Ok(row.map(|row| SourceImage {
                 region: row.image.region.clone(),
                 row: Some(row),

@@ -712,6 +712,70 @@ fn a_copy_of_which_the_event_was_lost_is_looked_at_with_the_tags_of_its_source()
     assert_eq!(sweep_as(&world, POLICY, &images, &[], true).looked, 0);
 }
 
+/// ECR copies no copies: of two regions that have the image, the one where it was pushed is the source, wherever it stands in the list.
+#[test]
+fn of_three_regions_the_source_is_where_the_image_was_pushed() {
+    let pushed_at = |region: &str, policy: &str, rows: &[(&str, Option<&str>, i64)]| {
+        let policy = self::policy(policy);
+        let rows = rows.iter().map(|(region, copied_from, ago)| Row {
+            image: ImageKey {
+                region: region.parse().unwrap(),
+                ..source_key()
+            },
+            source: copied_from.map(|region| guard_core::ledger::Source {
+                region: region.parse().unwrap(),
+                verdict: None,
+                blocked: false,
+                judged: false,
+            }),
+            ..row_in_source(State::Allowed, Some(now() - minutes(*ago)))
+        });
+        let rows: Vec<Row> = rows.collect();
+        let mut found = BTreeSet::new();
+        for turned in 0..rows.len() {
+            let mut expected = Expected::new(
+                &policy,
+                &RepositoryKey {
+                    region: region.parse().unwrap(),
+                    ..key()
+                },
+            );
+            let mut rows = rows.clone();
+            rows.rotate_left(turned);
+            rows.iter().for_each(|row| expected.remember(row));
+            expected.see(&pushed(&image_key(), &["v1"], 10));
+            found.insert(
+                expected
+                    .copies()
+                    .map(|(_, source)| source.region.to_string())
+                    .collect::<Vec<_>>(),
+            );
+        }
+        let [found] = Vec::from_iter(found).try_into().unwrap();
+        found
+    };
+    // The other copy is known as one, or is in a region where copies arrive, or is the younger of two such.
+    for rows in [
+        [("us-east-1", None, 22), ("eu-west-1", Some("us-east-1"), 12)],
+        [("us-east-1", None, 22), ("eu-west-1", None, 12)],
+        // The other copy came after the one here: it has hidden the source, if it was the last in the list.
+        [("us-east-1", None, 22), ("eu-west-1", None, 8)],
+    ] {
+        assert_eq!(pushed_at("us-west-2", POLICY, &rows), ["us-east-1"], "{rows:?}");
+    }
+    let all = POLICY.replace(r#""us-west-2""#, r#""us-west-2", "us-east-1""#);
+    for rows in [
+        [("us-east-1", None, 22), ("eu-west-1", None, 12)],
+        [("us-east-1", None, 22), ("eu-west-1", None, 8)],
+        [("us-east-1", None, 12), ("eu-west-1", Some("us-east-1"), 22)],
+    ] {
+        assert_eq!(pushed_at("us-west-2", &all, &rows), ["us-east-1"], "{rows:?}");
+    }
+    // The one here is the oldest: it is no copy.
+    let rows = [("us-east-1", None, 8), ("eu-west-1", None, 8)];
+    assert!(pushed_at("us-west-2", &all, &rows).is_empty());
+}
+
 /// A sweep, where the ledger has this row of the source.
 fn sweep_with_source(world: &World, image: &Image, tags: &[&str]) -> ReplicationOutcome {
     let row = Row {

@@ -282,6 +282,33 @@ fn a_lost_event_is_made_up_for_by_the_ledger() {
     assert_eq!(lonely.row().source, None);
 }
 
+/// A third region has a copy too, which stands first in the ledger. A copy of a copy would take over what was decided there alone.
+#[test]
+fn of_two_regions_that_have_the_image_a_lost_event_is_made_up_for_by_the_one_where_it_was_pushed() {
+    let regions = Regions::with_source_scan(critical());
+    let in_source = regions.source.row_of(&source_key()).unwrap();
+    regions.here.remember(Row {
+        image: ImageKey {
+            region: "eu-west-1".parse().unwrap(),
+            ..image_key()
+        },
+        source: Some(guard_core::ledger::Source {
+            region: source_region(),
+            verdict: None,
+            blocked: false,
+            judged: false,
+        }),
+        state: State::Held,
+        ..in_source
+    });
+    regions.found();
+    let row = regions.row();
+    assert_eq!(
+        (row.state, row.source.unwrap().region),
+        (State::Blocked, source_region())
+    );
+}
+
 #[test]
 fn of_two_that_are_copies_of_each_other_none_follows() {
     let regions = Regions::with_source_scan(critical());
