@@ -318,7 +318,7 @@ fn a_page_of_indexes_names_what_may_lead_to_others_and_what_cannot_be_read() {
             (vec!["sha256:aa", "sha256:dd", "sha256:ee"], 1, Some("2")),
         ),
         (
-            Reply::Ok(json!({"imageDetails": null, "nextToken": null})),
+            Reply::Ok(json!({"imageDetails": [], "nextToken": null})),
             Some("2"),
             (vec![], 0, None),
         ),
@@ -347,4 +347,20 @@ fn nothing_was_pulled_from_a_repository_that_is_not_there() {
     );
     let (_, result) = pulled(vec![Reply::error("AccessDeniedException")], None);
     assert_failed(result, OPERATION, Retry::Never, "AccessDeniedException");
+}
+
+/// An image under an index that is not known would be blocked; one that runs and is not known excuses nothing.
+#[test]
+fn an_answer_without_a_list_is_no_list_of_nothing_and_a_page_that_leads_to_itself_ends_it() {
+    for (answer, code) in [
+        (json!({"imageDetails": null}), "MalformedResponse"),
+        (json!({"nextToken": "3"}), "MalformedResponse"),
+        (json!({"imageDetails": [], "nextToken": "2"}), "RepeatedToken"),
+    ] {
+        let (_, result) = pulled(vec![Reply::Ok(answer.clone())], Some("2"));
+        assert_failed(result, OPERATION, Retry::Later, code);
+        let world = FakeAws::scripted([(OPERATION, Reply::Ok(answer))]);
+        let indexes = world.run(world.aws().ecr_registry(account()).indexes(&repository(), Some("2")));
+        assert_failed(indexes, OPERATION, Retry::Later, code);
+    }
 }

@@ -17,11 +17,17 @@ use aws_smithy_runtime_api::client::{
     retries::classifiers::{ClassifyRetry, RetryAction},
 };
 
-use crate::error::{malformed, port_error, refusal};
+use crate::{
+    answer::next_page,
+    error::{malformed, port_error, refusal},
+};
 use guard_core::ids::{AccountId, ImageKey, ImageRef, Region, RepositoryName};
 use guard_ports::{PortError, Retry};
 
 pub(super) const DESCRIBE_IMAGES: &str = "ecr:DescribeImages";
+
+/// An empty list says that there is nothing. No list says nothing.
+pub(super) const NO_LIST: &str = "the answer does not hold the list";
 
 /// The most findings, or images, that ECR gives in one answer.
 pub(super) const PAGE_SIZE: i32 = 1000;
@@ -166,7 +172,7 @@ impl Ecr {
         &self,
         repository: &RepositoryName,
         status: ImageStatusFilter,
-        after: Option<String>,
+        after: Option<&str>,
     ) -> Result<(Vec<ImageDetail>, Option<String>), PortError> {
         let result = self
             .client
@@ -175,13 +181,15 @@ impl Ecr {
             .repository_name(repository.as_str())
             .filter(DescribeImagesFilter::builder().image_status(status).build())
             .max_results(PAGE_SIZE)
-            .set_next_token(after)
+            .set_next_token(after.map(str::to_owned))
             .send()
             .await;
         match result {
             Ok(output) => Ok((
-                output.image_details.unwrap_or_default(),
-                output.next_token.filter(|token| !token.is_empty()),
+                output
+                    .image_details
+                    .ok_or_else(|| malformed(DESCRIBE_IMAGES, NO_LIST))?,
+                next_page(DESCRIBE_IMAGES, after, output.next_token)?,
             )),
             Err(error) => match error.as_service_error() {
                 Some(DescribeImagesError::RepositoryNotFoundException(_)) => Ok((Vec::new(), None)),

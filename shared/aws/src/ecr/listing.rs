@@ -8,7 +8,7 @@ use aws_sdk_ecr::{
 use futures_util::future::try_join3;
 
 use super::{
-    client::{DESCRIBE_IMAGES, PAGE_SIZE},
+    client::{DESCRIBE_IMAGES, NO_LIST, PAGE_SIZE},
     image::described,
     registry::EcrRegistry,
     repositories::repository,
@@ -25,9 +25,6 @@ use guard_core::{
     repository::posture::ListedRepository,
 };
 use guard_ports::{Listing, Page, PortError, Retry};
-
-/// An empty list says that there is nothing. No list says nothing.
-const NO_LIST: &str = "the answer does not hold the list";
 
 impl Listing for EcrRegistry {
     fn guards(&self, repository: &RepositoryName) -> bool {

@@ -111,7 +111,6 @@ impl Registry for EcrRegistry {
         since: Timestamp,
         after: Option<&str>,
     ) -> Result<Pulled, PortError> {
-        let after = after.map(str::to_owned);
         let (details, next) = self
             .ecr
             .page_of_images(repository, ImageStatusFilter::Active, after)
@@ -127,7 +126,6 @@ impl Registry for EcrRegistry {
 
     /// `ecr:DescribeImages` of a whole repository, as for [`Registry::pulled_since`].
     async fn indexes(&self, repository: &RepositoryName, after: Option<&str>) -> Result<Page<Digest>, PortError> {
-        let after = after.map(str::to_owned);
         let page = self.ecr.page_of_images(repository, ImageStatusFilter::Any, after);
         let (details, next) = page.await?;
         let (mut items, mut unreadable) = (Vec::new(), Vec::new());
