@@ -1,4 +1,7 @@
-//! Nothing that the scanner's answer leaves open is relied on: the order of lists and of members, how pages are cut, what is left out.
+//! Nothing that an answer leaves open is relied on: the order of lists and of members, how pages are cut, what is left out. Here of the
+//! scanner's answer.
+
+mod lists;
 
 use std::collections::BTreeMap;
 
