@@ -3,6 +3,7 @@
 //! Real handlers and real adapters, on an AWS in memory. The table is `docs/call-budget.md`; a change is a visible difference there.
 
 use std::{
+    backtrace::Backtrace,
     collections::BTreeMap,
     fmt::Write as _,
     sync::{Arc, Mutex},
@@ -16,7 +17,7 @@ use shared::{
     aws::{ecr::EcrWriter, sqs::SqsQueue},
     events::Event,
     lambda::{
-        entry::{EventContext, Handled, Invocation, Received, Selection, push_event},
+        entry::{EventContext, Handled, Invocation, Received, Selection, image_event, push_event},
         error::HandlerError,
         replication::{CopySelection, copy_event},
         repositories::RecentLooks,
@@ -28,6 +29,7 @@ use shared::{
     services::{AwsServices, Lasting},
     testing,
 };
+use syn::{spanned::Spanned as _, visit::Visit};
 
 use crate::{
     canned::{Call, FakeAws, Reply, Request, VirtualClock, longest_chain},
@@ -60,6 +62,8 @@ struct World {
     access: Option<String>,
     lifecycle: Option<Value>,
     previewed: Value,
+    /// The stack of the last alert.
+    stack: Option<Backtrace>,
 }
 
 impl World {
@@ -282,7 +286,10 @@ impl World {
                 "KeySpec": "SYMMETRIC_DEFAULT", "Origin": "AWS_KMS"}}),
             ),
             "kms:GetKeyRotationStatus" => Reply::Ok(json!({"KeyRotationEnabled": true})),
-            "sns:Publish" => Reply::Ok(json!({"MessageId": "94f20ce6-13c5-43a0-9a9e-ca52d816e90b"})),
+            "sns:Publish" => {
+                self.stack = Some(Backtrace::force_capture());
+                Reply::Ok(json!({"MessageId": "94f20ce6-13c5-43a0-9a9e-ca52d816e90b"}))
+            }
             other => workloads_of(other),
         }
     }
@@ -607,6 +614,81 @@ const WRITES: [&str; 10] = [
     "dynamodb:UpdateItem",
     "sns:Publish",
 ];
+
+/// Our own functions on a stack, from the outermost to the innermost: each with its file, and once with the closures in it. The places in our
+/// sources say which they are; the names of futures do not.
+fn our_functions(stack: &Backtrace) -> Vec<String> {
+    let text = stack.to_string();
+    let places = text.lines().filter_map(|line| {
+        let (_, path) = line.trim_start().strip_prefix("at ")?.rsplit_once("/shared/")?;
+        let (file, place) = path.split_once(':')?;
+        Some((
+            format!("shared/{file}"),
+            place.split(':').next()?.parse::<usize>().ok()?,
+        ))
+    });
+    let function = |(file, line): (String, usize)| {
+        let path = support::root().join(&file);
+        let mut around = Around { line, name: None };
+        around.visit_file(&syn::parse_file(&std::fs::read_to_string(path).unwrap()).unwrap());
+        format!("{file}: {}", around.name.expect("a place in a function"))
+    };
+    let mut names: Vec<String> = places.map(function).collect();
+    names.dedup();
+    names.reverse();
+    names
+}
+
+/// The function that a line is in.
+struct Around {
+    line: usize,
+    name: Option<String>,
+}
+
+impl Around {
+    fn function(&mut self, name: &syn::Ident, span: proc_macro2::Span) {
+        if (span.start().line..=span.end().line).contains(&self.line) {
+            self.name = Some(name.to_string());
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Around {
+    fn visit_item_fn(&mut self, function: &'ast syn::ItemFn) {
+        self.function(&function.sig.ident, function.span());
+    }
+
+    fn visit_impl_item_fn(&mut self, function: &'ast syn::ImplItemFn) {
+        self.function(&function.sig.ident, function.span());
+    }
+
+    fn visit_trait_item_fn(&mut self, function: &'ast syn::TraitItemFn) {
+        self.function(&function.sig.ident, function.span());
+    }
+}
+
+#[test]
+fn a_scan_event_passes_nine_functions_at_most_from_main_to_sns() {
+    let (trial, policy) = (Trial::new(scan_of("CRITICAL")), testing::policy(""));
+    let received = Received {
+        invocation: &invocation(),
+        payload: &testing::event("ECR Image Scan", &json!({"scan-status": "COMPLETE", "image-tags": []})),
+    };
+    let handled = trial.with_services(&policy, async |services| {
+        image_event(trial.context(&services, &policy, on_scan::select), received).await
+    });
+    assert!(matches!(handled, Ok(Handled::Looked(_))), "{handled:?}");
+    let world = trial.world.lock().unwrap();
+    let names = our_functions(world.stack.as_ref().expect("an alert was sent"));
+    let (first, last) = (names.first().unwrap(), names.last().unwrap());
+    assert!(
+        first.ends_with(": image_event") && last.ends_with(": publish"),
+        "{names:#?}"
+    );
+    // `main` and `run_events` call the handler: see `shared/src/function.rs`.
+    let all = names.len() + 2;
+    assert!(all <= 9, "{all} functions: {names:#?}");
+}
 
 fn writes(calls: &[Call]) -> usize {
     calls

@@ -96,7 +96,7 @@ impl DynamoLedger {
             .await
             .map_err(|error| port_error(OPERATION, &error))?;
         let item = output.item.as_ref();
-        item.map(|item| read(OPERATION, pk, sk, item, another, is_about_it))
+        item.map(|item| read(OPERATION, Place { pk, sk }, item, another, is_about_it))
             .transpose()
     }
 
@@ -149,7 +149,7 @@ impl DynamoLedger {
                 let (row_pk, row_sk) = key_of(row);
                 row_pk == pk && row_sk == *sk
             };
-            match read(OPERATION, pk, sk, item, another, is_about_it) {
+            match read(OPERATION, Place { pk, sk }, item, another, is_about_it) {
                 Ok(row) => page.items.push(row),
                 Err(error) => page.unreadable.push(error),
             }
@@ -209,7 +209,8 @@ impl DynamoLedger {
                 let (Some(pk), Some(sk)) = (key(PARTITION_KEY), key(SORT_KEY)) else {
                     return Err(malformed(OPERATION, "an item has no strings `pk` and `sk`"));
                 };
-                let row: T = read(OPERATION, &pk, &sk, item, another, |row: &T| {
+                let place = Place { pk: &pk, sk: &sk };
+                let row: T = read(OPERATION, place, item, another, |row: &T| {
                     key_of(row) == (pk.clone(), sk.clone())
                 })?;
                 found.insert((pk, sk), row);
@@ -293,16 +294,23 @@ fn sort_key(item: &HashMap<String, AttributeValue>) -> Option<&String> {
     item.get(SORT_KEY)?.as_s().ok()
 }
 
+/// Where an item is in the table.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    pk: &'a str,
+    sk: &'a str,
+}
+
 /// The row of an item, which must be about what was asked for.
 fn read<T: DeserializeOwned>(
     operation: &'static str,
-    pk: &str,
-    sk: &str,
+    place: Place<'_>,
     item: &HashMap<String, AttributeValue>,
     another: &'static str,
     is_about_it: impl FnOnce(&T) -> bool,
 ) -> Result<T, PortError> {
     let unreadable = |why: &str| {
+        let Place { pk, sk } = place;
         let message = format!("row `{pk}`, `{sk}`: {why}");
         refusal(operation, Retry::Never, UNREADABLE_ROW, &message)
     };

@@ -3,6 +3,7 @@
 //! | module | is |
 //! |---|---|
 //! | [`reconcile`] | gathers facts, lets the core decide, acts, records: an image, a repository, a registry, replicas |
+//! | `execute` | claim, effect, tell, record: the one order in which a step is carried out |
 //! | [`sweep`] | goes through all repositories and images |
 //! | [`tag_removal`] | takes tags from images so that none is lost |
 //! | [`route`] | where the alerts about a repository go, by its tag |
@@ -12,6 +13,7 @@
 //! It knows the world by the ports alone: no AWS, no Lambda, no events.
 
 pub mod alert_budget;
+mod execute;
 pub mod reconcile;
 pub mod route;
 pub mod sweep;

@@ -272,23 +272,7 @@ impl<S: Services> TagRemoval<'_, S> {
                     continue;
                 }
             };
-            for (tag, answer) in answers {
-                match answer {
-                    TagAnswer::From(digest) if digest == image.digest => hit = true,
-                    TagAnswer::From(digest) => {
-                        let damage = self.give_back(&key, &tag, &digest).await;
-                        self.tell(&key, &damage, &image.digest, at).await?;
-                        taken.damage.push(damage);
-                    }
-                    TagAnswer::Unknown => taken.unanswered.push(tag),
-                    TagAnswer::Gone => {}
-                    TagAnswer::Referenced => {
-                        let message = "an index leads to the image, which would lose its last tag";
-                        taken.refused = Some(refusal(OPERATION, REFERENCED, message));
-                    }
-                    TagAnswer::Failed(error) => taken.refused = Some(error),
-                }
-            }
+            hit |= self.answers(image, answers, at, &mut taken).await?;
             taken.image = self.look(image).await?;
             if taken.image.is_none() || open.is_empty() {
                 break;
@@ -310,6 +294,36 @@ impl<S: Services> TagRemoval<'_, S> {
             }
         }
         Ok(taken)
+    }
+
+    /// Notes what became of tags that were sent, and makes good what another image lost. Whether the image lost one.
+    async fn answers(
+        &self,
+        image: &ImageKey,
+        answers: Vec<(Tag, TagAnswer)>,
+        at: Timestamp,
+        taken: &mut Taken,
+    ) -> Result<bool, PortError> {
+        let key = RepositoryKey::of(image);
+        let mut hit = false;
+        for (tag, answer) in answers {
+            match answer {
+                TagAnswer::From(digest) if digest == image.digest => hit = true,
+                TagAnswer::From(digest) => {
+                    let damage = self.give_back(&key, &tag, &digest).await;
+                    self.tell(&key, &damage, &image.digest, at).await?;
+                    taken.damage.push(damage);
+                }
+                TagAnswer::Unknown => taken.unanswered.push(tag),
+                TagAnswer::Gone => {}
+                TagAnswer::Referenced => {
+                    let message = "an index leads to the image, which would lose its last tag";
+                    taken.refused = Some(refusal(OPERATION, REFERENCED, message));
+                }
+                TagAnswer::Failed(error) => taken.refused = Some(error),
+            }
+        }
+        Ok(hit)
     }
 
     /// Gives a tag back to the image that it was taken from by mistake.

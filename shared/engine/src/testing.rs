@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::sweep::{Enqueued, Failures, Known, Looks, Sweep, SweepError, Worker, enqueue_repositories};
+use crate::sweep::{Enqueued, Failures, KnownSettings, Looks, Sweep, SweepError, Worker, enqueue_repositories};
 use guard_core::{
     policy::Policy,
     work::{Work, WorkItem},
@@ -39,7 +39,7 @@ pub fn enqueue(world: &World, policy: &Policy) {
 /// # Errors
 /// A call fails.
 pub async fn enqueue_known(world: &World, policy: &Policy, sweep: &Sweep) -> Result<Enqueued, SweepError> {
-    let known = Known::read(world, policy).await;
+    let known = KnownSettings::read(world, policy).await;
     let services = world.services(policy);
     let (enqueued, unreadable) = enqueue_repositories(&services, world, sweep, known.as_ref(), None).await?;
     unreadable.into_iter().next().map_or(Ok(enqueued), Err)

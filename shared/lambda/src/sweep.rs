@@ -26,7 +26,7 @@ use guard_engine::{
         ReconcileError,
         registry::{DigestsWanted, last_sweep, reconcile_registry, record_sweep, send_digests},
     },
-    sweep::{Known, Sweep, SweepError, enqueue_gone, enqueue_repositories, enqueue_these},
+    sweep::{KnownSettings, Sweep, SweepError, enqueue_gone, enqueue_repositories, enqueue_these},
 };
 use guard_ports::{Clock as _, Listing, Page, PortError, Queue as _, Services};
 
@@ -208,7 +208,7 @@ impl<'a, S: Services> Beginning<'a, S> {
             self.swept.under_way = Some(waiting);
             return;
         }
-        let known = Known::read(&self.registry, self.policy).await;
+        let known = KnownSettings::read(&self.registry, self.policy).await;
         let enqueued = enqueue_repositories(self.services, &self.registry, &self.sweep, known.as_ref(), None).await;
         let Some((enqueued, unreadable)) = self.or_note(enqueued) else {
             return;

@@ -2,11 +2,26 @@
 
 use std::fmt;
 
-use guard_core::ids::{ImageKey, RegistryKey, RepositoryKey};
+use jiff::Timestamp;
+
+use guard_core::{
+    ids::{ImageKey, RegistryKey, RepositoryKey},
+    registry::access::RefusedAccess,
+};
 use guard_ports::{PortError, Retry};
 
 /// The call that reads findings.
 pub(crate) const FINDINGS: &str = "ecr:DescribeImageScanFindings";
+
+/// Why the scanner says nothing, in words that are the same each time.
+pub(crate) fn refusal_of(source: &PortError) -> String {
+    if source.is_denied() {
+        let refused = RefusedAccess::read(source.operation, &source.message, Timestamp::UNIX_EPOCH);
+        format!("{} is missing", refused.missing)
+    } else {
+        format!("{} failed with `{}`", source.operation, source.code)
+    }
+}
 
 /// What was being reconciled.
 #[derive(Debug, Clone, PartialEq, Eq)]

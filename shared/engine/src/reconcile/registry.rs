@@ -1,12 +1,18 @@
 //! Gather facts, decide, tell, record: for a registry as a whole, and for the daily digest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+};
 
 use futures_util::future::try_join;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::reconcile::ReconcileError;
+use crate::{
+    execute::{Action, Claim, Executed, execute},
+    reconcile::{ReconcileError, Subject},
+};
 use guard_core::{
     digest::{Digest, DigestBuilder, DigestEdition, DigestPlan, decide_digest},
     ids::{RegistryKey, RepositoryName, TopicArn},
@@ -148,12 +154,90 @@ pub async fn reconcile_registry(
         let RegistryPlan::Apply(step) = decide_registry(policy, &facts, services.clock().now()) else {
             return Ok(outcome);
         };
-        if run.write(&step.row).await? == Written::Yes {
-            outcome.alerts = run.tell(&step).await?;
-            return Ok(outcome);
+        let action = RegistryAction {
+            run: &run,
+            step: &step,
+            sent: BTreeSet::new(),
+            kinds: Vec::new(),
+            error: None,
+        };
+        match execute(action).await? {
+            Executed::Conflict => {}
+            Executed::Stopped(never) => match never {},
+            Executed::Done(told) => {
+                outcome.alerts = told.map_err(|source| run.failed("tell of", source))?;
+                return Ok(outcome);
+            }
         }
     }
     Err(ReconcileError::Contended(key.into()))
+}
+
+/// A step for a registry: nothing is changed, and people are told, as far as topics accept it.
+struct RegistryAction<'a, 'b, S, R> {
+    run: &'a Run<'b, S, R>,
+    step: &'a RegistryStep,
+    sent: BTreeSet<&'a str>,
+    kinds: Vec<RegistryAlertKind>,
+    /// The first error of a topic.
+    error: Option<PortError>,
+}
+
+impl<S: Services, R: Listing> Action for RegistryAction<'_, '_, S, R> {
+    type Done = Result<Vec<RegistryAlertKind>, PortError>;
+    type Stop = Infallible;
+
+    fn subject(&self) -> Subject {
+        self.run.key.into()
+    }
+
+    fn is_only_a_record(&self) -> bool {
+        self.step.alerts.is_empty()
+    }
+
+    async fn claim(&mut self) -> Result<Claim<Infallible>, ReconcileError> {
+        Ok(match self.run.write(&self.step.row).await? {
+            Written::Yes => Claim::Holds,
+            Written::Conflict => Claim::Conflict,
+        })
+    }
+
+    async fn effect(&mut self) -> Result<Option<Infallible>, ReconcileError> {
+        Ok(None)
+    }
+
+    async fn tell(&mut self) -> Result<(), ReconcileError> {
+        for (topic, alert) in &self.step.alerts {
+            let brief = alert.brief(topic);
+            let message = alert.message(&self.run.policy.contact);
+            match self.run.services.notifier().tell_now(&brief, &message).await {
+                Ok(()) => {
+                    self.sent.insert(&alert.id);
+                    self.kinds.push(alert.kind);
+                }
+                // The other topics may be all right.
+                Err(source) => {
+                    self.error.get_or_insert(source);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What topics have accepted is recorded, also where others have not.
+    async fn record(&mut self) -> Result<Written, ReconcileError> {
+        if !self.sent.is_empty() {
+            self.run.record_told(self.step.clone(), &self.sent).await?;
+        }
+        Ok(Written::Yes)
+    }
+
+    fn done(self) -> Self::Done {
+        match self.error {
+            Some(error) => Err(error),
+            None => Ok(self.kinds),
+        }
+    }
 }
 
 /// Who wants digests, by the id of an invocation that a retry of it keeps.
@@ -266,34 +350,6 @@ impl<S: Services, R: Listing> Run<'_, S, R> {
             if after.is_none() {
                 return Ok(routes);
             }
-        }
-    }
-
-    /// Sends what a step tells, as far as topics accept it, and records what they accepted.
-    async fn tell(&self, step: &RegistryStep) -> Result<Vec<RegistryAlertKind>, ReconcileError> {
-        let (mut sent, mut kinds, mut error) = (BTreeSet::new(), Vec::new(), None);
-        for (topic, alert) in &step.alerts {
-            let brief = alert.brief(topic);
-            match self
-                .services
-                .notifier()
-                .tell_now(&brief, &alert.message(&self.policy.contact))
-                .await
-            {
-                Ok(()) => {
-                    sent.insert(alert.id.as_str());
-                    kinds.push(alert.kind);
-                }
-                // The other topics may be all right.
-                Err(source) => error = error.or(Some(source)),
-            }
-        }
-        if !sent.is_empty() {
-            self.record_told(step.clone(), &sent).await?;
-        }
-        match error {
-            Some(source) => Err(self.failed("tell of", source)),
-            None => Ok(kinds),
         }
     }
 

@@ -2,14 +2,15 @@
 //!
 //! Nothing here changes an image: whether a copy is blocked is for [`reconcile`](crate::reconcile::image::reconcile).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, convert::Infallible};
 
 use futures_util::future::{join_all, join3, join4, try_join_all};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::{
-    reconcile::{ReconcileError, Subject, image::AT_ONCE},
+    execute::{Action, Claim, Executed, execute},
+    reconcile::{ReconcileError, Subject, images_of},
     route::topic,
 };
 use guard_core::{
@@ -127,8 +128,18 @@ pub async fn reconcile_replica(
                 return Ok(outcome(request, row, None, Vec::new()));
             }
         };
-        if let Some(alerts) = apply(services, policy, &request.image, &step).await? {
-            return Ok(outcome(request, Some(&step.row), step.lag_seconds, alerts));
+        let action = CopyAction {
+            services,
+            policy,
+            key: &RepositoryKey::of(&request.image),
+            of: request.image.to_string(),
+            step: &*step,
+            alerts: Vec::new(),
+        };
+        match execute(action).await? {
+            Executed::Conflict => {}
+            Executed::Stopped(never) => match never {},
+            Executed::Done(alerts) => return Ok(outcome(request, Some(&step.row), step.lag_seconds, alerts)),
         }
     }
     Err(ReconcileError::Contended(Subject::Copies(request.image.to_string())))
@@ -380,17 +391,7 @@ async fn children_here(
         return Ok(ChildrenHere::Unknown);
     };
     let children: Vec<Digest> = listed.children.into_iter().map(|child| child.digest).collect();
-    let refs: Vec<ImageRef> = children.iter().cloned().map(ImageRef::Digest).collect();
-    let mut found = Vec::new();
-    for some in refs.chunks(AT_ONCE) {
-        found.extend(
-            try_join_all(
-                some.iter()
-                    .map(|child| services.registry().image(&image.repository, child)),
-            )
-            .await?,
-        );
-    }
+    let found = images_of(services.registry(), &image.repository, children.iter()).await?;
     let mut here = ListedHere::default();
     for (child, found) in children.iter().zip(found) {
         let list = match found {
@@ -406,27 +407,94 @@ async fn children_here(
     Ok(ChildrenHere::Known(here))
 }
 
-/// Carries out a step; the alerts that were sent. `None`: somebody else wrote the row, and nothing was done.
-async fn apply(
-    services: &impl Services,
-    policy: &Policy,
-    image: &ImageKey,
-    step: &ReplicaStep,
-) -> Result<Option<Vec<RepositoryAlertKind>>, ReconcileError> {
-    let recording = || failed("record the copy of", image);
-    let written = services.ledger().write_replica_row(&step.row).await;
-    if written.map_err(recording())? == Written::Conflict {
-        return Ok(None);
+/// A step for a copy, or for the copies of a repository in a region.
+trait CopyStep {
+    /// What is done by writing its row.
+    const RECORDING: &str;
+
+    fn alerts(&self) -> &[RepositoryAlert];
+
+    /// Writes its row: as it is, or as it is when everything was told then.
+    async fn write(&self, services: &impl Services, told_at: Option<Timestamp>) -> Result<Written, PortError>;
+}
+
+impl CopyStep for ReplicaStep {
+    const RECORDING: &str = "record the copy of";
+
+    fn alerts(&self) -> &[RepositoryAlert] {
+        &self.alerts
     }
-    let alerts = tell(services, policy, &RepositoryKey::of(image), &step.alerts).await?;
-    if !alerts.is_empty() {
-        let completed = step.completed(services.clock().now());
-        let written = services.ledger().write_replica_row(&completed).await;
-        if written.map_err(recording())? == Written::Conflict {
-            return Err(ReconcileError::Contended(Subject::Copies(image.to_string())));
-        }
+
+    async fn write(&self, services: &impl Services, told_at: Option<Timestamp>) -> Result<Written, PortError> {
+        let completed = told_at.map(|now| self.completed(now));
+        let row = completed.as_ref().unwrap_or(&self.row);
+        services.ledger().write_replica_row(row).await
     }
-    Ok(Some(alerts))
+}
+
+impl CopyStep for SourceStep {
+    const RECORDING: &str = "record the copies of";
+
+    fn alerts(&self) -> &[RepositoryAlert] {
+        &self.alerts
+    }
+
+    async fn write(&self, services: &impl Services, told_at: Option<Timestamp>) -> Result<Written, PortError> {
+        let completed = told_at.map(|now| self.completed(now));
+        let row = completed.as_ref().unwrap_or(&self.row);
+        services.ledger().write_replication_row(row).await
+    }
+}
+
+/// How such a step is carried out: nothing is changed, and people are told.
+struct CopyAction<'a, S, T> {
+    services: &'a S,
+    policy: &'a Policy,
+    /// Whose people are told.
+    key: &'a RepositoryKey,
+    /// The copy, or the repository.
+    of: String,
+    step: &'a T,
+    alerts: Vec<RepositoryAlertKind>,
+}
+
+impl<S: Services, T: CopyStep> Action for CopyAction<'_, S, T> {
+    type Done = Vec<RepositoryAlertKind>;
+    type Stop = Infallible;
+
+    fn subject(&self) -> Subject {
+        Subject::Copies(self.of.clone())
+    }
+
+    fn is_only_a_record(&self) -> bool {
+        self.step.alerts().is_empty()
+    }
+
+    async fn claim(&mut self) -> Result<Claim<Infallible>, ReconcileError> {
+        let written = self.step.write(self.services, None).await;
+        Ok(match written.map_err(failed(T::RECORDING, &self.of))? {
+            Written::Yes => Claim::Holds,
+            Written::Conflict => Claim::Conflict,
+        })
+    }
+
+    async fn effect(&mut self) -> Result<Option<Infallible>, ReconcileError> {
+        Ok(None)
+    }
+
+    async fn tell(&mut self) -> Result<(), ReconcileError> {
+        self.alerts = tell(self.services, self.policy, self.key, self.step.alerts()).await?;
+        Ok(())
+    }
+
+    async fn record(&mut self) -> Result<Written, ReconcileError> {
+        let written = self.step.write(self.services, Some(self.services.clock().now())).await;
+        written.map_err(failed(T::RECORDING, &self.of))
+    }
+
+    fn done(self) -> Vec<RepositoryAlertKind> {
+        self.alerts
+    }
 }
 
 async fn tell(
@@ -747,26 +815,7 @@ impl<S: Services> CopiesRun<'_, S> {
             if rows.unreadable.is_empty() {
                 facts.all_seen_at = looked_at.filter(|_| summary.is_some_and(|summary| summary.copies_seen));
             }
-            let mut errors = 0;
-            for digest in source::questions(&facts, services.clock().now()) {
-                if services.clock().now() >= self.look.until || errors >= MAX_ERRORS {
-                    break;
-                }
-                match services.elsewhere().copies(&key.image(&digest)).await {
-                    Ok(None) => {
-                        facts.asked.insert(digest, CopyState::NoSuchImage);
-                    }
-                    Ok(Some(mut said)) => {
-                        let not_begun = CopyState::Missing(replication::ledger::Missing::NotBegun);
-                        facts.asked.insert(digest, said.remove(to).unwrap_or(not_begun));
-                    }
-                    // Of this one nothing is known.
-                    Err(error) => {
-                        errors += 1;
-                        done.errors.push(looking()(error));
-                    }
-                }
-            }
+            self.ask(&mut facts, &mut done.errors).await;
             let plan = source::decide(&facts, begins, services.clock().now());
             if let Some(step) = &plan.step {
                 let at = done.readiness.len();
@@ -787,24 +836,50 @@ impl<S: Services> CopiesRun<'_, S> {
         Err(ReconcileError::Contended(Subject::Copies(key.to_string())))
     }
 
-    /// Carries out a step; whether the row could be written.
-    async fn record(&self, step: &SourceStep, done: &mut ReplicationOutcome) -> Result<bool, ReconcileError> {
+    /// Asks ECR about images of which nobody has seen a copy, as long as there is time.
+    async fn ask(&self, facts: &mut SourceFacts<'_>, errors: &mut Vec<ReconcileError>) {
         let (services, key) = (self.services, &self.expected.key);
-        let recording = || failed("record the copies of", key);
-        let written = services.ledger().write_replication_row(&step.row).await;
-        if written.map_err(recording())? == Written::Conflict {
-            return Ok(false);
-        }
-        let alerts = tell(services, self.policy, key, &step.alerts).await?;
-        if !alerts.is_empty() {
-            let completed = step.completed(services.clock().now());
-            let written = services.ledger().write_replication_row(&completed).await;
-            if written.map_err(recording())? == Written::Conflict {
-                return Err(ReconcileError::Contended(Subject::Copies(key.to_string())));
+        let mut failures = 0;
+        for digest in source::questions(facts, services.clock().now()) {
+            if services.clock().now() >= self.look.until || failures >= MAX_ERRORS {
+                break;
+            }
+            match services.elsewhere().copies(&key.image(&digest)).await {
+                Ok(None) => {
+                    facts.asked.insert(digest, CopyState::NoSuchImage);
+                }
+                Ok(Some(mut said)) => {
+                    let not_begun = CopyState::Missing(replication::ledger::Missing::NotBegun);
+                    facts.asked.insert(digest, said.remove(facts.to).unwrap_or(not_begun));
+                }
+                // Of this one nothing is known.
+                Err(error) => {
+                    failures += 1;
+                    errors.push(failed("look at the copies of", key)(error));
+                }
             }
         }
-        done.alerts.extend(alerts);
-        Ok(true)
+    }
+
+    /// Carries out a step; whether the row could be written.
+    async fn record(&self, step: &SourceStep, done: &mut ReplicationOutcome) -> Result<bool, ReconcileError> {
+        let key = &self.expected.key;
+        let action = CopyAction {
+            services: self.services,
+            policy: self.policy,
+            key,
+            of: key.to_string(),
+            step,
+            alerts: Vec::new(),
+        };
+        match execute(action).await? {
+            Executed::Conflict => Ok(false),
+            Executed::Stopped(never) => match never {},
+            Executed::Done(alerts) => {
+                done.alerts.extend(alerts);
+                Ok(true)
+            }
+        }
     }
 
     /// Begins a backfill, or looks how the one stands that was begun.

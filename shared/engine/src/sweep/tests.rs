@@ -1,21 +1,29 @@
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    reconcile::image::OutcomeKind,
+    reconcile::{
+        ReconcileError,
+        image::{Hints, Outcome, OutcomeKind, Request, reconcile},
+    },
     testing::{a_sweep, enqueue, sweep, work, work_in, work_off},
 };
 use guard_core::{
     finding::{Findings, NoScan, Scan, ScanMode, ScanTrigger, Severity},
-    ids::{ImageKey, Tag},
+    ids::{Digest, ImageKey, ImageRef, RepositoryKey, Tag},
     image::{Image, ImageStatus},
     ledger::Row,
-    repository::posture::{Encryption, Repository, TagMutability},
+    policy::Policy,
+    repository::posture::{Encryption, ListedSettings, Repository, TagMutability},
     state::State,
+    summary::RepositorySummary,
     told::ToldFindings,
+    work::{MAX_HOPS, Work, WorkItem},
 };
-use guard_ports::Retry;
+use guard_ports::{Clock as _, Retry};
 use guard_testkit::{Fault, StoredRepository, World, finding, image, image_key, now, policy, policy_in, run, scan};
 
 /// The image of a number, in a repository.

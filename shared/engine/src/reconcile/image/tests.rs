@@ -11,19 +11,26 @@ mod source;
 mod uses;
 mod visible;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use jiff::SignedDuration;
+use futures_util::future::join;
+use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::*;
+use crate::reconcile::ReconcileError;
 use guard_core::{
-    finding::{Epss, Finding, NoScan, Scan, ScanStart, ScanTrigger, Severity},
-    ids::Tag,
-    image::{Image, Way},
-    ledger::MAX_RETURNS,
+    decide::{Facts, SourceImage},
+    finding::{Epss, Finding, NoScan, Scan, ScanEvent, ScanStart, ScanTrigger, Severity, SeverityCounts},
+    ids::{Digest, ImageKey, ImageRef, RepositoryKey, RepositoryName, Tag},
+    image::{Arrival, Image, ImageStatus, Way},
+    ledger::{MAX_RETURNS, Row},
     marker::quarantine_tag,
+    notice::AlertKind,
+    policy::Policy,
+    state::State,
 };
+use guard_ports::{Clock as _, PortError, Retry};
 use guard_testkit::{Fault, Parts, World, finding, image, image_key, now, policy, policy_in, run, run_and_crash, scan};
 
 fn request(actor: &str) -> Request {

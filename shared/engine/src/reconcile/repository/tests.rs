@@ -6,18 +6,19 @@ use proptest::prelude::*;
 use super::*;
 use guard_core::{
     finding::{Scan, ScanMode, ScanTrigger},
-    ids::ImageKey,
+    ids::{ImageKey, RepositoryKey, Tag},
     image::Image,
     notice::RepositoryAlertKind as Kind,
     policy::Policy,
     repository::{
         decide::{Expiring, Preview},
         keys::{KeyHealth, KeyRotation, KeyState, Refusal},
-        posture::{Encryption, Repository, TagMutability},
+        posture::{Encryption, ListedSettings, Repository, TagMutability},
     },
+    state::State,
     uses::{Phase, Snapshot, SourceKind, Via, Workload, WorkloadKind, WorkloadSource, merge},
 };
-use guard_ports::Listing as _;
+use guard_ports::{Listing as _, RepositoryLedger as _, RepositoryWriter as _, Retry};
 use guard_testkit::{Fault, StoredRepository, World, image, image_key, now, policy, policy_in, run, run_and_crash};
 
 const KEY: &str = "arn:aws:kms:us-west-2:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";

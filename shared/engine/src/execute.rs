@@ -1,0 +1,76 @@
+//! The one order in which a step is carried out: claim, effect, tell, record. `ARCHITECTURE.md` says why.
+
+use crate::reconcile::{ReconcileError, Subject};
+use guard_ports::Written;
+
+/// What came of a claim.
+pub(crate) enum Claim<T> {
+    /// It holds.
+    Holds,
+    /// Somebody else wrote the record in between: nothing was done.
+    Conflict,
+    /// It holds, and something speaks against going on.
+    Stopped(T),
+}
+
+/// What came of a step.
+pub(crate) enum Executed<D, T> {
+    /// It is done and recorded.
+    Done(D),
+    /// Somebody else wrote the record in between: nothing was done.
+    Conflict,
+    /// The claim is written, and what it says was not done.
+    Stopped(T),
+}
+
+/// A step of one kind of thing.
+pub(crate) trait Action {
+    /// What came of it.
+    type Done;
+    /// What ends it before it is done.
+    type Stop;
+
+    /// What it is about.
+    fn subject(&self) -> Subject;
+
+    /// Nothing is to be changed or told: with the claim it is done.
+    fn is_only_a_record(&self) -> bool;
+
+    /// Writes the record with the new state and with what is owed, on the condition that nobody wrote it in between.
+    async fn claim(&mut self) -> Result<Claim<Self::Stop>, ReconcileError>;
+
+    /// Brings about what was claimed.
+    async fn effect(&mut self) -> Result<Option<Self::Stop>, ReconcileError>;
+
+    /// Tells people.
+    async fn tell(&mut self) -> Result<(), ReconcileError>;
+
+    /// Writes that it is done and told.
+    async fn record(&mut self) -> Result<Written, ReconcileError>;
+
+    /// What came of it.
+    fn done(self) -> Self::Done;
+}
+
+/// Carries out a step.
+///
+/// # Errors
+/// A call failed, or somebody else wrote the record after the claim. The claim says what is owed, so that whoever comes next does it.
+pub(crate) async fn execute<A: Action>(mut action: A) -> Result<Executed<A::Done, A::Stop>, ReconcileError> {
+    match action.claim().await? {
+        Claim::Holds => {}
+        Claim::Conflict => return Ok(Executed::Conflict),
+        Claim::Stopped(stop) => return Ok(Executed::Stopped(stop)),
+    }
+    if action.is_only_a_record() {
+        return Ok(Executed::Done(action.done()));
+    }
+    if let Some(stop) = action.effect().await? {
+        return Ok(Executed::Stopped(stop));
+    }
+    action.tell().await?;
+    match action.record().await? {
+        Written::Yes => Ok(Executed::Done(action.done())),
+        Written::Conflict => Err(ReconcileError::Contended(action.subject())),
+    }
+}

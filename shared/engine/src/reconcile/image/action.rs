@@ -1,0 +1,311 @@
+//! How a plan for an image is carried out.
+
+use futures_util::future::{join, join3};
+use jiff::SignedDuration;
+
+use super::image_run::ImageRun;
+use crate::{
+    execute::{Action, Claim},
+    reconcile::{ReconcileError, Subject, refusal_of},
+    route::topic,
+    tag_removal::Claims,
+};
+use guard_core::{
+    alert::{brief::BriefAlert, budget::Slot},
+    calendar::hour_of,
+    decide::{Effect, Facts, Limit, Step},
+    ids::{ImageRef, RepositoryKey},
+    image::{Image, ImageStatus},
+    ledger::{Counter, Row},
+    uses::Uses,
+};
+use guard_ports::{
+    Clock as _, Ledger as _, Notifier as _, PortError, Registry as _, RegistryWriter as _, Retry, Services, Written,
+};
+
+/// What ends a step before it is done. Its row was written.
+pub(super) enum Stop {
+    /// The registry refused the effect for good.
+    Refused(PortError),
+    /// It would have been one block too many in this hour.
+    Limited(Limit),
+    /// Workloads use the image by now.
+    Used(Uses),
+}
+
+/// A step that was carried out.
+pub(super) struct Carried {
+    /// The row that records it.
+    pub(super) row: Row,
+    /// Whether its alert was sent.
+    pub(super) told: bool,
+    /// Why our own tag could not be removed, which is all that is left.
+    pub(super) mark_stays: Option<PortError>,
+}
+
+/// A step for an image.
+pub(super) struct ImageExecution<'a, 'b, S> {
+    run: &'a ImageRun<'b, S>,
+    step: &'a Step,
+    /// What it was decided on.
+    facts: &'a Facts,
+    /// Its alert in short, with the topic that it goes to.
+    brief: Option<BriefAlert>,
+    /// How the alert is told, as far as that was asked.
+    slot: Option<Slot>,
+    /// What the registry shows after the effect.
+    image: Option<Image>,
+    mark_stays: Option<PortError>,
+    completed: Option<Row>,
+}
+
+impl<'a, 'b, S: Services> ImageExecution<'a, 'b, S> {
+    pub(super) fn new(run: &'a ImageRun<'b, S>, step: &'a Step, facts: &'a Facts) -> Self {
+        Self {
+            run,
+            step,
+            facts,
+            brief: None,
+            slot: None,
+            image: None,
+            mark_stays: None,
+            completed: None,
+        }
+    }
+
+    /// How the alert of a step is told.
+    async fn slot_of(&self, brief: &BriefAlert) -> Slot {
+        if self.step.waits_for_summary {
+            return Slot::Summary;
+        }
+        self.run.services.notifier().slot(brief).await
+    }
+
+    /// The slot of an alert that is told with the effect, and not when the image can be pulled again.
+    async fn slot_now(&self, brief: Option<&BriefAlert>) -> Option<Slot> {
+        match brief.filter(|_| !self.step.is_release()) {
+            Some(brief) => Some(self.slot_of(brief).await),
+            None => None,
+        }
+    }
+
+    /// Counts one more block in this hour; the limit, if that is one too many.
+    async fn limit(&self) -> Result<Option<Limit>, ReconcileError> {
+        let hour = hour_of(self.run.services.clock().now());
+        let ledger = self.run.services.ledger();
+        let failed = |source| self.run.failed("count the block of", source);
+        let count = ledger.count(&self.run.key, Counter::Blocks, hour).await;
+        if count.map_err(failed)? <= self.run.policy.max_blocks_per_hour {
+            return Ok(None);
+        }
+        Ok(Some(Limit {
+            until: hour + SignedDuration::from_hours(1),
+            first: ledger.claim_limit(&self.run.key, hour).await.map_err(failed)?,
+        }))
+    }
+
+    /// Brings it about. Of a release, why our own tag stays, if that is all that the registry refuses: the image can be pulled as before.
+    async fn bring_about(&self, effect: &Effect) -> Result<Option<PortError>, ReconcileError> {
+        let Some(writer) = self.run.writer() else {
+            // `decide` plans no effect in report mode; if it ever did, this is where it ends.
+            return Err(self.run.not_verified("nothing can be changed in report mode"));
+        };
+        let key = &self.run.key;
+        let change = |source| self.run.failed("change", source);
+        match effect {
+            Effect::Archive => match writer.archive(key).await.map_err(change)? {
+                ImageStatus::Archived => Ok(None),
+                other => Err(self
+                    .run
+                    .not_verified(&format!("asked to archive it, the registry answered {other:?}"))),
+            },
+            Effect::Restore => match writer.restore(key).await.map_err(change)? {
+                ImageStatus::Active | ImageStatus::Activating => Ok(None),
+                other => Err(self
+                    .run
+                    .not_verified(&format!("asked to restore it, the registry answered {other:?}"))),
+            },
+            Effect::Quarantine { mark, remove } => {
+                let removal = self.run.removal(writer);
+                // Boxed, because it is seldom done and would make every look larger.
+                let taken = Box::pin(removal.take(key, remove, mark, Claims::Write(self.run.actor))).await;
+                let taken = taken.map_err(change)?;
+                match taken.refused {
+                    Some(source) => Err(change(source)),
+                    None => Ok(None),
+                }
+            }
+            Effect::Unquarantine { mark, restore } => {
+                let removal = self.run.removal(writer);
+                Box::pin(removal.give(key, restore)).await.map_err(change)?;
+                let refused = match Box::pin(removal.take_mark(key, mark)).await {
+                    Ok(taken) => taken.refused,
+                    Err(source) => Some(source),
+                };
+                match refused {
+                    Some(source) if !source.is_denied() => Err(change(source)),
+                    denied => Ok(denied),
+                }
+            }
+        }
+    }
+
+    /// What the registry shows after an effect; an error if a block does not hold.
+    async fn read_back(&self, effect: Option<&Effect>) -> Result<Option<Image>, ReconcileError> {
+        let Some(effect) = effect else { return Ok(None) };
+        let image = self
+            .run
+            .services
+            .registry()
+            .image(&self.run.key.repository, &ImageRef::Digest(self.run.key.digest.clone()))
+            .await;
+        let image = image.map_err(|source| self.run.failed("read back", source))?;
+        // An image that is gone cannot be pulled.
+        let holds = image.as_ref().is_none_or(|image| match effect {
+            // A word that is not known here may mean that it is on its way there; `decide` takes it in the same way.
+            Effect::Archive => image.status != ImageStatus::Active,
+            Effect::Quarantine { mark, remove } => {
+                image.tags.contains(mark) && !image.tags.iter().any(|tag| remove.contains(tag))
+            }
+            Effect::Restore | Effect::Unquarantine { .. } => true,
+        });
+        if holds {
+            Ok(image)
+        } else {
+            Err(self.run.not_verified("the registry still shows it as it was before"))
+        }
+    }
+}
+
+impl<S: Services> Action for ImageExecution<'_, '_, S> {
+    type Done = Carried;
+    type Stop = Stop;
+
+    fn subject(&self) -> Subject {
+        (&self.run.key).into()
+    }
+
+    fn is_only_a_record(&self) -> bool {
+        self.step.effect.is_none() && self.step.alert.is_none()
+    }
+
+    async fn claim(&mut self) -> Result<Claim<Stop>, ReconcileError> {
+        let Self { run, step, .. } = *self;
+        let count = async {
+            if step.counts_as_block {
+                self.limit().await
+            } else {
+                Ok(None)
+            }
+        };
+        // It costs no round trip to know beforehand where and how the alert will be told: where is asked with the claim, and how with the
+        // effect, or with the claim as well.
+        let telling = async {
+            let Some(alert) = &step.alert else { return (None, None) };
+            let topic = topic(run.services, run.policy, &RepositoryKey::of(&run.key)).await;
+            let brief = alert.brief(topic);
+            let slot = if step.effect.is_none() {
+                self.slot_now(Some(&brief)).await
+            } else {
+                None
+            };
+            (Some(brief), slot)
+        };
+        let (written, limit, (brief, slot)) = join3(run.services.ledger().write(&step.row), count, telling).await;
+        if written.map_err(|source| run.failed("record", source))? == Written::Conflict {
+            return Ok(Claim::Conflict);
+        }
+        if let Some(limit) = limit? {
+            return Ok(Claim::Stopped(Stop::Limited(limit)));
+        }
+        (self.brief, self.slot) = (brief, slot);
+        Ok(Claim::Holds)
+    }
+
+    async fn effect(&mut self) -> Result<Option<Stop>, ReconcileError> {
+        let Some(effect) = &self.step.effect else {
+            return Ok(None);
+        };
+        if let Some(uses) = self.run.used_meanwhile(effect, self.facts).await? {
+            return Ok(Some(Stop::Used(uses)));
+        }
+        // Not before the claim holds and the limit has room: a slot that nobody uses is lost.
+        let (done, slot) = join(self.bring_about(effect), self.slot_now(self.brief.as_ref())).await;
+        self.slot = slot;
+        match done {
+            Ok(mark_stays) => {
+                self.mark_stays = mark_stays;
+                Ok(None)
+            }
+            Err(ReconcileError::Port { source, .. }) if source.retry == Retry::Never => {
+                Ok(Some(Stop::Refused(*source)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn tell(&mut self) -> Result<(), ReconcileError> {
+        let (run, step) = (self.run, self.step);
+        let image = {
+            let notifier = run.services.notifier();
+            let tell = async {
+                let (Some(alert), Some(brief)) = (&step.alert, &self.brief) else {
+                    return Ok(());
+                };
+                let slot = match self.slot {
+                    Some(slot) => slot,
+                    None => notifier.slot(brief).await,
+                };
+                let message = alert.message(run.policy.contact(&run.key.repository));
+                let told = notifier.tell(slot, brief, &message).await;
+                told.map_err(|source| run.failed("tell of", source))
+            };
+            match &step.effect {
+                // Whether there is something to tell depends on what the registry shows: it is told when the image can be pulled.
+                Some(effect @ (Effect::Restore | Effect::Unquarantine { .. })) => {
+                    let image = self.read_back(Some(effect)).await?;
+                    if step.tells(image.as_ref()) {
+                        tell.await?;
+                    }
+                    image
+                }
+                // The registry has answered that it is done. That it also shows so is checked while people are told: a second look
+                // must not delay them.
+                effect => {
+                    let (told, image) = join(tell, self.read_back(effect.as_ref())).await;
+                    told?;
+                    image?
+                }
+            }
+        };
+        self.image = image;
+        Ok(())
+    }
+
+    async fn record(&mut self) -> Result<Written, ReconcileError> {
+        let (run, step) = (self.run, self.step);
+        let why = self.mark_stays.as_ref().map(refusal_of);
+        let now = run.services.clock().now();
+        let completed = step.completed(self.image.as_ref(), why.as_deref(), now);
+        let remember = async {
+            match &step.told {
+                // Another image of the repository may have been told of at the same time. Then this one's findings are told once more.
+                Some(told) => run.services.ledger().write_told(told).await.map(|_| ()),
+                None => Ok(()),
+            }
+        };
+        let (written, remembered) = join(run.services.ledger().write(&completed), remember).await;
+        let record = |source| run.failed("record", source);
+        remembered.map_err(record)?;
+        self.completed = Some(completed);
+        written.map_err(record)
+    }
+
+    fn done(self) -> Carried {
+        Carried {
+            told: self.completed.is_some() && self.step.tells(self.image.as_ref()),
+            row: self.completed.unwrap_or_else(|| self.step.row.clone()),
+            mark_stays: self.mark_stays,
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The facts that every decision needs.
+
+use futures_util::future::{join, join5};
+use jiff::Timestamp;
+
+use super::{
+    attempt::{Attempt, NotRead},
+    image_run::ImageRun,
+};
+use crate::reconcile::{ReconcileError, refusal_of};
+use guard_core::{
+    decide::{Facts, LeadingIndex, SourceImage, SourceRank, may_be_source},
+    finding::{Scan, ScanEvent},
+    ids::{Digest, ImageKey, ImageRef},
+    image::Image,
+    ledger::Row,
+    replication::is_destination,
+};
+use guard_ports::{Clock as _, Ledger as _, PortError, Registry as _, Retry, Scanner as _, Services};
+
+impl<S: Services> ImageRun<'_, S> {
+    /// All that is needed to decide, in one round of concurrent calls.
+    pub(super) async fn gather(&self) -> Result<Attempt, ReconcileError> {
+        let by_digest = ImageRef::Digest(self.key.digest.clone());
+        let trigger = async {
+            if self.hints.arrival.is_some() || self.hints.found {
+                self.services.registry().scan_trigger(&self.key.repository).await
+            } else {
+                Ok(None)
+            }
+        };
+        // An event that announces what blocks will lead to the question which image this one replaces. In most repositories one
+        // page answers it, and saves a round trip between the finding and the block.
+        let announced = self.hints.announced.as_ref();
+        let block_ahead = self.policy.block(&self.key.repository).not_worse_than_running
+            && announced.is_some_and(|event| self.policy.may_block(&event.counts));
+        let pulled = async {
+            if block_ahead {
+                let registry = self.services.registry();
+                // By the longest time that a pull may count: what the scanner says is not known yet.
+                let pulled = registry.pulled_since(&self.key.repository, self.in_use_since(false), None);
+                pulled.await.map(Some)
+            } else {
+                Ok(None)
+            }
+        };
+        let looks = join5(
+            self.services.registry().image(&self.key.repository, &by_digest),
+            self.scan(),
+            self.services.ledger().row(&self.key),
+            trigger,
+            pulled,
+        );
+        let ((image, scan, row, trigger, pulled), uses) = join(looks, self.uses_ahead()).await;
+        let failed = |source| self.failed("look at", source);
+        let mut row = row.map_err(failed)?;
+        let image = image.map_err(failed)?;
+        if let Some(row) = row.as_mut().filter(|row| row.not_reached && image.is_some()) {
+            // Nothing is remembered of it but that nobody could look at it: it is a new one.
+            row.closed_at = row.closed_at.or(Some(row.since));
+        }
+        let (scan, refused) = match scan {
+            Ok(scan) => (scan, None),
+            Err(source) if source.retry == Retry::Never => (Scan::Refused(refusal_of(&source)), Some(source)),
+            Err(source) => return Err(failed(source)),
+        };
+        let since = image.as_ref().and_then(Image::available_since);
+        let (indexes, source) = join(self.indexes(row.as_ref()), self.source(row.as_ref(), since)).await;
+        let facts = Facts {
+            image,
+            scan,
+            // What is pulled together with other images is asked for with them.
+            uses: uses.filter(|_| is_by_itself(row.as_ref()) && self.index.is_none()),
+            indexes: indexes?,
+            indexes_read: self.hints.indexes_read,
+            // Of an image of more indexes than are remembered the sweep does not say which they are: that is asked.
+            indexes_known: (self.hints.indexes_read && !row.as_ref().is_some_and(|row| row.more_indexes))
+                .then_some(true),
+            source: source?,
+            row,
+            trigger: trigger.map_err(failed)?,
+            // An event of the future would be waited for.
+            announced: self.hints.announced.clone().map(|event| ScanEvent {
+                at: event.at.min(self.services.clock().now()),
+                ..event
+            }),
+            arrival: self.hints.arrival.clone(),
+            found: self.hints.found,
+            epss: self.hints.epss.clone(),
+            ..Facts::about(self.key.clone(), self.actor)
+        };
+        Ok(Attempt {
+            facts,
+            pulled: pulled.map_err(failed)?,
+            not_read: NotRead::default(),
+            unscanned: refused,
+            refused: None,
+        })
+    }
+
+    async fn scan(&self) -> Result<Scan, PortError> {
+        match &self.hints.refused {
+            Some(refused) => Err(refused.clone()),
+            None => self.services.registry().scan(&self.key).await,
+        }
+    }
+
+    /// The indexes that lead to this image: those that its row names, and the one that it is looked at for.
+    async fn indexes(&self, row: Option<&Row>) -> Result<Vec<LeadingIndex>, ReconcileError> {
+        let mut digests: Vec<Digest> = row.map(|row| row.indexes.clone()).unwrap_or_default();
+        if let Some((index, _)) = self.index.as_ref().filter(|(index, _)| !digests.contains(index)) {
+            digests.push(index.clone());
+        }
+        let keys: Vec<ImageKey> = digests.iter().map(|digest| self.of(digest, None).key).collect();
+        let rows = self.services.ledger().rows_of(&keys).await;
+        let rows = rows.map_err(|source| self.failed("look at the indexes of", source))?;
+        let looking = |digest: &Digest| {
+            let index = self.index.as_ref().filter(|(index, _)| index == digest);
+            index.map(|(_, tags)| tags.clone())
+        };
+        let indexes = digests.into_iter().zip(rows).map(|(digest, row)| LeadingIndex {
+            looking: looking(&digest),
+            digest,
+            row,
+        });
+        Ok(indexes.collect())
+    }
+
+    /// The image in another region that this one is a copy of: by what an event said, or by what its row remembers; and where copies
+    /// arrive and no event led here, by the ledger.
+    async fn source(&self, row: Option<&Row>, since: Option<Timestamp>) -> Result<Option<SourceImage>, ReconcileError> {
+        let failed = |source| self.failed("look at the source of", source);
+        let known = row.and_then(|row| Some(row.source.as_ref()?.region.clone()));
+        let said = self.hints.source.clone().filter(|region| *region != self.key.region);
+        if said.is_none() && known.is_none() {
+            if !self.hints.found || !is_destination(self.policy, &self.key.repository, &self.key.region) {
+                return Ok(None);
+            }
+            let rows = self.services.ledger().rows_elsewhere(&self.key).await.map_err(failed)?;
+            let rows = rows.into_iter();
+            let rows = rows.filter(|row| may_be_source(self.policy, row, &self.key.region, since));
+            let row = rows.min_by_key(|row| SourceRank::of(self.policy, row));
+            return Ok(row.map(|row| SourceImage {
+                region: row.image.region.clone(),
+                row: Some(row),
+            }));
+        }
+        let mut source = None;
+        for region in said.into_iter().chain(known) {
+            let key = ImageKey {
+                region: region.clone(),
+                ..self.key.clone()
+            };
+            let row = self.services.ledger().row(&key).await.map_err(failed)?;
+            let is_copy_of_this = row.as_ref().is_some_and(|row| {
+                row.source
+                    .as_ref()
+                    .is_some_and(|source| source.region == self.key.region)
+            });
+            source = Some(SourceImage { region, row });
+            if !is_copy_of_this {
+                return Ok(source);
+            }
+        }
+        // Each is a copy of the other: then none follows.
+        Ok(source)
+    }
+
+    /// What was pulled since then counts as in use. `counted`: the scanner counts the workloads that run it.
+    pub(super) fn in_use_since(&self, counted: bool) -> Timestamp {
+        self.services.clock().now() - self.policy.block(&self.key.repository).in_use(counted)
+    }
+}
+
+/// Whether nothing is known to be pulled together with an image.
+fn is_by_itself(row: Option<&Row>) -> bool {
+    row.is_none_or(|row| row.indexes.is_empty() && row.children.is_empty())
+}

@@ -1,0 +1,153 @@
+//! What indexes lead to which images.
+
+use jiff::Timestamp;
+
+use super::{attempt::NotRead, image_run::ImageRun, pages::MAX_PAGES_OF_IMAGES};
+use crate::reconcile::{ReconcileError, images_of};
+use guard_core::{
+    decide::{ChildFacts, Children, Facts, LeadingIndex},
+    ids::{Digest, ImageKey},
+    image::{Child, Listed, children},
+    ledger::{MAX_INDEXES, Row},
+};
+use guard_ports::{Ledger as _, Registry as _, Retry, Services};
+
+/// The manifests of at most so many indexes are read for an image, if nobody has looked at them yet.
+const MAX_UNREAD_INDEXES: usize = 10;
+
+impl<S: Services> ImageRun<'_, S> {
+    /// The images that this index leads to, each with a row that knows of the index; and how many more entries it has. An image that
+    /// has no such row yet is looked at first.
+    pub(super) async fn children(
+        &self,
+        facts: &Facts,
+        not_read: &mut NotRead,
+    ) -> Result<(Children, u64), ReconcileError> {
+        let failed = |source| self.failed("look into", source);
+        let known = facts.row.as_ref().filter(|row| !row.children.is_empty());
+        let listed = match known {
+            Some(row) => Some(Listed {
+                children: row.children.clone(),
+                more: row.more_children,
+            }),
+            None => {
+                let manifest = self.manifest(not_read).await?;
+                manifest.and_then(|manifest| children(&manifest))
+            }
+        };
+        let Some(Listed { children: listed, more }) = listed else {
+            return Ok((Children::Unknown, 0));
+        };
+        let mut tags = facts.image.as_ref().map(|image| image.tags.clone()).unwrap_or_default();
+        tags.sort();
+        // They are judged by the index's tags as well: an exception may name one.
+        let judged_by_tags = facts
+            .row
+            .as_ref()
+            .is_some_and(|row| row.closed_at.is_none() && row.tags == tags);
+        let keys: Vec<ImageKey> = listed.iter().map(|child| self.of(&child.digest, None).key).collect();
+        let rows = self.services.ledger().rows_of(&keys).await.map_err(failed)?;
+        let mut children = Vec::new();
+        for (child, mut row) in listed.into_iter().zip(rows) {
+            let linked = row.as_ref().is_some_and(|row| {
+                let knows = row.more_indexes || row.indexes.contains(&self.key.digest);
+                row.closed_at.is_none() && knows
+            });
+            if !(linked && judged_by_tags) {
+                let run = self.of(&child.digest, Some((self.key.digest.clone(), tags.clone())));
+                // Boxed, because an index may lead to an index.
+                row = Box::pin(run.one()).await?.row;
+            }
+            children.push(ChildFacts { child, row });
+        }
+        Ok((Children::Known(children), more))
+    }
+
+    /// When the images that this index leads to were last pulled.
+    pub(super) async fn children_pulled(&self, facts: &Facts) -> Result<Vec<Timestamp>, ReconcileError> {
+        let children = facts.children().iter().map(|child| &child.child.digest);
+        let images = images_of(self.services.registry(), &self.key.repository, children).await;
+        let images = images.map_err(|source| self.failed("look at the images of", source))?;
+        Ok(images
+            .into_iter()
+            .flatten()
+            .filter_map(|image| image.last_pulled_at)
+            .collect())
+    }
+
+    /// Whether it is known of all indexes of the repository if they lead to this image; and those that do, of which it does not know. Of
+    /// one that nobody has looked at yet, the manifest says it: then it is looked at with the image.
+    pub(super) async fn indexes_known(&self, facts: &Facts) -> Result<(bool, Vec<LeadingIndex>), ReconcileError> {
+        let failed = |source| self.failed("look for more indexes of", source);
+        let registry = self.services.registry();
+        let Some(listed) = self.indexes_of_repository().await? else {
+            return Ok((false, Vec::new()));
+        };
+        let is_known = |digest: &Digest| {
+            facts
+                .indexes
+                .iter()
+                .any(|index| index.digest == *digest && index.is_open())
+        };
+        let keys: Vec<ImageKey> = listed
+            .iter()
+            .filter(|digest| !is_known(digest))
+            .map(|digest| self.of(digest, None).key)
+            .collect();
+        let rows = self.services.ledger().rows_of(&keys).await.map_err(failed)?;
+        let leads = |children: &[Child]| children.iter().any(|child| child.digest == self.key.digest);
+        let (mut more, mut unread) = (Vec::new(), Vec::new());
+        for (key, row) in keys.into_iter().zip(rows) {
+            match row.filter(Row::names_all_entries) {
+                Some(row) if leads(&row.children) => more.push(LeadingIndex {
+                    digest: key.digest,
+                    row: Some(row),
+                    looking: None,
+                }),
+                Some(_) => {}
+                None => unread.push(key),
+            }
+        }
+        let mut known = unread.len() <= MAX_UNREAD_INDEXES;
+        for key in unread.into_iter().take(MAX_UNREAD_INDEXES) {
+            let manifest = match registry.manifest(&key).await {
+                Err(source) if source.retry == Retry::Later => return Err(failed(source)),
+                manifest => manifest.ok().flatten(),
+            };
+            match manifest.and_then(|manifest| children(&manifest)) {
+                Some(listed) if leads(&listed.children) => more.push(LeadingIndex {
+                    digest: key.digest,
+                    row: None,
+                    looking: Some(Vec::new()),
+                }),
+                listed => known &= listed.is_some_and(|listed| listed.more == 0),
+            }
+        }
+        Ok((known, more))
+    }
+
+    /// All indexes of the repository; `None`: they are too many, the time was over before the list was, or a part of it cannot be read.
+    async fn indexes_of_repository(&self) -> Result<Option<Vec<Digest>>, ReconcileError> {
+        let (mut listed, mut after) = (Vec::new(), None);
+        for _ in 0..MAX_PAGES_OF_IMAGES {
+            if self.spent.is_all() {
+                return Ok(None);
+            }
+            let page = self.services.registry().indexes(&self.key.repository, after.as_deref());
+            let page = self
+                .spent
+                .on(self.services.clock(), page)
+                .await
+                .map_err(|source| self.failed("look for more indexes of", source))?;
+            listed.extend(page.items);
+            if !page.unreadable.is_empty() || listed.len() > MAX_INDEXES {
+                return Ok(None);
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(Some(listed));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,223 @@
+//! One image: facts, a plan, and the plan carried out.
+
+use super::{
+    action::{Carried, ImageExecution, Stop},
+    attempt::{Attempt, NotRead},
+    image_run::ImageRun,
+    outcome::{Outcome, OutcomeKind},
+};
+use crate::{
+    execute::{Executed, execute},
+    reconcile::ReconcileError,
+    tag_removal::REFERENCED,
+};
+use guard_core::{
+    decide::{ChildFacts, Effect, Facts, LeadingIndex, Leave, Plan, Step, decide},
+    evaluate::{ExceptionUse, exception_use},
+    finding::Scan,
+    ids::RepositoryKey,
+    image::content,
+    ledger::Row,
+    policy::BlockMethod,
+};
+use guard_ports::{Clock as _, Registry as _, Retry, Services};
+
+/// How often a request starts over because somebody else wrote the row in between.
+pub(super) const MAX_ATTEMPTS: usize = 3;
+
+/// An image that was looked at.
+pub(super) struct Looked {
+    pub(super) outcome: Outcome,
+    /// What the ledger has of it now.
+    pub(super) row: Option<Row>,
+    /// Of an index: the images that it leads to, as they were before.
+    pub(super) children: Vec<ChildFacts>,
+    /// The indexes that lead to it, as they were before.
+    pub(super) indexes: Vec<LeadingIndex>,
+}
+
+impl Looked {
+    /// Whether something was recorded, done or told.
+    pub(super) fn is_news(&self) -> bool {
+        self.outcome.outcome == OutcomeKind::Applied
+    }
+
+    /// Whether others that share its fate may have to follow. What could not be undone for want of a permission changes nothing.
+    pub(super) fn changed(&self) -> bool {
+        self.is_news() && self.outcome.lacks.is_none()
+    }
+}
+
+impl<S: Services> ImageRun<'_, S> {
+    /// Looks at this one image; anew, if somebody else wrote its row in between.
+    pub(super) async fn one(&self) -> Result<Looked, ReconcileError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let mut attempt = self.gather().await?;
+            self.resume(attempt.facts.row.as_ref()).await?;
+            let ExceptionUse { used, unused } = self.exception_use(&attempt.facts);
+            if attempt.facts.needs_manifest(self.policy) {
+                // What cannot be looked into is judged as an image.
+                let manifest = self.manifest(&mut attempt.not_read).await?;
+                attempt.facts.content = manifest.map(|manifest| content(&manifest));
+            }
+            let looked = loop {
+                match decide(self.policy, &attempt.facts, self.services.clock().now()) {
+                    Plan::Ask(question) => self.ask(question, &mut attempt).await?,
+                    Plan::Leave(leave) => {
+                        let outcome = self.left(leave, attempt.facts.row.as_ref())?;
+                        break Some((outcome, attempt.facts.row.take()));
+                    }
+                    Plan::Apply(mut step) => {
+                        if attempt.not_read.told.is_some() {
+                            // What cannot be read is not written over either.
+                            step.told = None;
+                        }
+                        match execute(ImageExecution::new(self, &step, &attempt.facts)).await? {
+                            Executed::Conflict => break None,
+                            Executed::Done(carried) => break Some(self.applied(&step, carried, &mut attempt)?),
+                            Executed::Stopped(Stop::Refused(error)) if attempt.refused.is_some() => {
+                                return Err(self.failed("change", error));
+                            }
+                            Executed::Stopped(Stop::Refused(error)) => attempt.refuse(*step, error),
+                            Executed::Stopped(Stop::Limited(limit)) => attempt.limit(*step, limit),
+                            Executed::Stopped(Stop::Used(uses)) => attempt.used(*step, uses),
+                        }
+                    }
+                }
+            };
+            let Some((outcome, row)) = looked else { continue };
+            if let Some(source) = attempt.unscanned {
+                // It has a record now, and what was known before still holds.
+                return Err(self.failed("look at", source));
+            }
+            return Ok(Looked {
+                outcome: Outcome {
+                    not_read: attempt.not_read.manifest.map(|source| source.to_string()),
+                    told_not_read: attempt.not_read.told,
+                    exceptions_used: used,
+                    exceptions_unused: unused,
+                    ..outcome
+                },
+                row,
+                children: attempt.facts.children().to_vec(),
+                indexes: attempt.facts.indexes,
+            });
+        }
+        Err(ReconcileError::Contended((&self.key).into()))
+    }
+
+    /// Looks into what became of the tags that a quarantine was taking, if whoever began it did not live to see it.
+    async fn resume(&self, row: Option<&Row>) -> Result<(), ReconcileError> {
+        let block = row
+            .filter(|row| row.closed_at.is_none())
+            .and_then(|row| row.block.as_ref());
+        let begun = block.filter(|block| !block.confirmed && block.method == BlockMethod::QuarantineTag);
+        let (Some(block), Some(writer)) = (begun, self.writer()) else {
+            return Ok(());
+        };
+        let removal = self.removal(writer);
+        let key = RepositoryKey::of(&self.key);
+        let looked = Box::pin(removal.look_into_all(&key, &block.tags)).await;
+        looked.map_err(|source| self.failed("look into the tags of", source))
+    }
+
+    /// Which exceptions are of use for the image, so that an owner can find those that are not. Without a finished scan nobody can
+    /// tell.
+    fn exception_use(&self, facts: &Facts) -> ExceptionUse {
+        match (&facts.image, &facts.scan) {
+            (Some(image), Scan::Complete(scan)) if scan.has_result => {
+                let now = self.services.clock().now();
+                exception_use(self.policy, &facts.names(image), scan, now)
+            }
+            _ => ExceptionUse::default(),
+        }
+    }
+
+    /// The manifest; `None` if there is none to be had, and if the registry refuses it for good.
+    pub(super) async fn manifest(&self, not_read: &mut NotRead) -> Result<Option<String>, ReconcileError> {
+        match self.services.registry().manifest(&self.key).await {
+            Ok(manifest) => Ok(manifest),
+            Err(source) if source.retry == Retry::Later => Err(self.failed("look into", source)),
+            Err(source) => {
+                not_read.manifest = Some(source);
+                Ok(None)
+            }
+        }
+    }
+
+    /// What came of a step that was carried out, and the row that says so.
+    fn applied(
+        &self,
+        step: &Step,
+        carried: Carried,
+        attempt: &mut Attempt,
+    ) -> Result<(Outcome, Option<Row>), ReconcileError> {
+        if step.awaits_result {
+            return Err(ReconcileError::ResultNotVisible(self.key.to_string()));
+        }
+        // Of an image that indexes lead to, the registry may refuse it: the indexes are what people pull.
+        let released = attempt.facts.release_failure.is_some();
+        let is_led_to = attempt.facts.is_led_to();
+        let mut refused = attempt.refused.take();
+        let denied = refused.take_if(|error| released && error.is_denied());
+        let image = self.key.to_string();
+        match refused.filter(|error| released || !is_led_to && error.code != REFERENCED) {
+            Some(source) if released => Err(ReconcileError::ReleaseRefused {
+                image,
+                source: Box::new(source),
+            }),
+            Some(source) => Err(ReconcileError::BlockRefused {
+                image,
+                source: Box::new(source),
+            }),
+            None => {
+                let outcome = Outcome {
+                    lacks: denied.or(carried.mark_stays),
+                    ..self.applied_outcome(step, carried.told)
+                };
+                Ok((outcome, Some(carried.row)))
+            }
+        }
+    }
+
+    fn applied_outcome(&self, step: &Step, told: bool) -> Outcome {
+        let row = &step.row;
+        let alert = step.alert.as_ref().filter(|_| told);
+        let kind = if row.closed_at.is_some() {
+            OutcomeKind::Closed
+        } else if row.is_not_an_image() && step.effect.is_none() {
+            OutcomeKind::NotAnImage
+        } else {
+            OutcomeKind::Applied
+        };
+        Outcome {
+            state: Some(row.state),
+            reason: Some(row.reason.clone()),
+            effect: step.effect.as_ref().map(Effect::as_str),
+            counted: step.counts_as_block,
+            alert: alert.map(|alert| alert.kind),
+            alert_id: alert.map(|alert| alert.id.clone()),
+            counts: row.counts.clone(),
+            ..Outcome::of(kind, &self.key.repository, Some(&self.key.digest))
+        }
+    }
+
+    fn left(&self, leave: Leave, row: Option<&Row>) -> Result<Outcome, ReconcileError> {
+        let kind = match leave {
+            Leave::NoSuchImage => OutcomeKind::NoSuchImage,
+            Leave::NotAnImage => OutcomeKind::NotAnImage,
+            Leave::ArchivedByOthers => OutcomeKind::ArchivedByOthers,
+            Leave::Unchanged => OutcomeKind::Unchanged,
+            Leave::InProgress => OutcomeKind::InProgress,
+            Leave::Busy => return Err(ReconcileError::Busy(self.key.to_string())),
+            Leave::ResultNotVisible => return Err(ReconcileError::ResultNotVisible(self.key.to_string())),
+        };
+        let mut outcome = Outcome::of(kind, &self.key.repository, Some(&self.key.digest));
+        if let Some(row) = row.filter(|row| row.closed_at.is_none()) {
+            outcome.state = Some(row.state);
+            outcome.reason = Some(row.reason.clone());
+            outcome.counts.clone_from(&row.counts);
+        }
+        Ok(outcome)
+    }
+}

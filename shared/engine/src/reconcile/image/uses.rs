@@ -1,0 +1,61 @@
+//! Which workloads use an image.
+
+use futures_util::future::join;
+
+use super::image_run::ImageRun;
+use crate::reconcile::{ReconcileError, refusal_of};
+use guard_core::{
+    decide::{Effect, Facts, workloads_that_hold},
+    ids::ImageKey,
+    uses::{Uses, WorkloadRules},
+};
+use guard_ports::{Clock as _, Retry, Services, UseLedger as _};
+
+impl<S: Services> ImageRun<'_, S> {
+    /// Which workloads use the image, or what is pulled with it: one round trip. What cannot be read is not known.
+    pub(super) async fn uses(&self, facts: &Facts) -> Result<Uses, ReconcileError> {
+        match self.policy.workloads.as_ref() {
+            Some(rules) => self.uses_of(rules, &facts.pulled_together()).await,
+            None => Ok(Uses::Nobody),
+        }
+    }
+
+    /// The same before anything is known of the image, if an event announces what blocks: that will lead to this question.
+    pub(super) async fn uses_ahead(&self) -> Option<Uses> {
+        let announced = self.hints.announced.as_ref();
+        let may_block = announced.is_some_and(|event| self.policy.may_block(&event.counts));
+        let rules = workloads_that_hold(self.policy, &self.key).filter(|_| may_block)?;
+        self.uses_of(rules, std::slice::from_ref(&self.key)).await.ok()
+    }
+
+    async fn uses_of(&self, rules: &WorkloadRules, images: &[ImageKey]) -> Result<Uses, ReconcileError> {
+        let ledger = self.services.ledger();
+        let (rows, state) = join(
+            ledger.uses_of(images),
+            ledger.index_state(&self.key.account, &self.key.region),
+        )
+        .await;
+        match (rows, state) {
+            (Ok(rows), Ok(state)) => {
+                let now = self.services.clock().now();
+                Ok(Uses::of(rules, images, &rows, state.as_ref(), now))
+            }
+            (Err(source), _) | (_, Err(source)) if source.retry == Retry::Never => {
+                Ok(Uses::Unknown(refusal_of(&source)))
+            }
+            (Err(source), _) | (_, Err(source)) => Err(self.failed("look up who uses", source)),
+        }
+    }
+
+    /// The workloads that came while an image was being blocked; `None`: none. It is looked up between claim and effect.
+    pub(super) async fn used_meanwhile(&self, effect: &Effect, facts: &Facts) -> Result<Option<Uses>, ReconcileError> {
+        let Some(rules) = workloads_that_hold(self.policy, &self.key).filter(|_| effect.blocks()) else {
+            return Ok(None);
+        };
+        let images = facts.pulled_together();
+        let rows = self.services.ledger().uses_of(&images).await;
+        let rows = rows.map_err(|source| self.failed("look up who uses", source))?;
+        let uses = Uses::of(rules, &images, &rows, None, self.services.clock().now());
+        Ok(Some(uses).filter(|uses| matches!(uses, Uses::By(_))))
+    }
+}

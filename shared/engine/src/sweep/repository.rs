@@ -1,0 +1,429 @@
+//! A repository: its settings, and which of its images are due.
+
+use std::time::Duration;
+
+use futures_util::future::join;
+use jiff::Timestamp;
+
+use super::{
+    cycle::{NOT_HIDDEN, Sweep},
+    error::{Failures, SweepError},
+    images::{ImageLook, Progress},
+    looks::Looks,
+    worker::Worker,
+};
+use crate::{
+    reconcile::{
+        replication::{CopyLook, ReplicationOutcome, reconcile_replication},
+        repository::reconcile_repository,
+    },
+    route::{ReadTag, remember_route},
+};
+use guard_core::{
+    decide::{Due, Survey, TURN_HOURS},
+    ids::{Digest, RepositoryKey},
+    image::ListedImage,
+    ledger::Row,
+    policy::{Policy, WhenInUse},
+    replication::readiness::Expected,
+    repository::posture::ListedSettings,
+    summary::{SummaryBuilder, differs},
+    work::{MAX_IMAGES, Work, WorkItem},
+};
+use guard_ports::{Clock as _, Listing as _, RepositoryLedger as _, Services, SweepLedger as _, UseLedger as _};
+
+/// So long after images were due a repository is looked at again: by then they have been looked at, and what became of them is
+/// counted.
+const SECOND_LOOK: Duration = Duration::from_secs(10 * 60);
+
+/// So long after a look at the settings, another one reads the preview of a lifecycle policy that was not there yet, by how often it was
+/// not. AWS's own waiter gives up after 100 seconds, and a preview of a large repository may take longer: after the last one, the next sweep
+/// looks.
+const PREVIEW_WAITS: [Duration; 4] = [
+    Duration::from_secs(60),
+    Duration::from_secs(2 * 60),
+    Duration::from_secs(4 * 60),
+    Duration::from_secs(8 * 60),
+];
+
+/// Images that are due are looked at at once if they are no more than this; more of them are left to other workers.
+const LOOKED_AT_ONCE: usize = 10;
+
+/// Which part of a repository is looked at.
+#[derive(Default)]
+pub(super) struct Part {
+    /// Its images from here on; `None`: all of it.
+    pub(super) after: Option<String>,
+    /// For the second time.
+    pub(super) again: bool,
+    /// For its copies and figures only.
+    pub(super) copies: bool,
+    /// What of its settings is known.
+    pub(super) listed: Option<ListedSettings>,
+    /// Only its settings, after so many looks that found no preview of a lifecycle policy; 0: all of it.
+    pub(super) waited: u32,
+}
+
+impl Part {
+    pub(super) fn is_first(&self) -> bool {
+        self.after.is_none() && !self.again && !self.copies
+    }
+}
+
+impl Part {
+    /// An item for this part of a repository.
+    fn item(self, sweep: &Sweep, key: &RepositoryKey) -> WorkItem {
+        sweep.item(Work::Repository {
+            repository: key.repository.clone(),
+            after: self.after,
+            again: self.again,
+            copies: self.copies,
+            listed: self.listed.map(Box::new),
+            waited: self.waited,
+        })
+    }
+}
+
+/// What is read of a repository, page by page: all of the ledger's rows first.
+struct Reading<'a> {
+    survey: Survey<'a>,
+    figures: SummaryBuilder<'a>,
+    expected: Expected<'a>,
+    images: u64,
+    /// There is no such repository.
+    is_gone: bool,
+    /// Some images could not be read.
+    in_part: bool,
+    unreadable: Failures,
+}
+
+impl<'a> Reading<'a> {
+    fn new(policy: &'a Policy, sweep: &Sweep, key: &RepositoryKey, now: Timestamp) -> Self {
+        Self {
+            survey: Survey::new(policy, &key.repository, sweep.turns(), now),
+            figures: SummaryBuilder::new(policy, key, now),
+            expected: Expected::new(policy, key),
+            images: 0,
+            is_gone: false,
+            in_part: false,
+            unreadable: Failures::new(),
+        }
+    }
+
+    fn row(&mut self, key: &RepositoryKey, row: &Row) {
+        self.expected.remember(row);
+        if row.image.region == key.region {
+            self.survey.remember(row);
+            self.figures.row(row);
+        } else {
+            self.survey.remember_elsewhere(row, &key.region);
+        }
+    }
+
+    fn image(&mut self, listed: &ListedImage) {
+        self.images += 1;
+        self.survey.see(listed);
+        self.figures.image(listed);
+        self.expected.see(&listed.image);
+    }
+}
+
+impl<S: Services> Worker<'_, S> {
+    /// Looks at the settings of a repository. Where ECR does not know yet what a lifecycle policy would do, an item looks again in minutes.
+    async fn look_at_settings(&self, key: &RepositoryKey, part: &Part) -> (Looks, Failures) {
+        let mut looks = Looks::default();
+        let listed = part.listed.as_ref();
+        // First, so that what is found in the repository is told to whom it concerns.
+        let when = if self.sweep.turns().has(&key.repository, TURN_HOURS) {
+            ReadTag::Now
+        } else {
+            ReadTag::IfUnknown
+        };
+        let remembered = remember_route(self.services, self.policy, key, when).await;
+        let mut failures: Failures = remembered.err().map(SweepError::from).into_iter().collect();
+        let outcome = reconcile_repository(self.services, self.policy, key, listed, self.actor).await;
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                failures.push(error.into());
+                return (looks, failures);
+            }
+        };
+        looks.count_repository(&outcome);
+        let wait = usize::try_from(part.waited)
+            .ok()
+            .and_then(|waited| PREVIEW_WAITS.get(waited));
+        let Some(wait) = wait.filter(|_| outcome.waits) else {
+            return (looks, failures);
+        };
+        let next = Part {
+            waited: part.waited.saturating_add(1),
+            ..Part::default()
+        };
+        let item = next.item(self.sweep, key);
+        failures.extend(self.send(&[item], *wait, &mut looks).await.err());
+        (looks, failures)
+    }
+
+    /// Looks at a repository, and at those of its images that are due.
+    pub(super) async fn look_at_repository(&self, key: &RepositoryKey, part: Part) -> (Looks, Failures) {
+        // Its settings are looked at once in a sweep, and again while they wait for a preview.
+        let (mut looks, mut failures) = if part.is_first() {
+            self.look_at_settings(key, &part).await
+        } else {
+            (Looks::default(), Failures::new())
+        };
+        if part.waited > 0 {
+            return (looks, failures);
+        }
+        let due = match self.survey(key, part, &mut looks).await {
+            Ok(due) => due,
+            Err(error) => {
+                failures.push(error);
+                return (looks, failures);
+            }
+        };
+        let (looked, failed) = self.look_at_images(key, due, Progress::Made).await;
+        looks.add(&looked);
+        failures.extend(failed);
+        (looks, failures)
+    }
+
+    /// Compares list and ledger, and leaves to others what is due, if it is much; otherwise gives it.
+    async fn survey(&self, key: &RepositoryKey, part: Part, looks: &mut Looks) -> Result<Vec<ImageLook>, SweepError> {
+        let began = self.services.clock().now();
+        let mut reading = Reading::new(self.policy, self.sweep, key, began);
+        if !self.read_rows(key, &mut reading).await? {
+            // Without all rows nothing can be said of any image. Its settings were looked at.
+            self.send(&[part.item(self.sweep, key)], NOT_HIDDEN, looks).await?;
+            return Ok(Vec::new());
+        }
+        self.read_uses(key, &mut reading).await?;
+        let next = self.read_list(key, part.after.clone(), &mut reading).await?;
+        let Reading {
+            survey,
+            figures,
+            expected,
+            images,
+            is_gone,
+            in_part,
+            unreadable,
+        } = reading;
+        looks.listed += images;
+        // Reading the list again would not make it readable; the next sweep tries.
+        looks.handed_on.extend(unreadable);
+        let is_whole = part.after.is_none() && next.is_none() && !in_part;
+        let indexes_read_at = (is_whole && survey.knows_all_indexes()).then_some(began);
+        let mut due = survey.finish(is_whole);
+        if part.copies {
+            due.clear();
+        }
+        if part.again {
+            // Whose turn it is has had it a few minutes ago.
+            due.retain(|(_, why)| *why != Due::Turn);
+        }
+        for (_, why) in &due {
+            *looks.due.entry(why.as_str()).or_default() += 1;
+        }
+        let rest = next.map(|next| Part {
+            after: Some(next),
+            again: part.again,
+            copies: part.copies,
+            ..Part::default()
+        });
+        let due: Vec<Digest> = due.into_iter().map(|(digest, _)| digest).collect();
+        let nothing_is_due = due.is_empty();
+        let mut items: Vec<WorkItem> = rest.map(|rest| rest.item(self.sweep, key)).into_iter().collect();
+        let now = self.at_once(key, due, indexes_read_at, &mut items);
+        self.send(&items, NOT_HIDDEN, looks).await?;
+        if !nothing_is_due && !part.again {
+            let second = Part {
+                again: true,
+                ..Part::default()
+            };
+            self.send(&[second.item(self.sweep, key)], SECOND_LOOK, looks).await?;
+        }
+        // What is due changes copies and figures; they are looked into when it has been looked at.
+        if is_whole
+            && (nothing_is_due || part.again)
+            && !self.look_at_copies(&expected, figures, is_gone, &part, looks).await?
+        {
+            return Ok(Vec::new());
+        }
+        Ok(now)
+    }
+
+    /// The images that are looked at at once; more of them go to other workers.
+    fn at_once(
+        &self,
+        key: &RepositoryKey,
+        due: Vec<Digest>,
+        indexes_read_at: Option<Timestamp>,
+        items: &mut Vec<WorkItem>,
+    ) -> Vec<ImageLook> {
+        if due.len() > LOOKED_AT_ONCE {
+            items.extend(due.chunks(MAX_IMAGES).map(|digests| {
+                self.sweep.item(Work::Images {
+                    repository: key.repository.clone(),
+                    digests: digests.to_vec(),
+                    indexes_read: indexes_read_at.is_some(),
+                    indexes_read_at,
+                })
+            }));
+            return Vec::new();
+        }
+        let look = |digest| ImageLook::found(digest, indexes_read_at);
+        due.into_iter().map(look).collect()
+    }
+
+    /// Looks at copies, and keeps the figures of the repository. Whether there was time for all of it.
+    async fn look_at_copies(
+        &self,
+        expected: &Expected<'_>,
+        figures: SummaryBuilder<'_>,
+        is_gone: bool,
+        part: &Part,
+        looks: &mut Looks,
+    ) -> Result<bool, SweepError> {
+        let Self {
+            services,
+            policy,
+            sweep,
+            actor,
+        } = *self;
+        let key = &expected.key;
+        let rest = || {
+            let rest = Part {
+                again: part.again,
+                copies: true,
+                ..Part::default()
+            };
+            rest.item(sweep, key)
+        };
+        if services.clock().now() >= sweep.until {
+            self.send(&[rest()], NOT_HIDDEN, looks).await?;
+            return Ok(false);
+        }
+        let look = CopyLook {
+            turns: sweep.turns(),
+            until: sweep.until,
+            is_rest: part.copies,
+        };
+        let mut outcome = reconcile_replication(services, policy, expected, look, actor).await;
+        looks.count_copies(&outcome);
+        // The next sweep looks at them again; this item has done what it could.
+        looks.handed_on.extend(outcome.errors.drain(..).map(SweepError::from));
+        if outcome.is_cut {
+            self.send(&[rest()], NOT_HIDDEN, looks).await?;
+            return Ok(false);
+        }
+        self.write_summary(key, figures, is_gone, &outcome).await?;
+        Ok(true)
+    }
+
+    async fn write_summary(
+        &self,
+        key: &RepositoryKey,
+        mut figures: SummaryBuilder<'_>,
+        is_gone: bool,
+        copies: &ReplicationOutcome,
+    ) -> Result<(), SweepError> {
+        let failed = |source| SweepError::port(format!("keep the figures of `{key}`"), source);
+        let (row, old) = join(
+            self.services.ledger().repository_row(key),
+            self.services.ledger().summary(key),
+        )
+        .await;
+        if let Some(row) = row.map_err(failed)? {
+            figures.repository(&row);
+        }
+        figures.copies(&copies.readiness, copies.all_seen);
+        let old = old.map_err(failed)?;
+        if is_gone && old.is_none() {
+            // Somebody has asked for a repository that there never was.
+            return Ok(());
+        }
+        let new = figures.finish(old.as_ref());
+        if differs(old.as_ref(), &new) {
+            // Who wrote it in between has counted the same images at the same time.
+            self.services.ledger().write_summary(&new).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Reads all rows; whether the time was enough for that.
+    async fn read_rows(&self, key: &RepositoryKey, reading: &mut Reading<'_>) -> Result<bool, SweepError> {
+        let failed = |source| SweepError::port(format!("read the ledger's rows of `{key}`"), source);
+        let mut after = None;
+        loop {
+            let page = self
+                .services
+                .ledger()
+                .rows(key, after.as_deref())
+                .await
+                .map_err(failed)?;
+            page.items.iter().for_each(|row| reading.row(key, row));
+            reading.figures.unreadable_rows(page.unreadable.len());
+            reading.unreadable.extend(page.unreadable.into_iter().map(failed));
+            if page.next.is_none() || self.services.clock().now() >= self.sweep.until {
+                return Ok(page.next.is_none());
+            }
+            after = page.next;
+        }
+    }
+
+    /// Reads what workloads do with the images, where that holds them. What cannot be read, or for which there is no time, shows when the
+    /// image has its turn.
+    async fn read_uses(&self, key: &RepositoryKey, reading: &mut Reading<'_>) -> Result<(), SweepError> {
+        let holds = self.policy.block(&key.repository).when_in_use == WhenInUse::Hold;
+        if self.policy.workloads.is_none() || !holds {
+            return Ok(());
+        }
+        let failed = |source| SweepError::port(format!("read who uses the images of `{key}`"), source);
+        let mut after = None;
+        loop {
+            let page = self
+                .services
+                .ledger()
+                .uses_in(key, after.as_deref())
+                .await
+                .map_err(failed)?;
+            page.items.iter().for_each(|row| reading.survey.remember_use(row));
+            reading.unreadable.extend(page.unreadable.into_iter().map(failed));
+            if page.next.is_none() || self.services.clock().now() >= self.sweep.until {
+                return Ok(());
+            }
+            after = page.next;
+        }
+    }
+
+    /// Reads the list until it or the time is over; where the rest begins.
+    async fn read_list(
+        &self,
+        key: &RepositoryKey,
+        mut after: Option<String>,
+        reading: &mut Reading<'_>,
+    ) -> Result<Option<String>, SweepError> {
+        let failed = |source| SweepError::port(format!("list the images of `{key}`"), source);
+        loop {
+            let page = self
+                .services
+                .registry()
+                .images(key, after.as_deref())
+                .await
+                .map_err(failed)?;
+            // A repository that is gone has no images.
+            let Some(page) = page else {
+                reading.is_gone = true;
+                return Ok(None);
+            };
+            page.items.iter().for_each(|image| reading.image(image));
+            reading.in_part |= !page.unreadable.is_empty();
+            reading.unreadable.extend(page.unreadable.into_iter().map(failed));
+            if page.next.is_none() || self.services.clock().now() >= self.sweep.until {
+                return Ok(page.next);
+            }
+            after = page.next;
+        }
+    }
+}
