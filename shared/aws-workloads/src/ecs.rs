@@ -1,6 +1,6 @@
 //! Tasks, services and task definitions of ECS.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use aws_sdk_ecs::{
     Client,
@@ -71,11 +71,14 @@ pub(crate) async fn list(
         services.extend(cluster.services);
     }
     let mut wanted = of_services(&client, &services, &mut known, &mut listed).await;
-    // What a service is at is read with the service's revision, by its digest: the definition has a tag only.
-    let read: BTreeSet<String> = wanted.resolve(&client, source, &mut known, &mut listed).await;
-    for definition in newest.into_iter().filter(|definition| !read.contains(definition)) {
-        wanted.definitions.insert(definition, None);
-    }
+    wanted.resolve(&client, source, &mut known, &mut listed).await;
+    // Also what a service is at: who runs it without the service gets what its tag leads to by now.
+    let of_services = std::mem::take(&mut wanted.definitions);
+    wanted
+        .definitions
+        .extend(newest.into_iter().map(|definition| (definition, None)));
+    // One that a service is at is named by the service.
+    wanted.definitions.extend(of_services);
     wanted
         .resolve_definitions(&client, source, &mut known, &mut listed)
         .await;
@@ -460,23 +463,20 @@ impl Wanted {
         }
     }
 
-    /// `ecs:DescribeServiceRevisions`: the images of revisions, by their digests. A revision never changes. The task definitions whose images
-    /// are known by that.
+    /// `ecs:DescribeServiceRevisions`: the images of revisions, by their digests. A revision never changes.
     async fn resolve(
         &mut self,
         client: &Client,
         source: &WorkloadSource,
         known: &mut Remembered<'_>,
         listed: &mut ListedWorkloads,
-    ) -> BTreeSet<String> {
+    ) {
         const OPERATION: &str = "ecs:DescribeServiceRevisions";
-        let mut read = BTreeSet::new();
         let mut asked = Vec::new();
         for (arn, (of, phase)) in &self.revisions {
             match known.take(arn) {
                 Some(entry) => {
                     listed.seen.extend(seen_revision(source, of, *phase, &entry));
-                    read.extend(entry.into_iter().next());
                 }
                 None => asked.push(arn.clone()),
             }
@@ -511,7 +511,6 @@ impl Wanted {
                 listed.seen.extend(seen_revision(source, of, *phase, &entry));
                 if is_resolved {
                     known.put(arn, entry);
-                    read.insert(definition.to_owned());
                 }
             }
             let failures = answer.failures().iter();
@@ -519,7 +518,6 @@ impl Wanted {
                 .failures
                 .extend(failures.filter_map(|failure| failed(OPERATION, failure)));
         }
-        read
     }
 
     /// `ecs:DescribeTaskDefinition`: the images of definitions, as they are named there. A definition never changes; a tag may lead to

@@ -254,7 +254,8 @@ fn seen(source: &WorkloadSource, version: &Version, images: &[String]) -> Vec<Se
     images
         .map(|image| Seen {
             workload: Workload {
-                phase: Phase::Running,
+                // That it could be invoked says nothing of whether anybody does: it must not lift a block that stands.
+                phase: Phase::Desired,
                 kind: WorkloadKind::LambdaFunction,
                 name: version.function.clone(),
                 within: None,

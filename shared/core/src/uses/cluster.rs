@@ -15,7 +15,7 @@ use crate::{
 pub const MAX_REPORTED_IMAGES: usize = 20_000;
 
 /// A report that says it was sent later than this after now is refused: its clock is wrong, and it would count as complete for too long.
-const MAX_AHEAD: SignedDuration = SignedDuration::from_mins(5);
+pub(super) const MAX_AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
 /// A list of what a cluster runs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

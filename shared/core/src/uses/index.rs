@@ -1,11 +1,11 @@
 //! How complete the index of a region is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{SourceKind, UseRow, WorkloadRules, WorkloadSource};
+use super::{SourceKind, UseRow, WorkloadRules, WorkloadSource, cluster::MAX_AHEAD};
 use crate::{
     ids::{AccountId, Region, RepositoryKey},
     text,
@@ -131,7 +131,6 @@ impl IndexState {
     /// Keeps the lists that these rules still ask for, and those of clusters.
     pub fn retain(&mut self, rules: &WorkloadRules) {
         let asked = rules.listed(&self.account, &self.region);
-        let is_cluster = |source: &WorkloadSource| matches!(source.kind, SourceKind::Kubernetes(_));
         self.listings
             .retain(|listing| is_cluster(&listing.source) || asked.contains(&listing.source));
     }
@@ -203,7 +202,23 @@ impl WorkloadRules {
 
 /// Whether a list that was complete then still counts as complete. One of the future is not believed.
 fn is_fresh(completed_at: Option<Timestamp>, rules: &WorkloadRules, now: Timestamp) -> bool {
-    completed_at.is_some_and(|at| now.duration_since(at) <= rules.max_age)
+    completed_at.is_some_and(|at| now.duration_since(at) <= rules.max_age && at.duration_since(now) <= MAX_AHEAD)
+}
+
+fn is_cluster(source: &WorkloadSource) -> bool {
+    matches!(source.kind, SourceKind::Kubernetes(_))
+}
+
+/// Whether a list that is needed here is complete. A cluster reports to the function of one region, whichever that is.
+fn is_complete(state: Option<&IndexState>, source: &WorkloadSource, rules: &WorkloadRules, now: Timestamp) -> bool {
+    let is_it = |listing: &Listing| {
+        let other = &listing.source;
+        *other == *source || is_cluster(source) && other.kind == source.kind && other.account == source.account
+    };
+    state.is_some_and(|state| {
+        let mut listings = state.listings.iter().chain(&state.elsewhere);
+        listings.any(|listing| is_it(listing) && is_fresh(listing.completed_at, rules, now))
+    })
 }
 
 /// Why it is not known who uses the images of a repository; `None`: the index is complete. `state`: that of its region.
@@ -219,18 +234,23 @@ pub fn unknown(
     let needed = rules.needed(key);
     for source in &needed {
         let listing = state.and_then(|state| state.listing(source));
-        if !is_fresh(listing.and_then(|listing| listing.completed_at), rules, now) {
+        if !is_complete(state, source, rules, now) {
             return Some(words(source, listing));
         }
     }
-    for listing in state.into_iter().flat_map(|state| &state.elsewhere) {
-        let here = WorkloadSource {
-            region: key.region.clone(),
-            ..listing.source.clone()
-        };
-        // Only what would be needed here too.
-        if needed.contains(&here) && !is_fresh(listing.completed_at, rules, now) {
-            return Some(words(&listing.source, Some(listing)));
+    let elsewhere = state.map(|state| state.elsewhere.as_slice()).unwrap_or_default();
+    let regions: BTreeSet<&Region> = elsewhere.iter().map(|listing| &listing.source.region).collect();
+    for region in regions {
+        // What is needed here is needed there too, whether or not it was ever listed. A cluster reports to one region.
+        for source in needed.iter().filter(|source| !is_cluster(source)) {
+            let there = WorkloadSource {
+                region: region.clone(),
+                ..source.clone()
+            };
+            let listing = elsewhere.iter().find(|listing| listing.source == there);
+            if !is_fresh(listing.and_then(|listing| listing.completed_at), rules, now) {
+                return Some(words(&there, listing));
+            }
         }
     }
     None
@@ -284,9 +304,9 @@ impl IndexState {
         }));
         let incomplete = needed.into_iter().filter_map(|source| {
             let listing = self.listing(&source);
-            let is_fresh = is_fresh(listing.and_then(|listing| listing.completed_at), rules, now);
+            let is_complete = is_complete(Some(self), &source, rules, now);
             let trouble = listing.and_then(|listing| listing.trouble.as_ref());
-            (!is_fresh).then(|| Incomplete {
+            (!is_complete).then(|| Incomplete {
                 why: words(&source, listing),
                 missing: trouble.and_then(|trouble| trouble.missing.clone()),
                 source,

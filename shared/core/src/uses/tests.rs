@@ -266,8 +266,56 @@ fn wherever_an_index_is_kept_it_must_be_complete() {
     let uses = |state: &IndexState| Uses::of(&rules, &[image(1)], &[], Some(state), now());
     assert!(matches!(uses(&state), Uses::Unknown(why) if why.contains("eu-west-1")));
     elsewhere.completed(&there, 1, now());
-    state.elsewhere = elsewhere.listings;
+    state.elsewhere.clone_from(&elsewhere.listings);
+    assert!(matches!(uses(&state), Uses::Unknown(why) if why.contains("Lambda") && why.contains("never been listed")));
+    let functions = WorkloadSource {
+        kind: SourceKind::Lambda,
+        ..there.clone()
+    };
+    elsewhere.completed(&functions, 1, now());
+    state.elsewhere.clone_from(&elsewhere.listings);
     assert_eq!(uses(&state), Uses::Nobody);
+    elsewhere.completed(&functions, 1, now() + SignedDuration::from_mins(6));
+    state.elsewhere = elsewhere.listings;
+    assert!(matches!(uses(&state), Uses::Unknown(_)), "of the future");
+}
+
+#[test]
+fn a_cluster_that_is_needed_reports_to_any_one_region() {
+    let cluster = |region: &str| WorkloadSource {
+        region: region.parse().unwrap(),
+        ..source(SourceKind::Kubernetes("prod".to_owned()))
+    };
+    let rules = WorkloadRules {
+        clusters: BTreeMap::from([("prod".to_owned(), vec!["*".parse::<Glob>().unwrap()])]),
+        ..rules()
+    };
+    for region in ["us-west-2", "eu-west-1"] {
+        let mut state = complete_at(&rules, now());
+        let mut there = IndexState::new(image_key().account, "eu-west-1".parse().unwrap());
+        for kind in &rules.sources {
+            let source = WorkloadSource {
+                kind: kind.clone(),
+                ..cluster("eu-west-1")
+            };
+            there.completed(&source, 0, now());
+        }
+        state.elsewhere = there.listings;
+        let unknown = |state: &IndexState| {
+            let uses = Uses::of(&rules, &[image(1)], &[], Some(state), now());
+            (matches!(uses, Uses::Unknown(_)), state.incomplete(&rules, now()).len())
+        };
+        assert_eq!(unknown(&state), (true, 1));
+        let mut reported = IndexState::new(image_key().account, region.parse().unwrap());
+        reported.completed(&cluster(region), 1, now());
+        let lists = if region == "us-west-2" {
+            &mut state.listings
+        } else {
+            &mut state.elsewhere
+        };
+        lists.extend(reported.listings);
+        assert_eq!(unknown(&state), (false, 0), "{region}");
+    }
 }
 
 #[test]

@@ -58,15 +58,23 @@ fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
 
 /// Why an image is not taken away from workloads; `None`: no workload uses it.
 fn holds(block: &Blocking<'_>, rules: &WorkloadRules) -> Result<Option<Hold>, Question> {
+    let reports = block
+        .case
+        .policy
+        .report_mode(&block.case.facts.key.repository)
+        .is_some();
     Ok(match block.case.facts.uses.as_ref().ok_or(Question::Uses)? {
         Uses::By(used) => Some(used_by(block, used)),
         Uses::Nobody => None,
         Uses::Unknown(why) => match rules.when_unknown {
-            // Once a day, the digest's function tells what is missing, for all images.
-            WhenUnknown::Hold => Some(Hold::because(format!(
-                "it is not known whether it is in use: {}.",
-                text::line(why, 500)
-            ))),
+            // What report mode tells is told all the same.
+            WhenUnknown::Hold if reports => None,
+            // Once a day, the digest's function tells what is missing, for all images. That one has come back is told.
+            WhenUnknown::Hold => {
+                let why = text::line(why, 500);
+                let hold = Hold::because(format!("it is not known whether it is in use: {why}."));
+                Some(if block.came_back { hold.told() } else { hold })
+            }
             WhenUnknown::Ignore => None,
         },
     })

@@ -160,6 +160,23 @@ fn while_it_is_not_known_who_uses_it_it_is_held_and_nobody_is_told_of_the_image(
 }
 
 #[test]
+fn what_is_not_known_silences_neither_report_mode_nor_an_image_that_came_back() {
+    let reporting = world(critical());
+    let report = guard_testkit::policy_in("report", WITH_INDEX);
+    let outcome = settle(&reporting, &report);
+    assert!(outcome.reason.unwrap().contains("report mode"));
+    assert_eq!(told(&reporting), ["image-held"]);
+
+    let (world, policy) = used_by(Vec::new());
+    assert_eq!(settle(&world, &policy).state, Some(State::Blocked));
+    later(&world, HOUR * 3);
+    world.push_again(&image_key(), world.now());
+    let outcome = settle(&world, &policy);
+    assert!(outcome.reason.unwrap().contains("it is not known whether it is in use"));
+    assert_eq!(told(&world).len(), 2, "{:?}", told(&world));
+}
+
+#[test]
 fn an_index_that_is_old_is_no_index() {
     let (world, policy) = used_by(Vec::new());
     later(&world, HOUR * 3);
