@@ -258,7 +258,9 @@ impl<S: Services> Index<'_, S> {
         if let Some(failure) = &failure {
             indexed.error(failure);
         }
-        let is_complete = report.complete && failure.is_none();
+        // What reports runs itself: a report of nothing is one of a look that failed.
+        let is_empty = report.complete && report.is_empty();
+        let is_complete = report.complete && !is_empty && failure.is_none();
         if is_complete {
             snapshot.complete.insert(source.clone());
         }
@@ -277,6 +279,8 @@ impl<S: Services> Index<'_, S> {
                     state.completed(&source, seen, sent_at);
                 } else if let Some(failure) = &failure {
                     state.failed(&source, &failure.to_string(), missing(failure), now);
+                } else if is_empty {
+                    state.failed(&source, "its report says that nothing runs in it", None, now);
                 }
             })
             .await;

@@ -58,6 +58,16 @@ async fn handle(
     let now = services.clock().now();
     match (said("detail-type"), said("schema")) {
         (Some(TASK_STATE_CHANGE), _) => match TaskEvent::parse(payload)? {
+            Some(task)
+                if !rules
+                    .listed(&invocation.account, &invocation.region)
+                    .contains(&source(&task)) =>
+            {
+                // No list would ever end the use.
+                Ok(Kept::Nothing {
+                    why: "the policy does not list the tasks of that account",
+                })
+            }
             Some(task) if task.runs() => Ok(Kept::Task(index.add(seen(&task)).await.map_err(failed)?)),
             Some(_) | None => Ok(Kept::Nothing {
                 why: "the task does not run",
@@ -88,13 +98,18 @@ fn failed(source: guard_ports::PortError) -> HandlerError {
     HandlerError::Index(Box::new(source))
 }
 
-/// What a task uses.
-fn seen(task: &TaskEvent) -> Vec<Seen> {
-    let source = WorkloadSource {
+/// The list that a task is in.
+fn source(task: &TaskEvent) -> WorkloadSource {
+    WorkloadSource {
         account: task.account.clone(),
         region: task.region.clone(),
         kind: SourceKind::Ecs,
-    };
+    }
+}
+
+/// What a task uses.
+fn seen(task: &TaskEvent) -> Vec<Seen> {
+    let source = source(task);
     let workload = aws::task(
         &source,
         task.cluster.as_deref(),

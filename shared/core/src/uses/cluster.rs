@@ -118,6 +118,11 @@ impl ClusterReport {
         Ok(report)
     }
 
+    /// Whether it says that nothing runs.
+    pub const fn is_empty(&self) -> bool {
+        self.images.is_empty()
+    }
+
     /// The list that it is, as the function of an account and region keeps it.
     pub fn source(&self, account: &AccountId, region: &Region) -> WorkloadSource {
         WorkloadSource {

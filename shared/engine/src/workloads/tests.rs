@@ -307,6 +307,7 @@ fn a_cluster_that_reports_all_ends_what_it_does_not_run_any_more() {
     };
     assert_eq!(report(&[1, 2], true).written, 2);
     assert_eq!(report(&[3], false).gone, 0, "a part only adds");
+    assert_eq!(report(&[], true).gone, 0, "what reports runs itself");
     assert_eq!(report(&[2, 3], true).gone, 1);
     let state = world
         .index_state_of(&registry_key().account, &registry_key().region)

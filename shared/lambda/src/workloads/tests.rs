@@ -55,6 +55,17 @@ fn the_documented_event_says_which_image_runs_and_where() {
 }
 
 #[test]
+fn an_event_of_what_the_policy_does_not_list_is_no_use() {
+    let world = World::new();
+    let policy = policy(r#""block": {"workloads": {"sources": ["lambda"]}}"#);
+    assert!(matches!(
+        invoke(&world, &policy, &task(|_| {})),
+        Ok(Kept::Nothing { .. })
+    ));
+    assert_eq!(world.use_rows(), []);
+}
+
+#[test]
 fn a_task_of_a_service_is_the_service() {
     let world = World::new();
     invoke(
