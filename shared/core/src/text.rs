@@ -9,13 +9,14 @@ pub const MAX_URL: usize = 300;
 /// Hosts whose pages describe vulnerabilities, and what the path must begin with.
 ///
 /// A path is given where other pages of the host are written by anybody.
-const TRUSTED: [(&str, &str); 24] = [
+const TRUSTED: [(&str, &str); 25] = [
     ("access.redhat.com", "/"),
     ("alas.aws.amazon.com", "/"),
     ("aws.amazon.com", "/"),
     ("cve.mitre.org", "/"),
     ("cve.org", "/"),
     ("docs.aws.amazon.com", "/"),
+    ("health.aws.amazon.com", "/"),
     ("errata.almalinux.org", "/"),
     ("errata.rockylinux.org", "/"),
     ("explore.alas.aws.amazon.com", "/"),

@@ -56,6 +56,12 @@ pub(crate) async fn look_after_push(
     push: &Push,
 ) -> Result<RepositoryOutcome, ReconcileError> {
     let mut outcome = RepositoryOutcome::default();
+    let now = services.clock().now();
+    let is_due = !recent.contains(&key.repository, now);
+    if is_due {
+        // Before the tags: what is wrong with them goes to the route of the repository's own tag.
+        remember_route(services, policy, key, ReadTag::Now).await?;
+    }
     for tag in &push.tags {
         let request = TagRequest {
             tag,
@@ -65,9 +71,7 @@ pub(crate) async fn look_after_push(
         };
         outcome = outcome.and(reconcile_tag(services, policy, key, &request).await?);
     }
-    let now = services.clock().now();
-    if !recent.contains(&key.repository, now) {
-        remember_route(services, policy, key, ReadTag::Now).await?;
+    if is_due {
         outcome = outcome.and(reconcile_repository(services, policy, key, None, &push.actor).await?);
         recent.insert(&key.repository, now);
     }

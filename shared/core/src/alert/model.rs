@@ -105,6 +105,8 @@ pub(super) struct About {
     pub(super) repository: Option<RepositoryName>,
     pub(super) digest: Option<Digest>,
     pub(super) tags: Vec<Tag>,
+    /// The tags may be on another image by now.
+    pub(super) tags_may_have_moved: bool,
 }
 
 /// Settings, and what their two values are called.
@@ -297,6 +299,7 @@ impl About {
             repository: Some(image.repository.clone()),
             digest: Some(image.digest.clone()),
             tags: tags.to_vec(),
+            tags_may_have_moved: false,
         }
     }
 
@@ -307,14 +310,16 @@ impl About {
             repository: None,
             digest: None,
             tags: Vec::new(),
+            tags_may_have_moved: false,
         }
     }
 
-    /// By what a container runtime names the image, by its first tag where it has one.
+    /// The name of the image for a container runtime: by its first tag if the tag is on that image, or else by digest.
     pub(super) fn uri(&self) -> Option<String> {
         let (repository, digest) = (self.repository.as_ref()?, self.digest.as_ref()?);
         let host = registry_host(&self.registry.account, &self.registry.region);
-        Some(match self.tags.first() {
+        let tag = self.tags.first().filter(|_| !self.tags_may_have_moved);
+        Some(match tag {
             Some(tag) => format!("{host}/{repository}:{tag}"),
             None => format!("{host}/{repository}@{digest}"),
         })

@@ -67,6 +67,7 @@ impl RepositoryAlert {
             repository: Some(key.repository.clone()),
             digest: self.digest.clone(),
             tags: self.tag.iter().cloned().collect(),
+            tags_may_have_moved: true,
         };
         Alert {
             severity: self.severity,
@@ -117,7 +118,10 @@ impl RepositoryAlert {
         let step = self.next_steps.first();
         Sms {
             name: self.repository.repository.to_string(),
-            suffix: text::ascii(&self.suffix(), MAX_SETTING),
+            // A tag that is cut would be another tag.
+            suffix: Some(self.suffix())
+                .filter(|suffix| suffix.len() <= MAX_SETTING)
+                .unwrap_or_default(),
             causes: setting
                 .map(|change| change.setting.clone())
                 .into_iter()

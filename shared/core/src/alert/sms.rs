@@ -25,7 +25,11 @@ pub(super) fn render(alert: &Alert) -> String {
     for cause in &sms.causes {
         // Beside what counts on other ends, each part is made harmless by itself.
         let cause = text::ascii(cause, MAX_SMS);
-        if !cause.is_empty() && message.len() + before.len() + cause.len() + end.len() <= MAX_SMS {
+        // Telephones make links of addresses, and a cause can hold words from outside.
+        if !cause.is_empty()
+            && !cause.contains("://")
+            && message.len() + before.len() + cause.len() + end.len() <= MAX_SMS
+        {
             message.push_str(before);
             message.push_str(&cause);
             before = ", ";
@@ -34,7 +38,7 @@ pub(super) fn render(alert: &Alert) -> String {
     message.push_str(&end);
     let then = text::ascii(&sms.then, MAX_SMS);
     let between = if message.ends_with(['.', '!']) { " " } else { ". " };
-    if !then.is_empty() && message.len() + between.len() + then.len() <= MAX_SMS {
+    if !then.is_empty() && !then.contains("://") && message.len() + between.len() + then.len() <= MAX_SMS {
         message.push_str(between);
         message.push_str(&then);
     }

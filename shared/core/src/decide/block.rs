@@ -58,16 +58,19 @@ fn held<'a>(block: &Blocking<'_>, draft: Draft<'a>, reason: &str, why: Hold) -> 
         let draft = draft
             .state(State::Held, format!("{reason} It is not blocked: {}", why.reason))
             .hold(why);
+        // Who was told that it is blocked is told that it is not any more. The index or the source says why.
+        let told = block.prior.filter(|block| undoes && block.told && kind.is_none());
         let draft = if undoes {
-            // Who was told that it is blocked is told that it is not any more. The index or the source says why.
-            let is_told = block.prior.is_some_and(|block| block.told);
-            undone_again(draft, kind.or(is_told.then_some(AlertKind::ImageReleased)))
+            undone_again(draft, kind.or(told.map(|_| AlertKind::ImageReleased)))
         } else if block.prior.is_none() {
             draft.without_block().alert(kind)
         } else {
             draft.alert(kind)
         };
-        draft.action(block.method, false)
+        match told {
+            Some(undone) => draft.action(undone.method, true),
+            None => draft.action(block.method, false),
+        }
     };
     if first_of_hour { draft.happened_again() } else { draft }
 }

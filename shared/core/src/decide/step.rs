@@ -1,6 +1,6 @@
 //! How a step is made: its row, its effect, its alert.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
@@ -546,12 +546,20 @@ impl<'a> Draft<'a> {
             // Once the image is archived, nobody can read them from the registry.
             other_findings: others.chain(&self.row.excepted).cloned().collect(),
             omitted_other_findings: if all_decide { 0 } else { self.row.omitted_findings },
-            counts: self.row.counts.clone(),
-            hold: self.hold.as_ref().map(|hold| HoldNote {
-                cause: hold.cause,
-                reason: hold.reason.clone(),
-                until: hold.until,
-            }),
+            // Without a scan, the counts of the one before say nothing.
+            counts: match self.row.no_scan {
+                None => self.row.counts.clone(),
+                Some(_) => BTreeMap::new(),
+            },
+            hold: self
+                .hold
+                .as_ref()
+                .filter(|_| self.row.state == State::Held)
+                .map(|hold| HoldNote {
+                    cause: hold.cause,
+                    reason: hold.reason.clone(),
+                    until: hold.until,
+                }),
             findings,
             action: self.action.clone(),
         }

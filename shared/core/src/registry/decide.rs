@@ -348,7 +348,7 @@ fn calls_failing(key: &RegistryKey, alert: RegistryAlert, failing: &FailingCall)
         kind: Kind::CallsFailing,
         title: format!("{key}: images cannot be looked at, {operation} fails with {code}"),
         reason: format!(
-            "{operation} has failed with {code} in each sweep since {}. What was known before of the images concerned still holds; those that nobody has \
+            "{operation} has failed with {code} in sweeps since {}. What was known before of the images concerned still holds; those that nobody has \
              seen yet are neither clean nor blocked until the call succeeds. {images}. The first: {}.",
             failing.since.strftime("%Y-%m-%d %H:%M UTC"),
             failing.first.join(", ")

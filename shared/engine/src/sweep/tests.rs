@@ -1277,9 +1277,8 @@ fn calls_that_fail_in_two_sweeps_in_a_row_are_told_once_a_day_and_end_in_silence
     assert_eq!(told[0]["kind"], "calls-failing");
     let reason = told[0]["reason"].as_str().unwrap();
     assert!(
-        reason.contains(
-            "ecr:DescribeImageScanFindings has failed with Injected in each sweep since 2026-11-24 12:00 UTC"
-        ) && reason.contains(" images wait. The first: api@sha256:"),
+        reason.contains("ecr:DescribeImageScanFindings has failed with Injected in sweeps since 2026-11-24 12:00 UTC")
+            && reason.contains(" images wait. The first: api@sha256:"),
         "{reason}"
     );
     // Every day once, as long as it lasts.
