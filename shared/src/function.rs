@@ -113,11 +113,12 @@ pub async fn run_workloads<W: Workloads + Sync>(
     init_default_subscriber();
     let running = async {
         let queue_url = queue_url(environment)?;
+        let guarded = &guarded(environment)?;
         let process = Process::start(Aws::from_env(&environment)?.for_sweeps()).await?;
         let (queue, workloads) = (&process.aws.sqs_queue(queue_url), &workloads);
         lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
             let invocation = &Invocation::new(name, &event.context)?;
-            let services = process.services(invocation, None::<EcrWriter>, queue);
+            let services = process.services(invocation, None::<EcrWriter>, queue).only(guarded);
             let (policy, account) = (&process.config.policy, invocation.account.clone());
             let rules = policy.workloads.as_ref();
             let listed = rules.map(|rules| workloads(&process.aws, account, rules, invocation.until));

@@ -26,8 +26,8 @@ use guard_core::{
     work::{MAX_IMAGES, Work, WorkItem, WorkSchema},
 };
 use guard_ports::{
-    Clock as _, Ledger as _, ListedWorkloads, PortError, Queue as _, Registry as _, Replication as _, Retry, Seen,
-    Services, UseLedger as _, Workloads, Written,
+    Clock as _, Ledger as _, ListedWorkloads, Listing as _, PortError, Queue as _, Registry as _, Replication as _,
+    Retry, Seen, Services, UseLedger as _, Workloads, Written,
 };
 
 /// So many calls are made at the same time to look up tags, and to write rows.
@@ -248,7 +248,8 @@ impl<S: Services> Index<'_, S> {
         let source = report.source(account, region);
         let reported = report.report(account, region);
         let before = self.before().await?;
-        let (by_tag, unresolved) = self.resolve(reported.by_tag.into_iter().collect()).await;
+        let by_tag = reported.by_tag.into_iter().filter(|(image, _)| self.is_ours(image));
+        let (by_tag, unresolved) = self.resolve(by_tag.collect()).await;
         let mut snapshot = reported.snapshot;
         for (image, uses) in by_tag.uses {
             snapshot.uses.entry(image).or_default().extend(uses);
@@ -291,9 +292,12 @@ impl<S: Services> Index<'_, S> {
         }
     }
 
-    /// Whether it is an image of this registry. Those of others are nobody's here.
+    /// Whether it is an image of this registry that may be blocked. Others are nobody's here: the function may not even look up their tags.
+    /// Another region may guard other repositories: what is named by a digest counts for it.
     fn is_ours(&self, image: &ImageReference) -> bool {
+        let for_another_region = || image.region != self.registry.region && image.key().is_some();
         image.account == self.registry.account
+            && (self.services.registry().guards(&image.repository) || for_another_region())
     }
 
     async fn before(&self) -> Result<Before, PortError> {

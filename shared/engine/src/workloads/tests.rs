@@ -203,6 +203,18 @@ fn images_of_other_registries_are_nobodys_here() {
 }
 
 #[test]
+fn images_that_are_not_guarded_are_not_looked_up() {
+    let world = World::new();
+    world.guard_only(image_key().repository);
+    let mut foreign = seen(SourceKind::Ecs, "api", ":v1.2.3");
+    foreign.image.repository = "other".parse().unwrap();
+    world.set_workloads(&source(SourceKind::Ecs), vec![foreign]);
+    world.forget_calls();
+    assert_eq!(indexed(&world).images, 0);
+    assert!(world.calls().iter().all(|call| !call.operation.starts_with("ecr:")));
+}
+
+#[test]
 fn an_event_is_in_its_row_after_two_round_trips() {
     let world = World::new();
     let policy = policy("");
