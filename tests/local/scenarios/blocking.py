@@ -154,7 +154,7 @@ def index_after_its_images(world: World) -> Observed:
         index_and_images=(ended[0], ["Held"] * 3),
         after_a_sweep=(ended[1], ["Held"] * 3),
         pulls=([world.pull(image, by="digest") for image in (index, amd64, arm64)], ["works"] * 3),
-        alerts=(world.alerts(repository), ["image-blocked", "image-held"]),
+        alerts=(world.alerts(repository), ["image-blocked", "image-held", "image-released"]),
     )
 
 
