@@ -1,7 +1,7 @@
 //! The ports, with the AWS SDK.
 //!
 //! [`Aws`] is the way in: it reads the environment once and hands out adapters. Nothing of the SDK comes out of them: answers
-//! are domain values, failures are [`PortError`]s that `error` makes, in one place.
+//! are domain values, failures are [`PortError`](guard_ports::PortError)s that `error` makes, in one place.
 //!
 //! | module | port | service |
 //! |---|---|---|

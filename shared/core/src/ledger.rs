@@ -159,7 +159,7 @@ pub struct AlertRecord {
     pub id: String,
     /// Its kind.
     pub kind: AlertKind,
-    /// When an invocation undertook to act and to send it. Others leave it to that one, for [`LEASE_SECONDS`].
+    /// When an invocation undertook to act and to send it. Others leave it to that one, for [`LEASE_SECONDS`](crate::notice::LEASE_SECONDS).
     pub claimed_at: Timestamp,
     /// The invocation that undertook it (Lambda's request id, which a retry of the same event keeps).
     pub claimed_by: String,

@@ -26,24 +26,24 @@ pub enum Plan {
 /// What must be asked before anything can be decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
-    /// The scanner, for a scan. The answer goes to [`Facts::scan_start`].
+    /// The scanner, for a scan. The answer goes to [`Facts::scan_start`](super::Facts::scan_start).
     Scan,
-    /// The registry, for the image once more. The answer goes to [`Facts::image`], and [`Facts::looked_again`] is set.
+    /// The registry, for the image once more. The answer goes to [`Facts::image`](super::Facts::image), and [`Facts::looked_again`](super::Facts::looked_again) is set.
     Again,
-    /// The registry, which image this one replaces. The answer goes to [`Facts::replaced`].
+    /// The registry, which image this one replaces. The answer goes to [`Facts::replaced`](super::Facts::replaced).
     Replaced,
-    /// The registry and the ledger, which images this index leads to. The answer goes to [`Facts::children`].
+    /// The registry and the ledger, which images this index leads to. The answer goes to [`Facts::children`](super::Facts::children).
     Children,
-    /// The registry, whether AWS Lambda may pull. The answer goes to [`Facts::lambda`].
+    /// The registry, whether AWS Lambda may pull. The answer goes to [`Facts::lambda`](super::Facts::lambda).
     Lambda,
-    /// The ledger, which workloads use the image or [what is pulled with it](Facts::pulled_together). The answer goes to [`Facts::uses`].
+    /// The ledger, which workloads use the image or [what is pulled with it](super::Facts::pulled_together). The answer goes to [`Facts::uses`](super::Facts::uses).
     Uses,
-    /// The registry, when those images were last pulled. The answer goes to [`Facts::children_pulled`].
+    /// The registry, when those images were last pulled. The answer goes to [`Facts::children_pulled`](super::Facts::children_pulled).
     ChildrenPulled,
-    /// The registry and the ledger, whether all indexes of the repository are known. The answer goes to [`Facts::indexes_known`]; indexes
-    /// that lead to the image, and that it does not know of, go to [`Facts::indexes`].
+    /// The registry and the ledger, whether all indexes of the repository are known. The answer goes to [`Facts::indexes_known`](super::Facts::indexes_known); indexes
+    /// that lead to the image, and that it does not know of, go to [`Facts::indexes`](super::Facts::indexes).
     Indexes,
-    /// The ledger, which findings people were told of. The answer goes to [`Facts::told`].
+    /// The ledger, which findings people were told of. The answer goes to [`Facts::told`](super::Facts::told).
     Told,
 }
 
