@@ -187,6 +187,7 @@ run "everything_is_said" {
     memory_size                            = { on-scan = 512 }
     sweep_interval_minutes                 = 15
     event_sources                          = ["aws.ecr", "aws.inspector2", "ecr-guard.smoke"]
+    workloads                              = { functions = ["app-*"], external_id = "ecr-guard" }
     log_level                              = "DEBUG"
     outcome_metrics                        = true
     log_retention_days                     = 30

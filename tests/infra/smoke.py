@@ -2,7 +2,7 @@
 
     tests/infra/smoke.py --region us-west-2 --name ecr-guard [--repository NAME]
 
-It needs AWS credentials that may put events (`events:PutEvents`), invoke the function `sweep` (`lambda:InvokeFunction`), read the
+It needs AWS credentials that may put events (`events:PutEvents`), invoke the functions `sweep` and `workloads` (`lambda:InvokeFunction`), read the
 functions' logs (`logs:FilterLogEvents`), look at the queues (`sqs:GetQueueUrl`, `sqs:GetQueueAttributes`) and read the policy
 (`lambda:GetFunctionConfiguration`, `dynamodb:GetItem` and `kms:Decrypt` with the deployment's key), and a deployment whose
 `event_sources` has `ecr-guard.smoke`. It changes nothing: the events name an image that does not exist, so that a function looks for it
@@ -102,6 +102,19 @@ def sweep(functions: Any, name: str, repository: str) -> str:
     return "ok     sweep: left 1 repository to the workers, as it should"
 
 
+def index(functions: Any, name: str) -> str:
+    """Has the function `workloads` start, with an event that asks for nothing; gives what to print."""
+    payload = json.dumps({"detail-type": "ecr-guard smoke"})
+    try:
+        answer = functions.invoke(FunctionName=f"{name}-workloads", Qualifier=ALIAS, Payload=payload.encode())
+    except functions.exceptions.ResourceNotFoundException:
+        return "ok     workloads: not deployed (`workloads = null`)"
+    said = json.loads(answer["Payload"].read())
+    if answer.get("FunctionError"):
+        raise Broken(f"workloads: {said.get('errorMessage') or said}")
+    return "ok     workloads: answers, as it should"
+
+
 def wait_for_work(logs: Any, group: str, since: int, timeout: float) -> None:
     """Waits until a worker has worked off a batch. Which one, its line does not say: any that it had since then."""
     deadline = time.monotonic() + timeout
@@ -156,6 +169,7 @@ def smoke(clients: dict[str, Any], name: str, repository: str, timeout: float) -
     report.append(sweep(clients["lambda"], name, repository))
     wait_for_work(clients["logs"], f"/aws/lambda/{name}-worker", since, timeout)
     report.append(f"ok     worker: {WORKED}, as it should be")
+    report.append(index(clients["lambda"], name))
     for queue in QUEUES:
         waiting = depth(clients["sqs"], f"{name}-{queue}")
         report.append(f"{'ok    ' if waiting == 0 else 'LOOK  '} {queue}: {waiting} waiting")

@@ -28,7 +28,9 @@ LETS_IN = {
         "aws_lambda_permission.events", "aws_sqs_queue_policy.this", "aws_kms_key.this", "aws_lambda_event_source_mapping.work"
     },
     ("aws_cloudwatch_event_target", "forward"): {"aws_iam_role_policy.forward", "aws_sqs_queue_policy.this", "aws_kms_key.this"},
+    ("aws_cloudwatch_event_target", "workloads"): {"aws_lambda_permission.workloads", "aws_sqs_queue_policy.this", "aws_kms_key.this"},
     ("aws_scheduler_schedule", "sweep"): {"aws_iam_role_policy.schedule"},
+    ("aws_scheduler_schedule", "workloads"): {"aws_iam_role_policy.schedule"},
     ("aws_lambda_event_source_mapping", "work"): {"aws_sqs_queue_redrive_policy.work"},
     ("aws_sns_topic_subscription", "alerts"): {"aws_sqs_queue_policy.this"},
     ("aws_sns_topic_subscription", "alarms"): {"aws_sqs_queue_policy.this"},

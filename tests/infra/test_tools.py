@@ -31,6 +31,8 @@ class Account:
         self.outcome, self.deaf, self.waiting = outcome, deaf, waiting
         self.swept = swept or {"repositories": 1}
         self.lines: dict[str, list[str]] = {}
+        self.exceptions = self
+        self.index: Any = {}
         self.document: str | None = '{"mode":"report","version":1}'
         self.told = {function: f"sha256:{sha256(self.document)}" for function in (*smoke.EVENTS, "sweep", "worker")}
 
@@ -44,7 +46,16 @@ class Account:
         assert Key["pk"]["S"].startswith("policy#"), Key
         return {} if self.document is None else {"Item": {"document": {"S": self.document}}}
 
+    class ResourceNotFoundException(Exception):
+        """As boto3 raises it for a function that is not there."""
+
     def invoke(self, FunctionName: str, Qualifier: str, Payload: bytes) -> dict[str, Any]:
+        if FunctionName == "guard-workloads":
+            assert Qualifier == "live" and "detail-type" in json.loads(Payload), Payload
+            if self.index is None:
+                raise self.ResourceNotFoundException
+            failed = {"FunctionError": "Unhandled"} if "errorMessage" in self.index else {}
+            return {"Payload": io.BytesIO(json.dumps(self.index).encode()), **failed}
         assert (FunctionName, Qualifier) == ("guard-sweep", "live") and json.loads(Payload) == {"repositories": ["team/app"]}, Payload
         if "worker" not in self.deaf:
             self.lines["/aws/lambda/guard-worker"] = [json.dumps({"Outcome": smoke.WORKED})]
@@ -82,7 +93,7 @@ def run(account: Account) -> list[str]:
 class Smoke(unittest.TestCase):
     def test_a_deployment_that_works(self) -> None:
         report = run(Account())
-        self.assertEqual([line.split()[0] for line in report], ["ok"] * 10, report)
+        self.assertEqual([line.split()[0] for line in report], ["ok"] * 11, report)
 
     def test_a_policy_that_no_function_can_start_with_is_broken(self) -> None:
         account = Account()
@@ -112,13 +123,22 @@ class Smoke(unittest.TestCase):
         with self.assertRaisesRegex(smoke.Broken, "sweep: no such queue"):
             run(Account(swept={"errorMessage": "no such queue"}))
 
+    def test_an_index_that_does_not_start_is_broken_and_one_that_is_not_deployed_is_not(self) -> None:
+        account = Account()
+        account.index = {"errorMessage": "no policy"}
+        with self.assertRaisesRegex(smoke.Broken, "workloads: no policy"):
+            run(account)
+        account = Account()
+        account.index = None
+        self.assertIn("ok     workloads: not deployed (`workloads = null`)", run(account))
+
     def test_work_that_nobody_does_is_broken(self) -> None:
         with self.assertRaisesRegex(smoke.Broken, "worker: nothing was worked off.*guard-worker"):
             run(Account(deaf=("worker",)))
 
     def test_every_function_gets_an_event_that_its_rule_lets_through(self) -> None:
-        # The sweep is invoked, and gives the worker something to do.
-        self.assertEqual({*smoke.EVENTS, "sweep", "worker"}, {path.name for path in (ROOT / "functions").iterdir()})
+        # The sweep is invoked, and gives the worker something to do; so is the index of workloads.
+        self.assertEqual({*smoke.EVENTS, "sweep", "worker", "workloads"}, {path.name for path in (ROOT / "functions").iterdir()})
         for function, (detail_type, detail) in smoke.EVENTS.items():
             pattern = json.loads((ROOT / f"infra/modules/guard/event-patterns/{function}.json").read_text())
             branches = pattern.get("$or", [pattern])
