@@ -37,7 +37,7 @@ run "as_it_stands" {
     error_message = "One repository."
   }
   assert {
-    condition     = jsondecode(output.policies["us-west-2"]) == { version = 1, mode = "report", routes = { default = "arn:aws:sns:us-west-2:123456789012:ecr-guard-alerts" } }
+    condition     = jsondecode(output.policies["us-west-2"]) == { version = 1, mode = "report", block = { workloads = {} }, routes = { default = "arn:aws:sns:us-west-2:123456789012:ecr-guard-alerts" } }
     error_message = "Report mode, and one topic."
   }
 }

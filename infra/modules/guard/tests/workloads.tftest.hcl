@@ -112,6 +112,25 @@ run "what_rings" {
   }
 }
 
+# What a region costs with the function whatever happens in it, in USD a month: as alarms.tftest.hcl counts it without.
+run "what_a_region_costs_with_it" {
+  variables {
+    alarm_subscriptions = [{ protocol = "email", endpoint = "oncall@example.com" }]
+  }
+
+  assert {
+    condition = 16 >= sum([
+      0.10 * length(aws_cloudwatch_metric_alarm.this),
+      0.30 * length(distinct(flatten([for w in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : [
+        for m in try(w.properties.metrics, []) : join(" ", [for part in m : part if can(tostring(part))]) if m[0] == "ecr-guard"
+      ]]))),
+      1.00 * (length(aws_kms_key.this) + length(aws_kms_key.ledger_replica)),
+      0.40,
+    ])
+    error_message = "${length(aws_cloudwatch_metric_alarm.this)} alarms"
+  }
+}
+
 run "a_policy_that_does_not_ask_for_it" {
   variables {
     policy = { version = 1, mode = "enforce" }
