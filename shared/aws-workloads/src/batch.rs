@@ -5,57 +5,55 @@ use aws_types::SdkConfig;
 
 use guard_aws::error::port_error;
 use guard_core::uses::{Phase, Workload, WorkloadKind, WorkloadSource, aws};
-use guard_ports::{ListedWorkloads, PortError, Seen};
+use guard_ports::{ListedWorkloads, Seen};
 
-use crate::following;
+use crate::pages;
 
 /// All active job definitions: each can be submitted at any time. Jobs that run are tasks of ECS.
 pub(crate) async fn list(config: &SdkConfig, source: &WorkloadSource) -> ListedWorkloads {
-    let mut listed = ListedWorkloads::default();
-    if let Err(failure) = read(config, source, &mut listed.seen).await {
-        listed.failures.push(failure);
-    }
-    listed
-}
-
-async fn read(config: &SdkConfig, source: &WorkloadSource, seen: &mut Vec<Seen>) -> Result<(), PortError> {
     const OPERATION: &str = "batch:DescribeJobDefinitions";
-    let client = aws_sdk_batch::Client::new(config);
-    let mut next = None;
-    loop {
+    let client = &aws_sdk_batch::Client::new(config);
+    let (seen, failure) = pages(OPERATION, |next| async move {
         let page = client
             .describe_job_definitions()
             .status("ACTIVE")
             .max_results(100)
-            .set_next_token(next.clone())
+            .set_next_token(next)
             .send()
-            .await
-            .map_err(|error| port_error(OPERATION, &error))?;
-        for definition in page.job_definitions() {
-            let workload = |image| Seen {
-                workload: Workload {
-                    phase: Phase::Desired,
-                    kind: WorkloadKind::BatchJobDefinition,
-                    name: definition.job_definition_name().unwrap_or_default().to_owned(),
-                    within: None,
-                    version: definition.revision().map(|revision| revision.to_string()),
-                    source: source.clone(),
-                    via: aws::via(&image),
-                },
-                image,
-            };
-            let images = images(definition);
-            seen.extend(
-                images
-                    .filter_map(|image| aws::image_of(Some(&image), None))
-                    .map(workload),
-            );
+            .await;
+        match page {
+            Ok(page) => {
+                let definitions = page.job_definitions().iter();
+                let seen = definitions.flat_map(|definition| seen(source, definition)).collect();
+                (seen, Ok(page.next_token))
+            }
+            Err(error) => (Vec::new(), Err(port_error(OPERATION, &error))),
         }
-        next = following(OPERATION, next.as_deref(), page.next_token)?;
-        if next.is_none() {
-            return Ok(());
-        }
+    })
+    .await;
+    ListedWorkloads {
+        seen,
+        failures: failure.into_iter().collect(),
+        ..ListedWorkloads::default()
     }
+}
+
+fn seen(source: &WorkloadSource, definition: &JobDefinition) -> impl Iterator<Item = Seen> {
+    let workload = |image| Seen {
+        workload: Workload {
+            phase: Phase::Desired,
+            kind: WorkloadKind::BatchJobDefinition,
+            name: definition.job_definition_name().unwrap_or_default().to_owned(),
+            within: None,
+            version: definition.revision().map(|revision| revision.to_string()),
+            source: source.clone(),
+            via: aws::via(&image),
+        },
+        image,
+    };
+    images(definition)
+        .filter_map(|image| aws::image_of(Some(&image), None))
+        .map(workload)
 }
 
 /// The images of all containers that a job of the definition has: one container, nodes, tasks of ECS, or a pod of EKS.

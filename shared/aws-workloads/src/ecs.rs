@@ -9,11 +9,14 @@ use aws_sdk_ecs::{
 use aws_types::SdkConfig;
 use futures_util::{StreamExt as _, future::join, stream};
 
-use guard_aws::error::{port_error, refusal};
+use guard_aws::{
+    answer::next_page,
+    error::{port_error, refusal},
+};
 use guard_core::uses::{Phase, Via, Workload, WorkloadKind, WorkloadSource, aws};
 use guard_ports::{ListedWorkloads, PortError, Retry, Seen};
 
-use crate::{Remembered, following};
+use crate::{Remembered, pages};
 
 const LIST_TASKS: &str = "ecs:ListTasks";
 const DESCRIBE_TASKS: &str = "ecs:DescribeTasks";
@@ -113,25 +116,19 @@ fn seen_task(source: &WorkloadSource, task: &Task) -> Vec<Seen> {
 
 async fn clusters(client: &Client) -> (Vec<String>, Option<PortError>) {
     const OPERATION: &str = "ecs:ListClusters";
-    let (mut arns, mut next) = (Vec::new(), None);
-    loop {
+    pages(OPERATION, |next| async move {
         let page = client
             .list_clusters()
             .max_results(100)
-            .set_next_token(next.clone())
+            .set_next_token(next)
             .send()
             .await;
-        let page = match page {
-            Ok(page) => page,
-            Err(error) => return (arns, Some(port_error(OPERATION, &error))),
-        };
-        arns.extend(page.cluster_arns.unwrap_or_default());
-        match following(OPERATION, next.as_deref(), page.next_token) {
-            Ok(Some(token)) => next = Some(token),
-            Ok(None) => return (arns, None),
-            Err(failure) => return (arns, Some(failure)),
+        match page {
+            Ok(page) => (page.cluster_arns.unwrap_or_default(), Ok(page.next_token)),
+            Err(error) => (Vec::new(), Err(port_error(OPERATION, &error))),
         }
-    }
+    })
+    .await
 }
 
 async fn read_cluster(client: &Client, cluster: String) -> Cluster {
@@ -147,13 +144,12 @@ async fn read_cluster(client: &Client, cluster: String) -> Cluster {
 }
 
 async fn read_tasks(client: &Client, cluster: &str) -> (Vec<Task>, Option<PortError>) {
-    let (mut tasks, mut next) = (Vec::new(), None);
-    loop {
+    pages(LIST_TASKS, |next| async move {
         let page = client
             .list_tasks()
             .cluster(cluster)
             .max_results(100)
-            .set_next_token(next.clone())
+            .set_next_token(next)
             .send()
             .await;
         let page = match page {
@@ -165,49 +161,44 @@ async fn read_tasks(client: &Client, cluster: &str) -> (Vec<Task>, Option<PortEr
                         .map(|error| error.is_cluster_not_found_exception()),
                 ) =>
             {
-                return (tasks, None);
+                return (Vec::new(), Ok(None));
             }
-            Err(error) => return (tasks, Some(port_error(LIST_TASKS, &error))),
+            Err(error) => return (Vec::new(), Err(port_error(LIST_TASKS, &error))),
         };
-        let arns = page.task_arns.unwrap_or_default();
-        for arns in arns.chunks(TASKS) {
-            let answer = client
+        let mut tasks = Vec::new();
+        for arns in page.task_arns.unwrap_or_default().chunks(TASKS) {
+            let described = client
                 .describe_tasks()
                 .cluster(cluster)
                 .set_tasks(Some(arns.to_vec()))
                 .send()
                 .await;
-            match answer {
-                Ok(answer) => {
-                    // What is `MISSING` has ended since it was listed.
-                    let failure = answer
-                        .failures()
-                        .iter()
-                        .find_map(|failure| failed(DESCRIBE_TASKS, failure));
-                    tasks.extend(answer.tasks.unwrap_or_default());
-                    if failure.is_some() {
-                        return (tasks, failure);
-                    }
-                }
-                Err(error) => return (tasks, Some(port_error(DESCRIBE_TASKS, &error))),
+            let described = match described {
+                Ok(described) => described,
+                Err(error) => return (tasks, Err(port_error(DESCRIBE_TASKS, &error))),
+            };
+            // What is `MISSING` has ended since it was listed.
+            let failure = described
+                .failures()
+                .iter()
+                .find_map(|failure| failed(DESCRIBE_TASKS, failure));
+            tasks.extend(described.tasks.unwrap_or_default());
+            if let Some(failure) = failure {
+                return (tasks, Err(failure));
             }
         }
-        match following(LIST_TASKS, next.as_deref(), page.next_token) {
-            Ok(Some(token)) => next = Some(token),
-            Ok(None) => return (tasks, None),
-            Err(failure) => return (tasks, Some(failure)),
-        }
-    }
+        (tasks, Ok(page.next_token))
+    })
+    .await
 }
 
 async fn read_services(client: &Client, cluster: &str) -> (Vec<Service>, Option<PortError>) {
-    let (mut services, mut next) = (Vec::new(), None);
-    loop {
+    pages(LIST_SERVICES, |next| async move {
         let page = client
             .list_services()
             .cluster(cluster)
             .max_results(100)
-            .set_next_token(next.clone())
+            .set_next_token(next)
             .send()
             .await;
         let page = match page {
@@ -219,38 +210,34 @@ async fn read_services(client: &Client, cluster: &str) -> (Vec<Service>, Option<
                         .map(|error| error.is_cluster_not_found_exception()),
                 ) =>
             {
-                return (services, None);
+                return (Vec::new(), Ok(None));
             }
-            Err(error) => return (services, Some(port_error(LIST_SERVICES, &error))),
+            Err(error) => return (Vec::new(), Err(port_error(LIST_SERVICES, &error))),
         };
-        let arns = page.service_arns.unwrap_or_default();
-        for arns in arns.chunks(SERVICES) {
-            let answer = client
+        let mut services = Vec::new();
+        for arns in page.service_arns.unwrap_or_default().chunks(SERVICES) {
+            let described = client
                 .describe_services()
                 .cluster(cluster)
                 .set_services(Some(arns.to_vec()))
                 .send()
                 .await;
-            match answer {
-                Ok(answer) => {
-                    let failure = answer
-                        .failures()
-                        .iter()
-                        .find_map(|failure| failed(DESCRIBE_SERVICES, failure));
-                    services.extend(answer.services.unwrap_or_default());
-                    if failure.is_some() {
-                        return (services, failure);
-                    }
-                }
-                Err(error) => return (services, Some(port_error(DESCRIBE_SERVICES, &error))),
+            let described = match described {
+                Ok(described) => described,
+                Err(error) => return (services, Err(port_error(DESCRIBE_SERVICES, &error))),
+            };
+            let failure = described
+                .failures()
+                .iter()
+                .find_map(|failure| failed(DESCRIBE_SERVICES, failure));
+            services.extend(described.services.unwrap_or_default());
+            if let Some(failure) = failure {
+                return (services, Err(failure));
             }
         }
-        match following(LIST_SERVICES, next.as_deref(), page.next_token) {
-            Ok(Some(token)) => next = Some(token),
-            Ok(None) => return (services, None),
-            Err(failure) => return (services, Some(failure)),
-        }
-    }
+        (services, Ok(page.next_token))
+    })
+    .await
 }
 
 fn is_gone(is_not_found: Option<bool>) -> bool {
@@ -296,7 +283,7 @@ async fn newest_definitions(client: &Client) -> (Vec<String>, Option<PortError>)
                 *known = (revision, arn);
             }
         }
-        match following(OPERATION, next.as_deref(), page.next_token) {
+        match next_page(OPERATION, next.as_deref(), page.next_token) {
             Ok(Some(token)) => next = Some(token),
             Ok(None) => break None,
             Err(failure) => break Some(failure),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_lambda::{
     Client,
     operation::{get_function::GetFunctionError, list_aliases::ListAliasesError},
-    types::{FunctionConfiguration, FunctionVersion, PackageType},
+    types::{AliasConfiguration, FunctionConfiguration, FunctionVersion, PackageType},
 };
 use aws_types::SdkConfig;
 use futures_util::future::join_all;
@@ -16,7 +16,7 @@ use guard_aws::error::{port_error, refusal};
 use guard_core::uses::{LambdaVersions, Phase, Via, Workload, WorkloadKind, WorkloadSource, aws};
 use guard_ports::{ListedWorkloads, PortError, Retry, Seen};
 
-use crate::{AwsWorkloads, Remembered, following};
+use crate::{AwsWorkloads, Remembered, pages};
 
 const GET_FUNCTION: &str = "lambda:GetFunction";
 
@@ -105,26 +105,23 @@ pub(crate) async fn list(
 /// `lambda:ListFunctions`: all versions of all functions that are made of images. Functions of zips are not looked at.
 async fn versions(client: &Client) -> (Vec<Version>, Option<PortError>) {
     const OPERATION: &str = "lambda:ListFunctions";
-    let (mut versions, mut next) = (Vec::new(), None);
-    loop {
+    pages(OPERATION, |next| async move {
         let page = client
             .list_functions()
             .function_version(FunctionVersion::All)
             .max_items(50)
-            .set_marker(next.clone())
+            .set_marker(next)
             .send()
             .await;
-        let page = match page {
-            Ok(page) => page,
-            Err(error) => return (versions, Some(port_error(OPERATION, &error))),
-        };
-        versions.extend(page.functions().iter().filter_map(version));
-        match following(OPERATION, next.as_deref(), page.next_marker) {
-            Ok(Some(marker)) => next = Some(marker),
-            Ok(None) => return (versions, None),
-            Err(failure) => return (versions, Some(failure)),
+        match page {
+            Ok(page) => (
+                page.functions().iter().filter_map(version).collect(),
+                Ok(page.next_marker),
+            ),
+            Err(error) => (Vec::new(), Err(port_error(OPERATION, &error))),
         }
-    }
+    })
+    .await
 }
 
 fn version(function: &FunctionConfiguration) -> Option<Version> {
@@ -177,17 +174,16 @@ async fn aliased(
 
 async fn aliases(client: &Client, function: &str) -> Result<BTreeSet<String>, PortError> {
     const OPERATION: &str = "lambda:ListAliases";
-    let (mut versions, mut next) = (BTreeSet::new(), None);
-    loop {
+    let (versions, failure) = pages(OPERATION, |next| async move {
         let page = client
             .list_aliases()
             .function_name(function)
             .max_items(50)
-            .set_marker(next.clone())
+            .set_marker(next)
             .send()
             .await;
-        let page = match page {
-            Ok(page) => page,
+        match page {
+            Ok(page) => (page.aliases().iter().flat_map(leads_to).collect(), Ok(page.next_marker)),
             // It was deleted since it was listed.
             Err(error)
                 if matches!(
@@ -195,22 +191,22 @@ async fn aliases(client: &Client, function: &str) -> Result<BTreeSet<String>, Po
                     Some(ListAliasesError::ResourceNotFoundException(_))
                 ) =>
             {
-                return Ok(versions);
+                (Vec::new(), Ok(None))
             }
-            Err(error) => return Err(port_error(OPERATION, &error)),
-        };
-        for alias in page.aliases() {
-            versions.extend(alias.function_version().map(str::to_owned));
-            let others = alias
-                .routing_config()
-                .and_then(|routing| routing.additional_version_weights());
-            versions.extend(others.into_iter().flatten().map(|(version, _)| version.clone()));
+            Err(error) => (Vec::new(), Err(port_error(OPERATION, &error))),
         }
-        next = following(OPERATION, next.as_deref(), page.next_marker)?;
-        if next.is_none() {
-            return Ok(versions);
-        }
-    }
+    })
+    .await;
+    failure.map_or_else(|| Ok(versions.into_iter().collect()), Err)
+}
+
+/// The versions that an alias leads to.
+fn leads_to(alias: &AliasConfiguration) -> impl Iterator<Item = String> {
+    let others = alias
+        .routing_config()
+        .and_then(|routing| routing.additional_version_weights());
+    let others = others.into_iter().flatten().map(|(version, _)| version.clone());
+    alias.function_version().map(str::to_owned).into_iter().chain(others)
 }
 
 /// `lambda:GetFunction`: the image of a version, by its digest.

@@ -26,15 +26,12 @@ use aws_smithy_async::rt::sleep::{AsyncSleep as _, default_async_sleep};
 use aws_types::SdkConfig;
 use jiff::Timestamp;
 
-use guard_aws::{
-    Aws,
-    error::{port_error, refusal},
-};
+use guard_aws::{Aws, answer::next_page, error::port_error};
 use guard_core::{
     ids::{AccountId, Region},
     uses::{KnownImages, LambdaVersions, SourceKind, WorkloadRules, WorkloadSource},
 };
-use guard_ports::{ListedWorkloads, PortError, Retry, Workloads};
+use guard_ports::{ListedWorkloads, PortError, Workloads};
 
 use accounts::Accounts;
 
@@ -106,22 +103,21 @@ impl Workloads for AwsWorkloads {
     async fn clusters(&self, account: &AccountId) -> Result<Vec<String>, PortError> {
         const OPERATION: &str = "eks:ListClusters";
         let config = self.accounts.config(account).await?;
-        let client = aws_sdk_eks::Client::new(&config);
-        let (mut names, mut next) = (Vec::new(), None);
-        loop {
+        let client = &aws_sdk_eks::Client::new(&config);
+        let (names, failure) = pages(OPERATION, |next| async move {
             let page = client
                 .list_clusters()
                 .max_results(100)
-                .set_next_token(next.clone())
+                .set_next_token(next)
                 .send()
                 .await;
-            let page = page.map_err(|error| port_error(OPERATION, &error))?;
-            names.extend(page.clusters.unwrap_or_default());
-            next = following(OPERATION, next.as_deref(), page.next_token)?;
-            if next.is_none() {
-                return Ok(names);
+            match page {
+                Ok(page) => (page.clusters.unwrap_or_default(), Ok(page.next_token)),
+                Err(error) => (Vec::new(), Err(port_error(OPERATION, &error))),
             }
-        }
+        })
+        .await;
+        failure.map_or(Ok(names), Err)
     }
 }
 
@@ -130,14 +126,24 @@ fn prefix(source: &WorkloadSource) -> String {
     format!("{}/{}/", source.kind, source.account)
 }
 
-/// Where the next page begins. The same place again would lead round in circles.
-fn following(operation: &'static str, after: Option<&str>, next: Option<String>) -> Result<Option<String>, PortError> {
-    let next = next.filter(|next| !next.is_empty());
-    if next.is_some() && next.as_deref() == after {
-        let message = "the pages lead round in circles";
-        return Err(refusal(operation, Retry::Later, "RepeatedToken", message));
+/// A page of a list, and where the next one begins.
+type Page<T> = (Vec<T>, Result<Option<String>, PortError>);
+
+/// Reads a list to its end. Beside a failure stands what was read before.
+async fn pages<T, F: Future<Output = Page<T>>>(
+    operation: &'static str,
+    read: impl Fn(Option<String>) -> F,
+) -> (Vec<T>, Option<PortError>) {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let (items, next) = read(after.clone()).await;
+        all.extend(items);
+        match next.and_then(|next| next_page(operation, after.as_deref(), next)) {
+            Ok(None) => return (all, None),
+            Ok(next) => after = next,
+            Err(failure) => return (all, Some(failure)),
+        }
     }
-    Ok(next)
 }
 
 /// What was known of a list, and what of that is still of use.

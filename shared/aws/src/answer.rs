@@ -7,7 +7,7 @@ use crate::error::refusal;
 use guard_ports::{PortError, Retry};
 
 /// Where the next page of a list begins; `after` is where this one did. The same place again would lead round in circles.
-pub(crate) fn next_page(
+pub fn next_page(
     operation: &'static str,
     after: Option<&str>,
     next: Option<String>,

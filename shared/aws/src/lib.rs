@@ -11,7 +11,7 @@
 //! | [`sns`] | `Notifier` | SNS |
 //! | [`sqs`] | `Queue` | SQS |
 
-mod answer;
+pub mod answer;
 pub mod dynamodb;
 pub mod ecr;
 pub mod error;

@@ -152,10 +152,7 @@ impl<S: Services> Index<'_, S> {
         for failure in before.unreadable {
             indexed.fails(failure);
         }
-        indexed.workloads = snapshot.uses.values().map(|uses| uses.len() as u64).sum();
-        indexed.images = snapshot.uses.len() as u64;
-        let added = self.bring_about(before.rows, &snapshot, &mut indexed).await;
-        indexed.looked = self.look_at_blocked(&added, &mut indexed).await;
+        self.bring_about(before.rows, &snapshot, &mut indexed).await;
         if indexed.failure.is_none() {
             self.keep_known(&now_known, &before.known, &mut indexed).await;
         } else {
@@ -218,11 +215,7 @@ impl<S: Services> Index<'_, S> {
         let (snapshot, unresolved) = self
             .resolve(ours.map(|seen| (seen.image, seen.workload)).collect())
             .await;
-        let mut indexed = Indexed {
-            workloads: snapshot.uses.values().map(|uses| uses.len() as u64).sum(),
-            images: snapshot.uses.len() as u64,
-            ..Indexed::default()
-        };
+        let mut indexed = Indexed::default();
         if let Some((_, failure)) = unresolved.into_iter().next() {
             return Err(failure);
         }
@@ -231,8 +224,7 @@ impl<S: Services> Index<'_, S> {
             return Ok(indexed);
         }
         let rows = self.services.ledger().uses_of(&images).await?;
-        let added = self.bring_about(rows, &snapshot, &mut indexed).await;
-        indexed.looked = self.look_at_blocked(&added, &mut indexed).await;
+        self.bring_about(rows, &snapshot, &mut indexed).await;
         match indexed.failure.take() {
             Some(failure) => Err(failure),
             None => Ok(indexed),
@@ -268,10 +260,7 @@ impl<S: Services> Index<'_, S> {
         for failure in before.unreadable {
             indexed.fails(failure);
         }
-        indexed.workloads = snapshot.uses.values().map(|uses| uses.len() as u64).sum();
-        indexed.images = snapshot.uses.len() as u64;
-        let added = self.bring_about(before.rows, &snapshot, &mut indexed).await;
-        indexed.looked = self.look_at_blocked(&added, &mut indexed).await;
+        self.bring_about(before.rows, &snapshot, &mut indexed).await;
         if indexed.failure.is_none() {
             let now = self.services.clock().now();
             let (seen, sent_at) = (indexed.workloads, report.sent_at.min(now));
@@ -389,8 +378,10 @@ impl<S: Services> Index<'_, S> {
         Ok(found.map(|found| key.image(&found.digest)))
     }
 
-    /// Writes what changes. The images that came into use, or into another use, by it.
-    async fn bring_about(&self, rows: Vec<UseRow>, seen: &Snapshot, indexed: &mut Indexed) -> Vec<ImageKey> {
+    /// Writes what changes, and has the images that came into use by it, or into another use, looked at where they are blocked.
+    async fn bring_about(&self, rows: Vec<UseRow>, seen: &Snapshot, indexed: &mut Indexed) {
+        indexed.workloads = seen.uses.values().map(|uses| uses.len() as u64).sum();
+        indexed.images = seen.uses.len() as u64;
         let now = self.services.clock().now();
         let changes = merge(&rows, seen, now);
         let gone = changes.iter().filter(|row| row.gone_at.is_some()).count() as u64;
@@ -412,7 +403,7 @@ impl<S: Services> Index<'_, S> {
                 Err(failure) => indexed.fails(failure),
             }
         }
-        added
+        indexed.looked = self.look_at_blocked(&added, indexed).await;
     }
 
     /// Writes a row; if somebody else wrote it in between, what was seen is merged with that. How often it was written: once or not at all.
