@@ -97,6 +97,27 @@ def broken_policy(world: World) -> Observed:
     )
 
 
+def routed_by_tag(world: World) -> Observed:
+    guard = world.guard("routed", "routed-by-tag")
+    team, others = "routed/tagged", world.repository("routed/untagged")
+    tags = [{"Key": "team", "Value": "platform"}]
+    world.registry.ecr.create_repository(repositoryName=team, tags=tags)
+    for repository in (team, others):
+        image = world.push(repository)
+        world.send("on-push", events.push(image), guard=guard)
+        world.send("on-scan", world.found(image, GLIBC), guard=guard)
+
+    def topics(repository: str) -> list[str]:
+        mails = [mail for mail in world.stack.mails() if json.loads(mail["bodies"]["default"])["repository"] == repository]
+        return [mail["topic"].rpartition(":")[2] for mail in mails]
+
+    return observe(
+        tagged=(topics(team), ["ecr-guard-platform"]),
+        untagged=(topics(others), ["ecr-guard-alerts"]),
+        alerts=([world.alerts(repository) for repository in (team, others)], [["image-blocked"]] * 2),
+    )
+
+
 SCENARIOS = [
     Scenario("same-event-five-times", "one alert, one block, no write by the repeats", five_times),
     Scenario("five-copies-at-once", "blocked; copies of the alert, if any, carry the same id", five_at_once),
@@ -110,4 +131,5 @@ SCENARIOS = [
         "poison-event-in-dead-letters", "an event without a repository ends in the dead-letter queue, whole", poison
     ),
     Scenario("broken-policy-fails-at-init", "the function does not start, and says where in the policy", broken_policy),
+    Scenario("routed-by-tag", "the tag `team` of a repository names the topic of its alerts", routed_by_tag),
 ]
