@@ -18,13 +18,14 @@ from local_aws import roles
 from local_aws.events import LOCAL_SOURCE
 from local_aws.processes import wait_for
 from local_aws.registry import ACCOUNT, DRIVER_KEY, DRIVER_SECRET, Registry, client
+from local_aws.running import Running
 
 ROOT = Path(__file__).resolve().parents[2]
 PATTERNS = ROOT / "infra" / "modules" / "guard" / "event-patterns"
 TABLE = "ecr-guard-ledger"
 FUNCTIONS = tuple(sorted(path.name for path in (ROOT / "functions").iterdir() if path.is_dir()))
 # Those that events are handed to, and those that share the work queue.
-EVENT_FUNCTIONS = tuple(name for name in FUNCTIONS if name.startswith("on-"))
+EVENT_FUNCTIONS = tuple(name for name in FUNCTIONS if name.startswith("on-") or name == "workloads")
 SWEEPING = ("sweep", "worker")
 TOPICS = {"default": "ecr-guard-alerts", "platform": "ecr-guard-platform"}
 
@@ -35,6 +36,8 @@ HIDDEN_SECONDS = 20
 WORK, FINDINGS, WORKERS = (20, 2), (1000, 20), 2
 # Lambda cuts a chain from queue to function to queue after about so many invocations, unless it is configured not to.
 MAX_HOPS = 16
+# What the roles of other accounts ask for.
+EXTERNAL_ID = "ecr-guard-of-the-demo"
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,11 @@ class Guard:
 class Region:
     """Deploys functions into a region, invokes them, and reads back what they did."""
 
-    def __init__(self, name: str, url: str, mailbox_url: str, registry: Registry, directory: Path, zips: Path):
+    def __init__(self, name: str, url: str, mailbox_url: str, registry: Registry, running: Running, directory: Path, zips: Path):
         self.region = name
         self.url, self.mailbox_url = url, mailbox_url
         self.registry = registry
+        self.running = running
         self.directory, self.lambda_directory = directory, zips
         self.topics: dict[str, str] = {}
         self.queues: dict[str, str] = {}
@@ -118,7 +122,7 @@ class Region:
         role = roles.create_role(self.iam, deployed, self.region)
         self._deployed[deployed] = (function, queue)
         self.permit(deployed, self.role_policy(function, deployed, policy, queue))
-        variables = self._environment(self._write_policy(policy), queue)
+        variables = self._environment(self._write_policy(policy), queue, function)
         command = [
             str(Path(sys.executable).with_name("cargo-lambda")),
             "lambda",
@@ -132,7 +136,7 @@ class Region:
             role,
             "--timeout",
             # They begin nothing new in the last minute.
-            "300" if function in SWEEPING else "30",
+            "300" if function in (*SWEEPING, "workloads") else "30",
             "--lambda-dir",
             str(self.lambda_directory),
             "--binary-name",
@@ -162,7 +166,7 @@ class Region:
 
     def permit(self, deployed: str, statements: list[roles.Statement]) -> None:
         """Lets a function do what these statements say, and nothing else, from its next call on."""
-        roles.permit(self.iam, self.registry, deployed, self.region, statements)
+        roles.permit(self.iam, self.registry, self.running, deployed, self.region, statements)
 
     def change_policy(self, deployed: str, policy: str) -> None:
         """Points a function at another policy, with the role that goes with it; its next invocation is a cold start."""
@@ -387,7 +391,7 @@ class Region:
     def _is_updated(self, deployed: str) -> bool:
         return self.lambdas.get_function_configuration(FunctionName=deployed)["LastUpdateStatus"] == "Successful"
 
-    def _environment(self, policy: Path, queue: str) -> dict[str, str]:
+    def _environment(self, policy: Path, queue: str, function: str) -> dict[str, str]:
         variables = {
             "ECR_GUARD_POLICY": str(policy),
             "ECR_GUARD_TABLE": TABLE,
@@ -395,6 +399,9 @@ class Region:
             "AWS_ENDPOINT_URL_ECR": self.registry.url,
             "AWS_ENDPOINT_URL_SNS": self.mailbox_url,
         }
+        if function == "workloads":
+            # ministack has none of what is listed; the deployed functions are not workloads of ours.
+            variables |= self.running.environment() | {"ECR_GUARD_EXTERNAL_ID": EXTERNAL_ID}
         if not queue:
             return variables
         # Only the worker puts findings back; to know the queue does the sweep no harm.

@@ -21,7 +21,7 @@ class Stack(Region):
     def __init__(self, directory: Path, lambda_directory: Path):
         self.account = Account(directory)
         account = self.account
-        super().__init__(REGION, account.url, account.mailbox_url, account.registry, directory, lambda_directory)
+        super().__init__(REGION, account.url, account.mailbox_url, account.registry, account.running, directory, lambda_directory)
         self._second: Region | None = None
 
     # Start and stop
@@ -57,7 +57,7 @@ class Stack(Region):
         """The second region: topics and queues of its own, and a replica of the ledger. Made when it is first asked for."""
         if self._second is None:
             registry = self.registry.in_region(SECOND_REGION)
-            second = Region(SECOND_REGION, self.url, self.mailbox_url, registry, self.directory, self.lambda_directory)
+            second = Region(SECOND_REGION, self.url, self.mailbox_url, registry, self.running, self.directory, self.lambda_directory)
             self.dynamodb.update_table(TableName=TABLE, ReplicaUpdates=[{"Create": {"RegionName": SECOND_REGION}}])
             wait_for(
                 f"the ledger is in {SECOND_REGION}",

@@ -11,9 +11,10 @@ from types import TracebackType
 
 from local_aws.processes import free_port, start, stop_group, wait_until_it_answers
 from local_aws.registry import ACCOUNT, DRIVER_KEY, DRIVER_SECRET, PACKAGES, REGION, Registry
+from local_aws.running import Running
 
 # What the command lines of our processes contain: ministack, and the modules that are run as programs.
-COMMANDS = (b"ministack", b"local_aws.ecr", b"local_aws.mailbox")
+COMMANDS = (b"ministack", b"local_aws.ecr", b"local_aws.mailbox", b"local_aws.workloads")
 
 
 class Account:
@@ -21,10 +22,12 @@ class Account:
 
     def __init__(self, directory: Path):
         self.directory = directory
-        self.port, self.mailbox_port = free_port(), free_port()
+        self.port, self.mailbox_port, self.workloads_port = free_port(), free_port(), free_port()
         # All services but ECR; SNS as functions should publish to it; ECR.
         self.url = f"http://127.0.0.1:{self.port}"
         self.mailbox_url = f"http://127.0.0.1:{self.mailbox_port}"
+        # What lists workloads, for those who ask for them: ECS, Lambda, Batch, EKS, and STS.
+        self.running = Running(f"http://127.0.0.1:{self.workloads_port}")
         self.registry = Registry(directory / "logs" / "registry.log")
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -64,12 +67,15 @@ class Account:
         (self.directory / "tmp").mkdir(parents=True, exist_ok=True)
         ministack = [str(Path(sys.executable).with_name("ministack"))]
         mailbox = [sys.executable, "-m", "local_aws.mailbox", "--port", str(self.mailbox_port), "--upstream", self.url]
+        workloads = [sys.executable, "-m", "local_aws.workloads", "--port", str(self.workloads_port)]
+        self.processes["workloads"] = start(workloads, environment, logs / "workloads.log", self.directory)
         self.processes["ministack"] = start(ministack, environment, logs / "ministack.log", self.directory)
         self.processes["mailbox"] = start(mailbox, environment, logs / "mailbox.log", self.directory)
         self.registry.start()
         for name, url in (
             ("ministack", f"{self.url}/_ministack/health"),
             ("mailbox", f"{self.mailbox_url}/mailbox/messages"),
+            ("workloads", f"{self.running.url}/workloads/calls"),
         ):
             wait_until_it_answers(name, url, self.processes[name], logs / f"{name}.log")
 

@@ -130,6 +130,12 @@ def pulled_through(image: Image) -> Entry:
     return entry("ECR Pull Through Cache Action", [repository_arn(image.repository)], detail)
 
 
+def task(task: dict[str, Any]) -> Entry:
+    """A task has changed its status: the detail is the task as ``DescribeTasks`` answers it (ECS developer guide, "Amazon ECS task state
+    change events")."""
+    return entry("ECS Task State Change", [task["taskArn"]], task)
+
+
 def entry(detail_type: str, resources: list[str], detail: dict[str, Any]) -> Entry:
     """One entry of a ``PutEvents`` request."""
     return {"Source": LOCAL_SOURCE, "DetailType": detail_type, "Resources": resources, "Detail": json.dumps(detail)}

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from local_aws.registry import ACCOUNT, Registry
+from local_aws.running import Running
 
 TRUST = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
 
@@ -43,8 +44,10 @@ def create_role(iam: Any, deployed: str, region: str) -> str:
     return role_arn(deployed, region)
 
 
-def permit(iam: Any, registry: Registry, deployed: str, region: str, statements: list[Statement]) -> None:
-    """Gives a role these statements and no others, in ministack and in our registry."""
+def permit(
+    iam: Any, registry: Registry, running: Running, deployed: str, region: str, statements: list[Statement]
+) -> None:
+    """Gives a role these statements and no others, in ministack, in our registry and in what lists workloads."""
     asked_for = [
         one | {"Action": one["Action"] + [MINISTACK[action] for action in one["Action"] if action in MINISTACK]}
         for one in statements
@@ -56,6 +59,7 @@ def permit(iam: Any, registry: Registry, deployed: str, region: str, statements:
     )
     session = f"arn:aws:sts::{ACCOUNT}:assumed-role/{deployed}-{region}/{deployed}"
     registry.permit(access_key(deployed, region), statements, session)
+    running.permit(access_key(deployed, region), statements, session)
 
 
 def access_key(deployed: str, region: str) -> str:

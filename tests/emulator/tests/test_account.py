@@ -49,7 +49,7 @@ class Command(unittest.TestCase):
             )
             self.assertEqual((asked.stdout.strip(), asked.stderr), ("team/app queue topic", ""))
             children = [int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-            self.assertEqual(len(children), 3)
+            self.assertEqual(len(children), 4)
             process.send_signal(signal.SIGTERM)
             self.assertEqual(process.wait(30), 0)
             self.assertEqual([group for group in children if group_members(group)], [])

@@ -15,6 +15,7 @@ from scenarios import (
     scanning,
     sweep,
     verdicts,
+    workloads,
 )
 from scenarios.world import Observed, Scenario, World
 
@@ -31,6 +32,7 @@ ALL: list[Scenario] = [
     *replication.SCENARIOS,
     *permissions.SCENARIOS,
     *alerts.SCENARIOS,
+    *workloads.SCENARIOS,
 ]
 
 __all__ = ["ALL", "Observed", "Scenario", "World"]

@@ -368,9 +368,16 @@ fn uses_unknown(key: &RegistryKey, alert: RegistryAlert, incomplete: &Incomplete
             source.account
         ),
     };
+    let also = match incomplete.also.as_slice() {
+        [] => String::new(),
+        kinds => {
+            let kinds: Vec<String> = kinds.iter().map(ToString::to_string).collect();
+            format!("The same holds for {}. ", kinds.join(", "))
+        }
+    };
     let log = format!(
         "See why: the log of the function workloads in {}, and docs/workloads.md.",
-        key.region
+        source.region
     );
     let first = match (&incomplete.missing, &source.kind) {
         (Some(missing), _) if source.account == key.account => {
@@ -395,7 +402,7 @@ fn uses_unknown(key: &RegistryKey, alert: RegistryAlert, incomplete: &Incomplete
         kind: Kind::AccessMissing,
         title,
         reason: format!(
-            "It is not known who uses images: {}. Until it is known again, images that should be blocked are held, and can be pulled.",
+            "It is not known who uses images: {}. {also}Until it is known again, images that should be blocked are held, and can be pulled.",
             incomplete.why
         ),
         next_steps: [first, log].map(Step::from).to_vec(),

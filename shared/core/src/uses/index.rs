@@ -282,11 +282,13 @@ fn words(source: &WorkloadSource, listing: Option<&Listing>) -> String {
     format!("{what} of {place} {since}{}", why.unwrap_or_default())
 }
 
-/// A list that the policy asks for and that is not complete.
+/// Lists that the policy asks for and that are not complete, all for one cause: what is missing in an account and region, or one cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incomplete {
-    /// The list.
+    /// The first of the lists.
     pub source: WorkloadSource,
+    /// The others.
+    pub also: Vec<SourceKind>,
     /// Since when, and why, in words that stay the same for as long as it lasts.
     pub why: String,
     /// The permission that is missing, as IAM names it.
@@ -294,25 +296,46 @@ pub struct Incomplete {
 }
 
 impl IndexState {
-    /// The lists that the policy asks for and that are not complete.
+    /// The lists that the policy asks for and that are not complete, here or in another region that has an index: one for each cause.
     pub fn incomplete(&self, rules: &WorkloadRules, now: Timestamp) -> Vec<Incomplete> {
         let mut needed = rules.listed(&self.account, &self.region);
+        let elsewhere: BTreeSet<&Region> = self.elsewhere.iter().map(|listing| &listing.source.region).collect();
+        needed.extend(
+            elsewhere
+                .into_iter()
+                .flat_map(|region| rules.listed(&self.account, region)),
+        );
         needed.extend(rules.clusters.keys().map(|cluster| WorkloadSource {
             account: self.account.clone(),
             region: self.region.clone(),
             kind: SourceKind::Kubernetes(cluster.clone()),
         }));
-        let incomplete = needed.into_iter().filter_map(|source| {
-            let listing = self.listing(&source);
-            let is_complete = is_complete(Some(self), &source, rules, now);
+        let mut incomplete: Vec<Incomplete> = Vec::new();
+        for source in needed {
+            if is_complete(Some(self), &source, rules, now) {
+                continue;
+            }
+            let mut listings = self.listings.iter().chain(&self.elsewhere);
+            let listing = listings.find(|listing| listing.source == source);
             let trouble = listing.and_then(|listing| listing.trouble.as_ref());
-            (!is_complete).then(|| Incomplete {
-                why: words(&source, listing),
-                missing: trouble.and_then(|trouble| trouble.missing.clone()),
-                source,
-            })
-        });
-        incomplete.collect()
+            let missing = trouble.and_then(|trouble| trouble.missing.clone());
+            let is_same = |other: &&mut Incomplete| {
+                let (other, missing_there) = (&other.source, &other.missing);
+                (&other.account, &other.region, missing_there) == (&source.account, &source.region, &missing)
+                    && !is_cluster(other)
+                    && !is_cluster(&source)
+            };
+            match incomplete.iter_mut().find(is_same) {
+                Some(first) => first.also.push(source.kind),
+                None => incomplete.push(Incomplete {
+                    why: words(&source, listing),
+                    also: Vec::new(),
+                    missing,
+                    source,
+                }),
+            }
+        }
+        incomplete
     }
 }
 

@@ -319,6 +319,40 @@ fn a_cluster_that_is_needed_reports_to_any_one_region() {
 }
 
 #[test]
+fn lists_that_are_incomplete_for_one_cause_are_one_and_those_of_other_regions_are_among_them() {
+    let rules = rules();
+    let denied = |state: &mut IndexState, kind: SourceKind, missing: &str| {
+        let region = state.region.clone();
+        let source = WorkloadSource { region, ..source(kind) };
+        state.failed(&source, "denied", Some(missing.to_owned()), now());
+    };
+    let causes = |state: &IndexState| -> Vec<(String, Option<String>, usize)> {
+        let incomplete = state.incomplete(&rules, now()).into_iter();
+        incomplete
+            .map(|one| (one.source.region.to_string(), one.missing, one.also.len()))
+            .collect()
+    };
+    let cause = |region: &str, missing: Option<&str>, also| (region.to_owned(), missing.map(str::to_owned), also);
+    let mut state = IndexState::new(image_key().account, image_key().region);
+    assert_eq!(causes(&state), [cause("us-west-2", None, 1)], "both lists, one cause");
+    denied(&mut state, SourceKind::Ecs, "sts:AssumeRole");
+    denied(&mut state, SourceKind::Lambda, "sts:AssumeRole");
+    assert_eq!(causes(&state), [cause("us-west-2", Some("sts:AssumeRole"), 1)]);
+    denied(&mut state, SourceKind::Lambda, "lambda:ListFunctions");
+    assert_eq!(causes(&state).len(), 2, "two permissions to grant");
+    let mut state = complete_at(&rules, now());
+    let mut there = IndexState::new(image_key().account, "eu-west-1".parse().unwrap());
+    denied(&mut there, SourceKind::Ecs, "ecs:ListClusters");
+    state.elsewhere = there.listings;
+    // Lambda was never listed there at all.
+    let expected = [
+        cause("eu-west-1", Some("ecs:ListClusters"), 0),
+        cause("eu-west-1", None, 0),
+    ];
+    assert_eq!(causes(&state), expected);
+}
+
+#[test]
 fn another_account_and_a_cluster_concern_the_repositories_that_the_policy_gives_them() {
     let glob = |text: &str| text.parse::<Glob>().unwrap();
     let state = complete_at(&rules(), now());

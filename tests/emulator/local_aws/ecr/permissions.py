@@ -22,7 +22,9 @@ OF_INSPECTOR = {"ecr:DescribeImageScanFindings": ["inspector2:ListCoverage", "in
 class Permissions:
     """What each session may do."""
 
-    def __init__(self) -> None:
+    def __init__(self, judged: tuple[str, ...] = ("ecr:", "inspector2:")) -> None:
+        """``judged``: what the actions that are judged here begin with."""
+        self._judged = judged
         self._statements: dict[str, list[dict[str, Any]]] = {}
         self._users: dict[str, str] = {}
 
@@ -31,8 +33,7 @@ class Permissions:
 
         ``user`` is the ARN of the session, which refusals name (recorded: alexjurkiewicz/ecr-scan-image#19).
         """
-        judged = ("ecr:", "inspector2:")
-        ours = [one for one in statements if any(action.startswith(judged) for action in one["Action"])]
+        ours = [one for one in statements if any(action.startswith(self._judged) for action in one["Action"])]
         for statement in ours:
             if set(statement) - UNDERSTOOD or statement["Effect"] != "Allow" or "*" in "".join(statement["Action"]):
                 raise ValueError(f"not understood: {statement}")
@@ -54,11 +55,9 @@ class Permissions:
         user = self._users.get(caller, caller)
         action = f"ecr:{ACTIONS.get(operation, operation)}"
         for resource in resources(parameters, f"arn:aws:ecr:{region}:{account}:repository/"):
-            if not any(allows(statement, action, resource) for statement in self._statements.get(caller, [])):
-                return (
-                    f"User: {user} is not authorized to perform: {action} on resource: {resource} "
-                    f"because no identity-based policy allows the {action} action"
-                )
+            refusal = self.refuses(caller, action, resource)
+            if refusal is not None:
+                return refusal
         for further in OF_INSPECTOR.get(action, []) if enhanced else []:
             if not any(allows(statement, further, "*") for statement in self._statements.get(caller, [])):
                 # "ListFindings" is about ".../findings/list".
@@ -68,6 +67,17 @@ class Permissions:
                     f"on resource: arn:aws:inspector2:{region}:{account}:/{path}"
                 )
         return None
+
+    def refuses(self, caller: str | None, action: str, resource: str) -> str | None:
+        """Why a session may not do something with a resource, in the words of AWS; ``None``: it may."""
+        if caller is None or not caller.startswith(SESSION):
+            return None
+        if any(allows(statement, action, resource) for statement in self._statements.get(caller, [])):
+            return None
+        return (
+            f"User: {self._users.get(caller, caller)} is not authorized to perform: {action} on resource: {resource} "
+            f"because no identity-based policy allows the {action} action"
+        )
 
 
 def resources(parameters: dict[str, Any], prefix: str) -> list[str]:

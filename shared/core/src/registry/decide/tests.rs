@@ -233,12 +233,16 @@ fn who_uses_images_is_told_to_be_unknown_once_a_day_with_the_permission_that_is_
     let incomplete = |source: WorkloadSource, missing: Option<&str>| Incomplete {
         why: format!("{} has never been listed", source.kind),
         source,
+        also: Vec::new(),
         missing: missing.map(str::to_owned),
     };
     let facts = |row| RegistryFacts {
         incomplete: vec![
             incomplete(source("123456789012", SourceKind::Lambda), Some("lambda:ListFunctions")),
-            incomplete(source("222222222222", SourceKind::Ecs), Some("sts:AssumeRole")),
+            Incomplete {
+                also: vec![SourceKind::Lambda, SourceKind::Batch],
+                ..incomplete(source("222222222222", SourceKind::Ecs), Some("sts:AssumeRole"))
+            },
             incomplete(source("123456789012", SourceKind::Kubernetes("prod".to_owned())), None),
         ],
         ..facts(&policy, &[], row)
