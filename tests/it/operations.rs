@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs};
 
 use serde_json::Value;
 use shared::core::{
-    alert::{registry, summary},
+    alert::{registry, summary, test},
     notice::{AlertKind, RegistryAlertKind, RepositoryAlertKind},
 };
 
@@ -47,7 +47,7 @@ fn kinds() -> impl Iterator<Item = &'static str> {
     images
         .chain(repositories)
         .chain(registries)
-        .chain([registry::DIGEST, summary::SUMMARY])
+        .chain([registry::DIGEST, summary::SUMMARY, test::TEST])
 }
 
 fn headings(page: &str) -> BTreeSet<String> {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use shared::{
     core::{
+        alert::{Contact, test::TestAlert},
         finding::{Finding, Findings, Fix, Scan, ScanMode, Severity},
         image::Image,
     },
@@ -56,4 +57,17 @@ fn the_page_of_alerts_shows_what_subscribers_get() {
     for (name, form) in forms() {
         support::assert_part_is("docs/alerts.md", name, &format!("```\n{}\n```\n", form.trim_end()));
     }
+}
+
+#[test]
+fn the_page_of_alerts_shows_a_test_alert() {
+    let alert = TestAlert {
+        id: "test-8f5d3c1a".to_owned(),
+        time: testing::now(),
+        registry: testing::registry_key(),
+        routes: vec!["default".to_owned()],
+    };
+    let message = alert.message(&Contact::default());
+    let form = format!("Subject: {}\n\n{}", message.subject, message.email);
+    support::assert_part_is("docs/alerts.md", "test", &format!("```\n{}\n```\n", form.trim_end()));
 }

@@ -136,6 +136,14 @@ fn no_verdict_yet(case: ImageCase<'_>, basis: &Basis) -> Option<Plan> {
     (waits && is_announced && !matches!(facts.scan, Scan::Refused(_))).then(|| not_visible(case))
 }
 
+/// The words of the scanner for the lack of a scan.
+fn scanner_says<'a>(case: ImageCase<'a>, why: &NoScan) -> Option<&'a str> {
+    match &case.facts.scan {
+        Scan::Explained(explained, words) => Some(words.as_str()).filter(|_| explained == why),
+        _ => None,
+    }
+}
+
 /// The step that the findings ask for, or that there are none. `of`: the images of an index that are the reason.
 fn by_basis<'a>(case: ImageCase<'a>, basis: Basis, of: &[String]) -> Result<Draft<'a>, Question> {
     match basis {
@@ -147,7 +155,7 @@ fn by_basis<'a>(case: ImageCase<'a>, basis: Basis, of: &[String]) -> Result<Draf
 
 fn without_scan<'a>(case: ImageCase<'a>, why: &NoScan, of: &[String]) -> Result<Draft<'a>, Question> {
     let draft = Draft::new(case).without_scan(why);
-    let reason = words::on(of, words::no_scan(why));
+    let reason = words::on(of, words::no_scan(why, scanner_says(case, why)));
     let action = case.policy.without_scan(why);
     if action == NoScanAction::Block {
         return blocked(case, draft.because(Cause::NoScan), reason, None);
@@ -264,7 +272,12 @@ fn waiting<'a>(case: ImageCase<'a>, of: &[String]) -> Draft<'a> {
     let by_itself = match &facts.scan {
         Scan::NotVisible => Some(words::NOT_VISIBLE.to_owned()),
         Scan::Refused(why) => Some(words::refused(why)),
-        Scan::Absent | Scan::InProgress | Scan::Archived | Scan::Unavailable(_) | Scan::Complete(_) => None,
+        Scan::Absent
+        | Scan::InProgress
+        | Scan::Archived
+        | Scan::Unavailable(_)
+        | Scan::Explained(..)
+        | Scan::Complete(_) => None,
     };
     let overdue = by_itself.is_none() && now.duration_since(since) > policy.scan.grace;
     // An index waits for other images now than it did before.

@@ -195,6 +195,8 @@ pub enum Scan {
     Archived,
     /// There is no usable result, and waiting does not help.
     Unavailable(NoScan),
+    /// The same, with the words of the scanner. They are data from outside.
+    Explained(NoScan, String),
     /// These are the findings.
     Complete(Findings),
 }

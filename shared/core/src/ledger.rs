@@ -10,6 +10,7 @@ use crate::{
     notice::AlertKind,
     policy::{Action, BlockMethod, Policy},
     state::State,
+    text,
 };
 
 /// A finding that decided the state, as it is remembered: the scanner forgets an image once it is archived.
@@ -81,6 +82,20 @@ fn is_one(number: &u64) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+/// The packages to update with the versions that fix findings, `openssl 3.0.9`, each once, in the order of the findings.
+pub fn fixes<'a>(findings: impl IntoIterator<Item = &'a RecordedFinding>) -> Vec<String> {
+    let mut fixes: Vec<String> = Vec::new();
+    for finding in findings {
+        if let (Some(package), Some(version)) = (&finding.package, &finding.fixed_in) {
+            let fix = format!("{} {}", text::line(package, 60), text::line(version, 40));
+            if !fixes.contains(&fix) {
+                fixes.push(fix);
+            }
+        }
+    }
+    fixes
 }
 
 impl RecordedFinding {

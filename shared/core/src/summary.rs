@@ -10,7 +10,7 @@ use crate::{
     finding::Severity,
     ids::{Digest, RepositoryKey, Tag},
     image::{ImageKind, ImageStatus, ListedImage},
-    ledger::{Row, ScanRecord},
+    ledger::{Row, ScanRecord, fixes},
     notice::AlertKind,
     policy::Policy,
     replication::readiness::Readiness,
@@ -118,7 +118,16 @@ pub struct Case {
     pub reason: String,
     /// Since when.
     pub since: Timestamp,
+    /// What fixes the findings that decided, `openssl 3.0.9`, at most [`FIXES`]; empty where the scanner names no version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fixes: Vec<String>,
+    /// How many more fixes there are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_fixes: u64,
 }
+
+/// How many fixes of a case are named.
+const FIXES: usize = 3;
 
 /// How many cases are named.
 pub const WORST: usize = 5;
@@ -416,12 +425,19 @@ impl<'a> SummaryBuilder<'a> {
 
 fn case(row: &Row, since: Timestamp) -> Case {
     let taken = row.block.iter().flat_map(|block| &block.tags);
+    let level = row.findings.iter().map(|finding| finding.action).max();
+    let deciding = row.findings.iter().filter(|finding| Some(finding.action) == level);
+    let mut fixes = fixes(deciding);
+    let more_fixes = fixes.len().saturating_sub(FIXES) as u64;
+    fixes.truncate(FIXES);
     Case {
         digest: row.image.digest.clone(),
         tag: taken.chain(&row.tags).next().cloned(),
         severity: row.findings.iter().map(|finding| finding.severity).max(),
         reason: text::line(&row.reason, MAX_REASON),
         since,
+        fixes,
+        more_fixes,
     }
 }
 

@@ -62,20 +62,139 @@ pub fn ascii(text: &str, limit: usize) -> String {
     line
 }
 
-/// Like [`line()`], for plain text that a mail program shows: an address that [`url`] would not show is made one that cannot be
-/// clicked (`https[:]//…`). The brackets come on top of the limit.
+/// Like [`line()`], for plain text that a mail program shows: an address that [`url`] would not show, and the name of a host without one, are
+/// made such that they cannot be clicked (`https[:]//evil[.]example`). The brackets come on top of the limit.
+///
+/// Texts of ours pass through here too. So the names that we know stay as they are: a registry, a package of Java or Go, a file.
 pub fn plain(text: &str, limit: usize) -> String {
     let line = line(text, limit);
     let words = line.split(' ').map(|word| {
-        let (_, core, _) = peel(word);
-        if url(core).is_some() {
+        let (before, core, after) = peel(word);
+        if url(core).is_some() || is_known_name(core) {
             word.to_owned()
         } else {
-            word.replace("://", "[:]//").replace("www.", "www[.]")
+            format!("{before}{}{after}", without_hosts(core))
         }
     });
     words.collect::<Vec<_>>().join(" ")
 }
+
+/// A word in which no program finds an address: the last dot of each name that may be a host's is in brackets.
+fn without_hosts(word: &str) -> String {
+    let word = word.replace("://", "[:]//").replace("www.", "www[.]");
+    let is_part = |c: char| c.is_alphanumeric() || "-._".contains(c);
+    let mut safe = String::with_capacity(word.len());
+    let mut rest = word.as_str();
+    while let Some(start) = rest.find(is_part) {
+        let (between, from) = rest.split_at(start);
+        let (name, after) = from.split_at(from.find(|c| !is_part(c)).unwrap_or(from.len()));
+        safe.push_str(between);
+        safe.push_str(&without_host(name, after));
+        rest = after;
+    }
+    safe.push_str(rest);
+    safe
+}
+
+/// `name`: letters, digits, dots and the like; `after`: the rest of the word.
+fn without_host(name: &str, after: &str) -> String {
+    let host = name.trim_end_matches('.');
+    let dots = name.strip_prefix(host).unwrap_or_default();
+    match host.rsplit_once('.') {
+        Some((before, top)) if !before.is_empty() && is_top_level(top) && !is_maven_group(host, top, after) => {
+            format!("{before}[.]{top}{dots}")
+        }
+        _ => name.to_owned(),
+    }
+}
+
+/// What may follow the last dot of a host: letters alone, or the form that stands for letters of other scripts.
+///
+/// Source: RFC 3696, section 2 (a top-level domain is not all-numeric); RFC 5890 (`xn--`).
+fn is_top_level(label: &str) -> bool {
+    let label = label.to_lowercase();
+    let is_word = label.chars().count() >= 2 && label.chars().all(char::is_alphabetic);
+    label.starts_with("xn--") || (is_word && !NO_TOP_LEVEL.contains(&label.as_str()))
+}
+
+/// Ends of the names of files and of versions that are no top-level domains.
+///
+/// Source: IANA, "List of Top-Level Domains".
+const NO_TOP_LEVEL: [&str; 15] = [
+    "alpha", "beta", "dll", "exe", "final", "gz", "jar", "js", "json", "release", "snapshot", "tar", "ts", "war",
+    "yaml",
+];
+
+/// Whether a name is the group of a Maven package, `org.springframework:spring-beans`: the name of a host backwards.
+fn is_maven_group(name: &str, last: &str, after: &str) -> bool {
+    const FIRST: [&str; 6] = ["com", "dev", "edu", "io", "net", "org"];
+    let first = name.split('.').next().unwrap_or_default();
+    let artifact = after.strip_prefix(':').unwrap_or_default();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    FIRST.contains(&first)
+        && last.len() > 3
+        && last != "info"
+        && artifact.starts_with(|c: char| c.is_ascii_alphabetic())
+        && artifact.chars().all(is_plain)
+        && !artifact.contains('.')
+}
+
+/// Names with dots that are AWS's and that people copy: registries, and services in a policy.
+fn is_known_name(word: &str) -> bool {
+    let word = word.trim_matches('`');
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@".contains(c);
+    let host = word.split('/').next().unwrap_or_default();
+    let is_aws = [".amazonaws.com", ".amazonaws.com.cn"]
+        .iter()
+        .any(|end| host.ends_with(end));
+    let path = word.strip_prefix(host).unwrap_or_default();
+    is_aws && word.chars().all(plain) && !host.contains(['@', ':']) && without_hosts(path) == path || is_place(word)
+}
+
+/// A place in the policy, such as `severities.CRITICAL`. The sections with one word behind the dot are listed: none is a host.
+fn is_place(word: &str) -> bool {
+    const SECTIONS: [&str; 12] = [
+        "block.",
+        "contact.",
+        "digest.",
+        "lifecycle.",
+        "posture.",
+        "registry.",
+        "replication.",
+        "routes.",
+        "scan.",
+        "severities.",
+        "summary.",
+        "tags.",
+    ];
+    let end = |section: &str| word.strip_prefix(section);
+    SECTIONS
+        .into_iter()
+        .find_map(end)
+        .is_some_and(|rest| KNOWN_PLACES.contains(&rest))
+}
+
+/// Members of the policy's sections that are one word of letters.
+const KNOWN_PLACES: [&str; 18] = [
+    "CRITICAL",
+    "HIGH",
+    "INFORMATIONAL",
+    "LOW",
+    "MEDIUM",
+    "UNDEFINED",
+    "allowed",
+    "backfill",
+    "encryption",
+    "forbidden",
+    "guide",
+    "help",
+    "method",
+    "mode",
+    "moving",
+    "policy",
+    "scanning",
+    "workloads",
+];
 
 /// Text for a chat, on one line: no mention, link, emoji or format can form.
 ///

@@ -49,6 +49,9 @@ pub struct Swept {
     pub registry: Option<RegistryOutcome>,
     /// Digests that were sent.
     pub digests: u64,
+    /// Test alerts that were sent.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub test_alerts: u64,
     /// Summaries of alerts that were sent.
     pub summaries: u64,
     /// How many alerts those name.
@@ -63,6 +66,11 @@ pub struct Swept {
     pub errors: Vec<String>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Swept {
     /// A sweep that began then, of which nothing is done yet.
     pub(crate) fn of(sweep: Timestamp) -> Self {
@@ -73,6 +81,7 @@ impl Swept {
             continued: false,
             registry: None,
             digests: 0,
+            test_alerts: 0,
             summaries: 0,
             summarized_alerts: 0,
             gone: 0,

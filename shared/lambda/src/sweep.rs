@@ -24,7 +24,7 @@ use guard_engine::{
     alert_budget::send_summaries,
     reconcile::{
         ReconcileError,
-        registry::{DigestsWanted, last_sweep, reconcile_registry, record_sweep, send_digests},
+        registry::{DigestsWanted, last_sweep, reconcile_registry, record_sweep, send_digests, send_test_alerts},
     },
     sweep::{KnownSettings, Sweep, SweepError, enqueue_gone, enqueue_repositories, enqueue_these},
 };
@@ -40,6 +40,8 @@ pub struct SweepRequest {
     pub repositories: Option<Vec<RepositoryName>>,
     /// Send the daily digest now.
     pub digest: bool,
+    /// Send one test alert to each route of the policy, and do nothing else.
+    pub test_alert: bool,
 }
 
 impl SweepRequest {
@@ -53,7 +55,7 @@ impl SweepRequest {
         let request = object.and_then(|object| serde_json::from_value(object.into()));
         request.map_err(|error| {
             HandlerError::Unusable(format!(
-                "{error}; a sweep takes {{}}, or any of {{\"time\": \"2026-11-24T12:00:00Z\", \"repositories\": [\"name\"], \"digest\": true}}"
+                "{error}; a sweep takes {{}}, or any of {{\"time\": \"2026-11-24T12:00:00Z\", \"repositories\": [\"name\"], \"digest\": true, \"test_alert\": true}}"
             ))
         })
     }
@@ -134,6 +136,12 @@ impl<'a, S: Services> Beginning<'a, S> {
     }
 
     async fn all(&mut self, request: SweepRequest) {
+        if request.test_alert {
+            let key = &self.sweep.registry;
+            let sent = send_test_alerts(self.services, self.policy, key, self.actor).await;
+            self.swept.test_alerts = self.or_note(sent).unwrap_or_default();
+            return;
+        }
         let is_whole = request.repositories.is_none();
         match request.repositories {
             Some(names) => {

@@ -886,8 +886,8 @@ fn listed_status(scan: &Scan) -> Option<&'static str> {
         Scan::Complete(_) => Some("ACTIVE"),
         Scan::InProgress | Scan::NotVisible => Some("IN_PROGRESS"),
         Scan::Refused(_) => None,
-        Scan::Unavailable(NoScan::Failed) => Some("FAILED"),
-        Scan::Unavailable(_) => Some("UNSUPPORTED_IMAGE"),
+        Scan::Unavailable(NoScan::Failed) | Scan::Explained(NoScan::Failed, _) => Some("FAILED"),
+        Scan::Unavailable(_) | Scan::Explained(..) => Some("UNSUPPORTED_IMAGE"),
         Scan::Absent | Scan::Archived => None,
     }
 }

@@ -318,20 +318,29 @@ const MAX_ID: usize = 100;
 
 /// What a status means that comes without usable findings; `None` if they are there.
 fn without_findings(status: &str, description: &str) -> Option<Scan> {
-    Some(match status {
+    let why = match status {
         COMPLETE | ACTIVE => return None,
-        "IN_PROGRESS" | "PENDING" => Scan::InProgress,
-        "IMAGE_ARCHIVED" => Scan::Archived,
-        "FAILED" if is_unsupported(description) => Scan::Unavailable(NoScan::Unsupported),
-        "FAILED" => Scan::Unavailable(NoScan::Failed),
-        "UNSUPPORTED_IMAGE" => Scan::Unavailable(NoScan::Unsupported),
-        "IMAGE_SIZE_EXCEEDED" => Scan::Unavailable(NoScan::TooLarge),
-        "LIMIT_EXCEEDED" => Scan::Unavailable(NoScan::LimitExceeded),
-        "SCAN_ELIGIBILITY_EXPIRED" => Scan::Unavailable(NoScan::EligibilityExpired),
-        "FINDINGS_UNAVAILABLE" => Scan::Unavailable(NoScan::FindingsUnavailable),
-        other => Scan::Unavailable(NoScan::UnknownStatus(plain(other, 64))),
+        "IN_PROGRESS" | "PENDING" => return Some(Scan::InProgress),
+        "IMAGE_ARCHIVED" => return Some(Scan::Archived),
+        "FAILED" if is_unsupported(description) => NoScan::Unsupported,
+        "FAILED" => NoScan::Failed,
+        "UNSUPPORTED_IMAGE" => NoScan::Unsupported,
+        "IMAGE_SIZE_EXCEEDED" => NoScan::TooLarge,
+        "LIMIT_EXCEEDED" => NoScan::LimitExceeded,
+        "SCAN_ELIGIBILITY_EXPIRED" => NoScan::EligibilityExpired,
+        "FINDINGS_UNAVAILABLE" => NoScan::FindingsUnavailable,
+        other => NoScan::UnknownStatus(plain(other, 64)),
+    };
+    let words = plain(description, MAX_DESCRIPTION);
+    Some(if words.is_empty() {
+        Scan::Unavailable(why)
+    } else {
+        Scan::Explained(why, words)
     })
 }
+
+/// The most that is kept of the scanner's description, in characters. ECR documents no limit.
+const MAX_DESCRIPTION: usize = 300;
 
 /// Whether a failure is that the scanner does not take such an image. Basic scanning says it in the description only:
 /// `UnsupportedImageError: The operating system and/or package manager are not supported.` Source: ECR user guide, "Troubleshooting image

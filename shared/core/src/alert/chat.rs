@@ -119,8 +119,9 @@ fn description(alert: &Alert) -> String {
     more(&mut lines, alert.beyond(LISTED_FINDINGS));
     if let Some(hold) = &alert.hold {
         lines.push(format!(
-            "*Held:* {}",
-            text::markdown(&text::line(&hold.reason, MAX_REASON))
+            "*Held:* {} {}",
+            text::markdown(&text::line(&hold.reason, MAX_REASON)),
+            text::markdown(&hold.ends())
         ));
     }
     if let Some(also) = alert.also() {

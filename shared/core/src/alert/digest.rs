@@ -208,7 +208,9 @@ impl Digest {
     /// The parts of the digest. One in which there is nothing is left out.
     fn lists(&self) -> Vec<List> {
         let blocked = worst(format!("BLOCKED: {}", self.blocked.total), &self.blocked, |named| {
-            Item::with(image(named), case(named))
+            let fix = fix(named);
+            let dot = if fix.is_empty() { "" } else { "." };
+            Item::with(format!("{}{dot}{fix}", image(named)), case(named))
         });
         let parts = [
             self.things_to_do(),
@@ -234,7 +236,7 @@ impl Digest {
             items.extend(list.worst.iter().map(|named| {
                 let since = self.for_days(named);
                 Item::with(
-                    format!("{word}: {}{}{since}", image(named), severity(named)),
+                    format!("{word}: {}{}{since}{}", image(named), severity(named), fix(named)),
                     case(named),
                 )
             }));
@@ -255,8 +257,9 @@ impl Digest {
             let images = counted(ending.images, "image needs it", "images need it");
             Item::with(
                 format!("{word}: {} on {}. {images}.", exception.name, exception.last_day),
-                format!("{}; {}", exception.scope(), exception.owner),
+                exception.scope(),
             )
+            .owned_by(&exception.owner)
         }));
         items.extend(self.unused.worst.iter().map(|exception| {
             Item::with(
@@ -264,8 +267,9 @@ impl Digest {
                     "EXCEPTION UNUSED: {} until {}. It covers no finding that counts: remove it.",
                     exception.name, exception.last_day
                 ),
-                format!("{}; {}", exception.scope(), exception.owner),
+                exception.scope(),
             )
+            .owned_by(&exception.owner)
         }));
         items.extend(self.drift.worst.iter().map(|drift| {
             let settings = counted(drift.settings, "setting", "settings");
@@ -418,6 +422,11 @@ impl Digest {
             );
             items.push(Item::with(text, format!("Most in {}.", most.join(", "))));
         }
+        if !self.signing {
+            items.push(Item::new(
+                "Signing: ECR signs no image on push, as it has no signing configuration.",
+            ));
+        }
         List::new("STORED", items)
     }
 }
@@ -479,6 +488,17 @@ fn severity(named: &Named) -> String {
 
 fn case(named: &Named) -> String {
     text::line(&named.case.reason, MAX_CASE)
+}
+
+/// What fixes an image, as a sentence; empty where the scanner names no version.
+fn fix(named: &Named) -> String {
+    let case = &named.case;
+    let fixes = case.fixes.join(", ");
+    match (case.fixes.is_empty(), case.more_fixes) {
+        (true, _) => String::new(),
+        (false, 0) => format!(" Fix: {fixes}."),
+        (false, more) => format!(" Fix: {fixes} and {more} more."),
+    }
 }
 
 /// How people name an image: by a tag where it has one.

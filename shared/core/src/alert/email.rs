@@ -8,7 +8,7 @@ use crate::{
     alert::{
         model::{
             Alert, List, MAX_EXCEPTIONS, MAX_ID, MAX_NAME, MAX_REASON, MAX_STEP, MAX_STEPS, MAX_TITLE, MAX_VERSION,
-            beyond, date, time, to_json, without_version,
+            beyond, date, moment, to_json, without_version,
         },
         step::Step,
     },
@@ -49,8 +49,9 @@ pub(super) fn render(alert: &Alert) -> String {
     if let Some(hold) = &alert.hold {
         heading(&mut lines, "WHY IT IS HELD");
         wrap(&mut lines, "  ", &text::plain(&hold.reason, MAX_REASON));
-        if let Some(until) = hold.until {
-            lines.push(format!("  Until {} at the earliest.", moment(until)));
+        let ends = hold.ends();
+        if !ends.is_empty() {
+            wrap(&mut lines, "  ", &ends);
         }
     }
     exception(&mut lines, alert);
@@ -97,12 +98,17 @@ fn exception(lines: &mut Vec<String>, alert: &Alert) {
     for (name, value) in [
         ("Place", &exception.name),
         ("Covers", &exception.scope()),
-        ("Owner", &exception.owner),
         ("Reason", &exception.reason),
         ("Last day", &exception.last_day),
     ] {
         wrap(lines, "  ", &format!("{name}: {}", text::plain(value, MAX_REASON)));
     }
+    // The policy names it, so that its address can be used.
+    wrap(
+        lines,
+        "  ",
+        &format!("Owner: {}", text::line(&exception.owner, MAX_NAME)),
+    );
 }
 
 fn changes(lines: &mut Vec<String>, alert: &Alert) {
@@ -169,7 +175,12 @@ fn list(lines: &mut Vec<String>, list: &List) {
         };
         wrap(lines, &first, &text::plain(&item.text, MAX_REASON));
         if let Some(detail) = &item.detail {
-            wrap(lines, &indent, &text::plain(detail, MAX_REASON));
+            let owner = item
+                .owner
+                .as_ref()
+                .map(|owner| format!("; {}", text::line(owner, MAX_NAME)));
+            let detail = text::plain(detail, MAX_REASON);
+            wrap(lines, &indent, &format!("{detail}{}", owner.unwrap_or_default()));
         }
     }
     more(lines, list.more);
@@ -292,10 +303,6 @@ fn risk(finding: &RecordedFinding) -> String {
         return String::new();
     }
     format!(" ({})", known.join(", "))
-}
-
-fn moment(at: jiff::Timestamp) -> String {
-    time(at).replace('T', " ").replace('Z', " UTC")
 }
 
 /// Adds a text in lines of at most [`COLUMNS`], but for words that are longer. The lines after the first are indented as far as it.

@@ -28,7 +28,12 @@ impl ExceptionEntry {
     /// For one finding in one repository. `None`: its id or package, which come from outside, would not be taken literally.
     pub fn proposed(finding: &RecordedFinding, repository: &RepositoryName, now: Timestamp) -> Option<Self> {
         // Nor is anything passed on that a reader's program could act on.
-        let harmless = |text: &str| !text.contains('*') && text::plain(text, MAX_LITERAL) == text;
+        let harmless = |text: &str| {
+            !text.contains('*')
+                && text::line(text, MAX_LITERAL) == text
+                && !text.contains("://")
+                && !text.contains("www.")
+        };
         let literal = |text: &str, glob: Result<Glob, _>| (glob.is_ok() && harmless(text)).then(|| text.to_owned());
         let package = match finding.package.as_deref() {
             Some(package) => Some(literal(package, Glob::of_text(package))?),

@@ -69,6 +69,7 @@ struct Document<'a> {
 struct Hold<'a> {
     cause: &'a str,
     reason: String,
+    ends: &'a str,
     until: Option<String>,
 }
 
@@ -138,6 +139,7 @@ pub(super) fn render(alert: &Alert, listed: usize) -> String {
         hold: alert.hold.as_ref().map(|hold| Hold {
             cause: hold.cause,
             reason: text::line(&hold.reason, MAX_REASON),
+            ends: hold.ends,
             until: hold.until.map(time as fn(Timestamp) -> String),
         }),
         findings: alert.findings.iter().take(deciding).map(Finding::from).collect(),

@@ -20,6 +20,7 @@ pub mod repository;
 mod sms;
 mod step;
 pub mod summary;
+pub mod test;
 
 pub use contact::Contact;
 pub use exception::{ExceptionEntry, ExceptionNotice};
@@ -52,4 +53,4 @@ impl Alert {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -35,6 +35,8 @@ pub struct HoldNote {
     pub cause: &'static str,
     /// A sentence.
     pub reason: String,
+    /// Under which condition it ends: completes *It is blocked when*.
+    pub ends: &'static str,
     /// When the cause ends by itself at the earliest, where that is known.
     pub until: Option<Timestamp>,
 }
@@ -139,6 +141,8 @@ pub(super) struct List {
 pub(super) struct Item {
     pub(super) text: String,
     pub(super) detail: Option<String>,
+    /// Who answers for it, as the policy says: an address can be used.
+    pub(super) owner: Option<String>,
 }
 
 /// The most exceptions that an alert proposes: whoever needs more should rather fix the image.
@@ -186,6 +190,23 @@ pub(super) const MAX_NAME: usize = 100;
 pub(super) const MAX_VERSION: usize = 60;
 pub(super) const MAX_STEP: usize = 800;
 pub(super) const MAX_STEPS: usize = 8;
+
+impl HoldNote {
+    /// When the image is blocked after all.
+    pub(super) fn ends(&self) -> String {
+        let condition = if self.ends.is_empty() {
+            String::new()
+        } else {
+            format!("It is blocked when {}.", self.ends)
+        };
+        match self.until {
+            Some(until) => format!("{condition} Not before {}.", moment(until))
+                .trim_start()
+                .to_owned(),
+            None => condition,
+        }
+    }
+}
 
 impl Alert {
     /// An alert with what every kind has.
@@ -344,6 +365,7 @@ impl Item {
         Self {
             text: text.into(),
             detail: None,
+            owner: None,
         }
     }
 
@@ -351,6 +373,14 @@ impl Item {
         Self {
             text: text.into(),
             detail: Some(detail.into()),
+            owner: None,
+        }
+    }
+
+    pub(super) fn owned_by(self, owner: &str) -> Self {
+        Self {
+            owner: Some(owner.to_owned()),
+            ..self
         }
     }
 }
@@ -421,6 +451,11 @@ pub(super) fn without_version(fix: Fix) -> &'static str {
 /// RFC 3339 in UTC, to the second.
 pub(super) fn time(at: Timestamp) -> String {
     Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
+}
+
+/// For people: `2026-11-24 12:00:00 UTC`.
+pub(super) fn moment(at: Timestamp) -> String {
+    time(at).replace('T', " ").replace('Z', " UTC")
 }
 
 pub(super) fn date(at: Timestamp) -> String {

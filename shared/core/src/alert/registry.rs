@@ -96,6 +96,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::alert::tests::{assert_chat_fits, forms};
 
     fn alert(kind: RegistryAlertKind, text: &str) -> RegistryAlert {
         let exception = ExceptionNotice {
@@ -132,25 +133,12 @@ mod tests {
     }
 
     #[test]
-    fn the_four_forms() {
-        let Message {
-            subject,
-            default,
-            email,
-            https,
-            sms,
-        } = alert(RegistryAlertKind::ExceptionExpiring, "team-a@example.com").message(&Contact::default());
-        let lines = |json: &str| json.replace(",\"", ",\n\"");
-        insta::assert_snapshot!(format!(
-            "{subject}\n=== sms\n{sms}\n=== email\n{email}=== https\n{}\n=== default\n{}",
-            lines(&https),
-            lines(&default)
-        ));
-        insta::assert_snapshot!(
-            alert(RegistryAlertKind::RegistryDrift, "nothing scans 3 repositories")
-                .message(&Contact::default())
-                .email
-        );
+    fn each_kind_in_all_forms() {
+        for kind in RegistryAlertKind::ALL {
+            let message = alert(kind, "nothing scans 3 repositories").message(&Contact::default());
+            assert_chat_fits(&message.https);
+            insta::assert_snapshot!(kind.as_str(), forms(&message));
+        }
     }
 
     proptest! {
@@ -163,7 +151,7 @@ mod tests {
                 let document: Value = serde_json::from_str(&message.default).unwrap();
                 prop_assert_eq!(&document["schema"], "ecr-guard/alert/v2");
                 prop_assert_eq!(&document["kind"], kind.as_str());
-                prop_assert!(serde_json::from_str::<Value>(&message.https).is_ok());
+                assert_chat_fits(&message.https);
                 prop_assert!(message.email.lines().all(|line| !line.chars().any(char::is_control)));
                 prop_assert!(message.body().len() < crate::alert::model::MAX_MESSAGE_BYTES);
             }

@@ -24,7 +24,7 @@ pub(super) fn render(alert: &Alert) -> String {
     let mut before = ": ";
     for cause in &sms.causes {
         // Beside what counts on other ends, each part is made harmless by itself.
-        let cause = text::ascii(cause, MAX_SMS);
+        let cause = text::plain(&text::ascii(cause, MAX_SMS), MAX_SMS);
         // Telephones make links of addresses, and a cause can hold words from outside.
         if !cause.is_empty()
             && !cause.contains("://")
@@ -36,7 +36,7 @@ pub(super) fn render(alert: &Alert) -> String {
         }
     }
     message.push_str(&end);
-    let then = text::ascii(&sms.then, MAX_SMS);
+    let then = text::plain(&text::ascii(&sms.then, MAX_SMS), MAX_SMS);
     let between = if message.ends_with(['.', '!']) { " " } else { ". " };
     if !then.is_empty() && !then.contains("://") && message.len() + between.len() + then.len() <= MAX_SMS {
         message.push_str(between);

@@ -342,6 +342,7 @@ mod tests {
         );
         insta::assert_snapshot!(message.email);
         insta::assert_snapshot!("the_worst_come_first.sms", message.sms);
+        crate::alert::tests::assert_chat_fits(&message.https);
     }
 
     #[test]

@@ -368,6 +368,49 @@ fn a_line_is_cleaned_and_cut() {
 }
 
 #[test]
+fn no_host_from_outside_can_be_clicked() {
+    for (text, plain) in [
+        ("see evil.example now", "see evil[.]example now"),
+        ("evil.com/login?a=b", "evil[.]com/login?a=b"),
+        ("(evil.co.uk).", "(evil.co[.]uk)."),
+        ("https://evil.com/x", "https[:]//evil[.]com/x"),
+        ("mail a@evil.com", "mail a@evil[.]com"),
+        ("xn--e1afmkfd.xn--p1ai", "xn--e1afmkfd[.]xn--p1ai"),
+        ("пример.рф", "пример[.]рф"),
+        ("a,evil.com,b", "a,evil[.]com,b"),
+        ("www.evil.com", "www[.]evil[.]com"),
+        ("x:evil.com:443", "x:evil[.]com:443"),
+        ("evil.com:phish", "evil[.]com:phish"),
+        ("org.evil.com:phish", "org.evil[.]com:phish"),
+        ("org.evil:x.evil.com", "org[.]evil:x.evil[.]com"),
+        (
+            "1.dkr.ecr.us-west-2.amazonaws.com/evil.com",
+            "1.dkr.ecr.us-west-2.amazonaws[.]com/evil[.]com",
+        ),
+        ("evil.com/1.amazonaws.com", "evil[.]com/1.amazonaws[.]com"),
+        ("a@evil.amazonaws.com", "a@evil.amazonaws[.]com"),
+        ("golang.org/x/net", "golang[.]org/x/net"),
+    ] {
+        assert_eq!(text::plain(text, 100), plain, "{text}");
+    }
+    for ours in [
+        "123456789012.dkr.ecr.us-west-2.amazonaws.com/pay/api:2.0.0",
+        "`lambda.amazonaws.com`",
+        "org.springframework:spring-beans 5.3.18.RELEASE",
+        "org.apache.logging.log4j:log4j-core",
+        "io.netty:netty-codec 4.1.94.Final",
+        "libxml2 2.9.14+dfsg-1.3~deb12u1, curl 8.5.0-2ubuntu10.6, v1.2.3, 1.1.1k-9.el8",
+        "chart.js log4j-core-2.14.1.jar",
+        "severities.CRITICAL, posture.tag_mutability, tags.allowed, exceptions[3]",
+        "It ends. Then it is over.",
+        "https://nvd.nist.gov/vuln/detail/CVE-2026-1234",
+        "team/app-1.2:release_7",
+    ] {
+        assert_eq!(text::plain(ours, 200), ours);
+    }
+}
+
+#[test]
 fn ascii_is_ascii() {
     for (text, limit, line) in [
         ("abc", 3, "abc"),
@@ -972,9 +1015,7 @@ fn the_chat_form_is_as_the_schema_of_custom_notifications_says() {
     let schema = include_str!("../../../../tests/fixtures/chat/custom-notification-1.0.schema.json");
     let schema: Value = serde_json::from_str(schema).unwrap();
     for kind in AlertKind::ALL {
-        let https = alert(kind).message(&contact()).https;
-        let notification: Value = serde_json::from_str(&https).unwrap();
-        assert_eq!(against(&schema, &notification, "$"), Vec::<String>::new());
+        assert_chat_fits(&alert(kind).message(&contact()).https);
     }
     let odd = json!({"version": "2.0", "source": "custom", "content": {"description": 1}, "metadata": {"a": "b"}, "more": []});
     assert_eq!(
@@ -986,6 +1027,31 @@ fn the_chat_form_is_as_the_schema_of_custom_notifications_says() {
             "$.version is none of [\"1.0\"]"
         ]
     );
+}
+
+/// That a chat form is a custom notification as AWS documents it.
+pub(crate) fn assert_chat_fits(https: &str) {
+    let schema = include_str!("../../../../tests/fixtures/chat/custom-notification-1.0.schema.json");
+    let schema: Value = serde_json::from_str(schema).unwrap();
+    let notification: Value = serde_json::from_str(https).unwrap();
+    assert_eq!(against(&schema, &notification, "$"), Vec::<String>::new(), "{https}");
+}
+
+/// All forms of a message, for a snapshot. The JSON documents are broken into lines without changing the order of members.
+pub(crate) fn forms(message: &Message) -> String {
+    let lines = |json: &str| json.replace(",\"", ",\n\"");
+    let Message {
+        subject,
+        default,
+        email,
+        https,
+        sms,
+    } = message;
+    format!(
+        "{subject}\n=== sms\n{sms}\n=== email\n{email}=== https\n{}\n=== default\n{}",
+        lines(https).replace("\\n", "\\n\n"),
+        lines(default)
+    )
 }
 
 fn contact() -> Contact {
@@ -1072,6 +1138,7 @@ fn a_held_image_says_why_and_until_when() {
         hold: Some(HoldNote {
             cause: "in-use",
             reason: "it is in use: it was last pulled on 2026-11-22.".into(),
+            ends: "nobody has pulled it for 14 days",
             until: Some("2026-12-06T12:00:00Z".parse().unwrap()),
         }),
         action: Some(AlertAction {
@@ -1098,7 +1165,12 @@ fn a_held_image_says_why_and_until_when() {
     );
     assert_eq!(json["hold"]["until"], "2026-12-06T12:00:00Z");
     assert!(email.contains("WHY\n  1 finding blocks deployment.\n"), "{email}");
-    assert!(email.contains("WHY IT IS HELD\n  it is in use: it was last pulled on 2026-11-22.\n  Until 2026-12-06 12:00:00 UTC at the earliest.\n"), "{email}");
+    assert!(email.contains("WHY IT IS HELD\n  it is in use: it was last pulled on 2026-11-22.\n  It is blocked when nobody has pulled it for 14 days. Not before 2026-12-06\n  12:00:00 UTC.\n"), "{email}");
+    assert_eq!(json["hold"]["ends"], "nobody has pulled it for 14 days");
+    assert!(
+        https.contains("It is blocked when nobody has pulled it for 14 days. Not before 2026-12-06"),
+        "{https}"
+    );
     assert!(https.contains("*Held:* it is in use"), "{https}");
     assert!(sms.contains("in use") && sms.contains("STILL DEPLOYABLE."), "{sms}");
 }

@@ -109,7 +109,9 @@ fn of_image(case: ImageCase<'_>) -> Basis {
             Basis::Findings(evaluate(policy, &names, &findings, now), Some(scan))
         }
         // What is not known any more does not make a blocked image better; but without what blocked it, it is just unknown.
-        (Scan::Unavailable(why), _, Some(row)) if matches!(row.state, State::Blocked | State::Held) => {
+        (Scan::Unavailable(why) | Scan::Explained(why, _), _, Some(row))
+            if matches!(row.state, State::Blocked | State::Held) =>
+        {
             match remembered(row) {
                 Basis::Findings(evaluation, scan) if evaluation.verdict == Verdict::Block => {
                     Basis::Findings(evaluation, scan)
@@ -117,7 +119,7 @@ fn of_image(case: ImageCase<'_>) -> Basis {
                 Basis::Findings(..) | Basis::NoScan(_) | Basis::Waiting => Basis::NoScan(why.clone()),
             }
         }
-        (Scan::Unavailable(why), _, _) => Basis::NoScan(why.clone()),
+        (Scan::Unavailable(why) | Scan::Explained(why, _), _, _) => Basis::NoScan(why.clone()),
         (
             Scan::Absent | Scan::InProgress | Scan::NotVisible | Scan::Refused(_) | Scan::Archived,
             Some(ScanStart::Unsupported),

@@ -8,7 +8,7 @@ use crate::{
     finding::{Fix, NoScan},
     ids::Digest,
     image::{Arrival, Way},
-    ledger::{Cause, RecordedFinding, Row},
+    ledger::{Cause, RecordedFinding, Row, fixes},
     notice::AlertKind,
     policy::BlockMethod,
     state::State,
@@ -199,15 +199,7 @@ impl Situation<'_> {
 
     /// How to get rid of the findings.
     fn fix(&self) -> Step {
-        let mut updates: Vec<String> = Vec::new();
-        for finding in self.findings {
-            if let (Some(package), Some(version)) = (&finding.package, &finding.fixed_in) {
-                let update = format!("{} {}", text::line(package, 60), text::line(version, 40));
-                if !updates.contains(&update) {
-                    updates.push(update);
-                }
-            }
-        }
+        let mut updates = fixes(self.findings);
         let more = updates.len().saturating_sub(3);
         updates.truncate(3);
         let all = updates.join(", ");

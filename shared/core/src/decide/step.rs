@@ -558,6 +558,7 @@ impl<'a> Draft<'a> {
                 .map(|hold| HoldNote {
                     cause: hold.cause,
                     reason: hold.reason.clone(),
+                    ends: hold.ends.unwrap_or_default(),
                     until: hold.until,
                 }),
             findings,

@@ -42,9 +42,12 @@ impl Facts {
         let keep = match &self.scan {
             Scan::Complete(scan) => scan.completed_at.is_none() || !scan.counted_by_event.is_empty(),
             Scan::Refused(_) => true,
-            Scan::Absent | Scan::InProgress | Scan::NotVisible | Scan::Archived | Scan::Unavailable(_) => {
-                event == known
-            }
+            Scan::Absent
+            | Scan::InProgress
+            | Scan::NotVisible
+            | Scan::Archived
+            | Scan::Unavailable(_)
+            | Scan::Explained(..) => event == known,
         };
         event.filter(|_| keep).cloned()
     }
@@ -58,7 +61,8 @@ impl Facts {
             | Scan::NotVisible
             | Scan::Refused(_)
             | Scan::Archived
-            | Scan::Unavailable(_) => None,
+            | Scan::Unavailable(_)
+            | Scan::Explained(..) => None,
         };
         scan.map_or(Cow::Borrowed(self), |scan| Cow::Owned(Self { scan, ..self.clone() }))
     }

@@ -134,8 +134,12 @@ fn describe(judged: &Judged) -> String {
     }
 }
 
-pub(super) fn no_scan(why: &NoScan) -> String {
-    match why {
+/// The most that is quoted of the scanner.
+const MAX_QUOTED: usize = 200;
+
+/// Why nothing is known of an image, with the words of the scanner if it has any.
+pub(super) fn no_scan(why: &NoScan, said: Option<&str>) -> String {
+    let reason = match why {
         NoScan::Failed => "The scan failed, so nothing is known about this image.".to_owned(),
         NoScan::Unsupported => {
             "The scanner does not support this kind of image, so nothing is known about it.".to_owned()
@@ -143,7 +147,7 @@ pub(super) fn no_scan(why: &NoScan) -> String {
         NoScan::TooLarge => "The image is larger than the scanner takes, so nothing is known about it.".to_owned(),
         NoScan::LimitExceeded => "The limit of scans is reached, so nothing is known about this image.".to_owned(),
         NoScan::EligibilityExpired => {
-            "The scanner no longer looks at this image: its last findings say nothing about today.".to_owned()
+            "The scanner no longer scans this image: its last findings say nothing about today.".to_owned()
         }
         NoScan::FindingsUnavailable => "The findings of this image are gone, so nothing is known about it.".to_owned(),
         NoScan::NotCovered => "Nothing scans this repository, so nothing is known about this image.".to_owned(),
@@ -153,6 +157,11 @@ pub(super) fn no_scan(why: &NoScan) -> String {
                 text::line(status, 40)
             )
         }
+    };
+    let said = said.map(|said| text::line(&said.replace('"', "'"), MAX_QUOTED));
+    match said.filter(|said| !said.is_empty()) {
+        Some(said) => format!("{reason} The scanner says: \"{said}\""),
+        None => reason,
     }
 }
 

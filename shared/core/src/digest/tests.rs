@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::alert::tests::assert_chat_fits;
 use crate::{
     alert::{Contact, MAX_MESSAGE_BYTES},
     finding::Severity,
@@ -55,6 +56,8 @@ fn case(number: u8, severity: Option<Severity>, since: &str, reason: &str) -> Ca
         severity,
         reason: reason.to_owned(),
         since: since.parse().unwrap(),
+        fixes: severity.map(|_| "openssl 3.0.9".to_owned()).into_iter().collect(),
+        more_fixes: u64::from(severity == Some(Severity::Critical)),
     }
 }
 
@@ -193,6 +196,7 @@ fn the_four_forms() {
         "{}\n=== sms\n{}\n=== email\n{}",
         message.subject, message.sms, message.email
     ));
+    assert_chat_fits(&message.https);
     insta::assert_snapshot!(message.https.replace("\\n", "\n"));
     insta::assert_snapshot!(serde_json::to_string_pretty(&json).unwrap());
 }
@@ -561,7 +565,7 @@ proptest! {
         let document: Value = serde_json::from_str(&message.default).unwrap();
         prop_assert_eq!(&document["schema"], "ecr-guard/alert/v2");
         prop_assert_eq!(&document["kind"], "digest");
-        prop_assert!(serde_json::from_str::<Value>(&message.https).is_ok());
+        assert_chat_fits(&message.https);
         prop_assert!(message.email.lines().all(|line| !line.chars().any(char::is_control)));
         prop_assert!(message.body().len() < MAX_MESSAGE_BYTES);
     }

@@ -14,6 +14,7 @@ use crate::{
     reconcile::{ReconcileError, Subject},
 };
 use guard_core::{
+    alert::test::TestAlert,
     digest::{Digest, DigestBuilder, DigestEdition, DigestPlan, decide_digest},
     ids::{RegistryKey, RepositoryName, TopicArn},
     notice::{Change, RegistryAlertKind},
@@ -273,6 +274,40 @@ pub async fn send_digests(
             Some(claimed) => run.send(&run.digests(None).await?, Some(claimed)).await,
             None => Ok(0),
         },
+    }
+}
+
+/// Sends one test alert to each topic of the policy. Gives their number. `request`: what makes the ids of the alerts different from those of
+/// other requests.
+///
+/// # Errors
+/// A topic did not take it. The others got it all the same.
+pub async fn send_test_alerts(
+    services: &impl Services,
+    policy: &Policy,
+    key: &RegistryKey,
+    request: &str,
+) -> Result<u64, ReconcileError> {
+    let (mut sent, mut error) = (0, None);
+    for (topic, routes) in policy.topics() {
+        let alert = TestAlert {
+            id: format!("test-{request}"),
+            time: services.clock().now(),
+            registry: key.clone(),
+            routes: routes.into_iter().map(str::to_owned).collect(),
+        };
+        match services
+            .notifier()
+            .publish(topic, &alert.message(&policy.contact))
+            .await
+        {
+            Ok(_) => sent += 1,
+            Err(source) => error = error.or(Some(source)),
+        }
+    }
+    match error {
+        Some(source) => Err(ReconcileError::port("send the test alerts of", key, source)),
+        None => Ok(sent),
     }
 }
 

@@ -98,6 +98,38 @@ fn all_repositories_are_left_to_workers_and_the_day_has_its_digest() {
     assert_eq!((asked.repositories, asked.digests, asked.registry), (1, 1, None));
 }
 
+#[test]
+fn a_test_alert_goes_to_each_route_and_nothing_else_happens() {
+    let world = world();
+    let two = r#"{"version": 1, "mode": "enforce", "routes": {"default": "arn:aws:sns:us-west-2:123456789012:all",
+        "web": "arn:aws:sns:us-west-2:123456789012:web", "site": "arn:aws:sns:us-west-2:123456789012:web"}}"#;
+    let two = Policy::from_json(two, guard_core::testing::now()).unwrap();
+    let swept = sweep_with(&world, &two, r#"{"test_alert": true}"#).unwrap();
+    assert_eq!(
+        (swept.test_alerts, swept.repositories, swept.digests, swept.registry),
+        (2, 0, 0, None)
+    );
+    assert_eq!(kinds(&world), ["test", "test"]);
+    let sent = world.sent();
+    let to: Vec<(&str, &str)> = sent
+        .iter()
+        .map(|one| (one.topic.as_str(), one.message.subject.as_str()))
+        .collect();
+    assert_eq!(
+        to,
+        [
+            (
+                "arn:aws:sns:us-west-2:123456789012:all",
+                "[ecr-guard] TEST of the alerts - route default (us-west-2)"
+            ),
+            (
+                "arn:aws:sns:us-west-2:123456789012:web",
+                "[ecr-guard] TEST of the alerts - route site, web (us-west-2)"
+            ),
+        ]
+    );
+}
+
 /// A repository at which no worker can look is not one that stands as it did.
 #[test]
 fn what_no_worker_could_look_at_for_days_is_unknown_in_the_digest() {

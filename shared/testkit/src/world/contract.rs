@@ -221,7 +221,11 @@ impl Play<'_> {
                 Scan::InProgress => Ok(json!({"status": "IN_PROGRESS", "members": []})),
                 Scan::Archived => Ok(json!({"status": "IMAGE_ARCHIVED", "members": []})),
                 // How it is put is the adapter's.
-                Scan::NotVisible | Scan::Refused(_) | Scan::Unavailable(_) | Scan::Complete(_) => Err(Inexpressible),
+                Scan::NotVisible
+                | Scan::Refused(_)
+                | Scan::Unavailable(_)
+                | Scan::Explained(..)
+                | Scan::Complete(_) => Err(Inexpressible),
             },
             "copies" => {
                 let copies = run(self.world.copies(&named.unwrap())).unwrap().unwrap_or_default();

@@ -17,14 +17,16 @@ pub(super) const RULE: HoldRule = HoldRule {
             "it is in use",
             "nobody has pulled it, and the scanner knows of no workload, for the time in the policy: 90 days, or 14 where Inspector counts workloads",
         ),
-        (
-            "it may be in use, and no pull is recorded",
-            "somebody pulls it, so that there is a date; or it is replaced and deleted",
-        ),
+        NO_PULL_RECORDED,
     ],
     setting: Some("block.when_in_use"),
     check,
 };
+
+const NO_PULL_RECORDED: (&str, &str) = (
+    "it may be in use, and no pull is recorded",
+    "somebody pulls it, so that there is a date; or it is replaced and deleted",
+);
 
 /// Why an image is held that somebody uses.
 pub(super) fn held(evidence: String) -> Hold {
@@ -40,7 +42,7 @@ fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     if rules.when_in_use != WhenInUse::Hold || !block.is_open() {
         return Ok(None);
     }
-    Ok(evidence(block)?.map(held))
+    evidence(block)
 }
 
 /// The evidence that somebody uses the image; `None`: there is none.
@@ -51,11 +53,13 @@ fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
 ///
 /// Whoever pulls a multi-platform image pulls the index and one of the images that it leads to; for which of them ECR records the pull
 /// is documented nowhere. So all of them count.
-fn evidence(block: &Blocking<'_>) -> Result<Option<String>, Question> {
+fn evidence(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     let case = block.case;
     let facts = case.facts;
     let window = case.policy.block(&facts.key.repository).in_use(facts.counts_use());
     let recent = |at: Timestamp| case.now.duration_since(at) <= window;
+    // It is no longer in use when the window is over, if nobody uses it again.
+    let until = |at: Timestamp| at.checked_add(window).ok();
     if let Scan::Complete(Findings {
         in_use_count,
         last_in_use_at,
@@ -63,15 +67,15 @@ fn evidence(block: &Blocking<'_>) -> Result<Option<String>, Question> {
     }) = &facts.scan
     {
         if let Some(count) = in_use_count.filter(|count| *count > 0) {
-            return Ok(Some(by_scanner(count)));
+            return Ok(Some(held(by_scanner(count))));
         }
         if let Some(at) = last_in_use_at.filter(|at| recent(*at)) {
-            return Ok(Some(ran(at)));
+            return Ok(Some(held(ran(at)).not_before(until(at))));
         }
     }
     let by_children = facts.children().iter().filter_map(|child| child.row.as_ref()?.used_on);
     if let Some(at) = by_children.max().filter(|at| recent(*at)) {
-        return Ok(Some(ran(at)));
+        return Ok(Some(held(ran(at)).not_before(until(at))));
     }
     let mut pulled_at = case.image.last_pulled_at;
     if !facts.children().is_empty() {
@@ -80,10 +84,12 @@ fn evidence(block: &Blocking<'_>) -> Result<Option<String>, Question> {
     }
     let follows = block.follows || block.led_to;
     Ok(match (pulled_at, case.image.available_since()) {
-        (Some(at), _) => recent(at).then(|| format!("it is in use: it was last pulled on {}.", date(at))),
+        (Some(at), _) => {
+            recent(at).then(|| held(format!("it is in use: it was last pulled on {}.", date(at))).not_before(until(at)))
+        }
         (None, _) if follows => None,
         (None, Some(since)) if recent(since) => None,
-        (None, since) => Some(unknown(since)),
+        (None, since) => Some(held(unknown(since)).ending(NO_PULL_RECORDED)),
     })
 }
 
@@ -101,7 +107,7 @@ fn ran(at: Timestamp) -> String {
 fn unknown(since: Option<Timestamp>) -> String {
     match since {
         Some(at) => format!(
-            "it may be in use: it is there since {}, and no pull is recorded.",
+            "it may be in use: it has existed since {}, and no pull is recorded.",
             date(at)
         ),
         None => "it may be in use: neither push nor pull is recorded.".to_owned(),

@@ -46,6 +46,7 @@ pub(super) fn hold(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
         if let Some(hold) = (rule.check)(block)? {
             return Ok(Some(Hold {
                 cause: rule.cause,
+                ends: hold.ends.or(rule.docs.first().map(|(_, ends)| *ends)),
                 ..hold
             }));
         }

@@ -16,7 +16,7 @@ pub(super) const RULE: HoldRule = HoldRule {
     cause: "keeps-coming-back",
     docs: &[(
         "it keeps coming back",
-        "one hour after the first of its last five returns",
+        "an hour has passed since the first of its last five returns",
     )],
     setting: None,
     check,

@@ -27,6 +27,8 @@ pub(in crate::decide) struct Hold {
     pub(in crate::decide) cause: &'static str,
     /// When it ends by itself at the earliest, if that is known.
     pub(in crate::decide) until: Option<Timestamp>,
+    /// Under which condition it ends: completes *It is blocked when*. `None`: as the first row of the rule's `docs` says.
+    pub(in crate::decide) ends: Option<&'static str>,
     /// Completes the sentence *It is not blocked:*.
     pub(in crate::decide) reason: String,
     /// What people are told; `None`: nothing, since others speak for it.
@@ -60,6 +62,7 @@ impl Hold {
         Self {
             cause: "",
             until: None,
+            ends: None,
             reason: reason.into(),
             alert: None,
             undo: Undo::No,
@@ -74,6 +77,19 @@ impl Hold {
     pub(in crate::decide) fn told(self) -> Self {
         Self {
             alert: Some(AlertKind::ImageHeld),
+            ..self
+        }
+    }
+
+    /// It does not end before this time, if that is known.
+    pub(in crate::decide) fn not_before(self, until: Option<Timestamp>) -> Self {
+        Self { until, ..self }
+    }
+
+    /// It ends as a row of the rule's `docs` says that is not the first.
+    pub(in crate::decide) fn ending(self, docs: (&'static str, &'static str)) -> Self {
+        Self {
+            ends: Some(docs.1),
             ..self
         }
     }

@@ -11,7 +11,7 @@ use crate::{
     ids::ImageKey,
     policy::{BlockMethod, Policy, WhenInUse},
     text,
-    uses::{Phase, UsedBy, Uses, WhenUnknown, WorkloadRules},
+    uses::{GRACE, Phase, UsedBy, Uses, WhenUnknown, WorkloadRules},
 };
 
 pub(super) const RULE: HoldRule = HoldRule {
@@ -19,16 +19,18 @@ pub(super) const RULE: HoldRule = HoldRule {
     docs: &[
         (
             "a workload uses it (`block.workloads`)",
-            "the last workload is gone for 24 hours: [workloads.md](workloads.md)",
+            "the last workload is gone for 24 hours",
         ),
-        (
-            "it is not known whether it is in use (`block.workloads`)",
-            "all lists of workloads are complete again; `access-missing` names what is missing",
-        ),
+        USE_NOT_KNOWN,
     ],
     setting: Some("block.workloads"),
     check,
 };
+
+const USE_NOT_KNOWN: (&str, &str) = (
+    "it is not known whether it is in use (`block.workloads`)",
+    "all lists of workloads are complete again; `access-missing` names what is missing",
+);
 
 /// The rules by which workloads hold an image of this repository; `None`: they do not.
 pub fn workloads_that_hold<'a>(policy: &'a Policy, key: &ImageKey) -> Option<&'a WorkloadRules> {
@@ -72,7 +74,7 @@ fn holds(block: &Blocking<'_>, rules: &WorkloadRules) -> Result<Option<Hold>, Qu
             // Once a day, the digest's function tells what is missing, for all images. That one has come back is told.
             WhenUnknown::Hold => {
                 let why = text::line(why, 500);
-                let hold = Hold::because(format!("it is not known whether it is in use: {why}."));
+                let hold = Hold::because(format!("it is not known whether it is in use: {why}.")).ending(USE_NOT_KNOWN);
                 Some(if block.came_back { hold.told() } else { hold })
             }
             WhenUnknown::Ignore => None,
@@ -95,11 +97,13 @@ fn lifts(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
 
 fn used_by(block: &Blocking<'_>, used: &UsedBy) -> Hold {
     let names = used.names(&block.case.facts.key);
-    in_use::held(match used.gone_at {
+    let until = used.gone_at.and_then(|at| at.checked_add(GRACE).ok());
+    let hold = in_use::held(match used.gone_at {
         None => format!("it is in use: {names}."),
         Some(at) => format!(
             "it was in use until {}, and counts as in use for a day after that: {names}.",
             at.strftime("%Y-%m-%d %H:%M UTC")
         ),
-    })
+    });
+    hold.not_before(until)
 }

@@ -677,6 +677,26 @@ fn an_archived_image_is_not_released_because_nothing_is_known_of_it() {
 }
 
 #[test]
+fn a_failed_scan_is_explained_in_the_words_of_the_scanner() {
+    let words = "The scan \"x\" failed: see evil.example\u{202e}\n<!channel>";
+    let world = world(Scan::Explained(NoScan::Failed, words.to_owned()));
+    settle(&world, &policy(""));
+    let message = world.sent().pop().unwrap().message;
+    let json: serde_json::Value = serde_json::from_str(&message.default).unwrap();
+    assert_eq!(json["kind"], "scan-failed");
+    assert_eq!(
+        json["reason"],
+        "The scan failed, so nothing is known about this image. The scanner says: \"The scan 'x' failed: see evil.example <!channel>\""
+    );
+    assert!(
+        message.email.contains("evil[.]example") && !message.email.contains("evil.example"),
+        "{}",
+        message.email
+    );
+    assert!(!message.https.contains("<!channel>"), "{}", message.https);
+}
+
+#[test]
 fn blocked_for_want_of_a_scan_is_not_released_by_being_archived() {
     let strict = policy(r#""scan": {"on_failure": "block"}"#);
     let world = world(Scan::Unavailable(NoScan::Failed));
