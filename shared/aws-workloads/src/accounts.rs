@@ -10,8 +10,6 @@ use guard_aws::error::{malformed, port_error, refusal};
 use guard_core::ids::{AccountId, Region};
 use guard_ports::{PortError, Retry};
 
-use crate::partition;
-
 /// Credentials of other accounts, each taken once in a run.
 pub(crate) struct Accounts {
     config: SdkConfig,
@@ -85,5 +83,17 @@ impl Accounts {
             .into_builder()
             .credentials_provider(provider)
             .build())
+    }
+}
+
+/// The partition that a region is in. Source: AWS reference guide to ARNs, "Partitions".
+fn partition(region: &Region) -> &'static str {
+    let region = region.as_str();
+    if region.starts_with("cn-") {
+        "aws-cn"
+    } else if region.starts_with("us-gov-") {
+        "aws-us-gov"
+    } else {
+        "aws"
     }
 }

@@ -7,7 +7,7 @@ use guard_aws::error::port_error;
 use guard_core::uses::{Phase, Workload, WorkloadKind, WorkloadSource, aws};
 use guard_ports::{ListedWorkloads, Seen};
 
-use crate::pages;
+use crate::pages::pages;
 
 /// All active job definitions: each can be submitted at any time. Jobs that run are tasks of ECS.
 pub(crate) async fn list(config: &SdkConfig, source: &WorkloadSource) -> ListedWorkloads {

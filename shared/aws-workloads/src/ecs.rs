@@ -16,7 +16,7 @@ use guard_aws::{
 use guard_core::uses::{Phase, Via, Workload, WorkloadKind, WorkloadSource, aws};
 use guard_ports::{ListedWorkloads, PortError, Retry, Seen};
 
-use crate::{Remembered, pages};
+use crate::{pages::pages, remembered::Remembered};
 
 const LIST_TASKS: &str = "ecs:ListTasks";
 const DESCRIBE_TASKS: &str = "ecs:DescribeTasks";

@@ -16,7 +16,7 @@ use guard_aws::error::{port_error, refusal};
 use guard_core::uses::{LambdaVersions, Phase, Via, Workload, WorkloadKind, WorkloadSource, aws};
 use guard_ports::{ListedWorkloads, PortError, Retry, Seen};
 
-use crate::{AwsWorkloads, Remembered, pages};
+use crate::{pages::pages, remembered::Remembered, run::Run};
 
 const GET_FUNCTION: &str = "lambda:GetFunction";
 
@@ -43,7 +43,7 @@ impl Version {
 }
 
 pub(crate) async fn list(
-    workloads: &AwsWorkloads,
+    run: &Run,
     config: &SdkConfig,
     source: &WorkloadSource,
     mut known: Remembered<'_>,
@@ -52,8 +52,8 @@ pub(crate) async fn list(
     let mut listed = ListedWorkloads::default();
     let (mut versions, failure) = versions(&client).await;
     listed.failures.extend(failure);
-    if workloads.lambda_versions == LambdaVersions::LatestAndAliased {
-        let (counting, failure) = aliased(workloads, &client, &versions).await;
+    if run.lambda_versions == LambdaVersions::LatestAndAliased {
+        let (counting, failure) = aliased(run, &client, &versions).await;
         // Of a function whose aliases are not known, all versions count.
         versions.retain(|version| {
             let of_function = counting.get(&version.function);
@@ -63,16 +63,13 @@ pub(crate) async fn list(
     }
     let mut asked = Vec::new();
     for version in versions {
-        match known
-            .take(&version.name)
-            .filter(|_| !is_turn(&version, workloads.began))
-        {
+        match known.take(&version.name).filter(|_| !is_turn(&version, run.began)) {
             Some(images) => listed.seen.extend(seen(source, &version, &images)),
             None => asked.push(version),
         }
     }
     for some in asked.chunks(FUNCTIONS_PER_SECOND) {
-        if workloads.clock.now() >= workloads.until {
+        if run.clock.now() >= run.until {
             let message = "there was no time to ask about all functions; the next run goes on";
             listed
                 .failures
@@ -95,7 +92,7 @@ pub(crate) async fn list(
             }
         }
         if some.len() == FUNCTIONS_PER_SECOND {
-            workloads.clock.pause(Duration::from_secs(1)).await;
+            run.clock.pause(Duration::from_secs(1)).await;
         }
     }
     listed.known = known.keep(listed.failures.is_empty());
@@ -145,7 +142,7 @@ fn version(function: &FunctionConfiguration) -> Option<Version> {
 
 /// `lambda:ListAliases` of each function that has published versions: the versions that an alias leads to.
 async fn aliased(
-    workloads: &AwsWorkloads,
+    run: &Run,
     client: &Client,
     versions: &[Version],
 ) -> (BTreeMap<String, BTreeSet<String>>, Option<PortError>) {
@@ -166,7 +163,7 @@ async fn aliased(
             }
         }
         if some.len() == ALIASES_PER_SECOND {
-            workloads.clock.pause(Duration::from_secs(1)).await;
+            run.clock.pause(Duration::from_secs(1)).await;
         }
     }
     (counting, failure)

@@ -15,34 +15,30 @@ mod accounts;
 mod batch;
 mod ecs;
 mod lambda;
+mod pages;
+mod remembered;
+mod run;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, fmt};
 
-use aws_smithy_async::rt::sleep::{AsyncSleep as _, default_async_sleep};
-use aws_types::SdkConfig;
 use jiff::Timestamp;
 
-use guard_aws::{Aws, answer::next_page, error::port_error};
+use guard_aws::{Aws, error::port_error};
 use guard_core::{
-    ids::{AccountId, Region},
-    uses::{KnownImages, LambdaVersions, SourceKind, WorkloadRules, WorkloadSource},
+    ids::AccountId,
+    uses::{KnownImages, SourceKind, WorkloadRules, WorkloadSource},
 };
 use guard_ports::{ListedWorkloads, PortError, Workloads};
 
 use accounts::Accounts;
+use pages::pages;
+use remembered::{Remembered, prefix};
+use run::{Clock, Run};
 
 /// What lists the workloads of one region, for one run.
 pub struct AwsWorkloads {
     accounts: Accounts,
-    clock: Clock,
-    until: Timestamp,
-    began: Timestamp,
-    lambda_versions: LambdaVersions,
-    task_definitions: bool,
+    run: Run,
 }
 
 impl fmt::Debug for AwsWorkloads {
@@ -69,11 +65,13 @@ impl AwsWorkloads {
         let clock = Clock::of(aws.sdk_config());
         Self {
             accounts: Accounts::new(aws.sdk_config().clone(), aws.region().clone(), own, roles, external_id),
-            began: clock.now(),
-            clock,
-            until,
-            lambda_versions: rules.lambda_versions,
-            task_definitions: rules.task_definitions,
+            run: Run {
+                began: clock.now(),
+                clock,
+                until,
+                lambda_versions: rules.lambda_versions,
+                task_definitions: rules.task_definitions,
+            },
         }
     }
 }
@@ -93,8 +91,8 @@ impl Workloads for AwsWorkloads {
         };
         let known = Remembered::new(known, prefix(source));
         match &source.kind {
-            SourceKind::Ecs => ecs::list(&config, source, known, self.task_definitions).await,
-            SourceKind::Lambda => lambda::list(self, &config, source, known).await,
+            SourceKind::Ecs => ecs::list(&config, source, known, self.run.task_definitions).await,
+            SourceKind::Lambda => lambda::list(&self.run, &config, source, known).await,
             SourceKind::Batch => batch::list(&config, source).await,
             SourceKind::Kubernetes(_) => ListedWorkloads::default(),
         }
@@ -118,105 +116,5 @@ impl Workloads for AwsWorkloads {
         })
         .await;
         failure.map_or(Ok(names), Err)
-    }
-}
-
-/// What the names of everything begin with that is known of a list.
-fn prefix(source: &WorkloadSource) -> String {
-    format!("{}/{}/", source.kind, source.account)
-}
-
-/// A page of a list, and where the next one begins.
-type Page<T> = (Vec<T>, Result<Option<String>, PortError>);
-
-/// Reads a list to its end. Beside a failure stands what was read before.
-async fn pages<T, F: Future<Output = Page<T>>>(
-    operation: &'static str,
-    read: impl Fn(Option<String>) -> F,
-) -> (Vec<T>, Option<PortError>) {
-    let (mut all, mut after) = (Vec::new(), None);
-    loop {
-        let (items, next) = read(after.clone()).await;
-        all.extend(items);
-        match next.and_then(|next| next_page(operation, after.as_deref(), next)) {
-            Ok(None) => return (all, None),
-            Ok(next) => after = next,
-            Err(failure) => return (all, Some(failure)),
-        }
-    }
-}
-
-/// What was known of a list, and what of that is still of use.
-struct Remembered<'a> {
-    before: &'a KnownImages,
-    prefix: String,
-    now: KnownImages,
-}
-
-impl<'a> Remembered<'a> {
-    fn new(before: &'a KnownImages, prefix: String) -> Self {
-        Self {
-            before,
-            prefix,
-            now: KnownImages::default(),
-        }
-    }
-
-    /// What was known of something before. It is kept.
-    fn take(&mut self, name: &str) -> Option<Vec<String>> {
-        let name = format!("{}{name}", self.prefix);
-        let images = self.before.get(&name).or_else(|| self.now.get(&name))?.to_vec();
-        self.now.insert(name, images.clone());
-        Some(images)
-    }
-
-    /// Something has this from now on.
-    fn put(&mut self, name: &str, images: Vec<String>) {
-        self.now.insert(format!("{}{name}", self.prefix), images);
-    }
-
-    /// All that is to be kept. Of a list that was not seen to its end, all that was known: the rest of it is of use as well.
-    fn keep(self, complete: bool) -> KnownImages {
-        if complete {
-            return self.now;
-        }
-        let mut known = self.before.only(&[self.prefix]);
-        known.extend(self.now);
-        known
-    }
-}
-
-/// The time, and how to let it pass, as the SDK has them.
-#[derive(Debug, Clone)]
-struct Clock(SdkConfig);
-
-impl Clock {
-    fn of(config: &SdkConfig) -> Self {
-        Self(config.clone())
-    }
-
-    fn now(&self) -> Timestamp {
-        let time = self.0.time_source().unwrap_or_default().now();
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-        Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
-    }
-
-    async fn pause(&self, time: Duration) {
-        if let Some(sleep) = self.0.sleep_impl().or_else(default_async_sleep) {
-            sleep.sleep(time).await;
-        }
-    }
-}
-
-/// The partition that a region is in. Source: AWS reference guide to ARNs, "Partitions".
-fn partition(region: &Region) -> &'static str {
-    let region = region.as_str();
-    if region.starts_with("cn-") {
-        "aws-cn"
-    } else if region.starts_with("us-gov-") {
-        "aws-us-gov"
-    } else {
-        "aws"
     }
 }

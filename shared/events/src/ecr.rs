@@ -6,10 +6,10 @@
 use jiff::Timestamp;
 
 use super::{
-    ImageName, MAX_TAGS, MAX_TEXT,
+    image_name::{ImageName, MAX_TAGS},
     json::Object,
-    poison::{Poison, Reason, printable},
-    words,
+    poison::{MAX_TEXT, Poison, Reason, printable},
+    words::words,
 };
 use guard_core::{
     finding::{ScanEvent, Severity, SeverityCounts},

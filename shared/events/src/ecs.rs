@@ -3,7 +3,11 @@
 //! Source: Amazon ECS Developer Guide, "Amazon ECS task state change events". Its detail resembles the answer of `DescribeTasks`; a container has
 //! `imageDigest` if its image is in ECR. Containers that say nothing of their image are passed over.
 
-use super::{MAX_TEXT, envelope::Envelope, json::Object, poison::Poison, poison::printable};
+use super::{
+    envelope::Envelope,
+    json::Object,
+    poison::{MAX_TEXT, Poison, printable},
+};
 use guard_core::ids::{AccountId, Region};
 
 /// The detail type.

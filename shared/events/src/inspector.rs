@@ -4,21 +4,22 @@
 //! EC2 instances, machine images, Lambda functions and code; its events about those are data that no function needs.
 
 use super::{
-    Body, ImageName, MAX_TEXT,
     ecr::{self, EcrArn, ImageScan, Place},
     envelope::Envelope,
+    image_name::ImageName,
     json::Object,
-    poison::{Poison, printable},
-    words,
+    poison::{MAX_TEXT, Poison, printable},
+    words::words,
 };
 use guard_core::finding::{Epss, Severity};
 
-/// Detail type of [`Body::InspectorScan`].
-pub(super) const SCAN: &str = "Inspector2 Scan";
-/// Detail type of [`Body::InspectorFinding`].
-pub(super) const FINDING: &str = "Inspector2 Finding";
-/// Detail type of [`Body::InspectorCoverage`].
-pub(super) const COVERAGE: &str = "Inspector2 Coverage";
+/// What an event of Inspector is about.
+pub(super) enum EcrOrOther<T> {
+    /// A repository or image: the detail.
+    Ecr(T),
+    /// Something else, in Inspector's words: printable ASCII, 128 characters at most.
+    Other(String),
+}
 
 words! {
     /// What has become of a finding.
@@ -67,31 +68,23 @@ pub struct InspectorCoverage {
 }
 
 /// An `Inspector2 Scan`.
-pub(super) fn scan(envelope: &Envelope<'_>) -> Result<Body, Poison> {
+pub(super) fn scan(envelope: &Envelope<'_>) -> Result<EcrOrOther<ImageScan>, Poison> {
     let detail = envelope.detail()?;
     // Scans of instances and machine images have other members. What names an image in any way is not one of those.
     let names_an_image = ["repository-name", "image-digest", "image-tags"]
         .iter()
         .any(|member| detail.get(member).is_some());
-    if !names_an_image && let Resource::Other(resource) = resource(envelope)? {
-        return Ok(Body::OtherResource {
-            detail_type: SCAN,
-            resource,
-        });
+    if !names_an_image && let EcrOrOther::Other(resource) = resource(envelope)? {
+        return Ok(EcrOrOther::Other(resource));
     }
-    ImageScan::read(&detail, arn(envelope)).map(Body::InspectorScan)
+    ImageScan::read(&detail, arn(envelope)).map(EcrOrOther::Ecr)
 }
 
 /// An `Inspector2 Coverage`. What it is about is in the envelope only.
-pub(super) fn coverage(envelope: &Envelope<'_>) -> Result<Body, Poison> {
+pub(super) fn coverage(envelope: &Envelope<'_>) -> Result<EcrOrOther<InspectorCoverage>, Poison> {
     let arn = match resource(envelope)? {
-        Resource::Ecr(arn) => arn,
-        Resource::Other(resource) => {
-            return Ok(Body::OtherResource {
-                detail_type: COVERAGE,
-                resource,
-            });
-        }
+        EcrOrOther::Ecr(arn) => arn,
+        EcrOrOther::Other(resource) => return Ok(EcrOrOther::Other(resource)),
     };
     let status = envelope.detail()?.optional_object("scanStatus")?;
     let word = status.as_ref().and_then(|status| {
@@ -99,7 +92,7 @@ pub(super) fn coverage(envelope: &Envelope<'_>) -> Result<Body, Poison> {
         let word = status.optional("statusCodeValue");
         word.or_else(|| status.optional("statusCode"))
     });
-    Ok(Body::InspectorCoverage(InspectorCoverage {
+    Ok(EcrOrOther::Ecr(InspectorCoverage {
         name: ImageName {
             account: Some(arn.account),
             region: Some(arn.region),
@@ -112,14 +105,8 @@ pub(super) fn coverage(envelope: &Envelope<'_>) -> Result<Body, Poison> {
     }))
 }
 
-/// What the envelope says that an event is about.
-enum Resource {
-    Ecr(EcrArn),
-    Other(String),
-}
-
 /// The first that can be read. What cannot is only an error where nothing else says it.
-fn resource(envelope: &Envelope<'_>) -> Result<Resource, Poison> {
+fn resource(envelope: &Envelope<'_>) -> Result<EcrOrOther<EcrArn>, Poison> {
     let (mut other, mut odd) = (None, None);
     for element in envelope.resources()? {
         let Some(text) = element.text() else {
@@ -131,7 +118,7 @@ fn resource(envelope: &Envelope<'_>) -> Result<Resource, Poison> {
             continue;
         }
         match EcrArn::read(&text) {
-            Some(arn) => return Ok(Resource::Ecr(arn)),
+            Some(arn) => return Ok(EcrOrOther::Ecr(arn)),
             None => {
                 odd.get_or_insert_with(|| element.invalid("the ARN of a repository or image"));
             }
@@ -139,7 +126,7 @@ fn resource(envelope: &Envelope<'_>) -> Result<Resource, Poison> {
     }
     match (odd, other) {
         (Some(odd), _) => Err(odd),
-        (None, Some(other)) => Ok(Resource::Other(other)),
+        (None, Some(other)) => Ok(EcrOrOther::Other(other)),
         (None, None) => Err(envelope.no_resources()),
     }
 }
@@ -147,13 +134,13 @@ fn resource(envelope: &Envelope<'_>) -> Result<Resource, Poison> {
 /// The repository or image that the envelope names.
 pub(super) fn arn(envelope: &Envelope<'_>) -> Option<EcrArn> {
     match resource(envelope) {
-        Ok(Resource::Ecr(arn)) => Some(arn),
-        Ok(Resource::Other(_)) | Err(_) => None,
+        Ok(EcrOrOther::Ecr(arn)) => Some(arn),
+        Ok(EcrOrOther::Other(_)) | Err(_) => None,
     }
 }
 
 /// An `Inspector2 Finding`. It has one resource; of several, the first image counts.
-pub(super) fn finding(envelope: &Envelope<'_>) -> Result<Body, Poison> {
+pub(super) fn finding(envelope: &Envelope<'_>) -> Result<EcrOrOther<InspectorFinding>, Poison> {
     let detail = envelope.detail()?;
     let (mut other, mut odd) = (None, None);
     let mut named = None;
@@ -179,7 +166,7 @@ pub(super) fn finding(envelope: &Envelope<'_>) -> Result<Body, Poison> {
     // What the detail does not say in a form that can be read, the envelope may.
     let named = named.or_else(|| odd.as_ref().and_then(|_| arn(envelope)).and_then(name_of));
     if let Some(name) = named {
-        return Ok(Body::InspectorFinding(InspectorFinding {
+        return Ok(EcrOrOther::Ecr(InspectorFinding {
             name,
             severity: Severity::from_word(&detail.optional("severity").unwrap_or_default()),
             status: FindingStatus::from_word(&detail.required("status")?),
@@ -190,10 +177,7 @@ pub(super) fn finding(envelope: &Envelope<'_>) -> Result<Body, Poison> {
         return Err(poison);
     }
     let resource = other.ok_or_else(|| detail.missing("resources", "the resource that the finding is about"))?;
-    Ok(Body::OtherResource {
-        detail_type: FINDING,
-        resource,
-    })
+    Ok(EcrOrOther::Other(resource))
 }
 
 /// The image that an ARN names, if it names one.

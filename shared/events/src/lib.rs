@@ -12,6 +12,7 @@
 mod ecr;
 pub mod ecs;
 mod envelope;
+mod image_name;
 mod inspector;
 mod json;
 mod poison;
@@ -19,6 +20,7 @@ mod poison;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use jiff::Timestamp;
 
@@ -26,16 +28,15 @@ pub use ecr::{
     ActionResult, ImageAction, ImageActionType, ImageScan, PullThroughCache, Replication, RepositoryScan,
     ScanFrequency, ScanResourceAction, ScanResourceChange, ScanStatus, StorageClass, SyncStatus,
 };
+pub use image_name::{ImageName, MAX_TAGS};
 pub use inspector::{CoverageStatus, FindingStatus, InspectorCoverage, InspectorFinding};
 pub use json::{MAX_BYTES, MAX_DEPTH, MAX_ENTRIES};
 pub use poison::{Poison, Reason};
 
 use envelope::Envelope;
-use guard_core::ids::{AccountId, Digest, ImageRef, Region, RepositoryName, Tag};
-use poison::printable;
-
-/// Tags kept of one event: as many as one image can have (Amazon ECR User Guide, "Amazon ECR service quotas").
-pub const MAX_TAGS: usize = 1_000;
+use guard_core::ids::{AccountId, ImageRef, Region};
+use inspector::EcrOrOther;
+use poison::{MAX_TEXT, printable};
 
 /// One event.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,29 +130,6 @@ impl Body {
     }
 }
 
-/// How an event names an image, or a repository if it has neither digest nor tag.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageName {
-    /// The registry's account, if the body says it.
-    pub account: Option<AccountId>,
-    /// The registry's region, if the body says it.
-    pub region: Option<Region>,
-    /// The repository.
-    pub repository: RepositoryName,
-    /// The digest, if there is a valid one.
-    pub digest: Option<Digest>,
-    /// The valid ones of its tags, in the event's order, [`MAX_TAGS`] at most.
-    pub tags: Vec<Tag>,
-}
-
-impl ImageName {
-    /// The digest, otherwise the first tag. `None`: the name is that of a repository only.
-    pub fn image(&self) -> Option<ImageRef> {
-        let by_digest = self.digest.clone().map(ImageRef::Digest);
-        by_digest.or_else(|| self.tags.first().cloned().map(ImageRef::Tag))
-    }
-}
-
 /// Reads an event.
 ///
 /// # Errors
@@ -165,9 +143,17 @@ pub fn parse(json: &str) -> Result<Event, Poison> {
         "ECR Replication Action" => Body::Replication(Replication::read(&envelope.detail()?)?),
         "ECR Pull Through Cache Action" => Body::PullThroughCache(PullThroughCache::read(&envelope.detail()?)?),
         "ECR Scan Resource Change" => Body::ScanResourceChange(ScanResourceChange::read(&envelope.detail()?)?),
-        inspector::SCAN => inspector::scan(&envelope)?,
-        inspector::FINDING => inspector::finding(&envelope)?,
-        inspector::COVERAGE => inspector::coverage(&envelope)?,
+        "Inspector2 Scan" => about("Inspector2 Scan", inspector::scan(&envelope)?, Body::InspectorScan),
+        "Inspector2 Finding" => about(
+            "Inspector2 Finding",
+            inspector::finding(&envelope)?,
+            Body::InspectorFinding,
+        ),
+        "Inspector2 Coverage" => about(
+            "Inspector2 Coverage",
+            inspector::coverage(&envelope)?,
+            Body::InspectorCoverage,
+        ),
         "Inspector2 AutoEnable" => Body::InspectorAutoEnable,
         other => Body::Unknown {
             detail_type: printable(other, MAX_TEXT),
@@ -183,48 +169,10 @@ pub fn parse(json: &str) -> Result<Event, Poison> {
     })
 }
 
-/// The longest free text kept of an event.
-const MAX_TEXT: usize = 128;
-
-/// An enum of AWS's words. AWS adds words without notice, so every one of these has an arm for the rest.
-macro_rules! words {
-    (
-        $(#[$doc:meta])*
-        $name:ident {
-            $($(#[$variant_doc:meta])* $variant:ident = $word:literal $(| $alias:literal)*,)+
-        }
-    ) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq)]
-        pub enum $name {
-            $($(#[$variant_doc])* $variant,)+
-            /// A word that this version does not know: printable ASCII, 128 characters at most.
-            Other(String),
-        }
-
-        impl $name {
-            /// Reads AWS's word.
-            pub fn from_word(word: &str) -> Self {
-                match word {
-                    $($word $(| $alias)* => Self::$variant,)+
-                    other => Self::Other($crate::printable(other, $crate::MAX_TEXT)),
-                }
-            }
-
-            /// The word, as AWS writes it.
-            pub fn as_str(&self) -> &str {
-                match self {
-                    $(Self::$variant => $word,)+
-                    Self::Other(word) => word,
-                }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
+/// The body of an Inspector event, which may be about something that is not in ECR.
+fn about<T>(detail_type: &'static str, read: EcrOrOther<T>, in_ecr: impl FnOnce(T) -> Body) -> Body {
+    match read {
+        EcrOrOther::Ecr(detail) => in_ecr(detail),
+        EcrOrOther::Other(resource) => Body::OtherResource { detail_type, resource },
+    }
 }
-use words;

@@ -3,6 +3,9 @@
 /// Characters of an offending value that a message shows.
 const MAX_EXCERPT: usize = 80;
 
+/// The longest free text kept of an event.
+pub(super) const MAX_TEXT: usize = 128;
+
 /// An event that will never be readable: where, and why.
 ///
 /// Safe to log: the path is made of our own names and of indices, and all that the message shows of the event is at most 80

@@ -7,7 +7,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use guard_core::finding::{Severity, SeverityCounts};
+use guard_core::{
+    finding::{Severity, SeverityCounts},
+    ids::Tag,
+};
 
 const DIGEST: &str = "sha256:3f9a1c0e5b7d2468ace013579bdf02468ace13579bdf02468ace13579bdf0246";
 

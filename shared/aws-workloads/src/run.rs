@@ -1,0 +1,42 @@
+//! One run: how long it may take, and what the policy lets it list.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use aws_smithy_async::rt::sleep::{AsyncSleep as _, default_async_sleep};
+use aws_types::SdkConfig;
+use jiff::Timestamp;
+
+use guard_core::uses::LambdaVersions;
+
+/// What all lists of a run have in common.
+pub(crate) struct Run {
+    pub(crate) clock: Clock,
+    pub(crate) began: Timestamp,
+    /// After this nothing new is asked for.
+    pub(crate) until: Timestamp,
+    pub(crate) lambda_versions: LambdaVersions,
+    pub(crate) task_definitions: bool,
+}
+
+/// The time, and how to let it pass, as the SDK has them.
+#[derive(Debug, Clone)]
+pub(crate) struct Clock(SdkConfig);
+
+impl Clock {
+    pub(crate) fn of(config: &SdkConfig) -> Self {
+        Self(config.clone())
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        let time = self.0.time_source().unwrap_or_default().now();
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
+    }
+
+    pub(crate) async fn pause(&self, time: Duration) {
+        if let Some(sleep) = self.0.sleep_impl().or_else(default_async_sleep) {
+            sleep.sleep(time).await;
+        }
+    }
+}
