@@ -40,7 +40,7 @@ pub struct Digest {
     /// Of how many of them nothing is known, or nothing newer than a day.
     pub unknown: u64,
     /// Those of them that nobody could look at for more than a day. Their figures are in the others, as they were.
-    pub outdated: List<Outdated>,
+    pub outdated: Worst<Outdated>,
     /// Images, those in the archive included.
     pub images: u64,
     /// Those in the archive.
@@ -56,39 +56,39 @@ pub struct Digest {
     /// What is new on the day so far.
     pub today: News,
     /// Images that must not be deployed.
-    pub blocked: List<Named>,
+    pub blocked: Worst<Named>,
     /// Images that should be blocked and are not.
-    pub held: List<Named>,
+    pub held: Worst<Named>,
     /// Images that a person must look at.
-    pub review: List<Named>,
+    pub review: Worst<Named>,
     /// Images that wait too long.
-    pub overdue: List<Named>,
+    pub overdue: Worst<Named>,
     /// Allowed images of which the scanner lists nothing and does not say when it was done.
     pub unconfirmed: u64,
     /// Images that nobody could look at yet, because calls failed.
     pub not_reached: u64,
     /// Repositories with rows of the ledger that cannot be read.
-    pub unreadable: List<Unreadable>,
+    pub unreadable: Worst<Unreadable>,
     /// What the policy's lifecycle rules would delete, about.
     pub surplus: Surplus,
     /// The repositories that would lose most.
-    pub surplus_in: List<Size>,
+    pub surplus_in: Worst<Size>,
     /// The repositories that are largest.
-    pub largest: List<Size>,
+    pub largest: Worst<Size>,
     /// Repositories with settings that are not as the policy says.
-    pub drift: List<Drift>,
+    pub drift: Worst<Drift>,
     /// Repositories that have opted out.
-    pub opted_out: List<OptedOut>,
+    pub opted_out: Worst<OptedOut>,
     /// Repositories whose tag leads to no route.
-    pub unrouted: List<Unrouted>,
+    pub unrouted: Worst<Unrouted>,
     /// How ready the other regions are, all repositories together.
     pub readiness: BTreeMap<Region, Readiness>,
     /// Repositories whose copies are not.
-    pub not_ready: List<NotReady>,
+    pub not_ready: Worst<NotReady>,
     /// Exceptions that end soon, or have ended.
-    pub ending: List<Ending>,
+    pub ending: Worst<Ending>,
     /// Exceptions that no repository uses; empty if that is not known.
-    pub unused: List<ExceptionNotice>,
+    pub unused: Worst<ExceptionNotice>,
     /// Settings of the registry that are not what the policy needs.
     pub problems: Vec<Change>,
     /// Whether ECR signs images on push.
@@ -97,14 +97,14 @@ pub struct Digest {
 
 /// The worst of something, and how many there are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct List<T> {
+pub struct Worst<T> {
     /// How many there are.
     pub total: u64,
     /// The worst of them, worst first.
     pub worst: Vec<T>,
 }
 
-impl<T> Default for List<T> {
+impl<T> Default for Worst<T> {
     fn default() -> Self {
         Self {
             total: 0,
@@ -113,7 +113,7 @@ impl<T> Default for List<T> {
     }
 }
 
-impl<T> List<T> {
+impl<T> Worst<T> {
     fn add(&mut self, one: T, worse: impl FnMut(&T, &T) -> std::cmp::Ordering) {
         self.total += 1;
         self.name(one, worse);
@@ -287,7 +287,7 @@ impl<'a> DigestBuilder<'a> {
                 day,
                 repositories: 0,
                 unknown: 0,
-                outdated: List::default(),
+                outdated: Worst::default(),
                 images: 0,
                 archived: 0,
                 bytes: 0,
@@ -295,23 +295,23 @@ impl<'a> DigestBuilder<'a> {
                 states: BTreeMap::new(),
                 yesterday: News::default(),
                 today: News::default(),
-                blocked: List::default(),
-                held: List::default(),
-                review: List::default(),
-                overdue: List::default(),
+                blocked: Worst::default(),
+                held: Worst::default(),
+                review: Worst::default(),
+                overdue: Worst::default(),
                 unconfirmed: 0,
                 not_reached: 0,
-                unreadable: List::default(),
+                unreadable: Worst::default(),
                 surplus: Surplus::default(),
-                surplus_in: List::default(),
-                largest: List::default(),
-                drift: List::default(),
-                opted_out: List::default(),
-                unrouted: List::default(),
+                surplus_in: Worst::default(),
+                largest: Worst::default(),
+                drift: Worst::default(),
+                opted_out: Worst::default(),
+                unrouted: Worst::default(),
                 readiness: BTreeMap::new(),
-                not_ready: List::default(),
-                ending: List::default(),
-                unused: List::default(),
+                not_ready: Worst::default(),
+                ending: Worst::default(),
+                unused: Worst::default(),
                 problems: Vec::new(),
                 signing: found.signing,
             };
@@ -517,7 +517,7 @@ impl Digest {
     }
 }
 
-impl List<Named> {
+impl Worst<Named> {
     fn take(&mut self, repository: &RepositoryName, cases: &Cases, order: Order) {
         self.total += cases.total;
         for case in &cases.worst {

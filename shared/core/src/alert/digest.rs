@@ -13,7 +13,7 @@ use crate::{
         registry::DIGEST,
     },
     calendar::date_of,
-    digest::{Digest, Drift, Ending, List as Worst, Named, NotReady, OptedOut, Outdated, Size, Unreadable, Unrouted},
+    digest::{Digest, Drift, Ending, Named, NotReady, OptedOut, Outdated, Size, Unreadable, Unrouted, Worst},
     notice::Change,
     replication::readiness::Readiness,
     repository::lifecycle::Surplus,
@@ -227,27 +227,52 @@ impl Digest {
     /// Each thing to do, what is worst first.
     fn things_to_do(&self) -> List {
         let mut items = Vec::new();
-        let mut more = 0;
-        for (word, list) in [
+        for part in [
+            self.images_to_look_at(),
+            self.registry_settings(),
+            self.exceptions(),
+            self.repositories_to_look_at(),
+            self.unreadable_rows(),
+        ] {
+            items.extend(part);
+        }
+        let more = self.to_do().saturating_sub(items.len() as u64);
+        List {
+            more,
+            is_numbered: true,
+            in_chat: LISTED_IN_CHAT,
+            ..List::new(format!("TO DO: {}", self.to_do()), items)
+        }
+    }
+
+    fn images_to_look_at(&self) -> Vec<Item> {
+        let lists = [
             (HELD, &self.held),
             ("SCAN OVERDUE", &self.overdue),
             ("REVIEW", &self.review),
-        ] {
-            items.extend(list.worst.iter().map(|named| {
+        ];
+        let items = lists.into_iter().flat_map(|(word, list)| {
+            list.worst.iter().map(move |named| {
                 let since = self.for_days(named);
                 Item::with(
                     format!("{word}: {}{}{since}{}", image(named), severity(named), fix(named)),
                     case(named),
                 )
-            }));
-            more += left(list);
-        }
-        items.extend(self.problems.iter().take(MAX_PROBLEMS).map(|problem| {
+            })
+        });
+        items.collect()
+    }
+
+    fn registry_settings(&self) -> Vec<Item> {
+        let problems = self.problems.iter().take(MAX_PROBLEMS).map(|problem| {
             let text = format!("REGISTRY SETTINGS: {} is wrong.", problem.setting);
             Item::with(text, format!("It is: {}. It should be: {}.", problem.old, problem.new))
-        }));
-        more += self.problems.len().saturating_sub(MAX_PROBLEMS) as u64;
-        items.extend(self.ending.worst.iter().map(|ending| {
+        });
+        problems.collect()
+    }
+
+    fn exceptions(&self) -> Vec<Item> {
+        let ending = self.ending.worst.iter().map(|ending| {
             let exception = &ending.exception;
             let word = if ending.ended {
                 "EXCEPTION HAS ENDED"
@@ -260,8 +285,8 @@ impl Digest {
                 exception.scope(),
             )
             .owned_by(&exception.owner)
-        }));
-        items.extend(self.unused.worst.iter().map(|exception| {
+        });
+        let unused = self.unused.worst.iter().map(|exception| {
             Item::with(
                 format!(
                     "EXCEPTION UNUSED: {} until {}. It covers no finding that counts: remove it.",
@@ -270,19 +295,23 @@ impl Digest {
                 exception.scope(),
             )
             .owned_by(&exception.owner)
-        }));
-        items.extend(self.drift.worst.iter().map(|drift| {
+        });
+        ending.chain(unused).collect()
+    }
+
+    fn repositories_to_look_at(&self) -> Vec<Item> {
+        let drift = self.drift.worst.iter().map(|drift| {
             let settings = counted(drift.settings, "setting", "settings");
             Item::new(format!("SETTINGS WRONG: {}, {settings}.", drift.repository))
-        }));
-        items.extend(self.not_ready.worst.iter().map(|not_ready| {
+        });
+        let not_ready = self.not_ready.worst.iter().map(|not_ready| {
             let text = format!(
                 "COPY NOT READY: {} -> {}.",
                 not_ready.repository, not_ready.readiness.region
             );
             Item::with(text, copies(&not_ready.readiness))
-        }));
-        items.extend(self.outdated.worst.iter().map(|outdated| {
+        });
+        let outdated = self.outdated.worst.iter().map(|outdated| {
             let day = outdated
                 .day
                 .map_or_else(|| "not known".to_owned(), |day| day.to_string());
@@ -291,31 +320,27 @@ impl Digest {
                 outdated.repository
             );
             Item::with(text, "Its figures here are those of that day.")
-        }));
-        items.extend(self.unrouted.worst.iter().map(|unrouted| {
+        });
+        let unrouted = self.unrouted.worst.iter().map(|unrouted| {
             let value = unrouted.value.as_ref();
             let says = value.map_or_else(|| "no such tag".to_owned(), |value| format!("\"{value}\""));
             Item::new(format!(
                 "NO ROUTE: {}. Its tag for the route: {says}.",
                 unrouted.repository
             ))
-        }));
-        items.extend(self.unreadable.worst.iter().map(|unreadable| {
+        });
+        drift.chain(not_ready).chain(outdated).chain(unrouted).collect()
+    }
+
+    fn unreadable_rows(&self) -> Vec<Item> {
+        let unreadable = self.unreadable.worst.iter().map(|unreadable| {
             let rows = counted(unreadable.rows, "row", "rows");
             Item::new(format!(
                 "ROWS OF THE LEDGER CANNOT BE READ: {}, {rows}.",
                 unreadable.repository
             ))
-        }));
-        more += left(&self.unreadable);
-        more += left(&self.ending) + left(&self.unused) + left(&self.drift) + left(&self.not_ready);
-        more += left(&self.outdated) + left(&self.unrouted);
-        List {
-            more,
-            is_numbered: true,
-            in_chat: LISTED_IN_CHAT,
-            ..List::new(format!("TO DO: {}", self.to_do()), items)
-        }
+        });
+        unreadable.collect()
     }
 
     /// For how many days an image is in its state.

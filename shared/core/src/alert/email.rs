@@ -10,7 +10,7 @@ use crate::{
             Alert, List, MAX_EXCEPTIONS, MAX_ID, MAX_NAME, MAX_REASON, MAX_STEP, MAX_STEPS, MAX_TITLE, MAX_VERSION,
             beyond, date, moment, to_json, without_version,
         },
-        step::Step,
+        step::NextStep,
     },
     ledger::RecordedFinding,
     policy::Action,
@@ -78,7 +78,7 @@ fn more(lines: &mut Vec<String>, number: u64) {
     }
 }
 
-fn steps(lines: &mut Vec<String>, steps: &[Step]) {
+fn steps(lines: &mut Vec<String>, steps: &[NextStep]) {
     if steps.is_empty() {
         return;
     }

@@ -7,7 +7,7 @@ use crate::{
         contact::Contact,
         exception::ExceptionEntry,
         model::{About, Alert, AlertAction, HELD, HoldNote, Message, Sms, headline, plain_id, plain_version},
-        step::Step,
+        step::NextStep,
     },
     finding::{Severity, SeverityCounts},
     ids::{ImageKey, Tag},
@@ -54,7 +54,7 @@ pub struct ImageAlert {
     /// What was done.
     pub action: Option<AlertAction>,
     /// What the reader can do, in order.
-    pub next_steps: Vec<Step>,
+    pub next_steps: Vec<NextStep>,
     /// Entries to propose for the policy, if the findings do no harm: for the worst, at most `MAX_EXCEPTIONS`.
     pub exceptions: Vec<ExceptionEntry>,
 }

@@ -14,7 +14,7 @@ use crate::{
             Alert, AlertAction, MAX_EXCEPTIONS, MAX_ID, MAX_LISTED_TAGS, MAX_NAME, MAX_REASON, MAX_STEP, MAX_STEPS,
             MAX_TITLE, MAX_VERSION, beyond, time, to_json,
         },
-        step::{MAX_COMMAND, Step},
+        step::{MAX_COMMAND, NextStep},
     },
     finding::{Severity, SeverityCounts},
     ids::Tag,
@@ -53,7 +53,7 @@ struct Document<'a> {
     other_findings: Vec<Finding<'a>>,
     omitted_other_findings: u64,
     counts: Option<&'a SeverityCounts>,
-    steps: Vec<Step>,
+    steps: Vec<NextStep>,
     links: &'a Contact,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     exceptions: &'a [ExceptionEntry],
@@ -156,8 +156,8 @@ pub(super) fn render(alert: &Alert, listed: usize) -> String {
     })
 }
 
-fn steps(steps: &[Step]) -> Vec<Step> {
-    let cut = |step: &Step| Step {
+fn steps(steps: &[NextStep]) -> Vec<NextStep> {
+    let cut = |step: &NextStep| NextStep {
         text: text::line(&step.text, MAX_STEP),
         command: step.command.as_deref().map(|command| text::line(command, MAX_COMMAND)),
     };

@@ -27,7 +27,7 @@ pub use exception::{ExceptionEntry, ExceptionNotice};
 pub use model::{
     Alert, AlertAction, HoldNote, MAX_EXCEPTIONS, MAX_LISTED_FINDINGS, MAX_LISTED_TAGS, MAX_MESSAGE_BYTES, Message,
 };
-pub use step::Step;
+pub use step::NextStep;
 
 use self::model::{MAX_SUBJECT, SENDER};
 use crate::text;

@@ -8,7 +8,7 @@ use crate::{
     alert::{
         contact::Contact,
         exception::{ExceptionEntry, ExceptionNotice},
-        step::Step,
+        step::NextStep,
     },
     finding::{Fix, Severity, SeverityCounts},
     ids::{Digest, ImageKey, RegistryKey, RepositoryName, Tag, registry_host},
@@ -83,7 +83,7 @@ pub struct Alert {
     /// All findings of the image by severity.
     pub(super) counts: Option<SeverityCounts>,
     /// What the reader can do, in order.
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<NextStep>,
     /// Entries to propose for the policy.
     pub(super) exceptions: Vec<ExceptionEntry>,
     /// Settings.

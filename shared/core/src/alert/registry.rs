@@ -7,7 +7,7 @@ use crate::{
     alert::{
         contact::Contact,
         model::{About, Alert, Changes, MAX_NAME, Message, Sms, headline},
-        step::Step,
+        step::NextStep,
     },
     ids::RegistryKey,
     notice::{Change, RegistryAlertKind},
@@ -37,7 +37,7 @@ pub struct RegistryAlert {
     /// The exception that ends.
     pub exception: Option<ExceptionNotice>,
     /// What the reader can do, in order.
-    pub next_steps: Vec<Step>,
+    pub next_steps: Vec<NextStep>,
 }
 
 /// The most settings that are listed.

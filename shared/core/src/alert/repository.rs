@@ -6,7 +6,7 @@ use crate::{
     alert::{
         contact::Contact,
         model::{About, Alert, Changes, Message, Sms, headline},
-        step::Step,
+        step::NextStep,
     },
     finding::Severity,
     ids::{Digest, Region, RegistryKey, RepositoryKey, Tag},
@@ -40,7 +40,7 @@ pub struct RepositoryAlert {
     /// The settings.
     pub changes: Vec<Change>,
     /// What the reader can do, in order.
-    pub next_steps: Vec<Step>,
+    pub next_steps: Vec<NextStep>,
 }
 
 /// The most settings that are listed.

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Step {
+pub struct NextStep {
     /// What to do.
     pub text: String,
     /// One complete command that does it, or that shows what is needed for it. It changes nothing that cannot be changed back.
@@ -14,7 +14,7 @@ pub struct Step {
 /// Room for an AWS command with the longest repository name and digest.
 pub(super) const MAX_COMMAND: usize = 800;
 
-impl Step {
+impl NextStep {
     /// A step without a command.
     pub fn new(text: impl Into<String>) -> Self {
         Self {
@@ -39,7 +39,7 @@ fn can_be_pasted(command: &str) -> bool {
     command.len() <= MAX_COMMAND && !command.is_empty() && command.chars().all(is_plain)
 }
 
-impl From<String> for Step {
+impl From<String> for NextStep {
     /// A sentence, whose command is behind it.
     fn from(text: String) -> Self {
         match text.split_once(": aws ") {
@@ -49,7 +49,7 @@ impl From<String> for Step {
     }
 }
 
-impl From<&str> for Step {
+impl From<&str> for NextStep {
     fn from(text: &str) -> Self {
         Self::from(text.to_owned())
     }
@@ -63,7 +63,7 @@ mod tests {
     fn only_a_command_that_a_shell_takes_as_it_stands_is_offered() {
         let command =
             "aws ecr describe-images --region us-west-2 --repository-name a/b --image-ids imageDigest=sha256:00";
-        assert_eq!(Step::run("Look", command).command.as_deref(), Some(command));
+        assert_eq!(NextStep::run("Look", command).command.as_deref(), Some(command));
         for odd in [
             "",
             "aws ecr x; rm -rf /",
@@ -75,8 +75,8 @@ mod tests {
             "aws <name>",
             "aws {}",
         ] {
-            assert_eq!(Step::run("Look", odd), Step::new("Look"), "{odd}");
+            assert_eq!(NextStep::run("Look", odd), NextStep::new("Look"), "{odd}");
         }
-        assert_eq!(Step::run("Look", "a".repeat(MAX_COMMAND + 1)).command, None);
+        assert_eq!(NextStep::run("Look", "a".repeat(MAX_COMMAND + 1)).command, None);
     }
 }

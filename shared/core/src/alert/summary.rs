@@ -11,7 +11,7 @@ use crate::{
         brief::BriefAlert,
         contact::Contact,
         model::{About, Alert, HELD, Item, List, MAX_MESSAGE_BYTES, MAX_NAME, Message, Sms, details, headline},
-        step::Step,
+        step::NextStep,
     },
     finding::Severity,
     ids::RegistryKey,
@@ -164,7 +164,7 @@ impl AlertSummary {
         )
     }
 
-    fn steps() -> Vec<Step> {
+    fn steps() -> Vec<NextStep> {
         vec![
             "Begin with the first repository. The daily digest has the reason for each image.".into(),
             "If most images share a finding, fix their base image and rebuild.".into(),

@@ -6,7 +6,7 @@ use crate::{
     alert::{
         contact::Contact,
         model::{About, Alert, Message, Sms, headline},
-        step::Step,
+        step::NextStep,
     },
     ids::RegistryKey,
     text,
@@ -44,7 +44,7 @@ impl TestAlert {
             reason:
                 "Somebody invoked the function `sweep` with `test_alert`. Each route of the policy gets one test alert."
                     .to_owned(),
-            steps: vec![Step::new(
+            steps: vec![NextStep::new(
                 "Check that the alert arrived where the team of this route reads it. Then there is nothing more to do.",
             )],
             sms: Sms {

@@ -640,7 +640,7 @@ fn with(text: &str) -> ImageAlert {
         title: text.to_owned(),
         reason: text.to_owned(),
         findings: vec![finding.clone(), finding],
-        next_steps: vec![Step::new(text); 2],
+        next_steps: vec![NextStep::new(text); 2],
         ..alert(AlertKind::ImageBlocked)
     }
 }
@@ -800,7 +800,7 @@ fn the_greatest_alert_stays_within_its_size() {
         let text = unit.repeat(20_000);
         let mut alert = with(&text);
         alert.findings = vec![alert.findings[0].clone(); 300];
-        alert.next_steps = vec![Step::new(text.clone()); 20];
+        alert.next_steps = vec![NextStep::new(text.clone()); 20];
         alert.other_findings = alert.findings.clone();
         alert.tags = (0..1000).map(|i| format!("{i:0>128}").parse().unwrap()).collect();
         alert.image.repository = "a".repeat(256).parse().unwrap();
@@ -864,7 +864,7 @@ fn any_alert() -> impl Strategy<Value = ImageAlert> {
         any_text(),
         any_text(),
         any_text(),
-        proptest::collection::vec(any_text().prop_map(Step::new), 0..12),
+        proptest::collection::vec(any_text().prop_map(NextStep::new), 0..12),
     );
     let findings = (
         proptest::collection::vec(any_finding(), 0..6),

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    alert::Step,
+    alert::NextStep,
     decide::hold::Hold,
     finding::{Fix, NoScan},
     ids::Digest,
@@ -35,7 +35,7 @@ const MANY_BLOCKS: &str = "This image and all further ones of this hour are held
                            is wrong: a change of the policy, or of the scanner's data.";
 
 /// The steps for an alert.
-pub(super) fn next_steps(of: &Situation<'_>) -> Vec<Step> {
+pub(super) fn next_steps(of: &Situation<'_>) -> Vec<NextStep> {
     if of.row.cause == Some(Cause::Tag) {
         return of.for_a_tag();
     }
@@ -43,16 +43,16 @@ pub(super) fn next_steps(of: &Situation<'_>) -> Vec<Step> {
         AlertKind::ImageBlocked => vec![of.fix(), of.exception(), of.blocked()],
         AlertKind::ImageBypass => vec![of.who(), of.fix(), of.exception(), of.blocked()],
         AlertKind::ImageHeld => {
-            let by_rule = of.hold.and_then(|hold| hold.next_step).map(Step::new);
+            let by_rule = of.hold.and_then(|hold| hold.next_step).map(NextStep::new);
             let steps = [of.fix()].into_iter().chain(by_rule);
             steps.chain([of.exception(), of.look()]).collect()
         }
         AlertKind::BlockLimit => vec![
-            Step::new(MANY_BLOCKS),
-            Step::new("If so many blocks are right, raise block.max_blocks_per_hour in the policy."),
+            NextStep::new(MANY_BLOCKS),
+            NextStep::new("If so many blocks are right, raise block.max_blocks_per_hour in the policy."),
             of.fix(),
         ],
-        AlertKind::ImageReview => vec![of.fix(), Step::new(ACCEPTABLE), of.look()],
+        AlertKind::ImageReview => vec![of.fix(), NextStep::new(ACCEPTABLE), of.look()],
         AlertKind::ImageReleased => vec![of.deploy()],
         AlertKind::ScanFailed => {
             let mut steps = of.without_scan();
@@ -64,18 +64,18 @@ pub(super) fn next_steps(of: &Situation<'_>) -> Vec<Step> {
 }
 
 impl Situation<'_> {
-    fn look(&self) -> Step {
+    fn look(&self) -> NextStep {
         let image = &self.row.image;
         let command = format!(
             "aws ecr describe-image-scan-findings --region {} --repository-name {} --image-id imageDigest={}",
             image.region, image.repository, self.scanned
         );
-        Step::run("See all findings:", command)
+        NextStep::run("See all findings:", command)
     }
 
-    fn exception(&self) -> Step {
+    fn exception(&self) -> NextStep {
         let repository = &self.row.image.repository;
-        Step::new(match self.findings.first() {
+        NextStep::new(match self.findings.first() {
             Some(finding) => format!(
                 "Not exploitable here? Propose an exception for {} in {repository}, with owner, reason and last day.",
                 text::line(&finding.id, 60)
@@ -84,97 +84,97 @@ impl Situation<'_> {
         })
     }
 
-    fn blocked(&self) -> Step {
+    fn blocked(&self) -> NextStep {
         let block = self.row.block.as_ref();
         if block.is_some_and(|block| block.method == BlockMethod::Archive) {
-            Step::new(NOT_AGAIN)
+            NextStep::new(NOT_AGAIN)
         } else {
             self.look()
         }
     }
 
     /// For an image that was released: it may still need a review.
-    fn deploy(&self) -> Step {
-        Step::new(if self.row.state == State::Review {
+    fn deploy(&self) -> NextStep {
+        NextStep::new(if self.row.state == State::Review {
             "Review the findings below, then deploy it again where it was missing."
         } else {
             "Deploy it again where it was missing."
         })
     }
 
-    fn check_coverage(&self) -> Step {
+    fn check_coverage(&self) -> NextStep {
         let image = &self.row.image;
         let command = format!(
             "aws ecr batch-get-repository-scanning-configuration --region {} --repository-names {}",
             image.region, image.repository
         );
-        Step::run("Check that the repository is scanned:", command)
+        NextStep::run("Check that the repository is scanned:", command)
     }
 
     /// For an image that is blocked for a tag of its own.
-    fn for_a_tag(&self) -> Vec<Step> {
+    fn for_a_tag(&self) -> Vec<NextStep> {
         let came_back = self.kind == AlertKind::ImageBypass;
         came_back
             .then(|| self.who())
             .into_iter()
             .chain([
-                Step::new("Push it under a tag that the policy allows, and deploy it by that."),
-                Step::new("Is the tag right? Ask the owners of the policy to allow it."),
+                NextStep::new("Push it under a tag that the policy allows, and deploy it by that."),
+                NextStep::new("Is the tag right? Ask the owners of the policy to allow it."),
             ])
             .collect()
     }
 
     /// For an image that has no usable scan.
-    fn without_scan(&self) -> Vec<Step> {
+    fn without_scan(&self) -> Vec<NextStep> {
         let image = &self.row.image;
         let of_image = format!(
             "--region {} --repository-name {} --image-id imageDigest={}",
             image.region, image.repository, image.digest
         );
-        let status = Step::run(
+        let status = NextStep::run(
             "See what the scanner says:",
             format!("aws ecr describe-image-scan-findings {of_image} --max-items 1"),
         );
         match &self.row.no_scan {
             Some(NoScan::EligibilityExpired) => vec![
-                Step::new(format!("{NEW_BUILD} Pushing the same image again does not help.")),
-                Step::new(
+                NextStep::new(format!("{NEW_BUILD} Pushing the same image again does not help.")),
+                NextStep::new(
                     "Are images in use for longer? Raise the re-scan duration of Amazon Inspector for ECR images.",
                 ),
             ],
             Some(NoScan::Unsupported) => vec![
-                Step::new("Rebuild it on a base image that the scanner supports."),
-                Step::new("Are images of this kind right here? Set scan.on_unsupported to monitor in the policy."),
+                NextStep::new("Rebuild it on a base image that the scanner supports."),
+                NextStep::new("Are images of this kind right here? Set scan.on_unsupported to monitor in the policy."),
                 status,
             ],
             Some(NoScan::TooLarge) => vec![
-                Step::new("Make the image smaller: build in stages, and leave out what only the build needs."),
+                NextStep::new("Make the image smaller: build in stages, and leave out what only the build needs."),
                 status,
             ],
             Some(NoScan::LimitExceeded) => vec![
-                Step::new("Wait for a day: then it is scanned again. ECR scans an image once in 24 hours."),
+                NextStep::new("Wait for a day: then it is scanned again. ECR scans an image once in 24 hours."),
                 status,
             ],
             Some(NoScan::NotCovered) => vec![self.check_coverage()],
             Some(NoScan::Failed) | None => vec![
-                Step::run(
+                NextStep::run(
                     "Try once more (basic scanning: once a day for an image):",
                     format!("aws ecr start-image-scan {of_image}"),
                 ),
-                Step::new(
+                NextStep::new(
                     "Does it fail again? Build on a base image that the scanner supports, and push under a new tag.",
                 ),
                 status,
             ],
-            Some(NoScan::FindingsUnavailable | NoScan::UnknownStatus(_)) => vec![status, Step::new(NEW_BUILD)],
+            Some(NoScan::FindingsUnavailable | NoScan::UnknownStatus(_)) => vec![status, NextStep::new(NEW_BUILD)],
         }
     }
 
     /// How to find out who brought an image back. ECR's events do not say; `CloudTrail` does, some minutes later.
-    fn who(&self) -> Step {
+    fn who(&self) -> NextStep {
         let region = &self.row.image.region;
         let Some(Arrival { way, at }) = self.arrival else {
-            return Step::new(
+            return NextStep::new(
                 "Find out who brings it back: CloudTrail names whoever called PutImage or UpdateImageStorageClass.",
             );
         };
@@ -194,16 +194,16 @@ impl Situation<'_> {
             "aws cloudtrail lookup-events --region {region} --lookup-attributes \
              AttributeKey=EventName,AttributeValue={call}{around}"
         );
-        Step::run("Find out who brings it back:", command)
+        NextStep::run("Find out who brings it back:", command)
     }
 
     /// How to get rid of the findings.
-    fn fix(&self) -> Step {
+    fn fix(&self) -> NextStep {
         let mut updates = fixes(self.findings);
         let more = updates.len().saturating_sub(3);
         updates.truncate(3);
         let all = updates.join(", ");
-        Step::new(match (updates.len(), more) {
+        NextStep::new(match (updates.len(), more) {
             (0, _) => self.no_version().to_owned(),
             (_, 0) => format!("Update to {all} or newer, build, and push under a new tag."),
             (_, more) => format!("Update to {all} or newer (and {more} more), build, and push under a new tag."),

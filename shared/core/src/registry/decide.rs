@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     alert::{
-        Step,
+        NextStep,
         registry::{ExceptionNotice, RegistryAlert},
     },
     calendar::date_of,
@@ -333,7 +333,7 @@ fn alert(key: &RegistryKey, id: String, told: &[Told<'_>], now: Timestamp) -> Re
         .into_iter()
         .chain(replication)
         .chain([change])
-        .map(Step::from)
+        .map(NextStep::from)
         .collect();
     alert
 }
@@ -353,7 +353,7 @@ fn calls_failing(key: &RegistryKey, alert: RegistryAlert, failing: &FailingCall)
             failing.since.strftime("%Y-%m-%d %H:%M UTC"),
             failing.first.join(", ")
         ),
-        next_steps: failing.next_steps(key).into_iter().map(Step::from).collect(),
+        next_steps: failing.next_steps(key).into_iter().map(NextStep::from).collect(),
         ..alert
     }
 }
@@ -405,7 +405,7 @@ fn uses_unknown(key: &RegistryKey, alert: RegistryAlert, incomplete: &Incomplete
             "It is not known who uses images: {}. {also}Until it is known again, images that should be blocked are held, and can be pulled.",
             incomplete.why
         ),
-        next_steps: [first, log].map(Step::from).to_vec(),
+        next_steps: [first, log].map(NextStep::from).to_vec(),
         ..alert
     }
 }
@@ -431,7 +431,7 @@ fn access_missing(key: &RegistryKey, alert: RegistryAlert, refused: &RefusedAcce
                 "{role} may not call {missing}, and images were blocked by a method that this takes to undo. {what} {images}. The first: {}.",
                 refused.first.join(", ")
             ),
-            next_steps: refused.next_steps(key).into_iter().map(Step::from).collect(),
+            next_steps: refused.next_steps(key).into_iter().map(NextStep::from).collect(),
             ..alert
         };
     }
@@ -443,7 +443,7 @@ fn access_missing(key: &RegistryKey, alert: RegistryAlert, refused: &RefusedAcce
              nor blocked until it may. {images}. The first: {}.",
             refused.first.join(", ")
         ),
-        next_steps: refused.next_steps(key).into_iter().map(Step::from).collect(),
+        next_steps: refused.next_steps(key).into_iter().map(NextStep::from).collect(),
         ..alert
     }
 }

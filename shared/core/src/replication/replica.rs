@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    alert::{Step, repository::RepositoryAlert},
+    alert::{NextStep, repository::RepositoryAlert},
     ids::{Digest, ImageKey, RegistryKey, RepositoryKey, Tag},
     image::{Image, ImageKind, ImageStatus},
     notice::{Change, Note, RepositoryAlertKind as Kind, Settle, settle},
@@ -635,6 +635,6 @@ fn alert(facts: &ReplicaFacts, note: &Note) -> RepositoryAlert {
         title,
         reason: note.reason.clone(),
         changes: note.changes.clone(),
-        next_steps: next_steps.into_iter().map(Step::from).collect(),
+        next_steps: next_steps.into_iter().map(NextStep::from).collect(),
     }
 }

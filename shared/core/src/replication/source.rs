@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
-    alert::{Step, repository::RepositoryAlert},
+    alert::{NextStep, repository::RepositoryAlert},
     ids::{Digest, Region, RepositoryKey},
     notice::{Change, Note, RepositoryAlertKind as Kind, Settle, settle},
     policy::ReplicationRules,
@@ -481,7 +481,7 @@ fn alert(key: &RepositoryKey, to: &Region, note: &Note) -> RepositoryAlert {
         } else {
             [rules, ask, backfill]
         }
-        .map(Step::from)
+        .map(NextStep::from)
         .to_vec(),
     }
 }

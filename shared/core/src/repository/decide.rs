@@ -11,7 +11,7 @@ pub use super::{
     facts::{Expiring, Preview, Previewed, RepositoryFacts},
 };
 use crate::{
-    alert::{Step, repository::RepositoryAlert},
+    alert::{NextStep, repository::RepositoryAlert},
     finding::Severity,
     ids::RepositoryKey,
     notice::{Change, Note, RepositoryAlertKind as Kind, Settle, settle},
@@ -607,7 +607,7 @@ fn alert(key: &RepositoryKey, note: &Note, severity: Option<Severity>) -> Reposi
         title,
         reason: note.reason.clone(),
         changes: note.changes.clone(),
-        next_steps: next_steps.into_iter().map(Step::from).collect(),
+        next_steps: next_steps.into_iter().map(NextStep::from).collect(),
     }
 }
 

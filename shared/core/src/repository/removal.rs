@@ -7,7 +7,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    alert::{Step, repository::RepositoryAlert},
+    alert::{NextStep, repository::RepositoryAlert},
     finding::Severity,
     ids::{Digest, RepositoryKey, Tag},
     image::Image,
@@ -184,7 +184,7 @@ impl Damage {
                 old: words.old,
                 new: words.new,
             }],
-            next_steps: self.next_steps(key).into_iter().map(Step::from).collect(),
+            next_steps: self.next_steps(key).into_iter().map(NextStep::from).collect(),
         }
     }
 
@@ -359,7 +359,7 @@ mod tests {
         insta::assert_snapshot!(alert.reason, @"ecr-guard removed the tag main from the image dddddddddddd. Between its last look and the removal somebody moved the tag to the image eeeeeeeeeeee, which lost it. It was its only tag, and ECR deletes an image with its last tag.");
         assert_eq!(
             alert.next_steps,
-            [Step::new(format!(
+            [NextStep::new(format!(
                 "Push the image sha256:{} to pipeops-prod-api again, from where it was built.",
                 "ee".repeat(32)
             ))]

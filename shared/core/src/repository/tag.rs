@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::{
-    alert::{Step, repository::RepositoryAlert},
+    alert::{NextStep, repository::RepositoryAlert},
     finding::Severity,
     ids::{Digest, RepositoryKey, Tag},
     image::{Image, ImageStatus, names_a_subject},
@@ -312,6 +312,6 @@ fn alert(row: &TagRow, note: &Note) -> RepositoryAlert {
         title,
         reason: note.reason.clone(),
         changes: note.changes.clone(),
-        next_steps: steps.into_iter().map(Step::from).collect(),
+        next_steps: steps.into_iter().map(NextStep::from).collect(),
     }
 }
