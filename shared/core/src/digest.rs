@@ -18,6 +18,7 @@ use crate::{
     registry::{DigestRecord, RegistryRow, checks::Found, decide::REGISTRY_LEASE},
     replication::{readiness::Readiness, rules},
     repository::lifecycle::Surplus,
+    state::State,
     summary::{Case, Cases, News, Order, RepositorySummary, WORST, day_of_summary, worse},
     text::{self, hex},
 };
@@ -434,7 +435,7 @@ impl Digest {
         self.bytes = self.bytes.saturating_add(summary.bytes);
         self.archived_bytes = self.archived_bytes.saturating_add(summary.archived_bytes);
         for (state, number) in &summary.states {
-            *self.states.entry(state.clone()).or_default() += number;
+            *self.states.entry(State::shown_of(state).to_owned()).or_default() += number;
         }
         self.unconfirmed += summary.unconfirmed;
         self.not_reached += summary.not_reached;

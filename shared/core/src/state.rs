@@ -24,7 +24,24 @@ pub enum State {
 }
 
 impl State {
-    /// The word, as it stands in the ledger and in reports.
+    /// The word that people and their programs read. `Held` would sound like "held back", and the image can be deployed.
+    pub fn shown(self) -> &'static str {
+        match self {
+            Self::Held => "BlockDeferred",
+            other => other.as_str(),
+        }
+    }
+
+    /// The word that people read, of a word of the ledger.
+    pub fn shown_of(word: &str) -> &str {
+        if word == Self::Held.as_str() {
+            Self::Held.shown()
+        } else {
+            word
+        }
+    }
+
+    /// The word, as it stands in the ledger.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "Pending",

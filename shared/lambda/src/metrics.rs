@@ -22,7 +22,7 @@ pub const METRICS: [&str; 19] = [
     CALLS_REFUSED,
     "Alerts",
     "FindingsMonitored",
-    IMAGES_LOOKED,
+    IMAGES_RECONCILED,
     ITEMS_FAILED,
     ITEMS_PUT_BACK,
     REPOSITORIES,
@@ -44,7 +44,7 @@ pub(crate) const BLOCKS_REFUSED: &str = "BlocksRefused";
 /// Other calls that AWS refused for good.
 pub(crate) const CALLS_REFUSED: &str = "CallsRefused";
 /// Images that a worker looked at.
-pub(crate) const IMAGES_LOOKED: &str = "ImagesLooked";
+pub(crate) const IMAGES_RECONCILED: &str = "ImagesReconciled";
 /// Messages that a worker left in the queue.
 pub(crate) const ITEMS_FAILED: &str = "ItemsFailed";
 /// Repositories that a sweep left to the workers.
@@ -52,17 +52,17 @@ pub(crate) const REPOSITORIES: &str = "Repositories";
 /// Sweeps that could not list all repositories in one go.
 pub(crate) const SWEEPS_CONTINUED: &str = "SweepsContinued";
 /// How old the sweep is of which there was a part, done or put back, in seconds: putting back does not make it younger.
-pub(crate) const SWEEP_AGE: &str = "sweep_age_seconds";
+pub(crate) const SWEEP_AGE: &str = "SweepAge";
 
 /// Messages that a worker put into the queue anew.
 pub(crate) const ITEMS_PUT_BACK: &str = "ItemsPutBack";
 /// How many invocations led to an item, one after the other: each time that it is put back is one more.
-pub(crate) const ITEM_HOPS: &str = "item_hops";
+pub(crate) const ITEM_HOPS: &str = "ItemHops";
 /// How often a message was delivered.
-pub(crate) const ITEM_RECEIVES: &str = "item_receives";
+pub(crate) const ITEM_RECEIVES: &str = "ItemReceives";
 
 /// Seconds from the push of an image in its source to the arrival of its copy.
-pub(crate) const REPLICATION_LAG: &str = "replication_lag_seconds";
+pub(crate) const REPLICATION_LAG: &str = "ReplicationLag";
 
 /// Runs that have seen all lists of workloads to their end.
 pub(crate) const WORKLOAD_RUNS: &str = "WorkloadRuns";

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     error::HandlerError,
     metrics::{
-        IMAGES_LOOKED, ITEM_HOPS, ITEM_RECEIVES, ITEMS_FAILED, ITEMS_PUT_BACK, LISTS_DENIED, Line, REPLICATION_LAG,
+        IMAGES_RECONCILED, ITEM_HOPS, ITEM_RECEIVES, ITEMS_FAILED, ITEMS_PUT_BACK, LISTS_DENIED, Line, REPLICATION_LAG,
         REPOSITORIES, SWEEP_AGE, SWEEPS_CONTINUED, WORKLOAD_RUNS,
     },
 };
@@ -232,7 +232,7 @@ fn worked_line<'a>(function: &'a str, request_id: &str, worked: &Worked) -> Line
         ("PoisonEvents", worked.poison),
         ("Blocks", worked.looks.blocks),
         ("Alerts", worked.looks.alerts),
-        (IMAGES_LOOKED, worked.looks.looked),
+        (IMAGES_RECONCILED, worked.looks.looked),
         (ITEMS_FAILED, worked.failed),
         (ITEMS_PUT_BACK, worked.put_back),
     ];
@@ -475,10 +475,7 @@ mod tests {
             ..swept()
         };
         let line = swept_line("sweep", "id", Ok(&at_once), now()).json(now());
-        assert_eq!(
-            line["sweep_age_seconds"], 0,
-            "no age is an age: without it, an alarm rings"
-        );
+        assert_eq!(line["SweepAge"], 0, "no age is an age: without it, an alarm rings");
     }
 
     #[test]
@@ -517,22 +514,16 @@ mod tests {
     #[test]
     fn a_sweep_says_how_old_it_is_when_all_of_it_is_left_to_workers() {
         let line = swept_line("sweep", "id", Ok(&swept()), now()).json(now());
-        assert_eq!(
-            (&line["sweep_age_seconds"], &line["level"]),
-            (&json!(7), &json!("INFO"))
-        );
+        assert_eq!((&line["SweepAge"], &line["level"]), (&json!(7), &json!("INFO")));
         let continued = Swept {
             continued: true,
             ..swept()
         };
         let line = swept_line("sweep", "id", Ok(&continued), now()).json(now());
-        assert_eq!(
-            (&line["sweep_age_seconds"], &line["SweepsContinued"]),
-            (&Value::Null, &json!(1))
-        );
+        assert_eq!((&line["SweepAge"], &line["SweepsContinued"]), (&Value::Null, &json!(1)));
         let line = worked_line("worker", "id", &worked()).json(now());
         assert_eq!(
-            (&line["sweep_age_seconds"], &line["Outcome"]),
+            (&line["SweepAge"], &line["Outcome"]),
             (&json!(90), &json!("failed-in-part"))
         );
     }

@@ -84,7 +84,7 @@ def proved(world: World) -> Observed:
     return observe(
         copy=(copy_state(world, image), "complete"),
         pull_there=(world.second().pull(image), "works"),
-        lag_is_measured=(any("replication_lag_seconds" in line for line in log), True),
+        lag_is_measured=(any("ReplicationLag" in line for line in log), True),
         alerts=(told(world, image), []),
     )
 

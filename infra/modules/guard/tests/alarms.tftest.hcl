@@ -38,7 +38,7 @@ run "what_is_watched" {
 
       sweep-throttles          = "AWS/Lambda Throttles {\"FunctionName\":\"ecr-guard-sweep\"}"
       sweep-failed-events-lost = "AWS/Lambda DestinationDeliveryFailures {\"FunctionName\":\"ecr-guard-sweep\"}"
-      sweep-overdue            = "ecr-guard sweep_age_seconds {\"Function\":\"sweep\"}"
+      sweep-overdue            = "ecr-guard SweepAge {\"Function\":\"sweep\"}"
 
       worker-throttles        = "AWS/Lambda Throttles {\"FunctionName\":\"ecr-guard-worker\"}"
       worker-hops             = "ecr-guard item_hops {\"Function\":\"worker\"}"
@@ -46,7 +46,7 @@ run "what_is_watched" {
       worker-dropped          = "AWS/Lambda RecursiveInvocationsDropped {\"FunctionName\":\"ecr-guard-worker\"}"
       worker-undelivered-lost = "AWS/Events InvocationsFailedToBeSentToDlq {\"RuleName\":\"ecr-guard-worker\"}"
       worker-errors           = "AWS/Lambda Errors {\"FunctionName\":\"ecr-guard-worker\"}"
-      worker-late             = "ecr-guard sweep_age_seconds {\"Function\":\"worker\"}"
+      worker-late             = "ecr-guard SweepAge {\"Function\":\"worker\"}"
 
       schedule-undelivered-lost = "AWS/Scheduler InvocationsFailedToBeSentToDeadLetterCount {\"ScheduleGroup\":\"ecr-guard\"}"
       work-old                  = "AWS/SQS ApproximateAgeOfOldestMessage {\"QueueName\":\"ecr-guard-work\"}"
@@ -140,7 +140,7 @@ run "the_dashboard" {
     error_message = "And those that are of all functions together."
   }
   assert {
-    condition     = [for w in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : join(" ", distinct([for m in w.properties.metrics : m[4].stat])) if w.properties.title == "sweep_age_seconds by function"] == ["Maximum"]
+    condition     = [for w in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : join(" ", distinct([for m in w.properties.metrics : m[4].stat])) if w.properties.title == "SweepAge by function"] == ["Maximum"]
     error_message = "Ages are not added up."
   }
   assert {

@@ -119,7 +119,7 @@ fn description(alert: &Alert) -> String {
     more(&mut lines, alert.beyond(LISTED_FINDINGS));
     if let Some(hold) = &alert.hold {
         lines.push(format!(
-            "*Held:* {} {}",
+            "*Block deferred:* {} {}",
             text::markdown(&text::line(&hold.reason, MAX_REASON)),
             text::markdown(&hold.ends())
         ));

@@ -47,7 +47,7 @@ pub(super) fn render(alert: &Alert) -> String {
         more(&mut lines, alert.beyond(LISTED_FINDINGS));
     }
     if let Some(hold) = &alert.hold {
-        heading(&mut lines, "WHY IT IS HELD");
+        heading(&mut lines, "WHY THE BLOCK IS DEFERRED");
         wrap(&mut lines, "  ", &text::plain(&hold.reason, MAX_REASON));
         let ends = hold.ends();
         if !ends.is_empty() {

@@ -482,7 +482,7 @@ pub(super) fn beyond(omitted: u64, unlisted: usize) -> u64 {
 }
 
 /// The word for a held image: what it is, and what it is not.
-pub(super) const HELD: &str = "HELD, STILL DEPLOYABLE";
+pub(super) const HELD: &str = "BLOCK DEFERRED";
 
 /// What an SMS says, beside the region and the word for the kind.
 #[derive(Debug, Clone, PartialEq, Default)]

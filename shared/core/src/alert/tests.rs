@@ -1155,22 +1155,22 @@ fn a_held_image_says_why_and_until_when() {
         sms,
     } = held.message(&Contact::default());
     assert!(
-        subject.starts_with("[ecr-guard] HELD, STILL DEPLOYABLE pipeops-prod-api:v1.2.3 - CVE-2026-1234 CRITICAL"),
+        subject.starts_with("[ecr-guard] BLOCK DEFERRED pipeops-prod-api:v1.2.3 - CVE-2026-1234 CRITICAL"),
         "{subject}"
     );
     let json: Value = serde_json::from_str(&default).unwrap();
     assert_eq!(
         (&json["state"], &json["hold"]["cause"]),
-        (&json!("Held"), &json!("in-use"))
+        (&json!("BlockDeferred"), &json!("in-use"))
     );
     assert_eq!(json["hold"]["until"], "2026-12-06T12:00:00Z");
     assert!(email.contains("WHY\n  1 finding blocks deployment.\n"), "{email}");
-    assert!(email.contains("WHY IT IS HELD\n  it is in use: it was last pulled on 2026-11-22.\n  It is blocked when nobody has pulled it for 14 days. Not before 2026-12-06\n  12:00:00 UTC.\n"), "{email}");
+    assert!(email.contains("WHY THE BLOCK IS DEFERRED\n  it is in use: it was last pulled on 2026-11-22.\n  It is blocked when nobody has pulled it for 14 days. Not before 2026-12-06\n  12:00:00 UTC.\n"), "{email}");
     assert_eq!(json["hold"]["ends"], "nobody has pulled it for 14 days");
     assert!(
         https.contains("It is blocked when nobody has pulled it for 14 days. Not before 2026-12-06"),
         "{https}"
     );
-    assert!(https.contains("*Held:* it is in use"), "{https}");
+    assert!(https.contains("*Block deferred:* it is in use"), "{https}");
     assert!(sms.contains("in use") && sms.contains("STILL DEPLOYABLE."), "{sms}");
 }

@@ -240,7 +240,9 @@ pub(super) fn title(kind: AlertKind, row: &Row) -> String {
     match kind {
         AlertKind::ImageBlocked if flagged => format!("{image} must not be deployed"),
         AlertKind::ImageBlocked => format!("{image} is blocked"),
-        AlertKind::ImageHeld => format!("{image} should be blocked, and is held: it can still be deployed"),
+        AlertKind::ImageHeld => {
+            format!("{image} should be blocked, but the block is deferred: it can still be deployed")
+        }
         AlertKind::ImageReview => format!("{image} needs review before deployment"),
         AlertKind::ImageReleased => format!("{image} is released"),
         AlertKind::ImageBypass if row.state == State::Held => {

@@ -602,7 +602,7 @@ fn alert(facts: &ReplicaFacts, note: &Note) -> RepositoryAlert {
             format!("{name}: an image came late to {here}"),
             vec![
                 "Nothing has to be done for this image. ECR promises no time; if it happens often, the time that it takes is in the \
-                 metric replication_lag_seconds."
+                 metric ReplicationLag."
                     .to_owned(),
                 ask,
             ],
