@@ -16,10 +16,13 @@ locals {
     for account in try(tolist(local.document.block.workloads.accounts), [for account in local.document.block.workloads.accounts : account], []) :
     "arn:${local.partition}:iam::${account.id}:role/${account.role}"
   ]
-  listed_function_arns = [
-    for pattern in try(coalesce(var.workloads.functions, ["*"]), ["*"]) :
-    "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${pattern}"
-  ]
+  # A version is asked about by its number, which makes it another resource than the function: a name needs both, and what ends with `*` has both.
+  listed_function_arns = flatten([
+    for pattern in try(coalesce(var.workloads.functions, ["*"]), ["*"]) : [
+      for version in endswith(pattern, "*") ? [""] : ["", ":*"] :
+      "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${pattern}${version}"
+    ]
+  ])
 }
 
 resource "aws_scheduler_schedule" "workloads" {

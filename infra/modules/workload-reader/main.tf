@@ -46,7 +46,11 @@ resource "aws_iam_role_policy" "this" {
         Sid      = "LambdaFunctions"
         Effect   = "Allow"
         Action   = ["lambda:GetFunction", "lambda:ListAliases"]
-        Resource = [for name in var.functions : "arn:${data.aws_partition.current.partition}:lambda:*:${data.aws_caller_identity.current.account_id}:function:${name}"]
+        # A version is asked about by its number, which makes it another resource than the function: a name needs both.
+        Resource = flatten([for name in var.functions : [
+          for version in endswith(name, "*") ? [""] : ["", ":*"] :
+          "arn:${data.aws_partition.current.partition}:lambda:*:${data.aws_caller_identity.current.account_id}:function:${name}${version}"
+        ]])
       },
     ]
   })

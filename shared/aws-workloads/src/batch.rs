@@ -7,13 +7,13 @@ use guard_aws::error::port_error;
 use guard_core::uses::{Phase, Workload, WorkloadKind, WorkloadSource, aws};
 use guard_ports::{ListedWorkloads, Seen};
 
-use crate::pages::pages;
+use crate::{pages::pages, run::Time};
 
 /// All active job definitions: each can be submitted at any time. Jobs that run are tasks of ECS.
-pub(crate) async fn list(config: &SdkConfig, source: &WorkloadSource) -> ListedWorkloads {
+pub(crate) async fn list(config: &SdkConfig, time: &Time, source: &WorkloadSource) -> ListedWorkloads {
     const OPERATION: &str = "batch:DescribeJobDefinitions";
     let client = &aws_sdk_batch::Client::new(config);
-    let (seen, failure) = pages(OPERATION, |next| async move {
+    let (seen, failure) = pages(time, OPERATION, |next| async move {
         let page = client
             .describe_job_definitions()
             .status("ACTIVE")

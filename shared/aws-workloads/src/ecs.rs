@@ -16,7 +16,7 @@ use guard_aws::{
 use guard_core::uses::{Phase, Via, Workload, WorkloadKind, WorkloadSource, aws};
 use guard_ports::{ListedWorkloads, PortError, Retry, Seen};
 
-use crate::{pages::pages, remembered::Remembered};
+use crate::{pages::pages, remembered::Remembered, run::Time};
 
 const LIST_TASKS: &str = "ecs:ListTasks";
 const DESCRIBE_TASKS: &str = "ecs:DescribeTasks";
@@ -45,15 +45,16 @@ struct Cluster {
 /// Running tasks; services with the revisions that they are at and may go back to; the newest active task definition of each family.
 pub(crate) async fn list(
     config: &SdkConfig,
+    time: &Time,
     source: &WorkloadSource,
     mut known: Remembered<'_>,
     task_definitions: bool,
 ) -> ListedWorkloads {
     let client = Client::new(config);
     let mut listed = ListedWorkloads::default();
-    let (clusters, definitions) = join(clusters(&client), async {
+    let (clusters, definitions) = join(clusters(time, &client), async {
         if task_definitions {
-            newest_definitions(&client).await
+            newest_definitions(time, &client).await
         } else {
             (Vec::new(), None)
         }
@@ -63,18 +64,19 @@ pub(crate) async fn list(
     listed.failures.extend(failure);
     let (newest, failure) = definitions;
     listed.failures.extend(failure);
-    let reads = clusters.into_iter().map(|cluster| read_cluster(&client, cluster));
+    let reads = clusters.into_iter().map(|cluster| read_cluster(time, &client, cluster));
     let read: Vec<Cluster> = stream::iter(reads).buffer_unordered(AT_ONCE).collect().await;
-    let mut services = Vec::new();
+    let (mut services, mut of_tasks) = (Vec::new(), BTreeMap::new());
     for cluster in read {
+        of_tasks.extend(cluster.tasks.iter().filter_map(definition_of));
         listed.failures.extend(cluster.failures);
         listed
             .seen
             .extend(cluster.tasks.iter().flat_map(|task| seen_task(source, task)));
         services.extend(cluster.services);
     }
-    let mut wanted = of_services(&client, &services, &mut known, &mut listed).await;
-    wanted.resolve(&client, source, &mut known, &mut listed).await;
+    let mut wanted = of_services(time, &client, &services, &mut known, &mut listed).await;
+    wanted.resolve(time, &client, source, &mut known, &mut listed).await;
     // Also what a service is at: who runs it without the service gets what its tag leads to by now.
     let of_services = std::mem::take(&mut wanted.definitions);
     wanted
@@ -82,8 +84,13 @@ pub(crate) async fn list(
         .extend(newest.into_iter().map(|definition| (definition, None)));
     // One that a service is at is named by the service.
     wanted.definitions.extend(of_services);
+    for (definition, images) in of_tasks {
+        if wanted.definitions.contains_key(&definition) && known.take(&definition).is_none() {
+            known.put(&definition, images);
+        }
+    }
     wanted
-        .resolve_definitions(&client, source, &mut known, &mut listed)
+        .resolve_definitions(time, &client, source, &mut known, &mut listed)
         .await;
     listed.known = known.keep(listed.failures.is_empty());
     listed
@@ -114,9 +121,21 @@ fn seen_task(source: &WorkloadSource, task: &Task) -> Vec<Seen> {
         .collect()
 }
 
-async fn clusters(client: &Client) -> (Vec<String>, Option<PortError>) {
+/// The task definition of a task that runs, and the images of all of its containers, which need not be asked for then. `None`: it does not say. A
+/// digest may be what the tag of the definition led to when the task began: whether that is shown is not documented.
+fn definition_of(task: &Task) -> Option<(String, Vec<String>)> {
+    let definition = task.task_definition_arn()?;
+    if task.last_status() != Some("RUNNING") || task.containers().is_empty() {
+        return None;
+    }
+    let images = task.containers().iter().map(|container| container.image());
+    let images: Option<Vec<&str>> = images.map(|image| image.filter(|image| !image.contains('@'))).collect();
+    Some((definition.to_owned(), images?.into_iter().map(str::to_owned).collect()))
+}
+
+async fn clusters(time: &Time, client: &Client) -> (Vec<String>, Option<PortError>) {
     const OPERATION: &str = "ecs:ListClusters";
-    pages(OPERATION, |next| async move {
+    pages(time, OPERATION, |next| async move {
         let page = client
             .list_clusters()
             .max_results(100)
@@ -131,9 +150,13 @@ async fn clusters(client: &Client) -> (Vec<String>, Option<PortError>) {
     .await
 }
 
-async fn read_cluster(client: &Client, cluster: String) -> Cluster {
+async fn read_cluster(time: &Time, client: &Client, cluster: String) -> Cluster {
     let mut read = Cluster::default();
-    let (tasks, services) = join(read_tasks(client, &cluster), read_services(client, &cluster)).await;
+    let (tasks, services) = join(
+        read_tasks(time, client, &cluster),
+        read_services(time, client, &cluster),
+    )
+    .await;
     let (tasks, failure) = tasks;
     read.tasks = tasks;
     read.failures.extend(failure);
@@ -143,8 +166,8 @@ async fn read_cluster(client: &Client, cluster: String) -> Cluster {
     read
 }
 
-async fn read_tasks(client: &Client, cluster: &str) -> (Vec<Task>, Option<PortError>) {
-    pages(LIST_TASKS, |next| async move {
+async fn read_tasks(time: &Time, client: &Client, cluster: &str) -> (Vec<Task>, Option<PortError>) {
+    pages(time, LIST_TASKS, |next| async move {
         let page = client
             .list_tasks()
             .cluster(cluster)
@@ -192,8 +215,8 @@ async fn read_tasks(client: &Client, cluster: &str) -> (Vec<Task>, Option<PortEr
     .await
 }
 
-async fn read_services(client: &Client, cluster: &str) -> (Vec<Service>, Option<PortError>) {
-    pages(LIST_SERVICES, |next| async move {
+async fn read_services(time: &Time, client: &Client, cluster: &str) -> (Vec<Service>, Option<PortError>) {
+    pages(time, LIST_SERVICES, |next| async move {
         let page = client
             .list_services()
             .cluster(cluster)
@@ -256,11 +279,14 @@ fn failed(operation: &'static str, failure: &Failure) -> Option<PortError> {
 }
 
 /// The newest active definition of each family: `ecs:ListTaskDefinitions`, a hundred to a call, all revisions.
-async fn newest_definitions(client: &Client) -> (Vec<String>, Option<PortError>) {
+async fn newest_definitions(time: &Time, client: &Client) -> (Vec<String>, Option<PortError>) {
     const OPERATION: &str = "ecs:ListTaskDefinitions";
     let mut newest: BTreeMap<String, (u64, String)> = BTreeMap::new();
     let mut next = None;
     let failure = loop {
+        if let Err(over) = time.left(OPERATION) {
+            break Some(over);
+        }
         let page = client
             .list_task_definitions()
             .status(TaskDefinitionStatus::Active)
@@ -326,6 +352,7 @@ impl OfService {
 /// The revisions that services are at, and those that they may go back to: by a deployment that is under way, or because they were at them
 /// before the last one.
 async fn of_services(
+    time: &Time,
     client: &Client,
     services: &[Service],
     known: &mut Remembered<'_>,
@@ -381,7 +408,7 @@ async fn of_services(
             deployments.insert(deployment.to_owned(), of);
         }
     }
-    wanted.of_deployments(client, &deployments, known, listed).await;
+    wanted.of_deployments(time, client, &deployments, known, listed).await;
     wanted
 }
 
@@ -401,6 +428,7 @@ impl Wanted {
     /// `ecs:DescribeServiceDeployments`: the revisions that deployments go back to. One that has ended never changes.
     async fn of_deployments(
         &mut self,
+        time: &Time,
         client: &Client,
         deployments: &BTreeMap<String, OfService>,
         known: &mut Remembered<'_>,
@@ -414,6 +442,10 @@ impl Wanted {
             }
         }
         for arns in asked.chunks(REVISIONS) {
+            if let Err(over) = time.left(DESCRIBE_DEPLOYMENTS) {
+                listed.failures.push(over);
+                break;
+            }
             let answer = client
                 .describe_service_deployments()
                 .set_service_deployment_arns(Some(arns.to_vec()))
@@ -453,6 +485,7 @@ impl Wanted {
     /// `ecs:DescribeServiceRevisions`: the images of revisions, by their digests. A revision never changes.
     async fn resolve(
         &mut self,
+        time: &Time,
         client: &Client,
         source: &WorkloadSource,
         known: &mut Remembered<'_>,
@@ -469,6 +502,10 @@ impl Wanted {
             }
         }
         for arns in asked.chunks(REVISIONS) {
+            if let Err(over) = time.left(OPERATION) {
+                listed.failures.push(over);
+                break;
+            }
             let answer = client
                 .describe_service_revisions()
                 .set_service_revision_arns(Some(arns.to_vec()))
@@ -511,6 +548,7 @@ impl Wanted {
     /// another image by now.
     async fn resolve_definitions(
         &self,
+        time: &Time,
         client: &Client,
         source: &WorkloadSource,
         known: &mut Remembered<'_>,
@@ -523,7 +561,9 @@ impl Wanted {
                 None => asked.push((arn.clone(), of.clone())),
             }
         }
-        let reads = asked.into_iter().map(|(arn, of)| read_definition(client, arn, of));
+        let reads = asked
+            .into_iter()
+            .map(|(arn, of)| read_definition(time, client, arn, of));
         let mut reads = stream::iter(reads).buffer_unordered(AT_ONCE);
         while let Some((arn, of, read)) = reads.next().await {
             match read {
@@ -590,11 +630,15 @@ fn seen_images(workload: &Workload, images: &[String]) -> Vec<Seen> {
 }
 
 async fn read_definition(
+    time: &Time,
     client: &Client,
     arn: String,
     of: Option<OfService>,
 ) -> (String, Option<OfService>, Result<Vec<String>, PortError>) {
-    let images = definition(client, &arn).await;
+    let images = match time.left(DESCRIBE_DEFINITION) {
+        Ok(()) => definition(client, &arn).await,
+        Err(over) => Err(over),
+    };
     (arn, of, images)
 }
 

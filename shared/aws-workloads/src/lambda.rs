@@ -12,13 +12,18 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use std::time::Duration;
 
-use guard_aws::error::{port_error, refusal};
+use guard_aws::error::port_error;
 use guard_core::uses::{LambdaVersions, Phase, Via, Workload, WorkloadKind, WorkloadSource, aws};
-use guard_ports::{ListedWorkloads, PortError, Retry, Seen};
+use guard_ports::{ListedWorkloads, PortError, Seen};
 
-use crate::{pages::pages, remembered::Remembered, run::Run};
+use crate::{
+    pages::pages,
+    remembered::Remembered,
+    run::{Run, Time},
+};
 
 const GET_FUNCTION: &str = "lambda:GetFunction";
+const LIST_ALIASES: &str = "lambda:ListAliases";
 
 /// So many functions are asked about in a second. An account has 100 calls of `GetFunction` in a second for all that it does, and 15 of
 /// most others (Lambda quotas, "Lambda API requests").
@@ -50,7 +55,7 @@ pub(crate) async fn list(
 ) -> ListedWorkloads {
     let client = Client::new(config);
     let mut listed = ListedWorkloads::default();
-    let (mut versions, failure) = versions(&client).await;
+    let (mut versions, failure) = versions(&run.time, &client).await;
     listed.failures.extend(failure);
     if run.lambda_versions == LambdaVersions::LatestAndAliased {
         let (counting, failure) = aliased(run, &client, &versions).await;
@@ -69,11 +74,8 @@ pub(crate) async fn list(
         }
     }
     for some in asked.chunks(FUNCTIONS_PER_SECOND) {
-        if run.clock.now() >= run.until {
-            let message = "there was no time to ask about all functions; the next run goes on";
-            listed
-                .failures
-                .push(refusal(GET_FUNCTION, Retry::Later, "TimeOver", message));
+        if let Err(failure) = run.time.left(GET_FUNCTION) {
+            listed.failures.push(failure);
             break;
         }
         for (version, image) in some
@@ -92,7 +94,7 @@ pub(crate) async fn list(
             }
         }
         if some.len() == FUNCTIONS_PER_SECOND {
-            run.clock.pause(Duration::from_secs(1)).await;
+            run.time.clock.pause(Duration::from_secs(1)).await;
         }
     }
     listed.known = known.keep(listed.failures.is_empty());
@@ -100,9 +102,9 @@ pub(crate) async fn list(
 }
 
 /// `lambda:ListFunctions`: all versions of all functions that are made of images. Functions of zips are not looked at.
-async fn versions(client: &Client) -> (Vec<Version>, Option<PortError>) {
+async fn versions(time: &Time, client: &Client) -> (Vec<Version>, Option<PortError>) {
     const OPERATION: &str = "lambda:ListFunctions";
-    pages(OPERATION, |next| async move {
+    pages(time, OPERATION, |next| async move {
         let page = client
             .list_functions()
             .function_version(FunctionVersion::All)
@@ -151,9 +153,13 @@ async fn aliased(
     let functions: Vec<&str> = functions.into_iter().collect();
     let (mut counting, mut failure) = (BTreeMap::new(), None);
     for some in functions.chunks(ALIASES_PER_SECOND) {
+        if let Err(over) = run.time.left(LIST_ALIASES) {
+            failure = Some(over);
+            break;
+        }
         for (function, found) in some
             .iter()
-            .zip(join_all(some.iter().map(|function| aliases(client, function))).await)
+            .zip(join_all(some.iter().map(|function| aliases(&run.time, client, function))).await)
         {
             match found {
                 Ok(versions) => {
@@ -163,15 +169,14 @@ async fn aliased(
             }
         }
         if some.len() == ALIASES_PER_SECOND {
-            run.clock.pause(Duration::from_secs(1)).await;
+            run.time.clock.pause(Duration::from_secs(1)).await;
         }
     }
     (counting, failure)
 }
 
-async fn aliases(client: &Client, function: &str) -> Result<BTreeSet<String>, PortError> {
-    const OPERATION: &str = "lambda:ListAliases";
-    let (versions, failure) = pages(OPERATION, |next| async move {
+async fn aliases(time: &Time, client: &Client, function: &str) -> Result<BTreeSet<String>, PortError> {
+    let (versions, failure) = pages(time, LIST_ALIASES, |next| async move {
         let page = client
             .list_aliases()
             .function_name(function)
@@ -190,7 +195,7 @@ async fn aliases(client: &Client, function: &str) -> Result<BTreeSet<String>, Po
             {
                 (Vec::new(), Ok(None))
             }
-            Err(error) => (Vec::new(), Err(port_error(OPERATION, &error))),
+            Err(error) => (Vec::new(), Err(port_error(LIST_ALIASES, &error))),
         }
     })
     .await;

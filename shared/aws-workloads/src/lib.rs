@@ -33,7 +33,7 @@ use guard_ports::{ListedWorkloads, PortError, Workloads};
 use accounts::Accounts;
 use pages::pages;
 use remembered::{Remembered, prefix};
-use run::{Clock, Run};
+use run::{Clock, Run, Time};
 
 /// What lists the workloads of one region, for one run.
 pub struct AwsWorkloads {
@@ -67,8 +67,7 @@ impl AwsWorkloads {
             accounts: Accounts::new(aws.sdk_config().clone(), aws.region().clone(), own, roles, external_id),
             run: Run {
                 began: clock.now(),
-                clock,
-                until,
+                time: Time { clock, until },
                 lambda_versions: rules.lambda_versions,
                 task_definitions: rules.task_definitions,
             },
@@ -91,9 +90,9 @@ impl Workloads for AwsWorkloads {
         };
         let known = Remembered::new(known, prefix(source));
         match &source.kind {
-            SourceKind::Ecs => ecs::list(&config, source, known, self.run.task_definitions).await,
+            SourceKind::Ecs => ecs::list(&config, &self.run.time, source, known, self.run.task_definitions).await,
             SourceKind::Lambda => lambda::list(&self.run, &config, source, known).await,
-            SourceKind::Batch => batch::list(&config, source).await,
+            SourceKind::Batch => batch::list(&config, &self.run.time, source).await,
             SourceKind::Kubernetes(_) => ListedWorkloads::default(),
         }
     }
@@ -102,7 +101,7 @@ impl Workloads for AwsWorkloads {
         const OPERATION: &str = "eks:ListClusters";
         let config = self.accounts.config(account).await?;
         let client = &aws_sdk_eks::Client::new(&config);
-        let (names, failure) = pages(OPERATION, |next| async move {
+        let (names, failure) = pages(&self.run.time, OPERATION, |next| async move {
             let page = client
                 .list_clusters()
                 .max_results(100)

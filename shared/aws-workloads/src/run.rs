@@ -6,16 +6,35 @@ use aws_smithy_async::rt::sleep::{AsyncSleep as _, default_async_sleep};
 use aws_types::SdkConfig;
 use jiff::Timestamp;
 
+use guard_aws::error::refusal;
 use guard_core::uses::LambdaVersions;
+use guard_ports::{PortError, Retry};
 
 /// What all lists of a run have in common.
 pub(crate) struct Run {
-    pub(crate) clock: Clock,
+    pub(crate) time: Time,
     pub(crate) began: Timestamp,
-    /// After this nothing new is asked for.
-    pub(crate) until: Timestamp,
     pub(crate) lambda_versions: LambdaVersions,
     pub(crate) task_definitions: bool,
+}
+
+/// How long a run may go on: what it has found out by then must still be written.
+#[derive(Debug, Clone)]
+pub(crate) struct Time {
+    pub(crate) clock: Clock,
+    /// After this nothing new is asked for.
+    pub(crate) until: Timestamp,
+}
+
+impl Time {
+    /// Whether something new may still be asked for.
+    pub(crate) fn left(&self, operation: &'static str) -> Result<(), PortError> {
+        if self.clock.now() < self.until {
+            return Ok(());
+        }
+        let message = "there was no time to ask for all; the next run goes on";
+        Err(refusal(operation, Retry::Later, "TimeOver", message))
+    }
 }
 
 /// The time, and how to let it pass, as the SDK has them.

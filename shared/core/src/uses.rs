@@ -23,7 +23,7 @@ use super::{
 };
 
 pub use cluster::{ClusterReport, ClusterReportError, MAX_REPORTED_IMAGES, Reported};
-pub use index::{Incomplete, IndexState, IndexStateSchema, Listing, Trouble, unknown};
+pub use index::{Incomplete, IndexState, IndexStateSchema, Listing, Trouble, cluster_of, unknown};
 pub use known::{KNOWN_PARTS, KnownImages, KnownPart, KnownSchema, MAX_KNOWN_BYTES};
 pub use merge::{Snapshot, merge};
 pub use reference::ImageReference;

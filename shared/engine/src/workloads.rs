@@ -20,8 +20,8 @@ use guard_core::{
     ids::{ImageKey, RegistryKey, RepositoryKey},
     registry::access::RefusedAccess,
     uses::{
-        ClusterReport, ImageReference, IndexState, KnownImages, KnownPart, Listing, Snapshot, UseRow, Workload,
-        WorkloadRules, WorkloadSource, aws, merge,
+        ClusterReport, ImageReference, IndexState, KnownImages, KnownPart, Listing, Snapshot, SourceKind, UseRow,
+        Workload, WorkloadRules, WorkloadSource, aws, cluster_of, merge,
     },
     work::{MAX_IMAGES, Work, WorkItem, WorkSchema},
 };
@@ -52,6 +52,9 @@ pub struct Indexed {
     /// The lists that were not seen to their end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub incomplete: Vec<String>,
+    /// The lists that the policy asks for no more: what stood in them has ended.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub ended: BTreeSet<String>,
     /// The permissions that were missing.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub missing: BTreeSet<String>,
@@ -120,6 +123,30 @@ struct Gathered {
     seen: BTreeMap<WorkloadSource, Vec<(ImageReference, Workload)>>,
 }
 
+/// The EKS clusters of all accounts.
+#[derive(Default)]
+struct Clusters {
+    found: BTreeSet<String>,
+    /// What the clusters are called that could not be listed begins so: empty for those of the registry's account.
+    unlisted: Vec<String>,
+    failure: Option<PortError>,
+}
+
+impl Clusters {
+    /// Those of before are there still where they could not be listed, as far as known.
+    fn note(&self, state: &mut IndexState, now: Timestamp) {
+        let is_unlisted = |called: &&String| {
+            let of_other = called.split_once('/').map(|(account, _)| format!("{account}/"));
+            self.unlisted.contains(&of_other.unwrap_or_default())
+        };
+        let before = state.clusters.iter().filter(is_unlisted).cloned();
+        let clusters: BTreeSet<String> = self.found.iter().cloned().chain(before).collect();
+        let failure = self.failure.as_ref();
+        let trouble = failure.map(|failure| (failure.to_string(), missing(failure)));
+        state.clusters_listed(clusters.into_iter().collect(), trouble, now);
+    }
+}
+
 impl<S: Services> Index<'_, S> {
     /// Lists all workloads, and brings the index to what they are.
     ///
@@ -149,6 +176,10 @@ impl<S: Services> Index<'_, S> {
             .filter(|source| !failed.contains_key(*source))
             .cloned()
             .collect();
+        // What nobody asks for any more ends as well; for a day more it counts as in use, so that a slip of the policy takes nothing away.
+        let ended = self.not_asked_for(&before.rows, &sources);
+        indexed.ended = ended.iter().map(WorkloadSource::to_string).collect();
+        snapshot.complete.extend(ended);
         for failure in before.unreadable {
             indexed.fails(failure);
         }
@@ -172,17 +203,29 @@ impl<S: Services> Index<'_, S> {
         self.keep_state(before.state, &mut indexed, |state| {
             self.record(state, &seen, &failed, began);
             state.elsewhere.clone_from(&before.elsewhere);
-            // If they could not be listed, those of before are there still, as far as known.
-            if let Ok(clusters) = &clusters {
-                state.clusters.clone_from(clusters);
-            }
+            clusters.note(state, began);
         })
         .await;
-        if let Err(failure) = clusters {
-            indexed.missing.extend(missing(&failure));
-            indexed.error(&failure);
+        if let Some(failure) = &clusters.failure {
+            indexed.missing.extend(missing(failure));
+            indexed.error(failure);
         }
         Ok(indexed)
+    }
+
+    /// The lists of this region that uses stand in and that the policy asks for no more. Clusters report by themselves.
+    fn not_asked_for(&self, rows: &[UseRow], sources: &[WorkloadSource]) -> BTreeSet<WorkloadSource> {
+        let standing = rows.iter().filter(|row| row.gone_at.is_none());
+        let named = standing.flat_map(|row| {
+            let listed = row.workloads.iter().map(|workload| &workload.source);
+            listed.chain(row.more.iter().map(|(source, _)| source))
+        });
+        let ended = named.filter(|source| {
+            source.region == self.registry.region
+                && !matches!(source.kind, SourceKind::Kubernetes(_))
+                && !sources.contains(source)
+        });
+        ended.cloned().collect()
     }
 
     /// What lists have seen of this registry, and which of them were not seen to their end.
@@ -319,14 +362,27 @@ impl<S: Services> Index<'_, S> {
     }
 
     /// The clusters of all accounts.
-    async fn clusters(&self, workloads: &impl Workloads) -> Result<Vec<String>, PortError> {
-        let own = std::iter::once(&self.registry.account);
-        let accounts = own.chain(self.rules.accounts.iter().map(|account| &account.id));
-        let mut clusters = BTreeSet::new();
-        for found in join_all(accounts.map(|account| workloads.clusters(account))).await {
-            clusters.extend(found?);
+    async fn clusters(&self, workloads: &impl Workloads) -> Clusters {
+        let own = &self.registry.account;
+        let accounts = std::iter::once(own).chain(self.rules.accounts.iter().map(|account| &account.id));
+        let looks = accounts.map(|account| async move { (account, workloads.clusters(account).await) });
+        let mut clusters = Clusters::default();
+        for (account, found) in join_all(looks).await {
+            match found {
+                Ok(names) => {
+                    let names = names.iter().map(|name| cluster_of(own, account, name));
+                    clusters.found.extend(names);
+                }
+                Err(failure) => {
+                    clusters.unlisted.push(cluster_of(own, account, ""));
+                    // A missing permission says more than what else went wrong.
+                    if !clusters.failure.as_ref().is_some_and(PortError::is_denied) {
+                        clusters.failure = Some(failure);
+                    }
+                }
+            }
         }
-        Ok(clusters.into_iter().collect())
+        clusters
     }
 
     /// What is named by a tag, by the image that has the tag now; and the lists of which that could not be found out. A tag that no image

@@ -178,10 +178,12 @@ impl Account {
             }
             "ecs:DescribeTaskDefinition" => {
                 let arn = body["taskDefinition"].as_str().unwrap();
-                let image = format!(
-                    "{ACCOUNT}.dkr.ecr.us-west-2.amazonaws.com/team/{}",
-                    arn.rsplit_once('/').unwrap().1
-                );
+                let name = arn.rsplit_once('/').unwrap().1;
+                let revision = name.strip_prefix("s-").and_then(|name| name.split_once(':'));
+                let image = match revision {
+                    Some((_, revision)) => format!("{ACCOUNT}.dkr.ecr.us-west-2.amazonaws.com/team/api:v{revision}"),
+                    None => format!("{ACCOUNT}.dkr.ecr.us-west-2.amazonaws.com/team/{name}"),
+                };
                 Reply::Ok(
                     json!({"taskDefinition": {"taskDefinitionArn": arn, "containerDefinitions": [{"image": image}]}}),
                 )
@@ -326,7 +328,7 @@ fn services_are_listed_with_what_runs_and_what_they_go_back_to() {
         // Of a job that something else starts, the newest definition.
         "task definition job-0:10 -> team/job-0:10".to_owned(),
         // Also of what a service is at: others may run it by its tag.
-        "task definition s-0:3 -> team/s-0:3".to_owned(),
+        "task definition s-0:3 -> team/api:v3".to_owned(),
     ];
     assert_eq!(words(&listed), expected.into());
 }
@@ -373,7 +375,7 @@ fn a_service_without_revisions_is_read_by_its_definition() {
         ..Account::default()
     };
     let listed = list(&account.aws(), SourceKind::Ecs, &KnownImages::default());
-    let expected = "service s-0 in cluster prod, task definition 3 (not running now) -> team/s-0:3".to_owned();
+    let expected = "service s-0 in cluster prod, task definition 3 (not running now) -> team/api:v3".to_owned();
     assert_eq!(words(&listed), BTreeSet::from([expected]));
 }
 
@@ -555,7 +557,7 @@ fn a_first_run_asks_for_all_and_a_second_one_for_what_is_new() {
     let (again, second) = run(&known);
     let second_took = world.clock().now().duration_since(began) - first_took;
     assert_eq!(known, again);
-    assert!(first <= 1300, "{first} calls");
+    assert!(first <= 1100, "{first} calls");
     assert!(second <= 120, "{second} calls");
     assert!(first_took <= SignedDuration::from_secs(60), "{first_took}");
     assert!(second_took <= SignedDuration::from_secs(5), "{second_took}");
@@ -587,4 +589,29 @@ fn a_run_that_has_no_time_left_keeps_what_it_has_learnt() {
         asked <= 100 + 100 / 12,
         "{asked}: what is known is asked about in its hour only"
     );
+}
+
+#[test]
+fn lists_of_ecs_end_in_time_as_well() {
+    let account = Account {
+        services: 3,
+        tasks_of_each: 1,
+        at: 1,
+        jobs: 40,
+        ..Account::default()
+    };
+    let world = account.aws();
+    let over = list_with(
+        &world,
+        &rules(),
+        &source(ACCOUNT, SourceKind::Ecs),
+        &KnownImages::default(),
+        world.clock().now(),
+    );
+    assert!(
+        over.failures.iter().all(|failure| failure.code == "TimeOver"),
+        "{:?}",
+        over.failures
+    );
+    assert_eq!((over.failures.is_empty(), world.calls().len()), (false, 0));
 }

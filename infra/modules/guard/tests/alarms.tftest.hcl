@@ -7,6 +7,7 @@ mock_provider "aws" {
 variables {
   # The function that keeps the index is in workloads.tftest.hcl.
   workloads        = null
+  policy           = { version = 1, mode = "report" }
   lambda_directory = "./tests/packages/lambda"
 }
 

@@ -3,8 +3,6 @@ mock_provider "aws" {
 }
 
 variables {
-  # The function that keeps the index is in workloads.tftest.hcl.
-  workloads        = null
   lambda_directory = "./tests/packages/lambda"
 }
 

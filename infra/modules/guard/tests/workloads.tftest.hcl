@@ -60,7 +60,7 @@ run "a_schedule_and_a_rule_invoke_it" {
 
 run "what_it_may_do" {
   variables {
-    workloads = { functions = ["shop-*"], external_id = "ecr-guard-42" }
+    workloads = { functions = ["shop-*", "thumbs"], external_id = "ecr-guard-42" }
     policy = { version = 1, mode = "enforce", block = { workloads = { accounts = [
       { id = "222222222222", role = "ecr-guard-workload-reader" }
     ] } } }
@@ -77,9 +77,9 @@ run "what_it_may_do" {
   }
   assert {
     condition = [for s in jsondecode(aws_iam_role_policy.this["workloads"].policy).Statement : s.Resource if contains(["LambdaFunctions", "ReaderRoles"], s.Sid)] == [
-      ["arn:aws:lambda:us-west-2:123456789012:function:shop-*"], ["arn:aws:iam::222222222222:role/ecr-guard-workload-reader"]
+      [for name in ["shop-*", "thumbs", "thumbs:*"] : "arn:aws:lambda:us-west-2:123456789012:function:${name}"], ["arn:aws:iam::222222222222:role/ecr-guard-workload-reader"]
     ]
-    error_message = "Only these functions, and only these roles."
+    error_message = "Only these functions with their versions, and only these roles."
   }
   assert {
     condition = [for s in jsondecode(aws_iam_role_policy.this["workloads"].policy).Statement : s.Condition if s.Sid == "LedgerIndex"] == [
@@ -146,9 +146,21 @@ run "a_policy_that_does_not_ask_for_it" {
   }
 }
 
+run "asked_for_without_the_function" {
+  command = plan
+
+  variables {
+    workloads = null
+    policy    = { version = 1, mode = "report", block = { workloads = {} } }
+  }
+
+  expect_failures = [aws_lambda_function.this["sweep"]]
+}
+
 run "without_the_function" {
   variables {
     workloads = null
+    policy    = { version = 1, mode = "report" }
   }
 
   assert {

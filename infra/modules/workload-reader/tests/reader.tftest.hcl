@@ -12,7 +12,7 @@ mock_provider "aws" {
 variables {
   guard_role_arns = ["arn:aws:iam::123456789012:role/ecr-guard-workloads-us-west-2"]
   external_id     = "ecr-guard-42"
-  functions       = ["shop-*"]
+  functions = ["shop-*", "thumbs"]
 }
 
 run "only_the_guard_with_the_external_id" {
@@ -39,8 +39,8 @@ run "it_reads_what_the_function_reads" {
     error_message = "What lists workloads in the guard's own account lists them here, and nothing else does."
   }
   assert {
-    condition     = [for s in jsondecode(aws_iam_role_policy.this.policy).Statement : s.Resource if s.Sid == "LambdaFunctions"] == [["arn:aws:lambda:*:222222222222:function:shop-*"]]
-    error_message = "Only these functions."
+    condition     = [for s in jsondecode(aws_iam_role_policy.this.policy).Statement : s.Resource if s.Sid == "LambdaFunctions"] == [[for name in ["shop-*", "thumbs", "thumbs:*"] : "arn:aws:lambda:*:222222222222:function:${name}"]]
+    error_message = "Only these functions, with their versions."
   }
 }
 

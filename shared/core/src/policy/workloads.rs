@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 
 use crate::{
     glob::Glob,
+    ids::AccountId,
     policy::{
         document::{KubernetesSection, ListedSource, WorkloadsSection},
         reading::{PolicyError, between, glob},
@@ -74,8 +75,13 @@ fn clusters(section: &KubernetesSection) -> Result<BTreeMap<String, Vec<Glob>>, 
     for (cluster, repositories) in &section.repositories {
         let place = format!("block.workloads.kubernetes.repositories.{}", text::line(cluster, 40));
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if cluster.is_empty() || cluster.len() > 100 || !cluster.chars().all(plain) {
-            let problem = "the name of a cluster has 1 to 100 characters of `A-Z a-z 0-9 _ . -`";
+        // One of another account has that before its name.
+        let name = match cluster.split_once('/') {
+            Some((account, name)) if account.parse::<AccountId>().is_ok() => name,
+            Some(_) | None => cluster,
+        };
+        if name.is_empty() || name.len() > 100 || !name.chars().all(plain) {
+            let problem = "the name of a cluster has 1 to 100 characters of `A-Z a-z 0-9 _ . -`, in another account behind that and `/`";
             return Err(PolicyError::at(place, problem));
         }
         if repositories.is_empty() {

@@ -395,7 +395,7 @@ fn uses_unknown(key: &RegistryKey, alert: RegistryAlert, incomplete: &Incomplete
             )
         }
         (None, SourceKind::Ecs | SourceKind::Lambda | SourceKind::Batch) => {
-            "Check that the schedule of the function workloads is on.".to_owned()
+            "Check that the function workloads is deployed (`workloads` of the Terraform module) and that its schedule is on.".to_owned()
         }
     };
     RegistryAlert {

@@ -27,6 +27,9 @@ pub struct ClusterReport {
     source: String,
     /// The cluster's name, as the policy and EKS have it.
     pub cluster: String,
+    /// The account that the cluster is in, if that is not the registry's: clusters of two accounts may have one name.
+    #[serde(default)]
+    account: Option<AccountId>,
     /// Whether that is all that the cluster runs. If not, what it runs is added, and nothing is taken away.
     pub complete: bool,
     /// When the cluster was asked.
@@ -126,7 +129,7 @@ impl ClusterReport {
     /// The list that it is, as the function of an account and region keeps it.
     pub fn source(&self, account: &AccountId, region: &Region) -> WorkloadSource {
         WorkloadSource {
-            account: account.clone(),
+            account: self.account.as_ref().unwrap_or(account).clone(),
             region: region.clone(),
             kind: SourceKind::Kubernetes(self.cluster.clone()),
         }

@@ -58,9 +58,12 @@ pub struct IndexState {
     pub region: Region,
     /// The lists.
     pub listings: Vec<Listing>,
-    /// The EKS clusters that the accounts have in the region, by name.
+    /// The EKS clusters that the accounts have in the region, as [`cluster_of`] has them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clusters: Vec<String>,
+    /// Why the latest run could not list all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clusters_trouble: Option<Trouble>,
     /// The lists of other regions, as the latest run has read them: workloads there may run images of this region. So whoever asks about an
     /// image reads one state.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -81,6 +84,7 @@ impl IndexState {
             region,
             listings: Vec::new(),
             clusters: Vec::new(),
+            clusters_trouble: None,
             elsewhere: Vec::new(),
             generation: 0,
         }
@@ -138,16 +142,30 @@ impl IndexState {
     /// The EKS clusters that have not said within `max_age` what they run.
     pub fn silent_clusters(&self, rules: &WorkloadRules, now: Timestamp) -> Vec<&str> {
         let speaks = |cluster: &str| {
-            self.listings.iter().any(|listing| {
-                listing.source.kind == SourceKind::Kubernetes(cluster.to_owned())
-                    && is_fresh(listing.completed_at, rules, now)
-            })
+            let source = cluster_source(&self.account, &self.region, cluster);
+            is_complete(Some(self), &source, rules, now)
         };
         self.clusters
             .iter()
             .map(String::as_str)
             .filter(|cluster| !speaks(cluster))
             .collect()
+    }
+
+    /// The EKS clusters that the accounts have, as far as they could be listed.
+    pub fn clusters_listed(
+        &mut self,
+        clusters: Vec<String>,
+        trouble: Option<(String, Option<String>)>,
+        now: Timestamp,
+    ) {
+        self.clusters = clusters;
+        let since = self.clusters_trouble.as_ref().map_or(now, |trouble| trouble.since);
+        self.clusters_trouble = trouble.map(|(error, missing)| Trouble {
+            since,
+            error: text::line(&error, 300),
+            missing,
+        });
     }
 
     fn entry(&mut self, source: &WorkloadSource) -> &mut Listing {
@@ -191,12 +209,29 @@ impl WorkloadRules {
         needed.retain(is_needed);
         let clusters = self.clusters.iter();
         let clusters = clusters.filter(|(_, globs)| globs.iter().any(|glob| glob.matches(key.repository.as_str())));
-        needed.extend(clusters.map(|(cluster, _)| WorkloadSource {
-            account: key.account.clone(),
-            region: key.region.clone(),
-            kind: SourceKind::Kubernetes(cluster.clone()),
-        }));
+        needed.extend(clusters.map(|(cluster, _)| cluster_source(&key.account, &key.region, cluster)));
         needed
+    }
+}
+
+/// What a cluster is called beside those of other accounts: its name, behind its account where that is not the registry's: `222222222222/prod`.
+pub fn cluster_of(own: &AccountId, account: &AccountId, name: &str) -> String {
+    if account == own {
+        name.to_owned()
+    } else {
+        format!("{account}/{name}")
+    }
+}
+
+/// What a cluster reports, by what it is called.
+fn cluster_source(own: &AccountId, region: &Region, called: &str) -> WorkloadSource {
+    let other = called.split_once('/');
+    let other = other.and_then(|(account, name)| Some((account.parse().ok()?, name)));
+    let (account, name) = other.unwrap_or_else(|| (own.clone(), called));
+    WorkloadSource {
+        account,
+        region: region.clone(),
+        kind: SourceKind::Kubernetes(name.to_owned()),
     }
 }
 
@@ -305,11 +340,8 @@ impl IndexState {
                 .into_iter()
                 .flat_map(|region| rules.listed(&self.account, region)),
         );
-        needed.extend(rules.clusters.keys().map(|cluster| WorkloadSource {
-            account: self.account.clone(),
-            region: self.region.clone(),
-            kind: SourceKind::Kubernetes(cluster.clone()),
-        }));
+        let clusters = rules.clusters.keys();
+        needed.extend(clusters.map(|cluster| cluster_source(&self.account, &self.region, cluster)));
         let mut incomplete: Vec<Incomplete> = Vec::new();
         for source in needed {
             if is_complete(Some(self), &source, rules, now) {

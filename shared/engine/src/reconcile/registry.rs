@@ -84,6 +84,22 @@ pub async fn record_sweep(
     Err(ReconcileError::Contended(key.into()))
 }
 
+/// What is said of EKS clusters: those that do not report, and that they could not be listed.
+fn clusters(rules: &WorkloadRules, state: &IndexState, now: Timestamp) -> Vec<Problem> {
+    let unlisted = state.clusters_trouble.as_ref().map(|trouble| Problem {
+        about: "workloads.kubernetes clusters".to_owned(),
+        change: Change {
+            setting: "workloads.kubernetes".to_owned(),
+            old: match &trouble.missing {
+                Some(missing) => format!("EKS clusters could not be listed: {missing} is missing"),
+                None => format!("EKS clusters could not be listed: {}", text::line(&trouble.error, 200)),
+            },
+            new: "all EKS clusters are listed, so that those are named that do not report".to_owned(),
+        },
+    });
+    silent_clusters(rules, state, now).into_iter().chain(unlisted).collect()
+}
+
 /// What is said of EKS clusters that do not report what they run: their workloads are not known.
 fn silent_clusters(rules: &WorkloadRules, state: &IndexState, now: Timestamp) -> Option<Problem> {
     let silent = state.silent_clusters(rules, now);
@@ -420,9 +436,11 @@ impl<S: Services, R: Listing> Run<'_, S, R> {
     async fn digests(&self, asked_by: Option<&str>) -> Result<BTreeMap<TopicArn, Digest>, ReconcileError> {
         let ((mut found, names), index) = try_join(self.look(), self.index()).await?;
         let now = self.services.clock().now();
-        found
-            .problems
-            .extend(index.and_then(|(rules, state)| silent_clusters(rules, &state, now)));
+        found.problems.extend(
+            index
+                .into_iter()
+                .flat_map(|(rules, state)| clusters(rules, &state, now)),
+        );
         let edition = DigestEdition {
             key: self.key,
             asked_by,

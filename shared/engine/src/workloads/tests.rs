@@ -366,7 +366,7 @@ fn other_accounts_are_listed_and_clusters_are_named() {
     let state = world
         .index_state_of(&registry_key().account, &registry_key().region)
         .unwrap();
-    assert_eq!(state.silent_clusters(&rules, now()), ["prod"]);
+    assert_eq!(state.silent_clusters(&rules, now()), ["222222222222/prod", "prod"]);
 }
 
 #[test]
@@ -408,4 +408,138 @@ fn the_digest_names_clusters_that_do_not_report_and_an_alert_says_once_a_day_wha
     }
     let said = world.sent().last().unwrap().message.default.clone();
     assert!(said.contains("lambda:ListFunctions is missing"), "{said}");
+}
+
+#[test]
+fn a_list_that_the_policy_asks_for_no_more_ends_and_counts_for_a_day_more() {
+    let world = World::new();
+    let lambda = source(SourceKind::Lambda);
+    world.set_workloads(&lambda, vec![by_digest(SourceKind::Lambda, "thumbs", 1)]);
+    indexed(&world);
+    let ecs_only = WorkloadRules {
+        sources: vec![SourceKind::Ecs],
+        ..rules()
+    };
+    let policy = policy("");
+    let run_of_less = || run(index(&world.services(&policy), &ecs_only).run(&world)).unwrap();
+    let ended = run_of_less();
+    assert_eq!((ended.gone, ended.ended), (1, BTreeSet::from([lambda.to_string()])));
+    assert!(matches!(uses(&world, 1), Uses::By(used) if used.gone_at.is_some()));
+    assert_eq!(run_of_less().ended, BTreeSet::new(), "once");
+    indexed(&world);
+    assert!(
+        matches!(uses(&world, 1), Uses::By(UsedBy { gone_at: None, .. })),
+        "asked for again within the day"
+    );
+}
+
+#[test]
+fn clusters_of_two_accounts_with_one_name_are_two() {
+    let world = World::new();
+    world.set_clusters(&["prod"]);
+    let other: guard_core::ids::AccountId = "222222222222".parse().unwrap();
+    let rules = WorkloadRules {
+        accounts: vec![WorkloadAccount {
+            id: other.clone(),
+            role: "reader".to_owned(),
+            repositories: Vec::new(),
+        }],
+        ..rules()
+    };
+    let policy = policy("");
+    let report = |account: Option<&str>, n: u8| {
+        let RegistryKey { account: own, .. } = registry_key();
+        let image = format!(
+            "{own}.dkr.ecr.us-west-2.amazonaws.com/{}@{}",
+            image_key().repository,
+            digest(n)
+        );
+        let mut report = json!({"schema": "ecr-guard/workloads/v1", "source": "kubernetes", "cluster": "prod", "complete": true,
+            "sent_at": world.now().to_string(),
+            "images": [{"namespace": "shop", "kind": "Deployment", "name": "api", "image": image, "image_id": image}]});
+        if let Some(account) = account {
+            report["account"] = json!(account);
+        }
+        let report = ClusterReport::parse(&report.to_string(), world.now()).unwrap();
+        run(index(&world.services(&policy), &rules).report(&report)).unwrap()
+    };
+    let silent = || {
+        run(index(&world.services(&policy), &rules).run(&world)).unwrap();
+        let RegistryKey { account, region } = registry_key();
+        let state = world.index_state_of(&account, &region).unwrap();
+        state.silent_clusters(&rules, world.now()).join(" ")
+    };
+    assert_eq!(silent(), "222222222222/prod prod");
+    assert_eq!(report(None, 1).gone, 0);
+    assert_eq!(silent(), "222222222222/prod");
+    assert_eq!(
+        report(Some("222222222222"), 2).gone,
+        0,
+        "it ends nothing of the other one"
+    );
+    assert_eq!(silent(), "");
+    for n in [1, 2] {
+        assert!(matches!(uses(&world, n), Uses::By(UsedBy { gone_at: None, .. })), "{n}");
+    }
+}
+
+#[test]
+fn clusters_that_cannot_be_listed_are_named_by_the_permission_and_stay_known() {
+    let world = World::new();
+    world.set_clusters(&["prod"]);
+    indexed(&world);
+    world.refuse(
+        "eks:ListClusters",
+        "not authorized to perform: eks:ListClusters on resource: *",
+    );
+    let denied = indexed(&world);
+    assert_eq!(denied.missing, BTreeSet::from(["eks:ListClusters".to_owned()]));
+    let RegistryKey { account, region } = registry_key();
+    let state = world.index_state_of(&account, &region).unwrap();
+    assert_eq!(state.clusters, ["prod"]);
+    let trouble = state.clusters_trouble.unwrap();
+    assert_eq!(trouble.missing.as_deref(), Some("eks:ListClusters"));
+    let policy = policy(r#""block": {"workloads": {"sources": ["lambda"]}}"#);
+    let wanted = DigestsWanted::Now("me");
+    run(send_digests(
+        &world.writing(true),
+        &world,
+        &policy,
+        &registry_key(),
+        wanted,
+    ))
+    .unwrap();
+    let digest = world.sent().last().unwrap().message.default.clone();
+    assert!(
+        digest.contains("EKS clusters could not be listed: eks:ListClusters is missing"),
+        "{digest}"
+    );
+    world.permit("eks:ListClusters");
+    indexed(&world);
+    assert_eq!(world.index_state_of(&account, &region).unwrap().clusters_trouble, None);
+}
+
+/// The figures of docs/workloads.md: 2,000 images in use, of which one in twenty is another one every day, seen by a run in every two hours.
+#[test]
+fn a_day_writes_what_has_changed() {
+    let world = World::new();
+    let ecs = source(SourceKind::Ecs);
+    let name = |n: usize, day: usize| {
+        let name = format!("api-{n}");
+        let digest: Digest = format!("sha256:{:064x}", if n < 50 { 10_000 * day + n } else { n })
+            .parse()
+            .unwrap();
+        seen(SourceKind::Ecs, &name, &format!("@{digest}"))
+    };
+    world.set_workloads(&ecs, (0..2000).map(|n| name(n, 1)).collect());
+    indexed(&world);
+    let mut written = 0;
+    for run in 0..12_i64 {
+        world.set_now(now() + SignedDuration::from_hours(2 * run));
+        // By and by, another image is deployed; that of before is in no list any more.
+        let day = |n: usize| if (n as i64) < run * 50 / 11 { 2 } else { 1 };
+        world.set_workloads(&ecs, (0..2000).map(|n| name(n, day(n))).collect());
+        written += indexed(&world).written;
+    }
+    assert_eq!(written, 100, "50 images came, and 50 are gone");
 }
