@@ -163,7 +163,11 @@ plan: package ## Show what a deployment would change, and check the policy
 	terraform -chdir=infra init -input=false
 	terraform -chdir=infra plan -input=false -out=$(CURDIR)/$(PLAN)
 	terraform -chdir=infra show -json $(CURDIR)/$(PLAN) | $(PYTHON) -B tests/infra/plan_policies.py $(dir $(PLAN)) \
-	  | xargs cargo run --quiet --locked -p shared --example check-policy --
+	  | xargs cargo run --quiet --locked -p ecr-guard-cli --bin ecr-guard -- policy check
+
+.PHONY: policy-check
+policy-check: ## Say what is wrong with a policy, or what it does: FILE=infra/policy.json
+	cargo run --quiet --locked -p ecr-guard-cli --bin ecr-guard -- policy check $(FILE)
 
 .PHONY: deploy
 deploy: plan ## Build, package, plan, and apply (YES=1 does not ask)

@@ -232,7 +232,7 @@ fn every_dependency_is_listed_once_and_without_its_default_features() {
     }
     let folders = ARROWS.into_iter().map(|(folder, _)| folder.to_owned());
     let functions = functions().map(|name| format!("functions/{name}"));
-    for folder in folders.chain(functions).chain(["tests".to_owned()]) {
+    for folder in folders.chain(functions).chain(["cli".to_owned(), "tests".to_owned()]) {
         let manifest = manifest(&folder);
         for section in ["dependencies", "dev-dependencies"] {
             let table = manifest.get(section).and_then(toml::Value::as_table);
@@ -242,4 +242,15 @@ fn every_dependency_is_listed_once_and_without_its_default_features() {
             }
         }
     }
+}
+
+/// The command line reads. What could write is in crates that it does not have: only what is listed here may be added.
+#[test]
+fn the_command_line_links_no_writer() {
+    let manifest = manifest("cli");
+    let ours: Vec<_> = dependencies(&manifest)
+        .into_iter()
+        .filter(|name| name.starts_with("guard-") || name.starts_with("aws-") || *name == "shared")
+        .collect();
+    assert_eq!(ours, ["guard-core"]);
 }

@@ -94,6 +94,6 @@ fn each_recipe_is_valid_and_decides_as_its_examples_say() {
             );
         }
         // The first recipe is for report mode; what another says about the policy would surprise the reader.
-        assert_eq!(policy.remarks(testing::now()), [] as [String; 0], "{title}");
+        assert_eq!(policy.remarks(testing::now()), [], "{title}");
     }
 }

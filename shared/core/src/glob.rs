@@ -104,6 +104,33 @@ impl Glob {
         }
         remaining.ends_with(last)
     }
+
+    /// The same, where capital and small letters of ASCII do not differ: for ids of vulnerabilities, which people write in both.
+    pub fn matches_in_any_case(&self, value: &str) -> bool {
+        let (glob, value) = (self.text.as_bytes(), value.as_bytes());
+        let (mut at, mut seen) = (0, 0);
+        // Where the last `*` stands, and how much of the value it has taken up to now.
+        let mut star: Option<(usize, usize)> = None;
+        while let Some(byte) = value.get(seen) {
+            match (glob.get(at), star) {
+                (Some(b'*'), _) => {
+                    star = Some((at, seen));
+                    at += 1;
+                }
+                (Some(own), _) if own.eq_ignore_ascii_case(byte) => {
+                    at += 1;
+                    seen += 1;
+                }
+                (_, Some((place, taken))) => {
+                    star = Some((place, taken + 1));
+                    at = place + 1;
+                    seen = taken + 1;
+                }
+                (_, None) => return false,
+            }
+        }
+        glob.get(at..).is_some_and(|rest| rest.iter().all(|byte| *byte == b'*'))
+    }
 }
 
 #[cfg(test)]
@@ -151,7 +178,9 @@ mod tests {
         fn agrees_with_the_regular_expression(glob in "[ab*]{1,8}", value in "[ab]{0,10}") {
             let expression = format!("^{}$", glob.replace('*', ".*"));
             let expected = regex_lite::Regex::new(&expression).unwrap().is_match(&value);
-            prop_assert_eq!(glob.parse::<Glob>().unwrap().matches(&value), expected);
+            let parsed: Glob = glob.parse().unwrap();
+            prop_assert_eq!(parsed.matches(&value), expected);
+            prop_assert_eq!(parsed.matches_in_any_case(&value.to_ascii_uppercase()), expected);
         }
     }
 }

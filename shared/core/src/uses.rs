@@ -328,7 +328,7 @@ impl Uses {
 
 /// What happens to an image that should be blocked while it is not known who uses it.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WhenUnknown {
     /// It is not blocked; people are told what is missing.
@@ -339,7 +339,7 @@ pub enum WhenUnknown {
 
 /// Which versions of a Lambda function count.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LambdaVersions {
     /// All that are published, and the unpublished one.

@@ -11,32 +11,35 @@ use serde::{
 use super::super::finding::Severity;
 use super::super::repository::lifecycle::LifecycleRule;
 use super::super::uses::{LambdaVersions, WhenUnknown};
+#[cfg(feature = "schema")]
+use super::schema::{REPOSITORY_GLOB, VULNERABILITY_GLOB, keep_count, routes, tidy};
 
 /// The policy document.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", schemars(title = "ecr-guard policy"))]
 pub struct Document {
     /// Address of a JSON Schema, for editors. Not read.
-    #[serde(rename = "$schema", default)]
+    #[serde(rename = "$schema", default, skip_serializing)]
     schema: Option<String>,
     /// Notes for readers. Not read.
-    #[serde(rename = "$comment", default)]
+    #[serde(rename = "$comment", default, skip_serializing)]
     comment: Option<Comment>,
     /// Version of this form: 1.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 1)))]
     pub(super) version: u32,
     /// Whether anything is changed in the registry. An entry of `repositories` may say otherwise for its repositories.
     pub(super) mode: Mode,
     /// What a finding of each severity leads to. What is not named keeps its default: CRITICAL block, HIGH and UNDEFINED review,
     /// MEDIUM monitor, LOW and INFORMATIONAL inform.
     #[serde(default, deserialize_with = "each_once")]
-    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<Severity, Action>"))]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "by_severity"))]
     pub(super) severities: BTreeMap<String, Action>,
     /// What a finding of each severity leads to when the scanner says that there is no fix. What is not named is treated like a
     /// fixable one.
     #[serde(default, deserialize_with = "each_once")]
-    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<Severity, Action>"))]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "by_severity"))]
     pub(super) unfixable: BTreeMap<String, Action>,
     /// What a finding with a known exploit leads to at least, whatever its severity.
     #[serde(default)]
@@ -59,10 +62,12 @@ pub struct Document {
     pub(super) repositories: Vec<RepositorySection>,
     /// Topics that alerts go to, by name. `default` must be there.
     #[serde(deserialize_with = "each_once")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "routes"))]
     pub(super) routes: BTreeMap<String, String>,
     /// The key of a tag of ECR repositories whose value names the route of the repository's alerts. It goes before the route of an entry of
     /// `repositories`; a value that is no name in `routes` counts for nothing.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 128)))]
     pub(super) route_by_tag: Option<String>,
     /// The daily digest.
     #[serde(default)]
@@ -73,6 +78,32 @@ pub struct Document {
     /// Whom people ask about alerts. Every alert shows it.
     #[serde(default)]
     pub(super) contact: ContactSection,
+    /// It is known and accepted that CRITICAL findings do not block: the check does not warn of it.
+    #[serde(default)]
+    pub(super) accept_risk: bool,
+}
+
+#[cfg(feature = "schema")]
+impl Document {
+    /// The JSON Schema. `routes` may be missing: a file that Terraform completes has none.
+    pub fn schema() -> serde_json::Value {
+        let mut schema = schemars::schema_for!(Self).to_value();
+        tidy(&mut schema);
+        if let Some(required) = schema.get_mut("required").and_then(serde_json::Value::as_array_mut) {
+            required.retain(|member| member != "routes");
+        }
+        schema
+    }
+}
+
+/// Actions by severity.
+#[cfg(feature = "schema")]
+fn by_severity(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "propertyNames": {"enum": Severity::ALL.map(Severity::as_str)},
+        "additionalProperties": generator.subschema_for::<Action>(),
+    })
 }
 
 /// A map in which no key may stand twice: readers of JSON differ in which one they believe.
@@ -102,7 +133,7 @@ fn each_once<'de, D: Deserializer<'de>, V: Deserialize<'de>>(deserializer: D) ->
 
 /// A note: one line or several.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Comment {
     /// One line.
@@ -113,7 +144,7 @@ enum Comment {
 
 /// Whether anything is changed in the registry.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// What the policy says is done.
@@ -139,7 +170,7 @@ pub enum Action {
 
 /// Whether there is a fix.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum FixCondition {
     /// There is one, or the scanner does not say.
@@ -151,36 +182,48 @@ pub(super) enum FixCondition {
 /// An entry of `rules`: conditions, at least one, all of which must hold; and what then happens. What a scanner does not say of a
 /// finding never meets a condition, but that `fix` counts it as available.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", schemars(extend("minProperties" = 2)))]
 pub(super) struct RuleSection {
     /// Its severity is one of these.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub(super) severities: Option<Vec<Severity>>,
     /// Whether there is a fix.
     #[serde(default)]
     pub(super) fix: Option<FixCondition>,
     /// An exploit is known (enhanced scanning only). Only `true` is a condition.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = [true])))]
     pub(super) exploit: Option<bool>,
     /// Its score is this or higher: Inspector's score, or the CVSS score of basic scanning. 0.0 to 10.0.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 10.0)))]
     pub(super) min_score: Option<f64>,
     /// Its EPSS is this or higher (enhanced scanning only, and only once an event of Inspector has said it). 0.1 to 1.0.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.1, max = 1.0)))]
     pub(super) min_epss: Option<f64>,
     /// Its package is of one of these kinds, in Inspector's words and in any case: `OS`, `NPM`, `PIP`, `JAR`, `GOMOD` and others.
     /// Findings of basic scanning are `OS`.
     #[serde(default)]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(length(min = 1), inner(regex(pattern = r"^[A-Za-z0-9_-]+$")))
+    )]
     pub(super) package_types: Option<Vec<String>>,
     /// Its package is one of these, or matches one of these globs.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1), inner(length(min = 1, max = 256))))]
     pub(super) packages: Option<Vec<String>>,
     /// Its CVE or advisory id is one of these, or matches one of these globs.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1), inner(regex(pattern = VULNERABILITY_GLOB))))]
     pub(super) vulnerabilities: Option<Vec<String>>,
     /// Its image is in one of these repositories, or in one that one of these globs matches.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1), inner(regex(pattern = REPOSITORY_GLOB))))]
     pub(super) repositories: Option<Vec<String>>,
     /// Makes the entry a maximum: if more findings of an image than this meet the conditions, each of them leads to `action` at
     /// least. Excepted ones are not counted.
@@ -192,7 +235,7 @@ pub(super) struct RuleSection {
 
 /// What the absence of a usable scan leads to. It is never taken for "no findings".
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NoScanAction {
     /// The state says so; nobody is told.
@@ -205,7 +248,7 @@ pub enum NoScanAction {
 
 /// What is done about what is no container image, by the type of its configuration.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Artifacts {
     /// It is recorded as such; nobody is told, and nothing is blocked.
@@ -217,10 +260,11 @@ pub(super) enum Artifacts {
 
 /// When there is no usable scan.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ScanSection {
     /// For how many minutes after a push an image may be without a scan result; then people are told. 1 to 1440.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 1440)))]
     pub(super) grace_minutes: u32,
     /// When a scan failed, its findings are gone, or nothing scans the repository.
     pub(super) on_failure: NoScanAction,
@@ -259,7 +303,7 @@ pub enum BlockMethod {
 
 /// What happens when an image that should be blocked is in use.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WhenInUse {
     /// It is not blocked; people are told.
@@ -271,7 +315,7 @@ pub enum WhenInUse {
 /// What happens when an image should be blocked that was pulled at any time, and the policy of its repository lets AWS Lambda pull. Neither ECR
 /// nor Amazon Inspector says whether a function runs it.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WhenLambdaMayPull {
     /// It counts as in use.
@@ -282,7 +326,7 @@ pub enum WhenLambdaMayPull {
 
 /// How and when images are blocked. An entry of `repositories` may say otherwise for its repositories.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct BlockSection {
     /// How.
@@ -291,6 +335,7 @@ pub(super) struct BlockSection {
     pub(super) when_in_use: WhenInUse,
     /// An image pulled within so many days counts as in use. 1 to 365. Without it, 14 where Amazon Inspector counts the workloads that run the
     /// image, and otherwise 90.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 365)))]
     pub(super) in_use_days: Option<u32>,
     /// What happens when the image was pulled at any time, and the repository's policy lets AWS Lambda pull.
     pub(super) when_lambda_may_pull: WhenLambdaMayPull,
@@ -298,6 +343,7 @@ pub(super) struct BlockSection {
     pub(super) not_worse_than_running: bool,
     /// At most so many images of an account and region are blocked in an hour; then people are told, and the rest are held. 1 to
     /// 1000.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 1000)))]
     pub(super) max_blocks_per_hour: u32,
     /// Methods by which images were blocked under an earlier policy, and whose blocks the functions may still undo: `archive`,
     /// `quarantine-tag`. The Terraform module gives their roles what that needs. Not said: both, but for the removal of the tag that a
@@ -325,7 +371,7 @@ impl Default for BlockSection {
 
 /// What lists workloads.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum ListedSource {
     /// Amazon ECS: tasks, services with the revisions that they may go back to, task definitions.
@@ -338,16 +384,19 @@ pub(super) enum ListedSource {
 
 /// Where it is looked up who uses images, by the function `workloads`. What uses an image is never blocked, unless `when_in_use` says so.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct WorkloadsSection {
     /// What is listed, in each account.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub(super) sources: Vec<ListedSource>,
     /// For so many minutes a list counts as complete; after that, it is not known who uses an image. 45 to 1440: lists are made every 30.
+    #[cfg_attr(feature = "schema", schemars(range(min = 45, max = 1440)))]
     pub(super) max_age_minutes: u32,
     /// What happens to an image that should be blocked while it is not known who uses it.
     pub(super) when_unknown: WhenUnknown,
     /// Further accounts whose workloads use images of this registry.
+    #[cfg_attr(feature = "schema", schemars(length(max = 50)))]
     pub(super) accounts: Vec<WorkloadAccountSection>,
     /// What counts of ECS.
     pub(super) ecs: EcsSection,
@@ -373,21 +422,24 @@ impl Default for WorkloadsSection {
 
 /// A further account.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WorkloadAccountSection {
     /// Its id.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = r"^[0-9]{12}$")))]
     pub(super) id: String,
     /// The name of the role in it that the function `workloads` takes, without its path: see the Terraform module `workload-reader`.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = r"^[A-Za-z0-9+=,.@_-]{1,64}$")))]
     pub(super) role: String,
     /// Globs of the repositories whose images it may run: of all others nothing is unknown while it cannot be read. Without it, all.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(inner(regex(pattern = REPOSITORY_GLOB))))]
     pub(super) repositories: Vec<String>,
 }
 
 /// What counts of ECS.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct EcsSection {
     /// Whether the newest active task definition of each family counts, whatever runs: what a schedule or a state machine starts has no
@@ -403,7 +455,7 @@ impl Default for EcsSection {
 
 /// What counts of Lambda.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct LambdaSection {
     /// Which versions of a function count.
@@ -420,7 +472,7 @@ impl Default for LambdaSection {
 
 /// Clusters that say what they run.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct KubernetesSection {
     /// By the name of a cluster, globs of the repositories whose images it runs: as long as it has not said within `max_age_minutes` what it
@@ -431,7 +483,7 @@ pub(super) struct KubernetesSection {
 
 /// How and when the images of a repository are blocked. `max_blocks_per_hour` is not here: it is counted for an account and region.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RepositoryBlockSection {
     /// How.
@@ -439,6 +491,7 @@ pub(super) struct RepositoryBlockSection {
     /// What happens when the image is in use.
     pub(super) when_in_use: Option<WhenInUse>,
     /// An image pulled within so many days counts as in use. 1 to 365.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 365)))]
     pub(super) in_use_days: Option<u32>,
     /// What happens when the image was pulled at any time, and the repository's policy lets AWS Lambda pull.
     pub(super) when_lambda_may_pull: Option<WhenLambdaMayPull>,
@@ -448,12 +501,13 @@ pub(super) struct RepositoryBlockSection {
 
 /// The daily digest: to each topic, what stands with the repositories whose alerts go there.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct DigestSection {
     /// Whether it is sent.
     pub(super) enabled: bool,
     /// The hour (UTC) from which on it is sent, by the first sweep. 0 to 23.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 23)))]
     pub(super) hour: u32,
 }
 
@@ -465,12 +519,14 @@ impl Default for DigestSection {
 
 /// How many alerts each topic gets one by one. An hourly summary names the others.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct AlertsSection {
     /// At most so many in an hour. 1 to 1000.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 1000)))]
     pub(super) max_single_per_hour: u32,
     /// At most so many in a day (UTC). 1 to 10000.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 10000)))]
     pub(super) max_single_per_day: u32,
 }
 
@@ -485,54 +541,68 @@ impl Default for AlertsSection {
 
 /// Whom people ask about alerts, and where they go. An entry of `repositories` may name others for its repositories.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ContactSection {
     /// The HTTPS address at which a change of the policy is proposed.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = r"^https://\S+$"), length(max = 200)))]
     pub(super) policy: Option<String>,
     /// Where people get help: a channel, a mailbox or an HTTPS address. At most 200 characters.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 200)))]
     pub(super) help: Option<String>,
     /// The HTTPS address of a page that explains what to do.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = r"^https://\S+$"), length(max = 200)))]
     pub(super) guide: Option<String>,
 }
 
 /// Findings that do not count, for a time.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExceptionSection {
     /// CVE or advisory id, or a glob of it such as `GHSA-*`.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = VULNERABILITY_GLOB)))]
     pub(super) vulnerability: String,
     /// Vulnerable package or a glob of it, with blanks and letters of any language; without it, any package.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 256)))]
     pub(super) package: Option<String>,
     /// Globs of repository names; at least one.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1), inner(regex(pattern = REPOSITORY_GLOB))))]
     pub(super) repositories: Vec<String>,
     /// Glob of a tag that the image must have; without it, any image.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = r"^[A-Za-z0-9._*-]{1,256}$")))]
     pub(super) tag: Option<String>,
     /// The one image that it holds for; without it, any image.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = r"^sha256:[0-9a-f]{64}$")))]
     pub(super) digest: Option<String>,
     /// Who answers for it: a person or a team that can be written to.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = r"\S")))]
     pub(super) owner: String,
     /// Why the finding does no harm here.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = r"\S")))]
     pub(super) reason: String,
     /// Reference to the decision.
     #[serde(default)]
     pub(super) ticket: Option<String>,
     /// The last day (UTC) on which it holds, at most 180 days ahead: `2027-01-31`.
-    #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date")))]
+    #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date", "pattern" = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$")))]
     pub(super) expires: Date,
+    /// It is known and accepted that it excepts every vulnerability in every repository: the check does not warn of it.
+    #[serde(default)]
+    pub(super) accept_risk: bool,
 }
 
 /// What holds for the repositories that a glob matches.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RepositorySection {
     /// Glob of repository names: `*` stands for any characters.
     #[serde(rename = "match")]
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = REPOSITORY_GLOB)))]
     pub(super) matches: String,
     /// Name of the route that its alerts take; without it, `default`.
     #[serde(default)]
@@ -562,7 +632,7 @@ pub(super) struct RepositorySection {
 
 /// What a tag that breaks the rules leads to.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum TagViolationAction {
     /// People are told.
@@ -575,8 +645,9 @@ pub(super) enum TagViolationAction {
 
 /// Rules for tags. In each list: `semver`, `semver:v`, `git-sha`, a regular expression `^…$`, or a glob.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", schemars(extend("minProperties" = 1)))]
 pub(super) struct TagSection {
     /// A tag must match one of these; without them, any is allowed that is not forbidden.
     #[serde(default)]
@@ -596,13 +667,20 @@ pub(super) struct TagSection {
 
 /// Settings that a repository must have.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PostureSection {
     /// Tag mutability.
     pub(super) tag_mutability: Option<WantedMutability>,
     /// With `…_WITH_EXCLUSION`: filters of the tags that are excepted, 1 to 5.
     #[serde(default)]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(
+            length(max = 5),
+            inner(regex(pattern = r"^[A-Za-z0-9._-]*(\*[A-Za-z0-9._-]*){0,2}$"))
+        )
+    )]
     pub(super) tag_mutability_exclusions: Vec<String>,
     /// A push must lead to a scan: by the registry's scanning configuration, or by the repository's own flag.
     #[serde(default)]
@@ -610,6 +688,10 @@ pub(super) struct PostureSection {
     /// Type of encryption.
     pub(super) encryption: Option<EncryptionType>,
     /// ARN of the KMS key that must encrypt it. In another region, the multi-region key of the same id is meant.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(regex(pattern = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/.+$"))
+    )]
     pub(super) kms_key_arn: Option<String>,
     /// The key must be one that we manage, and not the one that AWS keeps.
     #[serde(default)]
@@ -619,10 +701,16 @@ pub(super) struct PostureSection {
     pub(super) key_rotation: bool,
     /// Tags that the repository itself must have: globs of values by key; `*` is any value, the empty text the empty value.
     #[serde(default, deserialize_with = "each_once")]
+    #[cfg_attr(feature = "schema", schemars(extend("maxProperties" = 50)))]
     pub(super) required_tags: BTreeMap<String, String>,
     /// Accounts that the repository's policy may let in, beside its own. Without it, any may be let in, but never the world.
+    #[cfg_attr(feature = "schema", schemars(inner(regex(pattern = r"^[0-9]{12}$"))))]
     pub(super) allowed_accounts: Option<Vec<String>>,
     /// Organizations (`o-…`) that the repository's policy may let in. Without it, any may be let in unless `allowed_accounts` is given.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(inner(regex(pattern = r"^(o-[a-z0-9]{10,32}|\$\{aws:ResourceOrgID\})$")))
+    )]
     pub(super) allowed_organizations: Option<Vec<String>>,
     /// Whether to repair what can be repaired.
     #[serde(default)]
@@ -631,7 +719,7 @@ pub(super) struct PostureSection {
 
 /// Type of encryption, in ECR's words.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum EncryptionType {
     /// With a key of ECR's own.
     #[serde(rename = "AES256")]
@@ -646,7 +734,7 @@ pub(super) enum EncryptionType {
 
 /// Tag mutability, in ECR's words.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", schemars(rename = "TagMutability"))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) enum WantedMutability {
@@ -662,13 +750,15 @@ pub(super) enum WantedMutability {
 
 /// The lifecycle policy that a repository must have: either `rules`, or any of the other members.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", schemars(extend("minProperties" = 1), transform = keep_count))]
 pub(super) struct LifecycleSection {
     /// Patterns of tags whose images no rule may delete.
     #[serde(default)]
     pub(super) protect_patterns: Vec<String>,
     /// How many of the newest images are kept, for each prefix and each pattern.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 10000)))]
     pub(super) keep_count: Option<u32>,
     /// Prefixes of the tags that `keep_count` is for.
     #[serde(default)]
@@ -677,10 +767,13 @@ pub(super) struct LifecycleSection {
     #[serde(default)]
     pub(super) tag_patterns: Vec<String>,
     /// After how many days an image without a tag is deleted.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 10000)))]
     pub(super) expire_untagged_days: Option<u32>,
     /// After how many days without a pull an image that no other rule selects goes to the archive.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 10000)))]
     pub(super) archive_unpulled_days: Option<u32>,
     /// After how many days in the archive an image is deleted, at least 90.
+    #[cfg_attr(feature = "schema", schemars(range(min = 90, max = 10000)))]
     pub(super) expire_archived_days: Option<u32>,
     /// Rules in ECR's own form.
     #[serde(default)]
@@ -689,12 +782,14 @@ pub(super) struct LifecycleSection {
 
 /// Where images must be as well.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReplicationSection {
     /// The regions that it is copied to, at least one. In each of them, what this section says is checked by the functions there.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 25), inner(regex(pattern = r"^[a-z]+(-[a-z]+)+-[0-9]{1,2}$")), extend("uniqueItems" = true)))]
     pub(super) regions: Vec<String>,
     /// After how many minutes a missing copy is late. 5 to 1440.
+    #[cfg_attr(feature = "schema", schemars(range(min = 5, max = 1440)))]
     pub(super) max_lag_minutes: u32,
     /// Whether to start a replication backfill of ECR for what is late or failed. It is for the whole registry, and costs transfer.
     #[serde(default)]

@@ -9,7 +9,7 @@ use crate::{
     ids::{Digest, RepositoryName, Tag},
     policy::{
         document::ExceptionSection,
-        reading::{PolicyError, glob, text_glob},
+        reading::{PolicyError, Remark, glob, text_glob},
     },
     text,
 };
@@ -38,6 +38,8 @@ pub struct Exception {
     pub ticket: Option<String>,
     /// The first moment at which it no longer holds: the end of its last day, UTC.
     pub ends: Timestamp,
+    /// Whoever keeps the policy knows how much it excepts.
+    pub(super) accept_risk: bool,
 }
 
 /// For how many days before its end an exception is pointed out.
@@ -57,7 +59,7 @@ impl Exception {
 
     /// Whether it is about such a finding, in whatever image.
     pub fn names(&self, vulnerability: &str, package: Option<&str>) -> bool {
-        self.vulnerability.matches(vulnerability)
+        self.vulnerability.matches_in_any_case(vulnerability)
             && self
                 .package
                 .as_ref()
@@ -106,7 +108,7 @@ impl Exception {
             (Some(mine), Some(theirs)) => mine.matches(theirs.as_str()),
             (Some(_), None) => false,
         };
-        self.vulnerability.matches(other.vulnerability.as_str())
+        self.vulnerability.matches_in_any_case(other.vulnerability.as_str())
             && wider(self.package.as_ref(), other.package.as_ref())
             && wider(self.tag.as_ref(), other.tag.as_ref())
             && other
@@ -122,21 +124,37 @@ impl Exception {
 
 /// What whoever keeps the policy should know about its exceptions: ended, ending soon, or covered by another one. One sentence
 /// each, with the place in the document.
-pub(super) fn remarks(exceptions: &[Exception], now: Timestamp) -> Vec<String> {
+pub(super) fn remarks(exceptions: &[Exception], now: Timestamp) -> Vec<Remark> {
     let mut remarks = Vec::new();
     for (index, exception) in exceptions.iter().enumerate() {
+        let mut remark = |text: String| remarks.push(Remark::at(format!("exceptions[{index}]"), text));
         if exception.has_ended(now) {
-            remarks.push(format!(
-                "exceptions[{index}] ended on {} and counts no more: remove it",
+            remark(format!(
+                "it ended on {} and counts no more: remove it",
                 exception.last_day()
             ));
             continue;
         }
         if exception.ends_soon(now) {
-            remarks.push(format!(
-                "exceptions[{index}] ends on {}: its findings count again then",
+            remark(format!(
+                "it ends on {}: its findings count again then",
                 exception.last_day()
             ));
+        }
+        let is_all = |glob: &Glob| glob.as_str().bytes().all(|byte| byte == b'*');
+        let (tag, digest) = (exception.tag.as_ref(), exception.digest.as_ref());
+        if is_all(&exception.vulnerability)
+            && exception.repositories.iter().any(is_all)
+            && exception.package.as_ref().is_none_or(is_all)
+            && tag.is_none_or(is_all)
+            && digest.is_none()
+            && !exception.accept_risk
+        {
+            remark(
+                "it excepts every vulnerability in every repository, so that no finding blocks anything. Known and meant? Then add \
+                 \"accept_risk\": true"
+                    .to_owned(),
+            );
         }
         let by = exceptions.iter().enumerate().find(|(other, wider)| {
             *other != index
@@ -146,7 +164,7 @@ pub(super) fn remarks(exceptions: &[Exception], now: Timestamp) -> Vec<String> {
                 && (*other < index || !exception.includes(wider))
         });
         if let Some((other, _)) = by {
-            remarks.push(format!("exceptions[{index}] is covered by exceptions[{other}]"));
+            remark(format!("it is covered by exceptions[{other}]"));
         }
     }
     remarks
@@ -186,7 +204,10 @@ pub(super) fn read(index: usize, section: ExceptionSection, now: Timestamp) -> R
         .map_err(|error| PolicyError::at(path("expires"), error))?;
     let latest = now + SignedDuration::from_hours(24 * (MAX_EXCEPTION_DAYS + 1));
     if ends > latest {
-        let problem = format!("an exception ends within {MAX_EXCEPTION_DAYS} days; renew it when the time comes");
+        let today = (latest - SignedDuration::from_hours(24)).strftime("%Y-%m-%d");
+        let problem = format!(
+            "an exception ends within {MAX_EXCEPTION_DAYS} days; renew it when the time comes. Today the latest day is {today}"
+        );
         return Err(PolicyError::at(path("expires"), problem));
     }
     let package = section.package.as_deref();
@@ -209,6 +230,7 @@ pub(super) fn read(index: usize, section: ExceptionSection, now: Timestamp) -> R
         reason: section.reason,
         ticket: section.ticket,
         ends,
+        accept_risk: section.accept_risk,
     })
 }
 
@@ -217,7 +239,8 @@ mod tests {
     use crate::testing::{now, policy};
 
     fn remarks_of(exceptions: &str) -> Vec<String> {
-        policy(&format!(r#""exceptions": [{exceptions}]"#)).remarks(now())
+        let policy = policy(&format!(r#""exceptions": [{exceptions}]"#));
+        policy.remarks(now()).iter().map(ToString::to_string).collect()
     }
 
     fn exception(vulnerability: &str, repositories: &str, more: &str) -> String {
@@ -232,11 +255,11 @@ mod tests {
         assert_eq!(remarks_of(&exception("CVE-1", "a-*", later)), [] as [&str; 0]);
         assert_eq!(
             remarks_of(&exception("CVE-1", "a-*", r#""expires": "2026-11-23""#)),
-            ["exceptions[0] ended on 2026-11-23 and counts no more: remove it"]
+            ["`exceptions[0]`: it ended on 2026-11-23 and counts no more: remove it"]
         );
         assert_eq!(
             remarks_of(&exception("CVE-1", "a-*", r#""expires": "2026-11-30""#)),
-            ["exceptions[0] ends on 2026-11-30: its findings count again then"]
+            ["`exceptions[0]`: it ends on 2026-11-30: its findings count again then"]
         );
         let pair = |one: (&str, &str, &str), two: (&str, &str, &str)| {
             let later = |more: &str| format!(r#"{more}"expires": "2027-03-01""#);
@@ -251,22 +274,22 @@ mod tests {
             (
                 ("CVE-1", "a-*", ""),
                 ("CVE-1", "a-b", ""),
-                Some("exceptions[1] is covered by exceptions[0]"),
+                Some("`exceptions[1]`: it is covered by exceptions[0]"),
             ),
             (
                 ("CVE-1", "a-b", ""),
                 ("CVE-*", "*", ""),
-                Some("exceptions[0] is covered by exceptions[1]"),
+                Some("`exceptions[0]`: it is covered by exceptions[1]"),
             ),
             (
                 ("CVE-1", "a-b", ""),
                 ("CVE-1", "a-b", ""),
-                Some("exceptions[1] is covered by exceptions[0]"),
+                Some("`exceptions[1]`: it is covered by exceptions[0]"),
             ),
             (
                 ("CVE-1", "a-b", ""),
                 ("CVE-1", "a-b", package),
-                Some("exceptions[1] is covered by exceptions[0]"),
+                Some("`exceptions[1]`: it is covered by exceptions[0]"),
             ),
             (("CVE-1", "a-b", package), ("CVE-2", "a-b", package), None),
             (("CVE-1", "a-*", ""), ("CVE-1", "*-b", ""), None),

@@ -7,10 +7,14 @@ mod consequence;
 mod contact;
 mod document;
 mod exception;
+mod never;
 mod reading;
 mod replication;
 mod repository;
 mod rule;
+#[cfg(feature = "schema")]
+mod schema;
+mod summary;
 mod workloads;
 
 use std::collections::BTreeMap;
@@ -23,7 +27,7 @@ pub use consequence::{Consequence, Rule};
 use document::Artifacts;
 pub use document::{Action, BlockMethod, Document, Mode, NoScanAction, WhenInUse, WhenLambdaMayPull};
 pub use exception::{Exception, MAX_EXCEPTION_DAYS};
-pub use reading::PolicyError;
+pub use reading::{PolicyError, Remark};
 use reading::{Reading, between};
 pub use replication::{MAX_REGIONS, ReplicationRules};
 pub use repository::RepositoryRules;
@@ -92,6 +96,9 @@ pub struct Policy {
     routes: BTreeMap<String, TopicArn>,
     default_route: TopicArn,
     route_by_tag: Option<String>,
+    accept_risk: bool,
+    /// What is refused in a document that is not deployed yet.
+    refused_later: Vec<Remark>,
 }
 
 impl Policy {
@@ -136,6 +143,10 @@ impl Policy {
                 format!("version {} is not known, only 1 is", document.version),
             ));
         }
+        let never = never::problems(&document);
+        let later =
+            |error: &PolicyError| Remark::at(&error.path, format!("{}. The next release refuses it", error.problem));
+        let refused_later = never.iter().map(later).collect();
         let (routes, default_route) = routes(&document)?;
         let mut severities: BTreeMap<Severity, Action> = Severity::ALL.map(|s| (s, default_action(s))).into();
         severities.extend(by_severity("severities", &document.severities)?);
@@ -151,11 +162,17 @@ impl Policy {
         }
         let exceptions = document.exceptions.into_iter().enumerate();
         let exceptions = exceptions.map(|(index, section)| exception::read(index, section, now));
+        let exceptions: Vec<Exception> = exceptions.collect::<Result<_, _>>()?;
+        let rules = rule::Rules::new(&document.rules)?;
+        let refused_later = match (reading, never.into_iter().next()) {
+            (Reading::Strict, Some(problem)) => return Err(problem),
+            _ => refused_later,
+        };
         Ok(Self {
             mode: document.mode,
             judging: hashes.judging,
             sha256: hashes.document,
-            exceptions: exceptions.collect::<Result<_, _>>()?,
+            exceptions,
             scan: ScanRules {
                 grace: SignedDuration::from_mins(grace_minutes.into()),
                 on_failure: document.scan.on_failure,
@@ -180,11 +197,13 @@ impl Policy {
             severities,
             unfixable: by_severity("unfixable", &document.unfixable)?,
             exploitable: document.exploitable,
-            rules: rule::Rules::new(&document.rules)?,
+            rules,
             repositories,
             routes,
             default_route,
             route_by_tag: document.route_by_tag,
+            accept_risk: document.accept_risk,
+            refused_later,
         })
     }
 
@@ -356,9 +375,16 @@ impl Policy {
     }
 
     /// What whoever keeps the policy should know of its rules and exceptions. Whoever loads a policy must say so.
-    pub fn remarks(&self, now: Timestamp) -> Vec<String> {
-        let mut remarks = self.rules.remarks().to_vec();
+    pub fn remarks(&self, now: Timestamp) -> Vec<Remark> {
+        let mut remarks = self.refused_later.clone();
+        remarks.extend_from_slice(self.rules.remarks());
         remarks.extend(exception::remarks(&self.exceptions, now));
+        if !self.accept_risk && self.severities.get(&Severity::Critical) != Some(&Action::Block) {
+            remarks.push(Remark::at(
+                "severities.CRITICAL",
+                "a CRITICAL finding does not block an image by its severity. Known and meant? Then add \"accept_risk\": true to the policy",
+            ));
+        }
         for (index, rules) in self.repositories.iter().enumerate() {
             let mut lifecycle: Vec<String> = rules.lifecycle.iter().flat_map(Lifecycle::remarks).collect();
             if rules.replication.is_some() && rules.lifecycle.as_ref().is_some_and(Lifecycle::archives_unpulled) {
@@ -368,10 +394,19 @@ impl Policy {
                         .to_owned(),
                 );
             }
-            let lifecycle = lifecycle.into_iter();
-            remarks.extend(lifecycle.map(|remark| format!("`repositories[{index}].lifecycle`: {remark}")));
+            let path = format!("repositories[{index}].lifecycle");
+            remarks.extend(lifecycle.into_iter().map(|text| Remark::at(&path, text)));
         }
+        remarks.extend(self.unused_routes());
         remarks
+    }
+
+    /// Routes that no repository's alerts can take. Where a tag names the route, any may be named.
+    fn unused_routes(&self) -> impl Iterator<Item = Remark> {
+        let named = |name: &String| self.repositories.iter().any(|rules| rules.route.as_ref() == Some(name));
+        let names = self.routes.keys().filter(|_| self.route_by_tag.is_none());
+        let unused = names.filter(move |name| *name != "default" && !named(name));
+        unused.map(|name| Remark::at(format!("routes.{name}"), "no entry of `repositories` names this route"))
     }
 }
 

@@ -23,6 +23,30 @@ impl PolicyError {
     }
 }
 
+/// What whoever keeps a policy should know of a part of it that is valid: where, and what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// Place in the document, such as `exceptions[0]`.
+    pub path: String,
+    /// What is to be known.
+    pub text: String,
+}
+
+impl Remark {
+    pub(super) fn at(path: impl Into<String>, text: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            text: text.into(),
+        }
+    }
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`: {}", self.path, self.text)
+    }
+}
+
 /// How a document is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {

@@ -513,7 +513,8 @@ mod tests {
         };
         let (here, there) = ("us-west-2".parse().unwrap(), "us-east-1".parse().unwrap());
         let policy = deployed(typed);
-        let remarks = policy.remarks(now()).join("\n");
+        let remarks: Vec<String> = policy.remarks(now()).iter().map(ToString::to_string).collect();
+        let remarks = remarks.join("\n");
         assert!(
             remarks.contains("`repositories[0].lifecycle`: it archives what nobody pulls")
                 && remarks.contains("next release"),
@@ -532,10 +533,10 @@ mod tests {
     fn what_a_lifecycle_policy_does_not_do_is_remarked() {
         let policy = policy(r#""lifecycle": {"protect_patterns": ["prod*"], "expire_untagged_days": 7}"#).unwrap();
         let remarks = policy.remarks(now());
-        assert!(
-            remarks
-                .iter()
-                .any(|remark| remark.starts_with("`repositories[0].lifecycle`: rule 1 protects nothing"))
-        );
+        assert!(remarks.iter().any(|remark| {
+            remark
+                .to_string()
+                .starts_with("`repositories[0].lifecycle`: rule 1 protects nothing")
+        }));
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     policy::{
         consequence::{Consequence, Rule},
         document::{Action, FixCondition, RuleSection},
-        reading::{PolicyError, glob, text_glob},
+        reading::{PolicyError, Remark, glob, text_glob},
     },
     text,
 };
@@ -82,10 +82,11 @@ impl Conditions {
                 word.is_some_and(|word| those.contains(&word.to_ascii_uppercase()))
             })
             && any(&self.packages, finding.package.as_deref())
-            && self
-                .vulnerabilities
-                .as_ref()
-                .is_none_or(|globs| finding.ids().any(|id| matches(globs, id)))
+            && self.vulnerabilities.as_ref().is_none_or(|globs| {
+                finding
+                    .ids()
+                    .any(|id| globs.iter().any(|glob| glob.matches_in_any_case(id)))
+            })
             && any(&self.repositories, Some(repository.as_str()))
     }
 
@@ -141,6 +142,10 @@ impl Conditions {
                 .iter()
                 .all(|theirs| mine.iter().any(|mine| mine.matches(theirs.as_str())))
         };
+        let ids = |mine: &Vec<Glob>, theirs: &Vec<Glob>| {
+            let covered = |theirs: &Glob| mine.iter().any(|mine| mine.matches_in_any_case(theirs.as_str()));
+            theirs.iter().all(covered)
+        };
         let least = |mine: &f64, theirs: &f64| mine <= theirs;
         wider(
             self.severities.as_ref(),
@@ -156,7 +161,7 @@ impl Conditions {
                 BTreeSet::is_superset,
             )
             && wider(self.packages.as_ref(), other.packages.as_ref(), globs)
-            && wider(self.vulnerabilities.as_ref(), other.vulnerabilities.as_ref(), globs)
+            && wider(self.vulnerabilities.as_ref(), other.vulnerabilities.as_ref(), ids)
             && wider(self.repositories.as_ref(), other.repositories.as_ref(), globs)
     }
 }
@@ -190,7 +195,7 @@ impl Maximum {
 pub(super) struct Rules {
     firsts: Vec<First>,
     pub(super) maxima: Vec<Maximum>,
-    remarks: Vec<String>,
+    remarks: Vec<Remark>,
 }
 
 impl Rules {
@@ -245,16 +250,21 @@ impl Rules {
     fn remark(&mut self, index: usize, conditions: &Conditions) {
         for word in conditions.package_types.iter().flatten() {
             if !PACKAGE_TYPES.contains(&word.as_str()) {
-                self.remarks.push(format!(
-                    "rules[{index}].package_types: `{word}` is not a word that Inspector is known to use ({})",
-                    PACKAGE_TYPES.join(", ")
-                ));
+                let known = PACKAGE_TYPES.join(", ");
+                let text = format!("`{word}` is not a word that Inspector is known to use ({known})");
+                self.remarks
+                    .push(Remark::at(format!("rules[{index}].package_types"), text));
             }
         }
     }
 
+    /// How many entries there are.
+    pub(super) fn len(&self) -> usize {
+        self.firsts.len() + self.maxima.len()
+    }
+
     /// What whoever keeps the policy should know.
-    pub(super) fn remarks(&self) -> &[String] {
+    pub(super) fn remarks(&self) -> &[Remark] {
         &self.remarks
     }
 
@@ -368,10 +378,17 @@ fn within(
     path: &impl Fn(&str) -> String,
 ) -> Result<Option<f64>, PolicyError> {
     match value {
-        Some(value) if !(least..=most).contains(&value) => Err(PolicyError::at(
-            path(member),
-            format!("{value} is not between {least:.1} and {most:.1}"),
-        )),
+        Some(value) if !(least..=most).contains(&value) => {
+            let why = match member {
+                "min_epss" if value > 1.0 && value <= 100.0 => {
+                    format!(". EPSS is a probability: {value} % is {}", value / 100.0)
+                }
+                "min_epss" if value < LEAST_EPSS => ". Inspector's events below 0.1 are not received".to_owned(),
+                _ => String::new(),
+            };
+            let problem = format!("{value} is not between {least:.1} and {most:.1}{why}");
+            Err(PolicyError::at(path(member), problem))
+        }
         value => Ok(value),
     }
 }
@@ -568,7 +585,7 @@ mod tests {
         insta::assert_snapshot!(refused(r#"{"more_than": 3, "action": "block"}"#), @"the policy is not valid at `rules[0]`: it has no condition: what holds for every finding is what `severities` says");
         insta::assert_snapshot!(refused(r#"{"exploit": true}"#), @"the policy is not valid at `rules[0]`: missing field `action` at line 1 column 124");
         insta::assert_snapshot!(refused(r#"{"exploit": true, "action": "block"}, {"min_score": 10.5, "action": "block"}"#), @"the policy is not valid at `rules[1].min_score`: 10.5 is not between 0.0 and 10.0");
-        insta::assert_snapshot!(refused(r#"{"min_epss": 0.01, "action": "block"}"#), @"the policy is not valid at `rules[0].min_epss`: 0.01 is not between 0.1 and 1.0");
+        insta::assert_snapshot!(refused(r#"{"min_epss": 0.01, "action": "block"}"#), @"the policy is not valid at `rules[0].min_epss`: 0.01 is not between 0.1 and 1.0. Inspector's events below 0.1 are not received");
         insta::assert_snapshot!(refused(r#"{"exploit": false, "action": "block"}"#), @"the policy is not valid at `rules[0].exploit`: `false` is no condition, since no scanner knows that there is no exploit: say `true`, or leave it out");
         insta::assert_snapshot!(refused(r#"{"severities": ["SEVERE"], "action": "block"}"#), @"the policy is not valid at `rules[0].severities[0]`: unknown variant `SEVERE`, expected one of `INFORMATIONAL`, `LOW`, `MEDIUM`, `UNDEFINED`, `HIGH`, `CRITICAL` at line 1 column 131");
         insta::assert_snapshot!(refused(r#"{"severities": [], "action": "block"}"#), @"the policy is not valid at `rules[0].severities`: an empty list holds for nothing: leave it out");
@@ -627,14 +644,14 @@ mod tests {
         let policy = rules(
             r#"{"package_types": ["os", "pypi"], "action": "block"}, {"package_types": ["DEB"], "more_than": 2, "action": "review"}"#,
         );
-        let remarks = policy.remarks(now());
+        let remarks: Vec<String> = policy.remarks(now()).iter().map(ToString::to_string).collect();
         assert_eq!(remarks.len(), 2);
         assert!(
-            remarks[0].starts_with("rules[0].package_types: `PYPI` is not a word"),
+            remarks[0].starts_with("`rules[0].package_types`: `PYPI` is not a word"),
             "{remarks:?}"
         );
         assert!(
-            remarks[1].starts_with("rules[1].package_types: `DEB` is not a word"),
+            remarks[1].starts_with("`rules[1].package_types`: `DEB` is not a word"),
             "{remarks:?}"
         );
     }

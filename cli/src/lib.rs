@@ -1,0 +1,166 @@
+//! The operator's command line. It reads, and changes nothing: neither the registry nor the ledger.
+//!
+//! [`run`] is all of it but the process: what it reads of the world comes in through [`World`], and what it says goes out through two writers.
+
+mod located;
+pub mod policy;
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
+use serde_json::json;
+
+/// Everything is as it should be.
+pub const OK: u8 = 0;
+/// The answer is no: a policy is not valid.
+pub const REFUSED: u8 = 1;
+/// The question could not be asked: a wrong argument, a file that is not there.
+pub const UNUSABLE: u8 = 2;
+
+/// Asks and explains what ecr-guard does. It reads with your own rights, and changes nothing.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ecr-guard",
+    version,
+    after_help = "Exit codes: 0 yes, 1 no, 2 the command cannot be carried out."
+)]
+pub struct Arguments {
+    /// How the answer is written.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// One JSON document, for machines.
+    Json,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Questions about policy documents; none of them needs AWS.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+}
+
+/// Questions about policy documents.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Says everything that is wrong with policy documents, or what they do.
+    #[command(after_help = "Examples:
+  ecr-guard policy check policy.json
+  ecr-guard policy check --routes platform,payments infra/policy.json
+  ecr-guard policy check --output json policy.json | jq '.files[].problems'
+
+A file without `routes` is one that Terraform completes: any route may be named in it, or those of --routes.
+
+Exit codes: 0 valid, 1 not valid, 2 a file cannot be read.")]
+    Check {
+        /// The names of the routes that the deployment has beside `default`.
+        #[arg(long, value_delimiter = ',')]
+        routes: Option<Vec<String>>,
+        /// The documents.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+}
+
+/// What a command reads of the world.
+pub trait World {
+    /// The time.
+    fn now(&self) -> Timestamp;
+
+    /// The text of a file.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn read(&self, path: &Path) -> io::Result<String>;
+}
+
+/// Carries out a command, and gives its exit code.
+///
+/// # Errors
+/// What it says cannot be written.
+pub fn run(
+    arguments: &Arguments,
+    world: &impl World,
+    out: &mut impl Write,
+    trouble: &mut impl Write,
+) -> io::Result<u8> {
+    match &arguments.command {
+        Command::Policy(PolicyCommand::Check { routes, files }) => {
+            let checked = check_all(files, routes.as_deref(), world, trouble)?;
+            let answer: Vec<_> = checked.iter().flatten().collect();
+            match arguments.output {
+                Output::Text => {
+                    for (file, checked) in &answer {
+                        out.write_all(policy::checked_text(file, checked).as_bytes())?;
+                    }
+                }
+                Output::Json => {
+                    let files = answer.iter().map(|(file, checked)| {
+                        json!({"file": file, "valid": checked.valid, "problems": checked.problems, "warnings": checked.warnings,
+                            "summary": checked.summary})
+                    });
+                    writeln!(
+                        out,
+                        "{:#}",
+                        json!({"schema": "ecr-guard/policy-check/v1", "files": files.collect::<Vec<_>>()})
+                    )?;
+                }
+            }
+            let all_read = checked.iter().all(Option::is_some);
+            let all_valid = answer.iter().all(|(_, checked)| checked.valid);
+            Ok(if !all_read {
+                UNUSABLE
+            } else if all_valid {
+                OK
+            } else {
+                REFUSED
+            })
+        }
+    }
+}
+
+type OfFile = Option<(String, policy::check::Checked)>;
+
+fn check_all(
+    files: &[PathBuf],
+    routes: Option<&[String]>,
+    world: &impl World,
+    trouble: &mut impl Write,
+) -> io::Result<Vec<OfFile>> {
+    let mut all = Vec::new();
+    for path in files {
+        let checked = read(world, path, trouble)?.map(|text| policy::check::check(&text, routes, world.now()));
+        all.push(checked.map(|checked| (path.display().to_string(), checked)));
+    }
+    Ok(all)
+}
+
+/// The text of a file; `None`: it cannot be read, which is said.
+fn read(world: &impl World, path: &Path, trouble: &mut impl Write) -> io::Result<Option<String>> {
+    match world.read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) => {
+            let why = match error.kind() {
+                io::ErrorKind::NotFound => "there is no such file".to_owned(),
+                io::ErrorKind::InvalidData => "it is not text in UTF-8".to_owned(),
+                _ => error.to_string(),
+            };
+            writeln!(trouble, "{}: {why}.", path.display())?;
+            Ok(None)
+        }
+    }
+}
