@@ -81,6 +81,7 @@ module "guard" {
   log_retention_days         = var.log_retention_days
   outcome_metrics            = var.outcome_metrics
   workloads                  = var.workloads
+  gate                       = var.gate
   event_sources              = var.event_sources
   other_regions              = sort(local.other_regions)
   ledger_replica_regions     = sort(local.other_regions)
@@ -116,6 +117,7 @@ module "guard_elsewhere" {
   log_retention_days       = var.log_retention_days
   outcome_metrics          = var.outcome_metrics
   workloads                = var.workloads
+  gate                     = var.gate
   event_sources            = var.event_sources
   other_regions            = sort(setsubtract(local.guarded_regions, [each.value]))
   ledger                   = module.guard.ledgers[each.value]

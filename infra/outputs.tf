@@ -57,6 +57,16 @@ output "alarm_topic_arns" {
   value       = { for region, guard in local.guards : region => guard.alarm_topic_arn }
 }
 
+output "gate_arns" {
+  description = "What pipelines and deployment hooks invoke, by region; empty without `gate`."
+  value       = { for region, guard in local.guards : region => guard.gate_arn if guard.gate_arn != null }
+}
+
+output "gate_invoker_policies" {
+  description = "Policy documents for the roles that may ask the gate, by region; empty without `gate`."
+  value       = { for region, guard in local.guards : region => guard.gate_invoker_policy if guard.gate_invoker_policy != null }
+}
+
 output "queue_urls" {
   description = "Queues of what nobody took, by region."
   value       = { for region, guard in local.guards : region => guard.queue_urls }

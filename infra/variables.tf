@@ -396,6 +396,14 @@ variable "workloads" {
   default = {}
 }
 
+variable "gate" {
+  description = "The function `gate`, which says whether images may be deployed. `organization_id`: principals of this organization (`o-…`) may invoke it from other accounts, as far as their own policies let them. `null`: there is no such function. It costs nothing while nobody asks it."
+  type = object({
+    organization_id = optional(string)
+  })
+  default = null
+}
+
 variable "outcome_metrics" {
   description = "Whether there is a metric for each outcome of each function (`Outcomes`, by `Function` and `Outcome`). Each that occurs costs 0.30 USD a month; no alarm and no graph of the dashboard needs them."
   type        = bool

@@ -1,6 +1,6 @@
 //! Wires a function: configuration, adapters, handler. The only place that knows both AWS and Lambda.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::OnceLock};
 
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn, tracing::init_default_subscriber};
@@ -14,6 +14,7 @@ use guard_lambda::{
     config::{Config, environment, findings_queue_url, guarded, queue_url, table},
     entry::{EventContext, Handled, Received, Selection},
     error::HandlerError,
+    gate::{Ready, gate},
     invocation::Invocation,
     pace::{PUT_IMAGE_EVERY, Pace, Paced},
     repositories::RecentLooks,
@@ -21,12 +22,15 @@ use guard_lambda::{
     worker::{self, SqsEvent},
     workloads::keep_index,
 };
-use guard_ports::{Clock as _, Workloads};
+use guard_ports::{Clock as _, Revisions, Workloads};
 
-use crate::services::{AwsServices, Lasting, NoQueue};
+use crate::services::{AwsServices, Lasting, NoQueue, NoWriter};
 
 /// What a function has that EventBridge invokes.
 pub type EventServices = AwsServices<'static, EcrWriter, NoQueue, SystemClock>;
+
+/// What the gate has: nothing that could change a registry.
+pub type GateServices<'a> = AwsServices<'a, NoWriter, NoQueue, SystemClock>;
 
 /// Runs the function `name` until Lambda ends it: `select` says what an event asks for, and `handle` does it.
 ///
@@ -131,6 +135,66 @@ pub async fn run_workloads<W: Workloads + Sync>(
                 event.payload.get(),
             ))
             .await
+        }))
+        .await
+    };
+    exit_code(name, running.await)
+}
+
+/// Runs the gate. `revisions`: what reads revisions of ECS services. It starts without a policy that it can read, and then answers that it
+/// cannot tell, and tries again: an error would roll deployments back.
+pub async fn run_gate<R: Revisions>(name: &'static str, revisions: impl Fn(&Aws) -> R) -> ExitCode {
+    init_default_subscriber();
+    let running = async {
+        let guarded = &guarded(environment)?;
+        let aws = Aws::from_env(&environment)?;
+        let revisions = &revisions(&aws);
+        let (ledger, topics) = (aws.dynamo_ledger(table(environment)?), aws.sns_notifier());
+        aws.build_ecr_client();
+        let (aws, ledger, topics) = (&aws, &ledger, &topics);
+        let known: &OnceLock<Config> = &OnceLock::new();
+        let config = async || match known.get() {
+            Some(config) => Ok(config),
+            None => {
+                let config = Config::load(environment, ledger, SystemClock.now()).await;
+                config.map(|config| known.get_or_init(|| config))
+            }
+        };
+        if let Err(error) = config().await {
+            tracing::error!("`{name}` cannot answer yet: {error}");
+        }
+        let config = &config;
+        lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
+            let invocation = &Invocation::new(name, &event.context)?;
+            let payload = event.payload.get();
+            let answer = match config().await {
+                Ok(config) => {
+                    let lasting = Lasting {
+                        aws,
+                        ledger,
+                        topics,
+                        policy: &config.policy,
+                        clock: &SystemClock,
+                    };
+                    let services = lasting.services(invocation.account.clone(), None::<NoWriter>, &NoQueue);
+                    let services = &services.only(guarded);
+                    let policy = &config.policy;
+                    let answering = gate(
+                        Ready::Yes { services, policy },
+                        revisions,
+                        &SystemClock,
+                        invocation,
+                        payload,
+                    );
+                    // Boxed, as above.
+                    Box::pin(answering).await
+                }
+                Err(error) => {
+                    let ready = Ready::<GateServices<'_>>::No(error.to_string());
+                    gate(ready, revisions, &SystemClock, invocation, payload).await
+                }
+            };
+            Ok::<_, Error>(answer)
         }))
         .await
     };

@@ -12,9 +12,17 @@ use guard_aws::{
     kms::KmsKeys,
     sns::SnsNotifier,
 };
-use guard_core::{glob::Glob, ids::AccountId, policy::Policy, work::WorkItem};
+use guard_core::{
+    finding::ScanStart,
+    glob::Glob,
+    ids::{AccountId, ImageKey, RepositoryKey, Tag},
+    image::ImageStatus,
+    policy::Policy,
+    repository::{decide::Preview, posture::TagMutability},
+    work::WorkItem,
+};
 use guard_engine::alert_budget::BudgetedNotifier;
-use guard_ports::{Clock, PortError, Queue, RegistryWriter, RepositoryWriter, Retry, Services};
+use guard_ports::{Clock, Manifest, PortError, Queue, RegistryWriter, RepositoryWriter, Retry, Services, TagAnswer};
 
 /// What a function has for as long as its process lives.
 #[derive(Debug, Clone, Copy)]
@@ -135,6 +143,63 @@ where
 
     fn clock(&self) -> &C {
         self.lasting.clock
+    }
+}
+
+/// The writer of a function that has none: no value of it can exist.
+#[derive(Debug, Clone, Copy)]
+pub enum NoWriter {}
+
+impl RegistryWriter for NoWriter {
+    async fn archive(&self, _: &ImageKey) -> Result<ImageStatus, PortError> {
+        match *self {}
+    }
+
+    async fn restore(&self, _: &ImageKey) -> Result<ImageStatus, PortError> {
+        match *self {}
+    }
+
+    async fn manifest_to_put(&self, _: &ImageKey) -> Result<Option<Manifest>, PortError> {
+        match *self {}
+    }
+
+    async fn put(&self, _: &ImageKey, _: &Manifest, _: &Tag) -> Result<(), PortError> {
+        match *self {}
+    }
+
+    async fn remove_tags(&self, _: &RepositoryKey, _: &[Tag]) -> Result<Vec<(Tag, TagAnswer)>, PortError> {
+        match *self {}
+    }
+
+    async fn start_scan(&self, _: &ImageKey) -> Result<ScanStart, PortError> {
+        match *self {}
+    }
+}
+
+impl RepositoryWriter for NoWriter {
+    async fn set_tag_mutability(&self, _: &RepositoryKey, _: &TagMutability) -> Result<(), PortError> {
+        match *self {}
+    }
+
+    async fn set_scan_on_push(&self, _: &RepositoryKey) -> Result<(), PortError> {
+        match *self {}
+    }
+
+    async fn set_repository_policy(&self, _: &RepositoryKey, _: Option<&str>) -> Result<(), PortError> {
+        match *self {}
+    }
+
+    async fn set_lifecycle_policy(&self, _: &RepositoryKey, _: &str) -> Result<(), PortError> {
+        match *self {}
+    }
+
+    async fn preview_lifecycle_policy(
+        &self,
+        _: &RepositoryKey,
+        _: &str,
+        _: bool,
+    ) -> Result<Option<Preview>, PortError> {
+        match *self {}
     }
 }
 

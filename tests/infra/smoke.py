@@ -2,7 +2,7 @@
 
     tests/infra/smoke.py --region us-west-2 --name ecr-guard [--repository NAME]
 
-It needs AWS credentials that may put events (`events:PutEvents`), invoke the functions `sweep` and `workloads` (`lambda:InvokeFunction`), read the
+It needs AWS credentials that may put events (`events:PutEvents`), invoke the functions `sweep`, `workloads` and `gate` (`lambda:InvokeFunction`), read the
 functions' logs (`logs:FilterLogEvents`), look at the queues (`sqs:GetQueueUrl`, `sqs:GetQueueAttributes`) and read the policy
 (`lambda:GetFunctionConfiguration`, `dynamodb:GetItem` and `kms:Decrypt` with the deployment's key), and a deployment whose
 `event_sources` has `ecr-guard.smoke`. It changes nothing: the events name an image that does not exist, so that a function looks for it
@@ -115,6 +115,20 @@ def index(functions: Any, name: str) -> str:
     return "ok     workloads: answers, as it should"
 
 
+def gate(functions: Any, name: str) -> str:
+    """Asks the gate about an image that it does not guard; gives what to print."""
+    payload = json.dumps({"schema": "ecr-guard/gate/v1", "images": ["example.org/ecr-guard/smoke:1"], "context": {"caller": "smoke"}})
+    try:
+        answer = functions.invoke(FunctionName=f"{name}-gate", Qualifier=ALIAS, Payload=payload.encode())
+    except functions.exceptions.ResourceNotFoundException:
+        return "ok     gate: not deployed (`gate = null`)"
+    said = json.loads(answer["Payload"].read())
+    state = next((image.get("state") for image in said.get("images", [])), None)
+    if answer.get("FunctionError") or state != "NotGuarded":
+        raise Broken(f"gate: {said.get('errorMessage') or said}")
+    return "ok     gate: answers, as it should"
+
+
 def wait_for_work(logs: Any, group: str, since: int, timeout: float) -> None:
     """Waits until a worker has worked off a batch. Which one, its line does not say: any that it had since then."""
     deadline = time.monotonic() + timeout
@@ -170,6 +184,7 @@ def smoke(clients: dict[str, Any], name: str, repository: str, timeout: float) -
     wait_for_work(clients["logs"], f"/aws/lambda/{name}-worker", since, timeout)
     report.append(f"ok     worker: {WORKED}, as it should be")
     report.append(index(clients["lambda"], name))
+    report.append(gate(clients["lambda"], name))
     for queue in QUEUES:
         waiting = depth(clients["sqs"], f"{name}-{queue}")
         report.append(f"{'ok    ' if waiting == 0 else 'LOOK  '} {queue}: {waiting} waiting")

@@ -33,6 +33,7 @@ class Account:
         self.lines: dict[str, list[str]] = {}
         self.exceptions = self
         self.index: Any = {}
+        self.gate: dict[str, Any] | None = {"decision": "allow", "images": [{"state": "NotGuarded"}]}
         self.document: str | None = '{"mode":"report","version":1}'
         self.told = {function: f"sha256:{sha256(self.document)}" for function in (*smoke.EVENTS, "sweep", "worker")}
 
@@ -56,6 +57,11 @@ class Account:
                 raise self.ResourceNotFoundException
             failed = {"FunctionError": "Unhandled"} if "errorMessage" in self.index else {}
             return {"Payload": io.BytesIO(json.dumps(self.index).encode()), **failed}
+        if FunctionName == "guard-gate":
+            assert Qualifier == "live" and json.loads(Payload)["schema"] == "ecr-guard/gate/v1", Payload
+            if self.gate is None:
+                raise self.ResourceNotFoundException
+            return {"Payload": io.BytesIO(json.dumps(self.gate).encode())}
         assert (FunctionName, Qualifier) == ("guard-sweep", "live") and json.loads(Payload) == {"repositories": ["team/app"]}, Payload
         if "worker" not in self.deaf:
             self.lines["/aws/lambda/guard-worker"] = [json.dumps({"Outcome": smoke.WORKED})]
@@ -93,7 +99,7 @@ def run(account: Account) -> list[str]:
 class Smoke(unittest.TestCase):
     def test_a_deployment_that_works(self) -> None:
         report = run(Account())
-        self.assertEqual([line.split()[0] for line in report], ["ok"] * 11, report)
+        self.assertEqual([line.split()[0] for line in report], ["ok"] * 12, report)
 
     def test_a_policy_that_no_function_can_start_with_is_broken(self) -> None:
         account = Account()
@@ -132,13 +138,22 @@ class Smoke(unittest.TestCase):
         account.index = None
         self.assertIn("ok     workloads: not deployed (`workloads = null`)", run(account))
 
+    def test_a_gate_that_cannot_answer_is_broken_and_one_that_is_not_deployed_is_not(self) -> None:
+        account = Account()
+        self.assertIn("ok     gate: answers, as it should", run(account))
+        account.gate = {"decision": "unavailable", "images": [{"state": "Unavailable"}]}
+        with self.assertRaisesRegex(smoke.Broken, "gate: .*unavailable"):
+            run(account)
+        account.gate = None
+        self.assertIn("ok     gate: not deployed (`gate = null`)", run(account))
+
     def test_work_that_nobody_does_is_broken(self) -> None:
         with self.assertRaisesRegex(smoke.Broken, "worker: nothing was worked off.*guard-worker"):
             run(Account(deaf=("worker",)))
 
     def test_every_function_gets_an_event_that_its_rule_lets_through(self) -> None:
         # The sweep is invoked, and gives the worker something to do; so is the index of workloads.
-        self.assertEqual({*smoke.EVENTS, "sweep", "worker", "workloads"}, {path.name for path in (ROOT / "functions").iterdir()})
+        self.assertEqual({*smoke.EVENTS, "sweep", "worker", "workloads", "gate"}, {path.name for path in (ROOT / "functions").iterdir()})
         for function, (detail_type, detail) in smoke.EVENTS.items():
             pattern = json.loads((ROOT / f"infra/modules/guard/event-patterns/{function}.json").read_text())
             branches = pattern.get("$or", [pattern])

@@ -88,8 +88,10 @@ fn only_the_adapters_know_aws_and_only_the_lambda_crate_its_runtime() {
     }
     for function in functions() {
         let manifest = manifest(&format!("functions/{function}"));
-        // Its clients are in no other function.
-        let own = (function == "workloads").then_some("guard-aws-workloads");
+        // Its clients are in no other functions.
+        let own = ["gate", "workloads"]
+            .contains(&function.as_str())
+            .then_some("guard-aws-workloads");
         let expected = ["shared", "tokio"].into_iter().chain(own);
         assert_eq!(dependencies(&manifest), expected.collect(), "{function}");
     }
@@ -211,12 +213,39 @@ fn a_function_is_a_folder_a_crate_and_a_binary_of_one_name() {
         assert_eq!(manifest(&folder)["package"]["name"].as_str(), Some(name.as_str()));
         let readme = support::root().join(&folder).join("README.md");
         assert!(readme.is_file(), "{name} has no README.md");
-        if name == "sweep" {
-            // A schedule invokes it.
+        if ["gate", "sweep"].contains(&name.as_str()) {
+            // A schedule invokes it, or whoever asks it.
             continue;
         }
         let pattern = format!("infra/modules/guard/event-patterns/{name}.json");
         assert!(support::root().join(pattern).is_file(), "{name} has no event pattern");
+    }
+}
+
+/// The type of what the gate could change a registry with has no values, and its source names no other; its role has no action that writes.
+#[test]
+fn the_gate_has_nothing_that_could_write() {
+    type Writer<'a> = <shared::function::GateServices<'a> as shared::ports::Services>::Writer;
+    let nothing: fn(Writer<'_>) -> u8 = |writer| match writer {};
+    assert_eq!(std::mem::size_of::<Option<Writer<'_>>>(), 0, "{nothing:p}");
+    let permissions = support::root().join("infra/modules/guard/permissions/gate.json");
+    let permissions = fs::read_to_string(permissions).unwrap();
+    let reads = ["BatchGet", "Describe", "Get", "List", "Query"];
+    for action in permissions
+        .split('"')
+        .filter(|word| word.contains(':') && word.len() > 4 && !word.starts_with(':'))
+    {
+        let (_, name) = action.split_once(':').unwrap();
+        let reads = reads.iter().any(|read| name.starts_with(read));
+        assert!(reads || action == "sns:Publish", "{action}");
+    }
+    // Of the ports of the ledger it calls none that writes.
+    for file in ["gate.rs", "reconcile/image/preview.rs"] {
+        let text = fs::read_to_string(support::root().join("shared/engine/src").join(file)).unwrap();
+        for word in ["write", "execute(", ".one(", "writer(", "tell_now", "claim"] {
+            let mut code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            assert!(!code.any(|line| line.contains(word)), "{file} has `{word}`");
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use guard_aws_workloads::AwsWorkloads;
+use guard_aws_workloads::{AwsWorkloads, EcsRevisions};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::core::{alert::brief::BriefAlert, policy::Policy};
@@ -19,6 +19,7 @@ use shared::{
     lambda::{
         entry::{EventContext, Handled, Invocation, Received, Selection, image_event, push_event},
         error::HandlerError,
+        gate::{Ready, gate},
         replication::{CopySelection, copy_event},
         repositories::RecentLooks,
         sweep::sweep,
@@ -26,7 +27,7 @@ use shared::{
         workloads::keep_index,
     },
     ports::{AlertLedger as _, PolicyLedger as _},
-    services::{AwsServices, Lasting},
+    services::{AwsServices, Lasting, NoQueue, NoWriter},
     testing,
 };
 use syn::{spanned::Spanned as _, visit::Visit};
@@ -569,6 +570,28 @@ impl Trial {
         self.aws.take_calls()
     }
 
+    /// Asks the gate, which has no writer, and gives the calls that it took with its answer.
+    pub(crate) fn gate(&self, policy: &Policy, payload: &str) -> (Value, Vec<Call>) {
+        self.aws.take_calls();
+        let aws = self.aws.aws();
+        let lasting = Lasting {
+            aws: &aws,
+            ledger: &aws.dynamo_ledger("ledger"),
+            topics: &aws.sns_notifier(),
+            policy,
+            clock: self.aws.clock(),
+        };
+        let services = lasting.services(testing::image_key().account, None::<NoWriter>, &NoQueue);
+        let ready = Ready::Yes {
+            services: &services,
+            policy,
+        };
+        let revisions = EcsRevisions::new(&aws);
+        let invocation = invocation();
+        let answering = gate(ready, &revisions, self.aws.clock(), &invocation, payload);
+        (self.aws.run(answering), self.aws.take_calls())
+    }
+
     fn scanned(&self, policy: &Policy) -> Vec<Call> {
         self.handle(
             on_scan::select,
@@ -696,6 +719,8 @@ fn writes(calls: &[Call]) -> usize {
         .filter(|call| WRITES.contains(&call.request.operation.as_str()))
         .count()
 }
+
+const GATE: &str = "question to the gate";
 
 /// All situations: the event, what is the case, the calls.
 fn situations() -> Vec<(&'static str, &'static str, Vec<Call>)> {
@@ -874,6 +899,51 @@ fn situations() -> Vec<(&'static str, &'static str, Vec<Call>)> {
     let source = testing::event("ECR Image Action", &archived).replace("\"us-west-2\"", "\"us-east-1\"");
     let looked = copy.copy(on_replication::select, &copied, &source);
     rows.push(("archive", "of an image with a copy here, not by us", looked));
+    let index_of_four = Trial::new(scan_of("LOW")).with_index();
+    let more = ["sha256:c3", "sha256:c4"];
+    {
+        let mut world = index_of_four.world.lock().unwrap();
+        for digest in more {
+            let child = Entry {
+                status: Some("ACTIVE"),
+                scan: scan_of("LOW"),
+                ..Entry::default()
+            };
+            world.images.insert(digest.to_owned(), child);
+            world.images.get_mut(INDEX).unwrap().children.push(digest.to_owned());
+        }
+    }
+    let known = Trial::new(scan_of("LOW"));
+    known.scanned(&policy);
+    let asks = |image: &str| crate::gate::request(&[image]);
+    rows.push((
+        GATE,
+        "digest: allowed",
+        known.gate(&policy, &asks(&format!("@{}", digest()))).1,
+    ));
+    rows.push((GATE, "tag: allowed", known.gate(&policy, &asks(":v1.2.3")).1));
+    let index = asks(&format!("@{INDEX}"));
+    rows.push((
+        GATE,
+        "digest of an index with 4 images, not read yet",
+        index_of_four.gate(&policy, &index).1,
+    ));
+    index_of_four.handle(
+        on_scan::select,
+        &policy,
+        &testing::event(
+            "ECR Image Scan",
+            &json!({"scan-status": "COMPLETE",
+        "image-digest": INDEX, "image-tags": []}),
+        ),
+    );
+    rows.push((
+        GATE,
+        "digest of an index with 4 images",
+        index_of_four.gate(&policy, &index).1,
+    ));
+    let hook = crate::gate::hook("PRE_SCALE_UP", &json!({}));
+    rows.push(("hook of ECS", "one image: allowed", known.gate(&policy, &hook).1));
     rows.push(("archive", "any image", Trial::new(None).action(&policy, &archived)));
     rows
 }
@@ -910,6 +980,17 @@ fn every_kind_of_event_costs_what_the_table_says() {
             // Who uses it is looked up once more before the effect.
             let most = if situation.contains("workload") { 6 } else { 5 };
             assert!(longest_chain(&calls) <= most, "{situation}");
+        }
+        if event == GATE {
+            let most = match situation {
+                "digest: allowed" => 1,
+                "tag: allowed" => 2,
+                // Its manifest is read once, by whoever looks at it first.
+                "digest of an index with 4 images, not read yet" => 4,
+                _ => 3,
+            };
+            assert!(longest_chain(&calls) <= most, "{situation}: {}", longest_chain(&calls));
+            assert_eq!(writes(&calls), 0, "{situation}");
         }
         if situation.contains("pulled a year ago") {
             assert!(longest_chain(&calls) <= 6, "{situation}");

@@ -49,6 +49,8 @@ enum InvokedBy {
     Schedule,
     /// A schedule, a rule with events of tasks, or a cluster of Kubernetes.
     Workloads,
+    /// Whoever deploys, and ECS.
+    Gate,
     /// The work queue, with items, and with events of which this one selects.
     Queue(fn(&Event) -> Selection),
 }
@@ -73,6 +75,7 @@ impl Function {
             }
             InvokedBy::Workloads => trial.workloads(&with_index(), payload),
             InvokedBy::Queue(select) => trial.work(select, policy, payload),
+            InvokedBy::Gate => trial.gate(policy, payload).1,
         };
         calls.into_iter().map(|call| call.request.operation)
     }
@@ -141,6 +144,14 @@ fn functions() -> BTreeMap<String, Function> {
         )
     };
     let known = |name: &str| match name {
+        "gate" => Function {
+            invoked_by: InvokedBy::Gate,
+            payloads: vec![
+                crate::gate::request(&[":v1.2.3"]),
+                crate::gate::request(&["@sha256:1d"]),
+                crate::gate::hook("PRE_SCALE_UP", &json!({})),
+            ],
+        },
         "on-push" => Function {
             invoked_by: InvokedBy::Events(on_push::select),
             payloads: vec![

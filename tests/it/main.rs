@@ -13,6 +13,7 @@ mod canned;
 mod contract;
 #[cfg(test)]
 mod fixtures;
+mod gate;
 #[cfg(test)]
 mod infra;
 #[cfg(test)]

@@ -23,6 +23,7 @@ fn alarms() -> impl Iterator<Item = String> {
         alarms.into_iter().map(move |alarm| {
             let of = match (scope.as_str(), alarm.as_str()) {
                 ("whole", _) => return alarm,
+                ("functions_by_callers", _) => "gate",
                 ("functions_by_index", _) => "workloads",
                 (_, "errors") => "worker",
                 (_, "overdue") => "sweep",

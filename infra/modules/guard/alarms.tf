@@ -10,6 +10,7 @@ locals {
     functions_asynchronous = keys(local.functions_asynchronous)
     functions_by_schedule  = ["sweep"]
     functions_by_queue     = keys(local.functions_by_queue)
+    functions_by_callers   = local.has_gate ? ["gate"] : []
     functions_by_index     = local.keeps_index ? ["workloads"] : []
   }
 

@@ -11,6 +11,7 @@ locals {
   # also of one in `event-patterns/`. To add a function is to add an entry here and these files. `invoked_by` is one of:
   #   events    a rule hands it events, one by one
   #   schedule  the schedule of sweeps (schedule.tf)
+  #   callers   pipelines and deployments, which wait for the answer (gate.tf)
   #   queue     the queues of work (work.tf), of which the function's rule hands events to that of findings
   functions = merge({
     on-push = {
@@ -51,13 +52,21 @@ locals {
       timeout     = 300
       memory_size = 512
     }
+    }, !local.has_gate ? {} : {
+    # By whoever deploys, and by ECS (gate.tf).
+    gate = {
+      description = "Says whether images may be deployed"
+      invoked_by  = "callers"
+      timeout     = 30
+      memory_size = 256
+    }
   })
 
   functions_by_events  = { for name, function in local.functions : name => function if function.invoked_by == "events" }
   functions_by_queue   = { for name, function in local.functions : name => function if function.invoked_by == "queue" }
-  functions_with_rules = { for name, function in local.functions : name => function if function.invoked_by != "schedule" }
+  functions_with_rules = { for name, function in local.functions : name => function if !contains(["schedule", "callers"], function.invoked_by) }
   # Lambda itself keeps what they are invoked with, until it has succeeded or failed three times.
-  functions_asynchronous = { for name, function in local.functions : name => function if function.invoked_by != "queue" }
+  functions_asynchronous = { for name, function in local.functions : name => function if !contains(["queue", "callers"], function.invoked_by) }
 
   account    = data.aws_caller_identity.current.account_id
   partition  = data.aws_partition.current.partition

@@ -74,3 +74,15 @@ output "kms_key_statements" {
   description = "Statements that the policy of a key of somebody else needs (`kms_key_arn`), JSON: the services that write to topics, queues and logs. Known when the plan is made."
   value       = jsonencode(local.key_statements)
 }
+
+output "gate_arn" {
+  description = "ARN of what pipelines and deployment hooks invoke: the alias of the function `gate`; `null` if there is none."
+  # From its name: so that a plan shows policies that name it.
+  value      = local.has_gate ? local.alias_arns["gate"] : null
+  depends_on = [aws_lambda_alias.live]
+}
+
+output "gate_invoker_policy" {
+  description = "Policy document for the roles that may ask the gate; `null` if there is none."
+  value       = local.gate_invoker_policy
+}

@@ -219,6 +219,19 @@ variable "workloads" {
   }
 }
 
+variable "gate" {
+  description = "The function `gate`, which says whether images may be deployed. `organization_id`: principals of this organization (`o-…`) may invoke it from other accounts, as far as their own policies let them. `null`: there is no such function. It costs nothing while nobody asks it."
+  type = object({
+    organization_id = optional(string)
+  })
+  default = null
+
+  validation {
+    condition     = try(var.gate.organization_id, null) == null || can(regex("^o-[a-z0-9]{10,32}$", var.gate.organization_id))
+    error_message = "`organization_id` is the id of an organization: `o-` and 10 to 32 letters and digits."
+  }
+}
+
 variable "log_level" {
   description = "Least level of the functions' log lines: `INFO` or `DEBUG`, which has a line for every call to AWS (host, operation, status), and the SDK's own. Nothing above: the line of an event, which carries the metrics, is `INFO`."
   type        = string

@@ -1,12 +1,13 @@
 //! What lists workloads, with the AWS SDK.
 //!
-//! A crate of its own, so that only the function `workloads` has these clients in it. All calls read. One of them can do more than it needs:
+//! A crate of its own, so that only the functions `workloads` and `gate` have these clients in them. All calls read. One of them can do more than it needs:
 //! `GetFunction` also answers where the code of a function of a zip lies, so it is only asked about functions of images, and roles name
 //! the functions that it may be asked about.
 //!
 //! | module | service |
 //! |---|---|
 //! | `ecs` | ECS: tasks, services and their revisions, task definitions |
+//! | `revisions` | ECS: the images of one revision, for the function `gate` |
 //! | `lambda` | Lambda: versions of functions of images |
 //! | `batch` | Batch: active job definitions |
 //! | `accounts` | STS: roles of other accounts |
@@ -17,6 +18,7 @@ mod ecs;
 mod lambda;
 mod pages;
 mod remembered;
+mod revisions;
 mod run;
 
 use std::{collections::BTreeMap, fmt};
@@ -33,6 +35,7 @@ use guard_ports::{ListedWorkloads, PortError, Workloads};
 use accounts::Accounts;
 use pages::pages;
 use remembered::{Remembered, prefix};
+pub use revisions::EcsRevisions;
 use run::{Clock, Run, Time};
 
 /// What lists the workloads of one region, for one run.

@@ -10,6 +10,7 @@ mod facts;
 mod family;
 mod hold;
 mod index;
+mod judge;
 mod next_steps;
 mod plan;
 mod release;
@@ -40,6 +41,7 @@ pub use due::{Due, LONG_TURN_HOURS, Survey, TURN_HOURS, Turns};
 pub use facts::{Facts, Limit, Replaced, SourceImage};
 pub use family::{ChildFacts, Children, INDEX_FOLLOWS, LeadingIndex, MAX_LOOKED_AT, to_look_at};
 pub use hold::{HOLD_RULES, HoldRule, workloads_that_hold};
+pub use judge::{Judgement, Opinion, judge};
 pub use plan::{Effect, Leave, Plan, Question, Step};
 pub use source::{SourceRank, may_be_copied_from, may_be_source, verdict};
 pub use visible::RESULT_AWAITED;
@@ -60,41 +62,42 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
         return Plan::Ask(Question::Indexes);
     }
     let facts = &*facts.with_visible_scan(policy, image, now);
-    plan(ImageCase {
+    let case = ImageCase {
         policy,
         facts,
         image,
         now,
-    })
+    };
+    drafted(case).map_or_else(|plan| plan, Draft::plan)
 }
 
-/// The plan for an image that is there: what is no image, what is not known yet, what blocks it whatever its findings are, and its findings,
+/// The step for an image that is there, before it is compared with what is remembered; or the plan where there is none: what is no image, what is not known yet, what blocks it whatever its findings are, and its findings,
 /// in this order.
-fn plan(case: ImageCase<'_>) -> Plan {
+fn drafted(case: ImageCase<'_>) -> Result<Draft<'_>, Plan> {
     let ImageCase {
         policy, facts, image, ..
     } = case;
     if facts.is_not_an_image(policy, image) {
-        return not_an_image(case);
+        return Err(not_an_image(case));
     }
     if case.is_index() && facts.children == Children::NotAsked {
-        return Plan::Ask(Question::Children);
+        return Err(Plan::Ask(Question::Children));
     }
     let (basis, of) = basis::basis(case);
     if case.is_index() && facts.row.is_none() && image.status == ImageStatus::Archived {
-        return Plan::Leave(Leave::ArchivedByOthers);
+        return Err(Plan::Leave(Leave::ArchivedByOthers));
     }
     if scan_should_be_requested(case, &basis) {
-        return Plan::Ask(Question::Scan);
+        return Err(Plan::Ask(Question::Scan));
     }
     let draft = match other_cause(case).filter(|_| !basis.blocks()) {
         Some((cause, reason)) => blocked(case, draft(case, &basis).because(cause), reason, None),
         None => match no_verdict_yet(case, &basis) {
-            Some(plan) => return plan,
+            Some(plan) => return Err(plan),
             None => by_basis(case, basis, &of),
         },
     };
-    draft.map_or_else(Plan::Ask, Draft::plan)
+    draft.map_err(Plan::Ask)
 }
 
 /// A step in the making, with what the verdict rests on.

@@ -9,6 +9,7 @@ pub mod decide;
 pub mod digest;
 pub mod evaluate;
 pub mod finding;
+pub mod gate;
 pub mod glob;
 pub mod ids;
 pub mod image;

@@ -86,11 +86,13 @@ pub enum RepositoryAlertKind {
     ReplicationLate,
     /// A copy from another region is here, and something of it is missing.
     ReplicaIncomplete,
+    /// The gate has refused a deployment.
+    DeploymentRefused,
 }
 
 impl RepositoryAlertKind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::TagViolation,
         Self::TagMoved,
         Self::TagTaken,
@@ -103,6 +105,7 @@ impl RepositoryAlertKind {
         Self::ReplicationFailed,
         Self::ReplicationLate,
         Self::ReplicaIncomplete,
+        Self::DeploymentRefused,
     ];
 
     /// The word, as it stands in the JSON form.
@@ -120,6 +123,7 @@ impl RepositoryAlertKind {
             Self::ReplicationFailed => "replication-failed",
             Self::ReplicationLate => "replication-late",
             Self::ReplicaIncomplete => "replica-incomplete",
+            Self::DeploymentRefused => "deployment-refused",
         }
     }
 
@@ -133,9 +137,12 @@ impl RepositoryAlertKind {
             | Self::ReplicationFailed
             | Self::ReplicationLate
             | Self::ReplicaIncomplete => true,
-            Self::TagMoved | Self::TagTaken | Self::ImageLost | Self::PostureRepaired | Self::LifecycleRepaired => {
-                false
-            }
+            Self::TagMoved
+            | Self::TagTaken
+            | Self::ImageLost
+            | Self::PostureRepaired
+            | Self::LifecycleRepaired
+            | Self::DeploymentRefused => false,
         }
     }
 
@@ -154,6 +161,7 @@ impl RepositoryAlertKind {
             Self::ReplicationFailed => "COPY FAILED",
             Self::ReplicationLate => "COPY LATE",
             Self::ReplicaIncomplete => "COPY INCOMPLETE",
+            Self::DeploymentRefused => "DEPLOYMENT REFUSED",
         }
     }
 
@@ -162,6 +170,7 @@ impl RepositoryAlertKind {
         match self {
             Self::KeyUnhealthy => "Pushes fail, soon pulls too.",
             Self::ReplicationFailed | Self::ReplicaIncomplete => "A failover would miss it.",
+            Self::DeploymentRefused => "Rolled back.",
             Self::TagViolation
             | Self::TagMoved
             | Self::TagTaken

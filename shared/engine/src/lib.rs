@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`reconcile`] | gathers facts, lets the core decide, acts, records: an image, a repository, a registry, replicas |
 //! | `execute` | claim, effect, tell, record: the one order in which a step is carried out |
+//! | [`gate`] | whether images may be deployed: looks, and changes nothing |
 //! | [`sweep`] | goes through all repositories and images |
 //! | [`tag_removal`] | takes tags from images so that none is lost |
 //! | [`route`] | where the alerts about a repository go, by its tag |
@@ -14,6 +15,7 @@
 
 pub mod alert_budget;
 mod execute;
+pub mod gate;
 pub mod reconcile;
 pub mod route;
 pub mod sweep;

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod entry;
 pub mod error;
+pub mod gate;
 pub mod invocation;
 pub mod metrics;
 pub mod pace;

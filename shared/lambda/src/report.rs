@@ -11,8 +11,13 @@ use crate::{
         REPOSITORIES, SWEEP_AGE, SWEEPS_CONTINUED, WORKLOAD_RUNS,
     },
 };
-use guard_core::finding::Severity;
+use guard_core::{
+    finding::Severity,
+    gate::{Answer, Decision, GateRequest, ImageAnswer, hook::HookRequest},
+    text,
+};
 use guard_engine::{
+    gate::Hooked,
     reconcile::{image::Outcome, registry::RegistryOutcome},
     sweep::{Looks, SweepError},
     workloads::Indexed,
@@ -331,6 +336,113 @@ fn kept_line<'a>(function: &'a str, request_id: &str, result: Result<&Kept, &Han
         fields: line,
         metrics,
     }
+}
+
+/// What the gate has answered.
+#[derive(Debug)]
+pub struct Gated {
+    fields: Map<String, Value>,
+    outcome: &'static str,
+    is_well: bool,
+    alerts: u64,
+}
+
+impl Gated {
+    /// To a request.
+    pub fn of_request(request: &GateRequest, answer: &Answer) -> Self {
+        let mut gated = Self::of_answer(answer);
+        let context = request.context.iter().take(20);
+        let context: Map<String, Value> = context
+            .map(|(name, value)| (text::line(name, 50), json!(text::line(value, 200))))
+            .collect();
+        gated.fields.insert("context".to_owned(), Value::Object(context));
+        gated
+    }
+
+    /// To a request that is none.
+    pub fn invalid(answer: &Answer) -> Self {
+        let mut gated = Self::of_answer(answer);
+        gated.fields.insert("error".to_owned(), json!(answer.error));
+        gated
+    }
+
+    /// To a hook.
+    pub fn of_hook(hook: &HookRequest, hooked: &Hooked) -> Self {
+        let mut gated = hooked.images.as_ref().map_or_else(
+            || Self {
+                fields: Map::new(),
+                outcome: "hook",
+                is_well: true,
+                alerts: 0,
+            },
+            Self::of_answer,
+        );
+        // Without a look there is an error, or none was needed.
+        gated.is_well &= hooked.not_told.is_none() && (hooked.images.is_some() || hook.passes().is_some());
+        if !gated.is_well && hooked.images.is_none() {
+            gated.outcome = UNAVAILABLE;
+        }
+        gated.alerts = hooked.alerts;
+        let not_told = hooked.not_told.as_ref().map(ToString::to_string);
+        for (name, value) in [
+            ("stage", Some(hook.stage.clone())),
+            ("service", hook.service.clone()),
+            ("revision", hook.target.clone()),
+            ("why", hooked.why.clone()),
+            ("error", not_told),
+        ] {
+            if let Some(value) = value {
+                gated.fields.insert(name.to_owned(), json!(text::line(&value, 500)));
+            }
+        }
+        gated
+            .fields
+            .insert("hook_status".to_owned(), json!(hooked.answer.hook_status));
+        gated
+    }
+
+    fn of_answer(answer: &Answer) -> Self {
+        let outcome = match answer.decision {
+            Decision::Allow => "allow",
+            Decision::Wait => "wait",
+            Decision::Unavailable => UNAVAILABLE,
+            Decision::Deny => "deny",
+        };
+        let image = |image: &ImageAnswer| {
+            json!({
+                "image": image.image, "digest": image.digest, "decision": image.decision, "state": image.state,
+                "reason": image.reason, "would": image.would
+            })
+        };
+        let images: Vec<Value> = answer.images.iter().map(image).collect();
+        Self {
+            fields: Map::from_iter([("images".to_owned(), Value::Array(images))]),
+            outcome,
+            is_well: answer.decision != Decision::Unavailable,
+            alerts: 0,
+        }
+    }
+}
+
+/// What the gate says where it could not find out.
+const UNAVAILABLE: &str = "unavailable";
+
+/// Writes the line of an invocation of the gate. That it could not find out counts as an error: an alarm watches it.
+pub fn write_gated(function: &str, request_id: &str, gated: &Gated, now: Timestamp) {
+    let mut fields = gated.fields.clone();
+    fields.insert("event_id".to_owned(), json!(request_id));
+    let line = Line {
+        function,
+        outcome: gated.outcome.into(),
+        is_well: gated.is_well,
+        fields,
+        metrics: vec![
+            ("Events", 1),
+            ("Errors", u64::from(!gated.is_well)),
+            ("Alerts", gated.alerts),
+        ],
+    };
+    line.write(now);
 }
 
 /// Writes that a message of the workers' queue could not be dealt with: the line names the error, by the word that alarms hang on.

@@ -39,7 +39,7 @@ use guard_core::{
 
 pub use self::{
     services::Services,
-    workloads::{ListedWorkloads, Seen, UseLedger, Workloads},
+    workloads::{ListedWorkloads, Revisions, Seen, UseLedger, Workloads},
 };
 
 /// Whether trying again can help.

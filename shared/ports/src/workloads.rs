@@ -40,6 +40,12 @@ pub trait Workloads {
     fn clusters(&self, account: &AccountId) -> impl Future<Output = Result<Vec<String>, PortError>> + Send;
 }
 
+/// What reads the revisions of ECS services.
+pub trait Revisions {
+    /// The images of a revision, each as a deployment names it; with its digest where ECS knows that already. None if it has none.
+    fn images(&self, revision: &str) -> impl Future<Output = Result<Vec<String>, PortError>> + Send;
+}
+
 /// The memory of who uses images.
 pub trait UseLedger {
     /// The use rows of these images, as far as there are any, in any order.

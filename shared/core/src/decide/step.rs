@@ -290,6 +290,15 @@ impl<'a> Draft<'a> {
         self
     }
 
+    /// The row with its state and reasons, and the word of the rule that holds the image.
+    pub(super) fn judgement(self) -> (Row, Option<&'static str>) {
+        let hold = self.hold.map(|hold| hold.cause);
+        match self.case.facts.row.as_ref().filter(|_| self.keep) {
+            Some(row) => (row.clone(), hold),
+            None => (self.row, hold),
+        }
+    }
+
     pub(super) fn plan(mut self) -> Plan {
         if self.keep {
             return Plan::Leave(Leave::Unchanged);

@@ -78,6 +78,9 @@ pub struct Document {
     /// Whom people ask about alerts. Every alert shows it.
     #[serde(default)]
     pub(super) contact: ContactSection,
+    /// What the function `gate` answers to whoever asks whether an image may be deployed.
+    #[serde(default)]
+    pub(super) gate: GateSection,
     /// It is known and accepted that CRITICAL findings do not block: the check does not warn of it.
     #[serde(default)]
     pub(super) accept_risk: bool,
@@ -628,6 +631,67 @@ pub(super) struct RepositorySection {
     /// Whom people ask about alerts on it. What is not named is as the policy's own `contact` says.
     #[serde(default)]
     pub(super) contact: Option<ContactSection>,
+    /// What the function `gate` answers about its images. What is not named is as the policy's own `gate` says.
+    #[serde(default)]
+    pub(super) gate: Option<RepositoryGateSection>,
+}
+
+/// What the function `gate` answers where findings alone do not say it.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GateAnswer {
+    /// The image may be deployed, and the answer has a warning.
+    Warn,
+    /// The image may not be deployed.
+    Deny,
+}
+
+/// What the function `gate` answers about an image that it does not guard.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnguardedAnswer {
+    /// The image may be deployed, and the answer has a warning.
+    Allow,
+    /// The image may not be deployed.
+    Deny,
+}
+
+/// What the function `gate` answers to whoever asks whether an image may be deployed.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct GateSection {
+    /// About an image that a person must look at.
+    pub(super) review: GateAnswer,
+    /// About an image that should be blocked and is held, because it is in use or no worse than what runs.
+    pub(super) held: GateAnswer,
+    /// About an image of another registry, or of a repository that is not looked at.
+    pub(super) unguarded: UnguardedAnswer,
+}
+
+impl Default for GateSection {
+    fn default() -> Self {
+        Self {
+            review: GateAnswer::Warn,
+            held: GateAnswer::Warn,
+            unguarded: UnguardedAnswer::Allow,
+        }
+    }
+}
+
+/// The same for the images of some repositories.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RepositoryGateSection {
+    /// About an image that a person must look at.
+    #[serde(default)]
+    pub(super) review: Option<GateAnswer>,
+    /// About an image that should be blocked and is held, because it is in use or no worse than what runs.
+    #[serde(default)]
+    pub(super) held: Option<GateAnswer>,
 }
 
 /// What a tag that breaks the rules leads to.

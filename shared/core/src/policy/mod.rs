@@ -25,7 +25,9 @@ use sha2::{Digest as _, Sha256};
 pub use block::BlockRules;
 pub use consequence::{Consequence, Rule};
 use document::Artifacts;
-pub use document::{Action, BlockMethod, Document, Mode, NoScanAction, WhenInUse, WhenLambdaMayPull};
+pub use document::{
+    Action, BlockMethod, Document, GateAnswer, Mode, NoScanAction, UnguardedAnswer, WhenInUse, WhenLambdaMayPull,
+};
 pub use exception::{Exception, MAX_EXCEPTION_DAYS};
 pub use reading::{PolicyError, Remark};
 use reading::{Reading, between};
@@ -65,6 +67,15 @@ pub struct DigestRules {
     pub hour: u32,
 }
 
+/// What the function `gate` answers where findings alone do not say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GateRules {
+    /// About an image that a person must look at.
+    pub review: GateAnswer,
+    /// About an image that is held, because it is in use or no worse than what runs.
+    pub held: GateAnswer,
+}
+
 /// A policy, ready to be asked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -88,6 +99,9 @@ pub struct Policy {
     pub alerts: Budget,
     /// Whom people ask about what is not about one repository.
     pub contact: Contact,
+    /// What `gate` answers about what is not guarded.
+    pub unguarded: UnguardedAnswer,
+    gate: GateRules,
     severities: BTreeMap<Severity, Action>,
     unfixable: BTreeMap<Severity, Action>,
     exploitable: Option<Action>,
@@ -156,6 +170,10 @@ impl Policy {
         let hour = between("digest.hour", document.digest.hour, 0, 23)?;
         let alerts = budget(&document)?;
         let contact = contact::read("contact", &document.contact)?;
+        let gate = GateRules {
+            review: document.gate.review,
+            held: document.gate.held,
+        };
         let mut repositories = repository::entries(&document.repositories, &routes, &block, reading)?;
         for rules in &mut repositories {
             rules.contact = rules.contact.or(&contact);
@@ -194,6 +212,8 @@ impl Policy {
             },
             alerts,
             contact,
+            unguarded: document.gate.unguarded,
+            gate,
             severities,
             unfixable: by_severity("unfixable", &document.unfixable)?,
             exploitable: document.exploitable,
@@ -231,6 +251,16 @@ impl Policy {
     pub fn block(&self, repository: &RepositoryName) -> &BlockRules {
         let own = self.repository(repository).and_then(|rules| rules.block.as_ref());
         own.unwrap_or(&self.block)
+    }
+
+    /// What `gate` answers about images of this repository. Where its entry says nothing, the policy's own `gate` holds.
+    pub fn gate(&self, repository: &RepositoryName) -> GateRules {
+        let own = self.repository(repository).and_then(|rules| rules.gate);
+        let (review, held) = own.unwrap_or_default();
+        GateRules {
+            review: review.unwrap_or(self.gate.review),
+            held: held.unwrap_or(self.gate.held),
+        }
     }
 
     /// How images of this repository are blocked. What a pull through cache has fetched comes back with the next pull of its tag, so that an

@@ -11,7 +11,7 @@ use crate::{
     policy::{
         block::{BlockRules, in_use},
         contact,
-        document::{EncryptionType, Mode, RepositorySection, TagViolationAction, WantedMutability},
+        document::{EncryptionType, GateAnswer, Mode, RepositorySection, TagViolationAction, WantedMutability},
         reading::{PolicyError, Reading, between, glob},
         replication::{MAX_REGIONS, ReplicationRules},
     },
@@ -48,6 +48,8 @@ pub struct RepositoryRules {
     pub replication: Option<ReplicationRules>,
     /// Whom people ask about it.
     pub(super) contact: Contact,
+    /// What `gate` answers about its images: for review, and for what is held, where the entry says it.
+    pub(super) gate: Option<(Option<GateAnswer>, Option<GateAnswer>)>,
 }
 
 impl RepositoryRules {
@@ -99,6 +101,7 @@ pub(super) fn entries(
                 Some(own) => contact::read(&format!("repositories[{index}].contact"), own)?,
                 None => Contact::default(),
             },
+            gate: section.gate.as_ref().map(|gate| (gate.review, gate.held)),
         });
     }
     Ok(entries)
@@ -116,11 +119,11 @@ fn new_match(index: usize, section: &RepositorySection, before: &[RepositoryRule
         return Err(PolicyError::at(path(), problem));
     }
     // With a mode that never counts, people would believe that they enforce, or that they do not.
-    let decides = section.mode.is_some() || section.block.is_some();
+    let decides = section.mode.is_some() || section.block.is_some() || section.gate.is_some();
     let covers = |earlier: &RepositoryRules| earlier.matches.matches(&section.matches);
     if let Some(earlier) = before.iter().position(covers).filter(|_| decides) {
         let problem = format!(
-            "`repositories[{earlier}]` comes first and matches all that `{}` does, so that `mode` and `block` here never count: put \
+            "`repositories[{earlier}]` comes first and matches all that `{}` does, so that `mode`, `block` and `gate` here never count: put \
              this entry before it",
             section.matches
         );

@@ -593,7 +593,8 @@ fn alert(key: &RepositoryKey, note: &Note, severity: Option<Severity>) -> Reposi
         | Kind::ImageLost
         | Kind::ReplicationFailed
         | Kind::ReplicationLate
-        | Kind::ReplicaIncomplete => (format!("{name}: a tag"), Vec::new()),
+        | Kind::ReplicaIncomplete
+        | Kind::DeploymentRefused => (format!("{name}: a tag"), Vec::new()),
     };
     RepositoryAlert {
         copies_in: None,

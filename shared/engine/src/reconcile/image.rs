@@ -13,6 +13,7 @@
 //! | `uses` | which workloads use it |
 //! | `attempt` | what is known in one attempt, and what a refusal or a limit changes in it |
 //! | `action` | how a plan is carried out: claim, effect, tell, record |
+//! | `preview` | what a look would find, where nothing may be changed |
 //! | `family` | the images that share its fate |
 
 mod action;
@@ -24,6 +25,7 @@ mod image_run;
 mod indexes;
 mod outcome;
 mod pages;
+mod preview;
 mod request;
 mod run;
 mod uses;
@@ -31,6 +33,7 @@ mod uses;
 pub use self::{
     family::reconcile,
     outcome::{Outcome, OutcomeKind},
+    preview::{preview, preview_with_tag},
     request::{Hints, Request},
 };
 

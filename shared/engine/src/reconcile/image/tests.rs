@@ -2,6 +2,7 @@ mod blocks;
 mod chosen;
 mod evidence;
 mod family;
+mod gate;
 mod held;
 mod index;
 mod kinds;
@@ -1482,6 +1483,39 @@ fn more_findings_than_a_row_holds_are_not_forgotten_when_the_policy_changes() {
     );
 }
 
+/// Lets something happen, a second later.
+fn happen(world: &World, happening: &Happening, rules: &mut Policy, at: &mut Timestamp) {
+    *at += SignedDuration::from_secs(1);
+    world.set_now(*at);
+    match happening {
+        Happening::Scanned(scan) => world.set_scan(&image_key(), scan.clone()),
+        Happening::PushedAgain => world.push_again(&image_key(), *at),
+        Happening::Deleted => world.delete(&image_key()),
+        Happening::Pushed => {
+            if world.image_of(&image_key()).is_none() {
+                let pushed = Image {
+                    pushed_at: Some(*at),
+                    ..image(&image_key())
+                };
+                world.push(&image_key(), pushed);
+            }
+        }
+        Happening::Pulled => {
+            let found = world.image_of(&image_key());
+            if let Some(mut image) = found.filter(|image| image.status == ImageStatus::Active) {
+                image.last_pulled_at = Some(*at);
+                world.push(&image_key(), image);
+            }
+        }
+        Happening::Policy(n) => *rules = policy_in(POLICIES[*n].0, POLICIES[*n].1),
+        Happening::Hours(hours) => {
+            *at += SignedDuration::from_hours(*hours);
+            world.set_now(*at);
+        }
+        Happening::Epss(..) => {}
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -1491,30 +1525,7 @@ proptest! {
         let mut rules = policy("");
         let mut at = now();
         for happening in happenings {
-            at += SignedDuration::from_secs(1);
-            world.set_now(at);
-            match &happening {
-                Happening::Scanned(scan) => world.set_scan(&image_key(), scan.clone()),
-                Happening::PushedAgain => world.push_again(&image_key(), at),
-                Happening::Deleted => world.delete(&image_key()),
-                Happening::Pushed => {
-                    if world.image_of(&image_key()).is_none() {
-                        world.push(&image_key(), Image { pushed_at: Some(at), ..image(&image_key()) });
-                    }
-                }
-                Happening::Pulled => {
-                    if let Some(mut image) = world.image_of(&image_key()).filter(|image| image.status == ImageStatus::Active) {
-                        image.last_pulled_at = Some(at);
-                        world.push(&image_key(), image);
-                    }
-                }
-                Happening::Policy(n) => rules = policy_in(POLICIES[*n].0, POLICIES[*n].1),
-                Happening::Hours(hours) => {
-                    at += SignedDuration::from_hours(*hours);
-                    world.set_now(at);
-                }
-                Happening::Epss(..) => {}
-            }
+            happen(&world, &happening, &mut rules, &mut at);
             let asked = match &happening {
                 Happening::Epss(n, score) => with_epss(&format!("CVE-2026-{n}"), *score),
                 _ => request("one"),

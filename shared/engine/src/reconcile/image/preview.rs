@@ -1,0 +1,245 @@
+//! What a look at an image would find, where nothing may be changed: the same facts and the same decision, without its effects.
+
+use futures_util::future::{join, join_all};
+
+use super::{
+    attempt::NotRead,
+    image_run::ImageRun,
+    pages::Spent,
+    request::{Hints, Request},
+};
+use crate::reconcile::{ReconcileError, Subject};
+use guard_core::{
+    decide::{ChildFacts, Children, Facts, Judgement, Opinion, Question, judge},
+    gate::{SeenImage, What, speaks_for_image},
+    ids::{ImageKey, ImageRef},
+    image::{Listed, children, content},
+    ledger::Row,
+    policy::Policy,
+    state::State,
+};
+use guard_ports::{Clock as _, Registry as _, Services};
+
+/// The hold of an image that goes with the index that leads to it.
+const WITH_INDEX: &str = "index-not-blocked";
+
+/// So many questions are asked of an image at most; each is asked once.
+const MAX_QUESTIONS: usize = 12;
+
+/// What a look at an image would find now; `None`: there is no such image. Nothing is changed, written or told.
+///
+/// # Errors
+/// A call failed.
+pub async fn preview(
+    services: &impl Services,
+    policy: &Policy,
+    request: &Request,
+) -> Result<Option<SeenImage>, ReconcileError> {
+    let digest = match &request.image {
+        ImageRef::Digest(digest) => digest.clone(),
+        ImageRef::Tag(_) => {
+            let found = services.registry().image(&request.repository, &request.image).await;
+            let found = found.map_err(|source| {
+                let named = Subject::Image(format!("{}{}", request.repository, request.image));
+                ReconcileError::port("find", named, source)
+            })?;
+            match found {
+                Some(image) => image.digest,
+                None => return Ok(None),
+            }
+        }
+    };
+    let run = ImageRun {
+        services,
+        policy,
+        key: ImageKey {
+            account: request.account.clone(),
+            region: request.region.clone(),
+            repository: request.repository.clone(),
+            digest,
+        },
+        hints: Hints::default(),
+        actor: &request.actor,
+        spent: &Spent::default(),
+        index: None,
+    };
+    let Previewed {
+        facts,
+        judged,
+        mut not_visible,
+    } = run.preview().await?;
+    let Some(image) = facts.image.clone() else {
+        return Ok(None);
+    };
+    let what = match judged {
+        Opinion::Gone => return Ok(None),
+        Opinion::NotAnImage => What::NotAnImage,
+        Opinion::ArchivedByOthers => What::ArchivedByOthers,
+        Opinion::Opinion(judgement) => {
+            let hold = match judgement.hold {
+                Some(WITH_INDEX) => run.hold_of_indexes(&facts).await?,
+                hold => hold,
+            };
+            not_visible |= judgement.not_visible;
+            What::Image(Box::new(Judgement {
+                hold,
+                not_visible,
+                ..*judgement
+            }))
+        }
+        Opinion::Ask(question) => {
+            return Err(run.not_verified(&format!("nothing answers the question {question:?}")));
+        }
+    };
+    let key = run.key.clone();
+    Ok(Some(SeenImage { key, image, what }))
+}
+
+/// What was found of an image.
+struct Previewed {
+    facts: Facts,
+    judged: Opinion,
+    /// Of an index: an image that it leads to shows no result yet, though its scan is done.
+    not_visible: bool,
+}
+
+impl<S: Services> ImageRun<'_, S> {
+    async fn preview(&self) -> Result<Previewed, ReconcileError> {
+        let mut attempt = self.gather().await?;
+        if attempt.facts.needs_manifest(self.policy) {
+            let manifest = self.manifest(&mut attempt.not_read).await?;
+            attempt.facts.content = manifest.map(|manifest| content(&manifest));
+        }
+        let mut not_visible = false;
+        for _ in 0..MAX_QUESTIONS {
+            match judge(self.policy, &attempt.facts, self.services.clock().now()) {
+                Opinion::Ask(Question::Children) => {
+                    let (children, more, unseen) = self
+                        .children_as_they_would_be(&attempt.facts, &mut attempt.not_read)
+                        .await?;
+                    (attempt.facts.children, attempt.facts.more_children) = (children, more);
+                    // It is asked of these as well.
+                    attempt.facts.uses = None;
+                    not_visible |= unseen;
+                }
+                // Only a change would answer them.
+                judged @ Opinion::Ask(Question::Scan | Question::Told) => {
+                    return Ok(Previewed {
+                        facts: attempt.facts,
+                        judged,
+                        not_visible,
+                    });
+                }
+                Opinion::Ask(question) => self.ask(question, &mut attempt).await?,
+                judged => {
+                    return Ok(Previewed {
+                        facts: attempt.facts,
+                        judged,
+                        not_visible,
+                    });
+                }
+            }
+        }
+        Err(self.not_verified("the same question again and again"))
+    }
+
+    /// The images that this index leads to, each with the row that a look at it would leave; how many more entries it has; and whether one of
+    /// them shows no result yet.
+    async fn children_as_they_would_be(
+        &self,
+        facts: &Facts,
+        not_read: &mut NotRead,
+    ) -> Result<(Children, u64, bool), ReconcileError> {
+        let known = facts.row.as_ref().filter(|row| !row.children.is_empty());
+        let listed = match known {
+            Some(row) => Some(Listed {
+                children: row.children.clone(),
+                more: row.more_children,
+            }),
+            None => {
+                let manifest = self.manifest(not_read).await?;
+                manifest.and_then(|manifest| children(&manifest))
+            }
+        };
+        let Some(Listed { children: listed, more }) = listed else {
+            return Ok((Children::Unknown, 0, false));
+        };
+        let mut tags = facts.image.as_ref().map(|image| image.tags.clone()).unwrap_or_default();
+        tags.sort();
+        let looks = listed.into_iter().map(|child| {
+            let run = self.of(&child.digest, Some((self.key.digest.clone(), tags.clone())));
+            async move {
+                // Boxed, because an index may lead to an index.
+                let Previewed {
+                    facts,
+                    judged,
+                    not_visible,
+                } = Box::pin(run.preview()).await?;
+                let (row, not_visible) = match judged {
+                    Opinion::Opinion(judgement) => (Some(judgement.row), not_visible || judgement.not_visible),
+                    Opinion::NotAnImage => {
+                        let row = facts
+                            .row
+                            .unwrap_or_else(|| Row::first(run.key.clone(), self.policy, self.services.clock().now()));
+                        let row = Row {
+                            state: State::NotAnImage,
+                            closed_at: None,
+                            ..row
+                        };
+                        (Some(row), false)
+                    }
+                    Opinion::Gone | Opinion::ArchivedByOthers | Opinion::Ask(_) => (facts.row, not_visible),
+                };
+                Ok::<_, ReconcileError>((ChildFacts { child, row }, not_visible))
+            }
+        });
+        let mut children = Vec::new();
+        let mut not_visible = false;
+        for looked in join_all(looks).await {
+            let (child, unseen) = looked?;
+            children.push(child);
+            not_visible |= unseen;
+        }
+        Ok((Children::Known(children), more, not_visible))
+    }
+
+    /// The rule that holds all indexes that lead to an image; `None`: one of them is not held, or for what does not speak for it.
+    async fn hold_of_indexes(&self, facts: &Facts) -> Result<Option<&'static str>, ReconcileError> {
+        let mut held = None;
+        for index in facts.indexes.iter().filter(|index| index.is_open()) {
+            let run = self.of(&index.digest, None);
+            let judged = Box::pin(run.preview()).await?.judged;
+            match judged {
+                Opinion::Opinion(judgement)
+                    if judgement.row.state == State::Held && judgement.hold.is_some_and(speaks_for_image) =>
+                {
+                    held = judgement.hold;
+                }
+                _ => return Ok(None),
+            }
+        }
+        Ok(held)
+    }
+}
+
+/// What a tag leads to, beside what a digest is: both at once.
+///
+/// # Errors
+/// A call failed.
+pub async fn preview_with_tag(
+    services: &impl Services,
+    policy: &Policy,
+    request: &Request,
+    tag: ImageRef,
+) -> Result<(Option<SeenImage>, Option<guard_core::ids::Digest>), ReconcileError> {
+    let (seen, tagged) = join(
+        preview(services, policy, request),
+        services.registry().image(&request.repository, &tag),
+    )
+    .await;
+    let tagged = tagged.map_err(|source| {
+        let named = Subject::Image(format!("{}{tag}", request.repository));
+        ReconcileError::port("find", named, source)
+    })?;
+    Ok((seen?, tagged.map(|image| image.digest)))
+}
