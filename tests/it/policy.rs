@@ -7,7 +7,8 @@ use shared::core::{
     decide::HOLD_RULES,
     notice::{AlertKind, RegistryAlertKind, RepositoryAlertKind},
     policy::{Document, Policy},
-    repository::{checks::POSTURE_CHECKS, decide::settings},
+    registry::checks::{REGISTRY_CHECKS, RegistryCheck},
+    repository::{checks::POSTURE_CHECKS, decide::settings, tag_checks::TAG_CHECKS},
 };
 use shared::testing;
 
@@ -63,8 +64,8 @@ fn every_rule_for_repositories_is_documented_and_no_other() {
         );
     }
     let documented: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
-    let tags = ["tags.allowed", "tags.forbidden", "tags.reserved", "tags.moving"];
-    let known: Vec<&str> = tags.into_iter().chain(settings()).collect();
+    let tags = TAG_CHECKS.iter().map(|check| check.setting).chain(["tags.moving"]);
+    let known: Vec<&str> = tags.chain(settings()).collect();
     assert_eq!(documented, known);
     for check in &POSTURE_CHECKS {
         let row = rows.iter().find(|row| row[0].trim_matches('`') == check.settings[0]);
@@ -87,6 +88,51 @@ fn every_rule_for_repositories_is_documented_and_no_other() {
     }
 }
 
+#[test]
+fn every_check_of_a_registry_is_documented_and_permitted() {
+    let text = fs::read_to_string(support::root().join("docs/repository-rules.md")).unwrap();
+    let rows = text
+        .lines()
+        .skip_while(|line| !line.starts_with("| setting | asked by |"))
+        .skip(2)
+        .map_while(|line| line.strip_prefix("| ")?.strip_suffix(" |"))
+        .map(|line| line.split(" | ").map(|cell| cell.trim_matches('`')).collect::<Vec<_>>());
+    let documented: Vec<[String; 3]> = rows.map(|row| [row[0], row[1], row[3]].map(str::to_owned)).collect();
+    let known = |check: &RegistryCheck| [check.setting, check.asked_by, check.permission].map(str::to_owned);
+    assert_eq!(documented, REGISTRY_CHECKS.iter().map(known).collect::<Vec<_>>());
+    let role = fs::read_to_string(support::root().join("infra/modules/guard/permissions/sweep.json")).unwrap();
+    for RegistryCheck { permission, .. } in &REGISTRY_CHECKS {
+        assert!(role.contains(&format!("\"{permission}\"")), "{permission}");
+    }
+    let of_registries = REGISTRY_CHECKS.iter().map(|check| check.asked_by);
+    for setting in of_registries.chain(TAG_CHECKS.iter().map(|check| check.setting)) {
+        assert!(is_in_schema(&format!("repositories.{setting}")), "{setting}");
+    }
+}
+
+/// Whether the policy has this member, named from the document down.
+fn is_in_schema(setting: &str) -> bool {
+    let schema = Document::schema();
+    let mut place = &schema;
+    for member in setting.split('.') {
+        loop {
+            let some = place["anyOf"]
+                .as_array()
+                .and_then(|all| all.iter().find(|one| one["type"] != "null"));
+            let place_of_items = (!place["items"].is_null()).then(|| &place["items"]);
+            if let Some(name) = place["$ref"].as_str() {
+                place = &schema["$defs"][name.rsplit('/').next().unwrap()];
+            } else if let Some(inner) = some.or(place_of_items) {
+                place = inner;
+            } else {
+                break;
+            }
+        }
+        place = &place["properties"][member];
+    }
+    place.is_object() || place.as_bool() == Some(true)
+}
+
 /// The table names each reason, in the order in which they are checked; and a member of the policy that a rule names is one.
 #[test]
 fn every_reason_to_hold_is_documented_and_no_other() {
@@ -98,16 +144,8 @@ fn every_reason_to_hold_is_documented_and_no_other() {
         .map_while(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "));
     let known = HOLD_RULES.iter().flat_map(|rule| rule.docs).copied();
     assert_eq!(rows.collect::<Vec<_>>(), known.collect::<Vec<_>>());
-    let schema = Document::schema();
     for setting in HOLD_RULES.iter().filter_map(|rule| rule.setting) {
-        let mut place = &schema;
-        for member in setting.split('.') {
-            if let Some(name) = place["$ref"].as_str() {
-                place = &schema["$defs"][name.rsplit('/').next().unwrap()];
-            }
-            place = &place["properties"][member];
-        }
-        assert!(place.is_object(), "`{setting}` is not in the schema");
+        assert!(is_in_schema(setting), "`{setting}` is not in the schema");
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     ids::{Region, RegistryKey, RepositoryName, TopicArn},
     notice::Change,
     policy::Policy,
-    registry::{DigestRecord, RegistryRow, checks::Found, decide::REGISTRY_LEASE},
+    registry::{DigestRecord, RegistryRow, decide::REGISTRY_LEASE, survey::Found},
     replication::{readiness::Readiness, rules},
     repository::lifecycle::Surplus,
     state::State,

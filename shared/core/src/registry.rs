@@ -4,6 +4,7 @@ pub mod access;
 pub mod checks;
 pub mod decide;
 pub mod failing;
+pub mod survey;
 
 use std::collections::BTreeSet;
 

@@ -8,7 +8,7 @@ use crate::{
     ledger::{Block, Row},
     notice::AlertKind,
     policy::{Action, BlockMethod},
-    repository::tags::TagViolation,
+    repository::tag_checks::TagViolation,
     state::State,
     text,
 };
@@ -24,14 +24,8 @@ pub(super) fn source_blocked(source: &Row) -> String {
 
 /// Why a tag keeps an image from being deployed.
 pub(super) fn tag(tag: &Tag, violation: &TagViolation) -> String {
-    let what = match violation {
-        TagViolation::Forbidden(pattern) => format!("`{}` is forbidden", text::line(pattern, 60)),
-        TagViolation::NotAllowed | TagViolation::Reserved(..) => "no pattern allows it".to_owned(),
-    };
-    format!(
-        "Its tag `{tag}` must not be used: {what} (policy: {}).",
-        violation.rule()
-    )
+    let TagViolation { setting, why, .. } = violation;
+    format!("Its tag `{tag}` must not be used: {why} (policy: {setting}).")
 }
 
 /// A reason, with the images of an index that it is about.

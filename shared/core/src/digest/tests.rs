@@ -7,7 +7,7 @@ use crate::{
     alert::{Contact, MAX_MESSAGE_BYTES},
     finding::Severity,
     ids::RepositoryKey,
-    registry::checks::Problem,
+    registry::survey::Problem,
     repository::route::RouteTag,
     summary::SummarySchema,
     testing::{now, registry_key},

@@ -26,8 +26,9 @@ use crate::{
     registry::{
         RegistryNote, RegistryRow, RegistryRowSchema,
         access::RefusedAccess,
-        checks::{Found, Problem},
+        checks::REGISTRY_CHECKS,
         failing::FailingCall,
+        survey::{Found, Problem},
     },
 };
 
@@ -324,17 +325,10 @@ fn alert(key: &RegistryKey, id: String, told: &[Told<'_>], now: Timestamp) -> Re
                     the repositories concerned are not scanned, or not copied."
         .to_owned();
     let concerns = |setting| alert.changes.iter().any(|change| change.setting == setting);
-    let scanning = concerns(super::checks::SCANNING)
-        .then(|| format!("See what is scanned: aws ecr get-registry-scanning-configuration --region {region}"));
-    let replication = concerns(super::checks::REPLICATION)
-        .then(|| format!("See what is copied: aws ecr describe-registry --region {region}"));
+    let checks = REGISTRY_CHECKS.iter().filter(|check| concerns(check.setting));
+    let see = checks.map(|check| format!("{} --region {region}", check.see));
     let change = "Change it where it comes from, such as Terraform; or change the policy.".to_owned();
-    alert.next_steps = scanning
-        .into_iter()
-        .chain(replication)
-        .chain([change])
-        .map(NextStep::from)
-        .collect();
+    alert.next_steps = see.chain([change]).map(NextStep::from).collect();
     alert
 }
 

@@ -11,4 +11,5 @@ pub mod posture;
 pub mod removal;
 pub mod route;
 pub mod tag;
+pub mod tag_checks;
 pub mod tags;

@@ -14,7 +14,8 @@ use crate::{
     policy::{Policy, RepositoryRules},
     repository::{
         ledger::{Removal, TagRow, TagRowSchema},
-        tags::{OnViolation, TagRules, TagViolation},
+        tag_checks::TagViolation,
+        tags::{OnViolation, TagRules},
     },
     state::State,
     text,
@@ -256,20 +257,13 @@ fn violated(
     untag: Option<&Untag>,
     obstacle: Option<String>,
 ) -> Told {
-    let wanted = match violation {
-        TagViolation::NotAllowed => "a tag that is allowed".to_owned(),
-        TagViolation::Forbidden(pattern) => format!("no tag like {pattern}, which is forbidden"),
-        TagViolation::Reserved(pattern, state) => {
-            let state = state.map_or("not judged", State::as_str);
-            format!("{pattern} only on an image that is Allowed; it is {state}")
-        }
-    };
+    let TagViolation { setting, wanted, .. } = violation;
     let change = Change {
-        setting: violation.rule().to_owned(),
+        setting: (*setting).to_owned(),
         old: format!("{} on {}", facts.tag, image.digest.short()),
-        new: wanted,
+        new: wanted.clone(),
     };
-    let mut reason = format!("The tag {} breaks the rule {}.", facts.tag, violation.rule());
+    let mut reason = format!("The tag {} breaks the rule {setting}.", facts.tag);
     match (untag, obstacle) {
         (Some(Untag { mark }), _) => reason.push_str(&format!(
             " It is removed; the image gets the tag {mark} first, which keeps it whatever becomes of its other tags."

@@ -7,10 +7,7 @@ use semver::Version;
 
 use crate::{
     glob::{Glob, InvalidGlob},
-    ids::{Digest, Tag},
-    image::names_a_subject,
-    marker::is_mark,
-    state::State,
+    ids::Tag,
     text,
 };
 
@@ -253,66 +250,7 @@ pub struct TagRules {
     pub on_violation: OnViolation,
 }
 
-/// How a tag breaks the rules.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TagViolation {
-    /// It matches nothing that is allowed.
-    NotAllowed,
-    /// It matches this, which is forbidden.
-    Forbidden(String),
-    /// It matches this, which is reserved for images in state `Allowed`; the image is in this state, or in none.
-    Reserved(String, Option<State>),
-}
-
-impl TagViolation {
-    /// The member of the policy that it breaks.
-    pub fn rule(&self) -> &'static str {
-        match self {
-            Self::NotAllowed => "tags.allowed",
-            Self::Forbidden(_) => "tags.forbidden",
-            Self::Reserved(..) => "tags.reserved",
-        }
-    }
-}
-
 impl TagRules {
-    /// How a tag on an image in a state breaks the rules; `None`: it does not.
-    ///
-    /// Our own marks, and the tags that cosign gives to what it attaches to an image, are not the pipeline's choice.
-    pub fn violation(&self, tag: &Tag, digest: &Digest, state: Option<State>) -> Option<TagViolation> {
-        if is_mark(tag, digest) || names_a_subject(tag) {
-            return None;
-        }
-        let find = |patterns: &[TagPattern]| patterns.iter().find(|p| p.matches(tag)).map(ToString::to_string);
-        if let Some(pattern) = find(&self.forbidden) {
-            return Some(TagViolation::Forbidden(pattern));
-        }
-        if let Some(pattern) = find(&self.reserved) {
-            return (state != Some(State::Allowed)).then_some(TagViolation::Reserved(pattern, state));
-        }
-        let allowed = self.allowed.is_empty()
-            || self
-                .allowed
-                .iter()
-                .chain(&self.moving)
-                .any(|pattern| pattern.matches(tag));
-        (!allowed).then_some(TagViolation::NotAllowed)
-    }
-
-    /// The tag for which an image must not be deployed, and how it breaks the rules. Reserved tags never block: what they are for
-    /// depends on the image's state, which would depend on them.
-    pub fn blocking<'a>(
-        &self,
-        tags: impl IntoIterator<Item = &'a Tag>,
-        digest: &Digest,
-    ) -> Option<(&'a Tag, TagViolation)> {
-        if self.on_violation != OnViolation::Block {
-            return None;
-        }
-        let violation = |tag| Some((tag, self.violation(tag, digest, Some(State::Allowed))?));
-        tags.into_iter().find_map(violation)
-    }
-
     /// Whether a tag is made to move from image to image.
     pub fn may_move(&self, tag: &Tag) -> bool {
         self.reserved
@@ -327,6 +265,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{ids::Digest, state::State};
 
     fn pattern(text: &str) -> TagPattern {
         text.parse().unwrap()
@@ -473,22 +412,43 @@ mod tests {
         for (text, state, expected) in [
             ("v1.2.3", None, None),
             ("0123abc", None, None),
-            ("main", allowed, Some(TagViolation::NotAllowed)),
-            ("latest", allowed, Some(TagViolation::Forbidden("latest".into()))),
-            ("v0.1.0", allowed, Some(TagViolation::Forbidden("v0.*".into()))),
+            ("main", allowed, Some(("tags.allowed", "a tag that is allowed"))),
+            (
+                "latest",
+                allowed,
+                Some(("tags.forbidden", "no tag like latest, which is forbidden")),
+            ),
+            (
+                "v0.1.0",
+                allowed,
+                Some(("tags.forbidden", "no tag like v0.*, which is forbidden")),
+            ),
             ("prod", allowed, None),
             ("prod-eu", allowed, None),
-            ("prod", None, Some(TagViolation::Reserved("prod".into(), None))),
+            (
+                "prod",
+                None,
+                Some((
+                    "tags.reserved",
+                    "prod only on an image that is Allowed; it is not judged",
+                )),
+            ),
             (
                 "prod",
                 Some(State::Pending),
-                Some(TagViolation::Reserved("prod".into(), Some(State::Pending))),
+                Some(("tags.reserved", "prod only on an image that is Allowed; it is Pending")),
             ),
             ("quarantine-0123456789ab", None, None),
             ("blocked-0123456789ab", None, None),
-            ("quarantine-ba9876543210", None, Some(TagViolation::NotAllowed)),
+            (
+                "quarantine-ba9876543210",
+                None,
+                Some(("tags.allowed", "a tag that is allowed")),
+            ),
         ] {
-            assert_eq!(rules.violation(&tag(text), &digest(), state), expected, "{text}");
+            let broken = rules.violation(&tag(text), &digest(), state);
+            let broken = broken.as_ref().map(|broken| (broken.setting, broken.wanted.as_str()));
+            assert_eq!(broken, expected, "{text}");
         }
         let signature = format!("sha256-{}.sig", "a".repeat(64));
         assert_eq!(rules.violation(&tag(&signature), &digest(), None), None);

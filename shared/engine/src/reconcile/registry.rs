@@ -21,8 +21,8 @@ use guard_core::{
     policy::{Exception, Policy},
     registry::{
         RegistryRow,
-        checks::{Checks, Found, Problem},
         decide::{RegistryFacts, RegistryPlan, RegistryStep, decide_registry},
+        survey::{Found, Problem, RegistrySurvey},
     },
     repository::route::RouteTag,
     summary::RepositorySummary,
@@ -369,17 +369,17 @@ impl<S: Services, R: Listing> Run<'_, S, R> {
             .await
             .map_err(failed)?;
         let routes = self.routes().await?;
-        let mut checks = Checks::new(self.policy, self.key, &settings);
+        let mut survey = RegistrySurvey::new(self.policy, self.key, &settings);
         let mut names = BTreeSet::new();
         loop {
             for listed in page.items {
-                checks.repository(&listed.name, routes.get(&listed.name));
+                survey.repository(&listed.name, routes.get(&listed.name));
                 names.insert(listed.name);
             }
             let Some(after) = page.next else { break };
             page = registry.repositories(Some(&after)).await.map_err(failed)?;
         }
-        Ok((checks.finish(), names))
+        Ok((survey.finish(), names))
     }
 
     /// What the tags of repositories say of their routes, as far as it is needed: exceptions that end are told to the routes of the repositories

@@ -6,19 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    finding::ScanMode,
     glob::Glob,
-    ids::{Region, RepositoryName, TopicArn},
+    ids::{Region, RegistryKey, RepositoryName, TopicArn},
     notice::Change,
     policy::Policy,
+    registry::{
+        RegistrySettings,
+        checks::{Failed, REGISTRY_CHECKS, RegistryCase},
+    },
     repository::route::RouteTag,
 };
-use crate::{ids::RegistryKey, registry::RegistrySettings};
-
-/// The setting that says what is scanned.
-pub const SCANNING: &str = "registry.scanning";
-/// The setting that says what is copied where.
-pub const REPLICATION: &str = "registry.replication";
 
 /// A setting that is not what the policy needs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,9 +38,9 @@ pub struct Found {
     pub signing: bool,
 }
 
-/// The repositories that a setting fails.
+/// The repositories of one entry that a setting fails.
 #[derive(Debug, Default)]
-struct Failed {
+struct Tally {
     number: u64,
     first: Vec<RepositoryName>,
 }
@@ -53,26 +50,23 @@ const NAMED: usize = 5;
 
 /// Looks at a registry's settings for one repository after the other. What it keeps is bounded by the policy.
 #[derive(Debug)]
-pub struct Checks<'a> {
+pub struct RegistrySurvey<'a> {
     policy: &'a Policy,
     key: &'a RegistryKey,
     settings: &'a RegistrySettings,
-    /// By the entry of the policy.
-    unscanned: BTreeMap<&'a str, Failed>,
-    /// By the entry of the policy, and where to.
-    uncopied: BTreeMap<(&'a str, &'a Region), Failed>,
+    /// By the place of the check in the list, the entry of the policy, and the region that it is about.
+    failed: BTreeMap<(usize, &'a str, Option<&'a Region>), Tally>,
     exceptions: Vec<BTreeSet<TopicArn>>,
 }
 
-impl<'a> Checks<'a> {
+impl<'a> RegistrySurvey<'a> {
     /// No repository has been looked at yet.
     pub fn new(policy: &'a Policy, key: &'a RegistryKey, settings: &'a RegistrySettings) -> Self {
         Self {
             policy,
             key,
             settings,
-            unscanned: BTreeMap::new(),
-            uncopied: BTreeMap::new(),
+            failed: BTreeMap::new(),
             exceptions: vec![BTreeSet::new(); policy.exceptions.len()],
         }
     }
@@ -89,41 +83,40 @@ impl<'a> Checks<'a> {
             return;
         };
         let entry = rules.matches.as_str();
-        // With basic scanning the flag of the repository is enough, which each look at a repository checks and may repair.
-        let wants_scans = rules.posture.as_ref().is_some_and(|posture| posture.scan_on_push);
-        if wants_scans && self.settings.scanning == ScanMode::Enhanced && !self.settings.scans(name) {
-            self.unscanned.entry(entry).or_default().add(name);
-        }
-        if let Some(replication) = &rules.replication {
-            for region in replication.destinations(&self.key.region) {
-                if !self.settings.copies(name, self.key, region) {
-                    self.uncopied.entry((entry, region)).or_default().add(name);
-                }
+        let case = RegistryCase {
+            key: self.key,
+            settings: self.settings,
+            rules,
+        };
+        for (place, check) in REGISTRY_CHECKS.iter().enumerate() {
+            for region in (check.fails)(&case, name) {
+                self.failed.entry((place, entry, region)).or_default().add(name);
             }
         }
     }
 
     /// What was found.
     pub fn finish(self) -> Found {
-        let scanning = self.unscanned.iter().map(|(entry, failed)| Problem {
-            about: format!("{SCANNING} {entry}"),
-            change: Change {
-                setting: SCANNING.to_owned(),
-                old: format!("enhanced scanning, and no rule of it scans {}", failed.words(entry)),
-                new: "a rule that scans them on push or continuously".to_owned(),
-            },
-        });
-        let replication = self.uncopied.iter().map(|((entry, region), failed)| Problem {
-            about: format!("{REPLICATION} {entry} {region}"),
-            change: Change {
-                setting: REPLICATION.to_owned(),
-                old: format!("no rule copies {} to {region}", failed.words(entry)),
-                new: format!("a replication rule for them to {region}, in the same account"),
-            },
-        });
+        let problem = |(&(place, entry, region), tally): (&(usize, &str, Option<&Region>), &Tally)| {
+            let check = REGISTRY_CHECKS.get(place)?;
+            let (old, new) = (check.words)(&Failed {
+                repositories: tally.words(entry),
+                region,
+            });
+            let where_to = region.map_or_else(String::new, |region| format!(" {region}"));
+            Some(Problem {
+                about: format!("{} {entry}{where_to}", check.setting),
+                change: Change {
+                    setting: check.setting.to_owned(),
+                    old,
+                    new,
+                },
+            })
+        };
+        let problems = self.failed.iter().filter_map(problem).collect();
         let default = self.policy.default_topic();
         Found {
-            problems: scanning.chain(replication).collect(),
+            problems,
             exceptions: self
                 .exceptions
                 .into_iter()
@@ -140,7 +133,7 @@ impl<'a> Checks<'a> {
     }
 }
 
-impl Failed {
+impl Tally {
     fn add(&mut self, name: &RepositoryName) {
         self.number += 1;
         if self.first.len() < NAMED {
@@ -183,7 +176,7 @@ impl RegistrySettings {
     }
 
     /// Whether a rule copies a repository to this region of the same account.
-    fn copies(&self, name: &RepositoryName, from: &RegistryKey, to: &Region) -> bool {
+    pub(super) fn copies(&self, name: &RepositoryName, from: &RegistryKey, to: &Region) -> bool {
         self.replication.iter().any(|rule| {
             let there = |place: &RegistryKey| place.account == from.account && place.region == *to;
             let selected = |prefix: &String| name.as_str().starts_with(prefix.as_str());
@@ -196,6 +189,7 @@ impl RegistrySettings {
 mod tests {
     use super::super::{ReplicationRule, ScanRule};
     use super::*;
+    use crate::finding::ScanMode;
     use crate::testing::{policy, registry_key};
 
     fn settings(scanning: ScanMode, rules: &[(&str, &str)], copies: &[(&str, &str, &str)]) -> RegistrySettings {
@@ -224,11 +218,11 @@ mod tests {
 
     fn found(members: &str, settings: &RegistrySettings, names: &[&str]) -> Found {
         let (policy, key) = (policy(members), registry_key());
-        let mut checks = Checks::new(&policy, &key, settings);
+        let mut survey = RegistrySurvey::new(&policy, &key, settings);
         names
             .iter()
-            .for_each(|name| checks.repository(&name.parse().unwrap(), None));
-        checks.finish()
+            .for_each(|name| survey.repository(&name.parse().unwrap(), None));
+        survey.finish()
     }
 
     #[test]
@@ -343,11 +337,11 @@ mod tests {
         );
         let policy = Policy::from_json(&json, crate::testing::now()).unwrap();
         let (key, settings) = (registry_key(), settings(ScanMode::Basic, &[], &[]));
-        let mut checks = Checks::new(&policy, &key, &settings);
+        let mut survey = RegistrySurvey::new(&policy, &key, &settings);
         for name in ["team-a", "other"] {
-            checks.repository(&name.parse().unwrap(), None);
+            survey.repository(&name.parse().unwrap(), None);
         }
-        let topics = checks.finish().exceptions.into_iter().map(|topics| {
+        let topics = survey.finish().exceptions.into_iter().map(|topics| {
             let names = topics
                 .iter()
                 .map(|topic| topic.as_str().rsplit(':').next().unwrap().to_owned());

@@ -1,0 +1,23 @@
+//! A reserved tag is on an image that is `Allowed`.
+
+use super::check::{Answer, TagCase, TagCheck, Words};
+use crate::state::State;
+
+pub(super) const CHECK: TagCheck = TagCheck {
+    setting: "tags.reserved",
+    check,
+};
+
+fn check(case: &TagCase<'_>) -> Answer {
+    let Some(pattern) = case.find(&case.rules.reserved) else {
+        return Answer::Next;
+    };
+    if case.state == Some(State::Allowed) {
+        return Answer::Passed;
+    }
+    let state = case.state.map_or("not judged", State::as_str);
+    Answer::Failed(Words {
+        wanted: format!("{pattern} only on an image that is Allowed; it is {state}"),
+        why: "no pattern allows it".to_owned(),
+    })
+}
