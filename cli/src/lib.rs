@@ -11,6 +11,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand, ValueEnum};
+use guard_core::ids::RepositoryName;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -74,6 +75,24 @@ Exit codes: 0 valid, 1 not valid, 2 a file cannot be read.")]
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Says what a new policy says otherwise than the old one.
+    #[command(after_help = "Examples:
+  ecr-guard policy diff deployed.json policy.json
+  ecr-guard policy diff --repository team/api deployed.json policy.json
+
+Order of members and white space say nothing, and a default that is written out is none. Entries of lists are compared by what they are
+for: a rule by its conditions, an exception by its vulnerability and where it holds, an entry of `repositories` by its `match`.
+
+Exit codes: 0 the same, 1 not the same, 2 a file cannot be read or is not valid.")]
+    Diff {
+        /// Only what is for this repository. Several may be given.
+        #[arg(long = "repository", value_name = "NAME")]
+        repositories: Vec<RepositoryName>,
+        /// The old document.
+        old: PathBuf,
+        /// The new document.
+        new: PathBuf,
+    },
 }
 
 /// What a command reads of the world.
@@ -130,7 +149,42 @@ pub fn run(
                 REFUSED
             })
         }
+        Command::Policy(PolicyCommand::Diff { repositories, old, new }) => {
+            let read = [valid(old, world, trouble)?, valid(new, world, trouble)?];
+            let [Some(old), Some(new)] = read else {
+                return Ok(UNUSABLE);
+            };
+            let mut changes = policy::diff::changes(&old, &new);
+            if !repositories.is_empty() {
+                let of = |name| policy::diff::for_repository(&changes, &old, &new, name);
+                let wanted: Vec<_> = repositories.iter().flat_map(of).collect();
+                changes.retain(|change| wanted.contains(change));
+            }
+            match arguments.output {
+                Output::Text => out.write_all(policy::diff::text(&changes).as_bytes())?,
+                Output::Json => writeln!(
+                    out,
+                    "{:#}",
+                    json!({"schema": "ecr-guard/policy-diff/v1", "changes": changes})
+                )?,
+            }
+            Ok(if changes.is_empty() { OK } else { REFUSED })
+        }
     }
+}
+
+/// A valid document with its defaults written out; `None`: it is not there or not valid, which is said.
+fn valid(path: &Path, world: &impl World, trouble: &mut impl Write) -> io::Result<Option<serde_json::Value>> {
+    let Some(text) = read(world, path, trouble)? else {
+        return Ok(None);
+    };
+    let checked = policy::check::check(&text, None, world.now());
+    if !checked.valid {
+        let file = path.display().to_string();
+        trouble.write_all(policy::checked_text(&file, &checked).as_bytes())?;
+        return Ok(None);
+    }
+    Ok(policy::check::written_out(&text))
 }
 
 type OfFile = Option<(String, policy::check::Checked)>;

@@ -12,6 +12,16 @@ use crate::{
     policy::form::Walk,
 };
 
+/// A valid document with all defaults written out; `None`: it is not valid. A file without routes has none of them.
+pub fn written_out(text: &str) -> Option<Value> {
+    let root = Node::read(text.strip_prefix('\u{feff}').unwrap_or(text)).ok()?;
+    let mut value = Policy::written_out(&completed(&root, None).to_string()).ok()?;
+    if root.member("routes").is_none() {
+        value.as_object_mut()?.remove("routes");
+    }
+    Some(value)
+}
+
 /// More mistakes than this are not looked for: whoever has so many begins with the first ones.
 const MAX_PROBLEMS: usize = 100;
 

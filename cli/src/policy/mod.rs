@@ -1,6 +1,7 @@
 //! What can be said of a policy without AWS.
 
 pub mod check;
+pub mod diff;
 mod form;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,10 @@ use std::{fs, path::Path};
 
 use guard_core::{policy::Policy, testing::now};
 
-use super::{check::check, checked_text};
+use super::{
+    check::{check, written_out},
+    checked_text, diff,
+};
 
 fn tried() -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/policies/tried");
@@ -93,4 +96,158 @@ fn no_text_is_too_odd() {
         assert!(!checked.valid && !checked.problems.is_empty(), "{text:.40}");
         assert!(checked.problems.iter().all(|said| said.line > 0 && said.column > 0));
     }
+}
+
+const OLD: &str = r#"{"version": 1, "mode": "report", "severities": {"HIGH": "review"}, "unfixable": {"CRITICAL": "review"},
+    "rules": [{"min_score": 9.0, "action": "block"}, {"fix": "available", "repositories": ["dev-*"], "action": "monitor"}],
+    "exceptions": [
+        {"vulnerability": "CVE-2026-1", "repositories": ["pay-*"], "owner": "o", "reason": "r", "expires": "2027-01-31"},
+        {"vulnerability": "CVE-2026-2", "repositories": ["web"], "owner": "o", "reason": "r", "expires": "2027-01-31"}],
+    "repositories": [{"match": "pay-*", "route": "pay", "block": {"method": "flag"}}, {"match": "web"}]}"#;
+
+const NEW: &str = r#"{"version": 1, "mode": "enforce", "block": {"method": "archive", "in_use_days": 30},
+    "rules": [{"fix": "available", "repositories": ["dev-*"], "action": "inform"}, {"min_score": 9.0, "action": "block"},
+        {"exploit": true, "action": "block"}],
+    "exceptions": [{"vulnerability": "cve-2026-1", "repositories": ["pay-*"], "owner": "p", "reason": "r", "expires": "2027-02-28"}],
+    "repositories": [{"match": "pay-*", "route": "pay", "block": {"method": "archive"}}, {"match": "app", "mode": "report"}]}"#;
+
+fn compared(old: &str, new: &str) -> Vec<diff::Change> {
+    diff::changes(&written_out(old).unwrap(), &written_out(new).unwrap())
+}
+
+#[test]
+fn a_diff_says_what_another_policy_says_otherwise() {
+    assert!(check(OLD, None, now()).valid && check(NEW, None, now()).valid);
+    insta::assert_snapshot!(diff::text(&compared(OLD, NEW)));
+}
+
+/// Layout, order of members and defaults that are written out are no difference.
+#[test]
+fn policies_that_say_the_same_have_no_difference() {
+    let short = r#"{"version": 1, "mode": "report"}"#;
+    let long = r#"{"mode": "report", "severities": {"LOW": "inform", "CRITICAL": "block"}, "block": {"max_blocks_per_hour": 20},
+        "digest": {"hour": 7}, "rules": [], "exceptions": [], "version": 1, "$comment": "the same"}"#;
+    assert_eq!(compared(short, long), []);
+    insta::assert_snapshot!(diff::text(&[]), @"The policies say the same.");
+    for (_, text) in tried() {
+        if check(&text, None, now()).valid {
+            assert_eq!(compared(&text, &text), []);
+        }
+    }
+}
+
+/// Of the entries of `repositories` only the first that matches counts, and rules and exceptions only where they are for it.
+#[test]
+fn a_diff_for_a_repository_leaves_out_what_is_for_others() {
+    let (old, new) = (written_out(OLD).unwrap(), written_out(NEW).unwrap());
+    let all = diff::changes(&old, &new);
+    let of = |name: &str| diff::text(&diff::for_repository(&all, &old, &new, &name.parse().unwrap()));
+    insta::assert_snapshot!(format!("pay-api\n{}\nelsewhere\n{}", of("pay-api"), of("elsewhere")));
+}
+
+/// A world of files in memory.
+struct Files(Vec<(&'static str, &'static str)>);
+
+impl crate::World for Files {
+    fn now(&self) -> jiff::Timestamp {
+        now()
+    }
+
+    fn read(&self, path: &Path) -> std::io::Result<String> {
+        let found = self.0.iter().find(|(name, _)| Path::new(name) == path);
+        found
+            .map(|(_, text)| (*text).to_owned())
+            .ok_or_else(|| std::io::ErrorKind::NotFound.into())
+    }
+}
+
+fn run(arguments: &[&str]) -> (u8, String, String) {
+    use clap::Parser as _;
+    let files = Files(vec![("old", OLD), ("new", NEW), ("bad", "[]")]);
+    let arguments = crate::Arguments::try_parse_from([&["ecr-guard"], arguments].concat()).unwrap();
+    let (mut out, mut trouble) = (Vec::new(), Vec::new());
+    let code = crate::run(&arguments, &files, &mut out, &mut trouble).unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (code, text(out), text(trouble))
+}
+
+#[test]
+fn exit_codes_are_those_of_the_help() {
+    let code = |arguments: &[&str]| run(arguments).0;
+    assert_eq!(code(&["policy", "check", "old"]), 0);
+    assert_eq!(code(&["policy", "check", "old", "bad"]), 1);
+    assert_eq!(code(&["policy", "check", "old", "bad", "nowhere"]), 2);
+    assert_eq!(code(&["policy", "diff", "old", "old"]), 0);
+    assert_eq!(code(&["policy", "diff", "old", "new"]), 1);
+    assert_eq!(code(&["policy", "diff", "old", "bad"]), 2);
+    assert_eq!(code(&["policy", "diff", "--repository", "none", "old", "old"]), 0);
+    let (_, said, trouble) = run(&["policy", "check", "nowhere"]);
+    assert_eq!(
+        (said.as_str(), trouble.as_str()),
+        ("", "nowhere: there is no such file.\n")
+    );
+}
+
+#[test]
+fn machines_get_one_document() {
+    let (_, said, _) = run(&["--output", "json", "policy", "check", "old", "bad"]);
+    let document: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(document["schema"], "ecr-guard/policy-check/v1");
+    assert_eq!(document["files"][0]["valid"], true);
+    assert_eq!(
+        document["files"][1]["problems"][0]["text"],
+        "A policy is one JSON object { … }."
+    );
+    let (_, said, _) = run(&["policy", "diff", "old", "new", "--output", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(document["schema"], "ecr-guard/policy-diff/v1");
+    assert!(
+        document["changes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|change| change["path"] == "mode")
+    );
+}
+
+#[test]
+fn the_help_of_each_command_has_examples() {
+    use clap::CommandFactory as _;
+    let mut command = crate::Arguments::command();
+    command.build();
+    let policy = command.find_subcommand_mut("policy").unwrap();
+    let help: Vec<String> = policy
+        .get_subcommands_mut()
+        .filter(|command| command.get_name() != "help")
+        .map(|command| command.render_long_help().to_string())
+        .collect();
+    assert!(
+        help.iter()
+            .all(|help| help.contains("Examples:") && help.contains("Exit codes:"))
+    );
+    insta::assert_snapshot!(help.join("\n---\n"));
+}
+
+/// One entry that moves is one change, wherever it goes; and the order of exceptions is none.
+#[test]
+fn what_moves_is_named_and_not_what_it_passes() {
+    let policy = |names: &[&str]| {
+        let entries: Vec<String> = names.iter().map(|name| format!(r#"{{"match": "{name}"}}"#)).collect();
+        format!(
+            r#"{{"version": 1, "mode": "report", "repositories": [{}]}}"#,
+            entries.join(", ")
+        )
+    };
+    let moved = |to: &[&str]| {
+        let changes = compared(&policy(&["a", "b", "c", "d"]), &policy(to));
+        let names = changes
+            .into_iter()
+            .map(|change| format!("{:?} {} {}", change.what, change.path, change.repositories.join(",")));
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(moved(&["a", "b", "c", "d"]), [] as [&str; 0]);
+    assert_eq!(moved(&["d", "a", "b", "c"]), ["Moved repositories[0] d"]);
+    assert_eq!(moved(&["b", "c", "d", "a"]), ["Moved repositories[3] a"]);
+    assert_eq!(moved(&["b", "c", "d"]), ["Removed repositories[0] a"]);
+    assert_eq!(moved(&["x", "a", "b", "c", "d"]), ["Added repositories[0] x"]);
 }

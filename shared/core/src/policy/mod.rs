@@ -125,6 +125,23 @@ impl Policy {
         Self::read(json, Reading::Deployed, now)
     }
 
+    /// A policy document with all defaults written out, to be compared with another one. What it says is not checked.
+    ///
+    /// # Errors
+    /// The document is not JSON, or has not the form of one.
+    pub fn written_out(json: &str) -> Result<serde_json::Value, PolicyError> {
+        let invalid = |error: serde_json::Error| PolicyError::at(".", error);
+        let document: Document = serde_json::from_str(json).map_err(invalid)?;
+        let mut value = serde_json::to_value(&document).map_err(invalid)?;
+        if let Some(given) = value.get_mut("severities").and_then(serde_json::Value::as_object_mut) {
+            for severity in Severity::ALL {
+                let action = serde_json::to_value(default_action(severity)).map_err(invalid)?;
+                given.entry(severity.as_str()).or_insert(action);
+            }
+        }
+        Ok(value)
+    }
+
     /// Reads a policy document.
     ///
     /// `now` is needed because an exception must end within [`MAX_EXCEPTION_DAYS`]; one that has ended is no error, it just does

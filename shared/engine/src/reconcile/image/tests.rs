@@ -1357,7 +1357,8 @@ const POLICIES: [(&str, &str); 8] = [
     ),
     (
         "enforce",
-        r#""exceptions": [{"vulnerability": "CVE-2026-[0-2]", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-31"},
+        r#""exceptions": [{"vulnerability": "CVE-2026-0", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-31"},
+        {"vulnerability": "CVE-2026-1", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-31"},
         {"vulnerability": "CVE-2026-1", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-01"}]"#,
     ),
     ("enforce", r#""block": {"max_blocks_per_hour": 1}"#),
