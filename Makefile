@@ -77,7 +77,7 @@ aws-contract: $(VENV)/.ready ## Ask AWS what we take it to do (AWS_PROFILE=…; 
 
 .PHONY: infra
 infra: $(INFRA_VENV)/.ready ## Check the infrastructure: format, validity, tests, README tables, checkov
-	$(PYTHON) -B -m unittest discover -s tests/infra
+	$(INFRA_VENV)/bin/python -B -m unittest discover -s tests/infra
 	$(PYTHON) -B -m unittest discover -s infra/modules -p readme_test.py
 	$(PYTHON) -B tests/infra/check.py --checkov $(INFRA_VENV)/bin/checkov
 
