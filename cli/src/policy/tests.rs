@@ -251,3 +251,40 @@ fn what_moves_is_named_and_not_what_it_passes() {
     assert_eq!(moved(&["b", "c", "d"]), ["Removed repositories[0] a"]);
     assert_eq!(moved(&["x", "a", "b", "c", "d"]), ["Added repositories[0] x"]);
 }
+
+/// The tried files, at the time of the tests.
+struct Tried;
+
+impl crate::World for Tried {
+    fn now(&self) -> jiff::Timestamp {
+        now()
+    }
+
+    fn read(&self, path: &Path) -> std::io::Result<String> {
+        fs::read_to_string(
+            Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../tests/fixtures/policies/tried")
+                .join(path),
+        )
+    }
+}
+
+#[test]
+fn the_page_shows_what_the_commands_say() {
+    use clap::Parser as _;
+    let page = include_str!("../../../docs/cli.md");
+    let examples = page
+        .split("```text\n$ ")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap());
+    let mut number = 0;
+    for example in examples {
+        let (command, shown) = example.split_once('\n').unwrap();
+        let arguments = crate::Arguments::try_parse_from(command.split(' ')).unwrap();
+        let (mut out, mut trouble) = (Vec::new(), Vec::new());
+        crate::run(&arguments, &Tried, &mut out, &mut trouble).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), shown, "{command}");
+        number += 1;
+    }
+    assert_eq!(number, 3);
+}
