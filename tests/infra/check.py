@@ -23,7 +23,7 @@ import plans
 
 ROOT = Path(__file__).resolve().parents[2]
 INFRA = ROOT / "infra"
-MAX_SKIPS = 2
+MAX_SKIPS = 3
 # What Terraform says when it cannot get at its registry, and not when something is wrong with what we ask for.
 UNREACHABLE = re.compile(r"could not connect to|no such host|dial tcp|connection refused|timeout|request canceled", re.IGNORECASE)
 SKIP = re.compile(r"#\s*checkov:skip=([A-Z0-9_]+)(.*)")

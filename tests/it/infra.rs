@@ -442,6 +442,10 @@ fn called_for_indexes(function: &Function, policy: &Policy) -> BTreeSet<String> 
     let mut called = BTreeSet::new();
     for payload in &function.payloads {
         let trial = Trial::new(Some(vec![page("LOW", 1)])).with_index();
+        if matches!(function.invoked_by, InvokedBy::Gate) {
+            // It may be asked about an index before anybody has read it.
+            called.extend(function.invoke(&trial, policy, payload));
+        }
         drop(trial.attempt(on_push::select, policy, &pushed));
         called.extend(function.invoke(&trial, policy, payload));
     }
