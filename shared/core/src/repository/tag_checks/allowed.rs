@@ -1,19 +1,19 @@
 //! A pattern allows the tag, or the policy lists none.
 
-use super::check::{Answer, TagCase, TagCheck, Words};
+use super::check::{CheckAnswer, TagCase, TagCheck, Words};
 
 pub(super) const CHECK: TagCheck = TagCheck {
     setting: "tags.allowed",
     check,
 };
 
-fn check(case: &TagCase<'_>) -> Answer {
+fn check(case: &TagCase<'_>) -> CheckAnswer {
     let rules = case.rules;
     let mut patterns = rules.allowed.iter().chain(&rules.moving);
     if rules.allowed.is_empty() || patterns.any(|pattern| pattern.matches(case.tag)) {
-        return Answer::Passed;
+        return CheckAnswer::Passed;
     }
-    Answer::Failed(Words {
+    CheckAnswer::Failed(Words {
         wanted: "a tag that is allowed".to_owned(),
         why: "no pattern allows it".to_owned(),
     })

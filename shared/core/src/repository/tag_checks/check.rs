@@ -11,7 +11,7 @@ use crate::{
 pub struct TagCheck {
     /// The member of the policy that has the patterns, such as `tags.forbidden`.
     pub setting: &'static str,
-    pub(super) check: fn(&TagCase<'_>) -> Answer,
+    pub(super) check: fn(&TagCase<'_>) -> CheckAnswer,
 }
 
 /// A tag, the rules for it, and the state of the image that has the tag.
@@ -31,7 +31,7 @@ impl TagCase<'_> {
 }
 
 /// What a check says of a tag.
-pub(super) enum Answer {
+pub(super) enum CheckAnswer {
     /// Nothing: the next check is asked.
     Next,
     /// The tag may be there, whatever the checks after this one say.

@@ -1,6 +1,6 @@
 //! No pattern forbids the tag.
 
-use super::check::{Answer, TagCase, TagCheck, Words};
+use super::check::{CheckAnswer, TagCase, TagCheck, Words};
 use crate::text;
 
 pub(super) const CHECK: TagCheck = TagCheck {
@@ -8,12 +8,12 @@ pub(super) const CHECK: TagCheck = TagCheck {
     check,
 };
 
-fn check(case: &TagCase<'_>) -> Answer {
+fn check(case: &TagCase<'_>) -> CheckAnswer {
     match case.find(&case.rules.forbidden) {
-        Some(pattern) => Answer::Failed(Words {
+        Some(pattern) => CheckAnswer::Failed(Words {
             wanted: format!("no tag like {pattern}, which is forbidden"),
             why: format!("`{}` is forbidden", text::line(&pattern, 60)),
         }),
-        None => Answer::Next,
+        None => CheckAnswer::Next,
     }
 }

@@ -8,7 +8,7 @@ mod check;
 mod forbidden;
 mod reserved;
 
-use check::{Answer, TagCase};
+use check::{CheckAnswer, TagCase};
 pub use check::{TagCheck, TagViolation};
 
 use super::tags::{OnViolation, TagRules};
@@ -56,9 +56,9 @@ impl TagRules {
 fn violation(case: &TagCase<'_>) -> Option<TagViolation> {
     for check in TAG_CHECKS {
         match (check.check)(case) {
-            Answer::Next => {}
-            Answer::Passed => return None,
-            Answer::Failed(words) => return Some(check.failed(words)),
+            CheckAnswer::Next => {}
+            CheckAnswer::Passed => return None,
+            CheckAnswer::Failed(words) => return Some(check.failed(words)),
         }
     }
     None

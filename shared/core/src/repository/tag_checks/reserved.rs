@@ -1,6 +1,6 @@
 //! A reserved tag is on an image that is `Allowed`.
 
-use super::check::{Answer, TagCase, TagCheck, Words};
+use super::check::{CheckAnswer, TagCase, TagCheck, Words};
 use crate::state::State;
 
 pub(super) const CHECK: TagCheck = TagCheck {
@@ -8,15 +8,15 @@ pub(super) const CHECK: TagCheck = TagCheck {
     check,
 };
 
-fn check(case: &TagCase<'_>) -> Answer {
+fn check(case: &TagCase<'_>) -> CheckAnswer {
     let Some(pattern) = case.find(&case.rules.reserved) else {
-        return Answer::Next;
+        return CheckAnswer::Next;
     };
     if case.state == Some(State::Allowed) {
-        return Answer::Passed;
+        return CheckAnswer::Passed;
     }
     let state = case.state.map_or("not judged", State::as_str);
-    Answer::Failed(Words {
+    CheckAnswer::Failed(Words {
         wanted: format!("{pattern} only on an image that is Allowed; it is {state}"),
         why: "no pattern allows it".to_owned(),
     })
