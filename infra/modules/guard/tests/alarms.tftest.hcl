@@ -42,8 +42,8 @@ run "what_is_watched" {
       sweep-overdue            = "ecr-guard SweepAge {\"Function\":\"sweep\"}"
 
       worker-throttles        = "AWS/Lambda Throttles {\"FunctionName\":\"ecr-guard-worker\"}"
-      worker-hops             = "ecr-guard item_hops {\"Function\":\"worker\"}"
-      worker-redelivered      = "ecr-guard item_receives {\"Function\":\"worker\"}"
+      worker-hops             = "ecr-guard ItemHops {\"Function\":\"worker\"}"
+      worker-redelivered      = "ecr-guard ItemReceives {\"Function\":\"worker\"}"
       worker-dropped          = "AWS/Lambda RecursiveInvocationsDropped {\"FunctionName\":\"ecr-guard-worker\"}"
       worker-undelivered-lost = "AWS/Events InvocationsFailedToBeSentToDlq {\"RuleName\":\"ecr-guard-worker\"}"
       worker-errors           = "AWS/Lambda Errors {\"FunctionName\":\"ecr-guard-worker\"}"
