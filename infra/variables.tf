@@ -382,7 +382,7 @@ variable "ledger_deletion_protection" {
 }
 
 variable "log_level" {
-  description = "Least level of the functions' log lines: `INFO` or `DEBUG`, which has a line for every call to AWS (host, operation, status), and the SDK's own. Nothing above: the line of an event, which carries the metrics, is `INFO`."
+  description = "Least level of the functions' log lines: `INFO` or `DEBUG`, which has a line for each step of a reconcile, one for every call to AWS (host, operation, status), and the SDK's own. Nothing above: the line of an event, which carries the metrics, is `INFO`."
   type        = string
   default     = "INFO"
 }

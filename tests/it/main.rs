@@ -19,6 +19,8 @@ mod infra;
 #[cfg(test)]
 mod language;
 #[cfg(test)]
+mod log_lines;
+#[cfg(test)]
 mod members;
 #[cfg(test)]
 mod operations;

@@ -1,5 +1,7 @@
 //! The one order in which a step is carried out: claim, effect, tell, record. `ARCHITECTURE.md` says why.
 
+use tracing::debug;
+
 use crate::reconcile::{ReconcileError, Subject};
 use guard_ports::Written;
 
@@ -58,19 +60,35 @@ pub(crate) trait Action {
 /// A call failed, or somebody else wrote the record after the claim. The claim says what is owed, so that whoever comes next does it.
 pub(crate) async fn execute<A: Action>(mut action: A) -> Result<Executed<A::Done, A::Stop>, ReconcileError> {
     match action.claim().await? {
-        Claim::Holds => {}
-        Claim::Conflict => return Ok(Executed::Conflict),
-        Claim::Stopped(stop) => return Ok(Executed::Stopped(stop)),
+        Claim::Holds => debug!(of = %action.subject(), "claim: the record is written"),
+        Claim::Conflict => {
+            debug!(of = %action.subject(), "claim: another invocation wrote the record, so the reconcile begins anew");
+            return Ok(Executed::Conflict);
+        }
+        Claim::Stopped(stop) => {
+            debug!(of = %action.subject(), "claim: the record is written, and the step stops before its effect");
+            return Ok(Executed::Stopped(stop));
+        }
     }
     if action.is_only_a_record() {
+        debug!(of = %action.subject(), "record: the claim is all that the step has to do");
         return Ok(Executed::Done(action.done()));
     }
     if let Some(stop) = action.effect().await? {
+        debug!(of = %action.subject(), "effect: the step stops, and nothing more is changed");
         return Ok(Executed::Stopped(stop));
     }
+    debug!(of = %action.subject(), "effect: done, if the step has one");
     action.tell().await?;
+    debug!(of = %action.subject(), "tell: the alerts of the step are sent, if it has any");
     match action.record().await? {
-        Written::Yes => Ok(Executed::Done(action.done())),
-        Written::Conflict => Err(ReconcileError::Contended(action.subject())),
+        Written::Yes => {
+            debug!(of = %action.subject(), "record: the step is complete");
+            Ok(Executed::Done(action.done()))
+        }
+        Written::Conflict => {
+            debug!(of = %action.subject(), "record: another invocation wrote the record after the claim");
+            Err(ReconcileError::Contended(action.subject()))
+        }
     }
 }

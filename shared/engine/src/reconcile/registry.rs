@@ -8,6 +8,7 @@ use std::{
 use futures_util::future::try_join;
 use jiff::Timestamp;
 use serde::Serialize;
+use tracing::debug;
 
 use crate::{
     execute::{Action, Claim, Executed, execute},
@@ -168,7 +169,9 @@ pub async fn reconcile_registry(
     };
     for _ in 0..MAX_ATTEMPTS {
         facts.row = run.row().await?;
+        debug!(of = %key, problems = outcome.problems, recorded = facts.row.is_some(), "facts gathered");
         let RegistryPlan::Apply(step) = decide_registry(policy, &facts, services.clock().now()) else {
+            debug!(of = %key, "decided: nothing is to be done");
             return Ok(outcome);
         };
         let action = RegistryAction {

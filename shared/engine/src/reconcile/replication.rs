@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, convert::Infallible};
 use futures_util::future::{join_all, join3, join4, try_join_all};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use tracing::debug;
 
 use crate::{
     execute::{Action, Claim, Executed, execute},
@@ -30,7 +31,7 @@ use guard_core::{
             self, ChildrenHere, CopyState, ListedHere, ReplicaEvent, ReplicaFacts, ReplicaLeave, ReplicaPlan,
             ReplicaStep, TagPlace, Told,
         },
-        source::{self, Copies, SourceFacts, SourceStep},
+        source::{self, Copies, SourceFacts, SourcePlan, SourceStep},
     },
     state::State,
     summary::day_of_summary,
@@ -120,9 +121,11 @@ pub async fn reconcile_replica(
 ) -> Result<ReplicaOutcome, ReconcileError> {
     for _ in 0..MAX_ATTEMPTS {
         let facts = gather(services, policy, request).await?;
+        debug!(of = %request.image, recorded = facts.row.is_some(), "facts of the copy gathered");
         let step = match replica::decide(policy, &facts, services.clock().now()) {
             ReplicaPlan::Apply(step) => step,
             ReplicaPlan::Leave(leave) => {
+                debug!(of = %request.image, why = ?leave, "decided: nothing is to be done about the copy");
                 let row = facts.row.as_ref();
                 debug_assert!(row.is_some() || leave == ReplicaLeave::Unchanged);
                 return Ok(outcome(request, row, None, Vec::new()));
@@ -816,7 +819,7 @@ impl<S: Services> CopiesRun<'_, S> {
                 facts.all_seen_at = looked_at.filter(|_| summary.is_some_and(|summary| summary.copies_seen));
             }
             self.ask(&mut facts, &mut done.errors).await;
-            let plan = source::decide(&facts, begins, services.clock().now());
+            let plan = self.decided(&facts, begins);
             if let Some(step) = &plan.step {
                 let at = done.readiness.len();
                 done.readiness.push(plan.readiness.clone());
@@ -834,6 +837,14 @@ impl<S: Services> CopiesRun<'_, S> {
             return Ok(());
         }
         Err(ReconcileError::Contended(Subject::Copies(key.to_string())))
+    }
+
+    fn decided(&self, facts: &SourceFacts<'_>, begins: bool) -> SourcePlan {
+        let (key, to) = (&self.expected.key, facts.to);
+        debug!(of = %key, %to, recorded = facts.row.is_some(), "facts of the copies gathered");
+        let plan = source::decide(facts, begins, self.services.clock().now());
+        debug!(of = %key, %to, step = plan.step.is_some(), "decided about the copies");
+        plan
     }
 
     /// Asks ECR about images of which nobody has seen a copy, as long as there is time.

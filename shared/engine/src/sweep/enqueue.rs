@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
+use tracing::debug;
 
 use super::{
     cycle::{NOT_HIDDEN, Sweep},
@@ -80,6 +81,7 @@ pub async fn enqueue_repositories(
         enqueued.repositories += items.len() as u64;
         let failed = |source| SweepError::port("read the whole list of repositories", source);
         unreadable.extend(page.unreadable.into_iter().map(failed));
+        debug!(of = %sweep.registry, repositories = items.len(), "repositories listed and queued");
         let time_is_over = services.clock().now() >= sweep.until;
         if time_is_over && let Some(after) = page.next.clone() {
             items.push(sweep.item(Work::Repositories { after }));

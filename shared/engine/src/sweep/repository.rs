@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join;
 use jiff::Timestamp;
+use tracing::debug;
 
 use super::{
     cycle::{NOT_HIDDEN, Sweep},
@@ -222,7 +223,8 @@ impl<S: Services> Worker<'_, S> {
             // Whose turn it is has had it a few minutes ago.
             due.retain(|(_, why)| *why != Due::Turn);
         }
-        for (_, why) in &due {
+        for (digest, why) in &due {
+            debug!(of = %key, %digest, why = why.as_str(), "image due");
             *looks.due.entry(why.as_str()).or_default() += 1;
         }
         let rest = next.map(|next| Part {
@@ -232,6 +234,7 @@ impl<S: Services> Worker<'_, S> {
             ..Part::default()
         });
         let due: Vec<Digest> = due.into_iter().map(|(digest, _)| digest).collect();
+        debug!(of = %key, images, due = due.len(), whole = is_whole, "repository surveyed");
         let nothing_is_due = due.is_empty();
         let mut items: Vec<WorkItem> = rest.map(|rest| rest.item(self.sweep, key)).into_iter().collect();
         let now = self.at_once(key, due, indexes_read_at, &mut items);

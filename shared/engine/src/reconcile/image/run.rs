@@ -1,5 +1,7 @@
 //! One image: facts, a plan, and the plan carried out.
 
+use tracing::debug;
+
 use super::{
     action::{Carried, ImageExecution, Stop},
     attempt::{Attempt, NotRead},
@@ -53,6 +55,7 @@ impl<S: Services> ImageRun<'_, S> {
     pub(super) async fn one(&self) -> Result<Looked, ReconcileError> {
         for _ in 0..MAX_ATTEMPTS {
             let mut attempt = self.gather().await?;
+            log_facts(&attempt.facts);
             self.resume(attempt.facts.row.as_ref()).await?;
             let ExceptionUse { used, unused } = self.exception_use(&attempt.facts);
             if attempt.facts.needs_manifest(self.policy) {
@@ -61,7 +64,9 @@ impl<S: Services> ImageRun<'_, S> {
                 attempt.facts.content = manifest.map(|manifest| content(&manifest));
             }
             let looked = loop {
-                match decide(self.policy, &attempt.facts, self.services.clock().now()) {
+                let plan = decide(self.policy, &attempt.facts, self.services.clock().now());
+                self.log_plan(&plan);
+                match plan {
                     Plan::Ask(question) => self.ask(question, &mut attempt).await?,
                     Plan::Leave(leave) => {
                         let outcome = self.left(leave, attempt.facts.row.as_ref())?;
@@ -119,6 +124,21 @@ impl<S: Services> ImageRun<'_, S> {
         let key = RepositoryKey::of(&self.key);
         let looked = Box::pin(removal.look_into_all(&key, &block.tags)).await;
         looked.map_err(|source| self.failed("look into the tags of", source))
+    }
+
+    fn log_plan(&self, plan: &Plan) {
+        let of = &self.key;
+        match plan {
+            Plan::Ask(question) => debug!(%of, ?question, "decided: something must be asked first"),
+            Plan::Leave(why) => debug!(%of, ?why, "decided: nothing is to be done"),
+            Plan::Apply(step) => debug!(
+                %of,
+                state = ?step.row.state,
+                effect = step.effect.as_ref().map(Effect::as_str),
+                alert = ?step.alert.as_ref().map(|alert| alert.kind),
+                "decided: a step is carried out"
+            ),
+        }
     }
 
     /// Which exceptions are of use for the image, so that an owner can find those that are not. Without a finished scan nobody can
@@ -219,5 +239,30 @@ impl<S: Services> ImageRun<'_, S> {
             outcome.counts.clone_from(&row.counts);
         }
         Ok(outcome)
+    }
+}
+
+/// Identifiers, states and numbers only: texts of findings and alerts are in no line of the log.
+fn log_facts(facts: &Facts) {
+    debug!(
+        of = %facts.key,
+        image = ?facts.image.as_ref().map(|image| &image.status),
+        scan = scan_word(&facts.scan),
+        recorded = ?facts.row.as_ref().map(|row| row.state),
+        version = facts.row.as_ref().map(|row| row.generation),
+        "facts gathered"
+    );
+}
+
+/// The kind of a scan's answer, without its texts.
+fn scan_word(scan: &Scan) -> &'static str {
+    match scan {
+        Scan::Absent => "absent",
+        Scan::InProgress => "in-progress",
+        Scan::NotVisible => "not-visible",
+        Scan::Refused(_) => "refused",
+        Scan::Archived => "archived",
+        Scan::Unavailable(_) | Scan::Explained(..) => "unavailable",
+        Scan::Complete(_) => "complete",
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tracing::debug;
+
 use super::{
     outcome::RepositoryOutcome,
     run::{MAX_ATTEMPTS, RepositoryRun},
@@ -16,8 +18,8 @@ use guard_core::{
     policy::{Policy, RepositoryRules},
     repository::{
         decide::{
-            OptOut, Previewed, RepositoryEffect, RepositoryLeave, RepositoryPlan, RepositoryStep, decide,
-            is_previewing, opt_out, tags_may_matter,
+            OptOut, Previewed, RepositoryEffect, RepositoryFacts, RepositoryLeave, RepositoryPlan, RepositoryStep,
+            decide, is_previewing, opt_out, tags_may_matter,
         },
         posture::ListedSettings,
     },
@@ -51,7 +53,7 @@ pub async fn reconcile_repository(
     for _ in 0..MAX_ATTEMPTS {
         let mut facts = run.gather(None, actor).await?;
         facts.refused.clone_from(&refused);
-        let mut plan = decide(policy, &facts, services.clock().now());
+        let mut plan = run.decided(&facts);
         if let RepositoryPlan::Preview(text) = &plan {
             let Some(writer) = run.writer() else {
                 return Err(ReconcileError::ReportMode(key.clone()));
@@ -64,7 +66,7 @@ pub async fn reconcile_repository(
                 Some(preview) => Previewed::Ready(run.with_uses(preview, text).await?),
                 None => Previewed::NotYet,
             });
-            plan = decide(policy, &facts, services.clock().now());
+            plan = run.decided(&facts);
             if let RepositoryPlan::Apply(step) = &plan
                 && !run.is_as_read(&facts, step).await?
             {
@@ -101,6 +103,20 @@ pub async fn reconcile_repository(
         }
     }
     Err(ReconcileError::Contended(key.into()))
+}
+
+impl<S: Services> RepositoryRun<'_, S> {
+    fn decided(&self, facts: &RepositoryFacts) -> RepositoryPlan {
+        let of = self.key;
+        debug!(%of, recorded = facts.row.is_some(), "facts gathered");
+        let plan = decide(self.policy, facts, self.services.clock().now());
+        match &plan {
+            RepositoryPlan::Preview(_) => debug!(%of, "decided: the effect of a lifecycle policy must be asked first"),
+            RepositoryPlan::Apply(_) => debug!(%of, "decided: a step is carried out"),
+            RepositoryPlan::Leave(why) => debug!(%of, ?why, "decided: nothing is to be done"),
+        }
+        plan
+    }
 }
 
 /// What came of a step, as far as it could be done.

@@ -2,6 +2,7 @@
 
 use futures_util::future::join;
 use jiff::Timestamp;
+use tracing::debug;
 
 use super::{
     outcome::RepositoryOutcome,
@@ -88,7 +89,7 @@ pub async fn reconcile_tag(
             let tags = tags.map_err(|source| run.failed("look at a tag of", source))?;
             facts.opted_out = matches!(opt_out(&tags), OptOut::Ignore(_) | OptOut::Report(_));
         }
-        let step = match tag::decide(policy, &facts, services.clock().now()) {
+        let step = match run.decided_on_tag(&facts) {
             TagPlan::Apply(step) => step,
             TagPlan::Leave | TagPlan::InProgress => return Ok(done),
             TagPlan::Later => return Err(ReconcileError::Contended(key.into())),
@@ -192,6 +193,17 @@ impl<S: Services> RepositoryRun<'_, S> {
         let failed = |source| self.failed("look at a tag of", source);
         (facts.holder, facts.row) = (holder.map_err(failed)?, row.map_err(failed)?);
         Ok(())
+    }
+
+    fn decided_on_tag(&self, facts: &TagFacts) -> TagPlan {
+        let (of, tag) = (self.key, &facts.tag);
+        debug!(%of, %tag, recorded = facts.row.is_some(), "facts gathered");
+        let plan = tag::decide(self.policy, facts, self.services.clock().now());
+        match &plan {
+            TagPlan::Apply(_) => debug!(%of, %tag, "decided: a step is carried out"),
+            leave => debug!(%of, %tag, why = ?leave, "decided: nothing is to be done"),
+        }
+        plan
     }
 
     /// Makes good what a removal of the tag has done to another image.
