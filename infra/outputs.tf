@@ -58,7 +58,7 @@ output "alarm_topic_arns" {
 }
 
 output "gate_arns" {
-  description = "What pipelines and deployment hooks invoke, by region; empty without `gate`."
+  description = "ARNs that pipelines and deployment hooks invoke, by region; empty without `gate`."
   value       = { for region, guard in local.guards : region => guard.gate_arn if guard.gate_arn != null }
 }
 
