@@ -11,6 +11,7 @@ override_resource {
 
 variables {
   lambda_directory = "./tests/packages/lambda"
+  policy           = { version = 1, mode = "enforce" }
   workloads        = null
   gate             = {}
 }
