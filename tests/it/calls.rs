@@ -774,7 +774,7 @@ fn situations() -> Vec<(&'static str, &'static str, Vec<Call>)> {
     let used = Trial::new(scan_of("CRITICAL"));
     used.workloads(&indexed, "{}");
     rows.push((scan, "CRITICAL, a workload uses it: held", used.scanned(&indexed)));
-    let task = "task of ECS runs";
+    let task = "task of ECS";
     let running = Trial::new(None);
     rows.push((
         task,
@@ -785,6 +785,13 @@ fn situations() -> Vec<(&'static str, &'static str, Vec<Call>)> {
         task,
         "the same event again",
         running.workloads(&indexed, &crate::infra::task()),
+    ));
+    let refused = Trial::new(scan_of("CRITICAL"));
+    refused.scanned(&policy);
+    rows.push((
+        task,
+        "cannot pull a blocked image: alert",
+        refused.workloads(&indexed, &crate::infra::refused_task()),
     ));
     rows.push((scan, "HIGH: review", Trial::new(scan_of("HIGH")).scanned(&policy)));
     rows.push((scan, "scan failed", Trial::new(failed()).scanned(&policy)));

@@ -115,6 +115,15 @@ pub(crate) fn task() -> String {
     event.to_string()
 }
 
+/// An event of a task that could not pull the image.
+pub(crate) fn refused_task() -> String {
+    let mut event: Value = serde_json::from_str(&task()).unwrap();
+    let detail = &mut event["detail"];
+    detail["lastStatus"] = json!("STOPPED");
+    detail["stoppedReason"] = json!("CannotPullContainerError: not found");
+    event.to_string()
+}
+
 /// What a cluster says that it runs.
 fn report() -> String {
     json!({"schema": "ecr-guard/workloads/v1", "source": "kubernetes", "cluster": "prod", "complete": true,
@@ -194,7 +203,7 @@ fn functions() -> BTreeMap<String, Function> {
         },
         "workloads" => Function {
             invoked_by: InvokedBy::Workloads,
-            payloads: vec!["{}".to_owned(), task(), report()],
+            payloads: vec!["{}".to_owned(), task(), refused_task(), report()],
         },
         other => panic!("add `{other}` here, and its permissions to {MODULE}/permissions/{other}.json"),
     };

@@ -4,13 +4,52 @@ use serde_json::Value;
 use shared::{
     core::{
         alert::{Contact, test::TestAlert},
+        decide::pull_refused,
         finding::{Finding, Findings, Fix, Scan, ScanMode, Severity},
         image::Image,
+        uses::{RefusedPull, SourceKind, WorkloadSource, aws},
     },
     testing::{self, World, sweep::sweep},
 };
 
 use crate::support;
+
+/// What an image's team gets when a service cannot pull it.
+#[test]
+fn the_page_of_alerts_shows_a_pull_that_was_refused() {
+    let key = testing::image_key();
+    let image = Image {
+        tags: vec!["v1.2.3".parse().unwrap()],
+        ..testing::image(&key)
+    };
+    let found = Finding {
+        fixed_in: Some("3.0.9".to_owned()),
+        fix: Fix::Available,
+        ..testing::finding("CVE-2026-9001", Severity::Critical)
+    };
+    let world = World::with(&key, image, Scan::Complete(testing::scan(vec![found])));
+    sweep(&world, &testing::policy(""));
+    let row = world.row_of(&key).unwrap();
+    let source = WorkloadSource {
+        account: key.account.clone(),
+        region: key.region.clone(),
+        kind: SourceKind::Ecs,
+    };
+    let cluster = "arn:aws:ecs:us-west-2:123456789012:cluster/prod";
+    let definition = "arn:aws:ecs:us-west-2:123456789012:task-definition/api:41";
+    let service = aws::task(&source, Some(cluster), Some("service:api"), definition);
+    let who = RefusedPull::who(&service);
+    let claim = RefusedPull::claim(None, &key, &who, "request", testing::now()).unwrap();
+    let says = "CannotPullContainerError: pull image manifest has been retried 1 time(s): not found";
+    let alert = pull_refused(&row, &claim, &service, says, testing::now());
+    let message = alert.message(&Contact::default());
+    let form = format!("Subject: {}\n\n{}", message.subject, message.email);
+    support::assert_part_is(
+        "docs/alerts.md",
+        "pull-refused",
+        &format!("```\n{}\n```\n", form.trim_end()),
+    );
+}
 
 /// The forms of the alert about an image with a CRITICAL finding: what a subscriber of each kind gets.
 fn forms() -> [(&'static str, String); 4] {

@@ -8,7 +8,7 @@ import unittest
 from pathlib import Path
 from typing import Any
 
-from local_aws import events
+from local_aws import events, running
 from local_aws.images import OCI_CONFIG, OCI_MANIFEST, Image
 from stack import PATTERNS, Stack
 
@@ -79,6 +79,16 @@ class EventPatterns(unittest.TestCase):
         finding = events.inspector_finding(IMAGE, "CVE-2026-1", 0.5)
         self.goes_to("com.example", finding)
         self.goes_to(INSPECTOR, finding, resources=[{"id": "i-087d63509b8c97098", "type": "AWS_EC2_INSTANCE"}])
+
+    def test_tasks_that_run_and_tasks_that_could_not_be_started(self) -> None:
+        ecs = "aws.ecs"
+        self.goes_to(ecs, events.task(running.task("prod", "api", IMAGE)), "workloads")
+        self.goes_to(ecs, events.task(running.task("prod", "api", IMAGE, status="PENDING")))
+        failed = events.task(running.failed_to_pull("prod", "api", IMAGE))
+        self.goes_to(ecs, failed, "workloads")
+        self.goes_to(ecs, failed, stopCode="EssentialContainerExited")
+        self.goes_to(ecs, failed, lastStatus="DEPROVISIONING")
+        self.goes_to("com.example", failed)
 
     def test_others(self) -> None:
         self.goes_to(INSPECTOR, events.entry("Inspector2 Finding", [], {"status": "ACTIVE"}))

@@ -64,7 +64,7 @@ resource "aws_cloudwatch_event_rule" "workloads" {
 
   region        = var.region
   name          = local.workloads_rule_name
-  description   = "Tasks that begin to run, for ${local.function_names["workloads"]}"
+  description   = "Tasks that begin to run or fail to start, for ${local.function_names["workloads"]}"
   event_pattern = file("${path.module}/event-patterns/workloads.json")
   state         = local.asks_index ? "ENABLED" : "DISABLED"
   tags          = var.tags

@@ -13,6 +13,7 @@ mod index;
 mod judge;
 mod next_steps;
 mod plan;
+mod refused;
 mod release;
 mod source;
 mod step;
@@ -43,6 +44,7 @@ pub use family::{ChildFacts, Children, INDEX_FOLLOWS, LeadingIndex, MAX_LOOKED_A
 pub use hold::{HOLD_RULES, HoldRule, workloads_that_hold};
 pub use judge::{Judgement, Opinion, judge};
 pub use plan::{Effect, Leave, Plan, Question, Step};
+pub use refused::{pull_refused, refuses_pull};
 pub use source::{SourceRank, may_be_copied_from, may_be_source, verdict};
 pub use visible::RESULT_AWAITED;
 

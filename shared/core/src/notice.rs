@@ -28,11 +28,13 @@ pub enum AlertKind {
     ScanFailed,
     /// An image has waited too long for its scan.
     ScanOverdue,
+    /// A workload could not pull an image, because it is blocked.
+    PullRefused,
 }
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ImageBlocked,
         Self::ImageHeld,
         Self::ImageReview,
@@ -41,6 +43,7 @@ impl AlertKind {
         Self::BlockLimit,
         Self::ScanFailed,
         Self::ScanOverdue,
+        Self::PullRefused,
     ];
 
     /// The word, as it stands in the JSON form.
@@ -54,6 +57,7 @@ impl AlertKind {
             Self::BlockLimit => "block-limit",
             Self::ScanFailed => "scan-failed",
             Self::ScanOverdue => "scan-overdue",
+            Self::PullRefused => "pull-refused",
         }
     }
 }

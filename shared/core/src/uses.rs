@@ -10,6 +10,7 @@ mod index;
 mod known;
 mod merge;
 mod reference;
+mod refused;
 mod words;
 
 use std::{collections::BTreeMap, fmt};
@@ -27,6 +28,7 @@ pub use index::{Incomplete, IndexState, IndexStateSchema, Listing, Trouble, clus
 pub use known::{KNOWN_PARTS, KnownImages, KnownPart, KnownSchema, MAX_KNOWN_BYTES};
 pub use merge::{Snapshot, merge};
 pub use reference::ImageReference;
+pub use refused::{RefusedPull, RefusedPullSchema};
 
 /// For so long after its last workload is gone an image still counts as in use: a restart, a scaling to zero for a night and a
 /// rollback are all shorter.

@@ -8,6 +8,7 @@
 //! | [`sweep`] | goes through all repositories and images |
 //! | [`tag_removal`] | takes tags from images so that none is lost |
 //! | [`route`] | where the alerts about a repository go, by its tag |
+//! | [`refused_pull`] | tells who cannot pull a blocked image |
 //! | [`workloads`] | keeps the index of who uses images |
 //! | [`alert_budget`] | alerts within a budget, and the hourly summary |
 //!
@@ -17,6 +18,7 @@ pub mod alert_budget;
 mod execute;
 pub mod gate;
 pub mod reconcile;
+pub mod refused_pull;
 pub mod route;
 pub mod sweep;
 pub mod tag_removal;

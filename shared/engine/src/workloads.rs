@@ -326,7 +326,7 @@ impl<S: Services> Index<'_, S> {
 
     /// Whether it is an image of this registry that may be blocked. Others are nobody's here: the function may not even look up their tags.
     /// Another region may guard other repositories: what is named by a digest counts for it.
-    fn is_ours(&self, image: &ImageReference) -> bool {
+    pub(crate) fn is_ours(&self, image: &ImageReference) -> bool {
         let for_another_region = || image.region != self.registry.region && image.key().is_some();
         image.account == self.registry.account
             && (self.services.registry().guards(&image.repository) || for_another_region())
@@ -420,7 +420,7 @@ impl<S: Services> Index<'_, S> {
         (snapshot, unresolved)
     }
 
-    async fn look_up(&self, image: &ImageReference) -> Result<Option<ImageKey>, PortError> {
+    pub(crate) async fn look_up(&self, image: &ImageReference) -> Result<Option<ImageKey>, PortError> {
         let key = RepositoryKey {
             account: image.account.clone(),
             region: image.region.clone(),
@@ -603,4 +603,4 @@ fn contended(what: &str) -> PortError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

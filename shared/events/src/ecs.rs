@@ -50,6 +50,9 @@ pub struct TaskContainer {
 /// The longest reason that is kept.
 const MAX_REASON: usize = 1000;
 
+/// What the reasons of ECS contain where an image could not be pulled, such as `CannotPullContainerError`.
+const CANNOT_PULL: &str = "CannotPull";
+
 impl TaskEvent {
     /// Reads an event; `None`: it is of another kind.
     ///
@@ -98,6 +101,26 @@ impl TaskEvent {
     pub fn cannot_pull(&self) -> Option<&str> {
         let reasons = self.containers.iter().map(|container| container.reason.as_deref());
         let mut reasons = reasons.chain([self.stopped.as_deref()]).flatten();
-        reasons.find(|reason| reason.contains("CannotPull"))
+        reasons.find(|reason| reason.contains(CANNOT_PULL))
+    }
+
+    /// The containers whose image could not be pulled: those that say so; otherwise those whose image the task names; otherwise any of them.
+    pub fn not_pulled(&self) -> Vec<&TaskContainer> {
+        if self.cannot_pull().is_none() {
+            return Vec::new();
+        }
+        let those = |is: &dyn Fn(&TaskContainer) -> bool| -> Vec<&TaskContainer> {
+            self.containers.iter().filter(|container| is(container)).collect()
+        };
+        let says = |text: Option<&str>, what: &str| text.is_some_and(|text| text.contains(what));
+        let saying = those(&|container| says(container.reason.as_deref(), CANNOT_PULL));
+        let named = those(&|container| {
+            let image = container.image.as_deref();
+            image.is_some_and(|image| says(self.stopped.as_deref(), image))
+        });
+        [saying, named]
+            .into_iter()
+            .find(|found| !found.is_empty())
+            .unwrap_or_else(|| self.containers.iter().collect())
     }
 }

@@ -136,6 +136,11 @@ pub enum Kept {
     Run(Indexed),
     /// A task of ECS was taken into account.
     Task(Indexed),
+    /// A task could not pull an image.
+    Refused {
+        /// So many of its images are blocked, and people were told so.
+        told: u64,
+    },
     /// The report of a cluster was taken into account.
     Report {
         /// The cluster.
@@ -315,6 +320,7 @@ fn kept_line<'a>(function: &'a str, request_id: &str, result: Result<&Kept, &Han
             }
             let outcome = match kept {
                 Kept::Nothing { .. } => "ignored",
+                Kept::Refused { .. } => "refused",
                 Kept::Run(_) if !is_well => "incomplete",
                 Kept::Run(_) | Kept::Task(_) | Kept::Report { .. } => "indexed",
             };

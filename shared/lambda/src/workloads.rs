@@ -8,9 +8,9 @@ use crate::{
 use guard_core::{
     ids::RegistryKey,
     policy::Policy,
-    uses::{ClusterReport, SourceKind, WorkloadSource, aws},
+    uses::{ClusterReport, SourceKind, Workload, WorkloadSource, aws},
 };
-use guard_engine::workloads::Index;
+use guard_engine::{refused_pull::Refused, workloads::Index};
 use guard_events::ecs::{TASK_STATE_CHANGE, TaskEvent};
 use guard_ports::{Clock as _, Seen, Services, Workloads};
 
@@ -69,6 +69,12 @@ async fn handle(
                 })
             }
             Some(task) if task.runs() => Ok(Kept::Task(index.add(seen(&task)).await.map_err(failed)?)),
+            Some(task) if task.cannot_pull().is_some() => {
+                let told = index.refused(policy, &refused(&task), &invocation.request_id).await;
+                Ok(Kept::Refused {
+                    told: told.map_err(failed)?,
+                })
+            }
             Some(_) | None => Ok(Kept::Nothing {
                 why: "the task does not run",
             }),
@@ -107,15 +113,31 @@ fn source(task: &TaskEvent) -> WorkloadSource {
     }
 }
 
-/// What a task uses.
-fn seen(task: &TaskEvent) -> Vec<Seen> {
-    let source = source(task);
-    let workload = aws::task(
-        &source,
+/// What a task is.
+fn workload(task: &TaskEvent) -> Workload {
+    aws::task(
+        &source(task),
         task.cluster.as_deref(),
         task.group.as_deref(),
         &task.definition,
-    );
+    )
+}
+
+/// What a task could not pull.
+fn refused(task: &TaskEvent) -> Refused {
+    let containers = task.not_pulled().into_iter();
+    let images =
+        containers.filter_map(|container| aws::image_of(container.image.as_deref(), container.digest.as_deref()));
+    Refused {
+        workload: workload(task),
+        images: images.collect(),
+        says: task.cannot_pull().unwrap_or_default().to_owned(),
+    }
+}
+
+/// What a task uses.
+fn seen(task: &TaskEvent) -> Vec<Seen> {
+    let workload = workload(task);
     let containers = task.containers.iter();
     let images =
         containers.filter_map(|container| aws::image_of(container.image.as_deref(), container.digest.as_deref()));

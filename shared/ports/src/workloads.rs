@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use guard_core::{
     ids::{AccountId, ImageKey, Region, RepositoryKey},
-    uses::{ImageReference, IndexState, KnownImages, KnownPart, UseRow, Workload, WorkloadSource},
+    uses::{ImageReference, IndexState, KnownImages, KnownPart, RefusedPull, UseRow, Workload, WorkloadSource},
 };
 
 use crate::{Page, PortError, Written};
@@ -94,4 +94,14 @@ pub trait UseLedger {
 
     /// Writes a part of it, if the one that is there has the generation before it.
     fn write_known(&self, part: &KnownPart) -> impl Future<Output = Result<Written, PortError>> + Send;
+
+    /// That somebody, by [`RefusedPull::who`], could not pull an image, and was told so.
+    fn refused_pull(
+        &self,
+        image: &ImageKey,
+        who: &str,
+    ) -> impl Future<Output = Result<Option<RefusedPull>, PortError>> + Send;
+
+    /// Writes it, if the one that is there has the generation before it.
+    fn write_refused_pull(&self, refused: &RefusedPull) -> impl Future<Output = Result<Written, PortError>> + Send;
 }

@@ -97,6 +97,14 @@ def task(cluster: str, name: str, image: Image, group: str | None = None, status
     }
 
 
+def failed_to_pull(cluster: str, name: str, image: Image) -> Json:
+    """A task of the service ``name`` that could not pull its image (ECS developer guide, "CannotPullContainer task errors in Amazon ECS")."""
+    failed = task(cluster, name, image, f"service:{name}", "STOPPED")
+    reason = f"CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref {uri(image)}: not found"
+    container = {"name": name, "image": uri(image), "lastStatus": "STOPPED"}
+    return failed | {"desiredStatus": "STOPPED", "stopCode": "TaskFailedToStart", "stoppedReason": reason, "containers": [container]}
+
+
 def service(cluster: str, name: str, image: Image, before: Image | None = None) -> dict[str, list[Json]]:
     """A service that no task runs of, its revision and deployment, and the revision that it goes back to: the members of :meth:`Running.set`."""
 

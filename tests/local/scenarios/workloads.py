@@ -158,6 +158,27 @@ def started_meanwhile(world: World) -> Observed:
     )
 
 
+def refused_pull(world: World) -> Observed:
+    under = guard(world)
+    image, other = old(world, "workloads/refused"), old(world, "workloads/not-refused")
+    lists(world, under)
+    world.send("on-scan", world.found(image, OPENSSL), guard=under)
+    for used in (image, other):
+        for service in ("api", "api", "jobs"):
+            world.send("workloads", events.task(running.failed_to_pull("prod", service, used)), guard=under)
+    alerts = world.alert_documents(image.repository)
+    refused = [alert for alert in alerts if alert["kind"] == "pull-refused"]
+    says = [json.dumps(alert) for alert in refused]
+    return observe(
+        before=((world.state(image), world.pull(image)), ("Blocked", "refused")),
+        alerts=(sorted(alert["kind"] for alert in alerts), ["image-blocked", "pull-refused", "pull-refused"]),
+        named=(sorted(name for name in ("api", "jobs") for text in says if f"service {name} in cluster prod" in text), ["api", "jobs"]),
+        why=([("CannotPullContainerError" in text, "CVE-2026-9001" in text) for text in says], [(True, True)] * 2),
+        exception_to_copy=([bool(alert.get("exceptions")) for alert in refused], [True] * 2),
+        of_an_image_that_is_not_blocked=(world.alerts(other.repository), []),
+    )
+
+
 def service_at_zero(world: World) -> Observed:
     under = guard(world)
     before, now = old(world, "workloads/service", "v1.0.0"), old(world, "workloads/service", "v2.0.0")
@@ -215,6 +236,7 @@ SCENARIOS = [
     Scenario("deleted-function-frees-image", "Held for a day after the function is gone, Blocked after that", deleted_function),
     Scenario("stale-workloads-hold", "the lists are three hours old: Held, no alert; listed again: Blocked", stale),
     Scenario("task-starts-during-a-block", "its event has the image looked at: it comes back, the alert names the service", started_meanwhile),
+    Scenario("refused-pull-is-told", "ECS cannot pull a blocked image: one pull-refused for each service, with the way out", refused_pull),
     Scenario("service-scaled-to-zero", "its image and the one that it goes back to: Held", service_at_zero),
     Scenario("denied-account-told-once", "images Held; one access-missing for all of them; with the role: Blocked", denied_account),
 ]

@@ -34,11 +34,13 @@ run "a_schedule_and_a_rule_invoke_it" {
   }
   assert {
     condition = [for r in aws_cloudwatch_event_rule.workloads : [r.state, jsondecode(r.event_pattern)]] == [["ENABLED", {
-      source      = ["aws.ecs"]
-      detail-type = ["ECS Task State Change"]
-      detail      = { lastStatus = ["RUNNING"], desiredStatus = ["RUNNING"] }
+      source = ["aws.ecs"]
+      "$or" = [
+        { detail-type = ["ECS Task State Change"], detail = { lastStatus = ["RUNNING"], desiredStatus = ["RUNNING"] } },
+        { detail-type = ["ECS Task State Change"], detail = { lastStatus = ["STOPPED"], stopCode = ["TaskFailedToStart"] } },
+      ]
     }]]
-    error_message = "A task that begins to run is told at once."
+    error_message = "A task that begins to run, or cannot pull its image, is told at once."
   }
   assert {
     condition = [for p in aws_lambda_permission.workloads : [p.principal, p.source_arn, p.source_account, p.qualifier]] == [
@@ -71,9 +73,9 @@ run "what_it_may_do" {
       "batch:DescribeJobDefinitions", "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "ecr:DescribeImages",
       "ecr:DescribeImages", "ecs:DescribeServiceDeployments", "ecs:DescribeServiceRevisions", "ecs:DescribeServices",
       "ecs:DescribeTaskDefinition", "ecs:DescribeTasks", "ecs:ListClusters", "ecs:ListServices", "ecs:ListTaskDefinitions", "ecs:ListTasks",
-      "eks:ListClusters", "lambda:GetFunction", "lambda:ListAliases", "lambda:ListFunctions", "sqs:SendMessage", "sts:AssumeRole",
+      "eks:ListClusters", "lambda:GetFunction", "lambda:ListAliases", "lambda:ListFunctions", "sns:Publish", "sqs:SendMessage", "sts:AssumeRole",
     ])
-    error_message = "It reads workloads and tags, keeps the index, and leaves work to the workers. It changes no registry and tells nobody."
+    error_message = "It reads workloads and tags, keeps the index, and leaves work to the workers. It changes no registry, and tells of refused pulls."
   }
   assert {
     condition = [for s in jsondecode(aws_iam_role_policy.this["workloads"].policy).Statement : s.Resource if contains(["LambdaFunctions", "ReaderRoles"], s.Sid)] == [

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{DynamoLedger, EXPIRES_AT, MAX_KEYS};
 use guard_core::{
     ids::{AccountId, ImageKey, Region, RepositoryKey},
-    uses::{IndexState, KnownPart, UseRow},
+    uses::{IndexState, KnownPart, RefusedPull, UseRow},
 };
 use guard_ports::{Page, PortError, UseLedger, Written};
 
@@ -122,5 +122,28 @@ impl UseLedger for DynamoLedger {
             KnownPart::sort_key(&part.region, part.part),
         );
         self.put(&pk, &sk, part.generation, part, std::iter::empty()).await
+    }
+
+    async fn refused_pull(&self, image: &ImageKey, who: &str) -> Result<Option<RefusedPull>, PortError> {
+        let (pk, sk) = (
+            RefusedPull::partition_key(&image.account),
+            RefusedPull::sort_key(image, who),
+        );
+        self.get(&pk, &sk, "image", |refused: &RefusedPull| {
+            refused.image == *image && refused.who == who
+        })
+        .await
+    }
+
+    async fn write_refused_pull(&self, refused: &RefusedPull) -> Result<Written, PortError> {
+        let (pk, sk) = (
+            RefusedPull::partition_key(&refused.image.account),
+            RefusedPull::sort_key(&refused.image, &refused.who),
+        );
+        let expires_at = refused
+            .expires_at()
+            .map(|at| (EXPIRES_AT, AttributeValue::N(at.as_second().to_string())));
+        self.put(&pk, &sk, refused.generation, refused, expires_at.into_iter())
+            .await
     }
 }

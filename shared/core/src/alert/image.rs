@@ -115,6 +115,7 @@ impl ImageAlert {
             AlertKind::ImageReleased => "RELEASED",
             AlertKind::ScanFailed => "NOT SCANNED",
             AlertKind::ScanOverdue => "SCAN OVERDUE",
+            AlertKind::PullRefused => "PULL REFUSED",
         }
     }
 

@@ -31,6 +31,7 @@ pub(super) struct Situation<'a> {
 const NOT_AGAIN: &str = "Do not push the same image again: it would only be blocked again.";
 const ACCEPTABLE: &str = "It is acceptable as it is? Deploy it. To hear no more of its findings, propose an exception.";
 const NEW_BUILD: &str = "Build it again and push it under a new tag: a new image is scanned.";
+const GO_BACK: &str = "Deploy an image that is not blocked, or go back to one: until then no new task starts.";
 const MANY_BLOCKS: &str = "This image and all further ones of this hour are held, and only this one is alerted. Check whether something else \
                            is wrong: a change of the policy, or of the scanner's data.";
 
@@ -40,6 +41,7 @@ pub(super) fn next_steps(of: &Situation<'_>) -> Vec<NextStep> {
         return of.for_a_tag();
     }
     match of.kind {
+        AlertKind::PullRefused => vec![NextStep::new(GO_BACK), of.fix(), of.exception(), of.blocked()],
         AlertKind::ImageBlocked => vec![of.fix(), of.exception(), of.blocked()],
         AlertKind::ImageBypass => vec![of.who(), of.fix(), of.exception(), of.blocked()],
         AlertKind::ImageHeld => {

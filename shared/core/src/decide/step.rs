@@ -18,8 +18,7 @@ use crate::{
     },
     evaluate::{Evaluation, Judged},
     finding::{NoScan, Scan, ScanEvent},
-    ids::Digest,
-    ids::Tag,
+    ids::{Digest, RepositoryName, Tag},
     image::{Child, ImageKind},
     ledger::{AlertRecord, Block, Cause, MAX_INDEXES, MAX_RECORDED_FINDINGS, RecordedFinding, Row, ScanRecord},
     notice::AlertKind,
@@ -392,7 +391,8 @@ impl<'a> Draft<'a> {
                 | AlertKind::ImageReview
                 | AlertKind::BlockLimit
                 | AlertKind::ScanFailed
-                | AlertKind::ScanOverdue,
+                | AlertKind::ScanOverdue
+                | AlertKind::PullRefused,
             )
             | None => false,
         }
@@ -550,7 +550,7 @@ impl<'a> Draft<'a> {
                 arrival: self.case.facts.arrival.as_ref(),
                 scanned: self.scanned(&findings),
             }),
-            exceptions: self.proposed_exceptions(record.kind, &findings),
+            exceptions: proposed_exceptions(record.kind, &self.row.image.repository, &findings, self.case.now),
             omitted_findings: if all_decide { self.row.omitted_findings } else { 0 },
             // Once the image is archived, nobody can read them from the registry.
             other_findings: others.chain(&self.row.excepted).cloned().collect(),
@@ -572,21 +572,6 @@ impl<'a> Draft<'a> {
                 }),
             findings,
             action: self.action.clone(),
-        }
-    }
-
-    fn proposed_exceptions(&self, kind: AlertKind, findings: &[RecordedFinding]) -> Vec<ExceptionEntry> {
-        match kind {
-            AlertKind::ImageBlocked | AlertKind::ImageHeld | AlertKind::ImageBypass | AlertKind::ImageReview => {
-                findings
-                    .iter()
-                    .filter_map(|finding| ExceptionEntry::proposed(finding, &self.row.image.repository, self.case.now))
-                    .take(MAX_EXCEPTIONS)
-                    .collect()
-            }
-            AlertKind::ImageReleased | AlertKind::BlockLimit | AlertKind::ScanFailed | AlertKind::ScanOverdue => {
-                Vec::new()
-            }
         }
     }
 
@@ -638,6 +623,27 @@ impl<'a> Draft<'a> {
             exception: judged.exception.as_ref().map(|exception| exception.name.clone()),
             excepted_by: judged.exception.as_ref().map(|exception| exception.scope.clone()),
         }
+    }
+}
+
+/// The entries that an alert of this kind proposes for the policy.
+pub(super) fn proposed_exceptions(
+    kind: AlertKind,
+    repository: &RepositoryName,
+    findings: &[RecordedFinding],
+    now: Timestamp,
+) -> Vec<ExceptionEntry> {
+    match kind {
+        AlertKind::ImageBlocked
+        | AlertKind::ImageHeld
+        | AlertKind::ImageBypass
+        | AlertKind::ImageReview
+        | AlertKind::PullRefused => findings
+            .iter()
+            .filter_map(|finding| ExceptionEntry::proposed(finding, repository, now))
+            .take(MAX_EXCEPTIONS)
+            .collect(),
+        AlertKind::ImageReleased | AlertKind::BlockLimit | AlertKind::ScanFailed | AlertKind::ScanOverdue => Vec::new(),
     }
 }
 

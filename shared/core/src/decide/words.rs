@@ -247,6 +247,7 @@ pub(super) fn title(kind: AlertKind, row: &Row) -> String {
         AlertKind::BlockLimit => format!("{image} is not blocked: the hourly limit of blocks is reached"),
         AlertKind::ScanFailed => format!("{image} {}", not_scanned(row.no_scan.as_ref())),
         AlertKind::ScanOverdue => format!("{image} has waited too long for its scan"),
+        AlertKind::PullRefused => format!("{image} could not be pulled: it is blocked"),
     }
 }
 
@@ -304,7 +305,8 @@ pub(super) fn told_reason(kind: AlertKind, row: &Row, before: Option<&Block>, ar
         | AlertKind::ImageReview
         | AlertKind::BlockLimit
         | AlertKind::ScanFailed
-        | AlertKind::ScanOverdue => row.reason.clone(),
+        | AlertKind::ScanOverdue
+        | AlertKind::PullRefused => row.reason.clone(),
     }
 }
 

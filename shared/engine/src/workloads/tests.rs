@@ -13,7 +13,7 @@ use guard_core::{
 };
 use guard_testkit::{Fault, Parts, World, image, image_key, now, policy, registry_key, run};
 
-fn rules() -> WorkloadRules {
+pub(crate) fn rules() -> WorkloadRules {
     WorkloadRules {
         sources: vec![SourceKind::Ecs, SourceKind::Lambda],
         max_age: SignedDuration::from_mins(120),
@@ -25,7 +25,7 @@ fn rules() -> WorkloadRules {
     }
 }
 
-fn source(kind: SourceKind) -> WorkloadSource {
+pub(crate) fn source(kind: SourceKind) -> WorkloadSource {
     let RegistryKey { account, region } = registry_key();
     WorkloadSource { account, region, kind }
 }
@@ -34,14 +34,14 @@ fn digest(n: u8) -> Digest {
     format!("sha256:{}", format!("{n:02x}").repeat(32)).parse().unwrap()
 }
 
-fn key(n: u8) -> ImageKey {
+pub(crate) fn key(n: u8) -> ImageKey {
     ImageKey {
         digest: digest(n),
         ..image_key()
     }
 }
 
-fn reference(image: &str) -> ImageReference {
+pub(crate) fn reference(image: &str) -> ImageReference {
     let host = "123456789012.dkr.ecr.us-west-2.amazonaws.com";
     format!("{host}/{}{image}", image_key().repository).parse().unwrap()
 }
@@ -68,7 +68,7 @@ fn by_digest(kind: SourceKind, name: &str, n: u8) -> Seen {
     seen(kind, name, &format!("@{}", digest(n)))
 }
 
-fn index<'a>(services: &'a Parts<'a>, rules: &'a WorkloadRules) -> Index<'a, Parts<'a>> {
+pub(crate) fn index<'a>(services: &'a Parts<'a>, rules: &'a WorkloadRules) -> Index<'a, Parts<'a>> {
     Index {
         services,
         rules,

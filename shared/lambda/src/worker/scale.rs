@@ -31,7 +31,7 @@ use guard_core::{
     },
     summary::RepositorySummary,
     told::ToldFindings,
-    uses::{IndexState, KnownPart, UseRow},
+    uses::{IndexState, KnownPart, RefusedPull, UseRow},
     work::{Work, WorkItem},
 };
 use guard_ports::{
@@ -484,6 +484,14 @@ impl UseLedger for Sim {
 
     async fn write_known(&self, part: &KnownPart) -> Result<Written, PortError> {
         self.world.write_known(part).await
+    }
+
+    async fn refused_pull(&self, image: &ImageKey, who: &str) -> Result<Option<RefusedPull>, PortError> {
+        self.world.refused_pull(image, who).await
+    }
+
+    async fn write_refused_pull(&self, refused: &RefusedPull) -> Result<Written, PortError> {
+        self.world.write_refused_pull(refused).await
     }
 }
 

@@ -1,7 +1,12 @@
 use serde_json::{Value, json};
 
 use super::*;
-use guard_testkit::{World, image_key, now, policy, policy_in, run};
+use guard_core::{
+    ledger::{Block, Row},
+    policy::BlockMethod,
+    state::State,
+};
+use guard_testkit::{World, image, image_key, now, policy, policy_in, run};
 
 const TASK: &str = include_str!("../../../../tests/fixtures/events/ecs/task-running.json");
 
@@ -140,4 +145,39 @@ fn without_the_policy_nothing_is_listed_or_kept() {
         ));
     }
     assert_eq!(world.calls(), []);
+}
+
+const CANNOT_PULL: &str = include_str!("../../../../tests/fixtures/events/ecs/task-cannot-pull.json");
+
+#[test]
+fn a_task_that_cannot_pull_a_blocked_image_is_told_once() {
+    let ours = CANNOT_PULL
+        .replace("111122223333", "123456789012")
+        .replace("hello-repository:latest", &format!("{}:v1.2.3", image_key().repository));
+    let world = World::new();
+    world.push(&image_key(), image(&image_key()));
+    let policy = with_index();
+    let refused = |payload: &str| match invoke(&world, &policy, payload).unwrap() {
+        Kept::Refused { told } => told,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(&ours), 0, "nothing is known of the image");
+    let mut row = Row::first(image_key(), &policy, now());
+    row.state = State::Blocked;
+    row.block = Some(Block {
+        method: BlockMethod::Archive,
+        at: now(),
+        confirmed: true,
+        tags: Vec::new(),
+        returns: Vec::new(),
+        undone_at: None,
+        release_refused_at: None,
+        told: true,
+    });
+    world.remember(row);
+    assert_eq!((refused(&ours), refused(&ours)), (1, 0));
+    assert_eq!(world.sent().len(), 1);
+    // Whatever else stops a task is nobody's.
+    let other = ours.replace("CannotPullContainerError", "ResourceInitializationError");
+    assert!(matches!(invoke(&world, &policy, &other), Ok(Kept::Nothing { .. })));
 }

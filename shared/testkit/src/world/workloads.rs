@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use guard_core::{
     ids::{AccountId, ImageKey, Region, RepositoryKey},
-    uses::{IndexState, KnownImages, KnownPart, SourceKind, UseRow, WorkloadRules, WorkloadSource},
+    uses::{IndexState, KnownImages, KnownPart, RefusedPull, SourceKind, UseRow, WorkloadRules, WorkloadSource},
 };
 use guard_ports::{ListedWorkloads, Page, PortError, Retry, Seen, UseLedger, Workloads, Written};
 
@@ -18,6 +18,7 @@ pub(super) struct Index {
     uses: BTreeMap<ImageKey, UseRow>,
     states: BTreeMap<(AccountId, Region), IndexState>,
     known: BTreeMap<(AccountId, Region, u8), KnownPart>,
+    refused: BTreeMap<(ImageKey, String), RefusedPull>,
     /// What runs now.
     running: BTreeMap<WorkloadSource, Vec<Seen>>,
     /// Lists that fail after half of their workloads, and how.
@@ -63,6 +64,11 @@ impl World {
     /// The use rows, as they are.
     pub fn use_rows(&self) -> Vec<UseRow> {
         self.lock().index.uses.values().cloned().collect()
+    }
+
+    /// What is remembered of pulls that were refused.
+    pub fn refused_pulls(&self) -> Vec<RefusedPull> {
+        self.lock().index.refused.values().cloned().collect()
     }
 
     /// Puts a use row there, whatever is there.
@@ -212,6 +218,20 @@ impl UseLedger for World {
         let of = (part.account.clone(), part.region.clone(), part.part);
         self.call(PUT, false, |state| {
             put(&mut state.index.known, of, part, |part| part.generation)
+        })
+        .await
+    }
+
+    async fn refused_pull(&self, image: &ImageKey, who: &str) -> Result<Option<RefusedPull>, PortError> {
+        let of = (image.clone(), who.to_owned());
+        self.call("dynamodb:GetItem", false, |state| state.index.refused.get(&of).cloned())
+            .await
+    }
+
+    async fn write_refused_pull(&self, refused: &RefusedPull) -> Result<Written, PortError> {
+        let of = (refused.image.clone(), refused.who.clone());
+        self.call(PUT, false, |state| {
+            put(&mut state.index.refused, of, refused, |refused| refused.generation)
         })
         .await
     }
