@@ -133,7 +133,7 @@ def wait_for_work(logs: Any, group: str, since: int, timeout: float) -> None:
     """Waits until a worker has worked off a batch. Which one, its line does not say: any that it had since then."""
     deadline = time.monotonic() + timeout
     while True:
-        pattern = f'{{ $.Outcome = "{WORKED}" }}'
+        pattern = f'{{ $.outcome = "{WORKED}" }}'
         pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=since, filterPattern=pattern)
         if any(page["events"] for page in pages):
             return
@@ -177,8 +177,8 @@ def smoke(clients: dict[str, Any], name: str, repository: str, timeout: float) -
     for function, event_id in put(clients["events"], repository).items():
         found = wait_for_line(clients["logs"], f"/aws/lambda/{name}-{function}", event_id, since, timeout)
         expected = EXPECTED_OF.get(function, EXPECTED)
-        if found.get("Outcome") != expected:
-            raise Broken(f"{function}: {found.get('Outcome')} instead of {expected}: {found.get('error') or found.get('reason')}")
+        if found.get("outcome") != expected:
+            raise Broken(f"{function}: {found.get('outcome')} instead of {expected}: {found.get('error') or found.get('reason')}")
         report.append(f"ok     {function}: {expected}, as it should be")
     report.append(sweep(clients["lambda"], name, repository))
     wait_for_work(clients["logs"], f"/aws/lambda/{name}-worker", since, timeout)

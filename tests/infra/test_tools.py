@@ -64,7 +64,7 @@ class Account:
             return {"Payload": io.BytesIO(json.dumps(self.gate).encode())}
         assert (FunctionName, Qualifier) == ("guard-sweep", "live") and json.loads(Payload) == {"repositories": ["team/app"]}, Payload
         if "worker" not in self.deaf:
-            self.lines["/aws/lambda/guard-worker"] = [json.dumps({"Outcome": smoke.WORKED})]
+            self.lines["/aws/lambda/guard-worker"] = [json.dumps({"outcome": smoke.WORKED})]
         return {"Payload": io.BytesIO(json.dumps(self.swept).encode())}
 
     def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class Account:
             put.append({"EventId": event_id})
             if function not in self.deaf:
                 expected = smoke.EXPECTED_OF.get(function, smoke.EXPECTED)
-                line = {"event_id": event_id, "Outcome": self.outcome or expected, "error": "why"}
+                line = {"event_id": event_id, "outcome": self.outcome or expected, "error": "why"}
                 self.lines[f"/aws/lambda/guard-{function}"] = ["START", "{}", json.dumps(line)]
         return {"FailedEntryCount": 0, "Entries": put}
 

@@ -144,14 +144,14 @@ locals {
 }
 
 # How often each function came to each outcome, for whoever wants to see it as a graph: a metric for each that occurs, at 0.30 USD a month.
-# The log has it in any case (`stats count(*) by Outcome`).
+# The log has it in any case (`stats count(*) by outcome`).
 resource "aws_cloudwatch_log_metric_filter" "outcomes" {
   for_each = var.outcome_metrics ? local.function_names : {}
 
   region         = var.region
   name           = "outcomes"
   log_group_name = aws_cloudwatch_log_group.this[each.key].name
-  pattern        = "{ $.Outcome = \"*\" }"
+  pattern        = "{ $.outcome = \"*\" }"
 
   metric_transformation {
     namespace = local.metrics.namespace
@@ -159,7 +159,7 @@ resource "aws_cloudwatch_log_metric_filter" "outcomes" {
     value     = "1"
     dimensions = {
       Function = "$.Function"
-      Outcome  = "$.Outcome"
+      Outcome  = "$.outcome"
     }
   }
 }

@@ -69,6 +69,22 @@ pub(crate) const WORKLOAD_RUNS: &str = "WorkloadRuns";
 /// Permissions that a run lacked to list workloads.
 pub(crate) const LISTS_DENIED: &str = "ListsDenied";
 
+/// Fields of results whose metric has another name. The others have the name of their metric but for case: `sweep_age_seconds` has a unit.
+const FIELDS: [(&str, &str); 7] = [
+    ("messages", "Events"),
+    ("failed", ITEMS_FAILED),
+    ("poison", "PoisonEvents"),
+    ("looked", IMAGES_RECONCILED),
+    ("put_back", ITEMS_PUT_BACK),
+    ("sweep_age_seconds", SWEEP_AGE),
+    ("continued", SWEEPS_CONTINUED),
+];
+
+/// Whether a field of a result says the same as a metric. The line has the metric alone: one key for one fact.
+fn is_of(field: &str, metric: &str) -> bool {
+    FIELDS.contains(&(field, metric)) || field.replace('_', "").eq_ignore_ascii_case(metric)
+}
+
 /// A line of the log before it is written.
 #[derive(Debug)]
 pub(crate) struct Line<'a> {
@@ -103,6 +119,8 @@ impl Line<'_> {
             fields: mut line,
             metrics,
         } = self;
+        let counted = |field: &str| metrics.iter().any(|(name, _)| is_of(field, name));
+        line.retain(|field, _| !counted(field));
         let refused = [(BLOCKS_REFUSED, "BlockRefused"), (CALLS_REFUSED, "CallRefused")];
         let refused = refused
             .iter()
@@ -135,7 +153,7 @@ impl Line<'_> {
         }
         line.insert("level".to_owned(), json!(if is_well { "INFO" } else { "ERROR" }));
         line.insert("Function".to_owned(), json!(function));
-        line.insert("Outcome".to_owned(), json!(outcome));
+        line.insert("outcome".to_owned(), json!(outcome));
         for (name, value) in by_function.into_iter().chain(whole) {
             line.insert((*name).to_owned(), json!(value));
         }

@@ -552,9 +552,15 @@ mod tests {
                 assert_eq!(whole, WHOLE.contains(&name.as_str()), "{name}");
                 seen.insert(name);
             }
-            for dimension in ["Function", "Outcome"] {
-                assert!(line[dimension].is_string(), "{dimension}");
+            for key in ["Function", "outcome"] {
+                assert!(line[key].is_string(), "{key}");
             }
+            let keys = line.as_object().unwrap().keys();
+            let mut flat: Vec<String> = keys.map(|key| key.replace('_', "").to_lowercase()).collect();
+            flat.sort();
+            let number = flat.len();
+            flat.dedup();
+            assert_eq!(flat.len(), number, "keys that differ by case only: {line}");
         }
         assert_eq!(seen, METRICS.map(str::to_owned).into(), "alarms hang on these names");
         assert_eq!(
@@ -562,7 +568,7 @@ mod tests {
             (&json!(5), &json!(1))
         );
         assert_eq!(
-            (&lines[2]["Outcome"], &lines[2]["PoisonEvents"]),
+            (&lines[2]["outcome"], &lines[2]["PoisonEvents"]),
             (&json!("PoisonEvent"), &json!(1))
         );
     }
@@ -641,7 +647,7 @@ mod tests {
         assert_eq!((&line["SweepAge"], &line["SweepsContinued"]), (&Value::Null, &json!(1)));
         let line = worked_line("worker", "id", &worked()).json(now());
         assert_eq!(
-            (&line["SweepAge"], &line["Outcome"]),
+            (&line["SweepAge"], &line["outcome"]),
             (&json!(90), &json!("failed-in-part"))
         );
     }

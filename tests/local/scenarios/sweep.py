@@ -37,7 +37,7 @@ def scanned(world: World, repository: str, *found: dict[str, Any]) -> Image:
 def worked(world: World, deployed: str) -> list[dict[str, Any]]:
     """What a worker has written about its batches."""
     lines = [json.loads(line) for line in world.stack.log_of(deployed) if line.startswith("{")]
-    return [line for line in lines if "messages" in line]
+    return [line for line in lines if "jobs" in line]
 
 
 @contextmanager
@@ -195,7 +195,7 @@ def flood(world: World) -> Observed:
     world.stack.emit(guard, *findings)
     answer = world.stack.deliver(guard, FLOOD, guard.findings)
     batches = worked(world, guard.functions["worker"])
-    done = [(line["messages"], line["jobs"], line["looked"]) for line in batches]
+    done = [(line["Events"], line["jobs"], line["ImagesReconciled"]) for line in batches]
     return observe(
         messages_jobs_looks=(done, [(FLOOD, len(images), len(images))]),
         states=([world.state(image) for image in images], ["Blocked"] * len(images)),

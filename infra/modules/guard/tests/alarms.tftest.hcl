@@ -166,12 +166,12 @@ run "outcomes" {
 
   assert {
     condition = { for name, f in aws_cloudwatch_log_metric_filter.outcomes : name => [f.log_group_name, f.pattern, f.metric_transformation[0].namespace] } == {
-      for name in ["on-push", "on-replication", "on-scan", "sweep", "worker"] : name => ["/aws/lambda/ecr-guard-${name}", "{ $.Outcome = \"*\" }", "ecr-guard"]
+      for name in ["on-push", "on-replication", "on-scan", "sweep", "worker"] : name => ["/aws/lambda/ecr-guard-${name}", "{ $.outcome = \"*\" }", "ecr-guard"]
     }
     error_message = "Every line that has an outcome, of every function."
   }
   assert {
-    condition     = alltrue([for f in aws_cloudwatch_log_metric_filter.outcomes : f.metric_transformation[0].dimensions == tomap({ Function = "$.Function", Outcome = "$.Outcome" })])
+    condition     = alltrue([for f in aws_cloudwatch_log_metric_filter.outcomes : f.metric_transformation[0].dimensions == tomap({ Function = "$.Function", Outcome = "$.outcome" })])
     error_message = "By function and outcome."
   }
 }
