@@ -292,6 +292,11 @@ pub fn repository_arn(account: &AccountId, region: &Region, repository: impl fmt
 
 /// The name of a registry, as container runtimes know it: `123456789012.dkr.ecr.us-west-2.amazonaws.com`.
 pub fn registry_host(account: &AccountId, region: &Region) -> String {
+    format!("{account}.dkr.ecr.{region}.{}", registry_suffix(region))
+}
+
+/// What the name of a registry in this region ends with.
+pub(crate) fn registry_suffix(region: &Region) -> &'static str {
     let suffix = [
         ("cn-", "amazonaws.com.cn"),
         ("us-iso-", "c2s.ic.gov"),
@@ -300,11 +305,10 @@ pub fn registry_host(account: &AccountId, region: &Region) -> String {
         ("us-isof-", "csp.hci.ic.gov"),
         ("eusc-", "amazonaws.eu"),
     ];
-    let suffix = suffix
+    suffix
         .iter()
         .find(|(prefix, _)| region.as_str().starts_with(prefix))
-        .map_or("amazonaws.com", |(_, name)| name);
-    format!("{account}.dkr.ecr.{region}.{suffix}")
+        .map_or("amazonaws.com", |(_, name)| name)
 }
 
 /// ARN of an SNS standard topic.

@@ -99,7 +99,8 @@ impl Asked {
             (None, None) => "latest".parse().ok(),
             (None, Some(_)) => None,
         };
-        let host = text.split('/').next().unwrap_or_default();
+        let host = text.split_once("://").map_or(text, |(_, rest)| rest);
+        let host = host.split('/').next().unwrap_or_default().to_ascii_lowercase();
         let is_of_ecr = host.contains(".dkr.ecr") || host.contains(".dkr-ecr");
         let is_name = !text.is_empty() && text.len() <= 1000 && text.chars().all(|c| c.is_ascii_graphic());
         Self {
@@ -123,10 +124,11 @@ impl Asked {
 pub enum Decision {
     /// It may be deployed.
     Allow,
-    /// There is no result yet: to be asked again.
-    Wait,
     /// The gate could not find out.
     Unavailable,
+    /// There is no result yet: to be asked again.
+    // Above `Unavailable`: whoever goes on where the gate cannot tell must not go on where it waits.
+    Wait,
     /// It may not be deployed.
     Deny,
 }
@@ -138,7 +140,7 @@ pub enum Decision {
 pub struct Answer {
     /// `ecr-guard/gate-answer/v1`.
     pub schema: String,
-    /// About all images together: the worst of them.
+    /// About all images together: the worst of them, in the order `deny`, `wait`, `unavailable`, `allow`.
     pub decision: Decision,
     /// Whether all of them may be deployed.
     pub allowed: bool,

@@ -56,13 +56,24 @@ pub enum HookStatus {
 const JUDGED_STAGES: [&str; 2] = ["PRE_SCALE_UP", "POST_SCALE_UP"];
 
 /// For how many minutes a deployment waits, unless its hook says otherwise.
-const GIVE_UP_MINUTES: i64 = 10;
+const GIVE_UP_MINUTES: f64 = 10.0;
 
 /// The longest wait that a hook can ask for. Source: the timeout of a hook, API reference of ECS, 20160 minutes at most; by default it is a day.
-const MAX_GIVE_UP_MINUTES: i64 = 1440;
+const MAX_GIVE_UP_MINUTES: f64 = 1440.0;
 
+/// What only a call of ECS has.
+const MEMBERS: [&str; 5] = [
+    "executionDetails",
+    "hookDetails",
+    "lifecycleStage",
+    "resourceArn",
+    "targetServiceRevisionArn",
+];
+
+const ON_UNAVAILABLE: &str = "on_unavailable";
 const SINCE: &str = "since";
 const STAGE: &str = "since_stage";
+const TARGET: &str = "since_revision";
 
 impl HookRequest {
     /// Reads what ECS sends; `None`: it is no call of a hook. What is missing in it is no error.
@@ -78,7 +89,9 @@ impl HookRequest {
         let text = |name: &str| member(name).and_then(Value::as_str).map(str::to_owned);
         let stage = payload.get("lifecycleStage").and_then(Value::as_str);
         let target = text("targetServiceRevisionArn");
-        if stage.is_none() && target.is_none() {
+        // Whatever ECS leaves out, an answer of another form would roll the deployment back.
+        let is_hook = MEMBERS.iter().any(|name| payload.contains_key(*name)) && !payload.contains_key("schema");
+        if !is_hook {
             return None;
         }
         let weights = member("productionTrafficWeights").and_then(Value::as_object);
@@ -91,17 +104,14 @@ impl HookRequest {
             production: weights
                 .filter_map(|(revision, weight)| Some((revision.clone(), weight.as_f64()?)))
                 .collect(),
-            details: payload
-                .get("hookDetails")
-                .and_then(Value::as_object)
-                .cloned()
-                .unwrap_or_default(),
+            details: payload.get("hookDetails").map(settings).unwrap_or_default(),
         })
     }
 
     /// Why nothing is looked at; `None`: the images of the target are judged.
     pub fn passes(&self) -> Option<&'static str> {
-        if !JUDGED_STAGES.contains(&self.stage.as_str()) {
+        // A stage that is not named may be one of them.
+        if !self.stage.is_empty() && !JUDGED_STAGES.contains(&self.stage.as_str()) {
             return Some("images are judged in PRE_SCALE_UP and POST_SCALE_UP only");
         }
         let runs = |target: &String| self.production.get(target).is_some_and(|weight| *weight > 0.0);
@@ -124,24 +134,23 @@ impl HookRequest {
     /// The deployment waits, until the time is over that its hook gives; then it goes on, unless the hook says otherwise.
     pub fn waits(&self, retry_after_seconds: Option<u64>, now: Timestamp) -> HookAnswer {
         let since = self.since().filter(|since| *since <= now).unwrap_or(now);
-        let minutes = self
-            .details
-            .get("give_up_minutes")
-            .and_then(number)
-            .unwrap_or(GIVE_UP_MINUTES);
-        let end = SignedDuration::from_mins(minutes.clamp(0, MAX_GIVE_UP_MINUTES));
+        let minutes = self.details.get("give_up_minutes").and_then(number);
+        let minutes = minutes.unwrap_or(GIVE_UP_MINUTES).clamp(0.0, MAX_GIVE_UP_MINUTES);
+        let end = SignedDuration::from_secs_f64(minutes * 60.0);
         if now.duration_since(since) >= end {
-            let word = self.details.get("on_unavailable").and_then(Value::as_str);
-            let rolls_back = word.is_some_and(|word| word.eq_ignore_ascii_case("ROLLBACK"));
-            return HookAnswer::of(if rolls_back {
-                HookStatus::Failed
-            } else {
+            return HookAnswer::of(if self.continues() {
                 HookStatus::Succeeded
+            } else {
+                HookStatus::Failed
             });
         }
         let mut details = self.details.clone();
         details.insert(SINCE.to_owned(), Value::String(since.to_string()));
         details.insert(STAGE.to_owned(), Value::String(self.stage.clone()));
+        details.insert(
+            TARGET.to_owned(),
+            self.target.clone().map_or(Value::Null, Value::String),
+        );
         HookAnswer {
             call_back_delay: Some(retry_after_seconds.unwrap_or(30)),
             hook_details: Some(details),
@@ -149,10 +158,23 @@ impl HookRequest {
         }
     }
 
-    /// Since when this stage waits, as we have handed it to ourselves.
+    /// Whether the deployment goes on after a wait that is over. A word that is not known is none that lets it.
+    fn continues(&self) -> bool {
+        match self.details.get(ON_UNAVAILABLE) {
+            None | Some(Value::Null) => true,
+            Some(word) => word
+                .as_str()
+                .is_some_and(|word| word.trim().eq_ignore_ascii_case("CONTINUE")),
+        }
+    }
+
+    /// Since when this stage waits for this revision, as we have handed it to ourselves.
     fn since(&self) -> Option<Timestamp> {
         let text = |name: &str| self.details.get(name).and_then(Value::as_str);
         text(STAGE).filter(|stage| *stage == self.stage)?;
+        if text(TARGET) != self.target.as_deref() {
+            return None;
+        }
         text(SINCE)?.parse().ok()
     }
 }
@@ -168,8 +190,20 @@ impl HookAnswer {
     }
 }
 
+/// The settings of a hook: an object, or a string with one. What cannot be read may have asked for a rollback, so it counts as that.
+fn settings(details: &Value) -> Map<String, Value> {
+    let object = match details {
+        Value::Null => Some(Map::new()),
+        Value::String(text) if text.trim().is_empty() => Some(Map::new()),
+        Value::String(text) => serde_json::from_str(text).ok(),
+        Value::Object(object) => Some(object.clone()),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
+    };
+    object.unwrap_or_else(|| Map::from_iter([(ON_UNAVAILABLE.to_owned(), Value::from("ROLLBACK"))]))
+}
+
 /// Terraform writes numbers of a JSON document as it likes, and ECS hands on what it has.
-fn number(value: &Value) -> Option<i64> {
-    let number = value.as_i64();
-    number.or_else(|| value.as_str()?.parse().ok())
+fn number(value: &Value) -> Option<f64> {
+    let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
+    number.filter(|number| number.is_finite())
 }

@@ -19,3 +19,6 @@ pub use form::{
     REQUEST_SCHEMA,
 };
 pub use verdict::{Known, SeenImage, What, answer, speaks_for_image};
+
+#[cfg(test)]
+mod tests;

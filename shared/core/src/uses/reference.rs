@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::ids::{AccountId, ImageKey, ImageRef, Region, RepositoryName};
+use crate::ids::{AccountId, ImageKey, ImageRef, Region, RepositoryName, registry_suffix};
 
 /// An image of a private registry of ECR, as a workload names it: `123456789012.dkr.ecr.us-west-2.amazonaws.com/team/api:1.4`, with or
 /// without `@sha256:…`.
@@ -53,12 +53,7 @@ impl FromStr for ImageReference {
         // Kubernetes writes `docker-pullable://` before some of them.
         let text = text.split_once("://").map_or(text, |(_, rest)| rest);
         let (host, path) = text.split_once('/').ok_or(NotOfEcr)?;
-        let (account, rest) = host.split_once('.').ok_or(NotOfEcr)?;
-        let region = ["dkr.ecr.", "dkr.ecr-fips.", "dkr-ecr.", "dkr-ecr-fips."]
-            .into_iter()
-            .find_map(|prefix| rest.strip_prefix(prefix))
-            .and_then(|rest| rest.split('.').next())
-            .ok_or(NotOfEcr)?;
+        let (account, region) = registry(host).ok_or(NotOfEcr)?;
         let (name, digest) = match path.split_once('@') {
             Some((name, digest)) => (name, Some(digest)),
             None => (path, None),
@@ -73,10 +68,34 @@ impl FromStr for ImageReference {
             (None, tag) => ImageRef::Tag(tag.unwrap_or("latest").parse().map_err(|_| NotOfEcr)?),
         };
         Ok(Self {
-            account: account.parse().map_err(|_| NotOfEcr)?,
-            region: region.parse().map_err(|_| NotOfEcr)?,
+            account,
+            region,
             repository: repository.parse().map_err(|_| NotOfEcr)?,
             image,
         })
     }
+}
+
+/// The registry with this host. Names of hosts have no case, and 443 is the port without one. The whole name must be that of AWS: what only
+/// begins like it is somebody else's.
+fn registry(host: &str) -> Option<(AccountId, Region)> {
+    let host = host.to_ascii_lowercase();
+    let host = host.strip_suffix(":443").unwrap_or(&host);
+    let (account, rest) = host.split_once('.')?;
+    let (rest, is_dual_stack) = [
+        ("dkr.ecr.", false),
+        ("dkr.ecr-fips.", false),
+        ("dkr-ecr.", true),
+        ("dkr-ecr-fips.", true),
+    ]
+    .into_iter()
+    .find_map(|(prefix, is_dual_stack)| Some((rest.strip_prefix(prefix)?, is_dual_stack)))?;
+    let (region, suffix) = rest.split_once('.')?;
+    let region: Region = region.parse().ok()?;
+    let expected = match (is_dual_stack, region.as_str().starts_with("cn-")) {
+        (false, _) => registry_suffix(&region),
+        (true, false) => "on.aws",
+        (true, true) => "on.amazonwebservices.com.cn",
+    };
+    (suffix == expected).then_some((account.parse().ok()?, region))
 }

@@ -423,6 +423,15 @@ fn an_image_is_known_by_what_workloads_call_it() {
             "api",
             ":1",
         ),
+        ("123456789012.DKR.ECR.us-WEST-2.Amazonaws.com/api:1", "api", ":1"),
+        ("123456789012.dkr.ecr.us-west-2.amazonaws.com:443/api:1", "api", ":1"),
+        (
+            "123456789012.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn/api:1",
+            "api",
+            ":1",
+        ),
+        ("123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu/api:1", "api", ":1"),
+        ("123456789012.dkr.ecr.us-isob-east-1.sc2s.sgov.gov/api:1", "api", ":1"),
     ] {
         assert_eq!(reference(text), Ok((repository.to_owned(), image.to_owned())), "{text}");
     }
@@ -433,6 +442,14 @@ fn an_image_is_known_by_what_workloads_call_it() {
         "public.ecr.aws/x/y:1",
         "sha256:abc",
         "1.dkr.ecr.us-west-2.amazonaws.com/a:1",
+        // What only begins like a registry is somebody else's.
+        "123456789012.dkr.ecr.us-west-2.evil.example/a:1",
+        "123456789012.dkr.ecr.us-west-2.amazonaws.com.evil.example/a:1",
+        "123456789012.dkr.ecr.us-west-2.amazonaws.com:8443/a:1",
+        "123456789012.dkr.ecr.us-west-2.amazonaws.com.cn/a:1",
+        "123456789012.dkr.ecr.us-west-2.on.aws/a:1",
+        "123456789012.dkr-ecr.us-west-2.amazonaws.com/a:1",
+        "123456789012.dkr.ecr.us-west-2/a:1",
     ] {
         assert!(reference(text).is_err(), "{text}");
     }

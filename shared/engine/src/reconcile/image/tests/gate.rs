@@ -117,6 +117,40 @@ fn what_is_asked_for_may_not_be_there_or_not_be_ours() {
         (&both, Decision::Allow, "Allowed", 0),
         (&format!("{HOST}/Not%20a%20Name:v1"), Decision::Deny, "Invalid", 2),
         ("", Decision::Deny, "Invalid", 2),
+        (
+            &by_tag().replace("amazonaws.com", "evil.example"),
+            Decision::Deny,
+            "Invalid",
+            2,
+        ),
+        (
+            &format!(
+                "docker-pullable://{}",
+                by_tag().replace("amazonaws.com", "evil.example")
+            ),
+            Decision::Deny,
+            "Invalid",
+            2,
+        ),
+        (
+            &by_tag().replace("dkr.ecr.us-west-2.amazonaws.com", "DKR.ECR.us-west-2.EVIL.example"),
+            Decision::Deny,
+            "Invalid",
+            2,
+        ),
+        (
+            &by_tag().replace("amazonaws.com", "amazonaws.com:8443"),
+            Decision::Deny,
+            "Invalid",
+            2,
+        ),
+        (&by_tag().replace("dkr.ecr", "DKR.ECR"), Decision::Allow, "Allowed", 0),
+        (
+            &by_tag().replace("amazonaws.com", "amazonaws.com:443"),
+            Decision::Allow,
+            "Allowed",
+            0,
+        ),
         ("docker.io/library/nginx:1", Decision::Allow, "NotGuarded", 0),
         (&format!("{HOST}/another:v1"), Decision::Allow, "NotGuarded", 0),
         (
