@@ -93,6 +93,49 @@ class Gate(unittest.TestCase):
                 self.assertEqual(allowed.returncode, 0)
                 self.assertIn("goes on all the same", allowed.stderr)
 
+    def test_a_gate_that_said_wait_has_not_allowed_anything(self) -> None:
+        throttled = "An error occurred (TooManyRequestsException): Rate Exceeded"
+        self.says(answer("wait", 3), throttled)
+        (self.stub / "sleep").write_text("#!/bin/sh\nexec /bin/sleep 1\n")
+        # The first answer is "wait"; the deadline ends while the gate is silent.
+        script = (ROOT / "tools/gate").read_text().replace("wait_minutes * 60", "wait_minutes * 2")
+        short = self.stub / "gate"
+        short.write_text(script)
+        short.chmod(0o755)
+        command = [str(short), "--function", "gate", "--on-unavailable", "allow", "--wait-minutes", "1", IMAGE]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False, timeout=60)
+        self.assertEqual(done.returncode, 3, done.stderr)
+
+    def test_an_exit_code_that_is_none_of_a_gate_is_no_answer(self) -> None:
+        for code in (5, -1, "0", None):
+            with self.subTest(code=code):
+                self.says(answer("deny", 0) | {"exit_code": code})
+                self.assertEqual(self.asks().returncode, 4)
+
+    def test_an_answer_of_an_earlier_run_does_not_stay(self) -> None:
+        output = self.stub / "answer.json"
+        output.write_text(json.dumps(answer("allow", 0)))
+        self.says("An error occurred (TooManyRequestsException): Rate Exceeded")
+        self.assertEqual(self.asks("--output", str(output), IMAGE, unavailable="allow").returncode, 0)
+        self.assertEqual(output.read_text(), "")
+        self.assertEqual(self.asks("--output", str(self.stub / "no/such/folder"), IMAGE).returncode, 2)
+
+    def test_what_asking_again_cannot_change_is_not_asked_again(self) -> None:
+        self.says("An error occurred (AccessDeniedException) when calling the Invoke operation")
+        self.assertEqual(self.asks(wait="15").returncode, 4)
+        self.assertEqual((self.stub / "count").read_text().strip(), "1")
+
+    def test_minutes_are_decimal(self) -> None:
+        self.says(answer("wait", 3), answer("allow", 0))
+        self.assertEqual(self.asks(wait="08").returncode, 0)
+
+    def test_no_text_is_a_command_of_the_runner(self) -> None:
+        self.says(answer("deny", 1, reason="##[stop-commands]x", warnings=["##[add-mask]a"]))
+        done = self.asks()
+        self.assertNotIn("##[", done.stderr)
+        self.says("An error ##[add-mask]a")
+        self.assertNotIn("##[", self.asks().stderr)
+
     def test_wrong_usage_is_named(self) -> None:
         self.says(answer("allow", 0))
         for options in (("--unknown",), ("--wait-minutes", "-1", IMAGE), ("--wait-minutes", "x", IMAGE), ("--on-unavailable", "open", IMAGE), (IMAGE,) * 51):
@@ -111,6 +154,22 @@ class Gate(unittest.TestCase):
         self.assertEqual([line for line in done.stdout.splitlines() if line.startswith("::")], [f"::error title=ecr-guard::{IMAGE}: bad | worse%0A::error::planted"])
         row = files["GITHUB_STEP_SUMMARY"].read_text().splitlines()[-1]
         self.assertEqual(row.count("|"), 5, row)
+
+    def test_a_gate_that_is_passed_by_leaves_a_warning_and_a_name_to_deploy(self) -> None:
+        files = {name: self.stub / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
+        given = {
+            "GATE_IMAGES": IMAGE, "GATE_FUNCTION": "gate", "GATE_REGION": "us-west-2", "GATE_WAIT_MINUTES": "0", "GATE_ON_UNAVAILABLE": "allow", "RUNNER_TEMP": str(self.stub),
+        }
+        environment = self.environment | given | {name: str(path) for name, path in files.items()}
+        for said in ("An error occurred (AccessDeniedException)", answer("unavailable", 4, pinned=None), answer("allow", 0, pinned=None, warnings=["not guarded"])):
+            with self.subTest(said=said):
+                for path in [*self.stub.glob("[0-9c]*"), *files.values()]:
+                    path.unlink(missing_ok=True)
+                self.says(said)
+                done = subprocess.run([str(ROOT / "actions/gate/run.sh")], env=environment, capture_output=True, text=True, check=False, timeout=60)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertIn(f"\npinned={IMAGE}\n", files["GITHUB_OUTPUT"].read_text())
+                self.assertRegex(done.stdout, "^::(warning|error) title=ecr-guard::")
 
 
 if __name__ == "__main__":
