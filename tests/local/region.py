@@ -399,8 +399,8 @@ class Region:
             "AWS_ENDPOINT_URL_ECR": self.registry.url,
             "AWS_ENDPOINT_URL_SNS": self.mailbox_url,
         }
-        if function == "workloads":
-            # ministack has none of what is listed; the deployed functions are not workloads of ours.
+        if function in ("gate", "workloads"):
+            # ministack has none of what they list; the deployed functions are not workloads of ours.
             variables |= self.running.environment() | {"ECR_GUARD_EXTERNAL_ID": EXTERNAL_ID}
         if not queue:
             return variables

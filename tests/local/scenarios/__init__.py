@@ -7,6 +7,7 @@ from scenarios import (
     backlog,
     blocking,
     delivery,
+    gate,
     kinds,
     methods,
     permissions,
@@ -33,6 +34,7 @@ ALL: list[Scenario] = [
     *permissions.SCENARIOS,
     *alerts.SCENARIOS,
     *workloads.SCENARIOS,
+    *gate.SCENARIOS,
 ]
 
 __all__ = ["ALL", "Observed", "Scenario", "World"]
