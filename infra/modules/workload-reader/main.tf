@@ -43,9 +43,9 @@ resource "aws_iam_role_policy" "this" {
       },
       {
         # The call that says which image a function is made of also says where the code of a function of a zip lies.
-        Sid      = "LambdaFunctions"
-        Effect   = "Allow"
-        Action   = ["lambda:GetFunction", "lambda:ListAliases"]
+        Sid    = "LambdaFunctions"
+        Effect = "Allow"
+        Action = ["lambda:GetFunction", "lambda:ListAliases"]
         # A version is asked about by its number, which makes it another resource than the function: a name needs both.
         Resource = flatten([for name in var.functions : [
           for version in endswith(name, "*") ? [""] : ["", ":*"] :

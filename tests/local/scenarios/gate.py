@@ -57,8 +57,8 @@ def deploys(world: World, under: Guard, service: str, image: Image, **how: Any) 
 
 def pipeline(world: World) -> Observed:
     under = guard(world)
-    clean = world.push_and_scan(world.repository("gate/clean"), guard=under)
-    bad = world.push_and_scan(world.repository("gate/bad"), OPENSSL, guard=under)
+    clean = world.push_and_scan("gate/clean", guard=under)
+    bad = world.push_and_scan("gate/bad", OPENSSL, guard=under)
     waiting = world.push(world.repository("gate/waiting"))
     first = ask(world, under, running.uri(waiting))
     world.send("on-scan", world.found(waiting), guard=under)
@@ -80,7 +80,7 @@ def pipeline(world: World) -> Observed:
 def cannot_find_out(world: World) -> Observed:
     under = guard(world, "flag")
     deployed = under.functions["gate"]
-    image = world.push_and_scan(world.repository("gate/ledger-down"), guard=under)
+    image = world.push_and_scan("gate/ledger-down", guard=under)
     before = ask(world, under, running.uri(image))
     statements = world.stack.role_policy("gate", deployed, "flag")
     world.stack.permit(deployed, [one for one in statements if not any(action.startswith("dynamodb:") for action in one["Action"])])
@@ -111,8 +111,8 @@ def policy_unreadable(world: World) -> Observed:
 
 def deployment(world: World) -> Observed:
     under = guard(world)
-    clean = world.push_and_scan(world.repository("gate/deployed"), guard=under)
-    bad = world.push_and_scan(world.repository("gate/refused"), OPENSSL, guard=under)
+    clean = world.push_and_scan("gate/deployed", guard=under)
+    bad = world.push_and_scan("gate/refused", OPENSSL, guard=under)
     waiting = world.push(world.repository("gate/not-scanned"))
     return observe(
         clean=(deploys(world, under, "clean", clean), {"hookStatus": "SUCCEEDED"}),

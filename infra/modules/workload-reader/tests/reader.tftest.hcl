@@ -12,7 +12,7 @@ mock_provider "aws" {
 variables {
   guard_role_arns = ["arn:aws:iam::123456789012:role/ecr-guard-workloads-us-west-2"]
   external_id     = "ecr-guard-42"
-  functions = ["shop-*", "thumbs"]
+  functions       = ["shop-*", "thumbs"]
 }
 
 run "only_the_guard_with_the_external_id" {
