@@ -14,7 +14,7 @@ use guard_lambda::{
     config::{Config, environment, findings_queue_url, guarded, queue_url, table},
     entry::{EventContext, Handled, Received, Selection},
     error::HandlerError,
-    gate::{Ready, gate},
+    gate::{ANSWER_RESERVE, Ready, TOO_SLOW, gate},
     invocation::Invocation,
     pace::{PUT_IMAGE_EVERY, Pace, Paced},
     repositories::RecentLooks,
@@ -167,8 +167,9 @@ pub async fn run_gate<R: Revisions>(name: &'static str, revisions: impl Fn(&Aws)
         lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
             let invocation = &Invocation::new(name, &event.context)?;
             let payload = event.payload.get();
-            let answer = match config().await {
-                Ok(config) => {
+            let reading = invocation.within(ANSWER_RESERVE, SystemClock.now(), config());
+            let answer = match reading.await {
+                Some(Ok(config)) => {
                     let lasting = Lasting {
                         aws,
                         ledger,
@@ -189,8 +190,9 @@ pub async fn run_gate<R: Revisions>(name: &'static str, revisions: impl Fn(&Aws)
                     // Boxed, as above.
                     Box::pin(answering).await
                 }
-                Err(error) => {
-                    let ready = Ready::<GateServices<'_>>::No(error.to_string());
+                failed => {
+                    let why = failed.and_then(Result::err).map(|error| error.to_string());
+                    let ready = Ready::<GateServices<'_>>::No(why.unwrap_or_else(|| TOO_SLOW.to_owned()));
                     gate(ready, revisions, &SystemClock, invocation, payload).await
                 }
             };

@@ -133,7 +133,7 @@ impl<S: Services> Gate<'_, S> {
             return Hooked::without(hook.waits(None, now), "the revision is not named".to_owned());
         };
         let asked: Vec<Asked> = match revisions.images(target).await {
-            Ok(images) => images.iter().map(|image| Asked::new(image)).collect(),
+            Ok(images) => images.iter().map(|image| Asked::deployed(image)).collect(),
             Err(error) => return Hooked::without(hook.waits(None, now), error.to_string()),
         };
         if asked.is_empty() {
@@ -141,22 +141,28 @@ impl<S: Services> Gate<'_, S> {
         }
         let images = self.answer(&asked).await;
         let answered = hook.answer(&images, self.services.clock().now());
-        let (mut alerts, mut not_told) = (0, None);
-        // Also where a hook that waited long enough is to roll back: then nobody was refused for what is in an image.
-        if answered.hook_status == HookStatus::Failed {
-            for alert in refused::alerts(self.account, self.region, hook, &images, now) {
-                match self.tell(&alert.repository, &alert).await {
-                    Ok(_) => alerts += 1,
-                    Err(error) => not_told = Some(error),
-                }
-            }
-        }
         Hooked {
             answer: answered,
             images: Some(images),
             why: None,
-            alerts,
-            not_told,
+            alerts: 0,
+            not_told: None,
+        }
+    }
+
+    /// Tells the teams of the images why their deployment was refused. What ECS is answered does not depend on it.
+    pub async fn tell_refused(&self, hook: &HookRequest, hooked: &mut Hooked) {
+        // Also where a hook that waited long enough is to roll back: then nobody was refused for what is in an image.
+        let Some(images) = &hooked.images else { return };
+        if hooked.answer.hook_status != HookStatus::Failed {
+            return;
+        }
+        let now = self.services.clock().now();
+        for alert in refused::alerts(self.account, self.region, hook, images, now) {
+            match self.tell(&alert.repository, &alert).await {
+                Ok(_) => hooked.alerts += 1,
+                Err(error) => hooked.not_told = Some(error),
+            }
         }
     }
 

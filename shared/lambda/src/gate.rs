@@ -1,5 +1,6 @@
 //! The function `gate`: what it is asked, and what it answers.
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,7 +12,16 @@ use guard_core::{
     policy::Policy,
 };
 use guard_engine::gate::{Gate, Hooked};
-use guard_ports::{Clock, Revisions, Services};
+use guard_ports::{Clock, PortError, Retry, Revisions, Services};
+
+/// So long before Lambda ends an invocation the answer is there, whatever is still under way: a function that is ended rolls a deployment back.
+pub const ANSWER_RESERVE: SignedDuration = SignedDuration::from_secs(3);
+
+/// So long before that the alert about a refusal is sent, or given up. The answer is fixed by then.
+const ALERT_RESERVE: SignedDuration = SignedDuration::from_secs(1);
+
+/// Why there is no answer by then.
+pub const TOO_SLOW: &str = "it took too long to find out";
 
 /// What the gate has to answer with.
 #[derive(Debug)]
@@ -39,7 +49,19 @@ pub async fn gate<S: Services>(
     let (answer, line) = match HookRequest::parse(payload) {
         Some(hook) => {
             let hooked = match &ready {
-                Ready::Yes { services, policy } => of(*services, policy, invocation).hook(&hook, revisions).await,
+                Ready::Yes { services, policy } => {
+                    let gate = of(*services, policy, invocation);
+                    let answering = invocation.within(ANSWER_RESERVE, clock.now(), gate.hook(&hook, revisions));
+                    let mut hooked = match answering.await {
+                        Some(hooked) => hooked,
+                        None => Hooked::unavailable(&hook, TOO_SLOW, clock.now()),
+                    };
+                    let telling = gate.tell_refused(&hook, &mut hooked);
+                    if invocation.within(ALERT_RESERVE, clock.now(), telling).await.is_none() {
+                        hooked.not_told = Some(not_told_in_time());
+                    }
+                    hooked
+                }
                 Ready::No(why) => Hooked::unavailable(&hook, why, clock.now()),
             };
             (json!(hooked.answer), Gated::of_hook(&hook, &hooked))
@@ -48,7 +70,14 @@ pub async fn gate<S: Services>(
             Ok(request) => {
                 let asked: Vec<Asked> = request.images.iter().map(|image| Asked::new(image)).collect();
                 let answer = match &ready {
-                    Ready::Yes { services, policy } => of(*services, policy, invocation).answer(&asked).await,
+                    Ready::Yes { services, policy } => {
+                        let gate = of(*services, policy, invocation);
+                        let answering = invocation.within(ANSWER_RESERVE, clock.now(), gate.answer(&asked));
+                        match answering.await {
+                            Some(answer) => answer,
+                            None => Answer::unavailable(&asked, TOO_SLOW, clock.now()),
+                        }
+                    }
                     Ready::No(why) => Answer::unavailable(&asked, why, clock.now()),
                 };
                 (json!(answer), Gated::of_request(&request, &answer))
@@ -63,6 +92,16 @@ pub async fn gate<S: Services>(
     answer
 }
 
+fn not_told_in_time() -> PortError {
+    PortError {
+        retry: Retry::Later,
+        operation: "sns:Publish",
+        code: "Timeout".to_owned(),
+        message: "the invocation ends before the alert is sent".to_owned(),
+        request_id: None,
+    }
+}
+
 fn of<'a, S: Services>(services: &'a S, policy: &'a Policy, invocation: &'a Invocation) -> Gate<'a, S> {
     Gate {
         services,
@@ -70,5 +109,97 @@ fn of<'a, S: Services>(services: &'a S, policy: &'a Policy, invocation: &'a Invo
         account: &invocation.account,
         region: &invocation.region,
         actor: &invocation.request_id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, time::Duration};
+
+    use super::*;
+    use guard_core::{
+        alert::Message,
+        finding::{Scan, Severity},
+        ids::{TopicArn, registry_host},
+    };
+    use guard_ports::Notifier;
+    use guard_testkit::{Parts, World, finding, image, image_key, now, policy, scan};
+
+    struct Images(Option<Vec<String>>);
+
+    impl Revisions for Images {
+        async fn images(&self, _: &str) -> Result<Vec<String>, PortError> {
+            match &self.0 {
+                Some(images) => Ok(images.clone()),
+                None => pending().await,
+            }
+        }
+    }
+
+    /// A topic that never answers.
+    struct Silent;
+
+    impl Notifier for Silent {
+        async fn publish(&self, _: &TopicArn, _: &Message) -> Result<String, PortError> {
+            pending().await
+        }
+    }
+
+    /// Half a minute before Lambda ends it, as the module `guard` sets its timeout.
+    fn invocation() -> Invocation {
+        let key = image_key();
+        Invocation {
+            function: "gate",
+            request_id: "one".to_owned(),
+            account: key.account,
+            region: key.region,
+            until: now() + SignedDuration::from_secs(30) - crate::invocation::RESERVE,
+        }
+    }
+
+    fn of_ecs() -> String {
+        json!({"lifecycleStage": "PRE_SCALE_UP", "targetServiceRevisionArn": "revision/1"}).to_string()
+    }
+
+    /// What the function answers, and after how long, by a clock that goes on where everybody waits.
+    fn asked(revisions: &Images) -> (Value, Duration) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let critical = Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::Critical)]));
+        let (world, policy) = (World::with(&image_key(), image(&image_key()), critical), policy(""));
+        let services = Parts {
+            world: &world,
+            registry: &world,
+            writer: None::<&World>,
+            notifier: &Silent,
+        };
+        let ready = Ready::Yes {
+            services: &services,
+            policy: &policy,
+        };
+        runtime.block_on(async {
+            let began = tokio::time::Instant::now();
+            let answer = gate(ready, revisions, &world, &invocation(), &of_ecs()).await;
+            (answer, began.elapsed())
+        })
+    }
+
+    #[test]
+    fn a_hook_is_answered_before_lambda_ends_the_function() {
+        let (answer, after) = asked(&Images(None));
+        assert_eq!(answer["hookStatus"], "IN_PROGRESS");
+        assert_eq!(after.as_secs(), 27);
+    }
+
+    #[test]
+    fn an_alert_that_takes_too_long_changes_no_answer() {
+        let key = image_key();
+        let host = registry_host(&key.account, &key.region);
+        let (answer, after) = asked(&Images(Some(vec![format!("{host}/{}@{}", key.repository, key.digest)])));
+        assert_eq!(answer, json!({"hookStatus": "FAILED"}));
+        assert_eq!(after.as_secs(), 29);
     }
 }

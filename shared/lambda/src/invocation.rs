@@ -1,5 +1,7 @@
 //! The function that is running, and its time.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::error::HandlerError;
@@ -27,6 +29,21 @@ pub struct Invocation {
 pub const RESERVE: SignedDuration = SignedDuration::from_secs(60);
 
 impl Invocation {
+    /// What comes of this, if it is done so long before Lambda ends the invocation; `None`: it was not, and is dropped. Without a deadline
+    /// it is waited for.
+    pub async fn within<F: Future>(&self, reserve: SignedDuration, now: Timestamp, future: F) -> Option<F::Output> {
+        if self.until == Timestamp::MAX {
+            return Some(future.await);
+        }
+        let left = self
+            .until
+            .duration_since(now)
+            .saturating_add(RESERVE)
+            .saturating_sub(reserve);
+        let left = Duration::try_from(left).unwrap_or_default();
+        tokio::time::timeout(left, future).await.ok()
+    }
+
     /// From the context that Lambda gives, whose ARN says where the function is: `arn:aws:lambda:REGION:ACCOUNT:function:NAME`.
     ///
     /// # Errors

@@ -111,6 +111,15 @@ impl Asked {
         }
     }
 
+    /// Reads the name of an image that a deployment pulls: by its digest, if that is named, wherever the tag beside it leads by now.
+    pub fn deployed(text: &str) -> Self {
+        let asked = Self::new(text);
+        Self {
+            tag: asked.tag.clone().filter(|_| asked.digest().is_none()),
+            ..asked
+        }
+    }
+
     /// The digest, if it is named.
     pub fn digest(&self) -> Option<Digest> {
         Some(self.image.as_ref()?.key()?.digest)

@@ -85,8 +85,8 @@ impl Draft {
         }
     }
 
-    fn warning(mut self, warning: impl Into<String>) -> Self {
-        self.warnings.push(warning.into());
+    fn warning(mut self, warning: impl AsRef<str>) -> Self {
+        self.warnings.push(text::line(warning.as_ref(), 1000));
         self
     }
 }
@@ -221,7 +221,7 @@ fn of_state(policy: &Policy, now: Timestamp, seen: &SeenImage, judgement: &Judge
     let row = &judgement.row;
     let rules = policy.gate(&seen.key.repository);
     let by = |answer: GateAnswer| match answer {
-        GateAnswer::Warn => Draft::new(Decision::Allow, row.reason.clone()).warning(row.reason.clone()),
+        GateAnswer::Warn => Draft::new(Decision::Allow, row.reason.clone()).warning(&row.reason),
         GateAnswer::Deny => Draft::new(Decision::Deny, row.reason.clone()),
     };
     let without_scan = |action: NoScanAction| match action {

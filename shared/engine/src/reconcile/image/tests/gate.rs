@@ -2,7 +2,14 @@
 
 use super::*;
 use crate::gate::Gate;
-use guard_core::gate::{Answer, Asked, Decision, ImageAnswer};
+use guard_core::{
+    decide::Judgement,
+    gate::{
+        Answer, Asked, Decision, ImageAnswer, Known, SeenImage, What, answer,
+        hook::{HookRequest, HookStatus},
+    },
+};
+use guard_ports::Revisions;
 
 const HOST: &str = "123456789012.dkr.ecr.us-west-2.amazonaws.com";
 
@@ -396,4 +403,58 @@ fn an_index_has_the_answer_of_the_worst_image_that_it_leads_to() {
     world.set_scan(&child, Scan::InProgress);
     world.set_now(now() - SignedDuration::from_mins(50));
     assert_eq!(ask(&world, &policy(""), &image).decision, Decision::Wait);
+}
+
+/// A revision of these images.
+struct Revision(Vec<String>);
+
+impl Revisions for Revision {
+    async fn images(&self, _: &str) -> Result<Vec<String>, PortError> {
+        Ok(self.0.clone())
+    }
+}
+
+#[test]
+fn a_deployment_by_digest_is_judged_by_it_wherever_the_tag_leads_by_now() {
+    let (world, policy) = (world(clean()), policy(""));
+    let moved = format!("{HOST}/{}:v9@{}", image_key().repository, image_key().digest);
+    assert_eq!(ask(&world, &policy, &moved).state, "Moved", "a pipeline is told");
+    let services = world.writing(false);
+    let key = image_key();
+    let gate = Gate {
+        services: &services,
+        policy: &policy,
+        account: &key.account,
+        region: &key.region,
+        actor: "gate",
+    };
+    let hook = r#"{"lifecycleStage": "POST_SCALE_UP", "targetServiceRevisionArn": "revision/1"}"#;
+    let hook = HookRequest::parse(hook).unwrap();
+    let hooked = run(gate.hook(&hook, &Revision(vec![moved])));
+    assert_eq!(hooked.answer.hook_status, HookStatus::Succeeded, "{:?}", hooked.images);
+}
+
+#[test]
+fn what_others_have_written_is_one_line_in_each_part_of_an_answer() {
+    let (world, policy) = (
+        world(Scan::Complete(scan(vec![finding("CVE-2026-2", Severity::High)]))),
+        policy(""),
+    );
+    settle(&world, &policy);
+    let key = image_key();
+    let mut row = world.row_of(&key).unwrap();
+    row.reason = "one\n\u{1b}[31mtwo\u{202e}".to_owned();
+    let seen = SeenImage {
+        image: image(&key),
+        key,
+        what: What::Image(Box::new(Judgement {
+            row,
+            hold: None,
+            not_visible: false,
+        })),
+    };
+    let answer = answer(&policy, now(), &Asked::new(&by_tag()), &Known::Image(Box::new(seen)));
+    assert_eq!(answer.decision, Decision::Allow);
+    assert_eq!(answer.reason, "one two");
+    assert_eq!(answer.warnings, ["one two"]);
 }
