@@ -118,7 +118,7 @@ pub struct Case {
     pub reason: String,
     /// Since when.
     pub since: Timestamp,
-    /// What fixes the findings that decided, `openssl 3.0.9`, at most [`FIXES`]; empty where the scanner names no version.
+    /// What fixes the findings that decided, `openssl 3.0.9`, at most 3; empty where the scanner names no version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fixes: Vec<String>,
     /// How many more fixes there are.
