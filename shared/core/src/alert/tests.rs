@@ -90,21 +90,9 @@ fn alert(kind: AlertKind) -> ImageAlert {
     }
 }
 
-/// All forms, for people to read. The JSON documents are broken into lines without changing the order of members.
+/// All forms of an alert, for a snapshot.
 fn show(alert: &ImageAlert) -> String {
-    let Message {
-        subject,
-        default,
-        email,
-        https,
-        sms,
-    } = alert.message(&Contact::default());
-    let lines = |json: &str| json.replace(",\"", ",\n\"");
-    format!(
-        "{subject}\n=== sms\n{sms}\n=== email\n{email}=== https\n{}\n=== default\n{}",
-        lines(&https).replace("\\n", "\\n\n"),
-        lines(&default)
-    )
+    forms(&alert.message(&Contact::default()))
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod action;
 mod ask;
 mod attempt;
 mod family;
+mod find;
 mod gather;
 mod image_run;
 mod indexes;

@@ -3,20 +3,21 @@
 use std::time::Duration;
 
 use super::{
+    find,
     image_run::ImageRun,
     outcome::{Outcome, OutcomeKind},
     pages::Spent,
     request::{Hints, Request},
     run::{Looked, MAX_ATTEMPTS},
 };
-use crate::reconcile::{ReconcileError, Subject};
+use crate::reconcile::ReconcileError;
 use guard_core::{
     decide::{ChildFacts, LeadingIndex, to_look_at},
-    ids::{Digest, ImageKey, ImageRef, Tag},
+    ids::{Digest, ImageKey, Tag},
     ledger::Row,
     policy::Policy,
 };
-use guard_ports::{Clock as _, Registry as _, Services};
+use guard_ports::{Clock as _, Services};
 
 /// How often, and after how much time, an index is looked at anew that another invocation is at work on. A step takes about a second.
 const MAX_TURNS: usize = 5;
@@ -31,30 +32,13 @@ pub async fn reconcile(
     policy: &Policy,
     request: &Request,
 ) -> Result<Outcome, ReconcileError> {
-    let digest = match &request.image {
-        ImageRef::Digest(digest) => digest.clone(),
-        ImageRef::Tag(_) => {
-            let found = services.registry().image(&request.repository, &request.image).await;
-            let found = found.map_err(|source| {
-                let named = Subject::Image(format!("{}{}", request.repository, request.image));
-                ReconcileError::port("find", named, source)
-            })?;
-            match found {
-                Some(image) => image.digest,
-                None => return Ok(Outcome::of(OutcomeKind::NoSuchImage, &request.repository, None)),
-            }
-        }
-    };
-    let key = ImageKey {
-        account: request.account.clone(),
-        region: request.region.clone(),
-        repository: request.repository.clone(),
-        digest,
+    let Some(digest) = find::digest(services, &request.repository, &request.image).await? else {
+        return Ok(Outcome::of(OutcomeKind::NoSuchImage, &request.repository, None));
     };
     let run = ImageRun {
         services,
         policy,
-        key,
+        key: request.key(digest),
         hints: request.hints.clone(),
         actor: &request.actor,
         spent: &Spent::default(),

@@ -6,7 +6,7 @@ use super::{attempt::NotRead, image_run::ImageRun, pages::MAX_PAGES_OF_IMAGES};
 use crate::reconcile::{ReconcileError, images_of};
 use guard_core::{
     decide::{ChildFacts, Children, Facts, LeadingIndex},
-    ids::{Digest, ImageKey},
+    ids::{Digest, ImageKey, Tag},
     image::{Child, Listed, children},
     ledger::{MAX_INDEXES, Row},
 };
@@ -15,7 +15,26 @@ use guard_ports::{Ledger as _, Registry as _, Retry, Services};
 /// The manifests of at most so many indexes are read for an image, if nobody has looked at them yet.
 const MAX_UNREAD_INDEXES: usize = 10;
 
+/// The tags of the image that the facts are of.
+pub(super) fn sorted_tags(facts: &Facts) -> Vec<Tag> {
+    let mut tags = facts.image.as_ref().map(|image| image.tags.clone()).unwrap_or_default();
+    tags.sort();
+    tags
+}
+
 impl<S: Services> ImageRun<'_, S> {
+    /// The entries of this index, by its row, or by its manifest if the row has none; `None`: the manifest cannot be read, or is none of an index.
+    pub(super) async fn listed(&self, facts: &Facts, not_read: &mut NotRead) -> Result<Option<Listed>, ReconcileError> {
+        if let Some(row) = facts.row.as_ref().filter(|row| !row.children.is_empty()) {
+            return Ok(Some(Listed {
+                children: row.children.clone(),
+                more: row.more_children,
+            }));
+        }
+        let manifest = self.manifest(not_read).await?;
+        Ok(manifest.and_then(|manifest| children(&manifest)))
+    }
+
     /// The images that this index leads to, each with a row that knows of the index; and how many more entries it has. An image that
     /// has no such row yet is looked at first.
     pub(super) async fn children(
@@ -24,22 +43,10 @@ impl<S: Services> ImageRun<'_, S> {
         not_read: &mut NotRead,
     ) -> Result<(Children, u64), ReconcileError> {
         let failed = |source| self.failed("look into", source);
-        let known = facts.row.as_ref().filter(|row| !row.children.is_empty());
-        let listed = match known {
-            Some(row) => Some(Listed {
-                children: row.children.clone(),
-                more: row.more_children,
-            }),
-            None => {
-                let manifest = self.manifest(not_read).await?;
-                manifest.and_then(|manifest| children(&manifest))
-            }
-        };
-        let Some(Listed { children: listed, more }) = listed else {
+        let Some(Listed { children: listed, more }) = self.listed(facts, not_read).await? else {
             return Ok((Children::Unknown, 0));
         };
-        let mut tags = facts.image.as_ref().map(|image| image.tags.clone()).unwrap_or_default();
-        tags.sort();
+        let tags = sorted_tags(facts);
         // They are judged by the index's tags as well: an exception may name one.
         let judged_by_tags = facts
             .row

@@ -4,21 +4,23 @@ use futures_util::future::{join, join_all};
 
 use super::{
     attempt::NotRead,
+    find,
     image_run::ImageRun,
+    indexes::sorted_tags,
     pages::Spent,
     request::{Hints, Request},
 };
-use crate::reconcile::{ReconcileError, Subject};
+use crate::reconcile::ReconcileError;
 use guard_core::{
     decide::{ChildFacts, Children, Facts, Judgement, Opinion, Question, judge},
     gate::{SeenImage, What, speaks_for_image},
-    ids::{ImageKey, ImageRef},
-    image::{Listed, children, content},
+    ids::ImageRef,
+    image::{Listed, content},
     ledger::Row,
     policy::Policy,
     state::State,
 };
-use guard_ports::{Clock as _, Registry as _, Services};
+use guard_ports::{Clock as _, Services};
 
 /// The hold of an image that goes with the index that leads to it.
 const WITH_INDEX: &str = "index-not-blocked";
@@ -35,29 +37,13 @@ pub async fn preview(
     policy: &Policy,
     request: &Request,
 ) -> Result<Option<SeenImage>, ReconcileError> {
-    let digest = match &request.image {
-        ImageRef::Digest(digest) => digest.clone(),
-        ImageRef::Tag(_) => {
-            let found = services.registry().image(&request.repository, &request.image).await;
-            let found = found.map_err(|source| {
-                let named = Subject::Image(format!("{}{}", request.repository, request.image));
-                ReconcileError::port("find", named, source)
-            })?;
-            match found {
-                Some(image) => image.digest,
-                None => return Ok(None),
-            }
-        }
+    let Some(digest) = find::digest(services, &request.repository, &request.image).await? else {
+        return Ok(None);
     };
     let run = ImageRun {
         services,
         policy,
-        key: ImageKey {
-            account: request.account.clone(),
-            region: request.region.clone(),
-            repository: request.repository.clone(),
-            digest,
-        },
+        key: request.key(digest),
         hints: Hints::default(),
         actor: &request.actor,
         spent: &Spent::default(),
@@ -122,15 +108,10 @@ impl<S: Services> ImageRun<'_, S> {
                     attempt.facts.uses = None;
                     not_visible |= unseen;
                 }
-                // Only a change would answer them.
-                judged @ Opinion::Ask(Question::Scan | Question::Told) => {
-                    return Ok(Previewed {
-                        facts: attempt.facts,
-                        judged,
-                        not_visible,
-                    });
+                // Only a change would answer the other two.
+                Opinion::Ask(question) if !matches!(question, Question::Scan | Question::Told) => {
+                    self.ask(question, &mut attempt).await?;
                 }
-                Opinion::Ask(question) => self.ask(question, &mut attempt).await?,
                 judged => {
                     return Ok(Previewed {
                         facts: attempt.facts,
@@ -150,22 +131,10 @@ impl<S: Services> ImageRun<'_, S> {
         facts: &Facts,
         not_read: &mut NotRead,
     ) -> Result<(Children, u64, bool), ReconcileError> {
-        let known = facts.row.as_ref().filter(|row| !row.children.is_empty());
-        let listed = match known {
-            Some(row) => Some(Listed {
-                children: row.children.clone(),
-                more: row.more_children,
-            }),
-            None => {
-                let manifest = self.manifest(not_read).await?;
-                manifest.and_then(|manifest| children(&manifest))
-            }
-        };
-        let Some(Listed { children: listed, more }) = listed else {
+        let Some(Listed { children: listed, more }) = self.listed(facts, not_read).await? else {
             return Ok((Children::Unknown, 0, false));
         };
-        let mut tags = facts.image.as_ref().map(|image| image.tags.clone()).unwrap_or_default();
-        tags.sort();
+        let tags = sorted_tags(facts);
         let looks = listed.into_iter().map(|child| {
             let run = self.of(&child.digest, Some((self.key.digest.clone(), tags.clone())));
             async move {
@@ -234,12 +203,9 @@ pub async fn preview_with_tag(
 ) -> Result<(Option<SeenImage>, Option<guard_core::ids::Digest>), ReconcileError> {
     let (seen, tagged) = join(
         preview(services, policy, request),
-        services.registry().image(&request.repository, &tag),
+        find::digest(services, &request.repository, &tag),
     )
     .await;
-    let tagged = tagged.map_err(|source| {
-        let named = Subject::Image(format!("{}{tag}", request.repository));
-        ReconcileError::port("find", named, source)
-    })?;
-    Ok((seen?, tagged.map(|image| image.digest)))
+    let tagged = tagged?;
+    Ok((seen?, tagged))
 }

@@ -2,7 +2,7 @@
 
 use guard_core::{
     finding::{Epss, ScanEvent},
-    ids::{AccountId, ImageRef, Region, RepositoryKey, RepositoryName},
+    ids::{AccountId, Digest, ImageKey, ImageRef, Region, RepositoryKey, RepositoryName},
     image::Arrival,
 };
 use guard_ports::PortError;
@@ -31,6 +31,16 @@ impl Request {
             account: self.account.clone(),
             region: self.region.clone(),
             repository: self.repository.clone(),
+        }
+    }
+
+    /// The image of this digest, in the repository that is asked about.
+    pub(super) fn key(&self, digest: Digest) -> ImageKey {
+        ImageKey {
+            account: self.account.clone(),
+            region: self.region.clone(),
+            repository: self.repository.clone(),
+            digest,
         }
     }
 }
