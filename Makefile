@@ -214,9 +214,10 @@ destroy: $(VENV)/.ready ## Take the deployment down, after a look at what is in 
 clean: ## Delete everything that was built
 	rm -rf target
 
-$(VENV)/.ready: tests/local/requirements.txt tests/emulator/pyproject.toml tests/emulator/constraints.txt
+$(VENV)/.ready: tests/local/requirements.txt tests/local/action-requirements.txt tests/emulator/pyproject.toml tests/emulator/constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --requirement tests/local/requirements.txt
+	@$(VENV)/bin/pip install --quiet --requirement tests/local/action-requirements.txt || echo "NOT CHECKED: the GitHub action, since what runs it cannot be had"
 	@touch $@
 
 $(INFRA_VENV)/.ready: tests/infra/requirements.txt tests/infra/constraints.txt

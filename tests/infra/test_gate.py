@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "123456789012.dkr.ecr.us-west-2.amazonaws.com/pay/api:1.4.2"
 # Stands in for the AWS CLI: the nth call has the nth answer, and the last one again and again.
 AWS = """#!/usr/bin/env bash
+if [ "$1" = --version ]; then cat "$STUB/version"; exit; fi
 count=$(cat "$STUB/count" 2>/dev/null || echo 0); count=$((count + 1)); echo "$count" >"$STUB/count"
 while [ ! -e "$STUB/$count.json" ]; do count=$((count - 1)); done
 printf '%s\\n' "$@" >"$STUB/arguments"
@@ -40,6 +41,7 @@ class Gate(unittest.TestCase):
         self.stub = Path(folder.name)
         (self.stub / "aws").write_text(AWS)
         (self.stub / "aws").chmod(0o755)
+        (self.stub / "version").write_text("aws-cli/2.31.0 Python/3.13.7 Linux/6.8.0 exe/x86_64.ubuntu.24\n")
         (self.stub / "sleep").write_text("#!/bin/sh\n")
         (self.stub / "sleep").chmod(0o755)
         self.environment = os.environ | {"STUB": str(self.stub), "PATH": f"{self.stub}:{os.environ['PATH']}"}
@@ -73,6 +75,12 @@ class Gate(unittest.TestCase):
         payload = next(line for line in (self.stub / "arguments").read_text().splitlines() if line.startswith("file://"))
         self.assertTrue(payload.endswith("request.json"))
         self.assertIn("raw-in-base64-out", (self.stub / "arguments").read_text())
+
+    def test_version_1_of_the_cli_is_not_told_what_it_does_not_know(self) -> None:
+        (self.stub / "version").write_text("aws-cli/1.46.3 Python/3.11.2 Linux/6.1.0 botocore/1.44.3\n")
+        self.says(answer("allow", 0))
+        self.assertEqual(self.asks().returncode, 0)
+        self.assertNotIn("--cli-binary-format", (self.stub / "arguments").read_text())
 
     def test_it_waits_for_a_result(self) -> None:
         self.says(answer("wait", 3), answer("wait", 3), answer("allow", 0))
@@ -121,9 +129,12 @@ class Gate(unittest.TestCase):
         self.assertEqual(self.asks("--output", str(self.stub / "no/such/folder"), IMAGE).returncode, 2)
 
     def test_what_asking_again_cannot_change_is_not_asked_again(self) -> None:
-        self.says("An error occurred (AccessDeniedException) when calling the Invoke operation")
-        self.assertEqual(self.asks(wait="15").returncode, 4)
-        self.assertEqual((self.stub / "count").read_text().strip(), "1")
+        for error in ("An error occurred (AccessDeniedException) when calling the Invoke operation", "Unable to locate credentials. You can configure credentials"):
+            with self.subTest(error=error):
+                (self.stub / "count").unlink(missing_ok=True)
+                self.says(error)
+                self.assertEqual(self.asks(wait="15").returncode, 4)
+                self.assertEqual((self.stub / "count").read_text().strip(), "1")
 
     def test_minutes_are_decimal(self) -> None:
         self.says(answer("wait", 3), answer("allow", 0))

@@ -8,6 +8,7 @@ from typing import Any
 from local_aws import running
 from local_aws.findings import basic
 from local_aws.images import Image
+from pipeline import Ended, Workflow, missing
 from region import Guard
 from scenarios.world import Observed, Scenario, World, observe
 
@@ -125,9 +126,60 @@ def deployment(world: World) -> Observed:
     )
 
 
+def action(world: World) -> Observed:
+    """The GitHub action, run by act in a workflow that deploys what the gate has pinned."""
+    lacking = missing()
+    if lacking:
+        return Observed(f"NOT CHECKED: {', '.join(lacking)} cannot be had here (tests/local/action-requirements.txt)", True)
+    under = guard(world, "flag")
+    deployed = under.functions["gate"]
+    clean = world.push_and_scan("gate/action-clean", guard=under)
+    bad = world.push_and_scan("gate/action-bad", OPENSSL, guard=under)
+    waiting = world.push(world.repository("gate/action-waiting"))
+
+    def workflow(image: Image, unavailable: str = "fail", wait: str = "0", function: str = deployed) -> Workflow:
+        inputs = {"image": running.uri(image), "function": function, "wait_minutes": wait, "on_unavailable": unavailable}
+        return Workflow(world.stack.directory / "act", world.stack.url, **inputs)
+
+    def run(*arguments: Any, **how: Any) -> Ended:
+        with workflow(*arguments, **how) as started:
+            return started.ended()
+
+    def pinned(image: Image) -> str:
+        return running.by_digest(image)
+
+    def of(ended: Ended) -> tuple[str, int, str, list[str]]:
+        return ended.result, ended.exit_code, ended.outputs["decision"], ended.deploys
+
+    allowed, denied = run(clean), run(bad)
+    with workflow(waiting, wait="5") as started:
+        started.until_it_waits()
+        world.send("on-scan", world.found(waiting), guard=under)
+        waited = started.ended()
+    statements = world.stack.role_policy("gate", deployed, "flag")
+    world.stack.permit(deployed, [one for one in statements if not any(action.startswith("dynamodb:") for action in one["Action"])])
+    down, passed_by = run(clean), run(clean, unavailable="allow")
+    world.stack.permit(deployed, statements)
+    absent, absent_passed_by = (run(clean, unavailable=how, function="no-such-gate") for how in ("fail", "allow"))
+    return observe(
+        allowed=(of(allowed), ("success", 0, "allow", [pinned(clean)])),
+        digest=(allowed.outputs["digest"], clean.digest),
+        denied=(of(denied), ("failure", 1, "deny", [])),
+        why=([f"::error title=ecr-guard::{running.uri(bad)}: " in line and "CRITICAL" in line for line in denied.annotations], [True]),
+        summary=(f"| {running.uri(bad)} | deny | Blocked |" in denied.summary, True),
+        waited=(of(waited), ("success", 0, "allow", [pinned(waiting)])),
+        down=(of(down), ("failure", 4, "unavailable", [])),
+        down_and_allowed=(of(passed_by), ("success", 0, "unavailable", [running.uri(clean)])),
+        absent=(of(absent), ("failure", 4, "unavailable", [])),
+        absent_and_allowed=(of(absent_passed_by), ("success", 0, "unavailable", [running.uri(clean)])),
+        annotations=([len(ended.annotations) for ended in (allowed, down, passed_by, absent, absent_passed_by)], [0, 1, 1, 1, 1]),
+    )
+
+
 SCENARIOS = [
     Scenario("gate-answers-a-pipeline", "allow, deny, wait and then allow, and 2 for what is not there; nothing is changed", pipeline),
     Scenario("gate-without-ledger", "unavailable, never allow; a deployment waits, then goes on or back as its hook says", cannot_find_out),
     Scenario("gate-without-policy", "the function starts, and answers unavailable", policy_unreadable),
+    Scenario("gate-action", "the GitHub action: allowed, denied, waiting and then allowed, and a gate that is down, with both settings", action),
     Scenario("gate-stops-a-deployment", "ECS is refused the blocked image once, with an alert; a rollback never is", deployment),
 ]
