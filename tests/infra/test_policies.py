@@ -24,6 +24,7 @@ BEYOND_A_SCHEMA = {
     "56-rule-that-never-decides.json",
     "60-same-match-twice.json",
     "61-key-twice.json",
+    "62-route-twice.json",
 }
 
 

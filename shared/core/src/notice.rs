@@ -270,9 +270,13 @@ pub struct Note {
 impl Note {
     /// Whether another invocation has undertaken to send it, and may still be at it.
     pub fn is_undertaken_by_another(&self, actor: &str, now: Timestamp) -> bool {
-        self.sent_at.is_none()
-            && self.claimed_by != actor
-            && now.duration_since(self.claimed_at) < SignedDuration::from_secs(LEASE_SECONDS)
+        self.is_undertaken(now) && self.claimed_by != actor
+    }
+
+    /// Whether an invocation has undertaken to send it, and may still be at it.
+    pub fn is_undertaken(&self, now: Timestamp) -> bool {
+        let lease = SignedDuration::from_secs(LEASE_SECONDS);
+        self.sent_at.is_none() && now.duration_since(self.claimed_at) < lease
     }
 
     /// Records of those that were owed that they are sent.

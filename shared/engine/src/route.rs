@@ -7,7 +7,7 @@ use guard_core::{
     policy::Policy,
     repository::{ledger::RepositoryRow, route::RouteTag},
 };
-use guard_ports::{Repositories as _, RepositoryLedger as _, Services, Written};
+use guard_ports::{Clock as _, Repositories as _, RepositoryLedger as _, Services, Written};
 
 use crate::reconcile::ReconcileError;
 
@@ -32,7 +32,9 @@ pub enum ReadTag {
     IfUnknown,
 }
 
-/// Reads the tag that the route of a repository's alerts follows, if the policy has one, and keeps it in the repository's row.
+/// Reads the tag that the route of a repository's alerts follows, if the policy has one, and keeps it in the repository's row. While an
+/// invocation sends an alert that the row owes, the row is left as it is: that invocation could not record what it has sent. The next
+/// reconcile of the repository reads the tag.
 ///
 /// # Errors
 /// A call failed, or others are at work on the same repository.
@@ -55,6 +57,14 @@ pub async fn remember_route(
         let tags = services.registry().repository_tags(key).await.map_err(failed)?;
         let read = RouteTag::of(tag, &tags);
         if known == Some(&read) {
+            return Ok(());
+        }
+        let now = services.clock().now();
+        if row
+            .iter()
+            .flat_map(|row| &row.notes)
+            .any(|note| note.is_undertaken(now))
+        {
             return Ok(());
         }
         let mut row = row.unwrap_or_else(|| RepositoryRow::new(key.clone(), &policy.sha256));

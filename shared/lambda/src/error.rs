@@ -2,6 +2,7 @@
 
 use lambda_runtime::Diagnostic;
 
+use guard_core::ids::RepositoryName;
 use guard_engine::{reconcile::ReconcileError, sweep::SweepError};
 use guard_events::Poison;
 use guard_ports::{PortError, Retry};
@@ -16,6 +17,9 @@ pub enum HandlerError {
     /// A message of the workers' queue, or what a function was invoked with by hand, is not what it should be.
     #[error("cannot use this: {0}")]
     Unusable(String),
+    /// A sweep was asked for a repository that the deployment does not guard.
+    #[error("the deployment does not guard the repository `{0}`")]
+    NotGuarded(RepositoryName),
     /// A part of a sweep could not be done.
     #[error(transparent)]
     Sweep(#[from] SweepError),
@@ -34,7 +38,7 @@ impl HandlerError {
     /// A stable word: alarms and dashboards hang on it.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Poison(_) | Self::Unusable(_) => "PoisonEvent",
+            Self::Poison(_) | Self::Unusable(_) | Self::NotGuarded(_) => "PoisonEvent",
             Self::Sweep(error) => error.code(),
             Self::Context(_) => "NoContext",
             Self::Index(error) if error.retry == Retry::Never => "CallRefused",
@@ -49,14 +53,14 @@ impl HandlerError {
             Self::Sweep(error) => error.is_unreadable_row(),
             Self::Reconcile(error) => error.is_unreadable_row(),
             Self::Index(error) => error.is_unreadable_row(),
-            Self::Poison(_) | Self::Unusable(_) | Self::Context(_) => false,
+            Self::Poison(_) | Self::Unusable(_) | Self::NotGuarded(_) | Self::Context(_) => false,
         }
     }
 
     /// Whether trying again can help.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Poison(_) | Self::Unusable(_) | Self::Context(_) => Retry::Never,
+            Self::Poison(_) | Self::Unusable(_) | Self::NotGuarded(_) | Self::Context(_) => Retry::Never,
             Self::Sweep(error) => error.retry(),
             Self::Index(error) => error.retry,
             Self::Reconcile(error) => error.retry(),

@@ -68,7 +68,8 @@ pub const UNDER_WAY: u64 = 20;
 ///
 /// # Errors
 /// The payload is not what it should be, or a call failed. The next sweep does all of it again. A row that cannot be read is named and counted,
-/// and is no error here: Lambda would try again, which makes no row readable and leaves all repositories to the workers once more.
+/// and is no error here: Lambda would try again, which makes no row readable and leaves all repositories to the workers once more. The same
+/// holds for a repository that is asked for and not guarded, as long as another one was left to the workers.
 pub async fn sweep(
     services: &impl Services,
     policy: &Policy,
@@ -92,7 +93,12 @@ pub async fn sweep(
         report::write_failure(invocation.function, error, now);
     }
     report::write_swept(invocation.function, &invocation.request_id, Ok(&swept), now);
-    match errors.into_iter().find(|error| !error.is_unreadable_row()) {
+    let fails = |error: &HandlerError| match error {
+        // It is named in the answer; an error would leave the other repositories to the workers once more.
+        HandlerError::NotGuarded(_) => swept.repositories == 0,
+        other => !other.is_unreadable_row(),
+    };
+    match errors.into_iter().find(fails) {
         Some(error) => Err(error),
         None => Ok(swept),
     }
@@ -146,9 +152,7 @@ impl<'a, S: Services> Beginning<'a, S> {
         match request.repositories {
             Some(names) => {
                 let (names, others): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| self.registry.guards(name));
-                self.errors.extend(others.into_iter().map(|name| {
-                    HandlerError::Unusable(format!("the deployment does not guard the repository `{name}`"))
-                }));
+                self.errors.extend(others.into_iter().map(HandlerError::NotGuarded));
                 let enqueued = enqueue_these(self.services.queue(), &self.sweep, names).await;
                 self.swept.repositories = self.or_note(enqueued).unwrap_or_default().repositories;
             }

@@ -7,16 +7,20 @@ use crate::{
     reconcile::{
         image::{Hints, Request, reconcile},
         registry::reconcile_registry,
+        repository::reconcile_repository,
     },
     testing::sweep,
 };
 use guard_core::{
     finding::{Scan, Severity},
     ids::{ImageKey, ImageRef},
+    notice::LEASE_SECONDS,
     repository::posture::{Encryption, Repository, TagMutability},
 };
-use guard_ports::{Clock as _, Retry};
-use guard_testkit::{Fault, StoredRepository, World, finding, image, image_key, now, registry_key, run, scan};
+use guard_ports::Retry;
+use guard_testkit::{
+    Fault, StoredRepository, World, finding, image, image_key, now, registry_key, run, run_and_crash, scan,
+};
 
 fn policy(members: &str) -> Policy {
     let topic = |name: &str| format!(r#""{name}": "arn:aws:sns:us-west-2:123456789012:{name}""#);
@@ -251,6 +255,65 @@ fn the_route_costs_the_block_no_round_trip() {
 fn remember(world: &World, policy: &Policy, repository: &RepositoryKey) {
     let services = world.services(policy);
     run(remember_route(&services, policy, repository, ReadTag::Now)).unwrap();
+}
+
+/// A push reads another value of the tag while a sweep changes or tells something about the same repository.
+#[test]
+fn reading_the_tag_never_comes_between_an_alert_and_its_record() {
+    let policy = policy(
+        r#""route_by_tag": "team", "repositories": [{"match": "*", "posture": {"encryption": "KMS", "tag_mutability": "IMMUTABLE"}}]"#,
+    );
+    let repository = RepositoryKey::of(&key("api"));
+    for polls in 0..60 {
+        let world = World::new();
+        tag(&world, "api", Some("payments"));
+        remember(&world, &policy, &repository);
+        tag(&world, "api", Some("platform"));
+        let services = world.services(&policy);
+        let mut look = Box::pin(reconcile_repository(&services, &policy, &repository, None, "a-sweep"));
+        let ended = run_and_crash(&mut look, polls);
+        remember(&world, &policy, &repository);
+        ended
+            .unwrap_or_else(|| run(look))
+            .unwrap_or_else(|error| panic!("{polls}: {error}"));
+        let row = world.repository_row_of(&repository).unwrap();
+        assert!(row.notes.iter().all(|note| note.sent_at.is_some()), "{polls}: {row:?}");
+        assert_eq!(told(&world)["api"].len(), row.notes.len(), "{polls}: each alert once");
+        remember(&world, &policy, &repository);
+        let route = world.repository_row_of(&repository).unwrap().route;
+        assert_eq!(route.unwrap().value.as_deref(), Some("platform"), "{polls}");
+    }
+}
+
+/// An invocation that ended before it sent its alert keeps the tag from being read no longer than its lease.
+#[test]
+fn an_alert_that_is_owed_for_long_does_not_keep_the_tag_from_being_read() {
+    let world = World::new();
+    tag(&world, "api", Some("payments"));
+    let policy =
+        policy(r#""route_by_tag": "team", "repositories": [{"match": "*", "posture": {"encryption": "KMS"}}]"#);
+    let repository = RepositoryKey::of(&key("api"));
+    remember(&world, &policy, &repository);
+    world.fail("sns:Publish", Fault::Before(Retry::Later));
+    run(reconcile_repository(
+        &world.services(&policy),
+        &policy,
+        &repository,
+        None,
+        "a-sweep",
+    ))
+    .unwrap_err();
+    tag(&world, "api", Some("platform"));
+    let route = |world: &World| world.repository_row_of(&repository).unwrap().route.unwrap().value;
+    for (later, expected) in [
+        (0, "payments"),
+        (LEASE_SECONDS - 1, "payments"),
+        (LEASE_SECONDS, "platform"),
+    ] {
+        world.set_now(now() + SignedDuration::from_secs(later));
+        remember(&world, &policy, &repository);
+        assert_eq!(route(&world).as_deref(), Some(expected), "after {later} seconds");
+    }
 }
 
 /// Somebody gets the alert, whatever is wrong with the row.
