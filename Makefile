@@ -98,13 +98,17 @@ fmt-check: ## Check the format
 	cargo fmt --all --check
 
 .PHONY: lint
-lint: lint-python ## Clippy, ruff and mypy: warnings are errors
+lint: lint-python lint-pipelines ## Clippy, ruff, mypy, shellcheck, zizmor: warnings are errors
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 
 .PHONY: lint-python
 lint-python: $(VENV)/.ready $(LINT_VENV)/.ready ## Ruff and mypy on all Python of the project (pyproject.toml)
 	$(LINT_VENV)/bin/ruff check tests infra
 	$(LINT_VENV)/bin/mypy --python-executable $(VENV)/bin/python tests infra
+
+.PHONY: lint-pipelines
+lint-pipelines: $(LINT_VENV)/.ready ## Shellcheck, GitHub's schemas and zizmor on scripts, the action and workflows, also those of the pages
+	$(PYTHON) -B tests/lint/pipelines.py --tools $(LINT_VENV)/bin
 
 .PHONY: doc
 doc: ## Build the documentation, warnings are errors
@@ -225,9 +229,10 @@ $(INFRA_VENV)/.ready: tests/infra/requirements.txt tests/infra/constraints.txt
 	$(INFRA_VENV)/bin/pip install --quiet --requirement tests/infra/requirements.txt --constraint tests/infra/constraints.txt
 	@touch $@
 
-$(LINT_VENV)/.ready: tests/lint/requirements.txt
+$(LINT_VENV)/.ready: tests/lint/requirements.txt tests/lint/pipelines.txt
 	$(PYTHON) -m venv $(LINT_VENV)
 	$(LINT_VENV)/bin/pip install --quiet --requirement tests/lint/requirements.txt
+	@$(LINT_VENV)/bin/pip install --quiet --requirement tests/lint/pipelines.txt || echo "NOT CHECKED: scripts and workflows, since what checks them cannot be had"
 	@touch $@
 
 $(DENY):

@@ -57,6 +57,7 @@ module "ecr" {
   github_subject_formats       = var.github_subject_formats
   github_oidc_provider_arn     = var.github_oidc_provider_arn
   create_github_oidc_provider  = var.create_github_oidc_provider
+  github_gate_arns             = var.github_asks_gate ? [for guard in local.guards : guard.gate_arn] : []
 }
 
 # The guard of the registry, with the ledger of all regions.

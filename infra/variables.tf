@@ -278,6 +278,17 @@ variable "create_github_oidc_provider" {
   default     = false
 }
 
+variable "github_asks_gate" {
+  description = "Whether the role for workflows may ask the gate of each region (`gate`)."
+  type        = bool
+  default     = false
+
+  validation {
+    condition     = !var.github_asks_gate || var.gate != null && length(var.ecr_repository_names) > 0
+    error_message = "github_asks_gate lets the role for workflows invoke the gate: it needs gate = {}, ecr_repository_names, and github_repositories or github_subjects."
+  }
+}
+
 # The guard
 
 variable "guard_name" {

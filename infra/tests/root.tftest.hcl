@@ -175,6 +175,7 @@ run "everything_is_said" {
     github_issuer                          = "token.actions.githubusercontent.com/pipeops"
     github_subject_formats                 = ["id"]
     create_github_oidc_provider            = true
+    github_asks_gate                       = true
     guard_name                             = "guard"
     guard_regions                          = ["us-east-1"]
     policy_file                            = "./examples/prod-with-dr/policy.json"
@@ -230,6 +231,16 @@ run "everything_is_said" {
     condition     = module.ecr[0].repository_names == { api = "pipeops-stage-api", cache = "pipeops-stage-cache" } && module.ecr[0].kms_key_arn == "arn:aws:kms:us-west-2:123456789012:key/central"
     error_message = "The repositories."
   }
+}
+
+run "no_gate_to_ask" {
+  command = plan
+
+  variables {
+    github_asks_gate = true
+  }
+
+  expect_failures = [var.github_asks_gate]
 }
 
 run "its_own_region_among_others" {

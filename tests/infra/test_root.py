@@ -18,7 +18,8 @@ NAMES = {"name": "guard_name", "repositories": "guarded_repositories"}
 # What does not go through as it is.
 REPLACED = {
     "ecr": {
-        "image_removal_principal_arns": "var.image_removal_principal_arns == null ? null : concat(var.image_removal_principal_arns, local.guard_role_arns)"
+        "image_removal_principal_arns": "var.image_removal_principal_arns == null ? null : concat(var.image_removal_principal_arns, local.guard_role_arns)",
+        "github_gate_arns": "var.github_asks_gate ? [for guard in local.guards : guard.gate_arn] : []",
     },
     "guard": {
         "region": "REGION",

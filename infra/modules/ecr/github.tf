@@ -72,3 +72,20 @@ resource "aws_iam_role_policy_attachment" "github_actions_push" {
   role       = aws_iam_role.github_actions_push[0].name
   policy_arn = aws_iam_policy.github_actions_push[0].arn
 }
+
+# Nothing but the question: the gate itself reads what it needs.
+resource "aws_iam_role_policy" "github_actions_gate" {
+  count = local.create_github_role && length(var.github_gate_arns) > 0 ? 1 : 0
+
+  name = "ask-the-gate"
+  role = aws_iam_role.github_actions_push[0].name
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid      = "AskTheGate"
+      Effect   = "Allow"
+      Action   = ["lambda:InvokeFunction"]
+      Resource = var.github_gate_arns
+    }]
+  })
+}

@@ -560,3 +560,18 @@ variable "create_github_oidc_provider" {
   type        = bool
   default     = false
 }
+
+variable "github_gate_arns" {
+  description = "Gates that the role for workflows may ask, by the ARNs of their aliases: the output `gate_arn` of the module `guard`. Empty: none."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.github_gate_arns : can(regex("^arn:aws[a-z-]*:lambda:[a-z0-9-]+:[0-9]{12}:function:[A-Za-z0-9_-]+:[A-Za-z0-9_-]+$", arn))])
+    error_message = "github_gate_arns are ARNs of aliases, without wildcards, for example \"arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-gate:live\"."
+  }
+  validation {
+    condition     = length(var.github_gate_arns) == 0 || length(var.github_repositories) + length(var.github_subjects) > 0
+    error_message = "github_gate_arns is for the role for workflows, which is made with github_repositories or github_subjects."
+  }
+}

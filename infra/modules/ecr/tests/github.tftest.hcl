@@ -59,6 +59,62 @@ run "trust" {
   }
 }
 
+run "no_gate_unless_it_is_named" {
+  command = plan
+
+  assert {
+    condition     = length(aws_iam_role_policy.github_actions_gate) == 0
+    error_message = "nobody is asked"
+  }
+}
+
+run "the_gate" {
+  command = plan
+
+  variables {
+    github_gate_arns = ["arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-gate:live"]
+  }
+
+  assert {
+    condition = jsondecode(aws_iam_role_policy.github_actions_gate[0].policy).Statement == [{
+      Sid      = "AskTheGate"
+      Effect   = "Allow"
+      Action   = ["lambda:InvokeFunction"]
+      Resource = ["arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-gate:live"]
+    }]
+    error_message = aws_iam_role_policy.github_actions_gate[0].policy
+  }
+  assert {
+    condition     = aws_iam_role_policy.github_actions_gate[0].role == "pipeops-prod-ecr-github"
+    error_message = "the role that pushes asks"
+  }
+}
+
+run "no_wildcard_in_the_gate" {
+  command = plan
+  variables {
+    github_gate_arns = ["arn:aws:lambda:us-west-2:123456789012:function:*"]
+  }
+  expect_failures = [var.github_gate_arns]
+}
+
+run "the_gate_by_its_alias" {
+  command = plan
+  variables {
+    github_gate_arns = ["arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-gate"]
+  }
+  expect_failures = [var.github_gate_arns]
+}
+
+run "who_asks_the_gate_is_a_role" {
+  command = plan
+  variables {
+    github_repositories = []
+    github_gate_arns    = ["arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-gate:live"]
+  }
+  expect_failures = [var.github_gate_arns]
+}
+
 run "ids_alone" {
   command = plan
 

@@ -156,6 +156,11 @@ PLANTED = [
             '          "${local.github_issuer}:aud" = "sts.amazonaws.com"\n', "", "github: trust"),
     Planted("every branch may push", "github.tf", ":ref:refs/heads/${branch}", ":*", "github: trust"),
     Planted("a pattern for a branch is not refused", "variables.tf", '"^[^*?:]+$"', '"^.+$"', "github: no_wildcard_in_a_branch"),
+    Planted("workflows invoke any function", "github.tf", "Resource = var.github_gate_arns", 'Resource = "*"', "github: the_gate"),
+    Planted("workflows change the gate", "github.tf", '["lambda:InvokeFunction"]', '["lambda:InvokeFunction", "lambda:UpdateFunctionCode"]',
+            "github: the_gate"),
+    Planted("a pattern for a gate is not refused", "variables.tf", ":function:[A-Za-z0-9_-]+:[A-Za-z0-9_-]+$", ":function:.+$",
+            "github: no_wildcard_in_the_gate"),
     Planted("a wildcard may pull", "variables.tf",
             "[for arn in var.pull_principal_arns :", "[for arn in slice(var.pull_principal_arns, 0, 0) :", "refused: anybody_may_pull"),
 ]
