@@ -3,7 +3,7 @@
 use std::{process::ExitCode, sync::OnceLock};
 
 use jiff::Timestamp;
-use lambda_runtime::{Error, LambdaEvent, service_fn, tracing::init_default_subscriber};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 
 use guard_aws::{Aws, dynamodb::DynamoLedger, ecr::EcrWriter, sns::SnsNotifier};
@@ -16,6 +16,7 @@ use guard_lambda::{
     error::HandlerError,
     gate::{ANSWER_RESERVE, Ready, TOO_SLOW, gate},
     invocation::Invocation,
+    log,
     pace::{PUT_IMAGE_EVERY, Pace, Paced},
     repositories::RecentLooks,
     sweep::sweep,
@@ -40,7 +41,7 @@ pub async fn run_events<T>(
     select: fn(&Event) -> T,
     handle: impl AsyncFn(EventContext<'_, EventServices, T>, Received<'_>) -> Result<Handled, HandlerError>,
 ) -> ExitCode {
-    init_default_subscriber();
+    log::start(environment);
     let running = async {
         let process = Process::start(Aws::from_env(&environment)?).await?;
         let (recent, handle) = (&RecentLooks::default(), &handle);
@@ -64,7 +65,7 @@ pub async fn run_events<T>(
 
 /// Runs a function that works off the workers' queue. `select`: what an event in it asks for.
 pub async fn run_worker(name: &'static str, select: fn(&Event) -> Selection) -> ExitCode {
-    init_default_subscriber();
+    log::start(environment);
     let running = async {
         let (queue_url, findings_url) = (queue_url(environment)?, findings_queue_url(environment)?);
         let guarded = &guarded(environment)?;
@@ -88,7 +89,7 @@ pub async fn run_worker(name: &'static str, select: fn(&Event) -> Selection) -> 
 
 /// Runs a function that begins sweeps.
 pub async fn run_sweep(name: &'static str) -> ExitCode {
-    init_default_subscriber();
+    log::start(environment);
     let running = async {
         let queue_url = queue_url(environment)?;
         let guarded = &guarded(environment)?;
@@ -114,7 +115,7 @@ pub async fn run_workloads<W: Workloads + Sync>(
     name: &'static str,
     workloads: impl Fn(&Aws, AccountId, &WorkloadRules, Timestamp) -> W,
 ) -> ExitCode {
-    init_default_subscriber();
+    log::start(environment);
     let running = async {
         let queue_url = queue_url(environment)?;
         let guarded = &guarded(environment)?;
@@ -144,7 +145,7 @@ pub async fn run_workloads<W: Workloads + Sync>(
 /// Runs the gate. `revisions`: what reads revisions of ECS services. It starts without a policy that it can read, and then answers that it
 /// cannot tell, and tries again: an error would roll deployments back.
 pub async fn run_gate<R: Revisions>(name: &'static str, revisions: impl Fn(&Aws) -> R) -> ExitCode {
-    init_default_subscriber();
+    log::start(environment);
     let running = async {
         let guarded = &guarded(environment)?;
         let aws = Aws::from_env(&environment)?;

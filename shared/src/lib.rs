@@ -30,5 +30,4 @@ pub mod testing {
     pub use guard_events::testing::event;
     pub use guard_lambda::testing::{batch, handle_copy_event, handle_event, look_at_event, message};
     pub use guard_testkit::*;
-    pub use lambda_runtime::tracing::init_default_subscriber;
 }

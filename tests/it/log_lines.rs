@@ -5,8 +5,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 use shared::{
     core::finding::{Scan, Severity},
-    lambda::entry::Handled,
-    testing::{World, event, finding, handle_event, image, image_key, init_default_subscriber, policy, scan},
+    lambda::{config::environment, entry::Handled, log},
+    testing::{World, event, finding, handle_event, image, image_key, policy, scan},
 };
 
 /// Set in the process whose output is read.
@@ -23,7 +23,7 @@ const TITLE_OF_FINDING: &str = "CVE-2026-1";
 )]
 fn a_process_of_its_own_blocks_an_image() {
     if std::env::var("ECR_GUARD_LINES").is_ok() {
-        init_default_subscriber();
+        log::start(environment);
     }
     let findings = scan(vec![finding(TITLE_OF_FINDING, Severity::Critical)]);
     let world = World::with(&image_key(), image(&image_key()), Scan::Complete(findings));

@@ -5,6 +5,7 @@ pub mod entry;
 pub mod error;
 pub mod gate;
 pub mod invocation;
+pub mod log;
 pub mod metrics;
 pub mod pace;
 pub mod replication;
