@@ -773,7 +773,11 @@ fn situations() -> Vec<(&'static str, &'static str, Vec<Call>)> {
     let indexed = testing::policy(r#""block": {"workloads": {}}"#);
     let used = Trial::new(scan_of("CRITICAL"));
     used.workloads(&indexed, "{}");
-    rows.push((scan, "CRITICAL, a workload uses it: held", used.scanned(&indexed)));
+    rows.push((
+        scan,
+        "CRITICAL, a workload uses it: block deferred",
+        used.scanned(&indexed),
+    ));
     let task = "task of ECS";
     let running = Trial::new(None);
     rows.push((

@@ -72,7 +72,7 @@ fn outcome(policy: &Policy, repository: &str, said: &str) -> &'static str {
         Verdict::Pass => "allowed",
         Verdict::Review => "review",
         Verdict::Block if policy.enforces(&image.repository) => "blocked",
-        Verdict::Block => "held",
+        Verdict::Block => "deferred",
     }
 }
 

@@ -19,7 +19,7 @@ use shared::core::{
     uses::{IndexState, KnownPart, UseRow},
     work::WorkItem,
 };
-use shared::testing::{World, image, policy, sweep::sweep};
+use shared::testing::{World, image, policy, policy_in, sweep::sweep};
 
 use crate::support;
 
@@ -115,6 +115,47 @@ fn a_message_of_a_later_version_is_no_error() {
         later["of_a_later_version"] = json!(true);
         let item: WorkItem = serde_json::from_value(later).unwrap_or_else(|error| panic!("{place}: {error}"));
         assert_eq!(item, serde_json::from_value(document).unwrap(), "{place}");
+    }
+}
+
+/// Version 0.1 called a deferred block `Held`, and its alert `image-held`.
+#[test]
+fn an_alert_that_an_earlier_version_left_unsent_is_sent_under_its_new_kind() {
+    let mut sent = 0;
+    for (place, document) in documents("row") {
+        let pending = document["alert"]["sent_at"].is_null() && document["alert"]["kind"] == "image-held";
+        if !pending || document["state"] != "Held" || document["block"]["method"] != "flag" {
+            continue;
+        }
+        let row: Row = serde_json::from_value(document.clone()).unwrap();
+        assert_eq!(row.state, State::BlockDeferred, "{place}");
+        let world = World::new();
+        world.set_now(row.since + jiff::SignedDuration::from_hours(2));
+        world.push(
+            &row.image,
+            Image {
+                tags: row.tags.clone(),
+                pushed_at: Some(row.since),
+                ..image(&row.image)
+            },
+        );
+        world.remember(row);
+        sweep(&world, &policy_in("report", ""));
+        let documents = world
+            .sent()
+            .into_iter()
+            .map(|sent| serde_json::from_str(&sent.message.default).unwrap());
+        let alerts: Vec<Value> = documents.collect();
+        assert_eq!(alerts.len(), 1, "{place}: {alerts:?}");
+        assert_eq!(alerts[0]["kind"], "block-deferred", "{place}");
+        assert_eq!(alerts[0]["state"], "BlockDeferred", "{place}");
+        assert_eq!(alerts[0]["id"], document["alert"]["id"], "{place}");
+        sent += 1;
+    }
+    assert_eq!(sent, 1);
+    for (place, document) in documents("brief-alert") {
+        let brief: BriefAlert = serde_json::from_value(document.clone()).unwrap();
+        assert_ne!(brief.kind(), "image-held", "{place}");
     }
 }
 

@@ -443,9 +443,16 @@ def hops(body: str) -> int:
     return int(item.get("hops", 0)) if isinstance(item, dict) else 0
 
 
+# The ledger keeps the word of version 0.1 for the state BlockDeferred.
+STORED_DEFERRED = "Held"
+
+
 def _plain(item: dict[str, Any]) -> dict[str, Any]:
-    """A DynamoDB item without its type tags; the ``row`` document is parsed."""
+    """A DynamoDB item without its type tags; the ``row`` document is parsed, and the state has the word that people read."""
     plain = {name: next(iter(value.values())) for name, value in item.items()}
     if isinstance(plain.get("row"), str):
         plain["row"] = json.loads(plain["row"])
+    for document in (plain, plain.get("row")):
+        if isinstance(document, dict) and document.get("state") == STORED_DEFERRED:
+            document["state"] = "BlockDeferred"
     return plain

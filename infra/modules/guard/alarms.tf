@@ -195,7 +195,7 @@ resource "aws_cloudwatch_dashboard" "this" {
         x      = 0
         y      = 6 * ceil(length(local.dashboard_graphs) / 3)
         properties = {
-          title  = "What was blocked, held and released"
+          title  = "What was blocked, deferred and released"
           region = local.region
           view   = "table"
           query = join(" | ", concat(

@@ -97,7 +97,7 @@ resource "aws_lambda_function" "this" {
     precondition {
       # Said once.
       condition     = each.key != "sweep" || local.keeps_index || !local.asks_index
-      error_message = "The policy has `block.workloads`, and `workloads` is null: without the function nobody would look up who uses images, and all of them would be held. Set `workloads = {}`, or take `block.workloads` out of the policy."
+      error_message = "The policy has `block.workloads`, and `workloads` is null: without the function nobody would look up who uses images, and every block would be deferred. Set `workloads = {}`, or take `block.workloads` out of the policy."
     }
     precondition {
       # Who has claimed a step in the ledger is trusted to be at it for 45 seconds. Workers take many steps in an invocation, and end each

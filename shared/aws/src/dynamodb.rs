@@ -425,7 +425,7 @@ impl Ledger for DynamoLedger {
     async fn write(&self, row: &Row) -> Result<Written, PortError> {
         let (pk, sk) = (Row::partition_key(&row.image), Row::sort_key(&row.image));
         let more = [
-            Some((STATE, AttributeValue::S(row.state.as_str().to_owned()))),
+            Some((STATE, AttributeValue::S(row.state.stored().to_owned()))),
             row.expires_at()
                 .map(|at| (EXPIRES_AT, AttributeValue::N(at.as_second().to_string()))),
         ];

@@ -453,7 +453,7 @@ impl Row {
 
     /// Whether it is blocked or held for something else than its findings, and nothing was known of those.
     pub fn is_unjudged(&self) -> bool {
-        matches!(self.state, State::Blocked | State::Held)
+        matches!(self.state, State::Blocked | State::BlockDeferred)
             && match self.cause {
                 Some(_) => self.unjudged,
                 // Of a row of an earlier version that is guessed; a look at the image writes it down.

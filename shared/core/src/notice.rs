@@ -14,15 +14,16 @@ use crate::text::hex;
 pub enum AlertKind {
     /// An image must not be deployed any more.
     ImageBlocked,
-    /// An image would be blocked, and is not; the reason says why.
-    ImageHeld,
+    /// An image should be blocked, and a rule defers the block; the reason names the rule. Rows keep the name of version 0.1.
+    #[serde(rename = "image-held", alias = "block-deferred")]
+    BlockDeferred,
     /// A person must look before an image is deployed.
     ImageReview,
     /// An image that we had blocked is free again.
     ImageReleased,
     /// A blocked image came back, and was blocked again.
     ImageBypass,
-    /// So many images were blocked in an hour that this one and all further ones are held.
+    /// So many images were blocked in an hour that the blocks of this one and all further ones are deferred.
     BlockLimit,
     /// An image could not be scanned, or is no longer scanned.
     ScanFailed,
@@ -36,7 +37,7 @@ impl AlertKind {
     /// Every kind.
     pub const ALL: [Self; 9] = [
         Self::ImageBlocked,
-        Self::ImageHeld,
+        Self::BlockDeferred,
         Self::ImageReview,
         Self::ImageReleased,
         Self::ImageBypass,
@@ -50,7 +51,7 @@ impl AlertKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ImageBlocked => "image-blocked",
-            Self::ImageHeld => "image-held",
+            Self::BlockDeferred => "block-deferred",
             Self::ImageReview => "image-review",
             Self::ImageReleased => "image-released",
             Self::ImageBypass => "image-bypass",
@@ -58,6 +59,14 @@ impl AlertKind {
             Self::ScanFailed => "scan-failed",
             Self::ScanOverdue => "scan-overdue",
             Self::PullRefused => "pull-refused",
+        }
+    }
+
+    /// The word of the JSON form, from a stored word: version 0.1 said `image-held`. A word of a later version stays as it is.
+    pub fn shown_of(stored: &str) -> &str {
+        match stored {
+            "image-held" => Self::BlockDeferred.as_str(),
+            other => other,
         }
     }
 }

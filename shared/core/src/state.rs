@@ -9,49 +9,50 @@ pub enum State {
     Pending,
     /// Nothing at or above review.
     Allowed,
-    /// A person must look before it is deployed.
+    /// A person decides before it is deployed.
     Review,
     /// Must not be deployed, and cannot be pulled where the block method says so.
     Blocked,
-    /// Would be blocked, and is not; the reason says why.
-    Held,
-    /// The scanner cannot look at it.
+    /// It should be blocked, and a rule defers the block: it can be deployed. The reason names the rule.
+    #[serde(rename = "Held")]
+    BlockDeferred,
+    /// The scanner cannot scan it.
     Unscannable,
-    /// The scanner no longer looks at it.
+    /// The scanner no longer watches it.
     Stale,
     /// No container image, by its manifest: an attestation, a Helm chart, a cache, an index of such.
     NotAnImage,
 }
 
 impl State {
-    /// The word that people and their programs read. `Held` would sound like "held back", and the image can be deployed.
-    pub fn shown(self) -> &'static str {
-        match self {
-            Self::Held => "BlockDeferred",
-            other => other.as_str(),
-        }
-    }
-
-    /// The word that people read, of a word of the ledger.
-    pub fn shown_of(word: &str) -> &str {
-        if word == Self::Held.as_str() {
-            Self::Held.shown()
-        } else {
-            word
-        }
-    }
-
-    /// The word, as it stands in the ledger.
+    /// The word that people and their programs read: in alerts, logs, and answers of the gate.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "Pending",
             Self::Allowed => "Allowed",
             Self::Review => "Review",
             Self::Blocked => "Blocked",
-            Self::Held => "Held",
+            Self::BlockDeferred => "BlockDeferred",
             Self::Unscannable => "Unscannable",
             Self::Stale => "Stale",
             Self::NotAnImage => "NotAnImage",
+        }
+    }
+
+    /// The word in the ledger, as its serde form has it. Rows of version 0.1 say `Held`, so the ledger keeps that word.
+    pub fn stored(self) -> &'static str {
+        match self {
+            Self::BlockDeferred => "Held",
+            other => other.as_str(),
+        }
+    }
+
+    /// The word that people read, from a word of the ledger. A word of a later version stays as it is.
+    pub fn shown_of(stored: &str) -> &str {
+        if stored == Self::BlockDeferred.stored() {
+            Self::BlockDeferred.as_str()
+        } else {
+            stored
         }
     }
 }

@@ -330,17 +330,17 @@ impl<'a> SummaryBuilder<'a> {
             *self
                 .summary
                 .states
-                .entry(State::NotAnImage.as_str().to_owned())
+                .entry(State::NotAnImage.stored().to_owned())
                 .or_default() += 1;
             return;
         }
-        *self.summary.states.entry(row.state.as_str().to_owned()).or_default() += 1;
+        *self.summary.states.entry(row.state.stored().to_owned()).or_default() += 1;
         match row.state {
             State::Blocked => {
                 self.summary.blocked.add(case(row, row.since), Order::Newest);
                 self.new_on(row.since, |news| news.blocked += 1);
             }
-            State::Held => {
+            State::BlockDeferred => {
                 self.summary.held.add(case(row, row.since), Order::Oldest);
                 self.new_on(row.since, |news| news.held += 1);
             }

@@ -62,9 +62,9 @@ def in_use(world: World) -> Observed:
     world.registry.set_image(image.repository, image.digest, lastRecordedPullTime=time.time() - DAY)
     world.send("on-scan", world.found(image, OPENSSL))
     return observe(
-        state=(world.state(image), "Held"),
+        state=(world.state(image), "BlockDeferred"),
         pull=(world.pull(image), "works"),
-        alerts=(world.alerts(image.repository), ["image-held"]),
+        alerts=(world.alerts(image.repository), ["block-deferred"]),
         changes=(world.mutations(image.repository), []),
     )
 
@@ -81,12 +81,12 @@ def no_worse(world: World) -> Observed:
         world.send("on-push", events.push(image))
         world.send("on-scan", world.found(image, *found))
     return observe(
-        what_runs=(world.state(running), "Held"),
-        its_equal=(world.state(same), "Held"),
+        what_runs=(world.state(running), "BlockDeferred"),
+        its_equal=(world.state(same), "BlockDeferred"),
         pull_of_its_equal=(world.pull(same), "works"),
         one_finding_more=(world.state(worse), "Blocked"),
         pull_of_that=(world.pull(worse), "refused"),
-        alerts=(world.alerts(repository), ["image-held", "image-held", "image-blocked"]),
+        alerts=(world.alerts(repository), ["block-deferred", "block-deferred", "image-blocked"]),
     )
 
 
@@ -151,10 +151,10 @@ def index_after_its_images(world: World) -> Observed:
     ended.append([world.state(image) for image in (index, amd64, arm64)])
     return observe(
         before_its_event=(first, ["refused", "works"]),
-        index_and_images=(ended[0], ["Held"] * 3),
-        after_a_sweep=(ended[1], ["Held"] * 3),
+        index_and_images=(ended[0], ["BlockDeferred"] * 3),
+        after_a_sweep=(ended[1], ["BlockDeferred"] * 3),
         pulls=([world.pull(image, by="digest") for image in (index, amd64, arm64)], ["works"] * 3),
-        alerts=(world.alerts(repository), ["image-blocked", "image-held", "image-released"]),
+        alerts=(world.alerts(repository), ["image-blocked", "block-deferred", "image-released"]),
     )
 
 
@@ -173,7 +173,7 @@ def excepted_by_index(world: World) -> Observed:
     world.send("on-push", events.push(other), events.push(others), guard=guard)
     world.send("on-scan", world.found(other, RELEASED), guard=guard)
     return observe(
-        before_the_index_is_known=(before, "Held"),
+        before_the_index_is_known=(before, "BlockDeferred"),
         index_and_image=([world.state(index), world.state(image)], ["Allowed"] * 2),
         pull=(world.pull(index), "works"),
         under_another_tag=([world.state(others), world.state(other)], ["Blocked"] * 2),
@@ -245,8 +245,8 @@ SCENARIOS = [
     Scenario("critical-blocked", "Blocked, one alert, no pull by tag or digest, tags kept", critical),
     Scenario("blocked-image-pushed-again", "the push restores it, its event blocks it again: image-bypass", came_back),
     Scenario("restored-by-hand", "somebody restores it: blocked again, image-bypass", restored_by_hand),
-    Scenario("image-in-use-held", "pulled yesterday: Held and alerted, not blocked", in_use),
-    Scenario("no-worse-than-what-runs", "the same finding as in what runs: Held; one more: Blocked", no_worse),
+    Scenario("block-deferred-in-use", "pulled yesterday: the block is deferred, with an alert", in_use),
+    Scenario("no-worse-than-what-runs", "the same finding as in what runs: block deferred; one more: Blocked", no_worse),
     Scenario("exception-holds-and-ends", "Allowed as long as the exception holds, Blocked when it has ended", exception_lives),
     Scenario(
         "multi-arch", "one platform CRITICAL: tag, index and image blocked, one alert; another tag: blocked again", multi_arch

@@ -62,9 +62,9 @@ def report(world: World) -> Observed:
     image = world.push_and_scan("team/report", SUDO, guard=world.guard("report", "report"))
     alerts = world.alert_documents(image.repository)
     return observe(
-        state=(world.state(image), "Held"),
+        state=(world.state(image), "BlockDeferred"),
         pull=(world.pull(image), "works"),
-        alerts=([alert["kind"] for alert in alerts], ["image-held"]),
+        alerts=([alert["kind"] for alert in alerts], ["block-deferred"]),
         claimed_as_done=([alert["action"]["done"] for alert in alerts], [False]),
         changes=(world.mutations(image.repository), []),
     )
@@ -76,10 +76,10 @@ def limit(world: World) -> Observed:
     images = [world.push_and_scan(f"team/limit-{n}", SUDO, guard=guard) for n in (1, 2, 3)]
     alerts = [kind for image in images for kind in world.alerts(image.repository)]
     return observe(
-        state_of_the_last=(world.state(images[-1]), "Held"),
+        state_of_the_last=(world.state(images[-1]), "BlockDeferred"),
         pull_of_the_last=(world.pull(images[-1]), "works"),
         told_of_the_limit=(alerts.count("block-limit"), 1),
-        told_of_what_is_held=(alerts.count("image-held"), 0),
+        alerts_of_the_others=(alerts.count("block-deferred"), 0),
     )
 
 
@@ -89,6 +89,6 @@ SCENARIOS = [
     ),
     Scenario("moved-tag-given-back", "a tag that moves while it is taken stays with its new image: told", moved_tag),
     Scenario("flag-method", "Blocked and alerted; nothing in the registry changes", flag),
-    Scenario("block-limit", "one block an hour: the next images are held, and one alert says so", limit),
-    Scenario("report-mode-changes-nothing", "Held and alerted; not one changing call to the registry", report),
+    Scenario("block-limit", "one block an hour: further blocks are deferred, and one alert says so", limit),
+    Scenario("report-mode-changes-nothing", "block deferred, with an alert; not one changing call to the registry", report),
 ]

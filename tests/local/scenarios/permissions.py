@@ -399,12 +399,12 @@ BLOCKED = ("Blocked", "refused", ["image-blocked"])
 NOT_SEEN = ("none", "works", NOBODY)
 # It has a record, which says why nothing is known of it.
 NOT_READ = ("Pending", "works", NOBODY)
-# The decision is written, the block counted, the image blocked, and then it is told. If the registry refuses, the image is held,
+# The decision is written, the block counted, the image blocked, and then it is told. If the registry refuses, the block is deferred,
 # and this is told.
 NOT_COUNTED = ("Blocked", "works", NOBODY)
 NOT_TOLD = ("Blocked", "refused", NOBODY)
-HELD = ("Held", "works", ["image-held"])
-BLOCKED_LATER = ("Blocked", "refused", ["image-held", "image-blocked"])
+DEFERRED = ("BlockDeferred", "works", ["block-deferred"])
+BLOCKED_LATER = ("Blocked", "refused", ["block-deferred", "image-blocked"])
 
 CLOSED: tuple[list[str], bool, list[str]] = ([], True, ["posture-repaired"])
 HALF_CLOSED = (["ours"], True, ["posture-repaired"])
@@ -496,7 +496,7 @@ JOBS = {
             "dynamodb:UpdateItem": NOT_COUNTED,
             "ecr:DescribeImages": NOT_SEEN,
             "ecr:DescribeImageScanFindings": NOT_READ,
-            "ecr:UpdateImageStorageClass": HELD,
+            "ecr:UpdateImageStorageClass": DEFERRED,
             "sns:Publish": NOT_TOLD,
         },
         {"ecr:UpdateImageStorageClass": BLOCKED_LATER},
@@ -506,7 +506,7 @@ JOBS = {
         scanned,
         image_stands,
         BLOCKED,
-        {"ecr:BatchGetImage": HELD, "ecr:PutImage": HELD, "ecr:BatchDeleteImage": HELD},
+        {"ecr:BatchGetImage": DEFERRED, "ecr:PutImage": DEFERRED, "ecr:BatchDeleteImage": DEFERRED},
         dict.fromkeys(("ecr:BatchGetImage", "ecr:PutImage", "ecr:BatchDeleteImage"), BLOCKED_LATER),
         BY_TAG,
     ),
@@ -546,12 +546,12 @@ JOBS = {
             "ecr:BatchGetRepositoryScanningConfiguration": NOT_SEEN,
             "ecr:DescribeImages": NOT_SEEN,
             "ecr:DescribeImageScanFindings": NOT_READ,
-            "ecr:UpdateImageStorageClass": HELD,
+            "ecr:UpdateImageStorageClass": DEFERRED,
             "sns:Publish": NOT_TOLD,
             "sqs:SendMessage": NOT_SEEN,
         },
         {"ecr:UpdateImageStorageClass": BLOCKED_LATER},
-        # Sweeps do not look at what is held every hour: it has its turn in one of the hours of a day.
+        # Sweeps do not reconcile deferred blocks every hour: each has its turn in one of the hours of a day.
         turns=24,
     ),
     "role-of-worker-with-backfill": Job(

@@ -99,12 +99,12 @@ def unsupported(world: World) -> Observed:
 
 
 def scan_type(world: World) -> Observed:
-    known = {"clean": [], "review": ["HIGH"], "blocked": ["CRITICAL"], "held": ["CRITICAL"]}
+    known = {"clean": [], "review": ["HIGH"], "blocked": ["CRITICAL"], "deferred": ["CRITICAL"]}
     images: dict[str, Image] = {}
     for name, severities in known.items():
         images[name] = image = world.push(world.repository(f"scanning/switch-{name}"))
         world.send("on-push", events.push(image))
-        if name == "held":
+        if name == "deferred":
             world.registry.set_image(image.repository, image.digest, lastRecordedPullTime=time.time() - DAY)
         world.send("on-scan", world.found(image, *[basic("CVE-2026-4102", severity, "zlib") for severity in severities]))
     images["waiting"] = world.push(world.repository("scanning/switch-waiting"))
@@ -133,7 +133,7 @@ def scan_type(world: World) -> Observed:
     finally:
         world.registry.behave(otherScans="kept")
     return observe(
-        basic=(before, ["Allowed", "Review", "Blocked", "Held", "Pending"]),
+        basic=(before, ["Allowed", "Review", "Blocked", "BlockDeferred", "Pending"]),
         enhanced_and_nothing_known=(nothing_known, before),
         inspected=(inspected, before),
         basic_again=(back, before),

@@ -1,4 +1,4 @@
-"""Images that workloads use: held and named, blocked when nobody uses them any more, given back to what starts meanwhile."""
+"""Images that workloads use: not blocked while they are used, blocked after that, released for what starts meanwhile."""
 
 from __future__ import annotations
 
@@ -90,9 +90,9 @@ def function_of_an_old_image(world: World) -> Observed:
     alerts = world.alert_documents(image.repository)
     return observe(
         listed=((listed["images"], listed.get("incomplete", [])), (1, [])),
-        state=(world.state(image), "Held"),
+        state=(world.state(image), "BlockDeferred"),
         pull=(world.pull(image), "works"),
-        alerts=([alert["kind"] for alert in alerts], ["image-held"]),
+        alerts=([alert["kind"] for alert in alerts], ["block-deferred"]),
         named=(["function thumbs" in json.dumps(alert) for alert in alerts], [True]),
         changes=(world.mutations(image.repository), []),
     )
@@ -110,12 +110,12 @@ def deleted_function(world: World) -> Observed:
     aged(world, f"use#{world.stack.region}#{image.repository}#", "gone_at", 25)
     world.sweep(image.repository, guard=under)
     return observe(
-        used=(used, "Held"),
+        used=(used, "BlockDeferred"),
         gone=(gone >= 1, True),
-        in_the_grace=(in_the_grace, "Held"),
+        in_the_grace=(in_the_grace, "BlockDeferred"),
         after_it=(world.state(image), "Blocked"),
         pull=(world.pull(image), "refused"),
-        alerts=(world.alerts(image.repository), ["image-held", "image-blocked"]),
+        alerts=(world.alerts(image.repository), ["block-deferred", "image-blocked"]),
     )
 
 
@@ -125,12 +125,12 @@ def stale(world: World) -> Observed:
     lists(world, under)
     aged(world, f"index#{world.stack.region}", "completed_at", 3)
     world.send("on-scan", world.found(image, OPENSSL), guard=under)
-    held, why = world.state(image), reason(world, image)
+    state, why = world.state(image), reason(world, image)
     lists(world, under)
     # A sweep looks at it in its turn, once a day; an event at once.
     world.send("on-scan", world.found(image, OPENSSL), guard=under)
     return observe(
-        stale=(held, "Held"),
+        stale=(state, "BlockDeferred"),
         because=("it is not known whether it is in use" in why, True),
         listed_again=(world.state(image), "Blocked"),
         alerts=(world.alerts(image.repository), ["image-blocked"]),
@@ -146,14 +146,14 @@ def started_meanwhile(world: World) -> Observed:
     # It was pulled right before the block, and runs now.
     task = running.task("prod", "api", image, "service:api")
     world.send("workloads", events.task(task), guard=under)
-    wait_for("it is released", lambda: world.state(image) == "Held")
+    wait_for("it is released", lambda: world.state(image) == "BlockDeferred")
     world.stack.drain(under)
     alerts = world.alert_documents(image.repository)
     return observe(
         before=(blocked, ("Blocked", "refused")),
-        state=(world.state(image), "Held"),
+        state=(world.state(image), "BlockDeferred"),
         pull=(world.pull(image), "works"),
-        alerts=([alert["kind"] for alert in alerts], ["image-blocked", "image-held"]),
+        alerts=([alert["kind"] for alert in alerts], ["image-blocked", "block-deferred"]),
         named=("service api in cluster prod" in reason(world, image), True),
     )
 
@@ -186,7 +186,7 @@ def service_at_zero(world: World) -> Observed:
     for image in (before, now):
         world.send("on-scan", world.found(image, OPENSSL), guard=under)
     return observe(
-        states=([world.state(image) for image in (before, now)], ["Held"] * 2),
+        states=([world.state(image) for image in (before, now)], ["BlockDeferred"] * 2),
         present=("service nightly in cluster prod, task definition 2 (not running now)" in reason(world, now), True),
         to_go_back_to=("task definition 1 (to go back to)" in reason(world, before), True),
     )
@@ -208,7 +208,7 @@ def denied_account(world: World) -> Observed:
     denied = lists(world, under)
     for image in images:
         world.send("on-scan", world.found(image, OPENSSL), guard=under)
-    held = [world.state(image) for image in images]
+    states = [world.state(image) for image in images]
     told = []
     for _ in range(2):
         # Only a sweep of all looks at the registry.
@@ -222,7 +222,7 @@ def denied_account(world: World) -> Observed:
     callers = {call["account"] for call in world.stack.running.calls() if call["caller"] != DRIVER_KEY}
     return observe(
         missing=(denied["missing"], ["sts:AssumeRole"]),
-        held=(held, ["Held"] * 2),
+        states=(states, ["BlockDeferred"] * 2),
         alerts_of_the_images=([world.alerts(image.repository) for image in images], [["image-blocked"]] * 2),
         told_after_one_sweep_and_two=(told, [1, 1]),
         granted=(granted.get("incomplete", []), []),
@@ -232,11 +232,11 @@ def denied_account(world: World) -> Observed:
 
 
 SCENARIOS = [
-    Scenario("function-holds-old-image", "60 days old, CRITICAL: Held, the alert names the function", function_of_an_old_image),
-    Scenario("deleted-function-frees-image", "Held for a day after the function is gone, Blocked after that", deleted_function),
-    Scenario("stale-workloads-hold", "the lists are three hours old: Held, no alert; listed again: Blocked", stale),
+    Scenario("function-holds-old-image", "60 days old, CRITICAL: block deferred, the alert names the function", function_of_an_old_image),
+    Scenario("deleted-function-frees-image", "deferred for a day after the function is gone, Blocked after that", deleted_function),
+    Scenario("stale-workloads-hold", "the lists are three hours old: block deferred, no alert; listed again: Blocked", stale),
     Scenario("task-starts-during-a-block", "its event has the image looked at: it comes back, the alert names the service", started_meanwhile),
     Scenario("refused-pull-is-told", "ECS cannot pull a blocked image: one pull-refused for each service, with the way out", refused_pull),
-    Scenario("service-scaled-to-zero", "its image and the one that it goes back to: Held", service_at_zero),
-    Scenario("denied-account-told-once", "images Held; one access-missing for all of them; with the role: Blocked", denied_account),
+    Scenario("service-scaled-to-zero", "its image and the one that it goes back to: block deferred", service_at_zero),
+    Scenario("denied-account-told-once", "blocks deferred; one access-missing for all of them; with the role: Blocked", denied_account),
 ]

@@ -9,6 +9,7 @@ use crate::{
     calendar::day_of,
     finding::Severity,
     ids::{Digest, RegistryKey, RepositoryName, Tag, TopicArn},
+    notice::AlertKind,
     text::{self, hex},
 };
 
@@ -29,7 +30,7 @@ pub struct BriefAlert {
     pub topic: TopicArn,
     /// The id of the alert. An alert that is kept twice is kept once.
     pub id: String,
-    /// The word for its kind, as in the JSON form. A word that this version does not know is named as well.
+    /// The word for its kind, as the version that stored it wrote it. [`BriefAlert::kind`] has the word of this version.
     pub kind: String,
     /// How bad it is, where that can be said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,11 +71,16 @@ impl BriefAlert {
         self.time.as_second().saturating_add(KEPT_DAYS * 24 * 3600)
     }
 
+    /// The word for its kind, as in the JSON form of an alert. A word that this version does not know stays as it is.
+    pub fn kind(&self) -> &str {
+        AlertKind::shown_of(&self.kind)
+    }
+
     /// The order of a summary: what is open comes first, then how bad it is, then what is older.
     pub fn order(&self) -> (u8, std::cmp::Reverse<Option<Severity>>, Timestamp, &str) {
-        let urgency = match self.kind.as_str() {
+        let urgency = match self.kind() {
             "image-bypass" | "key-unhealthy" => 0,
-            "image-held" | "block-limit" | "access-missing" | "calls-failing" | "image-lost" => 1,
+            "block-deferred" | "block-limit" | "access-missing" | "calls-failing" | "image-lost" => 1,
             "image-blocked" => 2,
             "image-review" | "tag-violation" | "tag-moved" | "posture-drift" | "registry-drift" => 3,
             _ => 4,

@@ -109,7 +109,7 @@ impl ImageAlert {
                 Some(_) if self.kind == AlertKind::ImageBypass => "BLOCKED AGAIN",
                 Some(_) => "BLOCKED",
             },
-            AlertKind::ImageHeld => HELD,
+            AlertKind::BlockDeferred => HELD,
             AlertKind::BlockLimit => "BLOCK LIMIT REACHED",
             AlertKind::ImageReview => "REVIEW",
             AlertKind::ImageReleased => "RELEASED",

@@ -123,7 +123,7 @@ pub(super) fn render(alert: &Alert, listed: usize) -> String {
         schema: SCHEMA,
         id: text::line(&alert.id, MAX_ID),
         kind: alert.kind,
-        state: alert.state.map(State::shown),
+        state: alert.state.map(State::as_str),
         severity: alert.severity,
         time: time(alert.time),
         account: about.registry.account.as_str(),

@@ -134,9 +134,9 @@ impl AlertSummary {
     fn kinds(&self) -> Vec<(&str, usize)> {
         let mut kinds: Vec<(&str, usize)> = Vec::new();
         for alert in &self.alerts {
-            match kinds.iter_mut().find(|(kind, _)| *kind == alert.kind) {
+            match kinds.iter_mut().find(|(kind, _)| *kind == alert.kind()) {
                 Some((_, count)) => *count += 1,
-                None => kinds.push((&alert.kind, 1)),
+                None => kinds.push((alert.kind(), 1)),
             }
         }
         kinds
@@ -179,7 +179,7 @@ impl AlertSummary {
             alerts
                 .entry(repository)
                 .or_default()
-                .entry(&alert.kind)
+                .entry(alert.kind())
                 .or_default()
                 .push(Named {
                     image: alert.name(),
@@ -198,7 +198,7 @@ impl AlertSummary {
                 .map_or("registry", |repository| repository.as_str());
             let severity = alert.severity.map(|severity| format!(" {severity}"));
             let severity = severity.unwrap_or_default();
-            let text = format!("{}: {repository} {}{severity}", words(&alert.kind), alert.name());
+            let text = format!("{}: {repository} {}{severity}", words(alert.kind()), alert.name());
             Item::with(text, alert.title.clone())
         });
         List {
@@ -234,7 +234,7 @@ impl AlertSummary {
 fn words(kind: &str) -> String {
     match kind {
         "image-blocked" => "BLOCKED".to_owned(),
-        "image-held" => HELD.to_owned(),
+        "block-deferred" => HELD.to_owned(),
         "image-review" => "REVIEW".to_owned(),
         "image-released" => "RELEASED".to_owned(),
         "image-bypass" => "BLOCKED AGAIN".to_owned(),
@@ -301,7 +301,7 @@ mod tests {
         let alerts: Vec<BriefAlert> = (0..5000)
             .map(|number| {
                 let worst = number % 1000 == 0;
-                let kind = if worst { "image-held" } else { "image-review" };
+                let kind = if worst { "block-deferred" } else { "image-review" };
                 alert(
                     number,
                     kind,
@@ -315,7 +315,7 @@ mod tests {
             assert!(message.body().len() <= MAX_MESSAGE_BYTES);
             assert!(!named.is_empty());
             if messages == 0 {
-                assert_eq!(named.iter().filter(|alert| alert.kind == "image-held").count(), 5);
+                assert_eq!(named.iter().filter(|alert| alert.kind == "block-deferred").count(), 5);
                 let document: Value = serde_json::from_str(&message.default).unwrap();
                 assert_eq!(document["kept_back"], left.len() - named.len());
             }
@@ -330,15 +330,15 @@ mod tests {
         let alerts = vec![
             alert(1, "scan-failed", None),
             alert(2, "image-review", Some(Severity::High)),
-            alert(3, "image-held", Some(Severity::Critical)),
-            alert(3, "image-held", Some(Severity::Critical)),
+            alert(3, "block-deferred", Some(Severity::Critical)),
+            alert(3, "block-deferred", Some(Severity::Critical)),
             alert(4, "a-kind-of-tomorrow", None),
         ];
         let (message, named) = AlertSummary::of(alerts, now()).unwrap().message(&Contact::default());
         let order: Vec<&str> = named.iter().map(|alert| alert.kind.as_str()).collect();
         assert_eq!(
             order,
-            ["image-held", "image-review", "scan-failed", "a-kind-of-tomorrow"]
+            ["block-deferred", "image-review", "scan-failed", "a-kind-of-tomorrow"]
         );
         insta::assert_snapshot!(message.email);
         insta::assert_snapshot!("the_worst_come_first.sms", message.sms);

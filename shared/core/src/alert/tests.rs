@@ -101,7 +101,7 @@ fn a_blocked_image() {
 }
 
 #[test]
-fn a_held_image() {
+fn a_deferred_block() {
     let alert = ImageAlert {
         title: "pipeops-prod-api:v1.2.3 should be blocked, and is not".into(),
         reason: "1 finding blocks deployment: CVE-2026-1234 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: it \
@@ -110,7 +110,7 @@ fn a_held_image() {
         findings: vec![finding(&json!({}))],
         action: Some(AlertAction { method: BlockMethod::Archive, done: false }),
         next_steps: vec!["Deploy the new image, so that this one is no longer used: then it is blocked.".into()],
-        ..alert(AlertKind::ImageHeld)
+        ..alert(AlertKind::BlockDeferred)
     };
     insta::assert_snapshot!(show(&alert));
 }
@@ -202,7 +202,7 @@ fn every_action_says_what_it_means() {
     for kind in [
         AlertKind::ImageBlocked,
         AlertKind::ImageBypass,
-        AlertKind::ImageHeld,
+        AlertKind::BlockDeferred,
         AlertKind::ImageReleased,
     ] {
         for method in [BlockMethod::Archive, BlockMethod::QuarantineTag, BlockMethod::Flag] {
@@ -1118,9 +1118,9 @@ fn what_else_is_in_the_image_is_told() {
 }
 
 #[test]
-fn a_held_image_says_why_and_until_when() {
+fn a_deferred_block_says_why_and_until_when() {
     let held = ImageAlert {
-        state: State::Held,
+        state: State::BlockDeferred,
         reason: "1 finding blocks deployment. It is not blocked: it is in use: it was last pulled on 2026-11-22."
             .into(),
         hold: Some(HoldNote {
@@ -1133,7 +1133,7 @@ fn a_held_image_says_why_and_until_when() {
             method: BlockMethod::Archive,
             done: false,
         }),
-        ..alert(AlertKind::ImageHeld)
+        ..alert(AlertKind::BlockDeferred)
     };
     let Message {
         subject,

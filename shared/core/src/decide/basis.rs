@@ -79,7 +79,9 @@ fn of_image(case: ImageCase<'_>) -> Basis {
     let prior = facts
         .row
         .as_ref()
-        .filter(|row| row.closed_at.is_none() || matches!(row.state, State::Blocked | State::Held | State::Review))
+        .filter(|row| {
+            row.closed_at.is_none() || matches!(row.state, State::Blocked | State::BlockDeferred | State::Review)
+        })
         // What was no image was not judged.
         .filter(|row| !row.is_not_an_image());
     let remembered = |row: &Row| match &row.no_scan {
@@ -110,7 +112,7 @@ fn of_image(case: ImageCase<'_>) -> Basis {
         }
         // What is not known any more does not make a blocked image better; but without what blocked it, it is just unknown.
         (Scan::Unavailable(why) | Scan::Explained(why, _), _, Some(row))
-            if matches!(row.state, State::Blocked | State::Held) =>
+            if matches!(row.state, State::Blocked | State::BlockDeferred) =>
         {
             match remembered(row) {
                 Basis::Findings(evaluation, scan) if evaluation.verdict == Verdict::Block => {
@@ -144,7 +146,7 @@ fn of_image(case: ImageCase<'_>) -> Basis {
 
 /// Whether an image is blocked or held for findings.
 fn is_known_bad(row: &Row) -> bool {
-    matches!(row.state, State::Blocked | State::Held)
+    matches!(row.state, State::Blocked | State::BlockDeferred)
         && row.findings.iter().any(|finding| finding.action == Action::Block)
 }
 

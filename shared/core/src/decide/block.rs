@@ -1,4 +1,4 @@
-//! An image must not be deployed: it is blocked, or held for the reason that a rule gives.
+//! An image must not be deployed: it is blocked, or a rule defers the block.
 
 use crate::{
     decide::{
@@ -26,13 +26,13 @@ pub(super) fn blocked<'a>(
 ) -> Result<Draft<'a>, Question> {
     let block = Blocking::new(case, evaluation)?;
     Ok(match hold(&block)? {
-        Some(why) => held(&block, draft, &reason, why),
+        Some(why) => deferred(&block, draft, &reason, why),
         None => done(block, draft, reason),
     })
 }
 
-/// The image is held, or stays blocked as it was, where only more was asked for.
-fn held<'a>(block: &Blocking<'_>, draft: Draft<'a>, reason: &str, why: Hold) -> Draft<'a> {
+/// The block is deferred, or an image that is blocked stays as it was where only a stronger block was asked for.
+fn deferred<'a>(block: &Blocking<'_>, draft: Draft<'a>, reason: &str, why: Hold) -> Draft<'a> {
     let facts = block.case.facts;
     let kind = why.alert;
     let tells_limit = limit_is_to_be_told(facts);
@@ -56,7 +56,10 @@ fn held<'a>(block: &Blocking<'_>, draft: Draft<'a>, reason: &str, why: Hold) -> 
     } else {
         let undoes = why.undo != Undo::No;
         let draft = draft
-            .state(State::Held, format!("{reason} It is not blocked: {}", why.reason))
+            .state(
+                State::BlockDeferred,
+                format!("{reason} It is not blocked: {}", why.reason),
+            )
             .hold(why);
         // Who was told that it is blocked is told that it is not any more. The index or the source says why.
         let told = block.prior.filter(|block| undoes && block.told && kind.is_none());

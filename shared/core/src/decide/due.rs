@@ -311,7 +311,7 @@ impl<'a> Survey<'a> {
                 .block
                 .is_some_and(|block| !block.undone && block.method != BlockMethod::Flag);
         let due = match used.gone_at {
-            Some(at) => row.state == State::Held && is_over(at),
+            Some(at) => row.state == State::BlockDeferred && is_over(at),
             None => is_blocked && used.runs,
         };
         due.then_some(Due::Waiting)
@@ -476,7 +476,8 @@ impl<'a> Survey<'a> {
     fn does_not_fit(&self, row: &Remembered) -> bool {
         let above = row.indexes.iter().filter_map(|digest| self.rows.get(digest));
         let bad = |row: &Remembered| {
-            matches!(row.state, State::Blocked | State::Held) && !(row.by_tag && row.state == State::Held)
+            matches!(row.state, State::Blocked | State::BlockDeferred)
+                && !(row.by_tag && row.state == State::BlockDeferred)
         };
         // What is on its way back is done with.
         let is_kept = |row: &Remembered| row.block.is_some_and(|block| !block.undone);
@@ -487,7 +488,7 @@ impl<'a> Survey<'a> {
         if self.enforces && is_kept(row) && above.any(|index| index.state != State::Blocked) {
             return true;
         }
-        if self.enforces && row.state == State::Held && self.are_its_many_indexes_blocked(row) {
+        if self.enforces && row.state == State::BlockDeferred && self.are_its_many_indexes_blocked(row) {
             return true;
         }
         if row.children.is_empty() {
@@ -504,7 +505,7 @@ impl<'a> Survey<'a> {
             State::Pending => all_known || open().any(|child| bad(child)),
             // What has no tag may wait for another index to be read: see `finish`.
             State::Blocked => self.enforces && open().any(|child| child.tagged && self.waits_for_nothing(child)),
-            State::Held => self.enforces && open().any(|child| is_kept(child)),
+            State::BlockDeferred => self.enforces && open().any(|child| is_kept(child)),
             State::Unscannable | State::Stale => {
                 open().any(|child| is_kept(child) || bad(child) || child.state == State::Review)
             }
@@ -547,7 +548,7 @@ impl<'a> Survey<'a> {
     fn waits_for_nothing(&self, row: &Remembered) -> bool {
         let mut above = row.indexes.iter().filter_map(|digest| self.rows.get(digest));
         // What runs has its turn once a day.
-        row.state == State::Held
+        row.state == State::BlockDeferred
             && !row.runs
             && row.indexes.len() <= MAX_LOOKED_AT
             && !above.any(|index| !index.closed && !index.not_an_image && index.state != State::Blocked)
@@ -576,14 +577,14 @@ impl<'a> Survey<'a> {
                 !over.is_negative() && over < RECENTLY
             })
         });
-        if row.state == State::Held && self.block.when_in_use == WhenInUse::Hold && pull_is_over {
+        if row.state == State::BlockDeferred && self.block.when_in_use == WhenInUse::Hold && pull_is_over {
             return Some(Due::Waiting);
         }
         if let Some(due) = self.by_uses(&image.digest, row) {
             return Some(due);
         }
         let turn = match row.state {
-            State::Pending | State::Held | State::Unscannable => Some(TURN_HOURS),
+            State::Pending | State::BlockDeferred | State::Unscannable => Some(TURN_HOURS),
             // The scanner has let it go.
             State::Stale => Some(LONG_TURN_HOURS),
             State::NotAnImage => None,
@@ -640,7 +641,7 @@ impl<'a> Survey<'a> {
             .available_since
             .is_some_and(|since| self.now.duration_since(since) >= INDEX_FOLLOWS);
         let waited = row.may_be_led_to && is_old || self.enforces && !row.tagged && self.is_led_to_by_blocked(row);
-        !row.closed && row.seen && row.state == State::Held && waited
+        !row.closed && row.seen && row.state == State::BlockDeferred && waited
     }
 
     /// Whether more indexes led to it than are remembered, and there are no more than that in the whole repository now.

@@ -46,9 +46,9 @@ impl ChildFacts {
             _ if row.policy != index.policy => false,
             // An image of many indexes is blocked with the last of them: the sweep sees when that is.
             State::Blocked if row.indexes.len() > MAX_LOOKED_AT => true,
-            State::Blocked => row.state != State::Held && !is_blocked_less(row, index),
+            State::Blocked => row.state != State::BlockDeferred && !is_blocked_less(row, index),
             // Whatever keeps the index from being blocked keeps its images from it too.
-            State::Held
+            State::BlockDeferred
             | State::Pending
             | State::Allowed
             | State::Review
@@ -164,11 +164,11 @@ impl LeadingIndex {
 
     /// Whether what is known of it goes with what is known of an image that it leads to.
     pub(super) fn fits(&self, image: &Row) -> bool {
-        let bad = |state: State| matches!(state, State::Blocked | State::Held);
+        let bad = |state: State| matches!(state, State::Blocked | State::BlockDeferred);
         self.row.as_ref().is_some_and(|row| {
             row.policy == image.policy
                 && match image.state {
-                    State::Blocked | State::Held => bad(row.state),
+                    State::Blocked | State::BlockDeferred => bad(row.state),
                     State::Review => bad(row.state) || row.state == State::Review,
                     State::Pending | State::Allowed | State::Unscannable | State::Stale | State::NotAnImage => {
                         image.block.is_none() && row.state != State::Pending

@@ -44,7 +44,7 @@ pub(super) fn next_steps(of: &Situation<'_>) -> Vec<NextStep> {
         AlertKind::PullRefused => vec![NextStep::new(GO_BACK), of.fix(), of.exception(), of.blocked()],
         AlertKind::ImageBlocked => vec![of.fix(), of.exception(), of.blocked()],
         AlertKind::ImageBypass => vec![of.who(), of.fix(), of.exception(), of.blocked()],
-        AlertKind::ImageHeld => {
+        AlertKind::BlockDeferred => {
             let by_rule = of.hold.and_then(|hold| hold.next_step).map(NextStep::new);
             let steps = [of.fix()].into_iter().chain(by_rule);
             steps.chain([of.exception(), of.look()]).collect()

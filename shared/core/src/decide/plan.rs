@@ -184,7 +184,7 @@ impl Step {
         }
         match (&mut row.block, self.releases) {
             // Of what is held, only tags are remembered that may be gone.
-            (Some(_), Release::No) if row.state == State::Held => {}
+            (Some(_), Release::No) if row.state == State::BlockDeferred => {}
             (Some(block), Release::No) => block.confirmed = true,
             (Some(block), Release::Pullable | Release::Later) if mark_stays.is_some() => {
                 block.undone_at.get_or_insert(now);

@@ -149,8 +149,8 @@ impl Facts {
 
     /// Whether the source keeps an image from being blocked here that should be: it is held there, or it was only judged there, and is
     /// not blocked there either.
-    pub(super) fn is_held_by_source(&self, image: &Image) -> bool {
-        let held = self.source_row().is_some_and(|row| row.state == State::Held);
+    pub(super) fn is_deferred_by_source(&self, image: &Image) -> bool {
+        let held = self.source_row().is_some_and(|row| row.state == State::BlockDeferred);
         held || self
             .judging_source(image)
             .is_some_and(|row| row.state != State::Blocked)

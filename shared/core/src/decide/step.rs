@@ -306,13 +306,13 @@ impl<'a> Draft<'a> {
             // The index speaks for it.
             self.kind = None;
         }
-        if !matches!(self.row.state, State::Blocked | State::Held) {
+        if !matches!(self.row.state, State::Blocked | State::BlockDeferred) {
             self.row.cause = None;
         }
         self.row.unjudged = self.row.cause.is_some() && !self.judged;
         let releases = self.releases != Release::No;
         if self.case.facts.is_told_of_source(self.row.state, releases)
-            && !(self.speaks_for_itself() || self.kind == Some(AlertKind::ImageHeld))
+            && !(self.speaks_for_itself() || self.kind == Some(AlertKind::BlockDeferred))
         {
             // So does the source.
             self.kind = None;
@@ -328,7 +328,7 @@ impl<'a> Draft<'a> {
                 Leave::Busy
             });
         }
-        if self.row.state == State::Held {
+        if self.row.state == State::BlockDeferred {
             // What was only begun is forgotten, except for tags that may be gone already.
             self.row.block = self.row.block.filter(|block| block.confirmed || !block.tags.is_empty());
         }
@@ -384,7 +384,7 @@ impl<'a> Draft<'a> {
         match self.kind {
             Some(AlertKind::ImageBypass) => true,
             // What is blocked leads to it, and it can be pulled.
-            Some(AlertKind::ImageHeld) => self.row.runs,
+            Some(AlertKind::BlockDeferred) => self.row.runs,
             Some(AlertKind::ImageReleased) => self.prior_block().is_some_and(|block| block.told),
             Some(
                 AlertKind::ImageBlocked
@@ -490,7 +490,7 @@ impl<'a> Draft<'a> {
     /// The findings at the level of the verdict.
     fn deciding(&self) -> impl Iterator<Item = &RecordedFinding> {
         let level = match self.row.state {
-            State::Blocked | State::Held => Some(Action::Block),
+            State::Blocked | State::BlockDeferred => Some(Action::Block),
             State::Review => Some(Action::Review),
             State::Pending | State::Allowed | State::Unscannable | State::Stale | State::NotAnImage => None,
         };
@@ -563,7 +563,7 @@ impl<'a> Draft<'a> {
             hold: self
                 .hold
                 .as_ref()
-                .filter(|_| self.row.state == State::Held)
+                .filter(|_| self.row.state == State::BlockDeferred)
                 .map(|hold| HoldNote {
                     cause: hold.cause,
                     reason: hold.reason.clone(),
@@ -635,7 +635,7 @@ pub(super) fn proposed_exceptions(
 ) -> Vec<ExceptionEntry> {
     match kind {
         AlertKind::ImageBlocked
-        | AlertKind::ImageHeld
+        | AlertKind::BlockDeferred
         | AlertKind::ImageBypass
         | AlertKind::ImageReview
         | AlertKind::PullRefused => findings

@@ -27,7 +27,7 @@ const RULES: &str = r#""rules": [
 fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) -> Row {
     let kind = match state {
         State::Blocked => Some(AlertKind::ImageBlocked),
-        State::Held => Some(AlertKind::ImageHeld),
+        State::BlockDeferred => Some(AlertKind::BlockDeferred),
         State::Review => Some(AlertKind::ImageReview),
         State::Unscannable | State::Stale => Some(AlertKind::ScanFailed),
         State::Pending | State::Allowed | State::NotAnImage => None,
@@ -41,7 +41,12 @@ fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) ->
         no_scan: match state {
             State::Unscannable => Some(NoScan::Failed),
             State::Stale => Some(NoScan::EligibilityExpired),
-            State::Pending | State::Allowed | State::Review | State::Blocked | State::Held | State::NotAnImage => None,
+            State::Pending
+            | State::Allowed
+            | State::Review
+            | State::Blocked
+            | State::BlockDeferred
+            | State::NotAnImage => None,
         },
         findings: severity
             .map(|severity| RecordedFinding {
@@ -93,7 +98,7 @@ fn priors() -> Vec<(&'static str, Option<Row>)> {
             "Blocked flag",
             Some(row(State::Blocked, critical, Some(BlockMethod::Flag))),
         ),
-        ("Held", Some(row(State::Held, critical, None))),
+        ("BlockDeferred", Some(row(State::BlockDeferred, critical, None))),
         ("Unscannable", Some(row(State::Unscannable, None, None))),
         ("Blocked, deleted", Some(closed)),
     ]
@@ -279,7 +284,7 @@ fn index_facts(prior: Option<&Row>, image: &Image, children: &[Option<(State, Op
 fn the_decision_table_of_indexes() {
     let clean = Some((State::Allowed, None));
     let high = Some((State::Review, Some(Severity::High)));
-    let critical = Some((State::Held, Some(Severity::Critical)));
+    let critical = Some((State::BlockDeferred, Some(Severity::Critical)));
     let failed = Some((State::Unscannable, None));
     let pending = Some((State::Pending, None));
     let children = [
@@ -404,7 +409,7 @@ fn one_more_finding_never_makes_it_better() {
         match state {
             State::Allowed | State::Pending | State::NotAnImage => 0,
             State::Review | State::Unscannable | State::Stale => 1,
-            State::Held | State::Blocked => 2,
+            State::BlockDeferred | State::Blocked => 2,
         }
     };
     for case in cases() {

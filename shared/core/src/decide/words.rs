@@ -234,12 +234,12 @@ pub(super) fn title(kind: AlertKind, row: &Row) -> String {
     match kind {
         AlertKind::ImageBlocked if flagged => format!("{image} must not be deployed"),
         AlertKind::ImageBlocked => format!("{image} is blocked"),
-        AlertKind::ImageHeld => {
+        AlertKind::BlockDeferred => {
             format!("{image} should be blocked, but the block is deferred: it can still be deployed")
         }
         AlertKind::ImageReview => format!("{image} needs review before deployment"),
         AlertKind::ImageReleased => format!("{image} is released"),
-        AlertKind::ImageBypass if row.state == State::Held => {
+        AlertKind::ImageBypass if row.state == State::BlockDeferred => {
             format!("{image} keeps coming back, and is not blocked now")
         }
         AlertKind::ImageBypass if flagged => format!("{image} was blocked, came back, and is only flagged now"),
@@ -287,7 +287,7 @@ pub(super) fn told_reason(kind: AlertKind, row: &Row, before: Option<&Block>, ar
                 by_exceptions(row),
                 row.reason
             ),
-            State::Held => format!("It is no longer blocked. {}", row.reason),
+            State::BlockDeferred => format!("It is no longer blocked. {}", row.reason),
             _ => format!("What blocked it no longer does. {}", row.reason),
         },
         AlertKind::ImageBypass => {
@@ -301,7 +301,7 @@ pub(super) fn told_reason(kind: AlertKind, row: &Row, before: Option<&Block>, ar
             format!("{how}. {}", row.reason)
         }
         AlertKind::ImageBlocked
-        | AlertKind::ImageHeld
+        | AlertKind::BlockDeferred
         | AlertKind::ImageReview
         | AlertKind::BlockLimit
         | AlertKind::ScanFailed

@@ -234,7 +234,7 @@ fn of_state(policy: &Policy, now: Timestamp, seen: &SeenImage, judgement: &Judge
         State::NotAnImage => by(GateAnswer::Warn),
         State::Blocked => Draft::new(Decision::Deny, row.reason.clone()),
         State::Review => by(rules.review),
-        State::Held => match judgement.hold {
+        State::BlockDeferred => match judgement.hold {
             Some(hold) if speaks_for_image(hold) => {
                 let draft = by(rules.held);
                 if draft.decision == Decision::Allow && row.reason.contains("not known") {

@@ -98,9 +98,9 @@ fn images_are_counted_with_their_bytes_and_what_would_be_deleted() {
 #[test]
 fn states_are_counted_and_the_worst_are_named() {
     let mut rows: Vec<Row> = (0..7)
-        .map(|n| rated(n, State::Held, 50 + i64::from(n), Severity::High))
+        .map(|n| rated(n, State::BlockDeferred, 50 + i64::from(n), Severity::High))
         .collect();
-    rows.push(rated(10, State::Held, 1, Severity::Critical));
+    rows.push(rated(10, State::BlockDeferred, 1, Severity::Critical));
     rows.push(rated(11, State::Blocked, 60, Severity::Critical));
     rows.push(rated(12, State::Blocked, 50, Severity::Critical));
     rows.push(row(13, State::Allowed, 50));
@@ -199,7 +199,7 @@ fn what_is_new_is_counted_by_the_day_in_utc() {
     let rows = [
         row(1, State::Blocked, 12),
         row(2, State::Blocked, 13),
-        row(3, State::Held, 37),
+        row(3, State::BlockDeferred, 37),
         row(4, State::Review, 3),
         released,
     ];
@@ -378,7 +378,7 @@ fn any_row() -> impl Strategy<Value = Row> {
         State::Allowed,
         State::Review,
         State::Blocked,
-        State::Held,
+        State::BlockDeferred,
         State::Unscannable,
         State::Stale,
     ]);

@@ -138,7 +138,7 @@ fn of_what_is_not_blocked_or_not_known_nobody_hears() {
     elsewhere.images = others.iter().map(|image| image.parse().unwrap()).collect();
     assert_eq!(tell(&world, &elsewhere), 0);
     let changes: [fn(&mut Row); 3] = [
-        |row| row.state = State::Held,
+        |row| row.state = State::BlockDeferred,
         |row| row.closed_at = Some(now()),
         |row| row.block = None,
     ];

@@ -572,7 +572,7 @@ fn a_scan_that_is_under_way_for_too_long_is_told_once() {
 }
 
 #[test]
-fn what_was_held_because_it_was_pulled_is_blocked_when_that_is_long_ago() {
+fn a_block_deferred_for_a_pull_is_made_when_the_pull_is_long_ago() {
     // A pull counts for 90 days, and for 14 where the scanner counts workloads.
     for (days, in_use_count) in [(89, None), (13, Some(0))] {
         let world = World::new();
@@ -588,7 +588,7 @@ fn what_was_held_because_it_was_pulled_is_blocked_when_that_is_long_ago() {
         };
         world.complete_scan(&key, counted);
         sweep(&world, &policy(""));
-        assert_eq!(world.row_of(&key).unwrap().state, State::Held);
+        assert_eq!(world.row_of(&key).unwrap().state, State::BlockDeferred);
         after(&world, 25);
         let looks = sweep(&world, &policy(""));
         assert_eq!((looks.due, looks.blocks), ([("waiting", 1)].into(), 1));
@@ -716,7 +716,7 @@ fn what_others_archived_while_it_was_pending_is_left_alone_under_any_policy() {
 }
 
 #[test]
-fn what_the_limit_of_an_hour_held_back_is_blocked_in_the_next() {
+fn a_block_deferred_by_the_limit_of_an_hour_is_made_in_the_next() {
     let world = silent_world();
     let limited = policy(r#""block": {"max_blocks_per_hour": 4}"#);
     assert_eq!(sweep(&world, &limited).blocks, 4);
@@ -759,10 +759,10 @@ fn that_all_indexes_were_read_is_believed_for_an_hour_and_not_without_a_time() {
     for (indexes_read_at, state) in [
         (in_minutes(0), State::Blocked),
         (in_minutes(59), State::Blocked),
-        (in_minutes(60), State::Held),
-        (in_minutes(16 * 60), State::Held),
+        (in_minutes(60), State::BlockDeferred),
+        (in_minutes(16 * 60), State::BlockDeferred),
         // An item of an earlier version.
-        (None, State::Held),
+        (None, State::BlockDeferred),
     ] {
         let world = World::new();
         let key = key_of("api", 0);
@@ -985,7 +985,7 @@ fn waits_for_its_turn(row: &Row, rules: &Policy) -> bool {
     cannot_be_undone
         || matches!(
             row.state,
-            State::Held | State::Unscannable | State::Stale | State::Pending
+            State::BlockDeferred | State::Unscannable | State::Stale | State::Pending
         )
 }
 

@@ -29,7 +29,7 @@ const NO_PULL_RECORDED: (&str, &str) = (
 );
 
 /// Why an image is held that somebody uses.
-pub(super) fn held(evidence: String) -> Hold {
+pub(super) fn hold(evidence: String) -> Hold {
     let hold = Hold::because(evidence).told().undoing(Undo::Begun).with_step(
         "Deploy the new image, so that this one is no longer used: it is blocked when it has not been pulled for as long as the policy says.",
     );
@@ -67,15 +67,15 @@ fn evidence(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     }) = &facts.scan
     {
         if let Some(count) = in_use_count.filter(|count| *count > 0) {
-            return Ok(Some(held(by_scanner(count))));
+            return Ok(Some(hold(by_scanner(count))));
         }
         if let Some(at) = last_in_use_at.filter(|at| recent(*at)) {
-            return Ok(Some(held(ran(at)).not_before(until(at))));
+            return Ok(Some(hold(ran(at)).not_before(until(at))));
         }
     }
     let by_children = facts.children().iter().filter_map(|child| child.row.as_ref()?.used_on);
     if let Some(at) = by_children.max().filter(|at| recent(*at)) {
-        return Ok(Some(held(ran(at)).not_before(until(at))));
+        return Ok(Some(hold(ran(at)).not_before(until(at))));
     }
     let mut pulled_at = case.image.last_pulled_at;
     if !facts.children().is_empty() {
@@ -85,11 +85,11 @@ fn evidence(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     let follows = block.follows || block.led_to;
     Ok(match (pulled_at, case.image.available_since()) {
         (Some(at), _) => {
-            recent(at).then(|| held(format!("it is in use: it was last pulled on {}.", date(at))).not_before(until(at)))
+            recent(at).then(|| hold(format!("it is in use: it was last pulled on {}.", date(at))).not_before(until(at)))
         }
         (None, _) if follows => None,
         (None, Some(since)) if recent(since) => None,
-        (None, since) => Some(held(unknown(since)).ending(NO_PULL_RECORDED)),
+        (None, since) => Some(hold(unknown(since)).ending(NO_PULL_RECORDED)),
     })
 }
 

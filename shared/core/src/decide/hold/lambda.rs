@@ -48,5 +48,5 @@ fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
         LambdaAccess::Unknown(why) => format!("whether AWS Lambda may pull it is not known: {}", text::line(why, 200)),
     };
     let evidence = format!("it may be in use: it was pulled (last on {}), and {why}.", date(at));
-    Ok(Some(in_use::held(evidence)))
+    Ok(Some(in_use::hold(evidence)))
 }

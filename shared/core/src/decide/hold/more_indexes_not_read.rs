@@ -11,7 +11,7 @@ pub(super) const RULE: HoldRule = HoldRule {
     cause: "more-indexes-not-read",
     docs: &[(
         "it has no tag, and indexes that may reference it have not been read yet",
-        "the next sweep has read them. It stays held while one of them cannot be read, or the repository has more than 20,000 images",
+        "the next sweep has read them. The block stays deferred while one of them cannot be read, or the repository has more than 20,000 images",
     )],
     setting: None,
     check,

@@ -32,12 +32,12 @@ fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     };
     match &case.facts.replaced {
         Replaced::NotAsked => Err(Question::Replaced),
-        Replaced::Image(predecessor) if predecessor.has_all(evaluation) => Ok(Some(held(predecessor))),
+        Replaced::Image(predecessor) if predecessor.has_all(evaluation) => Ok(Some(hold(predecessor))),
         Replaced::Image(_) | Replaced::Nothing => Ok(None),
     }
 }
 
-fn held(predecessor: &Predecessor) -> Hold {
+fn hold(predecessor: &Predecessor) -> Hold {
     let name = match predecessor.tags.first() {
         Some(tag) => format!("`{tag}` ({})", predecessor.digest.short()),
         None => format!("`{}`", predecessor.digest.short()),

@@ -76,7 +76,7 @@ impl Hold {
     /// People are told that the image is held.
     pub(in crate::decide) fn told(self) -> Self {
         Self {
-            alert: Some(AlertKind::ImageHeld),
+            alert: Some(AlertKind::BlockDeferred),
             ..self
         }
     }

@@ -14,7 +14,7 @@ pub(super) const RULE: HoldRule = HoldRule {
 };
 
 pub(super) fn holds(block: &Blocking<'_>) -> bool {
-    !block.stands && block.case.facts.is_held_by_source(block.case.image)
+    !block.stands && block.case.facts.is_deferred_by_source(block.case.image)
 }
 
 fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {

@@ -98,7 +98,7 @@ fn lifts(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
 fn used_by(block: &Blocking<'_>, used: &UsedBy) -> Hold {
     let names = used.names(&block.case.facts.key);
     let until = used.gone_at.and_then(|at| at.checked_add(GRACE).ok());
-    let hold = in_use::held(match used.gone_at {
+    let hold = in_use::hold(match used.gone_at {
         None => format!("it is in use: {names}."),
         Some(at) => format!(
             "it was in use until {}, and counts as in use for a day after that: {names}.",

@@ -22,7 +22,7 @@ pub struct Outcome {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
     /// The image's state.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "shown_state", skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
     /// Why it is in that state.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,7 +34,7 @@ pub struct Outcome {
     #[serde(skip_serializing_if = "is_false")]
     pub counted: bool,
     /// The kind of the alert that was sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "shown_kind", skip_serializing_if = "Option::is_none")]
     pub alert: Option<AlertKind>,
     /// Its id.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,6 +121,15 @@ fn is_false(flag: &bool) -> bool {
 }
 
 #[expect(clippy::ref_option, reason = "serde calls it with a reference")]
+/// The log has the words that people read, and not those of the ledger.
+fn shown_state<S: Serializer>(state: &Option<State>, serializer: S) -> Result<S::Ok, S::Error> {
+    state.map(State::as_str).serialize(serializer)
+}
+
+fn shown_kind<S: Serializer>(kind: &Option<AlertKind>, serializer: S) -> Result<S::Ok, S::Error> {
+    kind.map(AlertKind::as_str).serialize(serializer)
+}
+
 fn as_text<S: Serializer>(error: &Option<PortError>, serializer: S) -> Result<S::Ok, S::Error> {
     error.as_ref().map(ToString::to_string).serialize(serializer)
 }

@@ -180,7 +180,7 @@ impl<S: Services> ImageRun<'_, S> {
             let judged = Box::pin(run.preview()).await?.judged;
             match judged {
                 Opinion::Opinion(judgement)
-                    if judgement.row.state == State::Held && judgement.hold.is_some_and(speaks_for_image) =>
+                    if judgement.row.state == State::BlockDeferred && judgement.hold.is_some_and(speaks_for_image) =>
                 {
                     held = judgement.hold;
                 }

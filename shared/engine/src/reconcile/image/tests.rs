@@ -3,11 +3,11 @@ mod chosen;
 mod evidence;
 mod family;
 mod gate;
-mod held;
 mod index;
 mod kinds;
 mod many;
 mod remembered;
+mod shared_children;
 mod source;
 mod uses;
 mod visible;
@@ -239,7 +239,7 @@ fn a_blocked_image_says_why_after_the_scanner_has_forgotten_it() {
 }
 
 #[test]
-fn an_image_that_is_used_is_held_and_not_blocked() {
+fn the_block_of_an_image_in_use_is_deferred() {
     fn days(n: i64) -> SignedDuration {
         SignedDuration::from_hours(24 * n)
     }
@@ -252,10 +252,10 @@ fn an_image_that_is_used_is_held_and_not_blocked() {
     let nothing_known = |image: &mut Image| image.pushed_at = None;
     type Change = dyn Fn(&mut Image);
     let cases: [(&str, &Change, State); 4] = [
-        ("pulled two days ago", &pulled, State::Held),
+        ("pulled two days ago", &pulled, State::BlockDeferred),
         ("not pulled for long", &long_unused, State::Blocked),
-        ("old, and nobody knows", &old_and_never_pulled, State::Held),
-        ("nothing known", &nothing_known, State::Held),
+        ("old, and nobody knows", &old_and_never_pulled, State::BlockDeferred),
+        ("nothing known", &nothing_known, State::BlockDeferred),
     ];
     for (case, change, state) in cases {
         let mut image = image(&image_key());
@@ -268,8 +268,8 @@ fn an_image_that_is_used_is_held_and_not_blocked() {
             state == State::Blocked,
             "{case}"
         );
-        let kind = if state == State::Held {
-            "image-held"
+        let kind = if state == State::BlockDeferred {
+            "block-deferred"
         } else {
             "image-blocked"
         };
@@ -278,21 +278,21 @@ fn an_image_that_is_used_is_held_and_not_blocked() {
     let mut used = scan(vec![finding("CVE-2026-1", Severity::Critical)]);
     used.in_use_count = Some(3);
     let world = world(Scan::Complete(used));
-    assert_eq!(settle(&world, &policy("")).state, Some(State::Held));
+    assert_eq!(settle(&world, &policy("")).state, Some(State::BlockDeferred));
     insta::assert_snapshot!(world.row_of(&image_key()).unwrap().reason, @"1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: it is in use, by 3 workloads that Inspector knows of.");
     let all_the_same = policy(r#""block": {"when_in_use": "block"}"#);
     assert_eq!(settle(&world, &all_the_same).state, Some(State::Blocked));
 }
 
 #[test]
-fn what_was_held_is_blocked_when_it_is_no_longer_used() {
+fn a_deferred_block_is_made_when_the_image_is_no_longer_used() {
     let mut image = image(&image_key());
     image.last_pulled_at = Some(now());
     let world = World::with(&image_key(), image, critical());
     settle(&world, &policy(""));
     world.set_now(now() + SignedDuration::from_hours(24 * 91));
     assert_eq!(settle(&world, &policy("")).state, Some(State::Blocked));
-    assert_eq!(told(&world), ["image-held", "image-blocked"]);
+    assert_eq!(told(&world), ["block-deferred", "image-blocked"]);
 }
 
 #[test]
@@ -417,7 +417,7 @@ fn an_exception_that_is_withdrawn_during_the_restore_blocks_again_and_nobody_byp
 }
 
 #[test]
-fn what_comes_back_again_and_again_is_blocked_five_times_in_an_hour_and_then_held() {
+fn an_image_that_comes_back_is_blocked_five_times_in_an_hour_and_then_the_block_is_deferred() {
     let world = world(critical());
     settle(&world, &policy(""));
     let again = |minute: i64| {
@@ -433,14 +433,14 @@ fn what_comes_back_again_and_again_is_blocked_five_times_in_an_hour_and_then_hel
         assert_eq!(again(minute).effect, Some("archive"), "{minute}");
     }
     let held = again(6);
-    assert_eq!((held.state, held.effect), (Some(State::Held), None));
+    assert_eq!((held.state, held.effect), (Some(State::BlockDeferred), None));
     assert_eq!(held.alert, Some(AlertKind::ImageBypass));
     insta::assert_snapshot!(held.reason.unwrap(), @"1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: it keeps coming back, and was blocked again 5 times within an hour; after 13:01 UTC it can be.");
     for minute in 7..=9 {
         let outcome = again(minute);
         assert_eq!(
             (outcome.state, outcome.effect, outcome.alert),
-            (Some(State::Held), None, None),
+            (Some(State::BlockDeferred), None, None),
             "{minute}"
         );
     }
@@ -467,20 +467,20 @@ fn running(world: &World, digest: &str, findings: Vec<Finding>) -> ImageKey {
 }
 
 #[test]
-fn an_image_that_is_no_worse_than_what_runs_is_held() {
+fn the_block_of_an_image_no_worse_than_the_running_one_is_deferred() {
     let known = || finding("CVE-2026-1", Severity::Critical);
     let another = || finding("CVE-2026-2", Severity::Critical);
     for (before, after, state, why) in [
         (
             vec![known(), another()],
             vec![known()],
-            State::Held,
+            State::BlockDeferred,
             "a part of what runs",
         ),
         (
             vec![known()],
             vec![known(), finding("CVE-2026-3", Severity::High)],
-            State::Held,
+            State::BlockDeferred,
             "what is not worth a block does not count",
         ),
         (vec![known()], vec![known(), another()], State::Blocked, "one more"),
@@ -788,7 +788,7 @@ fn the_hourly_limit_holds_what_comes_after_it_and_is_told_once() {
     for n in 0..10 {
         world.push(&numbered(n), image(&numbered(n)));
         world.set_scan(&numbered(n), critical());
-        let expected = if n < 3 { State::Blocked } else { State::Held };
+        let expected = if n < 3 { State::Blocked } else { State::BlockDeferred };
         assert_eq!(look_at(n).state, Some(expected), "image {n}");
     }
     assert_eq!(
@@ -805,7 +805,7 @@ fn the_hourly_limit_holds_what_comes_after_it_and_is_told_once() {
 
     world.set_now(now() + SignedDuration::from_hours(1));
     for n in 3..10 {
-        let expected = if n < 6 { State::Blocked } else { State::Held };
+        let expected = if n < 6 { State::Blocked } else { State::BlockDeferred };
         assert_eq!(look_at(n).state, Some(expected), "image {n} in the next hour");
     }
     assert_eq!(
@@ -833,7 +833,7 @@ fn the_alert_of_the_limit_is_not_lost_when_it_cannot_be_sent() {
     look_at(0, "one").unwrap();
     world.fail("sns:Publish", Fault::Before(Retry::Later));
     assert!(look_at(1, "two").is_err());
-    assert_eq!(look_at(1, "two").unwrap().state, Some(State::Held));
+    assert_eq!(look_at(1, "two").unwrap().state, Some(State::BlockDeferred));
     assert_eq!(told(&world), ["image-blocked", "block-limit"]);
 }
 
@@ -852,8 +852,8 @@ fn blocking_again_what_came_back_is_not_limited() {
 fn report_mode_tells_and_changes_nothing() {
     let report = policy_in("report", "");
     let world = world(critical());
-    assert_eq!(settle(&world, &report).state, Some(State::Held));
-    assert_eq!(told(&world), ["image-held"]);
+    assert_eq!(settle(&world, &report).state, Some(State::BlockDeferred));
+    assert_eq!(told(&world), ["block-deferred"]);
     insta::assert_snapshot!(world.row_of(&image_key()).unwrap().reason, @"1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: the policy is in report mode, in which nothing is changed.");
     assert_eq!(settle(&world, &report).outcome, OutcomeKind::Unchanged);
     assert_eq!(
@@ -1100,9 +1100,9 @@ fn a_refused_block_is_told_and_is_an_error() {
         world.fail("ecr:UpdateImageStorageClass", Fault::Before(Retry::Never));
         let error = run(look(&world, &policy(""), &request("one"))).unwrap_err();
         assert_eq!(error.code(), "BlockRefused", "attempt {attempt}");
-        assert_eq!(told(&world), ["image-held"], "told once, attempt {attempt}");
+        assert_eq!(told(&world), ["block-deferred"], "told once, attempt {attempt}");
         let row = world.row_of(&image_key()).unwrap();
-        assert_eq!((row.state, row.block), (State::Held, None));
+        assert_eq!((row.state, row.block), (State::BlockDeferred, None));
     }
     insta::assert_snapshot!(world.row_of(&image_key()).unwrap().reason, @"1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: the registry refused (ecr:UpdateImageStorageClass failed with `Injected`).");
     assert_eq!(
@@ -1122,7 +1122,7 @@ fn a_refused_quarantine_is_told_and_what_follows_is_a_block_like_any_other() {
             let error = run(look(&world, &quarantine, &request("one"))).unwrap_err();
             assert_eq!(
                 (error.code(), told(&world)),
-                ("BlockRefused", vec!["image-held".to_owned()]),
+                ("BlockRefused", vec!["block-deferred".to_owned()]),
                 "{operation}"
             );
             assert!(tags(&world).contains("v1.2.3"), "{operation}");
@@ -1131,7 +1131,7 @@ fn a_refused_quarantine_is_told_and_what_follows_is_a_block_like_any_other() {
         assert!(due.is_empty() || due.contains_key("turn"), "{operation}: {due:?}");
         settle(&world, &quarantine);
         assert_eq!(world.row_of(&image_key()).unwrap().state, State::Blocked, "{operation}");
-        assert_eq!(told(&world), ["image-held", "image-blocked"], "{operation}");
+        assert_eq!(told(&world), ["block-deferred", "image-blocked"], "{operation}");
         world.complete_scan(&image_key(), scan(vec![]));
         settle(&world, &quarantine);
         assert_eq!(tags(&world), ["v1.2.3".to_owned()].into(), "{operation}");

@@ -656,7 +656,7 @@ fn a_copy_that_is_not_as_protected_is_counted() {
         ..row_in_source(state, None)
     };
     let blocked = row("sha256:01", "us-west-2", State::Blocked);
-    let held_there = row("sha256:01", "eu-west-1", State::Held);
+    let held_there = row("sha256:01", "eu-west-1", State::BlockDeferred);
     let unprotected = |rows: &[Row]| sweep_as(&world, POLICY, &images, rows, true).readiness[0].unprotected;
     assert_eq!(unprotected(&[blocked.clone(), held_there]), 1);
     let blocked_there = row("sha256:01", "eu-west-1", State::Blocked);

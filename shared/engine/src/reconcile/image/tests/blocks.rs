@@ -79,7 +79,7 @@ fn names_of(world: &World, key: &ImageKey) -> Vec<String> {
 }
 
 #[test]
-fn what_was_only_begun_is_no_block_and_what_is_in_use_by_now_is_held() {
+fn a_block_only_begun_is_no_block_and_is_deferred_once_the_image_is_in_use() {
     for method in ["archive", "quarantine-tag"] {
         let policy = policy(&format!(r#""block": {{"method": "{method}"}}"#));
         let world = world(critical());
@@ -93,7 +93,7 @@ fn what_was_only_begun_is_no_block_and_what_is_in_use_by_now_is_held() {
         world.set_now(now() + HOUR);
         pulled_now(&world);
         let outcome = run(look(&world, &policy, &request("two"))).unwrap();
-        assert_eq!(outcome.state, Some(State::Held), "{method}");
+        assert_eq!(outcome.state, Some(State::BlockDeferred), "{method}");
         assert_eq!(
             tags(&world),
             ["v1.2.3".to_owned()].into(),
@@ -207,7 +207,7 @@ fn a_block_that_was_only_begun_before_a_change_of_method_is_made_by_the_method_o
 
 #[test]
 fn a_stronger_method_is_not_applied_to_what_is_in_use_and_what_was_done_stays() {
-    for (earlier, state) in [("flag", State::Held), ("quarantine-tag", State::Blocked)] {
+    for (earlier, state) in [("flag", State::BlockDeferred), ("quarantine-tag", State::Blocked)] {
         let world = world(critical());
         settle(&world, &policy(&format!(r#""block": {{"method": "{earlier}"}}"#)));
         pulled_now(&world);
@@ -295,7 +295,7 @@ fn what_only_its_index_kept_from_the_archive_is_judged_by_itself_once_the_index_
     let (world, index, child) = index_with(Some("arm64-1"));
     world.refuse_to_archive(&child);
     run(look(&world, &policy(""), &of(&index, "one"))).unwrap();
-    assert_eq!(world.row_of(&child).unwrap().state, State::Held);
+    assert_eq!(world.row_of(&child).unwrap().state, State::BlockDeferred);
     world.delete(&index);
     run(look(&world, &policy(""), &of(&index, "one"))).unwrap();
     let error = run(look(&world, &policy(""), &of(&child, "one"))).unwrap_err();
@@ -304,7 +304,7 @@ fn what_only_its_index_kept_from_the_archive_is_judged_by_itself_once_the_index_
     assert!(row.reason.contains("the registry refused"), "{}", row.reason);
     assert_eq!(
         told(&world),
-        ["image-blocked", "image-held"],
+        ["image-blocked", "block-deferred"],
         "people know that it can be pulled"
     );
 }
@@ -586,7 +586,7 @@ fn the_limit_is_told_whatever_call_goes_wrong() {
             world.heal();
             world.set_now(now() + SignedDuration::from_mins(1));
             let outcome = run(look(&world, &limited, &second)).unwrap();
-            assert_eq!(outcome.state, Some(State::Held), "call {call}, {lost:?}");
+            assert_eq!(outcome.state, Some(State::BlockDeferred), "call {call}, {lost:?}");
             let mut told = told(&world);
             told.dedup();
             assert_eq!(told, ["image-blocked", "block-limit"], "call {call}, {lost:?}");

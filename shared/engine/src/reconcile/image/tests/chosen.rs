@@ -37,7 +37,7 @@ fn enforcing_begins_with_the_repositories_that_the_policy_names() {
         r#""repositories": [{"match": "team/api", "mode": "enforce"}]"#,
     );
     sweep(&world, &first);
-    let reported = (State::Held, ImageStatus::Active);
+    let reported = (State::BlockDeferred, ImageStatus::Active);
     let blocked = (State::Blocked, ImageStatus::Archived);
     assert_eq!(states(&world, [&api, &web]), [blocked.clone(), reported.clone()]);
     let reason = |key| world.row_of(key).unwrap().reason;
@@ -45,7 +45,7 @@ fn enforcing_begins_with_the_repositories_that_the_policy_names() {
     assert!(reason(&web).ends_with(reported_only), "{}", reason(&web));
     assert_eq!(
         told(&world).into_iter().collect::<BTreeSet<_>>(),
-        ["image-blocked".to_owned(), "image-held".to_owned()].into()
+        ["image-blocked".to_owned(), "block-deferred".to_owned()].into()
     );
 
     // A sweep looks at what the next policy decides otherwise: no event is needed.
@@ -77,7 +77,7 @@ fn an_entry_may_only_report_where_all_others_enforce() {
         states(&world, [&api, &web]),
         [
             (State::Blocked, ImageStatus::Archived),
-            (State::Held, ImageStatus::Active)
+            (State::BlockDeferred, ImageStatus::Active)
         ]
     );
     let reason = world.row_of(&web).unwrap().reason;
@@ -130,7 +130,7 @@ fn an_entry_chooses_how_its_images_are_blocked() {
 fn an_entry_chooses_what_counts_as_in_use() {
     let pulled = now() - HOUR * (24 * 20);
     for (block, expected) in [
-        (r#"{"in_use_days": 30}"#, State::Held),
+        (r#"{"in_use_days": 30}"#, State::BlockDeferred),
         (r#"{"in_use_days": 10}"#, State::Blocked),
         (r#"{"in_use_days": 30, "when_in_use": "block"}"#, State::Blocked),
     ] {

@@ -72,14 +72,14 @@ fn policy_reads(world: &World) -> usize {
 fn a_pull_counts_for_longer_where_the_scanner_counts_no_workloads() {
     let (default, short) = ("", r#""block": {"in_use_days": 14}"#);
     for (days, policy_members, uses, expected) in [
-        (60, default, nothing as fn(&mut Findings), State::Held),
-        (89, default, nothing, State::Held),
+        (60, default, nothing as fn(&mut Findings), State::BlockDeferred),
+        (89, default, nothing, State::BlockDeferred),
         (91, default, nothing, State::Blocked),
         (60, default, unused, State::Blocked),
-        (13, default, unused, State::Held),
+        (13, default, unused, State::BlockDeferred),
         // What the policy says counts.
         (60, short, nothing, State::Blocked),
-        (13, short, nothing, State::Held),
+        (13, short, nothing, State::BlockDeferred),
     ] {
         let world = pulled_days_ago(days, uses);
         let state = settle(&world, &policy(policy_members)).state;
@@ -135,13 +135,16 @@ fn an_index_is_used_as_long_as_the_least_that_is_known_of_its_images() {
 }
 
 #[test]
-fn what_lambda_may_pull_is_held_if_it_was_ever_pulled() {
+fn the_block_of_an_image_lambda_may_pull_is_deferred_if_it_was_ever_pulled() {
     let world = pulled_days_ago(300, unused);
     with_policy(&world, OF_LAMBDA);
-    assert_eq!(settle(&world, &policy("")).state, Some(State::Held));
+    assert_eq!(settle(&world, &policy("")).state, Some(State::BlockDeferred));
     let reason = world.row_of(&image_key()).unwrap().reason;
     assert!(reason.contains("lets AWS Lambda pull"), "{reason}");
-    assert_eq!((told(&world), policy_reads(&world)), (vec!["image-held".to_owned()], 1));
+    assert_eq!(
+        (told(&world), policy_reads(&world)),
+        (vec!["block-deferred".to_owned()], 1)
+    );
     world.forget_calls();
     assert_eq!(settle(&world, &policy("")).outcome, OutcomeKind::Unchanged);
 
@@ -157,7 +160,7 @@ fn whether_lambda_may_pull_is_only_asked_where_the_image_would_be_blocked_otherw
     let harmless = pulled_days_ago(300, |findings| findings.findings.clear());
     for (world, members, expected) in [
         (&never_pulled, "", State::Blocked),
-        (&pulled_lately, "", State::Held),
+        (&pulled_lately, "", State::BlockDeferred),
         (&harmless, "", State::Allowed),
         (
             &pulled_days_ago(300, unused),
@@ -196,10 +199,10 @@ fn an_image_over_the_hourly_limit_does_not_cost_a_look_at_the_repository_policy_
         ..request("one")
     };
     run(look(&world, &rules, &of_other)).unwrap();
-    assert_eq!(settle(&world, &rules).state, Some(State::Held));
+    assert_eq!(settle(&world, &rules).state, Some(State::BlockDeferred));
     assert!(world.row_of(&image_key()).unwrap().limited_until.is_some());
     world.forget_calls();
-    assert_eq!(settle(&world, &rules).state, Some(State::Held));
+    assert_eq!(settle(&world, &rules).state, Some(State::BlockDeferred));
     assert_eq!(policy_reads(&world), 0, "it is held until the hour is over");
 }
 
@@ -218,7 +221,7 @@ fn what_is_not_known_of_lambda_does_not_block() {
         if let Some(fault) = fault {
             world.fail("ecr:GetRepositoryPolicy", fault);
         }
-        assert_eq!(settle(&world, &policy("")).state, Some(State::Held));
+        assert_eq!(settle(&world, &policy("")).state, Some(State::BlockDeferred));
         let reason = world.row_of(&image_key()).unwrap().reason;
         assert!(
             reason.contains("whether AWS Lambda may pull it is not known") && reason.contains(words),
@@ -236,7 +239,7 @@ fn what_is_not_known_of_lambda_does_not_block() {
 }
 
 #[test]
-fn a_look_for_more_indexes_ends_in_time_and_then_the_image_is_held() {
+fn a_search_for_more_indexes_ends_in_time_and_the_block_is_deferred() {
     let child = ImageKey {
         digest: "sha256:a6".parse().unwrap(),
         ..image_key()
@@ -273,7 +276,7 @@ fn a_look_for_more_indexes_ends_in_time_and_then_the_image_is_held() {
         let status = world.image_of(&child).unwrap().status;
         assert_eq!(
             (world.row_of(&child).unwrap().state, status),
-            (State::Held, ImageStatus::Active)
+            (State::BlockDeferred, ImageStatus::Active)
         );
         let pages = *endless.pages.lock().unwrap();
         assert_eq!(pages, 5, "pages of two seconds each: {members}");
@@ -301,7 +304,7 @@ fn a_look_for_what_an_image_replaces_ends_in_time_and_then_excuses_nothing() {
 }
 
 #[test]
-fn an_image_that_the_scanner_last_saw_running_is_held() {
+fn the_block_of_an_image_that_the_scanner_last_saw_running_is_deferred() {
     for (days, status_of) in [(1, ImageStatus::Active), (30, ImageStatus::Archived)] {
         let mut findings = scan(vec![finding("CVE-2026-1", Severity::Critical)]);
         findings.last_in_use_at = Some(now() - DAY * days);
@@ -342,7 +345,7 @@ fn what_an_image_replaces_is_looked_for_on_all_pages() {
         notifier: &world,
     };
     let outcome = run(reconcile(&services, &policy(""), &request("one"))).unwrap();
-    assert_eq!(outcome.state, Some(State::Held));
+    assert_eq!(outcome.state, Some(State::BlockDeferred));
     assert_eq!(*endless.pages.lock().unwrap(), 3);
 }
 

@@ -455,7 +455,10 @@ fn explore(choices: &mut Choices, story: &mut Story) -> Result<(), String> {
         "archived",
         end.values().filter(|end| end.starts_with("Archived")).count(),
     );
-    story.count("held", end.values().filter(|end| end.contains("Held")).count());
+    story.count(
+        "deferred",
+        end.values().filter(|end| end.contains("BlockDeferred")).count(),
+    );
     Ok(())
 }
 

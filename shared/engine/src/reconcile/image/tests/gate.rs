@@ -240,7 +240,10 @@ fn what_is_in_use_may_be_deployed_and_what_only_waits_for_us_may_not() {
     };
     held.push(&image_key(), pulled);
     let answer = ask(&held, &policy(""), &by_digest());
-    assert_eq!((answer.decision, answer.state.as_str()), (Decision::Allow, "Held"));
+    assert_eq!(
+        (answer.decision, answer.state.as_str()),
+        (Decision::Allow, "BlockDeferred")
+    );
     assert!(!answer.warnings.is_empty());
     let denied = ask(&held, &policy(r#""gate": {"held": "deny"}"#), &by_digest());
     assert_eq!(denied.decision, Decision::Deny);
@@ -251,14 +254,17 @@ fn what_is_in_use_may_be_deployed_and_what_only_waits_for_us_may_not() {
     let row = limited.row_of(&image_key()).unwrap();
     limited.remember(Row {
         generation: row.generation + 1,
-        state: State::Held,
+        state: State::BlockDeferred,
         block: None,
         limited_until: Some(now() + SignedDuration::from_mins(30)),
         ..row
     });
     limited.push(&image_key(), image(&image_key()));
     let answer = ask(&limited, &policy(""), &by_digest());
-    assert_eq!((answer.decision, answer.state.as_str()), (Decision::Deny, "Held"));
+    assert_eq!(
+        (answer.decision, answer.state.as_str()),
+        (Decision::Deny, "BlockDeferred")
+    );
 }
 
 #[test]

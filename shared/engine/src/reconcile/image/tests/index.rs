@@ -148,7 +148,7 @@ fn the_worst_image_decides_and_one_alert_speaks_for_all() {
         .iter()
         .map(|one| (one.state.unwrap(), one.effect))
         .collect();
-    assert_eq!(outcome.state, Some(State::Held), "it waits for its index");
+    assert_eq!(outcome.state, Some(State::BlockDeferred), "it waits for its index");
     assert_eq!(
         also,
         [(State::Blocked, Some("archive")), (State::Blocked, Some("archive"))]
@@ -244,7 +244,7 @@ fn an_image_that_is_not_there_is_unknown_and_not_clean() {
 }
 
 #[test]
-fn what_is_in_use_in_any_way_is_held_as_a_whole() {
+fn one_use_defers_the_block_of_the_index_and_all_its_children() {
     let pulled = |key: ImageKey| {
         let world = scanned(vec![], one_critical());
         let mut entry = world.image_of(&key).unwrap();
@@ -269,11 +269,11 @@ fn what_is_in_use_in_any_way_is_held_as_a_whole() {
         settle(&world, &policy(""), &index());
         assert_eq!(
             (state(&world, &index()), state(&world, &arm64())),
-            (State::Held, State::Held),
+            (State::BlockDeferred, State::BlockDeferred),
             "{case}"
         );
         assert!(archived(&world).is_empty(), "{case}");
-        assert_eq!(told(&world), ["image-held"], "{case}");
+        assert_eq!(told(&world), ["block-deferred"], "{case}");
         assert_nothing_left(&world, &policy(""), case);
         let all_the_same = policy(r#""block": {"when_in_use": "block"}"#);
         settle(&world, &all_the_same, &index());
@@ -376,7 +376,7 @@ fn an_index_of_indexes_is_reached_as_well() {
 }
 
 #[test]
-fn an_image_stays_as_long_as_one_of_its_indexes_is_held() {
+fn an_image_stays_while_the_block_of_one_of_its_indexes_is_deferred() {
     let world = scanned(vec![], one_critical());
     let other = key("sha256:2d");
     push_index(&world, &other, &["v1.2.4"], &[(&arm64(), "arm64")]);
@@ -387,7 +387,7 @@ fn an_image_stays_as_long_as_one_of_its_indexes_is_held() {
     settle(&world, &policy(""), &index());
     assert_eq!(
         (state(&world, &other), state(&world, &index())),
-        (State::Held, State::Blocked)
+        (State::BlockDeferred, State::Blocked)
     );
     assert_eq!(archived(&world), ["index"], "the other index needs the image");
     assert_nothing_left(&world, &policy(""), "one held");
@@ -399,7 +399,7 @@ fn a_registry_that_does_not_archive_what_an_index_leads_to_is_no_error() {
     world.refuse_to_archive(&arm64());
     settle(&world, &policy(""), &index());
     assert_eq!(archived(&world), ["index"]);
-    assert_eq!(state(&world, &arm64()), State::Held);
+    assert_eq!(state(&world, &arm64()), State::BlockDeferred);
     assert_eq!(told(&world), ["image-blocked"]);
     insta::assert_snapshot!(world.row_of(&arm64()).unwrap().reason, @"1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: the registry does not archive it, as an index leads to it; every such index is blocked.");
     assert_nothing_left(&world, &policy(""), "refused");
@@ -422,9 +422,9 @@ fn nothing_changes_in_report_mode() {
     assert!(world.calls().iter().all(|call| !call.mutates));
     assert_eq!(
         (state(&world, &index()), state(&world, &arm64())),
-        (State::Held, State::Held)
+        (State::BlockDeferred, State::BlockDeferred)
     );
-    assert_eq!(told(&world), ["image-held"]);
+    assert_eq!(told(&world), ["block-deferred"]);
     assert_nothing_left(&world, &report, "report");
 }
 
@@ -480,7 +480,7 @@ fn an_index_that_is_deleted_no_longer_speaks_for_its_images() {
     let outcome = settle(&world, &policy(""), &arm64());
     assert_eq!(
         (outcome.state, outcome.alert),
-        (Some(State::Held), None),
+        (Some(State::BlockDeferred), None),
         "another index may lead to it"
     );
     assert_eq!(world.row_of(&arm64()).unwrap().indexes, []);
@@ -493,7 +493,7 @@ fn an_index_that_is_deleted_no_longer_speaks_for_its_images() {
 }
 
 #[test]
-fn an_index_that_is_no_worse_than_what_runs_is_held() {
+fn the_block_of_an_index_no_worse_than_the_running_one_is_deferred() {
     let world = scanned(vec![], one_critical());
     let running = key("sha256:0d");
     let before = key("sha256:b4");
@@ -508,7 +508,7 @@ fn an_index_that_is_no_worse_than_what_runs_is_held() {
     settle(&world, &policy(""), &index());
     assert_eq!(
         (state(&world, &running), state(&world, &index())),
-        (State::Held, State::Held)
+        (State::BlockDeferred, State::BlockDeferred)
     );
     insta::assert_snapshot!(world.row_of(&index()).unwrap().reason, @"On linux/arm64: 1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: it is no worse than `v1.2.2` (0d), which it replaces and which was last pulled on 2026-11-23: all that blocks it is in that one too.");
     assert!(archived(&world).is_empty());
@@ -603,11 +603,11 @@ fn an_image_is_not_blocked_with_one_index_while_another_was_not_looked_at() {
         settle(&world, &policy(""), &amd64());
         assert_eq!(
             (state(&world, &second()), state(&world, &amd64())),
-            (State::Held, State::Held)
+            (State::BlockDeferred, State::BlockDeferred)
         );
         sweep(&world, &policy(""));
         assert_eq!(world.archived_under(&amd64()), [], "{tags:?}");
-        assert_eq!(told(&world), ["image-blocked", "image-held"], "{tags:?}");
+        assert_eq!(told(&world), ["image-blocked", "block-deferred"], "{tags:?}");
     }
 }
 
@@ -628,7 +628,11 @@ fn an_image_that_comes_back_with_another_index_is_judged_with_it() {
         }
         // The event of the image comes before that of the index.
         settle(&world, &policy(""), &amd64());
-        let (expected, images) = if used { (State::Held, 0) } else { (State::Blocked, 1) };
+        let (expected, images) = if used {
+            (State::BlockDeferred, 0)
+        } else {
+            (State::Blocked, 1)
+        };
         assert_eq!(
             (state(&world, &second()), archivals(&world)),
             (expected, images),
@@ -773,7 +777,10 @@ fn an_index_is_in_use_on_the_day_that_the_scanner_last_knew_of_whatever_it_says_
         world.complete_scan(&amd64(), scan(findings));
         settle(&world, &policy(""), &amd64());
     }
-    assert_eq!((state(&world, &index()), archived(&world)), (State::Held, vec![]));
+    assert_eq!(
+        (state(&world, &index()), archived(&world)),
+        (State::BlockDeferred, vec![])
+    );
 }
 
 #[test]
@@ -796,10 +803,10 @@ fn an_image_that_runs_by_now_is_left_alone_though_its_index_was_blocked_before()
         }
         looked += sweep(&world, &policy("")).looked;
         assert_eq!(archived(&world), ["index", "arm64"]);
-        assert_eq!(state(&world, &amd64()), State::Held);
+        assert_eq!(state(&world, &amd64()), State::BlockDeferred);
     }
     // The index does not speak for it: it is blocked, and this one can be pulled.
-    assert_eq!(told(&world), ["image-blocked", "image-held"]);
+    assert_eq!(told(&world), ["image-blocked", "block-deferred"]);
     assert!(looked <= 4, "once a day, and not in every sweep: {looked} looks");
     // When it is not used any more, it goes with its index, within a day.
     for hours in 0..24 {

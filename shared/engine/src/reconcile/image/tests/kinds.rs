@@ -530,9 +530,9 @@ fn an_index_of_more_than_fifty_images_is_judged_by_all_and_protects_all() {
     assert!(!is_archived(&world, worst));
     assert_eq!(
         (state(&world, &index()), state(&world, worst)),
-        (State::Held, State::Held)
+        (State::BlockDeferred, State::BlockDeferred)
     );
-    assert_eq!(told(&world), ["image-held"]);
+    assert_eq!(told(&world), ["block-deferred"]);
 }
 
 #[test]
@@ -579,7 +579,7 @@ fn an_image_without_a_tag_is_not_blocked_before_a_sweep_has_read_the_indexes() {
     used.last_pulled_at = Some(now());
     world.push(&index(), used);
     settle(&world, &policy(""), &amd64());
-    assert_eq!((state(&world, &amd64()), told(&world).len()), (State::Held, 0));
+    assert_eq!((state(&world, &amd64()), told(&world).len()), (State::BlockDeferred, 0));
     insta::assert_snapshot!(world.row_of(&amd64()).unwrap().reason, @"1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: it has no tag, and no sweep has looked yet whether an index leads to it; the next one does.");
     for hour in 0..3 {
         world.set_now(now() + SignedDuration::from_hours(hour));
@@ -588,7 +588,7 @@ fn an_image_without_a_tag_is_not_blocked_before_a_sweep_has_read_the_indexes() {
     }
     assert_eq!(
         (state(&world, &index()), told(&world)),
-        (State::Held, vec!["image-held".to_owned()])
+        (State::BlockDeferred, vec!["block-deferred".to_owned()])
     );
 
     // One that no index leads to is blocked by the first sweep, and from then on by events.
@@ -618,7 +618,7 @@ fn an_image_without_a_tag_is_not_blocked_before_a_sweep_has_read_the_indexes() {
     }
     assert_eq!(
         (state(&world, &amd64()), is_archived(&world, &amd64())),
-        (State::Held, false)
+        (State::BlockDeferred, false)
     );
     world.set_manifest(&index(), &format!(r#"{{"manifests": [{}]}}"#, listed(&soci(), "")));
     settle(&world, &policy(""), &index());
@@ -658,7 +658,7 @@ fn an_index_of_artifacts_is_judged_when_one_of_them_turns_out_to_be_an_image() {
                 row.generation = world.row_of(&index()).unwrap().generation + 1;
                 world.remember(row);
                 let held = Row {
-                    state: State::Held,
+                    state: State::BlockDeferred,
                     block: None,
                     ..world.row_of(&soci()).unwrap()
                 };

@@ -103,8 +103,8 @@ fn an_image_stays_as_long_as_one_of_its_indexes_is_not_blocked_however_many_ther
             sweep(&world, &policy);
             assert!(!is_archived(&world, &child()), "{indexes}, hour {hour}");
         }
-        assert_eq!(state(&world, &index(1)), State::Held, "{indexes}");
-        assert_eq!(told(&world).iter().filter(|kind| *kind == "image-held").count(), 1);
+        assert_eq!(state(&world, &index(1)), State::BlockDeferred, "{indexes}");
+        assert_eq!(told(&world).iter().filter(|kind| *kind == "block-deferred").count(), 1);
         let blocked = (2..=indexes).filter(|number| is_archived(&world, &index(*number)));
         assert_eq!(blocked.count(), indexes - 1, "each of the others is blocked");
         world.forget_calls();
@@ -249,7 +249,7 @@ fn indexes_beyond_those_that_are_remembered_count_as_one_that_is_not_blocked() {
     assert!(is_archived(&world, &index(1)));
     assert_eq!(
         (state(&world, &child()), is_archived(&world, &child())),
-        (State::Held, false)
+        (State::BlockDeferred, false)
     );
     let text = serde_json::to_string(&world.row_of(&child()).unwrap()).unwrap();
     assert!(text.contains(r#""more_indexes":true"#), "{text}");
@@ -270,7 +270,7 @@ fn when_no_more_indexes_are_there_than_are_remembered_a_sweep_says_so() {
     settle(&world, &policy, &child());
     assert_eq!(
         (state(&world, &child()), is_archived(&world, &child())),
-        (State::Held, false)
+        (State::BlockDeferred, false)
     );
     // What a sweep says of indexes is not enough: too many were pushed since then for all to be read.
     for number in 5..=16 {

@@ -211,7 +211,7 @@ fn a_scan_here_decides_here_and_a_blocked_source_all_the_same() {
 }
 
 #[test]
-fn a_copy_of_what_is_held_is_held_so_that_what_runs_can_be_taken_over() {
+fn the_block_of_a_copy_is_deferred_with_that_of_its_source() {
     let regions = Regions::new("");
     regions.source.set_scan(&source_key(), critical());
     regions.source.push(
@@ -221,18 +221,18 @@ fn a_copy_of_what_is_held_is_held_so_that_what_runs_can_be_taken_over() {
             ..image(&source_key())
         },
     );
-    assert_eq!(regions.look_at_source().state, Some(State::Held));
+    assert_eq!(regions.look_at_source().state, Some(State::BlockDeferred));
     for scan in [Scan::Absent, critical()] {
         regions.here.set_scan(&image_key(), scan);
         let outcome = regions.copied();
-        assert_eq!((outcome.state, outcome.alert), (Some(State::Held), None));
+        assert_eq!((outcome.state, outcome.alert), (Some(State::BlockDeferred), None));
         assert_eq!(status(&regions.here), ImageStatus::Active);
     }
     regions.assert_nothing_left();
 }
 
 #[test]
-fn a_copy_that_runs_here_is_held_and_told_and_one_without_a_recorded_pull_is_not() {
+fn the_block_of_a_copy_that_runs_here_is_deferred_and_one_without_a_recorded_pull_is_blocked() {
     let regions = Regions::with_source_scan(critical());
     let old = Image {
         pushed_at: Some(now() - SignedDuration::from_hours(24 * 90)),
@@ -248,7 +248,7 @@ fn a_copy_that_runs_here_is_held_and_told_and_one_without_a_recorded_pull_is_not
     let outcome = regions.copied();
     assert_eq!(
         (outcome.state, outcome.alert),
-        (Some(State::Held), Some(AlertKind::ImageHeld))
+        (Some(State::BlockDeferred), Some(AlertKind::BlockDeferred))
     );
     regions.assert_nothing_left();
 
@@ -298,7 +298,7 @@ fn of_two_regions_that_have_the_image_a_lost_event_is_made_up_for_by_the_one_whe
             blocked: false,
             judged: false,
         }),
-        state: State::Held,
+        state: State::BlockDeferred,
         ..in_source
     });
     regions.found();
@@ -442,7 +442,7 @@ proptest! {
         let here = regions.row();
         if source.state == State::Blocked {
             let is_blocked = here.state == State::Blocked && status(&regions.here) != ImageStatus::Active;
-            prop_assert!(is_blocked || (pulled && here.state == State::Held), "{here:?}");
+            prop_assert!(is_blocked || (pulled && here.state == State::BlockDeferred), "{here:?}");
         }
         if source.state != State::Blocked && here.source.as_ref().is_some_and(|source| source.judged) {
             prop_assert!(here.block.is_none() && status(&regions.here) == ImageStatus::Active, "{here:?}");

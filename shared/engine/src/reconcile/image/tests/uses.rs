@@ -112,17 +112,17 @@ fn without_the_policy_nobody_asks() {
 }
 
 #[test]
-fn what_a_workload_uses_is_held_and_people_are_told_who_it_is() {
+fn a_workload_defers_the_block_of_its_image_and_the_alert_names_it() {
     for phase in [Phase::Running, Phase::Desired, Phase::Rollback] {
         let (world, policy) = used_by(vec![service(phase)]);
         let outcome = settle(&world, &policy);
-        assert_eq!(outcome.state, Some(State::Held), "{phase:?}");
+        assert_eq!(outcome.state, Some(State::BlockDeferred), "{phase:?}");
         let reason = outcome.reason.unwrap();
         assert!(
             reason.contains("it is in use: service api in cluster prod, task definition 41"),
             "{reason}"
         );
-        assert_eq!(told(&world), ["image-held"]);
+        assert_eq!(told(&world), ["block-deferred"]);
         world.forget_calls();
         assert_eq!(settle(&world, &policy).outcome, OutcomeKind::Unchanged);
         assert_eq!(world.writes(), 0);
@@ -144,10 +144,10 @@ fn what_nobody_uses_is_blocked_with_one_read_more_and_that_before_the_effect() {
 }
 
 #[test]
-fn while_it_is_not_known_who_uses_it_it_is_held_and_nobody_is_told_of_the_image() {
+fn unknown_uses_defer_the_block_without_an_alert_for_the_image() {
     let (world, policy) = (world(critical()), with_index());
     let outcome = settle(&world, &policy);
-    assert_eq!(outcome.state, Some(State::Held));
+    assert_eq!(outcome.state, Some(State::BlockDeferred));
     let reason = outcome.reason.unwrap();
     assert!(
         reason.contains("the workloads of ECS of account 123456789012 in us-west-2 have never been listed"),
@@ -165,7 +165,7 @@ fn what_is_not_known_silences_neither_report_mode_nor_an_image_that_came_back() 
     let report = guard_testkit::policy_in("report", WITH_INDEX);
     let outcome = settle(&reporting, &report);
     assert!(outcome.reason.unwrap().contains("report mode"));
-    assert_eq!(told(&reporting), ["image-held"]);
+    assert_eq!(told(&reporting), ["block-deferred"]);
 
     let (world, policy) = used_by(Vec::new());
     assert_eq!(settle(&world, &policy).state, Some(State::Blocked));
@@ -180,7 +180,7 @@ fn what_is_not_known_silences_neither_report_mode_nor_an_image_that_came_back() 
 fn an_index_that_is_old_is_no_index() {
     let (world, policy) = used_by(Vec::new());
     later(&world, HOUR * 3);
-    assert_eq!(settle(&world, &policy).state, Some(State::Held));
+    assert_eq!(settle(&world, &policy).state, Some(State::BlockDeferred));
     let ignore = super::policy(r#""block": {"workloads": {"when_unknown": "ignore"}}"#);
     assert_eq!(settle(&world, &ignore).state, Some(State::Blocked));
 }
@@ -207,10 +207,10 @@ fn a_workload_that_starts_between_claim_and_effect_keeps_its_image() {
             starts(&world, &policy, &image_key(), service(Phase::Running));
         }
     };
-    assert_eq!(outcome.state, Some(State::Held));
+    assert_eq!(outcome.state, Some(State::BlockDeferred));
     assert_eq!(status(&world), ImageStatus::Active);
     assert_eq!(world.row_of(&image_key()).unwrap().block, None);
-    assert_eq!(told(&world), ["image-held"]);
+    assert_eq!(told(&world), ["block-deferred"]);
     world.forget_calls();
     settle(&world, &policy);
     assert_eq!(world.writes(), 0);
@@ -222,11 +222,11 @@ fn a_workload_that_starts_during_a_block_gets_its_image_back() {
     assert_eq!(settle(&world, &policy).state, Some(State::Blocked));
     starts(&world, &policy, &image_key(), service(Phase::Running));
     assert_eq!(world.take_items(10).len(), 1, "it is looked at at once");
-    assert_eq!(settle(&world, &policy).state, Some(State::Held));
+    assert_eq!(settle(&world, &policy).state, Some(State::BlockDeferred));
     world.finish_restore(&image_key());
     settle(&world, &policy);
     assert_eq!(status(&world), ImageStatus::Active);
-    assert_eq!(told(&world), ["image-blocked", "image-held"]);
+    assert_eq!(told(&world), ["image-blocked", "block-deferred"]);
     world.forget_calls();
     settle(&world, &policy);
     assert_eq!(world.writes(), 0);
@@ -251,7 +251,7 @@ fn an_event_that_got_lost_is_made_up_for_by_a_sweep() {
     index(&world, &policy);
     world.take_items(10);
     sweep(&world, &policy);
-    assert_eq!(world.row_of(&image_key()).unwrap().state, State::Held);
+    assert_eq!(world.row_of(&image_key()).unwrap().state, State::BlockDeferred);
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn a_day_after_its_last_workload_an_image_is_blocked_by_a_sweep() {
     settle(&world, &policy);
     runs(&world, Vec::new());
     index(&world, &policy);
-    for (hours, expected) in [(22, State::Held), (3, State::Blocked)] {
+    for (hours, expected) in [(22, State::BlockDeferred), (3, State::Blocked)] {
         later(&world, HOUR * hours);
         index(&world, &policy);
         sweep(&world, &policy);
@@ -311,7 +311,7 @@ fn an_index_and_its_images_are_used_together() {
         for key in [&child, &parent] {
             assert_eq!(
                 world.row_of(key).unwrap().state,
-                State::Held,
+                State::BlockDeferred,
                 "{key}, where {used} is used"
             );
             assert_eq!(world.image_of(key).unwrap().status, ImageStatus::Active);

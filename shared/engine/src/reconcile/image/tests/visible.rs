@@ -222,10 +222,13 @@ fn a_verdict_stands_as_long_as_the_next_result_does_not_show() {
 }
 
 #[test]
-fn an_empty_answer_without_a_time_frees_nothing_that_is_blocked_or_held() {
-    for (members, state) in [(r#""block": {"method": "flag"}"#, State::Blocked), ("", State::Held)] {
+fn an_empty_answer_without_a_time_releases_no_blocked_or_deferred_image() {
+    for (members, state) in [
+        (r#""block": {"method": "flag"}"#, State::Blocked),
+        ("", State::BlockDeferred),
+    ] {
         let world = pushed(MINUTE * 90, critical());
-        if state == State::Held {
+        if state == State::BlockDeferred {
             let mut used = world.image_of(&image_key()).unwrap();
             used.last_pulled_at = Some(now());
             world.push(&image_key(), used);
@@ -311,8 +314,11 @@ fn a_change_of_the_scan_type_frees_nothing_and_makes_nothing_clean() {
     let blocked = || -> Vec<ImageStatus> { (0..2).map(|n| world.image_of(&key(n)).unwrap().status).collect() };
     (0..names.len()).for_each(look_at);
     let (before, pullable, told_before) = (states(), blocked(), told(&world).len());
-    use State::{Allowed, Blocked, Held, Pending, Review, Stale};
-    assert_eq!(before, [Blocked, Blocked, Held, Review, Allowed, Stale, Pending]);
+    use State::{Allowed, BlockDeferred, Blocked, Pending, Review, Stale};
+    assert_eq!(
+        before,
+        [Blocked, Blocked, BlockDeferred, Review, Allowed, Stale, Pending]
+    );
 
     // Enhanced: at first there is nothing; then the scans are pending; then they have ended, and show nothing; then some are let go.
     let ends = Some(world.now() + SignedDuration::from_hours(3));

@@ -104,7 +104,7 @@ fn an_image_that_was_blocked_before_its_index_was_seen_comes_back_if_the_index_i
         }
         assert_eq!(
             (state(&world, &index()), state(&world, &child())),
-            (State::Held, State::Held),
+            (State::BlockDeferred, State::BlockDeferred),
             "{case}"
         );
         assert_eq!(
@@ -117,7 +117,7 @@ fn an_image_that_was_blocked_before_its_index_was_seen_comes_back_if_the_index_i
         assert_eq!(world.row_of(&child()).unwrap().block, None, "{case}");
         assert_eq!(
             told(&world),
-            ["image-blocked", "image-held", "image-released"],
+            ["image-blocked", "block-deferred", "image-released"],
             "{case}: who was told of the image's block is told that it is over"
         );
         world.forget_calls();
@@ -188,7 +188,7 @@ fn an_image_that_was_told_by_itself_and_then_blocked_with_its_index_is_released_
 }
 
 #[test]
-fn an_image_that_is_blocked_with_one_index_comes_back_for_a_new_one_that_is_held() {
+fn an_image_blocked_with_one_index_comes_back_for_a_new_one_whose_block_is_deferred() {
     let policy = policy("");
     let world = world();
     settle(&world, &policy, &index());
@@ -200,7 +200,7 @@ fn an_image_that_is_blocked_with_one_index_comes_back_for_a_new_one_that_is_held
     settle(&world, &policy, &rebuilt);
     assert_eq!(
         (state(&world, &rebuilt), state(&world, &index())),
-        (State::Held, State::Blocked)
+        (State::BlockDeferred, State::Blocked)
     );
     assert!(!archived(&world, &child()) && archived(&world, &index()));
     // With a third one that nobody uses nothing changes, and the image is not brought back and forth.
@@ -245,7 +245,7 @@ fn an_index_whose_block_was_only_begun_does_not_take_its_images_with_it() {
     settle(&world, &policy, &child());
     assert_eq!(
         (state(&world, &index()), state(&world, &child())),
-        (State::Held, State::Held)
+        (State::BlockDeferred, State::BlockDeferred)
     );
     assert!(!archived(&world, &index()) && !archived(&world, &child()));
 }
