@@ -2,18 +2,28 @@
 //!
 //! [`run`] is all of it but the process: what it reads of the world comes in through [`World`], and what it says goes out through two writers.
 
+pub mod aws;
+pub mod ledgers;
 mod located;
 pub mod policy;
+pub mod snapshot;
+#[cfg(test)]
+mod testing;
 
 use std::{
-    io::{self, Write},
+    io::{self, Read, Seek, Write},
     path::{Path, PathBuf},
 };
 
 use clap::{Parser, Subcommand, ValueEnum};
-use guard_core::ids::RepositoryName;
+use guard_core::{ids::RepositoryName, snapshot::SnapshotLine};
 use jiff::Timestamp;
 use serde_json::json;
+
+use crate::{
+    ledgers::{Extent, LedgerArguments, NotRead, Place, take},
+    snapshot::ReadSeek,
+};
 
 /// Everything is as it should be.
 pub const OK: u8 = 0;
@@ -53,6 +63,26 @@ pub enum Command {
     /// Questions about policy documents; none of them needs AWS.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Saves what a ledger and its registries say now, for the other commands and for machines without AWS.
+    #[command(after_help = "Examples:
+  ecr-guard snapshot ledger.jsonl
+  ecr-guard snapshot --profile prod --region eu-central-1 - | gzip > ledger.jsonl.gz
+  ecr-guard snapshot --ledger-only ledger.jsonl && ecr-guard status --snapshot ledger.jsonl
+
+The file has the names of repositories, tags and findings, and the policy: treat it as you treat those.
+
+Exit codes: 0 saved, 2 it cannot be read or written.")]
+    Snapshot {
+        /// The ledger.
+        #[command(flatten)]
+        ledger: LedgerArguments,
+        /// Leave out what the registries list: what needs it says that it does not know.
+        #[arg(long)]
+        ledger_only: bool,
+        /// The file; `-`: the standard output.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 /// Questions about policy documents.
@@ -105,7 +135,51 @@ pub trait World {
     /// # Errors
     /// It cannot be read.
     fn read(&self, path: &Path) -> io::Result<String>;
+
+    /// A variable of the environment.
+    fn variable(&self, name: &str) -> Option<String>;
+
+    /// Whether a person looks at a terminal.
+    fn is_terminal(&self) -> bool;
+
+    /// A file, to be read more than once.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadSeek>>;
+
+    /// A file without a name, which is gone when nobody needs it any more.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    fn scratch(&self) -> io::Result<Box<dyn Scratch>>;
+
+    /// Writes a file. It is there as a whole, or not at all.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn save(
+        &self,
+        path: &Path,
+        write: &mut dyn FnMut(&mut dyn Write) -> Result<(), NotRead>,
+    ) -> Result<(), NotRead>;
+
+    /// Reads a ledger: each line of a snapshot of it, but for the last one.
+    ///
+    /// # Errors
+    /// It cannot be read, or `each` failed.
+    fn ledger(
+        &self,
+        place: &Place,
+        extent: &Extent,
+        each: &mut dyn FnMut(SnapshotLine) -> io::Result<()>,
+    ) -> Result<(), NotRead>;
 }
+
+/// A file that is written, and then read.
+pub trait Scratch: Read + Write + Seek {}
+
+impl<T: Read + Write + Seek> Scratch for T {}
 
 /// Carries out a command, and gives its exit code.
 ///
@@ -170,7 +244,52 @@ pub fn run(
             }
             Ok(if changes.is_empty() { OK } else { REFUSED })
         }
+        Command::Snapshot {
+            ledger,
+            ledger_only,
+            file,
+        } => or_trouble(save(ledger, *ledger_only, file, world, out, trouble), trouble),
     }
+}
+
+/// The exit code of an answer; or what kept it from being given, which is said.
+fn or_trouble(answer: Result<u8, NotRead>, trouble: &mut impl Write) -> io::Result<u8> {
+    match answer {
+        Ok(code) => Ok(code),
+        Err(why) => {
+            writeln!(trouble, "{why}")?;
+            Ok(UNUSABLE)
+        }
+    }
+}
+
+fn save(
+    ledger: &LedgerArguments,
+    ledger_only: bool,
+    file: &Path,
+    world: &impl World,
+    out: &mut impl Write,
+    trouble: &mut impl Write,
+) -> Result<u8, NotRead> {
+    let extent = Extent {
+        repository: None,
+        registries: !ledger_only,
+    };
+    let places = ledger.places(world);
+    let [place] = places.as_slice() else {
+        return Err(NotRead::new("A snapshot is of one ledger: give one --profile and one --region."));
+    };
+    if file == Path::new("-") {
+        take(place, &extent, world, out, trouble)?;
+        return Ok(OK);
+    }
+    let mut records = 0;
+    world.save(file, &mut |to| {
+        records = take(place, &extent, world, to, trouble)?;
+        Ok(())
+    })?;
+    writeln!(out, "{}: {records} records of {place}.", file.display())?;
+    Ok(OK)
 }
 
 /// A valid document with its defaults written out; `None`: it is not there or not valid, which is said.
@@ -208,12 +327,7 @@ fn read(world: &impl World, path: &Path, trouble: &mut impl Write) -> io::Result
     match world.read(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) => {
-            let why = match error.kind() {
-                io::ErrorKind::NotFound => "there is no such file".to_owned(),
-                io::ErrorKind::InvalidData => "it is not text in UTF-8".to_owned(),
-                _ => error.to_string(),
-            };
-            writeln!(trouble, "{}: {why}.", path.display())?;
+            writeln!(trouble, "{}: {}.", path.display(), ledgers::why(&error))?;
             Ok(None)
         }
     }

@@ -1,9 +1,20 @@
 //! The process of the command line.
 
-use std::{fs, io, path::Path, process::ExitCode};
+use std::{
+    fs,
+    io::{self, IsTerminal as _, Write},
+    path::Path,
+    process::ExitCode,
+};
 
 use clap::Parser as _;
-use ecr_guard_cli::{Arguments, UNUSABLE, World, run};
+use ecr_guard_cli::{
+    Arguments, Scratch, UNUSABLE, World, aws,
+    ledgers::{Extent, NotRead, Place},
+    run,
+    snapshot::ReadSeek,
+};
+use guard_core::snapshot::SnapshotLine;
 use jiff::Timestamp;
 
 /// The world as it is.
@@ -18,6 +29,46 @@ impl World for Here {
 
     fn read(&self, path: &Path) -> io::Result<String> {
         fs::read_to_string(path)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a command reads its environment")]
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn is_terminal(&self) -> bool {
+        io::stderr().is_terminal()
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadSeek>> {
+        Ok(Box::new(fs::File::open(path)?))
+    }
+
+    fn scratch(&self) -> io::Result<Box<dyn Scratch>> {
+        Ok(Box::new(tempfile::tempfile()?))
+    }
+
+    fn save(
+        &self,
+        path: &Path,
+        write: &mut dyn FnMut(&mut dyn Write) -> Result<(), NotRead>,
+    ) -> Result<(), NotRead> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        // Beside it, so that it can be put in its place as a whole; readable for its owner only.
+        let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+        write(file.as_file_mut())?;
+        file.persist(path)
+            .map(|_| ())
+            .map_err(|error| NotRead::new(format!("{}: {}", path.display(), error.error)))
+    }
+
+    fn ledger(
+        &self,
+        place: &Place,
+        extent: &Extent,
+        each: &mut dyn FnMut(SnapshotLine) -> io::Result<()>,
+    ) -> Result<(), NotRead> {
+        aws::take(place, extent, self.now(), each)
     }
 }
 

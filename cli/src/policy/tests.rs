@@ -145,30 +145,12 @@ fn a_diff_for_a_repository_leaves_out_what_is_for_others() {
     insta::assert_snapshot!(format!("pay-api\n{}\nelsewhere\n{}", of("pay-api"), of("elsewhere")));
 }
 
-/// A world of files in memory.
-struct Files(Vec<(&'static str, &'static str)>);
-
-impl crate::World for Files {
-    fn now(&self) -> jiff::Timestamp {
-        now()
-    }
-
-    fn read(&self, path: &Path) -> std::io::Result<String> {
-        let found = self.0.iter().find(|(name, _)| Path::new(name) == path);
-        found
-            .map(|(_, text)| (*text).to_owned())
-            .ok_or_else(|| std::io::ErrorKind::NotFound.into())
-    }
-}
-
 fn run(arguments: &[&str]) -> (u8, String, String) {
-    use clap::Parser as _;
-    let files = Files(vec![("old", OLD), ("new", NEW), ("bad", "[]")]);
-    let arguments = crate::Arguments::try_parse_from([&["ecr-guard"], arguments].concat()).unwrap();
-    let (mut out, mut trouble) = (Vec::new(), Vec::new());
-    let code = crate::run(&arguments, &files, &mut out, &mut trouble).unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (code, text(out), text(trouble))
+    let desk = crate::testing::Desk::default();
+    for (name, text) in [("old", OLD), ("new", NEW), ("bad", "[]")] {
+        desk.put(name, text);
+    }
+    desk.run(&format!("ecr-guard {}", arguments.join(" ")))
 }
 
 #[test]
@@ -215,12 +197,15 @@ fn the_help_of_each_command_has_examples() {
     use clap::CommandFactory as _;
     let mut command = crate::Arguments::command();
     command.build();
-    let policy = command.find_subcommand_mut("policy").unwrap();
-    let help: Vec<String> = policy
-        .get_subcommands_mut()
-        .filter(|command| command.get_name() != "help")
-        .map(|command| command.render_long_help().to_string())
-        .collect();
+    let mut help = Vec::new();
+    for command in command.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+        if command.has_subcommands() {
+            let below = command.get_subcommands_mut().filter(|command| command.get_name() != "help");
+            help.extend(below.map(|command| command.render_long_help().to_string()));
+        } else {
+            help.push(command.render_long_help().to_string());
+        }
+    }
     assert!(
         help.iter()
             .all(|help| help.contains("Examples:") && help.contains("Exit codes:"))
@@ -253,25 +238,8 @@ fn what_moves_is_named_and_not_what_it_passes() {
 }
 
 /// The tried files, at the time of the tests.
-struct Tried;
-
-impl crate::World for Tried {
-    fn now(&self) -> jiff::Timestamp {
-        now()
-    }
-
-    fn read(&self, path: &Path) -> std::io::Result<String> {
-        fs::read_to_string(
-            Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("../tests/fixtures/policies/tried")
-                .join(path),
-        )
-    }
-}
-
 #[test]
 fn the_page_shows_what_the_commands_say() {
-    use clap::Parser as _;
     let page = include_str!("../../../docs/cli.md");
     let examples = page
         .split("```text\n$ ")
@@ -280,10 +248,8 @@ fn the_page_shows_what_the_commands_say() {
     let mut number = 0;
     for example in examples {
         let (command, shown) = example.split_once('\n').unwrap();
-        let arguments = crate::Arguments::try_parse_from(command.split(' ')).unwrap();
-        let (mut out, mut trouble) = (Vec::new(), Vec::new());
-        crate::run(&arguments, &Tried, &mut out, &mut trouble).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), shown, "{command}");
+        let (_, out, _) = crate::testing::Desk::default().run(command);
+        assert_eq!(out, shown, "{command}");
         number += 1;
     }
     assert_eq!(number, 3);

@@ -81,6 +81,11 @@ impl Aws {
         Ok(Self::new(config, region))
     }
 
+    /// With a configuration of somebody else: that of a person's own profile, for the command line.
+    pub fn with_config(config: SdkConfig, region: Region) -> Self {
+        Self::new(config, region)
+    }
+
     /// The same with another way to send requests, such as a fake AWS in memory.
     #[must_use]
     pub fn with_http_client(self, client: SharedHttpClient) -> Self {

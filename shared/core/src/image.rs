@@ -43,38 +43,47 @@ pub enum Content {
 }
 
 /// One image, with what is true of it now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     /// Its digest.
     pub digest: Digest,
     /// All its tags. Removing the last one makes ECR delete the image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Tag>,
     /// Whether it can be pulled.
     pub status: ImageStatus,
     /// When it was pushed (`imagePushedAt`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed_at: Option<Timestamp>,
     /// When it was last pulled (`lastRecordedPullTime`), give or take 24 hours; `None` is "never, or not recorded".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_pulled_at: Option<Timestamp>,
     /// When it last came back from the archive (`lastActivatedAt`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_activated_at: Option<Timestamp>,
     /// `imageManifestMediaType`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest_media_type: Option<String>,
     /// `artifactMediaType`: the media type of its configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_media_type: Option<String>,
     /// The image that this entry refers to (`subjectManifestDigest`), if it is a referrer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Digest>,
 }
 
 /// An image in the registry's list of a repository, with what the list says beside.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedImage {
     /// The image.
     pub image: Image,
     /// `imageSizeInBytes`: the sum of its compressed layers; of an index, the largest of its images.
     pub bytes: u64,
     /// The status of its scan, in ECR's words, where the list has it: the basic scanner of today does not fill it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scan_status: Option<String>,
     /// When its last scan was completed, where the list has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scanned_at: Option<Timestamp>,
 }
 

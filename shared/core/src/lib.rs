@@ -21,6 +21,7 @@ pub mod predecessor;
 pub mod registry;
 pub mod replication;
 pub mod repository;
+pub mod snapshot;
 pub mod state;
 pub mod summary;
 #[cfg(any(test, feature = "testing"))]
