@@ -105,7 +105,12 @@ impl LedgerArguments {
     ///
     /// # Errors
     /// One of them cannot be read, or is no snapshot.
-    pub fn open(&self, extent: &Extent, world: &impl World, trouble: &mut impl Write) -> Result<Vec<Snapshot>, NotRead> {
+    pub fn open(
+        &self,
+        extent: &Extent,
+        world: &impl World,
+        trouble: &mut impl Write,
+    ) -> Result<Vec<Snapshot>, NotRead> {
         let mut opened = Vec::new();
         for path in &self.snapshot {
             let name = path.display().to_string();

@@ -158,11 +158,7 @@ pub trait World {
     ///
     /// # Errors
     /// It cannot be written.
-    fn save(
-        &self,
-        path: &Path,
-        write: &mut dyn FnMut(&mut dyn Write) -> Result<(), NotRead>,
-    ) -> Result<(), NotRead>;
+    fn save(&self, path: &Path, write: &mut dyn FnMut(&mut dyn Write) -> Result<(), NotRead>) -> Result<(), NotRead>;
 
     /// Reads a ledger: each line of a snapshot of it, but for the last one.
     ///
@@ -277,7 +273,9 @@ fn save(
     };
     let places = ledger.places(world);
     let [place] = places.as_slice() else {
-        return Err(NotRead::new("A snapshot is of one ledger: give one --profile and one --region."));
+        return Err(NotRead::new(
+            "A snapshot is of one ledger: give one --profile and one --region.",
+        ));
     };
     if file == Path::new("-") {
         take(place, &extent, world, out, trouble)?;

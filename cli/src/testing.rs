@@ -74,11 +74,7 @@ impl World for Desk {
         Ok(Box::new(Cursor::new(Vec::new())))
     }
 
-    fn save(
-        &self,
-        path: &Path,
-        write: &mut dyn FnMut(&mut dyn Write) -> Result<(), NotRead>,
-    ) -> Result<(), NotRead> {
+    fn save(&self, path: &Path, write: &mut dyn FnMut(&mut dyn Write) -> Result<(), NotRead>) -> Result<(), NotRead> {
         let mut bytes = Vec::new();
         write(&mut bytes)?;
         self.files.lock().unwrap().insert(path.display().to_string(), bytes);

@@ -304,7 +304,15 @@ fn the_command_line_links_no_writer() {
             .flat_map(|line| line.chars().filter(|c| !c.is_whitespace()))
             .collect();
         // What of the crate with the adapters could write.
-        for word in ["dynamo_ledger", "DynamoLedger", "ecr_writer", "EcrWriter", "ecr_backfills", "sns_", "sqs_"] {
+        for word in [
+            "dynamo_ledger",
+            "DynamoLedger",
+            "ecr_writer",
+            "EcrWriter",
+            "ecr_backfills",
+            "sns_",
+            "sqs_",
+        ] {
             assert!(!code.contains(word), "{} has `{word}`", path.display());
         }
         // A call of the SDK: `client.OPERATION()`, or `.OPERATION().table_name(`.
@@ -312,7 +320,12 @@ fn the_command_line_links_no_writer() {
             calls.insert(call.split('(').next().unwrap().to_owned());
         }
         let uses_clients = code.contains("aws_sdk_");
-        assert_eq!(uses_clients, path.parent().unwrap().ends_with("cli/src/aws") && uses_clients, "{}", path.display());
+        assert_eq!(
+            uses_clients,
+            path.parent().unwrap().ends_with("cli/src/aws") && uses_clients,
+            "{}",
+            path.display()
+        );
     }
     let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
     assert_eq!(calls, ["get_caller_identity", "query", "scan"]);

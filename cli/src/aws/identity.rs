@@ -45,7 +45,8 @@ impl Identity {
         let region = region.ok_or_else(|| {
             NotRead::new("No region is known. Give --region, set AWS_REGION, or take a --profile that has one.")
         })?;
-        let region = region.map_err(|error: guard_core::ids::InvalidId| NotRead::new(format!("The region: {error}")))?;
+        let region =
+            region.map_err(|error: guard_core::ids::InvalidId| NotRead::new(format!("The region: {error}")))?;
         Ok(Self { config, region })
     }
 

@@ -101,7 +101,8 @@ impl<'a> LedgerReader<'a> {
                 account: account.clone(),
                 region: key.region.clone(),
             };
-            self.query(&registry.partition_key(), &registry.sort_key(), each).await?;
+            self.query(&registry.partition_key(), &registry.sort_key(), each)
+                .await?;
         }
         self.query(&IndexState::partition_key(account), IndexState::SORT_KEY_PREFIX, each)
             .await?;
@@ -118,7 +119,8 @@ impl<'a> LedgerReader<'a> {
         } else {
             "#pk = :pk AND begins_with(#sk, :prefix)"
         };
-        let prefix = (!prefix.is_empty()).then(|| HashMap::from([(":prefix".to_owned(), AttributeValue::S(prefix.to_owned()))]));
+        let prefix =
+            (!prefix.is_empty()).then(|| HashMap::from([(":prefix".to_owned(), AttributeValue::S(prefix.to_owned()))]));
         let mut values = prefix.unwrap_or_default();
         values.insert(":pk".to_owned(), AttributeValue::S(pk.to_owned()));
         let mut start = None;

@@ -53,7 +53,9 @@ pub fn take(
             }
         }
         if extent.registries {
-            registries.list(&identity, &mut |record| each(SnapshotLine::Record(record))).await?;
+            registries
+                .list(&identity, &mut |record| each(SnapshotLine::Record(record)))
+                .await?;
         }
         Ok(())
     })

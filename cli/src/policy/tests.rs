@@ -198,9 +198,14 @@ fn the_help_of_each_command_has_examples() {
     let mut command = crate::Arguments::command();
     command.build();
     let mut help = Vec::new();
-    for command in command.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+    for command in command
+        .get_subcommands_mut()
+        .filter(|command| command.get_name() != "help")
+    {
         if command.has_subcommands() {
-            let below = command.get_subcommands_mut().filter(|command| command.get_name() != "help");
+            let below = command
+                .get_subcommands_mut()
+                .filter(|command| command.get_name() != "help");
             help.extend(below.map(|command| command.render_long_help().to_string()));
         } else {
             help.push(command.render_long_help().to_string());

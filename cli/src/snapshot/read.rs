@@ -25,7 +25,9 @@ pub struct Snapshot {
 
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Snapshot").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Snapshot")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -80,13 +82,17 @@ impl Snapshot {
         loop {
             number += 1;
             let at = Keep(place);
-            let Some(line) = next(&mut self.file, &mut text, name, number)? else { break };
+            let Some(line) = next(&mut self.file, &mut text, name, number)? else {
+                break;
+            };
             place += text.len() as u64;
             let bad = |problem: &str| NotRead::new(format!("{name}:{number}: {problem}"));
             match (line, end) {
                 (_, Some(_)) => return Err(bad("there is a line after the last one.")),
                 (SnapshotLine::Snapshot(_), None) if number == 1 => {}
-                (SnapshotLine::Snapshot(_), None) => return Err(bad("another snapshot begins; give each a file of its own.")),
+                (SnapshotLine::Snapshot(_), None) => {
+                    return Err(bad("another snapshot begins; give each a file of its own."));
+                }
                 (SnapshotLine::End(said), None) => end = Some(said.records),
                 (SnapshotLine::Record(record), None) => {
                     records += 1;

@@ -64,7 +64,10 @@ fn the_command_saves_a_ledger() {
     assert_eq!(code, OK);
     assert_eq!(read(out.into_bytes()).unwrap(), records());
     assert!(!desk.asked.lock().unwrap().last().unwrap().1.registries);
-    assert_eq!(desk.run("ecr-guard snapshot --region us-west-2 --region eu-west-1 s").0, UNUSABLE);
+    assert_eq!(
+        desk.run("ecr-guard snapshot --region us-west-2 --region eu-west-1 s").0,
+        UNUSABLE
+    );
 }
 
 #[test]
@@ -83,7 +86,13 @@ fn a_ledger_that_cannot_be_read_leaves_no_file() {
 fn what_is_no_snapshot_is_refused_with_its_place() {
     let good = String::from_utf8(snapshot(&records())).unwrap();
     let lines: Vec<&str> = good.lines().collect();
-    let of = |lines: &[&str]| lines.iter().map(|line| format!("{line}\n")).collect::<String>().into_bytes();
+    let of = |lines: &[&str]| {
+        lines
+            .iter()
+            .map(|line| format!("{line}\n"))
+            .collect::<String>()
+            .into_bytes()
+    };
     let first = SnapshotLine::Snapshot(header()).write().unwrap();
     let newer = first.replace("snapshot/v1", "snapshot/v2");
     let worse = lines[1].replace(r#""Pending""#, r#""Lost""#);

@@ -12,7 +12,9 @@ pub struct Writing<'a> {
 
 impl std::fmt::Debug for Writing<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Writing").field("records", &self.records).finish_non_exhaustive()
+        f.debug_struct("Writing")
+            .field("records", &self.records)
+            .finish_non_exhaustive()
     }
 }
 

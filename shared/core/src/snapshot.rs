@@ -155,7 +155,9 @@ pub enum BadLine {
         problem: String,
     },
     /// Its form is one that this version does not know.
-    #[error("this snapshot has the form `{0}`, and this version of ecr-guard reads `{SNAPSHOT_SCHEMA}`: use a newer version, or make the snapshot anew")]
+    #[error(
+        "this snapshot has the form `{0}`, and this version of ecr-guard reads `{SNAPSHOT_SCHEMA}`: use a newer version, or make the snapshot anew"
+    )]
     Newer(String),
 }
 
@@ -335,7 +337,9 @@ mod tests {
 
     #[test]
     fn a_bad_line_names_the_member() {
-        let good = SnapshotLine::Record(SnapshotRecord::Image(Box::new(row()))).write().unwrap();
+        let good = SnapshotLine::Record(SnapshotRecord::Image(Box::new(row())))
+            .write()
+            .unwrap();
         let bad = |line: &str| SnapshotLine::read(line).unwrap_err().to_string();
         let all = [
             bad(&good.replace(r#""CRITICAL""#, "7")),
@@ -370,11 +374,18 @@ mod tests {
         assert_eq!(record, Some(SnapshotRecord::Image(Box::new(row))));
         let unreadable = record_of_item(&pk, &sk, Some("{"), None);
         assert!(matches!(unreadable, Some(SnapshotRecord::Unreadable(gap)) if gap.what.contains(&sk)));
-        assert!(matches!(record_of_item(&pk, &sk, None, None), Some(SnapshotRecord::Unreadable(_))));
+        assert!(matches!(
+            record_of_item(&pk, &sk, None, None),
+            Some(SnapshotRecord::Unreadable(_))
+        ));
         let policy = record_of_item("policy#ab", "kept", None, Some("{}"));
         assert!(matches!(policy, Some(SnapshotRecord::Policy(policy)) if !policy.deployed && policy.sha256 == "ab"));
         // What counts, and what waits to be told.
-        for (pk, sk) in [("123456789012", "blocks#us-west-2#2026-11-24T12:00:00Z"), ("uses#123456789012", "known#x#1"), (&pk, "told#x")] {
+        for (pk, sk) in [
+            ("123456789012", "blocks#us-west-2#2026-11-24T12:00:00Z"),
+            ("uses#123456789012", "known#x#1"),
+            (&pk, "told#x"),
+        ] {
             assert_eq!(record_of_item(pk, sk, Some("{}"), None), None, "{sk}");
         }
     }
