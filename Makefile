@@ -8,14 +8,26 @@ SHELL := /bin/bash
 ARCH      ?= arm64
 # What runs here never lies where a deployment looks.
 PACKAGES  = target/lambda/$(ARCH)
+HOST      := target/lambda/host
 FUNCTIONS := $(notdir $(wildcard functions/*))
 VENV      := target/demo/venv
-PYTHON    ?= python3.11
+# 3.11 or newer.
+PYTHON    ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(name) 2> /dev/null)) python3.11)
 DENY_VERSION := 0.20.2
 DENY      := target/tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 INFRA_VENV := target/infra/venv
 LINT_VENV := target/lint/venv
 PLAN      := target/infra/plan
+
+# BUILD=0 runs what is built already. Only 1 and yes mean yes: KEEP=0 keeps nothing.
+BUILT     = $(if $(filter 0 no,$(BUILD)),true,$(MAKE) --no-print-directory package-host)
+KEPT      = $(if $(filter 1 yes,$(KEEP)),--keep)
+NAMES     = $(if $(ONLY),--only $(patsubst %,'%',$(ONLY)))
+DOCTOR    = command -v $(PYTHON) > /dev/null || { echo "MISSING  Python 3.11 or newer → https://www.python.org/downloads/, or your system's packages"; exit 2; }; \
+            $(PYTHON) -B tests/local/doctor.py
+# What runs here is asked for first, in words and not in those of make.
+READY     = $(DOCTOR) --demo $(if $(filter 0 no,$(BUILD)),--built)
+TRY       := $(VENV)/bin/python -B tests/local/trying.py
 
 export CARGO_TERM_COLOR ?= auto
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -23,27 +35,51 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 WITH_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
 .PHONY: help
-help: ## Show this list
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+help: ## This list; `make demo` is a good beginning
+	@awk '/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z][a-z0-9-]*:.*## / { split($$0, parts, ":"); text = $$0; sub(/^[^#]*## /, "", text); gsub(/[$$][$$]/, "$$", text); \
+	    printf "  make %-17s %s\n", parts[1], text }' $(firstword $(MAKEFILE_LIST))
 
 ##@ See it work
 
 .PHONY: demo
-demo: package-host ## Run everything on this machine: emulators, real functions, scenarios (KEEP=1 leaves it running, ONLY=name)
-	$(VENV)/bin/python -B tests/local/demo.py $(if $(KEEP),--keep) $(if $(ONLY),--only $(ONLY))
+demo: ready $(VENV)/.ready ## A story of three teams, told by the real functions on this machine (KEEP=1 leaves it running, to be tried)
+	@$(VENV)/bin/python -B tests/local/demo.py --check $(NAMES)
+	@$(BUILT)
+	@$(VENV)/bin/python -B tests/local/demo.py $(KEPT) $(NAMES)
+
+.PHONY: try-push
+try-push: $(VENV)/.ready ## In a kept demo: push an image with a finding (IMAGE=my/app:1.0 FINDING=CRITICAL)
+	@$(TRY) push $(if $(IMAGE),--image '$(IMAGE)') $(if $(FINDING),--finding '$(FINDING)')
+
+.PHONY: try-exception
+try-exception: $(VENV)/.ready ## In a kept demo: except what blocks an image (IMAGE=my/app:1.0)
+	@$(TRY) exception $(if $(IMAGE),--image '$(IMAGE)')
+
+.PHONY: try-sweep
+try-sweep: $(VENV)/.ready ## In a kept demo: the hourly sweep, now
+	@$(TRY) sweep
+
+.PHONY: demo-env
+demo-env: ## In a kept demo: the variables for the AWS CLI: eval "$$(make -s demo-env)"
+	@$(TRY) env
+
+.PHONY: demo-stop
+demo-stop: $(VENV)/.ready ## End what `make demo KEEP=1` or `make e2e KEEP=1` left running
+	@$(VENV)/bin/python -B tests/local/demo.py --stop
+
+.PHONY: doctor
+doctor: ## What is missing on this machine, where to get it, and which command needs it
+	@$(DOCTOR)
 
 .PHONY: emulator
 emulator: $(VENV)/.ready ## Start the emulated AWS account alone, and say how to ask it (Ctrl-C ends it)
 	@$(VENV)/bin/python -B -m local_aws
 
-.PHONY: demo-stop
-demo-stop: ## End what `make demo KEEP=1` left running
-	$(VENV)/bin/python -B tests/local/demo.py --stop
-
 ##@ Check it
 
 .PHONY: test
-test: fmt-check lint deny unit doc test-local demo size infra ## Everything that CI checks, in this order
+test: fmt-check lint deny unit doc test-local e2e demo-check size infra ## Everything that CI checks, in this order
 
 .PHONY: unit
 unit: ## Tests that need neither emulators nor network
@@ -65,6 +101,26 @@ language: ## Words of a sentence on each page; words that docs/glossary.md rules
 test-local: $(VENV)/.ready ## Tests of the emulator, and of what the local run makes of it
 	$(VENV)/bin/python -B -m unittest discover -s tests/emulator/tests
 	$(VENV)/bin/python -B -m unittest discover -s tests/local
+
+.PHONY: e2e
+e2e: ready $(VENV)/.ready ## All scenarios on local emulators, two minutes (ONLY="names groups role-of-*", KEEP=1, BUILD=0 takes what is built)
+	@$(VENV)/bin/python -B tests/local/e2e.py --check $(NAMES)
+	@$(BUILT)
+	@$(VENV)/bin/python -B tests/local/e2e.py $(KEPT) $(NAMES)
+
+.PHONY: e2e-list
+e2e-list: $(VENV)/.ready ## The scenarios, by group
+	@$(VENV)/bin/python -B tests/local/e2e.py --list
+
+.PHONY: ready
+ready:
+	@$(READY)
+
+# The demo as a check: in a directory of its own, so that one that is kept stays as it is.
+.PHONY: demo-check
+demo-check: $(VENV)/.ready
+	@$(BUILT)
+	@$(VENV)/bin/python -B tests/local/demo.py --directory target/demo/check
 
 .PHONY: upgrade-test
 upgrade-test: $(VENV)/.ready ## Run an earlier version, then this one, then the earlier one again, on the same ledger, queue, registry (FROM=commit; minutes)
@@ -143,8 +199,9 @@ package: $(VENV)/.ready ## Build the zips of all functions into target/lambda/AR
 	$(PYTHON) -B tests/infra/packages.py $(PACKAGES)
 
 .PHONY: package-host
-package-host:
-	@$(MAKE) --no-print-directory package ARCH=host
+package-host: $(VENV)/.ready
+	@$(WITH_VENV) $(VENV)/bin/python -B tests/local/building.py --lambda-directory $(HOST) $(FUNCTIONS)
+	@$(PYTHON) -B tests/infra/packages.py $(HOST)
 
 .PHONY: release-packages
 release-packages: ## Build what a release has: target/packages, the zips for both processors with their checksums
@@ -219,8 +276,9 @@ clean: ## Delete everything that was built
 	rm -rf target
 
 $(VENV)/.ready: tests/local/requirements.txt tests/local/action-requirements.txt tests/emulator/pyproject.toml tests/emulator/constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --requirement tests/local/requirements.txt
+	@echo "Fetching the emulators of AWS from PyPI (once, about a minute)."
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --requirement tests/local/requirements.txt
 	@$(VENV)/bin/pip install --quiet --requirement tests/local/action-requirements.txt || echo "NOT CHECKED: the GitHub action, since what runs it cannot be had"
 	@touch $@
 

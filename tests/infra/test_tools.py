@@ -416,7 +416,7 @@ class Packages(unittest.TestCase):
             self.note(program(0x3E), "main")
 
     def test_what_runs_on_this_machine_lies_where_no_deployment_looks(self) -> None:
-        for path in ("tests/local/demo.py", "tests/local/size.py"):
+        for path in ("tests/local/e2e.py", "tests/local/size.py", "tests/local/doctor.py"):
             text = (ROOT / path).read_text(encoding="utf-8")
             self.assertEqual(set(re.findall(r'"target" / "lambda"( / "host")?', text)), {' / "host"'}, path)
 

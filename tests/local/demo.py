@@ -1,12 +1,11 @@
-"""The local run: the real functions against an emulated AWS account, from the push to the e-mail.
+"""The demo: a story of three teams, told by the real functions in an emulated AWS account, in under a minute.
 
-Everything listens on loopback and ends with the run, unless --keep is given.
+Everything listens on loopback and ends with the run, unless --keep is given. All scenarios are those of `make e2e`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import signal
@@ -14,229 +13,288 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import scenarios
-from local_aws.account import is_ours
-from local_aws.images import Image
-from local_aws.processes import group_members, stop_group
+import e2e
+import page
+import runs
+import teams
+from console import coloured
+from e2e import Interrupted, interrupted, not_built, shown
+from local_aws.processes import TimedOut
 from local_aws.registry import REGION
-from scenarios.world import World, run
-from stack import FUNCTIONS, ROOT, TABLE, Region, Stack
+from progress import Status, about
+from report import Report, alerts_of, images_of
+from scenarios.world import World
+from stack import FUNCTIONS, ROOT, Stack
+from story import POLICY, WORDS, Act, Story, topic_of, words_of
 
-WIDTH = 120
-RUNNING = "running.json"
+WIDTH = 80
+# About how long the story takes on two cores once all is built.
+SECONDS = 20
+COLOUR = {"ALLOWED": "green", "RELEASED": "green", "works": "green", "REPAIRED": "green", "REVIEW": "yellow", "DEFERRED": "yellow", "NOT": "yellow"}
+COLOUR |= {"BLOCKED": "red", "404": "red"}
+# The alerts that are shown in full, by how their subjects begin: the e-mail of the first, the chat message of the second, the SMS of the third.
+IN_FULL = ("BLOCKED pay/api:", "RELEASED pay/api:", "BLOCK DEFERRED pay/ledger:")
+SENDER = "[ecr-guard] "
 
 
 def main() -> int:
-    """Runs the scenarios; 0 if all of them are as expected."""
+    """Tells the story; 0 if everything in it is as expected."""
     options = arguments()
-    running = options.directory / RUNNING
-    if options.list:
-        for scenario in scenarios.ALL:
-            print(f"{scenario.name:34} {scenario.expected}")
-        return 0
-    stop_earlier_run(running)
+    if options.only or options.list:
+        # What was `make demo ONLY=`.
+        return e2e.main()
     if options.stop:
+        said = [line for directory in (options.directory, e2e.DIRECTORY) for line in runs.stop(directory)]
+        print("\n".join(said) or "Nothing was running.")
         return 0
-    chosen = [scenario for scenario in scenarios.ALL if not options.only or scenario.name in options.only]
-    unknown = set(options.only) - {scenario.name for scenario in chosen}
-    missing = [name for name in FUNCTIONS if not (options.lambda_directory / name / "bootstrap.zip").is_file()]
-    if unknown or missing:
-        for name in sorted(unknown):
-            print(f"there is no scenario {name}; --list shows them", file=sys.stderr)
-        for name in missing:
-            print(f"{options.lambda_directory / name / 'bootstrap.zip'} is not there: run `make demo`", file=sys.stderr)
+    if options.check:
+        return e2e.check(options.directory)
+    if missing := not_built(options.lambda_directory):
+        print(missing, file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    shutil.rmtree(options.directory / "tmp", ignore_errors=True)
-    stack = Stack(options.directory, options.lambda_directory)
-    keep = False
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, interrupted)
     try:
-        report = demonstrate(stack, chosen, options.directory / "report.json")
-        stack.save_function_logs()
-        keep = options.keep
-        failed = [entry["name"] for entry in report["scenarios"] if not entry["ok"]]
-        closing(stack, options.directory, keep, failed)
-        return 1 if failed else 0
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
+        with runs.Run(options.directory, f"make demo{' KEEP=1' if options.keep else ''}") as this:
+            return tell(this, options)
+    except runs.InUse as why:
+        print(why, file=sys.stderr)
+        return 2
+    except (Interrupted, KeyboardInterrupt):
+        print("\nInterrupted: all that was started has been ended.", file=sys.stderr)
         return 130
+
+
+def tell(this: runs.Run, options: argparse.Namespace) -> int:
+    """Starts, deploys, tells the story, shows what came of it, and writes the report."""
+    print("ecr-guard demo: the real functions in an emulated AWS account on this machine.")
+    print(f"No AWS account, no network. It takes about {about(SECONDS)}.\n", flush=True)
+    shutil.rmtree(options.directory / "tmp", ignore_errors=True)
+    report = Report(options.directory / "report.json", this.what)
+    stack = Stack(options.directory, options.lambda_directory, teams.TOPICS)
+    results: list[dict[str, Any]] = []
+    complete = False
+    world, story = None, None
+    began = time.monotonic()
+    try:
+        world, story = start(this, stack)
+        perform(story.acts(), results)
+        stack.save_function_logs()
+        complete = True
+    except TimedOut as error:
+        print(f"\n{error}. The functions' logs: {shown(options.directory / 'logs')}", file=sys.stderr)
     finally:
-        if not keep:
+        found = found_so_far(stack, world)
+        for image in found["images"]:
+            image["hold"] = hold_of(image, found["alerts"])
+        report.end(complete, acts=results, **found)
+        if not (complete and options.keep):
             stack.stop()
-            running.unlink(missing_ok=True)
+    bad = [result for result in results if not result["ok"]]
+    quick = f"\nFrom the end of its scan to the block of pay/api:2.0.0: {story.took['pay/api:2.0.0']:.1f} s." if story and "pay/api:2.0.0" in story.took else ""
+    print(f"\n{len(results)} acts, {len(found['alerts'])} alerts, {time.monotonic() - began:.0f} s: {unexpected(bad) if bad or not complete else 'all as expected.'}{quick}\n")
+    print_images(found["images"])
+    print_alerts(found["alerts"])
+    print_where_to_look(options, report, complete and options.keep)
+    if complete and options.keep and world and story:
+        keep(this, options, stack, world, story)
+    return 0 if complete and not bad else 1
 
 
-def demonstrate(stack: Stack, chosen: list[scenarios.Scenario], path: Path) -> dict[str, Any]:
-    """Starts, deploys, runs, prints, and writes the report."""
-    with step("start the emulators"):
-        stack.start()
-        (path.parent / RUNNING).write_text(json.dumps({"process_groups": stack.process_ids()}) + "\n")
-    print(f"order of lists {stack.registry.order}   (ECR_GUARD_ORDER={stack.registry.order} gives it again)")
-    with step("create ledger, topics, queues"):
-        stack.create_resources()
+def start(this: runs.Run, stack: Stack) -> tuple[World, Story]:
+    """The account, the functions, the repositories."""
+    status, began = Status(), time.monotonic()
+    status.say(" starting the emulators of AWS (1 of 3)")
+    stack.start()
+    this.started(stack.process_ids())
+    stack.create_resources()
+    emulators = time.monotonic() - began
+    status.say(f" deploying {len(FUNCTIONS)} functions, two regions (2 of 3)")
     world = World(stack)
-    with step(f"deploy {', '.join(FUNCTIONS)} with rules and queue"):
-        world.guard()
-    results = [show(number, len(chosen), scenario, world) for number, scenario in enumerate(chosen, 1)]
-    mails = [mail for region in stack.regions() for mail in region.mails()]
-    heading("Images, as the ledger has them")
-    print_table(image_rows(stack.regions(), world.all_pushed()))
-    heading("Alerts, as e-mail subscribers receive them (one of each kind)")
-    print_mails(mails)
-    report = {"scenarios": results, "alerts": [alert_entry(mail) for mail in mails]}
-    path.write_text(json.dumps(report, indent=2) + "\n")
-    return report
+    story = Story(world)
+    status.say(" making the repositories of three teams (3 of 3)")
+    story.prepare()
+    status.clear()
+    print(f" ready: emulators {emulators:.1f} s; functions in 2 regions, 6 repositories, 4 topics {time.monotonic() - began - emulators:.1f} s\n", flush=True)
+    return world, story
 
 
-def show(number: int, total: int, scenario: scenarios.Scenario, world: World) -> dict[str, Any]:
-    """Runs one scenario and prints it."""
-    started = time.monotonic()
-    observed = run(scenario, world)
-    took = round((time.monotonic() - started) * 1000)
-    verdict = "ok" if observed.ok else "NOT OK"
-    print(f"[{number:2}/{total}] {verdict:6} {scenario.name}  ({took} ms)", flush=True)
-    print(f"        expected  {scenario.expected}")
-    print(
-        textwrap.fill(observed.text, WIDTH, initial_indent="        observed  ", subsequent_indent=" " * 18), flush=True
+def perform(acts: list[Act], results: list[dict[str, Any]]) -> None:
+    """Runs the acts, and prints each when it has happened."""
+    status, began = Status(), time.monotonic()
+    print(f" {'TEAM':<5} {'WHAT HAPPENS':<40} ECR-GUARD")
+    for number, act in enumerate(acts, 1):
+        passed = time.monotonic() - began
+        left = passed / (number - 1) * (len(acts) - number + 1) if number > 3 else SECONDS * 0.7
+        status.say(f" {act.who:<5} {act.what} … ({number} of {len(acts)}, about {about(left)} more)")
+        started = time.monotonic()
+        try:
+            happened = act.run()
+        finally:
+            status.clear()
+        took, ok = time.monotonic() - started, happened == act.expected
+        results.append({"who": act.who, "what": act.what, "expected": act.expected, "happened": happened, "ok": ok, "took_ms": round(took * 1000)})
+        shown_as = painted(happened) if ok else f"{coloured('UNEXPECTED', 'red')}: {happened} (expected: {act.expected})"
+        print(f" {act.who:<5} {act.what:<40} {shown_as}", flush=True)
+
+
+def found_so_far(stack: Stack, world: World | None) -> dict[str, list[Any]]:
+    """Images and alerts, if the account still answers."""
+    if world is None:
+        return {"images": [], "alerts": []}
+    try:
+        images = images_of(stack.regions(), world.all_pushed())
+        return {"images": images, "alerts": alerts_of(mail for region in stack.regions() for mail in region.mails())}
+    except Exception:  # the report of an interrupted run has what could be had
+        return {"images": [], "alerts": []}
+
+
+def hold_of(image: dict[str, Any], alerts: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Why an image is not blocked yet, by the last alert about it."""
+    if image["state"] != "BlockDeferred":
+        return None
+    holds = [one["document"].get("hold") for one in alerts if one["document"].get("digest") == image["digest"]]
+    return holds[-1] if holds else None
+
+
+def unexpected(bad: list[dict[str, Any]]) -> str:
+    """How many acts went otherwise."""
+    return f"{len(bad)} NOT as expected." if bad else "the story broke off."
+
+
+def painted(happened: str) -> str:
+    """What happened, with its first word in colour."""
+    word, _, rest = happened.partition(" ")
+    plain = word.rstrip(",")
+    return f"{coloured(plain, COLOUR[plain])}{word[len(plain) :]} {rest}".rstrip() if plain in COLOUR else happened
+
+
+# What came of it
+
+
+def print_images(images: list[dict[str, Any]]) -> None:
+    """The table of the images: the worst first."""
+    order = ["Blocked", "BlockDeferred", "Unscannable", "Review", "Pending", "Allowed"]
+    rows = [row for image in images if image["tag"] and image["region"] == REGION for row in [image_row(image)]]
+    rank = {WORDS[state]: position for position, state in enumerate(order)}
+    rows.sort(key=lambda row: (rank.get(row[1], 0), row[0]))
+    print(f" {'IMAGE':<17} {'STATE':<12} {'WHY':<49}".rstrip())
+    for name, state, why in rows:
+        print(f" {name:<17} {coloured(f'{state:<12}', COLOUR.get(state.split()[0], 'grey'))} {textwrap.shorten(why, 49, placeholder='…')}".rstrip())
+    print(f" and {len(images) - len(rows)} more: the platforms of data/etl:7, the copies in us-east-1\n")
+
+
+def image_row(image: dict[str, Any]) -> tuple[str, str, str]:
+    """Name, state and reason of an image."""
+    return f"{image['repository']}:{image['tag']}", WORDS.get(image["state"], image["state"]), why_of(image)
+
+
+def why_of(image: dict[str, Any]) -> str:
+    """Why an image is in its state, in a few words."""
+    deciding = [one for one in image["findings"] if one.get("action") == ("review" if image["state"] == "Review" else "block")]
+    finding = ""
+    for one in deciding[:1]:
+        finding = f"{one['id']} {one['package']}"
+        finding += f", fix {one['fixed_in']}" if one.get("fixed_in") else ""
+        finding += f", {len(deciding) - 1} more" if len(deciding) > 1 else ""
+    hold = image.get("hold")
+    if image["state"] == "BlockDeferred" and hold:
+        until = f" until {hold['until'][:10]}" if hold.get("until") else ""
+        return f"{words_of(hold['cause'])}{until}: {finding}"
+    if image["state"] == "Allowed":
+        excepted = image["reason"].partition("(exceptions[0] ")[2].rstrip(").")
+        return f"excepted: {excepted}" if excepted else "no finding at or above review"
+    return finding or image["reason"].split(". ")[0].split(",")[0]
+
+
+def print_alerts(alerts: list[dict[str, Any]]) -> None:
+    """Three alerts in full, each in another form, and the others by their subjects."""
+    full = [next((one for one in alerts if one["subject"].startswith(SENDER + wanted)), None) for wanted in IN_FULL]
+    for form, alert in zip(("e-mail", "chat message", "SMS"), full, strict=True):
+        if alert is None:
+            continue
+        print(f" ALERT to {team_of(alert)}, as {form}")
+        print(textwrap.indent("\n".join(form_of(form, alert)), " │ ", lambda _: True) + "\n")
+    print(" THE OTHER ALERTS, by subject")
+    # The first sweep sends a digest too, before anything is counted.
+    digests = {alert["topic"]: alert for alert in alerts if alert["document"]["kind"] == "digest"}
+    for alert in alerts:
+        early = alert["document"]["kind"] == "digest" and alert is not digests[alert["topic"]]
+        if alert not in full and not early:
+            subject = alert["subject"].removeprefix(SENDER).removesuffix(f" ({alert['region']})")
+            print(f" {team_of(alert):<8} {subject}"[:WIDTH])
+
+
+def team_of(alert: dict[str, Any]) -> str:
+    """The team that has got an alert."""
+    return topic_of({"topic": alert["topic"]})
+
+
+def form_of(form: str, alert: dict[str, Any]) -> Iterator[str]:
+    """The lines of an alert in one of its forms."""
+    if form == "SMS":
+        yield from textwrap.wrap(alert["sms"], WIDTH - 4)
+    elif form == "e-mail":
+        yield f"Subject: {alert['subject']}"
+        yield ""
+        for line in alert["email"].rstrip().splitlines():
+            yield from textwrap.wrap(line, WIDTH - 4, subsequent_indent=" " * (len(line) - len(line.lstrip()) + 2), break_on_hyphens=False) or [""]
+    else:
+        content = alert["chat"]["content"]
+        yield content["title"]
+        for line in content["description"].splitlines():
+            yield from textwrap.wrap(line, WIDTH - 4, break_on_hyphens=False) or [""]
+        for step in content.get("nextSteps", []):
+            yield from textwrap.wrap(f"→ {step}", WIDTH - 4, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def print_where_to_look(options: argparse.Namespace, report: Report, kept: bool) -> None:
+    """Where to look, what to try."""
+    print()
+    # The one place where the demo calls `ecr-guard report` (page.py).
+    if made := page.made(options.directory, report.path):
+        print(f" LOOK    {shown(made)}   every image and finding: open it in a browser")
+    print(f" READ    {shown(report.path)}   all alerts in all four forms")
+    if not kept:
+        print(" TRY     make demo KEEP=1   push an image of your own, add an exception")
+        print(" CHECK   make e2e           all scenarios, about two minutes")
+        print(" DEPLOY  docs/deployment.md")
+
+
+def keep(this: runs.Run, options: argparse.Namespace, stack: Stack, world: World, story: Story) -> None:
+    """Leaves it running, and says what to try."""
+    guards = {region.stack.region: asdict(region.guard("main", POLICY)) for region in (world, world.second())}
+    this.note(
+        stack=stack.states(),
+        guards=guards,
+        environment=stack.account.environment(),
+        policy=story.policy,
+        lambda_directory=str(options.lambda_directory),
     )
-    return {
-        "name": scenario.name,
-        "expected": scenario.expected,
-        "observed": observed.text,
-        "ok": observed.ok,
-        "took_ms": took,
-    }
-
-
-def image_rows(regions: list[Region], pushed: list[Image]) -> Iterator[list[str]]:
-    """One line per image of the ledger, region by region, in the order of the pushes. A copy was pushed elsewhere."""
-    rows = {
-        (region.region, row["pk"].partition("#")[2], row["sk"].split("#")[1]): row
-        for region in regions
-        for row in region.rows()
-    }
-    places = dict.fromkeys((region.region, image) for region in regions for image in pushed)
-    for region, image in places:
-        row = rows.get((region, image.repository, image.digest))
-        if row is None:
-            continue
-        document = row["row"]
-        block, alert = document.get("block"), document.get("alert")
-        done = [block["method"]] if block else []
-        done += [f"alert {alert['kind']}"] if alert else []
-        reason = textwrap.shorten(str(document.get("reason", "")), 36, placeholder="…")
-        digest = image.digest.partition(":")[2][:12]
-        yield [region, image.repository, image.tag or "-", digest, row["state"], reason, ", ".join(done) or "-"]
-
-
-def print_table(rows: Iterator[list[str]]) -> None:
-    """Aligns and prints."""
-    table = [["REGION", "REPOSITORY", "TAG", "DIGEST", "STATE", "WHY", "ACTION"], *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    for row in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def print_mails(mails: list[dict[str, Any]]) -> None:
-    """Prints the first mail of each kind in full, the others by their subject."""
-    seen: set[str] = set()
-    others: list[str] = []
-    for mail in mails:
-        entry = alert_entry(mail)
-        kind = entry["document"].get("kind", "?")
-        if kind in seen:
-            others.append(f"{entry['topic']}: {mail['subject']} ({entry['document'].get('repository')})")
-            continue
-        seen.add(kind)
-        print(f"Topic:   {entry['topic']}\nSubject: {mail['subject']}\n")
-        print(textwrap.indent(mail["email"].rstrip(), "    ") + "\n")
-    if others:
-        print("and, of the same kinds:\n" + textwrap.indent("\n".join(others), "    "))
-
-
-def alert_entry(mail: dict[str, Any]) -> dict[str, Any]:
-    """An alert for the report."""
-    return {
-        "topic": mail["topic"].rpartition(":")[2],
-        "subject": mail["subject"],
-        "email": mail["email"],
-        "document": json.loads(mail["bodies"]["default"]),
-    }
-
-
-def closing(stack: Stack, directory: Path, keep: bool, failed: list[str]) -> None:
-    """Says how it went and where to look next."""
-    heading("Where to look next")
-    print(f"report           {directory / 'report.json'}\nlogs             {directory / 'logs'}")
-    print(f"one scenario     {sys.executable} {Path(__file__)} --only NAME   (--list shows the names)")
-    if keep:
-        ecr = f"aws --endpoint-url {stack.registry.url} ecr"
-        others = f"aws --endpoint-url {stack.url}"
-        example = "--repository-name team/critical"
-        print(f"""
-The emulators are still up. Ask them, for instance:
-
-  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION={REGION}
-  {ecr} describe-images {example} --filter imageStatus=ANY
-  {ecr} batch-get-image {example} --image-ids imageTag=v1.0.0
-  {others} dynamodb scan --table-name {TABLE}
-  {others} logs tail /aws/lambda/ecr-guard-on-scan
-  {others} lambda list-functions --query 'Functions[].FunctionName'
-  curl -s '{stack.registry.url}/ecr-guard/calls?repository=team/critical'
-  curl -s {stack.mailbox_url}/mailbox/messages
-
-End them with: {sys.executable} {Path(__file__)} --stop""")
-    print(f"\n{len(failed)} scenario(s) not ok: {', '.join(failed)}" if failed else "\nAll scenarios are as expected.")
-
-
-def stop_earlier_run(running: Path) -> None:
-    """Ends the emulators that an earlier run has left up."""
-    if not running.is_file():
-        return
-    for leader in json.loads(running.read_text())["process_groups"]:
-        if group_members(leader) and is_ours(leader):
-            stop_group(leader)
-            print(f"ended process group {leader} of an earlier run")
-    running.unlink()
-
-
-class step:
-    """Prints one step and how long it took."""
-
-    def __init__(self, what: str):
-        self.what = what
-
-    def __enter__(self) -> None:
-        self.started = time.monotonic()
-        print(f"{self.what} … ", end="", flush=True)
-
-    def __exit__(self, kind: Any, *_: Any) -> None:
-        print("failed" if kind else f"{time.monotonic() - self.started:.1f} s", flush=True)
-
-
-def heading(text: str) -> None:
-    """Prints a heading."""
-    print(f"\n{text}\n{'─' * len(text)}")
+    until = this.keep()
+    print(f"""
+ It is still running. Three things to try:
+   make try-push IMAGE=my/app:1.0 FINDING=CRITICAL    blocked, in about a second
+   make try-exception IMAGE=my/app:1.0                released
+   make try-sweep                                     the hourly sweep, now
+ Every `aws` command of an alert works after: eval "$(make -s demo-env)"
+ End it: make demo-stop     (it ends by itself at {until.astimezone():%H:%M})""")
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--keep", action="store_true", help="leave the emulators up, and say how to ask them")
-    parser.add_argument("--stop", action="store_true", help="end what an earlier --keep has left up")
-    parser.add_argument("--list", action="store_true", help="list the scenarios")
-    parser.add_argument(
-        "--only", action="append", default=[], metavar="NAME", help="run this scenario (may be repeated)"
-    )
-    parser.add_argument(
-        "--directory", type=Path, default=ROOT / "target" / "demo", help="for report, logs and policies"
-    )
-    parser.add_argument("--lambda-directory", type=Path, default=ROOT / "target" / "lambda" / "host", help="the built functions")
+    parser = argparse.ArgumentParser(prog="demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep", action="store_true", help="leave it running, to be tried; it ends by itself after two hours")
+    parser.add_argument("--stop", action="store_true", help="end what runs here, or what an earlier --keep has left running")
+    parser.add_argument("--list", action="store_true", help="list the scenarios of `make e2e`")
+    parser.add_argument("--only", action="extend", nargs="+", default=[], metavar="NAME", help="run scenarios of `make e2e` instead")
+    parser.add_argument("--check", action="store_true", help="only check that no other run is in progress, or the names of --only")
+    parser.add_argument("--directory", type=Path, default=ROOT / "target" / "demo", help="for report, logs and policies")
+    parser.add_argument("--lambda-directory", type=Path, default=e2e.PACKAGES, help="the built functions")
     options = parser.parse_args()
     options.directory, options.lambda_directory = options.directory.absolute(), options.lambda_directory.absolute()
     options.directory.mkdir(parents=True, exist_ok=True)

@@ -59,7 +59,9 @@ class Region:
         self.registry = registry
         self.running = running
         self.directory, self.lambda_directory = directory, zips
+        # The topics by route, and what they are called.
         self.topics: dict[str, str] = {}
+        self.names_of_topics = TOPICS
         self.queues: dict[str, str] = {}
         self.inbox: list[dict[str, Any]] = []
         # The function that is deployed under a name, and its queue: its role depends on the policy.
@@ -72,6 +74,17 @@ class Region:
         self.sns = client("sns", url, name)
         self.sqs = client("sqs", url, name)
 
+    # What another process has to know to go on with it
+
+    def state(self) -> dict[str, Any]:
+        """What was made here."""
+        return {"topics": self.topics, "queues": self.queues, "deployed": self._deployed}
+
+    def attach(self, state: dict[str, Any]) -> None:
+        """Takes over what another process has made."""
+        self.topics, self.queues = state["topics"], state["queues"]
+        self._deployed = {name: (function, queue) for name, (function, queue) in state["deployed"].items()}
+
     # Resources
 
     def create_topics(self) -> None:
@@ -79,7 +92,7 @@ class Region:
         self.queues = {name: self._queue(f"ecr-guard-{name}") for name in ("inbox", "dead-letters")}
         self._let_in("inbox", "sns", "ecr-guard-*")
         self._let_in("dead-letters", "events", "rule/*")
-        for route, name in TOPICS.items():
+        for route, name in self.names_of_topics.items():
             topic = self.sns.create_topic(Name=name)["TopicArn"]
             self.topics[route] = topic
             self.sns.subscribe(
@@ -90,7 +103,7 @@ class Region:
             )
             self.sns.subscribe(TopicArn=topic, Protocol="email", Endpoint=f"{route}@example.com")
 
-    def deploy(self, name: str, policy: str, functions: tuple[str, ...] = FUNCTIONS, mapped: bool = True) -> Guard:
+    def deploy(self, name: str, policy: policies.Policy, functions: tuple[str, ...] = FUNCTIONS, mapped: bool = True) -> Guard:
         """Deploys functions under a policy, behind an event bus of their own (``default`` for the guard named ``main``).
 
         If ``worker`` is among them, there are the queues of work and of findings as well; without ``mapped`` nothing takes
@@ -114,7 +127,7 @@ class Region:
                 self._map(findings, deployed["worker"], FINDINGS)
         return Guard(bus, deployed, queue, findings)
 
-    def deploy_function(self, function: str, deployed: str, policy: str, queue: str = "") -> None:
+    def deploy_function(self, function: str, deployed: str, policy: policies.Policy, queue: str = "") -> None:
         """Uploads one function with ``cargo lambda deploy``, and sends what it fails on to the dead-letter queue.
 
         It has a role of its own, with the policy that Terraform gives it.
@@ -158,7 +171,7 @@ class Region:
             DestinationConfig={"OnFailure": {"Destination": self.queue_arn("dead-letters")}},
         )
 
-    def role_policy(self, function: str, deployed: str, policy: str, queue: str = "") -> list[roles.Statement]:
+    def role_policy(self, function: str, deployed: str, policy: policies.Policy, queue: str = "") -> list[roles.Statement]:
         """The statements of a function's role, when it is deployed under a policy."""
         document = policies.load(policy, self.topics)
         topics = list(self.topics.values())
@@ -168,7 +181,7 @@ class Region:
         """Lets a function do what these statements say, and nothing else, from its next call on."""
         roles.permit(self.iam, self.registry, self.running, deployed, self.region, statements)
 
-    def change_policy(self, deployed: str, policy: str) -> None:
+    def change_policy(self, deployed: str, policy: policies.Policy) -> None:
         """Points a function at another policy, with the role that goes with it; its next invocation is a cold start."""
         function, queue = self._deployed[deployed]
         self.permit(deployed, self.role_policy(function, deployed, policy, queue))
@@ -384,8 +397,8 @@ class Region:
             ScalingConfig={"MaximumConcurrency": WORKERS},
         )
 
-    def _write_policy(self, policy: str) -> Path:
-        path = self.directory / "policies" / self.region / f"{policy}.json"
+    def _write_policy(self, policy: policies.Policy) -> Path:
+        path = self.directory / "policies" / self.region / f"{policies.name_of(policy)}.json"
         return policies.write(policies.load(policy, self.topics), path)
 
     def _is_updated(self, deployed: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import unittest
 from pathlib import Path
@@ -49,6 +50,17 @@ class StackTest(unittest.TestCase):
         for region in self.stack.regions():
             names = {row["sk"] for row in region.ledger()}
             self.assertLessEqual({"written before", "written at home", "written there"}, names, region.region)
+
+    def test_another_process_can_go_on_with_what_was_left_up(self) -> None:
+        self.stack.second()
+        self.write(self.stack, "written before")
+        other = Stack.attached(self.stack.directory, self.stack.lambda_directory, json.loads(json.dumps(self.stack.states())))
+        self.assertEqual([region.region for region in other.regions()], [region.region for region in self.stack.regions()])
+        self.assertEqual([region.topics for region in other.regions()], [region.topics for region in self.stack.regions()])
+        self.assertIn("written before", {row["sk"] for row in other.second().ledger()})
+        # What it has not started it does not end.
+        other.stop()
+        self.assertEqual((other.process_ids(), self.stack.account.gone()), ([], []))
 
     def test_alerts_stay_in_their_region(self) -> None:
         second = self.stack.second()

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from demo import show, step
+from console import show, step
 from local_aws import events
 from local_aws.findings import basic
 from local_aws.images import Image

@@ -13,22 +13,23 @@ from local_aws.processes import free_port, start, stop_group, wait_until_it_answ
 from local_aws.registry import ACCOUNT, DRIVER_KEY, DRIVER_SECRET, PACKAGES, REGION, Registry
 from local_aws.running import Running
 
-# What the command lines of our processes contain: ministack, and the modules that are run as programs.
-COMMANDS = (b"ministack", b"local_aws.ecr", b"local_aws.mailbox", b"local_aws.workloads")
-
 
 class Account:
-    """An AWS account on free ports of loopback, with all its regions. It keeps its logs, and nothing else, in ``directory``."""
+    """An AWS account on free ports of loopback, with all its regions. It keeps its logs, and nothing else, in ``directory``.
 
-    def __init__(self, directory: Path):
+    With the ``ports`` of one that was started elsewhere, it is that one: it can be asked, and is not ended from here.
+    """
+
+    def __init__(self, directory: Path, ports: dict[str, int] | None = None):
         self.directory = directory
-        self.port, self.mailbox_port, self.workloads_port = free_port(), free_port(), free_port()
+        self.ports = ports or {name: free_port() for name in ("account", "mailbox", "workloads", "registry")}
+        self.port, self.mailbox_port, self.workloads_port = (self.ports[name] for name in ("account", "mailbox", "workloads"))
         # All services but ECR; SNS as functions should publish to it; ECR.
         self.url = f"http://127.0.0.1:{self.port}"
         self.mailbox_url = f"http://127.0.0.1:{self.mailbox_port}"
         # What lists workloads, for those who ask for them: ECS, Lambda, Batch, EKS, and STS.
         self.running = Running(f"http://127.0.0.1:{self.workloads_port}")
-        self.registry = Registry(directory / "logs" / "registry.log")
+        self.registry = Registry(directory / "logs" / "registry.log", port=self.ports["registry"])
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Account:
@@ -92,6 +93,11 @@ class Account:
         registry = [self.registry.process.pid] if self.registry.process else []
         return [process.pid for process in self.processes.values()] + registry
 
+    def gone(self) -> list[str]:
+        """The emulators that were started and have ended by themselves."""
+        started = self.processes | ({"registry": self.registry.process} if self.registry.process else {})
+        return [name for name, process in started.items() if process.poll() is not None]
+
     def environment(self) -> dict[str, str]:
         """The variables with which an AWS SDK, or the AWS CLI, asks this account."""
         return {
@@ -104,14 +110,3 @@ class Account:
             # boto3 knows only this one.
             "AWS_DEFAULT_REGION": REGION,
         }
-
-
-def is_ours(leader: int) -> bool:
-    """Whether a process id, written down by an earlier run, still is one of an emulator."""
-    if not Path("/proc").is_dir():
-        return True
-    try:
-        command = Path(f"/proc/{leader}/cmdline").read_bytes()
-    except OSError:
-        return False
-    return any(name in command for name in COMMANDS)

@@ -24,13 +24,22 @@ def basic(name: str, severity: str, package: str, installed: str = "1.0.2") -> d
 
 
 def enhanced(
-    name: str, severity: str, package: str, installed: str = "1.0.2", fixed: str | None = "1.0.3"
+    name: str,
+    severity: str,
+    package: str,
+    installed: str = "1.0.2",
+    fixed: str | None = "1.0.3",
+    *,
+    score: float = 9.8,
+    manager: str = "OS",
+    exploit: bool = False,
+    text: str | None = None,
 ) -> dict[str, Any]:
     """A finding of enhanced scanning."""
-    vulnerable = {"name": package, "version": installed, "arch": "X86_64", "packageManager": "OS"}
+    vulnerable = {"name": package, "version": installed, "arch": "X86_64", "packageManager": manager}
     return {
         "awsAccountId": ACCOUNT,
-        "description": f"A flaw in {package} {installed}.",
+        "description": text or f"A flaw in {package} {installed}.",
         "findingArn": f"arn:aws:inspector2:{REGION}:{ACCOUNT}:finding/{name.lower()}",
         "firstObservedAt": "2026-11-20T10:00:00Z",
         "lastObservedAt": "2026-11-23T10:00:00Z",
@@ -40,8 +49,8 @@ def enhanced(
         "title": f"{name} - {package}",
         "type": "PACKAGE_VULNERABILITY",
         "fixAvailable": "YES" if fixed else "NO",
-        "exploitAvailable": "NO",
-        "score": 9.8,
+        "exploitAvailable": "YES" if exploit else "NO",
+        "score": score,
         "packageVulnerabilityDetails": {
             "vulnerabilityId": name,
             "source": "NVD",

@@ -47,8 +47,8 @@ class Pusher:
     def __init__(self, ecr: Any):
         self.ecr = ecr
 
-    def image(self, repository: str, tag: str | None, content: str, docker: bool = False) -> Image:
-        """An image with one layer. The same content gives the same digest."""
+    def image(self, repository: str, tag: str | None, content: str, docker: bool = False, size: int | None = None) -> Image:
+        """An image with one layer. The same content gives the same digest. ``size``: what the manifest says of the layer, in bytes."""
         config_type, layer_type, media_type = (
             (DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST) if docker else (OCI_CONFIG, OCI_LAYER, OCI_MANIFEST)
         )
@@ -63,7 +63,7 @@ class Pusher:
             "schemaVersion": 2,
             "mediaType": media_type,
             "config": self._blob(repository, canonical(config), config_type),
-            "layers": [layer],
+            "layers": [layer if size is None else layer | {"size": size}],
         }
         return self._put(repository, tag, manifest, media_type, config_type)
 

@@ -114,6 +114,14 @@ def group_members(leader: int) -> list[int]:
     return members
 
 
+def began(leader: int) -> int | None:
+    """When a process began, in ticks since the machine did (proc(5), ``starttime``): with its id, what tells it from all others."""
+    try:
+        return int(Path(f"/proc/{leader}/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def _gone(leader: int, process: subprocess.Popen[Any] | None) -> bool:
     if process is not None:
         return process.poll() is not None

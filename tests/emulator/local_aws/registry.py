@@ -51,9 +51,9 @@ class Registry:
     Its lists come in any order, as those of AWS: ``order`` gives it, and gives it again with ``ECR_GUARD_ORDER``.
     """
 
-    def __init__(self, log: Path, order: int | None = None):
+    def __init__(self, log: Path, order: int | None = None, port: int | None = None):
         self.order = order_of_this_run() if order is None else order
-        self.port = free_port()
+        self.port = free_port() if port is None else port
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
         self.process: subprocess.Popen[bytes] | None = None

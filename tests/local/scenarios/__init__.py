@@ -1,4 +1,4 @@
-"""What the local run shows, one function per scenario. ``ALL`` lists them in the order in which they run."""
+"""What `make e2e` shows, one function per scenario, in groups."""
 
 from __future__ import annotations
 
@@ -18,23 +18,26 @@ from scenarios import (
     verdicts,
     workloads,
 )
-from scenarios.world import Observed, Scenario, World
+from scenarios.world import Group, Observed, Scenario, World
 
-ALL: list[Scenario] = [
-    *verdicts.SCENARIOS,
-    *scanning.SCENARIOS,
-    *sweep.SCENARIOS,
-    *backlog.SCENARIOS,
-    *blocking.SCENARIOS,
-    *kinds.SCENARIOS,
-    *delivery.SCENARIOS,
-    *methods.SCENARIOS,
-    *repositories.SCENARIOS,
-    *replication.SCENARIOS,
-    *permissions.SCENARIOS,
-    *alerts.SCENARIOS,
-    *workloads.SCENARIOS,
-    *gate.SCENARIOS,
+GROUPS: list[Group] = [
+    Group("verdicts", "from findings to a state", verdicts.SCENARIOS, 2),
+    Group("scanning", "results that are late, missing, or of another scanner", scanning.SCENARIOS, 5),
+    Group("sweep", "what no event has shown; the queue of the workers", sweep.SCENARIOS, 30),
+    Group("backlog", "a first sweep, many alerts, a slow registry", backlog.SCENARIOS, 8),
+    Group("blocking", "blocked, held, released; indexes", blocking.SCENARIOS, 12),
+    Group("kinds", "artifacts that are no images", kinds.SCENARIOS, 2),
+    Group("delivery", "events that come twice, late, out of order, or broken", delivery.SCENARIOS, 4),
+    Group("methods", "the other ways to block; report mode", methods.SCENARIOS, 4),
+    Group("repositories", "settings, tags, lifecycle policies, keys", repositories.SCENARIOS, 15),
+    Group("replication", "copies in the second region", replication.SCENARIOS, 11),
+    Group("permissions", "the roles: what each job needs, and nothing else", permissions.SCENARIOS, 28),
+    Group("workloads", "images that ECS and Lambda use", workloads.SCENARIOS, 13),
+    Group("gate", "pipelines and deployments that ask first", gate.SCENARIOS, 20),
 ]
+# About the alerts of all scenarios before: they run at the end in each account.
+LAST = Group("alerts", "what subscribers received", alerts.SCENARIOS, 1)
 
-__all__ = ["ALL", "Observed", "Scenario", "World"]
+ALL: list[Scenario] = [scenario for group in (*GROUPS, LAST) for scenario in group.scenarios]
+
+__all__ = ["ALL", "GROUPS", "LAST", "Group", "Observed", "Scenario", "World"]

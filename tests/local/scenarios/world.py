@@ -36,6 +36,17 @@ class Scenario:
     run: Callable[[World], Observed]
 
 
+@dataclass(frozen=True)
+class Group:
+    """Scenarios of one kind. They run one after the other, in one account."""
+
+    name: str
+    about: str
+    scenarios: list[Scenario]
+    # About how long they take on two busy cores: what is shared out between two accounts that run side by side.
+    seconds: int
+
+
 def observe(**facts: Any) -> Observed:
     """Puts observations into words. A fact given as a pair is compared: what is, and what should be."""
     words, ok = [], True
@@ -79,6 +90,11 @@ class World:
             chosen = functions or (FUNCTIONS if name == "main" else JUDGING)
             self._guards[name] = self.stack.deploy(name, policy, chosen, **how)
         return self._guards[name]
+
+    def attach(self, name: str, guard: Guard) -> None:
+        """Takes over a deployment that another process has made."""
+        self._guards[name] = guard
+        self._expected.update({deployed: self.stack.invocations(deployed) for deployed in guard.functions.values()})
 
     def repository(self, name: str, scan_on_push: bool = True) -> str:
         """A new repository."""
