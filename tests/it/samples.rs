@@ -1,14 +1,17 @@
 //! `docs/alerts.md` shows one alert in all its forms, as the code makes them. `make update` writes them again.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::{
     core::{
         alert::{Contact, test::TestAlert},
         decide::pull_refused,
         finding::{Finding, Findings, Fix, Scan, ScanMode, Severity},
+        gate::{Asked, hook::HookRequest, refused},
+        ids::registry_host,
         image::Image,
         uses::{RefusedPull, SourceKind, WorkloadSource, aws},
     },
+    engine::gate::Gate,
     testing::{self, World, sweep::sweep},
 };
 
@@ -47,6 +50,47 @@ fn the_page_of_alerts_shows_a_pull_that_was_refused() {
     support::assert_part_is(
         "docs/alerts.md",
         "pull-refused",
+        &format!("```\n{}\n```\n", form.trim_end()),
+    );
+}
+
+/// What an image's team gets when the gate refuses a deployment of it.
+#[test]
+fn the_page_of_alerts_shows_a_deployment_that_was_refused() {
+    let (key, policy) = (testing::image_key(), testing::policy(""));
+    let image = Image {
+        tags: vec!["v1.2.3".parse().unwrap()],
+        ..testing::image(&key)
+    };
+    let found = Finding {
+        fixed_in: Some("3.0.9".to_owned()),
+        fix: Fix::Available,
+        ..testing::finding("CVE-2026-9001", Severity::Critical)
+    };
+    let world = World::with(&key, image, Scan::Complete(testing::scan(vec![found])));
+    let hook = HookRequest::parse(&crate::gate::hook("PRE_SCALE_UP", &json!({}))).unwrap();
+    let gate = Gate {
+        services: &world.writing(false),
+        policy: &policy,
+        account: &key.account,
+        region: &key.region,
+        actor: "request",
+    };
+    let asked = Asked::new(&format!(
+        "{}/{}:v1.2.3",
+        registry_host(&key.account, &key.region),
+        key.repository
+    ));
+    let answer = testing::run(gate.answer(&[asked]));
+    let alerts = refused::alerts(&key.account, &key.region, &hook, &answer, testing::now());
+    let [alert] = alerts.as_slice() else {
+        panic!("{alerts:?}")
+    };
+    let message = alert.message(&Contact::default());
+    let form = format!("Subject: {}\n\n{}", message.subject, message.email);
+    support::assert_part_is(
+        "docs/alerts.md",
+        "deployment-refused",
         &format!("```\n{}\n```\n", form.trim_end()),
     );
 }

@@ -85,3 +85,19 @@ run "without_it" {
     error_message = "There is no gate unless it is asked for."
   }
 }
+
+# What the gate adds to a region whatever it is asked: docs/operations.md has it ("Costs").
+run "what_the_gate_costs" {
+  command = plan
+
+  assert {
+    condition     = [for name in sort(keys(aws_cloudwatch_metric_alarm.this)) : name if startswith(name, "gate-")] == ["gate-throttles", "gate-unavailable"]
+    error_message = jsonencode([for name in sort(keys(aws_cloudwatch_metric_alarm.this)) : name if startswith(name, "gate-")])
+  }
+  assert {
+    condition = join(" ", distinct(flatten([for w in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : [
+      for m in try(w.properties.metrics, []) : m[1] if try(m[0] == "ecr-guard" && m[3] == "gate", false)
+    ]]))) == "Events Errors"
+    error_message = "The gate has two metrics."
+  }
+}

@@ -53,7 +53,7 @@ fn alert(
         image.digest.as_deref().unwrap_or_default()
     );
     let first = format!(
-        "Service {service} stays at its last revision; {} is rolled back.",
+        "Service {service} stays at its last revision; revision {} is rolled back.",
         name(&hook.target)
     );
     let steps = std::iter::once(first).chain(image.next.iter().cloned());

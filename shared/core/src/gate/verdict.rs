@@ -317,10 +317,12 @@ fn next(row: &Row) -> Vec<String> {
         }
     }
     if !row.findings.is_empty() {
-        next.push("If the findings do no harm, propose an exception: docs/policy.md says how.".to_owned());
+        next.push(
+            "Not exploitable here? Propose an exception in the policy, with owner, reason and last day.".to_owned(),
+        );
     }
     if next.is_empty() {
-        next.push("Read the reason. docs/gate.md names what each state leads to.".to_owned());
+        next.push("Read the reason. The page of the gate has what each state leads to.".to_owned());
     }
     next
 }
