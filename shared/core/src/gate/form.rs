@@ -182,7 +182,7 @@ pub struct ImageAnswer {
     pub pinned: Option<String>,
     /// The decision.
     pub decision: Decision,
-    /// The state of the image (`Allowed`, `Review`, `Blocked`, `Held`, `Pending`, `Unscannable`, `Stale`, `NotAnImage`), or `NotFound`,
+    /// The state of the image (`Allowed`, `Review`, `Blocked`, `BlockDeferred`, `Pending`, `Unscannable`, `Stale`, `NotAnImage`), or `NotFound`,
     /// `NotGuarded`, `Invalid`, `Moved`, `Archived`, `Unavailable`.
     pub state: String,
     /// `report` where the policy only reports on the repository, otherwise `enforce`.
