@@ -41,7 +41,7 @@ use crate::{
 pub use due::{Due, LONG_TURN_HOURS, Survey, TURN_HOURS, Turns};
 pub use facts::{Facts, Limit, Replaced, SourceImage};
 pub use family::{ChildFacts, Children, INDEX_FOLLOWS, LeadingIndex, MAX_LOOKED_AT, to_look_at};
-pub use hold::{HOLD_RULES, HoldRule, workloads_that_hold};
+pub use hold::{HOLD_RULES, HoldRule, RELEASED, workloads_that_hold};
 pub use judge::{Judgement, Opinion, judge};
 pub use plan::{Effect, Leave, Plan, Question, Step};
 pub use refused::{pull_refused, refuses_pull};

@@ -9,6 +9,7 @@ use crate::{
     image::Child,
     notice::AlertKind,
     policy::{Action, BlockMethod, Policy},
+    release::TimedRelease,
     state::State,
     text,
 };
@@ -286,6 +287,9 @@ pub struct Row {
     /// The last alert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alert: Option<AlertRecord>,
+    /// A person lets it be pulled for a time. It stays after its end until the image is blocked again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<TimedRelease>,
     /// The last event about its scan, until there is a result, and as long as what it counted is not listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scan_event: Option<ScanEvent>,
@@ -391,6 +395,7 @@ impl Row {
             omitted_excepted: Vec::new(),
             block: None,
             alert: None,
+            release: None,
             scan_event: None,
             pulled_through: false,
             scan_requested_at: None,

@@ -19,6 +19,7 @@ pub mod notice;
 pub mod policy;
 pub mod predecessor;
 pub mod registry;
+pub mod release;
 pub mod replication;
 pub mod repository;
 pub mod snapshot;

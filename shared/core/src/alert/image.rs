@@ -1,12 +1,16 @@
 //! Alerts about an image.
 
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use crate::{
     alert::{
         contact::Contact,
         exception::ExceptionEntry,
-        model::{About, Alert, AlertAction, HELD, HoldNote, Message, Sms, headline, plain_id, plain_version},
+        model::{
+            About, Alert, AlertAction, HELD, HoldNote, MAX_NAME, MAX_REASON, Message, Sms, headline, plain_id,
+            plain_version, time,
+        },
         step::NextStep,
     },
     finding::{Severity, SeverityCounts},
@@ -14,6 +18,7 @@ use crate::{
     ledger::RecordedFinding,
     notice::AlertKind,
     policy::BlockMethod,
+    release::TimedRelease,
     state::State,
     text,
 };
@@ -41,6 +46,8 @@ pub struct ImageAlert {
     pub reason: String,
     /// Why it is held, if it is.
     pub hold: Option<HoldNote>,
+    /// The release that it is about, where a person gave one.
+    pub release: Option<TimedRelease>,
     /// The findings that decided, worst first.
     pub findings: Vec<RecordedFinding>,
     /// How many more decided than `findings` holds.
@@ -57,6 +64,21 @@ pub struct ImageAlert {
     pub next_steps: Vec<NextStep>,
     /// Entries to propose for the policy, if the findings do no harm: for the worst, at most `MAX_EXCEPTIONS`.
     pub exceptions: Vec<ExceptionEntry>,
+}
+
+/// The release that a person gave, in the JSON form.
+fn release_member(release: &TimedRelease) -> (String, Value) {
+    let value = json!({
+        "until": time(release.until),
+        "by": {
+            "account": release.by.account,
+            "name": text::line(&release.by.name, MAX_NAME),
+            "session": release.by.session.as_deref().map(|session| text::line(session, MAX_NAME)),
+        },
+        "reason": text::line(&release.reason, MAX_REASON),
+        "ticket": release.ticket.as_deref().map(|ticket| text::line(ticket, MAX_NAME)),
+    });
+    ("release".to_owned(), value)
 }
 
 /// The longest name of a package in a subject.
@@ -91,6 +113,7 @@ impl ImageAlert {
             steps: self.next_steps.clone(),
             exceptions: self.exceptions.clone(),
             sms: self.sms(),
+            details: self.release.iter().map(release_member).collect(),
             contact: contact.clone(),
             ..Alert::new(&self.id, self.kind.as_str(), self.word(), self.time, about)
         }
@@ -112,6 +135,7 @@ impl ImageAlert {
             AlertKind::BlockDeferred => HELD,
             AlertKind::BlockLimit => "BLOCK LIMIT REACHED",
             AlertKind::ImageReview => "REVIEW",
+            AlertKind::ImageReleased if self.release.is_some() => "RELEASED BY A PERSON",
             AlertKind::ImageReleased => "RELEASED",
             AlertKind::ScanFailed => "NOT SCANNED",
             AlertKind::ScanOverdue => "SCAN OVERDUE",
@@ -158,6 +182,13 @@ impl ImageAlert {
         };
         // In a release, the method is the one that is over: `done` says nothing about it.
         match (self.kind, action.method, action.done) {
+            (AlertKind::ImageReleased, BlockMethod::Archive, _) if self.release.is_some() => {
+                "Pulls work again when ECR has restored it, which takes up to about 20 minutes. It still has the findings below. It is blocked \
+                 again when the release ends, also where it runs."
+            }
+            (AlertKind::ImageReleased, _, _) if self.release.is_some() => {
+                "Pulls work again. It still has the findings below. It is blocked again when the release ends, also where it runs."
+            }
             (AlertKind::ImageReleased, BlockMethod::Archive, _) => {
                 "It was restored from the archive. Pulls by tag and by digest work again."
             }
@@ -214,6 +245,7 @@ impl ImageAlert {
             };
         };
         match (self.kind, action.method, action.done) {
+            (AlertKind::ImageReleased, _, _) if self.release.is_some() => "Deployable until the release ends.",
             (AlertKind::ImageReleased, BlockMethod::Archive | BlockMethod::QuarantineTag, _) => "Pulls work again.",
             (AlertKind::ImageReleased, BlockMethod::Flag, _) => "No longer flagged.",
             (_, BlockMethod::Archive, true) => "Pulls fail, running tasks go on.",

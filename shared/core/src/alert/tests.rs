@@ -68,6 +68,7 @@ fn alert(kind: AlertKind) -> ImageAlert {
         tags: vec!["v1.2.3".parse().unwrap(), "release_7".parse().unwrap()],
         title: "pipeops-prod-api:v1.2.3 is blocked".into(),
         reason: "4 findings block deployment, the worst is CVE-2026-1234 CRITICAL in openssl (policy: severities.CRITICAL).".into(),
+        release: None,
         hold: None,
         findings: findings(),
         omitted_findings: 0,

@@ -55,6 +55,7 @@ fn deferred<'a>(block: &Blocking<'_>, draft: Draft<'a>, reason: &str, why: Hold)
             .alert(told.or(tells_limit.then_some(AlertKind::BlockLimit)))
     } else {
         let undoes = why.undo != Undo::No;
+        let tells_release = why.tells_release;
         let draft = draft
             .state(
                 State::BlockDeferred,
@@ -64,7 +65,12 @@ fn deferred<'a>(block: &Blocking<'_>, draft: Draft<'a>, reason: &str, why: Hold)
         // Who was told that it is blocked is told that it is not any more. The index or the source says why.
         let told = block.prior.filter(|block| undoes && block.told && kind.is_none());
         let draft = if undoes {
-            undone_again(draft, kind.or(told.map(|_| AlertKind::ImageReleased)))
+            let undone = undone_again(draft, kind.or(told.map(|_| AlertKind::ImageReleased)));
+            if tells_release {
+                undone.telling_release()
+            } else {
+                undone
+            }
         } else if block.prior.is_none() {
             draft.without_block().alert(kind)
         } else {
@@ -72,6 +78,7 @@ fn deferred<'a>(block: &Blocking<'_>, draft: Draft<'a>, reason: &str, why: Hold)
         };
         match told {
             Some(undone) => draft.action(undone.method, true),
+            None if tells_release => draft.action(block.prior.map_or(block.method, |block| block.method), true),
             None => draft.action(block.method, false),
         }
     };

@@ -14,6 +14,7 @@ use crate::{
     ledger::{Block, RETURN_WINDOW_SECONDS},
     marker::{is_mark, quarantine_tag},
     policy::BlockMethod,
+    release::TimedRelease,
 };
 
 /// An image that must not be deployed: how it is to be blocked, and what was done to it before.
@@ -95,7 +96,13 @@ impl<'a> Blocking<'a> {
     /// Whether something is to be done that has not been done before. An image that comes back after it was blocked is not protected by what
     /// came back with it.
     pub(super) fn is_open(&self) -> bool {
-        !self.stands || self.adds
+        // Nor is one that a person had released protected by what pulled it during the release.
+        (!self.stands || self.adds) && self.release().is_none_or(|release| release.is_in_force(self.case.now))
+    }
+
+    /// The release that a person gave, in force or not.
+    pub(super) fn release(&self) -> Option<&'a TimedRelease> {
+        self.case.facts.row.as_ref()?.release.as_ref()
     }
 }
 

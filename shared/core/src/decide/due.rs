@@ -25,6 +25,7 @@ use crate::{
     marker::{is_mark, quarantine_tag},
     notice::AlertKind,
     policy::{Action, BlockMethod, BlockRules, Policy, WhenInUse},
+    release::TimedRelease,
     replication::{is_destination, rules},
     state::State,
     uses::{GRACE, Phase, UseRow},
@@ -47,6 +48,8 @@ pub enum Due {
     AnotherPolicy,
     /// An exception has ended that covered one of its findings.
     ExceptionEnded,
+    /// A release that a person gave is not carried out yet, or has ended.
+    Release,
     /// It is pending for too long.
     Overdue,
     /// Its tags changed, or it was pushed again or restored.
@@ -72,6 +75,7 @@ impl Due {
             Self::Waiting => "waiting",
             Self::AnotherPolicy => "another-policy",
             Self::ExceptionEnded => "exception-ended",
+            Self::Release => "release",
             Self::Overdue => "overdue",
             Self::Changed => "changed",
             Self::Source => "source",
@@ -116,6 +120,8 @@ struct Remembered {
     not_reached: bool,
     runs: bool,
     tagged: bool,
+    /// A person has released it, and that is in force.
+    released: bool,
     limited_until: Option<Timestamp>,
     source: Option<Source>,
     seen: bool,
@@ -263,6 +269,10 @@ impl<'a> Survey<'a> {
             runs: row.runs,
             may_be_led_to: row.tags.is_empty() && row.indexes.is_empty() && !row.alone,
             tagged: !row.tags.is_empty(),
+            released: row
+                .release
+                .as_ref()
+                .is_some_and(|release| release.is_in_force(self.now)),
             limited_until: row.limited_until,
             source: row.source.clone(),
             seen: false,
@@ -331,6 +341,14 @@ impl<'a> Survey<'a> {
             .is_some_and(|until| until <= self.now)
         {
             return Some(Due::Waiting);
+        }
+        let is_due = |release: &TimedRelease| match release.is_in_force(self.now) {
+            true => release.told_at.is_none() && row.state == State::Blocked,
+            // It has its turn when the hour of the limit is over.
+            false => row.limited_until.is_none(),
+        };
+        if row.release.as_ref().is_some_and(is_due) {
+            return Some(Due::Release);
         }
         let awaited = row.scan_event.as_ref().map(|event| self.now.duration_since(event.at));
         if awaited.is_some_and(|since| since < RESULT_LOOKED_FOR) {
@@ -536,7 +554,11 @@ impl<'a> Survey<'a> {
         let above = || row.indexes.iter().filter_map(|digest| self.rows.get(digest));
         let is_many = row.indexes.len() > MAX_LOOKED_AT && !row.more_indexes && !row.runs;
         let waits = row.limited_until.is_some_and(|until| self.now < until);
-        is_many && !waits && above().count() == row.indexes.len() && above().all(|index| index.state == State::Blocked)
+        is_many
+            && !waits
+            && !row.released
+            && above().count() == row.indexes.len()
+            && above().all(|index| index.state == State::Blocked)
     }
 
     /// Whether indexes lead to it, and all of them are blocked.
@@ -550,6 +572,7 @@ impl<'a> Survey<'a> {
         // What runs has its turn once a day.
         row.state == State::BlockDeferred
             && !row.runs
+            && !row.released
             && row.indexes.len() <= MAX_LOOKED_AT
             && !above.any(|index| !index.closed && !index.not_an_image && index.state != State::Blocked)
     }

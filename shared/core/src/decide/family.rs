@@ -46,7 +46,10 @@ impl ChildFacts {
             _ if row.policy != index.policy => false,
             // An image of many indexes is blocked with the last of them: the sweep sees when that is.
             State::Blocked if row.indexes.len() > MAX_LOOKED_AT => true,
-            State::Blocked => row.state != State::BlockDeferred && !is_blocked_less(row, index),
+            // A person may have released an image of a blocked index.
+            State::Blocked => {
+                (row.state != State::BlockDeferred || row.release.is_some()) && !is_blocked_less(row, index)
+            }
             // Whatever keeps the index from being blocked keeps its images from it too.
             State::BlockDeferred
             | State::Pending

@@ -6,7 +6,7 @@ use crate::{
     alert::NextStep,
     decide::hold::Hold,
     finding::{Fix, NoScan},
-    ids::Digest,
+    ids::{Digest, registry_host},
     image::{Arrival, Way},
     ledger::{Cause, RecordedFinding, Row, fixes},
     notice::AlertKind,
@@ -31,13 +31,15 @@ pub(super) struct Situation<'a> {
 const NOT_AGAIN: &str = "Do not push the same image again: it would only be blocked again.";
 const ACCEPTABLE: &str = "It is acceptable as it is? Deploy it. To hear no more of its findings, propose an exception.";
 const NEW_BUILD: &str = "Build it again and push it under a new tag: a new image is scanned.";
+const PROVED: &str = "Who was it? AWS proves the account and the role. The caller may have chosen the name of the session: CloudTrail has the call.";
 const GO_BACK: &str = "Deploy an image that is not blocked, or go back to one: until then no new task starts.";
 const MANY_BLOCKS: &str = "This image and all further ones of this hour are held, and only this one is alerted. Check whether something else \
                            is wrong: a change of the policy, or of the scanner's data.";
 
 /// The steps for an alert.
 pub(super) fn next_steps(of: &Situation<'_>) -> Vec<NextStep> {
-    if of.row.cause == Some(Cause::Tag) {
+    let is_release = of.hold.is_some_and(|hold| hold.tells_release);
+    if of.row.cause == Some(Cause::Tag) && !is_release {
         return of.for_a_tag();
     }
     match of.kind {
@@ -55,7 +57,15 @@ pub(super) fn next_steps(of: &Situation<'_>) -> Vec<NextStep> {
             of.fix(),
         ],
         AlertKind::ImageReview => vec![of.fix(), NextStep::new(ACCEPTABLE), of.look()],
-        AlertKind::ImageReleased => vec![of.deploy()],
+        AlertKind::ImageReleased => match of.hold.filter(|hold| hold.tells_release) {
+            Some(hold) => vec![
+                of.fix(),
+                NextStep::new(hold.next_step.unwrap_or_default()),
+                of.end_release(),
+                NextStep::new(PROVED),
+            ],
+            None => vec![of.deploy()],
+        },
         AlertKind::ScanFailed => {
             let mut steps = of.without_scan();
             steps.push(of.exception());
@@ -93,6 +103,16 @@ impl Situation<'_> {
         } else {
             self.look()
         }
+    }
+
+    /// How the release that a person gave is ended before its time.
+    fn end_release(&self) -> NextStep {
+        let key = &self.row.image;
+        let host = registry_host(&key.account, &key.region);
+        NextStep::run(
+            "Not right? End the release, which blocks the image again:",
+            format!("ecr-guard release --end {host}/{key}"),
+        )
     }
 
     /// For an image that was released: it may still need a review.

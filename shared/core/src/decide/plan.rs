@@ -128,6 +128,8 @@ pub struct Step {
     pub waits_for_summary: bool,
     /// What to remember of the findings that the alert tells of, once it is told.
     pub told: Option<ToldFindings>,
+    /// It alerts about a release that a person gave. That is sent with the effect: people know of a release before the image can be pulled.
+    pub tells_release: bool,
     pub(super) releases: Release,
 }
 
@@ -153,6 +155,7 @@ impl Step {
             awaits_result: false,
             waits_for_summary: false,
             told: None,
+            tells_release: false,
             releases: Release::No,
         }
     }
@@ -182,6 +185,7 @@ impl Step {
         } else if let Some(alert) = &mut row.alert {
             alert.sent_at = Some(now);
         }
+        self.complete_release(&mut row, now);
         match (&mut row.block, self.releases) {
             // Of what is held, only tags are remembered that may be gone.
             (Some(_), Release::No) if row.state == State::BlockDeferred => {}
@@ -209,7 +213,20 @@ impl Step {
     /// Whether the alert is sent, where the registry shows `image` after the effect (`None`: there was none): that an image is
     /// released is told when it can be pulled.
     pub fn tells(&self, image: Option<&Image>) -> bool {
-        self.releases != Release::Pullable || is_pullable(image)
+        self.tells_release || self.releases != Release::Pullable || is_pullable(image)
+    }
+
+    /// What is done of a person's release: it was alerted, or it is over and the image is blocked again.
+    fn complete_release(&self, row: &mut Row, now: Timestamp) {
+        let Some(release) = &mut row.release else { return };
+        let is_over = !release.is_in_force(now);
+        if self.tells_release {
+            release.told_at = Some(now);
+        } else if is_over && row.state != State::BlockDeferred {
+            row.release = None;
+        } else if is_over && self.alert.is_some() {
+            release.end_told_at = Some(now);
+        }
     }
 }
 

@@ -50,13 +50,14 @@ pub fn pull_refused(row: &Row, refused: &RefusedPull, by: &Workload, says: &str,
         time: now,
         image: row.image.clone(),
         tags: row.tags.clone(),
-        title: words::title(kind, row),
+        title: words::title(kind, row, None),
         reason: format!(
             "Not started: {}. Amazon ECS says: \"{}\". {}",
             by.words(&row.image),
             text::line(says, MAX_QUOTE),
             row.reason
         ),
+        release: None,
         hold: None,
         next_steps: next_steps(&Situation {
             kind,

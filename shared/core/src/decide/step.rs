@@ -11,7 +11,7 @@ use crate::{
     decide::{
         facts::{Facts, ImageCase, leased, remembered_refusal},
         family::Children,
-        hold::Hold,
+        hold::{Hold, RELEASED},
         next_steps::{Situation, next_steps},
         plan::{Effect, Leave, Plan, Question, Release, Step, forget_block, sorted_tags},
         words,
@@ -23,6 +23,7 @@ use crate::{
     ledger::{AlertRecord, Block, Cause, MAX_INDEXES, MAX_RECORDED_FINDINGS, RecordedFinding, Row, ScanRecord},
     notice::AlertKind,
     policy::{Action, BlockMethod},
+    release::TimedRelease,
     state::State,
     text::hex,
 };
@@ -61,6 +62,8 @@ pub(super) struct Draft<'a> {
     again: bool,
     counts_as_block: bool,
     releases: Release,
+    /// It alerts about a release that a person gave.
+    tells_release: bool,
     /// Something is known of its findings, or why there are none.
     judged: bool,
     keep: bool,
@@ -83,6 +86,7 @@ impl<'a> Draft<'a> {
             counts: prior.map(|row| row.counts.clone()).unwrap_or_default(),
             block: prior.and_then(|row| row.block.clone()),
             alert: prior.and_then(|row| row.alert.clone()),
+            release: prior.and_then(|row| row.release.clone()),
             scan_event: facts.scan_event_to_keep(),
             pulled_through: facts.is_pulled_through(),
             scan_requested_at: requested_now.or(prior.and_then(|row| row.scan_requested_at)),
@@ -108,6 +112,7 @@ impl<'a> Draft<'a> {
             again: false,
             counts_as_block: false,
             releases: Release::No,
+            tells_release: false,
             judged: false,
             keep: false,
         }
@@ -246,6 +251,21 @@ impl<'a> Draft<'a> {
         self
     }
 
+    /// Alerts about the release that a person gave, unless the block could not be undone.
+    pub(super) fn telling_release(mut self) -> Self {
+        if self.row.state == State::BlockDeferred && !self.keep {
+            self.kind = Some(AlertKind::ImageReleased);
+            self.tells_release = true;
+        }
+        self
+    }
+
+    /// The release that a person gave, if it is over.
+    fn ended_release(&self) -> Option<&TimedRelease> {
+        let release = self.row.release.as_ref();
+        release.filter(|release| !release.is_in_force(self.case.now))
+    }
+
     /// `complete`: nothing else has to be released with it.
     pub(super) fn release(mut self, effect: Option<Effect>, complete: bool) -> Self {
         self.effect = effect;
@@ -339,7 +359,13 @@ impl<'a> Draft<'a> {
         if self.asks_for_news(same_state) {
             return Plan::Ask(Question::Told);
         }
+        let is_end_untold = |release: &TimedRelease| release.end_told_at.is_none();
+        self.again |= self.row.state == State::BlockDeferred && self.ended_release().is_some_and(is_end_untold);
         let alert = self.owed_alert(same_state);
+        let is_done = self.row.state != State::BlockDeferred && self.effect.is_none() && alert.is_none();
+        if is_done && self.ended_release().is_some() {
+            self.row.release = None;
+        }
         if self.releases == Release::Pullable && alert.is_none() && self.effect.is_none() {
             forget_block(&mut self.row);
         }
@@ -375,6 +401,7 @@ impl<'a> Draft<'a> {
             awaits_result: false,
             waits_for_summary,
             told,
+            tells_release: self.tells_release,
             releases: self.releases,
         }))
     }
@@ -382,6 +409,7 @@ impl<'a> Draft<'a> {
     /// Whether an alert is about this image and nothing else, though an index or a source speaks for it otherwise.
     fn speaks_for_itself(&self) -> bool {
         match self.kind {
+            _ if self.tells_release => true,
             Some(AlertKind::ImageBypass) => true,
             // What is blocked leads to it, and it can be pulled.
             Some(AlertKind::BlockDeferred) => self.row.runs,
@@ -406,6 +434,19 @@ impl<'a> Draft<'a> {
             self.row.alert = self.row.alert.take().filter(|alert| alert.sent_at.is_some());
             return None;
         };
+        if self.tells_release {
+            let record = AlertRecord {
+                id: self.release_alert_id(),
+                kind,
+                claimed_at: self.case.now,
+                claimed_by: self.case.facts.actor.clone(),
+                sent_at: None,
+                no_news: false,
+            };
+            let alert = self.compose(&record);
+            self.row.alert = Some(record);
+            return Some(alert);
+        }
         let record = match prior.filter(|_| self.was_told(kind, same_state)) {
             Some(alert) => {
                 if alert.sent_at.is_some() {
@@ -446,7 +487,11 @@ impl<'a> Draft<'a> {
     /// Whether an alert of the prior row says, or is owed to say, what one of this kind would say.
     fn was_told(&self, kind: AlertKind, same_state: Option<&Row>) -> bool {
         let prior = same_state.and_then(|row| row.alert.as_ref());
-        prior.is_some_and(|alert| speaks_of(alert.kind, kind)) && !self.again && !self.has_new_findings(same_state)
+        let is_released = self.hold.as_ref().is_some_and(|hold| hold.cause == RELEASED);
+        let says_released = |alert: &AlertRecord| is_released && alert.kind == AlertKind::ImageReleased;
+        prior.is_some_and(|alert| speaks_of(alert.kind, kind) || says_released(alert))
+            && !self.again
+            && !self.has_new_findings(same_state)
     }
 
     /// Whether it must be known what people were told of, before this is told.
@@ -500,6 +545,22 @@ impl<'a> Draft<'a> {
             .filter(move |finding| Some(finding.action) == level)
     }
 
+    /// That of a release that a person gave: the same however often it is sent, and another one for the next release.
+    fn release_alert_id(&self) -> String {
+        let release = serde_json::to_string(&self.row.release).unwrap_or_default();
+        let image = &self.row.image;
+        let kind = AlertKind::ImageReleased.as_str();
+        let parts = [
+            kind,
+            image.account.as_str(),
+            image.region.as_str(),
+            &image.to_string(),
+            &release,
+        ];
+        let text = parts.join("\0");
+        hex(&Sha256::digest(text)).chars().take(32).collect()
+    }
+
     /// Made once and kept in the row, so that whoever has to send it again sends it under the same id.
     fn alert_id(&self, kind: AlertKind) -> String {
         let mut hash = Sha256::new();
@@ -535,13 +596,9 @@ impl<'a> Draft<'a> {
             time: self.case.now,
             image: self.row.image.clone(),
             tags: self.case.image.tags.clone(),
-            title: words::title(record.kind, &self.row),
-            reason: words::told_reason(
-                record.kind,
-                &self.row,
-                self.prior_block(),
-                self.case.facts.arrival.as_ref(),
-            ),
+            title: words::title(record.kind, &self.row, self.told_release()),
+            reason: self.told_reason(record.kind),
+            release: self.told_release().cloned(),
             next_steps: next_steps(&Situation {
                 kind: record.kind,
                 row: &self.row,
@@ -572,6 +629,24 @@ impl<'a> Draft<'a> {
                 }),
             findings,
             action: self.action.clone(),
+        }
+    }
+
+    /// The release that the alert is about.
+    fn told_release(&self) -> Option<&TimedRelease> {
+        self.row.release.as_ref().filter(|_| self.tells_release)
+    }
+
+    /// The reason, as the alert gives it; where a release has ended, that comes first.
+    fn told_reason(&self, kind: AlertKind) -> String {
+        let arrival = self.case.facts.arrival.as_ref();
+        let reason = words::told_reason(kind, &self.row, self.prior_block(), arrival);
+        match self.told_release() {
+            Some(_) => self.row.reason.clone(),
+            None => match self.ended_release() {
+                Some(ended) => format!("{} {reason}", ended.has_ended()),
+                None => reason,
+            },
         }
     }
 

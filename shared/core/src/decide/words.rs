@@ -8,6 +8,7 @@ use crate::{
     ledger::{Block, Row},
     notice::AlertKind,
     policy::{Action, BlockMethod},
+    release::{TimedRelease, moment},
     repository::tag_checks::TagViolation,
     state::State,
     text,
@@ -222,7 +223,7 @@ pub(super) fn being_restored(reason: &str) -> String {
 }
 
 /// The title of an alert.
-pub(super) fn title(kind: AlertKind, row: &Row) -> String {
+pub(super) fn title(kind: AlertKind, row: &Row, release: Option<&TimedRelease>) -> String {
     let image = match row.tags.first() {
         Some(tag) => format!("{}:{tag}", row.image.repository),
         None => format!("{}@{}", row.image.repository, row.image.digest.short()),
@@ -238,7 +239,10 @@ pub(super) fn title(kind: AlertKind, row: &Row) -> String {
             format!("{image} should be blocked, but the block is deferred: it can still be deployed")
         }
         AlertKind::ImageReview => format!("{image} needs review before deployment"),
-        AlertKind::ImageReleased => format!("{image} is released"),
+        AlertKind::ImageReleased => match release {
+            Some(release) => format!("{image} is released until {} by {}", moment(release.until), release.by),
+            None => format!("{image} is released"),
+        },
         AlertKind::ImageBypass if row.state == State::BlockDeferred => {
             format!("{image} keeps coming back, and is not blocked now")
         }

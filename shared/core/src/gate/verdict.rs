@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    decide::Judgement,
+    decide::{Judgement, RELEASED},
     finding::NoScan,
     gate::form::{Asked, Decision, FindingEntry, ImageAnswer},
     ids::{Digest, ImageKey, registry_host},
@@ -235,6 +235,8 @@ fn of_state(policy: &Policy, now: Timestamp, seen: &SeenImage, judgement: &Judge
         State::Blocked => Draft::new(Decision::Deny, row.reason.clone()),
         State::Review => by(rules.review),
         State::BlockDeferred => match judgement.hold {
+            // A person has taken it on, whatever the policy says of images that are not blocked.
+            Some(RELEASED) => by(GateAnswer::Warn),
             Some(hold) if speaks_for_image(hold) => {
                 let draft = by(rules.held);
                 if draft.decision == Decision::Allow && row.reason.contains("not known") {

@@ -12,7 +12,7 @@ use super::super::finding::Severity;
 use super::super::repository::lifecycle::LifecycleRule;
 use super::super::uses::{LambdaVersions, WhenUnknown};
 #[cfg(feature = "schema")]
-use super::schema::{REPOSITORY_GLOB, VULNERABILITY_GLOB, keep_count, routes, tidy};
+use super::schema::{RELEASE_PRINCIPAL, REPOSITORY_GLOB, VULNERABILITY_GLOB, keep_count, routes, tidy};
 
 /// The policy document.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -81,6 +81,9 @@ pub struct Document {
     /// What the function `gate` answers to whoever asks whether an image may be deployed.
     #[serde(default)]
     pub(super) gate: GateSection,
+    /// Who may release a blocked image for some hours, through the function `operate`. Without it, nobody may.
+    #[serde(default)]
+    pub(super) release: Option<ReleaseSection>,
     /// It is known and accepted that CRITICAL findings do not block: the check does not warn of it.
     #[serde(default)]
     pub(super) accept_risk: bool,
@@ -692,6 +695,43 @@ pub(super) struct RepositoryGateSection {
     /// About an image that should be blocked and is held, because it is in use or no worse than what runs.
     #[serde(default)]
     pub(super) held: Option<GateAnswer>,
+}
+
+/// Who may release a blocked image for some hours, through the function `operate`.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReleaseSection {
+    /// Whether anybody may.
+    pub(super) allow: bool,
+    /// For how many hours at most. 1 to 168.
+    #[serde(default = "max_release_hours")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 168)))]
+    pub(super) max_hours: u32,
+    /// Whether a release must name a ticket.
+    #[serde(default = "yes")]
+    pub(super) require_ticket: bool,
+    /// The roles and users who may, by account and name: `arn:aws:iam::123456789012:role/oncall-*`. AWS STS answers a role without its
+    /// path. A permission set of IAM Identity Center is `role/AWSReservedSSO_NAME`.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(inner(regex(pattern = RELEASE_PRINCIPAL))))]
+    pub(super) principals: Vec<String>,
+    /// The repositories whose images may be released, as globs.
+    #[serde(default = "all_repositories")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1), inner(regex(pattern = REPOSITORY_GLOB))))]
+    pub(super) repositories: Vec<String>,
+}
+
+fn max_release_hours() -> u32 {
+    24
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn all_repositories() -> Vec<String> {
+    vec!["*".to_owned()]
 }
 
 /// What a tag that breaks the rules leads to.

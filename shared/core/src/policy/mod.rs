@@ -9,6 +9,7 @@ mod document;
 mod exception;
 mod never;
 mod reading;
+mod release;
 mod replication;
 mod repository;
 mod rule;
@@ -31,6 +32,7 @@ pub use document::{
 pub use exception::{Exception, MAX_EXCEPTION_DAYS};
 pub use reading::{PolicyError, Remark};
 use reading::{Reading, between};
+pub use release::ReleaseRules;
 pub use replication::{MAX_REGIONS, ReplicationRules};
 pub use repository::RepositoryRules;
 pub use rule::{LEAST_EPSS, Maximum};
@@ -102,6 +104,7 @@ pub struct Policy {
     /// What `gate` answers about what is not guarded.
     pub unguarded: UnguardedAnswer,
     gate: GateRules,
+    release: Option<ReleaseRules>,
     severities: BTreeMap<Severity, Action>,
     unfixable: BTreeMap<Severity, Action>,
     exploitable: Option<Action>,
@@ -198,6 +201,7 @@ impl Policy {
         let exceptions = document.exceptions.into_iter().enumerate();
         let exceptions = exceptions.map(|(index, section)| exception::read(index, section, now));
         let exceptions: Vec<Exception> = exceptions.collect::<Result<_, _>>()?;
+        let release = document.release.as_ref().map(release::read).transpose()?.flatten();
         let rules = rule::Rules::new(&document.rules)?;
         let refused_later = match (reading, never.into_iter().next()) {
             (Reading::Strict, Some(problem)) => return Err(problem),
@@ -231,6 +235,7 @@ impl Policy {
             contact,
             unguarded: document.gate.unguarded,
             gate,
+            release,
             severities,
             unfixable: by_severity("unfixable", &document.unfixable)?,
             exploitable: document.exploitable,
@@ -268,6 +273,11 @@ impl Policy {
     pub fn block(&self, repository: &RepositoryName) -> &BlockRules {
         let own = self.repository(repository).and_then(|rules| rules.block.as_ref());
         own.unwrap_or(&self.block)
+    }
+
+    /// Who may release images; `None`: nobody.
+    pub fn release(&self) -> Option<&ReleaseRules> {
+        self.release.as_ref()
     }
 
     /// What `gate` answers about images of this repository. Where its entry says nothing, the policy's own `gate` holds.

@@ -28,6 +28,10 @@ pub(super) fn problems(document: &Document) -> Vec<PolicyError> {
         let (before, _) = document.repositories.split_at_checked(index).unwrap_or_default();
         of_repository(index, repository, before, &mut found);
     }
+    if let Some(release) = &document.release {
+        let place = |n| format!("release.repositories[{n}]");
+        all(&release.repositories, place, Names::Repository, &mut found);
+    }
     for (n, account) in document
         .block
         .workloads

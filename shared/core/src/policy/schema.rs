@@ -9,6 +9,9 @@ pub(super) const REPOSITORY_GLOB: &str = "^[a-z0-9._/*-]{1,256}$";
 /// What a glob of ids of vulnerabilities is made of.
 pub(super) const VULNERABILITY_GLOB: &str = "^[A-Za-z0-9._:/+@*-]{1,256}$";
 
+/// A role or a user, the name a glob.
+pub(super) const RELEASE_PRINCIPAL: &str = "^arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[A-Za-z0-9+=,.@_*-]{1,64}$";
+
 /// Topics by name, `default` among them. Source of the form: SNS, and `TopicArn`, which refuses FIFO topics.
 pub(super) fn routes(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

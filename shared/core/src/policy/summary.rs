@@ -25,6 +25,13 @@ impl Policy {
             lines.push(format!("{verb} {}.", other.join(", ")));
         }
         lines.push(self.counted(now).join(" · "));
+        if let Some(release) = self.release() {
+            let hours = release.max_hours();
+            let ticket = if release.require_ticket { ", with a ticket" } else { "" };
+            lines.push(format!(
+                "The people of `release` may release a blocked image for up to {hours} hours{ticket}."
+            ));
+        }
         lines
     }
 

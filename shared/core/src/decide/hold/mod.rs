@@ -11,6 +11,7 @@ mod more_indexes_not_read;
 mod not_worse;
 mod only_index;
 mod refused;
+mod released;
 mod report_mode;
 mod returns;
 mod rule;
@@ -18,13 +19,15 @@ mod source;
 mod workloads;
 
 use super::{blocking::Blocking, plan::Question};
+pub use released::CAUSE as RELEASED;
 pub use rule::HoldRule;
 pub(super) use rule::{Hold, Undo};
 pub use workloads::workloads_that_hold;
 
 /// All rules; the first that holds the image is the reason. What needs no further question comes before what does, and what asks the registry
 /// comes last of what can be known: only for what would be blocked otherwise. Behind that is what keeps us from blocking anything.
-pub const HOLD_RULES: [HoldRule; 13] = [
+pub const HOLD_RULES: [HoldRule; 14] = [
+    released::RULE,
     index::RULE,
     more_indexes_not_read::RULE,
     indexes_not_read::RULE,

@@ -43,6 +43,8 @@ pub(in crate::decide) struct Hold {
     pub(in crate::decide) is_use: bool,
     /// The registry refuses it, and an index that leads to it is blocked: it is not tried again for a while.
     pub(in crate::decide) refused: bool,
+    /// It is a release that nobody was alerted about yet: that is done at once, and not only when the image can be pulled.
+    pub(in crate::decide) tells_release: bool,
 }
 
 /// Whether what was done to an image before is undone.
@@ -70,6 +72,7 @@ impl Hold {
             limited_until: None,
             is_use: false,
             refused: false,
+            tells_release: false,
         }
     }
 

@@ -75,6 +75,9 @@ impl<'a, 'b, S: Services> ImageExecution<'a, 'b, S> {
 
     /// How the alert of a step is told.
     async fn slot_of(&self, brief: &BriefAlert) -> Slot {
+        if self.step.tells_release {
+            return Slot::Single;
+        }
         if self.step.waits_for_summary {
             return Slot::Summary;
         }
@@ -254,11 +257,16 @@ impl<S: Services> Action for ImageExecution<'_, '_, S> {
                 };
                 let slot = match self.slot {
                     Some(slot) => slot,
-                    None => notifier.slot(brief).await,
+                    None => self.slot_of(brief).await,
                 };
                 let message = alert.message(run.policy.contact(&run.key.repository));
-                let told = notifier.tell(slot, brief, &message).await;
-                told.map_err(|source| run.failed("tell of", source))
+                let failed = |source| run.failed("tell of", source);
+                notifier.tell(slot, brief, &message).await.map_err(failed)?;
+                let default = run.policy.default_topic();
+                if step.tells_release && *default != brief.topic {
+                    notifier.publish(default, &message).await.map_err(failed)?;
+                }
+                Ok(())
             };
             match &step.effect {
                 // Whether there is something to tell depends on what the registry shows: it is told when the image can be pulled.

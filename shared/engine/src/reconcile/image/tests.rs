@@ -6,6 +6,7 @@ mod gate;
 mod index;
 mod kinds;
 mod many;
+mod released;
 mod remembered;
 mod shared_children;
 mod source;
