@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use aws_sdk_ecs::{
     Client,
+    operation::{list_services::ListServicesError, list_tasks::ListTasksError},
     types::{Failure, Service, ServiceDeployment, ServiceRevision, Task, TaskDefinitionStatus},
 };
 use aws_types::SdkConfig;
@@ -11,7 +12,7 @@ use futures_util::{StreamExt as _, future::join, stream};
 
 use guard_aws::{
     answer::next_page,
-    error::{port_error, refusal},
+    error::{found, port_error, refusal},
 };
 use guard_core::uses::{Phase, Via, Workload, WorkloadKind, WorkloadSource, aws};
 use guard_ports::{ListedWorkloads, PortError, Retry, Seen};
@@ -175,18 +176,10 @@ async fn read_tasks(time: &Time, client: &Client, cluster: &str) -> (Vec<Task>, 
             .set_next_token(next)
             .send()
             .await;
-        let page = match page {
-            Ok(page) => page,
-            Err(error)
-                if is_gone(
-                    error
-                        .as_service_error()
-                        .map(|error| error.is_cluster_not_found_exception()),
-                ) =>
-            {
-                return (Vec::new(), Ok(None));
-            }
-            Err(error) => return (Vec::new(), Err(port_error(LIST_TASKS, &error))),
+        let page = match found(LIST_TASKS, page, ListTasksError::is_cluster_not_found_exception) {
+            Ok(Some(page)) => page,
+            Ok(None) => return (Vec::new(), Ok(None)),
+            Err(error) => return (Vec::new(), Err(error)),
         };
         let mut tasks = Vec::new();
         for arns in page.task_arns.unwrap_or_default().chunks(TASKS) {
@@ -224,18 +217,10 @@ async fn read_services(time: &Time, client: &Client, cluster: &str) -> (Vec<Serv
             .set_next_token(next)
             .send()
             .await;
-        let page = match page {
-            Ok(page) => page,
-            Err(error)
-                if is_gone(
-                    error
-                        .as_service_error()
-                        .map(|error| error.is_cluster_not_found_exception()),
-                ) =>
-            {
-                return (Vec::new(), Ok(None));
-            }
-            Err(error) => return (Vec::new(), Err(port_error(LIST_SERVICES, &error))),
+        let page = match found(LIST_SERVICES, page, ListServicesError::is_cluster_not_found_exception) {
+            Ok(Some(page)) => page,
+            Ok(None) => return (Vec::new(), Ok(None)),
+            Err(error) => return (Vec::new(), Err(error)),
         };
         let mut services = Vec::new();
         for arns in page.service_arns.unwrap_or_default().chunks(SERVICES) {
@@ -261,10 +246,6 @@ async fn read_services(time: &Time, client: &Client, cluster: &str) -> (Vec<Serv
         (services, Ok(page.next_token))
     })
     .await
-}
-
-fn is_gone(is_not_found: Option<bool>) -> bool {
-    is_not_found == Some(true)
 }
 
 /// A failure inside of an answer; `None`: there is no such thing any more.

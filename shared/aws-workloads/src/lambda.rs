@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use std::time::Duration;
 
-use guard_aws::error::port_error;
+use guard_aws::error::{found, port_error};
 use guard_core::uses::{LambdaVersions, Phase, Via, Workload, WorkloadKind, WorkloadSource, aws};
 use guard_ports::{ListedWorkloads, PortError, Seen};
 
@@ -184,18 +184,11 @@ async fn aliases(time: &Time, client: &Client, function: &str) -> Result<BTreeSe
             .set_marker(next)
             .send()
             .await;
-        match page {
-            Ok(page) => (page.aliases().iter().flat_map(leads_to).collect(), Ok(page.next_marker)),
-            // It was deleted since it was listed.
-            Err(error)
-                if matches!(
-                    error.as_service_error(),
-                    Some(ListAliasesError::ResourceNotFoundException(_))
-                ) =>
-            {
-                (Vec::new(), Ok(None))
-            }
-            Err(error) => (Vec::new(), Err(port_error(LIST_ALIASES, &error))),
+        // What is not found was deleted since it was listed.
+        match found(LIST_ALIASES, page, ListAliasesError::is_resource_not_found_exception) {
+            Ok(Some(page)) => (page.aliases().iter().flat_map(leads_to).collect(), Ok(page.next_marker)),
+            Ok(None) => (Vec::new(), Ok(None)),
+            Err(error) => (Vec::new(), Err(error)),
         }
     })
     .await;
@@ -219,21 +212,11 @@ async fn image(client: &Client, version: &Version) -> Result<Option<String>, Por
         .qualifier(&version.version)
         .send()
         .await;
-    match answer {
-        Ok(answer) => Ok(answer.code().and_then(|code| {
-            let image = code.resolved_image_uri().or(code.image_uri());
-            image.map(str::to_owned)
-        })),
-        Err(error)
-            if matches!(
-                error.as_service_error(),
-                Some(GetFunctionError::ResourceNotFoundException(_))
-            ) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(port_error(GET_FUNCTION, &error)),
-    }
+    let answer = found(GET_FUNCTION, answer, GetFunctionError::is_resource_not_found_exception)?;
+    Ok(answer.as_ref().and_then(|answer| answer.code()).and_then(|code| {
+        let image = code.resolved_image_uri().or(code.image_uri());
+        image.map(str::to_owned)
+    }))
 }
 
 /// Whether what is not published is asked about again in this hour.

@@ -22,7 +22,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     answer::next_page,
-    error::{malformed, port_error, refusal},
+    error::{malformed, port_error, present, refusal},
 };
 use guard_core::{
     alert::{
@@ -143,7 +143,7 @@ impl DynamoLedger {
             next: None,
         };
         let items = output.items.as_ref();
-        for item in items.ok_or_else(|| malformed(OPERATION, "the answer does not hold the list"))? {
+        for item in present(OPERATION, items, "the list")? {
             let sk = sort_key(item).ok_or_else(|| malformed(OPERATION, "an item has no string `sk`"))?;
             let is_about_it = |row: &T| {
                 let (row_pk, row_sk) = key_of(row);
@@ -204,7 +204,7 @@ impl DynamoLedger {
                 .map_err(|error| port_error(OPERATION, &error))?;
             let items = output.responses.and_then(|mut tables| tables.remove(&self.table));
             // An answer without a list does not say that there are no rows.
-            for item in &items.ok_or_else(|| malformed(OPERATION, "the answer does not hold the list"))? {
+            for item in &present(OPERATION, items, "the list")? {
                 let key = |name: &str| item.get(name)?.as_s().ok().cloned();
                 let (Some(pk), Some(sk)) = (key(PARTITION_KEY), key(SORT_KEY)) else {
                     return Err(malformed(OPERATION, "an item has no strings `pk` and `sk`"));

@@ -85,6 +85,25 @@ where
     }
 }
 
+/// What a call answers; `None`: its error says that there is no such thing.
+///
+/// # Errors
+/// The call failed in any other way, also in one that the service does not name: access denied, throttling.
+pub fn found<T, E>(
+    operation: &'static str,
+    result: Result<T, SdkError<E, HttpResponse>>,
+    is_absent: impl FnOnce(&E) -> bool,
+) -> Result<Option<T>, PortError>
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    match result {
+        Ok(output) => Ok(Some(output)),
+        Err(error) if error.as_service_error().is_some_and(is_absent) => Ok(None),
+        Err(error) => Err(port_error(operation, &error)),
+    }
+}
+
 fn service_error<E: ProvideErrorMetadata>(error: &E, response: &HttpResponse) -> (Retry, String, String) {
     let status = response.status();
     match error.code() {
@@ -112,6 +131,14 @@ const UNREADABLE: &str = "the answer could not be read";
 /// An answer that says 200 but not what it has to say.
 pub fn malformed(operation: &'static str, message: &str) -> PortError {
     refusal(operation, Retry::Later, MALFORMED, message)
+}
+
+/// What an answer has to hold: `what` it is, such as `the list`. An empty list says that there is nothing. No list says nothing.
+///
+/// # Errors
+/// It is not there.
+pub(crate) fn present<T>(operation: &'static str, value: Option<T>, what: &str) -> Result<T, PortError> {
+    value.ok_or_else(|| malformed(operation, &format!("the answer does not hold {what}")))
 }
 
 /// A failure that is told inside of an answer (`failures[]`), or that we find before we call.

@@ -13,7 +13,7 @@ use aws_sdk_kms::{
 
 use crate::{
     answer::timestamp,
-    error::{malformed, plain, port_error},
+    error::{found, plain, port_error, present},
 };
 use guard_core::repository::keys::{KeyArn, KeyHealth, KeyRotation, KeyState, Refusal};
 use guard_ports::{Keys, PortError, Retry};
@@ -37,17 +37,11 @@ impl KmsKeys {
         const OPERATION: &str = "kms:DescribeKey";
         let result = self.client.describe_key().key_id(key.as_str()).send().await;
         // `InvalidArnException`, access denied: KMS does not tell. `DependencyTimeoutException`, `KMSInternalException`, throttling: later.
-        let output = match result {
-            Ok(output) => output,
-            Err(error) => match error.as_service_error() {
-                // Somebody else's key may be hidden from us behind access denied, and never behind this.
-                Some(DescribeKeyError::NotFoundException(_)) => return Ok(KeyHealth::Gone),
-                _ => return Err(port_error(OPERATION, &error)),
-            },
+        // Somebody else's key may be hidden from us behind access denied, and never behind "not found".
+        let Some(output) = found(OPERATION, result, DescribeKeyError::is_not_found_exception)? else {
+            return Ok(KeyHealth::Gone);
         };
-        let metadata = output
-            .key_metadata
-            .ok_or_else(|| malformed(OPERATION, "the answer does not hold the key"))?;
+        let metadata = present(OPERATION, output.key_metadata, "the key")?;
         let customer_managed = metadata.key_manager() != Some(&KeyManagerType::Aws);
         Ok(KeyHealth::Known {
             state: state(&metadata),

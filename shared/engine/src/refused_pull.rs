@@ -75,10 +75,13 @@ impl<S: Services> Index<'_, S> {
             return Ok(false);
         }
         let alert = pull_refused(&row, &claim, &refused.workload, &refused.says, now);
+        let alert = alert.alert(policy.contact(&key.repository));
         let brief = alert.brief(topic(self.services, policy, &RepositoryKey::of(&key)).await);
-        let message = alert.message(policy.contact(&key.repository));
         // It takes nothing out of the topic's budget: there is one of them a day for each service that cannot start.
-        self.services.notifier().tell(Slot::Single, &brief, &message).await?;
+        self.services
+            .notifier()
+            .tell(Slot::Single, &brief, &alert.message())
+            .await?;
         // If that is not written, it is told once more, under the same id.
         ledger
             .write_refused_pull(&claim.told(self.services.clock().now()))

@@ -19,15 +19,12 @@ use aws_smithy_runtime_api::client::{
 
 use crate::{
     answer::next_page,
-    error::{malformed, port_error, refusal},
+    error::{found, port_error, present, refusal},
 };
 use guard_core::ids::{AccountId, ImageKey, ImageRef, Region, RepositoryName};
 use guard_ports::{PortError, Retry};
 
 pub(super) const DESCRIBE_IMAGES: &str = "ecr:DescribeImages";
-
-/// An empty list says that there is nothing. No list says nothing.
-pub(super) const NO_LIST: &str = "the answer does not hold the list";
 
 /// The most findings, or images, that ECR gives in one answer.
 pub(super) const PAGE_SIZE: i32 = 1000;
@@ -141,30 +138,24 @@ impl Ecr {
             )
             .send()
             .await;
-        match result {
-            Ok(output) => output
-                .image_details
-                .unwrap_or_default()
-                .into_iter()
-                .find(|detail| match image {
-                    ImageRef::Digest(digest) => detail.image_digest() == Some(digest.as_str()),
-                    ImageRef::Tag(_) => true,
-                })
-                .map(Some)
-                // An unknown image is an error of its own. Not to find it in a success is not to know.
-                .ok_or_else(|| malformed(DESCRIBE_IMAGES, "the answer does not hold the image")),
-            Err(error) => match error.as_service_error() {
-                Some(
-                    DescribeImagesError::ImageNotFoundException(_)
-                    | DescribeImagesError::RepositoryNotFoundException(_),
-                ) => Ok(None),
-                // An event is a hint, and may name anything. What the registry does not take for a digest names no image in it.
-                // With a real digest the same refusal means something else, and must not pass for "no such image".
-                Some(DescribeImagesError::InvalidParameterException(_)) if is_no_sha256(image) => Ok(None),
-                // `InvalidParameterException`, `ServerException`, and what is not modelled: access denied, throttling.
-                _ => Err(port_error(DESCRIBE_IMAGES, &error)),
-            },
-        }
+        let output = found(DESCRIBE_IMAGES, result, |error| match error {
+            DescribeImagesError::ImageNotFoundException(_) | DescribeImagesError::RepositoryNotFoundException(_) => {
+                true
+            }
+            // An event is a hint, and may name anything. What the registry does not take for a digest names no image in it.
+            // With a real digest the same refusal means something else, and must not pass for "no such image".
+            DescribeImagesError::InvalidParameterException(_) => is_no_sha256(image),
+            // `ServerException`, and what is not modelled: access denied, throttling.
+            _ => false,
+        })?;
+        let Some(output) = output else { return Ok(None) };
+        let mut details = output.image_details.unwrap_or_default().into_iter();
+        let detail = details.find(|detail| match image {
+            ImageRef::Digest(digest) => detail.image_digest() == Some(digest.as_str()),
+            ImageRef::Tag(_) => true,
+        });
+        // An unknown image is an error of its own. Not to find it in a success is not to know.
+        present(DESCRIBE_IMAGES, detail, "the image").map(Some)
     }
 
     /// A page of a thousand images of a repository, and where the next one begins. No images if there is no such repository.
@@ -184,20 +175,13 @@ impl Ecr {
             .set_next_token(after.map(str::to_owned))
             .send()
             .await;
-        match result {
-            Ok(output) => Ok((
-                output
-                    .image_details
-                    .ok_or_else(|| malformed(DESCRIBE_IMAGES, NO_LIST))?,
-                next_page(DESCRIBE_IMAGES, after, output.next_token)?,
-            )),
-            Err(error) => match error.as_service_error() {
-                Some(DescribeImagesError::RepositoryNotFoundException(_)) => Ok((Vec::new(), None)),
-                // `ImageNotFoundException` (no image was named), `InvalidParameterException`, `ServerException`, and what is not
-                // modelled.
-                _ => Err(port_error(DESCRIBE_IMAGES, &error)),
-            },
-        }
+        // `ImageNotFoundException` (no image was named), `InvalidParameterException`, `ServerException` are failures.
+        let is_absent = DescribeImagesError::is_repository_not_found_exception;
+        let Some(output) = found(DESCRIBE_IMAGES, result, is_absent)? else {
+            return Ok((Vec::new(), None));
+        };
+        let details = present(DESCRIBE_IMAGES, output.image_details, "the list")?;
+        Ok((details, next_page(DESCRIBE_IMAGES, after, output.next_token)?))
     }
 
     /// The manifest of an image and its media type: `ecr:BatchGetImage`.
@@ -219,13 +203,11 @@ impl Ecr {
         if let Some(failure) = output.failures().first() {
             return Err(image_failure(OPERATION, failure));
         }
-        output
-            .images
-            .unwrap_or_default()
-            .into_iter()
+        let mut images = output.images.unwrap_or_default().into_iter();
+        let manifest = images
             .find(|found| found.image_id().and_then(ImageIdentifier::image_digest) == Some(image.digest.as_str()))
-            .and_then(|found| Some((found.image_manifest?, found.image_manifest_media_type)))
-            .ok_or_else(|| malformed(OPERATION, "the answer does not hold the manifest"))
+            .and_then(|found| Some((found.image_manifest?, found.image_manifest_media_type)));
+        present(OPERATION, manifest, "the manifest")
     }
 }
 

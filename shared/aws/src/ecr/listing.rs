@@ -8,14 +8,14 @@ use aws_sdk_ecr::{
 use futures_util::future::try_join3;
 
 use super::{
-    client::{DESCRIBE_IMAGES, NO_LIST, PAGE_SIZE},
+    client::{DESCRIBE_IMAGES, PAGE_SIZE},
     image::described,
     registry::EcrRegistry,
     repositories::repository,
 };
 use crate::{
     answer::{next_page, timestamp},
-    error::{malformed, plain, port_error, refusal},
+    error::{found, plain, port_error, present, refusal},
     sdk::list_timeouts,
 };
 use guard_core::{
@@ -48,7 +48,7 @@ impl Listing for EcrRegistry {
             // `InvalidParameterException` (of a token that ECR does not know, too), `RepositoryNotFoundException` (none was named),
             // `ServerException`, and what is not modelled.
             .map_err(|error| port_error(OPERATION, &error))?;
-        let found = output.repositories.ok_or_else(|| malformed(OPERATION, NO_LIST))?;
+        let found = present(OPERATION, output.repositories, "the list")?;
         let listed = found.iter().map(|found| {
             let name = found.repository_name().ok_or("it has no name")?;
             let key = RepositoryKey {
@@ -93,21 +93,14 @@ impl Listing for EcrRegistry {
             .config_override(time_for_a_list())
             .send()
             .await;
-        let output = match result {
-            Ok(output) => output,
-            Err(error) => {
-                return match error.as_service_error() {
-                    Some(DescribeImagesError::RepositoryNotFoundException(_)) => Ok(None),
-                    // `ImageNotFoundException` (no image was named), `InvalidParameterException` (of a token that ECR does not
-                    // know, too), `ServerException`, and what is not modelled.
-                    _ => Err(port_error(DESCRIBE_IMAGES, &error)),
-                };
-            }
+        // `ImageNotFoundException` (no image was named), `InvalidParameterException` (of a token that ECR does not know, too),
+        // `ServerException` are failures.
+        let is_absent = DescribeImagesError::is_repository_not_found_exception;
+        let Some(output) = found(DESCRIBE_IMAGES, result, is_absent)? else {
+            return Ok(None);
         };
         let what = format!("repository `{}`, image", key.repository);
-        let details = output
-            .image_details
-            .ok_or_else(|| malformed(DESCRIBE_IMAGES, NO_LIST))?;
+        let details = present(DESCRIBE_IMAGES, output.image_details, "the list")?;
         let (items, unreadable) = read(
             DESCRIBE_IMAGES,
             "UnreadableImage",

@@ -4,10 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use aws_sdk_ecr::{
     Client,
-    operation::{
-        batch_get_repository_scanning_configuration::BatchGetRepositoryScanningConfigurationError,
-        get_repository_policy::GetRepositoryPolicyError,
-    },
+    operation::batch_get_repository_scanning_configuration::BatchGetRepositoryScanningConfigurationError,
     types::{ImageStatusFilter, RepositoryScanningConfiguration, ScanFrequency, ScanningConfigurationFailureCode},
 };
 use jiff::Timestamp;
@@ -17,7 +14,7 @@ use super::{
     image::described,
     triggers::TriggerCache,
 };
-use crate::error::{malformed, port_error, refusal};
+use crate::error::{found, malformed, present, refusal};
 use guard_core::{
     finding::ScanTrigger,
     glob::Glob,
@@ -70,19 +67,11 @@ impl Registry for EcrRegistry {
             .repository_name(key.repository.as_str())
             .send()
             .await;
-        match result {
-            Ok(output) => output
-                .policy_text
-                .map(Some)
-                .ok_or_else(|| malformed(OPERATION, "the answer does not hold the policy")),
-            Err(error) => match error.as_service_error() {
-                Some(
-                    GetRepositoryPolicyError::RepositoryPolicyNotFoundException(_)
-                    | GetRepositoryPolicyError::RepositoryNotFoundException(_),
-                ) => Ok(None),
-                _ => Err(port_error(OPERATION, &error)),
-            },
-        }
+        let output = found(OPERATION, result, |error| {
+            error.is_repository_policy_not_found_exception() || error.is_repository_not_found_exception()
+        })?;
+        let text = output.map(|output| present(OPERATION, output.policy_text, "the policy"));
+        text.transpose()
     }
 
     /// `ecr:BatchGetImage`. What is deleted or archived is not found.
@@ -161,15 +150,10 @@ impl Registry for EcrRegistry {
             .repository_names(repository.as_str())
             .send()
             .await;
-        let output = match result {
-            Ok(output) => output,
-            Err(error) => {
-                return match error.as_service_error() {
-                    Some(BatchGetRepositoryScanningConfigurationError::RepositoryNotFoundException(_)) => Ok(None),
-                    // `InvalidParameterException`, `ServerException`, `ValidationException`, and what is not modelled.
-                    _ => Err(port_error(OPERATION, &error)),
-                };
-            }
+        // `InvalidParameterException`, `ServerException`, `ValidationException` are failures.
+        let is_absent = BatchGetRepositoryScanningConfigurationError::is_repository_not_found_exception;
+        let Some(output) = found(OPERATION, result, is_absent)? else {
+            return Ok(None);
         };
         let found = output
             .scanning_configurations()

@@ -7,10 +7,7 @@ use std::{
 
 use aws_sdk_ecr::{
     Client,
-    operation::{
-        describe_image_replication_status::DescribeImageReplicationStatusError,
-        start_replication_backfill::StartReplicationBackfillError,
-    },
+    operation::start_replication_backfill::StartReplicationBackfillError,
     types::{
         ImageIdentifier, ImageReplicationStatus, ReplicationBackfillResult, ReplicationBackfillResultStatus,
         ReplicationBackfillStatus, ReplicationBackfillSummary, ReplicationDestination, ReplicationStatus,
@@ -23,7 +20,7 @@ use super::{
 };
 use crate::{
     answer::timestamp,
-    error::{malformed, plain, port_error},
+    error::{found, malformed, plain, port_error, present},
 };
 use guard_core::{
     ids::{AccountId, ImageKey, ImageRef, Region, RegistryKey, RepositoryKey},
@@ -107,22 +104,12 @@ impl Replication for EcrElsewhere<'_> {
             .image_id(ImageIdentifier::builder().image_digest(image.digest.as_str()).build())
             .send()
             .await;
-        let output = match result {
-            Ok(output) => output,
-            Err(error) => {
-                return match error.as_service_error() {
-                    Some(
-                        DescribeImageReplicationStatusError::ImageNotFoundException(_)
-                        | DescribeImageReplicationStatusError::RepositoryNotFoundException(_),
-                    ) => Ok(None),
-                    // `InvalidParameterException`, `ServerException`, `ValidationException`, and what is not modelled.
-                    _ => Err(port_error(OPERATION, &error)),
-                };
-            }
-        };
-        let statuses = output
-            .replication_statuses
-            .ok_or_else(|| malformed(OPERATION, "the answer does not hold the list"))?;
+        // `InvalidParameterException`, `ServerException`, `ValidationException` are failures.
+        let output = found(OPERATION, result, |error| {
+            error.is_image_not_found_exception() || error.is_repository_not_found_exception()
+        })?;
+        let Some(output) = output else { return Ok(None) };
+        let statuses = present(OPERATION, output.replication_statuses, "the list")?;
         let own = statuses
             .iter()
             .filter(|status| status.registry_id().is_none_or(|id| id == self.here.account.as_str()));
@@ -197,7 +184,7 @@ impl Replication for EcrElsewhere<'_> {
                 // `ValidationException`, and what is not modelled.
                 .map_err(|error| port_error(OPERATION, &error))?;
             let results = output.results.as_ref();
-            let results = results.ok_or_else(|| malformed(OPERATION, "the answer does not hold the list"))?;
+            let results = present(OPERATION, results, "the list")?;
             failures.extend(results.iter().filter_map(backfill_failure));
             token = output.next_token.filter(|token| !token.is_empty());
             match &token {

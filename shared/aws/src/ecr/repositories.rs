@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use aws_sdk_ecr::{
     operation::{
-        delete_repository_policy::DeleteRepositoryPolicyError, describe_images::DescribeImagesError,
-        describe_repositories::DescribeRepositoriesError, get_lifecycle_policy::GetLifecyclePolicyError,
+        delete_repository_policy::DeleteRepositoryPolicyError,
+        describe_images::DescribeImagesError,
+        describe_repositories::DescribeRepositoriesError,
         get_lifecycle_policy_preview::GetLifecyclePolicyPreviewOutput,
-        list_tags_for_resource::ListTagsForResourceError,
+        list_tags_for_resource::{ListTagsForResourceError, ListTagsForResourceOutput},
         start_lifecycle_policy_preview::StartLifecyclePolicyPreviewError,
     },
     types::{
@@ -22,7 +23,7 @@ use serde_json::Value;
 use super::{client::DESCRIBE_IMAGES, registry::EcrRegistry, writer::EcrWriter};
 use crate::{
     answer::timestamp,
-    error::{malformed, plain, port_error, refusal},
+    error::{found, malformed, plain, port_error, present, refusal},
 };
 use guard_core::{
     finding::ScanMode,
@@ -58,22 +59,13 @@ impl Repositories for EcrRegistry {
             .repository_names(key.repository.as_str())
             .send()
             .await;
-        match result {
-            Ok(output) => {
-                let found = output
-                    .repositories()
-                    .iter()
-                    .find(|found| found.repository_name() == Some(key.repository.as_str()));
-                found
-                    .map(|found| repository(found, key))
-                    .map(Some)
-                    .ok_or_else(|| malformed(OPERATION, "the answer does not hold the repository"))
-            }
-            Err(error) => match error.as_service_error() {
-                Some(DescribeRepositoriesError::RepositoryNotFoundException(_)) => Ok(None),
-                _ => Err(port_error(OPERATION, &error)),
-            },
-        }
+        let is_absent = DescribeRepositoriesError::is_repository_not_found_exception;
+        let Some(output) = found(OPERATION, result, is_absent)? else {
+            return Ok(None);
+        };
+        let mut all = output.repositories().iter();
+        let asked = all.find(|found| found.repository_name() == Some(key.repository.as_str()));
+        Ok(Some(repository(present(OPERATION, asked, "the repository")?, key)))
     }
 
     /// `ecr:ListTagsForResource`.
@@ -86,17 +78,13 @@ impl Repositories for EcrRegistry {
             .resource_arn(key.arn())
             .send()
             .await;
-        match result {
-            Ok(output) => Ok(output
-                .tags()
-                .iter()
-                .map(|tag| (tag.key().to_owned(), tag.value().to_owned()))
-                .collect()),
-            Err(error) => match error.as_service_error() {
-                Some(ListTagsForResourceError::RepositoryNotFoundException(_)) => Ok(BTreeMap::new()),
-                _ => Err(port_error(OPERATION, &error)),
-            },
-        }
+        let output = found(
+            OPERATION,
+            result,
+            ListTagsForResourceError::is_repository_not_found_exception,
+        )?;
+        let tags = output.iter().flat_map(ListTagsForResourceOutput::tags);
+        Ok(tags.map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect())
     }
 
     /// `ecr:GetLifecyclePolicy`.
@@ -110,19 +98,11 @@ impl Repositories for EcrRegistry {
             .repository_name(key.repository.as_str())
             .send()
             .await;
-        match result {
-            Ok(output) => output
-                .lifecycle_policy_text
-                .map(Some)
-                .ok_or_else(|| malformed(OPERATION, "the answer does not hold the policy")),
-            Err(error) => match error.as_service_error() {
-                Some(
-                    GetLifecyclePolicyError::LifecyclePolicyNotFoundException(_)
-                    | GetLifecyclePolicyError::RepositoryNotFoundException(_),
-                ) => Ok(None),
-                _ => Err(port_error(OPERATION, &error)),
-            },
-        }
+        let output = found(OPERATION, result, |error| {
+            error.is_lifecycle_policy_not_found_exception() || error.is_repository_not_found_exception()
+        })?;
+        let text = output.map(|output| present(OPERATION, output.lifecycle_policy_text, "the policy"));
+        text.transpose()
     }
 
     /// `ecr:GetRegistryScanningConfiguration`.
@@ -223,13 +203,9 @@ impl RepositoryWriter for EcrWriter {
             }
             None => {
                 let call = self.ecr.client.delete_repository_policy().registry_id(account);
-                let Err(error) = call.repository_name(name).send().await else {
-                    return Ok(());
-                };
-                match error.as_service_error() {
-                    Some(DeleteRepositoryPolicyError::RepositoryPolicyNotFoundException(_)) => Ok(()),
-                    _ => Err(port_error(DELETE, &error)),
-                }
+                let result = call.repository_name(name).send().await;
+                let is_absent = DeleteRepositoryPolicyError::is_repository_policy_not_found_exception;
+                found(DELETE, result, is_absent).map(|_| ())
             }
         }
     }

@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
-use aws_sdk_ecr::{operation::describe_image_scan_findings::DescribeImageScanFindingsError, types::ImageIdentifier};
+use aws_sdk_ecr::types::ImageIdentifier;
 
 use super::{
     client::{MAX_PAGES, PAGE_SIZE},
     findings::Pages,
     registry::EcrRegistry,
 };
-use crate::error::{malformed, port_error, refusal};
+use crate::error::{found, malformed, refusal};
 use guard_core::{finding::Scan, ids::ImageKey};
 use guard_ports::{PortError, Retry, Scanner};
 
@@ -35,20 +35,13 @@ impl Scanner for EcrRegistry {
                 .set_next_token(token)
                 .send()
                 .await;
-            let output = match result {
-                Ok(output) => output,
-                Err(error) => {
-                    return match error.as_service_error() {
-                        Some(
-                            DescribeImageScanFindingsError::ScanNotFoundException(_)
-                            | DescribeImageScanFindingsError::ImageNotFoundException(_)
-                            | DescribeImageScanFindingsError::RepositoryNotFoundException(_),
-                        ) => Ok(Scan::Absent),
-                        // `InvalidParameterException`, `ServerException`, `ValidationException`, and what is not modelled.
-                        _ => Err(port_error(OPERATION, &error)),
-                    };
-                }
-            };
+            // `InvalidParameterException`, `ServerException`, `ValidationException` are failures.
+            let output = found(OPERATION, result, |error| {
+                error.is_scan_not_found_exception()
+                    || error.is_image_not_found_exception()
+                    || error.is_repository_not_found_exception()
+            })?;
+            let Some(output) = output else { return Ok(Scan::Absent) };
             let next = output.next_token.clone().filter(|token| !token.is_empty());
             if let Some(scan) = pages.add(output) {
                 return Ok(scan);

@@ -1,15 +1,12 @@
 //! The settings that hold for all repositories of a registry.
 
-use aws_sdk_ecr::{
-    operation::get_signing_configuration::GetSigningConfigurationError,
-    types::{
-        RegistryScanningRule, ReplicationRule as EcrRule, RepositoryFilterType, ScanType, ScanningRepositoryFilterType,
-    },
+use aws_sdk_ecr::types::{
+    RegistryScanningRule, ReplicationRule as EcrRule, RepositoryFilterType, ScanType, ScanningRepositoryFilterType,
 };
 use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
 
 use super::registry::EcrRegistry;
-use crate::error::{malformed, plain, port_error, refusal};
+use crate::error::{found, malformed, plain, port_error, present, refusal};
 use guard_core::{
     finding::ScanMode,
     ids::{InvalidId, RegistryKey},
@@ -69,19 +66,16 @@ impl EcrRegistry {
     /// ECR does not know the operation.
     pub(super) async fn signing_rules(&self) -> Result<usize, PortError> {
         const OPERATION: &str = "ecr:GetSigningConfiguration";
-        match self.ecr.client.get_signing_configuration().send().await {
-            Ok(output) => output
-                .signing_configuration()
-                .map(|configuration| configuration.rules().len())
-                .ok_or_else(|| malformed(OPERATION, "the answer does not hold the configuration")),
-            Err(error) => match error.as_service_error() {
-                Some(GetSigningConfigurationError::SigningConfigurationNotFoundException(_)) => Ok(0),
-                // Where ECR does not sign. Source: "Common errors" in the API reference of ECR, which has both words.
-                Some(error) if matches!(error.code(), Some("UnknownOperationException" | "InvalidAction")) => Ok(0),
-                // `InvalidParameterException`, `ServerException`, `ValidationException`, and what is not modelled.
-                _ => Err(port_error(OPERATION, &error)),
-            },
-        }
+        let result = self.ecr.client.get_signing_configuration().send().await;
+        // `InvalidParameterException`, `ServerException`, `ValidationException` are failures.
+        let output = found(OPERATION, result, |error| {
+            // Where ECR does not sign. Source: "Common errors" in the API reference of ECR, which has both words.
+            let is_unknown_call = matches!(error.code(), Some("UnknownOperationException" | "InvalidAction"));
+            error.is_signing_configuration_not_found_exception() || is_unknown_call
+        })?;
+        let Some(output) = output else { return Ok(0) };
+        let configuration = present(OPERATION, output.signing_configuration(), "the configuration")?;
+        Ok(configuration.rules().len())
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    alert::{image::ImageAlert, model::MAX_TITLE, registry::RegistryAlert, repository::RepositoryAlert},
+    alert::model::{Alert, MAX_TITLE},
     calendar::day_of,
     finding::Severity,
     ids::{Digest, RegistryKey, RepositoryName, Tag, TopicArn},
@@ -115,64 +115,20 @@ pub fn hour_attribute(now: Timestamp) -> String {
     format!("h{:02}", now.as_second().rem_euclid(24 * 3600) / 3600)
 }
 
-impl ImageAlert {
+impl Alert {
     /// What a summary names of it.
     pub fn brief(&self, topic: &TopicArn) -> BriefAlert {
         BriefAlert {
             schema: BriefSchema::V1,
             topic: topic.clone(),
             id: self.id.clone(),
-            kind: self.kind.as_str().to_owned(),
+            kind: self.kind.to_owned(),
             severity: self.severity,
             time: self.time,
-            registry: RegistryKey {
-                account: self.image.account.clone(),
-                region: self.image.region.clone(),
-            },
-            repository: Some(self.image.repository.clone()),
-            digest: Some(self.image.digest.clone()),
-            tag: self.tags.first().cloned(),
-            title: text::line(&self.title, MAX_TITLE),
-        }
-    }
-}
-
-impl RepositoryAlert {
-    /// What a summary names of it.
-    pub fn brief(&self, topic: &TopicArn) -> BriefAlert {
-        BriefAlert {
-            schema: BriefSchema::V1,
-            topic: topic.clone(),
-            id: self.id.clone(),
-            kind: self.kind.as_str().to_owned(),
-            severity: self.severity,
-            time: self.time,
-            registry: RegistryKey {
-                account: self.repository.account.clone(),
-                region: self.repository.region.clone(),
-            },
-            repository: Some(self.repository.repository.clone()),
-            digest: self.digest.clone(),
-            tag: self.tag.clone(),
-            title: text::line(&self.title, MAX_TITLE),
-        }
-    }
-}
-
-impl RegistryAlert {
-    /// What a summary names of it.
-    pub fn brief(&self, topic: &TopicArn) -> BriefAlert {
-        BriefAlert {
-            schema: BriefSchema::V1,
-            topic: topic.clone(),
-            id: self.id.clone(),
-            kind: self.kind.as_str().to_owned(),
-            severity: None,
-            time: self.time,
-            registry: self.registry.clone(),
-            repository: None,
-            digest: None,
-            tag: None,
+            registry: self.about.registry.clone(),
+            repository: self.about.repository.clone(),
+            digest: self.about.digest.clone(),
+            tag: self.about.tags.first().cloned(),
             title: text::line(&self.title, MAX_TITLE),
         }
     }

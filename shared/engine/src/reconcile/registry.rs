@@ -228,9 +228,9 @@ impl<S: Services, R: Listing> Action for RegistryAction<'_, '_, S, R> {
 
     async fn tell(&mut self) -> Result<(), ReconcileError> {
         for (topic, alert) in &self.step.alerts {
-            let brief = alert.brief(topic);
-            let message = alert.message(&self.run.policy.contact);
-            match self.run.services.notifier().tell_now(&brief, &message).await {
+            let forms = alert.alert(&self.run.policy.contact);
+            let notifier = self.run.services.notifier();
+            match notifier.tell_now(&forms.brief(topic), &forms.message()).await {
                 Ok(()) => {
                     self.sent.insert(&alert.id);
                     self.kinds.push(alert.kind);

@@ -11,8 +11,7 @@ use tracing::debug;
 
 use crate::{
     execute::{Action, Claim, Executed, execute},
-    reconcile::{ReconcileError, Subject, images_of},
-    route::topic,
+    reconcile::{ReconcileError, Subject, images_of, repository::tell},
 };
 use guard_core::{
     alert::repository::RepositoryAlert,
@@ -37,7 +36,7 @@ use guard_core::{
     summary::day_of_summary,
 };
 use guard_ports::{
-    Clock as _, Ledger as _, Notifier as _, PortError, Registry as _, Replication as _, ReplicationLedger as _,
+    Clock as _, Ledger as _, PortError, Registry as _, Replication as _, ReplicationLedger as _,
     ReplicationWriter as _, RepositoryLedger as _, Retry, Services, SweepLedger as _, Written,
 };
 
@@ -486,7 +485,8 @@ impl<S: Services, T: CopyStep> Action for CopyAction<'_, S, T> {
     }
 
     async fn tell(&mut self) -> Result<(), ReconcileError> {
-        self.alerts = tell(self.services, self.policy, self.key, self.step.alerts()).await?;
+        let told = tell(self.services, self.policy, self.key, self.step.alerts()).await;
+        self.alerts = told.map_err(failed("tell of the copies of", self.key))?;
         Ok(())
     }
 
@@ -498,25 +498,6 @@ impl<S: Services, T: CopyStep> Action for CopyAction<'_, S, T> {
     fn done(self) -> Vec<RepositoryAlertKind> {
         self.alerts
     }
-}
-
-async fn tell(
-    services: &impl Services,
-    policy: &Policy,
-    key: &RepositoryKey,
-    alerts: &[RepositoryAlert],
-) -> Result<Vec<RepositoryAlertKind>, ReconcileError> {
-    if alerts.is_empty() {
-        return Ok(Vec::new());
-    }
-    let topic = topic(services, policy, key).await;
-    let contact = policy.contact(&key.repository);
-    for alert in alerts {
-        let brief = alert.brief(topic);
-        let told = services.notifier().tell_now(&brief, &alert.message(contact)).await;
-        told.map_err(failed("tell of the copies of", key))?;
-    }
-    Ok(alerts.iter().map(|alert| alert.kind).collect())
 }
 
 /// Which copies are looked at, and until when.

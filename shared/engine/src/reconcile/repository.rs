@@ -16,6 +16,7 @@ mod settings;
 mod tag;
 mod uses;
 
+pub(in crate::reconcile) use self::run::tell;
 pub use self::{
     outcome::RepositoryOutcome,
     settings::reconcile_repository,

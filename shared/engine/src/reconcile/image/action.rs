@@ -206,6 +206,7 @@ impl<S: Services> Action for ImageExecution<'_, '_, S> {
         let telling = async {
             let Some(alert) = &step.alert else { return (None, None) };
             let topic = topic(run.services, run.policy, &RepositoryKey::of(&run.key)).await;
+            let alert = alert.alert(run.policy.contact(&run.key.repository));
             let brief = alert.brief(topic);
             let slot = if step.effect.is_none() {
                 self.slot_now(Some(&brief)).await

@@ -26,16 +26,28 @@ impl<S: Services> RepositoryRun<'_, S> {
     }
 
     pub(super) async fn tell(&self, alerts: &[RepositoryAlert]) -> Result<Vec<RepositoryAlertKind>, ReconcileError> {
-        if alerts.is_empty() {
-            return Ok(Vec::new());
-        }
-        let topic = topic(self.services, self.policy, self.key).await;
-        for alert in alerts {
-            let brief = alert.brief(topic);
-            let message = alert.message(self.policy.contact(&self.key.repository));
-            let told = self.services.notifier().tell_now(&brief, &message).await;
-            told.map_err(|source| self.failed("tell of", source))?;
-        }
-        Ok(alerts.iter().map(|alert| alert.kind).collect())
+        let told = tell(self.services, self.policy, self.key, alerts).await;
+        told.map_err(|source| self.failed("tell of", source))
     }
+}
+
+/// Tells people of what is the matter with a repository, a tag or its copies. The kinds of what was told.
+pub(in crate::reconcile) async fn tell(
+    services: &impl Services,
+    policy: &Policy,
+    key: &RepositoryKey,
+    alerts: &[RepositoryAlert],
+) -> Result<Vec<RepositoryAlertKind>, PortError> {
+    if alerts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let topic = topic(services, policy, key).await;
+    for alert in alerts {
+        let alert = alert.alert(policy.contact(&key.repository));
+        services
+            .notifier()
+            .tell_now(&alert.brief(topic), &alert.message())
+            .await?;
+    }
+    Ok(alerts.iter().map(|alert| alert.kind).collect())
 }
