@@ -84,7 +84,7 @@ fn silent_world() -> World {
 }
 
 #[test]
-fn what_no_event_has_told_is_found_and_the_next_sweep_finds_nothing() {
+fn a_silent_registry_is_found_in_full_and_the_next_sweep_finds_nothing() {
     let world = silent_world();
     let looks = sweep(&world, &policy(""));
     assert_eq!((looks.listed, looks.looked, looks.blocks, looks.alerts), (60, 30, 6, 6));
@@ -1033,6 +1033,54 @@ proptest! {
             prop_assert!(again.looked <= 2 * waiting, "{:?} after {:?}", again, happening);
             if waiting == 0 {
                 prop_assert_eq!(world.writes(), 0);
+            }
+        }
+    }
+}
+
+/// Policies under which time alone changes a verdict within days: the end of a use, of an hour's limit, of the time for a scan, of an exception.
+const SHORT: [&str; 4] = [
+    r#""block": {"in_use_days": 1}"#,
+    r#""block": {"in_use_days": 1, "max_blocks_per_hour": 1}"#,
+    r#""block": {"in_use_days": 2}, "scan": {"grace_minutes": 120}"#,
+    r#""exceptions": [{"vulnerability": "CVE-2026-1", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-11-26"}]"#,
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 96, ..ProptestConfig::default() })]
+
+    /// When an image is reconciled next is derived from the lists (`decide/due.rs`). Until then no verdict changes by itself: whatever has
+    /// happened, and however much is deferred, pending or without a scan, after a sweep a reconcile of any image finds nothing.
+    #[test]
+    fn no_verdict_changes_before_its_image_is_due_unless_something_happens(
+        happenings in proptest::collection::vec(any_happening(), 1..10),
+        policy in 0..SHORT.len(),
+        hours in proptest::collection::vec(1..6_i64, 10),
+    ) {
+        let world = World::new();
+        world.list_scans();
+        world.set_manifest(&key_of("api", 3), ATTESTATION);
+        let mut rules = policy_in("enforce", SHORT[policy]);
+        push(&world, &key_of("api", IMAGES), "stays");
+        world.complete_scan(&key_of("api", IMAGES), found(Severity::Low));
+        for happening in happenings.iter().filter(|happening| !matches!(happening, Happening::Policy(_))) {
+            world.set_now(world.now() + SignedDuration::from_mins(1));
+            happen(&world, happening, &mut rules);
+            sweep(&world, &rules);
+        }
+        // What neither list shows, such as a scan without a result, is known by events.
+        for _ in 0..4 {
+            (0..IMAGES).for_each(|number| drop(look(&world, &rules, number)));
+        }
+        for passed in hours {
+            after(&world, passed);
+            let looks = sweep(&world, &rules);
+            for number in 0..IMAGES {
+                let outcome = look(&world, &rules, number);
+                prop_assert!(
+                    !matches!(outcome.outcome, OutcomeKind::Applied | OutcomeKind::Closed),
+                    "{:?} after {:?} and {} hours, {:?}", outcome, happenings, passed, looks
+                );
             }
         }
     }
