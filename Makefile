@@ -201,7 +201,7 @@ package: $(VENV)/.ready ## Build the zips of all functions into target/lambda/AR
 .PHONY: package-host
 package-host: $(VENV)/.ready
 	@$(WITH_VENV) $(VENV)/bin/python -B tests/local/building.py --lambda-directory $(HOST) $(FUNCTIONS)
-	@$(PYTHON) -B tests/infra/packages.py $(HOST)
+	@$(PYTHON) -B tests/infra/packages.py $(HOST) > /dev/null
 
 .PHONY: release-packages
 release-packages: ## Build what a release has: target/packages, the zips for both processors with their checksums

@@ -22,7 +22,7 @@ import page
 import runs
 import teams
 from console import coloured
-from e2e import Interrupted, interrupted, not_built, shown
+from e2e import interrupted, not_built, shown
 from local_aws.processes import TimedOut
 from local_aws.registry import REGION
 from progress import Status, about
@@ -64,7 +64,7 @@ def main() -> int:
     except runs.InUse as why:
         print(why, file=sys.stderr)
         return 2
-    except (Interrupted, KeyboardInterrupt):
+    except KeyboardInterrupt:
         print("\nInterrupted: all that was started has been ended.", file=sys.stderr)
         return 130
 
@@ -79,14 +79,17 @@ def tell(this: runs.Run, options: argparse.Namespace) -> int:
     results: list[dict[str, Any]] = []
     complete = False
     world, story = None, None
+    html: tuple[Path | None, str] = (None, "")
     began = time.monotonic()
     try:
         world, story = start(this, stack)
         perform(story.acts(), results)
         stack.save_function_logs()
+        # As long as the account answers: `ecr-guard report` makes its page of it, where the build has that command.
+        html = page.made(options.directory, stack.account.environment())
         complete = True
-    except TimedOut as error:
-        print(f"\n{error}. The functions' logs: {shown(options.directory / 'logs')}", file=sys.stderr)
+    except (TimedOut, RuntimeError) as error:
+        print(f"\nThe story broke off: {error}\nLogs: {shown(options.directory / 'logs')}", file=sys.stderr)
     finally:
         found = found_so_far(stack, world)
         for image in found["images"]:
@@ -97,9 +100,10 @@ def tell(this: runs.Run, options: argparse.Namespace) -> int:
     bad = [result for result in results if not result["ok"]]
     quick = f"\nFrom the end of its scan to the block of pay/api:2.0.0: {story.took['pay/api:2.0.0']:.1f} s." if story and "pay/api:2.0.0" in story.took else ""
     print(f"\n{len(results)} acts, {len(found['alerts'])} alerts, {time.monotonic() - began:.0f} s: {unexpected(bad) if bad or not complete else 'all as expected.'}{quick}\n")
-    print_images(found["images"])
-    print_alerts(found["alerts"])
-    print_where_to_look(options, report, complete and options.keep)
+    if found["images"]:
+        print_images(found["images"])
+        print_alerts(found["alerts"])
+    print_where_to_look(report, html, complete and options.keep)
     if complete and options.keep and world and story:
         keep(this, options, stack, world, story)
     return 0 if complete and not bad else 1
@@ -252,12 +256,14 @@ def form_of(form: str, alert: dict[str, Any]) -> Iterator[str]:
             yield from textwrap.wrap(f"→ {step}", WIDTH - 4, subsequent_indent="  ", break_on_hyphens=False)
 
 
-def print_where_to_look(options: argparse.Namespace, report: Report, kept: bool) -> None:
+def print_where_to_look(report: Report, html: tuple[Path | None, str], kept: bool) -> None:
     """Where to look, what to try."""
     print()
-    # The one place where the demo calls `ecr-guard report` (page.py).
-    if made := page.made(options.directory, report.path):
-        print(f" LOOK    {shown(made)}   every image and finding: open it in a browser")
+    path, why = html
+    if path is not None:
+        print(f" LOOK    {shown(path)}   every image and finding: open it in a browser")
+    elif why:
+        print(f" LOOK    no HTML page: `ecr-guard report` says: {why}"[:WIDTH])
     print(f" READ    {shown(report.path)}   all alerts in all four forms")
     if not kept:
         print(" TRY     make demo KEEP=1   push an image of your own, add an exception")

@@ -47,9 +47,15 @@ def needs() -> dict[str, list[Need]]:
             Need("Python 3.11 or newer", python, "https://www.python.org/downloads/, or your system's packages; make PYTHON=python3.12 chooses one"),
             Need("Python's venv", venv, "package python3-venv of your system"),
             Need("cargo", lambda: program("cargo", "--version"), "https://rustup.rs, then open a new terminal", to_build=True),
-            Need("rustup, for the Rust of rust-toolchain.toml", rust, "https://rustup.rs, then open a new terminal", to_build=True),
+            Need(
+                "the Rust of rust-toolchain.toml",
+                rust,
+                "https://rustup.rs, then open a new terminal: rustup fetches it",
+                "cargo builds with the Rust that it has",
+                to_build=True,
+            ),
             Need("C compiler (cc)", lambda: program("cc", "--version"), "package gcc or build-essential of your system", to_build=True),
-            Need(f"{DISK} GiB of disk", disk, f"free some: {DISK} GiB are needed for the first build", to_build=True),
+            Need(f"{DISK} GiB of disk", disk, f"free some: a first build takes up to {DISK} GiB", "a build may run out of it", to_build=True),
         ],
         EVERYTHING: [
             Need("git", lambda: program("git", "--version"), "package git of your system"),

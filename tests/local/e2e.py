@@ -37,10 +37,6 @@ DIRECTORY = ROOT / "target" / "e2e"
 PACKAGES = ROOT / "target" / "lambda" / "host"
 
 
-class Interrupted(Exception):
-    """Somebody ended the run."""
-
-
 def main() -> int:
     """Runs the scenarios; 0 if all of them are as expected."""
     options = arguments()
@@ -68,7 +64,7 @@ def main() -> int:
     except runs.InUse as why:
         print(why, file=sys.stderr)
         return 2
-    except (Interrupted, KeyboardInterrupt):
+    except KeyboardInterrupt:
         return 130
 
 
@@ -81,10 +77,13 @@ def check(directory: Path) -> int:
 
 
 def interrupted(*_: Any) -> NoReturn:
-    """Ends the run in good order, once: a second signal does not disturb that."""
+    """Ends the run in good order, once: a second signal does not disturb that.
+
+    No ordinary exception: botocore takes those for a connection that failed, and tries again.
+    """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    raise Interrupted
+    raise KeyboardInterrupt
 
 
 # The whole: shares out, prints, reports.

@@ -1,10 +1,43 @@
-"""The HTML page of the demo, by the command `ecr-guard report`, if the build has it."""
+"""The HTML page of the demo: what the command `ecr-guard report` makes of its registry, where the build has that command.
+
+This is the one place where the demo calls it.
+"""
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
+from region import ROOT
 
-def made(directory: Path, report: Path) -> Path | None:
-    """Lets `ecr-guard report` make the page of the demo's registry; None where this build has no such command."""
-    return None
+# Where cargo puts the command line; the first that is there is taken.
+PROGRAMS = (ROOT / "target" / "release" / "ecr-guard", ROOT / "target" / "debug" / "ecr-guard")
+SECONDS = 60
+
+
+def made(directory: Path, environment: dict[str, str], programs: tuple[Path, ...] = PROGRAMS) -> tuple[Path | None, str]:
+    """Lets `ecr-guard report` make the page, as long as the account answers: its path, or why there is none.
+
+    Both are empty where this build has no such command.
+    """
+    program = next((path for path in programs if path.is_file()), None)
+    if program is None or _run(program, "report", "--help", environment=environment)[0] != 0:
+        return None, ""
+    page = directory / "report.html"
+    page.unlink(missing_ok=True)
+    code, said = _run(program, "report", "--html", str(page), environment=environment)
+    if code == 0 and page.is_file():
+        return page, ""
+    return None, said.splitlines()[0] if said else f"it ended with {code}"
+
+
+def _run(program: Path, *arguments: str, environment: dict[str, str]) -> tuple[int, str]:
+    known = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    try:
+        ended = subprocess.run(
+            [str(program), *arguments], env=known | environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 1, str(error)
+    return ended.returncode, ended.stderr.strip()

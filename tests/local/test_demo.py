@@ -6,11 +6,14 @@ import contextlib
 import io
 import json
 import subprocess
+import tempfile
 import unittest
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import demo
+import page
 import policies
 import teams
 import trying
@@ -71,6 +74,27 @@ class Shown(unittest.TestCase):
 
     def test_colours_are_for_terminals(self) -> None:
         self.assertEqual(printed(lambda: print(demo.painted("BLOCKED, alert to pay"))), ["BLOCKED, alert to pay"])
+
+
+class Page(unittest.TestCase):
+    def made(self, script: str | None) -> tuple[str | None, str]:
+        with tempfile.TemporaryDirectory() as folder:
+            program = Path(folder) / "ecr-guard"
+            if script is not None:
+                program.write_text(f"#!/bin/sh\n{script}\n")
+                program.chmod(0o755)
+            path, why = page.made(Path(folder), {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, (program,))
+            return (None if path is None else path.read_text().strip()), why
+
+    def test_where_the_build_has_no_such_command_there_is_neither_a_page_nor_a_word(self) -> None:
+        self.assertEqual(self.made(None), (None, ""))
+        self.assertEqual(self.made("echo 'unrecognized subcommand' >&2; exit 2"), (None, ""))
+
+    def test_the_page_is_made_of_the_account_of_the_demo(self) -> None:
+        self.assertEqual(self.made('[ "$2" = --help ] || echo "$AWS_ENDPOINT_URL" > "$3"'), ("http://127.0.0.1:1", ""))
+
+    def test_a_command_that_fails_is_quoted(self) -> None:
+        self.assertEqual(self.made('[ "$2" = --help ] || { echo "no such table" >&2; exit 2; }'), (None, "no such table"))
 
 
 class Acts(unittest.TestCase):
