@@ -94,7 +94,7 @@ def tell(this: runs.Run, options: argparse.Namespace) -> int:
         found = found_so_far(stack, world)
         for image in found["images"]:
             image["hold"] = hold_of(image, found["alerts"])
-        report.end(complete, acts=results, **found)
+        report.end(complete, acts=results, order=stack.registry.order, **found)
         if not (complete and options.keep):
             stack.stop()
     bad = [result for result in results if not result["ok"]]

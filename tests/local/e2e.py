@@ -104,6 +104,8 @@ class Lane:
         # The process groups that it has started, and how its account is asked.
         self.processes: list[int] = []
         self.environment: dict[str, str] = {}
+        # What gives the order of all lists (`ECR_GUARD_ORDER`).
+        self.order = 0
         command = [sys.executable, "-B", str(Path(__file__)), "--lane", "--directory", str(self.directory)]
         command += ["--lambda-directory", str(options.lambda_directory), *(["--keep"] if options.keep else []), "--only", *names]
         with self.log.open("wb") as log:
@@ -201,7 +203,7 @@ def whole(this: runs.Run, options: argparse.Namespace, wanted: list[Scenario]) -
             thread.join(10)
         results = merged(lanes)
         found: dict[str, list[Any]] = {name: [entry for lane in lanes for entry in lane.found[name]] for name in ("images", "alerts")}
-        report.end(complete, groups=summary(board), scenarios=results, **found)
+        report.end(complete, groups=summary(board), orders=[lane.order for lane in lanes], scenarios=results, **found)
         if not complete:
             print(f"The run did not end by itself. What it has seen so far is in {shown(report.path)}, marked as not complete.", file=sys.stderr)
     if few:
@@ -219,7 +221,7 @@ def follow(lane: Lane, board: Board) -> None:
         if "name" in message:
             board.add(message)
         elif message.get("ready"):
-            lane.processes, lane.environment = message["processes"], message["environment"]
+            lane.processes, lane.environment, lane.order = message["processes"], message["environment"], message["order"]
             lane.ready.set()
 
 
@@ -264,7 +266,10 @@ def closing(options: argparse.Namespace, lanes: list[Lane], results: list[dict[s
         print(f"A lane ended with {lane.process.returncode}: {shown(lane.log)}\n{textwrap.indent(lane.log.read_text(errors='replace')[-2000:], '  ')}")
     print(f"\n{len(results) - sum(not one['ok'] for one in results)} of {len(results)} as expected, {seconds:.0f} s. Report: {shown(report.path)}")
     if failed:
-        print(f"Not as expected: {', '.join(failed[:20])}{' and others' if len(failed) > 20 else ''}\nAgain: make e2e ONLY=\"{' '.join(failed[:5])}\"")
+        print(f"Not as expected: {', '.join(failed[:20])}{' and others' if len(failed) > 20 else ''}")
+        for number, one in enumerate(lanes, 1):
+            if again := [result["name"] for result in results if not result["ok"] and result["lane"] == number]:
+                print(f"Again, with lists in the same order: ECR_GUARD_ORDER={one.order} make e2e ONLY=\"{' '.join(again[:5])}\"")
     return 1 if failed or broken else 0
 
 
