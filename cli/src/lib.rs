@@ -25,7 +25,7 @@ use crate::{
     snapshot::ReadSeek,
 };
 
-/// Everything is as it should be.
+/// No problem was found.
 pub const OK: u8 = 0;
 /// The answer is no: a policy is not valid.
 pub const REFUSED: u8 = 1;
@@ -43,7 +43,7 @@ pub struct Arguments {
     /// How the answer is written.
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
     pub output: Output,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -57,7 +57,7 @@ pub enum Output {
     Json,
 }
 
-/// What can be done.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Questions about policy documents; none of them needs AWS.
@@ -98,7 +98,7 @@ A file without `routes` is one that Terraform completes: any route may be named 
 
 Exit codes: 0 valid, 1 not valid, 2 a file cannot be read.")]
     Check {
-        /// The names of the routes that the deployment has beside `default`.
+        /// The names of the routes that the deployment has in addition to `default`.
         #[arg(long, value_delimiter = ',')]
         routes: Option<Vec<String>>,
         /// The documents.
@@ -125,7 +125,7 @@ Exit codes: 0 the same, 1 not the same, 2 a file cannot be read or is not valid.
     },
 }
 
-/// What a command reads of the world.
+/// The reads of a command from its surroundings.
 pub trait World {
     /// The time.
     fn now(&self) -> Timestamp;

@@ -18,13 +18,13 @@ pub(crate) struct Node {
     pub(crate) offset: usize,
     /// Where its key begins, if it is the member of an object.
     pub(crate) key_offset: usize,
-    /// What it is.
+    /// The kind.
     pub(crate) kind: Kind,
     /// It was taken out: what is read further does not have it.
     pub(crate) dropped: bool,
 }
 
-/// What a value is.
+/// The kind of a value.
 #[derive(Debug)]
 pub(crate) enum Kind {
     /// Anything that has no parts.
@@ -82,7 +82,7 @@ impl Node {
         })
     }
 
-    /// The value, without what was taken out. Of a key that stands twice the last one counts.
+    /// The value, without the parts that were taken out. The last one of a key that stands twice counts.
     pub(crate) fn value(&self) -> Value {
         match &self.kind {
             Kind::Plain(value) => value.clone(),
@@ -131,7 +131,8 @@ impl Node {
         }
     }
 
-    /// The place that a path such as `exceptions[0].expires` leads to, counted without what was taken out; as far as it leads.
+    /// The place that a path such as `exceptions[0].expires` names, counted without the parts that were taken out; as far as
+    /// the path exists.
     pub(crate) fn resolve(&self, path: &str) -> Place {
         let mut place = Vec::new();
         let (mut node, mut rest) = (self, path);
@@ -223,7 +224,7 @@ impl<'de> Visitor<'de> for Members {
     }
 }
 
-/// What is wrong with a text that is no JSON, for people who wrote it by hand.
+/// The problem of a text that is no JSON, for people who wrote it by hand.
 fn not_json(text: &str, error: &serde_json::Error) -> NotJson {
     let (line, column) = (error.line().max(1), error.column().max(1));
     let of_line = text.lines().nth(line - 1).unwrap_or_default();
@@ -251,7 +252,7 @@ fn not_json(text: &str, error: &serde_json::Error) -> NotJson {
     NotJson { line, column, problem }
 }
 
-/// What stands before a place.
+/// The text before a place.
 fn before(text: &str, line: usize, column: usize) -> &str {
     let start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
     text.get(..start + column - 1).unwrap_or(text)

@@ -71,6 +71,6 @@ impl World for Here {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let code = run(&arguments, &Here, &mut io::stdout().lock(), &mut io::stderr().lock());
-    // Whoever reads has had enough (`| head`): there is nobody to tell.
+    // The reader has closed the pipe (`| head`): nobody would read a message.
     ExitCode::from(code.unwrap_or(UNUSABLE))
 }

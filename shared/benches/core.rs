@@ -120,7 +120,7 @@ fn resident() -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// What a worker keeps of a repository while it compares list and ledger: pages of a thousand go by, and are dropped.
+/// The memory of a worker for a repository while it compares list and ledger: pages of a thousand are read and dropped.
 fn survey(criterion: &mut Criterion) {
     const PAGE: u64 = 1000;
     let policy = policy("");

@@ -27,10 +27,10 @@ use guard_ports::{Clock as _, Revisions, Workloads};
 
 use crate::services::{AwsServices, Lasting, NoQueue, NoWriter};
 
-/// What a function has that EventBridge invokes.
+/// The services of a function that EventBridge invokes.
 pub type EventServices = AwsServices<'static, EcrWriter, NoQueue, SystemClock>;
 
-/// What the gate has: nothing that could change a registry.
+/// The services of the gate: none that could change a registry.
 pub type GateServices<'a> = AwsServices<'a, NoWriter, NoQueue, SystemClock>;
 
 /// Runs the function `name` until Lambda ends it: `select` says what an event asks for, and `handle` does it.
@@ -63,7 +63,7 @@ pub async fn run_events<T>(
     exit_code(name, running.await)
 }
 
-/// Runs a function that works off the workers' queue. `select`: what an event in it asks for.
+/// Runs a function that handles the workers' queue. `select`: the request of an event in it.
 pub async fn run_worker(name: &'static str, select: fn(&Event) -> Selection) -> ExitCode {
     log::start(environment);
     let running = async {
@@ -142,8 +142,8 @@ pub async fn run_workloads<W: Workloads + Sync>(
     exit_code(name, running.await)
 }
 
-/// Runs the gate. `revisions`: what reads revisions of ECS services. It starts without a policy that it can read, and then answers that it
-/// cannot tell, and tries again: an error would roll deployments back.
+/// Runs the gate. `revisions`: reads revisions of ECS services. It starts without a policy that it can read, and then answers
+/// that it is unavailable, and tries again: an error would roll deployments back.
 pub async fn run_gate<R: Revisions>(name: &'static str, revisions: impl Fn(&Aws) -> R) -> ExitCode {
     log::start(environment);
     let running = async {
@@ -214,7 +214,7 @@ fn exit_code(name: &str, result: Result<(), Error>) -> ExitCode {
     }
 }
 
-/// What a function has for as long as its process lives.
+/// The state of a function for as long as its process lives.
 struct Process {
     aws: Aws,
     ledger: DynamoLedger,
@@ -248,12 +248,12 @@ impl Process {
         }
     }
 
-    /// What changes an account's registry; `None` where the policy enforces nowhere.
+    /// The writer of an account's registry; `None` where the policy enforces nowhere.
     fn writer(&self, account: &AccountId) -> Option<EcrWriter> {
         self.lasting().writer(account)
     }
 
-    /// What one invocation has.
+    /// The services of one invocation.
     fn services<'a, W, Q>(
         &'a self,
         invocation: &Invocation,

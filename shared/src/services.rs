@@ -24,7 +24,7 @@ use guard_core::{
 use guard_engine::alert_budget::BudgetedNotifier;
 use guard_ports::{Clock, Manifest, PortError, Queue, RegistryWriter, RepositoryWriter, Retry, Services, TagAnswer};
 
-/// What a function has for as long as its process lives.
+/// The state of a function for as long as its process lives.
 #[derive(Debug, Clone, Copy)]
 pub struct Lasting<'a, C> {
     /// The way to AWS.
@@ -40,13 +40,13 @@ pub struct Lasting<'a, C> {
 }
 
 impl<'a, C> Lasting<'a, C> {
-    /// What changes an account's registry; `None` where the policy enforces nowhere.
+    /// The writer of an account's registry; `None` where the policy enforces nowhere.
     pub fn writer(&self, account: &AccountId) -> Option<EcrWriter> {
         let enforces = self.policy.enforces_anywhere();
         enforces.then(|| self.aws.ecr_writer(account.clone()))
     }
 
-    /// What one invocation has. `writer`: what changes the registry; `queue`: where work is left, or [`NoQueue`].
+    /// The services of one invocation. `writer`: changes the registry; `queue`: takes the work items, or [`NoQueue`].
     pub fn services<W, Q>(&self, account: AccountId, writer: Option<W>, queue: &'a Q) -> AwsServices<'a, W, Q, C> {
         AwsServices {
             lasting: Lasting { ..*self },
@@ -62,9 +62,9 @@ impl<'a, C> Lasting<'a, C> {
     }
 }
 
-/// What an invocation has: the registry of its account, with what it has learned of it.
+/// The services of an invocation: the registry of its account, with the answers that it remembers.
 ///
-/// What only some functions need is built when it is asked for.
+/// Services that only some functions need are built when they are asked for.
 #[derive(Debug)]
 pub struct AwsServices<'a, W, Q, C> {
     lasting: Lasting<'a, C>,

@@ -22,7 +22,7 @@ pub fn written_out(text: &str) -> Option<Value> {
     Some(value)
 }
 
-/// More mistakes than this are not looked for: whoever has so many begins with the first ones.
+/// A check ends after this number of mistakes: an author of so long a list begins with the first ones.
 const MAX_PROBLEMS: usize = 100;
 
 /// The topic that a route has in a file without routes.
@@ -52,20 +52,20 @@ pub struct Said {
     pub column: usize,
     /// Place in the document, such as `exceptions[0].expires`; empty: the document itself.
     pub path: String,
-    /// What is to be said.
+    /// The text.
     pub text: String,
 }
 
-/// What a check has found.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Checked {
     /// It can be deployed.
     pub valid: bool,
-    /// What is wrong, in the order of the text.
+    /// The mistakes, in the order of the text.
     pub problems: Vec<Said>,
-    /// What is valid, and should be known. Only of a valid document.
+    /// The remarks about a valid document.
     pub warnings: Vec<Said>,
-    /// What the policy does. Only of a valid document.
+    /// The effect of the policy. Only for a valid document.
     pub summary: Vec<String>,
 }
 
@@ -94,7 +94,7 @@ pub fn check(text: &str, routes: Option<&[String]>, now: Timestamp) -> Checked {
             Ok(policy) => break Some(policy),
             Err(error) => {
                 let place = root.resolve(&error.path);
-                // What was taken out may be missed where it stood.
+                // A part that was taken out may be reported as missing.
                 let follows = gone.0.iter().any(|taken| taken.starts_with(&place));
                 if !follows {
                     let problem = error.problem.split(" at line ").next().unwrap_or_default();
@@ -181,7 +181,7 @@ fn sentence(text: &str) -> String {
     }
 }
 
-/// What was taken out of a document, so that the rest of it can be read.
+/// The parts that were taken out of a document, so that the rest of it can be read.
 #[derive(Debug, Default)]
 struct Gone(Vec<Place>);
 

@@ -6,7 +6,7 @@ use guard_core::{glob::Glob, ids::RepositoryName, text};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// What an entry of a list is recognised by, and what is left of it.
+/// The key by which an entry of a list is recognised, its place, and the rest of it.
 type Keyed = Vec<(String, usize, Value)>;
 
 /// The members by which entries of the lists are recognised.
@@ -37,12 +37,12 @@ const KEYS: [(&str, &[&str]); 3] = [
 pub struct Change {
     /// Its place, in the new document where it is there, and otherwise in the old one.
     pub path: String,
-    /// What it is.
+    /// The kind.
     pub what: What,
-    /// What the old policy says; `None`: nothing.
+    /// The old value; `None`: there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<Value>,
-    /// What the new policy says; `None`: nothing.
+    /// The new value; `None`: there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
     /// The globs of the repositories that it is for; none: all.
@@ -50,7 +50,7 @@ pub struct Change {
     pub repositories: Vec<String>,
 }
 
-/// What a change is.
+/// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum What {
@@ -64,7 +64,7 @@ pub enum What {
     Moved,
 }
 
-/// What `new` says otherwise than `old`: documents with all defaults written out.
+/// The changes from `old` to `new`: documents with all defaults written out.
 pub fn changes(old: &Value, new: &Value) -> Vec<Change> {
     let empty = Map::new();
     let (old, new) = (old.as_object().unwrap_or(&empty), new.as_object().unwrap_or(&empty));
@@ -85,7 +85,7 @@ pub fn changes(old: &Value, new: &Value) -> Vec<Change> {
     found
 }
 
-/// Those that are for a repository. Of the entries of `repositories` only the first that matches it counts.
+/// The changes for a repository. Only the first entry of `repositories` that matches it counts.
 pub fn for_repository(changes: &[Change], old: &Value, new: &Value, name: &RepositoryName) -> Vec<Change> {
     let matches = |glob: &String| glob.parse().is_ok_and(|glob: Glob| glob.matches(name.as_str()));
     let first = |document: &Value| {
@@ -156,7 +156,7 @@ fn keyed(list: Option<&Value>, keys: &[&str]) -> Keyed {
             })
             .collect();
         let key = parts.join(" ");
-        // Two entries of one key are told apart by their order.
+        // The order distinguishes two entries of one key.
         let nth = seen.entry(key.clone()).or_default();
         *nth += 1;
         (format!("{key} {nth}"), index, entry.clone())

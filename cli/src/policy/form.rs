@@ -1,5 +1,5 @@
-//! The form of a document: members, types and words, by the JSON Schema that `docs/policy.schema.json` has. What the values mean is for
-//! the rules' own reader to say.
+//! The form of a document: members, types and words, by the JSON Schema in `docs/policy.schema.json`. The rules' own reader
+//! checks the meaning of the values.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::{
     policy::check::Found,
 };
 
-/// Walks a document beside its schema and notes what has no place there.
+/// Walks a document together with its schema, and notes the parts that have no place there.
 pub(super) struct Walk<'a> {
     schema: &'a Value,
     root: &'a Node,
@@ -225,7 +225,7 @@ fn is(kind: &str, node: &Node) -> bool {
     }
 }
 
-/// What the words of a choice are, in a sentence.
+/// The noun for the words of a choice, in a sentence.
 fn noun(name: Option<&str>) -> &'static str {
     match name {
         Some("Action" | "NoScanAction" | "TagViolationAction") => "action",
@@ -261,7 +261,7 @@ fn date_problem(text: &str) -> String {
     let numbers: Vec<&str> = text.split(['.', '/', '-', ' ']).collect();
     let day = match numbers.as_slice() {
         [year, month, day] if year.len() == 4 => Some(format!("{year}-{month:0>2}-{day:0>2}")),
-        // Day and month cannot be told apart by their numbers alone where there is no dot.
+        // Without a dot, the numbers alone do not say which is the day and which is the month.
         [day, month, year] if year.len() == 4 && text.contains('.') => Some(format!("{year}-{month:0>2}-{day:0>2}")),
         _ => None,
     };

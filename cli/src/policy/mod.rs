@@ -1,4 +1,4 @@
-//! What can be said of a policy without AWS.
+//! The checks of a policy without AWS.
 
 pub mod check;
 pub mod diff;
@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 use self::check::{Checked, Said};
 
-/// What a check has found, for people: a line for each mistake, as compilers write them.
+/// The result of a check, for people: a line for each mistake, as compilers write them.
 pub fn checked_text(file: &str, checked: &Checked) -> String {
     let mut text = String::new();
     let line = |text: &mut String, said: &Said, kind: &str| {

@@ -19,7 +19,7 @@ fn tried() -> Vec<(String, String)> {
     all
 }
 
-/// What people wrote when they tried it, and what each of them reads.
+/// Texts that people wrote when they tried it, and the answer to each.
 #[test]
 fn every_tried_file_gets_its_answer() {
     let answers = tried()
@@ -43,7 +43,7 @@ fn the_check_and_the_reader_of_the_functions_agree() {
     }
 }
 
-/// Every mistake of a document is told at once, and what follows from one is not.
+/// Every mistake of a document is reported at once, and a consequence of one is not.
 #[test]
 fn all_mistakes_are_told_at_once() {
     let text = r#"{
@@ -136,7 +136,7 @@ fn policies_that_say_the_same_have_no_difference() {
     }
 }
 
-/// Of the entries of `repositories` only the first that matches counts, and rules and exceptions only where they are for it.
+/// Only the first entry of `repositories` that matches counts, and rules and exceptions only where they are for it.
 #[test]
 fn a_diff_for_a_repository_leaves_out_what_is_for_others() {
     let (old, new) = (written_out(OLD).unwrap(), written_out(NEW).unwrap());

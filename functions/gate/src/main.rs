@@ -1,4 +1,4 @@
-//! `gate`: see README.md beside this crate.
+//! `gate`: see README.md of this crate.
 
 use std::process::ExitCode;
 

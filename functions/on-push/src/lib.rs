@@ -1,4 +1,4 @@
-//! `on-push`: which image an event asks to look at. See README.md beside this crate.
+//! `on-push`: the image that an event names for a reconcile. See README.md of this crate.
 
 #[cfg(test)]
 mod tests;
@@ -24,7 +24,7 @@ pub fn select(event: &Event) -> Selection {
             let tag = fetched.name.tags.first().cloned();
             return Selection::look(&fetched.name, arrived(Way::PulledThrough(tag)));
         }
-        // What ECR calls a referrer has a subject, which a runnable image can have as well: its manifest says what it is.
+        // A referrer in ECR's sense has a subject. A runnable image can have one as well: its manifest says which it is.
         Body::ImageAction(action) | Body::ReferrerAction(action) => action,
         Body::ImageScan(_)
         | Body::Replication(_)
@@ -48,7 +48,7 @@ pub fn select(event: &Event) -> Selection {
             Selection::Ignore("an image in the archive cannot be pulled")
         }
         (ImageActionType::UpdateStorageClass, _) => Selection::look(&action.name, arrived(Way::Restored)),
-        // What we do not know may have changed anything: looking does no harm.
+        // An unknown action may have changed anything: a reconcile does no harm.
         (ImageActionType::Delete | ImageActionType::Other(_), _) => Selection::look(&action.name, Hints::default()),
     }
 }

@@ -1,4 +1,4 @@
-//! `on-push`: see README.md beside this crate.
+//! `on-push`: see README.md of this crate.
 
 use std::process::ExitCode;
 

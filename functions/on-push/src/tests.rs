@@ -324,7 +324,7 @@ fn what_a_pull_through_cache_has_fetched_is_flagged_unless_its_repository_says_h
         assert_eq!(is_archived, archives, "{members}");
         let row = world.row_of(&image_key()).unwrap();
         assert!(row.pulled_through);
-        // Whatever looks next, with the event or without, it stays as it is, and is told once.
+        // Whichever reconcile comes next, with the event or without, it stays as it is, and is alerted once.
         world.forget_calls();
         for _ in 0..3 {
             look_at_event(&world, &policy(members), select, &push());

@@ -1,4 +1,4 @@
-//! `on-replication`: what an event says of a copy, or of the source of one. See README.md beside this crate.
+//! `on-replication`: the copy that an event is about, or the source of one. See README.md of this crate.
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! `on-replication`: see README.md beside this crate.
+//! `on-replication`: see README.md of this crate.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `on-scan`: which image an event asks to look at. See README.md beside this crate.
+//! `on-scan`: the image that an event names for a reconcile. See README.md of this crate.
 
 #[cfg(test)]
 mod tests;

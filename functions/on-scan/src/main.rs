@@ -1,4 +1,4 @@
-//! `on-scan`: see README.md beside this crate.
+//! `on-scan`: see README.md of this crate.
 
 use std::process::ExitCode;
 

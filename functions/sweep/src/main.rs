@@ -1,4 +1,4 @@
-//! `sweep`: see README.md beside this crate.
+//! `sweep`: see README.md of this crate.
 
 use std::process::ExitCode;
 

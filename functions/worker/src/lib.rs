@@ -1,4 +1,4 @@
-//! `worker`: which image a finding asks to look at. See README.md beside this crate.
+//! `worker`: the image that a finding names for a reconcile. See README.md of this crate.
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! `worker`: see README.md beside this crate.
+//! `worker`: see README.md of this crate.
 
 use std::process::ExitCode;
 

@@ -1,11 +1,11 @@
-//! `workloads`: see README.md beside this crate.
+//! `workloads`: see README.md of this crate.
 
 use std::process::ExitCode;
 
 use guard_aws_workloads::AwsWorkloads;
 use shared::{function::run_workloads, lambda::config::environment};
 
-/// What the roles of other accounts ask for: see the Terraform module `workload-reader`.
+/// The id that the roles of other accounts ask for: see the Terraform module `workload-reader`.
 const EXTERNAL_ID: &str = "ECR_GUARD_EXTERNAL_ID";
 
 #[tokio::main(flavor = "current_thread")]

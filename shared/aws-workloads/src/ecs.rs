@@ -32,10 +32,10 @@ const TASKS: usize = 100;
 const SERVICES: usize = 10;
 const REVISIONS: usize = 20;
 
-/// So many clusters, or definitions, are read at the same time.
+/// The clusters, or definitions, that are read at the same time.
 const AT_ONCE: usize = 4;
 
-/// What was read of a cluster.
+/// The result for a cluster.
 #[derive(Default)]
 struct Cluster {
     tasks: Vec<Task>,
@@ -78,7 +78,7 @@ pub(crate) async fn list(
     }
     let mut wanted = of_services(time, &client, &services, &mut known, &mut listed).await;
     wanted.resolve(time, &client, source, &mut known, &mut listed).await;
-    // Also what a service is at: who runs it without the service gets what its tag leads to by now.
+    // Also the definition that a service uses: a task of it without the service gets the image that its tag is on by now.
     let of_services = std::mem::take(&mut wanted.definitions);
     wanted
         .definitions
@@ -101,7 +101,7 @@ pub(crate) async fn list(
 fn seen_task(source: &WorkloadSource, task: &Task) -> Vec<Seen> {
     let definition = task.task_definition_arn().unwrap_or_default();
     let workload = Workload {
-        // What waits, such as for an image that cannot be pulled, does not run.
+        // A task that waits, such as for an image that cannot be pulled, does not run.
         phase: if task.last_status() == Some("RUNNING") {
             Phase::Running
         } else {
@@ -122,8 +122,9 @@ fn seen_task(source: &WorkloadSource, task: &Task) -> Vec<Seen> {
         .collect()
 }
 
-/// The task definition of a task that runs, and the images of all of its containers, which need not be asked for then. `None`: it does not say. A
-/// digest may be what the tag of the definition led to when the task began: whether that is shown is not documented.
+/// The task definition of a running task, and the images of all of its containers, which need not be asked for then. `None`:
+/// the task does not give them. Its digest may be that of the tag of the definition when the task began: whether ECS shows it
+/// is not documented.
 fn definition_of(task: &Task) -> Option<(String, Vec<String>)> {
     let definition = task.task_definition_arn()?;
     if task.last_status() != Some("RUNNING") || task.containers().is_empty() {
@@ -193,7 +194,7 @@ async fn read_tasks(time: &Time, client: &Client, cluster: &str) -> (Vec<Task>, 
                 Ok(described) => described,
                 Err(error) => return (tasks, Err(port_error(DESCRIBE_TASKS, &error))),
             };
-            // What is `MISSING` has ended since it was listed.
+            // A task that is `MISSING` has ended since it was listed.
             let failure = described
                 .failures()
                 .iter()
@@ -299,12 +300,12 @@ async fn newest_definitions(time: &Time, client: &Client) -> (Vec<String>, Optio
     (newest.into_values().map(|(_, arn)| arn).collect(), failure)
 }
 
-/// What must be known of revisions and definitions.
+/// The revisions and definitions that must be read.
 #[derive(Default)]
 struct Wanted {
     /// By the ARN of a service's revision: the service that it is of, and why it counts.
     revisions: BTreeMap<String, (OfService, Phase)>,
-    /// By the ARN of a task definition: the service that is at it; `None`: it counts by itself.
+    /// By the ARN of a task definition: the service that uses it; `None`: it counts by itself.
     definitions: BTreeMap<String, Option<OfService>>,
 }
 
@@ -525,8 +526,8 @@ impl Wanted {
         }
     }
 
-    /// `ecs:DescribeTaskDefinition`: the images of definitions, as they are named there. A definition never changes; a tag may lead to
-    /// another image by now.
+    /// `ecs:DescribeTaskDefinition`: the images of definitions, as they are named there. A definition never changes; a tag may
+    /// be on another image by now.
     async fn resolve_definitions(
         &self,
         time: &Time,
@@ -558,7 +559,7 @@ impl Wanted {
     }
 }
 
-/// What is known of a revision: its task definition, and its images. Whether all of these have digests.
+/// The known facts of a revision: its task definition, and its images. The result says whether all of these have digests.
 fn entry_of(definition: &str, revision: &ServiceRevision) -> (Vec<String>, bool) {
     let mut entry = vec![definition.to_owned()];
     let mut is_resolved = true;

@@ -25,12 +25,12 @@ use crate::{
 const GET_FUNCTION: &str = "lambda:GetFunction";
 const LIST_ALIASES: &str = "lambda:ListAliases";
 
-/// So many functions are asked about in a second. An account has 100 calls of `GetFunction` in a second for all that it does, and 15 of
-/// most others (Lambda quotas, "Lambda API requests").
+/// The functions that are asked about in a second. An account has 100 calls of `GetFunction` in a second for everything
+/// together, and 15 of most others (Lambda quotas, "Lambda API requests").
 const FUNCTIONS_PER_SECOND: usize = 20;
 const ALIASES_PER_SECOND: usize = 10;
 
-/// What is not published may change without anything that is documented to show: it is asked about every day, each in an hour of its own.
+/// An unpublished version may change without any documented sign: it is read every day, each in an hour of its own.
 const HOURS: u64 = 24;
 
 /// A version of a function that is made of an image.
@@ -59,7 +59,7 @@ pub(crate) async fn list(
     listed.failures.extend(failure);
     if run.lambda_versions == LambdaVersions::LatestAndAliased {
         let (counting, failure) = aliased(run, &client, &versions).await;
-        // Of a function whose aliases are not known, all versions count.
+        // All versions of a function count whose aliases are not known.
         versions.retain(|version| {
             let of_function = counting.get(&version.function);
             !version.is_published() || of_function.is_none_or(|counting| counting.contains(&version.version))
@@ -101,7 +101,7 @@ pub(crate) async fn list(
     listed
 }
 
-/// `lambda:ListFunctions`: all versions of all functions that are made of images. Functions of zips are not looked at.
+/// `lambda:ListFunctions`: all versions of all functions that are made of images. Functions of zips are left out.
 async fn versions(time: &Time, client: &Client) -> (Vec<Version>, Option<PortError>) {
     const OPERATION: &str = "lambda:ListFunctions";
     pages(time, OPERATION, |next| async move {
@@ -128,8 +128,8 @@ fn version(function: &FunctionConfiguration) -> Option<Version> {
         return None;
     }
     let (name, version) = (function.function_name()?, function.version()?);
-    // A function that was deleted and made again counts its versions anew. What `CodeSha256` of an image is, is not documented; that it
-    // changes with the code is.
+    // A function that was deleted and made again counts its versions anew. The meaning of `CodeSha256` for an image is not
+    // documented; that it changes with the code is.
     let (modified, code) = (
         function.last_modified().unwrap_or_default(),
         function.code_sha256().unwrap_or_default(),
@@ -142,7 +142,7 @@ fn version(function: &FunctionConfiguration) -> Option<Version> {
     })
 }
 
-/// `lambda:ListAliases` of each function that has published versions: the versions that an alias leads to.
+/// `lambda:ListAliases` of each function that has published versions: the versions of an alias.
 async fn aliased(
     run: &Run,
     client: &Client,
@@ -195,7 +195,7 @@ async fn aliases(time: &Time, client: &Client, function: &str) -> Result<BTreeSe
     failure.map_or_else(|| Ok(versions.into_iter().collect()), Err)
 }
 
-/// The versions that an alias leads to.
+/// The versions of an alias.
 fn leads_to(alias: &AliasConfiguration) -> impl Iterator<Item = String> {
     let others = alias
         .routing_config()

@@ -1,4 +1,4 @@
-//! What lists workloads, with the AWS SDK.
+//! Lists workloads with the AWS SDK.
 //!
 //! A crate of its own, so that only the functions `workloads` and `gate` have these clients in them. All calls read. One of them can do more than it needs:
 //! `GetFunction` also answers where the code of a function of a zip lies, so it is only asked about functions of images, and roles name
@@ -38,7 +38,7 @@ use remembered::{Remembered, prefix};
 pub use revisions::EcsRevisions;
 use run::{Clock, Run, Time};
 
-/// What lists the workloads of one region, for one run.
+/// Lists the workloads of one region, for one run.
 pub struct AwsWorkloads {
     accounts: Accounts,
     run: Run,
@@ -82,7 +82,7 @@ impl Workloads for AwsWorkloads {
     async fn list(&self, source: &WorkloadSource, known: &KnownImages) -> ListedWorkloads {
         let config = match self.accounts.config(&source.account).await {
             Ok(config) => config,
-            // What is known stays known: the account is there again some day.
+            // Known facts stay known: the account may be there again some day.
             Err(failure) => {
                 return ListedWorkloads {
                     seen: Vec::new(),

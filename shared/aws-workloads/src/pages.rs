@@ -8,7 +8,7 @@ use crate::run::Time;
 /// A page of a list, and where the next one begins.
 pub(crate) type Page<T> = (Vec<T>, Result<Option<String>, PortError>);
 
-/// Reads a list to its end. Beside a failure stands what was read before; that there is no time left is one.
+/// Reads a list to its end. With a failure, the result has the pages before it; a lack of time is one.
 pub(crate) async fn pages<T, F: Future<Output = Page<T>>>(
     time: &Time,
     operation: &'static str,

@@ -1,13 +1,13 @@
-//! What earlier runs saw, so that it is not asked for again.
+//! The results of earlier runs, so that they are not asked for again.
 
 use guard_core::uses::{KnownImages, WorkloadSource};
 
-/// What the names of everything begin with that is known of a list.
+/// The prefix of the names of all known facts of a list.
 pub(crate) fn prefix(source: &WorkloadSource) -> String {
     format!("{}/{}/", source.kind, source.account)
 }
 
-/// What was known of a list, and what of that is still of use.
+/// The known facts of a list, and those that are still of use.
 pub(crate) struct Remembered<'a> {
     before: &'a KnownImages,
     prefix: String,
@@ -23,7 +23,7 @@ impl<'a> Remembered<'a> {
         }
     }
 
-    /// What was known of something before. It is kept.
+    /// The known fact of that name. It is kept.
     pub(crate) fn take(&mut self, name: &str) -> Option<Vec<String>> {
         let name = format!("{}{name}", self.prefix);
         let images = self.before.get(&name).or_else(|| self.now.get(&name))?.to_vec();
@@ -36,7 +36,7 @@ impl<'a> Remembered<'a> {
         self.now.insert(format!("{}{name}", self.prefix), images);
     }
 
-    /// All that is to be kept. Of a list that was not seen to its end, all that was known: the rest of it is of use as well.
+    /// All facts to keep. For a list that was not read to its end, all known ones: the rest of them is of use as well.
     pub(crate) fn keep(self, complete: bool) -> KnownImages {
         if complete {
             return self.now;

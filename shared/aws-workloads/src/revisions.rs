@@ -13,7 +13,7 @@ use guard_ports::{PortError, Retry, Revisions};
 
 const OPERATION: &str = "ecs:DescribeServiceRevisions";
 
-/// What reads revisions, in the account and region of the function. A client is built with the first one.
+/// Reads revisions, in the account and region of the function. A client is built with the first one.
 #[derive(Debug)]
 pub struct EcsRevisions {
     config: SdkConfig,
@@ -51,7 +51,7 @@ impl Revisions for EcsRevisions {
         let images = revision.container_images().iter();
         let named = images.filter_map(|container| {
             let image = container.image()?;
-            // What was resolved is what runs, whatever its tag leads to by now.
+            // A resolved image is the running one, whichever image the tag is on by now.
             let name = |image: &str| {
                 let path = image.rfind('/').map_or(0, |slash| slash + 1);
                 let end = image

@@ -10,7 +10,7 @@ use guard_aws::error::refusal;
 use guard_core::uses::LambdaVersions;
 use guard_ports::{PortError, Retry};
 
-/// What all lists of a run have in common.
+/// The common part of all lists of a run.
 pub(crate) struct Run {
     pub(crate) time: Time,
     pub(crate) began: Timestamp,

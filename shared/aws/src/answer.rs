@@ -1,4 +1,4 @@
-//! What answers of all services have in common: pages, and times.
+//! The common part of the answers of all services: pages, and times.
 
 use aws_smithy_types::DateTime;
 use jiff::Timestamp;

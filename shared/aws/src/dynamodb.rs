@@ -1,6 +1,6 @@
 //! The ledger in a DynamoDB table. Rules are those of the API reference of DynamoDB (version 2012-08-10).
 //!
-//! Key of the table: `pk` and `sk`, both strings. Beside them an item has `row` (the row as JSON, the only attribute that is
+//! Key of the table: `pk` and `sk`, both strings. In addition an item has `row` (the row as JSON, the only attribute that is
 //! read), `generation` (for the condition of a write), `state` (for people and exports) and, for the row of a deleted image,
 //! `expires_at` (the table's time to live, in seconds since 1970). Items that count have `count` and `expires_at`.
 //!
@@ -100,10 +100,10 @@ impl DynamoLedger {
             .transpose()
     }
 
-    /// A page of the rows of a partition whose sort keys begin with `prefix`: `dynamodb:Query`, eventually consistent. Whoever
-    /// acts on a row that stands here reads it again before it writes.
+    /// A page of the rows of a partition whose sort keys begin with `prefix`: `dynamodb:Query`, eventually consistent. A caller
+    /// that acts on a row of it reads the row again before it writes.
     ///
-    /// A row that cannot be read is an error beside the others: the same error that [`get`](Self::get) gives for it.
+    /// A row that cannot be read is an error next to the others: the same error that [`get`](Self::get) gives for it.
     async fn query<T: DeserializeOwned>(
         &self,
         pk: &str,
@@ -234,7 +234,7 @@ impl DynamoLedger {
         Ok(images.iter().map(|image| found.remove(&key(image))).collect())
     }
 
-    /// Writes a row if the one that is there has the generation before; see [`Ledger::write`].
+    /// Writes a row if the stored one has the version before; see [`Ledger::write`].
     async fn put(
         &self,
         pk: &str,
@@ -353,7 +353,7 @@ impl RepositoryLedger for DynamoLedger {
 }
 
 impl Ledger for DynamoLedger {
-    /// `dynamodb:GetItem`, strongly consistent: the generation that is read here is the condition of the next write.
+    /// `dynamodb:GetItem`, strongly consistent: the version that is read here is the condition of the next write.
     ///
     /// An item that cannot be read is an error that names its key and stays one: to take it for "no row" would forget what we
     /// blocked, and would write over it. Errors of the service (`ResourceNotFoundException`, `InvalidEndpointException`, the
@@ -418,7 +418,7 @@ impl Ledger for DynamoLedger {
             .ok_or_else(|| malformed(OPERATION, "the answer holds no count"))
     }
 
-    /// `dynamodb:PutItem` on the condition that the item there has the generation before.
+    /// `dynamodb:PutItem` on the condition that the stored item has the version before.
     ///
     /// An attempt can reach the table and its answer get lost; the SDK then tries again and meets our own write. The item that
     /// is there comes back with the refusal, so that this is seen: the very row that we write means that it is written.

@@ -56,7 +56,7 @@ const LATER: [&str; 30] = [
     "RequestTimeTooSkewed",
 ];
 
-/// What came back, or did not, from a call of `operation`.
+/// The result of a call of `operation`, or its error.
 ///
 /// Only the error's code, its message and the request id are taken over. The SDK's errors hold the whole response, and print it
 /// with `{:?}`; nothing here does.
@@ -141,7 +141,7 @@ pub(crate) fn present<T>(operation: &'static str, value: Option<T>, what: &str) 
     value.ok_or_else(|| malformed(operation, &format!("the answer does not hold {what}")))
 }
 
-/// A failure that is told inside of an answer (`failures[]`), or that we find before we call.
+/// A failure inside of an answer (`failures[]`), or one that we find before we call.
 pub fn refusal(operation: &'static str, retry: Retry, code: &str, message: &str) -> PortError {
     PortError {
         retry,
@@ -152,7 +152,7 @@ pub fn refusal(operation: &'static str, retry: Retry, code: &str, message: &str)
     }
 }
 
-/// What an error and its causes say, from the outside in, without saying it twice.
+/// The texts of an error and its causes, from the outside in, each once.
 fn chain(error: &dyn Error) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);

@@ -44,7 +44,7 @@ pub fn shared_client(build: impl Fn() -> SharedHttpConnector + Send + Sync + 'st
 
 fn https_connector() -> SharedHttpConnector {
     let mut tcp = TcpConnector::new();
-    // What the address says decides between TLS and plain text, not this layer.
+    // The address decides between TLS and plain text, not this layer.
     tcp.enforce_http(false);
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     tcp.set_nodelay(true);
@@ -98,7 +98,7 @@ impl HttpConnector for Connector {
     }
 }
 
-/// What a request asks for, in a line of the log: host and operation. Nothing that is asked about, and nothing that proves who asks.
+/// A request in a line of the log: host and operation. It names no subject and no credentials.
 fn what(request: &HttpRequest) -> String {
     let host = request.uri().split("://").nth(1).unwrap_or_default();
     let host = host.split(['/', '?']).next().unwrap_or_default();
@@ -107,8 +107,8 @@ fn what(request: &HttpRequest) -> String {
     format!("{host} {operation}").trim_end().to_owned()
 }
 
-/// What failed, in the SDK's words, by which it decides whether to try again. (That nothing comes in time is noticed by the SDK's
-/// own timeouts.)
+/// The failure in the SDK's words, by which it decides whether to try again. (The SDK's own timeouts notice that nothing comes
+/// in time.)
 fn connector_error(error: Error) -> ConnectorError {
     let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {

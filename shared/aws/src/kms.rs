@@ -1,4 +1,4 @@
-//! Keys of KMS, to look at. Rules are those of the API reference of KMS (version 2014-11-01).
+//! Reads keys of KMS. Rules are those of the API reference of KMS (version 2014-11-01).
 
 use std::{
     collections::HashMap,

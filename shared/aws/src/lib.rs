@@ -162,7 +162,7 @@ impl Aws {
         })
     }
 
-    /// What starts backfills of an account's registry. In report mode nobody asks for it.
+    /// Starts backfills of an account's registry. In report mode nobody asks for it.
     pub fn ecr_backfills(&self, account: AccountId) -> EcrBackfills {
         EcrBackfills::new(self.ecr_client(), account, self.region.clone())
     }
@@ -175,7 +175,7 @@ impl Aws {
         DynamoLedger::new(client.clone(), table.into())
     }
 
-    /// Keys. What it learns of a key it remembers for as long as it lives: one of them is for one invocation.
+    /// Keys. It remembers their answers for as long as it lives: one of them is for one invocation.
     pub fn kms_keys(&self) -> KmsKeys {
         let client = self
             .kms

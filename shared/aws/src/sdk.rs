@@ -78,7 +78,7 @@ pub(super) fn config(lookup: &impl Fn(&str) -> Option<String>) -> Result<(SdkCon
         .get_property_mut_or_default::<Vec<AwsCredentialFeature>>()
         .push(AwsCredentialFeature::CredentialsEnvVars);
 
-    // What the SDKs call `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` turns all the others off.
+    // The variable that the SDKs call `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` turns all the others off.
     let endpoint = |name: &str| optional(name).filter(|_| !on("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"));
     let endpoints = SERVICES
         .iter()

@@ -19,10 +19,11 @@ impl SnsNotifier {
 }
 
 impl Notifier for SnsNotifier {
-    /// `sns:Publish`. Every error that it models is a failure to tell, and passed on: those that name a missing topic, key or
-    /// right (`NotFound`, `AuthorizationError`, `KMSAccessDenied`, `KMSDisabled`, `KMSInvalidState`, `KMSNotFound`,
-    /// `KMSOptInRequired`, `EndpointDisabled`, `PlatformApplicationDisabled`, `InvalidSecurity`) or a bad message
-    /// (`InvalidParameter`, `ParameterValueInvalid`, `ValidationException`) stay, `InternalError` and `KMSThrottling` pass.
+    /// `sns:Publish`. Every error that it models means that the alert was not sent, and is passed on: those that name a missing
+    /// topic, key or right (`NotFound`, `AuthorizationError`, `KMSAccessDenied`, `KMSDisabled`, `KMSInvalidState`,
+    /// `KMSNotFound`, `KMSOptInRequired`, `EndpointDisabled`, `PlatformApplicationDisabled`, `InvalidSecurity`) or a bad
+    /// message (`InvalidParameter`, `ParameterValueInvalid`, `ValidationException`) are permanent, `InternalError` and
+    /// `KMSThrottling` pass.
     async fn publish(&self, topic: &TopicArn, message: &Message) -> Result<String, PortError> {
         const OPERATION: &str = "sns:Publish";
         self.client

@@ -16,7 +16,7 @@ use guard_ports::{PortError, Queue, Retry};
 /// `SendMessageBatch`, as IAM names it.
 const OPERATION: &str = "sqs:SendMessage";
 
-/// What asks how many messages there are.
+/// The call for the number of messages.
 const GET_ATTRIBUTES: &str = "sqs:GetQueueAttributes";
 
 /// The most messages that one call takes.
@@ -33,8 +33,8 @@ const MAX_DELAY: i32 = 900;
 /// The most calls at a time.
 const MAX_CALLS: usize = 4;
 
-/// How often a message is sent that SQS failed to take for a reason that may pass, the first time included. Beside this
-/// stand the attempts of the SDK, which only sees calls that failed as a whole.
+/// How often a message is sent that SQS failed to take for a reason that may pass, the first time included. The attempts of the
+/// SDK come in addition; it only sees calls that failed as a whole.
 const MAX_SENDS: u32 = 3;
 
 /// The wait before the second time; before the third it is twice that.

@@ -1,4 +1,4 @@
-//! From facts to a plan: what state an image is in, what is done about it, and who is told.
+//! From facts to a plan: the state of an image, the change in the registry, and the alert.
 //!
 //! `decide` is a function: the same facts, policy and time give the same plan, and carrying a plan out makes the next plan empty.
 
@@ -28,6 +28,7 @@ use self::{
     facts::{ImageCase, leased},
     release::released,
     step::Draft,
+    words::Said,
 };
 use crate::{
     evaluate::{Evaluation, Verdict},
@@ -107,12 +108,12 @@ fn draft<'a>(case: ImageCase<'a>, basis: &Basis) -> Draft<'a> {
     let draft = Draft::new(case);
     match basis {
         Basis::Findings(evaluation, scan) => draft.judged(evaluation, scan.clone()),
-        Basis::NoScan(why) => draft.without_scan(why),
+        Basis::NoScan(why) => draft.without_scan(why, own_words(case, why)),
         Basis::Waiting => draft,
     }
 }
 
-/// What keeps the image from being deployed, whatever its findings are.
+/// The cause, apart from its findings, for which the image must not be deployed.
 fn other_cause(case: ImageCase<'_>) -> Option<(Cause, String)> {
     let by_source = || Some((Cause::Source, words::source_blocked(case.facts.blocked_source()?)));
     tag_that_blocks(case)
@@ -141,12 +142,31 @@ fn no_verdict_yet(case: ImageCase<'_>, basis: &Basis) -> Option<Plan> {
     (waits && is_announced && !matches!(facts.scan, Scan::Refused(_))).then(|| not_visible(case))
 }
 
-/// The words of the scanner for the lack of a scan.
-fn scanner_says<'a>(case: ImageCase<'a>, why: &NoScan) -> Option<&'a str> {
-    match &case.facts.scan {
+/// The words of the scanner for the lack of a scan of this image: those of its answer, or the recorded ones where it gives none now.
+fn own_words<'a>(case: ImageCase<'a>, why: &NoScan) -> Option<&'a str> {
+    let facts = case.facts;
+    match &facts.scan {
         Scan::Explained(explained, words) => Some(words.as_str()).filter(|_| explained == why),
-        _ => None,
+        Scan::Unavailable(_) | Scan::Complete(_) => None,
+        Scan::Absent | Scan::InProgress | Scan::NotVisible | Scan::Refused(_) | Scan::Archived => facts
+            .judging_source(case.image)
+            .or(facts.row.as_ref())
+            .filter(|row| row.no_scan.as_ref() == Some(why))
+            .and_then(|row| row.scanner_says.as_deref()),
     }
+}
+
+/// The words of the scanner for the lack of a scan: of the image, or of those children of an index whose scans are missing for this.
+fn scanner_says(case: ImageCase<'_>, why: &NoScan) -> Vec<Said> {
+    if !case.is_index() {
+        let words = own_words(case, why).into_iter();
+        return words.map(Said::of_itself).collect();
+    }
+    let says = case.facts.children().iter().filter_map(|child| {
+        let row = child.open_row().filter(|row| row.no_scan.as_ref() == Some(why))?;
+        Some(Said::of_child(child.name(), row.scanner_says.as_deref()?))
+    });
+    Said::merge(says.collect())
 }
 
 /// The step that the findings ask for, or that there are none. `of`: the images of an index that are the reason.
@@ -159,8 +179,8 @@ fn by_basis<'a>(case: ImageCase<'a>, basis: Basis, of: &[String]) -> Result<Draf
 }
 
 fn without_scan<'a>(case: ImageCase<'a>, why: &NoScan, of: &[String]) -> Result<Draft<'a>, Question> {
-    let draft = Draft::new(case).without_scan(why);
-    let reason = words::on(of, words::no_scan(why, scanner_says(case, why)));
+    let draft = Draft::new(case).without_scan(why, own_words(case, why));
+    let reason = words::on(of, words::no_scan(why, &scanner_says(case, why)));
     let action = case.policy.without_scan(why);
     if action == NoScanAction::Block {
         return blocked(case, draft.because(Cause::NoScan), reason, None);
@@ -203,11 +223,11 @@ fn by_findings<'a>(
     }
 }
 
-/// It is no image: that is remembered, nobody is told, and what was done to it before that was known is undone.
+/// The entry is no image. The row records that, no alert is sent, and a block from before that was known is undone.
 fn not_an_image(case: ImageCase<'_>) -> Plan {
     let facts = case.facts;
     let known = facts.row.as_ref().filter(|row| row.closed_at.is_none());
-    // Once a scanner can scan it, it follows the indexes that lead to it: they are remembered.
+    // Once a scanner can scan it, it follows its parent indexes, so the row records them.
     let is_linked = |row: &Row| step::indexes(facts) == (row.indexes.clone(), row.more_indexes);
     if known.is_some_and(|row| row.is_not_an_image() && row.block.is_none() && is_linked(row)) {
         return Plan::Leave(Leave::NotAnImage);
@@ -221,7 +241,7 @@ fn not_visible(case: ImageCase<'_>) -> Plan {
     let facts = case.facts;
     let row = facts.row.as_ref();
     let known = row.and_then(|row| row.scan_event.as_ref());
-    // Of a deleted image nothing is kept; and whoever is at work on the row must not find it changed.
+    // A deleted image keeps no record, and an invocation that works on the row must not find it changed.
     let closed = row.is_some_and(|row| row.closed_at.is_some() || leased(row, &facts.actor, case.now));
     match facts.scan_event().filter(|event| known != Some(event) && !closed) {
         Some(event) => Plan::Apply(Box::new(Step::awaiting(case, event.clone()))),
@@ -273,7 +293,8 @@ fn waiting<'a>(case: ImageCase<'a>, of: &[String]) -> Draft<'a> {
     } = case;
     let draft = Draft::new(case);
     let since = image.available_since().unwrap_or(now);
-    // The wait for what does not show yet ends by itself; and that findings may not be read is told once for the region.
+    // The wait for a result that is not visible yet ends by itself. One alert for the region says that findings may not be
+    // read.
     let by_itself = match &facts.scan {
         Scan::NotVisible => Some(words::NOT_VISIBLE.to_owned()),
         Scan::Refused(why) => Some(words::refused(why)),
@@ -294,7 +315,7 @@ fn waiting<'a>(case: ImageCase<'a>, of: &[String]) -> Draft<'a> {
         .alert(overdue.then_some(AlertKind::ScanOverdue))
 }
 
-/// Whether a pull or a workload of late is recorded of the image, or of an image that it leads to.
+/// Whether a recent pull or workload is recorded for the image, or for a child of it.
 fn is_known_to_be_used(case: ImageCase<'_>) -> bool {
     let ImageCase {
         policy,

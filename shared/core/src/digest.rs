@@ -1,6 +1,6 @@
 //! The daily digest: to each topic, what stands with the repositories whose alerts go there.
 //!
-//! It is built from the summaries that the workers keep of repositories, so that it costs a query for a page of them and no look at
+//! It is built from the summaries that the workers keep of repositories. So it costs a query for a page of them, and no read of
 //! an image.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ use crate::{
     text::{self, hex},
 };
 
-/// What one topic is told of a day.
+/// The digest of one topic for one day.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Digest {
     /// The same for the same region, topic and day, however often it is delivered.
@@ -32,15 +32,15 @@ pub struct Digest {
     pub time: Timestamp,
     /// The registry.
     pub registry: RegistryKey,
-    /// The routes that lead to the topic.
+    /// The routes of the topic.
     pub routes: Vec<String>,
     /// The day on which it is sent, in UTC.
     pub day: Date,
     /// How many repositories there are.
     pub repositories: u64,
-    /// Of how many of them nothing is known, or nothing newer than a day.
+    /// The number of those without figures, or without figures of the last day.
     pub unknown: u64,
-    /// Those of them that nobody could look at for more than a day. Their figures are in the others, as they were.
+    /// Those that nobody could reconcile for more than a day. Their last figures are in the others.
     pub outdated: Worst<Outdated>,
     /// Images, those in the archive included.
     pub images: u64,
@@ -52,25 +52,25 @@ pub struct Digest {
     pub archived_bytes: u64,
     /// How many images are in each state.
     pub states: BTreeMap<String, u64>,
-    /// What was new on the day before.
+    /// The news of the day before.
     pub yesterday: News,
-    /// What is new on the day so far.
+    /// The news of the day so far.
     pub today: News,
     /// Images that must not be deployed.
     pub blocked: Worst<Named>,
     /// Images that should be blocked and are not.
     pub held: Worst<Named>,
-    /// Images that a person must look at.
+    /// Images that a person must review.
     pub review: Worst<Named>,
     /// Images that wait too long.
     pub overdue: Worst<Named>,
     /// Allowed images of which the scanner lists nothing and does not say when it was done.
     pub unconfirmed: u64,
-    /// Images that nobody could look at yet, because calls failed.
+    /// Images that nobody could reconcile yet, because calls failed.
     pub not_reached: u64,
     /// Repositories with rows of the ledger that cannot be read.
     pub unreadable: Worst<Unreadable>,
-    /// What the policy's lifecycle rules would delete, about.
+    /// An estimate of the images that the policy's lifecycle rules would delete.
     pub surplus: Surplus,
     /// The repositories that would lose most.
     pub surplus_in: Worst<Size>,
@@ -80,7 +80,7 @@ pub struct Digest {
     pub drift: Worst<Drift>,
     /// Repositories that have opted out.
     pub opted_out: Worst<OptedOut>,
-    /// Repositories whose tag leads to no route.
+    /// Repositories whose tag names no route.
     pub unrouted: Worst<Unrouted>,
     /// How ready the other regions are, all repositories together.
     pub readiness: BTreeMap<Region, Readiness>,
@@ -132,7 +132,7 @@ impl<T> Worst<T> {
 pub struct Named {
     /// Its repository.
     pub repository: RepositoryName,
-    /// What is the matter.
+    /// The problem.
     #[serde(flatten)]
     pub case: Case,
 }
@@ -148,12 +148,12 @@ pub struct Size {
     pub bytes: u64,
 }
 
-/// A repository that nobody could look at for more than a day.
+/// A repository that nobody could reconcile for more than a day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Outdated {
     /// Which.
     pub repository: RepositoryName,
-    /// The day (UTC) on which it was last looked at; `None`: not known, and before today.
+    /// The day (UTC) on which it was last reconciled; `None`: not known, and before today.
     pub day: Option<Date>,
 }
 
@@ -184,7 +184,7 @@ pub struct Unreadable {
     pub rows: u64,
 }
 
-/// A repository whose tag leads to no route, so that its alerts come here.
+/// A repository whose tag names no route, so that its alerts come here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unrouted {
     /// Which.
@@ -240,8 +240,8 @@ impl Digest {
     }
 }
 
-/// Builds the digests of all topics from the summaries of a registry, page by page. What it keeps is bounded by the names of
-/// repositories, the topics and the policy.
+/// Builds the digests of all topics from the summaries of a registry, page by page. The names of repositories, the topics and
+/// the policy bound its memory.
 #[derive(Debug)]
 pub struct DigestBuilder<'a> {
     policy: &'a Policy,
@@ -260,7 +260,7 @@ pub struct DigestBuilder<'a> {
 /// Which digest it is.
 #[derive(Debug, Clone, Copy)]
 pub struct DigestEdition<'a> {
-    /// Of which registry.
+    /// The registry.
     pub key: &'a RegistryKey,
     /// The invocation that asks for a digest out of turn, which has an id of its own.
     pub asked_by: Option<&'a str>,
@@ -364,7 +364,7 @@ impl<'a> DigestBuilder<'a> {
 
     /// The digests, when all summaries are there.
     pub fn finish(mut self) -> BTreeMap<TopicArn, Digest> {
-        // What is used in a repository that nobody has looked at is not known.
+        // Exceptions that a repository uses are not known before it was reconciled.
         let all_known = self.missing.is_empty() && self.all_fresh;
         for name in &self.missing {
             if let Some(digest) = self.digests.get_mut(self.policy.topic(name, None)) {
@@ -390,7 +390,7 @@ impl<'a> DigestBuilder<'a> {
                         ended,
                         images,
                     };
-                    // What still holds and is needed can still be helped.
+                    // An exception that still holds and is needed can still be renewed.
                     digest.ending.add(one, |a, b| {
                         let order = |one: &Ending| (one.ended, std::cmp::Reverse(one.images));
                         order(a)
@@ -538,10 +538,10 @@ fn id(key: &RegistryKey, topic: &TopicArn, day: Date, asked_by: Option<&str>) ->
     hex(&Sha256::digest(text)).chars().take(32).collect()
 }
 
-/// What is to be done about the digest of a day.
+/// The plan for the digest of a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DigestPlan {
-    /// Nothing: it is not time, it was sent, or another invocation is at it.
+    /// Nothing: it is not time, it was sent, or another invocation holds the lease.
     Leave,
     /// Write this row, then send it to all topics but those that have it already.
     Send(Box<RegistryRow>),

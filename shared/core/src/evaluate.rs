@@ -1,4 +1,4 @@
-//! What findings add up to: the only evaluator of the policy, used by every path.
+//! The evaluation of findings: the only evaluator of the policy, used by every path.
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
@@ -13,7 +13,7 @@ use super::{
 
 use crate::finding::{NOT_REMEMBERED, UNLISTED};
 
-/// What findings add up to, before anything else is considered.
+/// The verdict of the findings alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// Nothing at or above review.
@@ -24,16 +24,16 @@ pub enum Verdict {
     Block,
 }
 
-/// A finding and what it leads to.
+/// A finding and its action.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judged {
     /// The finding.
     pub finding: Finding,
     /// How many findings it stands for: more than one only if the scanner counted them and did not list them.
     pub stands_for: u64,
-    /// What it leads to, exceptions aside.
+    /// Its action, exceptions aside.
     pub consequence: Consequence,
-    /// What takes it out of the decision.
+    /// The exception that covers it.
     pub exception: Option<CoveredBy>,
 }
 
@@ -59,14 +59,14 @@ pub struct Evaluation {
     pub findings: Vec<Judged>,
     /// Findings that would stand there, but for an exception.
     pub excepted: Vec<Judged>,
-    /// What a row has left out of those, where it was judged again and is still excepted.
+    /// The part of those that a row has left out, where it was evaluated again and is still excepted.
     pub omitted_excepted: Vec<OmittedExcepted>,
     /// All findings by severity.
     pub counts: SeverityCounts,
 }
 
-/// What only an event counted leads to a review at most, from the row as in [`evaluate`], and so does what is not remembered: a block needs a
-/// finding that people can look up. The row of an index has no scan of its own.
+/// Findings that only an event counted cause a review at most, from the row as in [`evaluate`], and so do those that are not
+/// remembered: a block needs a finding that people can look up. The row of an index has no scan of its own.
 fn cap_what_nobody_can_name(evaluation: &mut Evaluation, row: &Row) {
     let has_time = row.scan.as_ref().is_some_and(|scan| scan.completed_at.is_some());
     let recorded = || row.findings.iter().chain(&row.excepted);
@@ -96,19 +96,19 @@ fn cap_what_nobody_can_name(evaluation: &mut Evaluation, row: &Row) {
     evaluation.verdict = verdicts.max().unwrap_or(Verdict::Pass);
 }
 
-/// What an image goes by: an exception may name any of it.
+/// The names that an exception can match: repository, digests, tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names<'a> {
     /// Its repository.
     pub repository: &'a RepositoryName,
-    /// Its digest, and those of the indexes that lead to it.
+    /// Its digest, and those of its parent indexes.
     pub digests: Vec<&'a Digest>,
-    /// Its tags, and those of the indexes that lead to it.
+    /// Its tags, and those of its parent indexes.
     pub tags: Vec<Tag>,
 }
 
 impl<'a> Names<'a> {
-    /// Of an image that no index leads to.
+    /// For an image without a parent index.
     pub fn of(image: &'a ImageKey, tags: &[Tag]) -> Self {
         Self {
             repository: &image.repository,
@@ -126,9 +126,10 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Judges the findings of a finished scan.
+/// Evaluates the findings of a finished scan.
 ///
-/// What the scanner counts and does not list counts as one finding more of its severity: what we were not shown is not clean.
+/// The number that the scanner counts and does not list is one finding more of its severity: a finding that we were not shown
+/// is not clean.
 pub fn evaluate(policy: &Policy, names: &Names<'_>, scan: &Findings, now: Timestamp) -> Evaluation {
     let mut counts = SeverityCounts::new();
     for finding in &scan.findings {
@@ -157,9 +158,10 @@ pub fn evaluate(policy: &Policy, names: &Names<'_>, scan: &Findings, now: Timest
     evaluation
 }
 
-/// Judges again what the ledger remembers of an image that the scanner cannot look at now.
+/// Evaluates again the findings that the ledger remembers of an image that the scanner cannot scan now.
 pub fn evaluate_remembered(policy: &Policy, row: &Row, names: &Names<'_>, now: Timestamp) -> Evaluation {
-    // What was left out is known by its worst only, so that no other exception than the one that covered all of it can do so.
+    // Only the worst of the findings that were left out is known. So no other exception than the one that covered all of them
+    // can cover them.
     let scopes: BTreeSet<String> = applying(policy, names, now).map(Exception::scope).collect();
     let (omitted_excepted, no_longer_excepted): (Vec<OmittedExcepted>, Vec<OmittedExcepted>) = row
         .omitted_excepted
@@ -213,14 +215,14 @@ pub fn evaluate_remembered(policy: &Policy, row: &Row, names: &Names<'_>, now: T
             .map(|maximum| maximum.consequence.action)
             .chain([policy.consequence(&worst.finding(), &row.image.repository).action])
             .max();
-        // What was kept out of the row needed review at least.
+        // A finding that was kept out of the row needed review at least.
         let least = least.and_then(verdict_of).unwrap_or(Verdict::Review);
         evaluation.verdict = evaluation.verdict.max(least);
     }
     evaluation
 }
 
-/// What the images that an index leads to add up to: each finding once, as it is worst.
+/// The sum of the children of an index: each finding once, with its worst action.
 pub fn together(evaluations: impl IntoIterator<Item = Evaluation>) -> Evaluation {
     let mut sum = Evaluation {
         verdict: Verdict::Pass,
@@ -251,7 +253,7 @@ pub fn together(evaluations: impl IntoIterator<Item = Evaluation>) -> Evaluation
 /// Which exceptions are of use for an image, by their [names](super::policy::Exception::name), in the order of the policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExceptionUse {
-    /// They cover findings of its scan, whatever those would lead to.
+    /// They cover findings of its scan, whatever action those would have.
     pub used: Vec<String>,
     /// They hold for the image, and cover none.
     pub unused: Vec<String>,
@@ -286,12 +288,12 @@ fn applying<'a>(policy: &'a Policy, names: &'a Names<'_>, now: Timestamp) -> imp
 #[derive(Debug, Clone, Copy)]
 struct Omitted {
     number: u64,
-    /// What the worst of them led to.
+    /// The action of the worst of them.
     action: Action,
 }
 
 impl Omitted {
-    /// How many of them a maximum may have counted. If it had been exceeded by one of them, that one would have led to its action.
+    /// The number of them that a maximum may have counted. If one of them had exceeded it, that one would have its action.
     fn of(self, maximum: &Maximum) -> u64 {
         if self.action >= maximum.consequence.action {
             self.number
@@ -363,8 +365,8 @@ fn judge<'a>(
     evaluation
 }
 
-/// Makes the findings that a maximum counts worse, if there are too many of them. Excepted ones are not counted; what they would
-/// lead to is what they did if they were.
+/// Makes the findings that a maximum counts worse, if there are too many of them. Excepted ones are not counted; their action
+/// is the one that they would have if they were.
 fn apply(maximum: &Maximum, considered: &mut [Considered<'_>], omitted: Option<Omitted>, repository: &RepositoryName) {
     let mut counted: Vec<&mut Considered<'_>> = considered
         .iter_mut()
@@ -664,7 +666,7 @@ mod tests {
             entry("CVE-2026-1", &format!(r#"{all}, "tag": "v9""#)),
         ];
         let policy = testing::policy(&format!(r#""exceptions": [{}]"#, entries.join(", ")));
-        // Whatever the finding would lead to.
+        // Whatever action the finding would have.
         let scan = scan(vec![finding("CVE-2026-1", Severity::Low)]);
         let exceptions = exception_use(&policy, &names(), &scan, testing::now());
         assert_eq!(exceptions.used, ["exceptions[0]", "exceptions[1] SEC-7"]);

@@ -1,4 +1,4 @@
-//! What scanners find.
+//! The findings of scanners.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -86,15 +86,15 @@ pub enum Fix {
 pub struct Finding {
     /// CVE or advisory id, such as `CVE-2026-1234`.
     pub id: String,
-    /// Other ids of the same vulnerability (Inspector's `relatedVulnerabilities`), at most [`MAX_RELATED`]: an advisory names its CVE
-    /// there. Whoever speaks of one of them speaks of this finding.
+    /// Other ids of the same vulnerability (Inspector's `relatedVulnerabilities`), at most [`MAX_RELATED`]: an advisory names
+    /// its CVE there. A rule for one of them covers this finding.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub related: Vec<String>,
     /// How bad it is.
     pub severity: Severity,
     /// Name of the vulnerable package, if the scanner says it.
     pub package: Option<String>,
-    /// What kind of package that is, in Inspector's word (`packageManager`): `OS`, `NPM`, `JAR` and others; `None`: the scanner
+    /// The kind of that package, in Inspector's word (`packageManager`): `OS`, `NPM`, `JAR` and others; `None`: the scanner
     /// does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package_type: Option<String>,
@@ -126,7 +126,7 @@ impl Finding {
     }
 }
 
-/// What an event of Inspector says of how likely a vulnerability is exploited.
+/// The probability that a vulnerability is exploited, from an event of Inspector.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Epss {
     /// CVE or advisory id.
@@ -170,7 +170,7 @@ pub enum NoScan {
     TooLarge,
     /// The daily limit of scans is reached (`LIMIT_EXCEEDED`).
     LimitExceeded,
-    /// The scanner no longer looks at this image (`SCAN_ELIGIBILITY_EXPIRED`): its last findings say nothing about today.
+    /// The scanner no longer watches this image (`SCAN_ELIGIBILITY_EXPIRED`): its last findings say nothing about today.
     EligibilityExpired,
     /// Its findings are gone (`FINDINGS_UNAVAILABLE`).
     FindingsUnavailable,
@@ -180,7 +180,7 @@ pub enum NoScan {
     UnknownStatus(String),
 }
 
-/// What the scanner says about one image now.
+/// The scanner's answer about one image now.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scan {
     /// No scan is known.
@@ -206,7 +206,7 @@ pub enum Scan {
 pub struct Findings {
     /// Which scanner.
     pub mode: ScanMode,
-    /// When it finished; continuous scanning tells when it last looked.
+    /// When it finished; for continuous scanning, the time of the last check.
     pub completed_at: Option<Timestamp>,
     /// All findings, of all pages.
     pub findings: Vec<Finding>,
@@ -215,8 +215,8 @@ pub struct Findings {
     /// How many it counts and does not list, by its own numbers: before packages of one finding become several of ours, and before
     /// two that are the same become one.
     pub unlisted: SeverityCounts,
-    /// What the last event about the scan counted, where the answer has had nothing for so long that it is taken for the result. It leads
-    /// to a review at most: nobody is kept from deploying by what is not listed anywhere.
+    /// The number that the last event about the scan counted, where the answer has had nothing for so long that it counts as
+    /// the result. It causes a review at most: no deployment is blocked by a finding that is listed nowhere.
     pub counted_by_event: SeverityCounts,
     /// How many findings it lists that do not count: suppressed, closed.
     pub hidden: u64,
@@ -241,8 +241,8 @@ impl Findings {
     }
 }
 
-/// What an event says of a scan's result. Two things of it are believed: that there is one, and how many findings it counts. What they are
-/// is only the scanner's to say.
+/// The scan result of an event. Two parts of it are believed: that there is a result, and the number of findings. Only the
+/// scanner's answer says which they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScanEvent {
     /// When the event was.
@@ -270,7 +270,7 @@ impl ScanEvent {
         self.total == Some(0) && self.listed() == 0
     }
 
-    /// What it counts by severity. Of what it leaves out the severity is not known.
+    /// The numbers by severity. The severity of findings that it leaves out is not known.
     pub fn by_severity(&self) -> SeverityCounts {
         let mut counts = self.counts.clone();
         let rest = self.counted().saturating_sub(self.listed());
@@ -293,7 +293,7 @@ pub enum ScanTrigger {
     Manual,
 }
 
-/// What came of asking for a scan.
+/// The result of a request for a scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScanStart {
     /// It runs.
@@ -313,8 +313,8 @@ pub enum ScanStart {
 /// Id of the finding that stands for findings which the scanner counted and did not list.
 pub const UNLISTED: &str = "not listed by the scanner";
 
-/// Id of the finding that stands for findings which a row does not remember, because they were below review when they were judged. Under
-/// other rules they may not be.
+/// Id of the finding that stands for findings which a row does not remember, because they were below review when they were
+/// evaluated. Under other rules they may not be.
 pub const NOT_REMEMBERED: &str = "not remembered from the scan";
 
 /// Whether an id is that of a vulnerability, and does not stand for findings of which only the number is known.

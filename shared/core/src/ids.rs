@@ -259,7 +259,7 @@ impl RegistryKey {
         format!("registry#{}", self.region)
     }
 
-    /// What the sort keys of its repositories' summaries begin with: `summary#<region>#`.
+    /// The prefix of the sort keys of its repositories' summaries: `summary#<region>#`.
     pub fn summaries_prefix(&self) -> String {
         format!("summary#{}#", self.region)
     }
@@ -295,7 +295,7 @@ pub fn registry_host(account: &AccountId, region: &Region) -> String {
     format!("{account}.dkr.ecr.{region}.{}", registry_suffix(region))
 }
 
-/// What the name of a registry in this region ends with.
+/// The suffix of the name of a registry in this region.
 pub(crate) fn registry_suffix(region: &Region) -> &'static str {
     let suffix = [
         ("cn-", "amazonaws.com.cn"),

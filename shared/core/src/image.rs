@@ -20,25 +20,26 @@ pub enum ImageStatus {
     Other(String),
 }
 
-/// What an entry of the registry is, as far as the registry's description says it. Only its manifest decides: see [`Content`].
+/// The kind of an entry of the registry, as far as the registry's description says it. Only its manifest decides: see
+/// [`Content`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageKind {
-    /// A single-platform image: what scanners look at. Or an attestation that calls itself one.
+    /// A single-platform image, as scanners scan it; or an attestation with the type of one.
     Image,
-    /// A manifest list or OCI image index: leads to other manifests, is never scanned itself.
+    /// A manifest list or OCI image index: it references other manifests, and is never scanned itself.
     Index,
     /// Something else, by what the registry says of its type: a signature, an SBOM, a Helm chart, a cache.
     Artifact,
 }
 
-/// What a manifest is, by itself. A digest stands for one manifest, so that this never changes.
+/// The content of a manifest. A digest stands for one manifest, so this never changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// A container image: its configuration is one's.
     Image,
     /// Nothing that a container runtime runs; the media type that says so. Data from outside.
     Artifact(String),
-    /// Neither can be read in it. It is judged as an image.
+    /// Neither can be read in it. It is evaluated as an image.
     Unknown,
 }
 
@@ -72,7 +73,7 @@ pub struct Image {
     pub subject: Option<Digest>,
 }
 
-/// An image in the registry's list of a repository, with what the list says beside.
+/// An image in the registry's list of a repository, with the further members of the list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedImage {
     /// The image.
@@ -87,7 +88,7 @@ pub struct ListedImage {
     pub scanned_at: Option<Timestamp>,
 }
 
-/// How an image came to be pullable, as far as an event told it. Events do not say by whom.
+/// How an image came to be pullable, as far as an event says it. Events do not name the person or role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrival {
     /// The way it took.
@@ -109,18 +110,18 @@ pub enum Way {
     Replicated(Region),
 }
 
-/// An image that an index leads to, for one platform.
+/// A child of an index, for one platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Child {
     /// Its digest.
     pub digest: Digest,
-    /// What it is for, such as `linux/arm64/v8`, as the index says it. Data from outside.
+    /// Its platform, such as `linux/arm64/v8`, from the index. Data from outside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
 }
 
-/// At most so many entries of an index are remembered: 110 KB of the 400 KB that an item of the ledger may have. A manifest has at most
-/// 4 MB (ECR), which is some ten thousand entries; official images have about ten.
+/// The most entries of an index that a row remembers: 110 KB of the 400 KB that an item of the ledger may have. A manifest has
+/// at most 4 MB (ECR), which is some ten thousand entries; official images have about ten.
 pub const MAX_CHILDREN: usize = 1000;
 
 /// The entries of an index.
@@ -132,16 +133,16 @@ pub struct Listed {
     pub more: u64,
 }
 
-/// What the manifest of an index leads to; `None`: it is not the manifest of an index.
+/// The entries that the manifest of an index references; `None`: it is not the manifest of an index.
 ///
-/// An `artifactType` here says nothing of what an entry is: SOCI gives its own the platform of an image, and whoever writes the index
-/// could give one to an image. The manifest of each entry says it. It only says which to read first: entries without one, or with a container's
-/// configuration for one, in the order of the index, and then the others. So those that most likely decide are looked at first, and none of
-/// them is left out for others.
+/// An `artifactType` here says nothing about the kind of an entry: SOCI gives its own the platform of an image, and the author
+/// of an index could give one to an image. The manifest of each entry says it. The type only decides which to read first:
+/// entries without one, or with a container's configuration for one, in the order of the index, and then the others. So the
+/// entries that most likely decide are read first, and none is left out.
 ///
-/// An attestation that BuildKit lists beside the images is left out: it is for the platform `unknown/unknown`, which no container
-/// runtime asks for, and says by an annotation what it is. Source: BuildKit's documentation, "Image attestation storage"; for the
-/// rest, the OCI image index specification.
+/// An attestation that BuildKit lists next to the images is left out: it is for the platform `unknown/unknown`, which no
+/// container runtime asks for, and an annotation names its kind. Source: BuildKit's documentation, "Image attestation storage";
+/// for the rest, the OCI image index specification.
 pub fn children(manifest: &str) -> Option<Listed> {
     #[derive(Deserialize)]
     struct Index {
@@ -216,11 +217,11 @@ pub fn leads_to_others(media_type: Option<&str>) -> bool {
 }
 
 impl Image {
-    /// What the registry's description says of it.
+    /// The kind by the registry's description.
     ///
-    /// A container's configuration makes an image, whatever its tags and its `subject` say: whoever pushes chooses those. What ECR
-    /// gives as `artifactMediaType` of a manifest that has an `artifactType` beside a container's configuration is documented nowhere,
-    /// so that no other type makes something else of an image without a look into its manifest.
+    /// A container's configuration makes an image, whatever its tags and its `subject` say: the pusher chooses those. ECR does
+    /// not document its `artifactMediaType` for a manifest that has an `artifactType` in addition to a container's
+    /// configuration. So no other type makes an image something else before its manifest is read.
     pub fn kind(&self) -> ImageKind {
         let index = |media_type: &str| INDEX_MEDIA_TYPES.contains(&media_type);
         if self.manifest_media_type.as_deref().is_some_and(index) {
@@ -276,7 +277,7 @@ const EMPTY_CONFIG: &str = "application/vnd.oci.empty.v1+json";
 /// No real media type is longer: RFC 6838 allows 127 characters for each of its halves.
 const MAX_MEDIA_TYPE: usize = 255;
 
-/// What a manifest is: by the type of its configuration, and not by its `artifactType` or its `subject`.
+/// The content of a manifest: by the type of its configuration, and not by its `artifactType` or its `subject`.
 ///
 /// One thing has the configuration of a container and is none: a manifest that has nothing but statements for layers. Nobody can run
 /// it.
@@ -285,7 +286,7 @@ pub fn content(manifest: &str) -> Content {
     #[serde(rename_all = "camelCase")]
     struct Manifest {
         config: Descriptor,
-        // What is odd here does not hide what the configuration says.
+        // An odd member here does not hide the type of the configuration.
         #[serde(default)]
         layers: serde_json::Value,
         #[serde(default)]
@@ -481,11 +482,11 @@ mod tests {
             ("sha256:01", Some("linux/amd64")),
             ("sha256:02", Some("linux/arm/v7")),
             ("sha256:03", None),
-            // What a runtime would run is an image, whatever else it calls itself.
+            // An entry that a runtime would run is an image, whatever other type it has.
             ("sha256:05", Some("linux/arm64")),
             ("sha256:06", Some("unknown/unknown")),
             ("sha256:08", None),
-            // What it is stands in its own manifest, which is read after the others.
+            // Its own manifest says its kind. It is read after the others.
             ("sha256:07", Some("linux/amd64")),
         ];
         let expected = expected.map(|(digest, platform)| (digest.to_owned(), platform.map(str::to_owned)));
@@ -495,7 +496,7 @@ mod tests {
             |says: &str| format!(r#"{{"digest": "sha256:01", "artifactType": {says}}}, {{"digest": "sha256:02"}}"#);
         for (says, first) in [
             (r#""application/vnd.amazon.soci.index.v2+json""#, "sha256:02"),
-            // Of these nothing can be told by it.
+            // Here the type says nothing about the kind.
             (r#""application/vnd.oci.image.config.v1+json""#, "sha256:01"),
             (r#""""#, "sha256:01"),
             ("null", "sha256:01"),

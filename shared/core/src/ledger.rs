@@ -1,4 +1,4 @@
-//! What is remembered of an image: one row of the ledger.
+//! The record of an image: one row of the ledger.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ pub struct RecordedFinding {
     /// Vulnerable package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package: Option<String>,
-    /// What kind of package that is.
+    /// The kind of that package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package_type: Option<String>,
     /// Installed version.
@@ -50,7 +50,7 @@ pub struct RecordedFinding {
     /// Where it is described.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// What it leads to, exceptions aside.
+    /// Its action, exceptions aside.
     pub action: Action,
     /// The rule of the policy that says so, such as `severities.CRITICAL`.
     pub rule: String,
@@ -62,7 +62,7 @@ pub struct RecordedFinding {
     /// The exception that took it out of the decision, as people find it: its place in the policy, and its ticket if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exception: Option<String>,
-    /// What that exception is for: its globs of vulnerability and package.
+    /// The scope of that exception: its globs of vulnerability and package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub excepted_by: Option<String>,
 }
@@ -100,7 +100,7 @@ pub fn fixes<'a>(findings: impl IntoIterator<Item = &'a RecordedFinding>) -> Vec
 }
 
 impl RecordedFinding {
-    /// What makes two findings the same one: the vulnerability and the package it is in.
+    /// The identity of a finding: the vulnerability and its package.
     pub fn identity(&self) -> (&str, Option<&str>) {
         (&self.id, self.package.as_deref())
     }
@@ -127,7 +127,8 @@ impl RecordedFinding {
 /// Findings that an exception took out of the decision, and of which only the worst is remembered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OmittedExcepted {
-    /// What the exception is for: its globs of vulnerability and package. Only an exception for the same covers them again.
+    /// The scope of the exception: its globs of vulnerability and package. Only an exception with the same scope covers them
+    /// again.
     pub scope: String,
     /// How many they are.
     pub number: u64,
@@ -135,7 +136,7 @@ pub struct OmittedExcepted {
     pub worst: RecordedFinding,
 }
 
-/// What was done to an image to keep it from being deployed.
+/// The block of an image: how it was kept from being deployed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
     /// How.
@@ -156,13 +157,14 @@ pub struct Block {
     /// When the registry last refused to undo it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release_refused_at: Option<Timestamp>,
-    /// People were told of it with this image, and not only with what leads to it: then they are told with this image that it is over.
+    /// The alert about the block was about this image, and not only about its index or source: then one about this image says
+    /// that the block has ended.
     #[serde(default, skip_serializing_if = "is_false")]
     pub told: bool,
 }
 
-/// At most so many times within [`RETURN_WINDOW_SECONDS`] an image that comes back is blocked again. Whatever brings it back that
-/// often is a program; against it, writes and alerts without end help nobody.
+/// The most times within [`RETURN_WINDOW_SECONDS`] that an image which comes back is blocked again. A program brings it back
+/// that often; endless writes and alerts would help nobody.
 pub const MAX_RETURNS: usize = 5;
 
 /// The time in which returns are counted.
@@ -179,10 +181,10 @@ pub struct AlertRecord {
     pub claimed_at: Timestamp,
     /// The invocation that undertook it (Lambda's request id, which a retry of the same event keeps).
     pub claimed_by: String,
-    /// When the topic accepted it. `None`: still owed.
+    /// When the topic accepted it. `None`: still pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Timestamp>,
-    /// It was not sent: people had been told of all its findings with another image of the repository.
+    /// It was not sent: people had been notified of all its findings with another image of the repository.
     #[serde(default, skip_serializing_if = "is_false")]
     pub no_news: bool,
 }
@@ -211,7 +213,7 @@ pub struct Source {
     /// The source was blocked.
     #[serde(default, skip_serializing_if = "is_false")]
     pub blocked: bool,
-    /// What it was judged by was known of the source, and not here.
+    /// It was evaluated by findings of the source, and not by a scan here.
     #[serde(default, skip_serializing_if = "is_false")]
     pub judged: bool,
 }
@@ -256,14 +258,18 @@ pub struct Row {
     /// Why there is no usable scan, if that is what it was decided on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_scan: Option<NoScan>,
+    /// The words of the scanner for that, at most 300 characters. The alert of an index quotes those of its children.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scanner_says: Option<String>,
     /// Why it is blocked or held. Rows of earlier versions do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
     /// With a [cause](Self::cause): nothing was known of its findings.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unjudged: bool,
-    /// By which rules for findings those were judged that `counts` has and that are not remembered, because they were below review
-    /// ([`Policy::judging`](super::policy::Policy::judging)). `None`: there are none, or it is the row of an earlier version.
+    /// The rules for findings that evaluated those which `counts` has and which are not remembered, because they were below
+    /// review ([`Policy::judging`](super::policy::Policy::judging)). `None`: there are none, or it is the row of an earlier
+    /// version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judged_by: Option<String>,
     /// The findings at or above review, worst first, at most [`MAX_RECORDED_FINDINGS`].
@@ -278,10 +284,10 @@ pub struct Row {
     /// Findings that exceptions took out of the decision: they decide again when the exception ends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excepted: Vec<RecordedFinding>,
-    /// Of those, what is left out of the list: one entry for each exception.
+    /// Those that are left out of the list: one entry for each exception.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub omitted_excepted: Vec<OmittedExcepted>,
-    /// What keeps it from being deployed. Only what stands here is ever undone.
+    /// The block. Only a block in this record is ever undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<Block>,
     /// The last alert.
@@ -293,8 +299,8 @@ pub struct Row {
     /// The last event about its scan, until there is a result, and as long as what it counted is not listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scan_event: Option<ScanEvent>,
-    /// ECR has fetched it, or an index that leads to it, through a pull through cache: it comes back with the next pull of the tag, whatever
-    /// is done with it here.
+    /// ECR has fetched it, or a parent index of it, through a pull through cache: it comes back with the next pull of the tag,
+    /// even after a block here.
     #[serde(default, skip_serializing_if = "is_false")]
     pub pulled_through: bool,
     /// When a scan was asked for; it is not asked for again within 24 hours, which is ECR's own limit.
@@ -306,34 +312,34 @@ pub struct Row {
     /// The registry refused to block this image, to which an index leads: as long as one does, it is not tried again before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_until: Option<Timestamp>,
-    /// It is held although every index that leads to it is blocked, because it is known to run by itself.
+    /// Its block is deferred although every parent index is blocked, because it is known to run by itself.
     #[serde(default, skip_serializing_if = "is_false")]
     pub runs: bool,
-    /// Its tags when it was last looked at.
+    /// Its tags at the last reconcile.
     #[serde(default)]
     pub tags: Vec<Tag>,
-    /// When it became pullable, as far as known when it was last looked at.
+    /// When it became pullable, as far as known at the last reconcile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub available_since: Option<Timestamp>,
-    /// Of an index: the images that it leads to.
+    /// For an index: its children.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<Child>,
-    /// Of an index: how many more entries it has, of which nothing is known.
+    /// For an index: the number of further entries, which are not known.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub more_children: u64,
-    /// The indexes that lead to it, as far as known.
+    /// Its parent indexes, as far as known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub indexes: Vec<Digest>,
-    /// More indexes lead to it than [`MAX_INDEXES`]. Those that do not stand here count as one that is not blocked, until a sweep finds that
-    /// the whole repository has no more than that.
+    /// It has more parent indexes than [`MAX_INDEXES`]. Those that are not recorded count as one that is not blocked, until a
+    /// sweep finds that the whole repository has no more than that.
     #[serde(default, skip_serializing_if = "is_false")]
     pub more_indexes: bool,
-    /// A sweep had read all indexes of the repository, and none led to it. Only then an image without a tag is blocked: it may be one of an
-    /// index that nobody has looked at yet.
+    /// A sweep had read all indexes of the repository, and none referenced it. Only then an image without a tag is blocked: it
+    /// may be a child of an index that nobody has read yet.
     #[serde(default, skip_serializing_if = "is_false")]
     pub alone: bool,
-    /// The day on which the scanner last knew of a workload that ran it. Kept of images that an index leads to: whoever looks at
-    /// the index has no scan of its own.
+    /// The last day on which the scanner knew of a workload that ran it. Recorded for children, since their index has no scan
+    /// of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_on: Option<Timestamp>,
     /// Earlier versions said by this what [`State::NotAnImage`] says now; it is only read. See [`Row::is_not_an_image`].
@@ -343,7 +349,7 @@ pub struct Row {
     /// could scan it. That never changes, so that nobody looks into its manifest again.
     #[serde(default, skip_serializing_if = "is_false")]
     pub runnable: bool,
-    /// Nobody could look at it yet, because calls failed: see [`Row::not_reached`].
+    /// Nobody could reconcile it yet, because calls failed: see [`Row::not_reached`].
     #[serde(default, skip_serializing_if = "is_false")]
     pub not_reached: bool,
     /// Where it was copied from, if it is a copy.
@@ -385,6 +391,7 @@ impl Row {
             scan: None,
             counts: SeverityCounts::new(),
             no_scan: None,
+            scanner_says: None,
             cause: None,
             unjudged: false,
             judged_by: None,
@@ -418,7 +425,8 @@ impl Row {
         }
     }
 
-    /// The first row of an image that a sweep could not look at, because `why`. The next look takes the image for a new one.
+    /// The first row of an image that a sweep could not reconcile, because of `why`. The next reconcile treats the image as a
+    /// new one.
     pub fn not_reached(image: ImageKey, policy: &Policy, why: &str, now: Timestamp) -> Self {
         Self {
             reason: format!("Nobody could look at it yet: {why}. Every sweep tries again."),
@@ -438,7 +446,7 @@ impl Row {
         format!("{}#{}", image.account, image.repository)
     }
 
-    /// What the sort keys of images' rows begin with.
+    /// The prefix of the sort keys of images' rows.
     pub const SORT_KEY_PREFIX: &'static str = "image#";
 
     /// The sort key: `image#<digest>#<region>`.
@@ -446,7 +454,7 @@ impl Row {
         format!("{}{}#{}", Self::SORT_KEY_PREFIX, image.digest, image.region)
     }
 
-    /// What the sort keys of an image's rows in all regions begin with: `image#<digest>#`.
+    /// The prefix of the sort keys of an image's rows in all regions: `image#<digest>#`.
     pub fn regions_prefix(image: &ImageKey) -> String {
         format!("{}{}#", Self::SORT_KEY_PREFIX, image.digest)
     }
@@ -461,7 +469,7 @@ impl Row {
         matches!(self.state, State::Blocked | State::BlockDeferred)
             && match self.cause {
                 Some(_) => self.unjudged,
-                // Of a row of an earlier version that is guessed; a look at the image writes it down.
+                // For a row of an earlier version this is a guess; the next reconcile of the image records it.
                 None => {
                     self.no_scan.is_none()
                         && self.findings.is_empty()
@@ -471,7 +479,7 @@ impl Row {
             }
     }
 
-    /// Whether it was judged by a tag of its own so far, and its findings are still to come.
+    /// Whether it was only evaluated by a tag of its own so far, and its findings are still to come.
     pub fn waits_behind_its_tag(&self) -> bool {
         self.cause == Some(Cause::Tag) && self.is_unjudged()
     }
@@ -484,7 +492,7 @@ impl Row {
                 *count = count.saturating_sub(finding.stands_for);
             }
         }
-        // Of what was left out, only the worst is known: the others are as bad or less.
+        // Only the worst of the findings that were left out is known: the others are as bad or less.
         let excepted = self.omitted_excepted.iter().map(|one| (one.worst.severity, one.number));
         let omitted = self
             .worst_omitted
@@ -501,14 +509,14 @@ impl Row {
         rest
     }
 
-    /// Whether it is of an index, and all that this leads to is known.
+    /// Whether it is of an index, and all its children are known.
     pub fn names_all_entries(&self) -> bool {
         let has_entries = !self.children.is_empty() && self.more_children == 0;
         self.closed_at.is_none() && (self.is_not_an_image() || has_entries)
     }
 
-    /// Leaves out findings until the row fits into an item, whatever the scanner says: without its row an image is never blocked. What is
-    /// left out still counts, by its number and by the worst of it.
+    /// Leaves out findings until the row fits into an item, however many the scanner lists: without its row an image is never
+    /// blocked. Findings that are left out still count, by their number and by the worst of them.
     pub fn fit(&mut self) {
         let is_small = self.findings.len() + self.excepted.len() + self.tags.len() <= 200;
         while !is_small && self.bytes() > MAX_ROW_BYTES {
@@ -558,7 +566,7 @@ impl Row {
     }
 }
 
-/// What is counted by the hour, for an account and region.
+/// The numbers that are counted by the hour, for an account and region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counter {
     /// Images that were to be blocked.
@@ -575,11 +583,11 @@ impl Counter {
     }
 }
 
-/// The sort key of the item that says which image tells that the limit of an hour is reached; its partition key is the account.
+/// The sort key of the item that names the image with the alert about the limit of an hour; its partition key is the account.
 pub fn limit_key(region: &Region, hour: Timestamp) -> String {
     format!("blocks-refused#{region}#{hour}")
 }
 
-/// At most so many indexes are remembered of an image: 75 KB of the 400 KB that an item may have. If there are more, the row says so, and
-/// the image is not blocked any more.
+/// The most parent indexes that a row remembers: 75 KB of the 400 KB that an item may have. If there are more, the row says so,
+/// and the image is not blocked any more.
 pub const MAX_INDEXES: usize = 1000;

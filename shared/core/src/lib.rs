@@ -1,7 +1,7 @@
 //! The rules: ids, images, findings, the policy, `evaluate`, `decide`, alerts.
 //!
-//! Pure: no client, no clock, no environment, no randomness, no logging. What it needs comes in as data, what it wants goes out
-//! as data.
+//! Pure: no client, no clock, no environment, no randomness, no logging. Its input comes in as data, and its result goes out as
+//! data.
 
 pub mod alert;
 pub mod calendar;

@@ -7,7 +7,7 @@ pub fn quarantine_tag(digest: &Digest) -> Option<Tag> {
     format!("blocked-{}", digest.short()).parse().ok()
 }
 
-/// What the tags begin with that keep an image whose own last tag is removed.
+/// The prefix of the tags that keep an image whose own last tag is removed.
 pub const UNTAGGED_MARK_PREFIX: &str = "quarantine-";
 
 /// The tag that keeps an image whose own last tag is removed: `quarantine-` and the first 12 characters of its digest.

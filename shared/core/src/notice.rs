@@ -1,4 +1,4 @@
-//! What people are told: the kinds of alerts, what was told or is owed, and the lease of whoever undertakes to tell.
+//! Alerts: their kinds, those that were sent or are pending, and the lease of the invocation that sends them.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::text::hex;
 
-/// What an alert is about.
+/// The kind of an alert about an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AlertKind {
@@ -23,7 +23,7 @@ pub enum AlertKind {
     ImageReleased,
     /// A blocked image came back, and was blocked again.
     ImageBypass,
-    /// So many images were blocked in an hour that the blocks of this one and all further ones are deferred.
+    /// The number of blocks in an hour has reached its limit: the blocks of this image and of all further ones are deferred.
     BlockLimit,
     /// An image could not be scanned, or is no longer scanned.
     ScanFailed,
@@ -71,7 +71,7 @@ impl AlertKind {
     }
 }
 
-/// What an alert about a repository is about.
+/// The kind of an alert about a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RepositoryAlertKind {
@@ -140,7 +140,7 @@ impl RepositoryAlertKind {
         }
     }
 
-    /// Whether it tells what is the case, and not what happened: then it is told once for as long as it is.
+    /// Whether it is about a condition that lasts, and not about an event: then one alert is sent for as long as it lasts.
     pub fn lasts(self) -> bool {
         match self {
             Self::TagViolation
@@ -159,7 +159,7 @@ impl RepositoryAlertKind {
         }
     }
 
-    /// What a reader must know from two words.
+    /// The state in two words, for a reader who reads no further.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::TagViolation => "TAG BREAKS RULES",
@@ -178,7 +178,7 @@ impl RepositoryAlertKind {
         }
     }
 
-    /// What a reader of an SMS must know in any case.
+    /// The consequence that an SMS always names.
     pub(crate) fn sms_end(self) -> &'static str {
         match self {
             Self::KeyUnhealthy => "Pushes fail, soon pulls too.",
@@ -197,7 +197,7 @@ impl RepositoryAlertKind {
     }
 }
 
-/// What an alert about a registry is about.
+/// The kind of an alert about a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RegistryAlertKind {
@@ -207,7 +207,7 @@ pub enum RegistryAlertKind {
     ExceptionExpiring,
     /// Findings may not be read for want of a permission.
     AccessMissing,
-    /// A call has failed in sweep after sweep, so that images could not be looked at.
+    /// A call has failed in sweep after sweep, so that images could not be reconciled.
     CallsFailing,
 }
 
@@ -230,7 +230,7 @@ impl RegistryAlertKind {
         }
     }
 
-    /// What a reader must know from two words.
+    /// The state in two words, for a reader who reads no further.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::RegistryDrift => "REGISTRY SETTINGS",
@@ -248,7 +248,7 @@ pub struct Change {
     pub setting: String,
     /// As it was found.
     pub old: String,
-    /// As it should be; in what was repaired or moved, as it is now.
+    /// The desired value; after a repair or a move, the value now.
     pub new: String,
 }
 
@@ -256,14 +256,14 @@ pub struct Change {
 /// shorter than the minute after which Lambda retries a failed asynchronous invocation.
 pub const LEASE_SECONDS: i64 = 45;
 
-/// What was told, or is owed to be.
+/// An alert that was sent or is pending.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// The kind of the alert.
     pub kind: RepositoryAlertKind,
     /// Its id, the same however often it is delivered.
     pub id: String,
-    /// What it is about: the same kind about the same is not told again while it lasts.
+    /// Its subject: the same kind with the same subject is not alerted again while it lasts.
     pub changes: Vec<Change>,
     /// The reason that it gives.
     pub reason: String,
@@ -271,7 +271,7 @@ pub struct Note {
     pub claimed_at: Timestamp,
     /// That invocation.
     pub claimed_by: String,
-    /// When the topic accepted it. `None`: still owed.
+    /// When the topic accepted it. `None`: still pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Timestamp>,
 }
@@ -288,7 +288,7 @@ impl Note {
         self.sent_at.is_none() && now.duration_since(self.claimed_at) < lease
     }
 
-    /// Records of those that were owed that they are sent.
+    /// Records that the pending ones are sent.
     pub fn all_sent(notes: &mut [Self], now: Timestamp) {
         for note in notes {
             note.sent_at = note.sent_at.or(Some(now));
@@ -296,23 +296,23 @@ impl Note {
     }
 }
 
-/// What [`settle`] needs.
+/// The input of [`settle`].
 pub(crate) struct Settle<'a> {
     pub(crate) prior: &'a [Note],
     pub(crate) told: Vec<(RepositoryAlertKind, Vec<Change>, String)>,
-    /// Settings of which nobody may be told that they were changed.
+    /// Settings whose change no alert may report.
     pub(crate) open: &'a BTreeSet<String>,
-    /// What it is about, for the ids of alerts.
+    /// The subject, for the ids of alerts.
     pub(crate) subject: &'a str,
     pub(crate) generation: u64,
     pub(crate) actor: &'a str,
     pub(crate) now: Timestamp,
 }
 
-/// The notes of the next row, and those of them that are owed.
+/// The notes of the next row, and the pending ones among them.
 ///
-/// What lasts is told once for as long as it is the same. What happened is told each time that it happens; if it was not told yet,
-/// it stays owed, but for what turned out not to have happened.
+/// A condition that lasts is alerted once for as long as it is the same. An event is alerted each time that it happens; an
+/// alert that was not sent stays pending, except for parts that turned out not to have happened.
 pub(crate) fn settle(settle: Settle<'_>) -> (Vec<Note>, Vec<Note>) {
     let Settle {
         prior,

@@ -29,8 +29,8 @@ pub struct Predecessor {
     findings: BTreeSet<(String, Option<String>)>,
 }
 
-/// Of the images that were pulled since `since`, the one that `image` replaces: of the same kind, pushed before it, and the one of
-/// these that was pulled last.
+/// Among the images that were pulled since `since`, the one that `image` replaces: of the same kind, pushed before it, and the
+/// one of these that was pulled last.
 pub fn replaced_by<'a>(image: &Image, pulled: &'a [Image], since: Timestamp) -> Option<&'a Image> {
     let pushed_at = image.pushed_at?;
     pulled
@@ -67,7 +67,7 @@ impl Predecessor {
                 .collect(),
             (_, None) => BTreeSet::new(),
         };
-        // What was not listed could be anything.
+        // A finding that was not listed could be any.
         findings.retain(|(id, _)| is_named(id));
         Some(Self {
             digest: image.digest.clone(),
@@ -185,7 +185,7 @@ mod tests {
         row.state = State::Blocked;
         let excuses = |row: &Row| Predecessor::new(&other("sha256:01", 30, Some(2)), &known, Some(row)).is_some();
         assert!(!excuses(&row), "it must not be deployed itself");
-        // It was deleted, and is there again: what a look makes of it is not known yet, and it runs.
+        // It was deleted, and is there again: the result of its reconcile is not known yet, and it runs.
         row.closed_at = Some(now());
         assert!(excuses(&row));
     }

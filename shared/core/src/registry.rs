@@ -26,7 +26,7 @@ use crate::{
 pub struct RegistrySettings {
     /// How it scans.
     pub scanning: ScanMode,
-    /// What it scans without anybody asking.
+    /// The images that it scans by itself.
     pub scan_rules: Vec<ScanRule>,
     /// Where its images are copied to.
     pub replication: Vec<ReplicationRule>,
@@ -35,7 +35,7 @@ pub struct RegistrySettings {
 }
 
 impl RegistrySettings {
-    /// What is known of a repository's settings without asking for it.
+    /// The settings of a repository that are known without a call for it.
     pub fn of(&self, listed: &ListedRepository) -> ListedSettings {
         ListedSettings {
             repository: listed.repository.clone(),
@@ -63,7 +63,7 @@ pub struct ScanRule {
 pub struct ReplicationRule {
     /// Where to: account and region.
     pub destinations: Vec<RegistryKey>,
-    /// What names of repositories begin with; none: all repositories.
+    /// Prefixes of names of repositories; none: all repositories.
     pub prefixes: Vec<String>,
 }
 
@@ -76,7 +76,7 @@ pub struct RegistryRow {
     pub registry: RegistryKey,
     /// Number of the write that made this row; a write must name the one before.
     pub generation: u64,
-    /// What was told, or is owed to be; sorted.
+    /// Alerts that were sent or are pending; sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<RegistryNote>,
     /// The last digest.
@@ -88,8 +88,8 @@ pub struct RegistryRow {
     /// Calls that fail with errors that pass by themselves, by cause.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failing: Vec<FailingCall>,
-    /// What was told of those, or is owed to be. Not among [`notes`](Self::notes): the version before does not know the kind, and must be able to
-    /// read the row after a rollback.
+    /// Alerts about those, sent or pending. Not among [`notes`](Self::notes): the version before does not know the kind, and
+    /// must be able to read the row after a rollback.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes_of_failing: Vec<RegistryNote>,
     /// When the last sweep began of which every repository was left to the workers.
@@ -114,14 +114,14 @@ impl RegistryRow {
     }
 }
 
-/// Something that lasts, and of which a topic is told once.
+/// A condition that lasts, and of which a topic is notified once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RegistryNote {
     /// The kind of the alert.
     pub kind: RegistryAlertKind,
-    /// What it is about.
+    /// The subject.
     pub about: String,
-    /// Who is told.
+    /// The topic.
     pub topic: TopicArn,
     /// The id of the alert, the same however often it is delivered.
     pub id: String,
@@ -129,7 +129,7 @@ pub struct RegistryNote {
     pub claimed_at: Timestamp,
     /// That invocation.
     pub claimed_by: String,
-    /// When the topic accepted it. `None`: still owed.
+    /// When the topic accepted it. `None`: still pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Timestamp>,
 }

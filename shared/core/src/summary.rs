@@ -1,4 +1,4 @@
-//! What a sweep found in a repository, in figures and with the worst cases: the parts of the daily digest.
+//! The figures and worst cases of a repository, counted by a sweep: the parts of the daily digest.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,7 +45,7 @@ pub struct RepositorySummary {
     /// How many of these bytes are in the archive.
     #[serde(default)]
     pub archived_bytes: u64,
-    /// What the policy's lifecycle rules would delete now, about; `None`: it has none for this repository.
+    /// An estimate of the images that the policy's lifecycle rules would delete now; `None`: it has none for this repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub surplus: Option<Surplus>,
     /// How many images are in each state.
@@ -56,7 +56,7 @@ pub struct RepositorySummary {
     /// Images that should be blocked and are not.
     #[serde(default)]
     pub held: Cases,
-    /// Images that a person must look at.
+    /// Images that a person must review.
     #[serde(default)]
     pub review: Cases,
     /// Images that have waited too long for a scan, or to come back from the archive.
@@ -65,31 +65,31 @@ pub struct RepositorySummary {
     /// Allowed images of which the scanner lists nothing and does not say when it was done.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unconfirmed: u64,
-    /// Images that nobody could look at yet, because calls failed.
+    /// Images that nobody could reconcile yet, because calls failed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub not_reached: u64,
     /// Rows of the ledger that cannot be read: of their images nothing is known.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unreadable: u64,
-    /// What is new, by day (UTC): of the day on which it was made, and of the day before.
+    /// The news by day (UTC): of the day on which it was made, and of the day before.
     #[serde(default)]
     pub days: BTreeMap<Date, News>,
     /// The exceptions that take a finding out of a decision, by name, with the number of images.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub exceptions: BTreeMap<String, u64>,
-    /// How many settings are not as the policy says, as people were told.
+    /// The number of settings that differ from the policy, as alerted.
     #[serde(default)]
     pub drift: u64,
     /// How the repository has opted out, with its reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opt_out: Option<String>,
-    /// What the tag says that the route of its alerts follows; `None`: it was not read.
+    /// The value of the tag that names the route of its alerts; `None`: it was not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<RouteTag>,
     /// How ready the regions are that its images are copied to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub readiness: Vec<Readiness>,
-    /// All copies that were on the list here had been looked at: what has no row is not here.
+    /// All copies on the list here had been reconciled: an image without a row is not here.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub copies_seen: bool,
 }
@@ -118,7 +118,7 @@ pub struct Case {
     pub reason: String,
     /// Since when.
     pub since: Timestamp,
-    /// What fixes the findings that decided, `openssl 3.0.9`, at most 3; empty where the scanner names no version.
+    /// The fixes of the findings that decided, `openssl 3.0.9`, at most 3; empty where the scanner names no version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fixes: Vec<String>,
     /// How many more fixes there are.
@@ -135,12 +135,12 @@ pub const WORST: usize = 5;
 /// The longest reason of a case, in characters.
 const MAX_REASON: usize = 300;
 
-/// Of two cases that are equally bad, the first one is named.
+/// The order among cases that are equally bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// What happened last: the old ones are known.
+    /// The latest first: the old ones are known.
     Newest,
-    /// What has been waiting longest.
+    /// The one that has waited longest first.
     Oldest,
 }
 
@@ -170,7 +170,8 @@ pub(super) fn worse(a: &Case, b: &Case, order: Order) -> std::cmp::Ordering {
         .then_with(|| a.digest.cmp(&b.digest))
 }
 
-/// What is new of one day. Images are counted by what they are now: one that was blocked and released on the same day was released.
+/// The news of one day. Images are counted by their present state: one that was blocked and released on the same day was
+/// released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct News {
     /// Images that were pushed; attestations and the like not among them.
@@ -179,7 +180,7 @@ pub struct News {
     pub blocked: u64,
     /// Images that should have been blocked, and were not.
     pub held: u64,
-    /// Images that a person must look at.
+    /// Images that a person must review.
     pub review: u64,
     /// Images that were blocked and are free again.
     pub released: u64,
@@ -214,7 +215,8 @@ impl RepositorySummary {
     }
 }
 
-/// The beginning of the day on which a summary was made, if that is today or was yesterday. What is older says nothing of today.
+/// The beginning of the day on which a summary was made, if that is today or was yesterday. An older one says nothing about
+/// today.
 pub fn day_of_summary(summary: &RepositorySummary, now: Timestamp) -> Option<Timestamp> {
     let today = date_of(now);
     let day = summary.day.filter(|day| *day >= today.yesterday().unwrap_or(today))?;
@@ -247,7 +249,7 @@ pub struct SummaryBuilder<'a> {
     policy: &'a Policy,
     now: Timestamp,
     counter: Option<SurplusCounter>,
-    /// The images that indexes lead to.
+    /// The children of indexes.
     led_to: BTreeSet<Digest>,
     summary: RepositorySummary,
 }
@@ -374,7 +376,7 @@ impl<'a> SummaryBuilder<'a> {
         }
     }
 
-    /// So many rows cannot be read.
+    /// Counts rows that cannot be read.
     pub fn unreadable_rows(&mut self, number: usize) {
         let number = u64::try_from(number).unwrap_or(u64::MAX);
         self.summary.unreadable = self.summary.unreadable.saturating_add(number);
@@ -393,7 +395,7 @@ impl<'a> SummaryBuilder<'a> {
         }
     }
 
-    /// How ready the regions are that its images are copied to, and whether all copies that are here were looked at.
+    /// How ready the regions are that its images are copied to, and whether all copies here were reconciled.
     pub fn copies(&mut self, readiness: &[Readiness], copies_seen: bool) {
         self.summary.readiness = readiness.to_vec();
         self.summary.copies_seen = copies_seen;

@@ -1,7 +1,7 @@
 //! Makes strings from outside harmless.
 //!
-//! Tags, package names, CVE texts and addresses are written by whoever pushes an image or publishes an advisory. Each function here
-//! is for one kind of reader, is total, and leaves ordinary text as it is.
+//! Tags, package names, CVE texts and addresses come from the pusher of an image or the author of an advisory. Each function
+//! here is for one kind of reader, is total, and leaves ordinary text as it is.
 
 /// The longest address that is shown. Those of the trackers below are shorter than 100.
 pub const MAX_URL: usize = 300;
@@ -108,7 +108,7 @@ fn without_host(name: &str, after: &str) -> String {
     }
 }
 
-/// What may follow the last dot of a host: letters alone, or the form that stands for letters of other scripts.
+/// The texts allowed after the last dot of a host: letters alone, or the form that stands for letters of other scripts.
 ///
 /// Source: RFC 3696, section 2 (a top-level domain is not all-numeric); RFC 5890 (`xn--`).
 fn is_top_level(label: &str) -> bool {
@@ -198,9 +198,9 @@ const KNOWN_PLACES: [&str; 18] = [
 
 /// Text for a chat, on one line: no mention, link, emoji or format can form.
 ///
-/// Amazon Q passes `client-markdown` on to Slack or Microsoft Teams, whose markups differ: Slack knows no backslash. What both
-/// show as it is, and can be copied from, is code; so every word that could mean something to either becomes code. Other words,
-/// and addresses that [`url`] shows, stay as they are.
+/// Amazon Q passes `client-markdown` on to Slack or Microsoft Teams, whose markups differ: Slack knows no backslash. Both show
+/// code as it is, and it can be copied; so every word that could mean something to either becomes code. Other words, and
+/// addresses that [`url`] shows, stay as they are.
 ///
 /// Source: Amazon Q Developer in chat applications, "Custom notifications" (`textType`); Slack, "Formatting message text" (`&`, `<`
 /// and `>` are entities, everywhere).
@@ -227,7 +227,7 @@ pub fn code(text: &str) -> String {
     }
 }
 
-/// What identifies something to a machine: ASCII letters, digits and `-`, nothing else.
+/// An identifier for a machine: ASCII letters, digits and `-`, nothing else.
 pub fn token(text: &str, limit: usize) -> String {
     text.chars()
         .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
@@ -235,8 +235,8 @@ pub fn token(text: &str, limit: usize) -> String {
         .collect()
 }
 
-/// The address, if it leads to a page on vulnerabilities that we know: HTTPS, a host of the list and nothing that could make it
-/// lead elsewhere (user, port, escapes, `..`, another address inside). Otherwise `None`; there is no address then.
+/// The address, if it is that of a page on vulnerabilities that we know: HTTPS, a host of the list, and nothing that could make
+/// it another address (user, port, escapes, `..`, another address inside). Otherwise `None`; there is no address then.
 pub fn url(text: &str) -> Option<&str> {
     let rest = text.strip_prefix("https://")?;
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/?#=&+,:;".contains(&b);
@@ -338,7 +338,7 @@ fn peel(word: &str) -> (&str, &str, &str) {
     )
 }
 
-/// Whether a word has no meaning in either markup. What is not known to have none, has.
+/// Whether a word has no meaning in either markup. A word that is not known to have none, has one.
 fn means_nothing(word: &str) -> bool {
     let known = |c: char| c.is_alphanumeric() || ".,:;!?'\"()/-+%=&_…→".contains(c);
     word.chars().all(known)

@@ -1,4 +1,4 @@
-//! Which findings the people of a repository were told of, so that tonight's build with yesterday's findings is no news.
+//! The findings that the people of a repository were notified of, so that tonight's build with yesterday's findings is no news.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{finding::is_named, ids::RepositoryKey, ledger::RecordedFinding, text::hex};
 
-/// For how many days a finding that was told is no news in the same repository.
+/// The days for which a finding is no news in the same repository after an alert named it.
 pub const NEWS_DAYS: i64 = 30;
 
-/// At most so many findings are remembered of a repository, the latest told: about 50 KB, far below the 400 KB of an item.
+/// The most findings that are remembered of a repository, the latest ones: about 50 KB, far below the 400 KB of an item.
 pub const MAX_TOLD: usize = 2000;
 
 /// The form of a [`ToldFindings`].
@@ -31,12 +31,12 @@ pub struct ToldFindings {
     pub repository: RepositoryKey,
     /// Number of the write that made this row; a write must name the one before.
     pub generation: u64,
-    /// When each finding was told last, in days since 1970, by a hash of vulnerability and package.
+    /// When an alert last named each finding, in days since 1970, by a hash of vulnerability and package.
     pub days: BTreeMap<String, i64>,
 }
 
 impl ToldFindings {
-    /// Nothing was told yet.
+    /// No finding was alerted yet.
     pub fn none(repository: RepositoryKey) -> Self {
         Self {
             schema: ToldSchema::V1,
@@ -51,13 +51,13 @@ impl ToldFindings {
         format!("told#{}", repository.region)
     }
 
-    /// Whether people were told of a finding within [`NEWS_DAYS`].
+    /// Whether an alert named a finding within [`NEWS_DAYS`].
     pub fn knows(&self, finding: &RecordedFinding, now: Timestamp) -> bool {
-        // What was not listed could be anything.
+        // A finding that was not listed could be any.
         is_named(&finding.id) && self.days.get(&key(finding)).is_some_and(|day| is_recent(*day, now))
     }
 
-    /// The row to write when people were told of these findings; `None` if that changes nothing.
+    /// The row to write after an alert named these findings; `None` if that changes nothing.
     pub fn with<'a>(&self, findings: impl IntoIterator<Item = &'a RecordedFinding>, now: Timestamp) -> Option<Self> {
         let mut days = self.days.clone();
         days.retain(|_, day| is_recent(*day, now));

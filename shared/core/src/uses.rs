@@ -37,7 +37,7 @@ pub const GRACE: SignedDuration = SignedDuration::from_hours(24);
 /// For how many days the row of an image is kept that nothing uses any more.
 pub const GONE_ROW_DAYS: i64 = 30;
 
-/// At most so many workloads are kept of an image; the others are counted.
+/// The most workloads that are kept of an image; the others are counted.
 pub const MAX_WORKLOADS: usize = 1000;
 
 /// The workloads of a row have less than this as JSON, so that the row fits into an item of `DynamoDB`: 400 KB.
@@ -106,7 +106,7 @@ pub struct WorkloadSource {
     pub account: AccountId,
     /// Their region.
     pub region: Region,
-    /// Of what kind they are.
+    /// Their kind.
     pub kind: SourceKind,
 }
 
@@ -124,7 +124,7 @@ pub enum Phase {
     Running,
     /// It does not run now and will: a service that is scaled to nothing, a task or job that something starts by its definition.
     Desired,
-    /// What runs now goes back to it when it fails.
+    /// The workload goes back to it when the present version fails.
     Rollback,
 }
 
@@ -134,11 +134,11 @@ pub enum Phase {
 pub enum Via {
     /// Its digest was named.
     Digest,
-    /// A tag was named, which led to the image when it was looked up.
+    /// A tag was named, which was on the image when it was resolved.
     Tag(Tag),
 }
 
-/// What a workload is.
+/// The kind of a workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WorkloadKind {
@@ -163,11 +163,11 @@ pub enum WorkloadKind {
 pub struct Workload {
     /// Why it counts.
     pub phase: Phase,
-    /// What it is.
+    /// The kind.
     pub kind: WorkloadKind,
     /// Its name; in Kubernetes `kind/name`, such as `deployment/api`.
     pub name: String,
-    /// What it is in: the cluster of ECS, the namespace of Kubernetes.
+    /// Its place: the cluster of ECS, the namespace of Kubernetes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<String>,
     /// Which version of it: the revision of a task or job definition, the version of a function.
@@ -211,7 +211,7 @@ pub struct UseRow {
 }
 
 impl UseRow {
-    /// What the sort keys of use rows begin with.
+    /// The prefix of the sort keys of use rows.
     pub const SORT_KEY_PREFIX: &'static str = "use#";
 
     /// The partition key of all use rows of an account's registry, and of the states of its index: `uses#<account>`.
@@ -233,7 +233,7 @@ impl UseRow {
         )
     }
 
-    /// What the sort keys of a repository's use rows begin with.
+    /// The prefix of the sort keys of a repository's use rows.
     pub fn repository_prefix(region: &Region, repository: &RepositoryName) -> String {
         format!("{}{region}#{repository}#", Self::SORT_KEY_PREFIX)
     }
@@ -282,10 +282,10 @@ pub struct UsedBy {
 }
 
 impl Uses {
-    /// The answer. `images`: the image and those that are pulled with it, the indexes that lead to it and the images that it leads to.
-    /// `rows`: their use rows, as far as there are any. `state`: that of the index of their region.
+    /// The answer. `images`: the image, its parent indexes and its children. `rows`: their use rows, as far as there are any.
+    /// `state`: that of the index of their region.
     ///
-    /// What is known to use an image counts whatever else is not known.
+    /// A known use of an image counts, whatever else is not known.
     pub fn of(
         rules: &WorkloadRules,
         images: &[ImageKey],
@@ -328,12 +328,12 @@ impl Uses {
     }
 }
 
-/// What happens to an image that should be blocked while it is not known who uses it.
+/// Whether an image that should be blocked is blocked while it is not known who uses it.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WhenUnknown {
-    /// It is not blocked; people are told what is missing.
+    /// The block is deferred; an alert says which lists are missing.
     Hold,
     /// It counts as if no workload used it.
     Ignore,
@@ -350,7 +350,7 @@ pub enum LambdaVersions {
     LatestAndAliased,
 }
 
-/// An account whose workloads are looked at as well.
+/// An account whose workloads are listed as well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkloadAccount {
     /// The account.
@@ -367,14 +367,14 @@ impl WorkloadAccount {
     }
 }
 
-/// What is looked at, and what follows if it cannot be: `block.workloads` of the policy.
+/// The lists of workloads, and the reaction if one cannot be read: `block.workloads` of the policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkloadRules {
-    /// What is listed in each account.
+    /// The services to list in each account.
     pub sources: Vec<SourceKind>,
     /// For how long a list counts as complete.
     pub max_age: SignedDuration,
-    /// What happens when it is not known who uses an image.
+    /// Whether an image is blocked when it is not known who uses it.
     pub when_unknown: WhenUnknown,
     /// Further accounts.
     pub accounts: Vec<WorkloadAccount>,

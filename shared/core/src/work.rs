@@ -1,4 +1,4 @@
-//! What the sweep leaves for the workers: work items, as they stand in the queue.
+//! The work items that the sweep leaves for the workers, in their form in the queue.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use super::{
     repository::posture::ListedSettings,
 };
 
-/// One piece of work. Like an event it only says *look at this*: done twice it does no harm, and it may be done late.
+/// One piece of work. Like an event it only names a subject to reconcile: done twice it does no harm, and it may be done late.
 ///
 /// Members that this version does not know are those of a later one, which wrote the item before it was rolled back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,18 +21,19 @@ pub struct WorkItem {
     /// The sweep before it, whose turns are done; `None`: only those of its own hour are due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// How many invocations led to it, one after the other: a worker that puts an item into the queue that it is invoked by adds one.
+    /// The number of invocations before this one, one after the other: a worker that puts an item into the queue that it is
+    /// invoked by adds one.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub hops: u32,
     /// The registry.
     pub account: AccountId,
     /// The region.
     pub region: Region,
-    /// What is to be looked at.
+    /// The subject to reconcile.
     pub work: Work,
 }
 
-/// What is to be looked at.
+/// The subject to reconcile.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Work {
@@ -48,17 +49,18 @@ pub enum Work {
         /// The place in the list of its images, as the registry named it, where another item had to stop; `None`: from the beginning.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<String>,
-        /// It is looked at for the second time in this sweep, because images of it were due in the first.
+        /// It is reconciled for the second time in this sweep, because images of it were due in the first.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         again: bool,
         /// Only copies and figures are left: another item had not the time for them.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         copies: bool,
-        /// What of its settings is known; `None`: all of them are to be looked at.
+        /// The known part of its settings; `None`: all of them are read.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         listed: Option<Box<ListedSettings>>,
-        /// How often, in this sweep, ECR did not know yet what a lifecycle policy would do. If it ever did not, only the settings are
-        /// looked at. A version that does not know this member looks at all of the repository, as it does with each sweep.
+        /// The number of times in this sweep that ECR had no preview of a lifecycle policy yet. After the first, only the
+        /// settings are reconciled. A version that does not know this member reconciles all of the repository, as it does with
+        /// each sweep.
         #[serde(default, skip_serializing_if = "is_zero")]
         waited: u32,
     },
@@ -68,7 +70,7 @@ pub enum Work {
         repository: RepositoryName,
         /// The images, at most [`MAX_IMAGES`].
         digests: Vec<Digest>,
-        /// All indexes of the repository were known with all that they lead to, when this was left.
+        /// All indexes of the repository were known with all their children, when this was left.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         indexes_read: bool,
         /// When that was; see [`INDEXES_KNOWN_FOR`]. An item of an earlier version does not say it: there they count as not read.
@@ -89,7 +91,7 @@ pub enum Work {
 pub struct FoundImage {
     /// The image.
     pub digest: Digest,
-    /// What the findings said of the probability of exploits.
+    /// The exploit probabilities of the findings.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub epss: Vec<Epss>,
 }
@@ -120,12 +122,12 @@ fn is_zero(number: &u32) -> bool {
 /// each image; what is left of an item, or fails in it, is little. docs/work-at-scale.md has the figures.
 pub const MAX_IMAGES: usize = 20;
 
-/// For so long it is believed that a sweep has read all indexes of a repository: until the next sweep reads them. An item may wait for hours, and an
-/// index that came meanwhile may lead to an image without a tag.
+/// For this time a sweep's statement counts that it has read all indexes of a repository: until the next sweep reads them. An
+/// item may wait for hours, and meanwhile an index may come that references an image without a tag.
 pub const INDEXES_KNOWN_FOR: SignedDuration = SignedDuration::from_hours(1);
 
-/// After so many hops an item is not put back any more: it stays in the queue, where SQS counts how often it is delivered. What is left
-/// for want of time or because AWS is in trouble (five minutes later, each time) has sixteen hours and more until then.
+/// After this number of hops an item is not put back any more: it stays in the queue, where SQS counts its deliveries. An item
+/// that was left for want of time or because AWS fails (five minutes later, each time) has more than sixteen hours until then.
 pub const MAX_HOPS: u32 = 200;
 
 /// The only form of a work item that exists so far.

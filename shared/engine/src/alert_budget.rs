@@ -40,7 +40,7 @@ impl<N: Notifier + Sync, L: AlertLedger + Sync, C: Clock + Sync> Notifier for Bu
         self.topics.publish(topic, message).await
     }
 
-    /// If counting fails, the alert is told by itself: one message too many is better than one too few.
+    /// If counting fails, the alert is sent by itself: one message too many is better than one too few.
     async fn slot(&self, alert: &BriefAlert) -> Slot {
         let now = self.clock.now();
         let slot = self.ledger.take_slot(&alert.registry, &alert.topic, self.budget, now);
@@ -66,10 +66,10 @@ impl<N: Notifier + Sync, L: AlertLedger + Sync, C: Clock + Sync> Notifier for Bu
     }
 }
 
-/// At most so many pages of kept alerts are read in a sweep: some 10,000 alerts of a megabyte a page. The next sweep reads the others.
+/// The most pages of kept alerts that a sweep reads: some 10,000 alerts of a megabyte a page. The next sweep reads the others.
 const MAX_PAGES: usize = 10;
 
-/// What summaries were sent.
+/// The summaries that were sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Summaries {
     /// How many.
@@ -81,8 +81,8 @@ pub struct Summaries {
 /// Sends each topic one summary of its kept alerts, and forgets what it names. A topic that refuses for good, because it is gone, has its
 /// alerts named to the default topic.
 ///
-/// # Errors
-/// A call failed. What was not named is kept for the next sweep; what was named and could not be forgotten is named again.
+/// # Errors A call failed. Alerts that were not named are kept for the next sweep; those that were named and could not be
+/// deleted are named again.
 pub async fn send_summaries(
     services: &impl Services,
     policy: &Policy,

@@ -1,21 +1,21 @@
-//! The one order in which a step is carried out: claim, effect, tell, record. `ARCHITECTURE.md` says why.
+//! The one order in which a step is carried out: claim, effect, notify, record. `ARCHITECTURE.md` says why.
 
 use tracing::debug;
 
 use crate::reconcile::{ReconcileError, Subject};
 use guard_ports::Written;
 
-/// What came of a claim.
+/// The result of a claim.
 pub(crate) enum Claim<T> {
     /// It holds.
     Holds,
     /// Somebody else wrote the record in between: nothing was done.
     Conflict,
-    /// It holds, and something speaks against going on.
+    /// It holds, and something prevents the step.
     Stopped(T),
 }
 
-/// What came of a step.
+/// The result of a step.
 pub(crate) enum Executed<D, T> {
     /// It is done and recorded.
     Done(D),
@@ -27,37 +27,37 @@ pub(crate) enum Executed<D, T> {
 
 /// A step of one kind of thing.
 pub(crate) trait Action {
-    /// What came of it.
+    /// The result.
     type Done;
-    /// What ends it before it is done.
+    /// The reason to end it before it is done.
     type Stop;
 
-    /// What it is about.
+    /// The subject.
     fn subject(&self) -> Subject;
 
-    /// Nothing is to be changed or told: with the claim it is done.
+    /// It has no change and no alert: the claim completes it.
     fn is_only_a_record(&self) -> bool;
 
-    /// Writes the record with the new state and with what is owed, on the condition that nobody wrote it in between.
+    /// Writes the record with the new state and the pending alerts, on the condition that nobody wrote it in between.
     async fn claim(&mut self) -> Result<Claim<Self::Stop>, ReconcileError>;
 
     /// Brings about what was claimed.
     async fn effect(&mut self) -> Result<Option<Self::Stop>, ReconcileError>;
 
-    /// Tells people.
+    /// Sends the alerts.
     async fn tell(&mut self) -> Result<(), ReconcileError>;
 
-    /// Writes that it is done and told.
+    /// Writes that it is done, and the alerts are sent.
     async fn record(&mut self) -> Result<Written, ReconcileError>;
 
-    /// What came of it.
+    /// The result.
     fn done(self) -> Self::Done;
 }
 
 /// Carries out a step.
 ///
-/// # Errors
-/// A call failed, or somebody else wrote the record after the claim. The claim says what is owed, so that whoever comes next does it.
+/// # Errors A call failed, or somebody else wrote the record after the claim. The claim names the pending work, so that the
+/// next invocation does it.
 pub(crate) async fn execute<A: Action>(mut action: A) -> Result<Executed<A::Done, A::Stop>, ReconcileError> {
     match action.claim().await? {
         Claim::Holds => debug!(of = %action.subject(), "claim: the record is written"),

@@ -15,17 +15,17 @@ use guard_core::{
 };
 use guard_ports::{Clock as _, Listing as _, Notifier as _, PortError, Revisions, Services};
 
-/// So many images are looked at at the same time.
+/// The number of images that are checked at the same time.
 const AT_ONCE: usize = 8;
 
-/// What answers, for one invocation.
+/// The services and settings of one invocation.
 #[derive(Debug)]
 pub struct Gate<'a, S> {
     /// The world.
     pub services: &'a S,
     /// The policy.
     pub policy: &'a Policy,
-    /// The account whose images are judged.
+    /// The account of the images.
     pub account: &'a AccountId,
     /// The region of its registry.
     pub region: &'a Region,
@@ -33,14 +33,14 @@ pub struct Gate<'a, S> {
     pub actor: &'a str,
 }
 
-/// What came of a hook, for the log.
+/// The result of a hook, for the log.
 #[derive(Debug)]
 pub struct Hooked {
-    /// What ECS is answered.
+    /// The answer to ECS.
     pub answer: HookAnswer,
-    /// What was found of the images, if that was looked at.
+    /// The answer about the images, if they were checked.
     pub images: Option<Answer>,
-    /// Why nothing was looked at, or what failed.
+    /// Why nothing was checked, or the failure.
     pub why: Option<String>,
     /// How many alerts were sent.
     pub alerts: u64,
@@ -150,7 +150,7 @@ impl<S: Services> Gate<'_, S> {
         }
     }
 
-    /// Tells the teams of the images why their deployment was refused. What ECS is answered does not depend on it.
+    /// Notifies the teams of the images why their deployment was refused. The answer to ECS does not depend on it.
     pub async fn tell_refused(&self, hook: &HookRequest, hooked: &mut Hooked) {
         // Also where a hook that waited long enough is to roll back: then nobody was refused for what is in an image.
         let Some(images) = &hooked.images else { return };

@@ -3,12 +3,12 @@
 //! | module | is |
 //! |---|---|
 //! | [`reconcile`] | gathers facts, lets the core decide, acts, records: an image, a repository, a registry, replicas |
-//! | `execute` | claim, effect, tell, record: the one order in which a step is carried out |
+//! | `execute` | claim, effect, notify, record: the one order in which a step is carried out |
 //! | [`gate`] | whether images may be deployed: looks, and changes nothing |
-//! | [`sweep`] | goes through all repositories and images |
+//! | [`sweep`] | reconciles all repositories and images |
 //! | [`tag_removal`] | takes tags from images so that none is lost |
 //! | [`route`] | where the alerts about a repository go, by its tag |
-//! | [`refused_pull`] | tells who cannot pull a blocked image |
+//! | [`refused_pull`] | notifies the team of a blocked image that a workload could not pull |
 //! | [`workloads`] | keeps the index of who uses images |
 //! | [`alert_budget`] | alerts within a budget, and the hourly summary |
 //!

@@ -1,4 +1,4 @@
-//! Tells the team of a blocked image that a workload could not pull it.
+//! Notifies the team of a blocked image that a workload could not pull it.
 
 use futures_util::future::join;
 
@@ -26,11 +26,10 @@ pub struct Refused {
 }
 
 impl<S: Services> Index<'_, S> {
-    /// Tells of those images that are blocked, and are therefore refused: once a day for each image and service or family. How many were told. `actor`: this
-    /// invocation.
+    /// Alerts those images that are blocked, and therefore refused: once a day for each image and service or family. The result
+    /// is the number of alerts. `actor`: this invocation.
     ///
-    /// # Errors
-    /// A call failed: what is owed is told when the event is delivered again.
+    /// # Errors A call failed: the pending alert is sent when the event is delivered again.
     pub async fn refused(&self, policy: &Policy, refused: &Refused, actor: &str) -> Result<u64, PortError> {
         let (mut told, mut failure) = (0_u64, None);
         let mut images = refused.images.clone();
@@ -49,7 +48,7 @@ impl<S: Services> Index<'_, S> {
         }
     }
 
-    /// Whether it was told now.
+    /// Whether its alert was sent now.
     async fn refused_image(
         &self,
         policy: &Policy,
@@ -71,7 +70,7 @@ impl<S: Services> Index<'_, S> {
             return Ok(false);
         };
         if ledger.write_refused_pull(&claim).await? == Written::Conflict {
-            // Another event of the same is told by whoever wrote it.
+            // The invocation that wrote the row sends the alert of another event about the same.
             return Ok(false);
         }
         let alert = pull_refused(&row, &claim, &refused.workload, &refused.says, now);
@@ -89,7 +88,7 @@ impl<S: Services> Index<'_, S> {
         Ok(true)
     }
 
-    /// The image. A tag that a quarantine took leads to the image that had it.
+    /// The image. A tag that a quarantine took is resolved to the image that had it.
     async fn refused_key(&self, image: &ImageReference) -> Result<Option<ImageKey>, PortError> {
         if let Some(key) = image.key() {
             return Ok(Some(key));

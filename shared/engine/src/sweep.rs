@@ -1,8 +1,9 @@
-//! The sweep: what makes it certain that every image is looked at, whatever events get lost.
+//! The sweep makes it certain that every image is reconciled, whichever events are lost.
 //!
-//! It lists the registry's repositories and leaves a work item for each. A work item compares the registry's list of a repository's
-//! images with the ledger's rows, which takes a call for a thousand of each, and looks at those images where the two do not agree
-//! (`core/decide/due.rs` says when). Everything ends in [`reconcile`](crate::reconcile::image::reconcile), as after an event.
+//! It lists the registry's repositories and leaves a work item for each. A work item compares the registry's list of a
+//! repository's images with the ledger's rows, which takes a call for a thousand of each, and reconciles those images where the
+//! two differ (`core/decide/due.rs` says when). Everything ends in [`reconcile`](crate::reconcile::image::reconcile), as after
+//! an event.
 //!
 //! | module | is |
 //! |---|---|
@@ -12,7 +13,7 @@
 //! | `repository` | a repository: its settings, and which of its images are due |
 //! | `images` | images, one after the other |
 //! | `refused` | what may not be read or undone, and calls that keep failing, remembered for all workers |
-//! | `looks`, `error` | what came of it, and what went wrong |
+//! | `looks`, `error` | the results, and the failures |
 
 mod cycle;
 mod enqueue;

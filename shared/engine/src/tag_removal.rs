@@ -1,13 +1,14 @@
 //! Takes tags from an image so that no image is lost by it. It is the only caller of `RegistryWriter::remove_tags`.
 //!
-//! ECR removes a tag from whichever image has it at that moment, and deletes an image that loses its last tag. What it deletes when a
-//! digest and a tag are given is documented nowhere. So:
+//! ECR removes a tag from whichever image has it at that moment, and deletes an image that loses its last tag. Which image it
+//! deletes when a digest and a tag are given is documented nowhere. So:
 //!
 //! 1. The row of each tag says that it is being removed. The image gets a tag of ours, whatever other tags it has: another invocation, or a
 //!    person, may be taking those at the same time.
-//! 2. A last look shows that the image has both; then the tags are sent alone, once.
-//! 3. The answer names the image that lost each tag. If it is another one, that gets the tag back; if it is gone, people are told.
-//! 4. The image is read back. If it is gone, it is put back by its manifest, and people are told.
+//! 2. A last read shows that the image has both; then the tags are sent alone, once.
+//! 3. The answer names the image that lost each tag. If it is another one, that gets the tag back; if it no longer exists, an
+//!    alert is sent.
+//! 4. The image is read back. If it no longer exists, it is put back by its manifest, and an alert is sent.
 
 use futures_util::future::{join, try_join_all};
 use jiff::Timestamp;
@@ -35,21 +36,21 @@ const MAX_ATTEMPTS: usize = 4;
 
 const OPERATION: &str = "ecr:BatchDeleteImage";
 
-/// What ECR answers where an index leads to an image that would lose its last tag. The tag stays, and that is no failure.
+/// ECR's answer where an index references an image that would lose its last tag. The tag stays, and that is no failure.
 pub const REFERENCED: &str = "ImageReferencedByManifestList";
 
-/// What removing tags needs.
+/// The services and settings to remove tags.
 #[derive(Debug)]
 pub struct TagRemoval<'a, S: Services> {
     /// The registry, the memory of tags, the topics and the time.
     pub services: &'a S,
-    /// What changes the registry.
+    /// The writer of the registry.
     pub writer: &'a S::Writer,
-    /// Says whom to tell.
+    /// It names the topic of an alert.
     pub policy: &'a Policy,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Taken {
     /// The image, as it was read back; `None`: it is gone.
@@ -58,11 +59,11 @@ pub struct Taken {
     pub refused: Option<PortError>,
     /// Tags that are gone, and of which no answer says who lost them.
     pub unanswered: Vec<Tag>,
-    /// What went wrong. People are told already.
+    /// The damage. Its alerts are sent already.
     pub damage: Vec<Damage>,
 }
 
-/// What keeps the image while it loses tags.
+/// The tag that keeps the image while it loses tags.
 #[derive(Debug, Clone, Copy)]
 enum Keeper<'a> {
     /// Our mark, which it gets first.
@@ -127,7 +128,7 @@ impl<S: Services> TagRemoval<'_, S> {
         };
         match &taken {
             Ok(taken) => self.answered(claimed, &taken.unanswered).await?,
-            // What was refused was not removed.
+            // A refused removal removed nothing.
             Err(error) if error.retry == Retry::Never => self.answered(claimed, &[]).await?,
             Err(_) => {}
         }
@@ -147,7 +148,7 @@ impl<S: Services> TagRemoval<'_, S> {
                 let mark = std::slice::from_ref(mark);
                 self.send(image, mark, Keeper::Others, &manifest, at).await
             }
-            // What could not be put back keeps its mark.
+            // An image that could not be put back keeps its mark.
             (image, _) => Ok(Taken {
                 image,
                 ..Taken::default()
@@ -182,8 +183,8 @@ impl<S: Services> TagRemoval<'_, S> {
         Ok(())
     }
 
-    /// Looks into a removal of which no answer is known: if another image may have lost the tag, it gets it back, or people are told that it
-    /// is gone. `row` and `holder` are those of the tag; `pushed` is an image that has just got it, by what an event says.
+    /// Checks a removal without a known answer: if another image may have lost the tag, it gets it back, or an alert says that
+    /// it no longer exists. `row` and `holder` are those of the tag; `pushed` is an image that has just got it, by an event.
     ///
     /// # Errors
     /// A call failed.
@@ -205,7 +206,7 @@ impl<S: Services> TagRemoval<'_, S> {
             removal: None,
             ..row.clone()
         };
-        // Whoever wrote the row in between looks into it as well, with the same result.
+        // The invocation that wrote the row in between checks it as well, with the same result.
         self.services.ledger().write_tag_row(&answered).await?;
         Ok(Some(damage))
     }
@@ -224,7 +225,7 @@ impl<S: Services> TagRemoval<'_, S> {
         Ok(())
     }
 
-    /// Looks for the last time, sends the tags, makes good what went wrong, and reads back.
+    /// Reads for the last time, sends the tags, repairs damage, and reads back.
     async fn send(
         &self,
         image: &ImageKey,
@@ -236,13 +237,13 @@ impl<S: Services> TagRemoval<'_, S> {
         let key = RepositoryKey::of(image);
         let (mut taken, mut failed) = (Taken::default(), None);
         let mut open: Vec<Tag> = tags.to_vec();
-        // Of what was sent, the tags of which no answer came.
+        // The sent tags without an answer.
         let mut sent: Vec<Tag> = Vec::new();
         let mut hit = false;
         for _ in 0..MAX_LOOKS + tags.len().div_ceil(MAX_TAGS_AT_ONCE) {
             let seen = self.look(image).await?;
             let has = |tag: &Tag| seen.as_ref().is_some_and(|image| image.tags.contains(tag));
-            // What was sent and is there still was not removed.
+            // A tag that was sent and is still there was not removed.
             let (again, lost): (Vec<Tag>, Vec<Tag>) = std::mem::take(&mut sent).into_iter().partition(has);
             taken.unanswered.extend(lost);
             open.extend(again);

@@ -30,13 +30,13 @@ use guard_ports::{
     Retry, Seen, Services, UseLedger as _, Workloads, Written,
 };
 
-/// So many calls are made at the same time to look up tags, and to write rows.
+/// The most calls at the same time to resolve tags, and to write rows.
 const AT_ONCE: usize = 8;
 
 /// How often a row is written anew because somebody else wrote it in between.
 const MAX_ATTEMPTS: usize = 4;
 
-/// What came of a run, of an event or of a report.
+/// The result of a run, of an event or of a report.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Indexed {
     /// Workloads that were seen and use images of this registry.
@@ -47,7 +47,7 @@ pub struct Indexed {
     pub written: u64,
     /// Images that nothing uses any more, since now.
     pub gone: u64,
-    /// Images that came into use and are blocked: they are looked at again.
+    /// Images that came into use and are blocked: they are reconciled again.
     pub looked: u64,
     /// The lists that were not seen to their end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -58,10 +58,10 @@ pub struct Indexed {
     /// The permissions that were missing.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub missing: BTreeSet<String>,
-    /// What went wrong, in one line each.
+    /// The failures, in one line each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
-    /// The first failure of the ledger, which must be told.
+    /// The first failure of the ledger, which must be reported.
     #[serde(skip)]
     pub failure: Option<PortError>,
 }
@@ -95,13 +95,13 @@ fn missing(error: &PortError) -> Option<String> {
 pub struct Index<'a, S> {
     /// The world.
     pub services: &'a S,
-    /// What the policy asks for.
+    /// The rules of the policy.
     pub rules: &'a WorkloadRules,
-    /// The registry, and the region whose workloads are looked at.
+    /// The registry, and the region of the workloads.
     pub registry: RegistryKey,
 }
 
-/// What was known before a run.
+/// The facts before a run.
 struct Before {
     rows: Vec<UseRow>,
     /// Rows that cannot be read.
@@ -112,14 +112,14 @@ struct Before {
     known: Vec<KnownPart>,
 }
 
-/// What lists have seen.
+/// The result of the lists.
 #[derive(Default)]
 struct Gathered {
     /// Why a list was not seen to its end.
     failed: BTreeMap<WorkloadSource, PortError>,
-    /// What need not be asked again.
+    /// Facts that need not be asked for again.
     known: KnownImages,
-    /// What uses images of this registry.
+    /// The workloads that use images of this registry.
     seen: BTreeMap<WorkloadSource, Vec<(ImageReference, Workload)>>,
 }
 
@@ -127,7 +127,7 @@ struct Gathered {
 #[derive(Default)]
 struct Clusters {
     found: BTreeSet<String>,
-    /// What the clusters are called that could not be listed begins so: empty for those of the registry's account.
+    /// Prefixes of the names of clusters that could not be listed: empty for those of the registry's account.
     unlisted: Vec<String>,
     failure: Option<PortError>,
 }
@@ -176,7 +176,8 @@ impl<S: Services> Index<'_, S> {
             .filter(|source| !failed.contains_key(*source))
             .cloned()
             .collect();
-        // What nobody asks for any more ends as well; for a day more it counts as in use, so that a slip of the policy takes nothing away.
+        // A use that nothing asks for any more ends as well; for a day more it counts, so that a slip of the policy takes
+        // nothing away.
         let ended = self.not_asked_for(&before.rows, &sources);
         indexed.ended = ended.iter().map(WorkloadSource::to_string).collect();
         snapshot.complete.extend(ended);
@@ -187,7 +188,7 @@ impl<S: Services> Index<'_, S> {
         if indexed.failure.is_none() {
             self.keep_known(&now_known, &before.known, &mut indexed).await;
         } else {
-            // What could not be written is not in the index.
+            // A use that could not be written is not in the index.
             for source in &sources {
                 if let Some(failure) = &indexed.failure {
                     failed.entry(source.clone()).or_insert_with(|| failure.clone());
@@ -228,7 +229,7 @@ impl<S: Services> Index<'_, S> {
         ended.cloned().collect()
     }
 
-    /// What lists have seen of this registry, and which of them were not seen to their end.
+    /// The uses of this registry on the lists, and the lists that were not read to their end.
     fn gather(&self, sources: &[WorkloadSource], listed: Vec<ListedWorkloads>, indexed: &mut Indexed) -> Gathered {
         let mut gathered = Gathered::default();
         for (source, list) in sources.iter().zip(listed) {
@@ -249,7 +250,7 @@ impl<S: Services> Index<'_, S> {
         gathered
     }
 
-    /// Takes workloads into account that an event has told of: two round trips, and none if it is known already but the first.
+    /// Takes the workloads of an event into account: two round trips, or only the first if it is known already.
     ///
     /// # Errors
     /// The ledger failed: the event must be delivered again.
@@ -294,7 +295,7 @@ impl<S: Services> Index<'_, S> {
         if let Some(failure) = &failure {
             indexed.error(failure);
         }
-        // What reports runs itself: a report of nothing is one of a look that failed.
+        // The reporter runs itself: an empty report comes from a failed listing.
         let is_empty = report.complete && report.is_empty();
         let is_complete = report.complete && !is_empty && failure.is_none();
         if is_complete {
@@ -385,8 +386,8 @@ impl<S: Services> Index<'_, S> {
         clusters
     }
 
-    /// What is named by a tag, by the image that has the tag now; and the lists of which that could not be found out. A tag that no image
-    /// has leads nowhere.
+    /// The images that are named by a tag, by the image that has the tag now; and the lists for which that could not be found
+    /// out. A tag that no image has names none.
     async fn resolve(&self, seen: Vec<(ImageReference, Workload)>) -> (Snapshot, Vec<(WorkloadSource, PortError)>) {
         let by_tag: BTreeSet<&ImageReference> = seen
             .iter()
@@ -434,7 +435,7 @@ impl<S: Services> Index<'_, S> {
         Ok(found.map(|found| key.image(&found.digest)))
     }
 
-    /// Writes what changes, and has the images that came into use by it, or into another use, looked at where they are blocked.
+    /// Writes the changes. Has the images reconciled that came into use by them, or into another use, and that are blocked.
     async fn bring_about(&self, rows: Vec<UseRow>, seen: &Snapshot, indexed: &mut Indexed) {
         indexed.workloads = seen.uses.values().map(|uses| uses.len() as u64).sum();
         indexed.images = seen.uses.len() as u64;
@@ -487,8 +488,8 @@ impl<S: Services> Index<'_, S> {
         Err(contended(&format!("the use row of {}", row.image)))
     }
 
-    /// Has the images looked at that came into use and are blocked, or are just being blocked: a workload that starts during a block gets its
-    /// image back. How many.
+    /// Has the images reconciled that came into use and are blocked, or are just being blocked: a workload that starts during a
+    /// block gets its image back. The result is their number.
     async fn look_at_blocked(&self, added: &[ImageKey], indexed: &mut Indexed) -> u64 {
         let here: Vec<ImageKey> = added
             .iter()
@@ -543,7 +544,7 @@ impl<S: Services> Index<'_, S> {
         }
     }
 
-    /// What a run has found out of how complete the index is.
+    /// The run's result on how complete the index is.
     fn record(
         &self,
         state: &mut IndexState,

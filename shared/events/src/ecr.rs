@@ -17,7 +17,7 @@ use guard_core::{
 };
 
 words! {
-    /// What was done with an image.
+    /// The action on an image.
     ImageActionType {
         /// Pushed.
         Push = "PUSH",
@@ -71,7 +71,7 @@ words! {
 }
 
 words! {
-    /// What changed for enhanced scanning.
+    /// The change for enhanced scanning.
     ScanResourceAction {
         /// How often repositories are scanned.
         ScanFrequencyChange = "SCAN_FREQUENCY_CHANGE",
@@ -79,7 +79,7 @@ words! {
 }
 
 words! {
-    /// How often enhanced scanning looks at a repository.
+    /// How often enhanced scanning scans a repository.
     ScanFrequency {
         /// Never by itself.
         Manual = "MANUAL",
@@ -93,7 +93,7 @@ words! {
 /// `ECR Image Action` and `ECR Referrer Action`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageAction {
-    /// What was done (required).
+    /// The action (required).
     pub action: ImageActionType,
     /// How it went (required).
     pub result: ActionResult,
@@ -139,7 +139,7 @@ pub struct ImageScan {
 }
 
 impl ImageScan {
-    /// What it says of a scan's result, if it announces one. `at`: when the event was.
+    /// The scan's result, if the event announces one. `at`: when the event was.
     pub fn result(&self, at: Option<Timestamp>) -> Option<ScanEvent> {
         matches!(self.status, ScanStatus::Complete | ScanStatus::InitialScanComplete).then(|| ScanEvent {
             // AWS's own sample has an impossible date: such an event counts as one of the moment in which it is read.
@@ -208,7 +208,7 @@ impl PullThroughCache {
 /// `ECR Scan Resource Change`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanResourceChange {
-    /// What changed.
+    /// The change.
     pub action: ScanResourceAction,
     /// Which repositories. None if the event has another shape: the guide says that the event is also sent when repositories
     /// and images come and go, and shows no sample of that.

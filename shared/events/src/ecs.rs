@@ -1,4 +1,4 @@
-//! What a task of ECS does: `ECS Task State Change`.
+//! The state of a task of ECS: `ECS Task State Change`.
 //!
 //! Source: Amazon ECS Developer Guide, "Amazon ECS task state change events". Its detail resembles the answer of `DescribeTasks`; a container has
 //! `imageDigest` if its image is in ECR. Containers that say nothing of their image are passed over.
@@ -24,7 +24,7 @@ pub struct TaskEvent {
     pub region: Region,
     /// The ARN of its cluster.
     pub cluster: Option<String>,
-    /// What started it: `service:` or `family:`, and a name.
+    /// Its starter: `service:` or `family:`, and a name.
     pub group: Option<String>,
     /// The ARN of its definition.
     pub definition: String,
@@ -50,7 +50,7 @@ pub struct TaskContainer {
 /// The longest reason that is kept.
 const MAX_REASON: usize = 1000;
 
-/// What the reasons of ECS contain where an image could not be pulled, such as `CannotPullContainerError`.
+/// A part of ECS's reasons where an image could not be pulled, such as `CannotPullContainerError`.
 const CANNOT_PULL: &str = "CannotPull";
 
 impl TaskEvent {

@@ -39,7 +39,7 @@ impl<'a> Envelope<'a> {
         })
     }
 
-    /// What happened. Only asked for when the detail type is known: the detail of another is none of ours.
+    /// The detail. It is only parsed when the detail type is known: that of an unknown type does not concern us.
     pub(super) fn detail(&self) -> Result<Object<'a>, Poison> {
         self.root
             .object("detail")?

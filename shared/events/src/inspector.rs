@@ -1,6 +1,6 @@
 //! Details of Inspector's events.
 //!
-//! Source: Amazon Inspector User Guide, "Amazon EventBridge event schema for Amazon Inspector events". Inspector also looks at
+//! Source: Amazon Inspector User Guide, "Amazon EventBridge event schema for Amazon Inspector events". Inspector also covers
 //! EC2 instances, machine images, Lambda functions and code; its events about those are data that no function needs.
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
 };
 use guard_core::finding::{Epss, Severity};
 
-/// What an event of Inspector is about.
+/// The subject of an event of Inspector.
 pub(super) enum EcrOrOther<T> {
     /// A repository or image: the detail.
     Ecr(T),
@@ -22,19 +22,19 @@ pub(super) enum EcrOrOther<T> {
 }
 
 words! {
-    /// What has become of a finding.
+    /// The status of a finding.
     FindingStatus {
         /// It stands.
         Active = "ACTIVE",
         /// A suppression rule hides it.
         Suppressed = "SUPPRESSED",
-        /// It is remediated, or its image is no longer looked at.
+        /// It is remediated, or its image is no longer watched.
         Closed = "CLOSED",
     }
 }
 
 words! {
-    /// Whether Inspector looks at a resource.
+    /// Whether Inspector watches a resource.
     CoverageStatus {
         /// It does.
         Active = "ACTIVE",
@@ -50,7 +50,7 @@ pub struct InspectorFinding {
     pub name: ImageName,
     /// How bad it is; `Undefined` if the event does not say.
     pub severity: Severity,
-    /// What has become of it.
+    /// Its status.
     pub status: FindingStatus,
     /// How likely its vulnerability is exploited, if the event says so and names the vulnerability.
     pub epss: Option<Epss>,
@@ -61,7 +61,7 @@ pub struct InspectorFinding {
 pub struct InspectorCoverage {
     /// Which image, by digest, or which repository.
     pub name: ImageName,
-    /// Whether Inspector looks at it. AWS shows no such event about ECR, so that an absent status is `Other("")` and no error.
+    /// Whether Inspector watches it. AWS shows no such event about ECR, so that an absent status is `Other("")` and no error.
     pub status: CoverageStatus,
     /// Why, in Inspector's word, such as `SCAN_ELIGIBILITY_EXPIRED`: printable ASCII, 128 characters at most.
     pub reason: Option<String>,
@@ -70,7 +70,7 @@ pub struct InspectorCoverage {
 /// An `Inspector2 Scan`.
 pub(super) fn scan(envelope: &Envelope<'_>) -> Result<EcrOrOther<ImageScan>, Poison> {
     let detail = envelope.detail()?;
-    // Scans of instances and machine images have other members. What names an image in any way is not one of those.
+    // Scans of instances and machine images have other members. An event that names an image in any way is not one of those.
     let names_an_image = ["repository-name", "image-digest", "image-tags"]
         .iter()
         .any(|member| detail.get(member).is_some());
@@ -80,7 +80,7 @@ pub(super) fn scan(envelope: &Envelope<'_>) -> Result<EcrOrOther<ImageScan>, Poi
     ImageScan::read(&detail, arn(envelope)).map(EcrOrOther::Ecr)
 }
 
-/// An `Inspector2 Coverage`. What it is about is in the envelope only.
+/// An `Inspector2 Coverage`. Its subject is in the envelope only.
 pub(super) fn coverage(envelope: &Envelope<'_>) -> Result<EcrOrOther<InspectorCoverage>, Poison> {
     let arn = match resource(envelope)? {
         EcrOrOther::Ecr(arn) => arn,
@@ -105,7 +105,7 @@ pub(super) fn coverage(envelope: &Envelope<'_>) -> Result<EcrOrOther<InspectorCo
     }))
 }
 
-/// The first that can be read. What cannot is only an error where nothing else says it.
+/// The first that can be read. One that cannot is only an error where nothing else names the subject.
 fn resource(envelope: &Envelope<'_>) -> Result<EcrOrOther<EcrArn>, Poison> {
     let (mut other, mut odd) = (None, None);
     for element in envelope.resources()? {
@@ -163,7 +163,7 @@ pub(super) fn finding(envelope: &Envelope<'_>) -> Result<EcrOrOther<InspectorFin
             }
         }
     }
-    // What the detail does not say in a form that can be read, the envelope may.
+    // A name that the detail does not have in a readable form may be in the envelope.
     let named = named.or_else(|| odd.as_ref().and_then(|_| arn(envelope)).and_then(name_of));
     if let Some(name) = named {
         return Ok(EcrOrOther::Ecr(InspectorFinding {
@@ -233,8 +233,8 @@ fn image(resource: &Object<'_>) -> Result<Option<ImageName>, Poison> {
     Ok(Some(name))
 }
 
-/// What `image` leaves out, or says in a form that cannot be read (AWS's own samples say `N/A`), is taken from the resource's ARN if that is
-/// about the same repository.
+/// A part of the name that `image` leaves out, or has in an unreadable form (AWS's own samples say `N/A`), is taken from the
+/// resource's ARN if that is about the same repository.
 fn image_name(
     resource: &Object<'_>,
     arn: Option<EcrArn>,
@@ -264,7 +264,7 @@ fn image_name(
     })
 }
 
-/// What a member says, otherwise what is said elsewhere; an error only if nothing is.
+/// The value of a member, otherwise that from elsewhere; an error only if there is none.
 fn said_or<T>(said: Result<Option<T>, Poison>, elsewhere: Option<T>) -> Result<Option<T>, Poison> {
     match (said, elsewhere) {
         (Ok(said), elsewhere) => Ok(said.or(elsewhere)),

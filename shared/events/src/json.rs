@@ -231,7 +231,7 @@ fn check_entries(path: &str, entries: usize) -> Result<(), Poison> {
     Ok(())
 }
 
-/// Whether brackets are nested deeper than [`MAX_DEPTH`], by a look at brackets and strings only.
+/// Whether brackets are nested deeper than [`MAX_DEPTH`], by reading brackets and strings only.
 fn is_too_deep(json: &str) -> bool {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in json.bytes() {

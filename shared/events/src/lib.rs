@@ -1,7 +1,8 @@
 //! Wire formats of EventBridge events.
 //!
-//! [`parse`] is tolerant of AWS and strict about meaning. What AWS may add or leave out is data: unknown detail types, words,
-//! members, tags. What leaves it open which image an event is about is [`Poison`]: to be put aside, never to be tried again.
+//! [`parse`] is tolerant of AWS and strict about meaning. Parts that AWS may add or leave out are data: unknown detail types,
+//! words, members, tags. An event that leaves it open which image it is about is [`Poison`]: it is put aside, and never tried
+//! again.
 //!
 //! An event is a hint: it says where to look, not what is there. Nothing here decides anything.
 //!
@@ -52,7 +53,7 @@ pub struct Event {
     pub region: Region,
     /// When it happened. AWS's own sample has an impossible date, so this is `None` rather than an error.
     pub time: Option<Timestamp>,
-    /// What happened.
+    /// The content.
     pub body: Body,
 }
 
@@ -74,8 +75,8 @@ impl Event {
     }
 }
 
-/// What an event says, by its `detail-type`. Its source is not asked: local runs and smoke tests have sources of their own,
-/// because EventBridge lets nobody but AWS send as `aws.*`.
+/// The content of an event, by its `detail-type`. Its source is not checked: local runs and smoke tests have sources of their
+/// own, because EventBridge lets nobody but AWS send as `aws.*`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
     /// `ECR Image Action`: pushed, deleted, archived or restored.
@@ -88,7 +89,7 @@ pub enum Body {
     Replication(Replication),
     /// `ECR Pull Through Cache Action`.
     PullThroughCache(PullThroughCache),
-    /// `ECR Scan Resource Change`: how often enhanced scanning looks at a repository.
+    /// `ECR Scan Resource Change`: how often enhanced scanning scans a repository.
     ScanResourceChange(ScanResourceChange),
     /// `Inspector2 Scan` of an image: the first scan by Inspector has finished.
     InspectorScan(ImageScan),
@@ -102,7 +103,7 @@ pub enum Body {
     OtherResource {
         /// Its detail type.
         detail_type: &'static str,
-        /// What it is about, in Inspector's words: printable ASCII, 128 characters at most.
+        /// Its subject, in Inspector's words: printable ASCII, 128 characters at most.
         resource: String,
     },
     /// A detail type that this version does not know. Rules widen before code does.
@@ -113,7 +114,7 @@ pub enum Body {
 }
 
 impl Body {
-    /// What the event is about, if that is one image or repository.
+    /// The subject of the event, if that is one image or repository.
     pub fn name(&self) -> Option<&ImageName> {
         match self {
             Self::ImageAction(body) | Self::ReferrerAction(body) => Some(&body.name),

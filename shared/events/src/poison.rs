@@ -15,7 +15,7 @@ pub(super) const MAX_TEXT: usize = 128;
 pub struct Poison {
     /// Place in the event, such as `$.detail.repository-name`; `$` is the event as a whole.
     pub path: String,
-    /// What is wrong there.
+    /// The problem.
     pub reason: Reason,
 }
 
@@ -73,13 +73,13 @@ pub enum Reason {
     /// A member that every event of this kind has is absent or null.
     #[error("{expected} is missing")]
     Missing {
-        /// What should be there.
+        /// The expected form.
         expected: &'static str,
     },
     /// A value that is of another type, or not valid.
     #[error("`{found}` is not {expected}")]
     Invalid {
-        /// What should be there.
+        /// The expected form.
         expected: &'static str,
         /// Excerpt of what is there.
         found: String,

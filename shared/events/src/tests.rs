@@ -14,8 +14,8 @@ use guard_core::{
 
 const DIGEST: &str = "sha256:3f9a1c0e5b7d2468ace013579bdf02468ace13579bdf02468ace13579bdf0246";
 
-// What must not reach a message: escapes of a terminal, a new line, bidi controls, a zero-width space, a byte order mark, a tag
-// character, half a quotation.
+// Characters that must not reach a message: escapes of a terminal, a new line, bidi controls, a zero-width space, a byte order
+// mark, a tag character, half a quotation.
 const HOSTILE: &str = "`\u{1b}[31m\n\r\u{85}\u{2028}\u{202e}\u{2066}\u{200b}\u{feff}\u{e0041}<!channel> é \"";
 
 fn action(detail: &Value) -> Value {
@@ -750,7 +750,7 @@ fn an_odd_member_is_no_error_where_another_says_the_same() {
             "{resources}"
         );
     }
-    // Of a finding that no member names an image for, nothing is guessed.
+    // For a finding in which no member names an image, nothing is guessed.
     let nothing = json!({"status": "ACTIVE", "resources": [{"type": "AWS_ECR_CONTAINER_IMAGE", "details": "N/A"}]});
     assert!(parse(&crate::testing::event("Inspector2 Finding", &nothing)).is_err());
 }

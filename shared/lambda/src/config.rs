@@ -15,7 +15,7 @@ use guard_ports::{PolicyLedger, PortError};
 /// Variable that says where the policy document is: `sha256:` and the SHA-256 under which the ledger has it, or, for local runs, the path
 /// of a file.
 pub const POLICY_VARIABLE: &str = "ECR_GUARD_POLICY";
-/// What a value of [`POLICY_VARIABLE`] that names an item of the ledger begins with.
+/// The prefix of a value of [`POLICY_VARIABLE`] that names an item of the ledger.
 const OF_LEDGER: &str = "sha256:";
 /// How long a policy document is kept after the last sweep under it: a function can be taken back to a version of that time, and what was
 /// decided under that policy can be understood.
@@ -47,11 +47,11 @@ pub fn findings_queue_url(lookup: impl Fn(&str) -> Option<String>) -> Result<Str
     given.ok_or(ConfigError::Missing(FINDINGS_QUEUE_VARIABLE))
 }
 
-/// Variable that says which repositories sweeps look at: their names, with `*` for any characters, between spaces. Without it they look at
-/// all. It has to say what the functions' permissions say.
+/// Variable with the repositories that sweeps reconcile: their names, with `*` for any characters, between spaces. Without it
+/// they reconcile all. It must match the functions' permissions.
 pub const REPOSITORIES_VARIABLE: &str = "ECR_GUARD_REPOSITORIES";
 
-/// The repositories that sweeps look at; none: all.
+/// The repositories that sweeps reconcile; none: all.
 ///
 /// # Errors
 /// One of the names is not one.
@@ -70,7 +70,7 @@ pub fn table(lookup: impl Fn(&str) -> Option<String>) -> Result<String, ConfigEr
     given.ok_or(ConfigError::Missing(TABLE_VARIABLE))
 }
 
-/// What a function that reconciles images is configured with.
+/// The configuration of a function that reconciles images.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The policy.
@@ -94,7 +94,7 @@ pub enum ConfigError {
     /// A variable is not set, or empty.
     #[error("the environment variable `{0}` is not set")]
     Missing(&'static str),
-    /// The repositories to look at are not names.
+    /// The repositories to reconcile are not names.
     #[error("the environment variable `{REPOSITORIES_VARIABLE}`: {0}")]
     Repositories(InvalidGlob),
     /// The policy cannot be read.
@@ -102,15 +102,15 @@ pub enum ConfigError {
     Unreadable {
         /// Its path.
         path: String,
-        /// What the system says.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// The ledger cannot be asked for the policy.
     #[error("cannot read the policy `{OF_LEDGER}{sha256}` from the ledger: {source}")]
     Ledger {
-        /// What the policy is named by.
+        /// The name of the policy.
         sha256: String,
-        /// What came instead.
+        /// The answer in place of it.
         source: Box<PortError>,
     },
     /// The ledger does not have the policy.
@@ -118,13 +118,13 @@ pub enum ConfigError {
         "the ledger has no policy `{OF_LEDGER}{sha256}`: neither the one that is deployed, nor one that a sweep was made under in the last 90 days"
     )]
     NoSuchPolicy {
-        /// What the policy is named by.
+        /// The name of the policy.
         sha256: String,
     },
     /// The item holds another text than its name says.
     #[error("the ledger's item for the policy `{OF_LEDGER}{sha256}` holds another text: somebody has changed it")]
     Changed {
-        /// What the policy is named by.
+        /// The name of the policy.
         sha256: String,
     },
     /// The policy is not one.

@@ -15,23 +15,23 @@ use guard_ports::{Clock as _, Services};
 
 pub use crate::{invocation::Invocation, report::Handled};
 
-/// What a function makes of an event.
+/// The part of an event that a function uses.
 #[expect(
     clippy::large_enum_variant,
     reason = "there is one for each event or message, and it is moved once"
 )]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Selection {
-    /// This image is looked at.
+    /// This image is reconciled.
     Look {
         /// Its repository.
         repository: RepositoryName,
         /// The image.
         image: ImageRef,
-        /// What the event says beside.
+        /// Further facts from the event.
         hints: Hints,
     },
-    /// There is nothing to look at.
+    /// There is nothing to reconcile.
     Ignore(&'static str),
 }
 
@@ -49,16 +49,16 @@ impl Selection {
     }
 }
 
-/// What a handler of events works with.
+/// The context of a handler of events.
 #[derive(Debug)]
 pub struct EventContext<'a, S, T> {
-    /// What it reads and changes.
+    /// The services that it reads and changes.
     pub services: &'a S,
     /// The policy.
     pub policy: &'a Policy,
-    /// What an event asks for.
+    /// The request of an event.
     pub select: fn(&Event) -> T,
-    /// The repositories that this process has just looked at.
+    /// The repositories that this process has just reconciled.
     pub recent: &'a RecentLooks,
 }
 
@@ -71,19 +71,19 @@ pub struct Received<'a> {
     pub payload: &'a str,
 }
 
-/// What an event asks for.
+/// The request of an event.
 #[expect(
     clippy::large_enum_variant,
     reason = "there is one for each event, and it is moved once"
 )]
 enum Asked {
-    /// This image is looked at; the event names these tags of it.
+    /// This image is reconciled; the event names these tags of it.
     Look(Request, Vec<Tag>),
-    /// There is nothing to look at.
+    /// There is nothing to reconcile.
     Nothing(&'static str),
 }
 
-/// Handles an event that asks to look at an image, and writes its line.
+/// Handles an event that names an image, and writes its line.
 ///
 /// # Errors
 /// The event does not say what it is about, or the image could not be brought to its state.
@@ -107,10 +107,9 @@ pub async fn image_event<S: Services>(
     result
 }
 
-/// Handles an event as [`image_event`] does, and looks at the repository after an image that was pushed or restored.
+/// Handles an event as [`image_event`] does, and reconciles the repository after an image that was pushed or restored.
 ///
-/// # Errors
-/// As [`image_event`]; or the repository could not be looked at.
+/// # Errors As [`image_event`]; or the repository could not be reconciled.
 pub async fn push_event<S: Services>(
     context: EventContext<'_, S, Selection>,
     received: Received<'_>,
@@ -138,8 +137,8 @@ pub async fn push_event<S: Services>(
             pushed,
             actor: request.actor.clone(),
         };
-        // Also where the image could not be brought to its state: the one does not wait for the other. The event comes
-        // back for the image then, and what is right by now costs no more than a look.
+        // Also where the image could not be brought to its state: the one does not wait for the other. The event comes back for
+        // the image then, and a repository that is correct by now costs no more than a reconcile.
         let repository = look_after_push(services, policy, recent, &request.repository_key(), &push).await;
         let mut outcome = looked?;
         outcome.repository_rules = Some(repository?).filter(|rules| !rules.is_empty()).map(Box::new);

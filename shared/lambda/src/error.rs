@@ -29,7 +29,7 @@ pub enum HandlerError {
     /// The index of workloads could not be read or written.
     #[error("cannot keep the index of workloads: {0}")]
     Index(Box<PortError>),
-    /// Something could not be brought to its state, or not be looked at.
+    /// An image or a repository could not be reconciled.
     #[error(transparent)]
     Reconcile(#[from] ReconcileError),
 }

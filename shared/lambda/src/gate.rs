@@ -23,7 +23,7 @@ const ALERT_RESERVE: SignedDuration = SignedDuration::from_secs(1);
 /// Why there is no answer by then.
 pub const TOO_SLOW: &str = "it took too long to find out";
 
-/// What the gate has to answer with.
+/// The services and settings of the gate.
 #[derive(Debug)]
 pub enum Ready<'a, S> {
     /// The world and the policy.
@@ -37,8 +37,8 @@ pub enum Ready<'a, S> {
     No(String),
 }
 
-/// Answers a request, or a hook of ECS. It always answers: an error would roll a deployment back, and would tell a pipeline nothing.
-/// Writes the line of the invocation.
+/// Answers a request, or a hook of ECS. It always answers: an error would roll a deployment back, and would give a pipeline no
+/// answer. Writes the line of the invocation.
 pub async fn gate<S: Services>(
     ready: Ready<'_, S>,
     revisions: &impl Revisions,
@@ -161,7 +161,7 @@ mod tests {
         json!({"lifecycleStage": "PRE_SCALE_UP", "targetServiceRevisionArn": "revision/1"}).to_string()
     }
 
-    /// What the function answers, and after how long, by a clock that goes on where everybody waits.
+    /// The answer of the function, and the time that it took, by a clock that goes on where everybody waits.
     fn asked(revisions: &Images) -> (Value, Duration) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()

@@ -29,8 +29,8 @@ pub struct Invocation {
 pub const RESERVE: SignedDuration = SignedDuration::from_secs(60);
 
 impl Invocation {
-    /// What comes of this, if it is done so long before Lambda ends the invocation; `None`: it was not, and is dropped. Without a deadline
-    /// it is waited for.
+    /// The result of a future, if it is done `reserve` before Lambda ends the invocation; `None`: it was not, and is dropped.
+    /// Without a deadline it is awaited.
     pub async fn within<F: Future>(&self, reserve: SignedDuration, now: Timestamp, future: F) -> Option<F::Output> {
         if self.until == Timestamp::MAX {
             return Some(future.await);

@@ -1,4 +1,5 @@
-//! What surrounds a handler in a Lambda function: configuration, the line it writes, errors, the way from an event to `reconcile`.
+//! The surroundings of a handler in a Lambda function: configuration, the line that it writes, errors, the way from an event to
+//! `reconcile`.
 
 pub mod config;
 pub mod entry;

@@ -35,15 +35,15 @@ pub const METRICS: [&str; 19] = [
     LISTS_DENIED,
 ];
 
-/// The metrics that are of all functions together, without a dimension: whoever looks at them looks into the log anyway, and each combination
-/// of a metric and its dimensions is billed.
+/// The metrics of all functions together, without a dimension: somebody who reads them reads the log anyway, and each
+/// combination of a metric and its dimensions is billed.
 pub const WHOLE: [&str; 4] = ["PoisonEvents", "Blocks", BLOCKS_REFUSED, CALLS_REFUSED];
 
 /// Blocks that ECR refused for good.
 pub(crate) const BLOCKS_REFUSED: &str = "BlocksRefused";
 /// Other calls that AWS refused for good.
 pub(crate) const CALLS_REFUSED: &str = "CallsRefused";
-/// Images that a worker looked at.
+/// Images that a worker reconciled.
 pub(crate) const IMAGES_RECONCILED: &str = "ImagesReconciled";
 /// Messages that a worker left in the queue.
 pub(crate) const ITEMS_FAILED: &str = "ItemsFailed";
@@ -56,7 +56,7 @@ pub(crate) const SWEEP_AGE: &str = "SweepAge";
 
 /// Messages that a worker put into the queue anew.
 pub(crate) const ITEMS_PUT_BACK: &str = "ItemsPutBack";
-/// How many invocations led to an item, one after the other: each time that it is put back is one more.
+/// The number of invocations before that of an item, one after the other: each time that it is put back is one more.
 pub(crate) const ITEM_HOPS: &str = "ItemHops";
 /// How often a message was delivered.
 pub(crate) const ITEM_RECEIVES: &str = "ItemReceives";
@@ -90,13 +90,13 @@ fn is_of(field: &str, metric: &str) -> bool {
 pub(crate) struct Line<'a> {
     /// The function's name.
     pub(crate) function: &'a str,
-    /// What came of it, in a word that alarms hang on.
+    /// The result, in a word that alarms use.
     pub(crate) outcome: Cow<'static, str>,
     /// Whether nothing went wrong.
     pub(crate) is_well: bool,
-    /// What it says beside.
+    /// Further fields.
     pub(crate) fields: Map<String, Value>,
-    /// What is counted.
+    /// The counts.
     pub(crate) metrics: Vec<(&'static str, u64)>,
 }
 

@@ -22,10 +22,10 @@ use guard_ports::{Clock, Manifest, PortError, RegistryWriter, RepositoryWriter, 
 /// and leave eight of ten to pushes.
 pub const PUT_IMAGE_EVERY: Duration = Duration::from_millis(1250);
 
-/// So many never wait for their turn at the same time. A turn that is further ahead was given before the clock was set back.
+/// The most callers that wait at the same time. A slot that is further ahead was given before the clock was set back.
 const MAX_WAITING: u32 = 100;
 
-/// Turns, one in every so much time. One of them is for a whole process: a pace that begins anew with each invocation is none.
+/// A rate limiter. A process shares one: with one for each invocation there would be no limit.
 #[derive(Debug)]
 pub struct Pace {
     every: Duration,
@@ -65,7 +65,7 @@ impl Pace {
     }
 }
 
-/// What changes the registry, with a pace for giving tags: each is a `PutImage`. Everything else goes as fast as it is asked for.
+/// Changes the registry, and limits the rate of new tags: each is a `PutImage`. Everything else is as fast as its callers.
 #[derive(Debug)]
 pub struct Paced<'a, W, C> {
     writer: &'a W,

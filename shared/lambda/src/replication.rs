@@ -1,4 +1,4 @@
-//! From an event about a copy to `reconcile`, and to a look at the copy as such.
+//! From an event about a copy to `reconcile` of the image, and to the reconcile of the copy.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use guard_engine::reconcile::{
 use guard_events::Event;
 use guard_ports::{Clock as _, Ledger as _, Services};
 
-/// What an event about copies asks for.
+/// The request of an event about copies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CopySelection {
     /// This copy has arrived here, or has not.
@@ -34,7 +34,7 @@ pub enum CopySelection {
         image: ImageRef,
         /// The registry that it comes from.
         source: RegistryKey,
-        /// What the event says.
+        /// The part of the event.
         event: ReplicaEvent,
     },
     /// In another region, something was done with an image of which there may be a copy here.
@@ -48,7 +48,7 @@ pub enum CopySelection {
         /// It went to the archive: if that was a block of ours, the ledger says so, at once or soon.
         archived: bool,
     },
-    /// There is nothing to look at.
+    /// There is nothing to reconcile.
     Ignore(&'static str),
 }
 
@@ -57,17 +57,17 @@ pub enum CopySelection {
 const MAX_TURNS: usize = 3;
 const TURN: Duration = Duration::from_secs(2);
 
-/// What an event asks for.
+/// The request of an event.
 enum Asked {
-    /// This copy is looked at.
+    /// This copy is reconciled.
     Copy(Request, Said),
-    /// This image is looked at, once the ledger says of its source what the event says.
+    /// This image is reconciled, once the ledger says the same of its source as the event.
     Source(Request, ImageKey, bool),
-    /// There is nothing to look at.
+    /// There is nothing to reconcile.
     Nothing(&'static str),
 }
 
-/// What an event says of a copy.
+/// The part of an event about a copy.
 struct Said {
     /// The registry that it comes from.
     source: RegistryKey,
@@ -77,11 +77,10 @@ struct Said {
 
 /// Handles one event, and writes its line.
 ///
-/// The image is brought to its state first, so that what is blocked in its source is blocked here before anything is told. What can
-/// be done is done where something else could not be.
+/// The image is brought to its state first, so that an image that is blocked in its source is blocked here before any alert. A
+/// failure of one part does not keep the others from being done.
 ///
-/// # Errors
-/// The event does not say what it is about, or what it is about could not be looked at.
+/// # Errors The event does not name its subject, or that could not be reconciled.
 pub async fn copy_event<S: Services>(
     context: EventContext<'_, S, CopySelection>,
     received: Received<'_>,
@@ -146,7 +145,7 @@ fn asked(event: &Event, selection: CopySelection, invocation: &Invocation) -> As
         CopySelection::Source { region, .. } if region == invocation.region => {
             Asked::Nothing("an image of this region: another function looks at it")
         }
-        // A tag may lead to another image here.
+        // A tag may be on another image here.
         CopySelection::Source {
             image: ImageRef::Tag(_),
             ..
@@ -172,7 +171,7 @@ fn asked(event: &Event, selection: CopySelection, invocation: &Invocation) -> As
     }
 }
 
-/// Looks at a copy: as an image, as a copy, and at its repository.
+/// Reconciles a copy: as an image, as a copy, and its repository.
 async fn copied<S: Services>(
     context: &EventContext<'_, S, CopySelection>,
     request: Request,

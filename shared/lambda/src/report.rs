@@ -1,4 +1,4 @@
-//! What came of an event, of a batch and of a sweep, and the one line that says so: log and metrics at once.
+//! The results of an event, of a batch and of a sweep, and the one line that reports them: log and metrics at once.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -23,33 +23,34 @@ use guard_engine::{
     workloads::Indexed,
 };
 
-/// What came of an event.
+/// The result of an event.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 #[expect(clippy::large_enum_variant, reason = "there is one of them for an event")]
 pub enum Handled {
-    /// An image was looked at.
+    /// An image was reconciled.
     Looked(Outcome),
-    /// There was nothing to look at.
+    /// There was nothing to reconcile.
     Ignored {
         /// Why.
         why: &'static str,
     },
 }
 
-/// What came of a sweep, as far as this function goes: the workers do the rest.
+/// The result of a sweep, as far as this function goes: the workers do the rest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Swept {
     /// When it began.
     pub sweep: Timestamp,
     /// Repositories that were left to the workers.
     pub repositories: u64,
-    /// So much of an earlier sweep is still waiting for the workers: that one is continued, and nothing was added to it.
+    /// The number of items of an earlier sweep that still wait for the workers: that one is continued, and nothing was added to
+    /// it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub under_way: Option<u64>,
     /// The list goes on: a worker reads the rest of it.
     pub continued: bool,
-    /// What came of looking at the registry as a whole.
+    /// The result of the reconcile of the registry as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registry: Option<RegistryOutcome>,
     /// Digests that were sent.
@@ -63,10 +64,10 @@ pub struct Swept {
     pub summarized_alerts: u64,
     /// Repositories that are gone, of which rows were left: a worker closes them.
     pub gone: u64,
-    /// What there was no time for: the next sweep does it.
+    /// The parts without time: the next sweep does them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<&'static str>,
-    /// What went wrong, all of it; it kept nothing else from being done.
+    /// The failures, all of them; they kept nothing else from being done.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
 }
@@ -96,7 +97,7 @@ impl Swept {
     }
 }
 
-/// What came of a batch.
+/// The result of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Worked {
     /// How many messages there were.
@@ -109,7 +110,7 @@ pub struct Worked {
     pub poison: u64,
     /// How many messages are not for this registry.
     pub ignored: u64,
-    /// What was looked at.
+    /// The results of the reconciles.
     #[serde(flatten)]
     pub looks: Looks,
     /// How many messages were put into the queue anew, because the time was over or AWS is in trouble.
@@ -128,7 +129,7 @@ pub struct Worked {
     pub errors: Vec<String>,
 }
 
-/// What came of an invocation of the function that keeps the index of workloads.
+/// The result of an invocation of the function that keeps the index of workloads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "asked", rename_all = "kebab-case")]
 pub enum Kept {
@@ -138,14 +139,14 @@ pub enum Kept {
     Task(Indexed),
     /// A task could not pull an image.
     Refused {
-        /// So many of its images are blocked, and people were told so.
+        /// The number of its images that are blocked, and alerted.
         told: u64,
     },
     /// The report of a cluster was taken into account.
     Report {
         /// The cluster.
         cluster: String,
-        /// What came of it.
+        /// The result.
         #[serde(flatten)]
         indexed: Indexed,
     },
@@ -156,7 +157,7 @@ pub enum Kept {
     },
 }
 
-/// The most errors that a line of the log tells of; the rest are counted.
+/// The most errors that a line of the log names; the rest are counted.
 pub const MAX_ERRORS: usize = 5;
 
 /// Writes the line of an event to standard output.
@@ -170,7 +171,7 @@ pub fn write(function: &str, event_id: &str, result: &Result<Handled, HandlerErr
     }
 }
 
-/// The image was judged and people were told; that a row cannot be read is an error all the same.
+/// The image was evaluated and the alert sent; a row that cannot be read is an error all the same.
 fn told_not_read(outcome: &Outcome) -> Option<HandlerError> {
     let source = outcome.told_not_read.clone()?;
     let doing = format!("look up what people were told of `{}`", outcome.repository);
@@ -344,7 +345,7 @@ fn kept_line<'a>(function: &'a str, request_id: &str, result: Result<&Kept, &Han
     }
 }
 
-/// What the gate has answered.
+/// The answer of the gate.
 #[derive(Debug)]
 pub struct Gated {
     fields: Map<String, Value>,
@@ -383,7 +384,7 @@ impl Gated {
             },
             Self::of_answer,
         );
-        // Without a look there is an error, or none was needed.
+        // Without a check there is an error, or none was needed.
         gated.is_well &= hooked.not_told.is_none() && (hooked.images.is_some() || hook.passes().is_some());
         if !gated.is_well && hooked.images.is_none() {
             gated.outcome = UNAVAILABLE;
@@ -430,7 +431,7 @@ impl Gated {
     }
 }
 
-/// What the gate says where it could not find out.
+/// The gate's answer where it could not find out.
 const UNAVAILABLE: &str = "unavailable";
 
 /// Writes the line of an invocation of the gate. That it could not find out counts as an error: an alarm watches it.

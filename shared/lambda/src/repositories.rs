@@ -1,4 +1,4 @@
-//! After an image, its repository: what a push leads to besides the image's own state.
+//! After an image, its repository: the reaction to a push apart from the image's own state.
 
 use std::{
     collections::HashMap,
@@ -47,7 +47,7 @@ pub(crate) fn pushed(request: &Request, now: Timestamp) -> Option<Pushed> {
     }
 }
 
-/// Looks at the repository of an image, and at the tags that the event names, under the policy's rules for repositories.
+/// Reconciles the repository of an image, and the tags that the event names, under the policy's rules for repositories.
 pub(crate) async fn look_after_push(
     services: &impl Services,
     policy: &Policy,
@@ -78,13 +78,14 @@ pub(crate) async fn look_after_push(
     Ok(outcome)
 }
 
-/// The repositories that this process has just looked at: a build that pushes ten images needs one look at its repository.
+/// The repositories that this process has just reconciled: a build that pushes ten images needs one reconcile of its
+/// repository.
 ///
 /// It is keyed by name, so that one of them is for one account and region, and for one policy.
 #[derive(Debug, Default)]
 pub struct RecentLooks(Mutex<HashMap<RepositoryName, Timestamp>>);
 
-/// For how many minutes a repository is not looked at again.
+/// The minutes for which a repository is not reconciled again.
 pub const RECENT_MINUTES: i64 = 10;
 
 /// The most repositories that are remembered, so that a warm function does not grow without end.

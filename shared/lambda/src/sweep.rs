@@ -30,7 +30,7 @@ use guard_engine::{
 };
 use guard_ports::{Clock as _, Listing, Page, PortError, Queue as _, Services};
 
-/// What the function is invoked with: by the schedule, or by hand.
+/// The payload of the function: from the schedule, or by hand.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SweepRequest {
@@ -176,14 +176,14 @@ impl<'a, S: Services> Beginning<'a, S> {
             let sent = send_digests(self.services, &self.registry, self.policy, key, wanted).await;
             self.swept.digests = self.or_note(sent).unwrap_or_default();
         }
-        // What is under way has noticed them.
+        // The sweep that is under way has noticed them.
         if is_whole && self.swept.under_way.is_none() && self.is_time_for("gone") {
             let gone = enqueue_gone(self.services, &self.registry, &self.sweep).await;
             self.swept.gone = self.or_note(gone).unwrap_or_default();
         }
     }
 
-    /// What a part has given; what went wrong instead is noted.
+    /// The result of a part; its failure is recorded.
     fn or_note<T>(&mut self, result: Result<T, impl Into<HandlerError>>) -> Option<T> {
         result.map_err(|error| self.errors.push(error.into())).ok()
     }

@@ -32,7 +32,7 @@ pub fn message(id: &str, body: String) -> SqsMessage {
     message
 }
 
-/// What Lambda hands over from the workers' queue.
+/// The payload that Lambda hands over from the workers' queue.
 pub fn batch(messages: Vec<SqsMessage>) -> SqsEvent {
     let mut batch = SqsEvent::default();
     batch.records = messages;
@@ -87,7 +87,7 @@ pub fn handle_copy_event(
     run(copy_event(context, received))
 }
 
-/// Handles an event that has an image to look at.
+/// Handles an event that has an image to reconcile.
 ///
 /// # Panics
 /// It is ignored, or it fails.

@@ -24,15 +24,15 @@ use guard_ports::{Clock as _, Services};
 
 pub use crate::report::{MAX_ERRORS, Worked};
 
-/// So many things are done at the same time. ECR publishes no rates for what a sweep calls (its quotas page names those of pushes and
-/// pulls only): a few at a time leave room for everybody else.
+/// The number of jobs at the same time. ECR publishes no rates for the calls of a sweep (its quotas page names those of pushes
+/// and pulls only): a few at a time leave room for everybody else.
 const CONCURRENCY: usize = 4;
 
-/// What failed for trouble at AWS is put back, and tried again five minutes later, until it has made so many hops; then it stays in the
-/// queue, half an hour each time, and each delivery counts.
+/// Work that failed for trouble at AWS is put back, and tried again five minutes later, until it has made this number of hops;
+/// then it stays in the queue, half an hour each time, and each delivery counts.
 const MAX_HOPS_OF_TROUBLE: u32 = 20;
 
-/// Works off a batch, and writes its line.
+/// Handles a batch, and writes its line.
 pub async fn work(
     services: &impl Services,
     policy: &Policy,
@@ -120,7 +120,7 @@ enum Done {
     Tried(Looks, Failures),
 }
 
-/// A batch that is being worked off.
+/// The batch of an invocation.
 struct Batch<'a, S> {
     services: &'a S,
     policy: &'a Policy,

@@ -113,7 +113,7 @@ fn source(task: &TaskEvent) -> WorkloadSource {
     }
 }
 
-/// What a task is.
+/// The workload of a task.
 fn workload(task: &TaskEvent) -> Workload {
     aws::task(
         &source(task),
@@ -123,7 +123,7 @@ fn workload(task: &TaskEvent) -> Workload {
     )
 }
 
-/// What a task could not pull.
+/// The images that a task could not pull.
 fn refused(task: &TaskEvent) -> Refused {
     let containers = task.not_pulled().into_iter();
     let images =
@@ -135,7 +135,7 @@ fn refused(task: &TaskEvent) -> Refused {
     }
 }
 
-/// What a task uses.
+/// The images that a task uses.
 fn seen(task: &TaskEvent) -> Vec<Seen> {
     let workload = workload(task);
     let containers = task.containers.iter();

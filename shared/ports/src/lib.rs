@@ -1,4 +1,4 @@
-//! What the rules need of the world, in their own words.
+//! The interfaces that the rules need, in their own words.
 //!
 //! Traits only; `guard_aws` implements them with the AWS SDK, `guard_testkit` with a world in memory. Pagination,
 //! batching and partial failures (`failures[]` in an answer that says 200) stay inside the implementation.
@@ -70,7 +70,7 @@ pub struct PortError {
 pub const UNREADABLE_ROW: &str = "UnreadableRow";
 
 impl PortError {
-    /// Whether a row is there and cannot be read. It is not "no row": somebody has to look at it.
+    /// Whether a row exists and cannot be read. It is not "no row": a person has to read it.
     pub fn is_unreadable_row(&self) -> bool {
         self.code == UNREADABLE_ROW
     }
@@ -101,7 +101,7 @@ impl std::error::Error for PortError {}
 pub struct Pulled {
     /// The images.
     pub images: Vec<Image>,
-    /// Where the next page begins; `None`: all images of the repository were looked at.
+    /// Where the next page begins; `None`: this was the last page of the repository.
     pub next: Option<String>,
 }
 
@@ -129,8 +129,8 @@ pub trait Registry {
     /// The text of a repository's policy; `None` if it has none.
     fn repository_policy(&self, key: &RepositoryKey) -> impl Future<Output = Result<Option<String>, PortError>> + Send;
 
-    /// The entries of a repository that may lead to others and are not in the archive, from one page of a thousand images. `after` is the
-    /// `next` of the page before. None if there is no such repository.
+    /// The entries of a repository that may reference others and are not in the archive, from one page of a thousand images.
+    /// `after` is the `next` of the page before. None if there is no such repository.
     fn indexes(
         &self,
         repository: &RepositoryName,
@@ -147,10 +147,10 @@ pub trait Registry {
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
-    /// What is on it.
+    /// The entries.
     pub items: Vec<T>,
-    /// What is on it too and cannot be read, each as the error that it would be alone, naming the place. It must not hide the
-    /// others: whoever asks for the page does what is to be done about its items, and then fails with these.
+    /// The entries that cannot be read, each as the error that it would be alone, naming the place. It must not hide the
+    /// others: the caller handles the items of the page, and then fails with these.
     pub unreadable: Vec<PortError>,
     /// Where the next page begins; `None`: this is the last one.
     pub next: Option<String>,
@@ -159,12 +159,12 @@ pub struct Page<T> {
 /// The lists of a registry, page by page. `after` is the `next` of the page before; a place that the registry no longer knows is an
 /// error that trying again does not help.
 pub trait Listing {
-    /// Whether a repository is one of those that are looked at.
+    /// Whether a repository is guarded.
     fn guards(&self, _repository: &RepositoryName) -> bool {
         true
     }
 
-    /// Its repositories that are looked at, from a thousand on a page.
+    /// Its guarded repositories, from a thousand on a page.
     fn repositories(
         &self,
         after: Option<&str>,
@@ -200,11 +200,11 @@ pub const MAX_TAGS_AT_ONCE: usize = 100;
 pub struct Manifest {
     /// Byte for byte: its digest is the image's.
     pub text: String,
-    /// What kind of manifest it is.
+    /// The media type of the manifest.
     pub media_type: Option<String>,
 }
 
-/// What the registry answers about a tag that was to be removed.
+/// The registry's answer about a tag that was to be removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TagAnswer {
     /// This image has lost it.
@@ -213,13 +213,13 @@ pub enum TagAnswer {
     Unknown,
     /// No image has it.
     Gone,
-    /// It stays: an index leads to the image, which would have lost its last tag.
+    /// It stays: an index references the image, which would have lost its last tag.
     Referenced,
     /// It stays, for this reason.
     Failed(PortError),
 }
 
-/// What we change in the registry. It does not exist in report mode.
+/// The changes in the registry. It does not exist in report mode.
 pub trait RegistryWriter {
     /// Moves an image to the archive: it can no longer be pulled. The status is the one that the registry answers.
     fn archive(&self, image: &ImageKey) -> impl Future<Output = Result<ImageStatus, PortError>> + Send;
@@ -271,7 +271,7 @@ pub trait Repositories {
     fn scan_mode(&self) -> impl Future<Output = Result<ScanMode, PortError>> + Send;
 }
 
-/// What we change of repositories. It does not exist in report mode.
+/// The changes of repositories. It does not exist in report mode.
 pub trait RepositoryWriter {
     /// Sets whether tags can be moved.
     fn set_tag_mutability(
@@ -297,8 +297,9 @@ pub trait RepositoryWriter {
         text: &str,
     ) -> impl Future<Output = Result<(), PortError>> + Send;
 
-    /// What a lifecycle policy would do; `None`: the registry does not know yet, which may take minutes. `begun`: it was asked for lately, so that
-    /// what is there of it is read before it is asked for again. It changes nothing, but IAM counts it among the calls that write.
+    /// The effect of a lifecycle policy; `None`: the registry does not know yet, which may take minutes. `begun`: it was asked
+    /// for lately, so that its present state is read before it is asked for again. It changes nothing, but IAM counts it among
+    /// the calls that write.
     fn preview_lifecycle_policy(
         &self,
         key: &RepositoryKey,
@@ -309,17 +310,17 @@ pub trait RepositoryWriter {
 
 /// Keys of KMS.
 pub trait Keys {
-    /// What is known of a key. That KMS refuses to tell is an answer, [`KeyHealth::NotTold`].
+    /// The health of a key. A refusal of KMS is an answer, [`KeyHealth::NotTold`].
     fn key(&self, key: &KeyArn) -> impl Future<Output = Result<KeyHealth, PortError>> + Send;
 }
 
 /// The scanner, basic or enhanced.
 pub trait Scanner {
-    /// What it says about an image, all findings included.
+    /// Its answer about an image, all findings included.
     fn scan(&self, image: &ImageKey) -> impl Future<Output = Result<Scan, PortError>> + Send;
 }
 
-/// What came of writing a row.
+/// The result of writing a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
     /// It is in the ledger.
@@ -336,7 +337,7 @@ pub trait Ledger {
     /// The rows of any number of images, in their order, each `None` if there is none.
     fn rows_of(&self, images: &[ImageKey]) -> impl Future<Output = Result<Vec<Option<Row>>, PortError>> + Send;
 
-    /// Writes a row, if the one that is there has the generation before it (0: none is there).
+    /// Writes a row, if the stored one has the version before it (0: there is none).
     fn write(&self, row: &Row) -> impl Future<Output = Result<Written, PortError>> + Send;
 
     /// The rows of the same image in other regions. Only asked where copies arrive and no event said from where.
@@ -351,14 +352,14 @@ pub trait Ledger {
         hour: Timestamp,
     ) -> impl Future<Output = Result<u64, PortError>> + Send;
 
-    /// Claims for an image to tell that the limit of blocks of an hour is reached. The first image that asks has the claim, and has it
-    /// whenever it asks again: a count would be lost with the answer, and nobody would be first.
+    /// Claims for an image the alert that the limit of blocks of an hour is reached. The first image that asks has the claim,
+    /// and has it whenever it asks again: a count would be lost with the answer, and nobody would be first.
     fn claim_limit(&self, image: &ImageKey, hour: Timestamp) -> impl Future<Output = Result<bool, PortError>> + Send;
 
-    /// Which findings the people of a repository were told of; a new row if nothing was told yet.
+    /// The findings that the people of a repository were notified of; a new row if there was none yet.
     fn told(&self, key: &RepositoryKey) -> impl Future<Output = Result<ToldFindings, PortError>> + Send;
 
-    /// Writes it, if the row that is there has the generation before it.
+    /// Writes it, if the stored row has the version before it.
     fn write_told(&self, told: &ToldFindings) -> impl Future<Output = Result<Written, PortError>> + Send;
 }
 
@@ -370,18 +371,18 @@ pub trait RepositoryLedger {
         key: &RepositoryKey,
     ) -> impl Future<Output = Result<Option<RepositoryRow>, PortError>> + Send;
 
-    /// Writes the row of a repository, if the one that is there has the generation before it.
+    /// Writes the row of a repository, if the stored one has the version before it.
     fn write_repository_row(&self, row: &RepositoryRow) -> impl Future<Output = Result<Written, PortError>> + Send;
 
     /// The row of a tag.
     fn tag_row(&self, key: &RepositoryKey, tag: &Tag)
     -> impl Future<Output = Result<Option<TagRow>, PortError>> + Send;
 
-    /// Writes the row of a tag, if the one that is there has the generation before it.
+    /// Writes the row of a tag, if the stored one has the version before it.
     fn write_tag_row(&self, row: &TagRow) -> impl Future<Output = Result<Written, PortError>> + Send;
 }
 
-/// What the sweep reads and keeps in the ledger.
+/// The part of the ledger that the sweep reads and keeps.
 pub trait SweepLedger {
     /// The rows of a repository's images, in this region and in others, page by page.
     fn rows(
@@ -394,7 +395,7 @@ pub trait SweepLedger {
     fn summary(&self, key: &RepositoryKey)
     -> impl Future<Output = Result<Option<RepositorySummary>, PortError>> + Send;
 
-    /// Writes the summary of a repository, if the one that is there has the generation before it.
+    /// Writes the summary of a repository, if the stored one has the version before it.
     fn write_summary(&self, summary: &RepositorySummary) -> impl Future<Output = Result<Written, PortError>> + Send;
 
     /// The summaries of a registry's repositories, page by page.
@@ -407,7 +408,7 @@ pub trait SweepLedger {
     /// The row of a registry.
     fn registry_row(&self, key: &RegistryKey) -> impl Future<Output = Result<Option<RegistryRow>, PortError>> + Send;
 
-    /// Writes the row of a registry, if the one that is there has the generation before it.
+    /// Writes the row of a registry, if the stored one has the version before it.
     fn write_registry_row(&self, row: &RegistryRow) -> impl Future<Output = Result<Written, PortError>> + Send;
 }
 
@@ -430,12 +431,12 @@ pub trait Notifier: Sync {
     /// Publishes a message to a topic; gives the message id.
     fn publish(&self, topic: &TopicArn, message: &Message) -> impl Future<Output = Result<String, PortError>> + Send;
 
-    /// How an alert is to be told: counts it against the budget of its topic, where there is one.
+    /// The form in which an alert is sent: counts it against the budget of its topic, where there is one.
     fn slot(&self, _alert: &BriefAlert) -> impl Future<Output = Slot> + Send {
         async { Slot::Single }
     }
 
-    /// Tells of an alert in a slot: publishes its message, or keeps what the next summary says of it.
+    /// Sends an alert in a slot: publishes its message, or keeps its short form for the next summary.
     fn tell<'a>(
         &'a self,
         _slot: Slot,
@@ -446,7 +447,7 @@ pub trait Notifier: Sync {
         async move { self.publish(&alert.topic, message).await.map(|_| ()) }
     }
 
-    /// Tells of an alert in the slot that it gets now.
+    /// Sends an alert in the slot that it gets now.
     fn tell_now<'a>(
         &'a self,
         alert: &'a BriefAlert,
@@ -459,7 +460,7 @@ pub trait Notifier: Sync {
     }
 }
 
-/// What was counted and kept of alerts, for the budgets of topics.
+/// The counted and kept alerts, for the budgets of topics.
 pub trait AlertLedger {
     /// Takes a single alert out of the budget of a topic, if there is one left. This is atomic; an attempt whose answer got lost may have
     /// taken one for nothing.
@@ -513,7 +514,7 @@ pub trait Replication {
     /// The backfills of the registry here, the latest first, as far as ECR keeps them: 90 days.
     fn backfills(&self) -> impl Future<Output = Result<Vec<Backfill>, PortError>> + Send;
 
-    /// What a backfill that has ended could not copy; at most so many.
+    /// The images that a finished backfill could not copy, up to a limit.
     fn backfill_failures(
         &self,
         id: &str,
@@ -521,7 +522,7 @@ pub trait Replication {
     ) -> impl Future<Output = Result<Vec<BackfillFailure>, PortError>> + Send;
 }
 
-/// What we start of replication. It does not exist in report mode.
+/// The calls that start replication. It does not exist in report mode.
 pub trait ReplicationWriter {
     /// Asks ECR to copy what is missing in a region, of all repositories that a rule is for.
     fn start_backfill(
@@ -536,7 +537,7 @@ pub trait ReplicationLedger {
     /// The row of a copy.
     fn replica_row(&self, image: &ImageKey) -> impl Future<Output = Result<Option<ReplicaRow>, PortError>> + Send;
 
-    /// Writes the row of a copy, if the one that is there has the generation before it.
+    /// Writes the row of a copy, if the stored one has the version before it.
     fn write_replica_row(&self, row: &ReplicaRow) -> impl Future<Output = Result<Written, PortError>> + Send;
 
     /// The rows of all copies of a repository's images, in all regions, page by page.
@@ -553,7 +554,7 @@ pub trait ReplicationLedger {
         to: &Region,
     ) -> impl Future<Output = Result<Option<ReplicationRow>, PortError>> + Send;
 
-    /// Writes it, if the one that is there has the generation before it.
+    /// Writes it, if the stored one has the version before it.
     fn write_replication_row(&self, row: &ReplicationRow) -> impl Future<Output = Result<Written, PortError>> + Send;
 
     /// The row of the last backfill from one region to another.
@@ -563,6 +564,6 @@ pub trait ReplicationLedger {
         to: &Region,
     ) -> impl Future<Output = Result<Option<BackfillRow>, PortError>> + Send;
 
-    /// Writes it, if the one that is there has the generation before it.
+    /// Writes it, if the stored one has the version before it.
     fn write_backfill_row(&self, row: &BackfillRow) -> impl Future<Output = Result<Written, PortError>> + Send;
 }

@@ -6,7 +6,7 @@ use crate::{
     UseLedger,
 };
 
-/// What a function of Lambda, or a test, hands to the engine.
+/// The services that a function of Lambda, or a test, hands to the engine.
 ///
 /// An accessor may build what it gives when it is called first. A function that never calls one has nothing of it in its binary: on a scan
 /// event nobody asks for keys, so `on-scan` has no client of KMS.
@@ -15,9 +15,9 @@ pub trait Services: Sync {
     type Registry: Registry + Scanner + Repositories + Listing + Sync;
     /// Registries in other regions, to read.
     type Elsewhere: Replication + Sync;
-    /// What changes the registry.
+    /// Changes the registry.
     type Writer: RegistryWriter + RepositoryWriter + Sync;
-    /// What starts backfills.
+    /// Starts backfills.
     type Backfills: ReplicationWriter + Sync;
     /// Keys of KMS.
     type Keys: Keys + Sync;
@@ -36,10 +36,12 @@ pub trait Services: Sync {
     /// Registries in other regions, to read.
     fn elsewhere(&self) -> &Self::Elsewhere;
 
-    /// What changes the registry; `None` where the policy enforces nowhere. It is not used on a repository that the policy only reports on.
+    /// The writer of the registry; `None` where the policy enforces nowhere. It is not used on a repository that the policy
+    /// only reports on.
     fn writer(&self) -> Option<&Self::Writer>;
 
-    /// What starts backfills; `None` where the policy enforces nowhere. It is not used for a repository that the policy only reports on.
+    /// The starter of backfills; `None` where the policy enforces nowhere. It is not used for a repository that the policy only
+    /// reports on.
     fn backfills(&self) -> Option<&Self::Backfills>;
 
     /// Keys of KMS.

@@ -20,27 +20,27 @@ pub struct Seen {
     pub image: ImageReference,
 }
 
-/// What came of listing workloads.
+/// The result of listing workloads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListedWorkloads {
-    /// What was seen. It counts, whatever else fails.
+    /// The uses. They count, whatever else fails.
     pub seen: Vec<Seen>,
-    /// What need not be asked again: all of this list that is still of use, old and new.
+    /// The facts that need not be asked for again: all of this list that are still of use, old and new.
     pub known: KnownImages,
     /// Why the list was not seen to its end.
     pub failures: Vec<PortError>,
 }
 
-/// What lists the workloads of accounts in one region, read only.
+/// Lists the workloads of accounts in one region, read only.
 pub trait Workloads {
-    /// The workloads of one list. What was `known` before is not asked for again.
+    /// The workloads of one list. Facts that were `known` before are not asked for again.
     fn list(&self, source: &WorkloadSource, known: &KnownImages) -> impl Future<Output = ListedWorkloads> + Send;
 
     /// The EKS clusters of an account, by name.
     fn clusters(&self, account: &AccountId) -> impl Future<Output = Result<Vec<String>, PortError>> + Send;
 }
 
-/// What reads the revisions of ECS services.
+/// Reads the revisions of ECS services.
 pub trait Revisions {
     /// The images of a revision, each as a deployment names it; with its digest where ECS knows that already. None if it has none.
     fn images(&self, revision: &str) -> impl Future<Output = Result<Vec<String>, PortError>> + Send;
@@ -65,7 +65,7 @@ pub trait UseLedger {
         after: Option<&str>,
     ) -> impl Future<Output = Result<Page<UseRow>, PortError>> + Send;
 
-    /// Writes a use row, if the one that is there has the generation before it.
+    /// Writes a use row, if the stored one has the version before it.
     fn write_use(&self, row: &UseRow) -> impl Future<Output = Result<Written, PortError>> + Send;
 
     /// How complete the index of a region is; `None`: nobody keeps one.
@@ -78,30 +78,30 @@ pub trait UseLedger {
     /// The same of all regions.
     fn index_states(&self, account: &AccountId) -> impl Future<Output = Result<Vec<IndexState>, PortError>> + Send;
 
-    /// Writes the state of a region's index, if the one that is there has the generation before it.
+    /// Writes the state of a region's index, if the stored one has the version before it.
     fn write_index_state(
         &self,
         state: &IndexState,
         now: Timestamp,
     ) -> impl Future<Output = Result<Written, PortError>> + Send;
 
-    /// What the function of a region knows of what never changes.
+    /// The facts that never change, as far as the function of a region knows them.
     fn known(
         &self,
         account: &AccountId,
         region: &Region,
     ) -> impl Future<Output = Result<Vec<KnownPart>, PortError>> + Send;
 
-    /// Writes a part of it, if the one that is there has the generation before it.
+    /// Writes a part of it, if the stored one has the version before it.
     fn write_known(&self, part: &KnownPart) -> impl Future<Output = Result<Written, PortError>> + Send;
 
-    /// That somebody, by [`RefusedPull::who`], could not pull an image, and was told so.
+    /// The record that a workload, by [`RefusedPull::who`], could not pull an image, and that its alert was sent.
     fn refused_pull(
         &self,
         image: &ImageKey,
         who: &str,
     ) -> impl Future<Output = Result<Option<RefusedPull>, PortError>> + Send;
 
-    /// Writes it, if the one that is there has the generation before it.
+    /// Writes it, if the stored one has the version before it.
     fn write_refused_pull(&self, refused: &RefusedPull) -> impl Future<Output = Result<Written, PortError>> + Send;
 }

@@ -5,7 +5,8 @@
 //! that fails is made smaller by giving simpler answers for as long as it still fails in the same way: with the same words before the
 //! first colon of what is wrong.
 //!
-//! [`play()`] runs actors over one [`World`](super::World): functions that are handed events, and people and AWS, who act beside them.
+//! [`play()`] runs actors over one [`World`](super::World): functions that are handed events, and people and AWS, who act at
+//! the same time.
 //!
 //! ```text
 //! ECR_GUARD_SEED=17       runs only scenario 17, and tells its story
@@ -31,7 +32,7 @@ const MOST_CHOICES: usize = 5_000;
 /// At most so often a failing scenario is run to make it smaller.
 const MOST_TRIES: usize = 600;
 
-/// At most so many violations are made smaller and told in full; all are counted.
+/// The most violations that are made smaller and reported in full; all are counted.
 const TOLD_IN_FULL: usize = 3;
 
 /// Answers whatever is open in a scenario.
@@ -80,7 +81,7 @@ impl Choices {
         answer
     }
 
-    /// True once in so many times; at least two.
+    /// True once in `times`; at least two.
     pub fn one_in(&mut self, times: usize) -> bool {
         self.below(times.max(2)) == 1
     }
@@ -111,7 +112,7 @@ impl Choices {
     }
 }
 
-/// What happens in a scenario: lines for people, and what is counted over all scenarios.
+/// The events of a scenario: lines for people, and the counts over all scenarios.
 #[derive(Debug, Default)]
 pub struct Story {
     lines: Vec<String>,
@@ -136,7 +137,7 @@ impl Story {
 /// Scenarios to run.
 #[derive(Debug, Clone, Copy)]
 pub struct Exploration {
-    /// What they show, for the figures.
+    /// Its name, for the figures.
     pub name: &'static str,
     /// How many.
     pub scenarios: u64,
@@ -149,20 +150,20 @@ pub struct Exploration {
 pub struct Violation {
     /// Its number.
     pub seed: u64,
-    /// What was wrong.
+    /// The problem.
     pub what: String,
-    /// What is wrong in the smallest scenario that was found, and what happens in it; empty if it was not made smaller.
+    /// The problem in the smallest scenario that was found, and its events; empty if it was not made smaller.
     pub smallest: Vec<String>,
 }
 
-/// What came of an exploration.
+/// The result of an exploration.
 #[derive(Debug)]
 pub struct Explored {
     name: &'static str,
     scenarios: u64,
     took: Duration,
     counts: BTreeMap<&'static str, u64>,
-    /// What was wrong, by number.
+    /// The problems, by number.
     pub violations: Vec<Violation>,
 }
 
@@ -234,7 +235,7 @@ impl Exploration {
 }
 
 impl Explored {
-    /// What was counted under this name.
+    /// The count under this name.
     pub fn count(&self, what: &str) -> u64 {
         self.counts.get(what).copied().unwrap_or(0)
     }
@@ -308,7 +309,7 @@ fn attempt(
     })
 }
 
-/// What kind of thing is wrong: what is said before the first colon.
+/// The kind of problem: the text before the first colon.
 fn kind(what: &str) -> &str {
     what.split_once(": ").map_or(what, |(kind, _)| kind)
 }

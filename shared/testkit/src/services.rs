@@ -1,4 +1,4 @@
-//! What the engine is handed in tests: a world, or parts of their own beside it.
+//! The services of the engine in tests: a world, or parts of their own next to it.
 
 use guard_core::policy::Policy;
 use guard_ports::{Listing, Notifier, Registry, RegistryWriter, Repositories, RepositoryWriter, Scanner, Services};
@@ -12,7 +12,7 @@ pub struct Parts<'a, R = World, W = World, N = World> {
     pub world: &'a World,
     /// The registry.
     pub registry: &'a R,
-    /// What changes the registry; `None`: nothing can be changed.
+    /// The writer of the registry; `None`: nothing can be changed.
     pub writer: Option<&'a W>,
     /// The way to people.
     pub notifier: &'a N,

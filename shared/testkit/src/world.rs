@@ -49,7 +49,7 @@ use guard_ports::{
 
 pub use ways::PulledOf;
 
-/// What goes wrong with a call.
+/// The fault of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// It fails and has no effect.
@@ -80,7 +80,7 @@ pub struct Sent {
     pub message: Message,
 }
 
-/// What the registry does with the last tag of an image, and what it answers: the documentation leaves some of it open.
+/// The registry's treatment of the last tag of an image, and its answer: the documentation leaves some of it open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RemovalReading {
     /// The image is deleted, and the answer names it.
@@ -90,18 +90,18 @@ pub enum RemovalReading {
     NamesNoImage,
     /// The image stays without a tag.
     KeepsUntagged,
-    /// An index leads to every image: the last tag stays.
+    /// An index references every image: the last tag stays.
     Referenced,
 }
 
-/// An index that was there and led to an image when that was archived.
+/// An index that existed and referenced an image when that was archived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchivedUnder {
     /// The index.
     pub index: Digest,
-    /// The ledger knew that it leads to the image.
+    /// The ledger knew that it references the image.
     pub known: bool,
-    /// The ledger knew of one index at least that leads to the image.
+    /// The ledger knew of at least one index that references the image.
     pub any_known: bool,
     /// It came after the indexes of the repository were last listed.
     pub came_late: bool,
@@ -185,7 +185,7 @@ impl State {
         self.ways.changes(&key.repository, &key.digest, &from, now);
     }
 
-    /// The indexes that are there and lead to an image, by their manifests.
+    /// The existing indexes that reference an image, by their manifests.
     fn indexes_over(&self, image: &ImageKey) -> Vec<ArchivedUnder> {
         let row = self.rows.get(image).filter(|row| row.closed_at.is_none());
         let leads = |(key, manifest): &(&ImageKey, &String)| {
@@ -262,7 +262,7 @@ impl State {
 /// A repository's settings, as the world stores them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRepository {
-    /// What is described.
+    /// The repository.
     pub repository: Repository,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
@@ -407,7 +407,7 @@ impl World {
         self.lock().meanwhile.insert(name.clone(), stored);
     }
 
-    /// Makes previews of a repository be there after so many looks only.
+    /// Makes previews of a repository be there only after this number of reads.
     pub fn slow_down_previews(&self, name: &RepositoryName, looks: usize) {
         self.lock().slow_previews.insert(name.clone(), looks);
     }
@@ -472,12 +472,13 @@ impl World {
         self.lock().faults.push((operation, fault));
     }
 
-    /// Makes every so many calls go wrong, as throttling and lost answers do: without effect and with effect, in turn.
+    /// Makes one in every `calls` calls go wrong, as throttling and lost answers do: without effect and with effect,
+    /// alternately.
     pub fn trouble_every(&self, calls: u64) {
         self.lock().trouble = Some(calls);
     }
 
-    /// Makes one call go wrong, whatever it is: the next one but so many. `None`: none, even if one was to.
+    /// Makes one call go wrong, whatever it is: the one after this number. `None`: none, even if one was to.
     pub fn fail_after(&self, fault: Option<(usize, Fault)>) {
         self.lock().planned = fault;
     }
@@ -533,7 +534,7 @@ impl World {
         self.lock().calls.len()
     }
 
-    /// The indexes that led to an image each time that it was archived.
+    /// The indexes that referenced an image each time that it was archived.
     pub fn archived_under(&self, key: &ImageKey) -> Vec<ArchivedUnder> {
         self.lock().archived.get(key).cloned().unwrap_or_default()
     }
@@ -674,8 +675,8 @@ fn page<T>(state: &State, mut rest: impl Iterator<Item = T>, name: impl Fn(&T) -
     }
 }
 
-/// Removes a tag from whichever image has it, by one of the readings of the API. Whatever it is, the last tag of an image stays that an
-/// index leads to.
+/// Removes a tag from whichever image has it, by one of the readings of the API. In any case, the last tag of an image stays
+/// that an index references.
 fn remove_tag(state: &mut State, repository: &RepositoryName, tag: &Tag) -> TagAnswer {
     let reading = state.removals;
     let mut of_repository = state.images.iter().filter(|((name, _), _)| name == repository);
@@ -1093,7 +1094,7 @@ fn keys_of_summary(key: &RepositoryKey) -> (String, String) {
     (RepositorySummary::partition_key(key), RepositorySummary::sort_key(key))
 }
 
-/// Writes a row, if the one that is there has the generation before it.
+/// Writes a row, if the stored one has the version before it.
 fn put<K: Ord, T: Serialize + DeserializeOwned>(
     rows: &mut BTreeMap<K, T>,
     key: K,

@@ -110,8 +110,8 @@ impl Pages {
         let finding = Finding {
             severity,
             package: attribute("package_name"),
-            // Basic scanning looks for vulnerabilities of the operating system only (user guide of ECR, "Scan images for software
-            // vulnerabilities in Amazon ECR"); it does not say so of each.
+            // Basic scanning finds vulnerabilities of the operating system only (user guide of ECR, "Scan images for software
+            // vulnerabilities in Amazon ECR"); it does not name the kind of each.
             package_type: Some("OS".to_owned()),
             installed: attribute("package_version"),
             fix: if fixed_in.is_some() {
@@ -229,7 +229,7 @@ impl Pages {
     }
 }
 
-/// What a finding of Inspector says of all of its packages.
+/// The part of a finding of Inspector that holds for all of its packages.
 struct Vulnerability {
     id: String,
     related: Vec<String>,
@@ -316,7 +316,7 @@ const NO_FIX: &str = "NotAvailable";
 /// No id of a vulnerability is longer, in characters.
 const MAX_ID: usize = 100;
 
-/// What a status means that comes without usable findings; `None` if they are there.
+/// The meaning of a status without usable findings; `None` if they are there.
 fn without_findings(status: &str, description: &str) -> Option<Scan> {
     let why = match status {
         COMPLETE | ACTIVE => return None,

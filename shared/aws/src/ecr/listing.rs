@@ -72,7 +72,7 @@ impl Listing for EcrRegistry {
 
     /// `ecr:DescribeImages` of a whole repository, archived images included, which without a filter are not there.
     ///
-    /// An image without a digest that is one cannot be looked at, by nobody. It is given as an error beside the others.
+    /// An image without a valid digest cannot be reconciled by anybody. It is an error next to the others.
     async fn images(&self, key: &RepositoryKey, after: Option<&str>) -> Result<Option<Page<ListedImage>>, PortError> {
         self.ecr
             .is_of("repository", &key.account, &key.region, DESCRIBE_IMAGES)?;
@@ -136,7 +136,7 @@ fn time_for_a_list() -> Builder {
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 
-/// What of a page can be read, and an error for each of the others: `what` is what it is a page of.
+/// The readable entries of a page, and an error for each of the others: `what` names the list.
 fn read<T>(
     operation: &'static str,
     code: &str,

@@ -74,7 +74,7 @@ impl Registry for EcrRegistry {
         text.transpose()
     }
 
-    /// `ecr:BatchGetImage`. What is deleted or archived is not found.
+    /// `ecr:BatchGetImage`. A deleted or archived image is not found.
     async fn manifest(&self, image: &ImageKey) -> Result<Option<String>, PortError> {
         match self.ecr.manifest(image).await {
             Ok((manifest, _)) => Ok(Some(manifest)),

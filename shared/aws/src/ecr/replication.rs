@@ -33,7 +33,7 @@ use guard_core::{
 };
 use guard_ports::{PortError, Replication, ReplicationWriter};
 
-/// The longest failure code that is kept, in characters. What they are is documented nowhere.
+/// The longest failure code that is kept, in characters. The codes are documented nowhere.
 const MAX_CODE: usize = 128;
 
 /// The most backfills in one answer (API reference of ECR, `ListReplicationBackfills`).
@@ -200,7 +200,7 @@ impl Replication for EcrElsewhere<'_> {
     }
 }
 
-/// What starts backfills in one registry. It does not exist in report mode.
+/// Starts backfills in one registry. It does not exist in report mode.
 #[derive(Debug, Clone)]
 pub struct EcrBackfills {
     ecr: Ecr,
@@ -282,7 +282,7 @@ fn backfill(summary: &ReplicationBackfillSummary, account: &AccountId) -> Option
             ReplicationBackfillStatus::Complete => BackfillStatus::Complete,
             ReplicationBackfillStatus::Failed => BackfillStatus::Failed,
             ReplicationBackfillStatus::Stopped => BackfillStatus::Stopped,
-            // `PREPARING`, `IN_PROGRESS`, `STOPPING`, and words that are new: it is looked at again.
+            // `PREPARING`, `IN_PROGRESS`, `STOPPING`, and words that are new: it is checked again.
             _ => BackfillStatus::Running,
         },
         started_at: timestamp(summary.started_at()),

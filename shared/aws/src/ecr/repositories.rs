@@ -36,8 +36,8 @@ use guard_core::{
 };
 use guard_ports::{PortError, Repositories, RepositoryWriter, Retry};
 
-/// How often a preview is asked for, and how long between: a function has 30 seconds. What takes longer (AWS's own waiter waits for 100
-/// seconds) is there at a later look, which reads it before it asks for a new one.
+/// How often a preview is asked for, and how long between: a function has 30 seconds. A preview that takes longer (AWS's own
+/// waiter waits for 100 seconds) is there at a later reconcile, which reads it before it asks for a new one.
 const PREVIEW_LOOKS: usize = 5;
 const PREVIEW_WAIT: Duration = Duration::from_secs(2);
 
@@ -112,7 +112,7 @@ impl Repositories for EcrRegistry {
     }
 }
 
-/// What ECR says of a repository, in our words.
+/// A repository of ECR in our words.
 pub(super) fn repository(found: &EcrRepository, key: &RepositoryKey) -> Repository {
     let filters = || {
         let filters = found.image_tag_mutability_exclusion_filters().iter();
@@ -257,13 +257,13 @@ impl RepositoryWriter for EcrWriter {
     }
 }
 
-/// What is there of a preview.
+/// The state of a preview.
 enum Looked {
     /// It is there: its first page.
     Complete(Box<GetLifecyclePolicyPreviewOutput>),
     /// Not yet.
     InProgress,
-    /// It has another status, or (`None`) it is of another policy: somebody looks at one as well.
+    /// It has another status, or (`None`) it is of another policy: somebody else has asked for one as well.
     Other(Option<String>),
 }
 
@@ -279,7 +279,7 @@ impl EcrWriter {
             .await;
         if let Err(error) = result {
             match error.as_service_error() {
-                // Ours, from an attempt before this one, or somebody else's: its text tells.
+                // Ours, from an attempt before this one, or somebody else's: its text says which.
                 Some(StartLifecyclePolicyPreviewError::LifecyclePolicyPreviewInProgressException(_)) => {}
                 _ => return Err(port_error(OPERATION, &error)),
             }
@@ -324,7 +324,7 @@ impl EcrWriter {
             .map_err(|error| port_error(GET_PREVIEW, &error))
     }
 
-    /// What there is of the preview of this policy, once it is no longer in progress, or after some looks.
+    /// The state of the preview of this policy, once it is no longer in progress, or after some reads.
     async fn finished_preview(&self, key: &RepositoryKey, text: &str) -> Result<Looked, PortError> {
         for look in 0..PREVIEW_LOOKS {
             if let Some(sleep) = self.sleep.as_ref().filter(|_| look > 0) {

@@ -1,4 +1,4 @@
-//! What is remembered of how repositories are scanned.
+//! The remembered facts on how repositories are scanned.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,7 @@ use std::{
 
 use guard_core::{finding::ScanTrigger, ids::RepositoryName};
 
-/// What is known of repositories' [`ScanTrigger`]s, each for ten minutes, by the monotonic clock.
+/// The known [`ScanTrigger`]s of repositories, each for ten minutes, by the monotonic clock.
 #[derive(Debug, Default)]
 pub(crate) struct TriggerCache(Mutex<HashMap<RepositoryName, (ScanTrigger, Instant)>>);
 

@@ -1,4 +1,4 @@
-//! What changes images of a registry.
+//! Changes images of a registry.
 
 use aws_sdk_ecr::{
     Client, Config,
@@ -74,7 +74,7 @@ impl RegistryWriter for EcrWriter {
         self.store(image, TargetStorageClass::Standard).await
     }
 
-    /// `ecr:BatchGetImage`. What is deleted or archived is not found.
+    /// `ecr:BatchGetImage`. A deleted or archived image is not found.
     async fn manifest_to_put(&self, image: &ImageKey) -> Result<Option<Manifest>, PortError> {
         match self.ecr.manifest(image).await {
             Ok((text, media_type)) => Ok(Some(Manifest { text, media_type })),
@@ -117,10 +117,10 @@ impl RegistryWriter for EcrWriter {
 
     /// `ecr:BatchDeleteImage` by tag, one attempt.
     ///
-    /// A digest in the request is documented to delete "the image and all of its tags", and what a digest and a tag together delete
-    /// is documented nowhere. So only tags are sent. The answer names tag and digest of what was removed (AWS CLI reference,
-    /// `batch-delete-image`, example). For the last tag of an image that an index leads to, it is `ImageReferencedByManifestList`
-    /// (aws/containers-roadmap#1567).
+    /// A digest in the request is documented to delete "the image and all of its tags". The effect of a digest and a tag
+    /// together is documented nowhere. So only tags are sent. The answer names tag and digest of each removal (AWS CLI
+    /// reference, `batch-delete-image`, example). For the last tag of an image that an index references, it is
+    /// `ImageReferencedByManifestList` (aws/containers-roadmap#1567).
     async fn remove_tags(&self, key: &RepositoryKey, tags: &[Tag]) -> Result<Vec<(Tag, TagAnswer)>, PortError> {
         const OPERATION: &str = "ecr:BatchDeleteImage";
         self.ecr.is_of("repository", &key.account, &key.region, OPERATION)?;
@@ -170,7 +170,7 @@ impl RegistryWriter for EcrWriter {
             Some(
                 StartImageScanError::ImageNotFoundException(_) | StartImageScanError::RepositoryNotFoundException(_),
             ) => Ok(ScanStart::ImageGone),
-            // What a registry with enhanced scanning says.
+            // The answer of a registry with enhanced scanning.
             Some(StartImageScanError::ValidationException(_)) => {
                 Ok(ScanStart::NotOffered(port_error(OPERATION, &error).message))
             }
@@ -180,7 +180,7 @@ impl RegistryWriter for EcrWriter {
     }
 }
 
-/// What an answer says of a tag.
+/// The part of an answer about a tag.
 fn answer(output: &BatchDeleteImageOutput, tag: &Tag) -> TagAnswer {
     let is_it = |id: Option<&ImageIdentifier>| id.and_then(ImageIdentifier::image_tag) == Some(tag.as_str());
     if let Some(id) = output.image_ids().iter().find(|id| is_it(Some(id))) {

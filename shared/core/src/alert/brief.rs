@@ -1,4 +1,4 @@
-//! What the hourly summary names of an alert, and how it is kept in the ledger until then.
+//! A short form of an alert for the hourly summary, and how the ledger keeps it until then.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub enum BriefSchema {
     V1,
 }
 
-/// What a summary names of one alert.
+/// The members of an alert that a summary names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BriefAlert {
     /// Form of this document.
@@ -56,7 +56,7 @@ pub struct BriefAlert {
 pub const KEPT_DAYS: i64 = 14;
 
 impl BriefAlert {
-    /// What the sort keys of a registry's kept alerts begin with: `alert#<region>#`.
+    /// The prefix of the sort keys of a registry's kept alerts: `alert#<region>#`.
     pub fn prefix(registry: &RegistryKey) -> String {
         format!("alert#{}#", registry.region)
     }
@@ -88,7 +88,7 @@ impl BriefAlert {
         (urgency, std::cmp::Reverse(self.severity), self.time, &self.id)
     }
 
-    /// What it is about, for a person: `v1.2.3@0f3a9b1c2d4e`.
+    /// The tag and digest, for a person: `v1.2.3@0f3a9b1c2d4e`.
     pub fn name(&self) -> String {
         match (&self.tag, &self.digest) {
             (Some(tag), Some(digest)) => format!("{tag}@{}", digest.short()),

@@ -1,7 +1,8 @@
 //! How many alerts a topic gets one by one, and what is kept of the others for the hourly summary.
 //!
-//! An inbox with two hundred messages is not read. Each topic has a budget of single alerts for an hour and for a day. What is over
-//! budget is kept in the ledger as a [`BriefAlert`](super::brief::BriefAlert), and the next sweep sends one [summary](super::summary) that names all of them.
+//! Nobody reads an inbox with two hundred messages. So each topic has a budget of single alerts for an hour and for a day. The
+//! ledger keeps each alert over budget as a [`BriefAlert`](super::brief::BriefAlert), and the next sweep sends one
+//! [summary](super::summary) that names all of them.
 
 /// How many single alerts a topic gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +23,8 @@ pub struct AlertCounts {
 }
 
 impl Budget {
-    /// How the next alert is told. Only single alerts count: a thousand alerts in an hour leave room for a block in the next hour.
+    /// The form of the next alert. Only single alerts count: a thousand alerts in an hour leave room for a block in the next
+    /// hour.
     pub fn slot(self, had: AlertCounts) -> Slot {
         if had.hour < self.per_hour && had.day < self.per_day {
             Slot::Single
@@ -32,7 +34,7 @@ impl Budget {
     }
 }
 
-/// How an alert is told.
+/// The form of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slot {
     /// As a message of its own, now.

@@ -1,7 +1,7 @@
 //! The form for Amazon Q Developer in chat applications: a custom notification.
 //!
-//! Source: Amazon Q Developer in chat applications, "Custom notifications" (event schema 1.0). It documents no lengths. What does
-//! not fit the schema is dropped without a word, so nothing is added to it.
+//! Source: Amazon Q Developer in chat applications, "Custom notifications" (event schema 1.0). It documents no lengths. Amazon
+//! Q drops a notification with unknown members without an error, so nothing is added to the schema.
 
 use std::collections::BTreeMap;
 
@@ -51,7 +51,7 @@ struct Content {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {
-    /// Notifications with the same one make a thread: what becomes of an image is told below what happened to it first.
+    /// Notifications with the same id make a thread: later news of an image stand below the first alert about it.
     thread_id: String,
     summary: String,
     event_type: &'static str,

@@ -132,7 +132,7 @@ impl Digest {
         .sum()
     }
 
-    /// What matters, in a few words.
+    /// The most important figures, in a few words.
     fn line(&self) -> String {
         if self.is_quiet() {
             return "all clear".to_owned();
@@ -456,7 +456,7 @@ impl Digest {
     }
 }
 
-/// What there is of copies, and what is wrong with them.
+/// The number of copies, and the problems with them.
 fn copies(readiness: &Readiness) -> String {
     let mut text = format!(
         "{} of {} are there",
@@ -515,7 +515,7 @@ fn case(named: &Named) -> String {
     text::line(&named.case.reason, MAX_CASE)
 }
 
-/// What fixes an image, as a sentence; empty where the scanner names no version.
+/// The fix of an image, as a sentence; empty where the scanner names no version.
 fn fix(named: &Named) -> String {
     let case = &named.case;
     let fixes = case.fixes.join(", ");

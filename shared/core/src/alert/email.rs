@@ -125,7 +125,7 @@ fn changes(lines: &mut Vec<String>, alert: &Alert) {
     }
 }
 
-/// What else is in the image: once it is archived, nobody can read it any more.
+/// The other findings of the image. Once the image is archived, nobody can read them any more.
 fn others(lines: &mut Vec<String>, alert: &Alert) {
     let Some(also) = alert.also() else { return };
     heading(lines, "ALSO IN THIS IMAGE");
@@ -291,7 +291,7 @@ fn in_one_line(finding: &RecordedFinding) -> String {
     )
 }
 
-/// What is known of how dangerous it is, beside its severity.
+/// How dangerous the finding is, in addition to its severity.
 fn risk(finding: &RecordedFinding) -> String {
     let known = [
         finding.score.map(|score| format!("{score:.1}")),

@@ -1,4 +1,4 @@
-//! Exceptions: those that an alert proposes for the policy, and those of the policy that people are told of.
+//! Exceptions: those that an alert proposes for the policy, and those of the policy that an alert names.
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::Serialize;
@@ -79,7 +79,7 @@ pub struct ExceptionNotice {
 const MAX_GLOBS: usize = 5;
 
 impl ExceptionNotice {
-    /// Of an exception.
+    /// The short form of an exception.
     pub fn of(exception: &Exception) -> Self {
         let line = |value: &str| text::line(value, MAX_PART);
         Self {
@@ -98,7 +98,7 @@ impl ExceptionNotice {
         }
     }
 
-    /// What it is for, on one line.
+    /// The vulnerabilities, packages and images that it covers, on one line.
     pub fn scope(&self) -> String {
         let package = self.package.as_ref().map(|package| format!(" in {package}"));
         format!(

@@ -28,7 +28,7 @@ use crate::{
 pub struct ImageAlert {
     /// The same for the same facts, however often it is delivered.
     pub id: String,
-    /// What it is about.
+    /// The kind of the alert.
     pub kind: AlertKind,
     /// The state of the image.
     pub state: State,
@@ -52,15 +52,15 @@ pub struct ImageAlert {
     pub findings: Vec<RecordedFinding>,
     /// How many more decided than `findings` holds.
     pub omitted_findings: u64,
-    /// What else was found in it, worst first.
+    /// The other findings of the image, worst first.
     pub other_findings: Vec<RecordedFinding>,
     /// How many more there are than `other_findings` holds.
     pub omitted_other_findings: u64,
     /// All its findings by severity; empty where nothing is known.
     pub counts: SeverityCounts,
-    /// What was done.
+    /// The block or release.
     pub action: Option<AlertAction>,
-    /// What the reader can do, in order.
+    /// The steps for the reader, in order.
     pub next_steps: Vec<NextStep>,
     /// Entries to propose for the policy, if the findings do no harm: for the worst, at most `MAX_EXCEPTIONS`.
     pub exceptions: Vec<ExceptionEntry>,
@@ -119,7 +119,7 @@ impl ImageAlert {
         }
     }
 
-    /// What a reader must know from two words. The same words stand in all forms, in the digest and in the summary.
+    /// The state in two words, for a reader who reads no further. All forms, the digest and the summary use the same words.
     pub(super) fn word(&self) -> &'static str {
         match self.kind {
             AlertKind::ImageBlocked | AlertKind::ImageBypass => match &self.action {
@@ -170,7 +170,7 @@ impl ImageAlert {
         headline(self.word(), &self.name(), &why, self.image.region.as_str())
     }
 
-    /// What it means to whoever pulls.
+    /// The consequence for somebody who pulls the image.
     pub(super) fn meaning(&self) -> &'static str {
         let Some(action) = &self.action else {
             return match self.kind {
@@ -236,7 +236,7 @@ impl ImageAlert {
         }
     }
 
-    /// What a reader of an SMS must know in any case.
+    /// The consequence that an SMS always names.
     pub(super) fn sms_end(&self) -> &'static str {
         let Some(action) = &self.action else {
             return match self.kind {

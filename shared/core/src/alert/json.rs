@@ -114,7 +114,7 @@ impl<'a> From<&'a RecordedFinding> for Finding<'a> {
     }
 }
 
-/// The document, with at most so many findings in each list.
+/// The document, with at most `listed` findings in each list.
 pub(super) fn render(alert: &Alert, listed: usize) -> String {
     let about = &alert.about;
     let list = |findings: &'_ [RecordedFinding]| findings.len().min(listed);

@@ -19,7 +19,7 @@ use crate::{
     text,
 };
 
-/// What was done about it.
+/// The block or release that an alert reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertAction {
     /// How deployment is prevented (or was, for a release).
@@ -56,13 +56,13 @@ pub struct Alert {
     pub(super) severity: Option<Severity>,
     /// When it was decided.
     pub(super) time: Timestamp,
-    /// What it is about.
+    /// The subject of the alert.
     pub(super) about: About,
     /// Subject of the e-mail and title in a chat, without the name of this program: ASCII.
     pub(super) headline: String,
     /// One line.
     pub(super) title: String,
-    /// What it means for whoever deploys: a sentence of ours, or none.
+    /// The consequence for somebody who deploys the image: a sentence of ours, or none.
     pub(super) meaning: &'static str,
     /// Why, in one or two sentences.
     pub(super) reason: String,
@@ -70,19 +70,19 @@ pub struct Alert {
     pub(super) is_lead: bool,
     /// Why an image is held.
     pub(super) hold: Option<HoldNote>,
-    /// What was done.
+    /// The block or release.
     pub(super) action: Option<AlertAction>,
     /// The findings that decided, worst first.
     pub(super) findings: Vec<RecordedFinding>,
     /// How many more decided than `findings` holds.
     pub(super) omitted_findings: u64,
-    /// What else was found in the image, worst first.
+    /// The other findings of the image, worst first.
     pub(super) other_findings: Vec<RecordedFinding>,
     /// How many more there are than `other_findings` holds.
     pub(super) omitted_other_findings: u64,
     /// All findings of the image by severity.
     pub(super) counts: Option<SeverityCounts>,
-    /// What the reader can do, in order.
+    /// The steps for the reader, in order.
     pub(super) steps: Vec<NextStep>,
     /// Entries to propose for the policy.
     pub(super) exceptions: Vec<ExceptionEntry>,
@@ -94,13 +94,13 @@ pub struct Alert {
     pub(super) lists: Vec<List>,
     /// Members of the JSON form that only this kind has.
     pub(super) details: Map<String, Value>,
-    /// What an SMS says.
+    /// The parts of the SMS.
     pub(super) sms: Sms,
     /// Whom to ask.
     pub(super) contact: Contact,
 }
 
-/// What an alert is about.
+/// The subject of an alert.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct About {
     pub(super) registry: RegistryKey,
@@ -145,7 +145,7 @@ pub(super) struct Item {
     pub(super) owner: Option<String>,
 }
 
-/// The most exceptions that an alert proposes: whoever needs more should rather fix the image.
+/// The most exceptions that an alert proposes. Somebody who needs more should fix the image instead.
 pub const MAX_EXCEPTIONS: usize = 5;
 
 /// An alert in the forms that a topic delivers (`MessageStructure=json`).
@@ -179,7 +179,7 @@ pub const MAX_MESSAGE_BYTES: usize = 200 * 1024;
 /// SNS wants fewer than 100 characters. Source: API reference of SNS, "Publish" (`Subject`).
 pub(super) const MAX_SUBJECT: usize = 99;
 
-/// What the subject of each alert begins with.
+/// The prefix of the subject of each alert.
 pub(super) const SENDER: &str = "[ecr-guard] ";
 
 // Limits of the parts, in characters. Real values are far shorter; these only keep a message within its size.
@@ -272,7 +272,7 @@ impl Alert {
             .unwrap_or(&self.reason)
     }
 
-    /// What else was found in the image, in one sentence; `None`: nothing else, or nothing is known.
+    /// The other findings of the image, in one sentence; `None`: there are no others, or they are not known.
     pub(super) fn also(&self) -> Option<String> {
         let counts = self.counts.as_ref()?;
         let total = counts.values().fold(0_u64, |sum, count| sum.saturating_add(*count));
@@ -310,7 +310,7 @@ impl Alert {
 }
 
 impl About {
-    /// Of an image.
+    /// About an image.
     pub(super) fn image(image: &ImageKey, tags: &[Tag]) -> Self {
         Self {
             registry: RegistryKey {
@@ -324,7 +324,7 @@ impl About {
         }
     }
 
-    /// Of a registry.
+    /// About a registry.
     pub(super) fn registry(registry: &RegistryKey) -> Self {
         Self {
             registry: registry.clone(),
@@ -386,7 +386,7 @@ impl Item {
 }
 
 impl Message {
-    /// What is given to `Publish` as the message, with `MessageStructure=json`: one object with a string for each protocol.
+    /// The message for `Publish` with `MessageStructure=json`: one object with a string for each protocol.
     pub fn body(&self) -> String {
         #[derive(Serialize)]
         struct Body<'a> {
@@ -404,8 +404,8 @@ impl Message {
     }
 }
 
-/// A headline: the word, what it is about, why, and the region. What is left out first where there is no room: the last of `why`; the name is
-/// cut last. `why` must be short and harmless.
+/// A headline: the word, the name, the reasons, and the region. Without enough room, the last of `why` is left out first, and
+/// the name is cut last. `why` must be short and harmless.
 pub(super) fn headline(word: &str, name: &str, why: &[String], region: &str) -> String {
     let room = MAX_SUBJECT - SENDER.len();
     for kept in (0..=why.len()).rev() {
@@ -484,17 +484,17 @@ pub(super) fn beyond(omitted: u64, unlisted: usize) -> u64 {
 /// The word for a held image: what it is, and what it is not.
 pub(super) const HELD: &str = "BLOCK DEFERRED";
 
-/// What an SMS says, beside the region and the word for the kind.
+/// The parts of an SMS, without the region and the word for the kind.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Sms {
-    /// What it is about. It is cut where the others need its room.
+    /// The name of the subject. It is cut where the others need its room.
     pub(super) name: String,
     /// Added to the name, never cut: a tag that was cut would be another tag.
     pub(super) suffix: String,
-    /// Why, the most important first. What does not fit is left out.
+    /// The reasons, most important first. Those that do not fit are left out.
     pub(super) causes: Vec<String>,
-    /// What a reader must know. It always fits.
+    /// The consequence that a reader must know. It always fits.
     pub(super) end: &'static str,
-    /// What to do, if it fits.
+    /// The step to take, if it fits.
     pub(super) then: String,
 }

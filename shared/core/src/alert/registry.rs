@@ -22,7 +22,7 @@ pub const DIGEST: &str = "digest";
 pub struct RegistryAlert {
     /// The same for the same facts, however often it is delivered.
     pub id: String,
-    /// What it is about.
+    /// The kind of the alert.
     pub kind: RegistryAlertKind,
     /// When it was decided.
     pub time: Timestamp,
@@ -36,7 +36,7 @@ pub struct RegistryAlert {
     pub changes: Vec<Change>,
     /// The exception that ends.
     pub exception: Option<ExceptionNotice>,
-    /// What the reader can do, in order.
+    /// The steps for the reader, in order.
     pub next_steps: Vec<NextStep>,
 }
 

@@ -19,7 +19,7 @@ use crate::{
 pub struct RepositoryAlert {
     /// The same for the same facts, however often it is delivered.
     pub id: String,
-    /// What it is about.
+    /// The kind of the alert.
     pub kind: RepositoryAlertKind,
     /// How bad it is, where that can be said.
     pub severity: Option<Severity>,
@@ -39,7 +39,7 @@ pub struct RepositoryAlert {
     pub reason: String,
     /// The settings.
     pub changes: Vec<Change>,
-    /// What the reader can do, in order.
+    /// The steps for the reader, in order.
     pub next_steps: Vec<NextStep>,
 }
 
@@ -87,7 +87,7 @@ impl RepositoryAlert {
         }
     }
 
-    /// What of the repository it is about: a tag, or where its copies are.
+    /// The part of the repository: a tag, or the region of its copies.
     fn suffix(&self) -> String {
         let tag = self.tag.as_ref().map(|tag| format!(":{tag}"));
         let copies = self
@@ -134,7 +134,7 @@ impl RepositoryAlert {
         }
     }
 
-    /// What the two values of a change are called.
+    /// The headings of the two values of a change.
     fn columns(&self) -> (&'static str, &'static str) {
         if self.kind.lasts() {
             ("is", "should be")

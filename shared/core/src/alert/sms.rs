@@ -23,7 +23,7 @@ pub(super) fn render(alert: &Alert) -> String {
     let mut message = format!("{head} {name}{}", sms.suffix);
     let mut before = ": ";
     for cause in &sms.causes {
-        // Beside what counts on other ends, each part is made harmless by itself.
+        // Each part is made harmless by itself, in addition to the count of characters above.
         let cause = text::plain(&text::ascii(cause, MAX_SMS), MAX_SMS);
         // Telephones make links of addresses, and a cause can hold words from outside.
         if !cause.is_empty()

@@ -1,11 +1,11 @@
-//! What a reader can do: a sentence and, where there is one, a command.
+//! A step for the reader: a sentence and, where there is one, a command.
 
 use serde::Serialize;
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NextStep {
-    /// What to do.
+    /// The sentence.
     pub text: String,
     /// One complete command that does it, or that shows what is needed for it. It changes nothing that cannot be changed back.
     pub command: Option<String>,

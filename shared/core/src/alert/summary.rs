@@ -65,7 +65,7 @@ struct Named<'a> {
 }
 
 impl AlertSummary {
-    /// Of alerts of one topic and registry, in any order; `None` if there are none.
+    /// The summary of the alerts of one topic and registry, in any order; `None` if there are none.
     pub fn of(mut alerts: Vec<BriefAlert>, now: Timestamp) -> Option<Self> {
         let registry = alerts.first()?.registry.clone();
         alerts.sort_by(|one, other| one.order().cmp(&other.order()));
@@ -171,7 +171,7 @@ impl AlertSummary {
         ]
     }
 
-    /// What the alerts are about, by repository, then by kind.
+    /// The alerts by repository, then by kind.
     fn by_kind(&self) -> BTreeMap<&str, BTreeMap<&str, Vec<Named<'_>>>> {
         let mut alerts: BTreeMap<&str, BTreeMap<&str, Vec<Named<'_>>>> = BTreeMap::new();
         for alert in &self.alerts {

@@ -516,7 +516,7 @@ fn a_token_has_nothing_to_interpret() {
     assert_eq!(text::token("a<b>`c`*d*\n e-f_g.1:2/3", 10), "abcde-fg12");
 }
 
-/// What an attacker may write into a tag, a package name, an advisory or an address.
+/// Texts that an attacker may write into a tag, a package name, an advisory or an address.
 fn hostile() -> Vec<String> {
     let mut hostile: Vec<String> = [
         "\u{1b}[31mred\u{1b}[0m",

@@ -1,4 +1,4 @@
-//! What the verdict on an image rests on: its findings, the lack of a scan, or nothing yet.
+//! The basis of the verdict on an image: its findings, the lack of a scan, or nothing yet.
 
 use crate::{
     decide::{facts::ImageCase, family::Children, words},
@@ -9,7 +9,7 @@ use crate::{
     state::State,
 };
 
-/// What the verdict rests on.
+/// The basis of a verdict.
 pub(super) enum Basis {
     /// On findings: those of the scanner, or those that the ledger remembers.
     Findings(Evaluation, Option<ScanRecord>),
@@ -26,7 +26,7 @@ impl Basis {
     }
 }
 
-/// What the verdict on an image rests on; and of an index, the images that are the reason.
+/// The basis of the verdict on an image; for an index, also the names of the children that are the reason.
 pub(super) fn basis(case: ImageCase<'_>) -> (Basis, Vec<String>) {
     if case.is_index() {
         of_index(case)
@@ -35,7 +35,7 @@ pub(super) fn basis(case: ImageCase<'_>) -> (Basis, Vec<String>) {
     }
 }
 
-/// What an index is judged by: its images; and by what was known before, as long as one of them is not known again yet.
+/// The basis for an index: its children; and its own row, as long as one of the children is not known again yet.
 fn of_index(case: ImageCase<'_>) -> (Basis, Vec<String>) {
     let ImageCase {
         policy,
@@ -49,7 +49,8 @@ fn of_index(case: ImageCase<'_>) -> (Basis, Vec<String>) {
         .as_ref()
         .filter(|row| row.closed_at.is_none() && row.state != State::Pending && row.no_scan.is_none())
         .filter(|row| !row.is_not_an_image())
-        // Of what was blocked for a tag, or because its source was, before its images were judged, nothing is known by that.
+        // An image that was blocked for a tag or with its source, before its children were evaluated, says nothing about
+        // findings.
         .filter(|row| !row.is_unjudged());
     let Some(row) = known.filter(|_| sum.incomplete) else {
         return (sum.basis, sum.of);
@@ -82,7 +83,7 @@ fn of_image(case: ImageCase<'_>) -> Basis {
         .filter(|row| {
             row.closed_at.is_none() || matches!(row.state, State::Blocked | State::BlockDeferred | State::Review)
         })
-        // What was no image was not judged.
+        // An entry that was no image was not evaluated.
         .filter(|row| !row.is_not_an_image());
     let remembered = |row: &Row| match &row.no_scan {
         Some(why) => Basis::NoScan(why.clone()),
@@ -110,7 +111,8 @@ fn of_image(case: ImageCase<'_>) -> Basis {
             let findings = facts.with_epss(findings);
             Basis::Findings(evaluate(policy, &names, &findings, now), Some(scan))
         }
-        // What is not known any more does not make a blocked image better; but without what blocked it, it is just unknown.
+        // A result that is missing now does not make a blocked image better. Without the finding that blocked it, the image is
+        // only unknown.
         (Scan::Unavailable(why) | Scan::Explained(why, _), _, Some(row))
             if matches!(row.state, State::Blocked | State::BlockDeferred) =>
         {
@@ -150,9 +152,9 @@ fn is_known_bad(row: &Row) -> bool {
         && row.findings.iter().any(|finding| finding.action == Action::Block)
 }
 
-/// What the images that an index leads to add up to.
+/// The sum of the children of an index.
 struct Sum {
-    /// What the verdict rests on.
+    /// The basis of the verdict.
     basis: Basis,
     /// The images that are the reason, by name.
     of: Vec<String>,
@@ -160,8 +162,8 @@ struct Sum {
     incomplete: bool,
 }
 
-/// Adds up what is known of the images: the worst decides. What is still awaited comes before what may be deployed, and after what
-/// must not.
+/// Adds up the children of an index: the worst decides. A child that still waits comes before one that may be deployed, and
+/// after one that must not.
 fn sum(case: ImageCase<'_>) -> Sum {
     let ImageCase {
         policy,
@@ -180,7 +182,7 @@ fn sum(case: ImageCase<'_>) -> Sum {
     let mut unknown: Vec<(String, NoScan)> = Vec::new();
     let mut waiting = Vec::new();
     for child in children.iter().filter(|child| !child.is_not_an_image()) {
-        // One that was only judged by its tag so far waits for its scan like any other.
+        // A child that was only evaluated by its tag so far waits for its scan like any other.
         let row = child
             .open_row()
             .filter(|row| row.state != State::Pending && !row.waits_behind_its_tag());

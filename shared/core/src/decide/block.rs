@@ -17,7 +17,7 @@ use crate::{
     state::State,
 };
 
-/// Blocks the image, unless a rule holds it. `evaluation`: what its findings lead to, if it is for them.
+/// Blocks the image, unless a hold rule defers the block. `evaluation`: that of its findings, if the block is for them.
 pub(super) fn blocked<'a>(
     case: ImageCase<'a>,
     draft: Draft<'a>,
@@ -38,7 +38,7 @@ fn deferred<'a>(block: &Blocking<'_>, draft: Draft<'a>, reason: &str, why: Hold)
     let tells_limit = limit_is_to_be_told(facts);
     let first_of_hour = facts.limit.is_some_and(|limit| limit.first);
     let draft = if block.adds && why.undo != Undo::All {
-        // What was done before stays as it is.
+        // An earlier block stays as it is.
         let kind = if block.led_to {
             None
         } else {
@@ -62,7 +62,7 @@ fn deferred<'a>(block: &Blocking<'_>, draft: Draft<'a>, reason: &str, why: Hold)
                 format!("{reason} It is not blocked: {}", why.reason),
             )
             .hold(why);
-        // Who was told that it is blocked is told that it is not any more. The index or the source says why.
+        // Somebody who was notified of the block is notified of its end. The alert of the index or the source says why.
         let told = block.prior.filter(|block| undoes && block.told && kind.is_none());
         let draft = if undoes {
             let undone = undone_again(draft, kind.or(told.map(|_| AlertKind::ImageReleased)));
@@ -99,7 +99,7 @@ fn done<'a>(block: Blocking<'_>, draft: Draft<'a>, reason: String) -> Draft<'a> 
     let adds = needed.is_some() && known.is_some_and(stood);
     // It is blocked by less than before, and nothing is needed for that. So what a pull through cache has brought back is flagged from now on.
     let gives_way = known.filter(|block| needed.is_none() && block.method > method);
-    // What was only begun has kept nobody from pulling.
+    // A block that was only begun has not prevented a pull.
     let is_bypass = came_back || gives_way.is_some_and(|block| block.confirmed && block.undone_at.is_none());
     let kind = match (is_bypass, block.led_to) {
         (true, _) => Some(AlertKind::ImageBypass),

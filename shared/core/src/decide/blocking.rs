@@ -20,22 +20,23 @@ use crate::{
 /// An image that must not be deployed: how it is to be blocked, and what was done to it before.
 pub(super) struct Blocking<'a> {
     pub(super) case: ImageCase<'a>,
-    /// What its findings lead to, if it is blocked for them.
+    /// The evaluation of its findings, if it is blocked for them.
     pub(super) evaluation: Option<&'a Evaluation>,
-    /// Indexes lead to it.
+    /// It has parent indexes.
     pub(super) led_to: bool,
     /// Its source is blocked.
     pub(super) follows: bool,
     pub(super) method: BlockMethod,
-    /// What was done to it, where that counts under the present policy.
+    /// The earlier block, where it counts under the present policy.
     pub(super) prior: Option<&'a Block>,
-    /// What must be done; `None`: nothing, the block is in force.
+    /// The change that the block still needs; `None`: the block is in force.
     pub(super) needed: Option<Effect>,
     /// Somebody made it pullable again after it was blocked.
     pub(super) came_back: bool,
     /// It is blocked, or came back from a block.
     pub(super) stands: bool,
-    /// The policy asks for more than was done. What that adds is decided as if nothing had been done; what was done stays.
+    /// The policy asks for a stronger block than the earlier one. The difference is decided as if nothing had been done; the
+    /// earlier block stays.
     pub(super) adds: bool,
     /// It is one of the blocks that the policy limits by the hour.
     pub(super) counts: bool,
@@ -54,24 +55,24 @@ impl<'a> Blocking<'a> {
         let known = facts.row.as_ref().and_then(|row| row.block.as_ref());
         // A flag has kept nobody from pulling: where the policy asks for more by now, it is decided as if nothing had been done.
         let prior = known.filter(|block| block.method != BlockMethod::Flag || wanted == BlockMethod::Flag);
-        // What a pull through cache has brought back would come back again: from now on it is flagged.
+        // An image that came back through a pull through cache would come back again: from now on it is flagged.
         let comes_back =
             facts.is_pulled_through() && wanted == BlockMethod::Flag && image.status == ImageStatus::Active;
         let prior = prior.filter(|block| !comes_back || block.method != BlockMethod::Archive);
-        // What its own method has not brought about yet, or what somebody has undone.
+        // The change that the block's own method has not made yet, or that somebody has undone.
         let undone = prior.is_some_and(|block| effect_of_block(block.method, image, prior, led_to).is_some());
-        // What we had undone ourselves has not come back.
+        // An image that we released ourselves has not come back.
         let came_back = undone && prior.is_some_and(|block| block.confirmed && block.undone_at.is_none());
         if came_back && !facts.looked_again && !has_arrived_since(image, prior) {
             // Image and row are read at the same time, and ECR may show late what was done: the row may know of a block that the answer is
             // too old for.
             return Err(Question::Again);
         }
-        // A block that was begun and never took effect has kept nobody from pulling; nor does one that we have undone. Then everything
-        // that speaks against blocking is asked again.
+        // A block that was begun and never took effect has prevented no pull; nor does one that we have undone. Then all hold
+        // rules are asked again.
         let stands = prior.is_some_and(|block| !undone || block.confirmed && block.undone_at.is_none());
-        // What was done stays, though the policy asks for less by now. What must be done anew is done as the policy says now: for an earlier
-        // method the role may have no permission any more (`changes` in infra/modules/guard/policy.tf).
+        // An earlier block stays, even if the policy asks for a weaker one now. A new change is made as the policy says now:
+        // the role may have no permission any more for an earlier method (`changes` in infra/modules/guard/policy.tf).
         let stays = prior.filter(|_| stands && !came_back);
         let method = stays.map_or(wanted, |block| block.method.max(wanted));
         let needed = effect_of_block(method, image, prior, led_to);
@@ -85,8 +86,8 @@ impl<'a> Blocking<'a> {
             came_back,
             stands,
             adds: stands && !came_back && needed.is_some(),
-            // Blocking again what came back is not counted: it was counted when it was blocked. What an index leads to counts with it, and
-            // a copy with its source.
+            // A block of an image that came back is not counted: it was counted the first time. A child counts with its index,
+            // and a copy with its source.
             counts: needed.is_some() && !came_back && !led_to && !follows,
             needed,
             returns: prior.map(|block| recent_returns(block, now)).unwrap_or_default(),
@@ -106,8 +107,8 @@ impl<'a> Blocking<'a> {
     }
 }
 
-/// How the image is to be blocked. One that indexes lead to is blocked no more than they are: one that is only quarantined can be pulled by
-/// its digest, and needs its images for that.
+/// The block method for the image. A child is blocked no more strongly than its indexes: an index that is only quarantined can
+/// be pulled by its digest, and needs its children for that.
 fn wanted_method(case: ImageCase<'_>) -> BlockMethod {
     let facts = case.facts;
     let of_indexes = facts.open_indexes().filter_map(LeadingIndex::method).min();
@@ -129,7 +130,7 @@ fn recent_returns(block: &Block, now: Timestamp) -> Vec<Timestamp> {
     block.returns.iter().filter(recent).copied().collect()
 }
 
-/// What a block method needs to do to an image; `None`: it is in force already. `prior`: what was done to it.
+/// The change that a block method still has to make to an image; `None`: it is in force already. `prior`: the earlier block.
 fn effect_of_block(method: BlockMethod, image: &Image, prior: Option<&Block>, led_to: bool) -> Option<Effect> {
     match method {
         BlockMethod::Archive => match image.status {
@@ -140,7 +141,7 @@ fn effect_of_block(method: BlockMethod, image: &Image, prior: Option<&Block>, le
             ImageStatus::Other(_) if prior.is_some_and(is_archived_by_us) => None,
             ImageStatus::Active | ImageStatus::Other(_) => Some(Effect::Archive),
         },
-        // Without a tag, what an index leads to can only be pulled by its digest, which a quarantine does not change.
+        // A child without a tag can only be pulled by its digest, and a quarantine does not change that.
         BlockMethod::QuarantineTag if led_to && image.tags.is_empty() => None,
         BlockMethod::QuarantineTag => {
             let mark = quarantine_tag(&image.digest)?;

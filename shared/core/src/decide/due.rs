@@ -1,8 +1,8 @@
-//! Which images of a repository must be looked at, by the registry's list and the ledger alone.
+//! The images of a repository that must be reconciled, by the registry's list and the ledger alone.
 //!
-//! A sweep does not look at every image: that would be three calls for each of them, hour after hour, to find what was found before. It
-//! reads the list of the images and the ledger's rows, page by page, and looks at those where the two do not agree, or where time has
-//! passed that changes something. What neither of them shows is looked at in turn.
+//! A sweep does not reconcile every image: three calls for each, hour after hour, would only find the same result. It reads the
+//! list of images and the ledger's rows page by page. It reconciles the images for which the two differ, and those for which
+//! time alone changes something. Changes that neither shows are found by periodic reconciles.
 
 use std::{
     collections::{BTreeMap, hash_map::DefaultHasher},
@@ -31,20 +31,20 @@ use crate::{
     uses::{GRACE, Phase, UseRow},
 };
 
-/// Why an image must be looked at. What is more urgent comes first.
+/// Why an image must be reconciled, most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Due {
     /// It is blocked, and the registry shows that it can be pulled; or the block was never confirmed.
     NotBlocked,
     /// Nothing is remembered of it.
     New,
-    /// The scanner has a result that it was not judged by.
+    /// The scanner has a result that the image was not evaluated by.
     Scanned,
     /// An alert was never sent.
     AlertOwed,
     /// It was released, and may have arrived; or what held it back is over.
     Waiting,
-    /// It was judged under another policy.
+    /// It was evaluated under another policy.
     AnotherPolicy,
     /// An exception has ended that covered one of its findings.
     ExceptionEnded,
@@ -56,11 +56,11 @@ pub enum Due {
     Changed,
     /// It is a copy, and its source in another region has another verdict than it was decided by, or was not known as such.
     Source,
-    /// It does not fit the index that leads to it, or the images that it leads to; or that index is gone.
+    /// It does not fit its index or its children, or that index no longer exists.
     Family,
     /// There is no such image any more.
     Gone,
-    /// What has become of it shows neither in the list nor in the ledger, and it is its turn.
+    /// Its state may have changed without a sign in the list or the ledger, and its periodic reconcile is due.
     Turn,
 }
 
@@ -86,11 +86,11 @@ impl Due {
     }
 }
 
-/// What of a row is needed to see whether its image is due: a hundred bytes, where a row may have a hundred thousand.
+/// The part of a row that says whether its image is due: a hundred bytes, where a row may have a hundred thousand.
 #[derive(Debug, Clone)]
 struct Remembered {
     state: State,
-    /// What the worst finding that an exception took out of its decision would lead to.
+    /// The action of the worst finding that an exception took out of the evaluation.
     excepted: Option<Action>,
     /// It is not deployed because of a tag of its own, which says nothing of an index.
     by_tag: bool,
@@ -104,7 +104,7 @@ struct Remembered {
     told_overdue: bool,
     judged_at: Option<Timestamp>,
     judged: bool,
-    /// A scanner goes on looking at it, or what it said is not certain: it is asked every day.
+    /// A scanner keeps watching it, or its answer is not certain: it is asked every day.
     daily: bool,
     no_scan: bool,
     tags: u64,
@@ -113,7 +113,7 @@ struct Remembered {
     more_children: bool,
     indexes: Vec<Digest>,
     more_indexes: bool,
-    /// It has no tag, and no sweep has looked yet whether an index leads to it.
+    /// It has no tag, and no sweep has checked yet whether it has a parent index.
     may_be_led_to: bool,
     /// Its manifest was read, where the registry gives it another type than a container's.
     runnable: bool,
@@ -143,7 +143,7 @@ struct RememberedElsewhere {
     both_ways: bool,
 }
 
-/// What workloads do with an image.
+/// How workloads use an image.
 #[derive(Debug, Clone, Copy)]
 struct RememberedUse {
     gone_at: Option<Timestamp>,
@@ -161,7 +161,7 @@ struct RememberedBlock {
     less: bool,
 }
 
-/// One look at a whole repository: first all rows are [remembered](Self::remember), then all images of the list are
+/// The survey of a whole repository: first all rows are [remembered](Self::remember), then all images of the list are
 /// [seen](Self::see).
 #[derive(Debug)]
 pub struct Survey<'a> {
@@ -172,7 +172,7 @@ pub struct Survey<'a> {
     turns: Turns,
     rows: BTreeMap<Digest, Remembered>,
     elsewhere: BTreeMap<Digest, Vec<RememberedElsewhere>>,
-    /// What workloads do with its images.
+    /// How workloads use its images.
     uses: BTreeMap<Digest, RememberedUse>,
     due: BTreeMap<Digest, Due>,
     /// There is an index of which not all entries are known.
@@ -183,26 +183,27 @@ pub struct Survey<'a> {
     read_again: usize,
 }
 
-/// In a repository, every sweep reads the manifests of so many entries again that could not be read before. It is mostly one that was refused once;
-/// where all are refused, the rest has its turn once a day.
+/// The number of entries of a repository whose manifests every sweep reads again, after an earlier read failed. Mostly a single
+/// read was refused; where all are refused, the rest is read once a day.
 const READ_AGAIN: usize = 10;
 
-/// An image whose use is not known any more (the last recorded pull is too old) is looked at in sweeps of this time after that; later
-/// only in turn.
+/// After the last known use of an image has become too old, sweeps of this time reconcile the image; later ones do so only
+/// periodically.
 const RECENTLY: SignedDuration = SignedDuration::from_hours(6);
 
 /// Statuses of a scan that has a result, or will have one.
 const AWAITED_OR_THERE: [&str; 4] = ["COMPLETE", "ACTIVE", "IN_PROGRESS", "PENDING"];
 
-/// An image that shows no sign of a scan is looked at by every sweep for so long after its push; later only in turn.
+/// For this time after the push, every sweep reconciles an image without a sign of a scan; later sweeps do so only
+/// periodically.
 const SCAN_AWAITED: SignedDuration = SignedDuration::from_hours(24);
 
 /// A result that an event has announced, and that does not show, is looked for by every sweep for so long: until after the time that it is
 /// waited for, whatever sweep comes late.
 const RESULT_LOOKED_FOR: SignedDuration = SignedDuration::from_hours(3);
 
-/// In so many hours it is everybody's turn whose state can change without anything that shows: held, unscannable, pending for long; and
-/// what Inspector watches, or has given no certain answer of.
+/// The hours within which each image is reconciled whose state can change without a visible sign: a deferred block,
+/// unscannable, pending for long, watched by Inspector, or without a certain answer of it.
 pub const TURN_HOURS: u64 = 24;
 
 /// The same for images that have a verdict by basic scanning, which the list does not show; and for those that Inspector has let go.
@@ -327,7 +328,7 @@ impl<'a> Survey<'a> {
         due.then_some(Due::Waiting)
     }
 
-    /// What the row alone says.
+    /// The reason that the row alone gives.
     fn due_by_itself(&self, row: &Row) -> Option<Due> {
         if row.alert.as_ref().is_some_and(|alert| alert.sent_at.is_none()) {
             return Some(Due::AlertOwed);
@@ -390,13 +391,14 @@ impl<'a> Survey<'a> {
         let scanned = matches!(listed.scan_status.as_deref(), Some("COMPLETE" | "ACTIVE"));
         let pullable = image.status != ImageStatus::Archived;
         let Some(row) = self.rows.get(&image.digest).filter(|row| !row.closed) else {
-            // Who archived it before it was ever judged is somebody else.
+            // Somebody else archived it before it was ever evaluated.
             return pullable.then_some(Due::New);
         };
-        // What a scanner could scan is an image, whatever it calls itself.
+        // An entry that a scanner could scan is an image, whatever type it has.
         let may_be_judged = !row.same_policy && is_judged_as_image(self.policy, image);
         if row.not_an_image && !scanned && !may_be_judged {
-            // What was done to it before that was known is being undone; or it is an index, of which an entry turned out to be an image.
+            // A block from before that was known is being undone; or it is an index, and one of its entries turned out to be an
+            // image.
             let owed = row.due.filter(|due| *due == Due::AlertOwed);
             let leads_to_an_image = || self.below(row).any(|child| !child.not_an_image && !child.closed);
             return owed
@@ -417,7 +419,7 @@ impl<'a> Survey<'a> {
             return self.turns.has(&image.digest, TURN_HOURS).then_some(Due::Turn);
         }
         if !row.same_policy {
-            // What somebody else archived while it was pending is left alone.
+            // An image that somebody else archived while it was pending is left alone.
             return (pullable || row.state != State::Pending).then_some(Due::AnotherPolicy);
         }
         if self.newly_scanned(row, listed) {
@@ -435,7 +437,7 @@ impl<'a> Survey<'a> {
         self.by_time(row, listed)
     }
 
-    /// What was blocked and is not, or was released and is not yet.
+    /// A blocked image that is not blocked in the list, or a released one that is not back yet.
     fn by_block(&self, row: &Remembered, listed: &ListedImage) -> Option<Due> {
         let (block, image) = (row.block?, &listed.image);
         let in_force = match block.method {
@@ -463,15 +465,15 @@ impl<'a> Survey<'a> {
         let waits = row.state == State::Pending || row.no_scan;
         match (listed.scan_status.as_deref(), listed.scanned_at, row.judged_at) {
             (Some("COMPLETE" | "ACTIVE"), _, _) if waits => true,
-            // It ended without a result, or there is none any more. What is blocked or held does not become better by that.
+            // The scan ended without a result, or there is none any more. That makes no blocked or deferred image better.
             (Some(status), _, _) if !AWAITED_OR_THERE.contains(&status) => {
-                // What was judged by its source does not need a scan here.
+                // An image that was evaluated by its source does not need a scan here.
                 let by_source = row.source.as_ref().is_some_and(|source| source.judged);
                 !row.no_scan && !by_source && matches!(row.state, State::Pending | State::Allowed | State::Review)
             }
             // To the second: the two answers of the registry need not have the same fractions.
             (_, Some(scanned), Some(judged)) => scanned.as_second() > judged.as_second(),
-            // What was judged by an answer without a time of completion has its turn every day.
+            // An image that was evaluated by an answer without a time of completion is reconciled every day.
             (Some("COMPLETE" | "ACTIVE"), Some(_), None) => !row.no_scan && !row.judged && row.children.is_empty(),
             _ => false,
         }
@@ -490,14 +492,14 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// Whether an image and the index that leads to it do not go together: the step that came between was lost.
+    /// Whether an image and its parent index contradict each other: the step between them was lost.
     fn does_not_fit(&self, row: &Remembered) -> bool {
         let above = row.indexes.iter().filter_map(|digest| self.rows.get(digest));
         let bad = |row: &Remembered| {
             matches!(row.state, State::Blocked | State::BlockDeferred)
                 && !(row.by_tag && row.state == State::BlockDeferred)
         };
-        // What is on its way back is done with.
+        // An image that is on its way back needs nothing more.
         let is_kept = |row: &Remembered| row.block.is_some_and(|block| !block.undone);
         let mut above = above.filter(|index| !index.not_an_image);
         if above.clone().any(|index| index.closed) {
@@ -513,7 +515,7 @@ impl<'a> Survey<'a> {
             return false;
         }
         let below: Vec<&Remembered> = self.below(row).collect();
-        // What is no image does not count for the index.
+        // An entry that is no image does not count for the index.
         let counting = || below.iter().filter(|child| !child.not_an_image);
         let not_images = below.iter().filter(|child| child.not_an_image).count();
         let open = || counting().filter(|child| !child.closed);
@@ -521,7 +523,7 @@ impl<'a> Survey<'a> {
         let all_known = all_there && open().all(|child| child.state != State::Pending && !child.waits_behind_its_tag);
         match row.state {
             State::Pending => all_known || open().any(|child| bad(child)),
-            // What has no tag may wait for another index to be read: see `finish`.
+            // An image without a tag may wait for another index to be read: see `finish`.
             State::Blocked => self.enforces && open().any(|child| child.tagged && self.waits_for_nothing(child)),
             State::BlockDeferred => self.enforces && open().any(|child| is_kept(child)),
             State::Unscannable | State::Stale => {
@@ -538,18 +540,18 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// Whether an exception takes a finding from an image that leads to at least this, and none takes such a finding from its index: an
-    /// exception may be for the tag of another index.
+    /// Whether an exception takes a finding with at least this action from a child, and none takes such a finding from its
+    /// index: an exception may be for the tag of another index.
     fn is_passed_over(&self, index: &Remembered, child: &Remembered, least: Action) -> bool {
         child.same_policy && child.excepted >= Some(least) && child.excepted > index.excepted
     }
 
-    /// What is remembered of the images that an index leads to.
+    /// The remembered rows of the children of an index.
     fn below(&self, row: &Remembered) -> impl Iterator<Item = &Remembered> {
         row.children.iter().filter_map(|digest| self.rows.get(digest))
     }
 
-    /// Whether an image of many indexes has to follow the last of them: a look at one of these leaves it alone.
+    /// Whether an image of many indexes has to follow the last of them: the reconcile of one of them leaves it alone.
     fn are_its_many_indexes_blocked(&self, row: &Remembered) -> bool {
         let above = || row.indexes.iter().filter_map(|digest| self.rows.get(digest));
         let is_many = row.indexes.len() > MAX_LOOKED_AT && !row.more_indexes && !row.runs;
@@ -561,15 +563,15 @@ impl<'a> Survey<'a> {
             && above().all(|index| index.state == State::Blocked)
     }
 
-    /// Whether indexes lead to it, and all of them are blocked.
+    /// Whether it has parent indexes, and all of them are blocked.
     fn is_led_to_by_blocked(&self, row: &Remembered) -> bool {
         !row.indexes.is_empty() && self.waits_for_nothing(row)
     }
 
-    /// Whether it is held, and all of its indexes are blocked, as far as a look at one of them cares.
+    /// Whether its block is deferred, and all of its indexes are blocked, as far as a reconcile of one of them checks.
     fn waits_for_nothing(&self, row: &Remembered) -> bool {
         let mut above = row.indexes.iter().filter_map(|digest| self.rows.get(digest));
-        // What runs has its turn once a day.
+        // A running image is reconciled once a day.
         row.state == State::BlockDeferred
             && !row.runs
             && !row.released
@@ -577,7 +579,7 @@ impl<'a> Survey<'a> {
             && !above.any(|index| !index.closed && !index.not_an_image && index.state != State::Blocked)
     }
 
-    /// What time alone changes.
+    /// The reason that time alone gives.
     fn by_time(&self, row: &Remembered, listed: &ListedImage) -> Option<Due> {
         let image = &listed.image;
         let since = image.available_since();
@@ -628,7 +630,7 @@ impl<'a> Survey<'a> {
             .map(|_| Due::Turn)
     }
 
-    /// Whether it is an index, and not all that it leads to is known. What somebody else archived leads nobody anywhere.
+    /// Whether it is an index, and not all of its children are known. An index that somebody else archived has none to read.
     fn may_lead_to_unknown_images(&self, image: &Image) -> bool {
         let row = self.rows.get(&image.digest).filter(|row| !row.closed);
         let is_known = match row {
@@ -648,12 +650,12 @@ impl<'a> Survey<'a> {
             ImageKind::Artifact => !row.runnable && !row.judged && !is_judged_as_image(self.policy, image),
             ImageKind::Image => false,
         };
-        // What is in the archive has no manifest to be had.
+        // The registry gives no manifest of an archived image.
         is_needed && !row.closed && !row.not_an_image && image.status == ImageStatus::Active
     }
 
-    /// Whether all indexes that were seen are known with all that they lead to. If the whole list was seen, an image that no row knows as
-    /// one of an index is none.
+    /// Whether all indexes that were seen are known with all their children. If the whole list was seen, an image that no row
+    /// names as a child has no index.
     pub fn knows_all_indexes(&self) -> bool {
         !self.unread_index
     }
@@ -667,7 +669,7 @@ impl<'a> Survey<'a> {
         !row.closed && row.seen && row.state == State::BlockDeferred && waited
     }
 
-    /// Whether more indexes led to it than are remembered, and there are no more than that in the whole repository now.
+    /// Whether it had more indexes than its row remembers, and the whole repository has no more than that now.
     fn has_no_more_indexes(&self, row: &Remembered) -> bool {
         row.more_indexes && !row.closed && row.seen && self.indexes <= MAX_INDEXES
     }
@@ -697,8 +699,8 @@ impl<'a> Survey<'a> {
     }
 }
 
-/// Whose turn it is in a sweep: everything has one in so many hours, by a hash of its name. A sweep looks at the turns of all hours since
-/// the sweep before it, so that none is left out when sweeps are late, are left out, or meet in a batch.
+/// The subjects that a sweep reconciles periodically: each has one hour in a period, by a hash of its name. A sweep takes all
+/// hours since the sweep before it, so that none is missed when sweeps are late, are left out, or meet in a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Turns {
     /// The first hour, since 1970.
@@ -708,7 +710,7 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// Of a sweep that began at `sweep`. `since`: when the one before it began; `None`: the turns of this hour alone.
+    /// For a sweep that began at `sweep`. `since`: the beginning of the one before it; `None`: this hour alone.
     pub fn new(since: Option<Timestamp>, sweep: Timestamp) -> Self {
         let hour = |at: Timestamp| u64::try_from(at.as_second() / 3600).unwrap_or_default();
         let last = hour(sweep);
@@ -716,7 +718,7 @@ impl Turns {
         Self { first, last }
     }
 
-    /// Whether it is the turn of something that has one in so many hours.
+    /// Whether a subject with one hour in every `hours` is due.
     pub fn has(self, what: &impl Hash, hours: u64) -> bool {
         // How many hours before the last one it had its turn.
         let ago = (self.last % hours + hours - hash(what) % hours) % hours;
@@ -728,7 +730,7 @@ fn is_index_there(image: &Image) -> bool {
     image.kind() == ImageKind::Index && image.status != ImageStatus::Archived
 }
 
-/// Of tags, in any order.
+/// The tags may have any order.
 fn hash_of_tags(tags: &[Tag]) -> u64 {
     let mut tags: Vec<&Tag> = tags.iter().collect();
     tags.sort();

@@ -25,25 +25,25 @@ pub struct Facts {
     pub key: ImageKey,
     /// The image, as the registry shows it; `None`: there is none.
     pub image: Option<Image>,
-    /// What its manifest is; `None`: nobody has looked. That is done where [`Facts::needs_manifest`] says so.
+    /// The content of its manifest; `None`: nobody has read it. [`Facts::needs_manifest`] says when it is read.
     pub content: Option<Content>,
-    /// What the scanner says.
+    /// The answer of the scanner.
     pub scan: Scan,
-    /// What the ledger remembers.
+    /// Its row in the ledger.
     pub row: Option<Row>,
     /// Whether the repository is scanned without anybody asking. Only asked after a push.
     pub trigger: Option<ScanTrigger>,
-    /// What came of asking for a scan, if that was done just now.
+    /// The result of a request for a scan, if one was made just now.
     pub scan_start: Option<ScanStart>,
-    /// What the registry said when it was to be blocked just now, and refused.
+    /// The registry's refusal of a block, if it has refused one just now.
     pub block_failure: Option<String>,
-    /// What the registry said when a block was to be undone just now, and refused.
+    /// The registry's refusal of a release, if it has refused one just now.
     pub release_failure: Option<String>,
     /// The image was read once more, after the row.
     pub looked_again: bool,
     /// It was to be blocked just now, and the hourly limit was reached.
     pub limit: Option<Limit>,
-    /// What an event said of a scan's result, if one led here.
+    /// The scan result of the event that caused this reconcile, if one did.
     pub announced: Option<ScanEvent>,
     /// How it came to be pullable, if an event said so.
     pub arrival: Option<Arrival>,
@@ -53,25 +53,26 @@ pub struct Facts {
     pub lambda: Option<LambdaAccess>,
     /// Which workloads use it, or what is pulled with it; `None`: nobody has looked yet.
     pub uses: Option<Uses>,
-    /// Of an index: the images that it leads to.
+    /// For an index: its children.
     pub children: Children,
-    /// Of an index: how many more entries it has, of which nothing is known.
+    /// For an index: the number of further entries, which are not known.
     pub more_children: u64,
-    /// When the images that it leads to were last pulled, one for each that was; `None`: nobody has looked yet.
+    /// When its children were last pulled, one time for each that was; `None`: nobody has asked yet.
     pub children_pulled: Option<Vec<Timestamp>>,
-    /// The indexes that lead to it.
+    /// Its parent indexes.
     pub indexes: Vec<LeadingIndex>,
-    /// Before this look, a sweep has read all indexes of the repository: those that it knows nothing of do not lead to it.
+    /// A sweep has read all indexes of the repository before this reconcile: those without a record of the image do not
+    /// reference it.
     pub indexes_read: bool,
-    /// Whether all indexes of the repository are known at this moment, with all that they lead to; `None`: nobody has looked.
+    /// Whether all indexes of the repository are known at this moment, with all their children; `None`: nobody has checked.
     pub indexes_known: Option<bool>,
     /// The image that it is a copy of; `None`: as far as known, it is none.
     pub source: Option<SourceImage>,
     /// No event led here: a sweep found it.
     pub found: bool,
-    /// Which findings the people of its repository were told of; `None`: nobody has looked yet.
+    /// The findings that the people of its repository were notified of; `None`: nobody has asked yet.
     pub told: Option<ToldFindings>,
-    /// What events said of how likely its vulnerabilities are exploited. The registry's answers do not have that.
+    /// The exploit probabilities that events gave for its vulnerabilities. The registry's answers do not have them.
     pub epss: Vec<Epss>,
     /// The invocation that asks.
     pub actor: String,
@@ -111,8 +112,8 @@ impl Facts {
         }
     }
 
-    /// The image, and those that are pulled with it: the indexes that lead to it and the images that it leads to. Whoever pulls a
-    /// multi-platform image pulls an index and one of its images; which of them a workload names depends on the workload.
+    /// The image, its parent indexes and its children. Somebody who pulls a multi-platform image pulls an index and one of its
+    /// children; the workload decides which of them it names.
     pub fn pulled_together(&self) -> Vec<ImageKey> {
         let indexes = self.indexes.iter().map(|index| &index.digest);
         let children = self.children().iter().map(|child| &child.child.digest);
@@ -124,7 +125,7 @@ impl Facts {
         std::iter::once(self.key.clone()).chain(others).collect()
     }
 
-    /// Whether its manifest must be looked into to know what it is. That is done once: the row remembers the answer. Each look counts as
+    /// Whether its manifest must be read to know its kind. That is done once: the row remembers the answer. Each read counts as
     /// a pull for everybody who does not have an exclusion from the record of pull times, as the roles of `guard` have.
     pub fn needs_manifest(&self, policy: &Policy) -> bool {
         let is_known = self
@@ -142,8 +143,8 @@ impl Facts {
             })
     }
 
-    /// Whether the scanner counts the workloads that run the image, now; for an index, those of all images that it leads to. Where it is not
-    /// known to, a pull is the only evidence of use.
+    /// Whether the scanner counts the workloads that run the image, now; for an index, those of all its children. Where it is
+    /// not known to count them, a pull is the only evidence of use.
     pub fn counts_use(&self) -> bool {
         let counts = |row: &Row| row.scan.as_ref().is_some_and(|scan| scan.counts_use);
         let mut images = self
@@ -162,7 +163,8 @@ impl Facts {
         let known = self.row.as_ref().is_some_and(Row::is_not_an_image);
         if image.kind() == ImageKind::Index {
             return match &self.children {
-                // One of its entries may have turned out to be an image: a scanner could scan it, or the policy asks to judge it.
+                // One of its entries may have turned out to be an image: a scanner could scan it, or the policy has it
+                // evaluated.
                 Children::NotAsked => known && self.row.as_ref().is_some_and(|row| row.children.is_empty()),
                 Children::Known(children) => {
                     self.more_children == 0 && children.iter().all(ChildFacts::is_not_an_image)
@@ -171,7 +173,7 @@ impl Facts {
             };
         }
         let says = known || matches!(self.content, Some(Content::Artifact(_)));
-        // What a scanner could scan is an image, whatever it calls itself.
+        // An entry that a scanner could scan is an image, whatever type it has.
         says && !self.is_runnable(image)
             && !matches!(self.scan, Scan::Complete(_))
             && !is_judged_as_image(policy, image)
@@ -214,7 +216,7 @@ impl Facts {
         let remembered = self.row.iter().flat_map(|row| row.findings.iter().chain(&row.excepted));
         let remembered = remembered.filter_map(|finding| Some((finding.id.as_str(), finding.epss?)));
         let said = self.epss.iter().map(|epss| (epss.vulnerability.as_str(), epss.score));
-        // Of two of the same id, the later one stays.
+        // The later one of two with the same id stays.
         remembered.chain(said).collect()
     }
 }
@@ -235,11 +237,11 @@ pub enum Replaced {
 pub struct Limit {
     /// When the hour is over.
     pub until: Timestamp,
-    /// This is the first image of the hour that is held for it: people are told once.
+    /// This image is the first of the hour whose block is deferred by the limit: one alert is sent.
     pub first: bool,
 }
 
-/// Whether the policy asks to judge it as an image, whatever it is.
+/// Whether the policy has it evaluated as an image, whatever it is.
 pub(super) fn is_judged_as_image(policy: &Policy, image: &Image) -> bool {
     policy.judges_artifacts() && image.kind() == ImageKind::Artifact && !image.belongs_to_another()
 }
@@ -258,7 +260,7 @@ pub(super) fn leased(row: &Row, actor: &str, now: Timestamp) -> bool {
 pub struct SourceImage {
     /// The region.
     pub region: Region,
-    /// What the ledger remembers of it.
+    /// Its row in the ledger.
     pub row: Option<Row>,
 }
 
@@ -276,12 +278,13 @@ pub(super) fn remembered_limit(facts: &Facts, now: Timestamp) -> Option<Timestam
     facts.row.as_ref()?.limited_until.filter(|until| now < *until)
 }
 
-/// Until when it is not tried again to block an image that an index leads to, because the registry refused.
+/// Until when the block of a child is not tried again, because the registry refused it.
 pub(super) fn remembered_refusal(facts: &Facts, now: Timestamp) -> Option<Timestamp> {
     facts.row.as_ref()?.refused_until.filter(|until| now < *until)
 }
 
-/// Whether this image's row is the one that the limit is told with: the hour's first, or one whose alert could not be sent yet.
+/// Whether this image's row carries the alert about the limit: that of the hour's first image, or one whose alert could not be
+/// sent yet.
 pub(super) fn limit_is_to_be_told(facts: &Facts) -> bool {
     let owed = facts.row.as_ref().and_then(|row| row.alert.as_ref());
     let owed = owed.is_some_and(|alert| alert.kind == AlertKind::BlockLimit && alert.sent_at.is_none());

@@ -1,4 +1,4 @@
-//! What is known of an image's relatives: the images that an index leads to, and the indexes that lead to an image.
+//! The relatives of an image: the children of an index, and the parent indexes of an image.
 
 use jiff::SignedDuration;
 
@@ -11,7 +11,7 @@ use crate::{
     state::State,
 };
 
-/// The images that an index leads to.
+/// The children of an index.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Children {
     /// Nobody has looked yet.
@@ -22,23 +22,23 @@ pub enum Children {
     Known(Vec<ChildFacts>),
 }
 
-/// One of the images that an index leads to.
+/// A child of an index.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChildFacts {
     /// The image.
     pub child: Child,
-    /// What the ledger remembers of it; `None`: nothing, so that nothing is known of it.
+    /// Its row in the ledger; `None`: there is none, so nothing is known of it.
     pub row: Option<Row>,
 }
 
 impl ChildFacts {
-    /// What people call it: its platform, or else its digest.
+    /// The name that people use: its platform, or else its digest.
     pub(super) fn name(&self) -> String {
         let platform = self.child.platform.clone();
         platform.unwrap_or_else(|| self.child.digest.short().to_owned())
     }
 
-    /// Whether what was done to it fits what was done to the index that leads to it, under the same policy.
+    /// Whether its block fits that of its parent index, under the same policy.
     pub fn is_in_accord(&self, index: &Row) -> bool {
         let Some(row) = self.open_row() else { return true };
         match index.state {
@@ -80,20 +80,20 @@ impl ChildFacts {
     }
 }
 
-/// Whether less was done to an image than to the index that leads to it.
+/// Whether an image is blocked more weakly than its parent index.
 fn is_blocked_less(image: &Row, index: &Row) -> bool {
     let method = |row: &Row| row.block.as_ref().map(|block| block.method);
     method(image).is_some_and(|done| Some(done) < method(index))
 }
 
-/// An index that leads to an image.
+/// A parent index of an image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LeadingIndex {
     /// Its digest.
     pub digest: Digest,
-    /// What the ledger remembers of it.
+    /// Its row in the ledger.
     pub row: Option<Row>,
-    /// It is being looked at in this very moment, so that its row will be there: the tags that it has now.
+    /// It is being reconciled at this moment, so that it will have a row: the tags that it has now.
     pub looking: Option<Vec<Tag>>,
 }
 
@@ -119,17 +119,18 @@ impl LeadingIndex {
             .is_some_and(|row| row.state == State::Blocked && is_done(row))
     }
 
-    /// Whether nothing is remembered of it: another invocation is looking at it for the first time, or has not come to an end; or it is gone.
+    /// Whether it has no row: another invocation is reconciling it for the first time, or has not finished; or it no longer
+    /// exists.
     pub(super) fn is_without_row(&self) -> bool {
         self.looking.is_none() && self.row.is_none()
     }
 
-    /// Whether it is being looked at, and was not blocked before.
+    /// Whether it is being reconciled, and was not blocked before.
     pub(super) fn is_being_judged(&self) -> bool {
         self.looking.is_some() && !self.is_blocked()
     }
 
-    /// Whether it was judged, and is not blocked: it may be deployed, and then its images must be there.
+    /// Whether it was evaluated, and is not blocked: it may be deployed, and then its children must be there.
     pub(super) fn needs_its_images(&self) -> bool {
         self.open_row()
             .is_some_and(|row| !matches!(row.state, State::Blocked | State::NotAnImage))
@@ -159,13 +160,13 @@ impl LeadingIndex {
         self.row.as_ref().is_none_or(|row| !row.tags.is_empty())
     }
 
-    /// Whether it lost its tags to a newer one, as nightly builds do it, and nothing leads to it.
+    /// Whether it lost its tags to a newer one, as with nightly builds, and has no parent index.
     pub(super) fn is_superseded(&self) -> bool {
         let bare = |row: &Row| row.tags.is_empty() && row.indexes.is_empty();
         self.row.as_ref().is_some_and(bare)
     }
 
-    /// Whether what is known of it goes with what is known of an image that it leads to.
+    /// Whether its state agrees with that of a child.
     pub(super) fn fits(&self, image: &Row) -> bool {
         let bad = |state: State| matches!(state, State::Blocked | State::BlockDeferred);
         self.row.as_ref().is_some_and(|row| {
@@ -181,16 +182,16 @@ impl LeadingIndex {
     }
 }
 
-/// An event looks at all indexes that lead to its image, up to so many. If there are more, it looks at one, and leaves the others to the
-/// sweep: each look takes about eight round trips, and an event has 30 seconds.
+/// The most parent indexes that an event reconciles with its image. With more, it reconciles one, and leaves the others to the
+/// sweep: each reconcile takes about eight round trips, and an event has 30 seconds.
 pub const MAX_LOOKED_AT: usize = 8;
 
 /// Within this time after an image was pushed its index may still come. Clients push it seconds after the last image; the rest is for
 /// slow networks, and for the event.
 pub const INDEX_FOLLOWS: SignedDuration = SignedDuration::from_mins(15);
 
-/// Which of the indexes that lead to an image are looked at with it: not those that are gone, nor those that were superseded and need no
-/// change. Of many, it is the one that was pushed last of those that have a tag.
+/// The parent indexes that are reconciled with an image: not those that no longer exist, nor superseded ones that need no
+/// change. With many, it is the one with a tag that was pushed last.
 pub fn to_look_at<'a>(image: &Row, indexes: &'a [LeadingIndex]) -> Vec<&'a LeadingIndex> {
     let there = || indexes.iter().filter(|index| !index.is_gone());
     let is_tagged = there().any(LeadingIndex::is_tagged);

@@ -1,7 +1,7 @@
-//! Multi-platform indexes: what the images that one leads to add up to.
+//! Multi-platform indexes: the sum of their children.
 //!
-//! An index is never scanned; it has the verdict of the worst image that it leads to. An image that indexes lead to follows them: it is
-//! blocked when all of them are, and what is to be told is told of the index, whose tags people deploy.
+//! An index is never scanned; it has the verdict of its worst child. A child follows its indexes: it is blocked when all of
+//! them are. Alerts are about the index, whose tags people deploy.
 
 use jiff::Timestamp;
 
@@ -24,17 +24,18 @@ impl Facts {
         }
     }
 
-    /// The indexes that lead to the image and are there.
+    /// The parent indexes of the image that exist.
     pub(super) fn open_indexes(&self) -> impl Iterator<Item = &LeadingIndex> {
         self.indexes.iter().filter(|index| index.is_open())
     }
 
-    /// Whether an index speaks for this image.
+    /// Whether the alert of an index covers this image.
     pub fn is_led_to(&self) -> bool {
         self.has_more_indexes() || self.open_indexes().next().is_some()
     }
 
-    /// Whether more indexes lead to it than are remembered. Once all indexes of the repository are known, there are no others.
+    /// Whether it has more parent indexes than its row remembers. Once all indexes of the repository are known, there are no
+    /// others.
     pub(super) fn has_more_indexes(&self) -> bool {
         self.indexes_known != Some(true) && self.row.as_ref().is_some_and(|row| row.more_indexes)
     }
@@ -44,7 +45,7 @@ impl Facts {
         self.indexes_read && self.indexes_known.is_none() && self.has_more_indexes()
     }
 
-    /// Whether it has no tag, and a sweep has found that no index leads to it either.
+    /// Whether it has no tag, and a sweep has found no parent index of it either.
     pub(super) fn is_alone(&self, image: &Image, now: Timestamp) -> bool {
         let known = self
             .row
@@ -56,17 +57,17 @@ impl Facts {
         image.tags.is_empty() && !self.is_led_to() && (known || self.indexes_read && !is_young)
     }
 
-    /// Whether it may be one of an index that nobody has looked at yet: such images have no tag.
+    /// Whether it may be a child of an index that nobody has read yet: children have no tag.
     pub(super) fn awaits_indexes(&self, image: &Image, now: Timestamp) -> bool {
         image.tags.is_empty() && !self.is_led_to() && !self.is_alone(image, now)
     }
 
-    /// Whether every index that leads to it is blocked.
+    /// Whether every parent index is blocked.
     pub(super) fn are_indexes_blocked(&self) -> bool {
         !self.has_more_indexes() && self.open_indexes().all(LeadingIndex::is_blocked)
     }
 
-    /// What the image goes by.
+    /// The names that an exception can match.
     pub fn names(&self, image: &Image) -> Names<'_> {
         let mut own = Names::of(&self.key, &image.tags);
         own.tags.extend(self.row.iter().flat_map(Row::taken_tags).cloned());
@@ -74,7 +75,7 @@ impl Facts {
             .fold(own, |names, index| names.and(&index.digest, &index.tags()))
     }
 
-    /// Whether an image that the index leads to is blocked by us, or on its way back.
+    /// Whether a child is blocked by us, or on its way back.
     pub(super) fn has_blocked_child(&self) -> bool {
         let mut rows = self.children().iter().filter_map(ChildFacts::open_row);
         rows.any(|row| row.block.is_some())

@@ -1,4 +1,4 @@
-//! What the facts say of an image, where nothing is to be done about it: the same decision without its effects.
+//! The verdict on an image without a change: the same decision without its effects.
 
 use jiff::Timestamp;
 
@@ -14,22 +14,22 @@ use crate::{
     state::State,
 };
 
-/// What the facts say of an image.
+/// The verdict of the facts on an image.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Opinion {
-    /// Something must be asked first; then judge again.
+    /// A fact must be gathered first; then evaluate again.
     Ask(Question),
     /// There is no such image.
     Gone,
     /// It is no image, by its manifest.
     NotAnImage,
-    /// Somebody else archived it before it was ever judged.
+    /// Somebody else archived it before it was ever evaluated.
     ArchivedByOthers,
     /// This.
     Opinion(Box<Judgement>),
 }
 
-/// What a look at the image would remember of it now.
+/// The record that a reconcile of the image would write now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgement {
     /// The row that would be written, as far as the state and its reasons go.
@@ -40,8 +40,8 @@ pub struct Judgement {
     pub not_visible: bool,
 }
 
-/// Judges these facts as [`decide`](super::decide) does, with the same questions but for what people were told. What another invocation is
-/// doing about it is not looked at.
+/// Evaluates these facts as [`decide`](super::decide) does, and asks the same questions, except for the findings that people
+/// were notified of. The lease of another invocation does not matter.
 pub fn judge(policy: &Policy, facts: &Facts, now: Timestamp) -> Opinion {
     let is_gone = facts.scan_start == Some(ScanStart::ImageGone);
     let Some(image) = facts.image.as_ref().filter(|_| !is_gone) else {

@@ -1,4 +1,4 @@
-//! What the reader of an alert can do, in order.
+//! The steps for the reader of an alert, in order.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -15,7 +15,7 @@ use crate::{
     text,
 };
 
-/// What an alert is about.
+/// The subject of an alert.
 pub(super) struct Situation<'a> {
     pub(super) kind: AlertKind,
     pub(super) row: &'a Row,
@@ -232,7 +232,7 @@ impl Situation<'_> {
         })
     }
 
-    /// What helps where the scanner names no version to go to.
+    /// The step where the scanner names no version that fixes the finding.
     fn no_version(&self) -> &'static str {
         match self.findings.first().map(|finding| finding.fix) {
             Some(Fix::Unavailable) => {

@@ -1,4 +1,4 @@
-//! What is decided: a plan, and the step that it consists of.
+//! The decision: a plan, and its step.
 
 use jiff::Timestamp;
 
@@ -12,7 +12,7 @@ use crate::{
     told::ToldFindings,
 };
 
-/// What is to be done.
+/// The plan for an image.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Plan {
     /// Nothing.
@@ -23,7 +23,7 @@ pub enum Plan {
     Apply(Box<Step>),
 }
 
-/// What must be asked before anything can be decided.
+/// A fact that must be gathered before the decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
     /// The scanner, for a scan. The answer goes to [`Facts::scan_start`](super::Facts::scan_start).
@@ -32,7 +32,8 @@ pub enum Question {
     Again,
     /// The registry, which image this one replaces. The answer goes to [`Facts::replaced`](super::Facts::replaced).
     Replaced,
-    /// The registry and the ledger, which images this index leads to. The answer goes to [`Facts::children`](super::Facts::children).
+    /// The children of this index, from the registry and the ledger. The answer goes to
+    /// [`Facts::children`](super::Facts::children).
     Children,
     /// The registry, whether AWS Lambda may pull. The answer goes to [`Facts::lambda`](super::Facts::lambda).
     Lambda,
@@ -40,10 +41,11 @@ pub enum Question {
     Uses,
     /// The registry, when those images were last pulled. The answer goes to [`Facts::children_pulled`](super::Facts::children_pulled).
     ChildrenPulled,
-    /// The registry and the ledger, whether all indexes of the repository are known. The answer goes to [`Facts::indexes_known`](super::Facts::indexes_known); indexes
-    /// that lead to the image, and that it does not know of, go to [`Facts::indexes`](super::Facts::indexes).
+    /// Whether all indexes of the repository are known, from the registry and the ledger. The answer goes to
+    /// [`Facts::indexes_known`](super::Facts::indexes_known); parent indexes that the image's row does not name go to
+    /// [`Facts::indexes`](super::Facts::indexes).
     Indexes,
-    /// The ledger, which findings people were told of. The answer goes to [`Facts::told`](super::Facts::told).
+    /// The findings that people were notified of, from the ledger. The answer goes to [`Facts::told`](super::Facts::told).
     Told,
 }
 
@@ -52,11 +54,11 @@ pub enum Question {
 pub enum Leave {
     /// There is no such image, and nothing is remembered of it.
     NoSuchImage,
-    /// It is no image: an attestation, a chart, a cache, or an index that leads to nothing else.
+    /// It is no image: an attestation, a chart, a cache, or an index of such entries alone.
     NotAnImage,
-    /// Somebody else archived it before it was ever judged.
+    /// Somebody else archived it before it was ever evaluated.
     ArchivedByOthers,
-    /// Everything is as it should be.
+    /// The observed state is the desired state.
     Unchanged,
     /// Another invocation is carrying out this very plan.
     InProgress,
@@ -106,11 +108,11 @@ impl Effect {
     }
 }
 
-/// What is to be done, in this order: write `row` (which claims the step), bring about `effect`, send `alert`, write
-/// [`Step::completed`]. Without effect and alert, writing `row` is all.
+/// The changes, in this order: write `row` (which claims the step), make `effect`, send `alert`, write [`Step::completed`].
+/// Without effect and alert, writing `row` is all.
 ///
-/// The row comes first because the scanner forgets an image once it is archived: whoever crashed after the effect would not know
-/// any more why there was one, and nobody would be told.
+/// The row comes first because the scanner forgets an image once it is archived: after a crash between effect and row, nobody
+/// would know the reason any more, and no alert would be sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     /// The row.
@@ -123,10 +125,10 @@ pub struct Step {
     pub counts_as_block: bool,
     /// It only remembers what an event said of a result that does not show yet: the event is to be tried again.
     pub awaits_result: bool,
-    /// The next summary names the alert. It is about an image that a sweep found before anybody had judged it, and asks for a look and not
-    /// for more: the first sweep of a registry is one message, and not one for each image.
+    /// The next summary names the alert. It is about an image that a sweep found before anybody had evaluated it, and asks for
+    /// a review at most: the first sweep of a registry is one message, and not one for each image.
     pub waits_for_summary: bool,
-    /// What to remember of the findings that the alert tells of, once it is told.
+    /// The record of the findings that the alert names, to write once it is sent.
     pub told: Option<ToldFindings>,
     /// It alerts about a release that a person gave. That is sent with the effect: people know of a release before the image can be pulled.
     pub tells_release: bool,
@@ -140,7 +142,7 @@ pub(super) enum Release {
     No,
     /// When the image can be pulled.
     Pullable,
-    /// Not before what it leads to can be pulled as well.
+    /// Not before its children can be pulled as well.
     Later,
 }
 
@@ -168,9 +170,9 @@ impl Step {
         })
     }
 
-    /// The row to write when the effect has been confirmed and the alert sent; `image` is what the registry shows after the
-    /// effect. An image that is still on its way back from the archive is not told of yet: see [`Step::tells`]. `mark_stays`: why our own
-    /// tag is left on an image that was released; it is tried again to remove it.
+    /// The row to write when the effect has been confirmed and the alert sent; `image` is the registry's answer after the
+    /// effect. An image that is still on its way back from the archive is not alerted yet: see [`Step::tells`]. `mark_stays`:
+    /// why our own tag stays on an image that was released; its removal is tried again.
     pub fn completed(&self, image: Option<&Image>, mark_stays: Option<&str>, now: Timestamp) -> Row {
         let mut row = Row {
             generation: self.row.generation + 1,
@@ -187,7 +189,7 @@ impl Step {
         }
         self.complete_release(&mut row, now);
         match (&mut row.block, self.releases) {
-            // Of what is held, only tags are remembered that may be gone.
+            // A deferred block remembers only tags that may be missing.
             (Some(_), Release::No) if row.state == State::BlockDeferred => {}
             (Some(block), Release::No) => block.confirmed = true,
             (Some(block), Release::Pullable | Release::Later) if mark_stays.is_some() => {
@@ -210,8 +212,8 @@ impl Step {
         self.releases != Release::No
     }
 
-    /// Whether the alert is sent, where the registry shows `image` after the effect (`None`: there was none): that an image is
-    /// released is told when it can be pulled.
+    /// Whether the alert is sent, where the registry shows `image` after the effect (`None`: there was none): the alert about a
+    /// release is sent when the image can be pulled.
     pub fn tells(&self, image: Option<&Image>) -> bool {
         self.tells_release || self.releases != Release::Pullable || is_pullable(image)
     }

@@ -1,4 +1,4 @@
-//! What people are told when a workload could not pull an image, because it is blocked.
+//! The alert about a workload that could not pull an image, because the image is blocked.
 
 use std::collections::BTreeMap;
 

@@ -24,7 +24,7 @@ pub(super) fn released(draft: Draft<'_>) -> Draft<'_> {
     let Some(block) = draft.prior_block() else {
         return draft;
     };
-    // Only our own tag is left, which could not be removed: that it can be pulled was told.
+    // Only our own tag is left, which could not be removed: the alert said that the image can be pulled.
     let is_told = block.undone_at.is_some()
         && block.release_refused_at.is_some()
         && block.tags.iter().all(|tag| draft.case().image.tags.contains(tag));
@@ -45,7 +45,7 @@ pub(super) fn undone_again(draft: Draft<'_>, told: Option<AlertKind>) -> Draft<'
         return draft.alert(told);
     };
     if facts.row.as_ref().is_some_and(|row| row.closed_at.is_some()) && !is_still_ours(Some(block), image) {
-        // The block went with the image that was deleted. What this one is kept by, if anything, is not ours.
+        // The block ended with the image that was deleted. If anything keeps this one from being pulled, it is not ours.
         return draft.release(None, true);
     }
     let effect = effect_of_release(block, image);
@@ -60,10 +60,10 @@ pub(super) fn undone_again(draft: Draft<'_>, told: Option<AlertKind>) -> Draft<'
     if effect.is_none()
         && (waits_for_children || block.method == BlockMethod::Archive && image.status == ImageStatus::Activating)
     {
-        // People are told when it can be pulled, with all that it leads to; an event says when that is.
+        // The alert is sent when the image can be pulled, with all its children; an event says when that is.
         return draft.being_restored();
     }
-    // What was quarantined before it was archived gets its tags back when it is there again.
+    // An image that was quarantined before it was archived gets its tags back when it is there again.
     let waits_for_tags = effect == Some(Effect::Restore) && !block.tags.is_empty();
     let complete = !waits_for_children && !waits_for_tags;
     draft.release(effect, complete).alert(told.filter(|_| complete))

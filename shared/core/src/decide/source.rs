@@ -1,7 +1,8 @@
 //! Copies: an image that was replicated from another region follows its source.
 //!
-//! The ledger has a row of the source, too. Where the scanner here has no result, the image is judged by what that row remembers; and
-//! whatever it is judged by here, it is blocked when its source is, and not blocked while its source is held.
+//! The ledger has a row of the source, too. Where the scanner here has no result, the image is evaluated by the findings in
+//! that row. Whatever result it is evaluated by here, it is blocked when its source is, and not blocked while the block of its
+//! source is deferred.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -19,14 +20,14 @@ use crate::{
     text::hex,
 };
 
-/// What of a source's row decides about its copies, in 12 characters: the same as long as that is the same.
+/// The part of a source's row that decides about its copies, as 12 characters: the same as long as that part is the same.
 pub fn verdict(row: &Row) -> String {
     #[derive(Serialize)]
     struct Verdict<'a> {
         state: State,
         scan: Option<ScanRecord>,
         no_scan: &'a Option<NoScan>,
-        // What is there of a finding changes with every scan; what decides is which it is and what it leads to.
+        // The details of a finding change with every scan. Its identity and its action decide.
         findings: Vec<(&'a str, Option<&'a str>, Action)>,
         excepted: Vec<(&'a str, Option<&'a str>)>,
         closed: bool,
@@ -51,7 +52,7 @@ pub fn verdict(row: &Row) -> String {
     hex(&Sha256::digest(text)).chars().take(12).collect()
 }
 
-/// Whether a row can be the source of a copy in `region`. What is a copy of that copy cannot: each would wait for the other.
+/// Whether a row can be the source of a copy in `region`. A copy of that copy cannot: each would wait for the other.
 pub(super) fn is_source_for(row: &Row, region: &Region) -> bool {
     row.image.region != *region
         && row.closed_at.is_none()
@@ -104,7 +105,7 @@ pub fn may_be_copied_from(policy: &Policy, row: &Row, region: &Region) -> bool {
 }
 
 impl Facts {
-    /// Whether a pull through cache has fetched the image, or an index that leads to it.
+    /// Whether a pull through cache has fetched the image, or a parent index of it.
     pub(super) fn is_pulled_through(&self) -> bool {
         let says_event = self
             .arrival
@@ -128,7 +129,7 @@ impl Facts {
 
     /// The row of the source, if what is known there decides here: the scanner here has no result, and nothing is remembered of one.
     ///
-    /// An index is judged by the images that it leads to, here as there.
+    /// An index is evaluated by its children, here as there.
     pub(super) fn judging_source(&self, image: &Image) -> Option<&Row> {
         if image.kind() == ImageKind::Index || matches!(self.scan, Scan::Complete(_)) {
             return None;
@@ -147,8 +148,8 @@ impl Facts {
             .filter(|row| !has_own && row.state != State::Pending && row.no_scan.is_none() && !row.is_unjudged())
     }
 
-    /// Whether the source keeps an image from being blocked here that should be: it is held there, or it was only judged there, and is
-    /// not blocked there either.
+    /// Whether the source defers a block here: its own block is deferred; or the image was only evaluated by its source, and
+    /// the source is not blocked either.
     pub(super) fn is_deferred_by_source(&self, image: &Image) -> bool {
         let held = self.source_row().is_some_and(|row| row.state == State::BlockDeferred);
         held || self
@@ -156,7 +157,7 @@ impl Facts {
             .is_some_and(|row| row.state != State::Blocked)
     }
 
-    /// Whether people were told of the source what would be told of the copy.
+    /// Whether the alert of the source covers that of the copy.
     pub(super) fn is_told_of_source(&self, state: State, releases: bool) -> bool {
         if releases {
             let source = self.row.as_ref().and_then(|row| row.source.as_ref());
@@ -165,7 +166,7 @@ impl Facts {
         self.source_row().is_some_and(|row| row.state == state)
     }
 
-    /// What the image's own row says of its source.
+    /// The source that the image's own row names.
     pub(super) fn source_record(&self, image: &Image) -> Option<Source> {
         let Some(source) = &self.source else {
             return self.row.as_ref()?.source.clone();
@@ -173,7 +174,7 @@ impl Facts {
         Some(Source {
             region: source.region.clone(),
             verdict: source.row.as_ref().map(verdict),
-            // As long as what followed the source is being undone, it still speaks for it.
+            // As long as the block that followed the source is being undone, the source still covers it.
             blocked: self.blocked_source().is_some()
                 || self
                     .row

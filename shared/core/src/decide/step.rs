@@ -128,7 +128,7 @@ impl<'a> Draft<'a> {
         self.row.counts.clone_from(&evaluation.counts);
         self.row.findings = evaluation.findings.iter().map(|judged| self.record(judged)).collect();
         self.row.excepted = evaluation.excepted.iter().map(|judged| self.record(judged)).collect();
-        // What was left out before is still left out, unless it was looked at now.
+        // Findings that were left out before are still left out, unless they were read now.
         let remembered = self
             .case
             .facts
@@ -156,9 +156,10 @@ impl<'a> Draft<'a> {
         self
     }
 
-    /// Decided on there being no usable scan. What was found before is no longer known to be true, and not known to be false.
-    pub(super) fn without_scan(mut self, why: &NoScan) -> Self {
+    /// Decided without a usable scan. Earlier findings are no longer known to be true, and not known to be false.
+    pub(super) fn without_scan(mut self, why: &NoScan, said: Option<&str>) -> Self {
         self.row.no_scan = Some(why.clone());
+        self.row.scanner_says = said.map(str::to_owned);
         self.judged = true;
         self
     }
@@ -190,7 +191,7 @@ impl<'a> Draft<'a> {
         self
     }
 
-    /// It is the same as before, and happened anew: it is told again.
+    /// The same event has happened again: its alert is sent again.
     pub(super) fn happened_again(mut self) -> Self {
         self.again = true;
         self
@@ -237,7 +238,7 @@ impl<'a> Draft<'a> {
         self
     }
 
-    /// The registry shows that the block holds, if whoever began it did not live to see it.
+    /// The registry shows that the block is in force, even if the invocation that began it did not live to see it.
     pub(super) fn in_force(mut self) -> Self {
         if let Some(block) = &mut self.row.block {
             block.confirmed = true;
@@ -273,7 +274,7 @@ impl<'a> Draft<'a> {
         self
     }
 
-    /// The block was undone, and the registry is at it.
+    /// The block was undone, and the registry is restoring the image.
     pub(super) fn being_restored(mut self) -> Self {
         self.row.reason = words::being_restored(&self.row.reason);
         if let Some(block) = &mut self.row.block {
@@ -323,7 +324,7 @@ impl<'a> Draft<'a> {
             return Plan::Leave(Leave::Unchanged);
         }
         if self.case.facts.is_led_to() && !self.speaks_for_itself() {
-            // The index speaks for it.
+            // The alert of the index covers it.
             self.kind = None;
         }
         if !matches!(self.row.state, State::Blocked | State::BlockDeferred) {
@@ -340,7 +341,8 @@ impl<'a> Draft<'a> {
         let prior = self.case.facts.row.as_ref().filter(|row| row.closed_at.is_none());
         if let Some(row) = prior.filter(|row| leased(row, &self.case.facts.actor, self.case.now)) {
             let same = row.state == self.row.state && row.findings == self.row.findings && !self.again;
-            // What arrived just now may have done so after the other invocation has looked for the last time.
+            // An image that arrived just now may have arrived after the other invocation has read the registry for the last
+            // time.
             let may_be_missed = self.case.facts.arrival.is_some() && self.effect.is_some();
             return Plan::Leave(if same && !may_be_missed {
                 Leave::InProgress
@@ -349,7 +351,7 @@ impl<'a> Draft<'a> {
             });
         }
         if self.row.state == State::BlockDeferred {
-            // What was only begun is forgotten, except for tags that may be gone already.
+            // A block that was only begun is forgotten, except for tags that may be missing already.
             self.row.block = self.row.block.filter(|block| block.confirmed || !block.tags.is_empty());
         }
         let same_state = prior.filter(|row| row.state == self.row.state);
@@ -406,12 +408,12 @@ impl<'a> Draft<'a> {
         }))
     }
 
-    /// Whether an alert is about this image and nothing else, though an index or a source speaks for it otherwise.
+    /// Whether an alert is about this image and nothing else, though the alert of an index or a source covers it otherwise.
     fn speaks_for_itself(&self) -> bool {
         match self.kind {
             _ if self.tells_release => true,
             Some(AlertKind::ImageBypass) => true,
-            // What is blocked leads to it, and it can be pulled.
+            // A blocked index references it, and it can be pulled.
             Some(AlertKind::BlockDeferred) => self.row.runs,
             Some(AlertKind::ImageReleased) => self.prior_block().is_some_and(|block| block.told),
             Some(
@@ -426,11 +428,11 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The alert that is owed, if any; the row is made to say so.
+    /// The pending alert, if any; the row is made to say so.
     fn owed_alert(&mut self, same_state: Option<&Row>) -> Option<ImageAlert> {
         let prior = same_state.and_then(|row| row.alert.as_ref());
         let Some(kind) = self.kind else {
-            // An alert that was never sent about a state that has passed is not owed any more.
+            // An alert that was never sent about a state that has passed is not pending any more.
             self.row.alert = self.row.alert.take().filter(|alert| alert.sent_at.is_some());
             return None;
         };
@@ -452,7 +454,7 @@ impl<'a> Draft<'a> {
                 if alert.sent_at.is_some() {
                     return None;
                 }
-                // Owed since an earlier attempt: the same alert, under the same id.
+                // Pending since an earlier attempt: the same alert, under the same id.
                 AlertRecord {
                     claimed_at: self.case.now,
                     claimed_by: self.case.facts.actor.clone(),
@@ -484,7 +486,7 @@ impl<'a> Draft<'a> {
         Some(alert)
     }
 
-    /// Whether an alert of the prior row says, or is owed to say, what one of this kind would say.
+    /// Whether an alert of the prior row, sent or pending, says the same as one of this kind would.
     fn was_told(&self, kind: AlertKind, same_state: Option<&Row>) -> bool {
         let prior = same_state.and_then(|row| row.alert.as_ref());
         let is_released = self.hold.as_ref().is_some_and(|hold| hold.cause == RELEASED);
@@ -494,21 +496,21 @@ impl<'a> Draft<'a> {
             && !self.has_new_findings(same_state)
     }
 
-    /// Whether it must be known what people were told of, before this is told.
+    /// Whether the findings that people were notified of must be read before this alert is sent.
     fn asks_for_news(&self, same_state: Option<&Row>) -> bool {
         let review = self.kind == Some(AlertKind::ImageReview);
         review && self.case.facts.told.is_none() && !self.was_told(AlertKind::ImageReview, same_state)
     }
 
-    /// Whether a sweep found it before anybody had judged it.
+    /// Whether a sweep found it before anybody had evaluated it.
     fn is_found_first(&self) -> bool {
         self.case.facts.found && self.case.facts.row.is_none()
     }
 
-    /// Whether people know all of it: a build with the findings of the one before is no news. What blocks is always told.
+    /// Whether people know all of it: a build with the findings of the one before is no news. A block is always alerted.
     fn is_no_news(&self, kind: AlertKind) -> bool {
         let told = self.case.facts.told.as_ref().filter(|_| kind == AlertKind::ImageReview);
-        // What a sweep finds first is named in its summary, image by image.
+        // The summary of a sweep names its first finds, image by image.
         told.filter(|_| !self.is_found_first()).is_some_and(|told| {
             let mut deciding = self.deciding().peekable();
             deciding.peek().is_some() && deciding.all(|finding| told.knows(finding, self.case.now))
@@ -523,7 +525,7 @@ impl<'a> Draft<'a> {
             .collect();
         let all = |row: &Row| row.omitted_findings.saturating_add(row.findings.len() as u64);
         let more = same_state.is_none_or(|row| all(&self.row) > all(row));
-        // What comes up from below, because another finding is gone, was there before.
+        // A finding that enters the list because another one is fixed was there before.
         let left_out = same_state.and_then(|row| row.worst_omitted.as_ref());
         let is_worse = |finding: &RecordedFinding| {
             left_out.is_none_or(|left_out| (finding.action, finding.severity) > (left_out.action, left_out.severity))
@@ -561,7 +563,7 @@ impl<'a> Draft<'a> {
         hex(&Sha256::digest(text)).chars().take(32).collect()
     }
 
-    /// Made once and kept in the row, so that whoever has to send it again sends it under the same id.
+    /// Made once and kept in the row, so that a later attempt sends the alert under the same id.
     fn alert_id(&self, kind: AlertKind) -> String {
         let mut hash = Sha256::new();
         let mut add = |part: &str| {
@@ -650,7 +652,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The image whose scan shows the findings: the image itself, or for an index one that it leads to.
+    /// The image whose scan shows the findings: the image itself, or for an index one of its children.
     fn scanned(&self, findings: &[RecordedFinding]) -> &Digest {
         let worst = findings.first().map(RecordedFinding::identity);
         let has_it = |row: &Row| row.findings.iter().any(|finding| Some(finding.identity()) == worst);
@@ -722,11 +724,11 @@ pub(super) fn proposed_exceptions(
     }
 }
 
-/// For how long the registry's refusal stands to block an image that an index leads to, or to undo a block. Whether ECR archives such an image is documented
-/// nowhere, and a refusal may have another reason that somebody puts right: every hourly sweep asks again.
+/// For how long the registry's refusal stands to block a child, or to undo a block. Whether ECR archives such an image is
+/// documented nowhere, and a refusal may have another cause that somebody removes: every hourly sweep asks again.
 pub(super) const REFUSAL_STANDS: SignedDuration = SignedDuration::from_mins(50);
 
-/// The images that an index leads to, which never change.
+/// The children of an index, which never change.
 fn children(facts: &Facts) -> Vec<Child> {
     match &facts.children {
         Children::Known(children) => children.iter().map(|child| child.child.clone()).collect(),
@@ -744,7 +746,7 @@ fn more_children(facts: &Facts) -> u64 {
     }
 }
 
-/// The indexes that lead to the image, without those that are gone, and whether there are more. What is known already stays: an index
+/// The parent indexes of the image, without those that no longer exist, and whether there are more. Known ones stay: an index
 /// that is forgotten could be the one that is in use.
 pub(super) fn indexes(facts: &Facts) -> (Vec<Digest>, bool) {
     let known = facts.indexes.iter().filter(|index| !index.is_gone());
@@ -754,7 +756,7 @@ pub(super) fn indexes(facts: &Facts) -> (Vec<Digest>, bool) {
     (digests, more)
 }
 
-/// The last day on which the scanner knew of a workload that ran the image, if indexes lead to it.
+/// The last day on which the scanner knew of a workload that ran the image, if it has parent indexes.
 fn used_on(facts: &Facts, now: Timestamp) -> Option<Timestamp> {
     let known = facts.row.as_ref().and_then(|row| row.used_on);
     let Scan::Complete(scan) = &facts.scan else {
@@ -765,12 +767,13 @@ fn used_on(facts: &Facts, now: Timestamp) -> Option<Timestamp> {
     used.map(day_of).max(known)
 }
 
-/// What a scanner says, within bounds: Inspector's API allows 1,024 characters for names and versions, which come from files in the image.
+/// A text of the scanner, within bounds: Inspector's API allows 1,024 characters for names and versions, which come from files
+/// in the image.
 fn cut(text: &str, characters: usize) -> String {
     text.chars().take(characters).collect()
 }
 
-/// The worse of two findings, by what they lead to and how bad they are.
+/// The worse of two findings, by action and severity.
 fn worse(one: Option<RecordedFinding>, other: Option<RecordedFinding>) -> Option<RecordedFinding> {
     let rank = |finding: &Option<RecordedFinding>| finding.as_ref().map(|finding| (finding.action, finding.severity));
     if rank(&other) > rank(&one) { other } else { one }
@@ -784,7 +787,7 @@ fn speaks_of(sent: AlertKind, wanted: AlertKind) -> bool {
             (sent, wanted),
             // Both say: blocked.
             (ImageBypass, ImageBlocked)
-            // It was told of the limit when it was blocked already, and was to be blocked by more than that.
+            // The alert about the limit was sent when the image was blocked already, and a stronger block was asked for.
             | (BlockLimit, ImageBlocked)
             // A release says what state the image is in now.
             | (ImageReleased, ImageReview | ScanFailed)

@@ -23,7 +23,7 @@ const RULES: &str = r#""rules": [
     {"min_score": 9.0, "package_types": ["OS"], "action": "review"},
     {"severities": ["MEDIUM"], "more_than": 1, "action": "review"}]"#;
 
-/// What the ledger remembers of an image whose one finding was of this severity.
+/// The row of an image whose one finding was of this severity.
 fn row(state: State, severity: Option<Severity>, method: Option<BlockMethod>) -> Row {
     let kind = match state {
         State::Blocked => Some(AlertKind::ImageBlocked),
@@ -119,7 +119,7 @@ fn scans() -> Vec<(&'static str, Scan)> {
     ]
 }
 
-/// Only `rules` tell these from the others of their severity.
+/// Only `rules` distinguish these from the others of their severity.
 fn scans_for_rules() -> Vec<(&'static str, Scan)> {
     let of = |finding| Scan::Complete(scan(vec![finding]));
     let unfixable = Finding {
@@ -170,7 +170,7 @@ fn policies() -> Vec<(&'static str, Policy)> {
     ]
 }
 
-/// Whether a scanner can say this of such an image: it cannot look into the archive.
+/// Whether a scanner can give this answer for such an image: it cannot read the archive.
 fn possible(image: &Image, scan: &Scan) -> bool {
     (image.status == ImageStatus::Archived) == (*scan == Scan::Archived)
 }
@@ -307,7 +307,7 @@ fn the_decision_table_of_indexes() {
                     let facts = index_facts(prior.1.as_ref(), &image.1, children);
                     let plan = decide(&policy.1, &facts, now());
                     if let Plan::Apply(step) = &plan {
-                        // What is not known of one image is not known of the index.
+                        // A fact that is not known of one child is not known of the index.
                         let known = children.iter().flatten().all(|(state, _)| *state == State::Allowed);
                         let stood = prior.1.as_ref().is_some_and(|row| row.state == State::Allowed);
                         let excepted = policy.0 == "exception";
@@ -364,7 +364,7 @@ fn what_holds_in_every_row() {
         }
         // Nothing changes in report mode.
         assert!(case.policy.0 != "report" || step.effect.is_none(), "{name}");
-        // What is in use is not blocked, unless the policy says so or we had blocked it before.
+        // An image in use is not blocked, unless the policy says so or we had blocked it before.
         let ours = case.prior.1.as_ref().is_some_and(|row| row.block.is_some());
         if case.image.0 == "pulled" && case.policy.0 != "strict" && !ours {
             assert_ne!(step.effect, Some(Effect::Archive), "{name}");
@@ -439,7 +439,7 @@ mod turns {
 
     use super::super::{LONG_TURN_HOURS, TURN_HOURS, Turns};
 
-    /// However sweeps fall, everything has its turn once in so many hours.
+    /// At whatever times sweeps run, each subject is due once in its period.
     #[test]
     fn no_turn_is_left_out_and_none_is_taken_twice() {
         let begin: Timestamp = "2026-11-24T12:07:00Z".parse().unwrap();

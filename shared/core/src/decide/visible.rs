@@ -30,7 +30,7 @@ impl Facts {
         let is_of_now = |event: &&ScanEvent| since.is_none_or(|since| event.at.as_second() >= since.as_second());
         let remembered = self.row.as_ref().and_then(|row| row.scan_event.as_ref());
         let events = remembered.into_iter().chain(&self.announced).filter(is_of_now);
-        // Of two of the same time, the one that led here.
+        // The event that caused this reconcile, if two have the same time.
         events.max_by_key(|event| event.at)
     }
 
@@ -67,7 +67,7 @@ impl Facts {
         scan.map_or(Cow::Borrowed(self), |scan| Cow::Owned(Self { scan, ..self.clone() }))
     }
 
-    /// What is to be taken for the answer; `None`: it says itself what it is.
+    /// The result to use in place of the answer; `None`: the answer itself.
     fn visible(&self, policy: &Policy, image: &Image, findings: &Findings, now: Timestamp) -> Option<Scan> {
         let event = self.scan_event();
         let shows_none = findings.shows_none();
@@ -85,7 +85,7 @@ impl Facts {
         ];
         let since = since.into_iter().flatten().max();
         if since.is_some_and(|since| now.duration_since(since) <= RESULT_AWAITED) {
-            // What is listed is there, whatever is to come: it blocks at once, and makes nothing clean.
+            // A listed finding exists, whatever is still to come: it blocks at once, and makes nothing clean.
             let blocks = evaluate(policy, &self.names(image), findings, now).verdict == Verdict::Block;
             return (!blocks).then_some(Scan::NotVisible);
         }

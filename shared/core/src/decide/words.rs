@@ -1,5 +1,7 @@
 //! The sentences that people read: reasons, titles, next steps.
 
+use std::iter;
+
 use crate::{
     evaluate::{Evaluation, Judged, Verdict},
     finding::{NoScan, ScanStart, Severity},
@@ -61,7 +63,7 @@ pub(super) fn allowed(evaluation: &Evaluation) -> String {
     }
 }
 
-/// At most so many exceptions are named in a sentence.
+/// The most exceptions that a sentence names.
 const NAMED_EXCEPTIONS: usize = 3;
 
 /// Which exceptions took findings out, those of the worst first: ` (exceptions[3] SEC-12, until 2026-12-31)`.
@@ -132,8 +134,54 @@ fn describe(judged: &Judged) -> String {
 /// The most that is quoted of the scanner.
 const MAX_QUOTED: usize = 200;
 
+/// The most children of an index that are quoted.
+const MAX_CHILDREN_QUOTED: usize = 3;
+
+/// Words of the scanner, and of which child of an index it says them; `None`: of the image, or of all children that it says anything of.
+#[derive(Debug)]
+pub(super) struct Said {
+    child: Option<String>,
+    words: String,
+}
+
+impl Said {
+    pub(super) fn of_itself(words: &str) -> Self {
+        Self {
+            child: None,
+            words: text::line(&words.replace('"', "'"), MAX_QUOTED),
+        }
+    }
+
+    pub(super) fn of_child(child: String, words: &str) -> Self {
+        Self {
+            child: Some(text::line(&child, 60)),
+            ..Self::of_itself(words)
+        }
+    }
+
+    /// One quotation where the scanner says the same of all children.
+    pub(super) fn merge(mut said: Vec<Self>) -> Vec<Self> {
+        said.retain(|said| !said.words.is_empty());
+        if let Some((first, others)) = said.split_first_mut()
+            && others.iter().all(|other| other.words == first.words)
+        {
+            first.child = None;
+            said.truncate(1);
+        }
+        said.truncate(MAX_CHILDREN_QUOTED);
+        said
+    }
+
+    fn quoted(&self) -> String {
+        match &self.child {
+            Some(child) => format!("The scanner says of {child}: \"{}\"", self.words),
+            None => format!("The scanner says: \"{}\"", self.words),
+        }
+    }
+}
+
 /// Why nothing is known of an image, with the words of the scanner if it has any.
-pub(super) fn no_scan(why: &NoScan, said: Option<&str>) -> String {
+pub(super) fn no_scan(why: &NoScan, said: &[Said]) -> String {
     let reason = match why {
         NoScan::Failed => "The scan failed, so nothing is known about this image.".to_owned(),
         NoScan::Unsupported => {
@@ -153,11 +201,8 @@ pub(super) fn no_scan(why: &NoScan, said: Option<&str>) -> String {
             )
         }
     };
-    let said = said.map(|said| text::line(&said.replace('"', "'"), MAX_QUOTED));
-    match said.filter(|said| !said.is_empty()) {
-        Some(said) => format!("{reason} The scanner says: \"{said}\""),
-        None => reason,
-    }
+    let quoted = said.iter().filter(|said| !said.words.is_empty()).map(Said::quoted);
+    iter::once(reason).chain(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// The scan has ended, and its result does not show yet.
@@ -255,7 +300,7 @@ pub(super) fn title(kind: AlertKind, row: &Row, release: Option<&TimedRelease>) 
     }
 }
 
-/// What the title of an alert says of an image without a usable scan.
+/// The part of an alert's title about an image without a usable scan.
 fn not_scanned(why: Option<&NoScan>) -> &'static str {
     match why {
         Some(NoScan::EligibilityExpired) => "is in use, and is no longer scanned",
@@ -282,7 +327,7 @@ fn by_exceptions(row: &Row) -> String {
     format!(" by {}", names.join(", "))
 }
 
-/// The reason, as an alert of this kind tells it. `before`: how the image was blocked before.
+/// The reason, as an alert of this kind words it. `before`: how the image was blocked before.
 pub(super) fn told_reason(kind: AlertKind, row: &Row, before: Option<&Block>, arrival: Option<&Arrival>) -> String {
     match kind {
         AlertKind::ImageReleased => match row.state {
@@ -341,7 +386,7 @@ pub(super) fn not_an_image(content: Option<&Content>) -> String {
     }
 }
 
-/// What entries of an index are called of which nothing is known.
+/// The name of the entries of an index that are not known.
 pub(super) fn more_children(number: u64) -> String {
     match number {
         1 => "1 entry that cannot be looked at".to_owned(),

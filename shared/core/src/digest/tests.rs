@@ -39,7 +39,7 @@ fn name(text: &str) -> RepositoryName {
     text.parse().unwrap()
 }
 
-/// A repository with nothing to tell.
+/// A repository without news.
 fn summary(repository: &str) -> RepositorySummary {
     let registry = registry_key();
     serde_json::from_value(json!({
@@ -93,7 +93,7 @@ fn digest_of(policy: &Policy, names: &[&str], summaries: &[RepositorySummary]) -
         .unwrap()
 }
 
-/// A registry in which there is something to tell of everything.
+/// A registry with an entry for every part of the digest.
 fn busy() -> Digest {
     let policy = policy(
         r#""exceptions": [
@@ -382,7 +382,7 @@ fn the_digest_follows_the_tag_and_says_which_tags_name_no_route() {
     assert!(message.https.contains("NO ROUTE: bb."), "{}", message.https);
 }
 
-/// Nobody has looked at it since: what it says is not how it stands.
+/// Nobody has reconciled it since: its figures are out of date.
 #[test]
 fn a_summary_that_is_older_than_a_day_is_unknown_and_so_are_its_copies() {
     let ready = |expected| Readiness {

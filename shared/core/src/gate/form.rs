@@ -20,7 +20,7 @@ pub const REQUEST_SCHEMA: &str = "ecr-guard/gate/v1";
 /// The name and version of an answer.
 pub const ANSWER_SCHEMA: &str = "ecr-guard/gate-answer/v1";
 
-/// At most so many images are asked about at once: a task definition has at most ten containers.
+/// The most images in one request: a task definition has at most ten containers.
 pub const MAX_IMAGES: usize = 50;
 
 /// A request.
@@ -75,9 +75,9 @@ impl GateRequest {
 pub struct Asked {
     /// As it was written.
     pub text: String,
-    /// What it names; `None`: no image of a private registry of ECR.
+    /// The image; `None`: no image of a private registry of ECR.
     pub image: Option<ImageReference>,
-    /// Its tag, also where a digest stands beside it.
+    /// Its tag, also where a digest stands next to it.
     pub tag: Option<Tag>,
     /// It has the form of an image of ECR, and cannot be one.
     pub is_malformed: bool,
@@ -95,7 +95,7 @@ impl Asked {
         let tag = path.split_once(':').map(|(_, tag)| tag);
         let tag: Option<Tag> = match (tag, digest) {
             (Some(tag), _) => tag.parse().ok(),
-            // What a client takes where nothing is said.
+            // The tag that a client takes by default.
             (None, None) => "latest".parse().ok(),
             (None, Some(_)) => None,
         };
@@ -111,7 +111,7 @@ impl Asked {
         }
     }
 
-    /// Reads the name of an image that a deployment pulls: by its digest, if that is named, wherever the tag beside it leads by now.
+    /// Reads the name of an image that a deployment pulls: by its digest, if that is named, whichever image has the tag by now.
     pub fn deployed(text: &str) -> Self {
         let asked = Self::new(text);
         Self {
@@ -136,7 +136,7 @@ pub enum Decision {
     /// The gate could not find out.
     Unavailable,
     /// There is no result yet: to be asked again.
-    // Above `Unavailable`: whoever goes on where the gate cannot tell must not go on where it waits.
+    // Above `Unavailable`: a caller that goes on without an answer of the gate must not go on while the gate waits.
     Wait,
     /// It may not be deployed.
     Deny,
@@ -153,7 +153,8 @@ pub struct Answer {
     pub decision: Decision,
     /// Whether all of them may be deployed.
     pub allowed: bool,
-    /// What a command line ends with: 0 allowed, 1 denied, 2 no such image or no valid request, 3 to be asked again, 4 unavailable.
+    /// The exit code of a command line: 0 allowed, 1 denied, 2 no such image or no valid request, 3 to be asked again, 4
+    /// unavailable.
     pub exit_code: u8,
     /// When it was answered.
     pub time: String,
@@ -178,7 +179,7 @@ pub struct ImageAnswer {
     pub tag: Option<String>,
     /// The digest that the answer is about.
     pub digest: Option<String>,
-    /// The image by its digest: what to deploy. A tag may lead to another image by then.
+    /// The image by its digest: the one to deploy. The tag may be on another image by then.
     pub pinned: Option<String>,
     /// The decision.
     pub decision: Decision,
@@ -189,19 +190,19 @@ pub struct ImageAnswer {
     pub mode: Option<String>,
     /// Why.
     pub reason: String,
-    /// What the decision would be if the policy did more than report; `null` where it is the same.
+    /// The decision that the policy would give if it did more than report; `null` where it is the same.
     pub would: Option<Decision>,
     /// The findings that decided, worst first, ten at most.
     pub findings: Vec<FindingEntry>,
     /// How many more decided.
     pub more: u64,
-    /// When the scan was complete that it was judged by.
+    /// When the scan was complete that it was evaluated by.
     pub scanned_at: Option<String>,
     /// SHA-256 of the policy.
     pub policy: Option<String>,
-    /// What whoever deploys it should know.
+    /// Warnings for the person who deploys it.
     pub warnings: Vec<String>,
-    /// What can be done, in order.
+    /// The steps to take, in order.
     pub next: Vec<String>,
     /// In how many seconds to ask again.
     pub retry_after_seconds: Option<u64>,
@@ -248,7 +249,7 @@ impl Answer {
         }
     }
 
-    /// The request cannot be answered, whoever asks again.
+    /// The request cannot be answered, now or later.
     pub fn invalid(why: &InvalidRequest, now: Timestamp) -> Self {
         Self {
             error: Some(why.to_string()),

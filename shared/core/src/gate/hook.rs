@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::gate::form::{Answer, Decision};
 
-/// What ECS asks.
+/// The payload of ECS.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct HookRequest {
     /// The stage of the deployment.
@@ -26,7 +26,7 @@ pub struct HookRequest {
     details: Map<String, Value>,
 }
 
-/// What ECS is answered.
+/// The answer to ECS.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HookAnswer {
@@ -35,7 +35,7 @@ pub struct HookAnswer {
     /// In how many seconds ECS asks again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_back_delay: Option<u64>,
-    /// What ECS hands back when it asks again.
+    /// The details that ECS hands back when it asks again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook_details: Option<Map<String, Value>>,
 }
@@ -52,7 +52,8 @@ pub enum HookStatus {
     InProgress,
 }
 
-/// The stages before any traffic goes to what is deployed. In later ones nothing is looked at: ECS calls their hooks for rollbacks as well.
+/// The stages before any traffic reaches the deployed images. Nothing is checked in later ones: ECS calls their hooks for
+/// rollbacks as well.
 const JUDGED_STAGES: [&str; 2] = ["PRE_SCALE_UP", "POST_SCALE_UP"];
 
 /// For how many minutes a deployment waits, unless its hook says otherwise.
@@ -61,7 +62,7 @@ const GIVE_UP_MINUTES: f64 = 10.0;
 /// The longest wait that a hook can ask for. Source: the timeout of a hook, API reference of ECS, 20160 minutes at most; by default it is a day.
 const MAX_GIVE_UP_MINUTES: f64 = 1440.0;
 
-/// What only a call of ECS has.
+/// The members that only a call of ECS has.
 const MEMBERS: [&str; 5] = [
     "executionDetails",
     "hookDetails",
@@ -76,7 +77,7 @@ const STAGE: &str = "since_stage";
 const TARGET: &str = "since_revision";
 
 impl HookRequest {
-    /// Reads what ECS sends; `None`: it is no call of a hook. What is missing in it is no error.
+    /// Reads the payload of ECS; `None`: it is no call of a hook. A missing member is no error.
     pub fn parse(json: &str) -> Option<Self> {
         let payload: Map<String, Value> = serde_json::from_str(json).ok()?;
         let details = payload.get("executionDetails").and_then(Value::as_object);
@@ -108,7 +109,7 @@ impl HookRequest {
         })
     }
 
-    /// Why nothing is looked at; `None`: the images of the target are judged.
+    /// Why nothing is checked; `None`: the images of the target are evaluated.
     pub fn passes(&self) -> Option<&'static str> {
         // A stage that is not named may be one of them.
         if !self.stage.is_empty() && !JUDGED_STAGES.contains(&self.stage.as_str()) {
@@ -190,7 +191,8 @@ impl HookAnswer {
     }
 }
 
-/// The settings of a hook: an object, or a string with one. What cannot be read may have asked for a rollback, so it counts as that.
+/// The settings of a hook: an object, or a string with one. Details that cannot be read may have asked for a rollback, so they
+/// count as that.
 fn settings(details: &Value) -> Map<String, Value> {
     let object = match details {
         Value::Null => Some(Map::new()),

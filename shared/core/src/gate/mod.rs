@@ -1,4 +1,4 @@
-//! The gate: whoever deploys asks whether images may be deployed, and gets one answer.
+//! The gate: a pipeline or deployment asks whether images may be deployed, and gets one answer.
 //!
 //! | module | is |
 //! |---|---|
@@ -7,7 +7,7 @@
 //! | `hook` | the form of a deployment hook of ECS |
 //! | `refused` | the alert about a deployment that was refused |
 //!
-//! The gate decides nothing of its own: it takes what [`judge`](crate::decide::judge) says.
+//! The gate decides nothing of its own: it uses the verdict of [`judge`](crate::decide::judge).
 
 mod form;
 pub mod hook;

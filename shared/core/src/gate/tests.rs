@@ -45,7 +45,7 @@ fn hook(payload: &Value) -> HookRequest {
     HookRequest::parse(&payload.to_string()).unwrap_or_else(|| panic!("a hook: {payload}"))
 }
 
-/// The answers of a hook with these details that waits for so many minutes and a second.
+/// The answers of a hook with these details that waits for `minutes` and a second.
 fn after(details: &Value, minutes: i64) -> HookAnswer {
     let first = hook(&call(details)).waits(None, now());
     assert_eq!(first.hook_status, HookStatus::InProgress, "{details}");
@@ -70,7 +70,7 @@ fn only_a_known_word_lets_a_deployment_go_on_after_a_wait() {
         // As a document in a string, as Terraform's `jsonencode` writes it.
         (json!(r#"{"on_unavailable": "ROLLBACK"}"#), HookStatus::Failed),
         (json!(r#"{"on_unavailable": "CONTINUE"}"#), HookStatus::Succeeded),
-        // What cannot be read, at all.
+        // Details that cannot be read.
         (json!("on_unavailable = ROLLBACK"), HookStatus::Failed),
         (json!(["ROLLBACK"]), HookStatus::Failed),
     ] {
@@ -131,7 +131,7 @@ fn a_call_of_ecs_is_known_by_any_of_its_members() {
         json!({"lifecycleStage": "PRE_SCALE_UP"}),
         json!({"targetServiceRevisionArn": "revision/1"}),
     ] {
-        // A stage that is not named is no reason to look at nothing.
+        // A stage that is not named is no reason to check nothing.
         assert_eq!(hook(&payload).passes(), None, "{payload}");
     }
     for payload in [

@@ -14,16 +14,16 @@ use crate::{
     text,
 };
 
-/// What is known of an image that is asked about.
+/// The facts about an image in a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Known {
     /// Its name is none.
     Malformed,
-    /// It is not ours to judge, because of this.
+    /// It is not guarded, for this reason.
     NotGuarded(String),
     /// There is no such image.
     NotFound,
-    /// The tag and the digest of the request are of two images: the tag leads to this one, or to none.
+    /// The tag and the digest of the request are of two images: the tag is on this one, or on none.
     Moved(Option<Digest>),
     /// It could not be found out, because of this.
     Unavailable(String),
@@ -38,11 +38,11 @@ pub struct SeenImage {
     pub key: ImageKey,
     /// As the registry shows it.
     pub image: Image,
-    /// What was found.
+    /// The result.
     pub what: What,
 }
 
-/// What an image was found to be.
+/// The kinds of results for an image.
 #[derive(Debug, Clone, PartialEq)]
 pub enum What {
     /// No image, by its manifest.
@@ -56,7 +56,7 @@ pub enum What {
 /// Holds that speak for the image: somebody uses it, or it is no worse than what it replaces.
 const DEPLOYABLE_HOLDS: [&str; 4] = ["in-use", "no-worse", "used-by-workload", "lambda-may-pull"];
 
-/// Whether a hold ([`HoldRule::cause`](crate::decide::HoldRule::cause)) speaks for an image.
+/// Whether a hold ([`HoldRule::cause`](crate::decide::HoldRule::cause)) covers an image.
 pub fn speaks_for_image(hold: &str) -> bool {
     DEPLOYABLE_HOLDS.contains(&hold)
 }
@@ -67,7 +67,7 @@ const MAX_FINDINGS: usize = 10;
 /// How soon to ask again, at least and at most, in seconds.
 const RETRY: (i64, i64) = (10, 60);
 
-/// What is decided, before report mode is looked at.
+/// The decision before report mode is considered.
 struct Draft {
     decision: Decision,
     reason: String,
@@ -128,7 +128,7 @@ fn not_guarded(policy: &Policy, asked: &Asked, why: &str) -> ImageAnswer {
     }
 }
 
-/// The state of an image, what it leads to, and the row that says why.
+/// The state of an image, its decision, and the row that says why.
 fn drafted<'a>(policy: &Policy, now: Timestamp, seen: &'a SeenImage) -> (&'static str, Draft, Option<&'a Row>) {
     let (state, mut draft, row) = match &seen.what {
         What::NotAnImage => (
@@ -151,7 +151,7 @@ fn drafted<'a>(policy: &Policy, now: Timestamp, seen: &'a SeenImage) -> (&'stati
             Some(&judgement.row),
         ),
     };
-    // What cannot be pulled cannot be deployed, whatever is known of it.
+    // An image that cannot be pulled cannot be deployed, whatever else is known of it.
     if matches!(draft.decision, Decision::Allow) {
         match seen.image.status {
             ImageStatus::Archived => draft = Draft::new(Decision::Deny, "It is in the archive, and cannot be pulled."),
@@ -216,7 +216,7 @@ fn of_image(policy: &Policy, now: Timestamp, asked: &Asked, seen: &SeenImage) ->
     answer
 }
 
-/// What the state of an image leads to.
+/// The decision for the state of an image.
 fn of_state(policy: &Policy, now: Timestamp, seen: &SeenImage, judgement: &Judgement) -> Draft {
     let row = &judgement.row;
     let rules = policy.gate(&seen.key.repository);
@@ -245,7 +245,7 @@ fn of_state(policy: &Policy, now: Timestamp, seen: &SeenImage, judgement: &Judge
                 }
                 draft
             }
-            // What only keeps us from blocking it says nothing for the image.
+            // A rule that only prevents the block says nothing in favour of the image.
             _ => Draft::new(Decision::Deny, row.reason.clone()),
         },
         State::Pending => pending(policy, now, seen, judgement),
@@ -302,7 +302,7 @@ fn exceptions(policy: &Policy, row: &Row) -> Vec<String> {
         .collect()
 }
 
-/// What can be done about an image that is denied.
+/// The steps for an image that is denied.
 fn next(row: &Row) -> Vec<String> {
     let fix = |finding: &RecordedFinding| {
         let (package, version) = (finding.package.as_deref()?, finding.fixed_in.as_deref()?);

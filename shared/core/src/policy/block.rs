@@ -7,12 +7,12 @@ use crate::policy::{
     reading::{PolicyError, between},
 };
 
-/// For so many days after a pull an image counts as in use, where nobody counts the workloads that run it: absence of evidence is no evidence.
-/// Tasks, pods and hosts that run for longer without a pull are rare.
+/// The days after a pull for which an image counts as in use, where nobody counts the workloads that run it: absence of
+/// evidence is no evidence. Tasks, pods and hosts that run for longer without a pull are rare.
 const IN_USE_DAYS: i64 = 90;
 
-/// The same where Amazon Inspector counts them. It is for how long Inspector looks at an image after its last use by default (Inspector user
-/// guide, "Configuring the Amazon ECR re-scan duration").
+/// The same where Amazon Inspector counts them. By default Inspector watches an image for this time after its last use
+/// (Inspector user guide, "Configuring the Amazon ECR re-scan duration").
 const IN_USE_DAYS_COUNTED: i64 = 14;
 
 /// How and when images are blocked.
@@ -20,7 +20,7 @@ const IN_USE_DAYS_COUNTED: i64 = 14;
 pub struct BlockRules {
     /// How.
     pub method: BlockMethod,
-    /// What happens when the image is in use.
+    /// Whether an image in use is blocked.
     pub when_in_use: WhenInUse,
     /// Whether an image counts as in use that was pulled at any time, and that Lambda may pull.
     pub when_lambda_may_pull: WhenLambdaMayPull,
@@ -48,7 +48,7 @@ pub(super) fn read(section: &BlockSection) -> Result<BlockRules, PolicyError> {
         in_use: in_use("block.in_use_days", section.in_use_days)?,
         not_worse_than_running: section.not_worse_than_running,
     };
-    // What the roles may do follows from it, and nothing else does: infra/modules/guard reads it.
+    // The permissions of the roles follow from it, and from nothing else: infra/modules/guard reads it.
     let mut kept = section.keep_release_of.iter().flatten();
     match kept.position(|method| *method == BlockMethod::Flag) {
         Some(n) => Err(PolicyError::at(

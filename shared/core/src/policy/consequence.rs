@@ -1,13 +1,13 @@
-//! What a finding leads to, and which rule of the policy says so.
+//! The action for a finding, and the rule of the policy that says so.
 
 use std::fmt;
 
 use crate::{finding::Severity, policy::document::Action};
 
-/// What one finding leads to, and the place in the policy that says so.
+/// The action for one finding, and the place in the policy that says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Consequence {
-    /// What it leads to.
+    /// The action.
     pub action: Action,
     /// Which rule said so.
     pub rule: Rule,

@@ -31,20 +31,20 @@ pub struct Document {
     pub(super) version: u32,
     /// Whether anything is changed in the registry. An entry of `repositories` may say otherwise for its repositories.
     pub(super) mode: Mode,
-    /// What a finding of each severity leads to. What is not named keeps its default: CRITICAL block, HIGH and UNDEFINED review,
-    /// MEDIUM monitor, LOW and INFORMATIONAL inform.
+    /// The action for a finding of each severity. A severity that is not named keeps its default: CRITICAL block, HIGH and
+    /// UNDEFINED review, MEDIUM monitor, LOW and INFORMATIONAL inform.
     #[serde(default, deserialize_with = "each_once")]
     #[cfg_attr(feature = "schema", schemars(schema_with = "by_severity"))]
     pub(super) severities: BTreeMap<String, Action>,
-    /// What a finding of each severity leads to when the scanner says that there is no fix. What is not named is treated like a
-    /// fixable one.
+    /// The action for a finding of each severity when the scanner says that there is no fix. A severity that is not named is
+    /// treated like a fixable one.
     #[serde(default, deserialize_with = "each_once")]
     #[cfg_attr(feature = "schema", schemars(schema_with = "by_severity"))]
     pub(super) unfixable: BTreeMap<String, Action>,
-    /// What a finding with a known exploit leads to at least, whatever its severity.
+    /// The least action for a finding with a known exploit, whatever its severity.
     #[serde(default)]
     pub(super) exploitable: Option<Action>,
-    /// What a finding leads to by more than its severity. Of the entries without `more_than`, the first whose conditions hold
+    /// Actions that depend on more than the severity. Among the entries without `more_than`, the first whose conditions hold
     /// decides in place of `severities` and `unfixable`.
     #[serde(default)]
     pub(super) rules: Vec<RuleSection>,
@@ -57,7 +57,7 @@ pub struct Document {
     /// Findings that do not count, for a time.
     #[serde(default)]
     pub(super) exceptions: Vec<ExceptionSection>,
-    /// What holds for which repositories. The first entry that matches wins.
+    /// Settings by repository. The first entry that matches wins.
     #[serde(default)]
     pub(super) repositories: Vec<RepositorySection>,
     /// Topics that alerts go to, by name. `default` must be there.
@@ -78,7 +78,7 @@ pub struct Document {
     /// Whom people ask about alerts. Every alert shows it.
     #[serde(default)]
     pub(super) contact: ContactSection,
-    /// What the function `gate` answers to whoever asks whether an image may be deployed.
+    /// The answers of the function `gate`, which says whether an image may be deployed.
     #[serde(default)]
     pub(super) gate: GateSection,
     /// Who may release a blocked image for some hours, through the function `operate`. Without it, nobody may.
@@ -153,13 +153,14 @@ enum Comment {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// What the policy says is done.
+    /// The decisions of the policy are carried out.
     Enforce,
-    /// What the policy says is only told. Where it says so of everything, the functions cannot change anything in the registry.
+    /// The decisions of the policy are only reported. Where that holds for everything, the functions cannot change anything in
+    /// the registry.
     Report,
 }
 
-/// What a finding leads to, mildest first.
+/// The action for a finding, mildest first.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -185,8 +186,8 @@ pub(super) enum FixCondition {
     Unavailable,
 }
 
-/// An entry of `rules`: conditions, at least one, all of which must hold; and what then happens. What a scanner does not say of a
-/// finding never meets a condition, but that `fix` counts it as available.
+/// An entry of `rules`: at least one condition, all of which must hold; and the action. A property that the scanner does not
+/// give for a finding never meets a condition, except that `fix` counts it as available.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -231,36 +232,36 @@ pub(super) struct RuleSection {
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(length(min = 1), inner(regex(pattern = REPOSITORY_GLOB))))]
     pub(super) repositories: Option<Vec<String>>,
-    /// Makes the entry a maximum: if more findings of an image than this meet the conditions, each of them leads to `action` at
+    /// Makes the entry a maximum: if more findings of an image than this meet the conditions, each of them has `action` at
     /// least. Excepted ones are not counted.
     #[serde(default)]
     pub(super) more_than: Option<u32>,
-    /// What it leads to; with `more_than`, `review` or `block`.
+    /// The action; with `more_than`, `review` or `block`.
     pub(super) action: Action,
 }
 
-/// What the absence of a usable scan leads to. It is never taken for "no findings".
+/// The action without a usable scan. A missing scan never counts as "no findings".
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NoScanAction {
-    /// The state says so; nobody is told.
+    /// The state says so; no alert is sent.
     Monitor,
-    /// People are told.
+    /// An alert is sent.
     Review,
     /// The image must not be deployed.
     Block,
 }
 
-/// What is done about what is no container image, by the type of its configuration.
+/// The treatment of an entry that is no container image, by the type of its configuration.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Artifacts {
-    /// It is recorded as such; nobody is told, and nothing is blocked.
+    /// It is recorded as such; no alert is sent, and nothing is blocked.
     Leave,
-    /// It is judged as an image that no scanner supports would be: `on_unsupported` holds for it. What belongs to an image (a
-    /// signature, an attestation, an SBOM) is left alone all the same.
+    /// It is evaluated like an image that no scanner supports: `on_unsupported` holds for it. An entry that belongs to an image
+    /// (a signature, an attestation, an SBOM) is left alone all the same.
     Judge,
 }
 
@@ -269,16 +270,16 @@ pub(super) enum Artifacts {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ScanSection {
-    /// For how many minutes after a push an image may be without a scan result; then people are told. 1 to 1440.
+    /// For this number of minutes after a push an image may be without a scan result; then an alert is sent. 1 to 1440.
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 1440)))]
     pub(super) grace_minutes: u32,
     /// When a scan failed, its findings are gone, or nothing scans the repository.
     pub(super) on_failure: NoScanAction,
     /// When the scanner does not support this kind or size of image.
     pub(super) on_unsupported: NoScanAction,
-    /// When the scanner no longer looks at the image, so that its last findings say nothing about today.
+    /// When the scanner no longer watches the image, so that its last findings say nothing about today.
     pub(super) on_stale: NoScanAction,
-    /// What is done about what is no container image: a Helm chart, a WASM module, a cache.
+    /// The treatment of an entry that is no container image: a Helm chart, a WASM module, a cache.
     pub(super) artifacts: Artifacts,
 }
 
@@ -307,26 +308,26 @@ pub enum BlockMethod {
     Archive,
 }
 
-/// What happens when an image that should be blocked is in use.
+/// Whether an image that is in use and should be blocked is blocked.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WhenInUse {
-    /// It is not blocked; people are told.
+    /// The block is deferred, and an alert is sent.
     Hold,
     /// It is blocked all the same. Whatever runs it can no longer start new copies.
     Block,
 }
 
-/// What happens when an image should be blocked that was pulled at any time, and the policy of its repository lets AWS Lambda pull. Neither ECR
-/// nor Amazon Inspector says whether a function runs it.
+/// Whether an image is blocked that was pulled at any time, and whose repository's policy lets AWS Lambda pull. Neither ECR nor
+/// Amazon Inspector says whether a function runs it.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WhenLambdaMayPull {
     /// It counts as in use.
     Hold,
-    /// That is not looked at.
+    /// That does not matter.
     Ignore,
 }
 
@@ -337,17 +338,18 @@ pub enum WhenLambdaMayPull {
 pub(super) struct BlockSection {
     /// How.
     pub(super) method: BlockMethod,
-    /// What happens when the image is in use.
+    /// Whether an image in use is blocked.
     pub(super) when_in_use: WhenInUse,
-    /// An image pulled within so many days counts as in use. 1 to 365. Without it, 14 where Amazon Inspector counts the workloads that run the
-    /// image, and otherwise 90.
+    /// An image pulled within this number of days counts as in use. 1 to 365. Without it, 14 where Amazon Inspector counts the
+    /// workloads that run the image, and otherwise 90.
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 365)))]
     pub(super) in_use_days: Option<u32>,
-    /// What happens when the image was pulled at any time, and the repository's policy lets AWS Lambda pull.
+    /// Whether an image is blocked that was pulled at any time, and whose repository's policy lets AWS Lambda pull.
     pub(super) when_lambda_may_pull: WhenLambdaMayPull,
     /// Hold an image that is no worse than the one it replaces and that runs: everything that would block it is in that one too.
     pub(super) not_worse_than_running: bool,
-    /// At most so many images of an account and region are blocked in an hour; then people are told, and the rest are held. 1 to
+    /// The most images of an account and region that are blocked in an hour; then an alert is sent, and further blocks are
+    /// deferred. 1 to
     /// 1000.
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 1000)))]
     pub(super) max_blocks_per_hour: u32,
@@ -375,7 +377,7 @@ impl Default for BlockSection {
     }
 }
 
-/// What lists workloads.
+/// A service that lists workloads.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -388,25 +390,27 @@ pub(super) enum ListedSource {
     Batch,
 }
 
-/// Where it is looked up who uses images, by the function `workloads`. What uses an image is never blocked, unless `when_in_use` says so.
+/// The lookup of the workloads that use images, by the function `workloads`. An image that a workload uses is never blocked,
+/// unless `when_in_use` says so.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct WorkloadsSection {
-    /// What is listed, in each account.
+    /// The services to list, in each account.
     #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub(super) sources: Vec<ListedSource>,
-    /// For so many minutes a list counts as complete; after that, it is not known who uses an image. 45 to 1440: lists are made every 30.
+    /// For this number of minutes a list counts as complete; after that, it is not known who uses an image. 45 to 1440: lists
+    /// are made every 30.
     #[cfg_attr(feature = "schema", schemars(range(min = 45, max = 1440)))]
     pub(super) max_age_minutes: u32,
-    /// What happens to an image that should be blocked while it is not known who uses it.
+    /// Whether an image is blocked while it is not known who uses it.
     pub(super) when_unknown: WhenUnknown,
     /// Further accounts whose workloads use images of this registry.
     #[cfg_attr(feature = "schema", schemars(length(max = 50)))]
     pub(super) accounts: Vec<WorkloadAccountSection>,
-    /// What counts of ECS.
+    /// The uses in ECS that count.
     pub(super) ecs: EcsSection,
-    /// What counts of Lambda.
+    /// The uses in Lambda that count.
     pub(super) lambda: LambdaSection,
     /// Clusters that say what they run.
     pub(super) kubernetes: KubernetesSection,
@@ -443,7 +447,7 @@ pub(super) struct WorkloadAccountSection {
     pub(super) repositories: Vec<String>,
 }
 
-/// What counts of ECS.
+/// The uses in ECS that count.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -459,7 +463,7 @@ impl Default for EcsSection {
     }
 }
 
-/// What counts of Lambda.
+/// The uses in Lambda that count.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -494,12 +498,12 @@ pub(super) struct KubernetesSection {
 pub(super) struct RepositoryBlockSection {
     /// How.
     pub(super) method: Option<BlockMethod>,
-    /// What happens when the image is in use.
+    /// Whether an image in use is blocked.
     pub(super) when_in_use: Option<WhenInUse>,
-    /// An image pulled within so many days counts as in use. 1 to 365.
+    /// An image pulled within this number of days counts as in use. 1 to 365.
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 365)))]
     pub(super) in_use_days: Option<u32>,
-    /// What happens when the image was pulled at any time, and the repository's policy lets AWS Lambda pull.
+    /// Whether an image is blocked that was pulled at any time, and whose repository's policy lets AWS Lambda pull.
     pub(super) when_lambda_may_pull: Option<WhenLambdaMayPull>,
     /// Hold an image that is no worse than the one it replaces and that runs: everything that would block it is in that one too.
     pub(super) not_worse_than_running: Option<bool>,
@@ -528,10 +532,10 @@ impl Default for DigestSection {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct AlertsSection {
-    /// At most so many in an hour. 1 to 1000.
+    /// The most in an hour. 1 to 1000.
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 1000)))]
     pub(super) max_single_per_hour: u32,
-    /// At most so many in a day (UTC). 1 to 10000.
+    /// The most in a day (UTC). 1 to 10000.
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 10000)))]
     pub(super) max_single_per_day: u32,
 }
@@ -601,7 +605,7 @@ pub(super) struct ExceptionSection {
     pub(super) accept_risk: bool,
 }
 
-/// What holds for the repositories that a glob matches.
+/// Settings for the repositories that a glob matches.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -616,7 +620,7 @@ pub(super) struct RepositorySection {
     /// Whether anything is changed in it; without it, what the policy's own `mode` says.
     #[serde(default)]
     pub(super) mode: Option<Mode>,
-    /// How and when its images are blocked. What is not named is as the policy's own `block` says.
+    /// How and when its images are blocked. Members that are not named are as in the policy's own `block`.
     #[serde(default)]
     pub(super) block: Option<RepositoryBlockSection>,
     /// Rules for tags.
@@ -631,15 +635,15 @@ pub(super) struct RepositorySection {
     /// Where its images must be as well.
     #[serde(default)]
     pub(super) replication: Option<ReplicationSection>,
-    /// Whom people ask about alerts on it. What is not named is as the policy's own `contact` says.
+    /// The contact for alerts about it. Members that are not named are as in the policy's own `contact`.
     #[serde(default)]
     pub(super) contact: Option<ContactSection>,
-    /// What the function `gate` answers about its images. What is not named is as the policy's own `gate` says.
+    /// The answers of the function `gate` about its images. Members that are not named are as in the policy's own `gate`.
     #[serde(default)]
     pub(super) gate: Option<RepositoryGateSection>,
 }
 
-/// What the function `gate` answers where findings alone do not say it.
+/// The answer of the function `gate` where findings alone do not give it.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -650,7 +654,7 @@ pub enum GateAnswer {
     Deny,
 }
 
-/// What the function `gate` answers about an image that it does not guard.
+/// The answer of the function `gate` about an image that is not guarded.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -661,16 +665,16 @@ pub enum UnguardedAnswer {
     Deny,
 }
 
-/// What the function `gate` answers to whoever asks whether an image may be deployed.
+/// The answers of the function `gate`, which says whether an image may be deployed.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct GateSection {
-    /// About an image that a person must look at.
+    /// About an image that a person must review.
     pub(super) review: GateAnswer,
     /// About an image that should be blocked and is held, because it is in use or no worse than what runs.
     pub(super) held: GateAnswer,
-    /// About an image of another registry, or of a repository that is not looked at.
+    /// About an image of another registry, or of a repository that is not guarded.
     pub(super) unguarded: UnguardedAnswer,
 }
 
@@ -689,7 +693,7 @@ impl Default for GateSection {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RepositoryGateSection {
-    /// About an image that a person must look at.
+    /// About an image that a person must review.
     #[serde(default)]
     pub(super) review: Option<GateAnswer>,
     /// About an image that should be blocked and is held, because it is in use or no worse than what runs.
@@ -734,12 +738,12 @@ fn all_repositories() -> Vec<String> {
     vec!["*".to_owned()]
 }
 
-/// What a tag that breaks the rules leads to.
+/// The reaction to a tag that breaks the rules.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum TagViolationAction {
-    /// People are told.
+    /// An alert is sent.
     Flag,
     /// The tag is removed, unless it is the image's last one.
     Untag,
@@ -759,13 +763,13 @@ pub(super) struct TagSection {
     /// Tags that nobody may push, whatever is allowed.
     #[serde(default)]
     pub(super) forbidden: Vec<String>,
-    /// Tags for images that were judged and allowed, such as `prod`. They need not be in `allowed`, and may move.
+    /// Tags for images that were evaluated and allowed, such as `prod`. They need not be in `allowed`, and may move.
     #[serde(default)]
     pub(super) reserved: Vec<String>,
-    /// Tags that move on purpose, such as `latest`. They need not be in `allowed`, and are not told as moved.
+    /// Tags that move on purpose, such as `latest`. They need not be in `allowed`, and their moves are not alerted.
     #[serde(default)]
     pub(super) moving: Vec<String>,
-    /// What a violation leads to; `flag` if it is not said.
+    /// The reaction to a violation; `flag` by default.
     pub(super) on_violation: Option<TagViolationAction>,
 }
 
@@ -786,7 +790,7 @@ pub(super) struct PostureSection {
         )
     )]
     pub(super) tag_mutability_exclusions: Vec<String>,
-    /// A push must lead to a scan: by the registry's scanning configuration, or by the repository's own flag.
+    /// A push must cause a scan: by the registry's scanning configuration, or by the repository's own flag.
     #[serde(default)]
     pub(super) scan_on_push: bool,
     /// Type of encryption.
@@ -807,7 +811,8 @@ pub(super) struct PostureSection {
     #[serde(default, deserialize_with = "each_once")]
     #[cfg_attr(feature = "schema", schemars(extend("maxProperties" = 50)))]
     pub(super) required_tags: BTreeMap<String, String>,
-    /// Accounts that the repository's policy may let in, beside its own. Without it, any may be let in, but never the world.
+    /// Accounts that the repository's policy may let in, in addition to its own. Without it, any may be let in, but never the
+    /// world.
     #[cfg_attr(feature = "schema", schemars(inner(regex(pattern = r"^[0-9]{12}$"))))]
     pub(super) allowed_accounts: Option<Vec<String>>,
     /// Organizations (`o-…`) that the repository's policy may let in. Without it, any may be let in unless `allowed_accounts` is given.

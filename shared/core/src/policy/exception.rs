@@ -17,8 +17,7 @@ use crate::{
 /// A finding that does not count, for a time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Exception {
-    /// What it is called where a decision is explained: its place in the policy, and its ticket if it has one
-    /// (`exceptions[3] SEC-12`).
+    /// Its name where a decision is explained: its place in the policy, and its ticket if it has one (`exceptions[3] SEC-12`).
     pub name: String,
     /// Which vulnerabilities.
     pub vulnerability: Glob,
@@ -38,7 +37,7 @@ pub struct Exception {
     pub ticket: Option<String>,
     /// The first moment at which it no longer holds: the end of its last day, UTC.
     pub ends: Timestamp,
-    /// Whoever keeps the policy knows how much it excepts.
+    /// The owner of the policy knows that it excepts very much.
     pub(super) accept_risk: bool,
 }
 
@@ -71,7 +70,7 @@ impl Exception {
         finding.ids().any(|id| self.names(id, finding.package.as_deref()))
     }
 
-    /// What it is for, in whatever image: its globs of vulnerability and package.
+    /// Its scope in any image: its globs of vulnerability and package.
     pub fn scope(&self) -> String {
         let package = self.package.as_ref().map_or("", Glob::as_str);
         format!("{} {package}", self.vulnerability.as_str())
@@ -122,8 +121,8 @@ impl Exception {
     }
 }
 
-/// What whoever keeps the policy should know about its exceptions: ended, ending soon, or covered by another one. One sentence
-/// each, with the place in the document.
+/// Remarks for the owner of the policy about its exceptions: ended, ending soon, or covered by another one. One sentence each,
+/// with the place in the document.
 pub(super) fn remarks(exceptions: &[Exception], now: Timestamp) -> Vec<Remark> {
     let mut remarks = Vec::new();
     for (index, exception) in exceptions.iter().enumerate() {
@@ -160,7 +159,7 @@ pub(super) fn remarks(exceptions: &[Exception], now: Timestamp) -> Vec<Remark> {
             *other != index
                 && now < wider.ends
                 && wider.includes(exception)
-                // Of two that are the same, the later one is superfluous.
+                // The later one of two that are the same is superfluous.
                 && (*other < index || !exception.includes(wider))
         });
         if let Some((other, _)) = by {
@@ -173,7 +172,7 @@ pub(super) fn remarks(exceptions: &[Exception], now: Timestamp) -> Vec<Remark> {
 /// The farthest day on which an exception may end, counted from the day the policy is read.
 pub const MAX_EXCEPTION_DAYS: i64 = 180;
 
-/// At most so many characters of a ticket stand in the name of an exception.
+/// The most characters of a ticket in the name of an exception.
 const MAX_TICKET: usize = 60;
 
 /// Reads an entry of `exceptions`.

@@ -49,7 +49,7 @@ use crate::{
 /// The longest key of a repository's tag, in characters (ECR API reference, "Tag").
 const MAX_TAG_KEY: usize = 128;
 
-/// What the policy says when there is a usable scan, and when there is none.
+/// The actions with a usable scan, and those without one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScanRules {
     /// How long an image may be without a result.
@@ -69,10 +69,10 @@ pub struct DigestRules {
     pub hour: u32,
 }
 
-/// What the function `gate` answers where findings alone do not say it.
+/// The answer of the function `gate` where findings alone do not give it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GateRules {
-    /// About an image that a person must look at.
+    /// About an image that a person must review.
     pub review: GateAnswer,
     /// About an image that is held, because it is in use or no worse than what runs.
     pub held: GateAnswer,
@@ -101,7 +101,7 @@ pub struct Policy {
     pub alerts: Budget,
     /// Whom people ask about what is not about one repository.
     pub contact: Contact,
-    /// What `gate` answers about what is not guarded.
+    /// The answer of `gate` about images that are not guarded.
     pub unguarded: UnguardedAnswer,
     gate: GateRules,
     release: Option<ReleaseRules>,
@@ -114,7 +114,7 @@ pub struct Policy {
     default_route: TopicArn,
     route_by_tag: Option<String>,
     accept_risk: bool,
-    /// What is refused in a document that is not deployed yet.
+    /// Mistakes for which a document is refused that is not deployed yet.
     refused_later: Vec<Remark>,
 }
 
@@ -128,7 +128,7 @@ impl Policy {
         Self::read(json, Reading::Deployed, now)
     }
 
-    /// A policy document with all defaults written out, to be compared with another one. What it says is not checked.
+    /// A policy document with all defaults written out, for a comparison with another one. Its contents are not checked.
     ///
     /// # Errors
     /// The document is not JSON, or has not the form of one.
@@ -280,7 +280,7 @@ impl Policy {
         self.release.as_ref()
     }
 
-    /// What `gate` answers about images of this repository. Where its entry says nothing, the policy's own `gate` holds.
+    /// The answers of `gate` about images of this repository. Where its entry says nothing, the policy's own `gate` holds.
     pub fn gate(&self, repository: &RepositoryName) -> GateRules {
         let own = self.repository(repository).and_then(|rules| rules.gate);
         let (review, held) = own.unwrap_or_default();
@@ -290,8 +290,9 @@ impl Policy {
         }
     }
 
-    /// How images of this repository are blocked. What a pull through cache has fetched comes back with the next pull of its tag, so that an
-    /// archived one would come back and be archived for ever: it is flagged, unless the repository's own entry says how it is blocked.
+    /// How images of this repository are blocked. An image from a pull through cache comes back with the next pull of its tag,
+    /// so that an archived one would come back and be archived for ever: it is flagged, unless the repository's own entry gives
+    /// a method.
     pub fn block_method(&self, repository: &RepositoryName, is_pulled_through: bool) -> BlockMethod {
         let says_how = || self.repository(repository).is_some_and(|rules| rules.says_how_to_block);
         if is_pulled_through && !says_how() {
@@ -300,8 +301,8 @@ impl Policy {
         self.block(repository).method
     }
 
-    /// What a finding in an image of this repository leads to by itself, exceptions aside. See [`Policy::maxima`] for what many
-    /// lead to together.
+    /// The action for a single finding in an image of this repository, exceptions aside. See [`Policy::maxima`] for many
+    /// together.
     pub fn consequence(&self, finding: &Finding, repository: &RepositoryName) -> Consequence {
         let severity = finding.severity;
         let unfixable = self
@@ -335,25 +336,25 @@ impl Policy {
         }
     }
 
-    /// Whether findings of these severities are likely to block an image: their severity does, before fix, exploit and exceptions
-    /// are looked at.
+    /// Whether findings of these severities are likely to block an image: by their severity, before fix, exploit and exceptions
+    /// are considered.
     pub fn may_block(&self, counts: &SeverityCounts) -> bool {
         counts
             .iter()
             .any(|(severity, count)| *count > 0 && self.severities.get(severity) == Some(&Action::Block))
     }
 
-    /// Of which findings an image may have only so many.
+    /// The limits for the number of findings in an image.
     pub fn maxima(&self) -> &[Maximum] {
         &self.rules.maxima
     }
 
-    /// Whether what is no container image, and belongs to none, is judged like one.
+    /// Whether an entry that is no container image, and belongs to none, is evaluated like one.
     pub fn judges_artifacts(&self) -> bool {
         self.scan.artifacts == Artifacts::Judge
     }
 
-    /// What the absence of a usable scan leads to.
+    /// The action without a usable scan.
     pub fn without_scan(&self, why: &NoScan) -> NoScanAction {
         match why {
             NoScan::Unsupported | NoScan::TooLarge => self.scan.on_unsupported,
@@ -366,7 +367,7 @@ impl Policy {
         }
     }
 
-    /// What holds for a repository: the first entry that matches.
+    /// The settings for a repository: the first entry that matches.
     pub fn repository(&self, repository: &RepositoryName) -> Option<&RepositoryRules> {
         self.repositories
             .iter()
@@ -422,7 +423,7 @@ impl Policy {
         &self.default_route
     }
 
-    /// All topics, with the names of the routes that lead to them.
+    /// All topics, with the names of their routes.
     pub fn topics(&self) -> BTreeMap<&TopicArn, Vec<&str>> {
         let mut topics: BTreeMap<&TopicArn, Vec<&str>> = BTreeMap::new();
         for (name, topic) in &self.routes {
@@ -431,7 +432,7 @@ impl Policy {
         topics
     }
 
-    /// What whoever keeps the policy should know of its rules and exceptions. Whoever loads a policy must say so.
+    /// Remarks for the owner of the policy about its rules and exceptions. A program that loads a policy must show them.
     pub fn remarks(&self, now: Timestamp) -> Vec<Remark> {
         let mut remarks = self.refused_later.clone();
         remarks.extend_from_slice(self.rules.remarks());
@@ -467,11 +468,11 @@ impl Policy {
     }
 }
 
-/// What a policy is recognised by.
+/// The hashes by which a policy is recognised.
 struct Hashes {
-    /// Of the whole document.
+    /// Hash of the whole document.
     document: String,
-    /// Of the rules for findings.
+    /// Hash of the rules for findings.
     judging: String,
 }
 

@@ -1,4 +1,5 @@
-//! What can never match: valid in form, and without any effect, so that whoever wrote it believes in something that is not there.
+//! Entries that can never match: valid in form, and without any effect, so that their author relies on a rule that does
+//! nothing.
 //!
 //! A document that is deployed is not refused for it (see [`Reading`](super::reading::Reading)).
 
@@ -12,7 +13,7 @@ use crate::{
     text,
 };
 
-/// A digest of ECR has so many hexadecimal digits behind `sha256:` (API reference of ECR, `imageDigest`; SHA-256).
+/// The hexadecimal digits behind `sha256:` in a digest of ECR (API reference of ECR, `imageDigest`; SHA-256).
 const DIGEST_DIGITS: usize = 64;
 
 /// All of it, in the order of the document.
@@ -44,7 +45,7 @@ pub(super) fn problems(document: &Document) -> Vec<PolicyError> {
     found
 }
 
-/// What a glob is compared with.
+/// The kind of name that a glob is compared with.
 #[derive(Debug, Clone, Copy)]
 enum Names {
     Repository,
@@ -126,7 +127,7 @@ fn of_repository(
     }
 }
 
-/// What is forbidden is forbidden whatever else it is.
+/// A forbidden tag is forbidden, whatever else it is.
 fn of_tags(path: &str, tags: &TagSection, found: &mut Vec<PolicyError>) {
     let forbids = |pattern: &str| {
         let covers = |forbidden: &String| match forbidden.parse() {
@@ -203,7 +204,7 @@ fn looks_like_uri(text: &str) -> bool {
         || text.contains(':')
 }
 
-/// Whether a glob has a character that stands in none of what it is compared with. What is no glob at all is refused elsewhere.
+/// Whether a glob has a character that no name of its kind has. A text that is no glob at all is refused elsewhere.
 fn has_other(text: &str, known: impl Fn(u8) -> bool) -> bool {
     text.bytes()
         .any(|byte| byte != b'*' && byte.is_ascii_graphic() && !known(byte))

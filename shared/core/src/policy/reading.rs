@@ -10,7 +10,7 @@ use crate::glob::{Glob, InvalidGlob};
 pub struct PolicyError {
     /// Place in the document, such as `exceptions[0].expires`.
     pub path: String,
-    /// What is wrong there.
+    /// The problem at that place.
     pub problem: String,
 }
 
@@ -23,12 +23,12 @@ impl PolicyError {
     }
 }
 
-/// What whoever keeps a policy should know of a part of it that is valid: where, and what.
+/// A remark for the owner of a policy about a valid part of it: the place, and the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remark {
     /// Place in the document, such as `exceptions[0]`.
     pub path: String,
-    /// What is to be known.
+    /// The remark.
     pub text: String,
 }
 
@@ -52,7 +52,7 @@ impl fmt::Display for Remark {
 pub(super) enum Reading {
     /// All that is wrong is refused.
     Strict,
-    /// What is refused since this version is not.
+    /// A policy that is deployed already: mistakes that only this version refuses are accepted.
     Deployed,
 }
 

@@ -28,7 +28,7 @@ const MAX_REPOSITORY_TAGS: usize = 50;
 /// The most days or images that a lifecycle rule may count: far more than anybody needs, and less than ECR takes.
 const MAX_COUNT: u32 = 10_000;
 
-/// What holds for the repositories that a glob matches.
+/// Settings for the repositories that a glob matches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RepositoryRules {
     /// The glob.
@@ -48,7 +48,7 @@ pub struct RepositoryRules {
     pub replication: Option<ReplicationRules>,
     /// Whom people ask about it.
     pub(super) contact: Contact,
-    /// What `gate` answers about its images: for review, and for what is held, where the entry says it.
+    /// The answers of `gate` about its images: for review, and for a deferred block, where the entry gives them.
     pub(super) gate: Option<(Option<GateAnswer>, Option<GateAnswer>)>,
 }
 

@@ -1,4 +1,4 @@
-//! The list `rules`: what a finding leads to by more than its severity.
+//! The list `rules`: actions that depend on more than the severity.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +40,8 @@ const PACKAGE_TYPES: [&str; 18] = [
     "YARN",
 ];
 
-/// What must be true of a finding. What is not asked for may be anything; what is not known does not meet what is asked for.
+/// The conditions on a finding. A property without a condition may have any value; a property that is not known meets no
+/// condition.
 #[derive(Debug, Clone, PartialEq)]
 struct Conditions {
     severities: Option<BTreeSet<Severity>>,
@@ -173,13 +174,13 @@ struct First {
     consequence: Consequence,
 }
 
-/// An entry with `more_than`: if more findings of an image than that meet its conditions, each of them leads to its action at least.
+/// An entry with `more_than`: if more findings of an image than that meet its conditions, each of them has its action at least.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Maximum {
     conditions: Conditions,
     /// How many are allowed.
     pub more_than: u64,
-    /// What more of them lead to.
+    /// The action for more of them.
     pub consequence: Consequence,
 }
 
@@ -263,15 +264,15 @@ impl Rules {
         self.firsts.len() + self.maxima.len()
     }
 
-    /// What whoever keeps the policy should know.
+    /// Remarks for the owner of the policy.
     pub(super) fn remarks(&self) -> &[Remark] {
         &self.remarks
     }
 
-    /// What the first entry that holds says; where none does, `otherwise`.
+    /// The action of the first entry that holds; where none does, `otherwise`.
     ///
-    /// Of a finding that the scanner counted and did not list, or that is not remembered, only the severity is known. An entry that asks for more than that
-    /// makes it worse if it holds, and never better.
+    /// For a finding that the scanner counted and did not list, or that is not remembered, only the severity is known. An entry
+    /// that asks for more than that makes it worse if it holds, and never better.
     pub(super) fn consequence(
         &self,
         finding: &Finding,

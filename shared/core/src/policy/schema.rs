@@ -3,10 +3,10 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-/// What a glob of repositories is made of.
+/// The pattern of a glob of repositories.
 pub(super) const REPOSITORY_GLOB: &str = "^[a-z0-9._/*-]{1,256}$";
 
-/// What a glob of ids of vulnerabilities is made of.
+/// The pattern of a glob of ids of vulnerabilities.
 pub(super) const VULNERABILITY_GLOB: &str = "^[A-Za-z0-9._:/+@*-]{1,256}$";
 
 /// A role or a user, the name a glob.

@@ -1,4 +1,4 @@
-//! What a policy does, in a few lines for whoever wrote it.
+//! The effect of a policy, in a few lines for its author.
 
 use jiff::Timestamp;
 
@@ -8,8 +8,8 @@ use crate::{
 };
 
 impl Policy {
-    /// What it does, in at most a dozen lines without line ends: what each severity leads to, and how many rules, exceptions and entries
-    /// of repositories there are.
+    /// The effect of the policy, in at most a dozen lines without line ends: the action for each severity, and the numbers of
+    /// rules, exceptions and entries of repositories.
     pub fn describe(&self, now: Timestamp) -> Vec<String> {
         let mut lines = vec![format!("{}: {}.", self.mode_words(), self.severity_words())];
         let other = self
@@ -65,13 +65,17 @@ impl Policy {
             1 => format!("1 {one}"),
             _ => format!("{number} {many}"),
         };
-        let exceptions = self
+        let in_force = self
             .exceptions
             .iter()
             .enumerate()
             .filter(|(_, exception)| !exception.has_ended(now));
-        let first = exceptions.clone().min_by_key(|(_, exception)| exception.ends);
-        let mut exceptions = count(exceptions.count(), "exception", "exceptions");
+        let first = in_force.clone().min_by_key(|(_, exception)| exception.ends);
+        let ended = self.exceptions.len().saturating_sub(in_force.count());
+        let mut exceptions = count(self.exceptions.len(), "exception", "exceptions");
+        if ended > 0 {
+            exceptions.push_str(&format!(", {ended} ended"));
+        }
         if let Some((index, exception)) = first {
             let (day, owner) = (exception.last_day(), &exception.owner);
             exceptions.push_str(&format!(", the first ends on {day} (exceptions[{index}], {owner})"));
@@ -110,5 +114,36 @@ mod tests {
             "exceptions": [{"vulnerability": "CVE-1", "repositories": ["a"], "owner": "pay@example.com", "reason": "r", "expires": "2027-01-01"}]"#,
         );
         insta::assert_snapshot!(policy.describe(now()).join("\n"));
+    }
+
+    #[test]
+    fn exceptions_that_have_ended_are_counted_as_such() {
+        let counted = |days: &[&str]| {
+            let exception = |day: &&str| {
+                format!(
+                    r#"{{"vulnerability": "CVE-1", "repositories": ["a"], "owner": "pay@example.com", "reason": "r", "expires": "{day}"}}"#
+                )
+            };
+            let exceptions: Vec<String> = days.iter().map(exception).collect();
+            let policy = policy(&format!(r#""exceptions": [{}]"#, exceptions.join(",")));
+            policy.describe(now()).pop().unwrap()
+        };
+        let ending = "the first ends on 2027-01-01";
+        for (days, expected) in [
+            (&[][..], " 0 exceptions ".to_owned()),
+            (&["2026-11-01"], " 1 exception, 1 ended ".to_owned()),
+            (&["2026-11-01", "2026-11-02"], " 2 exceptions, 2 ended ".to_owned()),
+            (
+                &["2026-11-01", "2027-01-01"],
+                format!(" 2 exceptions, 1 ended, {ending} (exceptions[1], pay@example.com) "),
+            ),
+            (
+                &["2027-01-01"],
+                format!(" 1 exception, {ending} (exceptions[0], pay@example.com) "),
+            ),
+        ] {
+            let line = counted(days);
+            assert!(line.contains(&expected), "{days:?}: {line}");
+        }
     }
 }

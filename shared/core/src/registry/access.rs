@@ -1,4 +1,5 @@
-//! What the functions may not do: who lacks which permission, as AWS says it, and how many images wait for it.
+//! Missing permissions of the functions: which role lacks which permission, as AWS says it, and the number of images that wait
+//! for it.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ pub enum Because {
     Denied,
 }
 
-/// What may not be done in one region: findings that may not be read, blocks that may not be undone.
+/// A missing permission in one region: findings that may not be read, blocks that may not be undone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RefusedAccess {
     /// The call that was refused, as IAM names it.
@@ -43,8 +44,8 @@ pub struct RefusedAccess {
 /// How many images are named.
 pub const MAX_NAMED: usize = 10;
 
-/// What no sweep has met for so long is over, or concerns no image any more: a day. A sweep may be under way for hours before it meets what
-/// it may not read, and people are told when the next one begins.
+/// The time after which a problem that no sweep has met again has ended, or concerns no image any more: a day. A sweep may run
+/// for hours before it meets a missing permission, and the alert is sent when the next one begins.
 const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
 /// The most causes that are remembered. There is one, or one for each role.
@@ -84,7 +85,7 @@ impl RefusedAccess {
         }
     }
 
-    /// What AWS said, as far as it is remembered: [`RefusedAccess::read`] reads the same cause from it.
+    /// The message of AWS, as far as it is remembered: [`RefusedAccess::read`] reads the same cause from it.
     pub fn message(&self) -> String {
         let because = match self.because {
             Because::Role => "",
@@ -158,7 +159,7 @@ impl RefusedAccess {
         now.duration_since(self.sweep) < FORGOTTEN_AFTER
     }
 
-    /// What people can do about it, in order. `registry` is where.
+    /// The steps for the reader, in order. `registry` is the place.
     pub fn next_steps(&self, registry: &RegistryKey) -> Vec<String> {
         let role = self.role.as_deref().unwrap_or("the functions");
         let actions = if self.missing.starts_with("inspector2:") {
@@ -289,7 +290,7 @@ mod tests {
         assert_eq!((refused.images, refused.first.len()), (40, 10));
         refused.add(of(2, 0..3));
         assert_eq!((refused.images, refused.first.len()), (3, 3));
-        // A sweep that has gone on for hours is followed by one that tells of what it met.
+        // A sweep that has run for hours is followed by one that alerts its problems.
         assert!(refused.lasts(refused.sweep + SignedDuration::from_hours(23)));
         assert!(!refused.lasts(refused.sweep + SignedDuration::from_hours(24)));
     }

@@ -1,8 +1,8 @@
-//! From what was found of a registry to a plan: who is told, and what is remembered.
+//! From facts about a registry to a plan: the alerts, and the record.
 //!
-//! As for images and repositories: the same facts, policy and time give the same plan, and carrying a plan out makes the next plan
-//! empty. What lasts is told once; when it is over, that is noted and nobody is told. Nothing is changed in the registry: its
-//! settings hold for everybody in the account.
+//! As for images and repositories: the same facts, policy and time give the same plan, and carrying a plan out makes the next
+//! plan empty. A condition that lasts is alerted once; its end is recorded without an alert. Nothing is changed in the
+//! registry: its settings hold for everybody in the account.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// For how long an invocation that undertook to tell something of a registry is trusted to be at it: as long as a sweep may run.
+/// The lease of an invocation that sends an alert about a registry: as long as a sweep may run.
 pub const REGISTRY_LEASE: SignedDuration = SignedDuration::from_mins(5);
 
 /// All that is known of a registry at one moment.
@@ -40,17 +40,17 @@ pub const REGISTRY_LEASE: SignedDuration = SignedDuration::from_mins(5);
 pub struct RegistryFacts {
     /// Which.
     pub key: RegistryKey,
-    /// What was found.
+    /// The findings of the survey.
     pub found: Found,
     /// The lists of workloads that the policy asks for and that are not complete.
     pub incomplete: Vec<Incomplete>,
-    /// What the ledger remembers.
+    /// The row in the ledger.
     pub row: Option<RegistryRow>,
     /// The invocation that asks.
     pub actor: String,
 }
 
-/// What is to be done, in this order: write `row`, send `alerts`, write [`RegistryStep::completed`].
+/// The changes, in this order: write `row`, send `alerts`, write [`RegistryStep::completed`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct RegistryStep {
     /// The row.
@@ -73,18 +73,18 @@ impl RegistryStep {
     }
 }
 
-/// What is to be done.
+/// The plan.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RegistryPlan {
-    /// Nothing: all is as it should be, or told.
+    /// Nothing: the observed state is the desired state, or was alerted.
     Unchanged,
-    /// Nothing: another invocation is at it.
+    /// Nothing: another invocation holds the lease.
     InProgress,
     /// Carry out a step.
     Apply(Box<RegistryStep>),
 }
 
-/// What is to be told, to a topic.
+/// An alert for a topic.
 struct Told<'a> {
     topic: TopicArn,
     about: String,
@@ -127,7 +127,7 @@ pub fn decide_registry(policy: &Policy, facts: &RegistryFacts, now: Timestamp) -
     }
     let generation = prior.map_or(0, |row| row.generation) + 1;
     let mut notes = Vec::new();
-    // What is owed, by the id of the alert that tells it.
+    // The pending ones, by the id of their alert.
     let mut owed: BTreeMap<String, Vec<Told<'_>>> = BTreeMap::new();
     let refused: Vec<RefusedAccess> = prior.map_or(&[][..], |row| &row.refused).to_vec();
     let failing: Vec<FailingCall> = prior.map_or(&[][..], |row| &row.failing).to_vec();
@@ -139,7 +139,7 @@ pub fn decide_registry(policy: &Policy, facts: &RegistryFacts, now: Timestamp) -
             notes.push(note.clone());
             continue;
         }
-        // What is told together has one id, and keeps it until it is sent.
+        // Conditions that one alert names have one id, and keep it until it is sent.
         let id = before.map_or_else(|| id(&facts.key, &told, generation), |note| note.id.clone());
         notes.push(RegistryNote {
             kind,
@@ -152,7 +152,7 @@ pub fn decide_registry(policy: &Policy, facts: &RegistryFacts, now: Timestamp) -
         });
         owed.entry(id).or_default().push(told);
     }
-    // A cause that ends and begins again on one day is told once.
+    // A cause that ends and begins again on one day is alerted once.
     let today = date_of(now).to_string();
     let of_today = |note: &&RegistryNote| note.kind == Kind::CallsFailing && note.about.ends_with(&today);
     let told_today = remembered.iter().filter(of_today).filter(|note| note.sent_at.is_some());
@@ -244,14 +244,13 @@ fn to_tell<'a>(
         .chain(failing)
         .chain(incomplete)
         .collect();
-    // Of two exceptions that say the same, one is told of.
+    // One of two exceptions that say the same is named.
     told.sort_by(|a, b| (&a.about, &a.topic).cmp(&(&b.about, &b.topic)));
     told.dedup_by(|a, b| a.about == b.about && a.topic == b.topic);
     told
 }
 
-/// What makes an exception this one, wherever it stands in the list: what it covers, and until when. One that was renewed is another
-/// one.
+/// The identity of an exception, wherever it stands in the list: its scope, and its last day. A renewed one is another one.
 fn identity(exception: &Exception) -> String {
     let globs: Vec<&str> = exception.repositories.iter().map(|glob| glob.as_str()).collect();
     let text = format!(

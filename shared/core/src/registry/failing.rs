@@ -17,7 +17,7 @@ pub struct FailingCall {
     pub since: Timestamp,
     /// The last one.
     pub sweep: Timestamp,
-    /// How many images could not be looked at in that sweep.
+    /// The number of images that could not be reconciled in that sweep.
     pub images: u64,
     /// The first of them, at most [`MAX_NAMED`].
     pub first: Vec<String>,
@@ -28,7 +28,7 @@ pub struct FailingCall {
 const IN_A_ROW: SignedDuration = SignedDuration::from_hours(3);
 
 impl FailingCall {
-    /// Of a sweep that has met it for the first time.
+    /// For a sweep that has met it for the first time.
     pub fn new(operation: &str, code: &str, sweep: Timestamp, waiting: Vec<String>) -> Self {
         Self {
             operation: text::line(operation, 100),
@@ -56,7 +56,7 @@ impl FailingCall {
             *self = Self { since, ..other };
             return;
         }
-        // What a late worker says of an earlier sweep counts with the last one.
+        // The report of a late worker about an earlier sweep counts with the last one.
         self.images = self.images.saturating_add(other.images);
         for image in other.first {
             if self.first.len() < MAX_NAMED && !self.first.contains(&image) {
@@ -70,12 +70,13 @@ impl FailingCall {
         now.duration_since(self.sweep) < IN_A_ROW
     }
 
-    /// Whether people are told: it lasts, and two sweeps in a row have met it. What is over within an hour needs nobody.
+    /// Whether an alert is sent: it lasts, and two sweeps in a row have met it. A failure that ends within an hour concerns
+    /// nobody.
     pub fn is_told(&self, now: Timestamp) -> bool {
         self.lasts(now) && self.since < self.sweep
     }
 
-    /// What people can do about it, in order.
+    /// The steps for the reader, in order.
     pub fn next_steps(&self, registry: &RegistryKey) -> Vec<String> {
         let (service, _) = self.operation.split_once(':').unwrap_or(("aws", ""));
         vec![

@@ -1,7 +1,8 @@
 //! Whether a registry's settings are what the policy needs, and which exceptions of the policy end.
 //!
-//! Keys are not looked at here: a repository keeps the key that it was made with, each look at a repository asks for the health of
-//! its key, and tells those whom the repository concerns (`key-unhealthy`). A key that only the policy names encrypts nothing.
+//! Keys are not checked here: a repository keeps the key that it was made with. Each reconcile of a repository asks for the
+//! health of its key, and alerts the topic of the repository (`key-unhealthy`). A key that only the policy names encrypts
+//! nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,13 +21,13 @@ use crate::{
 /// A setting that is not what the policy needs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// What it is about: the same for as long as it lasts, whichever repositories there are.
+    /// The subject: the same for as long as the condition lasts, whichever repositories there are.
     pub about: String,
-    /// As it is, and as it should be.
+    /// The observed and the desired value.
     pub change: Change,
 }
 
-/// What was found.
+/// The result of a survey.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Found {
     /// Settings that are not what the policy needs.
@@ -48,7 +49,7 @@ struct Tally {
 /// How many repositories are named of those that a setting fails.
 const NAMED: usize = 5;
 
-/// Looks at a registry's settings for one repository after the other. What it keeps is bounded by the policy.
+/// Checks a registry's settings for one repository after the other. The policy bounds its memory.
 #[derive(Debug)]
 pub struct RegistrySurvey<'a> {
     policy: &'a Policy,
@@ -60,7 +61,7 @@ pub struct RegistrySurvey<'a> {
 }
 
 impl<'a> RegistrySurvey<'a> {
-    /// No repository has been looked at yet.
+    /// No repository has been checked yet.
     pub fn new(policy: &'a Policy, key: &'a RegistryKey, settings: &'a RegistrySettings) -> Self {
         Self {
             policy,
@@ -71,7 +72,7 @@ impl<'a> RegistrySurvey<'a> {
         }
     }
 
-    /// Looks at one repository. `route`: what the tag says that the route of its alerts follows, as far as known.
+    /// Checks one repository. `route`: the value of the tag that names the route of its alerts, as far as known.
     pub fn repository(&mut self, name: &RepositoryName, route: Option<&RouteTag>) {
         let topic = self.policy.topic(name, route);
         for (exception, topics) in self.policy.exceptions.iter().zip(&mut self.exceptions) {
@@ -95,7 +96,7 @@ impl<'a> RegistrySurvey<'a> {
         }
     }
 
-    /// What was found.
+    /// The result.
     pub fn finish(self) -> Found {
         let problem = |(&(place, entry, region), tally): (&(usize, &str, Option<&Region>), &Tally)| {
             let check = REGISTRY_CHECKS.get(place)?;

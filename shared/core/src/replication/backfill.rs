@@ -44,7 +44,7 @@ pub struct Backfill {
     pub failure: Option<String>,
 }
 
-/// What came of asking for a backfill.
+/// The result of a request for a backfill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BackfillStart {
     /// It has begun, under this id.
@@ -55,7 +55,7 @@ pub enum BackfillStart {
     Refused(String),
 }
 
-/// A backfill is not begun again within so many hours: most take less than one, large ones days (ECR user guide, "Replication
+/// The hours within which a backfill is not begun again: most take less than one, large ones days (ECR user guide, "Replication
 /// backfill").
 pub const AGAIN_HOURS: i64 = 24;
 
@@ -63,10 +63,10 @@ pub const AGAIN_HOURS: i64 = 24;
 /// again, and each image and tag is billed. At most so often: 1, 2, 4, 8, 16 days.
 const MAX_DOUBLINGS: u32 = 4;
 
-/// A backfill that runs is not looked at more often than this, whichever repository waits for it.
+/// The least time between two checks of a running backfill, whichever repository waits for it.
 const LOOK: SignedDuration = SignedDuration::from_mins(10);
 
-/// What a backfill is wanted for.
+/// The purpose of a backfill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BackfillWish {
     /// Nothing.
@@ -78,7 +78,7 @@ pub enum BackfillWish {
 }
 
 impl BackfillWish {
-    /// What a backfill is wanted for if images are missing that became pullable at these times, as far as that is known.
+    /// The purpose of a backfill for images that are missing and became pullable at these times, as far as known.
     pub fn of(row: Option<&BackfillRow>, missing: impl IntoIterator<Item = Option<Timestamp>>) -> Self {
         let mut wish = Self::None;
         for since in missing {
@@ -102,7 +102,7 @@ pub fn wait(row: &BackfillRow) -> SignedDuration {
     SignedDuration::from_hours(AGAIN_HOURS << row.repeated.min(MAX_DOUBLINGS))
 }
 
-/// What is to be done about a backfill.
+/// The plan for a backfill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BackfillPlan {
     /// Nothing.
@@ -122,7 +122,7 @@ pub struct Lane<'a> {
     pub to: &'a Region,
 }
 
-/// Decides whether a backfill is begun or looked at.
+/// Decides whether a backfill is begun or checked.
 pub fn decide(
     row: Option<&BackfillRow>,
     lane: Lane<'_>,
@@ -190,7 +190,7 @@ pub fn begun(row: &BackfillRow, start: BackfillStart, now: Timestamp) -> Backfil
             row.id = Some(id);
             row.status = BackfillStatus::Running;
         }
-        // What others have begun serves as well. Which it is, the next look finds.
+        // A backfill of somebody else serves as well. The next check finds which one it is.
         BackfillStart::AnotherRuns => row.status = BackfillStatus::Running,
         BackfillStart::Refused(why) => {
             row.status = BackfillStatus::Refused;
@@ -211,7 +211,7 @@ pub fn find<'a>(row: &BackfillRow, all: &'a [Backfill]) -> Option<&'a Backfill> 
     }
 }
 
-/// The row after a look: `found` is the backfill that it speaks of, `failures` what that could not copy, if it has ended.
+/// The row after a check: `found` is the backfill, `failures` the images that it could not copy, if it has ended.
 pub fn looked(
     row: &BackfillRow,
     found: Option<&Backfill>,

@@ -1,4 +1,4 @@
-//! What is remembered of copies: rows of the ledger.
+//! The records of copies: rows of the ledger.
 //!
 //! Each row is written in one region only, the one that it is of: conditional writes do not hold across the regions of a global
 //! table, where the last writer wins (DynamoDB developer guide, "Global tables").
@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReplicaState {
-    /// It was seen to be there, with its tags and all that it leads to.
+    /// It was there, with its tags and all its children.
     Complete,
     /// It is there, or should be, and something is missing.
     Incomplete,
@@ -34,7 +34,7 @@ pub enum ReplicaState {
 pub enum NotPullable {
     /// It is not there: it was deleted, or never came.
     Missing,
-    /// It, or an image that it leads to, is in the archive or on the way back, and no block of ours put it there: a pull answers 404.
+    /// The copy, or a child of it, is in the archive or on the way back, and no block of ours put it there: a pull answers 404.
     Archived,
 }
 
@@ -51,7 +51,8 @@ pub struct ReplicaRow {
     pub generation: u64,
     /// How it stands.
     pub state: ReplicaState,
-    /// Of one that is incomplete: why it cannot be pulled. Beside the state, so that a function of the version before reads the row.
+    /// For an incomplete copy: why it cannot be pulled. Next to the state, so that a function of the version before reads the
+    /// row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_pullable: Option<NotPullable>,
     /// Since when.
@@ -59,21 +60,22 @@ pub struct ReplicaRow {
     /// The tags that events named for it, at most [`MAX_TAGS`], the last ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Tag>,
-    /// Tags of its source that have not come yet and of which no event has told; since when a sweep has missed them. At most [`MAX_TAGS`].
+    /// Tags of its source that have not come yet, without an event about them; and since when a sweep has missed each. At most
+    /// [`MAX_TAGS`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub awaited: BTreeMap<Tag, Timestamp>,
-    /// Of an index: the images that it leads to, all of which are there.
+    /// For an index: its children, all of which are there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<Digest>,
     /// Seconds from the push in the source to the arrival of the copy; `None`: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag_seconds: Option<u64>,
-    /// What was told, at most one for each kind.
+    /// Alerts that were sent or are pending, at most one for each kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Note>,
 }
 
-/// At most so many tags are remembered of a copy.
+/// The most tags that are remembered of a copy.
 pub const MAX_TAGS: usize = 50;
 
 /// The only form of a copy's row that exists so far.
@@ -85,7 +87,7 @@ pub enum ReplicaRowSchema {
 }
 
 impl ReplicaRow {
-    /// What the sort keys of all rows of copies begin with.
+    /// The prefix of the sort keys of all rows of copies.
     pub const PREFIX: &'static str = "replica#";
 
     /// The partition key: `<account>#<repository>`.
@@ -123,7 +125,7 @@ pub struct ReplicationRow {
     /// Images of which ECR does not say so, when it was last asked; with its failure code. At most [`MAX_REMEMBERED`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub missing: BTreeMap<Digest, Missing>,
-    /// What was told, at most one for each kind.
+    /// Alerts that were sent or are pending, at most one for each kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Note>,
 }
@@ -132,7 +134,7 @@ pub struct ReplicationRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Missing {
-    /// ECR is at it.
+    /// ECR is copying it.
     InProgress,
     /// ECR knows of no replication of this image: it was pushed before replication was configured, or no rule is for it.
     NotBegun,
@@ -140,8 +142,7 @@ pub enum Missing {
     Failed(Option<String>),
 }
 
-/// At most so many images of a repository are remembered in each list of a [`ReplicationRow`], so that it stays far below DynamoDB's
-/// 400 KB for an item.
+/// The most images in each list of a [`ReplicationRow`], so that it stays far below DynamoDB's 400 KB for an item.
 pub const MAX_REMEMBERED: usize = 1000;
 
 /// The only form of a repository's row of copies that exists so far.
@@ -180,7 +181,7 @@ pub struct BackfillRow {
     /// ECR's id of it; `None`: it was not started, or the answer got lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// How it stood when it was last looked at.
+    /// Its status at the last check.
     pub status: BackfillStatus,
     /// When that was.
     pub looked_at: Timestamp,
@@ -236,6 +237,6 @@ pub struct BackfillFailure {
     pub repository: RepositoryName,
     /// The image.
     pub digest: Digest,
-    /// ECR's failure codes, those of the images that an index leads to included.
+    /// ECR's failure codes, with those of the children of an index.
     pub code: String,
 }

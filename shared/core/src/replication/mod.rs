@@ -1,6 +1,6 @@
 //! Copies of images in other regions: whether they are there, complete, in time, and treated as their source is.
 //!
-//! ECR copies images and tags. It copies neither settings nor deletions nor the archive, and tells nobody of a copy that never
+//! ECR copies images and tags. It copies neither settings nor deletions nor the archive, and has no event for a copy that never
 //! began (ECR user guide, "Private image replication").
 
 pub mod backfill;
@@ -16,7 +16,7 @@ use super::{
 
 use crate::policy::ReplicationRules;
 
-/// What the policy says of a repository's copies.
+/// The rules of the policy for a repository's copies.
 pub fn rules<'a>(policy: &'a Policy, repository: &RepositoryName) -> Option<&'a ReplicationRules> {
     policy.repository(repository)?.replication.as_ref()
 }

@@ -26,7 +26,7 @@ pub struct Readiness {
     pub region: Region,
     /// Images that should be there: those that can be pulled in the source. Blocked ones are not expected.
     pub expected: u64,
-    /// Of those, the ones that are there, complete, and could be pulled when they were last looked at.
+    /// The number of those that are there, complete, and could be pulled at the last reconcile.
     pub present: u64,
     /// Not there, and pushed longer ago than the policy grants.
     pub late: u64,
@@ -38,7 +38,7 @@ pub struct Readiness {
     /// In the archive there, or on the way back from it, and not by a block of ours.
     #[serde(default)]
     pub archived: u64,
-    /// There, and not with all tags or all that they lead to.
+    /// There, and not with all tags or all children.
     #[serde(default)]
     pub incomplete: u64,
     /// Blocked there and not in the source: what is found there by itself decides, too.
@@ -152,25 +152,25 @@ pub struct ExpectedImage {
     pub tag: Option<Tag>,
 }
 
-/// What is there in the source, gathered page by page: first the ledger's rows, then the registry's list.
+/// The images in the source, gathered page by page: first the ledger's rows, then the registry's list.
 #[derive(Debug, Clone)]
 pub struct Expected<'a> {
-    /// The repository, in the region that is looked at.
+    /// The repository, in the region of this reconcile.
     pub key: RepositoryKey,
     policy: &'a Policy,
     rules: Option<&'a ReplicationRules>,
     images: BTreeMap<Digest, ExpectedImage>,
-    /// What is on the list here.
+    /// The images on the list here.
     listed: BTreeMap<Digest, ListedCopy>,
     blocked: BTreeSet<Digest>,
     blocked_there: BTreeSet<(Region, Digest)>,
     /// By digest, those of each region.
     sources: BTreeMap<Digest, Vec<SourceOfCopy>>,
-    /// What is a copy here, and which of its sources it is a copy of.
+    /// The copies here, each with its source.
     copies: BTreeMap<Digest, usize>,
 }
 
-/// What the registry's list has of an image, where copies arrive.
+/// An image on the registry's list, where copies arrive.
 #[derive(Debug, Clone)]
 struct ListedCopy {
     is_pullable: bool,
@@ -203,7 +203,7 @@ impl<'a> Expected<'a> {
         }
     }
 
-    /// What the policy says of copies; `None`: nothing.
+    /// The rules of the policy for copies; `None`: there are none.
     pub fn rules(&self) -> Option<&'a ReplicationRules> {
         self.rules
     }
@@ -271,7 +271,8 @@ impl<'a> Expected<'a> {
             .is_some_and(|listed| listed.is_pullable || self.blocked.contains(digest))
     }
 
-    /// Whether a copy on the list has lost a tag that it should have. What we have blocked may have no tags for that reason.
+    /// Whether a copy on the list has lost a tag that it should have. An image that we have blocked may have no tags for that
+    /// reason.
     pub fn lacks_a_tag_of(&self, row: &ReplicaRow) -> bool {
         let digest = &row.image.digest;
         let lacks = |listed: &ListedCopy| row.tags.iter().any(|tag| !listed.tags.contains(tag));
@@ -292,7 +293,7 @@ impl<'a> Expected<'a> {
             .collect()
     }
 
-    /// Which of the images in other regions one here is a copy of. Of three regions, two may be a copy of the third.
+    /// The image in another region that one here is a copy of. With three regions, two may have a copy of the third.
     fn source_of(&self, image: &Image) -> Option<usize> {
         let sources = self.sources.get(&image.digest)?.iter().enumerate();
         let sources = sources.filter(|(_, source)| source.rank.may_be_source_of(image.available_since()));

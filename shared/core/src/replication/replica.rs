@@ -1,4 +1,4 @@
-//! From facts about one copy, where it is, to a plan: whether it is complete and in time, and who is told.
+//! From facts about one copy to a plan: whether it is complete and in time, and the alert.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::{
     text,
 };
 
-/// What an event said of a copy.
+/// The part of an event about a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicaEvent {
     /// It has arrived; otherwise, ECR gave up.
@@ -34,23 +34,23 @@ const NEWS: SignedDuration = SignedDuration::from_hours(24);
 pub struct TagPlace {
     /// Here.
     pub here: Option<Image>,
-    /// In the source; only asked where it does not lead to the copy here.
+    /// In the source; only asked where it is not on the copy here.
     pub in_source: Told<Option<Digest>>,
 }
 
-/// What the registry that an image comes from says.
+/// The answer of the registry that an image comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told<T> {
     /// It was not asked.
     NotAsked,
     /// It says this.
     Says(T),
-    /// It does not tell; what it answered. It may be in another account.
+    /// It gives no answer; its message. It may be in another account.
     Refuses(String),
 }
 
 impl<T> Told<T> {
-    /// What it says.
+    /// The answer, if there is one.
     pub fn says(&self) -> Option<&T> {
         match self {
             Self::Says(answer) => Some(answer),
@@ -59,10 +59,10 @@ impl<T> Told<T> {
     }
 }
 
-/// The images that an index leads to.
+/// The children of an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChildrenHere {
-    /// It is no index, or it cannot be pulled, so that nobody can look into it.
+    /// It is no index, or it cannot be pulled, so that nobody can read it.
     NotAsked,
     /// Its manifest cannot be had or understood.
     Unknown,
@@ -70,16 +70,16 @@ pub enum ChildrenHere {
     Known(ListedHere),
 }
 
-/// What an index leads to, and how that stands here.
+/// The children of an index, and their state here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListedHere {
     /// All of it.
     pub children: Vec<Digest>,
-    /// What is not here.
+    /// Children that are not here.
     pub absent: Vec<Digest>,
-    /// What is in the archive, not by a block of ours.
+    /// Children in the archive, not by a block of ours.
     pub archived: Vec<Digest>,
-    /// What is on its way back from there.
+    /// Children on their way back from there.
     pub returning: Vec<Digest>,
 }
 
@@ -101,7 +101,7 @@ pub struct ReplicaFacts {
     pub key: ImageKey,
     /// The registry that it comes from.
     pub source: RegistryKey,
-    /// What an event said, if one led here.
+    /// The event that caused this reconcile, if one did.
     pub event: Option<ReplicaEvent>,
     /// Tags that the source has by the ledger, that the copy does not have, and of which no event has come.
     pub source_tags: Vec<Tag>,
@@ -111,15 +111,15 @@ pub struct ReplicaFacts {
     pub is_blocked: bool,
     /// Where its tags lead.
     pub tags: BTreeMap<Tag, TagPlace>,
-    /// What it leads to.
+    /// Its children.
     pub children: ChildrenHere,
     /// When it was pushed in the source, as far as known.
     pub pushed_at: Option<Timestamp>,
     /// How far ECR is; only asked where it did not arrive.
     pub status: Told<CopyState>,
-    /// The source has told people already that it is late; or a backfill has brought it, or may have.
+    /// An alert of the source has said already that it is late; or a backfill has brought it, or may have.
     pub told_late: bool,
-    /// What the ledger remembers.
+    /// The row in the ledger.
     pub row: Option<ReplicaRow>,
     /// The invocation that asks.
     pub actor: String,
@@ -165,8 +165,8 @@ impl ReplicaFacts {
         u64::try_from(arrived.duration_since(self.pushed_at?).as_secs()).ok()
     }
 
-    /// Whether people are told that it came late: it has come just now, and it was pushed not long ago. What comes later than that was
-    /// pushed before it was to be copied (a new rule, a backfill), or the source's sweep has told of it long ago.
+    /// Whether an alert says that it came late: it has come just now, and it was pushed not long ago. An image that comes later
+    /// than that was pushed before it was to be copied (a new rule, a backfill), or the source's sweep has alerted it long ago.
     pub fn is_late(&self, lag: u64, max_lag: SignedDuration, now: Timestamp) -> bool {
         let lag = SignedDuration::from_secs(i64::try_from(lag).unwrap_or(i64::MAX));
         let arrived = self.image.as_ref().and_then(|image| image.pushed_at);
@@ -201,7 +201,8 @@ fn keep_last(tags: &mut Vec<Tag>) {
     tags.drain(..superfluous);
 }
 
-/// What is to be done, in this order: write `row`, send `alerts`, write [`ReplicaStep::completed`]. Without alerts, writing `row` is all.
+/// The changes, in this order: write `row`, send `alerts`, write [`ReplicaStep::completed`]. Without alerts, writing `row` is
+/// all.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReplicaStep {
     /// The row.
@@ -213,7 +214,7 @@ pub struct ReplicaStep {
 }
 
 impl ReplicaStep {
-    /// The row to write when all is told.
+    /// The row to write when all alerts are sent.
     pub fn completed(&self, now: Timestamp) -> ReplicaRow {
         let mut row = self.row.clone();
         row.generation += 1;
@@ -222,7 +223,7 @@ impl ReplicaStep {
     }
 }
 
-/// What is to be done.
+/// The plan.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ReplicaPlan {
     /// Nothing.
@@ -234,13 +235,13 @@ pub enum ReplicaPlan {
 /// Why nothing is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplicaLeave {
-    /// Everything is as it was, and told.
+    /// Nothing has changed, and no alert is pending.
     Unchanged,
-    /// Another invocation is at it.
+    /// Another invocation holds the lease.
     InProgress,
 }
 
-/// What is found out.
+/// A problem of the copy.
 struct Finding {
     state: ReplicaState,
     not_pullable: Option<NotPullable>,
@@ -364,7 +365,7 @@ fn find_out(facts: &ReplicaFacts, max_lag: Option<SignedDuration>, now: Timestam
     } = missing(facts, tags, max_lag, now);
     let not_pullable = not_pullable(facts);
     if missing.is_empty() {
-        // What is on its way back from the archive is there in half an hour: that is no news.
+        // A copy on its way back from the archive is there in half an hour: that is no news.
         return Finding {
             state: if not_pullable.is_some() {
                 ReplicaState::Incomplete
@@ -413,9 +414,9 @@ fn not_pullable(facts: &ReplicaFacts) -> Option<NotPullable> {
     ((is_archived && !facts.is_blocked) || leads_nowhere).then_some(NotPullable::Archived)
 }
 
-/// What a copy does not have.
+/// The part that a copy lacks.
 struct Missed {
-    /// What is missing.
+    /// The missing parts.
     changes: Vec<Change>,
     /// The tags that the copy should have.
     tags: Vec<Tag>,
@@ -499,11 +500,11 @@ fn missing(facts: &ReplicaFacts, tags: Vec<Tag>, max_lag: Option<SignedDuration>
 
 const ARCHIVED: &str = "in the archive";
 
-/// Whether a tag that does not lead to the copy should.
+/// Whether a tag that is not on the copy should be.
 fn is_expected(image: &Image, place: &TagPlace) -> bool {
     match &place.in_source {
         Told::Says(holder) => holder.as_ref() == Some(&image.digest),
-        // What is newer here has taken it over, as far as can be seen from here.
+        // A newer image here has taken the tag, as far as can be seen from here.
         Told::NotAsked | Told::Refuses(_) => place
             .here
             .as_ref()
@@ -511,7 +512,7 @@ fn is_expected(image: &Image, place: &TagPlace) -> bool {
     }
 }
 
-/// Whether an image that is here must be looked into for what it leads to.
+/// Whether an image that is here must be read for its children.
 pub fn leads_to_images(image: &Image) -> bool {
     image.kind() == ImageKind::Index && matches!(image.status, ImageStatus::Active | ImageStatus::Other(_))
 }
@@ -519,7 +520,7 @@ pub fn leads_to_images(image: &Image) -> bool {
 fn failure(facts: &ReplicaFacts) -> (Kind, Vec<Change>, String) {
     let mut notes = facts.row.iter().flat_map(|row| &row.notes);
     let told = notes.find(|note| note.kind == Kind::ReplicationFailed);
-    // What was told stays as it is while the source does not tell anything else.
+    // The alert stays as it is while the source gives no other answer.
     if let (Told::Refuses(_), Some(note)) = (&facts.status, told) {
         return (note.kind, note.changes.clone(), note.reason.clone());
     }
@@ -528,7 +529,7 @@ fn failure(facts: &ReplicaFacts) -> (Kind, Vec<Change>, String) {
         Told::Says(CopyState::Missing(Missing::Failed(None))) => "FAILED, without a code".to_owned(),
         Told::Says(CopyState::Missing(Missing::InProgress)) => "FAILED; by now it is tried again".to_owned(),
         Told::Says(_) | Told::NotAsked => "FAILED".to_owned(),
-        // What it answers names a request, and stands in the reason only: changes are compared.
+        // Its message names a request, and stands in the reason only: changes are compared.
         Told::Refuses(_) => "FAILED; the source does not tell why".to_owned(),
     };
     let answer = match &facts.status {

@@ -1,5 +1,5 @@
-//! From facts about a repository's images, where they are copied from, to a plan: which copies are missing in another region, who is
-//! told, and how ready that region is.
+//! From facts about a repository's images in their source to a plan: the copies that are missing in another region, the alert,
+//! and how ready that region is.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,13 +25,13 @@ use crate::{
     text,
 };
 
-/// At most so many images of a repository are asked about in one look; the next look asks about the next ones.
+/// The most images of a repository that one reconcile asks about; the next one asks about the next ones.
 pub const MAX_ASKED: usize = 50;
 
-/// At most so many images are listed in an alert, the oldest.
+/// The most images in an alert, the oldest ones.
 const MAX_LISTED: usize = 50;
 
-/// What rows of copies say of a repository's images: gathered row by row.
+/// The state of a repository's images by the rows of their copies, gathered row by row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Copies {
     there: BTreeMap<Region, BTreeMap<Digest, (ReplicaState, Option<NotPullable>)>>,
@@ -40,7 +40,7 @@ pub struct Copies {
 }
 
 impl Copies {
-    /// Takes a row into account. `region`: the one that is looked at.
+    /// Takes a row into account. `region`: the region of this reconcile.
     pub fn remember(&mut self, row: &ReplicaRow, region: &Region) {
         if row.image.region == *region {
             if row.state != ReplicaState::Gone {
@@ -57,7 +57,7 @@ impl Copies {
         there.insert(row.image.digest.clone(), (row.state, row.not_pullable));
     }
 
-    /// Whether a row of the region that is looked at is about this image.
+    /// Whether a row of that region is about this image.
     pub fn has_seen(&self, digest: &Digest) -> bool {
         self.here.contains(digest)
     }
@@ -72,13 +72,13 @@ impl Copies {
             Some((ReplicaState::Incomplete, Some(NotPullable::Archived))) => Some(Seen::Archived),
             Some((ReplicaState::Incomplete, None)) => Some(Seen::Incomplete),
             Some((ReplicaState::Failed, _)) => Some(Seen::Failed),
-            // With an index, all that it leads to was seen.
+            // With an index, all its children were seen.
             Some((ReplicaState::Gone, _)) | None => covered().then_some(Seen::Complete),
         }
     }
 }
 
-/// How a copy stood when it was last looked at, where it is.
+/// The state of a copy at the last reconcile in its region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seen {
     Complete,
@@ -91,24 +91,24 @@ enum Seen {
 /// All that is known of a repository's copies in one region at one moment.
 #[derive(Debug)]
 pub struct SourceFacts<'a> {
-    /// What is in the source.
+    /// The images in the source.
     pub expected: &'a Expected<'a>,
-    /// What the policy says.
+    /// The rules of the policy.
     pub rules: &'a ReplicationRules,
     /// The region.
     pub to: &'a Region,
-    /// What was seen there.
+    /// The copies in the other region.
     pub copies: &'a Copies,
-    /// What ECR was asked, and answered.
+    /// ECR's answers, for the images that it was asked about.
     pub asked: BTreeMap<Digest, CopyState>,
-    /// Before this time, everything on the list there had been looked at: what was to be there by then, and was not seen, is not there.
-    /// `None`: that is not known.
+    /// Before this time, everything on the list there had been reconciled: an image that was to be there by then, and was not
+    /// seen, is not there. `None`: that is not known.
     pub all_seen_at: Option<Timestamp>,
-    /// Whether the guard there has looked at the repository today or yesterday. If not, its rows say what was, and not what is.
+    /// Whether the guard there has reconciled the repository today or yesterday. If not, its rows are out of date.
     pub is_looked_at: bool,
     /// Whether the repository there is not as the policy says.
     pub has_drift: bool,
-    /// What the ledger remembers.
+    /// The row in the ledger.
     pub row: Option<&'a ReplicationRow>,
     /// The backfill that we started last.
     pub backfill: Option<&'a BackfillRow>,
@@ -116,7 +116,8 @@ pub struct SourceFacts<'a> {
     pub actor: &'a str,
 }
 
-/// What is to be done, in this order: write `row`, send `alerts`, write [`SourceStep::completed`]. Without alerts, writing `row` is all.
+/// The changes, in this order: write `row`, send `alerts`, write [`SourceStep::completed`]. Without alerts, writing `row` is
+/// all.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceStep {
     /// The row.
@@ -126,7 +127,7 @@ pub struct SourceStep {
 }
 
 impl SourceStep {
-    /// The row to write when all is told.
+    /// The row to write when all alerts are sent.
     pub fn completed(&self, now: Timestamp) -> ReplicationRow {
         let mut row = self.row.clone();
         row.generation += 1;
@@ -135,14 +136,14 @@ impl SourceStep {
     }
 }
 
-/// What is found, and what is to be done about it.
+/// The result, and the plan for it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourcePlan {
     /// How ready the region is.
     pub readiness: Readiness,
-    /// What is to be recorded and told, if anything is.
+    /// The record and the alerts, if there are any.
     pub step: Option<Box<SourceStep>>,
-    /// What a backfill is wanted for.
+    /// The purpose of a backfill.
     pub wish: BackfillWish,
 }
 
@@ -151,7 +152,7 @@ struct Absent<'a> {
     digest: &'a Digest,
     image: &'a ExpectedImage,
     why: Missing,
-    /// Where it was to be copied to, people were told of it.
+    /// An alert of the region that it was to be copied to names it.
     told_there: bool,
 }
 
@@ -236,7 +237,7 @@ pub fn number_expected(expected: &Expected<'_>, copies: &Copies) -> u64 {
 }
 
 fn expected<'a>(facts: &'a SourceFacts<'_>) -> impl Iterator<Item = (&'a Digest, &'a ExpectedImage)> {
-    // What was copied to here is not copied on: ECR does not chain (ECR user guide, "Private image replication").
+    // A copy is not copied on: ECR does not chain (ECR user guide, "Private image replication").
     facts
         .expected
         .images()
@@ -311,7 +312,7 @@ pub fn decide(facts: &SourceFacts<'_>, may_backfill: bool, now: Timestamp) -> So
     SourcePlan { readiness, step, wish }
 }
 
-/// What the last backfill says of an image that is not there.
+/// The answer of the last backfill about an image that is not there.
 fn in_backfill(facts: &SourceFacts<'_>, digest: &Digest) -> Option<Missing> {
     let failures = &facts.backfill?.failures;
     let of = |failure: &&crate::replication::ledger::BackfillFailure| {
@@ -393,7 +394,7 @@ fn step(
     Some(Box::new(SourceStep { row, alerts }))
 }
 
-/// What is told of images that are not there. What was told stays as it is as long as no other image is added to it.
+/// The alerts about images that are not there. An alert stays as it is as long as no other image is added to it.
 fn tell(facts: &SourceFacts<'_>, kind: Kind, absent: &[&Absent<'_>]) -> Option<(Kind, Vec<Change>, String)> {
     if absent.is_empty() {
         return None;

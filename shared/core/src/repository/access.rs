@@ -3,10 +3,10 @@
 //! The policy is somebody else's document. It is evaluated for exposure only, and where a statement is taken out, everything else of it
 //! stays byte for byte.
 //!
-//! Two questions are asked of a statement that allows something, and both answers are safe. To whom does it bind itself, by its principals and
-//! by conditions that nobody else can meet? Where nothing binds it: is there a stranger, of whom the policy says nothing, that it surely lets
-//! in? Then it is open to everybody. If neither is so, nobody knows whom it lets in. What a Deny takes away is taken into account in both.
-//! Source: IAM user guide, "Policy evaluation logic".
+//! Two questions are asked of a statement that allows something, and both answers are safe. To whom does it bind itself, by its
+//! principals and by conditions that nobody else can meet? Where nothing binds it: is there a stranger, not named in the
+//! policy, whom it surely lets in? Then it is open to everybody. If neither is so, nobody knows whom it lets in. Both answers
+//! take the denials into account. Source: IAM user guide, "Policy evaluation logic".
 
 use std::collections::BTreeSet;
 
@@ -23,13 +23,13 @@ mod condition;
 pub enum Reach {
     /// Every AWS principal whose own account lets it.
     Everybody,
-    /// That cannot be told; why.
+    /// Unknown; why.
     Unknown(String),
     /// An account.
     Account(AccountId),
     /// The accounts of an organization, by its id.
     Organization(String),
-    /// Whoever calls from a network: addresses, a VPC, an endpoint of one.
+    /// Every caller from a network: addresses, a VPC, an endpoint of one.
     Network(String),
     /// One principal whose account is not said: a federation, a canonical user, the id of somebody who was deleted.
     Someone(String),
@@ -70,7 +70,7 @@ pub struct Exposure {
     pub name: String,
     /// Whom it lets in, but those who are known.
     pub to: BTreeSet<Reach>,
-    /// It is surely open to everybody and names nobody beside, so that nothing that is known is lost with it.
+    /// It is surely open to everybody and names nobody else, so that nothing known is lost with it.
     pub only: bool,
 }
 
@@ -107,12 +107,12 @@ pub enum LambdaAccess {
     No,
     /// It may, as far as the policy says: whether there is a function is not known.
     Yes,
-    /// That cannot be told; why.
+    /// Unknown; why.
     Unknown(String),
 }
 
-/// What Lambda needs to pull an image: both. Who may do one of them is taken to be let in. Source: Lambda developer guide, "Create a Lambda
-/// function using a container image" ("Amazon ECR permissions").
+/// The actions that Lambda needs to pull an image: both. Somebody who may do one of them counts as let in. Source: Lambda
+/// developer guide, "Create a Lambda function using a container image" ("Amazon ECR permissions").
 const PULL: [&str; 2] = ["ecr:batchgetimage", "ecr:getdownloadurlforlayer"];
 
 /// Whether a repository's policy lets Lambda pull. Conditions of which nobody knows whether a function meets them are taken to be met, and a Deny
@@ -259,7 +259,7 @@ pub fn without(document: &str, indexes: &BTreeSet<usize>) -> Result<Option<Strin
     if kept.is_empty() {
         return Ok(None);
     }
-    // `list` is a part of `document`: how far into it, its address tells.
+    // `list` is a part of `document`: the address gives its offset.
     let start = list.as_ptr() as usize - document.as_ptr() as usize;
     match (document.get(..start), document.get(start + list.len()..)) {
         (Some(before), Some(after)) => Ok(Some(format!("{before}[{}]{after}", kept.join(",")))),
@@ -346,8 +346,8 @@ const ACTIONS: [&str; 37] = [
     "ecr:uploadlayerpart",
 ];
 
-/// The most ways to get past the denials of a policy that are looked at one by one. Denials beyond are taken to deny nothing, which tells too much
-/// rather than too little.
+/// The most ways past the denials of a policy that are checked one by one. Further denials count as none, which reports too
+/// much rather than too little.
 const MOST_WAYS: usize = 64;
 
 impl Statement {
@@ -398,7 +398,7 @@ impl Statement {
         })
     }
 
-    /// Whether it applies to a request of a stranger; `None`: that cannot be told.
+    /// Whether it applies to a request of a stranger; `None`: unknown.
     fn applies(&self, request: &AccessRequest) -> Option<bool> {
         let named = any(self.principals.iter().map(|principal| match principal {
             Principal::Everybody => Some(true),
@@ -490,7 +490,7 @@ impl Evaluated<'_> {
         reach
     }
 
-    /// Whom a statement lets in by one of its principals, beside statements that deny the same.
+    /// The callers that a statement lets in by one of its principals, after the statements that deny the same.
     fn reach_of(&self, statement: &Statement, principal: &Principal, denials: &[&Statement]) -> BTreeSet<Reach> {
         let mut base: Vec<Constraint<'_>> = statement.tests.iter().map(Constraint::Holds).collect();
         match principal {
@@ -534,7 +534,7 @@ impl Evaluated<'_> {
         reach
     }
 
-    /// What nothing binds: open to everybody, if a stranger is surely let in.
+    /// A statement without a bound: open to everybody, if a stranger is surely let in.
     fn open(&self, statement: &Statement, denials: &[&Statement]) -> Reach {
         let tests: Vec<&Test> = [statement]
             .iter()

@@ -1,4 +1,4 @@
-//! From facts about a repository to a plan: what is changed, who is told, what is remembered.
+//! From facts about a repository to a plan: the changes, the alerts, the record.
 //!
 //! As for images: the same facts, policy and time give the same plan, and carrying a plan out makes the next plan empty.
 
@@ -31,11 +31,11 @@ pub const OPT_OUT_TAG: &str = "ecr-guard";
 /// The tag that says why; without it, `ignore` counts as `report`.
 pub const OPT_OUT_REASON_TAG: &str = "ecr-guard-reason";
 
-/// For how long a lifecycle policy that was held is not looked into again.
+/// For how long a lifecycle policy that was not set is not checked again.
 const HELD_HOURS: i64 = 24;
 
-/// What can be asked of a repository itself: the places in the policy, and the tag by which it opts out. `docs/repository-rules.md` has
-/// them all.
+/// The settings of a repository itself that can be asked for: the places in the policy, and the tag by which it opts out.
+/// `docs/repository-rules.md` has them all.
 pub fn settings() -> impl Iterator<Item = &'static str> {
     let checked = POSTURE_CHECKS.iter().flat_map(|check| check.settings);
     checked.copied().chain([LIFECYCLE, OPT_OUT])
@@ -61,7 +61,7 @@ pub enum OptOut {
     No,
     /// It is left alone altogether; why.
     Ignore(String),
-    /// It is looked at and told about, and not changed; why, if it says so.
+    /// Its settings are checked and alerted, and not changed; why, if it says so.
     Report(Option<String>),
     /// The tag says something that we do not know, which counts for nothing.
     Unknown(String),
@@ -80,7 +80,7 @@ pub fn opt_out(tags: &BTreeMap<String, String>) -> OptOut {
     }
 }
 
-/// What is to be done, in this order: write `row`, bring about `effects`, send `alerts`, write [`RepositoryStep::completed`].
+/// The changes, in this order: write `row`, make `effects`, send `alerts`, write [`RepositoryStep::completed`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct RepositoryStep {
     /// The row.
@@ -89,12 +89,12 @@ pub struct RepositoryStep {
     pub effects: Vec<RepositoryEffect>,
     /// The alerts.
     pub alerts: Vec<RepositoryAlert>,
-    /// What was told of the settings that `effects` change: it is over when they are changed, and still so if they cannot be.
+    /// The alerts about settings that `effects` change: they end when the settings are changed, and stay if they cannot be.
     over: BTreeSet<Kind>,
 }
 
 impl RepositoryStep {
-    /// The row to write when all is done and told.
+    /// The row to write when all changes are made and all alerts are sent.
     pub fn completed(&self, now: Timestamp) -> RepositoryRow {
         let mut row = self.row.clone();
         row.generation += 1;
@@ -104,7 +104,7 @@ impl RepositoryStep {
     }
 }
 
-/// What is to be done.
+/// The plan.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RepositoryPlan {
     /// Nothing.
@@ -124,9 +124,9 @@ pub enum RepositoryLeave {
     NoSuchRepository,
     /// It has opted out.
     OptedOut,
-    /// Everything is as it should be, or told.
+    /// The observed state is the desired state, or was alerted.
     Unchanged,
-    /// Another invocation is at it.
+    /// Another invocation holds the lease.
     InProgress,
 }
 
@@ -175,8 +175,8 @@ pub fn decide(policy: &Policy, facts: &RepositoryFacts, now: Timestamp) -> Repos
     draft.plan(RepositoryLeave::Unchanged)
 }
 
-/// Whether the tags of a repository may matter although nothing of its other settings is to be told or changed: the policy asks for
-/// tags, it has opted out, or something was told of it from which it can opt out. Otherwise they could only say how it has opted out, of
+/// Whether the tags of a repository may matter although none of its other settings is alerted or changed: the policy asks for
+/// tags, it has opted out, or it had an alert from which it can opt out. Otherwise they could only say how it has opted out, of
 /// nothing.
 pub fn tags_may_matter(policy: &Policy, key: &RepositoryKey, row: Option<&RepositoryRow>) -> bool {
     let rules = policy.repository(&key.repository);
@@ -185,7 +185,7 @@ pub fn tags_may_matter(policy: &Policy, key: &RepositoryKey, row: Option<&Reposi
         || row.is_some_and(|row| row.opt_out.is_some() || row.notes.iter().any(|note| note.kind.lasts()))
 }
 
-/// What is told now.
+/// The alerts of this reconcile.
 struct Told {
     kind: Kind,
     severity: Option<Severity>,
@@ -346,7 +346,7 @@ impl<'a> Draft<'a> {
             return;
         };
         let Some(trouble) = health.trouble() else {
-            // What was wrong with it is so until it is known to be over.
+            // An earlier problem lasts until it is known to have ended.
             let known = facts.row.iter().flat_map(|row| &row.notes);
             let known = known.filter(|note| note.kind == Kind::KeyUnhealthy && matches!(health, KeyHealth::NotTold(_)));
             self.told.extend(known.map(|note| Told {
@@ -430,7 +430,7 @@ impl<'a> Draft<'a> {
             }
         };
         if let Some(reason) = in_use(policy.block(&self.facts.key.repository), preview, self.now) {
-            // What the ledger says of it stays the same while it is held, or people would be told again every day.
+            // The reason in the ledger stays the same while the policy is not set, or there would be an alert every day.
             let reason = held
                 .filter(|held| held.text == wanted.text())
                 .map_or(reason, |held| held.reason.clone());
@@ -453,7 +453,7 @@ impl<'a> Draft<'a> {
         None
     }
 
-    /// Remembers which preview was asked for. What was told of the policy stays so.
+    /// Remembers which preview was asked for. Earlier alerts about the policy stay.
     fn wait_for_preview(&mut self, wanted: &Lifecycle, change: &Change) {
         let row = self.facts.row.as_ref();
         let asked = row.and_then(|row| row.previewing.clone());
@@ -586,7 +586,7 @@ fn alert(key: &RepositoryKey, note: &Note, severity: Option<Severity>) -> Reposi
             ],
         ),
         Kind::KeyUnhealthy => of_key(key, note),
-        // These are told by others.
+        // Others send these alerts.
         Kind::TagViolation
         | Kind::TagMoved
         | Kind::TagTaken
@@ -643,8 +643,8 @@ fn of_key(repository: &RepositoryKey, note: &Note) -> (String, Vec<String>) {
 }
 
 impl Expiring {
-    /// Whether it was pulled lately, or what it leads to was. `rules`: of its repository. Who asks for a lifecycle policy has said what it
-    /// may take: this only stops what is surely wrong.
+    /// Whether it, or a child of it, was pulled lately. `rules`: of its repository. The author of a lifecycle policy has said
+    /// which images it may take: this only stops one that is surely wrong.
     pub fn is_in_use(&self, rules: &BlockRules, now: Timestamp) -> bool {
         self.last_pulled_at
             .is_some_and(|at| now.duration_since(at) <= rules.in_use(true))

@@ -23,24 +23,24 @@ pub struct Expiring {
     pub last_pulled_at: Option<Timestamp>,
     /// Its size in bytes.
     pub bytes: u64,
-    /// It leads to other images, or may: those go with it.
+    /// It references other images, or may: those share its fate.
     pub is_index: bool,
-    /// Not all that it leads to could be looked at for use.
+    /// Not all of its children could be checked for use.
     pub unknown: bool,
 }
 
-/// What a lifecycle policy would do: the registry's preview.
+/// The registry's preview of a lifecycle policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preview {
     /// The images, as far as they were read.
     pub images: Vec<Expiring>,
     /// How many there are.
     pub total: u64,
-    /// What workloads would lose by it, in words; or why that is not known. `None`: nothing, or nobody looks.
+    /// The workloads that would lose an image, in words; or why that is not known. `None`: none, or nobody checks.
     pub used: Option<String>,
 }
 
-/// What came of asking for a preview.
+/// The result of a request for a preview.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Previewed {
     /// It is there.
@@ -68,9 +68,9 @@ pub struct RepositoryFacts {
     pub lifecycle: Option<String>,
     /// Its key; only asked where there is one.
     pub kms: Option<KeyHealth>,
-    /// What the lifecycle policy would do that is to be set; only asked where one is.
+    /// The preview of the lifecycle policy that is to be set; only asked where one is.
     pub preview: Option<Previewed>,
-    /// What the ledger remembers.
+    /// The row in the ledger.
     pub row: Option<RepositoryRow>,
     /// Settings that were to be changed just now, and what the registry said when it refused.
     pub refused: BTreeMap<&'static str, String>,

@@ -112,11 +112,11 @@ pub enum KeyRotation {
     Off,
     /// It cannot be for this kind of key (asymmetric, HMAC, imported material, custom key store).
     NotPossible,
-    /// KMS does not tell us, although it told us the key's state.
+    /// KMS refuses the answer, although it gave the key's state.
     NotTold(Refusal),
 }
 
-/// What KMS says about a key.
+/// The answer of KMS about a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyHealth {
     /// The key.
@@ -128,19 +128,19 @@ pub enum KeyHealth {
         /// Whether it rotates.
         rotation: KeyRotation,
     },
-    /// There is no such key: KMS says so once the waiting period of a deletion is over (API reference, `NotFoundException`). What it encrypted
-    /// can never be read again.
+    /// There is no such key: KMS says so once the waiting period of a deletion is over (API reference, `NotFoundException`).
+    /// The images that it encrypted can never be read again.
     Gone,
-    /// KMS does not tell us. Nothing is known about the key then.
+    /// KMS refuses the answer. Nothing is known about the key then.
     NotTold(Refusal),
 }
 
-/// KMS does not tell us.
+/// A refusal of KMS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The operation and the code, which are the same each time.
     pub code: String,
-    /// What KMS said, with what is never the same: who asked, the id of the request.
+    /// The message of KMS, with its parts that are never the same: the caller, the id of the request.
     pub said: String,
 }
 
@@ -155,7 +155,7 @@ pub struct KeyTrouble {
     pub may_pass: bool,
 }
 
-/// What happens to the images.
+/// The effect on the images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
     /// Nothing, as long as the key is.
@@ -167,7 +167,7 @@ pub enum Loss {
 }
 
 impl KeyHealth {
-    /// Why the key cannot be used, or it is not known whether it can; `None`: it can, or KMS does not tell us anything of it.
+    /// Why the key cannot be used, or it is not known whether it can; `None`: it can, or KMS gives no answer at all.
     pub fn trouble(&self) -> Option<KeyTrouble> {
         let state = match self {
             Self::Known { state, .. } => state,

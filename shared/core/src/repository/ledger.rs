@@ -1,4 +1,4 @@
-//! What is remembered of a repository and of its tags: rows of the ledger.
+//! The records of a repository and of its tags: rows of the ledger.
 
 use std::collections::BTreeMap;
 
@@ -25,19 +25,19 @@ pub struct RepositoryRow {
     /// How the repository opted out, with its reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opt_out: Option<String>,
-    /// What was told, at most one for each kind.
+    /// Alerts that were sent or are pending, at most one for each kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Note>,
     /// When each setting was repaired, in the last [`FIGHT_HOURS`] hours before it was last repaired.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub repairs: BTreeMap<String, Vec<Timestamp>>,
-    /// The lifecycle policy was held: it is not looked into again before this time, unless something changes.
+    /// The lifecycle policy was not set: it is not checked again before this time, unless something changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
     /// The preview that ECR was asked for and has not given yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previewing: Option<Previewing>,
-    /// What the tag says that the route of its alerts follows; `None`: it was not read.
+    /// The value of the tag that names the route of its alerts; `None`: it was not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<RouteTag>,
 }
@@ -80,7 +80,8 @@ pub struct Held {
     pub until: Timestamp,
 }
 
-/// In so many hours a setting is repaired [`MAX_REPAIRS`] times at most: who changes it back has a reason, or a tool.
+/// The hours within which a setting is repaired [`MAX_REPAIRS`] times at most: somebody who changes it back has a reason, or a
+/// tool.
 pub const FIGHT_HOURS: i64 = 24;
 
 /// How often a setting is repaired in [`FIGHT_HOURS`] hours.
@@ -109,7 +110,7 @@ pub struct TagRow {
     pub since: Timestamp,
     /// Number of the write that made this row.
     pub generation: u64,
-    /// What was told, at most one for each kind.
+    /// Alerts that were sent or are pending, at most one for each kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Note>,
     /// It is being removed, and no answer is known.

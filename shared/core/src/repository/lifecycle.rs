@@ -37,7 +37,7 @@ pub struct LifecycleDocument {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LifecycleRule {
-    /// What it does.
+    /// The action.
     pub action: LifecycleAction,
     /// A note for readers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,7 +48,7 @@ pub struct LifecycleRule {
     pub selection: LifecycleSelection,
 }
 
-/// What a rule does to an image.
+/// The action of a rule on an image.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -91,7 +91,7 @@ pub enum StorageClass {
 pub struct LifecycleSelection {
     /// How many images are kept, or how many days.
     pub count_number: u32,
-    /// What is counted.
+    /// The kind of count.
     pub count_type: CountType,
     /// `days`, where days are counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -109,12 +109,12 @@ pub struct LifecycleSelection {
     pub tag_status: TagStatus,
 }
 
-/// What a rule counts.
+/// The kind of count of a rule.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CountType {
-    /// Images beyond so many, oldest first.
+    /// Images beyond this number, oldest first.
     ImageCountMoreThan,
     /// Days since the push.
     SinceImagePushed,
@@ -146,7 +146,7 @@ pub enum TagStatus {
     Any,
 }
 
-/// What people write instead of rules.
+/// A short form in place of rules.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TypedRules {
     /// Patterns of tags whose images no rule may delete.
@@ -178,7 +178,7 @@ pub struct Lifecycle {
 pub struct InvalidLifecycle {
     /// Which rule, if it is one.
     pub rule: Option<usize>,
-    /// What is wrong.
+    /// The problem.
     pub problem: String,
 }
 
@@ -367,7 +367,7 @@ impl Lifecycle {
     }
 
     /// Whether a document means the same: rules are compared in their order, without descriptions and the gaps between
-    /// priorities; a prefix is the pattern that ends in `*`. What cannot be read is not the same.
+    /// priorities; a prefix is the pattern that ends in `*`. A document that cannot be read is not the same.
     pub fn means_the_same_as(&self, text: &str) -> bool {
         serde_json::from_str::<LifecycleDocument>(text)
             .is_ok_and(|document| meaning(document.rules) == meaning(self.rules.clone()))
@@ -405,7 +405,7 @@ impl Lifecycle {
         Self::new(rules).ok()
     }
 
-    /// What is worth knowing about a policy that ECR takes.
+    /// Remarks about a policy that ECR takes.
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
         let standard = |rule: &&LifecycleRule| class(rule) == StorageClass::Standard;
@@ -531,7 +531,7 @@ fn meaning(mut rules: Vec<LifecycleRule>) -> Vec<LifecycleRule> {
     rules
 }
 
-/// What one rule must be by itself.
+/// The conditions on one rule by itself.
 fn check(rule: &LifecycleRule) -> Result<(), String> {
     let selection = &rule.selection;
     if rule.rule_priority == 0 {
@@ -603,7 +603,7 @@ fn check(rule: &LifecycleRule) -> Result<(), String> {
     }
 }
 
-/// What rules must be to each other.
+/// The conditions on rules together.
 fn check_together(rules: &[LifecycleRule]) -> Result<(), InvalidLifecycle> {
     for (index, rule) in rules.iter().enumerate() {
         let earlier = || rules.iter().filter(|other| other.rule_priority < rule.rule_priority);
@@ -634,7 +634,7 @@ fn check_together(rules: &[LifecycleRule]) -> Result<(), InvalidLifecycle> {
             );
             return Err(InvalidLifecycle::at(index, problem));
         }
-        // A list means all of it: `*` beside another pattern leaves out what does not have that one.
+        // A list means all of it: `*` next to another pattern leaves out images without that one.
         let takes_all = |other: &LifecycleRule| {
             other.selection.tag_status == TagStatus::Tagged
                 && patterns(other).iter().all(|pattern| pattern.chars().all(|c| c == '*'))

@@ -108,14 +108,14 @@ pub struct Repository {
 pub struct ListedRepository {
     /// Its name.
     pub name: RepositoryName,
-    /// What the list says of it.
+    /// The repository on the list.
     pub repository: Repository,
 }
 
-/// What of a repository's settings the registry's list and its configuration show, for all repositories at once.
+/// The settings of a repository that the registry's list and its configuration show, for all repositories at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedSettings {
-    /// What the list says of it.
+    /// The repository on the list.
     pub repository: Repository,
     /// Whether the registry's configuration has it scanned without anybody asking.
     pub trigger: ScanTrigger,
@@ -123,12 +123,12 @@ pub struct ListedSettings {
     pub scan_mode: ScanMode,
 }
 
-/// Settings that a repository must have. What is `None` or empty is not asked for.
+/// Settings that a repository must have. A setting that is `None` or empty is not asked for.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PostureRules {
     /// Whether tags can be moved.
     pub tag_mutability: Option<TagMutability>,
-    /// A push must lead to a scan.
+    /// A push must cause a scan.
     pub scan_on_push: bool,
     /// `AES256`, `KMS` or `KMS_DSSE`.
     pub encryption: Option<String>,
@@ -140,10 +140,10 @@ pub struct PostureRules {
     pub key_rotation: bool,
     /// Tags that the repository must have, by key.
     pub required_tags: BTreeMap<String, Glob>,
-    /// The accounts that its policy may let in, beside its own; `None`: any, but not the world.
+    /// The accounts that its policy may let in, in addition to its own; `None`: any, but not the world.
     pub allowed_accounts: Option<BTreeSet<AccountId>>,
     /// The organizations that its policy may let in, by id; `None`: any, as long as any account may.
     pub allowed_organizations: Option<BTreeSet<String>>,
-    /// What can be repaired is.
+    /// A setting that can be repaired is repaired.
     pub repair: bool,
 }

@@ -1,8 +1,8 @@
-//! What is remembered of a tag that is being removed, and what is told when the removal hit another image.
+//! The record of a tag that is being removed, and the alert when the removal hit another image.
 //!
-//! ECR removes a tag from whichever image has it at that moment, and deletes an image that loses its last tag. Between the last look and the
-//! call somebody may have moved the tag. The answer names the image that lost it; where no answer came, the row of the tag says that one
-//! is missing, and the push of the other image leads to a look at that row.
+//! ECR removes a tag from whichever image has it at that moment, and deletes an image that loses its last tag. Between the last
+//! read and the call somebody may have moved the tag. The answer names the image that lost it. Where no answer came, the row of
+//! the tag says that one is missing, and the push of the other image causes a reconcile of that row.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -21,7 +21,7 @@ use crate::{
 const BEFORE: SignedDuration = SignedDuration::from_mins(1);
 const AFTER: SignedDuration = SignedDuration::from_mins(15);
 
-/// For how long a removal without an answer is looked into. Lambda delivers an event again for six hours at most.
+/// For how long a removal without an answer is checked. Lambda delivers an event again for six hours at most.
 const OPEN: SignedDuration = SignedDuration::from_hours(24);
 
 /// An image that has just got a tag, by what an event says.
@@ -67,7 +67,7 @@ pub fn suspect(
     Some(digest.clone())
 }
 
-/// What went wrong when a tag was removed.
+/// The damage of the removal of a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Damage {
     /// Another image had the tag by then, lost it, and got it back.
@@ -116,7 +116,7 @@ pub enum Damage {
     },
 }
 
-/// What the alert about a damage says.
+/// The texts of the alert about a damage.
 struct DamageWords {
     severity: Severity,
     title: String,
@@ -139,7 +139,7 @@ impl Damage {
         }
     }
 
-    /// What it is told as.
+    /// The kind of its alert.
     pub fn kind(&self) -> Kind {
         match self {
             Self::GivenBack { .. } | Self::TakenOver { .. } | Self::NotGivenBack { .. } => Kind::TagTaken,
@@ -188,7 +188,7 @@ impl Damage {
         }
     }
 
-    /// What the alert says.
+    /// The texts of its alert.
     fn words(&self, key: &RepositoryKey, from: &Digest) -> DamageWords {
         let (name, digest) = (&key.repository, self.digest());
         let moved = |tag: &Tag| {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What a repository's tag said when it was last read. Whether its value is a route is for the policy to say.
+/// The value of a repository's tag when it was last read. The policy decides whether it is a route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteTag {
     /// The key of the tag: what was read under another key says nothing.
@@ -15,7 +15,7 @@ pub struct RouteTag {
 }
 
 impl RouteTag {
-    /// What the tags of a repository say of this one.
+    /// The value of this tag among those of a repository.
     pub fn of(tag: &str, tags: &BTreeMap<String, String>) -> Self {
         Self {
             tag: tag.to_owned(),

@@ -1,4 +1,4 @@
-//! From facts about a pushed tag to a plan: whether it breaks the rules, whether it moved, what is done and who is told.
+//! From facts about a pushed tag to a plan: whether it breaks the rules, whether it moved, the change and the alert.
 
 use std::collections::BTreeSet;
 
@@ -30,11 +30,11 @@ pub struct TagFacts {
     pub tag: Tag,
     /// The image that has it; `None`: none has.
     pub holder: Option<Image>,
-    /// That image's state, as far as it was just judged.
+    /// That image's state, as far as it was just evaluated.
     pub state: Option<State>,
     /// The repository has opted out of changes.
     pub opted_out: bool,
-    /// What the ledger remembers.
+    /// The row in the ledger.
     pub row: Option<TagRow>,
     /// The tag was to be removed just now, and the registry refused; what it said.
     pub refused: Option<String>,
@@ -49,7 +49,7 @@ pub struct Untag {
     pub mark: Tag,
 }
 
-/// What is to be done: write `row`, remove the tag, send `alerts`, write [`TagStep::completed`].
+/// The changes: write `row`, remove the tag, send `alerts`, write [`TagStep::completed`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct TagStep {
     /// The row.
@@ -61,7 +61,8 @@ pub struct TagStep {
 }
 
 impl TagStep {
-    /// The row to write when all is done and told. `answered`: the registry has said which image lost the tag.
+    /// The row to write when all changes are made and all alerts are sent. `answered`: the registry has said which image lost
+    /// the tag.
     pub fn completed(&self, answered: bool, now: Timestamp) -> TagRow {
         let mut row = self.row.clone();
         row.generation += 1;
@@ -73,12 +74,12 @@ impl TagStep {
     }
 }
 
-/// What is to be done.
+/// The plan.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TagPlan {
     /// Nothing.
     Leave,
-    /// Another invocation is at it.
+    /// Another invocation holds the lease.
     InProgress,
     /// Another invocation is removing the tag, and its answer is not there: this one comes later.
     Later,
@@ -114,7 +115,7 @@ pub fn decide(policy: &Policy, facts: &TagFacts, now: Timestamp) -> TagPlan {
     }
     let digest = match (&facts.holder, prior) {
         (Some(image), _) => image.digest.clone(),
-        // It is gone, perhaps by our hand: what is owed is still told.
+        // No image has it any more, perhaps by our own removal: a pending alert is still sent.
         (None, Some(row)) => row.digest.clone(),
         (None, None) => return TagPlan::Leave,
     };
@@ -168,10 +169,10 @@ pub fn decide(policy: &Policy, facts: &TagFacts, now: Timestamp) -> TagPlan {
     }))
 }
 
-/// What people are told, of which kind, and why.
+/// An alert: its kind, its changes, and its reason.
 type Told = (Kind, Vec<Change>, String);
 
-/// What is told of a tag that an image has, and whether it is removed.
+/// The alerts about a tag that an image has, and whether it is removed.
 fn told_of_holder(
     policy: &Policy,
     facts: &TagFacts,
@@ -191,7 +192,7 @@ fn told_of_holder(
         let reason = "Whoever deploys by this tag gets another image than before.".to_owned();
         told.push((Kind::TagMoved, vec![change], reason));
     }
-    // What blocks the image is told of the image.
+    // A tag that blocks the image is alerted with the image.
     let blocks = rules.blocking([&facts.tag], digest).is_some();
     let violation = rules.violation(&facts.tag, digest, facts.state).filter(|_| !blocks);
     let Some(violation) = violation else {
@@ -204,7 +205,7 @@ fn told_of_holder(
     (told, untag)
 }
 
-/// What was told of a tag that is gone, and lasts.
+/// The alerts about a tag that no image has any more, and that last.
 fn still_owed(prior: Option<&TagRow>) -> Vec<Told> {
     let notes = prior.iter().flat_map(|row| &row.notes);
     let lasting = notes.filter(|note| note.kind.lasts());
@@ -222,7 +223,7 @@ fn removal(facts: &TagFacts, digest: &Digest, untag: Option<&Untag>, now: Timest
             by: facts.actor.clone(),
         });
     }
-    // What was refused was not removed.
+    // A refused removal removed nothing.
     let prior = facts.row.as_ref().filter(|_| facts.refused.is_none());
     prior.and_then(|row| row.removal.clone())
 }

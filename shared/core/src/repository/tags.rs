@@ -20,7 +20,7 @@ const MAX_PREFIX: usize = 64;
 /// The most memory that a compiled expression may take, in bytes.
 const MAX_COMPILED: usize = 64 * 1024;
 
-/// What a tag is compared with.
+/// The pattern that a tag is compared with.
 #[derive(Debug, Clone)]
 pub enum TagPattern {
     /// `semver`: a version without prefix, as Semantic Versioning 2.0.0 writes it. Build metadata cannot be in a tag: it begins with `+`.
@@ -163,9 +163,9 @@ fn is_semver_of_helm(text: &str) -> bool {
     !text.contains('+') && Version::parse(&text.replacen('_', "+", 1)).is_ok()
 }
 
-/// A calendar version, as calver.org describes them: `YYYY.MM`, `YYYY.MM.DD`, with more numbers (`2026.11.29.1`), with `-` for `.`
-/// (`2026-11-29`), without separators (`20261129`), or `YY.0M` (`26.04`, `26.04.1`); then, if there is one, a modifier behind `-` (`-rc1`).
-/// Months are 1 to 12, days are not looked at: the third number may be one that counts up.
+/// A calendar version, as calver.org describes them: `YYYY.MM`, `YYYY.MM.DD`, with more numbers (`2026.11.29.1`), with `-` for
+/// `.` (`2026-11-29`), without separators (`20261129`), or `YY.0M` (`26.04`, `26.04.1`); then, if there is one, a modifier
+/// behind `-` (`-rc1`). Months are 1 to 12; days are not checked: the third number may be one that counts up.
 fn is_calver(text: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.len() <= 8 && text.bytes().all(|b| b.is_ascii_digit());
     let month =
@@ -224,10 +224,10 @@ fn is_git_sha(text: &str) -> bool {
     matches!(text.len(), 7..=40 | 64) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// What a tag that breaks the rules leads to.
+/// The reaction to a tag that breaks the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnViolation {
-    /// People are told.
+    /// An alert is sent.
     Flag,
     /// The tag is removed. An image that would lose its last tag gets another one first.
     Untag,
@@ -242,11 +242,11 @@ pub struct TagRules {
     pub allowed: Vec<TagPattern>,
     /// A tag matches none of these, whatever is allowed.
     pub forbidden: Vec<TagPattern>,
-    /// Tags for images that were judged and allowed, such as `prod`. They need not be in `allowed`, and are made to move.
+    /// Tags for images that were evaluated and allowed, such as `prod`. They need not be in `allowed`, and are made to move.
     pub reserved: Vec<TagPattern>,
     /// Tags that move on purpose, such as `latest` or `1.2`. They need not be in `allowed`.
     pub moving: Vec<TagPattern>,
-    /// What a violation leads to.
+    /// The reaction to a violation.
     pub on_violation: OnViolation,
 }
 
@@ -454,7 +454,7 @@ mod tests {
         assert_eq!(rules.violation(&tag(&signature), &digest(), None), None);
     }
 
-    /// What moves on purpose is no violation and not told as moved; what is forbidden or reserved stays so.
+    /// A tag that moves on purpose is no violation, and its move is not alerted; a forbidden or reserved one stays so.
     #[test]
     fn a_tag_may_move_on_purpose() {
         let rules = TagRules {

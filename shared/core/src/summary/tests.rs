@@ -115,7 +115,7 @@ fn states_are_counted_and_the_worst_are_named() {
     assert_eq!(summary.held.total, 8);
     // The worst, then those that have been so the longest.
     assert_eq!(named(&summary.held), [10, 6, 5, 4, 3].map(digest));
-    // What was blocked last is what people do not know yet.
+    // People do not know yet of the latest block.
     assert_eq!(named(&summary.blocked), [12, 11].map(digest));
     assert_eq!(summary.review, Cases::default());
 }

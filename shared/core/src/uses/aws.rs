@@ -17,7 +17,7 @@ pub fn name_of(arn: &str) -> &str {
     arn.rsplit_once('/').map_or(arn, |(_, name)| name)
 }
 
-/// How a reference leads to its image.
+/// How a reference names its image.
 pub fn via(image: &ImageReference) -> Via {
     match &image.image {
         ImageRef::Digest(_) => Via::Digest,
@@ -39,8 +39,8 @@ pub fn image_of(image: Option<&str>, digest: Option<&str>) -> Option<ImageRefere
     })
 }
 
-/// What a task of ECS is: one of a service, or of its family. All tasks of one revision are one workload, so that a restart changes
-/// nothing.
+/// The workload of a task of ECS: its service, or its family. All tasks of one revision are one workload, so that a restart
+/// changes nothing.
 ///
 /// Source of `group`: ECS API reference, `Task`: "The default value for a task that is started by a service is `service:` and the
 /// service's name".

@@ -1,4 +1,4 @@
-//! What a Kubernetes cluster says that it runs: the payload of a direct invocation, `ecr-guard/workloads/v1`.
+//! The report of a Kubernetes cluster about its workloads: the payload of a direct invocation, `ecr-guard/workloads/v1`.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::{
     text,
 };
 
-/// At most so many images in one report: Lambda takes 6 MB (Lambda quotas, "Invocation payload", synchronous).
+/// The most images in one report: Lambda takes 6 MB (Lambda quotas, "Invocation payload", synchronous).
 pub const MAX_REPORTED_IMAGES: usize = 20_000;
 
 /// A report that says it was sent later than this after now is refused: its clock is wrong, and it would count as complete for too long.
@@ -51,12 +51,12 @@ struct Entry {
     image_id: String,
 }
 
-/// What a report came to.
+/// The result of a report.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reported {
-    /// What is known by digest.
+    /// The images with a digest.
     pub snapshot: Snapshot,
-    /// What has no digest yet, such as a pod that could not pull: by the tag, which must be looked up.
+    /// The images without a digest yet, such as that of a pod that could not pull: by the tag, which must be resolved.
     pub by_tag: BTreeSet<(ImageReference, Workload)>,
     /// How many entries name images of other registries.
     pub elsewhere: u64,
@@ -70,7 +70,7 @@ pub enum ClusterReportError {
     Form {
         /// The place.
         path: String,
-        /// What is wrong there.
+        /// The problem.
         problem: String,
     },
     /// Its form has another name.
@@ -135,7 +135,8 @@ impl ClusterReport {
         }
     }
 
-    /// What it says of the images of an account's registry. Whether it is complete depends on the tags, which others look up.
+    /// The part of the report about the images of an account's registry. Whether it is complete depends on the tags, which
+    /// others resolve.
     pub fn report(&self, account: &AccountId, region: &Region) -> Reported {
         let source = self.source(account, region);
         let mut report = Reported::default();
@@ -156,7 +157,7 @@ impl ClusterReport {
             .flatten()
             .filter(|key| key.account == *account)
             .collect();
-            // What was never pulled does not run: a deployment of a blocked image must not lift its block.
+            // An image that was never pulled does not run: a deployment of a blocked image must not lift its block.
             let phase = if digest.parse::<Digest>().is_ok() {
                 Phase::Running
             } else {

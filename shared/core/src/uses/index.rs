@@ -24,14 +24,14 @@ pub enum IndexStateSchema {
 pub struct Trouble {
     /// Since when.
     pub since: Timestamp,
-    /// What failed, in one line.
+    /// The error, in one line.
     pub error: String,
     /// The permission that is missing, as IAM names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
 }
 
-/// What is known of one list.
+/// The state of one list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
     /// The list.
@@ -64,8 +64,8 @@ pub struct IndexState {
     /// Why the latest run could not list all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clusters_trouble: Option<Trouble>,
-    /// The lists of other regions, as the latest run has read them: workloads there may run images of this region. So whoever asks about an
-    /// image reads one state.
+    /// The lists of other regions, as the latest run has read them: workloads there may run images of this region. So a
+    /// question about an image reads one state.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<Listing>,
     /// Number of the write that made this row; a write must name the one before (optimistic lock).
@@ -90,7 +90,7 @@ impl IndexState {
         }
     }
 
-    /// What the sort keys of states begin with. The partition key is that of [`UseRow`]s.
+    /// The prefix of the sort keys of states. The partition key is that of [`UseRow`]s.
     pub const SORT_KEY_PREFIX: &'static str = "index#";
 
     /// The partition key: that of the use rows.
@@ -108,7 +108,7 @@ impl IndexState {
         now.checked_add(SignedDuration::from_hours(24 * STATE_DAYS)).ok()
     }
 
-    /// What is known of a list.
+    /// The state of a list.
     pub fn listing(&self, source: &WorkloadSource) -> Option<&Listing> {
         self.listings.iter().find(|listing| listing.source == *source)
     }
@@ -214,7 +214,8 @@ impl WorkloadRules {
     }
 }
 
-/// What a cluster is called beside those of other accounts: its name, behind its account where that is not the registry's: `222222222222/prod`.
+/// The name of a cluster among those of several accounts: its own name, behind its account where that is not the registry's:
+/// `222222222222/prod`.
 pub fn cluster_of(own: &AccountId, account: &AccountId, name: &str) -> String {
     if account == own {
         name.to_owned()
@@ -223,7 +224,7 @@ pub fn cluster_of(own: &AccountId, account: &AccountId, name: &str) -> String {
     }
 }
 
-/// What a cluster reports, by what it is called.
+/// The list of a cluster, by its name.
 fn cluster_source(own: &AccountId, region: &Region, called: &str) -> WorkloadSource {
     let other = called.split_once('/');
     let other = other.and_then(|(account, name)| Some((account.parse().ok()?, name)));
@@ -276,7 +277,7 @@ pub fn unknown(
     let elsewhere = state.map(|state| state.elsewhere.as_slice()).unwrap_or_default();
     let regions: BTreeSet<&Region> = elsewhere.iter().map(|listing| &listing.source.region).collect();
     for region in regions {
-        // What is needed here is needed there too, whether or not it was ever listed. A cluster reports to one region.
+        // A list that is needed here is needed there too, whether or not it was ever read. A cluster reports to one region.
         for source in needed.iter().filter(|source| !is_cluster(source)) {
             let there = WorkloadSource {
                 region: region.clone(),

@@ -1,4 +1,4 @@
-//! What never changes and need not be asked again: the images of a revision or version, once somebody has asked.
+//! Facts that never change and need not be asked for again: the images of a revision or version, once they were read.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::ids::{AccountId, Region};
 
-/// Into so many items what is known is divided, by a hash of the name: a new entry is one write of one of them.
+/// The number of items for the known facts, by a hash of the name: a new entry is one write of one of them.
 pub const KNOWN_PARTS: u8 = 4;
 
-/// So many bytes an item has at most, as JSON. What has no room is asked for again in every run.
+/// The most bytes of an item, as JSON. Facts without room are asked for again in every run.
 pub const MAX_KNOWN_BYTES: usize = 350_000;
 
 /// The only form that exists so far.
@@ -44,7 +44,7 @@ impl KnownPart {
         format!("workloads#{account}")
     }
 
-    /// What the sort keys of a region's parts begin with.
+    /// The prefix of the sort keys of a region's parts.
     pub fn prefix(region: &Region) -> String {
         format!("known#{region}#")
     }

@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use super::{MAX_WORKLOADS, MAX_WORKLOADS_BYTES, UseRow, UseRowSchema, Workload, WorkloadSource};
 use crate::ids::ImageKey;
 
-/// What was seen, in one run, by one event or in one report of a cluster. The order in which it was seen plays no role.
+/// The uses that one run, one event or one report of a cluster has seen. Their order plays no role.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// The workloads of each image.
     pub uses: BTreeMap<ImageKey, BTreeSet<Workload>>,
-    /// The lists that were seen to their end: what stood in one of them before and was not seen now is gone. Of all others what was
-    /// seen is added, and nothing is taken away.
+    /// The lists that were read to their end: a use that stood in one of them before and was not seen now has ended. Uses of
+    /// all other lists are added, and none is taken away.
     pub complete: BTreeSet<WorkloadSource>,
 }
 
@@ -72,7 +72,7 @@ fn merge_one(
         *number = number.saturating_add(1);
     }
     for (source, number) in omitted {
-        // Of a list that was not seen to its end, these may be among those that were counted before.
+        // For a list that was not read to its end, these may be among those that were counted before.
         let counted = more.entry(source).or_default();
         *counted = number.max(*counted);
     }

@@ -64,7 +64,7 @@ impl FromStr for ImageReference {
         };
         let image = match (digest, tag) {
             (Some(digest), _) => ImageRef::Digest(digest.parse().map_err(|_| NotOfEcr)?),
-            // Without a tag, whoever pulls takes this one.
+            // Without a tag, a client pulls this one.
             (None, tag) => ImageRef::Tag(tag.unwrap_or("latest").parse().map_err(|_| NotOfEcr)?),
         };
         Ok(Self {

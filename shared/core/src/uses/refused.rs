@@ -1,4 +1,4 @@
-//! Who could not pull a blocked image, and was told so.
+//! The workloads that could not pull a blocked image, and whose alert was sent.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use crate::{
     text::hex,
 };
 
-/// For so long the same is not told again: whatever starts a task tries again and again.
+/// For this time the same alert is not sent again: the scheduler of a task tries again and again.
 const TOLD_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// The only form of this row that exists so far.
@@ -33,11 +33,11 @@ pub struct RefusedPull {
     pub who: String,
     /// The id of the alert, the same however often it is delivered.
     pub id: String,
-    /// When an invocation undertook to tell it.
+    /// When an invocation claimed the alert.
     pub claimed_at: Timestamp,
     /// That invocation.
     pub claimed_by: String,
-    /// When the topic accepted it. `None`: still owed.
+    /// When the topic accepted it. `None`: still pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Timestamp>,
     /// Number of the write that made this row; a write must name the one before (optimistic lock).
@@ -64,7 +64,7 @@ impl RefusedPull {
         format!("refused#{}#{}#{}#{who}", image.region, image.repository, image.digest)
     }
 
-    /// The row to claim the alert with; `None`: it was told within a day, or another invocation is telling it.
+    /// The row to claim the alert with; `None`: it was sent within a day, or another invocation is sending it.
     pub fn claim(before: Option<&Self>, image: &ImageKey, who: &str, actor: &str, now: Timestamp) -> Option<Self> {
         let since = |at: Timestamp| now.duration_since(at);
         if let Some(before) = before {
@@ -82,7 +82,7 @@ impl RefusedPull {
             schema: RefusedPullSchema::V1,
             image: image.clone(),
             who: who.to_owned(),
-            // What is owed since an earlier attempt is the same alert.
+            // An alert that is pending since an earlier attempt is the same alert.
             id: owed.map_or_else(|| id(image, who, now), |owed| owed.id.clone()),
             claimed_at: now,
             claimed_by: actor.to_owned(),
@@ -91,7 +91,7 @@ impl RefusedPull {
         })
     }
 
-    /// The row once the alert is told.
+    /// The row once the alert is sent.
     #[must_use]
     pub fn told(self, now: Timestamp) -> Self {
         Self {
@@ -101,7 +101,7 @@ impl RefusedPull {
         }
     }
 
-    /// When the row may be forgotten (the table's time to live): when the same may be told again, and a day later.
+    /// When the row may be forgotten (the table's time to live): a day after the same alert may be sent again.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.claimed_at.checked_add(TOLD_FOR + TOLD_FOR).ok()
     }

@@ -86,7 +86,7 @@ fn snapshot(uses: &[(u8, Workload)], complete: &[SourceKind]) -> Snapshot {
     snapshot
 }
 
-/// What the ledger holds after a snapshot was merged into it.
+/// The rows in the ledger after a snapshot was merged.
 fn after(rows: &[UseRow], seen: &Snapshot, now: Timestamp) -> Vec<UseRow> {
     let changes = merge(rows, seen, now);
     let kept = rows
@@ -244,7 +244,7 @@ fn what_is_not_known_is_not_nobody() {
         "the functions of Lambda of account 123456789012 in us-west-2 have not been known since 2026-11-24 09:59 UTC: lambda:ListFunctions is missing",
     )
     "#);
-    // What is seen counts, whatever else is not known.
+    // A use that was seen counts, whatever else is not known.
     let rows = after(&[], &snapshot(&[(1, function("thumbs", "12"))], &[]), now());
     assert!(matches!(
         Uses::of(&rules, &[image(1)], &rows, Some(&denied), now()),
@@ -442,7 +442,7 @@ fn an_image_is_known_by_what_workloads_call_it() {
         "public.ecr.aws/x/y:1",
         "sha256:abc",
         "1.dkr.ecr.us-west-2.amazonaws.com/a:1",
-        // What only begins like a registry is somebody else's.
+        // A name that only begins like a registry is somebody else's.
         "123456789012.dkr.ecr.us-west-2.evil.example/a:1",
         "123456789012.dkr.ecr.us-west-2.amazonaws.com.evil.example/a:1",
         "123456789012.dkr.ecr.us-west-2.amazonaws.com:8443/a:1",

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{Phase, UsedBy, Workload, WorkloadKind};
 use crate::{ids::ImageKey, text};
 
-/// So many workloads are named in a sentence; the others are counted.
+/// The workloads that a sentence names; the others are counted.
 const NAMED: usize = 2;
 
 /// The longest name of a workload in a sentence, in characters.
@@ -14,11 +14,11 @@ const MAX_NAME: usize = 80;
 impl UsedBy {
     /// The names, such as `service api in cluster prod, task definition 41; function thumbs version 12; and 31 more`.
     ///
-    /// What several phases or versions have in common is named once for each: people look for the version.
+    /// The common name of several phases or versions stands once for each: people need the version.
     pub fn names(&self, image: &ImageKey) -> String {
         let mut names = String::new();
         let mut named: Vec<&Workload> = Vec::new();
-        // One of each kind of workload first: ten tasks of one service say less than one of a function beside it.
+        // One of each kind of workload first: ten tasks of one service say less than one of a function in addition.
         for workload in &self.workloads {
             let is_new = |other: &&Workload| other.kind != workload.kind || other.name != workload.name;
             if named.len() < NAMED && named.iter().all(is_new) {
@@ -40,7 +40,7 @@ impl UsedBy {
 }
 
 impl Workload {
-    /// What it is, where and in which version, as people call it: `service api in cluster prod, task definition 41`.
+    /// Its kind, place and version, as people name it: `service api in cluster prod, task definition 41`.
     pub fn words(&self, image: &ImageKey) -> String {
         let name = text::line(&self.name, MAX_NAME);
         let within = self.within.as_deref().map(|within| text::line(within, MAX_NAME));

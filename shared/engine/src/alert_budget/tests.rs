@@ -20,7 +20,7 @@ fn high(id: &str) -> Scan {
     Scan::Complete(scan(vec![finding(id, Severity::High)]))
 }
 
-/// Looks at an image as a function does: alerts keep to the budget.
+/// Reconciles an image as a function does: alerts keep to the budget.
 fn look(world: &World, policy: &Policy, key: &ImageKey, hints: Hints) -> Outcome {
     let notifier = BudgetedNotifier::new(world, world, world, policy);
     let services = Parts {
@@ -280,7 +280,7 @@ fn a_build_with_the_findings_of_the_one_before_is_no_news() {
     assert_eq!(build(4, &["CVE-2026-1"]), 3, "after thirty days it is news again");
 }
 
-/// What people were told of is not known: they are told, and the row stays for somebody to look at.
+/// The findings of earlier alerts cannot be read: the alert is sent, and the row stays for a person to read.
 #[test]
 fn a_record_of_what_was_told_that_cannot_be_read_keeps_nobody_from_being_told() {
     let policy = policy("");
@@ -298,7 +298,7 @@ fn a_record_of_what_was_told_that_cannot_be_read_keeps_nobody_from_being_told() 
         let line = serde_json::to_value(&outcome).unwrap();
         assert_eq!(line["told_not_read"], named);
         assert_eq!(world.sent().len(), number, "told as if of the first image");
-        // It is told once all the same.
+        // The alert is sent once all the same.
         let again = look(&world, &policy, &key, Hints::default());
         assert_eq!((again.told_not_read, world.sent().len()), (None, number));
     }
@@ -334,7 +334,7 @@ fn a_month_of_a_steady_team_is_a_month_of_few_messages() {
     let world = World::new();
     let begin = now();
     let mut number = 0;
-    // Weeks before the month that is counted, people were told of what there was.
+    // Weeks before the month that is counted, alerts named the findings of that time.
     let mut per_day: Vec<usize> = Vec::new();
     let mut news: Vec<(String, ImageKey)> = Vec::new();
     for day in 0..35 {
@@ -379,7 +379,7 @@ fn a_month_of_a_steady_team_is_a_month_of_few_messages() {
         let most = if day % 7 < 2 { 84 } else { 30 };
         assert!(*messages <= most, "day {day}: {messages} messages; all: {per_day:?}");
     }
-    // Each repository's people are told of each finding, by itself or in a summary.
+    // The people of each repository are notified of each finding, by an alert of its own or in a summary.
     let named = named(&world);
     let mut told: BTreeSet<(String, String)> = BTreeSet::new();
     for (finding, key) in &news {
@@ -454,7 +454,7 @@ fn each_cause_of_a_missing_scan_has_a_title_and_steps_of_its_own() {
     }
 }
 
-/// Five blocks an hour, and thirty images that are to be blocked: what was not told took nothing from the budget.
+/// Five blocks an hour, and thirty images that should be blocked: an alert that was not sent took nothing from the budget.
 #[test]
 fn what_the_limit_of_blocks_holds_takes_no_slot() {
     let policy = policy(r#""block": {"max_blocks_per_hour": 5}, "alerts": {"max_single_per_hour": 7}"#);

@@ -23,7 +23,7 @@ pub(crate) fn refusal_of(source: &PortError) -> String {
     }
 }
 
-/// What was being reconciled.
+/// The subject of a reconcile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     /// An image, by its digest or by a tag.
@@ -55,7 +55,7 @@ impl From<&RegistryKey> for Subject {
 }
 
 impl Subject {
-    /// What its row in the ledger is of.
+    /// The subject of its row in the ledger.
     fn row(&self) -> String {
         match self {
             Self::Copies(_) => format!("the copy of {self}"),
@@ -80,14 +80,14 @@ pub enum ReconcileError {
     /// A call failed.
     #[error("could not {doing} {of}: {source}")]
     Port {
-        /// What was being done.
+        /// The action that failed.
         doing: &'static str,
         /// With what.
         of: Subject,
         /// The call that failed.
         source: Box<PortError>,
     },
-    /// The registry refused the block. People were told that the image is not blocked.
+    /// The registry refused the block. An alert says that the image is not blocked.
     #[error("could not block `{image}`, and told so: {source}")]
     BlockRefused {
         /// The image.
@@ -108,7 +108,7 @@ pub enum ReconcileError {
     NotVerified {
         /// The image.
         image: String,
-        /// What the registry shows.
+        /// The registry's answer.
         found: String,
     },
     /// Others changed the row again and again.

@@ -1,19 +1,19 @@
 //! Gather facts, decide, act, record: the one path that every entry point takes.
 //!
-//! An event only says *look at this image*. What is done depends on what the registry, the scanner and the ledger say now, so that
-//! lost, repeated, reordered and forged events do no harm.
+//! An event only names an image to reconcile. The plan depends on what the registry, the scanner and the ledger say now, so
+//! that lost, repeated, reordered and forged events do no harm.
 //!
 //! | module | is |
 //! |---|---|
-//! | `request`, `outcome` | what is asked for, and what came of it |
-//! | `image_run` | an image, and what looking at it needs |
+//! | `request`, `outcome` | the request, and its result |
+//! | `image_run` | an image, and the services to reconcile it |
 //! | `run` | one image: the loop from facts to a plan that is carried out |
 //! | `gather` | the facts, in one round of concurrent calls |
-//! | `ask` | what must be known beside, when a decision needs it; `indexes`: of indexes and the images that they lead to |
+//! | `ask` | further facts, when a decision needs them; `indexes`: about indexes and their children |
 //! | `uses` | which workloads use it |
 //! | `attempt` | what is known in one attempt, and what a refusal or a limit changes in it |
-//! | `action` | how a plan is carried out: claim, effect, tell, record |
-//! | `preview` | what a look would find, where nothing may be changed |
+//! | `action` | how a plan is carried out: claim, effect, notify, record |
+//! | `preview` | the result of a reconcile, where nothing may be changed |
 //! | `family` | the images that share its fate |
 
 mod action;

@@ -8,7 +8,7 @@ use guard_core::{
 };
 use guard_ports::{PortError, Registry};
 
-/// At most so many images are asked for at the same time.
+/// The most images that are asked for at the same time.
 const AT_ONCE: usize = 50;
 
 /// Images by their digests, in that order; `None`: there is no such image.

@@ -1,4 +1,4 @@
-//! Gather facts, decide, tell, record: for a registry as a whole, and for the daily digest.
+//! Gather facts, decide, notify, record: for a registry as a whole, and for the daily digest.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,7 +32,7 @@ use guard_core::{
 };
 use guard_ports::{Clock as _, Listing, Notifier as _, PortError, Services, SweepLedger, UseLedger as _, Written};
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct RegistryOutcome {
     /// Settings that are not what the policy needs.
@@ -85,7 +85,7 @@ pub async fn record_sweep(
     Err(ReconcileError::Contended(key.into()))
 }
 
-/// What is said of EKS clusters: those that do not report, and that they could not be listed.
+/// The statement about EKS clusters: those that do not report, and that they could not be listed.
 fn clusters(rules: &WorkloadRules, state: &IndexState, now: Timestamp) -> Vec<Problem> {
     let unlisted = state.clusters_trouble.as_ref().map(|trouble| Problem {
         about: "workloads.kubernetes clusters".to_owned(),
@@ -101,7 +101,7 @@ fn clusters(rules: &WorkloadRules, state: &IndexState, now: Timestamp) -> Vec<Pr
     silent_clusters(rules, state, now).into_iter().chain(unlisted).collect()
 }
 
-/// What is said of EKS clusters that do not report what they run: their workloads are not known.
+/// The statement about EKS clusters that do not report: their workloads are not known.
 fn silent_clusters(rules: &WorkloadRules, state: &IndexState, now: Timestamp) -> Option<Problem> {
     let silent = state.silent_clusters(rules, now);
     let names: Vec<String> = silent
@@ -126,7 +126,7 @@ fn silent_clusters(rules: &WorkloadRules, state: &IndexState, now: Timestamp) ->
     })
 }
 
-/// At most so many clusters are named.
+/// The most clusters that are named.
 const MAX_CLUSTERS: usize = 10;
 
 struct Run<'a, S, R> {
@@ -137,8 +137,8 @@ struct Run<'a, S, R> {
     key: &'a RegistryKey,
 }
 
-/// Tells what of a registry's settings is not what the policy needs, and which exceptions of the policy end soon. Nothing is changed.
-/// `registry`: its lists, as the rest of the sweep reads them.
+/// Notifies of settings of a registry that differ from what the policy needs, and of exceptions of the policy that end soon.
+/// Nothing is changed. `registry`: its lists, as the rest of the sweep reads them.
 ///
 /// # Errors
 /// A call failed, or others are at work on the same registry.
@@ -193,7 +193,7 @@ pub async fn reconcile_registry(
     Err(ReconcileError::Contended(key.into()))
 }
 
-/// A step for a registry: nothing is changed, and people are told, as far as topics accept it.
+/// A step for a registry: nothing is changed, and alerts are sent, as far as topics accept them.
 struct RegistryAction<'a, 'b, S, R> {
     run: &'a Run<'b, S, R>,
     step: &'a RegistryStep,
@@ -244,7 +244,7 @@ impl<S: Services, R: Listing> Action for RegistryAction<'_, '_, S, R> {
         Ok(())
     }
 
-    /// What topics have accepted is recorded, also where others have not.
+    /// The alerts that topics have accepted are recorded, also where others have not.
     async fn record(&mut self) -> Result<Written, ReconcileError> {
         if !self.sent.is_empty() {
             self.run.record_told(self.step.clone(), &self.sent).await?;
@@ -364,7 +364,7 @@ impl<S: Services, R: Listing> Run<'_, S, R> {
         written.map_err(|source| self.failed("record what was told of", source))
     }
 
-    /// Looks at the registry: what is wrong, and which repositories there are.
+    /// Surveys the registry: its problems, and its repositories.
     async fn look(&self) -> Result<(Found, BTreeSet<RepositoryName>), ReconcileError> {
         let failed = |source| self.failed("look at", source);
         let registry = self.registry;
@@ -385,8 +385,8 @@ impl<S: Services, R: Listing> Run<'_, S, R> {
         Ok((survey.finish(), names))
     }
 
-    /// What the tags of repositories say of their routes, as far as it is needed: exceptions that end are told to the routes of the repositories
-    /// that they are for.
+    /// The routes that the tags of repositories name, as far as they are needed: an exception that ends is alerted to the
+    /// routes of its repositories.
     async fn routes(&self) -> Result<BTreeMap<RepositoryName, RouteTag>, ReconcileError> {
         let now = self.services.clock().now();
         let mut routes = BTreeMap::new();
@@ -508,7 +508,7 @@ impl<S: Services, R: Listing> Run<'_, S, R> {
             if self.write(&row).await? == Written::Yes {
                 return Ok(row);
             }
-            // Somebody told of something else in between. What was sent stays sent.
+            // Somebody sent another alert in between. Alerts that were sent stay sent.
             let Some(current) = self.row().await? else { break };
             row = current;
             let same_day = row.digest.as_mut().zip(before).filter(|(is, was)| is.day == was.day);

@@ -1,4 +1,5 @@
-//! Gather facts, decide, tell, record: for a copy where it arrives, and for a repository's copies where they come from.
+//! Gather facts, decide, notify, record: for a copy in its own region, and for a repository's copies in the region of their
+//! source.
 //!
 //! Nothing here changes an image: whether a copy is blocked is for [`reconcile`](crate::reconcile::image::reconcile).
 
@@ -40,14 +41,14 @@ use guard_ports::{
     ReplicationWriter as _, RepositoryLedger as _, Retry, Services, SweepLedger as _, Written,
 };
 
-/// A copy to look at.
+/// A copy to reconcile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicaRequest {
     /// The copy.
     pub image: ImageKey,
     /// The registry that it comes from.
     pub source: RegistryKey,
-    /// What an event said, if one led here.
+    /// The event that caused this reconcile, if one did.
     pub event: Option<ReplicaEvent>,
     /// Tags that the source has by the ledger, that the copy does not have, and of which no event has come. A sweep finds them.
     pub source_tags: Vec<Tag>,
@@ -55,14 +56,14 @@ pub struct ReplicaRequest {
     pub actor: String,
 }
 
-/// What came of looking at a copy.
+/// The result of the reconcile of a copy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReplicaOutcome {
     /// How it stands.
     pub state: ReplicaState,
     /// The region that it comes from.
     pub source: Region,
-    /// What is missing.
+    /// The missing parts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
     /// Seconds from push to arrival, where that was not known before.
@@ -73,18 +74,18 @@ pub struct ReplicaOutcome {
     pub alerts: Vec<RepositoryAlertKind>,
 }
 
-/// What came of looking at a repository's copies.
+/// The result of the reconcile of a repository's copies.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct ReplicationOutcome {
     /// How ready each region is.
     pub readiness: Vec<Readiness>,
-    /// Copies in this region that were looked at.
+    /// Copies in this region that were reconciled.
     pub looked: u64,
-    /// Every copy that is on the list here has been looked at, now or before.
+    /// Every copy on the list here has been reconciled, now or before.
     pub all_seen: bool,
-    /// The time was over before everything was looked at, and nothing else was in the way: the rest is for another invocation.
+    /// The time was over before everything was reconciled, and nothing else prevented it: the rest is for another invocation.
     pub is_cut: bool,
-    /// What went wrong. It kept nothing else from being looked at.
+    /// The failures. They kept nothing else from being reconciled.
     #[serde(skip)]
     pub errors: Vec<ReconcileError>,
     /// The kinds of the alerts that were sent.
@@ -96,20 +97,20 @@ pub struct ReplicationOutcome {
 /// How often it is started over because somebody else wrote the row in between.
 const MAX_ATTEMPTS: usize = 3;
 
-/// Copies here that were not right when they were last looked at are all looked at by every sweep if they are no more than so many. Of more,
-/// each has its turn once a day.
+/// Up to this number, copies here that were incomplete at their last reconcile are all reconciled by every sweep. With more,
+/// each is reconciled once a day.
 const MAX_LOOKS: usize = 100;
 
-/// So many copies are looked at at the same time.
+/// The number of copies that are reconciled at the same time.
 const LOOKS_AT_ONCE: usize = 8;
 
-/// After so many looks in a row that failed nothing new is begun here: AWS is in trouble, or has had enough of us.
+/// After this number of failures in a row nothing new is begun here: AWS fails or throttles.
 const MAX_TROUBLE: usize = LOOKS_AT_ONCE;
 
-/// So many errors of one kind of work are named: a thousand images fail for the same reason.
+/// The errors of one kind of work that are named: a thousand images fail for the same reason.
 const MAX_ERRORS: usize = 5;
 
-/// Looks whether a copy is here, with its tags and all that it leads to, in time, or why not; tells what is wrong with it, once.
+/// Checks whether a copy is here, with its tags and all its children, in time, or why not; alerts each problem once.
 ///
 /// # Errors
 /// A call failed, or others are at work on the same copy.
@@ -182,7 +183,7 @@ fn in_source(request: &ReplicaRequest) -> ImageKey {
     }
 }
 
-/// What the source says, or why it does not: an error that trying again does not help is an answer too.
+/// The source's answer, or why there is none: a permanent error is an answer too.
 fn told<T>(result: Result<T, PortError>) -> Result<Told<T>, PortError> {
     match result {
         Ok(answer) => Ok(Told::Says(answer)),
@@ -280,13 +281,13 @@ fn is_out_of_reach(image: &Image) -> bool {
     matches!(image.status, ImageStatus::Archived | ImageStatus::Activating)
 }
 
-/// Whether a block of ours keeps an image out of reach. What is left of one that was undone, a mark for example, does not.
+/// Whether a block of ours keeps an image out of reach. A rest of an undone block, such as a mark, does not.
 async fn is_blocked(services: &impl Services, image: &ImageKey) -> Result<bool, PortError> {
     let row = services.ledger().row(image).await?;
     Ok(row.is_some_and(|row| row.closed_at.is_none() && row.state == State::Blocked))
 }
 
-/// Whether the source has told of this copy already, or a backfill of ours has brought it, or may have.
+/// Whether an alert of the source has named this copy already, or a backfill of ours has brought it, or may have.
 async fn is_told_late(
     services: &impl Services,
     rules: &ReplicationRules,
@@ -374,7 +375,7 @@ async fn tags(
     Ok(places.into_iter().collect())
 }
 
-/// What the copy leads to, and what of that is not here.
+/// The children of the copy, and those that are not here.
 async fn children_here(
     services: &impl Services,
     image: &ImageKey,
@@ -411,12 +412,12 @@ async fn children_here(
 
 /// A step for a copy, or for the copies of a repository in a region.
 trait CopyStep {
-    /// What is done by writing its row.
+    /// The action of writing its row.
     const RECORDING: &str;
 
     fn alerts(&self) -> &[RepositoryAlert];
 
-    /// Writes its row: as it is, or as it is when everything was told then.
+    /// Writes its row: as it is, or with all alerts sent.
     async fn write(&self, services: &impl Services, told_at: Option<Timestamp>) -> Result<Written, PortError>;
 }
 
@@ -448,11 +449,11 @@ impl CopyStep for SourceStep {
     }
 }
 
-/// How such a step is carried out: nothing is changed, and people are told.
+/// How such a step is carried out: nothing is changed, and alerts are sent.
 struct CopyAction<'a, S, T> {
     services: &'a S,
     policy: &'a Policy,
-    /// Whose people are told.
+    /// The repository whose topic is notified.
     key: &'a RepositoryKey,
     /// The copy, or the repository.
     of: String,
@@ -507,15 +508,15 @@ pub struct CopyLook {
     pub turns: Turns,
     /// Nothing new is begun after that.
     pub until: Timestamp,
-    /// Another invocation had not the time for all of it: what stays as it is has been looked at.
+    /// Another invocation had not the time for all of it: copies that stay as they are have been reconciled.
     pub is_rest: bool,
 }
 
-/// Looks at a repository's copies: those in other regions of the images that `expected` has gathered, and those here that nobody has
-/// looked at yet, or that are not right.
+/// Reconciles a repository's copies: those in other regions of the images that `expected` has gathered, and those here that
+/// nobody has reconciled yet, or that are incomplete.
 ///
-/// Where everything is there, that costs no call for an image: the ledger's rows of the copies say so, a thousand to a page. What cannot
-/// be looked at keeps nothing else from it, and is unknown.
+/// Where everything is there, that costs no call for an image: the ledger's rows of the copies say so, a thousand to a page. A
+/// copy that cannot be reconciled keeps no other from it, and is unknown.
 pub async fn reconcile_replication(
     services: &impl Services,
     policy: &Policy,
@@ -558,7 +559,7 @@ pub async fn reconcile_replication(
             done.readiness.push(unknown(expected, &rows.copies, to));
         }
     }
-    // What cannot be read must not hide the rest, nor be hidden by it.
+    // A row that cannot be read must not hide the rest, nor be hidden by it.
     let reading = || failed("read the ledger's rows of the copies of", key);
     let unreadable = rows.unreadable.into_iter().take(MAX_ERRORS);
     done.errors.extend(unreadable.map(|error| reading()(error)));
@@ -575,13 +576,13 @@ fn unknown(expected: &Expected<'_>, copies: &Copies, to: &Region) -> Readiness {
     }
 }
 
-/// What the ledger has of a repository's copies.
+/// The ledger's rows of a repository's copies.
 #[derive(Debug, Default)]
 struct Rows {
     copies: Copies,
     /// Copies here that are not as their rows say.
     changed: Vec<ReplicaRow>,
-    /// Copies here that were not right when they were last looked at.
+    /// Copies here that were incomplete at their last reconcile.
     wrong: Vec<ReplicaRow>,
     unreadable: Vec<PortError>,
     /// The time was enough for all of them.
@@ -619,9 +620,9 @@ async fn read_rows(
     }
 }
 
-/// Why a copy here must be looked at again.
+/// Why a copy here must be reconciled again.
 enum Why {
-    /// It is not as its row says, or something of it was not told yet.
+    /// It differs from its row, or an alert about it is pending.
     Changed,
     /// It was not right, or tags of its source have not come yet.
     Wrong,
@@ -633,7 +634,7 @@ fn why(row: &ReplicaRow, expected: &Expected<'_>) -> Option<Why> {
     let is_whole = is_right && row.children.iter().all(|child| expected.is_as_it_should_be(child));
     match row.state {
         _ if owes => Some(Why::Changed),
-        // The look tells of a tag that it lost, or forgets one that has moved on.
+        // The reconcile alerts a tag that it lost, or forgets one that has moved on.
         ReplicaState::Complete if !is_whole || expected.lacks_a_tag_of(row) => Some(Why::Changed),
         // Each look asks the source for them, until their time is over.
         ReplicaState::Complete if !row.awaited.is_empty() || !expected.tags_to_come(row).is_empty() => Some(Why::Wrong),
@@ -645,7 +646,7 @@ fn why(row: &ReplicaRow, expected: &Expected<'_>) -> Option<Why> {
     }
 }
 
-/// A look at a repository's copies.
+/// The reconcile of a repository's copies.
 struct CopiesRun<'a, S> {
     services: &'a S,
     policy: &'a Policy,
@@ -664,7 +665,8 @@ impl<S: Services> CopiesRun<'_, S> {
         }
     }
 
-    /// Looks at copies here: those that are not as their rows say, those that nobody has looked at yet, and those that were not right before.
+    /// Reconciles copies here: those that differ from their rows, those that nobody has reconciled yet, and those that were
+    /// incomplete before.
     async fn look_here(&self, rows: &mut Rows, done: &mut ReplicationOutcome) {
         let Self {
             services,
@@ -844,7 +846,7 @@ impl<S: Services> CopiesRun<'_, S> {
                     let not_begun = CopyState::Missing(replication::ledger::Missing::NotBegun);
                     facts.asked.insert(digest, said.remove(facts.to).unwrap_or(not_begun));
                 }
-                // Of this one nothing is known.
+                // Nothing is known of this one.
                 Err(error) => {
                     failures += 1;
                     errors.push(failed("look at the copies of", key)(error));
@@ -884,7 +886,7 @@ impl<S: Services> CopiesRun<'_, S> {
     ) -> Result<(), ReconcileError> {
         let (services, from) = (self.services, &self.registry());
         let doing = || failed("follow the backfill to", to);
-        // Whoever loses the race for the row leaves it to the other.
+        // The invocation that loses the race for the row leaves it to the other.
         match backfill::decide(row, Lane { from, to }, wish, self.actor, services.clock().now()) {
             BackfillPlan::Leave => {}
             BackfillPlan::Start(row) => {
@@ -894,7 +896,8 @@ impl<S: Services> CopiesRun<'_, S> {
                 if services.ledger().write_backfill_row(&row).await.map_err(doing())? == Written::Conflict {
                     return Ok(());
                 }
-                // What ECR does not begin is told of copies that are late; that we may not ask is an error as well.
+                // A backfill that ECR does not begin is named in the alert about late copies; a missing permission for it is an
+                // error as well.
                 let (start, denied) = match writer.start_backfill(from, to).await {
                     Ok(start) => (start, None),
                     Err(error) if error.retry == Retry::Never => {

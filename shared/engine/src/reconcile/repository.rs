@@ -2,7 +2,7 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | `settings` | the settings of a repository, from facts to what is changed and told |
+//! | `settings` | the settings of a repository, from facts to changes and alerts |
 //! | `gather` | what is known of them |
 //! | `preview` | what a lifecycle policy would do, and whether that is in use |
 //! | `uses` | who uses what a lifecycle policy would take |

@@ -174,7 +174,7 @@ fn another_value_counts_after_the_next_push_or_within_a_day() {
     }
 }
 
-/// What another tag said is nothing that this one says.
+/// The value of another tag is no value of this one.
 #[test]
 fn the_policy_can_name_another_tag() {
     let world = World::new();
@@ -257,7 +257,7 @@ fn remember(world: &World, policy: &Policy, repository: &RepositoryKey) {
     run(remember_route(&services, policy, repository, ReadTag::Now)).unwrap();
 }
 
-/// A push reads another value of the tag while a sweep changes or tells something about the same repository.
+/// A push reads another value of the tag while a sweep changes or alerts something about the same repository.
 #[test]
 fn reading_the_tag_never_comes_between_an_alert_and_its_record() {
     let policy = policy(
@@ -344,7 +344,7 @@ fn images_without_a_finding_say_nothing_of_routes() {
     assert_eq!(reads, 1, "the image's own row");
 }
 
-/// An exception that ends is told to the routes of the repositories that it is for: by their tags as well.
+/// An exception that ends is alerted to the routes of its repositories: by their tags as well.
 #[test]
 fn exceptions_that_end_are_told_where_the_tags_lead() {
     let world = World::new();

@@ -22,7 +22,7 @@ pub struct Sweep {
     pub began: Timestamp,
     /// When the sweep before it began, whose turns are done; `None`: only the turns of its own hour are due.
     pub since: Option<Timestamp>,
-    /// How many invocations led to this one, one after the other.
+    /// The number of invocations before this one, one after the other.
     pub hops: u32,
     /// When this invocation must be through: nothing new is begun after that.
     pub until: Timestamp,
@@ -34,7 +34,7 @@ impl Sweep {
         Turns::new(self.since, self.began)
     }
 
-    /// Something to look at, one hop further.
+    /// A subject to reconcile, one hop further.
     pub fn item(&self, work: Work) -> WorkItem {
         WorkItem {
             schema: WorkSchema::V1,

@@ -29,7 +29,7 @@ pub struct Enqueued {
     pub continued: bool,
 }
 
-/// What is known of the settings of all repositories, but for what the list says: it saves workers from asking again, one by one.
+/// The known settings of all repositories, apart from those on the list: workers need not ask for them one by one.
 #[derive(Debug)]
 pub struct KnownSettings<'a> {
     policy: &'a Policy,
@@ -37,8 +37,8 @@ pub struct KnownSettings<'a> {
 }
 
 impl<'a> KnownSettings<'a> {
-    /// Reads it, if the policy asks anything of settings. `None` as well if it cannot be read: that the registry's own check tells, and
-    /// here it only means that workers ask for more.
+    /// Reads it, if the policy asks anything of settings. `None` as well if it cannot be read: the registry's own check alerts
+    /// that, and here workers only ask for more.
     pub async fn read(registry: &impl Listing, policy: &'a Policy) -> Option<Self> {
         if !policy.has_settings() {
             return None;
@@ -47,7 +47,7 @@ impl<'a> KnownSettings<'a> {
         Some(Self { policy, settings })
     }
 
-    /// What goes with a repository's item; nothing, if nothing is asked of it, or if it is its turn to be looked at in full.
+    /// The settings for a repository's item; none, if none is asked of it, or if it is due for a full reconcile.
     fn of(&self, listed: &ListedRepository, sweep: &Sweep) -> Option<ListedSettings> {
         let asked = self.policy.repository(&listed.name);
         let asked = asked.is_some_and(RepositoryRules::has_settings);
@@ -56,8 +56,8 @@ impl<'a> KnownSettings<'a> {
     }
 }
 
-/// Leaves an item for every repository of the registry, from `after` on, with what is `known` of its settings. What of the list could
-/// not be read is named beside. `registry`: its lists, as the rest of the sweep reads them.
+/// Leaves an item for every repository of the registry, from `after` on, with its `known` settings. Entries of the list that
+/// could not be read are named next to them. `registry`: its lists, as the rest of the sweep reads them.
 ///
 /// # Errors
 /// A call failed. Items for a part of the repositories may be in the queue.
@@ -128,7 +128,7 @@ pub async fn enqueue_gone(services: &impl Services, registry: &impl Listing, swe
             return Ok(0);
         }
         let page = registry.repositories(after.as_deref()).await.map_err(failed)?;
-        // What cannot be read is not gone.
+        // A repository that cannot be read still exists.
         if let Some(unreadable) = page.unreadable.into_iter().next() {
             return Err(failed(unreadable));
         }

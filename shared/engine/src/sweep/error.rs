@@ -1,10 +1,10 @@
-//! What goes wrong in a sweep.
+//! The failures of a sweep.
 
 use crate::reconcile::ReconcileError;
 use guard_core::{ids::RepositoryName, work::MAX_HOPS};
 use guard_ports::{PortError, Retry};
 
-/// What went wrong; it does not keep the rest from being done.
+/// The failures; they do not keep the rest from being done.
 pub type Failures = Vec<SweepError>;
 
 /// Why a sweep, or a part of it, did not succeed. It can be done again.
@@ -13,12 +13,12 @@ pub enum SweepError {
     /// A call failed.
     #[error("could not {doing}: {source}")]
     Port {
-        /// What was being done.
+        /// The action that failed.
         doing: String,
         /// The call that failed.
         source: Box<PortError>,
     },
-    /// A repository, an image or copies could not be looked at.
+    /// A repository, an image or copies could not be reconciled.
     #[error(transparent)]
     Reconcile(#[from] ReconcileError),
     /// Work was put back too often. It stays in the queue.

@@ -27,16 +27,16 @@ use guard_ports::{Clock as _, Ledger as _, PortError, Registry as _, Services};
 /// For so long work is left alone that waits because AWS is in trouble, or has had enough of us.
 pub const TROUBLE_WAIT: Duration = Duration::from_secs(5 * 60);
 
-/// After so many looks in a row that failed nothing new is begun: AWS is in trouble, or has had enough of us. A call that fails now and
-/// then is no trouble.
+/// After this number of failures in a row nothing new is begun: AWS fails or throttles. A call that fails now and then is no
+/// sign of that.
 pub const MAX_TROUBLE: usize = 5;
 
-/// An image to look at, and what is known of why.
+/// An image to reconcile, and the reason.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageLook {
     /// Its digest.
     pub digest: Digest,
-    /// What led to it.
+    /// The reason.
     pub hints: Hints,
     /// When a sweep read all indexes of the repository, if it could. [`Hints::indexes_read`] follows from it when the image's turn comes.
     pub indexes_read_at: Option<Timestamp>,
@@ -56,7 +56,7 @@ impl From<FoundImage> for ImageLook {
 }
 
 impl ImageLook {
-    /// No event led to it. `indexes_read_at`: when a sweep read all indexes of the repository.
+    /// No event named it. `indexes_read_at`: when a sweep read all indexes of the repository.
     pub fn found(digest: Digest, indexes_read_at: Option<Timestamp>) -> Self {
         Self {
             digest,
@@ -101,7 +101,7 @@ pub enum Progress {
     Made,
 }
 
-/// What became of images so far.
+/// The results of images so far.
 struct Course {
     looks: Looks,
     failures: Failures,
@@ -110,7 +110,7 @@ struct Course {
     refused: Option<PortError>,
     /// Images whose findings could not be read for it.
     waiting: Vec<String>,
-    /// The calls that kept images from being looked at.
+    /// The calls that kept images from being reconciled.
     failing: Vec<FailingCall>,
     /// Images that are left to another item.
     left: Vec<ImageLook>,
@@ -119,8 +119,8 @@ struct Course {
 }
 
 impl<S: Services> Worker<'_, S> {
-    /// Looks at these images, one after the other. What is left when the time is over or AWS is in trouble, and what failed, is left to
-    /// another item, so that nothing is done twice for it; but if nothing at all was achieved, this item fails.
+    /// Reconciles these images, one after the other. Images that are left when the time is over or AWS fails, and those that
+    /// failed, are left to another item, so that nothing is done twice; but if nothing at all was achieved, this item fails.
     pub async fn look_at_images(
         &self,
         key: &RepositoryKey,
@@ -196,7 +196,7 @@ impl<S: Services> Worker<'_, S> {
         (looks, failures)
     }
 
-    /// Looks at the next image, and notes what became of it.
+    /// Reconciles the next image, and records its result.
     async fn next_image(&self, key: &RepositoryKey, image: ImageLook, is_sweep: bool, course: &mut Course) {
         let now = self.services.clock().now();
         let is_known = |read_at| now.duration_since(read_at) < INDEXES_KNOWN_FOR;
@@ -240,8 +240,8 @@ impl<S: Services> Worker<'_, S> {
         }
     }
 
-    /// Gives an image that could not be looked at a row that says so, if it has none. What is known of one that has a row still holds. If that
-    /// fails as well, the next look that fails writes it.
+    /// Gives an image that could not be reconciled a row that says so, if it has none. The row of one that has one still holds.
+    /// If that fails as well, the next failing reconcile writes it.
     async fn note_not_reached(&self, key: &RepositoryKey, digest: &Digest, error: &SweepError) {
         let SweepError::Reconcile(ReconcileError::Port {
             of: Subject::Image(_),

@@ -1,4 +1,4 @@
-//! What came of looking at repositories and images.
+//! The results of reconciles of repositories and images.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::reconcile::{
 };
 use guard_ports::PortError;
 
-/// What came of looking at repositories and images.
+/// The results of reconciles of repositories and images.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Looks {
     /// Repositories that were left to other workers.
@@ -21,34 +21,34 @@ pub struct Looks {
     pub listed: u64,
     /// Those that were due, by why.
     pub due: BTreeMap<&'static str, u64>,
-    /// Images that were looked at.
+    /// Images that were reconciled.
     pub looked: u64,
-    /// Images, counted with those that share their fate, for which something was recorded, done or told.
+    /// Images, counted with their relatives, for which a record, a change or an alert was made.
     pub changed: u64,
     /// Images, counted in the same way, whose manifest could not be read; see [`Outcome::not_read`].
     pub not_read: u64,
     /// Entries, counted in the same way, that are no container images.
     pub not_images: u64,
-    /// Blocks, as the policy limits them by the hour: an index is one, with the images that it leads to, and what comes back is not counted
-    /// again.
+    /// Blocks, as the policy limits them by the hour: an index is one, with its children, and an image that comes back is not
+    /// counted again.
     pub blocks: u64,
     /// Alerts that were sent, about images and repositories.
     pub alerts: u64,
     /// Settings of repositories, and tags, that were changed.
     pub repaired: u64,
-    /// Copies here that were looked at again.
+    /// Copies here that were reconciled again.
     pub copies: u64,
     /// Backfills of other regions that were begun.
     pub backfills: u64,
-    /// Images that were looked at and whose findings may not be read.
+    /// Images that were reconciled and whose findings may not be read.
     #[serde(skip_serializing_if = "is_zero")]
     pub unreadable: u64,
-    /// Looks at images that failed because calls did, and may succeed later.
+    /// Reconciles of images that failed because calls did, and may succeed later.
     #[serde(skip_serializing_if = "is_zero")]
     pub not_reached: u64,
     /// Further items that were left to other workers.
     pub items: u64,
-    /// What went wrong with images that were left to another item: their own item does not come again for them.
+    /// Failures of images that were left to another item: their own item does not come again for them.
     #[serde(skip)]
     pub handed_on: Failures,
     /// Images whose blocks could not be undone for want of a permission, and which it is.

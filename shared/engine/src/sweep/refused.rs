@@ -1,4 +1,4 @@
-//! What may not be read or undone for want of a permission, and calls that keep failing, remembered for all workers.
+//! Reads and releases that fail for want of a permission, and calls that keep failing, remembered for all workers.
 
 use super::{error::SweepError, worker::Worker};
 use crate::reconcile::{FINDINGS, ReconcileError};
@@ -27,7 +27,7 @@ pub(super) fn denied(known: &RefusedAccess) -> PortError {
 }
 
 impl<S: Services> Worker<'_, S> {
-    /// What may not be read, as far as other workers have found out. Only sweeps ask: an event is about one image.
+    /// The reads that are refused, as far as other workers have found out. Only sweeps ask: an event is about one image.
     pub(super) async fn refused_access(&self, is_sweep: bool) -> Result<Vec<RefusedAccess>, SweepError> {
         if !is_sweep {
             return Ok(Vec::new());
@@ -112,11 +112,11 @@ impl<S: Services> Worker<'_, S> {
                 return Ok(());
             }
         }
-        // Others write at the same time: then some images are not counted. What is missing is known all the same.
+        // Others write at the same time: then some images are not counted. The missing permission is known all the same.
         Ok(())
     }
 
-    /// The call that has kept an image from being looked at.
+    /// The call that has kept an image from being reconciled.
     pub(super) fn failing(&self, key: &RepositoryKey, digest: &Digest, error: &SweepError) -> Option<FailingCall> {
         let (SweepError::Reconcile(ReconcileError::Port { source, .. }) | SweepError::Port { source, .. }) = error
         else {
@@ -131,7 +131,8 @@ impl<S: Services> Worker<'_, S> {
         ))
     }
 
-    /// Remembers which calls fail, and how many images wait for them. If that fails as well, the next look that fails writes it.
+    /// Remembers which calls fail, and how many images wait for them. If that fails as well, the next failing reconcile writes
+    /// it.
     pub(super) async fn note_failing(&self, found: Vec<FailingCall>) {
         if found.is_empty() {
             return;

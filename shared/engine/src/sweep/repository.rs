@@ -33,13 +33,12 @@ use guard_core::{
 };
 use guard_ports::{Clock as _, Listing as _, RepositoryLedger as _, Services, SweepLedger as _, UseLedger as _};
 
-/// So long after images were due a repository is looked at again: by then they have been looked at, and what became of them is
-/// counted.
+/// The time after which a repository is reconciled again if images were due: by then they have been reconciled, and their
+/// results are counted.
 const SECOND_LOOK: Duration = Duration::from_secs(10 * 60);
 
-/// So long after a look at the settings, another one reads the preview of a lifecycle policy that was not there yet, by how often it was
-/// not. AWS's own waiter gives up after 100 seconds, and a preview of a large repository may take longer: after the last one, the next sweep
-/// looks.
+/// The waits between reconciles of the settings for the preview of a lifecycle policy that is not there yet. AWS's own waiter
+/// gives up after 100 seconds, and a preview of a large repository may take longer: after the last one, the next sweep checks.
 const PREVIEW_WAITS: [Duration; 4] = [
     Duration::from_secs(60),
     Duration::from_secs(2 * 60),
@@ -47,10 +46,10 @@ const PREVIEW_WAITS: [Duration; 4] = [
     Duration::from_secs(8 * 60),
 ];
 
-/// Images that are due are looked at at once if they are no more than this; more of them are left to other workers.
+/// Images that are due are reconciled at once up to this number; more of them are left to other workers.
 const LOOKED_AT_ONCE: usize = 10;
 
-/// Which part of a repository is looked at.
+/// The part of a repository to reconcile.
 #[derive(Default)]
 pub(super) struct Part {
     /// Its images from here on; `None`: all of it.
@@ -59,9 +58,9 @@ pub(super) struct Part {
     pub(super) again: bool,
     /// For its copies and figures only.
     pub(super) copies: bool,
-    /// What of its settings is known.
+    /// The known part of its settings.
     pub(super) listed: Option<ListedSettings>,
-    /// Only its settings, after so many looks that found no preview of a lifecycle policy; 0: all of it.
+    /// Only its settings, after this number of reconciles without a preview of a lifecycle policy; 0: all of it.
     pub(super) waited: u32,
 }
 
@@ -85,7 +84,7 @@ impl Part {
     }
 }
 
-/// What is read of a repository, page by page: all of the ledger's rows first.
+/// The state of a repository that is read page by page: all of the ledger's rows first.
 struct Reading<'a> {
     survey: Survey<'a>,
     figures: SummaryBuilder<'a>,
@@ -130,11 +129,12 @@ impl<'a> Reading<'a> {
 }
 
 impl<S: Services> Worker<'_, S> {
-    /// Looks at the settings of a repository. Where ECR does not know yet what a lifecycle policy would do, an item looks again in minutes.
+    /// Reconciles the settings of a repository. Where ECR has no preview of a lifecycle policy yet, an item reconciles them
+    /// again in minutes.
     async fn look_at_settings(&self, key: &RepositoryKey, part: &Part) -> (Looks, Failures) {
         let mut looks = Looks::default();
         let listed = part.listed.as_ref();
-        // First, so that what is found in the repository is told to whom it concerns.
+        // First, so that results of the repository reach the right topic.
         let when = if self.sweep.turns().has(&key.repository, TURN_HOURS) {
             ReadTag::Now
         } else {
@@ -166,9 +166,9 @@ impl<S: Services> Worker<'_, S> {
         (looks, failures)
     }
 
-    /// Looks at a repository, and at those of its images that are due.
+    /// Reconciles a repository, and those of its images that are due.
     pub(super) async fn look_at_repository(&self, key: &RepositoryKey, part: Part) -> (Looks, Failures) {
-        // Its settings are looked at once in a sweep, and again while they wait for a preview.
+        // Its settings are reconciled once in a sweep, and again while they wait for a preview.
         let (mut looks, mut failures) = if part.is_first() {
             self.look_at_settings(key, &part).await
         } else {
@@ -195,7 +195,7 @@ impl<S: Services> Worker<'_, S> {
         let began = self.services.clock().now();
         let mut reading = Reading::new(self.policy, self.sweep, key, began);
         if !self.read_rows(key, &mut reading).await? {
-            // Without all rows nothing can be said of any image. Its settings were looked at.
+            // Without all rows nothing can be said of any image. Its settings were reconciled.
             self.send(&[part.item(self.sweep, key)], NOT_HIDDEN, looks).await?;
             return Ok(Vec::new());
         }
@@ -246,7 +246,7 @@ impl<S: Services> Worker<'_, S> {
             };
             self.send(&[second.item(self.sweep, key)], SECOND_LOOK, looks).await?;
         }
-        // What is due changes copies and figures; they are looked into when it has been looked at.
+        // Images that are due change copies and figures; these are read when those have been reconciled.
         if is_whole
             && (nothing_is_due || part.again)
             && !self.look_at_copies(&expected, figures, is_gone, &part, looks).await?
@@ -256,7 +256,7 @@ impl<S: Services> Worker<'_, S> {
         Ok(now)
     }
 
-    /// The images that are looked at at once; more of them go to other workers.
+    /// The images that are reconciled at once; more of them go to other workers.
     fn at_once(
         &self,
         key: &RepositoryKey,
@@ -279,7 +279,7 @@ impl<S: Services> Worker<'_, S> {
         due.into_iter().map(look).collect()
     }
 
-    /// Looks at copies, and keeps the figures of the repository. Whether there was time for all of it.
+    /// Reconciles copies, and keeps the figures of the repository. The result says whether there was time for all of it.
     async fn look_at_copies(
         &self,
         expected: &Expected<'_>,
@@ -314,7 +314,7 @@ impl<S: Services> Worker<'_, S> {
         };
         let mut outcome = reconcile_replication(services, policy, expected, look, actor).await;
         looks.count_copies(&outcome);
-        // The next sweep looks at them again; this item has done what it could.
+        // The next sweep reconciles them again; this item has done its part.
         looks.handed_on.extend(outcome.errors.drain(..).map(SweepError::from));
         if outcome.is_cut {
             self.send(&[rest()], NOT_HIDDEN, looks).await?;
@@ -375,8 +375,8 @@ impl<S: Services> Worker<'_, S> {
         }
     }
 
-    /// Reads what workloads do with the images, where that holds them. What cannot be read, or for which there is no time, shows when the
-    /// image has its turn.
+    /// Reads the uses of the images by workloads, where one defers a block. A use that cannot be read, or for which there is no
+    /// time, shows at the periodic reconcile of the image.
     async fn read_uses(&self, key: &RepositoryKey, reading: &mut Reading<'_>) -> Result<(), SweepError> {
         let holds = self.policy.block(&key.repository).when_in_use == WhenInUse::Hold;
         if self.policy.workloads.is_none() || !holds {

@@ -64,7 +64,7 @@ fn operations(world: &World) -> BTreeMap<&'static str, usize> {
     counts
 }
 
-/// A world of 30 images in 3 repositories, of which no event has told: every fifth has a CRITICAL finding.
+/// A world of 30 images in 3 repositories without any event: every fifth has a CRITICAL finding.
 fn silent_world() -> World {
     let world = World::new();
     world.list_scans();
@@ -338,7 +338,7 @@ fn with_rules() -> Policy {
     policy(r#""repositories": [{"match": "api", "posture": {"tag_mutability": "MUTABLE"}}, {"match": "*"}]"#)
 }
 
-/// What of settings is known, by repository.
+/// The known settings, by repository.
 fn listed_of(items: Vec<WorkItem>) -> BTreeMap<String, Option<ListedSettings>> {
     let listed = items.into_iter().map(|item| match item.work {
         Work::Repository { repository, listed, .. } => (repository.to_string(), listed.map(|listed| *listed)),
@@ -353,7 +353,7 @@ fn what_the_list_says_of_settings_goes_with_the_item_where_the_policy_asks_for_s
     enqueue(&world, &policy(""));
     assert!(listed_of(world.take_items(9)).values().all(Option::is_none));
     assert!(!operations(&world).contains_key("ecr:DescribeRegistry"));
-    // Each repository has its turn to be looked at in full once in 24 hours.
+    // Each repository is reconciled in full once in 24 hours.
     let mut in_full = 0;
     for _ in 0..24 {
         enqueue(&world, &with_rules());
@@ -376,7 +376,7 @@ fn what_cannot_be_done_does_not_keep_the_rest_from_being_done() {
     let world = silent_world();
     world.set_page_size(1000);
     enqueue(&world, &policy(""));
-    // The image that is refused is told of as held, and is an error.
+    // The refused image is alerted as deferred, and is an error.
     world.refuse_to_archive(&key_of("api", 0));
     let items = world.take_items(9);
     let (looks, failures) = work(&world, &policy(""), &items[0]);
@@ -390,7 +390,7 @@ fn what_cannot_be_done_does_not_keep_the_rest_from_being_done() {
         "{errors:?}"
     );
     assert_eq!((errors[0].code(), errors[0].is_trouble()), ("BlockRefused", false));
-    // The repository was looked at, and is not again: only that image is.
+    // The repository was reconciled, and is not again: only that image is.
     assert_eq!(failures, []);
     let images = |item: &WorkItem| match &item.work {
         Work::Images { digests, .. } => digests.clone(),
@@ -423,7 +423,7 @@ fn trouble_stops_an_item_and_nothing_is_lost_nor_done_twice() {
         assert_eq!(looks.handed_on.len(), faults.min(MAX_TROUBLE), "{:?}", looks.handed_on);
         assert!(looks.handed_on.iter().all(SweepError::is_trouble));
         world.heal();
-        // What was left is looked at five minutes later, the repository ten.
+        // The rest is reconciled five minutes later, the repository ten.
         let mut rest = world.take_items(9);
         rest.sort_by_key(|item| matches!(item.work, Work::Repository { .. }));
         let looked_at = rest.iter().map(|item| work(&world, &policy(""), item).0.looked);
@@ -434,7 +434,7 @@ fn trouble_stops_an_item_and_nothing_is_lost_nor_done_twice() {
 #[test]
 fn an_image_that_no_sweep_can_look_at_has_a_record_that_is_written_once() {
     let world = World::new();
-    // One that was judged before, and two that nobody has seen: one of them may be an attestation.
+    // One that was evaluated before, and two that nobody has seen: one of them may be an attestation.
     push(&world, &key_of("api", 0), "v0");
     world.complete_scan(&key_of("api", 0), found(Severity::Low));
     sweep(&world, &policy(""));
@@ -640,7 +640,7 @@ fn an_index_that_waits_although_all_its_images_are_known_is_looked_at() {
     );
     world.set_manifest(&key_of("api", 0), &manifest);
     sweep(&world, &policy(""));
-    // The look at the image was taken, and the one at the index that should have followed was lost.
+    // The image was reconciled, and the reconcile of the index that should have followed was lost.
     let mut row = world.row_of(&child).unwrap();
     row.state = State::Allowed;
     world.remember(row);
@@ -656,8 +656,8 @@ fn settings_of_a_repository_are_looked_at_once_in_a_sweep() {
     assert_eq!(operations(&world)["ecr:ListTagsForResource"], 3);
 }
 
-/// A preview that takes minutes is read within the sweep: the settings are looked at after one, two, four and eight minutes, and not more
-/// often. Nothing else of the repository is.
+/// A preview that takes minutes is read within the sweep: the settings are reconciled after one, two, four and eight minutes,
+/// and not more often. Nothing else of the repository is.
 #[test]
 fn a_lifecycle_preview_that_is_not_there_yet_is_read_within_minutes() {
     let rules = policy(
@@ -834,7 +834,7 @@ fn what_a_quarantine_did_is_not_taken_for_a_change() {
     assert_eq!(world.image_of(&key).unwrap().tags.len(), 1);
 }
 
-/// What happens to an image, or to the world.
+/// The events of an image, or of the world.
 #[derive(Debug, Clone)]
 enum Happening {
     Pushed(usize),
@@ -965,7 +965,7 @@ fn happen(world: &World, happening: &Happening, rules: &mut Policy) {
     }
 }
 
-/// A look at an image, as an event would lead to.
+/// A reconcile of an image, as an event would cause it.
 fn look(world: &World, rules: &Policy, number: usize) -> Outcome {
     let key = key_of("api", number);
     let request = Request {
@@ -1013,7 +1013,7 @@ proptest! {
             if !rules.enforces_anywhere() {
                 prop_assert_eq!(looks.blocks, 0);
             }
-            // What an event would lead to now has been done, for every image that is there.
+            // The reconcile that an event would cause now has been done, for every image that is there.
             let mut waiting = 0;
             for number in 0..IMAGES {
                 let row = world.row_of(&key_of("api", number));
@@ -1121,9 +1121,9 @@ fn what_is_refused_for_one_repository_says_nothing_of_the_others() {
                 "{because}: {repository}"
             );
         }
-        // Each of the two looks at the repository asked for one of its images; all of the others were asked for.
+        // Each of the two reconciles of the repository asked for one of its images; all of the others were asked for.
         assert_eq!(asked(&world), 14, "{because}");
-        // A day later it is told again: what can be read elsewhere does not end it.
+        // A day later it is alerted again: a permission for other images does not end it.
         for (hours, number) in [(0, 1), (24, 1)] {
             after(&world, hours);
             sweep_in_trouble(&world, &policy(""));
@@ -1200,7 +1200,7 @@ fn sweep_in_trouble(world: &World, policy: &Policy) -> (Looks, Failures) {
     (looks, failures)
 }
 
-/// What the function `sweep` tells of the registry.
+/// The alerts of the function `sweep` about the registry.
 fn told_of_registry(world: &World) -> Vec<serde_json::Value> {
     let before = world.sent().len();
     let key = guard_testkit::registry_key();
@@ -1253,7 +1253,7 @@ fn findings_that_may_not_be_read_are_asked_for_once_and_told_once_a_day() {
     assert_eq!(asked(&world), 1);
     assert!(keys.iter().all(|key| world.row_of(key).unwrap().generation == 1));
 
-    // It is told once, and again every day while it lasts.
+    // It is alerted once, and again every day while it lasts.
     for (hours, number) in [(0, 1), (1, 0), (23, 1), (1, 0)] {
         after(&world, hours);
         sweep_in_trouble(&world, &policy(""));
@@ -1332,7 +1332,7 @@ fn calls_that_fail_in_two_sweeps_in_a_row_are_told_once_a_day_and_end_in_silence
     // Every day once, as long as it lasts.
     let told: usize = fail_in_sweeps(&world, 48).into_iter().sum();
     assert_eq!(told, 2);
-    // Over: nobody is told, and nothing is left but that it was told today.
+    // Over: there is no alert, and only the record of today's alert is left.
     sweep(&world, &policy(""));
     after(&world, 3);
     assert_eq!(told_of_registry(&world).len(), 0);
@@ -1414,7 +1414,7 @@ fn a_release_that_may_not_be_done_is_told_once_a_day_and_is_no_error() {
             "{step}"
         );
 
-        // When it may, it is done, and nothing is told twice.
+        // Once it is permitted, it is done, and nothing is alerted twice.
         world.permit(operation);
         for _ in 0..3 {
             after(&world, 1);
@@ -1456,8 +1456,8 @@ fn repository_of(repository: &str) -> RepositoryKey {
     RepositoryKey::of(&key_of(repository, 0))
 }
 
-/// A row that is there and cannot be read is not "no row": the image may be one that we blocked. It is named and counted, it costs no further
-/// items, and everything else is looked at.
+/// A row that exists and cannot be read is not "no row": the image may be one that we blocked. It is named and counted, it
+/// costs no further items, and everything else is reconciled.
 #[test]
 fn an_image_whose_row_cannot_be_read_is_counted_and_left_alone() {
     let world = silent_world();
@@ -1491,7 +1491,7 @@ fn an_image_whose_row_cannot_be_read_is_counted_and_left_alone() {
         assert!(named.iter().any(|error| error.contains(&sort_key)), "{named:?}");
     }
     assert!(looks.handed_on.iter().all(|error| error.code() == "CallRefused"));
-    // Nothing was done to them, and nobody was told that they are in order.
+    // They were not changed, and no alert says that they are in order.
     let now: Vec<_> = spoiled
         .iter()
         .map(|key| (world.row_of(key), world.image_of(key)))
@@ -1506,7 +1506,7 @@ fn an_image_whose_row_cannot_be_read_is_counted_and_left_alone() {
     assert_eq!(world.summary_of(&repository_of("team/c")).unwrap().unreadable, 0);
 }
 
-/// Which images the index leads to is not known: none of them is blocked for want of an index.
+/// The children of the index are not known: none of them is blocked for want of an index.
 #[test]
 fn an_index_whose_row_cannot_be_read_may_lead_to_any_image() {
     let world = World::new();
@@ -1567,7 +1567,7 @@ fn a_record_of_what_was_told_that_cannot_be_read_is_named_and_costs_no_alert() {
     assert_eq!((failures, looks.alerts, world.sent().len()), (Vec::new(), 0, 1));
 }
 
-/// What else is kept of a repository or of the registry ends no sweep either.
+/// Other unreadable rows of a repository or of the registry end no sweep either.
 #[test]
 fn rows_of_the_repository_and_the_registry_that_cannot_be_read_end_no_sweep() {
     let registry = guard_testkit::registry_key();

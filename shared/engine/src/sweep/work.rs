@@ -1,4 +1,4 @@
-//! What an item of the queue says.
+//! The content of an item of the queue.
 
 use super::{
     enqueue::enqueue_repositories,
@@ -17,8 +17,8 @@ use guard_ports::Services;
 impl<S: Services> Worker<'_, S> {
     /// Does what an item says.
     ///
-    /// What cannot be done is in the failures; the rest is done. Where a row cannot be read, nothing is left in the queue: the next sweep finds it
-    /// again.
+    /// Work that cannot be done is in the failures; the rest is done. Where a row cannot be read, nothing is left in the queue:
+    /// the next sweep finds it again.
     pub async fn work(&self, work: &Work) -> (Looks, Failures) {
         let (mut looks, mut failures) = self.carry_out(work).await;
         if matches!(work, Work::Repository { .. } | Work::Images { .. }) {
@@ -38,7 +38,7 @@ impl<S: Services> Worker<'_, S> {
         match work {
             Work::Repositories { after } => {
                 let after = Some(after.clone());
-                // Few registries have so many repositories: the rest of them is looked at in full.
+                // Few registries have this number of repositories: the rest of them is reconciled in full.
                 match enqueue_repositories(self.services, self.services.registry(), sweep, None, after).await {
                     Ok((enqueued, handed_on)) => {
                         let looks = Looks {

@@ -1,4 +1,4 @@
-//! Whoever does what an item of the queue says.
+//! The worker that handles an item of the queue.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use guard_core::{
 };
 use guard_ports::{Queue as _, Services};
 
-/// Whoever does what an item of the queue says.
+/// The worker that handles an item of the queue.
 #[derive(Debug)]
 pub struct Worker<'a, S> {
-    /// What it reads and changes.
+    /// The services that it reads and changes.
     pub services: &'a S,
     /// The policy.
     pub policy: &'a Policy,

@@ -90,7 +90,7 @@ fn told(world: &World) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Runs a future; after so many polls, somebody does something. Whether it came to that.
+/// Runs a future; after `polls`, somebody acts. The result says whether it came to that.
 fn interrupted<F: Future>(future: F, polls: usize, act: impl FnOnce()) -> (F::Output, bool) {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
@@ -258,7 +258,7 @@ fn a_tag_that_is_moved_meanwhile_is_given_back_or_its_image_is_told_of() {
     }
 }
 
-/// A person takes away all other tags, our mark too, between the last look and the call: the image is deleted, and put back.
+/// A person takes away all other tags, our mark too, between the last read and the call: the image is deleted, and put back.
 #[test]
 fn an_image_that_goes_meanwhile_is_put_back_and_that_is_told_as_damage() {
     let policy = policy();
@@ -346,7 +346,7 @@ fn a_lost_answer_is_looked_into_and_not_sent_again_blindly() {
         .unwrap()
         .unwrap();
     assert_eq!(row.removal.map(|removal| removal.from), Some(image_key().digest));
-    // It never goes through.
+    // It never succeeds.
     let world = self::world(&["main", "v1"]);
     for _ in 0..MAX_LOOKS + 1 {
         world.fail("ecr:BatchDeleteImage", Fault::Before(Retry::Later));

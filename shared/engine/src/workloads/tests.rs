@@ -267,7 +267,7 @@ fn two_that_write_the_same_row_lose_nothing() {
     let services = world.services(&policy);
     let index = index(&services, &rules);
     run(index.add(vec![by_digest(SourceKind::Ecs, "api", 1)])).unwrap();
-    // What was read before somebody else wrote.
+    // The rows that were read before somebody else wrote.
     let rows = Vec::new();
     let mut snapshot = Snapshot::default();
     snapshot.add(key(1), by_digest(SourceKind::Ecs, "web", 1).workload);

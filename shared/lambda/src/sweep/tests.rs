@@ -280,7 +280,7 @@ fn a_sweep_that_is_under_way_is_continued_and_not_begun_again() {
     assert_eq!(world.take_items(999).len() as u64, UNDER_WAY + 1);
 }
 
-/// Workers that take as many hours for a sweep as they like: no image is looked at more than twice for it.
+/// Workers that take as many hours for a sweep as they like: no image is reconciled more than twice for it.
 #[test]
 fn work_grows_with_what_is_due_and_not_with_the_backlog() {
     for hours in [5_usize, 20] {
@@ -295,12 +295,12 @@ fn work_grows_with_what_is_due_and_not_with_the_backlog() {
             world.push(&key, image(&key));
             world.complete_scan(&key, scan(vec![finding("CVE-2026-1", Severity::Low)]));
         }
-        // So many items can be done in an hour.
+        // The number of items that can be done in an hour.
         let rate = images / MAX_IMAGES / hours;
         let (mut waiting, mut looked, mut hour) = (Vec::new(), 0, 0);
         loop {
             world.set_now(guard_testkit::now() + jiff::SignedDuration::from_hours(hour));
-            // What waits is in the queue when the sweep asks.
+            // Waiting items are in the queue when the sweep asks.
             run(Queue::send(&world, &waiting, std::time::Duration::ZERO)).unwrap();
             sweep_with(&world, &policy, "{}").unwrap();
             let mut left = rate;
@@ -425,7 +425,7 @@ fn a_row_of_the_registry_that_cannot_be_read_is_named_and_ends_no_sweep() {
     for error in &swept.errors {
         assert!(error.contains(&registry.sort_key()), "{error}");
     }
-    // What is wrong beside is an error as before.
+    // Another failure is an error as before.
     world.fail("ecr:DescribeRegistry", Fault::Before(Retry::Later));
     let error = sweep_with(&world, &policy, "{}").unwrap_err();
     assert!(error.to_string().contains("ecr:DescribeRegistry"), "{error}");

@@ -1,4 +1,4 @@
-//! What the messages of a batch ask for, each thing once.
+//! The jobs of the messages of a batch, each once.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub(super) struct Job {
     pub(super) task: Task,
     /// The sweep that it is of, and whose turns are due in it; an event has none.
     pub(super) of: Option<PartOfSweep>,
-    /// How many invocations led to it.
+    /// The number of invocations before this one.
     pub(super) hops: u32,
 }
 
@@ -96,7 +96,7 @@ impl Task {
                     *other_waited,
                 );
             if same && listed != other_listed {
-                // What was known of the settings was known at different times: they are looked at.
+                // The settings were known at different times: they are read.
                 *listed = None;
             }
             return same;
@@ -105,7 +105,7 @@ impl Task {
     }
 }
 
-/// What was read of a batch.
+/// The messages of a batch that were read.
 #[derive(Default)]
 pub(super) struct Jobs {
     work: Vec<Job>,
@@ -186,7 +186,7 @@ impl Jobs {
         }
     }
 
-    /// What is to be done: images that events are about first.
+    /// The jobs: images of events first.
     pub(super) fn into_list(self) -> Vec<Job> {
         let looks = self.looks.into_iter().map(|((key, digest), found)| Job {
             messages: found.messages,
@@ -205,7 +205,7 @@ impl Jobs {
     }
 }
 
-/// What several messages say of one image.
+/// The facts of several messages about one image.
 #[derive(Default)]
 struct Found {
     messages: Vec<String>,
@@ -213,7 +213,7 @@ struct Found {
     hops: u32,
 }
 
-/// What a message asks for.
+/// The request of a message.
 enum Asked {
     Work(WorkItem),
     Look(RepositoryKey, Box<ImageLook>),
@@ -270,7 +270,7 @@ fn read(
     })
 }
 
-/// What several events say of one image.
+/// The facts of several events about one image.
 fn merge(known: &mut Hints, more: Hints) {
     for epss in more.epss {
         let same = |other: &&mut Epss| other.vulnerability == epss.vulnerability;

@@ -10,7 +10,7 @@ use guard_core::{
 use guard_engine::sweep::{ImageLook, Sweep, again};
 use guard_ports::Queue;
 
-/// What came of putting back.
+/// The result of putting back.
 #[derive(Default)]
 pub(super) struct PutBack {
     /// How many messages were put back.
@@ -19,8 +19,9 @@ pub(super) struct PutBack {
     pub(super) failed: Vec<String>,
 }
 
-/// Leaves what was not begun to a later invocation. It is put into its queue anew, so that it does not count as something that failed;
-/// what Inspector's events were about is put together first. What cannot be put back, or was too often, stays in the queue as it is.
+/// Leaves work that was not begun to a later invocation. It is put into its queue anew, so that it does not count as a failure;
+/// work of Inspector's events is put together first. Work that cannot be put back, or was put back too often, stays in the
+/// queue as it is.
 pub(super) async fn put_back(
     queue: &impl Queue,
     sweep_of: impl Fn(&Job) -> Sweep,

@@ -45,11 +45,11 @@ use guard_testkit::{World, image, image_key, now, policy_in};
 struct Case {
     repositories: usize,
     images: usize,
-    /// What a look at an image takes: each of the two calls to ECR, which are made at the same time.
+    /// The time of a reconcile of an image: of each of the two calls to ECR, which are made at the same time.
     look_ms: u64,
-    /// ECR takes so many calls a second, all together; the SDK waits and tries three times.
+    /// The calls that ECR takes in a second, all together; the SDK waits and tries three times.
     most_calls: Option<u64>,
-    /// Of so many calls, the answer of one is lost after it took effect.
+    /// One call in this number loses its answer after it took effect.
     lost: Option<u64>,
     queue: QueueCase,
 }
@@ -63,12 +63,13 @@ struct QueueCase {
     back: Back,
 }
 
-/// What becomes of work that was not begun.
+/// The fate of work that was not begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Back {
     /// It is put back as a new message.
     New,
-    /// It stays in the queue, and shows again after so many milliseconds: the visibility timeout, or less with `ChangeMessageVisibility`.
+    /// It stays in the queue, and shows again after this number of milliseconds: the visibility timeout, or less with
+    /// `ChangeMessageVisibility`.
     Stays(u64),
 }
 
@@ -104,7 +105,7 @@ struct State {
     seq: u64,
     /// By when they show and in which order they were sent.
     queue: BTreeMap<(u64, u64), Waiting>,
-    /// Of each invocation that runs: the longest chain, and what it has taken.
+    /// For each running invocation: the longest chain among its items.
     chains: BTreeMap<usize, u32>,
     taken: BTreeMap<usize, Vec<Work>>,
     looked: Vec<bool>,
@@ -390,7 +391,7 @@ impl Repositories for Sim {
     }
 }
 
-/// The row of an image that was looked at: all are alike.
+/// The row of an image that was reconciled: all are alike.
 fn row_of(state: &State, image: ImageKey) -> Option<Row> {
     let row = state.template.as_ref()?;
     Some(Row { image, ..row.clone() })
@@ -730,7 +731,7 @@ impl Services for Sender<'_> {
     }
 }
 
-/// What became of a case.
+/// The result of a case.
 #[derive(Debug)]
 struct Figures {
     never_looked_at: usize,
@@ -766,7 +767,7 @@ fn play(case: Case) -> Figures {
             "it never ends: {:?}",
             sim.lock().queue.len()
         );
-        // The schedule, until all was looked at.
+        // The schedule, until all was reconciled.
         if clock >= next_sweep && sim.lock().left > 0 {
             next_sweep += SWEEP_EVERY;
             invocations += 1;
@@ -844,7 +845,7 @@ fn play(case: Case) -> Figures {
                 running.push(Box::pin(worked));
             }
         }
-        // What runs goes on as far as it can at this moment.
+        // Running invocations go on as far as they can at this moment.
         let mut ended = false;
         while let Poll::Ready(Some((number, failed))) = running.poll_next_unpin(&mut Context::from_waker(Waker::noop()))
         {
@@ -915,7 +916,7 @@ const LARGE: QueueCase = QueueCase {
 /// As it is, and Lambda cuts chains all the same.
 const CUT: QueueCase = QueueCase { cut: Some(16), ..OURS };
 
-/// What was not begun shows again when the visibility timeout is over.
+/// Work that was not begun shows again when the visibility timeout is over.
 const STAYS: QueueCase = QueueCase {
     back: Back::Stays(VISIBILITY),
     ..OURS
@@ -964,11 +965,11 @@ const QUEUES: [(&str, QueueCase); 5] = [
     ("new message; 20 items, 20 deliveries, not cut (now)", OURS),
 ];
 
-/// What they are played on.
+/// The cases that they are played on.
 const QUEUES_ON: [Case; 2] = [case(1000, 100, 200, None), case(300, 100, 500, Some(8))];
 
 impl Case {
-    /// Seconds that it takes at least: eight looks at a time, or as fast as ECR lets two calls for a look through.
+    /// The least time in seconds: eight reconciles at a time, or as fast as ECR takes two calls for each.
     fn bound(&self) -> u64 {
         let images = (self.repositories * self.images) as u64;
         let by_looks = images * self.look_ms / 8000;
@@ -1093,7 +1094,7 @@ fn nothing_is_lost_at_any_scale() {
     let mut page = std::fs::read_to_string(file).unwrap();
     if update != "scale" {
         for row in &played {
-            // The registry, what a look takes, and what ECR takes.
+            // The registry, the time of a reconcile, and the rate of ECR.
             let name: String = row.split_inclusive('|').take(4).collect();
             let line = page.lines().find(|line| line.starts_with(&name));
             let line = line.unwrap_or("<!-- end -->").to_owned();

@@ -32,7 +32,7 @@ fn out_of_time() -> Invocation {
     }
 }
 
-/// What a finding leads to; see the function `worker`.
+/// The selection of the function `worker`.
 fn select(event: &Event) -> Selection {
     match &event.body {
         Body::InspectorFinding(finding) => {
@@ -68,7 +68,7 @@ fn key_of(number: usize) -> ImageKey {
     }
 }
 
-/// A world of so many images with a critical finding.
+/// A world of this number of images with a critical finding.
 fn world(images: usize) -> World {
     let world = World::new();
     world.list_scans();
@@ -175,7 +175,7 @@ fn the_same_item_twice_is_worked_once_and_says_how_old_its_sweep_is() {
     assert_eq!(worked.sweep_age_seconds, Some(600));
 }
 
-/// A look at the settings alone takes no item for the whole repository into itself.
+/// A reconcile of the settings alone takes no item for the whole repository into itself.
 #[test]
 fn an_item_for_settings_that_wait_is_not_the_item_of_the_next_sweep() {
     let world = world(3);

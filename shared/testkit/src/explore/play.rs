@@ -10,7 +10,7 @@ use super::{
 };
 use guard_ports::{Clock as _, Retry};
 
-/// What an actor does, once begun.
+/// The action of an actor, once begun.
 pub type Running<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + 'a>>;
 
 /// How often Lambda tries an asynchronous event ("Configuring error handling settings": twice again by default), and after which time
@@ -37,7 +37,7 @@ impl fmt::Debug for Act<'_> {
 }
 
 impl<'a> Act<'a> {
-    /// What somebody does to the world, at one go and once: a person, a pipeline, AWS itself.
+    /// An action on the world, at one go and once: of a person, a pipeline, or AWS itself.
     pub fn deed(name: impl Into<String>, deed: impl Fn() + 'a) -> Self {
         let deed = std::rc::Rc::new(deed);
         Self::new(name, None, false, move || {
@@ -102,7 +102,7 @@ struct Paused<'a> {
     running: Running<'a>,
 }
 
-/// What becomes of an attempt from here on.
+/// The fate of an attempt from here on.
 enum Fate {
     End,
     Pause(usize),

@@ -14,7 +14,7 @@ const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
-/// What the ports cannot ask, or the world cannot be made to do.
+/// A case that the ports cannot ask, or the world cannot produce.
 struct Inexpressible;
 
 type Answer = Result<Value, Inexpressible>;
@@ -83,7 +83,7 @@ impl Play<'_> {
         } else if let Some(subject) = text(kind, "referrer") {
             pushed.subject = Some(self.key(subject).digest);
         } else if !kind.is_null() && !matches!(kind.as_str(), Some("distribution")) {
-            // What ECR makes of other kinds is read by the adapter, not by a port.
+            // The adapter, not a port, reads ECR's treatment of other kinds.
             return Err(Inexpressible);
         } else if !step["without"].is_null() {
             // The world has no layers.

@@ -14,7 +14,7 @@ use guard_core::{
 };
 use guard_ports::{Clock as _, Page, PortError, Replication, ReplicationLedger, ReplicationWriter, Written};
 
-/// What the world has beside the registry in its middle.
+/// The state of the world in addition to its registry.
 #[derive(Debug, Default)]
 pub(super) struct Elsewhere {
     images: BTreeMap<(RepositoryKey, Digest), Image>,

@@ -1,4 +1,5 @@
-//! The ways in which ECR has been seen to answer, beside the plainest one: in another order, late, without members that may be absent.
+//! The ways in which ECR has been seen to answer, apart from the plainest one: in another order, late, without members that may
+//! be absent.
 
 use std::{
     collections::BTreeMap,
@@ -16,8 +17,8 @@ use guard_core::{
 };
 use guard_ports::{Clock as _, PortError, Retry};
 
-/// Which entry a pull of an index is recorded for: whoever pulls one pulls the index, and then the image for its platform. AWS says
-/// nowhere which.
+/// The entry that a pull of an index is recorded for: a client pulls the index, and then the image for its platform. AWS says
+/// nowhere which of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PulledOf {
     /// Both.
@@ -185,8 +186,8 @@ impl World {
         self.lock().ways.pulled_of = of;
     }
 
-    /// A container runtime takes a manifest; whether it could. Whoever pulls an index takes it first, and then the image for its
-    /// platform.
+    /// A container runtime takes a manifest; the result says whether it could. A client of an index takes it first, and then
+    /// the image for its platform.
     pub fn pull(&self, key: &ImageKey) -> bool {
         let now = self.now();
         let mut state = self.lock();
@@ -209,7 +210,7 @@ impl World {
         true
     }
 
-    /// What a client does, by the rules of `PutImage`. An error is the code that ECR answers with.
+    /// The push of a client, by the rules of `PutImage`. An error is the code that ECR answers with.
     ///
     /// # Errors
     /// ECR refuses it.
@@ -296,7 +297,7 @@ impl State {
         }
     }
 
-    /// Whether an index of the repository, which is there, leads to an image.
+    /// Whether an existing index of the repository references an image.
     pub(super) fn is_led_to(&self, repository: &RepositoryName, digest: &Digest) -> bool {
         let there = |index: &ImageKey| {
             self.images
@@ -309,7 +310,7 @@ impl State {
         of_repository.any(|(index, manifest)| leads_to(manifest, digest) && there(index))
     }
 
-    /// Whether a manifest leads to images that are not there.
+    /// Whether a manifest references images that are not there.
     fn misses_images(&self, key: &ImageKey, manifest: &str) -> bool {
         let there = |digest: &Digest| self.images.contains_key(&(key.repository.clone(), digest.clone()));
         !entries(manifest).unwrap_or_default().iter().all(there)
@@ -320,7 +321,8 @@ fn leads_to(manifest: &str, digest: &Digest) -> bool {
     entries(manifest).is_some_and(|entries| entries.contains(digest))
 }
 
-/// What an index lists; `None`: it is none. Read here once more, so that the world does not rest on what it is to test.
+/// The entries of an index; `None`: it is none. Read here by code of its own, so that the world does not rest on the code under
+/// test.
 fn entries(manifest: &str) -> Option<Vec<Digest>> {
     let manifest: serde_json::Value = serde_json::from_str(manifest).ok()?;
     let entries = manifest.get("manifests")?.as_array()?.iter();

@@ -12,14 +12,14 @@ use guard_ports::{ListedWorkloads, Page, PortError, Retry, Seen, UseLedger, Work
 
 use super::{PUT, World, put};
 
-/// What the world has of workloads.
+/// The state of workloads in the world.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     uses: BTreeMap<ImageKey, UseRow>,
     states: BTreeMap<(AccountId, Region), IndexState>,
     known: BTreeMap<(AccountId, Region, u8), KnownPart>,
     refused: BTreeMap<(ImageKey, String), RefusedPull>,
-    /// What runs now.
+    /// The running workloads.
     running: BTreeMap<WorkloadSource, Vec<Seen>>,
     /// Lists that fail after half of their workloads, and how.
     failing: BTreeMap<WorkloadSource, PortError>,
@@ -66,7 +66,7 @@ impl World {
         self.lock().index.uses.values().cloned().collect()
     }
 
-    /// What is remembered of pulls that were refused.
+    /// The remembered pulls that were refused.
     pub fn refused_pulls(&self) -> Vec<RefusedPull> {
         self.lock().index.refused.values().cloned().collect()
     }

@@ -47,12 +47,12 @@ fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
 
 /// The evidence that somebody uses the image; `None`: there is none.
 ///
-/// No recorded pull means "never pulled" only for an image that is young: for an older one we cannot know who started it. Of a copy whose
-/// source is blocked, only a use that is known counts: in a region that nobody runs anything in, no image has a pull. One that indexes lead to
-/// was asked for with them, with its pulls; what is known to run by now is left alone all the same.
+/// No recorded pull means "never pulled" only for a young image: for an older one nobody can know who started it. For a copy
+/// whose source is blocked, only a known use counts: in a region where nobody runs anything, no image has a pull. The pulls of
+/// a child were asked for with its indexes; a child that is known to run by now is left alone all the same.
 ///
-/// Whoever pulls a multi-platform image pulls the index and one of the images that it leads to; for which of them ECR records the pull
-/// is documented nowhere. So all of them count.
+/// Somebody who pulls a multi-platform image pulls the index and one of its children. ECR does not document which of them gets
+/// the recorded pull, so all of them count.
 fn evidence(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     let case = block.case;
     let facts = case.facts;

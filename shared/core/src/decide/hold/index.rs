@@ -1,4 +1,4 @@
-//! An index that leads to the image is not blocked.
+//! A parent index of the image is not blocked.
 
 use super::rule::{Hold, HoldRule, Undo};
 use crate::decide::{blocking::Blocking, family::LeadingIndex, plan::Question};
@@ -16,13 +16,13 @@ pub(super) const RULE: HoldRule = HoldRule {
 fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     let facts = block.case.facts;
     let holds = if block.stands {
-        // What came back with an index that is being judged goes with it.
+        // An image that came back with an index that is being reconciled follows that index.
         let with_index = || block.came_back && facts.open_indexes().any(LeadingIndex::is_being_judged);
         facts.has_more_indexes() || facts.open_indexes().any(LeadingIndex::needs_its_images) || with_index()
     } else {
         block.led_to && !facts.are_indexes_blocked()
     };
-    // The index is told of. It needs its images, whatever was done to them.
+    // The alert is about the index. It needs its children, whether or not they were blocked before.
     let hold = || Hold::because("an index that leads to it is not blocked; the index says why.").undoing(Undo::All);
     Ok(holds.then(hold))
 }

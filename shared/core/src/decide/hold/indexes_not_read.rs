@@ -1,4 +1,4 @@
-//! The image may be one of an index that nobody has looked at yet: such images have no tag.
+//! The image may be a child of an index that nobody has read yet: children have no tag.
 
 use super::rule::{Hold, HoldRule};
 use crate::decide::{blocking::Blocking, plan::Question};
@@ -16,7 +16,7 @@ pub(super) const RULE: HoldRule = HoldRule {
 fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     let case = block.case;
     let holds = !block.stands && case.facts.awaits_indexes(case.image, case.now);
-    // What the next sweep finds is told then.
+    // The next sweep notifies of the result.
     let hold =
         || Hold::because("it has no tag, and no sweep has looked yet whether an index leads to it; the next one does.");
     Ok(holds.then(hold))

@@ -28,7 +28,7 @@ pub(super) const RULE: HoldRule = HoldRule {
 fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     let case = block.case;
     let facts = case.facts;
-    // One more call: only for what would be blocked otherwise, or be told of in report mode.
+    // One more call: only for an image that would be blocked otherwise, or alerted in report mode.
     let may_ask = block.is_open()
         && !block.led_to
         && block.needed.is_some()

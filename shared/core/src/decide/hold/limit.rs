@@ -38,7 +38,7 @@ fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     Ok(until(block).map(|until| Hold {
         limited_until: Some(until),
         until: Some(until),
-        // The first image of the hour speaks for all: a hundred alerts would say no more.
+        // The alert of the hour's first image covers all: a hundred alerts would say no more.
         alert: limit_is_to_be_told(block.case.facts).then_some(AlertKind::BlockLimit),
         ..Hold::because(format!(
             "as many images as the policy allows were blocked in this hour; after {} it can be.",

@@ -24,8 +24,9 @@ pub use rule::HoldRule;
 pub(super) use rule::{Hold, Undo};
 pub use workloads::workloads_that_hold;
 
-/// All rules; the first that holds the image is the reason. What needs no further question comes before what does, and what asks the registry
-/// comes last of what can be known: only for what would be blocked otherwise. Behind that is what keeps us from blocking anything.
+/// All rules; the first that applies is the reason. Rules that need no further fact come first. Those that ask the registry
+/// come last among the reasons that can be known: they cost a call only for an image that would be blocked otherwise. The rules
+/// that prevent any block come at the end.
 pub const HOLD_RULES: [HoldRule; 14] = [
     released::RULE,
     index::RULE,

@@ -1,4 +1,4 @@
-//! The indexes that are known to lead to the image are blocked, and it may be one of an index that nobody has looked at yet.
+//! The known parent indexes of the image are blocked, and it may be a child of an index that nobody has read yet.
 
 use super::{
     only_index,
@@ -31,9 +31,9 @@ fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
         return Ok(None);
     }
     let known = case.facts.indexes_known.ok_or(Question::Indexes)?;
-    // What came back, or has a tag that people may pull, does not wait for an index that nobody can read.
+    // An image that came back, or has a tag that people may pull, does not wait for an index that nobody can read.
     let holds = !known && !block.came_back && case.image.tags.is_empty();
-    // What the next sweep finds is told then.
+    // The next sweep notifies of the result.
     Ok(holds.then(|| {
         Hold::because(
             "it has no tag, and there are indexes in the repository that may lead to it too and have not been read yet; the next sweep looks \

@@ -1,4 +1,4 @@
-//! The registry does not archive the image, and every index that leads to it is blocked.
+//! The registry does not archive the image, and every parent index of it is blocked.
 
 use super::rule::{Hold, HoldRule};
 use crate::decide::{blocking::Blocking, facts::remembered_refusal, plan::Question};
@@ -21,7 +21,7 @@ pub(super) fn is_refused(block: &Blocking<'_>) -> bool {
 
 fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     let holds = is_refused(block) && block.needed.is_some();
-    // The index is told of.
+    // The alert is about the index.
     Ok(holds.then(|| Hold {
         refused: true,
         ..Hold::because("the registry does not archive it, as an index leads to it; every such index is blocked.")

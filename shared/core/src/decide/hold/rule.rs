@@ -1,4 +1,4 @@
-//! What a rule to hold is, and what it answers.
+//! A hold rule, and its answer.
 
 use jiff::Timestamp;
 
@@ -12,7 +12,7 @@ use crate::{
 pub struct HoldRule {
     /// The word for it in the JSON form of alerts (`hold.cause`).
     pub cause: &'static str,
-    /// What the reason says, and when the image is blocked after all: rows of the table in `docs/blocked-image.md`.
+    /// The reason, and when the image is blocked after all: rows of the table in `docs/blocked-image.md`.
     pub docs: &'static [(&'static str, &'static str)],
     /// The member of the policy that switches it off or sets its bounds, if there is one.
     pub setting: Option<&'static str>,
@@ -31,17 +31,17 @@ pub(in crate::decide) struct Hold {
     pub(in crate::decide) ends: Option<&'static str>,
     /// Completes the sentence *It is not blocked:*.
     pub(in crate::decide) reason: String,
-    /// What people are told; `None`: nothing, since others speak for it.
+    /// The kind of the alert; `None`: none, since another alert covers it.
     pub(in crate::decide) alert: Option<AlertKind>,
     /// Whether what was done to the image before is undone.
     pub(in crate::decide) undo: Undo,
-    /// What the reader of the alert can do about the reason.
+    /// The step for the reader of the alert about the reason.
     pub(in crate::decide) next_step: Option<&'static str>,
     /// The hourly limit is reached: it is not tried again before this time.
     pub(in crate::decide) limited_until: Option<Timestamp>,
     /// Somebody uses it.
     pub(in crate::decide) is_use: bool,
-    /// The registry refuses it, and an index that leads to it is blocked: it is not tried again for a while.
+    /// The registry refuses it, and a parent index is blocked: the block is not tried again for a while.
     pub(in crate::decide) refused: bool,
     /// It is a release that nobody was alerted about yet: that is done at once, and not only when the image can be pulled.
     pub(in crate::decide) tells_release: bool,
@@ -59,7 +59,7 @@ pub(in crate::decide) enum Undo {
 }
 
 impl Hold {
-    /// Nobody is told, and what was done stays.
+    /// No alert is sent, and an earlier block stays.
     pub(in crate::decide) fn because(reason: impl Into<String>) -> Self {
         Self {
             cause: "",
@@ -76,7 +76,7 @@ impl Hold {
         }
     }
 
-    /// People are told that the image is held.
+    /// An alert says that the block is deferred.
     pub(in crate::decide) fn told(self) -> Self {
         Self {
             alert: Some(AlertKind::BlockDeferred),

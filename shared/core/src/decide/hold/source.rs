@@ -19,7 +19,7 @@ pub(super) fn holds(block: &Blocking<'_>) -> bool {
 
 fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     let source = block.case.facts.source.as_ref().filter(|_| holds(block));
-    // The source is told of.
+    // The alert is about the source.
     Ok(source.map(|source| {
         let reason = format!("its source in {} is not blocked; that one says why.", source.region);
         Hold::because(reason).undoing(Undo::Begun)

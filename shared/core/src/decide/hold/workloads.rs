@@ -43,7 +43,7 @@ fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     let Some(rules) = workloads_that_hold(case.policy, &case.facts.key) else {
         return Ok(None);
     };
-    // One more call: only for what would be blocked otherwise, or be told of in report mode.
+    // One more call: only for an image that would be blocked otherwise, or alerted in report mode.
     let is_taken = block.needed.is_some()
         && limit::until(block).is_none()
         && returns::too_often(block).is_none()
@@ -69,9 +69,10 @@ fn holds(block: &Blocking<'_>, rules: &WorkloadRules) -> Result<Option<Hold>, Qu
         Uses::By(used) => Some(used_by(block, used)),
         Uses::Nobody => None,
         Uses::Unknown(why) => match rules.when_unknown {
-            // What report mode tells is told all the same.
+            // An alert of report mode is sent all the same.
             WhenUnknown::Hold if reports => None,
-            // Once a day, the digest's function tells what is missing, for all images. That one has come back is told.
+            // Once a day, the function of the digest says which lists are missing, for all images. An image that came back has
+            // an alert of its own.
             WhenUnknown::Hold => {
                 let why = text::line(why, 500);
                 let hold = Hold::because(format!("it is not known whether it is in use: {why}.")).ending(USE_NOT_KNOWN);
@@ -82,8 +83,8 @@ fn holds(block: &Blocking<'_>, rules: &WorkloadRules) -> Result<Option<Hold>, Qu
     })
 }
 
-/// Why a block that stands is lifted: a workload runs the image, which has started before it was blocked, or had a copy. What is only going to
-/// run does not lift it: anybody can name a blocked image in a service.
+/// Why a block that stands is lifted: a workload runs the image, which started before the block, or had a copy. A workload that
+/// is only going to run does not lift it: anybody can name a blocked image in a service.
 fn lifts(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     let is_lifted = block.prior.is_some_and(|block| block.undone_at.is_some());
     Ok(match block.case.facts.uses.as_ref().ok_or(Question::Uses)? {

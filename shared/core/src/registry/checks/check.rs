@@ -13,13 +13,13 @@ pub struct RegistryCheck {
     pub setting: &'static str,
     /// The member of an entry of `repositories` in the policy that asks for the check.
     pub asked_by: &'static str,
-    /// What `sweep` must be allowed for it: the column of the table in `docs/repository-rules.md`.
+    /// The permission that `sweep` needs for it: the column of the table in `docs/repository-rules.md`.
     pub permission: &'static str,
     /// The command of AWS CLI that shows the setting, without its region, behind what it shows.
     pub(in crate::registry) see: &'static str,
-    /// What the setting fails the repository in: nothing, itself (`None`), or regions.
+    /// The repositories and regions that the setting fails: none, the repository itself (`None`), or regions.
     pub(in crate::registry) fails: for<'a> fn(&RegistryCase<'a>, &RepositoryName) -> Vec<Option<&'a Region>>,
-    /// As the setting is, and as it should be, for the repositories of one entry.
+    /// The observed and the desired setting, for the repositories of one entry.
     pub(in crate::registry) words: fn(&Failed<'_>) -> (String, String),
 }
 

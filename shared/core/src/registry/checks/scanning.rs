@@ -15,7 +15,7 @@ pub(super) const CHECK: RegistryCheck = RegistryCheck {
     words,
 };
 
-/// With basic scanning the flag of the repository is enough, which each look at a repository checks and may repair.
+/// With basic scanning the flag of the repository is enough. Each reconcile of a repository checks it and may repair it.
 fn fails<'a>(case: &RegistryCase<'a>, name: &RepositoryName) -> Vec<Option<&'a Region>> {
     let wanted = case.rules.posture.as_ref().is_some_and(|posture| posture.scan_on_push);
     if wanted && case.settings.scanning == ScanMode::Enhanced && !case.settings.scans(name) {

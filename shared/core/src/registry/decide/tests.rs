@@ -163,7 +163,7 @@ fn what_was_not_sent_stays_owed_under_the_same_id_and_is_left_to_who_is_at_it() 
     };
     assert_eq!(ids(&first).len(), 3);
 
-    // It crashed before it told anybody.
+    // It crashed before it sent an alert.
     let again = step(decide_registry(
         &policy,
         &facts(&policy, &["scanning", "more"], Some(first.row.clone())),

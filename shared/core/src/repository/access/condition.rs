@@ -26,13 +26,13 @@ pub(super) enum Who {
     Organization(String),
     /// One principal or resource whose account is not said.
     Someone(String),
-    /// Whoever calls from there.
+    /// Every caller from there.
     Network(String),
     /// AWS services, or one by its name.
     Service(String),
 }
 
-/// How closely a key tells who calls: of several bounds, the first is taken.
+/// How closely a key names the caller: among several bounds, the first is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Side {
     /// The account of the principal.
@@ -162,7 +162,7 @@ impl Test {
         }
     }
 
-    /// Whether it holds for a request; `None`: that cannot be told.
+    /// Whether it holds for a request; `None`: unknown.
     pub(super) fn holds(&self, request: &AccessRequest) -> Option<bool> {
         let known = request.get(&self.key)?;
         if self.compare == Compare::Null {
@@ -252,7 +252,7 @@ impl Test {
         if !is_there {
             return None;
         }
-        // Of several values, one that is not among those wanted may stand beside one that is.
+        // A request with several values may have one that is wanted and another that is not.
         let some_value_is_enough = match (self.quantifier, not) {
             (Quantifier::One, _) | (Quantifier::ForAnyValue, false) | (Quantifier::ForAllValues, true) => true,
             // All values are among those wanted, and there is one.
@@ -380,7 +380,7 @@ fn side(key: &str) -> Option<Side> {
     })
 }
 
-/// What must be so of a request, all of it together.
+/// The conditions on a request, all together.
 #[derive(Debug, Clone)]
 pub(super) enum Constraint<'a> {
     /// A test holds.
@@ -475,7 +475,7 @@ const KEYS: [&str; 18] = [
     "aws:viaawsservice",
 ];
 
-/// What strangers can choose so that tests hold.
+/// The values that strangers can choose so that tests hold.
 struct Choices<'a> {
     tests: &'a [&'a Test],
     document: &'a str,
@@ -503,7 +503,7 @@ impl<'a> Choices<'a> {
         any.chain(fitting.filter(unnamed).take(MOST)).collect()
     }
 
-    /// What stands behind the account in the ARN of a principal.
+    /// The part behind the account in the ARN of a principal.
     fn tails(&self) -> BTreeSet<String> {
         let last = |arn: &str| {
             let last = arn.rsplit(':').next().unwrap_or_default();
@@ -546,8 +546,8 @@ impl AccessRequest {
         request
     }
 
-    /// Requests of strangers: accounts that the policy does not name, with names and in organizations and networks that strangers can choose so
-    /// that these tests hold. What one of them may do, everybody may.
+    /// Requests of strangers: accounts that the policy does not name, with names and in organizations and networks that
+    /// strangers can choose so that these tests hold. An action that one of them may do, everybody may.
     pub(super) fn strangers(tests: &[&Test], document: &str, own: &AccountId) -> Vec<Self> {
         let choices = Choices {
             tests,
@@ -624,7 +624,8 @@ impl AccessRequest {
             ("aws:securetransport", "true".to_owned()),
         ]);
         Self {
-            // Whose function it is, and what is in the request beside, is not known. Its organization is not: a service has none.
+            // The owner of the function, and the other keys of the request, are not known. Its organization is known: a service
+            // has none.
             unknown: KEYS
                 .into_iter()
                 .filter(|key| !request.values.contains_key(key) && !key.starts_with("aws:principalorg"))
@@ -649,8 +650,8 @@ const STRANGERS: [&str; 3] = ["444455556666", "777788889999", "314159265358"];
 /// How many patterns of a kind are tried.
 const MOST: usize = 3;
 
-/// A name of so many characters that a pattern matches, with at most four characters that the pattern gives: strangers can get such a one. With
-/// more, few people have one.
+/// A name of `length` characters that a pattern matches, with at most four characters that the pattern gives: strangers can get
+/// such a one. With more, few people have one.
 fn filled(pattern: &str, prefix: &str, length: usize) -> Option<String> {
     let rest = pattern.strip_prefix(prefix).unwrap_or(pattern);
     let given = rest.chars().filter(|c| !matches!(c, '*' | '?')).count();
@@ -757,7 +758,7 @@ pub(super) fn any(each: impl Iterator<Item = Option<bool>>) -> Option<bool> {
 /// Whether a text is like a pattern, in which `*` stands for any characters and `?` for one.
 pub(super) fn like(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    // What the part of the pattern so far matches: the lengths of the beginnings of the text.
+    // The lengths of the beginnings of the text that the pattern so far matches.
     let mut ends: Vec<bool> = (0..=text.len()).map(|n| n == 0).collect();
     for wanted in pattern {
         let mut next = vec![false; ends.len()];

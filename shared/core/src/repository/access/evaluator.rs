@@ -1,5 +1,6 @@
-//! The rules against an evaluator that knows nothing of them: it takes a request and says whether the policy allows it, as the IAM user guide's
-//! "Policy evaluation logic", "Condition operators" and "Set operators for multivalued context keys" tell it.
+//! The rules against an evaluator that does not use them: it takes a request and says whether the policy allows it, as the IAM
+//! user guide describes it in "Policy evaluation logic", "Condition operators" and "Set operators for multivalued context
+//! keys".
 
 use std::{collections::BTreeMap, io::Write as _};
 
@@ -12,7 +13,7 @@ const OWN: &str = "123456789012";
 /// Accounts that no policy here names.
 const STRANGERS: [&str; 2] = ["246813579135", "975318642097"];
 
-/// One action for each way in which the statements below can tell them apart.
+/// One action for each way in which the statements below can distinguish them.
 const ACTIONS: [&str; 4] = [
     "ecr:BatchGetImage",
     "ecr:PutImage",
@@ -138,7 +139,7 @@ impl Asked {
             })
     }
 
-    /// What each statement says to it: those that allow it, if none denies it.
+    /// The statements that allow it, if none denies it.
     fn allowed_by(&self, statements: &[Value]) -> Vec<usize> {
         let applies = |effect: &str| {
             let each = statements.iter().enumerate();
@@ -469,7 +470,7 @@ fn what_is_said_of_a_policy_is_what_it_does() {
                 );
             }
             if reach.len() == 1 && reach.contains(&Reach::Everybody) {
-                // What anybody at all may do by it, strangers may.
+                // An action that anybody may do, strangers may.
                 for action in ACTIONS {
                     let mut doing = let_in.iter().filter(|request| request.action == action).peekable();
                     prop_assert!(

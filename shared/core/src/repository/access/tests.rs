@@ -216,7 +216,7 @@ fn a_condition_narrows_or_it_does_not() {
             "",
             "",
         ),
-        // What anybody can meet.
+        // Conditions that anybody can meet.
         (
             json!({"StringLike": {"aws:PrincipalArn": "*"}}),
             "everybody",
@@ -279,7 +279,7 @@ fn a_condition_narrows_or_it_does_not() {
             "everybody",
         ),
         (json!({"Bool": {"aws:SecureTransport": true}}), "everybody", "everybody"),
-        // Beside `Null`, what holds without the key narrows.
+        // With `Null`, a condition that holds without the key narrows.
         (
             json!({"ForAllValues:StringLike": {"aws:PrincipalOrgPaths": "o-1234567890/*"}, "Null": {"aws:PrincipalOrgPaths": "false"}}),
             ORG,
@@ -303,7 +303,7 @@ fn a_condition_narrows_or_it_does_not() {
     }
 }
 
-/// What cannot be told is told as that, with and without a list of known accounts, and never repaired.
+/// An unknown result is alerted as unknown, with and without a list of known accounts, and never repaired.
 #[test]
 fn what_a_condition_means_may_not_be_known() {
     for (condition, key) in [
@@ -494,7 +494,7 @@ fn organizations_may_be_known() {
     assert_eq!(told(None, Some("o-0987654321")), 1);
 }
 
-/// Only what is surely open to everybody may be taken out, and names nobody beside.
+/// Only a statement that is surely open to everybody, and names nobody else, may be taken out.
 #[test]
 fn a_statement_that_also_lets_in_whom_we_know_is_not_only_exposure() {
     let of = |principal: Value| statement(&principal, &json!({}));

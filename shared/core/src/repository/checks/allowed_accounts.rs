@@ -42,7 +42,8 @@ fn check(case: &PostureCase<'_>) -> Vec<Deviation> {
             .of(&exposure.name)
             .rated(exposure.to.iter().filter_map(access::Reach::severity).max());
         match &rewritten {
-            // What is not surely open to everybody, or also lets in somebody who is named, is for a person to change.
+            // A statement that is not surely open to everybody, or also lets in somebody who is named, is for a person to
+            // change.
             Some(text) if exposure.only => deviation.repaired_by(RepositoryEffect::Access(text.clone())),
             _ => deviation,
         }

@@ -1,4 +1,4 @@
-//! What a check of a repository's settings is, and what it finds.
+//! A check of a repository's settings, and its result.
 
 use crate::{
     finding::Severity,
@@ -14,11 +14,11 @@ use crate::{
 /// A check of one setting of a repository.
 #[derive(Debug)]
 pub struct PostureCheck {
-    /// The members of the policy that ask for it, such as `posture.encryption`. What it finds is told under the first.
+    /// The members of the policy that ask for it, such as `posture.encryption`. Its result is alerted under the first.
     pub settings: &'static [&'static str],
-    /// What the functions must be allowed for it and for its repair: the column of the table in `docs/policies.md`.
+    /// The permissions of the functions for it and for its repair: the column of the table in `docs/repository-rules.md`.
     pub permissions: &'static [&'static str],
-    /// What is not as the policy wants it.
+    /// The deviations from the policy.
     pub(in crate::repository) check: fn(&PostureCase<'_>) -> Vec<Deviation>,
 }
 
@@ -46,13 +46,13 @@ pub enum RepositoryEffect {
 /// A setting that is not as the policy wants it.
 pub(in crate::repository) struct Deviation {
     pub(in crate::repository) setting: &'static str,
-    /// What of it: the key of a tag, the name of a statement.
+    /// The part of the setting: the key of a tag, the name of a statement.
     pub(in crate::repository) of: Option<String>,
     pub(in crate::repository) is: String,
     pub(in crate::repository) wanted: String,
     pub(in crate::repository) repair: Option<RepositoryEffect>,
     pub(in crate::repository) severity: Option<Severity>,
-    /// What somebody said of it, which may be different each time: it is told, and not compared.
+    /// A message that may be different each time: the alert quotes it, and it is not compared.
     pub(in crate::repository) said: Option<String>,
 }
 
@@ -69,7 +69,7 @@ impl Deviation {
         }
     }
 
-    /// What is not known, by a code that is the same each time.
+    /// An unknown setting, by a code that is the same each time.
     pub(in crate::repository) fn not_told(setting: &'static str, refusal: &Refusal) -> Self {
         let is = format!("not known: {}", text::line(&refusal.code, 100));
         let wanted = "a key that can be looked at (kms:DescribeKey, kms:GetKeyRotationStatus)";

@@ -21,10 +21,10 @@ fn check(case: &PostureCase<'_>) -> Vec<Deviation> {
             let is = format!("{}, without a key of KMS", case.repository.encryption.kind);
             vec![deviation(&is)]
         }
-        // Of the two that ask KMS, the other one tells.
+        // Two checks ask KMS; the other one reports the refusal.
         Some(KeyHealth::NotTold(_)) if case.rules.key_rotation => Vec::new(),
         Some(KeyHealth::NotTold(refusal)) => vec![Deviation::not_told(SETTING, refusal)],
-        // That it does not exist is told by itself.
+        // A missing key has an alert of its own.
         Some(KeyHealth::Gone) => Vec::new(),
         Some(KeyHealth::Known { customer_managed, .. }) if *customer_managed => Vec::new(),
         Some(KeyHealth::Known { .. }) => vec![deviation("a key that is managed by AWS")],

@@ -16,7 +16,7 @@ fn check(case: &PostureCase<'_>) -> Vec<Deviation> {
         return Vec::new();
     }
     match &case.facts.kms {
-        // That it does not exist is told by itself.
+        // A missing key has an alert of its own.
         None | Some(KeyHealth::Gone) => Vec::new(),
         Some(KeyHealth::NotTold(refusal)) => vec![Deviation::not_told(SETTING, refusal)],
         Some(KeyHealth::Known { rotation, .. }) => match rotation {

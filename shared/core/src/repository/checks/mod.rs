@@ -1,7 +1,8 @@
 //! The checks of a repository's settings.
 //!
-//! To add one, copy a file, add it to [`POSTURE_CHECKS`], and a row to the table in `docs/policies.md`. What it needs of the policy is read in
-//! `policy/document.rs` and `policy/repository.rs`, what it needs to know stands in [`RepositoryFacts`](super::facts::RepositoryFacts).
+//! To add one, copy a file, add it to [`POSTURE_CHECKS`], and a row to the table in `docs/repository-rules.md`. Its members of
+//! the policy are read in `policy/document.rs` and `policy/repository.rs`; the facts that it needs are in
+//! [`RepositoryFacts`](super::facts::RepositoryFacts).
 
 mod allowed_accounts;
 mod check;
@@ -16,7 +17,7 @@ mod tag_mutability;
 pub(super) use check::{Deviation, PostureCase};
 pub use check::{PostureCheck, RepositoryEffect};
 
-/// All checks, in the order in which what they find is told.
+/// All checks, in the order in which alerts name their results.
 pub const POSTURE_CHECKS: [PostureCheck; 8] = [
     tag_mutability::CHECK,
     scan_on_push::CHECK,
@@ -43,7 +44,7 @@ impl RepositoryEffect {
     }
 }
 
-/// What is not as the policy wants it.
+/// The deviations from the policy.
 pub(super) fn deviations(case: &PostureCase<'_>) -> impl Iterator<Item = Deviation> {
     POSTURE_CHECKS.into_iter().flat_map(|check| (check.check)(case))
 }

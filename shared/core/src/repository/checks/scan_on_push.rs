@@ -1,4 +1,4 @@
-//! A push leads to a scan.
+//! A push causes a scan.
 
 use super::check::{Deviation, PostureCase, PostureCheck, RepositoryEffect};
 use crate::finding::{ScanMode, ScanTrigger};

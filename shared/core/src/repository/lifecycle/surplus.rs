@@ -1,10 +1,10 @@
-//! What a lifecycle policy would delete of a repository now, counted on the list of its images. It is an estimate: ECR's own preview
-//! knows better, but is a job of a minute for each repository.
+//! An estimate of the images that a lifecycle policy would delete now, from the list of the repository's images. ECR's own
+//! preview is exact, but is a job of a minute for each repository.
 //!
-//! Source: user guide of ECR, "Lifecycle policies in Amazon ECR" ("How lifecycle policies work"): an image that a rule selects by its
-//! tags is left to that rule; a rule counts images that others delete as well; the age of an image is that of its push; an image that
-//! a manifest list leads to is not deleted before it. And "Restoring an archived image": the age of an image that came back from the
-//! archive is that of its return.
+//! Source: user guide of ECR, "Lifecycle policies in Amazon ECR" ("How lifecycle policies work"): an image that a rule selects
+//! by its tags is left to that rule; a rule counts images that others delete as well; the age of an image is that of its push;
+//! an image that a manifest list references is not deleted before it. And "Restoring an archived image": the age of an image
+//! that came back from the archive is that of its return.
 
 use std::{
     cmp::Reverse,
@@ -21,7 +21,7 @@ use crate::{
     image::{ImageStatus, ListedImage},
 };
 
-/// What would be deleted, about.
+/// An estimate of the images that would be deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Surplus {
     /// How many images.
@@ -37,14 +37,14 @@ impl Surplus {
     }
 }
 
-/// Counts it, image by image, in any order. What it keeps of them is bounded by what the rules keep, and by the images without a
-/// tag that would be deleted.
+/// Counts image by image, in any order. The images that the rules keep, and those without a tag that would be deleted, bound
+/// its memory.
 #[derive(Debug)]
 pub struct SurplusCounter {
     rules: Vec<Rule>,
-    /// With a tag: nothing leads to them but that.
+    /// With a tag: nothing else references them.
     tagged: Surplus,
-    /// Without: an index may lead to them.
+    /// Without: an index may reference them.
     untagged: BTreeMap<Digest, u64>,
 }
 
@@ -57,7 +57,7 @@ struct Rule {
 
 #[derive(Debug)]
 enum Count {
-    /// The newest so many are kept: these, oldest on top.
+    /// The newest of this number are kept: these, oldest on top.
     Newest(usize, BinaryHeap<Reverse<Counted>>),
     /// Those pushed, or back from the archive, before this are deleted.
     Before(Timestamp),
@@ -163,7 +163,7 @@ impl SurplusCounter {
         }
     }
 
-    /// What would be deleted, where indexes lead to these images.
+    /// The images that would be deleted, without the children of indexes.
     pub fn finish(self, led_to: &BTreeSet<Digest>) -> Surplus {
         let mut surplus = self.tagged;
         for (digest, bytes) in &self.untagged {

@@ -237,7 +237,7 @@ fn what_is_worth_knowing_is_remarked() {
     );
 }
 
-/// What a policy deletes although it seems to keep it.
+/// Images that a policy deletes although it seems to keep them.
 #[test]
 fn what_a_policy_deletes_although_it_seems_to_keep_it_is_remarked() {
     let rule = |priority: u32, selection: &str| {

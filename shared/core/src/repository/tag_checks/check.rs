@@ -30,7 +30,7 @@ impl TagCase<'_> {
     }
 }
 
-/// What a check says of a tag.
+/// The answer of a check about a tag.
 pub(super) enum CheckAnswer {
     /// Nothing: the next check is asked.
     Next,
@@ -40,9 +40,9 @@ pub(super) enum CheckAnswer {
     Failed(Words),
 }
 
-/// What people read of a tag that breaks a rule.
+/// The texts about a tag that breaks a rule.
 pub(super) struct Words {
-    /// What is wanted instead.
+    /// The tag that is wanted instead.
     pub(super) wanted: String,
     /// Why an image with the tag must not be deployed.
     pub(super) why: String,
@@ -63,7 +63,7 @@ impl TagCheck {
 pub struct TagViolation {
     /// The member of the policy that has the rule.
     pub setting: &'static str,
-    /// What the rule wants instead, as a phrase.
+    /// The tag that the rule wants instead, as a phrase.
     pub wanted: String,
     /// Why an image with the tag must not be deployed, as a clause.
     pub why: String,

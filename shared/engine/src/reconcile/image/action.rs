@@ -23,7 +23,7 @@ use guard_ports::{
     Clock as _, Ledger as _, Notifier as _, PortError, Registry as _, RegistryWriter as _, Retry, Services, Written,
 };
 
-/// What ends a step before it is done. Its row was written.
+/// The reason to end a step before it is done. Its row was written.
 pub(super) enum Stop {
     /// The registry refused the effect for good.
     Refused(PortError),
@@ -47,13 +47,13 @@ pub(super) struct Carried {
 pub(super) struct ImageExecution<'a, 'b, S> {
     run: &'a ImageRun<'b, S>,
     step: &'a Step,
-    /// What it was decided on.
+    /// The facts of the decision.
     facts: &'a Facts,
     /// Its alert in short, with the topic that it goes to.
     brief: Option<BriefAlert>,
-    /// How the alert is told, as far as that was asked.
+    /// The slot of the alert, as far as it was asked for.
     slot: Option<Slot>,
-    /// What the registry shows after the effect.
+    /// The registry's answer after the effect.
     image: Option<Image>,
     mark_stays: Option<PortError>,
     completed: Option<Row>,
@@ -73,7 +73,7 @@ impl<'a, 'b, S: Services> ImageExecution<'a, 'b, S> {
         }
     }
 
-    /// How the alert of a step is told.
+    /// The slot of the alert of a step.
     async fn slot_of(&self, brief: &BriefAlert) -> Slot {
         if self.step.tells_release {
             return Slot::Single;
@@ -84,7 +84,7 @@ impl<'a, 'b, S: Services> ImageExecution<'a, 'b, S> {
         self.run.services.notifier().slot(brief).await
     }
 
-    /// The slot of an alert that is told with the effect, and not when the image can be pulled again.
+    /// The slot of an alert that is sent with the effect, and not when the image can be pulled again.
     async fn slot_now(&self, brief: Option<&BriefAlert>) -> Option<Slot> {
         match brief.filter(|_| !self.step.is_release()) {
             Some(brief) => Some(self.slot_of(brief).await),
@@ -107,7 +107,8 @@ impl<'a, 'b, S: Services> ImageExecution<'a, 'b, S> {
         }))
     }
 
-    /// Brings it about. Of a release, why our own tag stays, if that is all that the registry refuses: the image can be pulled as before.
+    /// Makes the change. For a release, the result is why our own tag stays, if the registry refuses nothing else: the image
+    /// can be pulled as before.
     async fn bring_about(&self, effect: &Effect) -> Result<Option<PortError>, ReconcileError> {
         let Some(writer) = self.run.writer() else {
             // `decide` plans no effect in report mode; if it ever did, this is where it ends.
@@ -153,7 +154,7 @@ impl<'a, 'b, S: Services> ImageExecution<'a, 'b, S> {
         }
     }
 
-    /// What the registry shows after an effect; an error if a block does not hold.
+    /// The image after an effect, read from the registry; an error if a block is not in force.
     async fn read_back(&self, effect: Option<&Effect>) -> Result<Option<Image>, ReconcileError> {
         let Some(effect) = effect else { return Ok(None) };
         let image = self
@@ -201,8 +202,8 @@ impl<S: Services> Action for ImageExecution<'_, '_, S> {
                 Ok(None)
             }
         };
-        // It costs no round trip to know beforehand where and how the alert will be told: where is asked with the claim, and how with the
-        // effect, or with the claim as well.
+        // The topic and the slot of the alert cost no round trip of their own: the topic is read with the claim, and the slot
+        // with the effect, or with the claim as well.
         let telling = async {
             let Some(alert) = &step.alert else { return (None, None) };
             let topic = topic(run.services, run.policy, &RepositoryKey::of(&run.key)).await;
@@ -270,7 +271,7 @@ impl<S: Services> Action for ImageExecution<'_, '_, S> {
                 Ok(())
             };
             match &step.effect {
-                // Whether there is something to tell depends on what the registry shows: it is told when the image can be pulled.
+                // The registry's answer decides whether there is an alert: it is sent when the image can be pulled.
                 Some(effect @ (Effect::Restore | Effect::Unquarantine { .. })) => {
                     let image = self.read_back(Some(effect)).await?;
                     if step.tells(image.as_ref()) {
@@ -278,8 +279,8 @@ impl<S: Services> Action for ImageExecution<'_, '_, S> {
                     }
                     image
                 }
-                // The registry has answered that it is done. That it also shows so is checked while people are told: a second look
-                // must not delay them.
+                // The registry has answered that it is done. A read checks that while the alert is sent: it must not delay the
+                // alert.
                 effect => {
                     let (told, image) = join(tell, self.read_back(effect.as_ref())).await;
                     told?;
@@ -298,7 +299,8 @@ impl<S: Services> Action for ImageExecution<'_, '_, S> {
         let completed = step.completed(self.image.as_ref(), why.as_deref(), now);
         let remember = async {
             match &step.told {
-                // Another image of the repository may have been told of at the same time. Then this one's findings are told once more.
+                // An alert about another image of the repository may have been sent at the same time. Then this one's findings
+                // are alerted once more.
                 Some(told) => run.services.ledger().write_told(told).await.map(|_| ()),
                 None => Ok(()),
             }

@@ -1,4 +1,4 @@
-//! What must be known beside the first facts, when a decision needs it.
+//! Further facts, when a decision needs them.
 
 use futures_util::future::join;
 
@@ -37,7 +37,7 @@ impl<S: Services> ImageRun<'_, S> {
                 facts.image = image.map_err(|source| self.failed("look again at", source))?;
                 facts.looked_again = true;
             }
-            // What will be asked next is independent of it, and does not cost another round trip.
+            // The next question is independent of this one, and does not cost another round trip.
             Question::Replaced if facts.uses.is_none() && workloads_that_hold(self.policy, &self.key).is_some() => {
                 let (replaced, uses) = join(self.replaced(facts, pulled.as_ref()), self.uses(facts)).await;
                 (facts.replaced, facts.uses) = (replaced?, Some(uses?));
@@ -53,7 +53,7 @@ impl<S: Services> ImageRun<'_, S> {
             Question::ChildrenPulled => facts.children_pulled = Some(self.children_pulled(facts).await?),
             Question::Indexes => {
                 let (known, more) = self.indexes_known(facts).await?;
-                // What is not on the list, and has no row, is gone.
+                // An image that is not on the list, and has no row, does not exist.
                 facts.indexes_known = Some(known);
                 facts.indexes.retain(|index| {
                     let is_among = more.iter().any(|other| other.digest == index.digest);
@@ -120,7 +120,7 @@ impl<S: Services> ImageRun<'_, S> {
         Ok(predecessor.map_or(Replaced::Nothing, Replaced::Image))
     }
 
-    /// Whether Lambda may pull. What cannot be told is no reason to block.
+    /// Whether Lambda may pull. An unknown answer is no reason to block.
     async fn lambda_access(&self) -> Result<LambdaAccess, ReconcileError> {
         match self
             .services

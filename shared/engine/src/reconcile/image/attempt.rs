@@ -1,4 +1,4 @@
-//! What is known in one attempt, and what a refusal or a limit changes in it.
+//! The facts of one attempt, and how a refusal or a limit changes them.
 
 use guard_core::{
     decide::{Effect, Facts, Limit, Step},
@@ -8,10 +8,10 @@ use guard_core::{
 };
 use guard_ports::{PortError, Pulled};
 
-/// What is known of an image in one attempt.
+/// The facts about an image in one attempt.
 pub(super) struct Attempt {
     pub(super) facts: Facts,
-    /// What the first round has found of pulled images.
+    /// The pulled images that the first round has found.
     pub(super) pulled: Option<Pulled>,
     pub(super) not_read: NotRead,
     /// The scanner's refusal to say anything.
@@ -20,17 +20,17 @@ pub(super) struct Attempt {
     pub(super) refused: Option<PortError>,
 }
 
-/// What could not be read, and did not keep an image from being judged.
+/// The reads that failed, and did not prevent the evaluation of an image.
 #[derive(Debug, Default)]
 pub(super) struct NotRead {
     /// Its manifest.
     pub(super) manifest: Option<PortError>,
-    /// What people were told of.
+    /// The findings of earlier alerts.
     pub(super) told: Option<PortError>,
 }
 
 impl Attempt {
-    /// The registry has refused what a step was to change. What is true now is what was before, in a row that was claimed.
+    /// The registry has refused the change of a step. The facts are those of before, in a row that was claimed.
     pub(super) fn refuse(&mut self, step: Step, error: PortError) {
         let failure = Some(error.to_string());
         if step.effect.as_ref().is_some_and(Effect::blocks) {
@@ -58,8 +58,8 @@ impl Attempt {
     }
 }
 
-/// What was true before a step was begun that the registry refused, in the place that the ledger's row has now. Tags that a quarantine may
-/// have taken already are remembered: they are given back with the release.
+/// The facts before a step that the registry refused, in the version of the row that the ledger has now. Tags that a quarantine
+/// may have taken already are remembered: the release gives them back.
 fn before_refusal(row: Row, begun: &Row) -> Row {
     let begun_block = begun.block.as_ref().filter(|block| !block.tags.is_empty());
     let block = match (row.block, begun_block) {
@@ -76,8 +76,8 @@ fn before_refusal(row: Row, begun: &Row) -> Row {
     }
 }
 
-/// What was true before a step was claimed of which nothing was done, in the place that the ledger's row has now: it is as if the row had never
-/// been claimed.
+/// The facts before a claimed step of which nothing was done, in the version of the row that the ledger has now: as if the row
+/// had never been claimed.
 fn unclaimed(row: Option<Row>, claimed: Row) -> Row {
     let generation = claimed.generation;
     let first = Row {

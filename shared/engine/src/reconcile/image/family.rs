@@ -1,4 +1,4 @@
-//! An image, and the images that share its fate: the indexes that lead to it, and the images that it leads to.
+//! An image and its relatives: its parent indexes and its children.
 
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ use guard_core::{
 };
 use guard_ports::{Clock as _, Services};
 
-/// How often, and after how much time, an index is looked at anew that another invocation is at work on. A step takes about a second.
+/// How often, and after how much time, an index is tried again while another invocation holds its lease. A step takes about a
+/// second.
 const MAX_TURNS: usize = 5;
 const TURN: Duration = Duration::from_millis(1500);
 
@@ -57,8 +58,8 @@ pub async fn reconcile(
 }
 
 impl<S: Services> ImageRun<'_, S> {
-    /// Looks at the indexes that lead to the image, however far up; then at the images that it leads to. Of many indexes, the sweep looks
-    /// at the rest.
+    /// Reconciles the parent indexes of the image, however far up; then its children. With many indexes, the sweep reconciles
+    /// the rest.
     async fn reach(
         &self,
         row: Row,
@@ -73,14 +74,14 @@ impl<S: Services> ImageRun<'_, S> {
                 outcomes.push(looked.outcome);
             }
             if let Some(row) = looked.row {
-                // Boxed, because an index may lead to an index.
+                // Boxed, because an index may reference an index.
                 Box::pin(run.reach(row, looked.children, &looked.indexes, outcomes)).await?;
             }
         }
         self.settle(row, children, outcomes).await
     }
 
-    /// Brings the images that an index leads to into accord with it, and then the index with them.
+    /// Reconciles the children of an index, and then the index with them.
     async fn settle(
         &self,
         mut row: Row,
@@ -114,7 +115,7 @@ impl<S: Services> ImageRun<'_, S> {
         Ok(())
     }
 
-    /// The same for another image of the repository; `index`: because this index leads to it.
+    /// The same for another image of the repository; `index`: the parent index that it was reached through.
     pub(super) fn of(&self, digest: &Digest, index: Option<(Digest, Vec<Tag>)>) -> Self {
         let arrival = self.hints.arrival.clone().filter(|_| index.is_some());
         Self {
@@ -138,7 +139,7 @@ impl<S: Services> ImageRun<'_, S> {
         }
     }
 
-    /// Looks at an index that leads to an image, when others have done so: images of one index are often scanned in the same second.
+    /// Reconciles a parent index of an image after others that do so: images of one index are often scanned in the same second.
     async fn in_turn(&self) -> Result<Looked, ReconcileError> {
         for _ in 0..MAX_TURNS {
             match self.one().await {

@@ -29,8 +29,8 @@ impl<S: Services> ImageRun<'_, S> {
                 Ok(None)
             }
         };
-        // An event that announces what blocks will lead to the question which image this one replaces. In most repositories one
-        // page answers it, and saves a round trip between the finding and the block.
+        // An event that announces a blocking finding needs the image that this one replaces. In most repositories one page
+        // answers that, and saves a round trip between the finding and the block.
         let announced = self.hints.announced.as_ref();
         let block_ahead = self.policy.block(&self.key.repository).not_worse_than_running
             && announced.is_some_and(|event| self.policy.may_block(&event.counts));
@@ -56,7 +56,7 @@ impl<S: Services> ImageRun<'_, S> {
         let mut row = row.map_err(failed)?;
         let image = image.map_err(failed)?;
         if let Some(row) = row.as_mut().filter(|row| row.not_reached && image.is_some()) {
-            // Nothing is remembered of it but that nobody could look at it: it is a new one.
+            // Its row only says that nobody could reconcile it: it is a new one.
             row.closed_at = row.closed_at.or(Some(row.since));
         }
         let (scan, refused) = match scan {
@@ -69,11 +69,11 @@ impl<S: Services> ImageRun<'_, S> {
         let facts = Facts {
             image,
             scan,
-            // What is pulled together with other images is asked for with them.
+            // The uses of an image that is pulled together with others are read with theirs.
             uses: uses.filter(|_| is_by_itself(row.as_ref()) && self.index.is_none()),
             indexes: indexes?,
             indexes_read: self.hints.indexes_read,
-            // Of an image of more indexes than are remembered the sweep does not say which they are: that is asked.
+            // For an image of more indexes than its row remembers, the sweep does not say which they are: they are read.
             indexes_known: (self.hints.indexes_read && !row.as_ref().is_some_and(|row| row.more_indexes))
                 .then_some(true),
             source: source?,
@@ -105,7 +105,7 @@ impl<S: Services> ImageRun<'_, S> {
         }
     }
 
-    /// The indexes that lead to this image: those that its row names, and the one that it is looked at for.
+    /// The parent indexes of this image: those that its row names, and the one that it was reached through.
     async fn indexes(&self, row: Option<&Row>) -> Result<Vec<LeadingIndex>, ReconcileError> {
         let mut digests: Vec<Digest> = row.map(|row| row.indexes.clone()).unwrap_or_default();
         if let Some((index, _)) = self.index.as_ref().filter(|(index, _)| !digests.contains(index)) {
@@ -166,7 +166,7 @@ impl<S: Services> ImageRun<'_, S> {
         Ok(source)
     }
 
-    /// What was pulled since then counts as in use. `counted`: the scanner counts the workloads that run it.
+    /// An image that was pulled since then counts as in use. `counted`: the scanner counts the workloads that run it.
     pub(super) fn in_use_since(&self, counted: bool) -> Timestamp {
         self.services.clock().now() - self.policy.block(&self.key.repository).in_use(counted)
     }

@@ -1,4 +1,4 @@
-//! An image that is looked at, and what that needs.
+//! An image, and the services to reconcile it.
 
 use super::{pages::Spent, request::Hints};
 use crate::{reconcile::ReconcileError, tag_removal::TagRemoval};
@@ -8,7 +8,7 @@ use guard_core::{
 };
 use guard_ports::{PortError, Services};
 
-/// An image that is looked at.
+/// The reconcile of an image.
 pub(super) struct ImageRun<'a, S> {
     pub(super) services: &'a S,
     pub(super) policy: &'a Policy,
@@ -17,12 +17,12 @@ pub(super) struct ImageRun<'a, S> {
     pub(super) actor: &'a str,
     /// The time that went into lists of images, for all images of this event.
     pub(super) spent: &'a Spent,
-    /// The index that it is looked at for, and the tags that this has.
+    /// The parent index that it was reached through, and its tags.
     pub(super) index: Option<(Digest, Vec<Tag>)>,
 }
 
 impl<S: Services> ImageRun<'_, S> {
-    /// What changes this repository; `None`: the policy only reports on it.
+    /// The writer for this repository; `None`: the policy only reports on it.
     pub(super) fn writer(&self) -> Option<&S::Writer> {
         self.services
             .writer()

@@ -1,4 +1,4 @@
-//! What indexes lead to which images.
+//! Which indexes reference which images.
 
 use jiff::Timestamp;
 
@@ -12,7 +12,7 @@ use guard_core::{
 };
 use guard_ports::{Ledger as _, Registry as _, Retry, Services};
 
-/// The manifests of at most so many indexes are read for an image, if nobody has looked at them yet.
+/// The most manifests of indexes that are read for an image, if nobody has read them yet.
 const MAX_UNREAD_INDEXES: usize = 10;
 
 /// The tags of the image that the facts are of.
@@ -35,8 +35,8 @@ impl<S: Services> ImageRun<'_, S> {
         Ok(manifest.and_then(|manifest| children(&manifest)))
     }
 
-    /// The images that this index leads to, each with a row that knows of the index; and how many more entries it has. An image that
-    /// has no such row yet is looked at first.
+    /// The children of this index, each with a row that names the index; and the number of its further entries. A child without
+    /// such a row is reconciled first.
     pub(super) async fn children(
         &self,
         facts: &Facts,
@@ -47,7 +47,7 @@ impl<S: Services> ImageRun<'_, S> {
             return Ok((Children::Unknown, 0));
         };
         let tags = sorted_tags(facts);
-        // They are judged by the index's tags as well: an exception may name one.
+        // They are evaluated by the index's tags as well: an exception may name one.
         let judged_by_tags = facts
             .row
             .as_ref()
@@ -62,7 +62,7 @@ impl<S: Services> ImageRun<'_, S> {
             });
             if !(linked && judged_by_tags) {
                 let run = self.of(&child.digest, Some((self.key.digest.clone(), tags.clone())));
-                // Boxed, because an index may lead to an index.
+                // Boxed, because an index may reference an index.
                 row = Box::pin(run.one()).await?.row;
             }
             children.push(ChildFacts { child, row });
@@ -70,7 +70,7 @@ impl<S: Services> ImageRun<'_, S> {
         Ok((Children::Known(children), more))
     }
 
-    /// When the images that this index leads to were last pulled.
+    /// When the children of this index were last pulled.
     pub(super) async fn children_pulled(&self, facts: &Facts) -> Result<Vec<Timestamp>, ReconcileError> {
         let children = facts.children().iter().map(|child| &child.child.digest);
         let images = images_of(self.services.registry(), &self.key.repository, children).await;
@@ -82,8 +82,8 @@ impl<S: Services> ImageRun<'_, S> {
             .collect())
     }
 
-    /// Whether it is known of all indexes of the repository if they lead to this image; and those that do, of which it does not know. Of
-    /// one that nobody has looked at yet, the manifest says it: then it is looked at with the image.
+    /// Whether all indexes of the repository are known to reference this image or not; and those that do, and that its row does
+    /// not name. The manifest of an index that nobody has read says it: then that index is reconciled with the image.
     pub(super) async fn indexes_known(&self, facts: &Facts) -> Result<(bool, Vec<LeadingIndex>), ReconcileError> {
         let failed = |source| self.failed("look for more indexes of", source);
         let registry = self.services.registry();

@@ -1,4 +1,4 @@
-//! What came of looking at an image.
+//! The result of the reconcile of an image.
 
 use serde::{Serialize, Serializer};
 
@@ -11,7 +11,7 @@ use guard_core::{
 };
 use guard_ports::PortError;
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Outcome {
     /// In one word.
@@ -27,7 +27,7 @@ pub struct Outcome {
     /// Why it is in that state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What was changed in the registry.
+    /// The change in the registry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effect: Option<&'static str>,
     /// It is one of the blocks that the policy limits by the hour.
@@ -48,34 +48,34 @@ pub struct Outcome {
     /// Exceptions that hold for the image, and cover none of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exceptions_unused: Vec<String>,
-    /// Why its manifest could not be read, which is needed to tell what is no image, and what an index leads to. It was judged
-    /// all the same, as an image or as an index of which nothing is known.
+    /// Why its manifest could not be read, which says whether it is an image, and names the children of an index. It was
+    /// evaluated all the same, as an image or as an index with unknown children.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_read: Option<String>,
-    /// Why it could not be read which findings people were told of. The alert was told as if they had been told of none.
+    /// Why the findings of earlier alerts could not be read. The alert was sent as if there had been none.
     #[serde(serialize_with = "as_text", skip_serializing_if = "Option::is_none")]
     pub told_not_read: Option<PortError>,
     /// The permission that was lacking to undo a block: the image stays blocked, or keeps our tag, and the reason says so.
     #[serde(skip)]
     pub lacks: Option<PortError>,
-    /// What came of the images that share its fate and changed with it: the indexes that lead to it, the images that it leads to.
+    /// The results of its relatives that changed with it: its parent indexes and its children.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<Self>,
-    /// What came of looking at the repository, where that is done and there is something to say.
+    /// The result of the reconcile of the repository, where there is one, and something to say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository_rules: Option<Box<RepositoryOutcome>>,
-    /// What came of looking at it as a copy from another region, where that is done.
+    /// The result of its reconcile as a copy from another region, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replica: Option<Box<ReplicaOutcome>>,
 }
 
-/// What came of it, in one word.
+/// The result, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OutcomeKind {
-    /// Something was recorded, done or told.
+    /// A record, a change or an alert was made.
     Applied,
-    /// Everything was as it should be.
+    /// The observed state is the desired state.
     Unchanged,
     /// Another invocation is doing this very thing.
     InProgress,
@@ -85,7 +85,7 @@ pub enum OutcomeKind {
     Closed,
     /// No container image: an attestation, a Helm chart, a cache, or an index of such.
     NotAnImage,
-    /// Archived by somebody else before it was judged.
+    /// Archived by somebody else before it was evaluated.
     ArchivedByOthers,
 }
 

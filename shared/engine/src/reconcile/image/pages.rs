@@ -6,15 +6,15 @@ use jiff::SignedDuration;
 
 use guard_ports::Clock;
 
-/// At most so many pages of a thousand images are looked at for the predecessor of an image, and for indexes that may lead to it. In a
-/// larger repository the predecessor may not be found, and then excuses nothing; and for the indexes the next sweep looks.
+/// The most pages of a thousand images that are read for the predecessor of an image, and for its parent indexes. In a larger
+/// repository the predecessor may not be found, and then excuses nothing; and the next sweep finds the indexes.
 pub(super) const MAX_PAGES_OF_IMAGES: usize = 20;
 
-/// An event spends so much time on such pages, for all of its images together: then no further one is asked for. The function has 30 seconds. A
-/// predecessor that was not found excuses nothing, and indexes that were not read may lead to the image.
+/// The time that an event spends on such pages, for all of its images together: then no further one is read. The function has
+/// 30 seconds. A predecessor that was not found excuses nothing, and indexes that were not read may reference the image.
 const TIME_FOR_PAGES: SignedDuration = SignedDuration::from_secs(8);
 
-/// What of [`TIME_FOR_PAGES`] was spent, in milliseconds.
+/// The part of [`TIME_FOR_PAGES`] that was spent, in milliseconds.
 #[derive(Debug, Default)]
 pub(super) struct Spent(AtomicI64);
 

@@ -1,4 +1,4 @@
-//! What a look at an image would find, where nothing may be changed: the same facts and the same decision, without its effects.
+//! The result of a reconcile, where nothing may be changed: the same facts and the same decision, without its effects.
 
 use futures_util::future::{join, join_all};
 
@@ -22,13 +22,14 @@ use guard_core::{
 };
 use guard_ports::{Clock as _, Services};
 
-/// The hold of an image that goes with the index that leads to it.
+/// The hold of an image that follows its parent index.
 const WITH_INDEX: &str = "index-not-blocked";
 
-/// So many questions are asked of an image at most; each is asked once.
+/// The most questions about an image; each is asked once.
 const MAX_QUESTIONS: usize = 12;
 
-/// What a look at an image would find now; `None`: there is no such image. Nothing is changed, written or told.
+/// The result of a reconcile of an image now; `None`: there is no such image. Nothing is changed or written, and no alert is
+/// sent.
 ///
 /// # Errors
 /// A call failed.
@@ -81,11 +82,11 @@ pub async fn preview(
     Ok(Some(SeenImage { key, image, what }))
 }
 
-/// What was found of an image.
+/// The result for an image.
 struct Previewed {
     facts: Facts,
     judged: Opinion,
-    /// Of an index: an image that it leads to shows no result yet, though its scan is done.
+    /// For an index: a child shows no result yet, though its scan is done.
     not_visible: bool,
 }
 
@@ -124,8 +125,8 @@ impl<S: Services> ImageRun<'_, S> {
         Err(self.not_verified("the same question again and again"))
     }
 
-    /// The images that this index leads to, each with the row that a look at it would leave; how many more entries it has; and whether one of
-    /// them shows no result yet.
+    /// The children of this index, each with the row that a reconcile would write; the number of its further entries; and
+    /// whether one of them shows no result yet.
     async fn children_as_they_would_be(
         &self,
         facts: &Facts,
@@ -138,7 +139,7 @@ impl<S: Services> ImageRun<'_, S> {
         let looks = listed.into_iter().map(|child| {
             let run = self.of(&child.digest, Some((self.key.digest.clone(), tags.clone())));
             async move {
-                // Boxed, because an index may lead to an index.
+                // Boxed, because an index may reference an index.
                 let Previewed {
                     facts,
                     judged,
@@ -172,7 +173,8 @@ impl<S: Services> ImageRun<'_, S> {
         Ok((Children::Known(children), more, not_visible))
     }
 
-    /// The rule that holds all indexes that lead to an image; `None`: one of them is not held, or for what does not speak for it.
+    /// The hold rule of all parent indexes of an image; `None`: the block of one of them is not deferred, or for a reason that
+    /// does not cover the image.
     async fn hold_of_indexes(&self, facts: &Facts) -> Result<Option<&'static str>, ReconcileError> {
         let mut held = None;
         for index in facts.indexes.iter().filter(|index| index.is_open()) {
@@ -191,7 +193,7 @@ impl<S: Services> ImageRun<'_, S> {
     }
 }
 
-/// What a tag leads to, beside what a digest is: both at once.
+/// The image of a tag, and in the same call that of a digest.
 ///
 /// # Errors
 /// A call failed.

@@ -1,4 +1,4 @@
-//! What is asked for.
+//! The request.
 
 use guard_core::{
     finding::{Epss, ScanEvent},
@@ -7,7 +7,7 @@ use guard_core::{
 };
 use guard_ports::PortError;
 
-/// An image to look at, and what is known of why.
+/// An image to reconcile, and the reason.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     /// The registry.
@@ -18,7 +18,7 @@ pub struct Request {
     pub repository: RepositoryName,
     /// The image; a tag is resolved once.
     pub image: ImageRef,
-    /// What an event said beside.
+    /// Further facts from the event.
     pub hints: Hints,
     /// The invocation, by an id that a retry of the same event keeps.
     pub actor: String,
@@ -45,8 +45,8 @@ impl Request {
     }
 }
 
-/// What an event says beside naming an image. Nothing is decided on it that the registry or the scanner could contradict: it tells
-/// what to ask for, what to wait for, and how to put it.
+/// The facts of an event apart from the name of its image. No decision rests on them that the registry or the scanner could
+/// contradict: they say what to ask for, what to wait for, and how to word the alert.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Hints {
     /// It was pushed or restored: if nothing scans it by itself, a scan is asked for.
@@ -58,7 +58,7 @@ pub struct Hints {
     pub epss: Vec<Epss>,
     /// It was copied from this region.
     pub source: Option<Region>,
-    /// Not long ago, a sweep has read the list of the repository, and all its indexes were known with all that they lead to.
+    /// A recent sweep has read the list of the repository, and all its indexes were known with all their children.
     pub indexes_read: bool,
     /// The scanner has refused to say anything of this region's images: it is not asked.
     pub refused: Option<PortError>,

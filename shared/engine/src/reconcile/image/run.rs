@@ -27,31 +27,31 @@ use guard_ports::{Clock as _, Registry as _, Retry, Services};
 /// How often a request starts over because somebody else wrote the row in between.
 pub(super) const MAX_ATTEMPTS: usize = 3;
 
-/// An image that was looked at.
+/// An image that was reconciled.
 pub(super) struct Looked {
     pub(super) outcome: Outcome,
-    /// What the ledger has of it now.
+    /// Its row in the ledger now.
     pub(super) row: Option<Row>,
-    /// Of an index: the images that it leads to, as they were before.
+    /// For an index: its children, as they were before.
     pub(super) children: Vec<ChildFacts>,
-    /// The indexes that lead to it, as they were before.
+    /// Its parent indexes, as they were before.
     pub(super) indexes: Vec<LeadingIndex>,
 }
 
 impl Looked {
-    /// Whether something was recorded, done or told.
+    /// Whether a record, a change or an alert was made.
     pub(super) fn is_news(&self) -> bool {
         self.outcome.outcome == OutcomeKind::Applied
     }
 
-    /// Whether others that share its fate may have to follow. What could not be undone for want of a permission changes nothing.
+    /// Whether its relatives may have to follow. A release that failed for want of a permission changes nothing.
     pub(super) fn changed(&self) -> bool {
         self.is_news() && self.outcome.lacks.is_none()
     }
 }
 
 impl<S: Services> ImageRun<'_, S> {
-    /// Looks at this one image; anew, if somebody else wrote its row in between.
+    /// Reconciles this one image; again, if somebody else wrote its row in between.
     pub(super) async fn one(&self) -> Result<Looked, ReconcileError> {
         for _ in 0..MAX_ATTEMPTS {
             let mut attempt = self.gather().await?;
@@ -59,7 +59,7 @@ impl<S: Services> ImageRun<'_, S> {
             self.resume(attempt.facts.row.as_ref()).await?;
             let ExceptionUse { used, unused } = self.exception_use(&attempt.facts);
             if attempt.facts.needs_manifest(self.policy) {
-                // What cannot be looked into is judged as an image.
+                // An entry whose manifest cannot be read is evaluated as an image.
                 let manifest = self.manifest(&mut attempt.not_read).await?;
                 attempt.facts.content = manifest.map(|manifest| content(&manifest));
             }
@@ -74,7 +74,7 @@ impl<S: Services> ImageRun<'_, S> {
                     }
                     Plan::Apply(mut step) => {
                         if attempt.not_read.told.is_some() {
-                            // What cannot be read is not written over either.
+                            // A row that cannot be read is not overwritten either.
                             step.told = None;
                         }
                         match execute(ImageExecution::new(self, &step, &attempt.facts)).await? {
@@ -111,7 +111,7 @@ impl<S: Services> ImageRun<'_, S> {
         Err(ReconcileError::Contended((&self.key).into()))
     }
 
-    /// Looks into what became of the tags that a quarantine was taking, if whoever began it did not live to see it.
+    /// Checks the tags that a quarantine was taking, if the invocation that began it did not live to see them.
     async fn resume(&self, row: Option<&Row>) -> Result<(), ReconcileError> {
         let block = row
             .filter(|row| row.closed_at.is_none())
@@ -141,8 +141,8 @@ impl<S: Services> ImageRun<'_, S> {
         }
     }
 
-    /// Which exceptions are of use for the image, so that an owner can find those that are not. Without a finished scan nobody can
-    /// tell.
+    /// The exceptions that the image needs, so that an owner can find those that nothing needs. Without a finished scan nobody
+    /// knows.
     fn exception_use(&self, facts: &Facts) -> ExceptionUse {
         match (&facts.image, &facts.scan) {
             (Some(image), Scan::Complete(scan)) if scan.has_result => {
@@ -165,7 +165,7 @@ impl<S: Services> ImageRun<'_, S> {
         }
     }
 
-    /// What came of a step that was carried out, and the row that says so.
+    /// The result of a step that was carried out, and the row that says so.
     fn applied(
         &self,
         step: &Step,
@@ -175,7 +175,7 @@ impl<S: Services> ImageRun<'_, S> {
         if step.awaits_result {
             return Err(ReconcileError::ResultNotVisible(self.key.to_string()));
         }
-        // Of an image that indexes lead to, the registry may refuse it: the indexes are what people pull.
+        // The registry may refuse it for a child: people pull its indexes.
         let released = attempt.facts.release_failure.is_some();
         let is_led_to = attempt.facts.is_led_to();
         let mut refused = attempt.refused.take();

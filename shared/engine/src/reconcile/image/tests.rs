@@ -47,7 +47,7 @@ fn request(actor: &str) -> Request {
     }
 }
 
-/// An event that says that a scan is done and has found so many CRITICAL findings.
+/// An event that says that a scan is done and has found this number of CRITICAL findings.
 fn announced(critical: u64) -> ScanEvent {
     ScanEvent {
         at: now(),
@@ -73,7 +73,7 @@ fn settle(world: &World, policy: &Policy) -> Outcome {
     run(look(world, policy, &request("one"))).unwrap()
 }
 
-/// The same by a sweep that has read all indexes: none leads to an image that is not known as one of them.
+/// The same by a sweep that has read all indexes: an image that no row names as a child has no index.
 #[track_caller]
 fn settle_alone(world: &World, policy: &Policy) -> Outcome {
     let hints = Hints {
@@ -953,7 +953,7 @@ fn a_result_that_is_announced_and_not_visible_is_waited_for() {
     };
     for nothing in [Scan::Absent, Scan::InProgress] {
         let world = world(nothing);
-        // What the event said is remembered once, for whoever looks without it.
+        // The facts of the event are recorded once, for a later reconcile without it.
         for writes in [1, 0] {
             let error = run(look(&world, &policy(""), &announced)).unwrap_err();
             assert_eq!((error.code(), error.retry()), ("ResultNotVisible", Retry::Later));
@@ -1063,7 +1063,7 @@ fn an_attestation_that_looks_like_an_image_is_left_alone_unless_it_could_be_scan
     let said = outcome.not_read.unwrap();
     assert!(said.starts_with("ecr:BatchGetImage failed with"), "{said}");
 
-    // An untagged image is looked into once.
+    // The manifest of an untagged image is read once.
     let child = World::with(
         &image_key(),
         Image {
@@ -1161,7 +1161,7 @@ fn two_invocations_at_once_block_once_and_tell_once() {
 fn another_plan_waits_until_the_one_that_is_carried_out_is_done() {
     let world = world(critical());
     let strict = policy("");
-    // The first invocation has claimed its step, and is about to tell.
+    // The first invocation has claimed its step, and is about to send the alert.
     for polls in 0..40 {
         if world.row_of(&image_key()).is_some() {
             break;
@@ -1463,7 +1463,7 @@ fn more_findings_than_a_row_holds_are_not_forgotten_when_the_policy_changes() {
     settle(&world, &policy(""));
     let row = world.row_of(&image_key()).unwrap();
     assert_eq!((row.findings.len(), row.omitted_findings), (300, 100));
-    // All that the row holds is excepted, or made better: the others are still there, at the second look too.
+    // All findings in the row are excepted, or made better: the others are still there, at the second reconcile too.
     let kept = r#"["CVE-2026-0*", "CVE-2026-1*", "CVE-2026-2*"]"#;
     for members in [
         format!(r#""rules": [{{"vulnerabilities": {kept}, "action": "inform"}}]"#),

@@ -12,7 +12,8 @@ use guard_core::{
 use guard_ports::{Clock as _, Retry, Services, UseLedger as _};
 
 impl<S: Services> ImageRun<'_, S> {
-    /// Which workloads use the image, or what is pulled with it: one round trip. What cannot be read is not known.
+    /// The workloads that use the image, or a relative that is pulled with it: one round trip. A use that cannot be read is not
+    /// known.
     pub(super) async fn uses(&self, facts: &Facts) -> Result<Uses, ReconcileError> {
         match self.policy.workloads.as_ref() {
             Some(rules) => self.uses_of(rules, &facts.pulled_together()).await,
@@ -20,7 +21,7 @@ impl<S: Services> ImageRun<'_, S> {
         }
     }
 
-    /// The same before anything is known of the image, if an event announces what blocks: that will lead to this question.
+    /// The same before anything is known of the image, if an event announces a blocking finding: the decision will need it.
     pub(super) async fn uses_ahead(&self) -> Option<Uses> {
         let announced = self.hints.announced.as_ref();
         let may_block = announced.is_some_and(|event| self.policy.may_block(&event.counts));

@@ -134,8 +134,8 @@ fn a_topic_that_does_not_accept_an_alert_gets_it_at_the_next_look() {
     assert_eq!(kinds, ["exception-expiring", "registry-drift"]);
 }
 
-/// Carries something out that crashes after so many polls, and then again in an hour; nothing is lost, and what comes twice comes
-/// under the same id.
+/// Carries out an action that crashes after `polls`, and then again in an hour; nothing is lost, and an alert that comes twice
+/// comes under the same id.
 fn nothing_is_lost(polls: usize, expected: usize, act: &impl AsyncFn(&World, &Policy, &str)) {
     let (world, policy) = troubled();
     run_and_crash(act(&world, &policy, "crashed"), polls);
@@ -253,7 +253,7 @@ fn what_others_record_meanwhile_is_kept() {
     );
     let (digests, looked) = run(both);
     assert_eq!(digests.unwrap(), 1);
-    // Whoever lost the race for the row says so, and the next look finds what is owed.
+    // The invocation that lost the race for the row says so, and the next reconcile finds the pending alert.
     if looked.is_err() {
         world.set_now(now() + SignedDuration::from_hours(1));
         look(&world, &policy).unwrap();

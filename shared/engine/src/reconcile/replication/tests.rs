@@ -131,7 +131,7 @@ fn the_lag_is_taken_from_the_ledger_where_that_knows_the_push() {
     let world = world();
     world.remember(row_in_source(State::Allowed, Some(now() - minutes(11))));
     assert_eq!(look(&world, arrived()).lag_seconds, Some(60));
-    // Of a push that came after the copy, as of a second tag, nothing is known.
+    // Nothing is known of a push that came after the copy, such as that of a second tag.
     let world = self::world();
     world.remember(row_in_source(State::Allowed, Some(now())));
     assert_eq!(look(&world, arrived()).lag_seconds, None);
@@ -201,7 +201,7 @@ fn a_copy_of_which_the_source_has_told_that_it_is_late_is_not_told_again() {
     assert_nothing_left(&world);
 }
 
-/// A world in which the tag leads to another image here.
+/// A world in which the tag is on another image here.
 fn tag_taken(by_pushed_ago: i64) -> World {
     let world = world();
     world.push(&image_key(), pushed(&image_key(), &[], 10));
@@ -221,7 +221,7 @@ fn a_tag_that_an_immutable_destination_kept_is_missing_until_it_leads_here() {
     assert_eq!(alert["changes"][0]["old"], "leads to sha256:0d");
     assert_eq!(alert["tags"][0], "v1.2.3");
     assert_nothing_left(&world);
-    // It was given to the right image: that is noted, and nobody is told.
+    // The right image got it: that is recorded without an alert.
     world.push(&image_key(), pushed(&image_key(), &["v1.2.3"], 10));
     world.push(&other("sha256:0d"), pushed(&other("sha256:0d"), &[], 600));
     assert_eq!(look(&world, None).state, ReplicaState::Complete);
@@ -293,7 +293,7 @@ fn an_index_is_complete_with_all_that_it_leads_to() {
     world.push(&other("sha256:a4"), pushed(&other("sha256:a4"), &[], 1));
     assert_eq!(look(&world, None).state, ReplicaState::Complete);
     assert_eq!(world.replica_row_of(&image_key()).unwrap().children.len(), 2);
-    // What we have blocked cannot be looked into, and is no less complete for that.
+    // An image that we have blocked cannot be read, and is no less complete for that.
     world.remember(Row {
         image: image_key(),
         ..row_in_source(State::Blocked, None)
@@ -337,7 +337,7 @@ fn a_failure_is_told_with_the_code_that_the_source_knows() {
         let alert = told(&world).remove(0);
         assert_eq!(alert["reason"], reason);
         assert_eq!(alert["digest"], image_key().digest.as_str());
-        // It stays told, whoever looks next.
+        // The alert stays sent, whichever event comes next.
         for again in [event(false, Some("v1.2.3")), None] {
             world.forget_calls();
             assert_eq!(look(&world, again).state, ReplicaState::Failed);
@@ -382,7 +382,7 @@ fn what_is_gone_in_the_source_is_not_expected_here() {
         assert_eq!(look(&world, event).state, ReplicaState::Gone);
     }
     assert_eq!(world.writes(), 0);
-    // What ECR said to have arrived, and is not here, is missing as long as the source has it.
+    // A copy that ECR reported as arrived, and that is not here, is missing as long as the source has it.
     let world = self::world();
     world.delete(&image_key());
     assert_eq!(look(&world, arrived()).missing, ["image"]);
@@ -440,7 +440,7 @@ fn key() -> RepositoryKey {
     RepositoryKey::of(&image_key())
 }
 
-/// The guard of the other region looks at the repository now.
+/// The guard of the other region reconciles the repository now.
 fn guarded(world: &World) {
     let there = RepositoryKey { region: eu(), ..key() };
     let policy = policy(POLICY);
@@ -574,7 +574,7 @@ fn what_nobody_has_seen_is_asked_for_and_told_once() {
     world.forget_calls();
     sweep(&world, &images);
     assert_eq!(world.writes(), 0, "told once for as long as it is the same");
-    // One of them came; nothing is told. Then one more is late: that is.
+    // One of them came; there is no alert. Then one more is late: there is one.
     world.remember_replica(replica_row("sha256:02", "eu-west-1", ReplicaState::Complete));
     assert_eq!(sweep(&world, &images).alerts, []);
     world.set_now(now() + minutes(20));
@@ -703,7 +703,7 @@ fn a_copy_of_which_the_event_was_lost_is_looked_at_with_the_tags_of_its_source()
     world.forget_calls();
     let again = sweep_as(&world, POLICY, &images, std::slice::from_ref(&row), true);
     assert_eq!((again.looked, world.writes()), (1, 0));
-    // Where no copies arrive, and of what has no source, nothing is looked at.
+    // Where no copies arrive, and for an image without a source, nothing is reconciled.
     let world = tag_taken(600);
     assert_eq!(
         sweep_as(&world, BACKFILL, &images, std::slice::from_ref(&row), true).looked,
@@ -810,7 +810,7 @@ fn a_complete_copy_that_loses_its_tag_is_incomplete_until_it_has_it_again() {
     let state = |world: &World| world.replica_row_of(&image_key()).unwrap().state;
     assert_eq!(state(&world), ReplicaState::Complete);
     assert_eq!(sweep_with_source(&world, &image, &["v1.2.3"]).looked, 0);
-    // A tag that has moved on in the source is looked at once, and expected no more.
+    // A tag that has moved on in the source is checked once, and expected no more.
     let image = pushed(&image_key(), &[], 10);
     world.push(&image_key(), image.clone());
     world.push_elsewhere(&source_key(), pushed(&source_key(), &[], 22));

@@ -1,4 +1,4 @@
-//! What is known of a repository's settings.
+//! The facts about a repository's settings.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use guard_core::repository::{decide::RepositoryFacts, ledger::RepositoryRow, pos
 use guard_ports::{Keys as _, Registry as _, Repositories as _, RepositoryLedger as _, Services};
 
 impl<S: Services> RepositoryRun<'_, S> {
-    /// All that is needed to decide: one round of concurrent calls, and a second one for what the first one names. What is `known` is
-    /// not asked for, and tags are not either then.
+    /// All facts for the decision: one round of concurrent calls, and a second one for those that the first one names. Settings
+    /// in `known` are not asked for, and tags are not either then.
     pub(super) async fn gather(
         &self,
         known: Option<(&ListedSettings, Option<RepositoryRow>)>,
@@ -75,7 +75,7 @@ impl<S: Services> RepositoryRun<'_, S> {
         Ok(facts)
     }
 
-    /// What the first round names: the key that encrypts the repository, and how the registry scans.
+    /// The facts that the first round names: the key that encrypts the repository, and how the registry scans.
     async fn look_further(
         &self,
         facts: &mut RepositoryFacts,

@@ -1,10 +1,10 @@
-//! What came of looking at a repository or a tag.
+//! The result of the reconcile of a repository or a tag.
 
 use serde::Serialize;
 
 use guard_core::notice::RepositoryAlertKind;
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct RepositoryOutcome {
     /// How the repository has opted out: shown each time, so that it cannot hide.

@@ -1,4 +1,4 @@
-//! What a lifecycle policy would do.
+//! The effect of a lifecycle policy.
 
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use guard_core::{
 };
 use guard_ports::{Clock as _, Registry as _, Repositories as _, Services};
 
-/// How many indexes of a preview are looked into, how many of them at once, and how many images of one.
+/// The most indexes of a preview that are read, the most at once, and the most children of one.
 const MAX_INDEXES: usize = 500;
 const INDEXES_AT_ONCE: usize = 8;
 const MAX_CHILDREN_LOOKED_AT: usize = 200;
@@ -21,7 +21,7 @@ const MAX_CHILDREN_LOOKED_AT: usize = 200;
 #[derive(Default)]
 struct LastPull {
     at: Option<Timestamp>,
-    /// Not all of it could be looked at.
+    /// Not all of it could be read.
     unknown: bool,
 }
 
@@ -62,7 +62,7 @@ impl<S: Services> RepositoryRun<'_, S> {
         Ok(preview)
     }
 
-    /// When something that an index leads to was last pulled, at any depth.
+    /// When a child of an index was last pulled, at any depth.
     async fn last_pull(&self, index: Digest) -> Result<LastPull, ReconcileError> {
         let failed = |source| self.failed("look at an index of", source);
         let (mut found, mut next) = (LastPull::default(), vec![index]);

@@ -1,4 +1,4 @@
-//! What settings and tags have in common.
+//! The common part of settings and tags.
 
 use crate::{reconcile::ReconcileError, route::topic};
 use guard_core::{alert::repository::RepositoryAlert, ids::RepositoryKey, notice::RepositoryAlertKind, policy::Policy};
@@ -14,7 +14,7 @@ pub(super) struct RepositoryRun<'a, S> {
 }
 
 impl<S: Services> RepositoryRun<'_, S> {
-    /// What changes this repository; `None`: the policy only reports on it.
+    /// The writer for this repository; `None`: the policy only reports on it.
     pub(super) fn writer(&self) -> Option<&S::Writer> {
         self.services
             .writer()

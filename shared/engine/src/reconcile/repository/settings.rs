@@ -26,8 +26,8 @@ use guard_core::{
 };
 use guard_ports::{Clock as _, RepositoryLedger as _, RepositoryWriter as _, Retry, Services, Written};
 
-/// Brings a repository's settings to what the policy says, or tells that they are not. `listed`: what is known of them; if everything is
-/// in order by that, the registry is asked for nothing that it holds.
+/// Brings a repository's settings to the desired state, or alerts that they differ. `listed`: the known settings; if these are
+/// in order, the registry is asked for nothing that they cover.
 ///
 /// # Errors
 /// A call failed, or others are at work on the same repository.
@@ -119,12 +119,13 @@ impl<S: Services> RepositoryRun<'_, S> {
     }
 }
 
-/// What came of a step, as far as it could be done.
+/// The result of a step, as far as it could be done.
 #[derive(Default)]
 struct Carried {
     /// The settings that were changed.
     changed: Vec<&'static str>,
-    /// Those that the registry refused to change, and why. What is told depends on it: it is decided again, on what is true by now.
+    /// The settings that the registry refused to change, and why. The alert depends on it: the plan is decided again on the
+    /// present facts.
     refusals: Vec<(&'static str, String)>,
     /// The kinds of the alerts that were sent.
     alerts: Vec<RepositoryAlertKind>,

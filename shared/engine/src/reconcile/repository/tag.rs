@@ -30,12 +30,12 @@ use guard_ports::{
     Clock as _, PortError, Registry as _, Repositories as _, RepositoryLedger as _, Retry, Services, Written,
 };
 
-/// A tag to judge, and what is known of why.
+/// A tag to check, and the reason.
 #[derive(Debug, Clone, Copy)]
 pub struct TagRequest<'a> {
     /// The tag.
     pub tag: &'a Tag,
-    /// The state of the image that was just judged.
+    /// The state of the image that was just reconciled.
     pub state: Option<State>,
     /// The image that has just got the tag, by what an event says.
     pub pushed: Option<&'a Pushed>,
@@ -43,7 +43,7 @@ pub struct TagRequest<'a> {
     pub actor: &'a str,
 }
 
-/// Judges a tag that was pushed.
+/// Checks a tag that was pushed.
 ///
 /// # Errors
 /// A call failed, or others are at work on the same tag.

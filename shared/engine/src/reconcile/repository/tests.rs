@@ -99,7 +99,7 @@ fn look(world: &World, policy: &Policy) -> RepositoryOutcome {
     .unwrap()
 }
 
-/// What the registry's lists say of it.
+/// Its entry in the registry's lists.
 fn listed(world: &World) -> ListedSettings {
     let (settings, page) = (run(world.settings()).unwrap(), run(world.repositories(None)).unwrap());
     settings.of(&page.items[0])
@@ -116,7 +116,7 @@ fn look_by(listed: &ListedSettings, world: &World, policy: &Policy) -> Repositor
     .unwrap()
 }
 
-/// A look, and a second one, which finds nothing to do.
+/// A reconcile, and a second one, which finds nothing to do.
 #[track_caller]
 fn look_twice(world: &World, policy: &Policy) -> RepositoryOutcome {
     let first = look(world, policy);
@@ -293,7 +293,7 @@ fn a_statement_that_lets_in_the_world_is_taken_out_and_all_else_stays_byte_for_b
     assert_eq!(world.repository_of(&key().repository).unwrap().policy, Some(expected));
 }
 
-/// Of what a policy opens, only what is surely open to everybody is taken out; all of it is told.
+/// Among the openings of a policy, only one that is surely open to everybody is taken out; all are alerted.
 #[test]
 fn what_is_not_surely_open_to_everybody_is_told_and_left() {
     let statement = |rest: &str| {
@@ -528,7 +528,7 @@ fn a_lifecycle_policy_takes_nothing_that_workloads_use_or_may_use() {
         complete(&world);
         assert_eq!(look_twice(&world, &policy).alerts, [Kind::LifecycleRepaired]);
     }
-    // What only begins to archive later asks now.
+    // A policy that only archives later asks now.
     let policy = with_index(r#""lifecycle": {"archive_unpulled_days": 120}"#);
     let world = world(repository());
     world.set_preview(&key().repository, preview(&[]));
@@ -654,7 +654,7 @@ fn what_others_change_during_a_preview_stays() {
     );
 }
 
-/// Under enhanced scanning the repository's own flag is no repair: it is told, and told once.
+/// Under enhanced scanning the repository's own flag is no repair: it is alerted once.
 #[test]
 fn the_flag_is_set_only_where_it_leads_to_a_scan() {
     let policy = policy(&rules(r#""posture": {"scan_on_push": true, "repair": true}"#));
@@ -734,7 +734,7 @@ fn a_key_that_cannot_be_used_is_critical_and_told_once() {
     }
 }
 
-/// What KMS says has the id of the request in it, and the name of the role that asks: that is no change of the repository.
+/// The message of KMS has the id of the request in it, and the name of the calling role: that is no change of the repository.
 #[test]
 fn a_key_of_which_kms_does_not_tell_is_told_once_whoever_asks() {
     let policy = policy(&rules(r#""posture": {"key_rotation": true}"#));
@@ -764,7 +764,7 @@ fn a_key_of_which_kms_does_not_tell_is_told_once_whoever_asks() {
     );
 }
 
-/// A key that was pending deletion does not become healthy by being deleted, nor by KMS not telling.
+/// A key that was pending deletion does not become healthy by its deletion, nor when KMS refuses an answer.
 #[test]
 fn a_key_that_is_deleted_is_worse_than_one_that_will_be() {
     let policy = policy(&rules(r#""posture": {"scan_on_push": false}"#));
@@ -790,7 +790,7 @@ fn a_key_that_is_deleted_is_worse_than_one_that_will_be() {
     assert_eq!(noted(), []);
 }
 
-/// A state that passes, or that we do not know, is told for what it is.
+/// A state that passes, or that we do not know, is alerted as what it is.
 #[test]
 fn a_key_in_another_state_is_told_for_what_it_is() {
     let policy = policy(&rules(r#""posture": {"scan_on_push": false}"#));
@@ -1044,7 +1044,7 @@ const IN_FULL: [&str; 5] = [
     "ecr:GetRepositoryPolicy",
     "ecr:ListTagsForResource",
 ];
-/// What no list shows.
+/// The settings that no list shows.
 const NOT_LISTED: [&str; 2] = ["ecr:GetLifecyclePolicy", "ecr:GetRepositoryPolicy"];
 
 #[test]
@@ -1080,7 +1080,7 @@ fn nothing_is_asked_for_that_the_lists_show_to_be_in_order() {
         ..in_order.clone()
     };
     assert_eq!(by(&automatic, &rules).1, NOT_LISTED.into());
-    // By an old list nothing is done: it is looked at, and is in order.
+    // An old list changes nothing: the repository is reconciled, and is in order.
     let mut old = automatic.clone();
     old.repository.tag_mutability = TagMutability::Mutable;
     assert_eq!(by(&old, &rules), (RepositoryOutcome::default(), IN_FULL.into()));

@@ -11,13 +11,13 @@ use guard_core::{
 use guard_ports::{Clock as _, Ledger as _, Services, UseLedger as _};
 
 impl<S: Services> RepositoryRun<'_, S> {
-    /// What a lifecycle policy would take, with what is known of its use.
+    /// The images that a lifecycle policy would take, with their known uses.
     pub(super) async fn with_uses(&self, preview: Preview, text: &str) -> Result<Preview, ReconcileError> {
         let used = self.used(&preview, text).await?;
         self.with_what_they_lead_to(Preview { used, ..preview }).await
     }
 
-    /// What workloads would lose by a lifecycle policy, or why that is not known; `None`: nothing, or nobody looks.
+    /// The workloads that would lose an image by a lifecycle policy, or why that is not known; `None`: none, or nobody checks.
     async fn used(&self, preview: &Preview, text: &str) -> Result<Option<String>, ReconcileError> {
         let Some(rules) = &self.policy.workloads else {
             return Ok(None);
@@ -25,7 +25,7 @@ impl<S: Services> RepositoryRun<'_, S> {
         if self.policy.block(&self.key.repository).when_in_use != WhenInUse::Hold {
             return Ok(None);
         }
-        // What nobody pulls for so long may run all the same: nobody asks ECR before it archives that.
+        // An image that nobody pulls for this time may run all the same: nobody asks ECR before it archives it.
         let archives_unpulled = text.contains("sinceImagePulled");
         if preview.total == 0 && !archives_unpulled {
             return Ok(None);
@@ -48,7 +48,7 @@ impl<S: Services> RepositoryRun<'_, S> {
             .index_state(&self.key.account, &self.key.region)
             .await
             .map_err(failed)?;
-        // An index goes with the images that it leads to.
+        // An index shares the fate of its children.
         let of_preview: Vec<ImageKey> = preview
             .images
             .iter()

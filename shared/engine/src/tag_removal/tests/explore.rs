@@ -1,6 +1,7 @@
 //! Every pair of our actors with a person who pushes, moves and deletes tags, over one repository, cut off or interrupted at any call.
 //!
-//! No image disappears by our hand without being put back or told by name; a tag that was taken from another image is given back, or told.
+//! No image disappears by our own call without being put back or named in an alert; a tag that was taken from another image is
+//! given back, or named in an alert.
 
 use std::collections::BTreeSet;
 
@@ -106,7 +107,7 @@ async fn judge(
     judged.map(drop).map_err(|error| error.to_string())
 }
 
-/// What `on-push` does with a push of a tag.
+/// The reaction of `on-push` to a push of a tag.
 fn on_push<'a>(
     world: &'a World,
     policy: &'a Policy,
@@ -134,7 +135,7 @@ fn on_scan<'a>(world: &'a World, policy: &'a Policy, key: ImageKey, actor: Strin
     })
 }
 
-/// What `worker` does with an image of the list: it has no event.
+/// The reaction of `worker` to an image of the list: it has no event.
 fn worker<'a>(world: &'a World, policy: &'a Policy, key: ImageKey, actor: String) -> Running<'a> {
     Box::pin(async move {
         let hints = Hints {
@@ -173,7 +174,7 @@ fn push_tag(world: &World, n: usize, given: &Tag) {
     world.push(&key, there);
 }
 
-/// What `actor` does with an image, or with a tag of it.
+/// The reaction of `actor` to an image, or to a tag of it.
 fn ours<'a>(world: &'a World, policy: &'a Policy, actor: Actor, n: usize, tag: &str, id: String) -> Running<'a> {
     match actor {
         Actor::OnPush => on_push(
@@ -189,7 +190,7 @@ fn ours<'a>(world: &'a World, policy: &'a Policy, actor: Actor, n: usize, tag: &
     }
 }
 
-/// What a person does.
+/// The actions of a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Deed {
     /// Pushes an image under a tag, which moves.
@@ -225,7 +226,7 @@ impl Deed {
     }
 }
 
-/// What people did.
+/// The actions of people.
 #[derive(Debug, Default, Clone)]
 struct People {
     /// Images that went when somebody deleted their last tag.
@@ -340,7 +341,7 @@ fn duel(
     world.heal();
 }
 
-/// What is wrong with the world now: what we did to an image without our mark, and nobody knows of.
+/// The damage in the world now: a change that we made to an image without our mark, and that no alert names.
 fn untold(world: &World, people: &People) -> Option<String> {
     let told: BTreeSet<(String, String)> = told(world).into_iter().collect();
     let is_told = |kind: Kind, digest: &Digest| told.contains(&(kind.as_str().to_owned(), digest.to_string()));
@@ -418,7 +419,7 @@ fn explore(choices: &mut Choices, story: &mut Story, policies: &[Policy; 3]) -> 
     if untold(&world, &people).is_some() {
         story.count("known only when an event was delivered again", 1);
     }
-    // What failed, was cut off or was lost is delivered again, at last by hand; and then comes the next sweep.
+    // Work that failed, was cut off or was lost is delivered again, at last by hand; and then comes the next sweep.
     world.set_now(world.now() + SignedDuration::from_mins(5));
     for (index, (n, tag, at)) in people.pushes.iter().enumerate() {
         let again = on_push(&world, policy, numbered(*n), tag.clone(), *at, format!("again-{index}"));

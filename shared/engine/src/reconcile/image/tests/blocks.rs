@@ -188,7 +188,7 @@ fn what_is_brought_back_after_a_change_of_method_is_blocked_by_the_method_of_now
     }
 }
 
-/// What an earlier method has begun, and not brought about, is begun anew by the method of now.
+/// A block that an earlier method has begun, and not made, is begun again by the present method.
 #[test]
 fn a_block_that_was_only_begun_before_a_change_of_method_is_made_by_the_method_of_now() {
     let world = world(critical());
@@ -567,7 +567,8 @@ fn an_image_whose_release_is_refused_stays_blocked_says_why_and_is_tried_by_the_
     assert_eq!(world.row_of(&image_key()).unwrap().state, State::Allowed);
 }
 
-/// Of the look at the second image, any one call goes wrong, without effect or with its answer lost; the event comes again a minute later.
+/// In the reconcile of the second image, any one call goes wrong, without effect or with its answer lost; the event comes again
+/// a minute later.
 #[test]
 fn the_limit_is_told_whatever_call_goes_wrong() {
     let limited = policy(r#""block": {"max_blocks_per_hour": 1}"#);

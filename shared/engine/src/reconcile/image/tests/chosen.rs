@@ -1,4 +1,4 @@
-//! What an entry of the policy chooses for its repositories: mode, and how images are blocked.
+//! The settings that an entry of the policy chooses for its repositories: mode, and how images are blocked.
 
 use super::*;
 use crate::testing::sweep;
@@ -48,7 +48,7 @@ fn enforcing_begins_with_the_repositories_that_the_policy_names() {
         ["image-blocked".to_owned(), "block-deferred".to_owned()].into()
     );
 
-    // A sweep looks at what the next policy decides otherwise: no event is needed.
+    // A sweep reconciles images that the next policy decides otherwise: no event is needed.
     world.set_now(now() + HOUR);
     sweep(
         &world,
@@ -56,7 +56,7 @@ fn enforcing_begins_with_the_repositories_that_the_policy_names() {
     );
     assert_eq!(states(&world, [&api, &web]), [blocked.clone(), blocked.clone()]);
 
-    // What is blocked in a repository that is only reported on by then stays: nothing is changed there.
+    // An image that is blocked in a repository of report mode stays blocked: nothing is changed there.
     world.set_now(now() + HOUR * 2);
     world.forget_calls();
     let excepting = r#""repositories": [{"match": "team/api", "mode": "report"}], "exceptions": [{"vulnerability": "*",

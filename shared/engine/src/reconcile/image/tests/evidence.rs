@@ -1,4 +1,5 @@
-//! What is no evidence that nobody uses an image: a pull long ago, where only pulls are recorded, or where Lambda may pull.
+//! Evidence that does not prove that nobody uses an image: a pull long ago, where only pulls are recorded, or where Lambda may
+//! pull.
 
 use std::{collections::BTreeMap, sync::Mutex};
 
@@ -19,8 +20,8 @@ const OF_LAMBDA: &str = r#"{"Statement": [{"Sid": "LambdaECRImageRetrievalPolicy
     "Principal": {"Service": "lambda.amazonaws.com"}, "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
     "Condition": {"StringLike": {"aws:sourceArn": "arn:aws:lambda:us-west-2:123456789012:function:*"}}}]}"#;
 
-/// An image with a finding that blocks, pushed a year ago and last pulled so many days ago; where the scanner says of its use what
-/// `uses` makes it say.
+/// An image with a finding that blocks, pushed a year ago and last pulled `days` ago; `uses` changes the scanner's answer about
+/// its use.
 fn pulled_days_ago(days: i64, uses: impl FnOnce(&mut Findings)) -> World {
     let mut findings = scan(vec![finding("CVE-2026-1", Severity::Critical)]);
     uses(&mut findings);
@@ -77,7 +78,7 @@ fn a_pull_counts_for_longer_where_the_scanner_counts_no_workloads() {
         (91, default, nothing, State::Blocked),
         (60, default, unused, State::Blocked),
         (13, default, unused, State::BlockDeferred),
-        // What the policy says counts.
+        // The number of days in the policy counts.
         (60, short, nothing, State::Blocked),
         (13, short, nothing, State::BlockDeferred),
     ] {
@@ -228,7 +229,7 @@ fn what_is_not_known_of_lambda_does_not_block() {
             "{reason}"
         );
     }
-    // What may be answered the next time is asked again.
+    // A question that may be answered the next time is asked again.
     let world = pulled_days_ago(300, unused);
     world.fail("ecr:GetRepositoryPolicy", Fault::Before(Retry::Later));
     assert_eq!(
@@ -270,7 +271,8 @@ fn a_search_for_more_indexes_ends_in_time_and_the_block_is_deferred() {
             writer: Some(&world),
             notifier: &world,
         };
-        // Whether there was a look for what the index replaces before or not: both have the same eight seconds, and each begins no page after them.
+        // With and without an earlier search for the image that the index replaces: both have the same eight seconds, and each
+        // begins no page after them.
         let outcome = run(reconcile(&services, &policy(members), &request("one"))).unwrap();
         assert_eq!(outcome.state, Some(State::Blocked));
         let status = world.image_of(&child).unwrap().status;

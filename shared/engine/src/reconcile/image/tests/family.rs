@@ -1,8 +1,8 @@
 //! Families: indexes that share images, in any order of events. The first user of the explorer.
 //!
-//! Whatever the order in which events are handed to functions, whichever of them get lost, are repeated, cut off or interrupted: two
-//! sweeps later everything is as it would be, had everything come in order and one at a time. No image is in the archive that an index
-//! leads to which is not blocked; what must not be deployed, and nobody uses, is.
+//! In whatever order functions get events, and whichever of them are lost, repeated, cut off or interrupted: two sweeps later
+//! the state is the same as if all had come in order and one at a time. No image is in the archive whose parent index is not
+//! blocked; an image that must not be deployed, and that nobody uses, is.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use guard_testkit::explore::{Act, Choices, Exploration, Running, Story, play};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// What a scanner finds in an image.
+/// The findings of a scanner in an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Truth {
     Critical,
@@ -53,14 +53,14 @@ struct Index {
     used: Use,
 }
 
-/// Indexes, and the images that they lead to.
+/// Indexes, and their children.
 #[derive(Debug)]
 struct Family {
     leaves: Vec<Leaf>,
     indexes: Vec<Index>,
     policy: Policy,
-    /// What is no worse than what runs is not blocked. What runs is what was judged before, so that the order matters: then it is only
-    /// asked that no image is in the archive under an index that is not.
+    /// An image that is no worse than the running one is not blocked. The running one is the one that was evaluated before, so
+    /// the order matters: then the only condition is that no image is in the archive under an index that is not.
     not_worse: bool,
     /// The order of lists, how much is on a page, and whether members that ECR need not give are left out now and then.
     answers: (u64, usize, bool),
@@ -160,7 +160,7 @@ impl Family {
             &leaf.key,
             r#"{"config": {"mediaType": "application/vnd.oci.image.config.v1+json"}, "layers": []}"#,
         );
-        // What is old was scanned long ago.
+        // An old image was scanned long ago.
         if !matches!(leaf.used, Use::Young | Use::YoungPulled) {
             self.scan(world, place);
         }
@@ -200,7 +200,7 @@ impl Family {
         }
     }
 
-    /// What ECR and the scanner do by themselves in an hour.
+    /// The changes that ECR and the scanner make by themselves in an hour.
     fn an_hour(&self, world: &World) {
         world.set_now(world.now() + SignedDuration::from_hours(1));
         for index in &self.indexes {

@@ -181,7 +181,7 @@ fn what_is_asked_for_may_not_be_there_or_not_be_ours() {
             assert_eq!(ask_all(&world, &denying, &[image]).decision, Decision::Deny, "{image}");
         }
     }
-    // The worst of all counts, and a missing image beside a blocked one is a denial.
+    // The worst of all counts, and a missing image next to a blocked one is a denial.
     world.set_scan(&image_key(), critical());
     assert_eq!(ask_all(&world, &policy(""), &[&other_digest, &by_tag()]).exit_code, 1);
 }
@@ -315,7 +315,7 @@ fn it_asks_no_more_than_it_must() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// What is allowed is not blocked by the next look at the same facts, and nothing is allowed without a result.
+    /// An allowed image is not blocked by the next reconcile of the same facts, and nothing is allowed without a result.
     #[test]
     fn what_the_gate_allows_the_next_look_does_not_block(
         happenings in proptest::collection::vec((any_happening(), any::<bool>()), 1..12)
@@ -347,7 +347,7 @@ proptest! {
 
 const INDEX: &str = "sha256:1d";
 
-/// An index that leads to so many images, of which nothing has been looked at; the first of them has these findings.
+/// An index with this number of children, none of them reconciled yet; the first one has these findings.
 fn with_index(images: usize, findings: &[Finding]) -> World {
     let world = World::new();
     let key = |digest: &str| ImageKey {

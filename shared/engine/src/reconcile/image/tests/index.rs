@@ -1,4 +1,4 @@
-//! Multi-platform indexes, and the images that they lead to.
+//! Multi-platform indexes, and their children.
 
 use super::*;
 use crate::testing::sweep;
@@ -52,7 +52,7 @@ fn push_index(world: &World, index: &ImageKey, tags: &[&str], children: &[(&Imag
     world.set_manifest(index, &format!(r#"{{"manifests": [{}]}}"#, manifests.join(",")));
 }
 
-/// An index for two platforms, tagged `v1.2.3`, of which nothing has been looked at yet.
+/// An index for two platforms, tagged `v1.2.3`; nothing has been reconciled yet.
 fn world() -> World {
     let world = World::new();
     world.push(&amd64(), fresh(&amd64(), &[]));
@@ -110,7 +110,7 @@ fn one_critical() -> Vec<Finding> {
     vec![finding("CVE-2026-1", Severity::Critical)]
 }
 
-/// Whatever is looked at next, nothing is left to do.
+/// Whichever image is reconciled next, nothing is left to do.
 #[track_caller]
 fn assert_nothing_left(world: &World, policy: &Policy, case: &str) {
     for key in [index(), amd64(), arm64()] {
@@ -225,6 +225,56 @@ fn every_verdict_of_an_image_reaches_its_index() {
     world.set_scan(&arm64(), Scan::Unavailable(NoScan::Failed));
     settle(&world, &strict, &index());
     assert_eq!(archived(&world), ["index", "arm64"]);
+}
+
+#[test]
+fn the_alert_of_an_index_quotes_the_scanner_for_its_children() {
+    let failed = |words: &str| Scan::Explained(NoScan::Failed, words.to_owned());
+    let clean = Scan::Complete(scan(vec![]));
+    for (amd64_scan, arm64_scan, expected) in [
+        (
+            clean,
+            failed("no package database"),
+            "On linux/arm64: The scan failed, so nothing is known about this image. The scanner says: \"no package database\"",
+        ),
+        (
+            failed("no package database"),
+            failed("no package database"),
+            "On linux/amd64, linux/arm64: The scan failed, so nothing is known about this image. The scanner says: \"no package database\"",
+        ),
+        (
+            failed("no package database"),
+            failed("layer 3: <!channel>"),
+            "On linux/amd64, linux/arm64: The scan failed, so nothing is known about this image. The scanner says of linux/amd64: \
+             \"no package database\" The scanner says of linux/arm64: \"layer 3: <!channel>\"",
+        ),
+        (
+            Scan::Unavailable(NoScan::Failed),
+            failed("no package database"),
+            "On linux/amd64, linux/arm64: The scan failed, so nothing is known about this image. The scanner says: \"no package database\"",
+        ),
+    ] {
+        let world = world();
+        world.set_scan(&amd64(), amd64_scan);
+        world.set_scan(&arm64(), arm64_scan);
+        settle(&world, &policy(""), &index());
+        let sent = world.sent();
+        assert_eq!(sent.len(), 1, "{expected}");
+        let json: serde_json::Value = serde_json::from_str(&sent[0].message.default).unwrap();
+        assert_eq!(
+            (&json["kind"], &json["reason"]),
+            (&"scan-failed".into(), &expected.into())
+        );
+        assert!(
+            !sent[0].message.https.contains("<!channel>"),
+            "{}",
+            sent[0].message.https
+        );
+        // The scanner is asked no more, and the reason stays what it was.
+        settle(&world, &policy(""), &index());
+        assert_eq!(world.sent().len(), 1, "{expected}");
+        assert!(world.row_of(&index()).unwrap().reason == expected);
+    }
 }
 
 #[test]
@@ -581,7 +631,7 @@ fn second() -> ImageKey {
     key("sha256:2d")
 }
 
-/// Two indexes that share an image with a finding that blocks, and the second one is in use; nobody has looked at anything.
+/// Two indexes that share an image with a finding that blocks, and the second one is in use; nothing has been reconciled yet.
 fn shared(tags_of_image: &[&str]) -> World {
     let world = World::new();
     world.push(&amd64(), fresh(&amd64(), tags_of_image));
@@ -599,7 +649,7 @@ fn an_image_is_not_blocked_with_one_index_while_another_was_not_looked_at() {
         settle(&world, &policy(""), &index());
         assert_eq!(world.archived_under(&amd64()), [], "{tags:?}");
         assert_eq!((state(&world, &index()), archivals(&world)), (State::Blocked, 0));
-        // The next event of the image looks at the other index, too.
+        // The next event of the image reconciles the other index, too.
         settle(&world, &policy(""), &amd64());
         assert_eq!(
             (state(&world, &second()), state(&world, &amd64())),
@@ -680,7 +730,7 @@ fn an_index_that_cannot_be_read_holds_images_without_a_tag_and_no_others() {
 #[test]
 fn an_index_that_went_before_anybody_had_judged_it_holds_nothing() {
     let world = shared(&[]);
-    // The link is there, and the look at the index was cut off.
+    // The link is recorded, and the reconcile of the index was cut off.
     settle(&world, &policy(""), &amd64());
     let linked = Row {
         indexes: vec![second().digest],
@@ -702,7 +752,7 @@ fn to_look_for_more_indexes_delays_neither_the_block_of_the_index_nor_its_alert(
     let archived: Vec<usize> = (0..calls.len())
         .filter(|place| calls[*place].operation == "ecr:UpdateImageStorageClass")
         .collect();
-    // The index; then people are told; then its image.
+    // The index; then the alert; then its child.
     assert!(archived[0] < lists && lists < archived[1], "{calls:?}");
     let between = calls[lists..archived[1]]
         .iter()

@@ -1,4 +1,4 @@
-//! What is an image, and what is none.
+//! The entries that are images, and those that are none.
 
 use super::*;
 use crate::testing::sweep;
@@ -59,7 +59,7 @@ fn push(world: &World, key: &ImageKey, config: &str, tags: &[&str]) {
     push_as(world, key, config, config, tags);
 }
 
-/// Of `says` by the registry's description, of `config` by its manifest.
+/// An entry with the type `says` in the registry's description, and `config` in its manifest.
 fn push_as(world: &World, key: &ImageKey, says: &str, config: &str, tags: &[&str]) {
     let entry = Image {
         tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
@@ -247,7 +247,7 @@ fn the_configuration_in_the_manifest_makes_an_image_whatever_else_is_said_of_it(
             "{says}, {tags:?}"
         );
         assert_eq!(told(&world), ["image-blocked"], "{says}, {tags:?}");
-        // It was looked into once at most, also after a push that brings it back.
+        // Its manifest was read once at most, also after a push that brings it back.
         world.forget_calls();
         world.push_again(&image_key(), now());
         assert_eq!(
@@ -261,7 +261,7 @@ fn the_configuration_in_the_manifest_makes_an_image_whatever_else_is_said_of_it(
             "{says}, {tags:?}"
         );
     }
-    // What cannot be looked into is not known to be harmless.
+    // An entry whose manifest cannot be read is not known to be harmless.
     let world = entries("application/vnd.acme.thing", &["v1"]);
     world.set_scan(&image_key(), Scan::Unavailable(NoScan::Unsupported));
     world.fail("ecr:BatchGetImage", Fault::Before(Retry::Never));
@@ -318,7 +318,7 @@ fn a_signature_of_cosign_that_looks_like_an_image_is_recorded_as_none() {
         world.set_manifest(&image_key(), &manifest);
         settle(&world, &policy(STRICT), &image_key());
         assert_eq!(state(&world, &image_key()), State::NotAnImage, "{layer}");
-        // Under a tag that people deploy it is judged.
+        // Under a tag that people deploy it is evaluated.
         push(&world, &amd64(), CONTAINER, &["v1"]);
         world.set_manifest(&amd64(), &manifest);
         world.set_scan(&amd64(), Scan::Unavailable(NoScan::Failed));
@@ -571,7 +571,7 @@ fn push_old(world: &World, key: &ImageKey) {
 
 #[test]
 fn an_image_without_a_tag_is_not_blocked_before_a_sweep_has_read_the_indexes() {
-    // The first event over an existing registry is that of an image; its index is in use, and nobody has looked at it.
+    // The first event over an existing registry is that of an image; its index is in use, and nobody has reconciled it.
     let world = World::new();
     push_old(&world, &amd64());
     push_index(&world, &index(), &["v1"], &[listed(&amd64(), "")]);
@@ -591,7 +591,7 @@ fn an_image_without_a_tag_is_not_blocked_before_a_sweep_has_read_the_indexes() {
         (State::BlockDeferred, vec!["block-deferred".to_owned()])
     );
 
-    // One that no index leads to is blocked by the first sweep, and from then on by events.
+    // An image without a parent index is blocked by the first sweep, and from then on by events.
     let world = World::new();
     push_old(&world, &amd64());
     settle(&world, &policy(""), &amd64());
@@ -607,7 +607,7 @@ fn an_image_without_a_tag_is_not_blocked_before_a_sweep_has_read_the_indexes() {
     settle(&world, &policy(""), &amd64());
     assert!(is_archived(&world, &amd64()));
 
-    // An index that cannot be read may lead to it.
+    // An index that cannot be read may reference it.
     let world = World::new();
     push_old(&world, &amd64());
     push_index(&world, &index(), &["v1"], &[]);
@@ -638,7 +638,7 @@ fn an_image_without_a_tag_is_not_blocked_before_a_sweep_has_read_the_indexes() {
 
 #[test]
 fn an_index_of_artifacts_is_judged_when_one_of_them_turns_out_to_be_an_image() {
-    // The image was looked at before its index was there, or with it.
+    // The image was reconciled before its index was there, or with it.
     for order in [vec![soci(), index()], vec![index()]] {
         for by_sweep in [false, true] {
             let world = World::new();

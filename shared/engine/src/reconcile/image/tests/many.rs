@@ -1,4 +1,4 @@
-//! Many indexes that lead to one image, as nightly builds make them.
+//! Many indexes that reference one image, as nightly builds make them.
 
 use super::*;
 use crate::testing::sweep;
@@ -61,7 +61,7 @@ fn push_index(world: &World, number: usize, tags: &[String]) {
     world.set_manifest(&key, &manifest);
 }
 
-/// A clean image of so many indexes, each of which was looked at when it was pushed.
+/// A clean image with this number of indexes, each of which was reconciled when it was pushed.
 fn world(indexes: usize, policy: &Policy) -> World {
     let world = World::new();
     let entry = Image {
@@ -114,7 +114,7 @@ fn an_image_stays_as_long_as_one_of_its_indexes_is_not_blocked_however_many_ther
     }
 }
 
-/// How many images were looked at.
+/// The number of images that were reconciled.
 fn looks(world: &World) -> usize {
     let calls = world.calls();
     let looks = calls
@@ -204,7 +204,7 @@ fn an_index_that_is_gone_or_superseded_is_not_looked_at_with_its_image() {
     world.forget_calls();
     settle(&world, &policy, &child());
     assert_eq!(looks(&world), 5, "without one that has a tag, all that are there");
-    // What must change is looked at all the same.
+    // An image that must change is reconciled all the same.
     push_index(&world, 6, &["v6".to_owned()]);
     settle(&world, &policy, &index(6));
     becomes_critical(&world);
@@ -272,7 +272,7 @@ fn when_no_more_indexes_are_there_than_are_remembered_a_sweep_says_so() {
         (state(&world, &child()), is_archived(&world, &child())),
         (State::BlockDeferred, false)
     );
-    // What a sweep says of indexes is not enough: too many were pushed since then for all to be read.
+    // The statement of a sweep about indexes is not enough: too many were pushed since then for all to be read.
     for number in 5..=16 {
         push_index(&world, number, &[]);
     }

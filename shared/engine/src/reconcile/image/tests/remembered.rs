@@ -1,4 +1,4 @@
-//! What is remembered is enough to judge by, and fits into an item.
+//! The row remembers enough for the evaluation, and fits into an item.
 
 use super::*;
 use crate::testing::sweep;
@@ -91,7 +91,7 @@ fn of_more_than_300_findings_one_that_goes_is_no_news_and_one_that_comes_is() {
         settle(&world, &policy(""));
     }
     assert_eq!(told(&world), ["image-review"], "nothing new was found");
-    // A second look at the same findings: what is left out is not added up.
+    // A second reconcile of the same findings: those that are left out are not added up.
     let omitted = world.row_of(&image_key()).unwrap().omitted_findings;
     settle(&world, &policy(""));
     assert_eq!(
@@ -152,7 +152,7 @@ fn a_key_that_stands_twice_in_the_policy_is_refused() {
     insta::assert_snapshot!(of(r#""unfixable": {"HIGH": "block", "HIGH": "inform"}"#), @"the policy is not valid at `unfixable`: `HIGH` stands there twice at line 1 column 145");
 }
 
-/// An image with one MEDIUM finding, judged by the default rules, of which a new scan is under way.
+/// An image with one MEDIUM finding, evaluated by the default rules, and a new scan is under way.
 fn rescanned(severity: Severity) -> World {
     let world = world(Scan::Complete(scan(vec![finding("CVE-2026-1", severity)])));
     settle(&world, &policy(""));

@@ -1,4 +1,4 @@
-//! Families: indexes that share images. Nothing that an index needs is ever blocked, whatever is looked at first.
+//! Families: indexes that share images. An image that an index needs is never blocked, in whatever order they are reconciled.
 
 use super::*;
 use crate::testing::sweep;
@@ -80,7 +80,7 @@ fn index() -> ImageKey {
     key("sha256:1d")
 }
 
-/// An image that has a tag of its own and a finding that blocks, and an index that leads to it, of which nothing has been looked at.
+/// An image that has a tag of its own and a finding that blocks, and its parent index; nothing has been reconciled yet.
 fn world() -> World {
     let world = World::new();
     world.push(&child(), fresh(&child(), &["arm64-1"]));
@@ -136,7 +136,7 @@ fn an_image_comes_back_for_an_index_that_an_exception_allows_by_its_tag() {
         r#""exceptions": [{"vulnerability": "CVE-2026-1", "repositories": ["*"], "tag": "v1.*", "owner": "o", "reason": "r",
             "expires": "2026-12-31"}]"#,
     );
-    // The index first: the image is never blocked, although no row of the index exists while the image is looked at.
+    // The index first: the image is never blocked, although no row of the index exists while the image is reconciled.
     let world = self::world();
     settle(&world, &tagged, &index());
     assert_eq!(
@@ -176,7 +176,7 @@ fn an_image_that_was_told_by_itself_and_then_blocked_with_its_index_is_released_
         }
     }
     assert_eq!(told(&world)[2..], ["image-released", "image-released"]);
-    // One that was only blocked with its index is not told by itself.
+    // An image that was only blocked with its index has no alert of its own.
     let world = self::world();
     settle(&world, &policy(""), &index());
     for _ in 0..3 {
@@ -193,7 +193,7 @@ fn an_image_blocked_with_one_index_comes_back_for_a_new_one_whose_block_is_defer
     let world = world();
     settle(&world, &policy, &index());
     assert!(archived(&world, &child()));
-    // The same image in a rebuilt index, which somebody has pulled before it is looked at.
+    // The same image in a rebuilt index, which somebody has pulled before it is reconciled.
     let rebuilt = key("sha256:2d");
     push_index(&world, &rebuilt, &["v1.2.4"], &[&child()]);
     pulled(&world, &rebuilt);
@@ -250,12 +250,12 @@ fn an_index_whose_block_was_only_begun_does_not_take_its_images_with_it() {
     assert!(!archived(&world, &index()) && !archived(&world, &child()));
 }
 
-/// What is in a repository before anybody looks.
+/// The contents of a repository before the first reconcile.
 #[derive(Debug, Clone)]
 struct Family {
-    /// Of each image: its findings (none, to review, to block, not scannable), and when it was pulled, in days before now.
+    /// For each image: its findings (none, to review, to block, not scannable), and when it was pulled, in days before now.
     images: Vec<(u8, Option<i32>)>,
-    /// Of each index: the images that it leads to, as bits; when it was pulled; whether an exception names its tag.
+    /// For each index: its children, as bits; when it was pulled; whether an exception names its tag.
     indexes: Vec<(u8, Option<i32>, bool)>,
     /// Their age in days.
     age: i32,
@@ -263,7 +263,7 @@ struct Family {
     when_in_use: &'static str,
 }
 
-/// What is looked at, in this order: which entry, after how many polls the look is cut short, and whether its scan comes only then.
+/// The order of reconciles: which entry, after how many polls the reconcile is cut short, and whether its scan comes only then.
 type Order = Vec<(u8, Option<u8>, bool)>;
 
 impl Family {
@@ -341,7 +341,7 @@ impl Family {
         world
     }
 
-    /// Looks at entries in this order, then sweeps twice. What the ledger and the registry say in the end.
+    /// Reconciles entries in this order, then sweeps twice. The result is the ledger and the registry in the end.
     fn live(&self, order: &Order) -> (World, Vec<(State, bool)>) {
         let (world, policy) = (self.world(), self.policy());
         let keys = self.keys();

@@ -49,7 +49,7 @@ impl Regions {
         regions
     }
 
-    /// Looks at the source, and lets the other region see its row.
+    /// Reconciles the source, and lets the other region see its row.
     fn look_at_source(&self) -> Outcome {
         let request = Request {
             region: source_region(),

@@ -1,4 +1,4 @@
-//! What workloads use is not taken away, and what is not known to be free of use is not either.
+//! An image that workloads use is not taken away, and neither is one whose use is not known.
 
 use std::{
     future::Future as _,
@@ -319,7 +319,7 @@ fn an_index_and_its_images_are_used_together() {
     }
 }
 
-/// What happens in the property below.
+/// The events of the property below.
 #[derive(Debug, Clone)]
 enum Happening {
     Runs(Vec<Phase>),
@@ -345,7 +345,7 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
     proptest::collection::vec(one, 1..14)
 }
 
-/// What the index says of the image now.
+/// The answer of the index about the image now.
 fn uses(world: &World, policy: &Policy) -> Uses {
     let RegistryKey { account, region } = registry();
     let state: Option<IndexState> = world.index_state_of(&account, &region);

@@ -83,7 +83,7 @@ fn findings_that_come_late_are_found() {
 
 #[test]
 fn an_image_that_has_been_there_for_longer_is_judged_at_once() {
-    // A first sweep over clean images looks at each of them once.
+    // A first sweep over clean images reconciles each of them once.
     let world = pushed(SignedDuration::from_hours(48), empty(None));
     assert_eq!(settle(&world, &policy("")).state, Some(State::Allowed));
     // Its scan ended a minute ago: then it waits, from then on.
@@ -350,7 +350,7 @@ fn a_change_of_the_scan_type_frees_nothing_and_makes_nothing_clean() {
         world.set_scan(&key(n), scan.clone());
         look_at(n);
     }
-    // What Inspector has let go stays so until there is a scan again.
+    // An image that Inspector no longer watches stays so until there is a scan again.
     assert_eq!(states()[..6], before[..6]);
     assert_eq!((states()[6], blocked()), (Stale, pullable));
     assert!(told(&world).len() <= told_before + 1, "{:?}", told(&world));

@@ -1,4 +1,4 @@
-//! "Ready" means: complete, and pullable now. What nobody knows is not ready.
+//! "Ready" means: complete, and pullable now. An unknown copy is not ready.
 
 use super::*;
 use crate::testing as sweeps;
@@ -248,7 +248,7 @@ fn a_copy_that_nobody_has_seen_is_unknown_and_missing_once_all_that_is_there_was
             "pushed today, it may have come since"
         );
     }
-    // What was seen there days ago says nothing of today.
+    // A copy that was seen there days ago says nothing about today.
     world.set_now(now() + SignedDuration::from_hours(72));
     assert_eq!(readiness(&world, &images).unknown, 2);
 }
@@ -333,7 +333,7 @@ fn a_copy_that_cannot_be_looked_at_does_not_hide_the_others() {
     assert_eq!((again.looked, again.errors.len(), again.all_seen), (1, 0, true));
 }
 
-/// Of many copies that stay as they are each has its turn once a day, and none keeps another from being looked at.
+/// Among many copies that stay as they are, each is reconciled once a day, and none keeps another from it.
 #[test]
 fn copies_that_stay_incomplete_do_not_keep_others_from_being_looked_at() {
     let world = World::new();
@@ -346,7 +346,7 @@ fn copies_that_stay_incomplete_do_not_keep_others_from_being_looked_at() {
     let outcome = look_until(&world, &expected, Timestamp::MAX, false);
     assert!(world.replica_row_of(&numbered(150)).is_some());
     assert!(outcome.looked < 50, "{}", outcome.looked);
-    // They get their tags, of which no event tells.
+    // They get their tags without an event.
     for number in 0..150 {
         copied(&world, number, &[&format!("v{number}")], &format!("v{number}"));
     }
@@ -360,7 +360,8 @@ fn copies_that_stay_incomplete_do_not_keep_others_from_being_looked_at() {
     assert_eq!((0..151).filter(is_complete).count(), 151);
 }
 
-/// The bound that docs/disaster-recovery.md names: all copies are looked at by the sweep that first lists them, invocation after invocation.
+/// The bound that docs/disaster-recovery.md names: all copies are reconciled by the sweep that first lists them, invocation
+/// after invocation.
 #[test]
 fn a_repository_of_any_size_is_known_after_one_sweep() {
     let world = World::new();
@@ -391,7 +392,7 @@ fn a_region_whose_guard_has_stopped_is_unknown() {
         let found = readiness(&world, &images);
         assert_eq!((found.present, found.unknown), expected, "after {hours} hours");
     }
-    // Nobody is told that copies are late: nothing says so.
+    // There is no alert about late copies: nothing says that they are late.
     assert_eq!(sweep(&world, &images).alerts, []);
     guarded(&world);
     assert!(readiness(&world, &images).is_ready());
@@ -506,14 +507,14 @@ fn a_copy_is_late_if_it_was_pushed_lately_and_came_just_now_and_no_backfill_brou
     }
 }
 
-/// What a source in another account answers names each request.
+/// The answer of a source in another account names each request.
 #[test]
 fn a_failed_copy_of_another_account_is_told_once() {
     let mut facts = ReplicaFacts::about(image_key(), source(), event(false, Some("v1")), "one");
     let mut alerts = 0;
     for number in 0..24 {
         facts.status = match number {
-            // Once it tells; and then not any more.
+            // Once it gives an answer; and then not any more.
             0..12 => Told::Refuses(format!("RepositoryNotFoundException (request {number})")),
             12 => Told::Says(CopyState::Missing(Missing::Failed(Some("KmsError".to_owned())))),
             _ => Told::Refuses(format!("AccessDenied (request {number})")),
