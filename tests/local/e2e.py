@@ -34,6 +34,7 @@ LANES = 2
 # Seconds of scenarios for which another account is started.
 WORTH_A_LANE = 15
 DIRECTORY = ROOT / "target" / "e2e"
+NOT_RUN = "not run"
 PACKAGES = ROOT / "target" / "lambda" / "host"
 
 
@@ -158,6 +159,8 @@ class Board:
             self.status.clear()
             if self.in_full or not result["ok"]:
                 print_scenario(f"{self.done:2}/{self.total}", result)
+            elif not_checked(result):
+                print(f"{result['observed']}: {result['name']}", flush=True)
             if self.left[group] == 0:
                 self.print_group(group)
             took = time.monotonic() - self.began
@@ -206,13 +209,13 @@ def whole(this: runs.Run, options: argparse.Namespace, wanted: list[Scenario]) -
         report.end(complete, groups=summary(board), orders=[lane.order for lane in lanes], scenarios=results, **found)
         if not complete:
             print(f"The run did not end by itself. What it has seen so far is in {shown(report.path)}, marked as not complete.", file=sys.stderr)
-    if few:
+    if few and complete:
         print_found(found)
     if complete and options.keep:
         this.note(environment=lanes[0].environment)
         until = this.keep()
         print(f'\nThe account is still up. Ask it after: eval "$(make -s demo-env)"\nEnd it: make demo-stop (it ends by itself at {until.astimezone():%H:%M})')
-    return closing(options, lanes, results, report, time.monotonic() - board.began)
+    return closing(lanes, results, report, time.monotonic() - board.began)
 
 
 def follow(lane: Lane, board: Board) -> None:
@@ -245,7 +248,7 @@ def merged(lanes: list[Lane]) -> list[dict[str, Any]]:
     order = {one.name: position for position, one in enumerate(scenarios.ALL)}
     results = [result | {"lane": number} for number, lane in enumerate(lanes, 1) for result in lane.results]
     for number, lane in enumerate(lanes, 1):
-        results += [{"name": name, "observed": "not run", "ok": False, "took_ms": 0, "lane": number} for name in lane.names]
+        results += [{"name": name, "observed": NOT_RUN, "ok": False, "took_ms": 0, "lane": number} for name in lane.names]
     return sorted(results, key=lambda result: (order[result["name"]], result["lane"]))
 
 
@@ -258,19 +261,28 @@ def summary(board: Board) -> list[dict[str, Any]]:
     ]
 
 
-def closing(options: argparse.Namespace, lanes: list[Lane], results: list[dict[str, Any]], report: Report, seconds: float) -> int:
+def closing(lanes: list[Lane], results: list[dict[str, Any]], report: Report, seconds: float) -> int:
     """Says how it went and where to read more."""
-    failed = list(dict.fromkeys(result["name"] for result in results if not result["ok"]))
+    bad = [result for result in results if not result["ok"] and result["observed"] != NOT_RUN]
+    failed = list(dict.fromkeys(result["name"] for result in bad))
     broken = [lane for lane in lanes if lane.process.returncode not in (0, None)]
     for lane in broken:
         print(f"A lane ended with {lane.process.returncode}: {shown(lane.log)}\n{textwrap.indent(lane.log.read_text(errors='replace')[-2000:], '  ')}")
-    print(f"\n{len(results) - sum(not one['ok'] for one in results)} of {len(results)} as expected, {seconds:.0f} s. Report: {shown(report.path)}")
+    good = sum(result["ok"] and not not_checked(result) for result in results)
+    others = {"not checked": sum(map(not_checked, results)), "not run": sum(result["observed"] == NOT_RUN for result in results)}
+    more = "".join(f", {number} {what}" for what, number in others.items() if number)
+    print(f"\n{good} of {len(results)} as expected{more}, {seconds:.0f} s. Report: {shown(report.path)}")
     if failed:
         print(f"Not as expected: {', '.join(failed[:20])}{' and others' if len(failed) > 20 else ''}")
         for number, one in enumerate(lanes, 1):
-            if again := [result["name"] for result in results if not result["ok"] and result["lane"] == number]:
+            if again := [result["name"] for result in bad if result["lane"] == number]:
                 print(f"Again, with lists in the same order: ECR_GUARD_ORDER={one.order} make e2e ONLY=\"{' '.join(again[:5])}\"")
-    return 1 if failed or broken else 0
+    return 1 if failed or broken or others["not run"] else 0
+
+
+def not_checked(result: dict[str, Any]) -> bool:
+    """Whether a scenario could not be run here, and says so."""
+    return bool(result["ok"]) and str(result["observed"]).startswith("NOT CHECKED")
 
 
 def print_found(found: dict[str, list[Any]]) -> None:

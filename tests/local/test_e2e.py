@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -10,12 +12,14 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from typing import Any
 
 import e2e
 import runs
 import scenarios
 from local_aws.processes import wait_for
 from names import Unknown, chosen
+from progress import Status
 from report import Report, alerts_of
 from stack import FUNCTIONS
 
@@ -111,6 +115,29 @@ class Command(unittest.TestCase):
         self.assertIn("marked as not complete", said)
         self.assertEqual([pid for pid in started if Path(f"/proc/{pid}").exists()], [])
         self.assertTrue(runs.is_free(self.directory))
+
+
+class Board(unittest.TestCase):
+    def shown(self, **changes: Any) -> list[str]:
+        board = e2e.Board(GROUPS, chosen(["alerts"], GROUPS), 1, False)
+        result = {"name": "alerts-reach-every-subscriber", "expected": "e", "observed": "o", "ok": True, "took_ms": 1200} | changes
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            board.status = Status(output)
+            board.add(result)
+        return output.getvalue().splitlines()
+
+    def test_a_group_that_is_as_expected_is_one_line(self) -> None:
+        self.assertEqual(self.shown(), ["ok      alerts          1 of 1      1.2 s  what subscribers received"])
+
+    def test_what_is_not_as_expected_is_shown_in_full(self) -> None:
+        said = self.shown(ok=False)
+        self.assertEqual(said[0], "[ 1/1] NOT OK alerts-reach-every-subscriber  (1200 ms)")
+        self.assertEqual(said[-1], "NOT OK  alerts          0 of 1      1.2 s  what subscribers received")
+
+    def test_what_could_not_be_checked_is_said(self) -> None:
+        said = self.shown(observed="NOT CHECKED: act cannot be had here")
+        self.assertEqual(said[0], "NOT CHECKED: act cannot be had here: alerts-reach-every-subscriber")
 
 
 class Reports(unittest.TestCase):
