@@ -46,7 +46,7 @@ def needs() -> dict[str, list[Need]]:
             Need("Linux", linux, "a Linux machine, a virtual machine or WSL 2: the functions are Linux programs that run here"),
             Need("Python 3.11 or newer", python, "https://www.python.org/downloads/, or your system's packages; make PYTHON=python3.12 chooses one"),
             Need("Python's venv", venv, "package python3-venv of your system"),
-            Need("cargo", lambda: program("cargo", "--version"), "https://rustup.rs, then open a new terminal", to_build=True),
+            Need("cargo", lambda: program("cargo", "--version"), "https://rustup.rs, then open a new terminal"),
             Need(
                 "the Rust of rust-toolchain.toml",
                 rust,
