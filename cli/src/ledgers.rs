@@ -101,6 +101,11 @@ impl LedgerArguments {
         places
     }
 
+    /// Whether there are several, which may have the same images.
+    pub fn are_several(&self) -> bool {
+        self.snapshot.len() > 1 || self.profiles.len() > 1 || self.regions.len() > 1
+    }
+
     /// Opens all of them.
     ///
     /// # Errors
@@ -173,6 +178,15 @@ pub fn take(
         write!(trouble, "\r\u{1b}[K")?;
     }
     Ok(records)
+}
+
+/// The text of a file.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn text_of(world: &impl World, path: &std::path::Path) -> Result<String, NotRead> {
+    let text = world.read(path);
+    text.map_err(|error| NotRead::new(format!("{}: {}.", path.display(), why(&error))))
 }
 
 /// What is wrong with a file, for people.

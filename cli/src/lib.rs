@@ -3,12 +3,23 @@
 //! [`run`] is all of it but the process: what it reads of the world comes in through [`World`], and what it says goes out through two writers.
 
 pub mod aws;
+pub mod explain;
+pub mod in_force;
+pub mod judged;
+pub mod known;
 pub mod ledgers;
+pub mod list;
 mod located;
+pub mod plan;
 pub mod policy;
+pub mod simulate;
 pub mod snapshot;
+pub mod status;
+mod table;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io::{self, Read, Seek, Write},
@@ -31,13 +42,15 @@ pub const OK: u8 = 0;
 pub const REFUSED: u8 = 1;
 /// The question could not be asked: a wrong argument, a file that is not there.
 pub const UNUSABLE: u8 = 2;
+/// More images would be blocked than was said.
+pub const TOO_MANY: u8 = 5;
 
 /// Asks and explains what ecr-guard does. It reads with your own rights, and changes nothing.
 #[derive(Debug, Parser)]
 #[command(
     name = "ecr-guard",
     version,
-    after_help = "Exit codes: 0 yes, 1 no, 2 the command cannot be carried out."
+    after_help = "Exit codes: 0 yes, 1 no, 2 the command cannot be carried out, 5 more blocks than --max-blocks."
 )]
 pub struct Arguments {
     /// How the answer is written.
@@ -63,6 +76,49 @@ pub enum Command {
     /// Questions about policy documents; none of them needs AWS.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Says what ecr-guard knows of an image: its state, why, who uses it, and what happens next.
+    #[command(after_help = "Examples:
+  ecr-guard explain 123456789012.dkr.ecr.us-west-2.amazonaws.com/team/api:v1.2.3
+  ecr-guard explain team/api:v1.2.3 --profile prod --region us-west-2
+  ecr-guard explain sha256:ab12… --snapshot ledger.jsonl --output json
+
+A tag is looked up in the registry's list; nothing is pulled. An image in several regions is explained for each.
+
+Exit codes: 0 explained, 2 there is no such image, or a ledger cannot be read.")]
+    Explain(explain::ExplainArguments),
+    /// Lists images by state, repository, severity, route and time.
+    #[command(after_help = "Examples:
+  ecr-guard list --state Blocked,BlockDeferred
+  ecr-guard list --repository 'team/*' --severity HIGH --since 7d
+  ecr-guard list --route payments --output json | jq -r '.images[].image.digest'
+
+Exit codes: 0 listed, 2 a ledger cannot be read.")]
+    List(list::ListArguments),
+    /// Says which images the next sweep looks at, and what it would find by what is known now.
+    #[command(after_help = "Examples:
+  ecr-guard plan
+  ecr-guard plan --snapshot ledger.jsonl --all --output json
+
+Exit codes: 0 planned, 2 a ledger cannot be read.")]
+    Plan(plan::PlanArguments),
+    /// Evaluates every image under the policy in force and under a new one, and says what would change.
+    #[command(after_help = "Examples:
+  ecr-guard simulate policy.json
+  ecr-guard simulate --snapshot ledger.jsonl --max-blocks 5 policy.json
+  ecr-guard simulate --snapshot ledger.jsonl --markdown policy.json > comment.md
+
+The decision is that of the sweeps, by what the ledger remembers. Where it does not remember enough, the answer is `unknown`.
+
+Exit codes: 0 simulated, 2 a ledger or a policy cannot be read, 5 more new blocks than --max-blocks.")]
+    Simulate(simulate::SimulateArguments),
+    /// Counts images by state and repository, and says how fresh that is.
+    #[command(after_help = "Examples:
+  ecr-guard status
+  ecr-guard status --profile prod --region us-west-2 --region eu-central-1
+  ecr-guard status --snapshot a.jsonl --snapshot b.jsonl --output json
+
+Exit codes: 0 counted, 2 a ledger cannot be read.")]
+    Status(status::StatusArguments),
     /// Saves what a ledger and its registries say now, for the other commands and for machines without AWS.
     #[command(after_help = "Examples:
   ecr-guard snapshot ledger.jsonl
@@ -240,6 +296,14 @@ pub fn run(
             }
             Ok(if changes.is_empty() { OK } else { REFUSED })
         }
+        Command::Explain(given) => or_trouble(explain::explain(given, arguments.output, world, out, trouble), trouble),
+        Command::List(given) => or_trouble(list::list(given, arguments.output, world, out, trouble), trouble),
+        Command::Plan(given) => or_trouble(plan::plan(given, arguments.output, world, out, trouble), trouble),
+        Command::Simulate(given) => or_trouble(
+            simulate::simulate(given, arguments.output, world, out, trouble),
+            trouble,
+        ),
+        Command::Status(given) => or_trouble(status::status(given, arguments.output, world, out, trouble), trouble),
         Command::Snapshot {
             ledger,
             ledger_only,

@@ -31,6 +31,8 @@ mod recipes;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
+mod simulate;
+#[cfg(test)]
 mod stored;
 #[cfg(test)]
 mod structure;

@@ -21,6 +21,8 @@ pub struct Snapshot {
     /// What its first line says.
     pub header: SnapshotHeader,
     file: BufReader<Box<dyn ReadSeek>>,
+    /// Where the next byte is that is read.
+    place: u64,
 }
 
 impl fmt::Debug for Snapshot {
@@ -64,6 +66,8 @@ impl Snapshot {
                 name: name.to_owned(),
                 header,
                 file,
+                // Not known: the next seek is from the beginning.
+                place: u64::MAX,
             }),
             Some(_) | None => Err(anything_else()),
         }
@@ -76,6 +80,7 @@ impl Snapshot {
     pub fn each(&mut self, mut each: impl FnMut(Keep, SnapshotRecord) -> Result<(), NotRead>) -> Result<(), NotRead> {
         let name = &self.name;
         self.file.rewind()?;
+        self.place = u64::MAX;
         let mut text = String::new();
         let (mut number, mut place, mut records) = (0_u64, 0_u64, 0_u64);
         let mut end = None;
@@ -118,9 +123,18 @@ impl Snapshot {
     /// It cannot be read, or is not there any more.
     pub fn record(&mut self, at: Keep) -> Result<SnapshotRecord, NotRead> {
         let name = &self.name;
-        self.file.seek(SeekFrom::Start(at.0))?;
+        // What is near is in the buffer.
+        match i64::try_from(i128::from(at.0) - i128::from(self.place)) {
+            Ok(away) if self.place != u64::MAX => self.file.seek_relative(away)?,
+            _ => {
+                self.file.seek(SeekFrom::Start(at.0))?;
+            }
+        }
+        self.place = u64::MAX;
         let mut text = String::new();
-        match next(&mut self.file, &mut text, name, 0)? {
+        let line = next(&mut self.file, &mut text, name, 0)?;
+        self.place = at.0 + text.len() as u64;
+        match line {
             Some(SnapshotLine::Record(record)) => Ok(record),
             _ => Err(NotRead::new(format!("{name}: it has changed while it was read."))),
         }

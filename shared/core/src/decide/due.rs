@@ -84,6 +84,25 @@ impl Due {
             Self::Turn => "turn",
         }
     }
+
+    /// The sentence for people.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::NotBlocked => "it is blocked, and can be pulled, or the block was never confirmed.",
+            Self::New => "nothing is remembered of it.",
+            Self::Scanned => "the scanner has a result that it was not evaluated by.",
+            Self::AlertOwed => "an alert was never sent.",
+            Self::Waiting => "it was released and may have arrived, or what deferred its block is over.",
+            Self::AnotherPolicy => "it was evaluated under another policy.",
+            Self::ExceptionEnded => "an exception has ended that covered one of its findings.",
+            Self::Overdue => "it waits for its scan.",
+            Self::Changed => "its tags changed, or it was pushed again or restored.",
+            Self::Source => "its source in another region was evaluated otherwise.",
+            Self::Family => "it does not fit the index that references it, or the images that it references.",
+            Self::Gone => "the registry does not list it any more.",
+            Self::Turn => "it is its turn: what has become of it shows neither in the list nor in the ledger.",
+        }
+    }
 }
 
 /// The part of a row that says whether its image is due: a hundred bytes, where a row may have a hundred thousand.

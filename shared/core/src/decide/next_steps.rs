@@ -75,6 +75,26 @@ pub(super) fn next_steps(of: &Situation<'_>) -> Vec<NextStep> {
     }
 }
 
+/// What can be done about an image, by its row: what its alert says.
+pub fn steps_for(row: &Row) -> Vec<NextStep> {
+    let kind = match row.state {
+        State::Blocked => AlertKind::ImageBlocked,
+        State::BlockDeferred => AlertKind::BlockDeferred,
+        State::Review => AlertKind::ImageReview,
+        State::Unscannable | State::Stale => AlertKind::ScanFailed,
+        State::Pending => AlertKind::ScanOverdue,
+        State::Allowed | State::NotAnImage => return Vec::new(),
+    };
+    next_steps(&Situation {
+        kind,
+        row,
+        findings: &row.findings,
+        hold: None,
+        arrival: None,
+        scanned: &row.image.digest,
+    })
+}
+
 impl Situation<'_> {
     fn look(&self) -> NextStep {
         let image = &self.row.image;

@@ -1,0 +1,492 @@
+//! What a policy makes of an image, by what a snapshot knows of it: the same pure decision as a function's, without its effects.
+//!
+//! A snapshot has what the ledger remembers of a scan. What it does not have, and a function would ask, is said: see [`Judged::unless`] and
+//! [`Outcome::Unknown`].
+
+use guard_core::{
+    decide::{
+        ChildFacts, Children, Facts, HOLD_RULES, LeadingIndex, Opinion, Question, Replaced, SourceImage, SourceRank,
+        judge, may_be_source,
+    },
+    finding::{NOT_REMEMBERED, Scan, Severity},
+    ids::{ImageKey, RepositoryKey},
+    image::{Image, ImageStatus},
+    ledger::{Cause, Row},
+    policy::{Action, BlockMethod, Policy},
+    predecessor::{Predecessor, replaced_by},
+    repository::access::lambda_may_pull,
+    state::State,
+    uses::Uses,
+};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{
+    known::{ImageId, Known},
+    ledgers::NotRead,
+};
+
+/// A policy with its document.
+#[derive(Debug)]
+pub struct PolicyText {
+    /// The policy.
+    pub policy: Policy,
+    /// Its document, with all defaults written out.
+    written_out: Value,
+}
+
+impl PolicyText {
+    /// A document as the functions read one that is deployed.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn read(document: &str, now: Timestamp) -> Result<Self, NotRead> {
+        let invalid = |error: guard_core::policy::PolicyError| NotRead::new(error.to_string());
+        Ok(Self {
+            policy: Policy::from_deployed_json(document, now).map_err(invalid)?,
+            written_out: Policy::written_out(document).map_err(invalid)?,
+        })
+    }
+}
+
+/// What becomes of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// This state.
+    State(State),
+    /// There is no such image any more.
+    Gone,
+    /// Nobody has looked at it yet, so that nothing is known of it.
+    New,
+    /// Somebody else archived it before it was evaluated: it is left alone.
+    LeftAlone,
+    /// What is known does not suffice; why.
+    Unknown(String),
+}
+
+impl Outcome {
+    /// The word for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::State(state) => state.as_str(),
+            Self::Gone => "gone",
+            Self::New => "new",
+            Self::LeftAlone => "left-alone",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+
+/// What a policy makes of an image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// What becomes of it.
+    pub outcome: Outcome,
+    /// The sentence that its row would have.
+    pub reason: String,
+    /// The part of the policy that decides.
+    pub rule: Option<String>,
+    /// The word for why it is not blocked.
+    pub hold: Option<&'static str>,
+    /// It is blocked, unless one of these keeps it from that, which a snapshot does not show.
+    pub unless: Vec<&'static str>,
+    /// The row that a look would leave.
+    pub row: Option<Box<Row>>,
+}
+
+/// So many questions are asked of an image at most; each is asked once.
+const MAX_QUESTIONS: usize = 12;
+
+/// An index may lead to an index, and no deeper than this.
+const MAX_DEPTH: usize = 4;
+
+/// Judges images of a snapshot under a policy.
+pub struct Judge<'a> {
+    policy: &'a PolicyText,
+    now: Timestamp,
+    /// The pulled images of the repository that was asked about last.
+    pulled: Option<(RepositoryKey, Vec<Image>)>,
+    /// The policies that rows were decided under, as far as they are known.
+    others: Vec<&'a PolicyText>,
+}
+
+impl std::fmt::Debug for Judge<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Judge")
+            .field("policy", &self.policy.policy.sha256)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Judge<'a> {
+    /// `others`: policies that rows may have been decided under.
+    pub fn new(policy: &'a PolicyText, others: &[&'a PolicyText], now: Timestamp) -> Self {
+        Self {
+            policy,
+            now,
+            pulled: None,
+            others: others.to_vec(),
+        }
+    }
+
+    /// What the policy makes of an image.
+    ///
+    /// # Errors
+    /// The snapshot cannot be read.
+    pub fn image(&mut self, known: &mut Known, id: ImageId) -> Result<Judged, NotRead> {
+        self.at(known, id, 0)
+    }
+
+    fn at(&mut self, known: &mut Known, id: ImageId, depth: usize) -> Result<Judged, NotRead> {
+        let only = |outcome| Judged {
+            outcome,
+            reason: String::new(),
+            rule: None,
+            hold: None,
+            unless: Vec::new(),
+            row: None,
+        };
+        let Some(key) = known.key(id) else {
+            return Ok(only(Outcome::Unknown("it has no name".to_owned())));
+        };
+        let row = known.row(id)?.filter(|row| row.closed_at.is_none() && !row.not_reached);
+        let listed = known.listed(id)?;
+        let Some(row) = row else {
+            return Ok(only(match listed {
+                Some(listed) if listed.image.status == ImageStatus::Archived => Outcome::LeftAlone,
+                Some(_) => Outcome::New,
+                None => Outcome::Gone,
+            }));
+        };
+        if listed.is_none() && known.is_listed(id) {
+            return Ok(only(Outcome::Gone));
+        }
+        let is_seen = listed.is_some();
+        let image = listed.map_or_else(|| remembered(&row), |listed| listed.image);
+        let mut facts = Facts {
+            image: Some(image),
+            // What the scanner says now is not asked; what the ledger remembers of it is evaluated.
+            scan: Scan::Absent,
+            // A sweep reads them all.
+            looked_again: true,
+            indexes_known: (!row.more_indexes).then_some(true),
+            found: true,
+            ..Facts::about(key, "ecr-guard")
+        };
+        let before = row.clone();
+        facts.indexes = self.indexes(known, &row, depth)?;
+        facts.source = self.source(known, &row, depth)?;
+        facts.row = Some(row);
+        let mut unless = Vec::new();
+        for _ in 0..MAX_QUESTIONS {
+            match judge(&self.policy.policy, &facts, self.now) {
+                Opinion::Ask(question) => self.answer(question, known, id, &mut facts, &mut unless)?,
+                Opinion::Gone => return Ok(only(Outcome::Gone)),
+                Opinion::ArchivedByOthers => return Ok(only(Outcome::LeftAlone)),
+                Opinion::NotAnImage => return Ok(only(Outcome::State(State::NotAnImage))),
+                Opinion::Opinion(judgement) => {
+                    let found = Found {
+                        before: &before,
+                        row: judgement.row,
+                        hold: judgement.hold,
+                        unless,
+                        is_seen,
+                    };
+                    return Ok(self.judged(found, &facts));
+                }
+            }
+        }
+        Ok(only(Outcome::Unknown(
+            "the same question came again and again".to_owned(),
+        )))
+    }
+
+    /// The indexes that lead to an image, each with the row that a look at it would leave.
+    fn indexes(&mut self, known: &mut Known, row: &Row, depth: usize) -> Result<Vec<LeadingIndex>, NotRead> {
+        let mut indexes = Vec::new();
+        for digest in &row.indexes {
+            let key = ImageKey {
+                digest: digest.clone(),
+                ..row.image.clone()
+            };
+            indexes.push(LeadingIndex {
+                digest: digest.clone(),
+                row: self.would_be(known, &key, depth)?,
+                looking: None,
+            });
+        }
+        Ok(indexes)
+    }
+
+    /// The row that a look at an image would leave, once what it decides is done.
+    fn would_be(&mut self, known: &mut Known, key: &ImageKey, depth: usize) -> Result<Option<Row>, NotRead> {
+        let Some(id) = known.id(key) else { return Ok(None) };
+        let before = known.row(id)?;
+        if depth >= MAX_DEPTH {
+            return Ok(before);
+        }
+        let judged = self.at(known, id, depth + 1)?;
+        let mut row = judged.row.map(|row| *row).or(before);
+        if let Some(row) = &mut row {
+            if judged.outcome == Outcome::Gone {
+                row.closed_at = Some(self.now);
+            }
+            if let Some(block) = &mut row.block {
+                block.confirmed = true;
+            }
+        }
+        Ok(row)
+    }
+
+    /// The image in another region that this one is a copy of.
+    fn source(&mut self, known: &mut Known, row: &Row, depth: usize) -> Result<Option<SourceImage>, NotRead> {
+        let policy = &self.policy.policy;
+        let region = match &row.source {
+            Some(source) => Some(source.region.clone()),
+            None => {
+                let mut rows = Vec::new();
+                for other in known.named(&row.image.repository) {
+                    if other.region != row.image.region && other.account == row.image.account {
+                        rows.extend(known.row_of(&other.image(&row.image.digest))?);
+                    }
+                }
+                rows.retain(|other| may_be_source(policy, other, &row.image.region, row.available_since));
+                let first = rows.into_iter().min_by_key(|row| SourceRank::of(policy, row));
+                first.map(|row| row.image.region)
+            }
+        };
+        let Some(region) = region else { return Ok(None) };
+        let key = ImageKey {
+            region: region.clone(),
+            ..row.image.clone()
+        };
+        // Two that are copies of each other do not follow.
+        let row = if depth == 0 {
+            self.would_be(known, &key, MAX_DEPTH.saturating_sub(1))?
+        } else {
+            known.row_of(&key)?
+        };
+        Ok(Some(SourceImage { region, row }))
+    }
+
+    fn answer(
+        &mut self,
+        question: Question,
+        known: &mut Known,
+        id: ImageId,
+        facts: &mut Facts,
+        unless: &mut Vec<&'static str>,
+    ) -> Result<(), NotRead> {
+        match question {
+            Question::Children => {
+                let row = facts.row.clone();
+                let Some(row) = row.filter(|row| !row.children.is_empty() || row.more_children > 0) else {
+                    facts.children = Children::Unknown;
+                    return Ok(());
+                };
+                let mut children = Vec::new();
+                for child in &row.children {
+                    let key = ImageKey {
+                        digest: child.digest.clone(),
+                        ..facts.key.clone()
+                    };
+                    children.push(ChildFacts {
+                        child: child.clone(),
+                        row: known.row_of(&key)?,
+                    });
+                }
+                facts.children = Children::Known(children);
+                facts.more_children = row.more_children;
+                facts.uses = None;
+            }
+            Question::ChildrenPulled => {
+                let mut pulled = Vec::new();
+                for key in facts.pulled_together() {
+                    if let Some(id) = known.id(&key).filter(|_| key != facts.key) {
+                        pulled.extend(known.listed(id)?.and_then(|listed| listed.image.last_pulled_at));
+                    }
+                }
+                facts.children_pulled = Some(pulled);
+            }
+            Question::Uses => {
+                let images = facts.pulled_together();
+                let mut rows = Vec::new();
+                for id in images.iter().filter_map(|key| known.id(key)).collect::<Vec<_>>() {
+                    rows.extend(known.used(id)?);
+                }
+                let state = known.index_state(&facts.key.account, &facts.key.region);
+                facts.uses = Some(match &self.policy.policy.workloads {
+                    Some(rules) => Uses::of(rules, &images, &rows, state, self.now),
+                    None => Uses::Nobody,
+                });
+            }
+            Question::Lambda => {
+                let access = known.access(id);
+                if access.is_none() {
+                    unless.push("lambda-may-pull");
+                }
+                facts.lambda = Some(lambda_may_pull(access.flatten()));
+            }
+            Question::Replaced => facts.replaced = self.replaced(known, facts)?,
+            Question::Indexes => facts.indexes_known = Some(true),
+            Question::Again | Question::Scan | Question::Told => facts.looked_again = true,
+        }
+        Ok(())
+    }
+
+    /// Which image this one replaces.
+    fn replaced(&mut self, known: &mut Known, facts: &Facts) -> Result<Replaced, NotRead> {
+        let repository = RepositoryKey::of(&facts.key);
+        if self.pulled.as_ref().is_none_or(|(key, _)| *key != repository) {
+            self.pulled = Some((repository.clone(), known.pulled(&repository)?));
+        }
+        let pulled = self.pulled.as_ref().map_or(&[][..], |(_, pulled)| pulled);
+        let counted = facts.row.as_ref().and_then(|row| row.scan.as_ref());
+        let counted = counted.is_some_and(|scan| scan.counts_use);
+        let since = self.now - self.policy.policy.block(&repository.repository).in_use(counted);
+        let image = facts.image.as_ref().and_then(|image| replaced_by(image, pulled, since));
+        let Some(image) = image else {
+            return Ok(Replaced::Nothing);
+        };
+        let row = known.row_of(&repository.image(&image.digest))?;
+        let predecessor = Predecessor::new(image, &Scan::Absent, row.as_ref());
+        Ok(predecessor.map_or(Replaced::Nothing, Replaced::Image))
+    }
+
+    /// Sums up.
+    fn judged(&self, found: Found<'_>, facts: &Facts) -> Judged {
+        let Found {
+            before,
+            row,
+            hold,
+            mut unless,
+            is_seen,
+        } = found;
+        let state = row.state;
+        let is_new = before.state != State::Blocked;
+        let counts_use = before.scan.as_ref().is_some_and(|scan| scan.counts_use);
+        if state == State::Blocked && is_new && counts_use {
+            unless.push("in-use");
+        }
+        let involved = std::iter::once(before)
+            .chain(facts.children().iter().filter_map(|child| child.row.as_ref()))
+            .chain(facts.source_row());
+        let is_certain = state == State::Blocked || state == State::BlockDeferred && !rests_on_stand_ins(&row);
+        let forgets = involved.filter(|row| !self.remembers(row)).count() > 0;
+        let outcome = if forgets && !is_certain {
+            Outcome::Unknown(
+                "the ledger does not remember findings below review one by one, and this policy may ask for more of them"
+                    .to_owned(),
+            )
+        } else if !is_seen && is_new && matches!(state, State::Blocked | State::BlockDeferred) {
+            Outcome::Unknown(
+                "it is Blocked or BlockDeferred: the snapshot does not say when it was last pulled (it has no list of the registry)"
+                    .to_owned(),
+            )
+        } else {
+            Outcome::State(state)
+        };
+        if !matches!(outcome, Outcome::State(State::Blocked)) {
+            unless.clear();
+        }
+        Judged {
+            outcome,
+            reason: row.reason.clone(),
+            rule: rule(&row, hold),
+            hold,
+            unless,
+            row: Some(Box::new(row)),
+        }
+    }
+
+    /// Whether the row remembers all that this policy could make something of.
+    fn remembers(&self, row: &Row) -> bool {
+        let policy = &self.policy.policy;
+        let rest = row.not_remembered();
+        let same = match &row.judged_by {
+            Some(rules) => *rules == policy.judging,
+            None => row.policy == policy.sha256,
+        };
+        if rest.is_empty() || same {
+            return true;
+        }
+        // What was below review and matched a rule still does what it did, as long as the rules are the same.
+        let was = self.others.iter().find(|other| match &row.judged_by {
+            Some(rules) => *rules == other.policy.judging,
+            None => row.policy == other.policy.sha256,
+        });
+        let Some(was) = was else { return false };
+        let same_rules = ["unfixable", "exploitable", "rules"]
+            .iter()
+            .all(|member| was.written_out.get(member) == self.policy.written_out.get(member));
+        same_rules && rest.keys().all(|severity| !self.raises(*severity, was))
+    }
+
+    /// Whether the policy says more of a severity by itself than the other one, and asks for a review at least.
+    fn raises(&self, severity: Severity, was: &PolicyText) -> bool {
+        let action = |policy: &PolicyText| {
+            let word = policy.written_out.pointer(&format!("/severities/{severity}"));
+            word.and_then(|word| serde_json::from_value::<Action>(word.clone()).ok())
+        };
+        let (new, old) = (action(self.policy), action(was));
+        new.is_none_or(|new| new >= Action::Review) && new != old
+    }
+}
+
+/// What a decision came to.
+struct Found<'a> {
+    before: &'a Row,
+    row: Row,
+    hold: Option<&'static str>,
+    unless: Vec<&'static str>,
+    /// The registry lists it.
+    is_seen: bool,
+}
+
+fn rests_on_stand_ins(row: &Row) -> bool {
+    let mut blocking = row.findings.iter().filter(|finding| finding.action == Action::Block);
+    row.cause == Some(Cause::Findings) && !blocking.any(|finding| finding.id != NOT_REMEMBERED)
+}
+
+/// The image, as far as its row remembers it.
+fn remembered(row: &Row) -> Image {
+    let block = row.block.as_ref();
+    let archived = block.is_some_and(|block| block.method == BlockMethod::Archive && block.confirmed);
+    let status = match block.and_then(|block| block.undone_at) {
+        _ if !archived => ImageStatus::Active,
+        Some(_) => ImageStatus::Activating,
+        None => ImageStatus::Archived,
+    };
+    let index = "application/vnd.oci.image.index.v1+json";
+    Image {
+        digest: row.image.digest.clone(),
+        tags: row.tags.clone(),
+        status,
+        pushed_at: row.available_since,
+        last_pulled_at: None,
+        last_activated_at: None,
+        manifest_media_type: (!row.children.is_empty() || row.more_children > 0).then(|| index.to_owned()),
+        artifact_media_type: None,
+        subject: None,
+    }
+}
+
+/// The part of the policy that decides.
+pub fn rule(row: &Row, hold: Option<&'static str>) -> Option<String> {
+    if let Some(hold) = hold {
+        let rule = HOLD_RULES.iter().find(|rule| rule.cause == hold);
+        if let Some(setting) = rule.and_then(|rule| rule.setting) {
+            return Some(setting.to_owned());
+        }
+    }
+    match row.state {
+        State::Blocked | State::BlockDeferred | State::Review => match row.cause {
+            Some(Cause::Tag) => Some("repositories[].tags".to_owned()),
+            Some(Cause::Source) => None,
+            Some(Cause::NoScan) => Some("scan".to_owned()),
+            Some(Cause::Findings) | None => row.findings.first().map(|finding| finding.rule.clone()),
+        },
+        State::Unscannable | State::Stale => Some("scan".to_owned()),
+        State::Pending | State::Allowed | State::NotAnImage => None,
+    }
+}

@@ -1,0 +1,222 @@
+//! What the commands that read a ledger say.
+
+use guard_core::snapshot::SnapshotRecord;
+
+use crate::{
+    OK, TOO_MANY, UNUSABLE,
+    testing::{Desk, desk, small_ledger, snapshot},
+};
+
+/// What a command says of the small ledger.
+#[track_caller]
+fn said(command: &str) -> String {
+    let (code, out, trouble) = desk().run(&format!("ecr-guard {command}"));
+    assert_eq!((code, trouble.as_str()), (OK, ""), "{command}");
+    out
+}
+
+#[test]
+fn status_counts_images_and_says_how_fresh_that_is() {
+    insta::assert_snapshot!(said("status --snapshot ledger.jsonl"));
+    let all = said("status --all --snapshot ledger.jsonl");
+    assert!(all.contains("team/api") && all.contains("pay/web"));
+}
+
+#[test]
+fn a_ledger_in_aws_and_its_snapshot_are_read_in_the_same_way() {
+    for command in [
+        "status",
+        "list",
+        "plan",
+        "explain team/api:v1.2.3",
+        "simulate stricter.json",
+    ] {
+        let live = said(command).replace("table ecr-guard-ledger", "ledger.jsonl");
+        assert_eq!(live, said(&format!("{command} --snapshot ledger.jsonl")), "{command}");
+    }
+}
+
+#[test]
+fn images_of_several_ledgers_are_in_one_table_and_counted_once() {
+    let desk = desk();
+    let elsewhere: Vec<SnapshotRecord> = small_ledger()
+        .into_iter()
+        .map(|record| match record {
+            SnapshotRecord::Image(mut row) => {
+                row.image.region = "eu-central-1".parse().unwrap();
+                SnapshotRecord::Image(row)
+            }
+            other => other,
+        })
+        .collect();
+    desk.put("b.jsonl", snapshot(&elsewhere));
+    let (code, out, _) =
+        desk.run("ecr-guard status --snapshot ledger.jsonl --snapshot b.jsonl --snapshot ledger.jsonl");
+    assert_eq!(code, OK);
+    insta::assert_snapshot!(out.split("\n\n").nth(1).unwrap());
+    let (_, out, _) =
+        desk.run("ecr-guard list --snapshot ledger.jsonl --snapshot b.jsonl --snapshot ledger.jsonl --state blocked");
+    insta::assert_snapshot!(out);
+}
+
+#[test]
+fn a_list_has_what_was_asked_for() {
+    let of = |filters: &str| {
+        let said = said(&format!("list --snapshot ledger.jsonl {filters}"));
+        said.lines().last().unwrap().to_owned()
+    };
+    insta::assert_snapshot!(said("list --snapshot ledger.jsonl"));
+    assert_eq!(of("--state Blocked,review"), "2 images");
+    assert_eq!(of("--state block-deferred"), "0 images");
+    assert_eq!(of("--repository team/*"), "3 images");
+    assert_eq!(of("--severity HIGH"), "2 images");
+    assert_eq!(of("--severity critical"), "1 image");
+    assert_eq!(of("--route payments"), "2 images");
+    assert_eq!(of("--since 6h"), "5 images");
+    assert_eq!(of("--since 4h"), "0 images");
+    assert_eq!(of("--since 2026-11-24"), "5 images");
+    let (code, _, trouble) = desk().run("ecr-guard list --snapshot ledger.jsonl --route pay");
+    assert_eq!(
+        (code, trouble.as_str()),
+        (UNUSABLE, "The policy has no route `pay`. It has payments, default.\n")
+    );
+}
+
+#[test]
+fn an_image_is_explained_whatever_it_is_named_by() {
+    insta::assert_snapshot!(said("explain team/api:v1.2.3 --snapshot ledger.jsonl"));
+    let by_tag = said("explain team/api:v1.2.3 --snapshot ledger.jsonl");
+    let digest = format!("sha256:b1{}", "0".repeat(62));
+    for name in [
+        "123456789012.dkr.ecr.us-west-2.amazonaws.com/team/api:v1.2.3".to_owned(),
+        format!("123456789012.dkr.ecr.us-west-2.amazonaws.com/team/api@{digest}"),
+        format!("team/api@{digest}"),
+        format!("team/api:latest@{digest}"),
+        digest,
+    ] {
+        assert_eq!(
+            said(&format!("explain {name} --snapshot ledger.jsonl")),
+            by_tag,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn each_state_is_explained() {
+    let of = |tag: &str| said(&format!("explain {tag} --snapshot ledger.jsonl"));
+    let all = ["pay/web:v7", "pay/web:v8", "team/api:v1.2.2", "team/api:v1.2.4"].map(of);
+    insta::assert_snapshot!(all.join("\n---\n"));
+}
+
+#[test]
+fn an_image_that_nobody_knows_is_answered_with_near_names() {
+    let answers = [
+        "team/api:v1.2.5",
+        "teem/api:v1.2.3",
+        "other:x",
+        "team/api",
+        "sha256:zz",
+        "a b:c",
+    ]
+    .map(|name| {
+        let arguments = ["ecr-guard", "explain", "--snapshot", "ledger.jsonl", name];
+        let (code, out, trouble) = desk().run_with(&arguments);
+        assert_eq!((code, out.as_str()), (UNUSABLE, ""), "{name}");
+        trouble
+    });
+    insta::assert_snapshot!(answers.join("---\n"));
+}
+
+#[test]
+fn a_simulation_says_what_becomes_of_each_image() {
+    insta::assert_snapshot!(said("simulate --snapshot ledger.jsonl stricter.json"));
+    insta::assert_snapshot!(said("simulate --markdown --snapshot ledger.jsonl stricter.json"));
+}
+
+#[test]
+fn too_many_new_blocks_have_an_exit_code_of_their_own() {
+    let desk = desk();
+    let harsh = crate::testing::IN_FORCE.replace("\"block\":", "\"severities\": {\"HIGH\": \"block\"}, \"block\":");
+    let harsh = harsh.replace("\"workloads\": {}", "\"when_in_use\": \"block\"");
+    desk.put("harsh.json", harsh);
+    let run = |most: u64| {
+        desk.run(&format!(
+            "ecr-guard simulate --max-blocks {most} --snapshot ledger.jsonl harsh.json"
+        ))
+    };
+    assert_eq!(run(1).0, OK);
+    let (code, _, trouble) = run(0);
+    assert_eq!(code, TOO_MANY);
+    assert_eq!(trouble, "1 image would be blocked newly, and --max-blocks allows 0.\n");
+    assert_eq!(
+        desk.run("ecr-guard simulate --snapshot ledger.jsonl nowhere.json").0,
+        UNUSABLE
+    );
+    assert_eq!(
+        desk.run("ecr-guard simulate --snapshot nowhere.jsonl harsh.json").0,
+        UNUSABLE
+    );
+}
+
+#[test]
+fn a_plan_says_what_the_next_sweep_looks_at() {
+    insta::assert_snapshot!(said("plan --all --snapshot ledger.jsonl"));
+}
+
+#[test]
+fn machines_get_one_document_of_each_command() {
+    for (command, schema) in [
+        ("status", "ecr-guard/status/v1"),
+        ("list", "ecr-guard/list/v1"),
+        ("plan", "ecr-guard/plan/v1"),
+        ("simulate stricter.json", "ecr-guard/simulation/v1"),
+        ("explain team/api:v1.2.3", "ecr-guard/explanation/v1"),
+    ] {
+        let said = said(&format!("--output json {command} --snapshot ledger.jsonl"));
+        let document: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(document["schema"], schema);
+    }
+}
+
+/// A ledger without a list of its registries, as `snapshot --ledger-only` makes it: what hangs on the list is unknown, and nothing is made up.
+#[test]
+fn without_the_list_of_the_registry_what_hangs_on_it_is_unknown() {
+    let desk = desk();
+    let of_ledger = small_ledger().into_iter().filter(|record| {
+        !matches!(
+            record,
+            SnapshotRecord::Listed(_) | SnapshotRecord::ListedAll(_) | SnapshotRecord::Access(_)
+        )
+    });
+    desk.put("only.jsonl", snapshot(&of_ledger.collect::<Vec<_>>()));
+    let (code, out, _) = desk.run("ecr-guard simulate --snapshot only.jsonl stricter.json");
+    assert_eq!(code, OK);
+    insta::assert_snapshot!(out);
+    let (code, out, _) = desk.run("ecr-guard plan --snapshot only.jsonl");
+    assert_eq!(code, OK);
+    assert!(out.contains("does not have the list of team/api"), "{out}");
+}
+
+#[test]
+fn a_ledger_that_cannot_be_read_is_trouble_of_every_command() {
+    let desk = Desk {
+        ledger: Err("dynamodb:Scan failed.".to_owned()),
+        ..desk()
+    };
+    for command in [
+        "status",
+        "list",
+        "plan",
+        "explain team/a:b",
+        "simulate stricter.json",
+        "snapshot f",
+    ] {
+        let (code, out, trouble) = desk.run(&format!("ecr-guard {command}"));
+        assert_eq!(
+            (code, out.as_str(), trouble.as_str()),
+            (UNUSABLE, "", "dynamodb:Scan failed.\n"),
+            "{command}"
+        );
+    }
+}
