@@ -67,6 +67,11 @@ output "gate_invoker_policies" {
   value       = { for region, guard in local.guards : region => guard.gate_invoker_policy if guard.gate_invoker_policy != null }
 }
 
+output "reader_policies" {
+  description = "Policy documents for the roles of operators that use the command line, by region: to read the ledger and the registry, and to change nothing."
+  value       = { for region, guard in local.guards : region => guard.reader_policy }
+}
+
 output "queue_urls" {
   description = "Queues of what nobody took, by region."
   value       = { for region, guard in local.guards : region => guard.queue_urls }

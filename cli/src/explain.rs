@@ -362,6 +362,12 @@ impl Explained {
             Outcome::Unknown(why) if is_other => next.push(format!("What it becomes is not known: {why}.")),
             _ => {}
         }
+        if let Some(release) = row.release.as_ref().filter(|release| release.is_in_force(self.now)) {
+            next.push(format!(
+                "Its release ends at {}: the next sweep after that blocks it again.",
+                moment(release.until)
+            ));
+        }
         if let Some(at) = row.limited_until.filter(later) {
             next.push(format!("The hourly limit of blocks holds it until {}.", moment(at)));
         }
@@ -550,6 +556,14 @@ impl Explained {
         }
         if let Some(block) = &row.block {
             lists.push(("Block", blocked(block, &self.key)));
+        }
+        if let Some(release) = &row.release {
+            let words = if release.is_in_force(self.now) {
+                release.because()
+            } else {
+                release.has_ended()
+            };
+            lists.push(("Release", words));
         }
         if let Some(alert) = &row.alert {
             let kind: AlertKind = alert.kind;

@@ -26,7 +26,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use guard_core::{ids::RepositoryName, snapshot::SnapshotLine};
 use jiff::Timestamp;
 use serde_json::json;
@@ -119,6 +119,23 @@ Exit codes: 0 simulated, 2 a ledger or a policy cannot be read, 5 more new block
 
 Exit codes: 0 counted, 2 a ledger cannot be read.")]
     Status(status::StatusArguments),
+    /// Writes completions for a shell, to be sourced by it.
+    #[command(after_help = "Examples:
+  ecr-guard completions bash > ~/.local/share/bash-completion/completions/ecr-guard
+  ecr-guard completions zsh > ~/.zfunc/_ecr-guard
+
+Exit codes: 0 written.")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Writes the manual page, for `man`.
+    #[command(after_help = "Examples:
+  ecr-guard manual | man -l -
+  ecr-guard manual > /usr/local/share/man/man1/ecr-guard.1
+
+Exit codes: 0 written.")]
+    Manual,
     /// Saves what a ledger and its registries say now, for the other commands and for machines without AWS.
     #[command(after_help = "Examples:
   ecr-guard snapshot ledger.jsonl
@@ -295,6 +312,16 @@ pub fn run(
                 )?,
             }
             Ok(if changes.is_empty() { OK } else { REFUSED })
+        }
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(*shell, &mut Arguments::command(), "ecr-guard", &mut text);
+            out.write_all(&text)?;
+            Ok(OK)
+        }
+        Command::Manual => {
+            clap_mangen::Man::new(Arguments::command()).render(out)?;
+            Ok(OK)
         }
         Command::Explain(given) => or_trouble(explain::explain(given, arguments.output, world, out, trouble), trouble),
         Command::List(given) => or_trouble(list::list(given, arguments.output, world, out, trouble), trouble),

@@ -21,7 +21,7 @@ use crate::{
     in_force::policy_of,
     ledgers::{Extent, LedgerArguments, NotRead},
     snapshot::Snapshot,
-    table::{ago, count, moment, table},
+    table::{ago, count, moment, name as image_name, table},
 };
 
 /// What `status` is told.
@@ -75,6 +75,15 @@ struct Freshness {
     trouble: Option<String>,
 }
 
+/// A release that a person gave, and that is in force.
+#[derive(Debug, Clone, Serialize)]
+struct Open {
+    image: ImageKey,
+    name: String,
+    until: Timestamp,
+    because: String,
+}
+
 #[derive(Debug, Clone, Serialize)]
 struct Ending {
     name: String,
@@ -89,6 +98,7 @@ struct Found {
     repositories: BTreeMap<(AccountId, Region, RepositoryName), Figures>,
     fresh: Vec<Freshness>,
     ending: Vec<Ending>,
+    releases: Vec<Open>,
     unreadable: Vec<String>,
     read: Vec<(String, Timestamp)>,
     seen: BTreeSet<ImageKey>,
@@ -133,6 +143,14 @@ impl Found {
                         return Ok(());
                     }
                     *rows_under.entry(row.policy.clone()).or_default() += 1;
+                    if let Some(release) = row.release.as_ref().filter(|release| release.is_in_force(now)) {
+                        self.releases.push(Open {
+                            image: row.image.clone(),
+                            name: image_name(row.image.repository.as_str(), &row.tags, &row.image.digest),
+                            until: release.until,
+                            because: release.because(),
+                        });
+                    }
                     let key = &row.image;
                     let place = (key.account.clone(), key.region.clone(), key.repository.clone());
                     let figures = self.repositories.entry(place).or_default();
@@ -237,7 +255,7 @@ impl Found {
         });
         let read = self.read.iter().map(|(name, at)| json!({"ledger": name, "at": at}));
         json!({"schema": "ecr-guard/status/v1", "read": read.collect::<Vec<_>>(), "registries": registries.collect::<Vec<_>>(),
-            "repositories": repositories.collect::<Vec<_>>(), "freshness": self.fresh, "exceptions_ending": self.ending,
+            "repositories": repositories.collect::<Vec<_>>(), "freshness": self.fresh, "exceptions_ending": self.ending, "releases": self.releases,
             "unreadable": self.unreadable})
     }
 
@@ -321,6 +339,9 @@ impl Found {
                 "{} of {} ends: its last day is {}.\n",
                 ending.name, ending.owner, ending.last_day
             ));
+        }
+        for open in &self.releases {
+            said.push_str(&format!("{} in {} is {}\n", open.name, open.image.region, open.because));
         }
         for gap in &self.unreadable {
             said.push_str(&format!("Unknown: {gap}\n"));

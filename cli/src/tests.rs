@@ -220,3 +220,15 @@ fn a_ledger_that_cannot_be_read_is_trouble_of_every_command() {
         );
     }
 }
+
+#[test]
+fn shells_and_man_get_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let text = said(&format!("completions {shell}"));
+        for command in ["explain", "simulate", "max-blocks"] {
+            assert!(text.contains(command), "{shell} {command}");
+        }
+    }
+    let page = said("manual");
+    assert!(page.contains(".TH ecr-guard 1") && page.contains("simulate"), "{page}");
+}

@@ -403,3 +403,42 @@ fn the_command_line_links_no_writer() {
     let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
     assert_eq!(calls, ["get_caller_identity", "query", "scan"]);
 }
+
+/// The policy that the module gives operators permits what the command line calls, and nothing else: both ways.
+#[test]
+fn the_policy_for_operators_is_what_the_command_line_calls() {
+    let policy = fs::read_to_string(support::root().join("infra/modules/guard/readers.tf")).unwrap();
+    let permitted: BTreeSet<&str> = policy
+        .split('"')
+        .filter(|word| {
+            ["dynamodb:", "ecr:", "kms:"]
+                .iter()
+                .any(|service| word.starts_with(service))
+                && !word.ends_with("ViaService")
+        })
+        .collect();
+    // What each call needs. `sts:GetCallerIdentity` needs no permission; the table is encrypted with a key.
+    let needed = [
+        ("client.query", "ledger.rs", "dynamodb:Query"),
+        ("client.scan", "ledger.rs", "dynamodb:Scan"),
+        ("client.scan", "ledger.rs", "kms:Decrypt"),
+        ("registry.images(", "registry.rs", "ecr:DescribeImages"),
+        ("registry.repository_policy(", "registry.rs", "ecr:GetRepositoryPolicy"),
+    ];
+    for (call, file, permission) in needed {
+        let text = fs::read_to_string(support::root().join("cli/src/aws").join(file)).unwrap();
+        let code: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+        assert!(code.contains(call), "{file} does not call {call} any more");
+        assert!(permitted.contains(permission), "{permission}");
+    }
+    assert_eq!(permitted, needed.map(|(_, _, permission)| permission).into());
+    // The port of the registry has other calls too. None of them is made.
+    let registry = fs::read_to_string(support::root().join("cli/src/aws/registry.rs")).unwrap();
+    let calls: BTreeSet<&str> = registry
+        .split("registry.")
+        .skip(1)
+        .filter_map(|rest| rest.split_once('(').map(|(name, _)| name))
+        .filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+        .collect();
+    assert_eq!(calls, ["images", "repository_policy"].into());
+}

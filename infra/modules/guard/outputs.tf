@@ -86,3 +86,8 @@ output "gate_invoker_policy" {
   description = "Policy document for the roles that may ask the gate; `null` if there is none."
   value       = local.gate_invoker_policy
 }
+
+output "reader_policy" {
+  description = "Policy document for the roles of operators that use the command line: to read the ledger and the registry, and to change nothing."
+  value       = local.reader_policy
+}

@@ -95,6 +95,7 @@ impl Due {
             Self::Waiting => "it was released and may have arrived, or what deferred its block is over.",
             Self::AnotherPolicy => "it was evaluated under another policy.",
             Self::ExceptionEnded => "an exception has ended that covered one of its findings.",
+            Self::Release => "a person's release is not carried out yet, or has ended.",
             Self::Overdue => "it waits for its scan.",
             Self::Changed => "its tags changed, or it was pushed again or restored.",
             Self::Source => "its source in another region was evaluated otherwise.",
