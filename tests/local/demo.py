@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import sys
@@ -189,7 +190,7 @@ def print_images(images: list[dict[str, Any]]) -> None:
     print(f" {'IMAGE':<17} {'STATE':<12} {'WHY':<49}".rstrip())
     for name, state, why in rows:
         print(f" {name:<17} {coloured(f'{state:<12}', COLOUR.get(state.split()[0], 'grey'))} {textwrap.shorten(why, 49, placeholder='…')}".rstrip())
-    print(f" and {len(images) - len(rows)} more: the platforms of data/etl:7, the copies in us-east-1\n")
+    print(f" and {len(images) - len(rows)} more: the two platforms of data/etl:7, the copy of pay/api in us-east-1\n")
 
 
 def image_row(image: dict[str, Any]) -> tuple[str, str, str]:
@@ -210,8 +211,8 @@ def why_of(image: dict[str, Any]) -> str:
         until = f" until {hold['until'][:10]}" if hold.get("until") else ""
         return f"{words_of(hold['cause'])}{until}: {finding}"
     if image["state"] == "Allowed":
-        excepted = image["reason"].partition("(exceptions[0] ")[2].rstrip(").")
-        return f"excepted: {excepted}" if excepted else "no finding at or above review"
+        excepted = re.search(r"\(exceptions\[\d+\] (.*), until ([\d-]+)\)", image["reason"])
+        return f"excepted until {excepted[2]}: {excepted[1]}" if excepted else "no finding at or above review"
     return finding or image["reason"].split(". ")[0].split(",")[0]
 
 
@@ -243,7 +244,7 @@ def form_of(form: str, alert: dict[str, Any]) -> Iterator[str]:
     if form == "SMS":
         yield from textwrap.wrap(alert["sms"], WIDTH - 4)
     elif form == "e-mail":
-        yield f"Subject: {alert['subject']}"
+        yield from textwrap.wrap(f"Subject: {alert['subject']}", WIDTH - 4, subsequent_indent="  ", break_on_hyphens=False)
         yield ""
         for line in alert["email"].rstrip().splitlines():
             yield from textwrap.wrap(line, WIDTH - 4, subsequent_indent=" " * (len(line) - len(line.lstrip()) + 2), break_on_hyphens=False) or [""]
