@@ -132,7 +132,7 @@ pub fn explain(
             continue;
         }
         let now = known.snapshot.header.taken_at;
-        let policy = policy_in_force(&known, now)?;
+        let policy = policy_in_force(&known, given.ledger.policy_text(world)?.as_deref(), now)?;
         for id in ids {
             explained.extend(about(&mut known, id, &policy, now)?);
         }

@@ -1,28 +1,35 @@
 //! The policy that is in force in a ledger.
 
-use guard_core::policy::Policy;
+use std::collections::BTreeMap;
+
+use guard_core::{policy::Policy, snapshot::SnapshotPolicy};
 use jiff::Timestamp;
 
 use crate::{judged::PolicyText, known::Known, ledgers::NotRead};
 
-/// Finds it: the document that the deployment has written. Of several, that of most rows.
+/// Finds it: `given`, or the document that the deployment has written. Of several, that of most rows.
 ///
 /// # Errors
 /// The ledger has none, or it cannot be read.
-pub fn policy_in_force(known: &Known, now: Timestamp) -> Result<PolicyText, NotRead> {
-    let rows = |sha256: &str| known.rows_under.get(sha256).copied().unwrap_or_default();
-    let best = known
-        .policies
-        .iter()
-        .max_by_key(|policy| (policy.deployed, rows(&policy.sha256)));
-    let best = best.ok_or_else(|| {
+pub fn policy_in_force(known: &Known, given: Option<&str>, now: Timestamp) -> Result<PolicyText, NotRead> {
+    let name = &known.snapshot.name;
+    if let Some(text) = given {
+        return PolicyText::read(text, now).map_err(|why| NotRead::new(format!("--policy: {why}.")));
+    }
+    let best = most(&known.policies, &known.rows_under).ok_or_else(|| {
         NotRead::new(format!(
-            "{}: it has no policy document. Give the one that is deployed with --policy FILE.",
-            known.snapshot.name
+            "{name}: it has no policy document. Give the one that is deployed with --policy FILE."
         ))
     })?;
     PolicyText::read(&best.document, now)
-        .map_err(|why| NotRead::new(format!("{}: the policy of the ledger: {why}.", known.snapshot.name)))
+        .map_err(|why| NotRead::new(format!("{name}: the policy of the ledger: {why}.")))
+}
+
+fn most<'a>(policies: &'a [SnapshotPolicy], rows_under: &BTreeMap<String, u64>) -> Option<&'a SnapshotPolicy> {
+    let rows = |sha256: &str| rows_under.get(sha256).copied().unwrap_or_default();
+    policies
+        .iter()
+        .max_by_key(|policy| (policy.deployed, rows(&policy.sha256)))
 }
 
 /// All policies of a ledger that can be read: rows were decided under them.
@@ -65,15 +72,16 @@ pub fn completed(document: &str, with: &Policy, now: Timestamp) -> Result<Policy
     PolicyText::read(&value.to_string(), now)
 }
 
-/// The same, of documents that were read by the way; `None`: there is none that can be read.
+/// The same, of documents that were read by the way; `None`: there is none.
+///
+/// # Errors
+/// It cannot be read.
 pub fn policy_of(
-    policies: &[guard_core::snapshot::SnapshotPolicy],
-    rows_under: &std::collections::BTreeMap<String, u64>,
+    policies: &[SnapshotPolicy],
+    rows_under: &BTreeMap<String, u64>,
+    given: Option<&str>,
     now: Timestamp,
-) -> Option<PolicyText> {
-    let rows = |sha256: &str| rows_under.get(sha256).copied().unwrap_or_default();
-    let best = policies
-        .iter()
-        .max_by_key(|policy| (policy.deployed, rows(&policy.sha256)))?;
-    PolicyText::read(&best.document, now).ok()
+) -> Result<Option<PolicyText>, NotRead> {
+    let document = given.or_else(|| most(policies, rows_under).map(|best| best.document.as_str()));
+    document.map(|document| PolicyText::read(document, now)).transpose()
 }

@@ -355,3 +355,28 @@ impl Known {
         all.cloned().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is kept of an image while a snapshot is read: 100,000 of them need some 12 MB.
+    #[test]
+    fn an_image_takes_a_hundred_bytes_however_many_findings_it_has() {
+        assert!(size_of::<(Place, Places)>() <= 96, "{}", size_of::<(Place, Places)>());
+        assert!(size_of::<ImageId>() <= 36);
+    }
+
+    #[test]
+    fn a_digest_is_kept_in_32_bytes() {
+        let digest: Digest = format!("sha256:{}", "0f".repeat(32)).parse().unwrap();
+        assert_eq!(long(&short(&digest).unwrap()), Some(digest));
+        for odd in ["sha256:0f", "sha512:00"] {
+            assert_eq!(
+                odd.parse().ok().and_then(|digest: Digest| short(&digest)),
+                None,
+                "{odd}"
+            );
+        }
+    }
+}

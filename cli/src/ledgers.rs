@@ -33,9 +33,12 @@ pub struct LedgerArguments {
     /// The region of the ledger's table. Several may be given. Images that two of them have are counted once.
     #[arg(long = "region", value_name = "REGION")]
     pub regions: Vec<Region>,
-    /// The ledger's table; without it ECR_GUARD_TABLE, or `ecr-guard-ledger`.
+    /// The ledger's table; without it `ECR_GUARD_TABLE`, or `ecr-guard-ledger`.
     #[arg(long, value_name = "NAME")]
     pub table: Option<String>,
+    /// The policy that is in force, in place of the one that the ledger says is deployed.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
 }
 
 /// Where a ledger is.
@@ -99,6 +102,14 @@ impl LedgerArguments {
             }
         }
         places
+    }
+
+    /// The text of the policy that was given.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn policy_text(&self, world: &impl World) -> Result<Option<String>, NotRead> {
+        self.policy.as_ref().map(|path| text_of(world, path)).transpose()
     }
 
     /// Whether there are several, which may have the same images.

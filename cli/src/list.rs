@@ -11,7 +11,7 @@ use guard_core::{
     repository::route::RouteTag,
     snapshot::SnapshotRecord,
     state::State,
-    text,
+    text::line,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -146,6 +146,7 @@ pub fn list(
     out: &mut impl Write,
     trouble: &mut impl Write,
 ) -> Result<u8, NotRead> {
+    let text = given.ledger.policy_text(world)?;
     let mut entries: Vec<Entry> = Vec::new();
     let mut seen = BTreeSet::new();
     for mut snapshot in given.ledger.open(&Extent::default(), world, trouble)? {
@@ -173,7 +174,7 @@ pub fn list(
             Ok(())
         })?;
         if let Some(route) = &given.route {
-            let policy = policy_of(&policies, &rows_under, now).ok_or_else(|| {
+            let policy = policy_of(&policies, &rows_under, text.as_deref(), now)?.ok_or_else(|| {
                 NotRead::new(format!(
                     "{}: it has no policy document, which names the routes.",
                     snapshot.name
@@ -184,7 +185,7 @@ pub fn list(
             if !known.contains(&route.as_str()) {
                 return Err(NotRead::new(format!(
                     "The policy has no route `{}`. It has {}.",
-                    text::line(route, 60),
+                    line(route, 60),
                     known.join(", ")
                 )));
             }
@@ -233,7 +234,7 @@ impl Entry {
             guard_core::calendar::date(self.since),
             self.severity.map_or_else(dash, |severity| severity.to_string()),
             self.rule.clone().unwrap_or_else(dash),
-            self.fixes.first().map_or_else(dash, |fix| text::line(fix, 40)),
+            self.fixes.first().map_or_else(dash, |fix| line(fix, 40)),
         ]
     }
 }

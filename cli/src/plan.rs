@@ -104,7 +104,7 @@ pub fn plan(
     for snapshot in given.ledger.open(&extent, world, trouble)? {
         let mut known = Known::read(snapshot)?;
         let now = known.snapshot.header.taken_at;
-        let in_force = policy_in_force(&known, now)?;
+        let in_force = policy_in_force(&known, given.ledger.policy_text(world)?.as_deref(), now)?;
         let others = other_policies(&known, now);
         let others: Vec<&PolicyText> = others.iter().collect();
         let mut judge = Judge::new(&in_force, &others, now);

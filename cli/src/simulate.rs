@@ -21,9 +21,6 @@ pub struct SimulateArguments {
     /// The ledgers.
     #[command(flatten)]
     pub ledger: LedgerArguments,
-    /// The policy to compare with, in place of the one that the ledger says is deployed.
-    #[arg(long, value_name = "FILE")]
-    pub policy: Option<PathBuf>,
     /// Exit code 5 if more images would be blocked newly.
     #[arg(long, value_name = "N")]
     pub max_blocks: Option<u64>,
@@ -95,18 +92,14 @@ pub fn simulate(
         registries: true,
     };
     let new = text_of(world, &given.new)?;
-    let old = given.policy.as_ref().map(|path| text_of(world, path)).transpose()?;
+    let old = given.ledger.policy_text(world)?;
     let mut sum = Sum::default();
     let mut seen = std::collections::BTreeSet::new();
     let several = given.ledger.are_several();
     for snapshot in given.ledger.open(&extent, world, trouble)? {
         let mut known = Known::read(snapshot)?;
         let now = known.snapshot.header.taken_at;
-        let in_force = match &old {
-            Some(text) => PolicyText::read(text, now)
-                .map_err(|why| NotRead::new(format!("{}: {why}.", shown(given.policy.as_ref()))))?,
-            None => policy_in_force(&known, now)?,
-        };
+        let in_force = policy_in_force(&known, old.as_deref(), now)?;
         let new = completed(&new, &in_force.policy, now).map_err(|why| {
             NotRead::new(format!(
                 "{}: {why}. `ecr-guard policy check` says more.",
@@ -143,10 +136,6 @@ pub fn simulate(
         )?;
     }
     Ok(if too_many { TOO_MANY } else { OK })
-}
-
-fn shown(path: Option<&PathBuf>) -> String {
-    path.map(|path| path.display().to_string()).unwrap_or_default()
 }
 
 fn compare(

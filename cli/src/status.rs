@@ -118,7 +118,7 @@ pub fn status(
     let mut found = Found::default();
     let several = given.ledger.are_several();
     for mut snapshot in given.ledger.open(&Extent::default(), world, trouble)? {
-        found.read_ledger(&mut snapshot, several)?;
+        found.read_ledger(&mut snapshot, several, given.ledger.policy_text(world)?.as_deref())?;
     }
     match output {
         Output::Json => writeln!(out, "{:#}", found.json())?,
@@ -128,7 +128,7 @@ pub fn status(
 }
 
 impl Found {
-    fn read_ledger(&mut self, snapshot: &mut Snapshot, several: bool) -> Result<(), NotRead> {
+    fn read_ledger(&mut self, snapshot: &mut Snapshot, several: bool, given: Option<&str>) -> Result<(), NotRead> {
         let now = snapshot.header.taken_at;
         let name = snapshot.name.clone();
         self.read.push((name.clone(), now));
@@ -177,7 +177,7 @@ impl Found {
             }
             Ok(())
         })?;
-        let policy = policy_of(&policies, &rows_under, now);
+        let policy = policy_of(&policies, &rows_under, given, now)?;
         for state in &states {
             for listing in &state.listings {
                 let stale = policy.as_ref().and_then(|policy| policy.policy.workloads.as_ref());

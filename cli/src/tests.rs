@@ -232,3 +232,34 @@ fn shells_and_man_get_every_command() {
     let page = said("manual");
     assert!(page.contains(".TH ecr-guard 1") && page.contains("simulate"), "{page}");
 }
+
+#[test]
+fn a_policy_can_be_given_where_the_ledger_has_none() {
+    let desk = desk();
+    let without = small_ledger()
+        .into_iter()
+        .filter(|record| !matches!(record, SnapshotRecord::Policy(_)));
+    desk.put("none.jsonl", snapshot(&without.collect::<Vec<_>>()));
+    desk.put("in-force.json", crate::testing::IN_FORCE);
+    let (code, out, _) = desk.run("ecr-guard status --snapshot none.jsonl");
+    assert_eq!(code, OK);
+    assert!(out.contains("Unknown: none.jsonl: it has no policy document"), "{out}");
+    for command in [
+        "plan",
+        "explain team/api:v1.2.3",
+        "simulate stricter.json",
+        "list --route payments",
+    ] {
+        let (code, out, trouble) = desk.run(&format!("ecr-guard {command} --snapshot none.jsonl"));
+        assert_eq!((code, out.as_str()), (UNUSABLE, ""), "{command}");
+        assert!(trouble.contains("no policy document"), "{trouble}");
+        let (code, out, _) = desk.run(&format!(
+            "ecr-guard {command} --policy in-force.json --snapshot none.jsonl"
+        ));
+        assert_eq!(
+            (code, out),
+            (OK, said(&format!("{command} --snapshot ledger.jsonl"))),
+            "{command}"
+        );
+    }
+}
