@@ -106,6 +106,7 @@ test-local: $(VENV)/.ready ## Tests of the emulator, and of what the local run m
 e2e: ready $(VENV)/.ready ## All scenarios on local emulators, two minutes (ONLY="names groups role-of-*", KEEP=1, BUILD=0 takes what is built)
 	@$(VENV)/bin/python -B tests/local/e2e.py --check $(NAMES)
 	@$(BUILT)
+	@$(if $(filter 0 no,$(BUILD)),true,cargo build --quiet --locked -p ecr-guard-cli)
 	@$(VENV)/bin/python -B tests/local/e2e.py $(KEPT) $(NAMES)
 
 .PHONY: e2e-list

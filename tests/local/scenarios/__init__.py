@@ -6,6 +6,7 @@ from scenarios import (
     alerts,
     backlog,
     blocking,
+    cli,
     delivery,
     gate,
     kinds,
@@ -33,6 +34,7 @@ GROUPS: list[Group] = [
     Group("replication", "copies in the second region", replication.SCENARIOS, 11),
     Group("permissions", "the roles: what each job needs, and nothing else", permissions.SCENARIOS, 28),
     Group("workloads", "images that ECS and Lambda use", workloads.SCENARIOS, 13),
+    Group("cli", "the command line: explain, simulate, snapshots", cli.SCENARIOS, 6),
     Group("gate", "pipelines and deployments that ask first", gate.SCENARIOS, 20),
 ]
 # About the alerts of all scenarios before: they run at the end in each account.

@@ -1,0 +1,126 @@
+"""What the command line says of the account, asked as an operator asks it; it reads, and changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import policies
+from local_aws.findings import basic
+from page import PROGRAMS
+from region import TABLE
+from scenarios.world import Observed, Scenario, World, observe
+from stack import FUNCTIONS, Stack
+
+OPENSSL = basic("CVE-2026-9201", "CRITICAL", "openssl")
+ZLIB = basic("CVE-2026-9202", "HIGH", "zlib")
+SECONDS = 60
+
+
+def built(scenario: Callable[[World], Observed]) -> Callable[[World], Observed]:
+    """A scenario that says so where the command line is not built."""
+
+    def checked(world: World) -> Observed:
+        if not any(path.is_file() for path in PROGRAMS):
+            return Observed("NOT CHECKED: the command line is not built (cargo build --locked -p ecr-guard-cli)", True)
+        return scenario(world)
+
+    return checked
+
+
+def run(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command with the variables of the account."""
+    assert isinstance(world.stack, Stack), "the command line is asked at home"
+    program = next(path for path in PROGRAMS if path.is_file())
+    known = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    known |= world.stack.account.environment() | {"ECR_GUARD_TABLE": TABLE}
+    command = [str(program), *arguments]
+    return subprocess.run(command, env=known, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False)
+
+
+def ask(world: World, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """The exit code of a command, and its answer for machines."""
+    ended = run(world, "--output", "json", *arguments)
+    answer: dict[str, Any] = json.loads(ended.stdout) if ended.stdout else {"trouble": ended.stderr}
+    return ended.returncode, answer
+
+
+def document(world: World, name: str, **members: Any) -> Path:
+    """The policy ``enforce`` with these members in place of its own, as a file."""
+    policy = policies.load("enforce", world.stack.topics) | deepcopy(members)
+    return policies.write(policy, world.stack.directory / "policies" / f"cli-{name}.json")
+
+
+@built
+def explain(world: World) -> Observed:
+    image = world.push_and_scan("cli/explained", OPENSSL)
+    in_force = str(document(world, "in-force"))
+    code, answer = ask(world, "explain", f"{image.repository}:{image.tag}", "--policy", in_force)
+    by_digest = ask(world, "explain", f"{image.repository}@{image.digest}", "--policy", in_force)
+    missing, _ = ask(world, "explain", f"{image.repository}:v9", "--policy", in_force)
+    explained = answer["images"][0]
+    return observe(
+        code=(code, 0),
+        digest=(explained["image"]["digest"], image.digest),
+        state=(explained["row"]["state"], "Blocked"),
+        rule=(explained["rule"], "severities.CRITICAL"),
+        archived=(explained["listed"]["image"]["status"], "Archived"),
+        fix=("openssl" in json.dumps(explained["ways_out"]), True),
+        by_digest=(by_digest[0], 0),
+        no_such_tag=(missing, 2),
+    )
+
+
+@built
+def simulate(world: World) -> Observed:
+    image = world.push_and_scan("cli/simulated", ZLIB)
+    strict = json.loads(document(world, "in-force").read_text())["severities"] | {"HIGH": "block"}
+    in_force, new = str(document(world, "in-force")), document(world, "strict", severities=strict)
+    _, answer = ask(world, "simulate", str(new), "--policy", in_force)
+    said = [change for change in answer["changes"] if change["image"]["repository"] == image.repository]
+    too_many, _ = ask(world, "simulate", str(new), "--policy", in_force, "--max-blocks", "0")
+    _, plan = ask(world, "plan", "--policy", str(new))
+    due = [look["due"] for look in plan["looks"] if look["image"]["repository"] == image.repository]
+    before = world.state(image)
+    under = world.stack.deploy("cli-strict", json.loads(new.read_text()) | {"routes": dict.fromkeys(world.stack.topics, "")}, FUNCTIONS)
+    world.attach("cli-strict", under)
+    world.sweep(image.repository, guard=under)
+    return observe(
+        before=(before, "Review"),
+        said=([(change["from"], change["to"]) for change in said], [("Review", "Blocked")]),
+        too_many=(too_many, 5),
+        planned=(due, ["another-policy"]),
+        after_a_sweep=(world.state(image), "Blocked"),
+    )
+
+
+@built
+def snapshot(world: World) -> Observed:
+    image = world.push_and_scan("cli/saved", OPENSSL)
+    path = world.stack.directory / "ledger.jsonl"
+    in_force = str(document(world, "in-force"))
+    saved = run(world, "snapshot", str(path)).returncode
+    live = ask(world, "list", "--repository", image.repository)
+    from_file = ask(world, "list", "--repository", image.repository, "--snapshot", str(path))
+    counted = ask(world, "status", "--snapshot", str(path), "--policy", in_force)
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    cut, _ = ask(world, "status", "--snapshot", str(path))
+    return observe(
+        saved=(saved, 0),
+        same=(live == from_file, True),
+        states=([entry["state"] for entry in from_file[1]["images"]], ["Blocked"]),
+        counted=(counted[0], 0),
+        cut_off=(cut, 2),
+    )
+
+
+SCENARIOS = [
+    Scenario("cli-explain", "a blocked image by tag and by digest: state, rule, fix; 2 for what is not there", explain),
+    Scenario("cli-simulate", "a stricter policy: what is said of the image is what a sweep then does", simulate),
+    Scenario("cli-snapshot", "a ledger and its snapshot give the same answers; one that was cut off is refused", snapshot),
+]
