@@ -748,7 +748,7 @@ fn each_permission_stands_under_the_resource_that_it_is_for() {
                 "repositories" | "replicas" | "registry" => "ecr:",
                 "scanner" => "inspector2:",
                 "repository_keys" => "kms:",
-                "ledger" | "ledger_index" => "dynamodb:",
+                "ledger" | "ledger_index" | "ledger_alerts" => "dynamodb:",
                 "queue" => "sqs:",
                 "topics" => "sns:",
                 other => panic!("{name}: the module has no statement for `{other}`"),

@@ -81,6 +81,7 @@ def role_policy(
         _allow("RepositoryKeys", kinds.get("repository_keys", []), [arn("kms", region, "key/*")]),
         _allow("Ledger", kinds.get("ledger", []), [arn("dynamodb", region, f"table/{table}")]),
         _allow("LedgerIndex", kinds.get("ledger_index", []), [arn("dynamodb", region, f"table/{table}")]),
+        _allow("LedgerAlerts", kinds.get("ledger_alerts", []), [arn("dynamodb", region, f"table/{table}")]),
         _allow("Workloads", kinds.get("workloads", []), ["*"]),
         _allow("LambdaFunctions", kinds.get("lambda_functions", []), [arn("lambda", region, "function:*")]),
         _allow("ReaderRoles", kinds.get("reader_roles", []), ["arn:aws:iam::*:role/ecr-guard-workload-reader"]),

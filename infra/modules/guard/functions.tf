@@ -201,7 +201,8 @@ locals {
   granted = {
     for name, permissions in local.permissions : name => {
       for resource in [
-        "repositories", "replicas", "registry", "scanner", "repository_keys", "ledger", "ledger_index", "queue", "topics", "workloads",
+        "repositories", "replicas", "registry", "scanner", "repository_keys", "ledger", "ledger_index", "ledger_alerts", "queue", "topics",
+        "workloads",
         "lambda_functions", "reader_roles",
       ] :
       resource => sort(distinct(concat(
@@ -275,6 +276,14 @@ locals {
           Action    = granted.ledger_index
           Resource  = [local.table_arn]
           Condition = { "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["uses#${local.account}", "workloads#${local.account}"] } }
+        },
+        {
+          # What it tells counts against the budget of a topic, and waits for the summary beyond that. Both are items of the account.
+          Sid       = "LedgerAlerts"
+          Effect    = "Allow"
+          Action    = granted.ledger_alerts
+          Resource  = [local.table_arn]
+          Condition = { "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = [local.account] } }
         },
         {
           # What lists workloads: most of these calls take no resource, and the others any cluster.

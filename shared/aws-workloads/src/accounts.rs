@@ -6,9 +6,11 @@ use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_types::SdkConfig;
 use tokio::sync::OnceCell;
 
-use guard_aws::error::{malformed, port_error, refusal};
-use guard_core::ids::{AccountId, Region};
+use guard_aws::error::{malformed, refusal};
+use guard_core::ids::{AccountId, Region, partition};
 use guard_ports::{PortError, Retry};
+
+use crate::client::{Client, Service};
 
 /// Credentials of other accounts, each taken once in a run.
 pub(crate) struct Accounts {
@@ -58,22 +60,24 @@ impl Accounts {
     /// such role, it does not trust us, or the external id is wrong.
     async fn assume(&self, account: &AccountId, role: &str) -> Result<SdkConfig, PortError> {
         const OPERATION: &str = "sts:AssumeRole";
-        let client = aws_sdk_sts::Client::new(&self.config);
+        let client = Client::new(&self.config, Service::Sts);
         let arn = format!("arn:{}:iam::{account}:role/{role}", partition(&self.region));
-        let answer = client
-            .assume_role()
-            .role_arn(arn)
-            .role_session_name("ecr-guard-workloads")
-            .set_external_id(self.external_id.clone())
-            .send()
-            .await
-            .map_err(|error| port_error(OPERATION, &error))?;
-        let given = answer.credentials.as_ref();
-        let given = given.ok_or_else(|| malformed(OPERATION, "the answer holds no credentials"))?;
+        let mut asked = vec![
+            ("Action", "AssumeRole"),
+            ("Version", "2011-06-15"),
+            ("RoleArn", &arn),
+            ("RoleSessionName", "ecr-guard-workloads"),
+        ];
+        asked.extend(self.external_id.as_deref().map(|id| ("ExternalId", id)));
+        let answer = client.form(OPERATION, &asked).await?;
+        let [key, secret, token] = answer.texts(["AccessKeyId", "SecretAccessKey", "SessionToken"]);
+        let (Some(key), Some(secret), Some(token)) = (key, secret, token) else {
+            return Err(malformed(OPERATION, "the answer holds no credentials"));
+        };
         let credentials = Credentials::builder()
-            .access_key_id(given.access_key_id())
-            .secret_access_key(given.secret_access_key())
-            .session_token(given.session_token())
+            .access_key_id(key)
+            .secret_access_key(secret)
+            .session_token(token)
             .provider_name("AssumeRole")
             .build();
         let provider = SharedCredentialsProvider::new(credentials);
@@ -83,17 +87,5 @@ impl Accounts {
             .into_builder()
             .credentials_provider(provider)
             .build())
-    }
-}
-
-/// The partition that a region is in. Source: AWS reference guide to ARNs, "Partitions".
-fn partition(region: &Region) -> &'static str {
-    let region = region.as_str();
-    if region.starts_with("cn-") {
-        "aws-cn"
-    } else if region.starts_with("us-gov-") {
-        "aws-us-gov"
-    } else {
-        "aws"
     }
 }

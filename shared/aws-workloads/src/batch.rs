@@ -1,33 +1,91 @@
 //! Job definitions of AWS Batch.
 
-use aws_sdk_batch::types::{ContainerProperties, EcsProperties, EksProperties, JobDefinition};
 use aws_types::SdkConfig;
+use serde::Deserialize;
+use serde_json::json;
 
-use guard_aws::error::port_error;
 use guard_core::uses::{Phase, Workload, WorkloadKind, WorkloadSource, aws};
 use guard_ports::{ListedWorkloads, Seen};
 
-use crate::{pages::pages, run::Time};
+use crate::{
+    client::{Client, Service, list as nullable},
+    pages::pages,
+    run::Time,
+};
+
+/// Source of this and all that follow: Batch API reference, "Data types".
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Page {
+    #[serde(deserialize_with = "nullable")]
+    job_definitions: Vec<JobDefinition>,
+    next_token: Option<String>,
+}
+
+/// A job definition, or what one says of some of its nodes: one container, tasks of ECS, or a pod of EKS; or nodes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct JobDefinition {
+    job_definition_name: Option<String>,
+    revision: Option<i64>,
+    #[serde(alias = "container")]
+    container_properties: Option<Container>,
+    ecs_properties: Option<Tasks>,
+    eks_properties: Option<Pods>,
+    node_properties: Option<Nodes>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Nodes {
+    #[serde(deserialize_with = "nullable")]
+    node_range_properties: Vec<JobDefinition>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Container {
+    image: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Tasks {
+    #[serde(deserialize_with = "nullable")]
+    task_properties: Vec<Containers>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Pods {
+    pod_properties: Option<Containers>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Containers {
+    #[serde(deserialize_with = "nullable")]
+    containers: Vec<Container>,
+    #[serde(deserialize_with = "nullable")]
+    init_containers: Vec<Container>,
+}
 
 /// All active job definitions: each can be submitted at any time. Jobs that run are tasks of ECS.
 pub(crate) async fn list(config: &SdkConfig, time: &Time, source: &WorkloadSource) -> ListedWorkloads {
     const OPERATION: &str = "batch:DescribeJobDefinitions";
-    let client = &aws_sdk_batch::Client::new(config);
+    let client = &Client::new(config, Service::Batch);
     let (seen, failure) = pages(time, OPERATION, |next| async move {
-        let page = client
-            .describe_job_definitions()
-            .status("ACTIVE")
-            .max_results(100)
-            .set_next_token(next)
-            .send()
-            .await;
-        match page {
+        let asked = json!({"status": "ACTIVE", "maxResults": 100, "nextToken": next});
+        match client
+            .post::<Page>(OPERATION, "/v1/describejobdefinitions", asked)
+            .await
+        {
             Ok(page) => {
-                let definitions = page.job_definitions().iter();
+                let definitions = page.job_definitions.iter();
                 let seen = definitions.flat_map(|definition| seen(source, definition)).collect();
                 (seen, Ok(page.next_token))
             }
-            Err(error) => (Vec::new(), Err(port_error(OPERATION, &error))),
+            Err(error) => (Vec::new(), Err(error)),
         }
     })
     .await;
@@ -43,9 +101,9 @@ fn seen(source: &WorkloadSource, definition: &JobDefinition) -> impl Iterator<It
         workload: Workload {
             phase: Phase::Desired,
             kind: WorkloadKind::BatchJobDefinition,
-            name: definition.job_definition_name().unwrap_or_default().to_owned(),
+            name: definition.job_definition_name.clone().unwrap_or_default(),
             within: None,
-            version: definition.revision().map(|revision| revision.to_string()),
+            version: definition.revision.map(|revision| revision.to_string()),
             source: source.clone(),
             via: aws::via(&image),
         },
@@ -56,40 +114,18 @@ fn seen(source: &WorkloadSource, definition: &JobDefinition) -> impl Iterator<It
         .map(workload)
 }
 
-/// The images of all containers that a job of the definition has: one container, nodes, tasks of ECS, or a pod of EKS.
+/// The images of all containers that a job of the definition has, and those of its nodes.
 fn images(definition: &JobDefinition) -> impl Iterator<Item = String> {
-    let mut images: Vec<Option<String>> = Vec::new();
-    images.extend(definition.container_properties().map(of_container));
-    images.extend(definition.ecs_properties().into_iter().flat_map(of_tasks));
-    images.extend(definition.eks_properties().into_iter().flat_map(of_pod));
-    for node in definition
-        .node_properties()
-        .iter()
-        .flat_map(|nodes| nodes.node_range_properties())
-    {
-        images.extend(node.container().map(of_container));
-        images.extend(node.ecs_properties().into_iter().flat_map(of_tasks));
-        images.extend(node.eks_properties().into_iter().flat_map(of_pod));
-    }
-    images.into_iter().flatten()
+    let nodes = definition.node_properties.iter();
+    let nodes = nodes.flat_map(|nodes| &nodes.node_range_properties);
+    let containers = std::iter::once(definition).chain(nodes).flat_map(containers);
+    containers.filter_map(|container| container.image.clone())
 }
 
-fn of_container(container: &ContainerProperties) -> Option<String> {
-    container.image().map(str::to_owned)
-}
-
-fn of_tasks(properties: &EcsProperties) -> Vec<Option<String>> {
-    let tasks = properties.task_properties().iter();
-    tasks
-        .flat_map(|task| task.containers())
-        .map(|container| container.image().map(str::to_owned))
-        .collect()
-}
-
-fn of_pod(properties: &EksProperties) -> Vec<Option<String>> {
-    let pod = properties.pod_properties();
-    pod.into_iter()
-        .flat_map(|pod| pod.containers().iter().chain(pod.init_containers()))
-        .map(|container| container.image().map(str::to_owned))
-        .collect()
+fn containers(of: &JobDefinition) -> impl Iterator<Item = &Container> {
+    let tasks = of.ecs_properties.iter().flat_map(|tasks| &tasks.task_properties);
+    let pod = of.eks_properties.iter().filter_map(|pods| pods.pod_properties.as_ref());
+    let groups = tasks.chain(pod);
+    let in_groups = groups.flat_map(|group| group.containers.iter().chain(&group.init_containers));
+    of.container_properties.iter().chain(in_groups)
 }

@@ -1,23 +1,23 @@
 //! Tasks, services and task definitions of ECS.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_ecs::{
-    Client,
-    operation::{list_services::ListServicesError, list_tasks::ListTasksError},
-    types::{Failure, Service, ServiceDeployment, ServiceRevision, Task, TaskDefinitionStatus},
-};
 use aws_types::SdkConfig;
 use futures_util::{StreamExt as _, future::join, stream};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_json::json;
 
-use guard_aws::{
-    answer::next_page,
-    error::{found, port_error, refusal},
-};
+use guard_aws::{answer::next_page, error::refusal};
 use guard_core::uses::{Phase, Via, Workload, WorkloadKind, WorkloadSource, aws};
 use guard_ports::{ListedWorkloads, PortError, Retry, Seen};
 
-use crate::{pages::pages, remembered::Remembered, run::Time};
+use crate::{
+    client::{Client, Service as Aws, list as nullable},
+    pages::{pages, pages_from},
+    remembered::Remembered,
+    run::{Run, Time},
+};
 
 const LIST_TASKS: &str = "ecs:ListTasks";
 const DESCRIBE_TASKS: &str = "ecs:DescribeTasks";
@@ -35,26 +35,201 @@ const REVISIONS: usize = 20;
 /// The clusters, or definitions, that are read at the same time.
 const AT_ONCE: usize = 4;
 
-/// The result for a cluster.
-#[derive(Default)]
-struct Cluster {
+/// A task, as far as it is read here. Source of this and all that follow: ECS API reference, "Data types".
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Task {
+    cluster_arn: Option<String>,
+    group: Option<String>,
+    last_status: Option<String>,
+    task_definition_arn: Option<String>,
+    #[serde(deserialize_with = "nullable")]
+    containers: Vec<Container>,
+}
+
+/// A container of a task, of a revision or of a task definition.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Container {
+    pub(crate) image: Option<String>,
+    pub(crate) image_digest: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Service {
+    service_arn: Option<String>,
+    service_name: Option<String>,
+    cluster_arn: Option<String>,
+    task_definition: Option<String>,
+    #[serde(deserialize_with = "nullable")]
+    task_sets: Vec<AtDefinition>,
+    #[serde(deserialize_with = "nullable")]
+    deployments: Vec<AtDefinition>,
+    #[serde(deserialize_with = "nullable")]
+    current_service_revisions: Vec<Named>,
+    current_service_deployment: Option<String>,
+}
+
+/// What has a task definition.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct AtDefinition {
+    task_definition: Option<String>,
+}
+
+/// What has an ARN.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Named {
+    arn: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ServiceDeployment {
+    service_deployment_arn: Option<String>,
+    /// A time: that there is one says that the deployment has ended.
+    finished_at: Option<IgnoredAny>,
+    #[serde(deserialize_with = "nullable")]
+    source_service_revisions: Vec<Named>,
+    rollback: Option<Rollback>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Rollback {
+    service_revision_arn: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct ServiceRevision {
+    service_revision_arn: Option<String>,
+    task_definition: Option<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) container_images: Vec<Container>,
+}
+
+/// What an answer says of one thing that it was asked about.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Failure {
+    arn: Option<String>,
+    pub(crate) reason: Option<String>,
+    pub(crate) detail: Option<String>,
+}
+
+/// An answer of one of the operations that are called: each has some of these members.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Listed {
+    #[serde(deserialize_with = "nullable")]
+    cluster_arns: Vec<String>,
+    #[serde(deserialize_with = "nullable")]
+    task_arns: Vec<String>,
+    #[serde(deserialize_with = "nullable")]
+    service_arns: Vec<String>,
+    #[serde(deserialize_with = "nullable")]
+    task_definition_arns: Vec<String>,
+    next_token: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Described {
+    #[serde(deserialize_with = "nullable")]
     tasks: Vec<Task>,
+    #[serde(deserialize_with = "nullable")]
+    services: Vec<Service>,
+    #[serde(deserialize_with = "nullable")]
+    service_deployments: Vec<ServiceDeployment>,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) service_revisions: Vec<ServiceRevision>,
+    task_definition: Option<TaskDefinition>,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) failures: Vec<Failure>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct TaskDefinition {
+    #[serde(deserialize_with = "nullable")]
+    container_definitions: Vec<Container>,
+}
+
+/// The result for a cluster.
+struct Cluster {
+    arn: String,
+    tasks: Tasks,
     services: Vec<Service>,
     failures: Vec<PortError>,
 }
 
+/// The tasks of a cluster, as far as they were read. The tasks of an account may be more than one run has time for: the next run goes on.
+#[derive(Debug)]
+struct Tasks {
+    /// When the first of them was read.
+    since: Timestamp,
+    /// The page to go on from; `None`: from the first one.
+    after: Option<String>,
+    /// All were read.
+    ended: bool,
+    /// One of each kind: those of a service do not differ.
+    tasks: BTreeSet<Task>,
+}
+
+impl Tasks {
+    fn none(now: Timestamp) -> Self {
+        Self {
+            since: now,
+            after: None,
+            ended: false,
+            tasks: BTreeSet::new(),
+        }
+    }
+
+    /// What the tasks of a cluster are remembered by.
+    fn name(cluster: &str) -> String {
+        format!("tasks {cluster}")
+    }
+
+    /// As it is remembered.
+    fn entry(&self) -> Vec<String> {
+        let after = self.after.clone().unwrap_or_default();
+        let mut entry = vec![self.since.to_string(), after, self.ended.to_string()];
+        entry.extend(self.tasks.iter().filter_map(|task| serde_json::to_string(task).ok()));
+        entry
+    }
+
+    /// What an earlier run has read, if that is not too old. What cannot be read is read anew.
+    fn of(entry: &[String], run: &Run) -> Option<Self> {
+        let [since, after, ended, tasks @ ..] = entry else {
+            return None;
+        };
+        let tasks: Result<BTreeSet<Task>, _> = tasks.iter().map(|task| serde_json::from_str(task)).collect();
+        let tasks = Self {
+            since: since.parse().ok()?,
+            after: Some(after.clone()).filter(|after| !after.is_empty()),
+            ended: ended == "true",
+            tasks: tasks.ok()?,
+        };
+        (run.began.duration_since(tasks.since) <= run.max_age).then_some(tasks)
+    }
+}
+
 /// Running tasks; services with the revisions that they are at and may go back to; the newest active task definition of each family.
 pub(crate) async fn list(
+    run: &Run,
     config: &SdkConfig,
-    time: &Time,
     source: &WorkloadSource,
     mut known: Remembered<'_>,
-    task_definitions: bool,
 ) -> ListedWorkloads {
-    let client = Client::new(config);
+    let time = &run.time;
+    let client = Client::new(config, Aws::Ecs);
     let mut listed = ListedWorkloads::default();
     let (clusters, definitions) = join(clusters(time, &client), async {
-        if task_definitions {
+        if run.task_definitions {
             newest_definitions(time, &client).await
         } else {
             (Vec::new(), None)
@@ -65,16 +240,25 @@ pub(crate) async fn list(
     listed.failures.extend(failure);
     let (newest, failure) = definitions;
     listed.failures.extend(failure);
-    let reads = clusters.into_iter().map(|cluster| read_cluster(time, &client, cluster));
+    let reads = clusters.into_iter().map(|cluster| {
+        let before = known.look(&Tasks::name(&cluster));
+        let before = before.and_then(|entry| Tasks::of(entry, run));
+        read_cluster(run, &client, cluster, before)
+    });
+    // They look at what is known, which changes later.
+    let reads: Vec<_> = reads.collect();
     let read: Vec<Cluster> = stream::iter(reads).buffer_unordered(AT_ONCE).collect().await;
     let (mut services, mut of_tasks) = (Vec::new(), BTreeMap::new());
+    let mut tasks = Vec::new();
     for cluster in read {
-        of_tasks.extend(cluster.tasks.iter().filter_map(definition_of));
+        of_tasks.extend(cluster.tasks.tasks.iter().filter_map(definition_of));
         listed.failures.extend(cluster.failures);
         listed
             .seen
-            .extend(cluster.tasks.iter().flat_map(|task| seen_task(source, task)));
+            .extend(cluster.tasks.tasks.iter().flat_map(|task| seen_task(source, task)));
+        listed.as_of = listed.as_of.into_iter().chain([cluster.tasks.since]).min();
         services.extend(cluster.services);
+        tasks.push((Tasks::name(&cluster.arn), cluster.tasks));
     }
     let mut wanted = of_services(time, &client, &services, &mut known, &mut listed).await;
     wanted.resolve(time, &client, source, &mut known, &mut listed).await;
@@ -93,24 +277,32 @@ pub(crate) async fn list(
     wanted
         .resolve_definitions(time, &client, source, &mut known, &mut listed)
         .await;
-    listed.known = known.keep(listed.failures.is_empty());
+    let is_complete = listed.failures.is_empty();
+    // As long as not all tasks are read, the next run goes on. Otherwise it begins anew, whatever else is missing.
+    let goes_on = tasks.iter().any(|(_, tasks)| !tasks.ended);
+    if !is_complete {
+        let entry = |tasks: &Tasks| if goes_on { tasks.entry() } else { Vec::new() };
+        tasks.iter().for_each(|(name, tasks)| known.put(name, entry(tasks)));
+    }
+    listed.known = known.keep(is_complete);
     listed
 }
 
 /// A task, as long as it is there: what runs in each of its containers.
 fn seen_task(source: &WorkloadSource, task: &Task) -> Vec<Seen> {
-    let definition = task.task_definition_arn().unwrap_or_default();
+    let definition = task.task_definition_arn.as_deref().unwrap_or_default();
     let workload = Workload {
         // A task that waits, such as for an image that cannot be pulled, does not run.
-        phase: if task.last_status() == Some("RUNNING") {
+        phase: if task.last_status.as_deref() == Some("RUNNING") {
             Phase::Running
         } else {
             Phase::Desired
         },
-        ..aws::task(source, task.cluster_arn(), task.group(), definition)
+        ..aws::task(source, task.cluster_arn.as_deref(), task.group.as_deref(), definition)
     };
-    let images = task.containers().iter();
-    let images = images.filter_map(|container| aws::image_of(container.image(), container.image_digest()));
+    let images = task.containers.iter();
+    let images =
+        images.filter_map(|container| aws::image_of(container.image.as_deref(), container.image_digest.as_deref()));
     images
         .map(|image| Seen {
             workload: Workload {
@@ -126,11 +318,11 @@ fn seen_task(source: &WorkloadSource, task: &Task) -> Vec<Seen> {
 /// the task does not give them. Its digest may be that of the tag of the definition when the task began: whether ECS shows it
 /// is not documented.
 fn definition_of(task: &Task) -> Option<(String, Vec<String>)> {
-    let definition = task.task_definition_arn()?;
-    if task.last_status() != Some("RUNNING") || task.containers().is_empty() {
+    let definition = task.task_definition_arn.as_deref()?;
+    if task.last_status.as_deref() != Some("RUNNING") || task.containers.is_empty() {
         return None;
     }
-    let images = task.containers().iter().map(|container| container.image());
+    let images = task.containers.iter().map(|container| container.image.as_deref());
     let images: Option<Vec<&str>> = images.map(|image| image.filter(|image| !image.contains('@'))).collect();
     Some((definition.to_owned(), images?.into_iter().map(str::to_owned).collect()))
 }
@@ -138,68 +330,72 @@ fn definition_of(task: &Task) -> Option<(String, Vec<String>)> {
 async fn clusters(time: &Time, client: &Client) -> (Vec<String>, Option<PortError>) {
     const OPERATION: &str = "ecs:ListClusters";
     pages(time, OPERATION, |next| async move {
-        let page = client
-            .list_clusters()
-            .max_results(100)
-            .set_next_token(next)
-            .send()
-            .await;
-        match page {
-            Ok(page) => (page.cluster_arns.unwrap_or_default(), Ok(page.next_token)),
-            Err(error) => (Vec::new(), Err(port_error(OPERATION, &error))),
+        let asked = json!({"maxResults": 100, "nextToken": next});
+        match client.json::<Listed>(OPERATION, asked).await {
+            Ok(page) => (page.cluster_arns, Ok(page.next_token)),
+            Err(error) => (Vec::new(), Err(error)),
         }
     })
     .await
 }
 
-async fn read_cluster(time: &Time, client: &Client, cluster: String) -> Cluster {
-    let mut read = Cluster::default();
-    let (tasks, services) = join(
-        read_tasks(time, client, &cluster),
-        read_services(time, client, &cluster),
-    )
-    .await;
-    let (tasks, failure) = tasks;
-    read.tasks = tasks;
-    read.failures.extend(failure);
-    let (services, failure) = services;
-    read.services = services;
-    read.failures.extend(failure);
-    read
+async fn read_cluster(run: &Run, client: &Client, cluster: String, before: Option<Tasks>) -> Cluster {
+    let tasks = async {
+        let before = before.unwrap_or_else(|| Tasks::none(run.began));
+        let goes_on = before.after.is_some();
+        match go_on(&run.time, client, &cluster, before).await {
+            // How long a token of a page is good for is not documented.
+            (_, Some(failure)) if goes_on && failure.retry == Retry::Never && !failure.is_denied() => {
+                go_on(&run.time, client, &cluster, Tasks::none(run.began)).await
+            }
+            read => read,
+        }
+    };
+    let (tasks, services) = join(tasks, read_services(&run.time, client, &cluster)).await;
+    let ((tasks, of_tasks), (services, of_services)) = (tasks, services);
+    Cluster {
+        arn: cluster,
+        tasks,
+        services,
+        failures: of_tasks.into_iter().chain(of_services).collect(),
+    }
 }
 
-async fn read_tasks(time: &Time, client: &Client, cluster: &str) -> (Vec<Task>, Option<PortError>) {
-    pages(time, LIST_TASKS, |next| async move {
-        let page = client
-            .list_tasks()
-            .cluster(cluster)
-            .max_results(100)
-            .set_next_token(next)
-            .send()
-            .await;
-        let page = match found(LIST_TASKS, page, ListTasksError::is_cluster_not_found_exception) {
-            Ok(Some(page)) => page,
-            Ok(None) => return (Vec::new(), Ok(None)),
+/// Reads on the tasks of a cluster.
+async fn go_on(time: &Time, client: &Client, cluster: &str, mut tasks: Tasks) -> (Tasks, Option<PortError>) {
+    if tasks.ended {
+        return (tasks, None);
+    }
+    let (read, failure, after) = read_tasks(time, client, cluster, tasks.after.take()).await;
+    tasks.tasks.extend(read);
+    (tasks.ended, tasks.after) = (failure.is_none(), after);
+    (tasks, failure)
+}
+
+async fn read_tasks(
+    time: &Time,
+    client: &Client,
+    cluster: &str,
+    after: Option<String>,
+) -> (Vec<Task>, Option<PortError>, Option<String>) {
+    pages_from(time, LIST_TASKS, after, |next| async move {
+        let asked = json!({"cluster": cluster, "maxResults": 100, "nextToken": next});
+        let page = match client.json::<Listed>(LIST_TASKS, asked).await {
+            Ok(page) => page,
+            Err(error) if is_gone(&error) => return (Vec::new(), Ok(None)),
             Err(error) => return (Vec::new(), Err(error)),
         };
         let mut tasks = Vec::new();
-        for arns in page.task_arns.unwrap_or_default().chunks(TASKS) {
-            let described = client
-                .describe_tasks()
-                .cluster(cluster)
-                .set_tasks(Some(arns.to_vec()))
-                .send()
-                .await;
-            let described = match described {
+        for arns in page.task_arns.chunks(TASKS) {
+            let asked = json!({"cluster": cluster, "tasks": arns});
+            let described: Described = match client.json(DESCRIBE_TASKS, asked).await {
                 Ok(described) => described,
-                Err(error) => return (tasks, Err(port_error(DESCRIBE_TASKS, &error))),
+                Err(error) => return (tasks, Err(error)),
             };
             // A task that is `MISSING` has ended since it was listed.
-            let failure = described
-                .failures()
-                .iter()
-                .find_map(|failure| failed(DESCRIBE_TASKS, failure));
-            tasks.extend(described.tasks.unwrap_or_default());
+            let failures = described.failures.iter();
+            let failure = failures.filter_map(|failure| failed(DESCRIBE_TASKS, failure)).next();
+            tasks.extend(described.tasks);
             if let Some(failure) = failure {
                 return (tasks, Err(failure));
             }
@@ -211,35 +407,22 @@ async fn read_tasks(time: &Time, client: &Client, cluster: &str) -> (Vec<Task>, 
 
 async fn read_services(time: &Time, client: &Client, cluster: &str) -> (Vec<Service>, Option<PortError>) {
     pages(time, LIST_SERVICES, |next| async move {
-        let page = client
-            .list_services()
-            .cluster(cluster)
-            .max_results(100)
-            .set_next_token(next)
-            .send()
-            .await;
-        let page = match found(LIST_SERVICES, page, ListServicesError::is_cluster_not_found_exception) {
-            Ok(Some(page)) => page,
-            Ok(None) => return (Vec::new(), Ok(None)),
+        let asked = json!({"cluster": cluster, "maxResults": 100, "nextToken": next});
+        let page = match client.json::<Listed>(LIST_SERVICES, asked).await {
+            Ok(page) => page,
+            Err(error) if is_gone(&error) => return (Vec::new(), Ok(None)),
             Err(error) => return (Vec::new(), Err(error)),
         };
         let mut services = Vec::new();
-        for arns in page.service_arns.unwrap_or_default().chunks(SERVICES) {
-            let described = client
-                .describe_services()
-                .cluster(cluster)
-                .set_services(Some(arns.to_vec()))
-                .send()
-                .await;
-            let described = match described {
+        for arns in page.service_arns.chunks(SERVICES) {
+            let asked = json!({"cluster": cluster, "services": arns});
+            let described: Described = match client.json(DESCRIBE_SERVICES, asked).await {
                 Ok(described) => described,
-                Err(error) => return (services, Err(port_error(DESCRIBE_SERVICES, &error))),
+                Err(error) => return (services, Err(error)),
             };
-            let failure = described
-                .failures()
-                .iter()
-                .find_map(|failure| failed(DESCRIBE_SERVICES, failure));
-            services.extend(described.services.unwrap_or_default());
+            let failures = described.failures.iter();
+            let failure = failures.filter_map(|failure| failed(DESCRIBE_SERVICES, failure)).next();
+            services.extend(described.services);
             if let Some(failure) = failure {
                 return (services, Err(failure));
             }
@@ -249,13 +432,18 @@ async fn read_services(time: &Time, client: &Client, cluster: &str) -> (Vec<Serv
     .await
 }
 
+/// Whether the cluster was deleted since it was listed.
+fn is_gone(error: &PortError) -> bool {
+    error.code == "ClusterNotFoundException"
+}
+
 /// A failure inside of an answer; `None`: there is no such thing any more.
 fn failed(operation: &'static str, failure: &Failure) -> Option<PortError> {
-    let reason = failure.reason().unwrap_or("Unknown");
+    let reason = failure.reason.as_deref().unwrap_or("Unknown");
     let message = format!(
         "{}: {}",
-        failure.arn().unwrap_or_default(),
-        failure.detail().unwrap_or_default()
+        failure.arn.as_deref().unwrap_or_default(),
+        failure.detail.as_deref().unwrap_or_default()
     );
     (reason != "MISSING").then(|| refusal(operation, Retry::Later, reason, &message))
 }
@@ -269,18 +457,12 @@ async fn newest_definitions(time: &Time, client: &Client) -> (Vec<String>, Optio
         if let Err(over) = time.left(OPERATION) {
             break Some(over);
         }
-        let page = client
-            .list_task_definitions()
-            .status(TaskDefinitionStatus::Active)
-            .max_results(100)
-            .set_next_token(next.clone())
-            .send()
-            .await;
-        let page = match page {
+        let asked = json!({"status": "ACTIVE", "maxResults": 100, "nextToken": next});
+        let page: Listed = match client.json(OPERATION, asked).await {
             Ok(page) => page,
-            Err(error) => break Some(port_error(OPERATION, &error)),
+            Err(error) => break Some(error),
         };
-        for arn in page.task_definition_arns.unwrap_or_default() {
+        for arn in page.task_definition_arns {
             let Some((family, revision)) = aws::revision_of(&arn) else {
                 continue;
             };
@@ -343,15 +525,20 @@ async fn of_services(
     let mut wanted = Wanted::default();
     let mut deployments: BTreeMap<String, OfService> = BTreeMap::new();
     for service in services {
-        let Some(arn) = service.service_arn() else { continue };
+        let Some(arn) = service.service_arn.as_deref() else {
+            continue;
+        };
         let of = OfService {
-            name: service.service_name().unwrap_or(aws::name_of(arn)).to_owned(),
-            cluster: service.cluster_arn().map(|cluster| aws::name_of(cluster).to_owned()),
+            name: service.service_name.as_deref().unwrap_or(aws::name_of(arn)).to_owned(),
+            cluster: service
+                .cluster_arn
+                .as_deref()
+                .map(|cluster| aws::name_of(cluster).to_owned()),
         };
         let mut current: Vec<String> = service
-            .current_service_revisions()
+            .current_service_revisions
             .iter()
-            .filter_map(|revision| revision.arn().map(str::to_owned))
+            .filter_map(|revision| revision.arn.clone())
             .collect();
         current.sort();
         let before = known.take(arn).unwrap_or_default();
@@ -372,22 +559,15 @@ async fn of_services(
         }
         if current.is_empty() {
             // A service that was not deployed since October 2024, or has another controller, has no revisions.
-            let of_sets = service.task_sets().iter().filter_map(|set| set.task_definition());
-            let of_deployments = service
-                .deployments()
-                .iter()
-                .filter_map(|deployment| deployment.task_definition());
-            let definitions = service
-                .task_definition()
-                .into_iter()
-                .chain(of_sets)
-                .chain(of_deployments);
+            let others = service.task_sets.iter().chain(&service.deployments);
+            let others = others.filter_map(|other| other.task_definition.as_ref());
+            let definitions = service.task_definition.iter().chain(others);
             wanted
                 .definitions
-                .extend(definitions.map(|definition| (definition.to_owned(), Some(of.clone()))));
+                .extend(definitions.map(|definition| (definition.clone(), Some(of.clone()))));
         }
-        if let Some(deployment) = service.current_service_deployment() {
-            deployments.insert(deployment.to_owned(), of);
+        if let Some(deployment) = &service.current_service_deployment {
+            deployments.insert(deployment.clone(), of);
         }
     }
     wanted.of_deployments(time, client, &deployments, known, listed).await;
@@ -396,14 +576,11 @@ async fn of_services(
 
 /// The revisions that a deployment began with, and goes back to.
 fn sources_of(deployment: &ServiceDeployment) -> Vec<String> {
-    let sources = deployment
-        .source_service_revisions()
-        .iter()
-        .filter_map(|source| source.arn());
-    let rollback = deployment
-        .rollback()
-        .and_then(|rollback| rollback.service_revision_arn());
-    sources.chain(rollback).map(str::to_owned).collect()
+    let sources = deployment.source_service_revisions.iter();
+    let sources = sources.filter_map(|source| source.arn.clone());
+    let rollback = deployment.rollback.as_ref();
+    let rollback = rollback.and_then(|rollback| rollback.service_revision_arn.clone());
+    sources.chain(rollback).collect()
 }
 
 impl Wanted {
@@ -428,30 +605,26 @@ impl Wanted {
                 listed.failures.push(over);
                 break;
             }
-            let answer = client
-                .describe_service_deployments()
-                .set_service_deployment_arns(Some(arns.to_vec()))
-                .send()
-                .await;
-            match answer {
+            let asked = json!({"serviceDeploymentArns": arns});
+            match client.json::<Described>(DESCRIBE_DEPLOYMENTS, asked).await {
                 Ok(answer) => {
-                    for deployment in answer.service_deployments() {
-                        let Some(arn) = deployment.service_deployment_arn() else {
+                    for deployment in &answer.service_deployments {
+                        let Some(arn) = &deployment.service_deployment_arn else {
                             continue;
                         };
                         let Some(of) = deployments.get(arn) else { continue };
                         let revisions = sources_of(deployment);
-                        if deployment.finished_at().is_some() {
+                        if deployment.finished_at.is_some() {
                             known.put(arn, revisions.clone());
                         }
                         self.goes_back(revisions, of);
                     }
-                    let failures = answer.failures().iter();
+                    let failures = answer.failures.iter();
                     listed
                         .failures
                         .extend(failures.filter_map(|failure| failed(DESCRIBE_DEPLOYMENTS, failure)));
                 }
-                Err(error) => listed.failures.push(port_error(DESCRIBE_DEPLOYMENTS, &error)),
+                Err(error) => listed.failures.push(error),
             }
         }
     }
@@ -488,21 +661,16 @@ impl Wanted {
                 listed.failures.push(over);
                 break;
             }
-            let answer = client
-                .describe_service_revisions()
-                .set_service_revision_arns(Some(arns.to_vec()))
-                .send()
-                .await;
-            let answer = match answer {
+            let asked = json!({"serviceRevisionArns": arns});
+            let answer: Described = match client.json(OPERATION, asked).await {
                 Ok(answer) => answer,
                 Err(error) => {
-                    listed.failures.push(port_error(OPERATION, &error));
+                    listed.failures.push(error);
                     continue;
                 }
             };
-            for revision in answer.service_revisions() {
-                let (Some(arn), Some(definition)) = (revision.service_revision_arn(), revision.task_definition())
-                else {
+            for revision in &answer.service_revisions {
+                let (Some(arn), Some(definition)) = (&revision.service_revision_arn, &revision.task_definition) else {
                     continue;
                 };
                 let Some((of, phase)) = self.revisions.get(arn) else {
@@ -511,7 +679,7 @@ impl Wanted {
                 let (entry, is_resolved) = entry_of(definition, revision);
                 if entry.len() == 1 {
                     // It does not say what its images are.
-                    self.definitions.insert(definition.to_owned(), Some(of.clone()));
+                    self.definitions.insert(definition.clone(), Some(of.clone()));
                     continue;
                 }
                 listed.seen.extend(seen_revision(source, of, *phase, &entry));
@@ -519,7 +687,7 @@ impl Wanted {
                     known.put(arn, entry);
                 }
             }
-            let failures = answer.failures().iter();
+            let failures = answer.failures.iter();
             listed
                 .failures
                 .extend(failures.filter_map(|failure| failed(OPERATION, failure)));
@@ -563,10 +731,12 @@ impl Wanted {
 fn entry_of(definition: &str, revision: &ServiceRevision) -> (Vec<String>, bool) {
     let mut entry = vec![definition.to_owned()];
     let mut is_resolved = true;
-    for container in revision.container_images() {
-        let Some(image) = container.image() else { continue };
+    for container in &revision.container_images {
+        let Some(image) = container.image.as_deref() else {
+            continue;
+        };
         let is_of_ecr = aws::image_of(Some(image), None).is_some();
-        match container.image_digest() {
+        match container.image_digest.as_deref() {
             Some(digest) if !image.contains('@') => entry.push(format!("{image}@{digest}")),
             Some(_) => entry.push(image.to_owned()),
             None => {
@@ -626,14 +796,8 @@ async fn read_definition(
 
 /// The images of a task definition's containers.
 async fn definition(client: &Client, arn: &str) -> Result<Vec<String>, PortError> {
-    let answer = client.describe_task_definition().task_definition(arn).send().await;
-    let answer = answer.map_err(|error| port_error(DESCRIBE_DEFINITION, &error))?;
-    let containers = answer
-        .task_definition()
-        .map(|definition| definition.container_definitions());
-    let images = containers
-        .into_iter()
-        .flatten()
-        .filter_map(|container| container.image());
-    Ok(images.map(str::to_owned).collect())
+    let asked = json!({"taskDefinition": arn});
+    let answer: Described = client.json(DESCRIBE_DEFINITION, asked).await?;
+    let containers = answer.task_definition.unwrap_or_default().container_definitions;
+    Ok(containers.into_iter().filter_map(|container| container.image).collect())
 }

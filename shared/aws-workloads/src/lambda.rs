@@ -2,21 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_lambda::{
-    Client,
-    operation::{get_function::GetFunctionError, list_aliases::ListAliasesError},
-    types::{AliasConfiguration, FunctionConfiguration, FunctionVersion, PackageType},
-};
 use aws_types::SdkConfig;
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use serde::Deserialize;
 use std::time::Duration;
 
-use guard_aws::error::{found, port_error};
 use guard_core::uses::{LambdaVersions, Phase, Via, Workload, WorkloadKind, WorkloadSource, aws};
 use guard_ports::{ListedWorkloads, PortError, Seen};
 
 use crate::{
+    client::{Client, Service, list as nullable, segment},
     pages::pages,
     remembered::Remembered,
     run::{Run, Time},
@@ -25,6 +21,9 @@ use crate::{
 const GET_FUNCTION: &str = "lambda:GetFunction";
 const LIST_ALIASES: &str = "lambda:ListAliases";
 
+/// The path of functions.
+const FUNCTIONS: &str = "/2015-03-31/functions";
+
 /// The functions that are asked about in a second. An account has 100 calls of `GetFunction` in a second for everything
 /// together, and 15 of most others (Lambda quotas, "Lambda API requests").
 const FUNCTIONS_PER_SECOND: usize = 20;
@@ -32,6 +31,53 @@ const ALIASES_PER_SECOND: usize = 10;
 
 /// An unpublished version may change without any documented sign: it is read every day, each in an hour of its own.
 const HOURS: u64 = 24;
+
+/// Source of this and all that follow: Lambda API reference, "Data types".
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Page {
+    #[serde(deserialize_with = "nullable")]
+    functions: Vec<FunctionConfiguration>,
+    #[serde(deserialize_with = "nullable")]
+    aliases: Vec<AliasConfiguration>,
+    next_marker: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct FunctionConfiguration {
+    function_name: Option<String>,
+    version: Option<String>,
+    package_type: Option<String>,
+    last_modified: Option<String>,
+    code_sha256: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct AliasConfiguration {
+    function_version: Option<String>,
+    routing_config: Option<RoutingConfig>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct RoutingConfig {
+    additional_version_weights: Option<BTreeMap<String, f64>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Function {
+    code: Option<Code>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Code {
+    resolved_image_uri: Option<String>,
+    image_uri: Option<String>,
+}
 
 /// A version of a function that is made of an image.
 struct Version {
@@ -53,7 +99,7 @@ pub(crate) async fn list(
     source: &WorkloadSource,
     mut known: Remembered<'_>,
 ) -> ListedWorkloads {
-    let client = Client::new(config);
+    let client = Client::new(config, Service::Lambda);
     let mut listed = ListedWorkloads::default();
     let (mut versions, failure) = versions(&run.time, &client).await;
     listed.failures.extend(failure);
@@ -105,34 +151,32 @@ pub(crate) async fn list(
 async fn versions(time: &Time, client: &Client) -> (Vec<Version>, Option<PortError>) {
     const OPERATION: &str = "lambda:ListFunctions";
     pages(time, OPERATION, |next| async move {
-        let page = client
-            .list_functions()
-            .function_version(FunctionVersion::All)
-            .max_items(50)
-            .set_marker(next)
-            .send()
-            .await;
-        match page {
+        let members = [
+            ("FunctionVersion", Some("ALL")),
+            ("MaxItems", Some("50")),
+            ("Marker", next.as_deref()),
+        ];
+        match client.get::<Page>(OPERATION, FUNCTIONS, &members).await {
             Ok(page) => (
-                page.functions().iter().filter_map(version).collect(),
+                page.functions.iter().filter_map(version).collect(),
                 Ok(page.next_marker),
             ),
-            Err(error) => (Vec::new(), Err(port_error(OPERATION, &error))),
+            Err(error) => (Vec::new(), Err(error)),
         }
     })
     .await
 }
 
 fn version(function: &FunctionConfiguration) -> Option<Version> {
-    if function.package_type() != Some(&PackageType::Image) {
+    if function.package_type.as_deref() != Some("Image") {
         return None;
     }
-    let (name, version) = (function.function_name()?, function.version()?);
+    let (name, version) = (function.function_name.as_deref()?, function.version.as_deref()?);
     // A function that was deleted and made again counts its versions anew. The meaning of `CodeSha256` for an image is not
     // documented; that it changes with the code is.
     let (modified, code) = (
-        function.last_modified().unwrap_or_default(),
-        function.code_sha256().unwrap_or_default(),
+        function.last_modified.as_deref().unwrap_or_default(),
+        function.code_sha256.as_deref().unwrap_or_default(),
     );
     let changing = if version == "$LATEST" { modified } else { "" };
     Some(Version {
@@ -177,17 +221,12 @@ async fn aliased(
 
 async fn aliases(time: &Time, client: &Client, function: &str) -> Result<BTreeSet<String>, PortError> {
     let (versions, failure) = pages(time, LIST_ALIASES, |next| async move {
-        let page = client
-            .list_aliases()
-            .function_name(function)
-            .max_items(50)
-            .set_marker(next)
-            .send()
-            .await;
-        // What is not found was deleted since it was listed.
-        match found(LIST_ALIASES, page, ListAliasesError::is_resource_not_found_exception) {
-            Ok(Some(page)) => (page.aliases().iter().flat_map(leads_to).collect(), Ok(page.next_marker)),
-            Ok(None) => (Vec::new(), Ok(None)),
+        let path = format!("{FUNCTIONS}/{}/aliases", segment(function));
+        let members = [("MaxItems", Some("50")), ("Marker", next.as_deref())];
+        match client.get::<Page>(LIST_ALIASES, &path, &members).await {
+            Ok(page) => (page.aliases.iter().flat_map(leads_to).collect(), Ok(page.next_marker)),
+            // It was deleted since it was listed.
+            Err(error) if is_gone(&error) => (Vec::new(), Ok(None)),
             Err(error) => (Vec::new(), Err(error)),
         }
     })
@@ -198,25 +237,29 @@ async fn aliases(time: &Time, client: &Client, function: &str) -> Result<BTreeSe
 /// The versions of an alias.
 fn leads_to(alias: &AliasConfiguration) -> impl Iterator<Item = String> {
     let others = alias
-        .routing_config()
-        .and_then(|routing| routing.additional_version_weights());
-    let others = others.into_iter().flatten().map(|(version, _)| version.clone());
-    alias.function_version().map(str::to_owned).into_iter().chain(others)
+        .routing_config
+        .iter()
+        .filter_map(|routing| routing.additional_version_weights.as_ref());
+    let others = others.flatten().map(|(version, _)| version.clone());
+    alias.function_version.clone().into_iter().chain(others)
 }
 
 /// `lambda:GetFunction`: the image of a version, by its digest.
 async fn image(client: &Client, version: &Version) -> Result<Option<String>, PortError> {
-    let answer = client
-        .get_function()
-        .function_name(&version.function)
-        .qualifier(&version.version)
-        .send()
-        .await;
-    let answer = found(GET_FUNCTION, answer, GetFunctionError::is_resource_not_found_exception)?;
-    Ok(answer.as_ref().and_then(|answer| answer.code()).and_then(|code| {
-        let image = code.resolved_image_uri().or(code.image_uri());
-        image.map(str::to_owned)
-    }))
+    let path = format!("{FUNCTIONS}/{}", segment(&version.function));
+    let members = [("Qualifier", Some(version.version.as_str()))];
+    match client.get::<Function>(GET_FUNCTION, &path, &members).await {
+        Ok(function) => Ok(function
+            .code
+            .and_then(|code| code.resolved_image_uri.or(code.image_uri))),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the function was deleted since it was listed.
+fn is_gone(error: &PortError) -> bool {
+    error.code == "ResourceNotFoundException"
 }
 
 /// Whether what is not published is asked about again in this hour.

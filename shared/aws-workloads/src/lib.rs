@@ -1,6 +1,6 @@
-//! Lists workloads with the AWS SDK.
+//! What lists workloads, over the AWS SDK's runtime.
 //!
-//! A crate of its own, so that only the functions `workloads` and `gate` have these clients in them. All calls read. One of them can do more than it needs:
+//! A crate of its own, so that only the functions `workloads` and `gate` have these calls in them. All of them read. One of them can do more than it needs:
 //! `GetFunction` also answers where the code of a function of a zip lies, so it is only asked about functions of images, and roles name
 //! the functions that it may be asked about.
 //!
@@ -10,10 +10,12 @@
 //! | `revisions` | ECS: the images of one revision, for the function `gate` |
 //! | `lambda` | Lambda: versions of functions of images |
 //! | `batch` | Batch: active job definitions |
+//! | `client` | the client that all of them share |
 //! | `accounts` | STS: roles of other accounts |
 
 mod accounts;
 mod batch;
+mod client;
 mod ecs;
 mod lambda;
 mod pages;
@@ -24,8 +26,9 @@ mod run;
 use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
+use serde::Deserialize;
 
-use guard_aws::{Aws, error::port_error};
+use guard_aws::Aws;
 use guard_core::{
     ids::AccountId,
     uses::{KnownImages, SourceKind, WorkloadRules, WorkloadSource},
@@ -33,10 +36,20 @@ use guard_core::{
 use guard_ports::{ListedWorkloads, PortError, Workloads};
 
 use accounts::Accounts;
+use client::{Client, Service, list as nullable};
 use pages::pages;
 use remembered::{Remembered, prefix};
 pub use revisions::EcsRevisions;
 use run::{Clock, Run, Time};
+
+/// A page of `eks:ListClusters`. Source: EKS API reference.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Clusters {
+    #[serde(deserialize_with = "nullable")]
+    clusters: Vec<String>,
+    next_token: Option<String>,
+}
 
 /// Lists the workloads of one region, for one run.
 pub struct AwsWorkloads {
@@ -70,6 +83,7 @@ impl AwsWorkloads {
             accounts: Accounts::new(aws.sdk_config().clone(), aws.region().clone(), own, roles, external_id),
             run: Run {
                 began: clock.now(),
+                max_age: rules.max_age,
                 time: Time { clock, until },
                 lambda_versions: rules.lambda_versions,
                 task_definitions: rules.task_definitions,
@@ -88,12 +102,13 @@ impl Workloads for AwsWorkloads {
                     seen: Vec::new(),
                     known: known.only(&[prefix(source)]),
                     failures: vec![failure],
+                    as_of: None,
                 };
             }
         };
         let known = Remembered::new(known, prefix(source));
         match &source.kind {
-            SourceKind::Ecs => ecs::list(&config, &self.run.time, source, known, self.run.task_definitions).await,
+            SourceKind::Ecs => ecs::list(&self.run, &config, source, known).await,
             SourceKind::Lambda => lambda::list(&self.run, &config, source, known).await,
             SourceKind::Batch => batch::list(&config, &self.run.time, source).await,
             SourceKind::Kubernetes(_) => ListedWorkloads::default(),
@@ -103,17 +118,12 @@ impl Workloads for AwsWorkloads {
     async fn clusters(&self, account: &AccountId) -> Result<Vec<String>, PortError> {
         const OPERATION: &str = "eks:ListClusters";
         let config = self.accounts.config(account).await?;
-        let client = &aws_sdk_eks::Client::new(&config);
+        let client = &Client::new(&config, Service::Eks);
         let (names, failure) = pages(&self.run.time, OPERATION, |next| async move {
-            let page = client
-                .list_clusters()
-                .max_results(100)
-                .set_next_token(next)
-                .send()
-                .await;
-            match page {
-                Ok(page) => (page.clusters.unwrap_or_default(), Ok(page.next_token)),
-                Err(error) => (Vec::new(), Err(port_error(OPERATION, &error))),
+            let members = [("maxResults", Some("100")), ("nextToken", next.as_deref())];
+            match client.get::<Clusters>(OPERATION, "/clusters", &members).await {
+                Ok(page) => (page.clusters, Ok(page.next_token)),
+                Err(error) => (Vec::new(), Err(error)),
             }
         })
         .await;

@@ -14,17 +14,28 @@ pub(crate) async fn pages<T, F: Future<Output = Page<T>>>(
     operation: &'static str,
     read: impl Fn(Option<String>) -> F,
 ) -> (Vec<T>, Option<PortError>) {
-    let (mut all, mut after) = (Vec::new(), None);
+    let (all, failure, _) = pages_from(time, operation, None, read).await;
+    (all, failure)
+}
+
+/// The same from a page on. Beside a failure stands the page that the list must be read on from as well.
+pub(crate) async fn pages_from<T, F: Future<Output = Page<T>>>(
+    time: &Time,
+    operation: &'static str,
+    mut after: Option<String>,
+    read: impl Fn(Option<String>) -> F,
+) -> (Vec<T>, Option<PortError>, Option<String>) {
+    let mut all = Vec::new();
     loop {
         if let Err(failure) = time.left(operation) {
-            return (all, Some(failure));
+            return (all, Some(failure), after);
         }
         let (items, next) = read(after.clone()).await;
         all.extend(items);
         match next.and_then(|next| next_page(operation, after.as_deref(), next)) {
-            Ok(None) => return (all, None),
+            Ok(None) => return (all, None, None),
             Ok(next) => after = next,
-            Err(failure) => return (all, Some(failure)),
+            Err(failure) => return (all, Some(failure), after),
         }
     }
 }

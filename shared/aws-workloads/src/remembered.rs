@@ -23,6 +23,11 @@ impl<'a> Remembered<'a> {
         }
     }
 
+    /// What was known of something before. It is kept only if something else asks for it.
+    pub(crate) fn look(&self, name: &str) -> Option<&'a [String]> {
+        self.before.get(&format!("{}{name}", self.prefix))
+    }
+
     /// The known fact of that name. It is kept.
     pub(crate) fn take(&mut self, name: &str) -> Option<Vec<String>> {
         let name = format!("{}{name}", self.prefix);

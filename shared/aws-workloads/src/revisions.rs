@@ -2,14 +2,19 @@
 
 use std::sync::OnceLock;
 
-use aws_sdk_ecs::Client;
 use aws_types::SdkConfig;
+use serde_json::json;
 
 use guard_aws::{
     Aws,
-    error::{malformed, port_error, refusal},
+    error::{malformed, refusal},
 };
 use guard_ports::{PortError, Retry, Revisions};
+
+use crate::{
+    client::{Client, Service},
+    ecs::Described,
+};
 
 const OPERATION: &str = "ecs:DescribeServiceRevisions";
 
@@ -33,24 +38,20 @@ impl EcsRevisions {
 impl Revisions for EcsRevisions {
     /// Source: ECS API reference, `ContainerImage`: `image` as the task definition has it, `imageDigest` once a task has resolved it.
     async fn images(&self, revision: &str) -> Result<Vec<String>, PortError> {
-        let client = self.client.get_or_init(|| Client::new(&self.config));
-        let answer = client
-            .describe_service_revisions()
-            .service_revision_arns(revision)
-            .send()
-            .await;
-        let answer = answer.map_err(|error| port_error(OPERATION, &error))?;
-        if let Some(failure) = answer.failures().first() {
-            let code = failure.reason().unwrap_or("Unknown");
-            let message = failure.detail().unwrap_or_default();
+        let client = self.client.get_or_init(|| Client::new(&self.config, Service::Ecs));
+        let asked = json!({"serviceRevisionArns": [revision]});
+        let answer: Described = client.json(OPERATION, asked).await?;
+        if let Some(failure) = answer.failures.first() {
+            let code = failure.reason.as_deref().unwrap_or("Unknown");
+            let message = failure.detail.as_deref().unwrap_or_default();
             return Err(refusal(OPERATION, Retry::Later, code, message));
         }
-        let Some(revision) = answer.service_revisions().first() else {
+        let Some(revision) = answer.service_revisions.first() else {
             return Err(malformed(OPERATION, "the answer has no revision"));
         };
-        let images = revision.container_images().iter();
+        let images = revision.container_images.iter();
         let named = images.filter_map(|container| {
-            let image = container.image()?;
+            let image = container.image.as_deref()?;
             // A resolved image is the running one, whichever image the tag is on by now.
             let name = |image: &str| {
                 let path = image.rfind('/').map_or(0, |slash| slash + 1);
@@ -60,7 +61,7 @@ impl Revisions for EcsRevisions {
                     .map(|colon| path + colon);
                 end.and_then(|end| image.get(..end)).unwrap_or(image).to_owned()
             };
-            Some(match container.image_digest() {
+            Some(match &container.image_digest {
                 Some(digest) if !image.contains('@') => format!("{}@{digest}", name(image)),
                 _ => image.to_owned(),
             })

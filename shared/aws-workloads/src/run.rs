@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use aws_smithy_async::rt::sleep::{AsyncSleep as _, default_async_sleep};
 use aws_types::SdkConfig;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use guard_aws::error::refusal;
 use guard_core::uses::LambdaVersions;
@@ -14,6 +14,8 @@ use guard_ports::{PortError, Retry};
 pub(crate) struct Run {
     pub(crate) time: Time,
     pub(crate) began: Timestamp,
+    /// What was read longer ago is read again.
+    pub(crate) max_age: SignedDuration,
     pub(crate) lambda_versions: LambdaVersions,
     pub(crate) task_definitions: bool,
 }

@@ -273,7 +273,12 @@ impl fmt::Display for RegistryKey {
 
 /// The ARN of a repository; the partition is that of the region.
 pub fn repository_arn(account: &AccountId, region: &Region, repository: impl fmt::Display) -> String {
-    let region = region.as_str();
+    let partition = partition(region);
+    format!("arn:{partition}:ecr:{region}:{account}:repository/{repository}")
+}
+
+/// The partition that a region is in. Source: AWS reference guide to ARNs, "Partitions".
+pub fn partition(region: &Region) -> &'static str {
     let partition = [
         ("cn-", "aws-cn"),
         ("us-gov-", "aws-us-gov"),
@@ -283,11 +288,10 @@ pub fn repository_arn(account: &AccountId, region: &Region, repository: impl fmt
         ("us-isof-", "aws-iso-f"),
         ("eusc-", "aws-eusc"),
     ];
-    let partition = partition
+    partition
         .iter()
-        .find(|(prefix, _)| region.starts_with(prefix))
-        .map_or("aws", |(_, name)| name);
-    format!("arn:{partition}:ecr:{region}:{account}:repository/{repository}")
+        .find(|(prefix, _)| region.as_str().starts_with(prefix))
+        .map_or("aws", |(_, name)| name)
 }
 
 /// The name of a registry, as container runtimes know it: `123456789012.dkr.ecr.us-west-2.amazonaws.com`.
@@ -295,8 +299,8 @@ pub fn registry_host(account: &AccountId, region: &Region) -> String {
     format!("{account}.dkr.ecr.{region}.{}", registry_suffix(region))
 }
 
-/// The suffix of the name of a registry in this region.
-pub(crate) fn registry_suffix(region: &Region) -> &'static str {
+/// The suffix of the name of a registry in this region, and of the addresses of all services there.
+pub fn registry_suffix(region: &Region) -> &'static str {
     let suffix = [
         ("cn-", "amazonaws.com.cn"),
         ("us-iso-", "c2s.ic.gov"),

@@ -315,6 +315,9 @@ pub struct Row {
     /// Its block is deferred although every parent index is blocked, because it is known to run by itself.
     #[serde(default, skip_serializing_if = "is_false")]
     pub runs: bool,
+    /// It is held because it was not known whether workloads use it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub uses_unknown: bool,
     /// Its tags at the last reconcile.
     #[serde(default)]
     pub tags: Vec<Tag>,
@@ -408,6 +411,7 @@ impl Row {
             scan_requested_at: None,
             limited_until: None,
             refused_until: None,
+            uses_unknown: false,
             tags: Vec::new(),
             available_since: None,
             children: Vec::new(),

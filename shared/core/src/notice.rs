@@ -91,6 +91,8 @@ pub enum RepositoryAlertKind {
     LifecycleRepaired,
     /// The lifecycle policy is not as the policy says, and was not set.
     LifecycleHeld,
+    /// The lifecycle policy that is set takes images that workloads use.
+    LifecycleInUse,
     /// The key cannot be used.
     KeyUnhealthy,
     /// ECR gave up on copying an image to another region.
@@ -105,7 +107,7 @@ pub enum RepositoryAlertKind {
 
 impl RepositoryAlertKind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::TagViolation,
         Self::TagMoved,
         Self::TagTaken,
@@ -114,6 +116,7 @@ impl RepositoryAlertKind {
         Self::PostureRepaired,
         Self::LifecycleRepaired,
         Self::LifecycleHeld,
+        Self::LifecycleInUse,
         Self::KeyUnhealthy,
         Self::ReplicationFailed,
         Self::ReplicationLate,
@@ -132,6 +135,7 @@ impl RepositoryAlertKind {
             Self::PostureRepaired => "posture-repaired",
             Self::LifecycleRepaired => "lifecycle-repaired",
             Self::LifecycleHeld => "lifecycle-held",
+            Self::LifecycleInUse => "lifecycle-in-use",
             Self::KeyUnhealthy => "key-unhealthy",
             Self::ReplicationFailed => "replication-failed",
             Self::ReplicationLate => "replication-late",
@@ -146,6 +150,7 @@ impl RepositoryAlertKind {
             Self::TagViolation
             | Self::PostureDrift
             | Self::LifecycleHeld
+            | Self::LifecycleInUse
             | Self::KeyUnhealthy
             | Self::ReplicationFailed
             | Self::ReplicationLate
@@ -170,6 +175,7 @@ impl RepositoryAlertKind {
             Self::PostureRepaired => "SETTINGS REPAIRED",
             Self::LifecycleRepaired => "LIFECYCLE POLICY SET",
             Self::LifecycleHeld => "LIFECYCLE POLICY NOT SET",
+            Self::LifecycleInUse => "IMAGE IN USE EXPIRES",
             Self::KeyUnhealthy => "KEY UNUSABLE",
             Self::ReplicationFailed => "COPY FAILED",
             Self::ReplicationLate => "COPY LATE",
@@ -184,6 +190,7 @@ impl RepositoryAlertKind {
             Self::KeyUnhealthy => "Pushes fail, soon pulls too.",
             Self::ReplicationFailed | Self::ReplicaIncomplete => "A failover would miss it.",
             Self::DeploymentRefused => "Rolled back.",
+            Self::LifecycleInUse => "ECR takes it within 24 hours.",
             Self::TagViolation
             | Self::TagMoved
             | Self::TagTaken

@@ -13,7 +13,10 @@ mod reference;
 mod refused;
 mod words;
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -359,9 +362,16 @@ pub struct WorkloadAccount {
     pub role: String,
     /// Its images are of these repositories only: of all others nothing is unknown when it cannot be read.
     pub repositories: Vec<Glob>,
+    /// The regions in which its workloads are listed. None: all.
+    pub regions: BTreeSet<Region>,
 }
 
 impl WorkloadAccount {
+    /// Whether its workloads are listed in a region.
+    pub fn is_listed_in(&self, region: &Region) -> bool {
+        self.regions.is_empty() || self.regions.contains(region)
+    }
+
     fn concerns(&self, repository: &RepositoryName) -> bool {
         self.repositories.is_empty() || self.repositories.iter().any(|glob| glob.matches(repository.as_str()))
     }

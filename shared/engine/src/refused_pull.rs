@@ -4,7 +4,6 @@ use futures_util::future::join;
 
 use crate::{route::topic, workloads::Index};
 use guard_core::{
-    alert::budget::Slot,
     decide::{pull_refused, refuses_pull},
     ids::{ImageKey, ImageRef, RepositoryKey},
     policy::Policy,
@@ -69,18 +68,16 @@ impl<S: Services> Index<'_, S> {
         let Some(claim) = RefusedPull::claim(before?.as_ref(), &key, &who, actor, now) else {
             return Ok(false);
         };
-        if ledger.write_refused_pull(&claim).await? == Written::Conflict {
-            // The invocation that wrote the row sends the alert of another event about the same.
-            return Ok(false);
-        }
         let alert = pull_refused(&row, &claim, &refused.workload, &refused.says, now);
         let alert = alert.alert(policy.contact(&key.repository));
         let brief = alert.brief(topic(self.services, policy, &RepositoryKey::of(&key)).await);
-        // It takes nothing out of the topic's budget: there is one of them a day for each service that cannot start.
-        self.services
-            .notifier()
-            .tell(Slot::Single, &brief, &alert.message())
-            .await?;
+        let notifier = self.services.notifier();
+        let (written, slot) = join(ledger.write_refused_pull(&claim), notifier.slot(&brief)).await;
+        if written? == Written::Conflict {
+            // The invocation that wrote the row sends the alert of another event about the same.
+            return Ok(false);
+        }
+        notifier.tell(slot, &brief, &alert.message()).await?;
         // If that is not written, it is told once more, under the same id.
         ledger
             .write_refused_pull(&claim.told(self.services.clock().now()))

@@ -19,6 +19,7 @@ use serde::Serialize;
 use guard_core::{
     ids::{ImageKey, RegistryKey, RepositoryKey},
     registry::access::RefusedAccess,
+    state::State,
     uses::{
         ClusterReport, ImageReference, IndexState, KnownImages, KnownPart, Listing, Snapshot, SourceKind, UseRow,
         Workload, WorkloadRules, WorkloadSource, aws, cluster_of, merge,
@@ -119,6 +120,8 @@ struct Gathered {
     failed: BTreeMap<WorkloadSource, PortError>,
     /// Facts that need not be asked for again.
     known: KnownImages,
+    /// When the oldest of a list was read.
+    as_of: BTreeMap<WorkloadSource, Timestamp>,
     /// The workloads that use images of this registry.
     seen: BTreeMap<WorkloadSource, Vec<(ImageReference, Workload)>>,
 }
@@ -163,6 +166,7 @@ impl<S: Services> Index<'_, S> {
         let Gathered {
             mut failed,
             known: now_known,
+            as_of,
             seen,
         } = self.gather(&sources, listed, &mut indexed);
         let of_all: Vec<(ImageReference, Workload)> = seen.values().flatten().cloned().collect();
@@ -199,7 +203,10 @@ impl<S: Services> Index<'_, S> {
         indexed.incomplete = failed.keys().map(WorkloadSource::to_string).collect();
         let seen = seen
             .into_iter()
-            .map(|(source, seen)| (source, seen.len() as u64))
+            .map(|(source, seen)| {
+                let read_at = as_of.get(&source).map_or(began, |at| began.min(*at));
+                (source, (seen.len() as u64, read_at))
+            })
             .collect();
         self.keep_state(before.state, &mut indexed, |state| {
             self.record(state, &seen, &failed, began);
@@ -233,7 +240,13 @@ impl<S: Services> Index<'_, S> {
     fn gather(&self, sources: &[WorkloadSource], listed: Vec<ListedWorkloads>, indexed: &mut Indexed) -> Gathered {
         let mut gathered = Gathered::default();
         for (source, list) in sources.iter().zip(listed) {
-            let ListedWorkloads { seen, known, failures } = list;
+            let ListedWorkloads {
+                seen,
+                known,
+                failures,
+                as_of,
+            } = list;
+            gathered.as_of.extend(as_of.map(|at| (source.clone(), at)));
             gathered.known.extend(known);
             for failure in failures {
                 indexed.error(&failure);
@@ -365,7 +378,9 @@ impl<S: Services> Index<'_, S> {
     /// The clusters of all accounts.
     async fn clusters(&self, workloads: &impl Workloads) -> Clusters {
         let own = &self.registry.account;
-        let accounts = std::iter::once(own).chain(self.rules.accounts.iter().map(|account| &account.id));
+        let others = self.rules.accounts.iter();
+        let others = others.filter(|account| account.is_listed_in(&self.registry.region));
+        let accounts = std::iter::once(own).chain(others.map(|account| &account.id));
         let looks = accounts.map(|account| async move { (account, workloads.clusters(account).await) });
         let mut clusters = Clusters::default();
         for (account, found) in join_all(looks).await {
@@ -506,16 +521,20 @@ impl<S: Services> Index<'_, S> {
                 return 0;
             }
         };
-        let mut blocked: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let mut blocked: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for row in rows.into_iter().flatten() {
-            if row.closed_at.is_none() && row.block.is_some() {
-                blocked.entry(row.image.repository).or_default().push(row.image.digest);
+            if row.closed_at.is_none() && (row.block.is_some() || row.state == State::Blocked) {
+                let digests = blocked.entry(row.image.repository).or_default();
+                // An image without a tag is blocked by the tags of its indexes alone.
+                digests.extend(row.indexes);
+                digests.insert(row.image.digest);
             }
         }
         let now = self.services.clock().now();
         let mut items = Vec::new();
         let mut number: u64 = 0;
         for (repository, digests) in blocked {
+            let digests: Vec<_> = digests.into_iter().collect();
             number = number.saturating_add(digests.len() as u64);
             items.extend(digests.chunks(MAX_IMAGES).map(|digests| WorkItem {
                 schema: WorkSchema::V1,
@@ -548,14 +567,14 @@ impl<S: Services> Index<'_, S> {
     fn record(
         &self,
         state: &mut IndexState,
-        seen: &BTreeMap<WorkloadSource, u64>,
+        seen: &BTreeMap<WorkloadSource, (u64, Timestamp)>,
         failed: &BTreeMap<WorkloadSource, PortError>,
         began: Timestamp,
     ) {
         state.retain(self.rules);
-        for (source, number) in seen {
+        for (source, (number, read_at)) in seen {
             match failed.get(source) {
-                None => state.completed(source, *number, began),
+                None => state.completed(source, *number, *read_at),
                 Some(failure) => state.failed(source, &failure.to_string(), missing(failure), began),
             }
         }

@@ -29,6 +29,8 @@ pub struct ListedWorkloads {
     pub known: KnownImages,
     /// Why the list was not seen to its end.
     pub failures: Vec<PortError>,
+    /// When the oldest of what was seen was read, if an earlier run has read a part of it.
+    pub as_of: Option<Timestamp>,
 }
 
 /// Lists the workloads of accounts in one region, read only.

@@ -48,6 +48,7 @@ use guard_ports::{
 };
 
 pub use ways::PulledOf;
+pub use workloads::Taken;
 
 /// The fault of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -1147,6 +1148,8 @@ impl RegistryWriter for World {
             state.scans.remove(&(image.repository.clone(), image.digest.clone()));
             let under = state.indexes_over(image);
             state.archived.entry(image.clone()).or_default().extend(under);
+            let now = state.time();
+            state.index.takes(image, now);
             state.set_status(image, ImageStatus::Archived);
             ImageStatus::Archived
         })
@@ -1208,6 +1211,14 @@ impl RegistryWriter for World {
 
     async fn remove_tags(&self, key: &RepositoryKey, tags: &[Tag]) -> Result<Vec<(Tag, TagAnswer)>, PortError> {
         self.call("ecr:BatchDeleteImage", true, |state| {
+            for tag in tags {
+                let holder =
+                    find(state, &key.repository, &ImageRef::Tag(tag.clone())).map(|image| image.digest.clone());
+                if let Some(digest) = holder.filter(|digest| !is_mark(tag, digest)) {
+                    let now = state.time();
+                    state.index.takes(&key.image(&digest), now);
+                }
+            }
             let answer = |tag: &Tag| (tag.clone(), remove_tag(state, &key.repository, tag));
             tags.iter().map(answer).collect()
         })
@@ -1279,7 +1290,12 @@ impl Ledger for World {
 
     async fn write(&self, row: &Row) -> Result<Written, PortError> {
         self.call(PUT, false, |state| {
-            put(&mut state.rows, row.image.clone(), row, |row| row.generation)
+            let written = put(&mut state.rows, row.image.clone(), row, |row| row.generation);
+            if written == Written::Yes {
+                let tick = state.ticks;
+                state.index.claims(&row.image, tick);
+            }
+            written
         })
         .await
     }

@@ -400,6 +400,7 @@ fn row() -> RepositoryRow {
         repairs: BTreeMap::new(),
         held: None,
         previewing: None,
+        checked: None,
         route: None,
     }
 }

@@ -481,6 +481,7 @@ fn another_account_is_read_by_its_role_with_the_external_id() {
             id: other.parse::<AccountId>().unwrap(),
             role: "ecr-guard-workload-reader".to_owned(),
             repositories: Vec::new(),
+            regions: BTreeSet::new(),
         }],
         ..rules()
     };
@@ -589,6 +590,70 @@ fn a_run_that_has_no_time_left_keeps_what_it_has_learnt() {
         asked <= 100 + 100 / 12,
         "{asked}: what is known is asked about in its hour only"
     );
+}
+
+/// 20,000 tasks are more than the run has time for.
+#[test]
+fn tasks_that_one_run_has_no_time_for_are_read_on_by_the_next_ones() {
+    let account = Account {
+        services: 4,
+        tasks_of_each: 5_000,
+        at: 1,
+        ..Account::default()
+    };
+    let pages = 200;
+    let world = account.aws();
+    let began = world.clock().now();
+    let run = |world: &FakeAws, known: &KnownImages| {
+        let until = world.clock().now() + SignedDuration::from_secs(2);
+        list_with(world, &rules(), &source(ACCOUNT, SourceKind::Ecs), known, until)
+    };
+    let (mut known, mut runs) = (KnownImages::default(), 0);
+    let complete = loop {
+        let listed = run(&world, &known);
+        runs += 1;
+        if listed.failures.is_empty() {
+            break listed;
+        }
+        assert!(listed.failures.iter().all(|failure| failure.code == "TimeOver"));
+        assert!(runs < 6, "it does not come to an end");
+        known = listed.known;
+    };
+    assert!(runs > 1);
+    let running = |listed: &ListedWorkloads| {
+        let running = listed.seen.iter().filter(|seen| seen.workload.phase == Phase::Running);
+        running.map(|seen| seen.workload.name.clone()).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(running(&complete).len(), 4, "also what an earlier run has read");
+    assert_eq!(complete.as_of, Some(began), "it is as old as its first page");
+    let asked = world.count("ecs:ListTasks");
+    assert!(asked <= pages + runs, "{asked}: no page is read twice");
+    // The next run begins anew: tasks have come and gone.
+    world.take_calls();
+    let next = run(&world, &complete.known);
+    assert_eq!(next.failures[0].code, "TimeOver");
+    assert!(next.as_of > Some(began));
+    // What is too old by now is read again, and so is what ends in a page that is not there any more.
+    let later = account.aws();
+    later.run(later.clock().wait(std::time::Duration::from_secs(3 * 3600)));
+    assert!(run(&later, &known).as_of > Some(began));
+    let expired = FakeAws::new({
+        let account = account.clone();
+        move |request| match request.operation.as_str() {
+            "ecs:ListTasks" if request.body["nextToken"].as_str().is_some_and(|token| token > "100") => {
+                Reply::error("InvalidParameterException")
+            }
+            _ => account.answer(request, 0),
+        }
+    });
+    let listed = run(&expired, &known);
+    assert_eq!(
+        expired.count("ecs:ListTasks"),
+        4,
+        "it begins anew once: {:?}",
+        listed.failures
+    );
+    assert_eq!(listed.failures[0].code, "InvalidParameterException");
 }
 
 #[test]

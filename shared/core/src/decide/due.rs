@@ -139,6 +139,7 @@ struct Remembered {
     runnable: bool,
     not_reached: bool,
     runs: bool,
+    uses_unknown: bool,
     tagged: bool,
     /// A person has released it, and that is in force.
     released: bool,
@@ -194,6 +195,8 @@ pub struct Survey<'a> {
     elsewhere: BTreeMap<Digest, Vec<RememberedElsewhere>>,
     /// How workloads use its images.
     uses: BTreeMap<Digest, RememberedUse>,
+    /// It is known by now who uses its images.
+    uses_known: bool,
     due: BTreeMap<Digest, Due>,
     /// There is an index of which not all entries are known.
     unread_index: bool,
@@ -241,6 +244,7 @@ impl<'a> Survey<'a> {
             rows: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
             uses: BTreeMap::new(),
+            uses_known: false,
             due: BTreeMap::new(),
             unread_index: false,
             indexes: 0,
@@ -288,6 +292,7 @@ impl<'a> Survey<'a> {
             runnable: row.runnable,
             not_reached: row.not_reached,
             runs: row.runs,
+            uses_unknown: row.uses_unknown && row.state == State::BlockDeferred,
             may_be_led_to: row.tags.is_empty() && row.indexes.is_empty() && !row.alone,
             tagged: !row.tags.is_empty(),
             released: row
@@ -326,13 +331,28 @@ impl<'a> Survey<'a> {
         self.uses.insert(row.image.digest.clone(), remembered);
     }
 
-    /// Whether what workloads do with an image does not go with its state: it is held, and the last of them is gone for good; or it is
-    /// blocked, and one runs it.
+    /// Whether an image is held because it was not known who uses it.
+    pub fn waits_for_uses(&self) -> bool {
+        self.rows.values().any(|row| row.uses_unknown && !row.closed)
+    }
+
+    /// Takes into account that it is known by now who uses the images.
+    pub fn uses_are_known(&mut self) {
+        self.uses_known = true;
+    }
+
+    /// Whether what workloads do with an image does not go with its state: it is held, and the last of them is gone for good; or it was not
+    /// known who uses it, and is known now; or it is blocked, and one runs it.
     fn by_uses(&self, digest: &Digest, row: &Remembered) -> Option<Due> {
-        let used = self
-            .uses
-            .get(digest)
-            .filter(|_| self.block.when_in_use == WhenInUse::Hold)?;
+        if row.uses_unknown && self.uses_known {
+            return Some(Due::Waiting);
+        }
+        if self.block.when_in_use != WhenInUse::Hold {
+            return None;
+        }
+        // Workloads name an index, or one of its images.
+        let together = std::iter::once(digest).chain(&row.children).chain(&row.indexes);
+        let used: Vec<&RememberedUse> = together.filter_map(|digest| self.uses.get(digest)).collect();
         let is_over = |at: Timestamp| {
             let over = self.now.duration_since(at) - GRACE;
             !over.is_negative() && over < RECENTLY
@@ -341,10 +361,10 @@ impl<'a> Survey<'a> {
             && row
                 .block
                 .is_some_and(|block| !block.undone && block.method != BlockMethod::Flag);
-        let due = match used.gone_at {
-            Some(at) => row.state == State::BlockDeferred && is_over(at),
-            None => is_blocked && used.runs,
-        };
+        let runs = used.iter().any(|used| used.gone_at.is_none() && used.runs);
+        let last = used.iter().filter_map(|used| used.gone_at).max();
+        let is_free = used.iter().all(|used| used.gone_at.is_some());
+        let due = is_blocked && runs || row.state == State::BlockDeferred && is_free && last.is_some_and(is_over);
         due.then_some(Due::Waiting)
     }
 

@@ -178,6 +178,7 @@ impl<'a> Draft<'a> {
     pub(super) fn hold(mut self, why: Hold) -> Self {
         self.row.limited_until = why.limited_until;
         self.row.runs = why.is_use && self.case.facts.is_led_to();
+        self.row.uses_unknown = why.uses_unknown;
         if why.refused {
             let again = self.case.now + REFUSAL_STANDS;
             self.row.refused_until = remembered_refusal(self.case.facts, self.case.now).or(Some(again));

@@ -445,6 +445,14 @@ pub(super) struct WorkloadAccountSection {
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(inner(regex(pattern = REPOSITORY_GLOB))))]
     pub(super) repositories: Vec<String>,
+    /// The regions in which its workloads are listed. Without it, all regions that have a guard: one that the account may not use would be a list
+    /// that is missing.
+    #[serde(default)]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(inner(regex(pattern = r"^[a-z]{2,}(-[a-z]+)+-[0-9]+$")))
+    )]
+    pub(super) regions: Vec<String>,
 }
 
 /// The uses in ECS that count.

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use crate::{
     glob::Glob,
-    ids::AccountId,
+    ids::{AccountId, Region},
     policy::{
         document::{KubernetesSection, ListedSource, WorkloadsSection},
         reading::{PolicyError, between, glob},
@@ -48,6 +48,7 @@ pub(super) fn workloads(section: &WorkloadsSection) -> Result<WorkloadRules, Pol
             id,
             role: account.role.clone(),
             repositories: globs(&account.repositories, |m| place(&format!("repositories[{m}]")))?,
+            regions: regions(&account.regions, |m| place(&format!("regions[{m}]")))?,
         });
     }
     let sources: BTreeSet<SourceKind> = section
@@ -98,6 +99,15 @@ fn globs(texts: &[String], place: impl Fn(usize) -> String) -> Result<Vec<Glob>,
         .enumerate()
         .map(|(n, text)| glob(text, || place(n)))
         .collect()
+}
+
+fn regions(texts: &[String], place: impl Fn(usize) -> String) -> Result<BTreeSet<Region>, PolicyError> {
+    let mut regions = BTreeSet::new();
+    for (n, text) in texts.iter().enumerate() {
+        let region: Region = text.parse().map_err(|error| PolicyError::at(place(n), error))?;
+        regions.insert(region);
+    }
+    Ok(regions)
 }
 
 /// Source: IAM API reference, `CreateRole`, `RoleName`: `[\w+=,.@-]+`, 1 to 64 characters.

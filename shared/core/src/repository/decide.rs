@@ -8,18 +8,18 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use super::{
     checks::RepositoryEffect,
-    facts::{Expiring, Preview, Previewed, RepositoryFacts},
+    facts::{Expiring, Lost, Preview, Previewed, RepositoryFacts},
 };
 use crate::{
     alert::{NextStep, repository::RepositoryAlert},
     finding::Severity,
     ids::RepositoryKey,
     notice::{Change, Note, RepositoryAlertKind as Kind, Settle, settle},
-    policy::{BlockRules, Policy},
+    policy::{BlockRules, Policy, WhenInUse},
     repository::{
         checks::{self, Deviation, LIFECYCLE, POSTURE_CHECKS, PostureCase},
         keys::{KeyHealth, KeyTrouble, Loss},
-        ledger::{FIGHT_HOURS, Held, MAX_REPAIRS, Previewing, RepositoryRow},
+        ledger::{Checked, FIGHT_HOURS, Held, Losing, MAX_REPAIRS, Previewing, RepositoryRow},
         lifecycle::Lifecycle,
         posture::Repository,
     },
@@ -33,6 +33,12 @@ pub const OPT_OUT_REASON_TAG: &str = "ecr-guard-reason";
 
 /// For how long a lifecycle policy that was not set is not checked again.
 const HELD_HOURS: i64 = 24;
+
+/// A lifecycle policy that is set is asked about again after so many hours: images grow old, and workloads come.
+const CHECKED_HOURS: i64 = 24;
+
+/// The same while it is not known who uses the images.
+const UNKNOWN_HOURS: i64 = 3;
 
 /// The settings of a repository itself that can be asked for: the places in the policy, and the tag by which it opts out.
 /// `docs/repository-rules.md` has them all.
@@ -111,6 +117,8 @@ pub enum RepositoryPlan {
     Leave(RepositoryLeave),
     /// Ask what this lifecycle policy would do, then decide again with the answer in [`RepositoryFacts::preview`].
     Preview(String),
+    /// The same of the policy that is set: whether it takes what workloads use.
+    Recheck(String),
     /// Carry out a step.
     Apply(Box<RepositoryStep>),
 }
@@ -168,9 +176,9 @@ pub fn decide(policy: &Policy, facts: &RepositoryFacts, now: Timestamp) -> Repos
         draft.posture(false, deviations);
     }
     if let Some(lifecycle) = rules.lifecycle_in(&facts.key.region)
-        && let Some(text) = draft.lifecycle(policy, lifecycle)
+        && let Some(plan) = draft.lifecycle(policy, lifecycle)
     {
-        return RepositoryPlan::Preview(text);
+        return plan;
     }
     draft.plan(RepositoryLeave::Unchanged)
 }
@@ -387,11 +395,12 @@ impl<'a> Draft<'a> {
         });
     }
 
-    /// Sets the lifecycle policy if it differs; the text of which a preview is needed first, if it is.
-    fn lifecycle(&mut self, policy: &Policy, wanted: &Lifecycle) -> Option<String> {
+    /// Sets the lifecycle policy if it differs; what must be asked first, if anything.
+    fn lifecycle(&mut self, policy: &Policy, wanted: &Lifecycle) -> Option<RepositoryPlan> {
         let is = self.facts.lifecycle.as_deref();
+        let asks = self.may_change && asks_for_uses(policy, &self.facts.key);
         if is.is_some_and(|text| wanted.means_the_same_as(text)) {
-            return None;
+            return if asks { self.recheck(wanted) } else { None };
         }
         let change = Change {
             setting: LIFECYCLE.to_owned(),
@@ -422,7 +431,7 @@ impl<'a> Draft<'a> {
             return None;
         }
         let preview = match &self.facts.preview {
-            None => return Some(wanted.text().to_owned()),
+            None => return Some(RepositoryPlan::Preview(wanted.text().to_owned())),
             Some(Previewed::Ready(preview)) => preview,
             Some(Previewed::NotYet) => {
                 self.wait_for_preview(wanted, &change);
@@ -443,6 +452,11 @@ impl<'a> Draft<'a> {
             return None;
         }
         self.open.remove(LIFECYCLE);
+        self.row.checked = asks.then(|| Checked {
+            text: wanted.text().to_owned(),
+            until: self.now + SignedDuration::from_hours(CHECKED_HOURS),
+            loses: None,
+        });
         self.repair(RepositoryEffect::Lifecycle(wanted.text().to_owned()));
         self.told.push(Told {
             kind: Kind::LifecycleRepaired,
@@ -453,15 +467,72 @@ impl<'a> Draft<'a> {
         None
     }
 
-    /// Remembers which preview was asked for. Earlier alerts about the policy stay.
-    fn wait_for_preview(&mut self, wanted: &Lifecycle, change: &Change) {
+    /// ECR goes on applying a policy that is set: whether it takes what workloads use by now is asked once in [`CHECKED_HOURS`], and told.
+    fn recheck(&mut self, wanted: &Lifecycle) -> Option<RepositoryPlan> {
+        let row = self.facts.row.as_ref();
+        let before = row.and_then(|row| row.checked.as_ref());
+        let before = before.filter(|checked| checked.text == wanted.text());
+        let known = before.and_then(|checked| checked.loses.clone());
+        let again = |hours, loses| Checked {
+            text: wanted.text().to_owned(),
+            until: self.now + SignedDuration::from_hours(hours),
+            loses,
+        };
+        let checked = match &self.facts.preview {
+            None => match before.filter(|checked| self.now < checked.until) {
+                Some(checked) => checked.clone(),
+                None => return Some(RepositoryPlan::Recheck(wanted.text().to_owned())),
+            },
+            Some(Previewed::NotYet) => {
+                let previewing = self.previewing(wanted);
+                let checked = Checked {
+                    until: previewing.since,
+                    ..again(0, known)
+                };
+                self.row.previewing = Some(previewing);
+                checked
+            }
+            Some(Previewed::Ready(preview)) => match &preview.used {
+                None => again(CHECKED_HOURS, None),
+                Some(Lost::Image(losing)) => again(CHECKED_HOURS, Some(losing.clone())),
+                // What was known before is not over by that. `access-missing` tells what is missing, once a day for all.
+                Some(Lost::Unknown(_)) => again(UNKNOWN_HOURS, known),
+            },
+        };
+        if let Some(Losing { image, words }) = &checked.loses {
+            self.told.push(Told {
+                kind: Kind::LifecycleInUse,
+                severity: Some(Severity::High),
+                changes: vec![Change {
+                    setting: LIFECYCLE.to_owned(),
+                    old: text::line(wanted.text(), 300),
+                    new: format!("keeps {image}"),
+                }],
+                reason: format!(
+                    "The lifecycle policy is as the policy says, and {}. ECR applies it within 24 hours.",
+                    words.trim_end_matches('.')
+                ),
+            });
+        }
+        self.row.checked = Some(checked);
+        None
+    }
+
+    /// The preview that was asked for, by this look or one before.
+    fn previewing(&self, wanted: &Lifecycle) -> Previewing {
         let row = self.facts.row.as_ref();
         let asked = row.and_then(|row| row.previewing.clone());
         let asked = asked.filter(|_| is_previewing(row, wanted.text(), self.now));
-        self.row.previewing = Some(asked.unwrap_or_else(|| Previewing {
+        asked.unwrap_or_else(|| Previewing {
             text: wanted.text().to_owned(),
             since: self.now,
-        }));
+        })
+    }
+
+    /// Remembers which preview was asked for. Earlier alerts about the policy stay.
+    fn wait_for_preview(&mut self, wanted: &Lifecycle, change: &Change) {
+        let row = self.facts.row.as_ref();
+        self.row.previewing = Some(self.previewing(wanted));
         let told = row.iter().flat_map(|row| &row.notes);
         let told = told.filter(|note| note.kind == Kind::LifecycleHeld && note.changes.contains(change));
         self.told.extend(told.map(|note| Told {
@@ -585,6 +656,15 @@ fn alert(key: &RepositoryKey, note: &Note, severity: Option<Severity>) -> Reposi
                 opt_out,
             ],
         ),
+        Kind::LifecycleInUse => (
+            format!("{name}: the lifecycle policy takes an image that is in use"),
+            vec![
+                "Change the rules so that they keep it (`protect_patterns`), or deploy a newer image, within 24 hours."
+                    .to_owned(),
+                lifecycle,
+                opt_out,
+            ],
+        ),
         Kind::KeyUnhealthy => of_key(key, note),
         // Others send these alerts.
         Kind::TagViolation
@@ -651,10 +731,15 @@ impl Expiring {
     }
 }
 
+/// Whether a lifecycle policy may take nothing that workloads use.
+pub fn asks_for_uses(policy: &Policy, key: &RepositoryKey) -> bool {
+    policy.workloads.is_some() && policy.block(&key.repository).when_in_use == WhenInUse::Hold
+}
+
 /// Why a lifecycle policy must not be set, by what it would do.
 fn in_use(rules: &BlockRules, preview: &Preview, now: Timestamp) -> Option<String> {
-    if let Some(used) = &preview.used {
-        return Some(format!("{used}. {}", extent(preview)));
+    if let Some(lost) = &preview.used {
+        return Some(format!("{}. {}", lost.words(), extent(preview)));
     }
     let used = |image: &&Expiring| image.is_in_use(rules, now);
     if let Some(image) = preview.images.iter().find(used) {

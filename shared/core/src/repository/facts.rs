@@ -7,7 +7,11 @@ use jiff::Timestamp;
 use crate::{
     finding::{ScanMode, ScanTrigger},
     ids::{Digest, RepositoryKey, Tag},
-    repository::{keys::KeyHealth, ledger::RepositoryRow, posture::Repository},
+    repository::{
+        keys::KeyHealth,
+        ledger::{Losing, RepositoryRow},
+        posture::Repository,
+    },
 };
 
 /// An image that a lifecycle policy would delete or archive.
@@ -36,8 +40,27 @@ pub struct Preview {
     pub images: Vec<Expiring>,
     /// How many there are.
     pub total: u64,
-    /// The workloads that would lose an image, in words; or why that is not known. `None`: none, or nobody checks.
-    pub used: Option<String>,
+    /// What workloads would lose by it. `None`: nothing, or nobody looks.
+    pub used: Option<Lost>,
+}
+
+/// What workloads would lose by a lifecycle policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    /// An image that they use.
+    Image(Losing),
+    /// That is not known; why, in words.
+    Unknown(String),
+}
+
+impl Lost {
+    /// In words.
+    pub fn words(&self) -> &str {
+        match self {
+            Self::Image(losing) => &losing.words,
+            Self::Unknown(why) => why,
+        }
+    }
 }
 
 /// The result of a request for a preview.

@@ -37,6 +37,9 @@ pub struct RepositoryRow {
     /// The preview that ECR was asked for and has not given yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previewing: Option<Previewing>,
+    /// Whether the lifecycle policy that is set takes what workloads use was last asked then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked: Option<Checked>,
     /// The value of the tag that names the route of its alerts; `None`: it was not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<RouteTag>,
@@ -55,6 +58,7 @@ impl RepositoryRow {
             repairs: BTreeMap::new(),
             held: None,
             previewing: None,
+            checked: None,
             route: None,
         }
     }
@@ -67,6 +71,27 @@ pub struct Previewing {
     pub text: String,
     /// When it was asked for.
     pub since: Timestamp,
+}
+
+/// A lifecycle policy that is set, and was asked about again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// The policy.
+    pub text: String,
+    /// When to ask again.
+    pub until: Timestamp,
+    /// What workloads lose by it, as far as known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loses: Option<Losing>,
+}
+
+/// An image that a lifecycle policy takes from workloads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Losing {
+    /// The image, by a tag or its digest.
+    pub image: String,
+    /// What it takes from whom, in words.
+    pub words: String,
 }
 
 /// A lifecycle policy that was held.

@@ -255,6 +255,7 @@ fn what_is_known_of_the_repository_itself_is_in_it() {
         )]),
         held: None,
         previewing: None,
+        checked: None,
         route: None,
     };
     let mut builder = SummaryBuilder::new(&policy, &key(), now());

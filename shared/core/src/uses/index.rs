@@ -187,7 +187,8 @@ impl IndexState {
 impl WorkloadRules {
     /// The lists that the function of a region makes, in all accounts.
     pub fn listed(&self, account: &AccountId, region: &Region) -> Vec<WorkloadSource> {
-        let accounts = std::iter::once(account).chain(self.accounts.iter().map(|account| &account.id));
+        let others = self.accounts.iter().filter(|other| other.is_listed_in(region));
+        let accounts = std::iter::once(account).chain(others.map(|other| &other.id));
         let sources = accounts.flat_map(|account| {
             self.sources.iter().map(|kind| WorkloadSource {
                 account: account.clone(),
@@ -277,12 +278,12 @@ pub fn unknown(
     let elsewhere = state.map(|state| state.elsewhere.as_slice()).unwrap_or_default();
     let regions: BTreeSet<&Region> = elsewhere.iter().map(|listing| &listing.source.region).collect();
     for region in regions {
-        // A list that is needed here is needed there too, whether or not it was ever read. A cluster reports to one region.
-        for source in needed.iter().filter(|source| !is_cluster(source)) {
-            let there = WorkloadSource {
-                region: region.clone(),
-                ..source.clone()
-            };
+        // What is needed there, whether or not it was ever listed. A cluster reports to one region.
+        let needed = rules.needed(&RepositoryKey {
+            region: region.clone(),
+            ..key.clone()
+        });
+        for there in needed.into_iter().filter(|source| !is_cluster(source)) {
             let listing = elsewhere.iter().find(|listing| listing.source == there);
             if !is_fresh(listing.and_then(|listing| listing.completed_at), rules, now) {
                 return Some(words(&there, listing));

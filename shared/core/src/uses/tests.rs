@@ -364,6 +364,7 @@ fn another_account_and_a_cluster_concern_the_repositories_that_the_policy_gives_
                 id: "222222222222".parse().unwrap(),
                 role: "reader".to_owned(),
                 repositories: globs.iter().map(|text| glob(text)).collect(),
+                regions: BTreeSet::new(),
             }],
             ..rules()
         };
@@ -375,6 +376,55 @@ fn another_account_and_a_cluster_concern_the_repositories_that_the_policy_gives_
             ..rules()
         };
         assert_eq!(unknown(&rules), expected, "{globs:?}");
+    }
+}
+
+#[test]
+fn another_account_is_needed_in_the_regions_that_the_policy_gives_it() {
+    let here = source(SourceKind::Ecs).region;
+    let other: Region = "eu-west-1".parse().unwrap();
+    let state_of = |region: &Region| {
+        let mut state = complete_at(&rules(), now());
+        if *region != here {
+            // The registry's own account is complete in the other region, where there is a guard as well.
+            for source in rules().listed(&state.account, region) {
+                state.elsewhere.push(Listing {
+                    source,
+                    completed_at: Some(now()),
+                    seen: 0,
+                    trouble: None,
+                });
+            }
+        }
+        state
+    };
+    for (regions, region, expected) in [
+        (vec![], &here, true),
+        (vec![here.clone()], &here, true),
+        (vec![other.clone()], &here, false),
+        (vec![other.clone()], &other, true),
+        (vec!["us-east-1".parse().unwrap()], &other, false),
+    ] {
+        let rules = WorkloadRules {
+            accounts: vec![WorkloadAccount {
+                id: "222222222222".parse().unwrap(),
+                role: "reader".to_owned(),
+                repositories: Vec::new(),
+                regions: regions.iter().cloned().collect(),
+            }],
+            ..rules()
+        };
+        let state = state_of(region);
+        let uses = Uses::of(&rules, &[image(1)], &[], Some(&state), now());
+        assert_eq!(
+            matches!(uses, Uses::Unknown(_)),
+            expected,
+            "{regions:?} in {region}: {uses:?}"
+        );
+        let account = rules.accounts[0].id.clone();
+        let listed = rules.listed(&state.account, region);
+        let is_listed = listed.iter().any(|source| source.account == account);
+        assert_eq!(is_listed, expected, "{regions:?} in {region}");
     }
 }
 

@@ -1,7 +1,10 @@
 use jiff::SignedDuration;
 
 use super::*;
-use crate::workloads::tests::{index, key, reference, rules, source};
+use crate::{
+    alert_budget::BudgetedNotifier,
+    workloads::tests::{index, key, reference, rules, source},
+};
 use guard_core::{
     finding::Severity,
     ledger::{Block, Row},
@@ -11,7 +14,7 @@ use guard_core::{
     uses::{Phase, SourceKind, Via, WorkloadKind},
 };
 use guard_ports::Retry;
-use guard_testkit::{Fault, World, image, now, policy, run};
+use guard_testkit::{Fault, Parts, World, image, now, policy, registry_key, run};
 
 const SAYS: &str = "CannotPullContainerError: failed to resolve ref pipeops:v1.2.3: not found";
 
@@ -102,6 +105,29 @@ fn whoever_cannot_pull_a_blocked_image_hears_why_and_what_to_do() {
         "{}",
         sent.message.subject
     );
+}
+
+#[test]
+fn it_counts_against_the_budget_of_its_topic_like_any_alert() {
+    let world = blocked(BlockMethod::Archive);
+    let policy = policy(r#""alerts": {"max_single_per_hour": 1}"#);
+    let budgeted = BudgetedNotifier::new(&world, &world, &world, &policy);
+    let parts = Parts {
+        world: &world,
+        registry: &world,
+        writer: Some(&world),
+        notifier: &budgeted,
+    };
+    let rules = rules();
+    for name in ["api", "jobs"] {
+        let index = Index {
+            services: &parts,
+            rules: &rules,
+            registry: registry_key(),
+        };
+        assert_eq!(run(index.refused(&policy, &task(name, &by_digest()), "me")), Ok(1));
+    }
+    assert_eq!(world.sent().len(), 1, "the second one is told by the summary");
 }
 
 #[test]

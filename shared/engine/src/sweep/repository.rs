@@ -29,6 +29,7 @@ use guard_core::{
     replication::readiness::Expected,
     repository::posture::ListedSettings,
     summary::{SummaryBuilder, differs},
+    uses::unknown,
     work::{MAX_IMAGES, Work, WorkItem},
 };
 use guard_ports::{Clock as _, Listing as _, RepositoryLedger as _, Services, SweepLedger as _, UseLedger as _};
@@ -379,9 +380,9 @@ impl<S: Services> Worker<'_, S> {
     /// time, shows at the periodic reconcile of the image.
     async fn read_uses(&self, key: &RepositoryKey, reading: &mut Reading<'_>) -> Result<(), SweepError> {
         let holds = self.policy.block(&key.repository).when_in_use == WhenInUse::Hold;
-        if self.policy.workloads.is_none() || !holds {
+        let Some(rules) = self.policy.workloads.as_ref().filter(|_| holds) else {
             return Ok(());
-        }
+        };
         let failed = |source| SweepError::port(format!("read who uses the images of `{key}`"), source);
         let mut after = None;
         loop {
@@ -394,10 +395,18 @@ impl<S: Services> Worker<'_, S> {
             page.items.iter().for_each(|row| reading.survey.remember_use(row));
             reading.unreadable.extend(page.unreadable.into_iter().map(failed));
             if page.next.is_none() || self.services.clock().now() >= self.sweep.until {
-                return Ok(());
+                break;
             }
             after = page.next;
         }
+        if reading.survey.waits_for_uses() {
+            let state = self.services.ledger().index_state(&key.account, &key.region).await;
+            let state = state.map_err(failed)?;
+            if unknown(rules, key, state.as_ref(), self.services.clock().now()).is_none() {
+                reading.survey.uses_are_known();
+            }
+        }
+        Ok(())
     }
 
     /// Reads the list until it or the time is over; where the rest begins.

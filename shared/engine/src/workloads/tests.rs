@@ -350,6 +350,7 @@ fn other_accounts_are_listed_and_clusters_are_named() {
             id: "222222222222".parse().unwrap(),
             role: "reader".to_owned(),
             repositories: Vec::new(),
+            regions: BTreeSet::new(),
         }],
         ..rules()
     };
@@ -443,6 +444,7 @@ fn clusters_of_two_accounts_with_one_name_are_two() {
             id: other.clone(),
             role: "reader".to_owned(),
             repositories: Vec::new(),
+            regions: BTreeSet::new(),
         }],
         ..rules()
     };

@@ -24,9 +24,75 @@ pub(super) struct Index {
     /// Lists that fail after half of their workloads, and how.
     failing: BTreeMap<WorkloadSource, PortError>,
     clusters: Vec<String>,
+    /// Who acts now, and what each of them has read and written.
+    acting: usize,
+    attempts: BTreeMap<usize, Attempt>,
+    taken: Vec<Taken>,
+}
+
+/// What one attempt has read of the index, and claimed.
+#[derive(Debug, Default)]
+struct Attempt {
+    asked: BTreeMap<ImageKey, (u64, Vec<UseRow>)>,
+    state: Option<(Timestamp, Option<IndexState>)>,
+    claimed: BTreeMap<ImageKey, u64>,
+}
+
+/// An image that was taken away, and what whoever took it knew of its workloads.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// The image: it was archived, or lost a tag that is no mark.
+    pub image: ImageKey,
+    /// When.
+    pub at: Timestamp,
+    /// The tick at which its use rows were last asked for, and all use rows as they were then.
+    pub asked: Option<(u64, Vec<UseRow>)>,
+    /// When the state of the index was last asked for, and what it was.
+    pub state: Option<(Timestamp, Option<IndexState>)>,
+    /// The tick at which its row was last written.
+    pub claimed: Option<u64>,
+}
+
+impl Index {
+    fn attempt(&mut self) -> &mut Attempt {
+        self.attempts.entry(self.acting).or_default()
+    }
+
+    /// The row of an image was written.
+    pub(super) fn claims(&mut self, image: &ImageKey, tick: u64) {
+        self.attempt().claimed.insert(image.clone(), tick);
+    }
+
+    /// An image is taken away.
+    pub(super) fn takes(&mut self, image: &ImageKey, at: Timestamp) {
+        let attempt = self.attempt();
+        let taken = Taken {
+            image: image.clone(),
+            at,
+            asked: attempt.asked.get(image).cloned(),
+            state: attempt.state.clone(),
+            claimed: attempt.claimed.get(image).copied(),
+        };
+        self.taken.push(taken);
+    }
 }
 
 impl World {
+    /// From now on this is who acts: what is read and written is noted for the number.
+    pub fn acts(&self, number: usize) {
+        self.lock().index.acting = number;
+    }
+
+    /// The images that were taken away, and what was known of their workloads.
+    pub fn taken(&self) -> Vec<Taken> {
+        self.lock().index.taken.clone()
+    }
+
+    /// The present, in the ticks of calls.
+    pub fn ticks(&self) -> u64 {
+        self.lock().ticks
+    }
+
     /// From now on these workloads are there, of what a source lists.
     pub fn set_workloads(&self, source: &WorkloadSource, seen: Vec<Seen>) {
         self.lock().index.running.insert(source.clone(), seen);
@@ -119,12 +185,14 @@ impl Workloads for World {
                 seen,
                 known: known.clone(),
                 failures,
+                as_of: None,
             }
         });
         listed.await.unwrap_or_else(|failure| ListedWorkloads {
             seen: Vec::new(),
             known: known.clone(),
             failures: vec![failure],
+            as_of: None,
         })
     }
 
@@ -151,6 +219,10 @@ fn page(rows: impl Iterator<Item = UseRow>, after: Option<&str>, size: usize) ->
 impl UseLedger for World {
     async fn uses_of(&self, images: &[ImageKey]) -> Result<Vec<UseRow>, PortError> {
         self.call("dynamodb:BatchGetItem", false, |state| {
+            let all: Vec<UseRow> = state.index.uses.values().cloned().collect();
+            let tick = state.ticks;
+            let asked = images.iter().map(|image| (image.clone(), (tick, all.clone())));
+            state.index.attempt().asked.extend(asked);
             let rows = images.iter().filter_map(|image| state.index.uses.get(image));
             rows.cloned().collect()
         })
@@ -185,8 +257,12 @@ impl UseLedger for World {
 
     async fn index_state(&self, account: &AccountId, region: &Region) -> Result<Option<IndexState>, PortError> {
         let of = (account.clone(), region.clone());
-        self.call("dynamodb:GetItem", false, |state| state.index.states.get(&of).cloned())
-            .await
+        self.call("dynamodb:GetItem", false, |state| {
+            let found = state.index.states.get(&of).cloned();
+            state.index.attempt().state = Some((state.time(), found.clone()));
+            found
+        })
+        .await
     }
 
     async fn index_states(&self, account: &AccountId) -> Result<Vec<IndexState>, PortError> {

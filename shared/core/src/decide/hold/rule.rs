@@ -41,6 +41,8 @@ pub(in crate::decide) struct Hold {
     pub(in crate::decide) limited_until: Option<Timestamp>,
     /// Somebody uses it.
     pub(in crate::decide) is_use: bool,
+    /// It is not known whether workloads use it.
+    pub(in crate::decide) uses_unknown: bool,
     /// The registry refuses it, and a parent index is blocked: the block is not tried again for a while.
     pub(in crate::decide) refused: bool,
     /// It is a release that nobody was alerted about yet: that is done at once, and not only when the image can be pulled.
@@ -71,6 +73,7 @@ impl Hold {
             next_step: None,
             limited_until: None,
             is_use: false,
+            uses_unknown: false,
             refused: false,
             tells_release: false,
         }

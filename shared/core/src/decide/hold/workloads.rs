@@ -75,7 +75,10 @@ fn holds(block: &Blocking<'_>, rules: &WorkloadRules) -> Result<Option<Hold>, Qu
             // an alert of its own.
             WhenUnknown::Hold => {
                 let why = text::line(why, 500);
-                let hold = Hold::because(format!("it is not known whether it is in use: {why}.")).ending(USE_NOT_KNOWN);
+                let hold = Hold {
+                    uses_unknown: true,
+                    ..Hold::because(format!("it is not known whether it is in use: {why}.")).ending(USE_NOT_KNOWN)
+                };
                 Some(if block.came_back { hold.told() } else { hold })
             }
             WhenUnknown::Ignore => None,

@@ -1,4 +1,5 @@
 mod blocks;
+mod both;
 mod chosen;
 mod evidence;
 mod family;

@@ -54,18 +54,11 @@ pub async fn reconcile_repository(
         let mut facts = run.gather(None, actor).await?;
         facts.refused.clone_from(&refused);
         let mut plan = run.decided(&facts);
-        if let RepositoryPlan::Preview(text) = &plan {
-            let Some(writer) = run.writer() else {
-                return Err(ReconcileError::ReportMode(key.clone()));
-            };
-            let begun = is_previewing(facts.row.as_ref(), text, services.clock().now());
-            let preview = writer.preview_lifecycle_policy(key, text, begun).await;
-            let preview = preview.map_err(|source| run.failed("preview the lifecycle policy of", source))?;
-            done.waits = preview.is_none();
-            facts.preview = Some(match preview {
-                Some(preview) => Previewed::Ready(run.with_uses(preview, text).await?),
-                None => Previewed::NotYet,
-            });
+        if let RepositoryPlan::Preview(text) | RepositoryPlan::Recheck(text) = &plan {
+            let is_set = matches!(plan, RepositoryPlan::Recheck(_));
+            let previewed = run.previewed(&facts, text, is_set).await?;
+            done.waits = previewed == Previewed::NotYet;
+            facts.preview = Some(previewed);
             plan = run.decided(&facts);
             if let RepositoryPlan::Apply(step) = &plan
                 && !run.is_as_read(&facts, step).await?
@@ -99,19 +92,40 @@ pub async fn reconcile_repository(
                 return Ok(done);
             }
             // It was answered already.
-            RepositoryPlan::Preview(_) => return Ok(done),
+            RepositoryPlan::Preview(_) | RepositoryPlan::Recheck(_) => return Ok(done),
         }
     }
     Err(ReconcileError::Contended(key.into()))
 }
 
 impl<S: Services> RepositoryRun<'_, S> {
+    /// What a lifecycle policy would do; of one that `is_set`, only what workloads lose by it.
+    async fn previewed(&self, facts: &RepositoryFacts, text: &str, is_set: bool) -> Result<Previewed, ReconcileError> {
+        let Some(writer) = self.writer() else {
+            return Err(ReconcileError::ReportMode(self.key.clone()));
+        };
+        if is_set && let Some(preview) = self.without_uses().await? {
+            return Ok(Previewed::Ready(preview));
+        }
+        let begun = is_previewing(facts.row.as_ref(), text, self.services.clock().now());
+        let preview = writer.preview_lifecycle_policy(self.key, text, begun).await;
+        let preview = preview.map_err(|source| self.failed("preview the lifecycle policy of", source))?;
+        Ok(match preview {
+            Some(preview) if is_set => Previewed::Ready(self.with_workloads(preview, text).await?),
+            Some(preview) => Previewed::Ready(self.with_uses(preview, text).await?),
+            None => Previewed::NotYet,
+        })
+    }
+
     fn decided(&self, facts: &RepositoryFacts) -> RepositoryPlan {
         let of = self.key;
         debug!(%of, recorded = facts.row.is_some(), "facts gathered");
         let plan = decide(self.policy, facts, self.services.clock().now());
         match &plan {
             RepositoryPlan::Preview(_) => debug!(%of, "decided: the effect of a lifecycle policy must be asked first"),
+            RepositoryPlan::Recheck(_) => {
+                debug!(%of, "decided: the effect of the lifecycle policy must be asked again")
+            }
             RepositoryPlan::Apply(_) => debug!(%of, "decided: a step is carried out"),
             RepositoryPlan::Leave(why) => debug!(%of, ?why, "decided: nothing is to be done"),
         }

@@ -16,9 +16,9 @@ use guard_core::{
         posture::{Encryption, ListedSettings, Repository, TagMutability},
     },
     state::State,
-    uses::{Phase, Snapshot, SourceKind, Via, Workload, WorkloadKind, WorkloadSource, merge},
+    uses::{Phase, Snapshot, SourceKind, UseRow, Via, Workload, WorkloadKind, WorkloadSource, merge},
 };
-use guard_ports::{Listing as _, RepositoryLedger as _, RepositoryWriter as _, Retry};
+use guard_ports::{Clock as _, Listing as _, RepositoryLedger as _, RepositoryWriter as _, Retry};
 use guard_testkit::{Fault, StoredRepository, World, image, image_key, now, policy, policy_in, run, run_and_crash};
 
 const KEY: &str = "arn:aws:kms:us-west-2:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
@@ -464,42 +464,129 @@ fn a_lifecycle_policy_that_would_take_what_is_in_use_is_held_and_looked_into_aga
     );
 }
 
+/// Rules for a repository, with an index of functions.
+fn with_index(sections: &str) -> Policy {
+    let members = rules(sections);
+    policy(&format!(
+        r#"{members}, "block": {{"workloads": {{"sources": ["lambda"]}}}}"#
+    ))
+}
+
+/// A function uses the image.
+fn used_row() -> UseRow {
+    let source = WorkloadSource {
+        account: key().account,
+        region: key().region,
+        kind: SourceKind::Lambda,
+    };
+    let workload = Workload {
+        phase: Phase::Running,
+        kind: WorkloadKind::LambdaFunction,
+        name: "thumbs".to_owned(),
+        within: None,
+        version: Some("12".to_owned()),
+        source,
+        via: Via::Digest,
+    };
+    let mut seen = Snapshot::default();
+    seen.add(image_key(), workload);
+    merge(&[], &seen, now()).remove(0)
+}
+
+#[test]
+fn a_lifecycle_policy_that_is_set_is_asked_about_once_a_day_and_who_loses_by_it_is_told_once() {
+    let policy = with_index(SEED);
+    let world = world(repository());
+    let at = |hours: i64| {
+        world.set_now(now() + SignedDuration::from_hours(hours));
+        let rules = policy.workloads.as_ref().unwrap();
+        world.complete_index(rules, &key().account, &key().region, world.now());
+    };
+    let previews = || {
+        let calls = world.calls();
+        let asked = calls
+            .iter()
+            .filter(|call| call.operation == "ecr:StartLifecyclePolicyPreview");
+        asked.count()
+    };
+    at(0);
+    world.set_preview(&key().repository, preview(&[None]));
+    assert_eq!(look_twice(&world, &policy).alerts, [Kind::LifecycleRepaired]);
+    // Nobody uses any image: no preview could say otherwise.
+    at(25);
+    world.forget_calls();
+    assert_eq!(look(&world, &policy).alerts, []);
+    assert_eq!(previews(), 0);
+    world.set_use_row(used_row());
+    at(48);
+    assert_eq!(look_twice(&world, &policy).alerts, [], "it was asked today");
+    at(50);
+    assert_eq!(look_twice(&world, &policy).alerts, [Kind::LifecycleInUse]);
+    let alert = default_of(&world, 1);
+    assert_eq!(alert["severity"], "HIGH");
+    insta::assert_snapshot!(alert["reason"].as_str().unwrap(), @"The lifecycle policy is as the policy says, and it would delete or archive images that are in use (1, one is v0.9.0): function thumbs version 12. ECR applies it within 24 hours.");
+    world.forget_calls();
+    at(75);
+    assert_eq!(look(&world, &policy).alerts, [], "it is told once");
+    assert_eq!(previews(), 1);
+    for hour in 76..98 {
+        at(hour);
+        look(&world, &policy);
+    }
+    assert_eq!(previews(), 1, "it is asked once a day");
+    // While nobody knows who uses it, what was told stands.
+    world.set_now(now() + SignedDuration::from_hours(120));
+    world.set_preview(&key().repository, preview(&[]));
+    world.set_use_row(UseRow {
+        gone_at: Some(now()),
+        generation: 2,
+        ..used_row()
+    });
+    assert_eq!(look(&world, &policy).alerts, []);
+    let loses = |world: &World| {
+        let row = run(world.repository_row(&key())).unwrap().unwrap();
+        row.checked.unwrap().loses.map(|losing| losing.image)
+    };
+    assert_eq!(loses(&world), Some("v0.9.0".to_owned()));
+    at(124);
+    assert_eq!(look(&world, &policy).alerts, []);
+    assert_eq!(loses(&world), None);
+    // And again: it is told again.
+    world.set_preview(&key().repository, preview(&[None]));
+    world.set_use_row(used_row());
+    at(149);
+    assert_eq!(look(&world, &policy).alerts, [Kind::LifecycleInUse]);
+}
+
+#[test]
+fn a_lifecycle_policy_that_is_set_is_not_asked_about_where_nobody_asks_who_uses_images() {
+    let plain = policy(&rules(SEED));
+    let world = world(repository());
+    look_twice(&world, &plain);
+    let members = rules(SEED);
+    let blocks = policy(&format!(
+        r#"{members}, "block": {{"when_in_use": "block", "workloads": {{}}}}"#
+    ));
+    let reports = guard_testkit::policy_in("report", &format!(r#"{members}, "block": {{"workloads": {{}}}}"#));
+    world.set_now(now() + SignedDuration::from_hours(48));
+    for policy in [&plain, &blocks, &reports] {
+        world.forget_calls();
+        assert_eq!(look(&world, policy).alerts, []);
+        assert_eq!(world.writes(), 0);
+    }
+}
+
 #[test]
 fn a_lifecycle_policy_takes_nothing_that_workloads_use_or_may_use() {
-    let with_index = |sections: &str| {
-        let members = rules(sections);
-        policy(&format!(
-            r#"{members}, "block": {{"workloads": {{"sources": ["lambda"]}}}}"#
-        ))
-    };
-    let used_row = || {
-        let source = WorkloadSource {
-            account: key().account,
-            region: key().region,
-            kind: SourceKind::Lambda,
-        };
-        let workload = Workload {
-            phase: Phase::Running,
-            kind: WorkloadKind::LambdaFunction,
-            name: "thumbs".to_owned(),
-            within: None,
-            version: Some("12".to_owned()),
-            source,
-            via: Via::Digest,
-        };
-        let mut seen = Snapshot::default();
-        seen.add(image_key(), workload);
-        merge(&[], &seen, now()).remove(0)
-    };
     let reason = |world: &World| default_of(world, 0)["reason"].as_str().unwrap().to_owned();
     for (sections, expected) in [
         (
             SEED,
-            "it would delete or archive images that are in use: function thumbs version 12.",
+            "it would delete or archive images that are in use (1, one is v0.9.0): function thumbs version 12.",
         ),
         (
             r#""lifecycle": {"archive_unpulled_days": 120}"#,
-            "it would archive, now or later, images that are in use: function thumbs version 12.",
+            "it would archive, now or later, images that are in use (1, one is v0.9.0): function thumbs version 12.",
         ),
     ] {
         let policy = with_index(sections);
