@@ -83,6 +83,7 @@ module "guard" {
   outcome_metrics            = var.outcome_metrics
   workloads                  = var.workloads
   gate                       = var.gate
+  operate                    = var.operate
   event_sources              = var.event_sources
   other_regions              = sort(local.other_regions)
   ledger_replica_regions     = sort(local.other_regions)
@@ -119,6 +120,7 @@ module "guard_elsewhere" {
   outcome_metrics          = var.outcome_metrics
   workloads                = var.workloads
   gate                     = var.gate
+  operate                  = var.operate
   event_sources            = var.event_sources
   other_regions            = sort(setsubtract(local.guarded_regions, [each.value]))
   ledger                   = module.guard.ledgers[each.value]

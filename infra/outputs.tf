@@ -72,6 +72,16 @@ output "reader_policies" {
   value       = { for region, guard in local.guards : region => guard.reader_policy }
 }
 
+output "operate_arns" {
+  description = "ARNs that `ecr-guard release` invokes, by region; empty without `operate`."
+  value       = { for region, guard in local.guards : region => guard.operate_arn if guard.operate_arn != null }
+}
+
+output "operate_invoker_policies" {
+  description = "Policy documents for the roles that may ask for releases, by region; empty without `operate`."
+  value       = { for region, guard in local.guards : region => guard.operate_invoker_policy if guard.operate_invoker_policy != null }
+}
+
 output "queue_urls" {
   description = "Queues of what nobody took, by region."
   value       = { for region, guard in local.guards : region => guard.queue_urls }

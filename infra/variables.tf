@@ -415,6 +415,12 @@ variable "gate" {
   default = null
 }
 
+variable "operate" {
+  description = "The function `operate`, through which people release a blocked image for some hours, as far as the policy's `release` lets them. `null`: there is no such function. It costs nothing while nobody asks it."
+  type        = object({})
+  default     = null
+}
+
 variable "outcome_metrics" {
   description = "Whether there is a metric for each outcome of each function (`Outcomes`, by `Function` and `Outcome`). Each that occurs costs 0.30 USD a month; no alarm and no graph of the dashboard needs them."
   type        = bool

@@ -1,4 +1,5 @@
-//! The operator's command line. It reads, and changes nothing: neither the registry nor the ledger.
+//! The operator's command line. It reads, and changes nothing: neither the registry nor the ledger. What `release` asks for, the function
+//! `operate` does.
 //!
 //! [`run`] is all of it but the process: what it reads of the world comes in through [`World`], and what it says goes out through two writers.
 
@@ -12,6 +13,7 @@ pub mod list;
 mod located;
 pub mod plan;
 pub mod policy;
+pub mod release;
 pub mod simulate;
 pub mod snapshot;
 pub mod status;
@@ -33,6 +35,7 @@ use serde_json::json;
 
 use crate::{
     ledgers::{Extent, LedgerArguments, NotRead, Place, take},
+    release::{Operator, ReleaseArguments},
     snapshot::ReadSeek,
 };
 
@@ -156,6 +159,17 @@ Exit codes: 0 saved, 2 it cannot be read or written.")]
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Lets a blocked image be pulled for some hours, or ends that. The function `operate` does it, as far as the policy lets you.
+    #[command(after_help = "Examples:
+  ecr-guard release team/api:1.4.2 --hours 12 --reason 'checkout is down, the fix comes on Monday' --ticket SEC-77
+  ecr-guard release --wait 123456789012.dkr.ecr.us-west-2.amazonaws.com/team/api@sha256:… --hours 2 --reason 'rollback'
+  ecr-guard release --end team/api:1.4.2
+
+The image is blocked again after that time, also where it runs by then. The team and the default route get an alert with your name, at once.
+It takes ECR up to about 20 minutes to restore an image from the archive.
+
+Exit codes: 0 released or ended, 1 refused, 2 it cannot be carried out.")]
+    Release(ReleaseArguments),
 }
 
 /// Questions about policy documents.
@@ -243,6 +257,12 @@ pub trait World {
         extent: &Extent,
         each: &mut dyn FnMut(SnapshotLine) -> io::Result<()>,
     ) -> Result<(), NotRead>;
+
+    /// The way to the function `operate` there.
+    ///
+    /// # Errors
+    /// The caller has no identity.
+    fn operator(&self, place: &Place) -> Result<Box<dyn Operator>, NotRead>;
 }
 
 /// A file that is written, and then read.
@@ -336,6 +356,10 @@ pub fn run(
             ledger_only,
             file,
         } => or_trouble(save(ledger, *ledger_only, file, world, out, trouble), trouble),
+        Command::Release(arguments_of) => {
+            let released = release::run(arguments_of, arguments.output, world, out, trouble);
+            or_trouble(released, trouble)
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use clap::Parser as _;
 use ecr_guard_cli::{
     Arguments, Scratch, UNUSABLE, World, aws,
     ledgers::{Extent, NotRead, Place},
+    release::Operator,
     run,
     snapshot::ReadSeek,
 };
@@ -65,6 +66,10 @@ impl World for Here {
         each: &mut dyn FnMut(SnapshotLine) -> io::Result<()>,
     ) -> Result<(), NotRead> {
         aws::take(place, extent, self.now(), each)
+    }
+
+    fn operator(&self, place: &Place) -> Result<Box<dyn Operator>, NotRead> {
+        aws::operator(place)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{self, Cursor, Write},
     path::Path,
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 
 use clap::Parser as _;
@@ -29,6 +29,7 @@ use jiff::Timestamp;
 use crate::{
     Arguments, Scratch, World,
     ledgers::{Extent, NotRead, Place},
+    release::{Operator, tests::Fake},
     snapshot::{ReadSeek, Writing},
 };
 
@@ -39,6 +40,8 @@ pub(crate) struct Desk {
     /// What the ledger has, or why it cannot be read.
     pub(crate) ledger: Result<Vec<SnapshotRecord>, String>,
     pub(crate) asked: Mutex<Vec<(Place, Extent)>>,
+    /// The function `operate`.
+    pub(crate) operator: Option<Arc<Fake>>,
 }
 
 impl Default for Desk {
@@ -47,6 +50,7 @@ impl Default for Desk {
             files: Mutex::default(),
             ledger: Ok(Vec::new()),
             asked: Mutex::default(),
+            operator: None,
         }
     }
 }
@@ -104,6 +108,23 @@ impl World for Desk {
         }
         Ok(())
     }
+
+    fn operator(&self, _: &Place) -> Result<Box<dyn Operator>, NotRead> {
+        let operator = self
+            .operator
+            .clone()
+            .ok_or_else(|| NotRead::new("There is no function."))?;
+        Ok(Box::new(operator))
+    }
+}
+
+/// Runs a command that has blanks in it.
+pub(crate) fn said(desk: &Desk, command: &[&str]) -> (u8, String, String) {
+    let arguments = Arguments::try_parse_from([&["ecr-guard"], command].concat()).unwrap();
+    let (mut out, mut trouble) = (Vec::new(), Vec::new());
+    let code = crate::run(&arguments, desk, &mut out, &mut trouble).unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (code, text(out), text(trouble))
 }
 
 impl Desk {

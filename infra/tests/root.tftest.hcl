@@ -190,6 +190,7 @@ run "everything_is_said" {
     event_sources                          = ["aws.ecr", "aws.inspector2", "ecr-guard.smoke"]
     workloads                              = { functions = ["app-*"], external_id = "ecr-guard" }
     gate                                   = { organization_id = "o-abcdefghij" }
+    operate                                = {}
     log_level                              = "DEBUG"
     outcome_metrics                        = true
     log_retention_days                     = 30
@@ -223,7 +224,7 @@ run "everything_is_said" {
   assert {
     condition = toset([for statement in jsondecode(module.ecr[0].repository_policy).Statement : statement.Condition.ArnNotEquals["aws:PrincipalArn"] if statement.Sid == "KeepImages"][0]) == toset(concat(
       ["arn:aws:iam::123456789012:role/admin"],
-      [for pair in setproduct(["on-push", "on-replication", "on-scan", "sweep", "worker", "workloads", "gate"], ["us-west-2", "us-east-1"]) : "arn:aws:iam::123456789012:role/guard-${pair[0]}-${pair[1]}"]
+      [for pair in setproduct(["on-push", "on-replication", "on-scan", "sweep", "worker", "workloads", "gate", "operate"], ["us-west-2", "us-east-1"]) : "arn:aws:iam::123456789012:role/guard-${pair[0]}-${pair[1]}"]
     ))
     error_message = module.ecr[0].repository_policy
   }

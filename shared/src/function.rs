@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 
-use guard_aws::{Aws, dynamodb::DynamoLedger, ecr::EcrWriter, sns::SnsNotifier};
+use guard_aws::{Aws, dynamodb::DynamoLedger, ecr::EcrWriter, sns::SnsNotifier, sts::StsCallers};
 use guard_core::{ids::AccountId, uses::WorkloadRules};
 use guard_events::Event;
 use guard_lambda::{
@@ -17,6 +17,7 @@ use guard_lambda::{
     gate::{ANSWER_RESERVE, Ready, TOO_SLOW, gate},
     invocation::Invocation,
     log,
+    operate::operate,
     pace::{PUT_IMAGE_EVERY, Pace, Paced},
     repositories::RecentLooks,
     sweep::sweep,
@@ -198,6 +199,27 @@ pub async fn run_gate<R: Revisions>(name: &'static str, revisions: impl Fn(&Aws)
                 }
             };
             Ok::<_, Error>(answer)
+        }))
+        .await
+    };
+    exit_code(name, running.await)
+}
+
+/// Runs `operate`, which releases images for people.
+pub async fn run_operate(name: &'static str) -> ExitCode {
+    log::start(environment);
+    let running = async {
+        let guarded = &guarded(environment)?;
+        let process = Process::start(Aws::from_env(&environment)?).await?;
+        let sts = &StsCallers::from_env(&environment);
+        lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
+            let invocation = &Invocation::new(name, &event.context)?;
+            let writer = process.writer(&invocation.account);
+            let services = &process.services(invocation, writer, &NoQueue).only(guarded);
+            let asked = (event.context.invoked_function_arn.as_str(), event.payload.get());
+            // Boxed, as above.
+            let answering = Box::pin(operate(services, &process.config.policy, sts, invocation, asked));
+            Ok::<_, Error>(answering.await)
         }))
         .await
     };

@@ -2,7 +2,7 @@
 
     tests/infra/smoke.py --region us-west-2 --name ecr-guard [--repository NAME]
 
-It needs AWS credentials that may put events (`events:PutEvents`), invoke the functions `sweep`, `workloads` and `gate` (`lambda:InvokeFunction`), read the
+It needs AWS credentials that may put events (`events:PutEvents`), invoke the functions `sweep`, `workloads`, `gate` and `operate` (`lambda:InvokeFunction`), read the
 functions' logs (`logs:FilterLogEvents`), look at the queues (`sqs:GetQueueUrl`, `sqs:GetQueueAttributes`) and read the policy
 (`lambda:GetFunctionConfiguration`, `dynamodb:GetItem` and `kms:Decrypt` with the deployment's key), and a deployment whose
 `event_sources` has `ecr-guard.smoke`. It changes nothing: the events name an image that does not exist, so that a function looks for it
@@ -129,6 +129,18 @@ def gate(functions: Any, name: str) -> str:
     return "ok     gate: answers, as it should"
 
 
+def operate(functions: Any, name: str) -> str:
+    """Has the function `operate` refuse a request that is none; gives what to print."""
+    try:
+        answer = functions.invoke(FunctionName=f"{name}-operate", Qualifier=ALIAS, Payload=b'{"schema": "ecr-guard/operate/v1"}')
+    except functions.exceptions.ResourceNotFoundException:
+        return "ok     operate: not deployed (`operate = null`)"
+    said = json.loads(answer["Payload"].read())
+    if answer.get("FunctionError") or said.get("code") != "invalid":
+        raise Broken(f"operate: {said.get('errorMessage') or said}")
+    return "ok     operate: answers, as it should"
+
+
 def wait_for_work(logs: Any, group: str, since: int, timeout: float) -> None:
     """Waits until a worker has worked off a batch. Which one, its line does not say: any that it had since then."""
     deadline = time.monotonic() + timeout
@@ -185,6 +197,7 @@ def smoke(clients: dict[str, Any], name: str, repository: str, timeout: float) -
     report.append(f"ok     worker: {WORKED}, as it should be")
     report.append(index(clients["lambda"], name))
     report.append(gate(clients["lambda"], name))
+    report.append(operate(clients["lambda"], name))
     for queue in QUEUES:
         waiting = depth(clients["sqs"], f"{name}-{queue}")
         report.append(f"{'ok    ' if waiting == 0 else 'LOOK  '} {queue}: {waiting} waiting")

@@ -33,6 +33,7 @@ class Account:
         self.lines: dict[str, list[str]] = {}
         self.exceptions = self
         self.index: Any = {}
+        self.operate: dict[str, Any] | None = {"outcome": "refused", "code": "invalid"}
         self.gate: dict[str, Any] | None = {"decision": "allow", "images": [{"state": "NotGuarded"}]}
         self.document: str | None = '{"mode":"report","version":1}'
         self.told = {function: f"sha256:{sha256(self.document)}" for function in (*smoke.EVENTS, "sweep", "worker")}
@@ -57,6 +58,10 @@ class Account:
                 raise self.ResourceNotFoundException
             failed = {"FunctionError": "Unhandled"} if "errorMessage" in self.index else {}
             return {"Payload": io.BytesIO(json.dumps(self.index).encode()), **failed}
+        if FunctionName == "guard-operate":
+            if self.operate is None:
+                raise self.exceptions.ResourceNotFoundException
+            return {"Payload": io.BytesIO(json.dumps(self.operate).encode())}
         if FunctionName == "guard-gate":
             assert Qualifier == "live" and json.loads(Payload)["schema"] == "ecr-guard/gate/v1", Payload
             if self.gate is None:
@@ -147,13 +152,22 @@ class Smoke(unittest.TestCase):
         account.gate = None
         self.assertIn("ok     gate: not deployed (`gate = null`)", run(account))
 
+    def test_a_function_for_releases_that_does_not_refuse_what_is_no_request_is_broken(self) -> None:
+        account = Account()
+        self.assertIn("ok     operate: answers, as it should", run(account))
+        account.operate = {"outcome": "released"}
+        with self.assertRaisesRegex(smoke.Broken, "operate: .*released"):
+            run(account)
+        account.operate = None
+        self.assertIn("ok     operate: not deployed (`operate = null`)", run(account))
+
     def test_work_that_nobody_does_is_broken(self) -> None:
         with self.assertRaisesRegex(smoke.Broken, "worker: nothing was worked off.*guard-worker"):
             run(Account(deaf=("worker",)))
 
     def test_every_function_gets_an_event_that_its_rule_lets_through(self) -> None:
         # The sweep is invoked, and gives the worker something to do; so is the index of workloads.
-        self.assertEqual({*smoke.EVENTS, "sweep", "worker", "workloads", "gate"}, {path.name for path in (ROOT / "functions").iterdir()})
+        self.assertEqual({*smoke.EVENTS, "sweep", "worker", "workloads", "gate", "operate"}, {path.name for path in (ROOT / "functions").iterdir()})
         for function, (detail_type, detail) in smoke.EVENTS.items():
             pattern = json.loads((ROOT / f"infra/modules/guard/event-patterns/{function}.json").read_text())
             branches = pattern.get("$or", [pattern])

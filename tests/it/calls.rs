@@ -12,7 +12,7 @@ use std::{
 use guard_aws_workloads::{AwsWorkloads, EcsRevisions};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use shared::core::{alert::brief::BriefAlert, policy::Policy};
+use shared::core::{alert::brief::BriefAlert, policy::Policy, release::request::Verb};
 use shared::{
     aws::{ecr::EcrWriter, sqs::SqsQueue},
     events::Event,
@@ -20,13 +20,14 @@ use shared::{
         entry::{EventContext, Handled, Invocation, Received, Selection, image_event, push_event},
         error::HandlerError,
         gate::{Ready, gate},
+        operate::operate,
         replication::{CopySelection, copy_event},
         repositories::RecentLooks,
         sweep::sweep,
         worker,
         workloads::keep_index,
     },
-    ports::{AlertLedger as _, PolicyLedger as _},
+    ports::{AlertLedger as _, Clock as _, PolicyLedger as _},
     services::{AwsServices, Lasting, NoQueue, NoWriter},
     testing,
 };
@@ -193,6 +194,10 @@ impl World {
                 };
                 let found = tables.iter().map(|(table, asked)| (table.clone(), found(asked)));
                 Reply::Ok(json!({"Responses": found.collect::<serde_json::Map<_, _>>(), "UnprocessedKeys": {}}))
+            }
+            "dynamodb:UpdateItem" if request.body["ExpressionAttributeNames"]["#claimed_by"].is_string() => {
+                let actor = &request.body["ExpressionAttributeValues"][":actor"];
+                Reply::Ok(json!({"Attributes": {"claimed_by": actor}}))
             }
             "dynamodb:UpdateItem" => Reply::Ok(json!({"Attributes": {"count": {"N": "1"}}})),
             "dynamodb:PutItem" => {
@@ -590,6 +595,23 @@ impl Trial {
         let invocation = invocation();
         let answering = gate(ready, &revisions, self.aws.clock(), &invocation, payload);
         (self.aws.run(answering), self.aws.take_calls())
+    }
+
+    /// Asks for a release, or for its end, and gives the calls that it took with the answer.
+    pub(crate) fn operate(&self, policy: &Policy, action: Verb) -> (Value, Vec<Call>) {
+        // The second request is another one.
+        self.wait(std::time::Duration::from_secs(1));
+        let now = self.aws.clock().now();
+        self.operate_with(policy, &crate::operate::request(action, now))
+    }
+
+    pub(crate) fn operate_with(&self, policy: &Policy, payload: &str) -> (Value, Vec<Call>) {
+        self.aws.take_calls();
+        let asked = (crate::operate::FUNCTION, payload);
+        let answer = self.with_services(policy, async |services| {
+            operate(&services, policy, &crate::operate::Sts, &invocation(), asked).await
+        });
+        (answer, self.aws.take_calls())
     }
 
     fn scanned(&self, policy: &Policy) -> Vec<Call> {

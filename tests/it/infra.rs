@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 use shared::{
-    core::policy::Policy,
+    core::{policy::Policy, release::request::Verb},
     engine::reconcile::{ReconcileError, Subject},
     events::Event,
     lambda::{
@@ -51,6 +51,8 @@ enum InvokedBy {
     Workloads,
     /// Whoever deploys, and ECS.
     Gate,
+    /// A person who releases an image, and ends that.
+    Operate,
     /// The work queue, with items, and with events of which this one selects.
     Queue(fn(&Event) -> Selection),
 }
@@ -76,6 +78,10 @@ impl Function {
             InvokedBy::Workloads => trial.workloads(&with_index(), payload),
             InvokedBy::Queue(select) => trial.work(select, policy, payload),
             InvokedBy::Gate => trial.gate(policy, payload).1,
+            InvokedBy::Operate => [Verb::Release, Verb::End]
+                .into_iter()
+                .flat_map(|action| trial.operate(policy, action).1)
+                .collect(),
         };
         calls.into_iter().map(|call| call.request.operation)
     }
@@ -160,6 +166,10 @@ fn functions() -> BTreeMap<String, Function> {
                 crate::gate::request(&["@sha256:1d"]),
                 crate::gate::hook("PRE_SCALE_UP", &json!({})),
             ],
+        },
+        "operate" => Function {
+            invoked_by: InvokedBy::Operate,
+            payloads: vec![String::new()],
         },
         "on-push" => Function {
             invoked_by: InvokedBy::Events(on_push::select),
@@ -297,6 +307,7 @@ fn documents() -> Vec<Document> {
         .map(|row| {
             let mut document = row["document"].clone();
             document["version"] = json!(1);
+            document["release"] = crate::operate::allowed();
             document["routes"] = json!({"default": "arn:aws:sns:us-west-2:123456789012:alerts"});
             Document {
                 says: row["says"].as_str().unwrap().to_owned(),

@@ -23,6 +23,7 @@ mod log_lines;
 #[cfg(test)]
 mod members;
 #[cfg(test)]
+mod operate;
 mod operations;
 #[cfg(test)]
 mod policy;

@@ -25,6 +25,7 @@ fn alarms() -> impl Iterator<Item = String> {
                 ("whole", _) => return alarm,
                 ("functions_by_callers", _) => "gate",
                 ("functions_by_index", _) => "workloads",
+                ("functions_by_people", _) => "operate",
                 (_, "errors") => "worker",
                 (_, "overdue") => "sweep",
                 (_, "late" | "hops" | "redelivered" | "dropped") => "worker",

@@ -2,6 +2,7 @@
 
 mod identity;
 mod ledger;
+mod operate;
 mod registry;
 
 use std::io;
@@ -12,8 +13,19 @@ use guard_core::{
 };
 use jiff::Timestamp;
 
-use self::{identity::Identity, ledger::LedgerReader, registry::Registries};
-use crate::ledgers::{Extent, NotRead, Place};
+use self::{identity::Identity, ledger::LedgerReader, operate::AwsOperator, registry::Registries};
+use crate::{
+    ledgers::{Extent, NotRead, Place},
+    release::Operator,
+};
+
+/// The way to the function `operate`.
+///
+/// # Errors
+/// The caller has no identity.
+pub fn operator(place: &Place) -> Result<Box<dyn Operator>, NotRead> {
+    Ok(Box::new(AwsOperator::new(place)?))
+}
 
 /// Gives each line of a snapshot of a ledger to `each`, but for the last one.
 ///

@@ -11,6 +11,7 @@ locals {
     functions_by_schedule  = ["sweep"]
     functions_by_queue     = keys(local.functions_by_queue)
     functions_by_callers   = local.has_gate ? ["gate"] : []
+    functions_by_people    = local.has_operate ? ["operate"] : []
     functions_by_index     = local.keeps_index ? ["workloads"] : []
   }
 

@@ -11,7 +11,7 @@ locals {
   # also of one in `event-patterns/`. To add a function is to add an entry here and these files. `invoked_by` is one of:
   #   events    a rule hands it events, one by one
   #   schedule  the schedule of sweeps (schedule.tf)
-  #   callers   pipelines and deployments, which wait for the answer (gate.tf)
+  #   callers   pipelines, deployments and people, who wait for the answer (gate.tf, operate.tf)
   #   queue     the queues of work (work.tf), of which the function's rule hands events to that of findings
   functions = merge({
     on-push = {
@@ -56,6 +56,14 @@ locals {
     # By whoever deploys, and by ECS (gate.tf).
     gate = {
       description = "Says whether images may be deployed"
+      invoked_by  = "callers"
+      timeout     = 30
+      memory_size = 256
+    }
+    }, !local.has_operate ? {} : {
+    # By people (operate.tf).
+    operate = {
+      description = "Releases a blocked image for some hours, for those whom the policy lets"
       invoked_by  = "callers"
       timeout     = 30
       memory_size = 256

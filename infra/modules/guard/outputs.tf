@@ -91,3 +91,15 @@ output "reader_policy" {
   description = "Policy document for the roles of operators that use the command line: to read the ledger and the registry, and to change nothing."
   value       = local.reader_policy
 }
+
+output "operate_arn" {
+  description = "ARN of what `ecr-guard release` invokes: the alias of the function `operate`; `null` if there is none."
+  # From its name, as above.
+  value      = local.has_operate ? local.alias_arns["operate"] : null
+  depends_on = [aws_lambda_alias.live]
+}
+
+output "operate_invoker_policy" {
+  description = "Policy document for the roles that may ask for releases; `null` if there is none."
+  value       = local.operate_invoker_policy
+}

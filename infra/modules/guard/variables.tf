@@ -232,6 +232,12 @@ variable "gate" {
   }
 }
 
+variable "operate" {
+  description = "The function `operate`, through which people release a blocked image for some hours, as far as the policy's `release` lets them. `null`: there is no such function. It costs nothing while nobody asks it."
+  type        = object({})
+  default     = null
+}
+
 variable "log_level" {
   description = "Least level of the functions' log lines: `INFO` or `DEBUG`, which has a line for each step of a reconcile, one for every call to AWS (host, operation, status), and the SDK's own. Nothing above: the line of an event, which carries the metrics, is `INFO`."
   type        = string

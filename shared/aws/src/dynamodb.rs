@@ -39,8 +39,8 @@ use guard_core::{
     told::ToldFindings,
 };
 use guard_ports::{
-    AlertLedger, Ledger, Page, PolicyLedger, PortError, ReplicationLedger, RepositoryLedger, Retry, SweepLedger,
-    UNREADABLE_ROW, Written,
+    AlertLedger, Ledger, Page, PolicyLedger, PortError, ReleaseLedger, ReplicationLedger, RepositoryLedger, Retry,
+    SweepLedger, UNREADABLE_ROW, Written, request_key,
 };
 
 /// The most keys that `BatchGetItem` takes.
@@ -54,6 +54,7 @@ const STATE: &str = "state";
 const EXPIRES_AT: &str = "expires_at";
 const COUNT: &str = "count";
 const TOLD_BY: &str = "told_by";
+const CLAIMED_BY: &str = "claimed_by";
 const DOCUMENT: &str = "document";
 /// Sort key of a policy document as the deployment has written it.
 const DEPLOYED: &str = "deployed";
@@ -669,6 +670,40 @@ impl SweepLedger for DynamoLedger {
     async fn write_registry_row(&self, row: &RegistryRow) -> Result<Written, PortError> {
         let (pk, sk) = (row.registry.partition_key(), row.registry.sort_key());
         self.put(&pk, &sk, row.generation, row, std::iter::empty()).await
+    }
+}
+
+impl ReleaseLedger for DynamoLedger {
+    async fn claim_request(
+        &self,
+        registry: &RegistryKey,
+        id: &str,
+        actor: &str,
+        until: Timestamp,
+    ) -> Result<bool, PortError> {
+        const OPERATION: &str = "dynamodb:UpdateItem";
+        let output = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key(PARTITION_KEY, AttributeValue::S(registry.account.to_string()))
+            .key(SORT_KEY, AttributeValue::S(request_key(registry, id)))
+            .update_expression("SET #claimed_by = if_not_exists(#claimed_by, :actor), #expires_at = :expires_at")
+            .expression_attribute_names("#claimed_by", CLAIMED_BY)
+            .expression_attribute_names("#expires_at", EXPIRES_AT)
+            .expression_attribute_values(":actor", AttributeValue::S(actor.to_owned()))
+            .expression_attribute_values(":expires_at", AttributeValue::N(until.as_second().to_string()))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await
+            .map_err(|error| port_error(OPERATION, &error))?;
+        let claimed_by = output
+            .attributes
+            .as_ref()
+            .and_then(|item| item.get(CLAIMED_BY)?.as_s().ok());
+        let claimed_by =
+            claimed_by.ok_or_else(|| malformed(OPERATION, "the answer does not say who made the request"))?;
+        Ok(claimed_by == actor)
     }
 }
 

@@ -10,7 +10,7 @@ use aws_smithy_runtime_api::client::{
     orchestrator::{HttpRequest, HttpResponse},
     result::ConnectorError,
 };
-use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, Error, connect::HttpConnector as TcpConnector},
@@ -32,6 +32,35 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub fn https_client() -> SharedHttpClient {
     static CLIENT: LazyLock<SharedHttpClient> = LazyLock::new(|| shared_client(https_connector));
     CLIENT.clone()
+}
+
+/// Gets a document of at most so many bytes, with the status of the answer. A redirect is an answer, and is not followed.
+///
+/// # Errors
+/// There is no answer, or a longer one, or it is no text.
+pub async fn fetch(uri: &str, headers: &[(&'static str, &str)], limit: usize) -> Result<(u16, String), String> {
+    static CONNECTOR: LazyLock<SharedHttpConnector> = LazyLock::new(https_connector);
+    let mut request = HttpRequest::new(SdkBody::empty());
+    request.set_method("GET").map_err(|error| error.to_string())?;
+    request.set_uri(uri).map_err(|error| error.to_string())?;
+    for (name, value) in headers {
+        request
+            .headers_mut()
+            .try_insert(*name, (*value).to_owned())
+            .map_err(|error| error.to_string())?;
+    }
+    let response = CONNECTOR.call(request).await.map_err(|error| error.to_string())?;
+    let status = response.status().as_u16();
+    let mut body = ByteStream::new(response.into_body());
+    let mut bytes = Vec::new();
+    while let Some(chunk) = body.try_next().await.map_err(|error| error.to_string())? {
+        if bytes.len() + chunk.len() > limit {
+            return Err(format!("the answer has more than {limit} bytes"));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    let text = String::from_utf8(bytes).map_err(|error| error.to_string())?;
+    Ok((status, text))
 }
 
 /// A client that calls `build` on its first request and gives that connector to every later one, of whatever service.

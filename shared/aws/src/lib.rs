@@ -7,9 +7,10 @@
 //! |---|---|---|
 //! | [`ecr`] | `Registry`, `Scanner`, `RegistryWriter`, `Repositories`, `RepositoryWriter`, `Listing`, `Replication`, `ReplicationWriter` | ECR |
 //! | [`kms`] | `Keys` | KMS |
-//! | [`dynamodb`] | `Ledger`, `RepositoryLedger`, `SweepLedger`, `ReplicationLedger`, `AlertLedger`, `PolicyLedger` | DynamoDB |
+//! | [`dynamodb`] | `Ledger`, `RepositoryLedger`, `SweepLedger`, `ReplicationLedger`, `AlertLedger`, `PolicyLedger`, `ReleaseLedger` | DynamoDB |
 //! | [`sns`] | `Notifier` | SNS |
 //! | [`sqs`] | `Queue` | SQS |
+//! | [`sts`] | `Callers` | AWS STS |
 
 pub mod answer;
 pub mod dynamodb;
@@ -20,6 +21,7 @@ pub mod kms;
 mod sdk;
 pub mod sns;
 pub mod sqs;
+pub mod sts;
 
 use std::sync::{Arc, OnceLock};
 

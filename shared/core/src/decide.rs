@@ -22,14 +22,7 @@ mod words;
 
 use jiff::{SignedDuration, Timestamp};
 
-use self::{
-    basis::Basis,
-    block::blocked,
-    facts::{ImageCase, leased},
-    release::released,
-    step::Draft,
-    words::Said,
-};
+use self::{basis::Basis, block::blocked, facts::ImageCase, release::released, step::Draft, words::Said};
 use crate::{
     evaluate::{Evaluation, Verdict},
     finding::{NoScan, Scan, ScanStart, ScanTrigger},
@@ -40,7 +33,7 @@ use crate::{
     state::State,
 };
 pub use due::{Due, LONG_TURN_HOURS, Survey, TURN_HOURS, Turns};
-pub use facts::{Facts, Limit, Replaced, SourceImage};
+pub use facts::{Facts, Limit, Replaced, SourceImage, leased};
 pub use family::{ChildFacts, Children, INDEX_FOLLOWS, LeadingIndex, MAX_LOOKED_AT, to_look_at};
 pub use hold::{HOLD_RULES, HoldRule, RELEASED, workloads_that_hold};
 pub use judge::{Judgement, Opinion, judge};

@@ -277,6 +277,12 @@ pub fn repository_arn(account: &AccountId, region: &Region, repository: impl fmt
     format!("arn:{partition}:ecr:{region}:{account}:repository/{repository}")
 }
 
+/// The ARN of a function of Lambda; the partition is that of the region.
+pub fn function_arn(account: &AccountId, region: &Region, function: &str) -> String {
+    let partition = partition(region);
+    format!("arn:{partition}:lambda:{region}:{account}:function:{function}")
+}
+
 /// The partition that a region is in. Source: AWS reference guide to ARNs, "Partitions".
 pub fn partition(region: &Region) -> &'static str {
     let partition = [

@@ -13,6 +13,10 @@ use crate::{
     image::{Image, ImageStatus},
     ledger::RecordedFinding,
     policy::Policy,
+    release::{
+        identity::{FUNCTION_HEADER, REQUEST_HEADER},
+        request::{Asked, SignedIdentity},
+    },
 };
 
 /// The present, in tests.
@@ -137,5 +141,23 @@ pub fn scan(findings: Vec<Finding>) -> Findings {
         has_result: true,
         in_use_count: None,
         last_in_use_at: None,
+    }
+}
+
+/// The proof of who asks, as the command line makes it at this time, for the function of this ARN.
+pub fn signed_identity(asked: &Asked, function: &str, at: Timestamp) -> SignedIdentity {
+    let (day, time) = (at.strftime("%Y%m%d"), at.strftime("%Y%m%dT%H%M%SZ"));
+    SignedIdentity {
+        url: format!(
+            "https://sts.us-west-2.amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Algorithm=AWS4-HMAC-SHA256\
+             &X-Amz-Credential=AKIDEXAMPLE%2F{day}%2Fus-west-2%2Fsts%2Faws4_request&X-Amz-Date={time}&X-Amz-Expires=60\
+             &X-Amz-SignedHeaders=host%3Bx-ecr-guard-function%3Bx-ecr-guard-request&X-Amz-Signature={}",
+            "ab".repeat(32)
+        ),
+        headers: [
+            (FUNCTION_HEADER.to_owned(), function.to_owned()),
+            (REQUEST_HEADER.to_owned(), asked.hash()),
+        ]
+        .into(),
     }
 }

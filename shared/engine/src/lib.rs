@@ -19,6 +19,7 @@ mod execute;
 pub mod gate;
 pub mod reconcile;
 pub mod refused_pull;
+pub mod release;
 pub mod route;
 pub mod sweep;
 pub mod tag_removal;

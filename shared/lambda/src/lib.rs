@@ -8,6 +8,7 @@ pub mod gate;
 pub mod invocation;
 pub mod log;
 pub mod metrics;
+pub mod operate;
 pub mod pace;
 pub mod replication;
 pub mod report;

@@ -14,11 +14,13 @@ use crate::{
 use guard_core::{
     finding::Severity,
     gate::{Answer, Decision, GateRequest, ImageAnswer, hook::HookRequest},
+    release::answer::Outcome as ReleaseOutcome,
     text,
 };
 use guard_engine::{
     gate::Hooked,
     reconcile::{image::Outcome, registry::RegistryOutcome},
+    release::Operated,
     sweep::{Looks, SweepError},
     workloads::Indexed,
 };
@@ -447,6 +449,67 @@ pub fn write_gated(function: &str, request_id: &str, gated: &Gated, now: Timesta
             ("Events", 1),
             ("Errors", u64::from(!gated.is_well)),
             ("Alerts", gated.alerts),
+        ],
+    };
+    line.write(now);
+}
+
+/// What `operate` has answered.
+#[derive(Debug)]
+pub struct Reported {
+    fields: Map<String, Value>,
+    outcome: &'static str,
+    is_well: bool,
+    alerts: u64,
+}
+
+impl Reported {
+    /// To a request. Who asks, about which image, and what came of it: an audit reads it. The proof of who asks is not in it.
+    pub fn of_release(operated: &Operated) -> Self {
+        let answer = &operated.answer;
+        let outcome = match answer.outcome {
+            ReleaseOutcome::Released => "released",
+            ReleaseOutcome::Ended => "ended",
+            ReleaseOutcome::Refused => "refused",
+            ReleaseOutcome::Unavailable => UNAVAILABLE,
+        };
+        let mut fields = Map::from_iter([
+            ("reason".to_owned(), json!(text::line(&answer.reason, 500))),
+            ("action".to_owned(), json!(operated.action)),
+            ("by".to_owned(), json!(answer.by)),
+        ]);
+        for (name, value) in [
+            ("code", answer.code.clone()),
+            ("image", answer.image.clone()),
+            ("until", answer.until.map(|until| until.to_string())),
+            ("error", answer.pending.clone()),
+        ] {
+            if let Some(value) = value {
+                fields.insert(name.to_owned(), json!(text::line(&value, 500)));
+            }
+        }
+        Self {
+            fields,
+            outcome,
+            is_well: answer.outcome != ReleaseOutcome::Unavailable && answer.pending.is_none(),
+            alerts: operated.alerts,
+        }
+    }
+}
+
+/// Writes the line of an invocation of `operate`.
+pub fn write_reported(function: &str, request_id: &str, reported: &Reported, now: Timestamp) {
+    let mut fields = reported.fields.clone();
+    fields.insert("event_id".to_owned(), json!(request_id));
+    let line = Line {
+        function,
+        outcome: reported.outcome.into(),
+        is_well: reported.is_well,
+        fields,
+        metrics: vec![
+            ("Events", 1),
+            ("Errors", u64::from(!reported.is_well)),
+            ("Alerts", reported.alerts),
         ],
     };
     line.write(now);

@@ -3,6 +3,7 @@
 //! Traits only; `guard_aws` implements them with the AWS SDK, `guard_testkit` with a world in memory. Pagination,
 //! batching and partial failures (`failures[]` in an answer that says 200) stay inside the implementation.
 
+mod callers;
 mod services;
 mod workloads;
 
@@ -38,6 +39,7 @@ use guard_core::{
 };
 
 pub use self::{
+    callers::{Callers, ReleaseLedger, StsAnswer, request_key},
     services::Services,
     workloads::{ListedWorkloads, Revisions, Seen, UseLedger, Workloads},
 };

@@ -1,7 +1,7 @@
 //! Everything that reconciling needs of the world, by one name.
 
 use crate::{
-    AlertLedger, Clock, Keys, Ledger, Listing, Notifier, Queue, Registry, RegistryWriter, Replication,
+    AlertLedger, Clock, Keys, Ledger, Listing, Notifier, Queue, Registry, RegistryWriter, ReleaseLedger, Replication,
     ReplicationLedger, ReplicationWriter, Repositories, RepositoryLedger, RepositoryWriter, Scanner, SweepLedger,
     UseLedger,
 };
@@ -22,7 +22,14 @@ pub trait Services: Sync {
     /// Keys of KMS.
     type Keys: Keys + Sync;
     /// The memory of everything.
-    type Ledger: Ledger + RepositoryLedger + SweepLedger + ReplicationLedger + AlertLedger + UseLedger + Sync;
+    type Ledger: Ledger
+        + RepositoryLedger
+        + SweepLedger
+        + ReplicationLedger
+        + AlertLedger
+        + UseLedger
+        + ReleaseLedger
+        + Sync;
     /// The way to people.
     type Notifier: Notifier;
     /// The queues of the workers.

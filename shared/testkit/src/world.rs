@@ -43,8 +43,8 @@ use guard_core::{
 };
 use guard_ports::{
     AlertLedger, Clock, Keys, Ledger, Listing, Manifest, Notifier, Page, PortError, Pulled, Queue, Registry,
-    RegistryWriter, Repositories, RepositoryLedger, RepositoryWriter, Retry, Scanner, SweepLedger, TagAnswer,
-    UNREADABLE_ROW, Written,
+    RegistryWriter, ReleaseLedger, Repositories, RepositoryLedger, RepositoryWriter, Retry, Scanner, SweepLedger,
+    TagAnswer, UNREADABLE_ROW, Written, request_key,
 };
 
 pub use ways::PulledOf;
@@ -159,6 +159,8 @@ struct State {
     registry_rows: BTreeMap<RegistryKey, RegistryRow>,
     sent: Vec<Sent>,
     limits: BTreeMap<String, ImageKey>,
+    /// Who claimed a request for a release.
+    requests: BTreeMap<String, String>,
     told: BTreeMap<RepositoryKey, ToldFindings>,
     kept_alerts: BTreeMap<String, BriefAlert>,
     /// The keys of rows whose document cannot be read.
@@ -1320,6 +1322,22 @@ impl Ledger for World {
     async fn write_told(&self, told: &ToldFindings) -> Result<Written, PortError> {
         self.call(PUT, false, |state| {
             put(&mut state.told, told.repository.clone(), told, |told| told.generation)
+        })
+        .await
+    }
+}
+
+impl ReleaseLedger for World {
+    async fn claim_request(
+        &self,
+        registry: &RegistryKey,
+        id: &str,
+        actor: &str,
+        _until: Timestamp,
+    ) -> Result<bool, PortError> {
+        self.call("dynamodb:UpdateItem", false, |state| {
+            let claim = state.requests.entry(request_key(registry, id));
+            claim.or_insert_with(|| actor.to_owned()) == actor
         })
         .await
     }

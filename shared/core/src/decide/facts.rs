@@ -247,7 +247,7 @@ pub(super) fn is_judged_as_image(policy: &Policy, image: &Image) -> bool {
 }
 
 /// Whether another invocation has undertaken the alert of this row, and may still be at it.
-pub(super) fn leased(row: &Row, actor: &str, now: Timestamp) -> bool {
+pub fn leased(row: &Row, actor: &str, now: Timestamp) -> bool {
     row.alert.as_ref().is_some_and(|alert| {
         alert.sent_at.is_none()
             && alert.claimed_by != actor

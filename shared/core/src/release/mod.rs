@@ -3,8 +3,10 @@
 //! The ledger's row of the image has it, so that it is bound to the digest. While it is in force, a rule defers the block
 //! (`decide/hold/released.rs`). After its end the next sweep blocks the image again.
 
+pub mod answer;
 pub mod identity;
 pub mod request;
+pub mod rules;
 
 use std::fmt;
 

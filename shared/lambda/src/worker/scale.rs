@@ -35,8 +35,8 @@ use guard_core::{
     work::{Work, WorkItem},
 };
 use guard_ports::{
-    AlertLedger, Clock, Ledger, Listing, Page, PortError, Pulled, Queue, Registry, ReplicationLedger, Repositories,
-    RepositoryLedger, Retry, Scanner, SweepLedger, UseLedger, Written,
+    AlertLedger, Clock, Ledger, Listing, Page, PortError, Pulled, Queue, Registry, ReleaseLedger, ReplicationLedger,
+    Repositories, RepositoryLedger, Retry, Scanner, SweepLedger, UseLedger, Written,
 };
 use guard_testkit::{World, image, image_key, now, policy_in};
 
@@ -450,6 +450,12 @@ impl Ledger for Sim {
 }
 
 // The policy of these registries asks for no index.
+impl ReleaseLedger for Sim {
+    async fn claim_request(&self, _: &RegistryKey, _: &str, _: &str, _: Timestamp) -> Result<bool, PortError> {
+        Ok(true)
+    }
+}
+
 impl UseLedger for Sim {
     async fn uses_of(&self, images: &[ImageKey]) -> Result<Vec<UseRow>, PortError> {
         self.world.uses_of(images).await

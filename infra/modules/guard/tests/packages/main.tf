@@ -11,7 +11,7 @@ terraform {
 variable "functions" {
   description = "Folders of `functions/`."
   type        = list(string)
-  default     = ["on-push", "on-replication", "on-scan", "sweep", "worker", "workloads", "gate"]
+  default     = ["on-push", "on-replication", "on-scan", "sweep", "worker", "workloads", "gate", "operate"]
 }
 
 variable "directory" {
