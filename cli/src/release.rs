@@ -301,4 +301,4 @@ fn wait(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

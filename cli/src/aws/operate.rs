@@ -143,7 +143,7 @@ fn sign_proof(
         .identity(identity)
         .region(region.as_str())
         .name("sts")
-        .time(SystemTime::from(now))
+        .time(SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_second().unsigned_abs()))
         .settings(settings)
         .build()?
         .into();

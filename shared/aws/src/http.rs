@@ -34,7 +34,7 @@ pub fn https_client() -> SharedHttpClient {
     CLIENT.clone()
 }
 
-/// Gets a document of at most so many bytes, with the status of the answer. A redirect is an answer, and is not followed.
+/// Gets a document of at most `limit` bytes, with the status of the answer. A redirect is an answer, and is not followed.
 ///
 /// # Errors
 /// There is no answer, or a longer one, or it is no text.

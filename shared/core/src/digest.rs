@@ -60,6 +60,8 @@ pub struct Digest {
     pub blocked: Worst<Named>,
     /// Images that should be blocked and are not.
     pub held: Worst<Named>,
+    /// Images that a person has released for a time.
+    pub released: Worst<Named>,
     /// Images that a person must review.
     pub review: Worst<Named>,
     /// Images that wait too long.
@@ -219,7 +221,7 @@ impl Digest {
     /// Whether nobody has to know anything of it.
     pub fn is_quiet(&self) -> bool {
         let news = self.yesterday.and(self.today);
-        let cases = [&self.blocked, &self.held, &self.review, &self.overdue];
+        let cases = [&self.blocked, &self.held, &self.released, &self.review, &self.overdue];
         let totals = cases.map(|list| list.total).into_iter().chain([
             self.unknown,
             self.not_reached,
@@ -298,6 +300,7 @@ impl<'a> DigestBuilder<'a> {
                 today: News::default(),
                 blocked: Worst::default(),
                 held: Worst::default(),
+                released: Worst::default(),
                 review: Worst::default(),
                 overdue: Worst::default(),
                 unconfirmed: 0,
@@ -453,6 +456,7 @@ impl Digest {
         for (list, cases, order) in [
             (&mut self.blocked, &summary.blocked, Order::Newest),
             (&mut self.held, &summary.held, Order::Oldest),
+            (&mut self.released, &summary.released, Order::Oldest),
             (&mut self.review, &summary.review, Order::Oldest),
             (&mut self.overdue, &summary.overdue, Order::Oldest),
         ] {

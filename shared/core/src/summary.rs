@@ -56,6 +56,9 @@ pub struct RepositorySummary {
     /// Images that should be blocked and are not.
     #[serde(default)]
     pub held: Cases,
+    /// Images that a person has released for a time: they are not among `held`.
+    #[serde(default, skip_serializing_if = "Cases::is_empty")]
+    pub released: Cases,
     /// Images that a person must review.
     #[serde(default)]
     pub review: Cases,
@@ -145,6 +148,10 @@ pub enum Order {
 }
 
 impl Cases {
+    fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
     /// One more.
     pub fn add(&mut self, case: Case, order: Order) {
         self.total += 1;
@@ -280,6 +287,7 @@ impl<'a> SummaryBuilder<'a> {
                 states: BTreeMap::new(),
                 blocked: Cases::default(),
                 held: Cases::default(),
+                released: Cases::default(),
                 review: Cases::default(),
                 overdue: Cases::default(),
                 unconfirmed: 0,
@@ -341,6 +349,14 @@ impl<'a> SummaryBuilder<'a> {
             State::Blocked => {
                 self.summary.blocked.add(case(row, row.since), Order::Newest);
                 self.new_on(row.since, |news| news.blocked += 1);
+            }
+            State::BlockDeferred
+                if row
+                    .release
+                    .as_ref()
+                    .is_some_and(|release| release.is_in_force(self.now)) =>
+            {
+                self.summary.released.add(released(row), Order::Oldest);
             }
             State::BlockDeferred => {
                 self.summary.held.add(case(row, row.since), Order::Oldest);
@@ -422,6 +438,21 @@ impl<'a> SummaryBuilder<'a> {
         if let Some(news) = self.summary.days.get_mut(&date_of(at)) {
             count(news);
         }
+    }
+}
+
+/// A release that is in force: who gave it, and until when.
+fn released(row: &Row) -> Case {
+    let Some(release) = &row.release else {
+        return case(row, row.since);
+    };
+    let mut reason = release.because();
+    if let Some(first) = reason.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    Case {
+        reason: text::line(&reason, MAX_REASON),
+        ..case(row, release.given_at)
     }
 }
 

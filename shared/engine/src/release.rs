@@ -40,7 +40,7 @@ pub struct Operator<'a, S> {
     pub actor: &'a str,
 }
 
-/// What came of a request, for the log.
+/// The result of a request, for the log.
 #[derive(Debug)]
 pub struct Operated {
     /// The answer.

@@ -464,7 +464,7 @@ pub struct Reported {
 }
 
 impl Reported {
-    /// To a request. Who asks, about which image, and what came of it: an audit reads it. The proof of who asks is not in it.
+    /// To a request. Who asks, about which image, and the result: an audit reads it. The proof of who asks is not in it.
     pub fn of_release(operated: &Operated) -> Self {
         let answer = &operated.answer;
         let outcome = match answer.outcome {

@@ -12,6 +12,7 @@ from scenarios import (
     kinds,
     methods,
     permissions,
+    release,
     replication,
     repositories,
     scanning,
@@ -35,6 +36,7 @@ GROUPS: list[Group] = [
     Group("permissions", "the roles: what each job needs, and nothing else", permissions.SCENARIOS, 28),
     Group("workloads", "images that ECS and Lambda use", workloads.SCENARIOS, 13),
     Group("cli", "the command line: explain, simulate, snapshots", cli.SCENARIOS, 6),
+    Group("release", "images that people release for some hours", release.SCENARIOS, 12),
     Group("gate", "pipelines and deployments that ask first", gate.SCENARIOS, 20),
 ]
 # About the alerts of all scenarios before: they run at the end in each account.

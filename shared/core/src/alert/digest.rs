@@ -51,6 +51,7 @@ struct Figures<'a> {
     new: New,
     blocked: Worst<Named>,
     held: Worst<Named>,
+    released: Worst<Named>,
     review: Worst<Named>,
     overdue: Worst<Named>,
     unconfirmed: u64,
@@ -117,6 +118,7 @@ impl Digest {
     fn to_do(&self) -> u64 {
         [
             self.held.total,
+            self.released.total,
             self.review.total,
             self.overdue.total,
             self.problems.len() as u64,
@@ -182,6 +184,7 @@ impl Digest {
             },
             blocked: shortened(&self.blocked),
             held: shortened(&self.held),
+            released: shortened(&self.released),
             review: shortened(&self.review),
             overdue: shortened(&self.overdue),
             unconfirmed: self.unconfirmed,
@@ -248,6 +251,7 @@ impl Digest {
     fn images_to_look_at(&self) -> Vec<Item> {
         let lists = [
             (HELD, &self.held),
+            ("RELEASED BY A PERSON", &self.released),
             ("SCAN OVERDUE", &self.overdue),
             ("REVIEW", &self.review),
         ];

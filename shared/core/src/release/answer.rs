@@ -36,7 +36,7 @@ pub enum Refusal {
     Unidentified(Unidentified),
     /// The policy does not let this requester release this image; the text says which part of it.
     NotAllowed(String),
-    /// The release would be longer than the policy allows, which is for so many hours.
+    /// The release would be longer than the policy allows, which is for this number of hours.
     TooLong(i64),
     /// The policy wants a ticket.
     NoTicket,

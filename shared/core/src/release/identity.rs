@@ -1,7 +1,7 @@
 //! Who asks: the proof of a presigned `sts:GetCallerIdentity`, as `aws-iam-authenticator` and HashiCorp Vault use it.
 //!
 //! Lambda does not say who invoked a function. So the caller signs a request to AWS STS, and the function sends it: STS answers the ARN
-//! of whoever signed. Two headers are signed with it, so that the proof is for this function and for this request alone.
+//! of the signer. Two headers are signed with it, so that the proof is for this function and for this request alone.
 
 use std::collections::BTreeMap;
 

@@ -416,3 +416,28 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<RepositorySummary>(&json).unwrap(), first);
     }
 }
+
+#[test]
+fn what_a_person_has_released_is_named_with_its_end_and_not_among_the_held() {
+    let mut released = row(1, State::BlockDeferred, 5);
+    released.release = Some(crate::release::TimedRelease {
+        until: now() + SignedDuration::from_hours(4),
+        by: crate::release::Requester {
+            account: key().account,
+            name: "role/oncall".to_owned(),
+            session: Some("alice".to_owned()),
+        },
+        reason: "checkout is down".to_owned(),
+        ticket: Some("SEC-77".to_owned()),
+        given_at: now(),
+        ended: None,
+        told_at: Some(now()),
+        end_told_at: None,
+    });
+    let summary = summary(&[listed(1, 30)], &[released.clone()]);
+    assert_eq!((summary.released.total, summary.held.total), (1, 0));
+    insta::assert_snapshot!(summary.released.worst[0].reason, @"Released by role/oncall of 123456789012, session `alice` until 2026-11-24 16:00 UTC (SEC-77): checkout is down.");
+    // After its end it is one of those whose block is deferred for another reason.
+    let later = summary_at(&[listed(1, 30)], &[released], now() + SignedDuration::from_hours(4));
+    assert_eq!((later.released.total, later.held.total), (0, 1));
+}

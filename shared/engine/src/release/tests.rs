@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use futures_util::future::join;
 use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
@@ -354,4 +355,80 @@ fn a_crash_at_any_point_leaves_no_release_without_an_alert() {
         }
     }
     panic!("it never ended");
+}
+
+/// What happens to an image.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Release { hours: u32 },
+    End,
+    Pull,
+    Found,
+    Hours(i64),
+    Crash(usize),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        3 => (1_u32..6).prop_map(|hours| Event::Release { hours }),
+        1 => Just(Event::End),
+        2 => Just(Event::Pull),
+        1 => Just(Event::Found),
+        3 => (1_i64..4).prop_map(Event::Hours),
+        2 => (1_usize..40).prop_map(Event::Crash),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_released_can_be_pulled_and_what_is_not_any_more_cannot(events in prop::collection::vec(event(), 1..12)) {
+        let (world, policy) = blocked(ALLOWED);
+        let mut number = 0_u32;
+        for event in events {
+            number += 1;
+            match event {
+                Event::Release { hours } => {
+                    let answer = answered(&world, &policy, &asked(number, hours));
+                    prop_assert_eq!(answer.outcome, Outcome::Released, "{:?}", answer);
+                }
+                Event::End => drop(answered(&world, &policy, &end(number))),
+                Event::Crash(polls) => {
+                    let text = payload(&world, &asked(number, 2));
+                    let actor = format!("crash-{number}");
+                    drop(run_and_crash(operate(&world, &policy, &Sts::says("oncall-pay"), &actor, &text), polls));
+                }
+                Event::Pull => {
+                    let mut image = world.image_of(&image_key()).unwrap();
+                    if image.status == ImageStatus::Active {
+                        image.last_pulled_at = Some(world.now());
+                        world.push(&image_key(), image);
+                    }
+                }
+                Event::Found => {
+                    let id = format!("CVE-2026-{number}");
+                    let found = vec![finding("CVE-2026-1", Severity::Critical), finding(&id, Severity::Critical)];
+                    world.set_scan(&image_key(), Scan::Complete(scan(found)));
+                }
+                Event::Hours(hours) => world.set_now(world.now() + HOUR * i32::try_from(hours).unwrap()),
+            }
+            // A lease ends.
+            world.set_now(world.now() + SignedDuration::from_mins(2));
+            sweep(&world, &policy);
+            world.finish_restore(&image_key());
+            sweep(&world, &policy);
+            let row = world.row_of(&image_key()).unwrap();
+            let release = row.release.as_ref().filter(|release| release.is_in_force(world.now()));
+            let wanted = if release.is_some() { ImageStatus::Active } else { ImageStatus::Archived };
+            prop_assert_eq!(status(&world), wanted, "{:?}", row);
+            prop_assert!(release.is_none_or(|release| release.told_at.is_some()), "{:?}", row);
+            let told = alerts(&world);
+            if let Some(release) = release {
+                let until = release.until.to_string();
+                let says = |alert: &Value| alert["kind"] == "image-released" && alert["release"]["until"] == until.as_str();
+                prop_assert!(told.iter().any(says), "no alert says {}", until);
+            }
+        }
+    }
 }
