@@ -461,7 +461,10 @@ fn called_for_indexes(function: &Function, policy: &Policy) -> BTreeSet<String> 
     let pushed = testing::event("ECR Image Action", &pushed);
     let mut called = BTreeSet::new();
     for payload in &function.payloads {
-        let trial = Trial::new(Some(vec![page("LOW", 1)])).with_index();
+        // What is released was blocked.
+        let is_release = matches!(function.invoked_by, InvokedBy::Operate);
+        let severity = if is_release { "CRITICAL" } else { "LOW" };
+        let trial = Trial::new(Some(vec![page(severity, 1)])).with_index();
         if matches!(function.invoked_by, InvokedBy::Gate) {
             // It may be asked about an index before anybody has read it.
             called.extend(function.invoke(&trial, policy, payload));
