@@ -99,7 +99,7 @@ fn forbidden(folder: &str, manifest: &toml::Table) -> Vec<String> {
     let is_forbidden = |name: &str| {
         let is_ours = name.starts_with("guard-") || name == "shared";
         let is_sdk = name.starts_with("aws-") || name.starts_with("hyper") || name == "rustls";
-        let is_runtime = name == "lambda_runtime" || name == "aws_lambda_events";
+        let is_runtime = name == "lambda_runtime" || name == "aws_lambda_events" && folder != "shared/events";
         let is_of_no_function = function.is_some() && !is_ours && name != "tokio";
         is_ours && !arrows.contains(&name)
             || is_sdk && !is_adapter(name)
@@ -145,7 +145,8 @@ fn a_dependency_against_the_architecture_is_found() {
         ("shared/core", "guard-ports = { workspace = true }"),
         ("shared/core", "tokio = { workspace = true }"),
         ("shared/core", "aws-sdk-ecr = { workspace = true }"),
-        ("shared/events", "aws_lambda_events = { workspace = true }"),
+        ("shared/events", "lambda_runtime = { workspace = true }"),
+        ("shared/engine", "aws_lambda_events = { workspace = true }"),
         ("shared/events", "guard-engine = { workspace = true }"),
         ("shared/ports", "aws-sdk-dynamodb = { workspace = true }"),
         ("shared/engine", "guard-aws.workspace = true"),

@@ -108,7 +108,12 @@ impl<'a> Object<'a> {
         let Some(raw) = self.get(name) else {
             return Ok(None);
         };
-        Self::read(self.path_of(name), raw.get()).map(Some)
+        self.member(name, raw).map(Some)
+    }
+
+    /// A member that is an object, as somebody else has read it.
+    pub(super) fn member<'b>(&self, name: &str, raw: &'b RawValue) -> Result<Object<'b>, Poison> {
+        Object::read(self.path_of(name), raw.get())
     }
 
     /// A member that is an object, or whatever else: nothing depends on it. One that can be read in two ways is an error all the same.

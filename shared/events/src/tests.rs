@@ -247,6 +247,54 @@ fn a_time_is_read_if_it_is_one() {
     }
 }
 
+/// The type that reads the envelope refuses an event for some of these.
+#[test]
+fn an_odd_envelope_loses_no_event() {
+    let original = parse_value(&push()).unwrap();
+    let odd = [
+        json!(null),
+        json!(0),
+        json!(true),
+        json!("2026-02-30T25:61:00Z"),
+        json!(["arn:aws:ecr:us-west-2:123456789012:repository/other", 7, null, {}]),
+        json!({"id": 1}),
+    ];
+    let of_a_member = |name: &'static str| odd.iter().map(move |value| (name, Some(value.clone())));
+    let mut changes: Vec<_> = ["version", "time", "resources", "replay-name", "detail_type", "id2"]
+        .into_iter()
+        .flat_map(of_a_member)
+        .collect();
+    changes.extend(["version", "time", "resources"].map(|name| (name, None)));
+    for (name, value) in changes {
+        let mut event = push();
+        let members = event.as_object_mut().unwrap();
+        match &value {
+            Some(value) => members.insert(name.to_owned(), value.clone()),
+            None => members.remove(name),
+        };
+        let read = parse_value(&event).unwrap_or_else(|poison| panic!("{name} {value:?}: {poison}"));
+        let time = if name == "time" { None } else { original.time };
+        assert_eq!(
+            read,
+            Event {
+                time,
+                ..original.clone()
+            },
+            "{name} {value:?}"
+        );
+    }
+    // What no version knows has no detail to be read.
+    for detail in [None, Some(json!(null)), Some(json!([1])), Some(json!("text"))] {
+        let mut event = push();
+        let members = event.as_object_mut().unwrap();
+        members.insert("detail-type".to_owned(), json!("ECR Something New"));
+        members.remove("detail");
+        members.extend(detail.map(|detail| ("detail".to_owned(), detail)));
+        let body = parse_value(&event).unwrap().body;
+        assert!(matches!(body, Body::Unknown { .. }), "{body:?}");
+    }
+}
+
 #[test]
 fn words_that_are_unknown_are_kept_in_printable_ascii() {
     let event = action(&json!({
