@@ -3,7 +3,7 @@
 //! | module | crate | is | depends on |
 //! |---|---|---|---|
 //! | [`core`] | `shared/core` | the rules: pure | nothing of ours |
-//! | [`events`] | `shared/events` | wire formats of EventBridge events | `core` |
+//! | [`events`] | `shared/events` | wire formats of EventBridge events; `aws_lambda_events` has their envelope | `core` |
 //! | [`ports`] | `shared/ports` | what reconciling needs of the world, as traits; `Services` is all of them by one name | `core` |
 //! | [`engine`] | `shared/engine` | gather facts, decide, act, record; sweeps | `core`, `ports` |
 //! | [`aws`] | `shared/aws` | the ports, with the AWS SDK | `core`, `ports` |

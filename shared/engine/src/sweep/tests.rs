@@ -1046,6 +1046,18 @@ const SHORT: [&str; 4] = [
     r#""exceptions": [{"vulnerability": "CVE-2026-1", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-11-26"}]"#,
 ];
 
+/// The scan of an image, and whether it was pulled. Much is to be blocked, so that limits and uses matter.
+fn any_beginning() -> impl Strategy<Value = (Scan, bool)> {
+    let found = |number: usize, severity| Scan::Complete(scan(vec![finding(&format!("CVE-2026-{number}"), severity)]));
+    let any_scan = prop_oneof![
+        4 => (1..3_usize).prop_map(move |number| found(number, Severity::Critical)),
+        1 => (1..3_usize).prop_map(move |number| found(number, Severity::High)),
+        1 => Just(Scan::InProgress),
+        1 => Just(Scan::Unavailable(NoScan::Failed)),
+    ];
+    (any_scan, proptest::bool::weighted(0.3))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 96, ..ProptestConfig::default() })]
 
@@ -1053,9 +1065,10 @@ proptest! {
     /// happened, and however much is deferred, pending or without a scan, after a sweep a reconcile of any image finds nothing.
     #[test]
     fn no_verdict_changes_before_its_image_is_due_unless_something_happens(
-        happenings in proptest::collection::vec(any_happening(), 1..10),
+        images in proptest::collection::vec(any_beginning(), IMAGES),
+        happenings in proptest::collection::vec(any_happening(), 0..4),
         policy in 0..SHORT.len(),
-        hours in proptest::collection::vec(1..6_i64, 10),
+        hours in proptest::collection::vec(1..6_i64, 24),
     ) {
         let world = World::new();
         world.list_scans();
@@ -1063,6 +1076,11 @@ proptest! {
         let mut rules = policy_in("enforce", SHORT[policy]);
         push(&world, &key_of("api", IMAGES), "stays");
         world.complete_scan(&key_of("api", IMAGES), found(Severity::Low));
+        let beginnings = images.iter().enumerate().flat_map(|(number, (scan, is_pulled))| {
+            let pulled = is_pulled.then_some(Happening::Pulled(number));
+            [Happening::Pushed(number), Happening::Scanned(number, scan.clone())].into_iter().chain(pulled)
+        });
+        beginnings.for_each(|beginning| happen(&world, &beginning, &mut rules));
         for happening in happenings.iter().filter(|happening| !matches!(happening, Happening::Policy(_))) {
             world.set_now(world.now() + SignedDuration::from_mins(1));
             happen(&world, happening, &mut rules);
@@ -1079,7 +1097,7 @@ proptest! {
                 let outcome = look(&world, &rules, number);
                 prop_assert!(
                     !matches!(outcome.outcome, OutcomeKind::Applied | OutcomeKind::Closed),
-                    "{:?} after {:?} and {} hours, {:?}", outcome, happenings, passed, looks
+                    "{:?} after {:?}, {:?} and {} hours, {:?}", outcome, images, happenings, passed, looks
                 );
             }
         }
