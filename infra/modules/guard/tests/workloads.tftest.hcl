@@ -87,7 +87,13 @@ run "what_it_may_do" {
     condition = [for s in jsondecode(aws_iam_role_policy.this["workloads"].policy).Statement : s.Condition if s.Sid == "LedgerIndex"] == [
       { "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["uses#123456789012", "workloads#123456789012"] } }
     ]
-    error_message = "It writes nothing of the ledger but the index."
+    error_message = "It writes no other row of the ledger but the index."
+  }
+  assert {
+    condition = [for s in jsondecode(aws_iam_role_policy.this["workloads"].policy).Statement : [s.Action, s.Condition] if s.Sid == "LedgerAlerts"] == [
+      [["dynamodb:PutItem", "dynamodb:UpdateItem"], { "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["123456789012"] } }]
+    ]
+    error_message = "And the budget of a topic, with the alerts beyond it."
   }
   assert {
     condition     = aws_lambda_function.this["workloads"].environment[0].variables["ECR_GUARD_EXTERNAL_ID"] == "ecr-guard-42"
