@@ -7,11 +7,11 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 
 use guard_aws::{Aws, dynamodb::DynamoLedger, ecr::EcrWriter, sns::SnsNotifier, sts::StsCallers};
-use guard_core::{ids::AccountId, uses::WorkloadRules};
+use guard_core::{glob::Glob, ids::AccountId, uses::WorkloadRules};
 use guard_events::Event;
 use guard_lambda::{
     SystemClock,
-    config::{Config, environment, findings_queue_url, guarded, queue_url, table},
+    config::{Config, any_guarded, environment, findings_queue_url, guarded, queue_url, table},
     entry::{EventContext, Handled, Received, Selection},
     error::HandlerError,
     gate::{ANSWER_RESERVE, Ready, TOO_SLOW, gate},
@@ -152,7 +152,6 @@ pub async fn run_gate<R: Revisions>(name: &'static str, revisions: impl Fn(&Aws)
         let aws = Aws::from_env(&environment)?;
         let revisions = &revisions(&aws);
         let (ledger, topics) = (aws.dynamo_ledger(table(environment)?), aws.sns_notifier());
-        aws.build_ecr_client();
         let (aws, ledger, topics) = (&aws, &ledger, &topics);
         let known: &OnceLock<Config> = &OnceLock::new();
         let config = async || match known.get() {
@@ -162,7 +161,8 @@ pub async fn run_gate<R: Revisions>(name: &'static str, revisions: impl Fn(&Aws)
                 config.map(|config| known.get_or_init(|| config))
             }
         };
-        if let Err(error) = config().await {
+        let (loaded, ()) = tokio::join!(config(), connect_to_registry(aws, guarded));
+        if let Err(error) = loaded {
             tracing::error!("`{name}` cannot answer yet: {error}");
         }
         let config = &config;
@@ -224,6 +224,13 @@ pub async fn run_operate(name: &'static str) -> ExitCode {
         .await
     };
     exit_code(name, running.await)
+}
+
+/// Opens the connections to the registry that a first question takes. Trouble with that is no trouble of the start: the question has it as well.
+pub async fn connect_to_registry(aws: &Aws, guarded: &[Glob]) {
+    if let Some(repository) = any_guarded(guarded) {
+        aws.connect_to_ecr(&repository).await;
+    }
 }
 
 fn exit_code(name: &str, result: Result<(), Error>) -> ExitCode {

@@ -373,7 +373,7 @@ fn failed() -> Option<Vec<Value>> {
     Some(vec![json!({"imageScanStatus": {"status": "FAILED"}})])
 }
 
-fn invocation() -> Invocation {
+pub(crate) fn invocation() -> Invocation {
     let key = testing::image_key();
     Invocation {
         function: "trial",

@@ -34,6 +34,8 @@ mod samples;
 #[cfg(test)]
 mod simulate;
 #[cfg(test)]
+mod start;
+#[cfg(test)]
 mod stored;
 #[cfg(test)]
 mod structure;

@@ -5,6 +5,7 @@
 //! | module | is |
 //! |---|---|
 //! | `client` | the client, and calls that several adapters make |
+//! | `connections` | opens connections before they are needed |
 //! | `registry` | images, to read; with `triggers`, what is remembered of repositories |
 //! | `scanner` | scans; `findings` puts the pages of one together |
 //! | `writer` | what changes images |
@@ -14,6 +15,7 @@
 //! | [`replication`] | copies in other regions |
 
 mod client;
+mod connections;
 mod findings;
 mod image;
 mod listing;
@@ -25,5 +27,5 @@ mod settings;
 mod triggers;
 mod writer;
 
-pub(crate) use self::{client::client, triggers::TriggerCache};
+pub(crate) use self::{client::client, connections::connect, triggers::TriggerCache};
 pub use self::{registry::EcrRegistry, writer::EcrWriter};

@@ -42,7 +42,7 @@ use self::{
     sns::SnsNotifier,
     sqs::SqsQueue,
 };
-use guard_core::ids::{AccountId, Region};
+use guard_core::ids::{AccountId, Region, RepositoryName};
 
 pub use self::sdk::InvalidEnvironment;
 
@@ -204,6 +204,12 @@ impl Aws {
     /// Builds the ECR client now, and not when the first adapter needs it.
     pub fn build_ecr_client(&self) {
         self.ecr_client();
+    }
+
+    /// Opens the connections to the registry that a first question takes, by two looks side by side at an image that is nowhere. Whatever is
+    /// answered, the connections are there: it has no result.
+    pub async fn connect_to_ecr(&self, repository: &RepositoryName) {
+        ecr::connect(&self.ecr_client(), repository).await;
     }
 
     fn ecr_client(&self) -> aws_sdk_ecr::Client {

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use guard_core::{
     glob::{Glob, InvalidGlob},
+    ids::RepositoryName,
     policy::{Policy, PolicyError},
     text::hex,
 };
@@ -59,6 +60,13 @@ pub fn guarded(lookup: impl Fn(&str) -> Option<String>) -> Result<Vec<Glob>, Con
     let names = lookup(REPOSITORIES_VARIABLE).unwrap_or_default();
     let globs = names.split_whitespace().map(str::parse).collect::<Result<_, _>>();
     globs.map_err(ConfigError::Repositories)
+}
+
+/// A name that a guarded repository may have, for a look that is to find nothing: what a function may look at is a matter of names.
+pub fn any_guarded(guarded: &[Glob]) -> Option<RepositoryName> {
+    let all = guarded.is_empty().then_some("*");
+    let mut names = guarded.iter().map(Glob::as_str).chain(all);
+    names.find_map(|name| name.replace('*', "ecr-guard").parse().ok())
 }
 
 /// The name of the ledger's table.
@@ -229,6 +237,24 @@ mod tests {
             error.contains("ECR_GUARD_REPOSITORIES") && error.contains("characters"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_look_that_finds_nothing_is_at_a_name_that_is_guarded() {
+        let name = |text: &str| {
+            let guarded = guarded(|name| (name == REPOSITORIES_VARIABLE).then(|| text.to_owned())).unwrap();
+            any_guarded(&guarded).map(|name| name.to_string())
+        };
+        for (text, expected) in [
+            ("", Some("ecr-guard")),
+            ("*", Some("ecr-guard")),
+            ("team/*", Some("team/ecr-guard")),
+            ("web other", Some("web")),
+            ("/ web", Some("web")),
+            ("UPPER", None),
+        ] {
+            assert_eq!(name(text).as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -44,6 +44,7 @@ pub async fn reconcile(
         actor: &request.actor,
         spent: &Spent::default(),
         index: None,
+        index_row: None,
     };
     let Looked {
         mut outcome,
@@ -136,6 +137,7 @@ impl<S: Services> ImageRun<'_, S> {
             actor: self.actor,
             spent: self.spent,
             index,
+            index_row: None,
         }
     }
 

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{
     attempt::{Attempt, NotRead},
-    image_run::ImageRun,
+    image_run::{ImageRun, ReadRow},
 };
 use crate::reconcile::{ReconcileError, refusal_of};
 use guard_core::{
@@ -111,17 +111,25 @@ impl<S: Services> ImageRun<'_, S> {
         if let Some((index, _)) = self.index.as_ref().filter(|(index, _)| !digests.contains(index)) {
             digests.push(index.clone());
         }
-        let keys: Vec<ImageKey> = digests.iter().map(|digest| self.of(digest, None).key).collect();
+        let is_looked_for = |digest: &Digest| self.index.as_ref().is_some_and(|(index, _)| index == digest);
+        let read = |digest: &Digest| self.index_row.as_ref().filter(|_| is_looked_for(digest));
+        let unread = digests.iter().filter(|digest| read(digest).is_none());
+        let keys: Vec<ImageKey> = unread.map(|digest| self.of(digest, None).key).collect();
         let rows = self.services.ledger().rows_of(&keys).await;
-        let rows = rows.map_err(|source| self.failed("look at the indexes of", source))?;
+        let mut rows = rows
+            .map_err(|source| self.failed("look at the indexes of", source))?
+            .into_iter();
         let looking = |digest: &Digest| {
             let index = self.index.as_ref().filter(|(index, _)| index == digest);
             index.map(|(_, tags)| tags.clone())
         };
-        let indexes = digests.into_iter().zip(rows).map(|(digest, row)| LeadingIndex {
-            looking: looking(&digest),
-            digest,
-            row,
+        let indexes = digests.iter().map(|digest| LeadingIndex {
+            looking: looking(digest),
+            digest: digest.clone(),
+            row: match read(digest) {
+                Some(ReadRow(row)) => row.clone(),
+                None => rows.next().flatten(),
+            },
         });
         Ok(indexes.collect())
     }

@@ -4,6 +4,7 @@ use super::{pages::Spent, request::Hints};
 use crate::{reconcile::ReconcileError, tag_removal::TagRemoval};
 use guard_core::{
     ids::{Digest, ImageKey, Tag},
+    ledger::Row,
     policy::Policy,
 };
 use guard_ports::{PortError, Services};
@@ -19,7 +20,13 @@ pub(super) struct ImageRun<'a, S> {
     pub(super) spent: &'a Spent,
     /// The parent index that it was reached through, and its tags.
     pub(super) index: Option<(Digest, Vec<Tag>)>,
+    /// What the ledger has of that index, if it has been read already.
+    pub(super) index_row: Option<ReadRow>,
 }
+
+/// What the ledger has of an image, as it was read.
+#[derive(Clone)]
+pub(super) struct ReadRow(pub(super) Option<Row>);
 
 impl<S: Services> ImageRun<'_, S> {
     /// The writer for this repository; `None`: the policy only reports on it.

@@ -5,7 +5,7 @@ use futures_util::future::{join, join_all};
 use super::{
     attempt::NotRead,
     find,
-    image_run::ImageRun,
+    image_run::{ImageRun, ReadRow},
     indexes::sorted_tags,
     pages::Spent,
     request::{Hints, Request},
@@ -49,6 +49,7 @@ pub async fn preview(
         actor: &request.actor,
         spent: &Spent::default(),
         index: None,
+        index_row: None,
     };
     let Previewed {
         facts,
@@ -137,7 +138,11 @@ impl<S: Services> ImageRun<'_, S> {
         };
         let tags = sorted_tags(facts);
         let looks = listed.into_iter().map(|child| {
-            let run = self.of(&child.digest, Some((self.key.digest.clone(), tags.clone())));
+            let run = ImageRun {
+                // This row is a fact of each of them, and was read with the others.
+                index_row: Some(ReadRow(facts.row.clone())),
+                ..self.of(&child.digest, Some((self.key.digest.clone(), tags.clone())))
+            };
             async move {
                 // Boxed, because an index may reference an index.
                 let Previewed {
