@@ -509,6 +509,11 @@ impl World {
         self.lock().rows.insert(row.image.clone(), row);
     }
 
+    /// Takes the row of an image out: its time to live is over.
+    pub fn forget_row(&self, key: &ImageKey) {
+        self.lock().rows.remove(key);
+    }
+
     /// The row of an image.
     pub fn row_of(&self, key: &ImageKey) -> Option<Row> {
         self.lock().rows.get(key).cloned()

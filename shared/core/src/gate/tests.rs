@@ -6,6 +6,15 @@ use serde_json::{Value, json};
 use super::{
     form::{Answer, Asked, Decision, ImageAnswer},
     hook::{HookAnswer, HookRequest, HookStatus},
+    verdict::{Known, SeenImage, What, answer},
+};
+use crate::{
+    decide::Judgement,
+    finding::NoScan,
+    image::{Image, ImageStatus},
+    ledger::Row,
+    state::State,
+    testing,
 };
 
 const IMAGE: &str = "123456789012.dkr.ecr.us-west-2.amazonaws.com/api:1";
@@ -141,5 +150,170 @@ fn a_call_of_ecs_is_known_by_any_of_its_members() {
         json!({"images": [IMAGE]}),
     ] {
         assert_eq!(HookRequest::parse(&payload.to_string()), None, "{payload}");
+    }
+}
+
+/// An image in a state, as a look at it would leave it; `no_scan`: why there is no result; `hold`: what defers its block.
+fn seen(state: State, no_scan: Option<NoScan>, hold: Option<&'static str>, status: ImageStatus) -> SeenImage {
+    let key = testing::image_key();
+    let row = Row {
+        state,
+        no_scan,
+        reason: "why".to_owned(),
+        ..Row::first(key.clone(), &testing::policy(""), testing::now())
+    };
+    let image = Image {
+        status,
+        ..testing::image(&key)
+    };
+    let judgement = Judgement {
+        row,
+        hold,
+        not_visible: false,
+    };
+    SeenImage {
+        key,
+        image,
+        what: What::Image(Box::new(judgement)),
+    }
+}
+
+/// Every state of an image, under every setting that decides about it, where the policy enforces and where it reports.
+#[test]
+fn every_state_has_one_answer_in_each_mode() {
+    use Decision::{Allow, Deny, Wait};
+    let (warn, deny) = ("", r#""gate": {"review": "deny", "held": "deny"}"#);
+    let (young, old) = (5, 60);
+    let on = |what: &str, action: &str| format!(r#""scan": {{"grace_minutes": 30, "{what}": "{action}"}}"#);
+    let mut table: Vec<(State, Option<NoScan>, Option<&'static str>, String, i64, Decision)> = vec![
+        (State::Allowed, None, None, deny.to_owned(), young, Allow),
+        (State::Blocked, None, None, warn.to_owned(), young, Deny),
+        (State::Review, None, None, warn.to_owned(), young, Allow),
+        (State::Review, None, None, deny.to_owned(), young, Deny),
+        (State::NotAnImage, None, None, deny.to_owned(), young, Allow),
+        // Within the grace it waits, whatever the policy does later.
+        (State::Pending, None, None, on("on_failure", "monitor"), young, Wait),
+        (State::Pending, None, None, on("on_failure", "monitor"), old, Allow),
+        (State::Pending, None, None, on("on_failure", "review"), old, Deny),
+        (State::Pending, None, None, on("on_failure", "block"), old, Deny),
+        // Nobody said why there is no result.
+        (State::Unscannable, None, None, warn.to_owned(), young, Deny),
+        (State::Stale, None, None, warn.to_owned(), young, Deny),
+    ];
+    for hold in ["in-use", "no-worse", "used-by-workload", "lambda-may-pull"] {
+        table.push((State::BlockDeferred, None, Some(hold), warn.to_owned(), young, Allow));
+        table.push((State::BlockDeferred, None, Some(hold), deny.to_owned(), young, Deny));
+    }
+    for hold in [
+        None,
+        Some("limit"),
+        Some("refused"),
+        Some("index-not-blocked"),
+        Some("of tomorrow"),
+    ] {
+        table.push((State::BlockDeferred, None, hold, warn.to_owned(), young, Deny));
+    }
+    for (state, why, what) in [
+        (State::Unscannable, NoScan::Unsupported, "on_unsupported"),
+        (State::Unscannable, NoScan::Failed, "on_failure"),
+        (State::Stale, NoScan::EligibilityExpired, "on_stale"),
+    ] {
+        for (action, decision) in [("block", Deny), ("review", Allow), ("monitor", Allow)] {
+            table.push((state, Some(why.clone()), None, on(what, action), young, decision));
+        }
+        let denied = format!("{}, {deny}", on(what, "review"));
+        table.push((state, Some(why.clone()), None, denied, young, Deny));
+        let monitored = format!("{}, {deny}", on(what, "monitor"));
+        table.push((state, Some(why), None, monitored, young, Allow));
+    }
+    for (state, no_scan, hold, members, minutes, expected) in table {
+        let what = format!("{state:?} {no_scan:?} {hold:?} {members} {minutes}");
+        let asked = Asked::new(IMAGE);
+        let of = |mode: &str, status| {
+            let mut seen = seen(state, no_scan.clone(), hold, status);
+            seen.image.pushed_at = Some(testing::now() - SignedDuration::from_mins(minutes));
+            let policy = testing::policy_in(mode, &members);
+            answer(&policy, testing::now(), &asked, &Known::Image(Box::new(seen)))
+        };
+        let enforced = of("enforce", ImageStatus::Active);
+        assert_eq!((enforced.decision, enforced.would), (expected, None), "{what}");
+        assert_eq!(enforced.state, state.as_str(), "{what}");
+        assert_eq!(enforced.retry_after_seconds.is_some(), expected == Wait, "{what}");
+        // What is allowed although it is not `Allowed` says so.
+        let warns = expected == Allow && state != State::Allowed;
+        assert_eq!(!enforced.warnings.is_empty(), warns, "{what}");
+        assert_eq!(enforced.next.is_empty(), expected != Deny, "{what}");
+
+        let reported = of("report", ImageStatus::Active);
+        let would = (expected == Deny).then_some(Deny);
+        let lets = if expected == Deny { Allow } else { expected };
+        assert_eq!((reported.decision, reported.would), (lets, would), "{what}");
+        assert_eq!(reported.mode.as_deref(), Some("report"), "{what}");
+
+        // What cannot be pulled is never allowed, in no mode.
+        for mode in ["enforce", "report"] {
+            for (status, instead) in [(ImageStatus::Archived, Deny), (ImageStatus::Activating, Wait)] {
+                let answer = of(mode, status);
+                let expected = if expected == Allow { instead } else { expected };
+                assert_eq!(answer.decision, expected, "{what} {mode}");
+            }
+        }
+    }
+}
+
+/// What is no image that could be judged has the same answer in each mode, but for what is not guarded.
+#[test]
+fn what_cannot_be_judged_is_never_allowed_unless_the_policy_says_so() {
+    let asked = Asked::new(IMAGE);
+    let open = r#""gate": {"unguarded": "allow"}"#;
+    let shut = r#""gate": {"unguarded": "deny"}"#;
+    let not_guarded = || Known::NotGuarded("it is of another registry".to_owned());
+    for (known, members, expected, state) in [
+        (Known::Malformed, open, Decision::Deny, "Invalid"),
+        (Known::NotFound, open, Decision::Deny, "NotFound"),
+        (Known::Moved(None), open, Decision::Deny, "Moved"),
+        (
+            Known::Moved(Some(testing::image_key().digest)),
+            open,
+            Decision::Deny,
+            "Moved",
+        ),
+        (
+            Known::Unavailable("it is down".to_owned()),
+            open,
+            Decision::Unavailable,
+            "Unavailable",
+        ),
+        (not_guarded(), "", Decision::Allow, "NotGuarded"),
+        (not_guarded(), open, Decision::Allow, "NotGuarded"),
+        (not_guarded(), shut, Decision::Deny, "NotGuarded"),
+    ] {
+        for mode in ["enforce", "report"] {
+            let policy = testing::policy_in(mode, members);
+            let answer = answer(&policy, testing::now(), &asked, &known);
+            let found = (answer.decision, answer.state.as_str(), answer.pinned);
+            assert_eq!(found, (expected, state, None), "{mode} {members}");
+        }
+    }
+    for what in [What::NotAnImage, What::ArchivedByOthers] {
+        let expected = if what == What::NotAnImage {
+            Decision::Allow
+        } else {
+            Decision::Deny
+        };
+        let status = if what == What::NotAnImage {
+            ImageStatus::Active
+        } else {
+            ImageStatus::Archived
+        };
+        for mode in ["enforce", "report"] {
+            let seen = SeenImage {
+                what: what.clone(),
+                ..seen(State::Allowed, None, None, status.clone())
+            };
+            let policy = testing::policy_in(mode, "");
+            let answer = answer(&policy, testing::now(), &asked, &Known::Image(Box::new(seen)));
+            assert_eq!(answer.decision, expected, "{what:?} {mode}");
+        }
     }
 }

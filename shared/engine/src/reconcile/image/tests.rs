@@ -4,6 +4,7 @@ mod chosen;
 mod evidence;
 mod family;
 mod gate;
+mod gate_beside_others;
 mod index;
 mod kinds;
 mod many;
