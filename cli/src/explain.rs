@@ -475,7 +475,7 @@ impl Explained {
         );
         line("Why", &text::line(&row.reason, 1000));
         if let Some(rule) = &self.rule {
-            line("Rule", &format!("`{rule}` of the policy"));
+            line("Rule", &format!("`{}` of the policy", text::line(rule, 80)));
         }
         if let Some(scan) = &row.scan {
             let mode = serde_json::to_value(scan.mode).ok();
@@ -494,7 +494,7 @@ impl Explained {
         for step in steps_for(row) {
             line("Way out", &step.text);
             if let Some(command) = &step.command {
-                line("", &format!("  {command}").trim_start_matches(' ').to_owned());
+                line("", command);
             }
         }
         said.replace("\n:           ", "\n            ")
@@ -512,7 +512,7 @@ impl Explained {
         }
         for finding in row.excepted.iter().take(FINDINGS) {
             let by = finding.exception.as_deref().unwrap_or("an exception");
-            lists.push(("Excepted", format!("{} by {by}", describe(finding))));
+            lists.push(("Excepted", format!("{} by {}", describe(finding), text::line(by, 80))));
         }
         match &self.uses_unknown {
             Some(why) => lists.push(("Used by", format!("not known: {}", text::line(why, 300)))),
@@ -614,7 +614,7 @@ fn describe(finding: &RecordedFinding) -> String {
     if finding.stands_for > 1 {
         words.push_str(&format!(" ({} findings)", finding.stands_for));
     }
-    format!("{words} (`{}`)", finding.rule)
+    format!("{words} (`{}`)", text::line(&finding.rule, 80))
 }
 
 /// How it is blocked, and how that is undone.

@@ -6,7 +6,7 @@
 use guard_core::{
     decide::{
         ChildFacts, Children, Facts, HOLD_RULES, LeadingIndex, Opinion, Question, Replaced, SourceImage, SourceRank,
-        judge, may_be_source,
+        Survey, Turns, judge, may_be_source,
     },
     finding::{NOT_REMEMBERED, Scan, Severity},
     ids::{ImageKey, RepositoryKey},
@@ -106,6 +106,10 @@ pub struct Judge<'a> {
     now: Timestamp,
     /// The pulled images of the repository that was asked about last.
     pulled: Option<(RepositoryKey, Vec<Image>)>,
+    /// What keeps images from being blocked for now on which the one hangs that is evaluated.
+    doubts: Vec<&'static str>,
+    /// Whether all indexes of the repository that was asked about last are known.
+    indexes: Option<(RepositoryKey, bool)>,
     /// The policies that rows were decided under, as far as they are known.
     others: Vec<&'a PolicyText>,
 }
@@ -125,6 +129,8 @@ impl<'a> Judge<'a> {
             policy,
             now,
             pulled: None,
+            doubts: Vec::new(),
+            indexes: None,
             others: others.to_vec(),
         }
     }
@@ -138,6 +144,13 @@ impl<'a> Judge<'a> {
     }
 
     fn at(&mut self, known: &mut Known, id: ImageId, depth: usize) -> Result<Judged, NotRead> {
+        let outer = std::mem::take(&mut self.doubts);
+        let judged = self.decided(known, id, depth);
+        self.doubts = outer;
+        judged
+    }
+
+    fn decided(&mut self, known: &mut Known, id: ImageId, depth: usize) -> Result<Judged, NotRead> {
         let only = |outcome| Judged {
             outcome,
             reason: String::new(),
@@ -170,6 +183,7 @@ impl<'a> Judge<'a> {
             // A sweep reads them all.
             looked_again: true,
             indexes_known: (!row.more_indexes).then_some(true),
+            indexes_read: self.reads_indexes(known, id, &row)?,
             found: true,
             ..Facts::about(key, "ecr-guard")
         };
@@ -180,11 +194,12 @@ impl<'a> Judge<'a> {
         let mut unless = Vec::new();
         for _ in 0..MAX_QUESTIONS {
             match judge(&self.policy.policy, &facts, self.now) {
-                Opinion::Ask(question) => self.answer(question, known, id, &mut facts, &mut unless)?,
+                Opinion::Ask(question) => self.answer(question, known, id, &mut facts, &mut unless, depth)?,
                 Opinion::Gone => return Ok(only(Outcome::Gone)),
                 Opinion::ArchivedByOthers => return Ok(only(Outcome::LeftAlone)),
                 Opinion::NotAnImage => return Ok(only(Outcome::State(State::NotAnImage))),
                 Opinion::Opinion(judgement) => {
+                    unless.append(&mut self.doubts);
                     let found = Found {
                         before: &before,
                         row: judgement.row,
@@ -199,6 +214,34 @@ impl<'a> Judge<'a> {
         Ok(only(Outcome::Unknown(
             "the same question came again and again".to_owned(),
         )))
+    }
+
+    /// Whether the next sweep knows all indexes of the repository. Only of an image without a tag that matters: one of them may reference it.
+    fn reads_indexes(&mut self, known: &mut Known, id: ImageId, row: &Row) -> Result<bool, NotRead> {
+        let matters = row.tags.is_empty() && !row.alone || row.more_indexes;
+        let Some(key) = known.repository(id).cloned().filter(|_| matters && known.is_listed(id)) else {
+            return Ok(false);
+        };
+        if let Some((_, all)) = self.indexes.as_ref().filter(|(of, _)| *of == key) {
+            return Ok(*all);
+        }
+        // As a sweep finds it out.
+        let turns = Turns::new(None, self.now);
+        let mut survey = Survey::new(&self.policy.policy, &key.repository, turns, self.now);
+        let ids = known.images_of(&key);
+        for id in &ids {
+            if let Some(row) = known.row(*id)? {
+                survey.remember(&row);
+            }
+        }
+        for id in &ids {
+            if let Some(listed) = known.listed(*id)? {
+                survey.see(&listed);
+            }
+        }
+        let all = survey.knows_all_indexes();
+        self.indexes = Some((key, all));
+        Ok(all)
     }
 
     /// The indexes that lead to an image, each with the row that a look at it would leave.
@@ -226,6 +269,7 @@ impl<'a> Judge<'a> {
             return Ok(before);
         }
         let judged = self.at(known, id, depth + 1)?;
+        self.doubts.extend(&judged.unless);
         let mut row = judged.row.map(|row| *row).or(before);
         if let Some(row) = &mut row {
             if judged.outcome == Outcome::Gone {
@@ -276,6 +320,7 @@ impl<'a> Judge<'a> {
         id: ImageId,
         facts: &mut Facts,
         unless: &mut Vec<&'static str>,
+        depth: usize,
     ) -> Result<(), NotRead> {
         match question {
             Question::Children => {
@@ -327,30 +372,41 @@ impl<'a> Judge<'a> {
                 }
                 facts.lambda = Some(lambda_may_pull(access.flatten()));
             }
-            Question::Replaced => facts.replaced = self.replaced(known, facts)?,
+            Question::Replaced => facts.replaced = self.replaced(known, facts, depth)?,
             Question::Indexes => facts.indexes_known = Some(true),
             Question::Again | Question::Scan | Question::Told => facts.looked_again = true,
         }
         Ok(())
     }
 
-    /// Which image this one replaces.
-    fn replaced(&mut self, known: &mut Known, facts: &Facts) -> Result<Replaced, NotRead> {
+    /// Which image this one replaces, once the policy has done what it does to that one.
+    fn replaced(&mut self, known: &mut Known, facts: &Facts, depth: usize) -> Result<Replaced, NotRead> {
         let repository = RepositoryKey::of(&facts.key);
         if self.pulled.as_ref().is_none_or(|(key, _)| *key != repository) {
             self.pulled = Some((repository.clone(), known.pulled(&repository)?));
         }
-        let pulled = self.pulled.as_ref().map_or(&[][..], |(_, pulled)| pulled);
         let counted = facts.row.as_ref().and_then(|row| row.scan.as_ref());
         let counted = counted.is_some_and(|scan| scan.counts_use);
         let since = self.now - self.policy.policy.block(&repository.repository).in_use(counted);
-        let image = facts.image.as_ref().and_then(|image| replaced_by(image, pulled, since));
-        let Some(image) = image else {
+        let Some(image) = &facts.image else {
             return Ok(Replaced::Nothing);
         };
-        let row = known.row_of(&repository.image(&image.digest))?;
-        let predecessor = Predecessor::new(image, &Scan::Absent, row.as_ref());
-        Ok(predecessor.map_or(Replaced::Nothing, Replaced::Image))
+        let pulled = self.pulled.iter().flat_map(|(_, pulled)| pulled);
+        let may_be = |other: &&Image| other.last_pulled_at >= Some(since) && other.pushed_at < image.pushed_at;
+        let mut pulled: Vec<Image> = pulled.filter(may_be).cloned().collect();
+        while let Some(other) = replaced_by(image, &pulled, since).cloned() {
+            let row = self.would_be(known, &repository.image(&other.digest), depth)?;
+            let block = row.as_ref().and_then(|row| row.block.as_ref());
+            let is_archived =
+                block.is_some_and(|block| block.method == BlockMethod::Archive && block.undone_at.is_none());
+            if !is_archived {
+                let predecessor = Predecessor::new(&other, &Scan::Absent, row.as_ref());
+                return Ok(predecessor.map_or(Replaced::Nothing, Replaced::Image));
+            }
+            // Nobody can pull it any more: another one runs.
+            pulled.retain(|image| image.digest != other.digest);
+        }
+        Ok(Replaced::Nothing)
     }
 
     /// Sums up.
@@ -386,6 +442,8 @@ impl<'a> Judge<'a> {
         } else {
             Outcome::State(state)
         };
+        unless.sort_unstable();
+        unless.dedup();
         if !matches!(outcome, Outcome::State(State::Blocked)) {
             unless.clear();
         }

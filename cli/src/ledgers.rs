@@ -177,7 +177,7 @@ pub fn take(
     let shows = world.is_terminal();
     world.ledger(place, extent, &mut |line: SnapshotLine| {
         writing.line(&line)?;
-        if shows && writing.records() % PROGRESS_EVERY == 0 {
+        if shows && writing.records().is_multiple_of(PROGRESS_EVERY) {
             write!(trouble, "\r{}: {} records", place, writing.records())?;
             trouble.flush()?;
         }

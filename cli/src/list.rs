@@ -168,7 +168,12 @@ pub fn list(
                     let summary = *summary;
                     routes.extend(summary.route.map(|route| (summary.repository, route)));
                 }
-                SnapshotRecord::Unreadable(gap) => writeln!(trouble, "{} could not be read: {}", gap.what, gap.why)?,
+                SnapshotRecord::Unreadable(gap) => writeln!(
+                    trouble,
+                    "{} could not be read: {}",
+                    line(&gap.what, 300),
+                    line(&gap.why, 300)
+                )?,
                 _ => {}
             }
             Ok(())

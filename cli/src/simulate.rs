@@ -54,8 +54,11 @@ struct Sum {
     per_hour: u64,
 }
 
+/// Whether a change belongs to a list.
+type Belongs = fn(&Change) -> bool;
+
 /// The lists that people get, in this order.
-const LISTS: [(&str, fn(&Change) -> bool); 5] = [
+const LISTS: [(&str, Belongs); 5] = [
     ("New blocks", |change| is(change, State::Blocked)),
     ("New deferred blocks: they should be blocked, and are not", |change| {
         is(change, State::BlockDeferred)
@@ -118,7 +121,12 @@ pub fn simulate(
             compare(&mut known, id, &mut judges, &mut sum)?;
         }
         for gap in &known.gaps {
-            writeln!(trouble, "{} could not be read: {}", gap.what, gap.why)?;
+            writeln!(
+                trouble,
+                "{} could not be read: {}",
+                text::line(&gap.what, 300),
+                text::line(&gap.why, 300)
+            )?;
         }
     }
     sum.changes.sort_by(|a, b| (&a.key, a.from).cmp(&(&b.key, b.from)));
@@ -150,8 +158,15 @@ fn compare(
         return Ok(());
     }
     sum.images += 1;
-    if let Outcome::Unknown(why) = &to.outcome {
-        *sum.unknown.entry(why.clone()).or_default() += 1;
+    match &to.outcome {
+        Outcome::Unknown(why) => *sum.unknown.entry(why.clone()).or_default() += 1,
+        // Nobody has evaluated it, or its row cannot be read.
+        Outcome::New => {
+            *sum.unknown
+                .entry("the ledger has no row of it that can be read".to_owned())
+                .or_default() += 1
+        }
+        Outcome::State(_) | Outcome::Gone | Outcome::LeftAlone => {}
     }
     let words = (from.outcome.word(), to.outcome.word());
     *sum.matrix.entry(words).or_default() += 1;

@@ -172,7 +172,9 @@ impl Found {
                 }
                 SnapshotRecord::Uses(state) => states.push(state),
                 SnapshotRecord::Policy(policy) => policies.push(policy),
-                SnapshotRecord::Unreadable(gap) => self.unreadable.push(format!("{}: {}", gap.what, gap.why)),
+                SnapshotRecord::Unreadable(gap) => self
+                    .unreadable
+                    .push(text::line(&format!("{}: {}", gap.what, gap.why), 600)),
                 _ => {}
             }
             Ok(())
@@ -188,7 +190,7 @@ impl Found {
                 });
                 let why = listing.trouble.as_ref().map(|trouble| text::line(&trouble.error, 200));
                 self.fresh.push(Freshness {
-                    what: format!("workloads: {}", listing.source),
+                    what: text::line(&format!("workloads: {}", listing.source), 200),
                     at: listing.completed_at,
                     trouble: why.or_else(|| {
                         stale.then(|| "the list is older than `block.workloads.max_age_minutes`".to_owned())

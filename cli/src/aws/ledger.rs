@@ -72,7 +72,7 @@ impl<'a> LedgerReader<'a> {
             .set_exclusive_start_key(start)
             .send()
             .await;
-        let output = output.map_err(|error| self.failed(port_error("dynamodb:Scan", &error)))?;
+        let output = output.map_err(|error| self.failed(&port_error("dynamodb:Scan", &error)))?;
         let next = output.last_evaluated_key.filter(|key| !key.is_empty());
         Ok((segment, output.items.unwrap_or_default(), next))
     }
@@ -139,7 +139,7 @@ impl<'a> LedgerReader<'a> {
                 .set_exclusive_start_key(start)
                 .send()
                 .await;
-            let output = output.map_err(|error| self.failed(port_error("dynamodb:Query", &error)))?;
+            let output = output.map_err(|error| self.failed(&port_error("dynamodb:Query", &error)))?;
             for item in output.items() {
                 give(item, each)?;
             }
@@ -150,14 +150,14 @@ impl<'a> LedgerReader<'a> {
         }
     }
 
-    fn failed(&self, error: guard_ports::PortError) -> NotRead {
+    fn failed(&self, error: &guard_ports::PortError) -> NotRead {
         if error.code == "ResourceNotFoundException" {
             let (table, region) = (self.table, &self.identity.region);
             return NotRead::new(format!(
                 "There is no table `{table}` in {region}. Give --table, --region or --profile."
             ));
         }
-        self.identity.failed(&error)
+        self.identity.failed(error)
     }
 }
 
