@@ -384,7 +384,7 @@ impl<'a> Survey<'a> {
             return Some(Due::Waiting);
         }
         let is_due = |release: &TimedRelease| match release.is_in_force(self.now) {
-            true => release.told_at.is_none() && row.state == State::Blocked,
+            true => release.told_at.is_none() && matches!(row.state, State::Blocked | State::BlockDeferred),
             // It has its turn when the hour of the limit is over.
             false => row.limited_until.is_none(),
         };

@@ -237,6 +237,19 @@ fn a_second_release_is_alerted_too() {
 }
 
 #[test]
+fn a_second_release_that_nobody_was_alerted_about_is_found_by_a_sweep() {
+    let (world, policy) = released();
+    world.set_now(now() + HOUR);
+    let longer = TimedRelease {
+        given_at: world.now(),
+        ..release(now() + HOUR * 8)
+    };
+    give(&world, &image_key(), longer);
+    sweep(&world, &policy);
+    assert_eq!(told(&world), ["image-blocked", "image-released", "image-released"]);
+}
+
+#[test]
 fn a_finding_that_appears_during_a_release_is_alerted_and_does_not_end_it() {
     let (world, policy) = released();
     let more = vec![
