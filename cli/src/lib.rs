@@ -14,6 +14,7 @@ mod located;
 pub mod plan;
 pub mod policy;
 pub mod release;
+pub mod report;
 pub mod simulate;
 pub mod snapshot;
 pub mod status;
@@ -104,6 +105,18 @@ Exit codes: 0 listed, 2 a ledger cannot be read.")]
 
 Exit codes: 0 planned, 2 a ledger cannot be read.")]
     Plan(plan::PlanArguments),
+    /// Writes a report about everything: a page for people, JSON, CSV, or SARIF for GitHub code scanning.
+    #[command(after_help = "Examples:
+  ecr-guard report --html report.html
+  ecr-guard report --profile prod --region us-west-2 --region eu-central-1 --html report.html --csv images.csv
+  ecr-guard report --snapshot ledger.jsonl --sarif results.sarif
+  ecr-guard report --snapshot ledger.jsonl --json - | jq '.tasks'
+
+The page needs no network and no server. It has the names of repositories, tags and findings: treat it as you treat those.
+A file is replaced when the new one is complete. At most one form can go to the standard output.
+
+Exit codes: 0 written, 2 a ledger cannot be read, or a file cannot be written.")]
+    Report(report::ReportArguments),
     /// Evaluates every image under the policy in force and under a new one, and says what would change.
     #[command(after_help = "Examples:
   ecr-guard simulate policy.json
@@ -346,6 +359,7 @@ pub fn run(
         Command::Explain(given) => or_trouble(explain::explain(given, arguments.output, world, out, trouble), trouble),
         Command::List(given) => or_trouble(list::list(given, arguments.output, world, out, trouble), trouble),
         Command::Plan(given) => or_trouble(plan::plan(given, arguments.output, world, out, trouble), trouble),
+        Command::Report(given) => or_trouble(report::report(given, arguments.output, world, out, trouble), trouble),
         Command::Simulate(given) => or_trouble(
             simulate::simulate(given, arguments.output, world, out, trouble),
             trouble,

@@ -372,7 +372,7 @@ impl<'a> SummaryBuilder<'a> {
         self.summary.unconfirmed +=
             u64::from(row.state == State::Allowed && row.scan.as_ref().is_some_and(is_unconfirmed));
         self.summary.not_reached += u64::from(row.not_reached);
-        if let Some(since) = self.overdue_since(row) {
+        if let Some(since) = overdue_since(row, self.policy, self.now) {
             self.summary.overdue.add(case(row, since), Order::Oldest);
         }
         if let Some(alert) = row
@@ -426,14 +426,6 @@ impl<'a> SummaryBuilder<'a> {
         }
     }
 
-    fn overdue_since(&self, row: &Row) -> Option<Timestamp> {
-        let longer = |since: Timestamp, than: SignedDuration| self.now.duration_since(since) > than;
-        let scan = (row.state == State::Pending).then(|| row.available_since.unwrap_or(row.since));
-        let scan = scan.filter(|since| longer(*since, self.policy.scan.grace));
-        let restore = row.block.as_ref().and_then(|block| block.undone_at);
-        scan.or(restore.filter(|since| longer(*since, RESTORE_GRACE)))
-    }
-
     fn new_on(&mut self, at: Timestamp, count: impl FnOnce(&mut News)) {
         if let Some(news) = self.summary.days.get_mut(&date_of(at)) {
             count(news);
@@ -454,6 +446,15 @@ fn released(row: &Row) -> Case {
         reason: text::line(&reason, MAX_REASON),
         ..case(row, release.given_at)
     }
+}
+
+/// Since when an image has waited too long: for its scan, or to come back from the archive. `None`: it does not wait, or not too long.
+pub fn overdue_since(row: &Row, policy: &Policy, now: Timestamp) -> Option<Timestamp> {
+    let longer = |since: Timestamp, than: SignedDuration| now.duration_since(since) > than;
+    let scan = (row.state == State::Pending).then(|| row.available_since.unwrap_or(row.since));
+    let scan = scan.filter(|since| longer(*since, policy.scan.grace));
+    let restore = row.block.as_ref().and_then(|block| block.undone_at);
+    scan.or(restore.filter(|since| longer(*since, RESTORE_GRACE)))
 }
 
 fn case(row: &Row, since: Timestamp) -> Case {

@@ -1,0 +1,630 @@
+//! The report as one page: nothing comes from elsewhere, and nothing runs but the script of the page, which sorts and filters.
+//!
+//! Whatever comes from outside is text or the value of an attribute in quotation marks; maud escapes both.
+
+use std::io::{self, Write};
+
+use jiff::{SignedDuration, Timestamp};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use sha2::{Digest as _, Sha256};
+
+use super::model::{
+    Copies, Exception, Figures, Finding, Image, MAX_FINDINGS, Part, Report, SOON_DAYS, Task, UNPULLED_DAYS, words,
+};
+use crate::table::{ago, count, moment, span};
+
+/// So many images are listed. A browser sorts and filters them without a pause that one notices.
+pub const MAX_ROWS: usize = 10_000;
+
+/// So many bytes of rows are written at most, whatever they say.
+pub const MAX_BYTES: usize = 12_000_000;
+
+/// So many rows have all that is known of an image; the others have one line.
+const MAX_DETAILS: usize = 1_000;
+
+/// So many rows have the other tables.
+const MAX_OTHERS: usize = 2_000;
+
+/// Data that is older is not the state of today: sweeps run every hour.
+const OLD: SignedDuration = SignedDuration::from_hours(2);
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// What the page may do: show its own style, and run its own script.
+pub fn content_security_policy() -> String {
+    let hash = |text: &str| aws_smithy_types::base64::encode(Sha256::digest(text.as_bytes()));
+    format!(
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+        hash(STYLE),
+        hash(SCRIPT)
+    )
+}
+
+/// Writes it, and gives the number of images that were left out.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write(report: &Report, to: &mut dyn Write) -> io::Result<u64> {
+    let put = |to: &mut dyn Write, markup: Markup| to.write_all(markup.into_string().as_bytes());
+    to.write_all(before(report).into_string().as_bytes())?;
+    let mut rows = 0_usize;
+    let mut bytes = 0_usize;
+    for image in report.images.iter().take(MAX_ROWS) {
+        let row = image_row(image, report.made_at, rows < MAX_DETAILS).into_string();
+        bytes = bytes.saturating_add(row.len());
+        if bytes > MAX_BYTES {
+            break;
+        }
+        to.write_all(row.as_bytes())?;
+        rows = rows.saturating_add(1);
+    }
+    let left_out = report.images.len().saturating_sub(rows);
+    to.write_all(b"</tbody></table></div>")?;
+    put(to, left_out_note(left_out))?;
+    put(to, exceptions(&report.exceptions))?;
+    put(to, teams(report))?;
+    put(to, copies(&report.copies))?;
+    put(to, repositories(report))?;
+    put(to, about(report))?;
+    to.write_all(b"</main>")?;
+    put(to, html! { script { (PreEscaped(SCRIPT)) } })?;
+    to.write_all(b"</body></html>\n")?;
+    Ok(left_out as u64)
+}
+
+/// All that stands before the rows of images.
+fn before(report: &Report) -> Markup {
+    let title = format!("ecr-guard report, {}", moment(report.made_at));
+    let whole = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(content_security_policy());
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="referrer" content="no-referrer";
+                meta name="robots" content="noindex";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                (header(report))
+                main {
+                    (cards(&report.figures))
+                    (tasks(report))
+                    (images_head(report))
+                    div class="wide" { table class="sorts stack" id="image-table" {
+                        thead { tr { th { "State" } th { "Image" } th { "Worst finding" } th { "Fix" } th { "Why" } th { "Team" } th { "Since" } } }
+                        tbody { "\u{0}" }
+                    } }
+                }
+            }
+        }
+    };
+    // The rows come one by one: what closes the table comes after them.
+    let whole = whole.into_string();
+    let end = whole.find('\u{0}').unwrap_or(whole.len());
+    PreEscaped(whole.get(..end).unwrap_or_default().to_owned())
+}
+
+fn header(report: &Report) -> Markup {
+    let oldest = report.ledgers.iter().map(|ledger| ledger.read_at).min();
+    let is_old = oldest.is_none_or(|at| report.made_at.duration_since(at) > OLD);
+    let places: Vec<String> = report
+        .registries
+        .iter()
+        .map(|one| {
+            let mode = match one.mode {
+                Some("enforce") => "enforce mode",
+                Some("report") => "report mode",
+                Some(_) => "enforce and report mode",
+                None => "mode unknown",
+            };
+            format!("{} {} ({mode})", one.account, one.region)
+        })
+        .collect();
+    let troubles: Vec<&super::model::Freshness> = report.freshness.iter().filter(|one| one.trouble.is_some()).collect();
+    html! {
+        header {
+            h1 { "ecr-guard report" }
+            p {
+                @if places.is_empty() { "No registry." } @else { (places.join(" · ")) }
+            }
+            p class="soft" {
+                "Made " (moment(report.made_at)) "."
+                @for ledger in &report.ledgers {
+                    " Data of " (ledger.name) ": " (moment(ledger.read_at)) ", " (ago(ledger.read_at, report.made_at)) "."
+                    @if let Some(only) = &ledger.repository { " Only " (only) " was read." }
+                }
+            }
+            @if is_old { p class="bar" { "The data is more than 2 hours old. It does not show the state of now." } }
+            @for one in troubles.iter().take(5) {
+                p class="bar" { (one.what) ": " @if let Some(at) = one.at { (moment(at)) } @else { "never" } ". " (one.trouble.as_deref().unwrap_or_default()) }
+            }
+            @if !report.unreadable.is_empty() { p class="bar" { "Some of the data could not be read: see " a href="#data" { "the data" } ". What depends on it is unknown." } }
+            nav {
+                a href="#next" { "Do next" } a href="#images" { "Images" } a href="#exceptions" { "Exceptions" } a href="#teams" { "Teams" }
+                a href="#copies" { "Copies" } a href="#repositories" { "Repositories" } a href="#data" { "Data" }
+            }
+        }
+    }
+}
+
+fn cards(figures: &Figures) -> Markup {
+    let of = |state: &str| figures.states.get(state).copied().unwrap_or_default();
+    let not_scanned = of("Unscannable").saturating_add(of("Stale"));
+    let tone = |number: u64, tone: &'static str| if number > 0 { tone } else { "green" };
+    let card = |number: String, words: &str, tone: &str, filter: &str| {
+        html! { a class=(format!("card {tone}")) href="#images" data-filter=(filter) { b { (number) } (words) } }
+    };
+    html! {
+        div class="cards" {
+            (card(thousands(figures.need_action), "need action", tone(figures.need_action, "red"), "action"))
+            (card(thousands(of("Blocked")), &blocked_words(figures), tone(of("Blocked"), "red"), "BLOCKED"))
+            (card(thousands(of("BlockDeferred")), "deferred, still deployable", tone(of("BlockDeferred"), "orange"), "DEFERRED"))
+            (card(thousands(of("Review")), "to review", tone(of("Review"), "blue"), "REVIEW"))
+            (card(thousands(not_scanned), "not scanned", tone(not_scanned, "yellow"), "NOT SCANNED"))
+            (card(figures.overdue.map_or_else(unknown, thousands), "wait too long", figures.overdue.map_or("yellow", |number| tone(number, "yellow")), "action"))
+            (copies_card(figures))
+        }
+        p class="soft" { (thousands(figures.images)) " images"
+            @if let Some(bytes) = figures.bytes { ", " (size(bytes)) " stored" } @else { ", stored size unknown" }
+            @if figures.exceptions_ending > 0 { ", " (exceptions_ending(figures.exceptions_ending)) }
+            "."
+        }
+    }
+}
+
+fn exceptions_ending(number: u64) -> String {
+    let verbs = if number == 1 { "ends" } else { "end" };
+    format!(
+        "{} {verbs} within {SOON_DAYS} days, or ended already",
+        count(number, "exception")
+    )
+}
+
+fn blocked_words(figures: &Figures) -> String {
+    match figures.blocked_in_demand {
+        0 => "blocked".to_owned(),
+        number => format!("blocked, {number} asked for since"),
+    }
+}
+
+fn copies_card(figures: &Figures) -> Markup {
+    let (number, words, tone) = match figures.copies {
+        None => ("–".to_owned(), "no copies configured".to_owned(), "gray"),
+        Some(share) if share.of == 0 && share.unknown == 0 => {
+            (unknown(), "copies in other regions".to_owned(), "yellow")
+        }
+        Some(share) => {
+            let tone = if share.ready == share.of { "green" } else { "orange" };
+            // Rounded down: 100 % is all of them.
+            let percent = share
+                .ready
+                .saturating_mul(100)
+                .checked_div(share.of)
+                .unwrap_or_default();
+            (
+                format!("{percent} %"),
+                format!("{} of {} copies ready", thousands(share.ready), thousands(share.of)),
+                tone,
+            )
+        }
+    };
+    html! { a class=(format!("card {tone}")) href="#copies" { b { (number) } (words) } }
+}
+
+fn tasks(report: &Report) -> Markup {
+    html! {
+        h2 id="next" { "Do next" }
+        @if report.tasks.is_empty() {
+            p { (nothing_to_do(report)) }
+        } @else {
+            div class="wide" { table class="stack" {
+                thead { tr { th { "Who" } th { "What" } th { "Because" } th { "Do this" } th { "Since" } } }
+                tbody { @for task in &report.tasks { (task_row(task, report.made_at)) } }
+            } }
+            @if report.more_tasks > 0 { p class="soft" { "and " (thousands(report.more_tasks)) " more; the tables below have them." } }
+        }
+    }
+}
+
+fn nothing_to_do(report: &Report) -> String {
+    let read = report.ledgers.iter().map(|ledger| ledger.read_at).min();
+    let read = read.map_or_else(unknown, |at| ago(at, report.made_at));
+    if report.unreadable.is_empty() {
+        format!(
+            "Nothing needs you. {} images, read {read}.",
+            thousands(report.figures.images)
+        )
+    } else {
+        format!(
+            "Nothing that is known needs you, and some of the data could not be read. {} images, read {read}.",
+            thousands(report.figures.images)
+        )
+    }
+}
+
+fn task_row(task: &Task, now: Timestamp) -> Markup {
+    html! {
+        tr {
+            td class="name" data-th="Who" { b { (task.who) } @if let Some(contact) = &task.contact { br; span class="soft" { (contact) } } }
+            td class="why" data-th="What" { (task.what) }
+            td class="why" data-th="Because" { (task.because) }
+            td class="why" data-th="Do this" { (task.how) }
+            td class="nowrap" data-th="Since" { (since(task.since, now)) }
+        }
+    }
+}
+
+fn images_head(report: &Report) -> Markup {
+    let mut states: Vec<&str> = report.images.iter().map(|image| words(image.state)).collect();
+    states.dedup();
+    let mut seen = Vec::new();
+    states.retain(|state| {
+        !seen.contains(state) && {
+            seen.push(state);
+            true
+        }
+    });
+    let teams: Vec<&str> = report.teams.iter().map(|team| team.name.as_str()).collect();
+    html! {
+        h2 id="images" { "Images" }
+        p class="soft" { (thousands(report.figures.images)) " images. " span id="shown" {} " Those come first that somebody must act on." }
+        form class="filters" id="filters" hidden {
+            label { "Team" select id="filter-team" { option value="" { "all" } @for team in teams { option value=(team) { (team) } } } }
+            label { "State" select id="filter-state" {
+                option value="" { "all" } option value="action" { "needs action" }
+                @for state in states { option value=(state) { (state) } }
+            } }
+            label { "Severity" select id="filter-severity" {
+                option value="" { "all" }
+                @for severity in ["CRITICAL", "HIGH", "UNDEFINED", "MEDIUM", "LOW"] { option value=(severity) { (severity) } }
+            } }
+            label { "Search" input id="filter-search" type="search" placeholder="name, tag, digest, CVE, package"; }
+        }
+    }
+}
+
+fn image_row(image: &Image, now: Timestamp, details: bool) -> Markup {
+    let state = words(image.state);
+    let class = format!("state s-{}", state.to_ascii_lowercase().replace(' ', "-"));
+    let finding = image.findings.first();
+    let anchor = format!(
+        "i-{}-{}-{}@{}",
+        image.account,
+        image.region,
+        image.repository,
+        image.short().trim_start_matches("sha256:")
+    );
+    html! {
+        tr id=(anchor) data-state=(state) data-team=(image.team) data-severity=(image.severity.unwrap_or_default()) data-action=(if image.needs_action { "1" } else { "0" }) {
+            td class=(class) data-v=(image.rank()) { (state) }
+            td class="name" data-v=(image.name()) {
+                (image.name())
+                @if !image.tags.is_empty() { br; span class="mono soft" { (image.short().trim_start_matches("sha256:")) } }
+            }
+            td class="nowrap" data-th="Finding" data-v=(severity_order(image.severity)) {
+                @if let Some(finding) = finding { (finding_name(finding)) } @else if image.counts.is_none() { "unknown" } @else { "none" }
+                @if let Some(finding) = finding { br; span class="soft" { (finding.severity) @if let Some(package) = &finding.package { " in " (package) } } }
+            }
+            td class="name" data-th="Fix" { (fix(image)) }
+            td class="why" data-th="Why" {
+                @if details { details { summary { (image.reason) } (image_details(image)) } } @else { (image.reason) }
+                @if image.overdue == Some(true) { b { " It has waited too long." } }
+                @if !image.asked_for_by.is_empty() { b { " Asked for since by " (image.asked_for_by.join("; ")) "." } }
+            }
+            td data-th="Team" { (image.team) }
+            td class="nowrap" data-th="Since" data-v=(image.since.map(|at| at.as_second().to_string()).unwrap_or_default()) {
+                (since(image.since, now))
+                @if let Some(until) = image.until { br; span class="soft" { "until " (moment(until)) } }
+            }
+        }
+    }
+}
+
+fn finding_name(finding: &Finding) -> Markup {
+    html! {
+        @if let Some(url) = &finding.url { a href=(url) rel="noreferrer noopener" { (finding.id) } } @else { (finding.id) }
+    }
+}
+
+fn fix(image: &Image) -> String {
+    match (image.fixes.as_slice(), image.findings.first()) {
+        ([], None) => String::new(),
+        ([], Some(finding)) if finding.fix == "unavailable" => "there is none".to_owned(),
+        ([], Some(_)) => "unknown".to_owned(),
+        (fixes, _) => fixes.join(", "),
+    }
+}
+
+/// A number by which severities sort.
+fn severity_order(severity: Option<&str>) -> u8 {
+    match severity {
+        Some("CRITICAL") => 5,
+        Some("HIGH") => 4,
+        Some("UNDEFINED") => 3,
+        Some("MEDIUM") => 2,
+        Some(_) => 1,
+        None => 0,
+    }
+}
+
+fn image_details(image: &Image) -> Markup {
+    let used = match &image.used_by {
+        None => vec!["unknown".to_owned()],
+        Some(used) if used.is_empty() => vec!["nobody, as far as the index of workloads knows".to_owned()],
+        Some(used) => used.clone(),
+    };
+    let tags = match image.more_tags {
+        0 => image.tags.join(", "),
+        more => format!("{} and {more} more", image.tags.join(", ")),
+    };
+    html! {
+        dl {
+            dt { "Image" } dd class="mono" { (image.uri()) }
+            @if !image.tags.is_empty() { dt { "Tags" } dd { (tags) } }
+            @if !image.findings.is_empty() { dt { "Findings" } dd { ul { @for finding in &image.findings { li { (finding_line(finding)) } }
+                @if image.more_findings > 0 { li { "and " (image.more_findings) " more" } } } } }
+            dt { "All findings" } dd { (counts(image)) }
+            @if let Some(rule) = &image.rule { dt { "Policy" } dd class="mono" { (rule) } }
+            @if !image.exceptions.is_empty() { dt { "Exceptions" } dd { (image.exceptions.join(", ")) } }
+            dt { "Used by" } dd { ul { @for one in &used { li { (one) } } } }
+            @if let Some(blocked) = &image.blocked { dt { "Block" } dd { (blocked.method) ", " (moment(blocked.at)) @if !blocked.confirmed { ", not confirmed yet" } } }
+            @if let Some(release) = &image.release { dt { "Released" } dd { "until " (moment(release.until)) " by " (release.by) ": " (release.reason) @if let Some(ticket) = &release.ticket { " (" (ticket) ")" } } }
+            @if let Some(alert) = &image.alert { dt { "Alert" } dd { (alert.kind) ", " @if let Some(at) = alert.sent_at { (moment(at)) } @else { "not sent" } } }
+            dt { "Last pulled" } dd { @if let Some(at) = image.pulled_at { (moment(at)) } @else if image.bytes.is_some() { "never" } @else { "unknown" } }
+            dt { "Size" } dd { (image.bytes.map_or_else(unknown, size)) }
+            dt { "More" } dd class="mono" { "ecr-guard explain " (image.uri()) }
+        }
+    }
+}
+
+fn finding_line(finding: &Finding) -> Markup {
+    let number = |name: &str, value: Option<f64>| value.map(|value| format!(", {name} {value}")).unwrap_or_default();
+    html! {
+        (finding_name(finding)) " " (finding.severity) (number("score", finding.score)) (number("EPSS", finding.epss))
+        @if finding.exploit == Some(true) { ", exploit known" }
+        @if let Some(package) = &finding.package { ", " (package) @if let Some(installed) = &finding.installed { " " (installed) } }
+        @match (&finding.fixed_in, finding.fix) {
+            (Some(version), _) => { " → " (version) }
+            (None, "unavailable") => { ", no fix" }
+            (None, _) => { ", fix unknown" }
+        }
+        ", " span class="mono soft" { (finding.rule) }
+    }
+}
+
+fn counts(image: &Image) -> String {
+    let Some(counts) = &image.counts else {
+        return "unknown: there is no result of a scan".to_owned();
+    };
+    let mut counts: Vec<_> = counts.iter().filter(|(_, number)| **number > 0).collect();
+    counts.sort_by_key(|(severity, _)| std::cmp::Reverse(severity_order(Some(severity))));
+    let words: Vec<String> = counts
+        .iter()
+        .map(|(severity, number)| format!("{number} {severity}"))
+        .collect();
+    if words.is_empty() {
+        "none".to_owned()
+    } else {
+        words.join(", ")
+    }
+}
+
+fn left_out_note(left_out: usize) -> Markup {
+    html! {
+        @if left_out > 0 {
+            p class="bar" { (thousands(left_out as u64)) " more images are left out here, so that a browser can show the page. `ecr-guard report --csv FILE` has all of them." }
+        }
+    }
+}
+
+fn exceptions(all: &[Exception]) -> Markup {
+    html! {
+        h2 id="exceptions" { "Exceptions" }
+        @if all.is_empty() { p { "The policy has none, as far as it is known." } } @else {
+            div class="wide" { table class="sorts stack" {
+                thead { tr { th { "Vulnerability" } th { "Repositories" } th { "Owner" } th { "Reason" } th { "Ticket" } th { "Last day" } th class="num" { "Images" } } }
+                tbody { @for one in all.iter().take(MAX_OTHERS) { (exception(one)) } }
+            } }
+            (more(all.len()))
+        }
+    }
+}
+
+fn exception(one: &Exception) -> Markup {
+    let left = match one.days_left {
+        days if days < 0 => "ended".to_owned(),
+        0 => "today".to_owned(),
+        1 => "1 day left".to_owned(),
+        days => format!("{days} days left"),
+    };
+    html! {
+        tr {
+            td class="name" data-v=(one.vulnerability) { (one.vulnerability) @if let Some(package) = &one.package { " in " (package) } br; span class="soft" { (one.name) } }
+            td class="name" data-th="Repositories" { (one.repositories.join(", ")) }
+            td class="name" data-th="Owner" { (one.owner) }
+            td class="why" data-th="Reason" { (one.reason) }
+            td data-th="Ticket" { (one.ticket.as_deref().unwrap_or_default()) }
+            td class="nowrap" data-th="Last day" data-v=(one.last_day) { (one.last_day) br; @if one.days_left <= SOON_DAYS { b { (left) } } @else { span class="soft" { (left) } } }
+            td class="num" data-th="Images" data-v=(one.images.map(|number| number.to_string()).unwrap_or_default()) {
+                @match one.images { Some(0) => "0: remove it", Some(number) => (thousands(number)), None => "unknown" }
+            }
+        }
+    }
+}
+
+fn teams(report: &Report) -> Markup {
+    let states = ["Blocked", "BlockDeferred", "Review", "Unscannable", "Pending"];
+    html! {
+        h2 id="teams" { "Teams" }
+        p class="soft" { "A team is a route of the policy." }
+        div class="wide" { table class="sorts stack" {
+            thead { tr { th { "Team" } th { "Contact" } th class="num" { "Repositories" } th class="num" { "Images" } th class="num" { "Need action" }
+                @for state in states { th class="num" { (words(state).to_lowercase()) } }
+                th { "Oldest" } th class="num" { "Settings off" } } }
+            tbody { @for team in report.teams.iter().take(MAX_OTHERS) { tr {
+                td class="name" { b { (team.name) } }
+                td class="name" data-th="Contact" { (team.contact.as_deref().unwrap_or_default()) }
+                (number("Repositories", Some(team.repositories))) (number("Images", Some(team.images))) (number("Need action", Some(team.need_action)))
+                @for state in states {
+                    (number(words(state), Some(of_team(&team.states, state))))
+                }
+                td class="nowrap" data-th="Oldest" data-v=(team.oldest.map(|at| at.as_second().to_string()).unwrap_or_default()) { (since(team.oldest, report.made_at)) }
+                (number("Settings off", team.drift))
+            } } }
+        } }
+    }
+}
+
+/// How many images of a team are in a state; what the scanner does not watch counts as not scanned.
+fn of_team(states: &std::collections::BTreeMap<&'static str, u64>, state: &str) -> u64 {
+    let of = |state: &str| states.get(state).copied().unwrap_or_default();
+    if state == "Unscannable" {
+        of(state).saturating_add(of("Stale"))
+    } else {
+        of(state)
+    }
+}
+
+fn copies(all: &[Copies]) -> Markup {
+    html! {
+        h2 id="copies" { "Copies in other regions" }
+        @if all.is_empty() { p { "The policy asks for none, as far as it is known." } } @else {
+            div class="wide" { table class="sorts stack" {
+                thead { tr { th { "From" } th { "To" } th { "Ready" } th class="num" { "Expected" } th class="num" { "Present" } th class="num" { "Late" } th class="num" { "Failed" }
+                    th class="num" { "Not pullable" } th class="num" { "Unprotected" } th class="num" { "Unknown" } th class="num" { "Unknown repositories" } } }
+                tbody { @for one in all { tr {
+                    td { (one.account) " " (one.from) }
+                    td data-th="To" { (one.to) }
+                    td class=(if one.ready { "state s-allowed" } else { "state s-deferred" }) data-th="Ready" { @if one.ready { "READY" } @else { "NOT READY" } }
+                    (number("Expected", Some(one.expected))) (number("Present", Some(one.present))) (number("Late", Some(one.late))) (number("Failed", Some(one.failed)))
+                    (number("Not pullable", Some(one.not_pullable))) (number("Unprotected", Some(one.unprotected))) (number("Unknown", Some(one.unknown)))
+                    (number("Unknown repositories", Some(one.unknown_repositories)))
+                } } }
+            } }
+        }
+    }
+}
+
+fn repositories(report: &Report) -> Markup {
+    let places = report.registries.len() > 1;
+    html! {
+        h2 id="repositories" { "Repositories and their size" }
+        p class="soft" { "Sizes are sums over images. Layers that images share count for each, so that the bill is lower. “Not pulled” means not for " (UNPULLED_DAYS) " days." }
+        div class="wide" { table class="sorts stack" {
+            thead { tr { th { "Repository" } @if places { th { "Registry" } } th { "Team" } th class="num" { "Images" } th class="num" { "Size" } th class="num" { "In the archive" } th class="num" { "Without a tag" }
+                th class="num" { "Not pulled" } th class="num" { "Lifecycle would delete" } th class="num" { "Settings off" } th { "Opted out" } } }
+            tbody { @for one in report.repositories.iter().take(MAX_OTHERS) { tr {
+                td class="name" { (one.name) }
+                @if places { td data-th="Registry" { (one.account) " " (one.region) } }
+                td data-th="Team" { (one.team) }
+                (number("Images", one.images)) (bytes("Size", one.bytes)) (bytes("In the archive", one.archived_bytes))
+                (part("Without a tag", one.untagged, true)) (part("Not pulled", one.unpulled, true)) (part("Lifecycle would delete", one.surplus, false))
+                (number("Settings off", one.drift))
+                td data-th="Opted out" { (one.opt_out.as_deref().unwrap_or_default()) }
+            } } }
+        } }
+        (more(report.repositories.len()))
+    }
+}
+
+fn more(all: usize) -> Markup {
+    html! { @if all > MAX_OTHERS { p class="bar" { (thousands(all.saturating_sub(MAX_OTHERS) as u64)) " more are left out here. `ecr-guard report --json FILE` has all of them." } } }
+}
+
+fn about(report: &Report) -> Markup {
+    html! {
+        h2 id="data" { "Data" }
+        div class="wide" { table class="stack" {
+            thead { tr { th { "Of" } th { "Time" } th { "Trouble" } } }
+            tbody { @for one in &report.freshness { tr {
+                td class="name" { (one.what) }
+                td class="nowrap" data-th="Time" { @if let Some(at) = one.at { (moment(at)) ", " (ago(at, report.made_at)) } @else { "never" } }
+                td class="why" data-th="Trouble" { (one.trouble.as_deref().unwrap_or_default()) }
+            } } }
+        } }
+        @for ledger in &report.ledgers { p class="soft" { (ledger.name) ", table " (ledger.table) " in " (ledger.region) ": policy " span class="mono" { (ledger.policy.as_deref().unwrap_or("unknown")) } } }
+        @if !report.unreadable.is_empty() { h3 { "Could not be read" } ul { @for gap in report.unreadable.iter().take(100) { li { (gap) } }
+            @if report.unreadable.len() > 100 { li { "and " (report.unreadable.len().saturating_sub(100)) " more" } } } }
+        h2 { "Words" }
+        dl {
+            dt { "BLOCKED" } dd { "It must not be deployed. With the method `archive` it cannot be pulled." }
+            dt { "DEFERRED" } dd { "It should be blocked, and a rule defers the block: it can still be deployed. The reason names the rule." }
+            dt { "REVIEW" } dd { "A person decides before it is deployed." }
+            dt { "NOT SCANNED" } dd { "Nobody knows whether it is safe. It can be pulled." }
+            dt { "PENDING" } dd { "There is no result of a scan yet." }
+            dt { "UNKNOWN" } dd { "Nobody has evaluated it yet." }
+            dt { "Findings" } dd { "Those at or above review; at most " (MAX_FINDINGS) " of an image." }
+        }
+        p class="soft" { "ecr-guard " (report.version) ". Nothing on this page comes from elsewhere, and it sends nothing." }
+    }
+}
+
+fn number(name: &str, number: Option<u64>) -> Markup {
+    let plain = number.map(|number| number.to_string()).unwrap_or_default();
+    html! { td class="num" data-th=(name) data-v=(plain) { (number.map_or_else(unknown, thousands)) } }
+}
+
+fn bytes(name: &str, bytes: Option<u64>) -> Markup {
+    let plain = bytes.map(|bytes| bytes.to_string()).unwrap_or_default();
+    html! { td class="num" data-th=(name) data-v=(plain) { (bytes.map_or_else(unknown, size)) } }
+}
+
+/// `is_unknown`: that there is none says that it is not known, and not that there is no rule.
+fn part(name: &str, part: Option<Part>, is_unknown: bool) -> Markup {
+    let plain = part.map(|part| part.bytes.to_string()).unwrap_or_default();
+    html! {
+        td class="num" data-th=(name) data-v=(plain) {
+            @match part {
+                Some(part) if part.images == 0 => "0",
+                Some(part) => { (thousands(part.images)) ", " (size(part.bytes)) }
+                None if is_unknown => "unknown",
+                None => "–",
+            }
+        }
+    }
+}
+
+fn since(at: Option<Timestamp>, now: Timestamp) -> Markup {
+    html! {
+        @if let Some(at) = at { (span(now.duration_since(at).max(SignedDuration::ZERO))) br; span class="soft" { (guard_core::calendar::date(at)) } }
+    }
+}
+
+fn unknown() -> String {
+    "unknown".to_owned()
+}
+
+/// `1,204`.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && digits.len().saturating_sub(place) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Decimal units, as AWS bills in them and ECR shows them.
+fn size(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [
+        (1_000_000_000_000, "TB"),
+        (1_000_000_000, "GB"),
+        (1_000_000, "MB"),
+        (1_000, "KB"),
+    ];
+    let unit = UNITS.iter().find(|(unit, _)| bytes >= *unit);
+    match unit {
+        Some((unit, name)) => {
+            let tenths = bytes.saturating_mul(10).checked_div(*unit).unwrap_or_default();
+            format!("{}.{} {name}", tenths.checked_div(10).unwrap_or_default(), tenths % 10)
+        }
+        None => format!("{bytes} B"),
+    }
+}
