@@ -4,9 +4,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# What is deployed runs on arm64; what runs on this machine (`make demo`, `make test`) is built for it: ARCH=host.
+# A deployment runs on arm64. Programs for this machine (`make demo`, `make test`) are built for it: ARCH=host.
 ARCH      ?= arm64
-# What runs here never lies where a deployment looks.
+# Packages for this machine never lie in the folder of a deployment.
 PACKAGES  = target/lambda/$(ARCH)
 HOST      := target/lambda/host
 FUNCTIONS := $(notdir $(wildcard functions/*))
@@ -25,7 +25,7 @@ KEPT      = $(if $(filter 1 yes,$(KEEP)),--keep)
 NAMES     = $(if $(ONLY),--only $(patsubst %,'%',$(ONLY)))
 DOCTOR    = command -v $(PYTHON) > /dev/null || { echo "MISSING  Python 3.11 or newer → https://www.python.org/downloads/, or your system's packages"; exit 2; }; \
             $(PYTHON) -B tests/local/doctor.py
-# What runs here is asked for first, in words and not in those of make.
+# Missing tools are named first, in plain words and not in those of make.
 READY     = $(DOCTOR) --demo $(if $(filter 0 no,$(BUILD)),--built)
 TRY       := $(VENV)/bin/python -B tests/local/trying.py
 

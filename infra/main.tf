@@ -92,7 +92,7 @@ module "guard" {
   code_signing               = lookup(var.code_signing, var.aws_region, null)
   create_kms_key             = !contains(keys(var.guard_kms_key_arns), var.aws_region)
   kms_key_arn                = lookup(var.guard_kms_key_arns, var.aws_region, null)
-  # A guard and the ledger's replica beside it have the same key where it is somebody else's.
+  # A guard and the ledger's replica in its region have the same key where it is somebody else's.
   ledger_replica_kms_key_arns = { for region in local.other_regions : region => var.guard_kms_key_arns[region] if contains(keys(var.guard_kms_key_arns), region) }
 }
 

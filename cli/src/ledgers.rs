@@ -21,7 +21,7 @@ use crate::{
 /// The name that the Terraform module gives the table.
 pub const DEFAULT_TABLE: &str = "ecr-guard-ledger";
 
-/// What is read, for commands that take one ledger or several.
+/// The sources, for commands that take one ledger or several.
 #[derive(Debug, Clone, Default, Args)]
 pub struct LedgerArguments {
     /// A file that `ecr-guard snapshot` has made, in place of AWS. Several may be given.
@@ -57,7 +57,7 @@ pub struct Place {
 pub struct Extent {
     /// Only this repository, of this account or of the caller's.
     pub repository: Option<(Option<AccountId>, RepositoryName)>,
-    /// What the registries list, too.
+    /// The lists of the registries, too.
     pub registries: bool,
 }
 
@@ -159,7 +159,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// So often, in records, a terminal is told how far it is.
+/// The number of records between two lines of progress on a terminal.
 const PROGRESS_EVERY: u64 = 1000;
 
 /// Writes a snapshot of a ledger, and gives the number of its records.
@@ -200,7 +200,7 @@ pub(crate) fn text_of(world: &impl World, path: &std::path::Path) -> Result<Stri
     text.map_err(|error| NotRead::new(format!("{}: {}.", path.display(), why(&error))))
 }
 
-/// What is wrong with a file, for people.
+/// The problem of a file, for people.
 pub(crate) fn why(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),

@@ -239,7 +239,7 @@ pub trait World {
     /// A variable of the environment.
     fn variable(&self, name: &str) -> Option<String>;
 
-    /// Whether a person looks at a terminal.
+    /// Whether the output is a terminal.
     fn is_terminal(&self) -> bool;
 
     /// A file, to be read more than once.

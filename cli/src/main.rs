@@ -51,7 +51,7 @@ impl World for Here {
 
     fn save(&self, path: &Path, write: &mut dyn FnMut(&mut dyn Write) -> Result<(), NotRead>) -> Result<(), NotRead> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        // Beside it, so that it can be put in its place as a whole; readable for its owner only.
+        // In the same folder, so that it can be put in its place as a whole; readable for its owner only.
         let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
         write(file.as_file_mut())?;
         file.persist(path)

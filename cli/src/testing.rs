@@ -33,11 +33,12 @@ use crate::{
     snapshot::{ReadSeek, Writing},
 };
 
-/// A desk with files on it, and a ledger within reach. What is not on it is read from the policies that people have tried.
+/// A desk with files on it, and a ledger within reach. Files that are not on it are read from the policies that people have
+/// tried.
 #[derive(Debug)]
 pub(crate) struct Desk {
     pub(crate) files: Mutex<BTreeMap<String, Vec<u8>>>,
-    /// What the ledger has, or why it cannot be read.
+    /// The records of the ledger, or why it cannot be read.
     pub(crate) ledger: Result<Vec<SnapshotRecord>, String>,
     pub(crate) asked: Mutex<Vec<(Place, Extent)>>,
     /// The function `operate`.

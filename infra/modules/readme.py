@@ -21,7 +21,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 
-# What has to be taken as a whole: a string may contain brackets, a comment anything.
+# The parts that have to be taken as a whole: a string may contain brackets, a comment anything.
 TOKEN = re.compile(
     r"""
       (?P<comment> \#[^\n]* | //[^\n]* | /\*.*?\*/ )

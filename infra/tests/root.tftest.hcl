@@ -128,8 +128,8 @@ run "guarded_where_another_stack_replicates_to" {
   }
 }
 
-# Every variable with a value that is not its own: what comes of it is looked at in the modules' tests, and that it gets there, in
-# tests/infra/test_root.py. Here it is seen to plan, together and in both regions.
+# Every variable with a value that is not its default: the modules' tests check the effect of each, and tests/infra/test_root.py
+# that it gets there. Here the values plan, together and in both regions.
 run "everything_is_said" {
   command = plan
 

@@ -24,7 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from contract import Answer, Play, Target, Unanswerable, accepted, ask_registry, load, token_of
 
-# No case is begun after so many seconds: a run ends within ten minutes.
+# No case is begun after this number of seconds: a run ends within ten minutes.
 TIME = 480
 NO_INSPECTOR = {
     "Version": "2012-10-17",

@@ -1,7 +1,7 @@
 """Asks an ECR the cases of ``cases.json``, and compares what it answers with what the code rests on.
 
-One script for the local ECR (``tests/emulator/tests/test_contract.py``) and for AWS (``aws.py``, ``make aws-contract``). The same cases are played by the
-world in memory (``shared/testkit/src/world/contract.rs``). What the words of the cases mean is in ``README.md``.
+One script for the local ECR (``tests/emulator/tests/test_contract.py``) and for AWS (``aws.py``, ``make aws-contract``). The
+world in memory plays the same cases (``shared/testkit/src/world/contract.rs``). ``README.md`` explains the words of the cases.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Target:
     # Says how the emulator behaves, and what the scanner says; on AWS nobody can.
     behave: Callable[..., None] | None = None
     scanner_says: Callable[[str, str, dict[str, Any]], None] | None = None
-    # What a container runtime asks; gives the HTTP status.
+    # The request of a container runtime; gives the HTTP status.
     runtime: Callable[[str, str, str], int] | None = None
     # A client that lacks the permissions of Inspector.
     without_inspector: Any = None
@@ -121,7 +121,7 @@ class Play:
             return error.response["Error"]["Code"]
         return "ok" if answer is None else answer
 
-    # What can be done
+    # The steps
 
     def do_push(self, image: str, tag: str | None = None, without: str | None = None) -> None:
         """PutImage, with whatever it needs; ``without``: its layers, or its images."""

@@ -2,8 +2,8 @@
 
     tests/infra/check.py [--checkov PATH] [--minimum] [--mistakes]
 
-Run by `make infra`; `make infra-mistakes` plants the mistakes, which takes minutes. What cannot be checked on this machine is said, with NOT CHECKED, and is no failure: Terraform that is not
-installed, or a registry of providers that cannot be reached.
+Run by `make infra`; `make infra-mistakes` plants the mistakes, which takes minutes. A check that cannot run on this machine is
+named with NOT CHECKED, and is no failure: Terraform that is not installed, or a registry of providers that cannot be reached.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import plans
 ROOT = Path(__file__).resolve().parents[2]
 INFRA = ROOT / "infra"
 MAX_SKIPS = 3
-# What Terraform says when it cannot get at its registry, and not when something is wrong with what we ask for.
+# Terraform's message when it cannot get at its registry, and not when something is wrong with the plan.
 UNREACHABLE = re.compile(r"could not connect to|no such host|dial tcp|connection refused|timeout|request canceled", re.IGNORECASE)
 SKIP = re.compile(r"#\s*checkov:skip=([A-Z0-9_]+)(.*)")
 
@@ -77,7 +77,7 @@ def terraform(folder: Path) -> str:
         run("terraform", "validate", "-no-color", folder=folder)
         output = run("terraform", "test", "-no-color", folder=folder)
     finally:
-        # What this machine has of a provider is not what a lock file should say: `make lock` asks the registry, for all platforms.
+        # The providers of this machine do not belong into a lock file: `make lock` asks the registry, for all platforms.
         if not had_lock:
             lock.unlink(missing_ok=True)
     return output.strip().splitlines()[-1]
@@ -148,7 +148,7 @@ def minimum(folder: Path) -> str:
 
 
 def planned(look: Callable[[], str]) -> str:
-    """Makes plans, and looks at them."""
+    """Makes plans, and checks them."""
     try:
         return look()
     except (plans.Wrong, SystemExit) as wrong:

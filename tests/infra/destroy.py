@@ -1,4 +1,5 @@
-"""Looks at what a plan would destroy, before anything is destroyed: whether it would stop half way, or take a key from images that stay.
+"""Lists the resources that a plan would destroy, before anything is destroyed: whether it would stop half way, or take a key
+from images that stay.
 
     terraform -chdir=infra show -json PLAN | tests/infra/destroy.py
 
@@ -43,7 +44,7 @@ def repositories(ecr: Any) -> Iterable[dict[str, Any]]:
 
 
 def named(names: list[str]) -> str:
-    """The first of these names, and how many there are beside."""
+    """The first of these names, and the number of the others."""
     more = len(names) - NAMED
     return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
@@ -83,7 +84,7 @@ def obstacles(plan: dict[str, Any], client: Callable[[str], Any]) -> list[str]:
 
 
 def main() -> int:
-    """Looks at the plan on standard input; gives the exit code."""
+    """Checks the plan on standard input; gives the exit code."""
     if sys.argv[1:]:
         print(__doc__)
         return 0 if sys.argv[1:] in (["-h"], ["--help"]) else 2

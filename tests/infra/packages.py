@@ -1,9 +1,10 @@
-"""Writes beside each function's zip what it is: `bootstrap.json`, with the processor that the program is for and the SHA-256 of the zip.
+"""Writes a note next to each function's zip: `bootstrap.json`, with the processor that the program is for and the SHA-256 of
+the zip.
 
     tests/infra/packages.py FOLDER
 
-FOLDER has a folder for each function, with `bootstrap.zip` in it. The module `guard` refuses a package for another processor when it
-plans; Terraform cannot look into a zip, and so it reads the note.
+FOLDER has a folder for each function, with `bootstrap.zip` in it. The module `guard` refuses a package for another processor
+when it plans; Terraform cannot read a zip, and so it reads the note.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     terraform -chdir=infra show -json PLAN | tests/infra/plan_policies.py FOLDER
 
-Prints the files' paths. `make plan` has them checked by the functions' own code. It also sees that every function is told of an item that
-the plan contains.
+Prints the files' paths. `make plan` has them checked by the functions' own code. It also checks that every function gets an
+item that the plan contains.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def resources(module: dict[str, Any], kind: str) -> list[dict[str, Any]]:
 
 
 def document(address: str, values: dict[str, Any]) -> tuple[str, str]:
-    """What the functions are told of an item, and the document in it."""
+    """The name of an item that the functions get, and the document in it."""
     if not values.get("item"):
         raise SystemExit(f"the plan does not say which policy the functions get: {address} is known only when it is applied")
     item = {name: value["S"] for name, value in json.loads(values["item"]).items()}

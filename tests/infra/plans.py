@@ -1,4 +1,5 @@
-"""Plans the root as `make plan` does, without an account, and looks at the plans: which policy they upload, and what the region costs.
+"""Plans the root as `make plan` does, without an account, and checks the plans: the policy that they upload, and the costs of a
+region.
 
 The provider asks AWS for one thing while it plans, which account this is; a server on this machine answers that. Used by check.py.
 """
@@ -177,7 +178,7 @@ def documented() -> str:
     with account() as environment:
         for block in blocks:
             with tempfile.TemporaryDirectory() as folder:
-                # The modules are left where they are: they read the files beside them.
+                # The modules stay where they are: they read the files next to them.
                 code, at_tags = at_tag.subn(lambda match: json.dumps(os.path.relpath(ROOT / match[1], folder)), block)
                 if not at_tags:
                     raise Wrong(f"a module of docs/deployment.md is at no tag:\n{block}")
@@ -196,7 +197,7 @@ def documented() -> str:
 
 
 def look() -> str:
-    """Makes the plans and looks at them; gives a line about it."""
+    """Makes the plans and checks them; gives a line about it."""
     with tempfile.TemporaryDirectory() as folder, account() as environment:
         root = Root(Path(folder), environment)
         local = f"-var=lambda_directory={root.packages}"

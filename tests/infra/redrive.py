@@ -8,9 +8,10 @@
 | failed-events | Lambda's records of what a function failed on | invoking the function with the payload of the record |
 | undelivered-events | events, and sweeps, that could not be handed over | invoking the function, or sending to the queue of findings |
 
-A message is deleted when, and only when, it was put back. What is another function's, or cannot be read, stays. A message that was put
-back and could not be deleted is named: it may be put back twice, which does no harm, since an event may be handled any number of times.
-With --dry-run nothing is put back. Needs AWS credentials: `sqs:*` on these queues, `lambda:InvokeFunction`, and the use of their key.
+A message is deleted when, and only when, it was put back. A message of another function, or one that cannot be read, stays. A
+message that was put back and could not be deleted is named: it may be put back twice, which does no harm, since an event may be
+handled any number of times. With --dry-run nothing is put back. Needs AWS credentials: `sqs:*` on these queues,
+`lambda:InvokeFunction`, and the use of their key.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 FUNCTIONS = tuple(sorted(folder.name for folder in (Path(__file__).resolve().parents[2] / "functions").iterdir()))
-# The queues by function, in the order in which they are looked at.
+# The queues by function, in the order in which they are read.
 EVENT_QUEUES = ("failed-events", "undelivered-events")
 WORKER_QUEUES = ("failed-work", "undelivered-events")
 # So long is a message ours alone: many times what a page of ten takes.
 HIDDEN_SECONDS = 600
-# What is invoked: not always the version that was published last (`function_versions`).
+# The invoked alias: not always the version that was published last (`function_versions`).
 ALIAS = "live"
 WIDTH = 60
 
@@ -149,7 +150,7 @@ class Redrive:
             for message in received(self.sqs, url):
                 asked = read(queue, message)
                 if any(message["MessageId"] == other["MessageId"] for other in kept):
-                    # What was left comes again: the end of the queue, or more than there is time for.
+                    # A message that was left comes again: the end of the queue, or more than there is time for.
                     kept.append(message)
                     break
                 if message["MessageId"] in put_back:
@@ -180,7 +181,7 @@ class Redrive:
         return entries
 
     def put_back(self, function: str, asked: Asked) -> tuple[str, bool]:
-        """Puts one back; gives what came of it, and whether it was accepted."""
+        """Puts one back; gives the result, and whether it was accepted."""
         try:
             if function == "worker":
                 self.sqs.send_message(QueueUrl=url_of(self.sqs, f"{self.name}-findings"), MessageBody=asked.payload)

@@ -3,7 +3,7 @@
     tests/infra/smoke.py --region us-west-2 --name ecr-guard [--repository NAME]
 
 It needs AWS credentials that may put events (`events:PutEvents`), invoke the functions `sweep`, `workloads`, `gate` and `operate` (`lambda:InvokeFunction`), read the
-functions' logs (`logs:FilterLogEvents`), look at the queues (`sqs:GetQueueUrl`, `sqs:GetQueueAttributes`) and read the policy
+functions' logs (`logs:FilterLogEvents`), read the queues (`sqs:GetQueueUrl`, `sqs:GetQueueAttributes`) and read the policy
 (`lambda:GetFunctionConfiguration`, `dynamodb:GetItem` and `kms:Decrypt` with the deployment's key), and a deployment whose
 `event_sources` has `ecr-guard.smoke`. It changes nothing: the events name an image that does not exist, so that a function looks for it
 in the registry, the scanner and the ledger, and says `no-such-image` (but for `on-replication`); the sweep is of that image's repository alone. That shows: rule,
@@ -21,20 +21,20 @@ import time
 from typing import Any
 
 SOURCE = "ecr-guard.smoke"
-# What rules and schedule invoke.
+# The alias that rules and schedule invoke.
 ALIAS = "live"
 DIGEST = "sha256:" + "0" * 64
-# Function to what its rule lets through. That for on-replication is about an image of its own region, which it leaves to others: of a copy
-# that is said to have arrived, and is not there, it would tell.
+# An event for each function that passes its rule. The one for on-replication is about an image of its own region, which it
+# leaves to others: it would alert a copy that is said to have arrived, and is not there.
 EVENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "on-push": ("ECR Image Action", {"action-type": "PUSH", "result": "SUCCESS", "image-tag": "smoke"}),
     "on-replication": ("ECR Image Action", {"action-type": "DELETE", "result": "SUCCESS"}),
     "on-scan": ("ECR Image Scan", {"scan-status": "FAILED", "image-tags": ["smoke"]}),
 }
-# What each of them says of it, unless it is something else.
+# The outcome of each of them, unless it is something else.
 EXPECTED = "no-such-image"
 EXPECTED_OF = {"on-replication": "ignored"}
-# What a worker says of a batch of which nothing failed.
+# The outcome of a worker for a batch without a failure.
 WORKED = "worked"
 QUEUES = ("undelivered-events", "failed-events", "failed-work", "undelivered-alerts")
 
@@ -142,7 +142,7 @@ def operate(functions: Any, name: str) -> str:
 
 
 def wait_for_work(logs: Any, group: str, since: int, timeout: float) -> None:
-    """Waits until a worker has worked off a batch. Which one, its line does not say: any that it had since then."""
+    """Waits until a worker has handled a batch. Its line does not say which one: any that it had since then."""
     deadline = time.monotonic() + timeout
     while True:
         pattern = f'{{ $.outcome = "{WORKED}" }}'

@@ -1,7 +1,7 @@
 """The commands of docs/deployment.md, run in their order as far as they go without AWS.
 
-What asks AWS, Docker or Terraform's registry is stood in for: `make` says what it would do, `terraform` knows its commands and the outputs
-of the root, `aws` and `docker` take everything.
+The commands that ask AWS, Docker or Terraform's registry are stood in for: `make` prints its commands, `terraform` knows its
+commands and the outputs of the root, `aws` and `docker` take everything.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Deployment(unittest.TestCase):
             work = folder / "work"
             (work / "infra").mkdir(parents=True)
             shutil.copy(ROOT / "infra" / "terraform.tfvars.example", work / "infra")
-            # What a release unpacks to.
+            # The files that a release unpacks to.
             package = work / "lambda" / "arm64" / "on-scan" / "bootstrap.zip"
             package.parent.mkdir(parents=True)
             package.write_bytes(b"zip")

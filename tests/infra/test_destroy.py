@@ -1,4 +1,4 @@
-"""Tests of what is looked at before something is destroyed."""
+"""Tests of the checks before something is destroyed."""
 
 from __future__ import annotations
 

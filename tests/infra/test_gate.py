@@ -1,4 +1,4 @@
-"""`tools/gate` and the step of the action, with a gate that answers as it is told."""
+"""`tools/gate` and the step of the action, with a gate that gives set answers."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TRIED = ROOT / "tests/fixtures/policies/tried"
 ANSWERS = ROOT / "cli/src/policy/snapshots/ecr_guard_cli__policy__tests__every_tried_file_gets_its_answer.snap"
 
-# What depends on today, on another member, or on a key that a reader of JSON has lost.
+# Values that depend on today, on another member, or on a key that a reader of JSON has lost.
 BEYOND_A_SCHEMA = {
     "07-date-too-late.json",
     "31-match-star-first.json",

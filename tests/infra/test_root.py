@@ -13,9 +13,9 @@ sys.path.insert(0, str(INFRA / "modules"))
 
 import readme  # noqa: E402  # its folder is no package
 
-# What the root calls otherwise than the module does.
+# The names that the root has otherwise than the module.
 NAMES = {"name": "guard_name", "repositories": "guarded_repositories"}
-# What does not go through as it is.
+# Variables that are not passed on as they are.
 REPLACED = {
     "ecr": {
         "image_removal_principal_arns": "var.image_removal_principal_arns == null ? null : concat(var.image_removal_principal_arns, local.guard_role_arns)",
@@ -34,7 +34,7 @@ REPLACED = {
     | {name: f"lookup(var.{name}, REGION, null)" for name in ("lambda_s3", "vpc_config", "code_signing")},
     "guard_elsewhere": {"other_regions": "sort(setsubtract(local.guarded_regions, [REGION]))", "ledger": "module.guard.ledgers[REGION]"},
 }
-# What the root decides by itself.
+# Variables that the root decides by itself.
 LEFT_OUT = {"ecr": {"create"}, "guard": {"policy", "tags", "ledger"}, "guard_elsewhere": {"policy", "tags", "ledger_replica_regions", "ledger_replica_kms_key_arns", "ledger_deletion_protection"}}
 
 

@@ -1,5 +1,5 @@
-//! What may use what. Cargo holds the arrows between crates; these tests hold the manifests to the architecture, and the core to
-//! being pure.
+//! The dependencies that are allowed. Cargo holds the arrows between crates; these tests hold the manifests to the
+//! architecture, and the core to being pure.
 
 use std::{
     collections::BTreeSet,
@@ -66,7 +66,7 @@ fn functions() -> impl Iterator<Item = String> {
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap())
 }
 
-/// Of ours and of AWS, what the command line depends on.
+/// The crates of ours and of AWS that the command line depends on.
 const OF_THE_COMMAND_LINE: [&str; 12] = [
     "aws-config",
     "aws-credential-types",
@@ -82,8 +82,8 @@ const OF_THE_COMMAND_LINE: [&str; 12] = [
     "guard-ports",
 ];
 
-/// What the architecture does not let a crate depend on: it is none of its arrows, or an SDK or the Lambda runtime in a crate that is
-/// not about that.
+/// The dependencies that the architecture forbids a crate: all but its arrows, and an SDK or the Lambda runtime in a crate that
+/// is not about that.
 fn forbidden(folder: &str, manifest: &toml::Table) -> Vec<String> {
     let function = folder.strip_prefix("functions/");
     let arrows: &[&str] = match (ARROWS.into_iter().find(|(of, _)| *of == folder), function) {
@@ -202,7 +202,7 @@ const PURE: [&str; 9] = [
     "thiserror",
 ];
 
-/// What is not pure: a clock, the environment, files, sockets, threads, randomness, logs, waiting.
+/// Impure parts: a clock, the environment, files, sockets, threads, randomness, logs, waiting.
 const IMPURE: [&str; 12] = [
     "std::env",
     "std::fs",
@@ -327,7 +327,7 @@ fn the_gate_has_nothing_that_could_write() {
         let reads = reads.iter().any(|read| name.starts_with(read));
         assert!(reads || action == "sns:Publish", "{action}");
     }
-    // Of the ports of the ledger it calls none that writes.
+    // It calls no port of the ledger that writes.
     for file in ["gate.rs", "reconcile/image/preview.rs"] {
         let text = fs::read_to_string(support::root().join("shared/engine/src").join(file)).unwrap();
         for word in ["write", "execute(", ".one(", "writer(", "tell_now", "claim"] {
@@ -361,8 +361,8 @@ fn every_dependency_is_listed_once_and_without_its_default_features() {
     }
 }
 
-/// The command line reads. Of what could write it links nothing but the crate with the adapters of ECR, of which it uses those that read; and
-/// its own calls of AWS are these.
+/// The command line reads. Among the crates that could write it links only the one with the adapters of ECR, and uses those
+/// that read; and its own calls of AWS are these.
 #[test]
 fn the_command_line_links_no_writer() {
     let manifest = manifest("cli");
@@ -381,7 +381,7 @@ fn the_command_line_links_no_writer() {
             .filter(|line| !line.trim_start().starts_with("//"))
             .flat_map(|line| line.chars().filter(|c| !c.is_whitespace()))
             .collect();
-        // What of the crate with the adapters could write.
+        // The parts of the crate with the adapters that could write.
         for word in [
             "dynamo_ledger",
             "DynamoLedger",

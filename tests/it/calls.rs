@@ -1,4 +1,4 @@
-//! What every kind of event costs: the AWS calls that are made, and the longest chain of calls that wait for each other.
+//! The cost of every kind of event: the AWS calls that are made, and the longest chain of calls that wait for each other.
 //!
 //! Real handlers and real adapters, on an AWS in memory. The table is `docs/call-budget.md`; a change is a visible difference there.
 
@@ -49,7 +49,7 @@ pub(crate) struct Entry {
     referrer: bool,
     /// When it was last pulled, in seconds since 1970.
     pub(crate) pulled_at: Option<i64>,
-    /// What it leads to, if it is an index.
+    /// Its children, if it is an index.
     children: Vec<String>,
 }
 
@@ -384,7 +384,7 @@ pub(crate) fn invocation() -> Invocation {
     }
 }
 
-/// What a function has.
+/// The services of a function.
 type TrialServices<'a> = AwsServices<'a, EcrWriter, SqsQueue, VirtualClock>;
 
 /// A function with one image in front of it.
@@ -435,7 +435,7 @@ impl Trial {
         (world.scan_on_push, world.access) = (scan_on_push, Some(access.to_owned()));
     }
 
-    /// Pushes an index that leads to the image and to another one, which is clean.
+    /// Pushes an index of the image and of another one, which is clean.
     pub(crate) fn with_index(self) -> Self {
         let active = Entry {
             status: Some("ACTIVE"),
@@ -625,7 +625,7 @@ impl Trial {
         )
     }
 
-    /// What the event says of the findings: the scanner's count, on every page the same.
+    /// The counts of the event's findings: the scanner's count, on every page the same.
     fn counts(&self) -> Value {
         let world = self.world.lock().unwrap();
         let image = &world.images[&digest()];
@@ -1018,7 +1018,7 @@ fn every_kind_of_event_costs_what_the_table_says() {
             let most = match situation {
                 "digest: allowed" => 1,
                 "tag: allowed" => 2,
-                // Its manifest is read once, by whoever looks at it first.
+                // Its manifest is read once, by the first reconcile.
                 "digest of an index with 4 images, not read yet" => 4,
                 _ => 3,
             };

@@ -56,7 +56,7 @@ pub(crate) struct Request {
     pub(crate) headers: BTreeMap<String, String>,
 }
 
-/// What comes back.
+/// The answer.
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
     /// 200 and a document: JSON, or for SNS the fields of the result as an object.
@@ -95,7 +95,7 @@ impl Reply {
 /// A call that was made.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
-    /// What was asked.
+    /// The request.
     pub(crate) request: Request,
     /// When, since the world began.
     pub(crate) start: Duration,
@@ -352,7 +352,7 @@ pub(crate) fn longest_chain(calls: &[Call]) -> usize {
     chains.into_iter().max().unwrap_or(0)
 }
 
-/// What stands in the environment of a function on Lambda.
+/// The environment of a function on Lambda.
 pub(crate) fn environment(name: &str, more: &[(&str, &str)]) -> Option<String> {
     let lambda = [
         ("AWS_REGION", "us-west-2"),
@@ -393,7 +393,7 @@ impl HttpConnector for FakeAws {
     }
 }
 
-/// What a request of the SDK asks for.
+/// The meaning of a request of the SDK.
 fn read(request: &HttpRequest) -> Request {
     let headers: BTreeMap<String, String> = request
         .headers()

@@ -1,5 +1,5 @@
-//! What we take ECR to do (`tests/contract`): each case names a line of the code that rests on it, and the emulator's README lists what AWS has not
-//! answered.
+//! Our assumptions about ECR (`tests/contract`): each case names a line of the code that rests on it, and the emulator's README
+//! lists those that AWS has not answered.
 
 use std::{collections::BTreeSet, fmt::Write as _, fs};
 

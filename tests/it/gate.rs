@@ -19,7 +19,7 @@ pub(crate) fn request(images: &[&str]) -> String {
     json!({"schema": "ecr-guard/gate/v1", "images": images, "context": {"caller": "test"}}).to_string()
 }
 
-/// What ECS sends, as the developer guide has it ("Lifecycle hooks for Amazon ECS service deployments").
+/// The payload of ECS, as the developer guide has it ("Lifecycle hooks for Amazon ECS service deployments").
 pub(crate) fn hook(stage: &str, details: &Value) -> String {
     let arn = |what: &str| format!("arn:aws:ecs:us-west-2:123456789012:{what}");
     json!({"executionId": "0f3a", "lifecycleStage": stage, "resourceArn": arn("service-deployment/prod/api/1"),
@@ -75,7 +75,7 @@ fn a_request_is_answered_whatever_it_is() {
 }
 
 #[test]
-fn a_hook_lets_pass_what_is_allowed_and_tells_why_it_refuses() {
+fn a_hook_lets_pass_what_is_allowed_and_gives_the_reason_of_a_refusal() {
     let policy = testing::policy("");
     let allowed = Trial::new(Some(vec![page("LOW", 1)]));
     assert_eq!(
@@ -107,7 +107,7 @@ fn a_hook_lets_pass_what_is_allowed_and_tells_why_it_refuses() {
         assert_eq!(answer, json!({"hookStatus": "SUCCEEDED"}), "{stage}");
         assert_eq!(calls.len(), 0, "{stage}");
     }
-    // What is in production already is not refused.
+    // An image that is in production already is not refused.
     let back = hook("PRE_SCALE_UP", &json!({})).replace("api/1\":0", "api/1\":100");
     assert_eq!(denied.gate(&policy, &back).0, json!({"hookStatus": "SUCCEEDED"}));
 }

@@ -1,4 +1,4 @@
-//! What the guard module (`infra/modules/guard`) says of the functions is what they do: permissions, metrics, policies.
+//! The guard module (`infra/modules/guard`) describes the functions as they are: permissions, metrics, policies.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,7 +38,7 @@ struct Function {
     payloads: Vec<String>,
 }
 
-/// What invokes a function, as the module's `local.functions` says it.
+/// The invoker of a function, as the module's `local.functions` names it.
 #[derive(Clone, Copy)]
 enum InvokedBy {
     /// A rule, with events of which this one selects.
@@ -49,7 +49,7 @@ enum InvokedBy {
     Schedule,
     /// A schedule, a rule with events of tasks, or a cluster of Kubernetes.
     Workloads,
-    /// Whoever deploys, and ECS.
+    /// The deploying role, and ECS.
     Gate,
     /// A person who releases an image, and ends that.
     Operate,
@@ -130,7 +130,7 @@ pub(crate) fn refused_task() -> String {
     event.to_string()
 }
 
-/// What a cluster says that it runs.
+/// The report of a cluster about its workloads.
 fn report() -> String {
     json!({"schema": "ecr-guard/workloads/v1", "source": "kubernetes", "cluster": "prod", "complete": true,
         "sent_at": "2026-11-23T21:00:00Z", "images": []})
@@ -241,7 +241,7 @@ impl Document {
         Policy::from_json(&document.to_string(), testing::now()).unwrap()
     }
 
-    /// What it says of blocking alone.
+    /// The part of it about blocking alone.
     fn blocking(&self) -> Self {
         let mut document = self.document.clone();
         let entries = document["repositories"].as_array().into_iter().flatten();
@@ -290,7 +290,7 @@ impl Document {
             .collect()
     }
 
-    /// Whether what is needed to remove the mark of a quarantine is left out: then it stays, and that is told.
+    /// Whether the permission to remove the mark of a quarantine is left out: then it stays, and an alert says so.
     fn leaves_marks(&self, earlier: &str) -> bool {
         earlier == "quarantine-tag"
             && ["quarantine", "remove-marks", "untag"]
@@ -326,14 +326,14 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-/// What the file of a function grants whatever the policy is.
+/// The permissions of a function's file, whatever the policy is.
 fn granted_to_look(function: &str) -> BTreeSet<String> {
     let file = read(&format!("{MODULE}/permissions/{function}.json"));
     let lists = file.as_object().unwrap().values().filter_map(Value::as_array);
     lists.flatten().map(text).collect()
 }
 
-/// What the file of a function grants beside, under a policy that has the functions change this.
+/// The further permissions of a function's file, under a policy that has the functions make these changes.
 fn granted_to_change(function: &str, changes: &BTreeSet<String>) -> BTreeSet<String> {
     let file = read(&format!("{MODULE}/permissions/{function}.json"));
     let by_change = file
@@ -355,7 +355,7 @@ fn granted(function: &str) -> BTreeSet<String> {
     &granted_to_look(function) | &granted_to_change(function, &all)
 }
 
-/// What a function calls under a policy. `known`: what it calls by what a document says of one thing.
+/// The calls of a function under a policy. `known`: the calls by the document's part about one thing.
 fn called(
     function: &Function,
     document: &Document,
@@ -382,8 +382,8 @@ fn called(
     called
 }
 
-/// What a function calls to block and release: with each of its payloads, on an image that is blocked already (by this policy or an
-/// earlier one) or not, scanned or not, tagged or not, and once more when an exception was made.
+/// The calls of a function to block and release: with each of its payloads, on an image that is blocked already (by this policy
+/// or an earlier one) or not, scanned or not, tagged or not, and once more after an exception was made.
 fn called_to_block(function: &Function, document: &Document) -> BTreeSet<String> {
     let excepted = json!({"exceptions": [{"vulnerability": "*", "repositories": ["*"], "owner": "o", "reason": "r",
         "expires": "2026-12-31"}]});
@@ -396,7 +396,8 @@ fn called_to_block(function: &Function, document: &Document) -> BTreeSet<String>
         let (v1, none) = (|| vec!["v1.2.3".to_owned()], Vec::new);
         let mut worlds = vec![(critical(), None, v1()), (critical(), critical(), v1())];
         if n == 0 {
-            // What was never judged is not blocked, and what has no tag loses none: it is the same whatever the policy was before.
+            // An image that was never evaluated is not blocked, and one without a tag loses none: it is the same whatever the
+            // policy was before.
             worlds.extend([
                 (None, None, v1()),
                 (None, critical(), v1()),
@@ -411,7 +412,7 @@ fn called_to_block(function: &Function, document: &Document) -> BTreeSet<String>
                 if !tags.is_empty() {
                     trial.scanned_on_request();
                 }
-                // The world before: where there was a scan, the image was judged, perhaps in enforcing mode.
+                // The world before: where there was a scan, the image was evaluated, perhaps in enforce mode.
                 if earlier.is_some() {
                     drop(trial.attempt(on_scan::select, &enforcing, &before));
                 }
@@ -429,7 +430,8 @@ fn called_to_block(function: &Function, document: &Document) -> BTreeSet<String>
                 handle(&policy);
             }
         }
-        // What an earlier method has done is undone where nobody has brought the image back: what comes back is blocked by the method of now.
+        // The block of an earlier method is undone where nobody has brought the image back: an image that comes back is blocked
+        // by the present method.
         for payload in &function.payloads {
             let trial = Trial::new(critical());
             drop(trial.attempt(on_scan::select, &enforcing, &before));
@@ -444,7 +446,7 @@ fn called_to_block(function: &Function, document: &Document) -> BTreeSet<String>
     called
 }
 
-/// What a function calls of an image that should be blocked and was pulled long ago.
+/// The calls of a function for an image that should be blocked and was pulled long ago.
 fn called_for_old_images(function: &Function, policy: &Policy) -> BTreeSet<String> {
     let mut called = BTreeSet::new();
     for payload in &function.payloads {
@@ -455,7 +457,7 @@ fn called_for_old_images(function: &Function, policy: &Policy) -> BTreeSet<Strin
     called
 }
 
-/// What a function calls of an image that an index leads to.
+/// The calls of a function for an image that an index references.
 fn called_for_indexes(function: &Function, policy: &Policy) -> BTreeSet<String> {
     let pushed = json!({"action-type": "PUSH", "image-tag": "v1.2.3", "image-digest": INDEX});
     let pushed = testing::event("ECR Image Action", &pushed);
@@ -481,8 +483,8 @@ fn called_for_indexes(function: &Function, policy: &Policy) -> BTreeSet<String> 
     called
 }
 
-/// What a function calls where there are copies: of an image that was not copied to another region, of which a backfill is begun and ends;
-/// and of a copy here that is not there any more, from a region that is another one.
+/// The calls of a function where there are copies: for an image that was not copied to another region, with a backfill that
+/// begins and ends; and for a copy here that no longer exists, from another region.
 fn called_for_copies(function: &Function, policy: &Policy) -> BTreeSet<String> {
     let arrived = testing::event(
         "ECR Replication Action",
@@ -505,8 +507,8 @@ fn called_for_copies(function: &Function, policy: &Policy) -> BTreeSet<String> {
     called
 }
 
-/// What a function calls of a repository: each setting as a rule may want it or not, and a policy that lets in the world with others or
-/// alone.
+/// The calls of a function for a repository: each setting as a rule may want it or not, and a policy that lets in the world
+/// with others or alone.
 fn called_for_repositories(function: &Function, policy: &Policy) -> BTreeSet<String> {
     let (everybody, own) = (
         json!({"Effect": "Allow", "Principal": "*"}),
@@ -532,7 +534,7 @@ struct Further {
     further: BTreeSet<String>,
 }
 
-/// Which calls need actions of other services, and which were looked at and do not.
+/// The calls that need actions of other services, and those that were checked and do not.
 fn further() -> Vec<Further> {
     let names = |value: &Value| {
         value
@@ -558,7 +560,8 @@ fn further() -> Vec<Further> {
         .collect()
 }
 
-/// What every role may do with the keys of table, topics and queues: the module spells it out, `permissions/` has nothing of it.
+/// The permissions of every role for the keys of table, topics and queues: the module spells them out, `permissions/` has none
+/// of them.
 fn with_keys() -> BTreeSet<String> {
     let text = fs::read_to_string(support::root().join(MODULE).join("functions.tf")).unwrap();
     let (_, statement) = text
@@ -597,7 +600,7 @@ fn who_may_make_a_call_may_do_what_aws_does_for_it() {
 }
 
 #[test]
-fn every_action_was_looked_at_for_what_else_it_needs() {
+fn every_action_was_checked_for_what_else_it_needs() {
     let rows = further();
     let listed: BTreeSet<_> = rows.iter().flat_map(|row| &row.actions).cloned().collect();
     let needed: BTreeSet<_> = rows.iter().flat_map(|row| &row.further).cloned().collect();
@@ -659,7 +662,7 @@ fn what_keeps_the_index_may_do_what_it_calls_and_nothing_else() {
     assert_eq!(called, granted_to_look("workloads"));
 }
 
-/// What a function calls under each document.
+/// The calls of a function under each document.
 fn called_by_document(function: &Function, documents: &[Document]) -> Vec<BTreeSet<String>> {
     let mut known = BTreeMap::new();
     documents
@@ -694,7 +697,7 @@ fn holds_role_to_calls(name: &str, documents: &[Document], called: Vec<BTreeSet<
     assert!(unused.is_empty(), "`{name}`: never called {unused:?}");
 }
 
-/// What changes a registry is granted where a policy has it done, and in report mode never.
+/// A permission to change a registry is granted where a policy has the change made, and in report mode never.
 #[test]
 fn what_changes_the_registry_is_never_granted_to_look() {
     let looks = ["BatchGet", "Describe", "Get", "List"];
@@ -846,7 +849,7 @@ fn alarms_and_dashboard_are_about_metrics_that_are_written() {
             source: port.clone(),
         }),
         HandlerError::Reconcile(ReconcileError::Port {
-            doing: "look at",
+            doing: "reconcile",
             of: Subject::Image(image),
             source: port,
         }),

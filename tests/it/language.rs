@@ -7,8 +7,8 @@ use std::{
 
 use crate::support;
 
-/// The pages that are read: `*` is any one name, `**` any number of folders. What else must speak this language is added here; of a Rust file
-/// (`shared/core/src/**/*.rs`) the comments are read.
+/// The pages that are read: `*` is any one name, `**` any number of folders. Further pages that must speak this language are
+/// added here.
 const PAGES: [&str; 9] = [
     "README.md",
     "ARCHITECTURE.md",
@@ -21,39 +21,22 @@ const PAGES: [&str; 9] = [
     "infra/examples/*/README.md",
 ];
 
-/// Sources whose comments have no word that is ruled out. The list only grows.
-const COMMENTS: [&str; 31] = [
-    "shared/core/src/alert/brief.rs",
-    "shared/core/src/alert/contact.rs",
-    "shared/core/src/alert/digest.rs",
-    "shared/core/src/alert/mod.rs",
-    "shared/core/src/alert/registry.rs",
-    "shared/core/src/alert/repository.rs",
-    "shared/core/src/alert/step.rs",
-    "shared/core/src/alert/summary.rs",
-    "shared/core/src/alert/test.rs",
-    "shared/core/src/alert/tests.rs",
-    "shared/core/src/calendar.rs",
-    "shared/core/src/decide/hold/mod.rs",
-    "shared/core/src/decide/next_steps.rs",
-    "shared/core/src/decide/visible.rs",
-    "shared/core/src/gate/refused.rs",
-    "shared/core/src/glob.rs",
-    "shared/core/src/ids.rs",
-    "shared/core/src/lib.rs",
-    "shared/core/src/marker.rs",
-    "shared/core/src/policy/replication.rs",
-    "shared/core/src/policy/repository.rs",
-    "shared/core/src/policy/schema.rs",
-    "shared/core/src/policy/workloads.rs",
-    "shared/core/src/repository/checks/allowed_accounts.rs",
-    "shared/core/src/repository/route.rs",
-    "shared/core/src/repository/tag_checks/check.rs",
-    "shared/core/src/repository/tag_checks/mod.rs",
-    "shared/core/src/summary/tests.rs",
-    "shared/core/src/testing.rs",
-    "shared/core/src/uses/merge.rs",
-    "shared/core/src/uses/tests.rs",
+/// Sources whose comments have no word that is ruled out: their comments, and the docstrings of Python, are read.
+const COMMENTS: [&str; 14] = [
+    "shared/**/*.rs",
+    "functions/**/*.rs",
+    "cli/**/*.rs",
+    "tests/**/*.rs",
+    "tests/**/*.py",
+    "infra/**/*.py",
+    "infra/**/*.tf",
+    "infra/**/*.hcl",
+    "tools/*",
+    "actions/**/*.yml",
+    "actions/**/*.sh",
+    ".github/**/*.yml",
+    "docs/*.yaml",
+    "Makefile",
 ];
 
 /// Pages that speak their own language still; their links have a target all the same.
@@ -107,31 +90,61 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
 }
 
 fn with_folders_below(folder: PathBuf) -> Vec<PathBuf> {
-    let below = entries(&folder).filter(|path| path.is_dir());
+    // Folders of tools and builds are none of ours.
+    let is_ours = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        !name.starts_with('.') && !["target", "__pycache__", "venv"].contains(&name.as_ref())
+    };
+    let below = entries(&folder).filter(|path| path.is_dir()).filter(is_ours);
     let below: Vec<PathBuf> = below.flat_map(with_folders_below).collect();
     iter::once(folder).chain(below).collect()
 }
 
-/// The comments of Rust code, as a page.
-fn comments(code: &str) -> String {
-    let comment = |line: &str| {
-        let text = line.trim_start().strip_prefix("//").unwrap_or_default();
-        text.trim_start_matches(['/', '!']).trim_start().to_owned()
+/// The comments of code, as a page; those of Python with its docstrings. `extension`: of the file; none: a script or a Makefile.
+fn comments(code: &str, extension: &str) -> String {
+    let marks = match extension {
+        "rs" => "//",
+        _ => "#",
     };
-    code.lines().map(comment).collect::<Vec<_>>().join("\n")
+    let mut in_docstring = false;
+    let mut comment = |line: &str| {
+        let line = line.trim_start();
+        let quotes = if extension == "py" {
+            line.matches(DOCSTRING).count()
+        } else {
+            0
+        };
+        let is_docstring = in_docstring || line.starts_with(DOCSTRING);
+        if is_docstring && quotes % 2 == 1 {
+            in_docstring = !in_docstring;
+        }
+        if is_docstring {
+            return line.replace(DOCSTRING, "").trim().to_owned();
+        }
+        let text = line.strip_prefix(marks).unwrap_or_default();
+        text.trim_start_matches(['/', '!', '#']).trim_start().to_owned()
+    };
+    code.lines().map(&mut comment).collect::<Vec<_>>().join("\n")
 }
+
+const DOCSTRING: &str = "\"\"\"";
 
 fn pages() -> Vec<Page> {
     read(&PAGES)
 }
 
 fn read(patterns: &[&str]) -> Vec<Page> {
-    let read = |file: PathBuf| Page {
-        path: file.strip_prefix(support::root()).unwrap().display().to_string(),
-        text: match fs::read_to_string(&file).unwrap() {
-            code if file.extension().is_some_and(|extension| extension == "rs") => comments(&code),
-            page => page,
-        },
+    let read = |file: PathBuf| {
+        let extension = file.extension().unwrap_or_default().to_string_lossy();
+        let text = fs::read_to_string(&file).unwrap();
+        Page {
+            path: file.strip_prefix(support::root()).unwrap().display().to_string(),
+            text: if extension == "md" {
+                text
+            } else {
+                comments(&text, &extension)
+            },
+        }
     };
     let paths = patterns.iter().flat_map(|pattern| matching(pattern));
     paths.filter(|path| path.is_file()).map(read).collect()
@@ -153,7 +166,8 @@ fn plain(line: &str) -> String {
     plain.replace(['[', ']', '*'], "")
 }
 
-/// Paragraphs, entries of lists and cells of tables, in their order, without blocks of code and headings. Of a cell, whether it is one.
+/// Paragraphs, entries of lists and cells of tables, in their order, without blocks of code and headings; and whether each is a
+/// cell.
 fn passages(text: &str) -> Vec<(String, bool)> {
     let mut passages = Vec::new();
     let mut paragraph = String::new();
@@ -278,7 +292,7 @@ fn pages_have_no_word_that_the_glossary_rules_out() {
 #[test]
 fn sentences_begin_with_their_subject() {
     let mut found = Vec::new();
-    for page in pages() {
+    for page in pages().into_iter().chain(read(&COMMENTS)) {
         let passages = passages(&page.text).into_iter();
         for sentence in passages.flat_map(|(passage, _)| sentences(&passage)) {
             let first = sentence.split_whitespace().next().unwrap_or_default();
@@ -373,7 +387,11 @@ fn a_page_is_taken_apart_as_it_reads() {
     );
     assert_eq!(sentences(&taken[0].0), ["One two. ", "Is it `code` three? ", "Five "]);
     let code = "//! One.\n\nfn two() {} // three\n    /// Four `five`.\n    // six\n";
-    assert_eq!(comments(code), "One.\n\n\nFour `five`.\nsix");
+    assert_eq!(comments(code, "rs"), "One.\n\n\nFour `five`.\nsix");
+    let code = "#!/bin/sh\n# One.\ntwo # three\n";
+    assert_eq!(comments(code, "sh"), "/bin/sh\nOne.\n");
+    let code = "\"\"\"One.\n\nTwo.\n\"\"\"\nthree = \"four\"\n    \"\"\"Five.\"\"\"\n# Six.\n";
+    assert_eq!(comments(code, "py"), "One.\n\nTwo.\n\n\nFive.\nSix.");
     assert_eq!(words("It is `code`, 12 – times."), 5);
     assert!(has("was told.", "told") && !has("untold", "told") && has("led to", "led to"));
 }

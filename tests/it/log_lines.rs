@@ -36,7 +36,7 @@ fn a_process_of_its_own_blocks_an_image() {
     assert_eq!(world.sent().len(), 1);
 }
 
-/// What that process writes, line by line.
+/// The output of that process, line by line.
 fn lines(level: &str) -> Vec<Value> {
     let output = Command::new(std::env::current_exe().unwrap())
         .args([
@@ -87,7 +87,7 @@ fn each_step_is_a_line_at_debug() {
             "decided: a step is carried out",
             "claim: the record is written",
             "effect: done, if the step has one",
-            "tell: the alerts of the step are sent, if it has any",
+            "notify: the alerts of the step are sent, if it has any",
             "record: the step is complete",
         ]
     );

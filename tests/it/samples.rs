@@ -17,7 +17,7 @@ use shared::{
 
 use crate::support;
 
-/// What an image's team gets when a service cannot pull it.
+/// The alert for an image's team when a service cannot pull it.
 #[test]
 fn the_page_of_alerts_shows_a_pull_that_was_refused() {
     let key = testing::image_key();
@@ -54,7 +54,7 @@ fn the_page_of_alerts_shows_a_pull_that_was_refused() {
     );
 }
 
-/// What an image's team gets when the gate refuses a deployment of it.
+/// The alert for an image's team when the gate refuses a deployment of it.
 #[test]
 fn the_page_of_alerts_shows_a_deployment_that_was_refused() {
     let (key, policy) = (testing::image_key(), testing::policy(""));

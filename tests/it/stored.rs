@@ -44,7 +44,7 @@ fn documents(of_type: &str) -> Vec<(String, Value)> {
     found
 }
 
-/// What the new document says otherwise than the old one, or not at all. Members may be added.
+/// The differences of the new document from the old one. Members may be added.
 fn lost(old: &Value, new: &Value, path: &str, differences: &mut Vec<String>) {
     match (old, new) {
         (Value::Object(old), Value::Object(new)) => {

@@ -106,7 +106,7 @@ fn sources() -> Vec<Source> {
     sources
 }
 
-/// What is found in the files.
+/// The result for the files.
 #[derive(Default)]
 struct Found {
     path: String,
@@ -258,7 +258,7 @@ impl<'ast> Visit<'ast> for Paths<'_> {
     }
 
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
-        // What is only handed on makes no file need another.
+        // A re-export makes no file need another.
         if !is_test(&item.attrs) && matches!(item.vis, syn::Visibility::Inherited) {
             self.tree(&[], &item.tree);
         }

@@ -1,4 +1,4 @@
-//! What the tests here share.
+//! The common part of these tests.
 
 use std::{
     fs,

@@ -74,8 +74,8 @@ fn rules() -> Policy {
     policy(r#""block": {"max_blocks_per_hour": 1000}"#)
 }
 
-/// Invokes the worker with the next items of the queue, as Lambda does; what fails comes again. `polls`: the worker is killed after so
-/// many steps.
+/// Invokes the worker with the next items of the queue, as Lambda does; a failed item comes again. `polls`: the worker is
+/// killed after this number of steps.
 fn invoke(
     world: &World,
     policy: &Policy,
@@ -114,7 +114,7 @@ fn invoke(
     Some(worked)
 }
 
-/// A whole sweep; what came of it, and how often the worker was invoked.
+/// A whole sweep; its result, and the number of invocations of the worker.
 fn sweep(world: &World, policy: &Policy, polls: impl Fn(usize) -> usize) -> (Worked, usize) {
     enqueue_in_spite_of_trouble(world, policy);
     let mut redelivered = Vec::new();
@@ -161,7 +161,7 @@ fn assert_handled(world: &World, repositories: usize, images: usize) {
             );
             assert_eq!(row.alert.is_some(), severity_of(number) != Severity::Low, "{key}");
             assert!(row.alert.as_ref().is_none_or(|alert| alert.sent_at.is_some()), "{key}");
-            // What is looked at once more after people were told of the same finding in the repository is no news.
+            // A second reconcile after an alert about the same finding in the repository brings no news.
             no_news += usize::from(row.alert.is_some_and(|alert| alert.no_news));
         }
     }
@@ -226,7 +226,7 @@ fn throttling_lost_answers_and_killed_workers_lose_nothing() {
     assert_handled(&world, repositories, images);
 }
 
-/// What a sweep cost.
+/// The cost of a sweep.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Cost {
     ecr: usize,
@@ -254,7 +254,7 @@ fn cost(world: &World) -> Cost {
     cost
 }
 
-/// How many repositories are looked at in full in a sweep that begins then: once a day each of them is.
+/// The number of repositories that a sweep at that time reconciles in full: each is once a day.
 fn in_full(repositories: usize, sweep: Timestamp) -> usize {
     (0..repositories)
         .filter(|number| Turns::new(None, sweep).has(&key_of(*number, 0).repository, TURN_HOURS))
@@ -274,7 +274,7 @@ fn watched_by_inspector(scan_of: impl Fn(usize) -> Scan) -> World {
     world
 }
 
-/// So many sweeps, an hour between them; what they cost together, and how many images each looked at.
+/// A number of sweeps, an hour between them; their cost together, and the number of images that each reconciled.
 fn sweeps(world: &World, policy: &Policy, number: usize) -> (Cost, Vec<u64>) {
     world.forget_calls();
     let looked = (0..number).map(|_| {
@@ -370,7 +370,7 @@ fn a_sweep_costs_what_the_table_says_and_no_more_for_what_has_not_changed() {
         )
         .unwrap();
     };
-    // What Inspector watches has its turn once a day, in one of the 24 sweeps.
+    // An image that Inspector watches is reconciled once a day, in one of the 24 sweeps.
     let clean = |number: usize| Findings {
         mode: ScanMode::Enhanced,
         ..scan(vec![finding(&format!("CVE-2026-{number}"), Severity::Low)])
@@ -384,7 +384,7 @@ fn a_sweep_costs_what_the_table_says_and_no_more_for_what_has_not_changed() {
         looked.iter().all(|number| (20..=70).contains(number)),
         "not spread: {looked:?}"
     );
-    // What it has let go has one once a week.
+    // An image that it no longer watches is reconciled once a week.
     let monitor = policy(r#""scan": {"on_stale": "monitor"}"#);
     let world = watched_by_inspector(|_| Scan::Unavailable(NoScan::EligibilityExpired));
     sweep(&world, &monitor, |_| usize::MAX);

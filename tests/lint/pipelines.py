@@ -23,7 +23,7 @@ ACTIONS = ("actions/gate/action.yml",)
 WORKFLOWS = (".github/workflows/*.yml", "tests/local/deploy.yml")
 # The pages that show workflows and scripts, each after its name.
 PAGES = {"docs/github-actions.md": {"build.yml", "scan.sh", "release.yml"}}
-# What stands in a page for the commit of an action.
+# The placeholder of a page for the commit of an action.
 COMMIT = "@COMMIT"
 SHOWN = re.compile(r"`(?P<name>[\w./-]+\.(?:yml|sh))`[^`\n]*:?\n(?:[^`\n]*\n)*?\n?```(?:yaml|bash)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 RUN = re.compile(r"^(?P<indent> *)(?:- )?run: (?:\|\n(?P<block>(?:(?P=indent)  .*\n|\n)+)|(?P<line>[^|\n].*)\n)", re.MULTILINE)

@@ -1,6 +1,6 @@
 """Builds the functions for this machine, and says how far that is: the first build takes minutes.
 
-What cargo says is shown as it is if the build fails.
+The output of cargo is shown as it is if the build fails.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from progress import Status, about
 # cargo's bar, ``Building [====>   ] 213/412: serde``: how many of the crates are compiled.
 BAR = re.compile(rb"Building \[[=> ]*\] (\d+)/(\d+)")
 WAITING = b"Blocking waiting for file lock"
-# Where nobody watches, a line after so many seconds.
+# Without a terminal, a line after this number of seconds.
 EVERY = 30.0
 KEPT_LINES = 400
 
@@ -39,7 +39,7 @@ class Progress:
     def see(self, chunk: bytes) -> None:
         """Reads what cargo says."""
         for done, total in BAR.findall(chunk):
-            # What was built before is counted at once.
+            # A unit that was built before is counted at once.
             self.first = self.first if self.total else int(done)
             self.done, self.total = int(done), int(total)
         if WAITING in chunk and not self.waiting:

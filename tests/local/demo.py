@@ -1,4 +1,4 @@
-"""The demo: a story of three teams, told by the real functions in an emulated AWS account, in under a minute.
+"""The demo: a story of three teams, played by the real functions in an emulated AWS account, in under a minute.
 
 Everything listens on loopback and ends with the run, unless --keep is given. All scenarios are those of `make e2e`.
 """
@@ -43,10 +43,10 @@ SENDER = "[ecr-guard] "
 
 
 def main() -> int:
-    """Tells the story; 0 if everything in it is as expected."""
+    """Plays the story; 0 if everything in it is as expected."""
     options = arguments()
     if options.only or options.list:
-        # What was `make demo ONLY=`.
+        # The former `make demo ONLY=`.
         return e2e.main()
     if options.stop:
         said = [line for directory in (options.directory, e2e.DIRECTORY) for line in runs.stop(directory)]
@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def tell(this: runs.Run, options: argparse.Namespace) -> int:
-    """Starts, deploys, tells the story, shows what came of it, and writes the report."""
+    """Starts, deploys, plays the story, shows the result, and writes the report."""
     print("ecr-guard demo: the real functions in an emulated AWS account on this machine.")
     print(f"No AWS account, no network. It takes about {about(SECONDS)}.\n", flush=True)
     shutil.rmtree(options.directory / "tmp", ignore_errors=True)
@@ -178,7 +178,7 @@ def painted(happened: str) -> str:
     return f"{coloured(plain, COLOUR[plain])}{word[len(plain) :]} {rest}".rstrip() if plain in COLOUR else happened
 
 
-# What came of it
+# The result
 
 
 def print_images(images: list[dict[str, Any]]) -> None:

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PYTHON = (3, 11)
 # GiB that a first build takes, with the emulators.
 DISK = 4
-# What the commands need, first things first.
+# The needs of the commands, most important first.
 DEMO = "make demo, make e2e"
 EVERYTHING = "make test"
 DEPLOY = "make plan, make deploy"

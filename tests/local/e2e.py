@@ -105,7 +105,7 @@ class Lane:
         # The process groups that it has started, and how its account is asked.
         self.processes: list[int] = []
         self.environment: dict[str, str] = {}
-        # What gives the order of all lists (`ECR_GUARD_ORDER`).
+        # The variable with the order of all lists (`ECR_GUARD_ORDER`).
         self.order = 0
         command = [sys.executable, "-B", str(Path(__file__)), "--lane", "--directory", str(self.directory)]
         command += ["--lambda-directory", str(options.lambda_directory), *(["--keep"] if options.keep else []), "--only", *names]

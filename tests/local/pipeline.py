@@ -73,7 +73,7 @@ class Workflow:
             shutil.rmtree(self.directory / part, ignore_errors=True)
 
     def until_it_waits(self) -> None:
-        """Until the step has been told that there is no result yet."""
+        """Until the step has got the answer that there is no result yet."""
         wait_for("the step of the action waits", lambda: "asking again" in self.log.read_text() or self.process.poll() is not None, 60)
 
     def ended(self) -> Ended:

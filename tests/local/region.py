@@ -34,9 +34,9 @@ MAX_RECEIVES = 20
 HIDDEN_SECONDS = 20
 # Messages in a batch, and the seconds for which they are gathered: of the work queue, and of that of findings.
 WORK, FINDINGS, WORKERS = (20, 2), (1000, 20), 2
-# Lambda cuts a chain from queue to function to queue after about so many invocations, unless it is configured not to.
+# Lambda cuts a chain from queue to function to queue after about this number of invocations, unless it is configured not to.
 MAX_HOPS = 16
-# What the roles of other accounts ask for.
+# The id that the roles of other accounts ask for.
 EXTERNAL_ID = "ecr-guard-of-the-demo"
 
 
@@ -74,7 +74,7 @@ class Region:
         self.sns = client("sns", url, name)
         self.sqs = client("sqs", url, name)
 
-    # What another process has to know to go on with it
+    # The facts that another process needs to go on with it
 
     def state(self) -> dict[str, Any]:
         """What was made here."""
@@ -274,10 +274,11 @@ class Region:
         return [message["Body"] for queue in queues for message in self._take(f"{queue}-dead")]
 
     def deliver(self, guard: Guard, number: int, queue: str = "") -> dict[str, Any]:
-        """Does what Lambda's event source mapping does on AWS with so many messages: hands them over in one batch.
+        """Hands over messages as Lambda's event source mapping does on AWS: in one batch.
 
-        What the answer does not name is deleted; what has gone round too often is not handed over, and ends in the dead-letter
-        queue. (ministack's own mapping hands over ten at most, and cuts no chains.) Without ``queue``, of the work queue.
+        Messages that the answer does not name are deleted; one that was handed over too often is not handed over again, and
+        ends in the dead-letter queue. (ministack's own mapping hands over ten at most, and cuts no chains.) Without ``queue``,
+        from the work queue.
         """
         source = queue or guard.queue
         taken: dict[str, dict[str, Any]] = {}
@@ -315,7 +316,7 @@ class Region:
                 self.sqs.delete_message(QueueUrl=source, ReceiptHandle=message["ReceiptHandle"])
         return answer
 
-    # What happened
+    # The events
 
     def row(self, repository: str, digest: str) -> dict[str, Any] | None:
         """The ledger's row of an image in this region: its attributes, with ``row`` parsed."""
@@ -448,7 +449,7 @@ class Region:
 
 
 def hops(body: str) -> int:
-    """How many invocations led to a message, by what an item says of itself: one that put it in, each time that it was put in."""
+    """The number of invocations before a message, by the item's own count: one that put it in, each time that it was put in."""
     try:
         item = json.loads(body)
     except ValueError:

@@ -26,7 +26,7 @@ class Stack(Region):
         self.names_of_topics = topics
         self._second: Region | None = None
 
-    # What another process has to know to go on with it
+    # The facts that another process needs to go on with it
 
     def states(self) -> dict[str, Any]:
         """What was started and made, in all regions."""

@@ -238,7 +238,7 @@ class Story:
         self.took[name] = time.monotonic() - began
         return f"{self.word(image)}{self.told(image.repository)}"
 
-    # What happened
+    # The events
 
     def word(self, image: Image, world: World | None = None) -> str:
         """The state of an image, as people read it."""

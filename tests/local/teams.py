@@ -47,7 +47,7 @@ XZ = enhanced(
 
 ALL = {finding["packageVulnerabilityDetails"]["vulnerabilityId"]: finding for finding in (SPRING, OPENSSL, ZLIB, GLIBC, XZ, CURL, SPRING_EXPRESSION, CURL_WILDCARD, CURL_COOKIES)}
 
-# What `make try-push FINDING=` takes besides the names above: the first finding of that severity.
+# The values of `make try-push FINDING=` in addition to the names above: the first finding of that severity.
 BY_SEVERITY = {severity: next(one for one in ALL.values() if one["severity"] == severity) for severity in ("CRITICAL", "HIGH", "MEDIUM", "LOW")}
 
 

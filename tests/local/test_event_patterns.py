@@ -1,4 +1,4 @@
-"""What the rules of the functions let through, judged by the emulator, on events as AWS sends them."""
+"""The events that the rules of the functions pass, evaluated by the emulator, on events as AWS sends them."""
 
 from __future__ import annotations
 

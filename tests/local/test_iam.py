@@ -19,7 +19,7 @@ TOPIC = roles.arn("sns", REGION, "ecr-guard-alerts")
 # Documents, and what each has the functions change: those that hold the module and the code to it as well.
 DOCUMENTS = json.loads((iam.MODULE / "tests" / "changes.json").read_text())
 REPORT = DOCUMENTS[0]["document"]
-# What has everything done.
+# The document that has everything done.
 ENFORCE = DOCUMENTS[-1]["document"]
 
 

@@ -58,7 +58,7 @@ class StackTest(unittest.TestCase):
         self.assertEqual([region.region for region in other.regions()], [region.region for region in self.stack.regions()])
         self.assertEqual([region.topics for region in other.regions()], [region.topics for region in self.stack.regions()])
         self.assertIn("written before", {row["sk"] for row in other.second().ledger()})
-        # What it has not started it does not end.
+        # It does not end processes that it has not started.
         other.stop()
         self.assertEqual((other.process_ids(), self.stack.account.gone()), ([], []))
 

@@ -68,7 +68,7 @@ def state_of_any() -> dict[str, Any]:
 
 def variables(environment: dict[str, str]) -> str:
     """The variables as a shell reads them. Version 1 of the AWS CLI reads ``AWS_DEFAULT_REGION``, version 2 ``AWS_REGION`` as well."""
-    # What belongs to a real account would be sent along, or asked for.
+    # Variables of a real account would be sent along, or asked for.
     lines = ["unset AWS_PROFILE AWS_SESSION_TOKEN"]
     return "\n".join(lines + [f"export {name}={shlex.quote(value)}" for name, value in environment.items()])
 

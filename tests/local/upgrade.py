@@ -1,8 +1,8 @@
 """An upgrade and the way back, on the same ledger, queue and registry: ``make upgrade-test``.
 
-The functions of an earlier commit block images by each method and leave work in the queue. Those of the working tree take over: they read what
-is there, release what is blocked, block anew. Then the earlier ones are put back, and once more those of today. Nothing may fail, be told twice, or
-stay blocked.
+The functions of an earlier commit block images by each method and leave work in the queue. Those of the working tree take over:
+they read its records, release its blocks, and block anew. Then the earlier ones are put back, and once more those of today.
+Nothing may fail, be alerted twice, or stay blocked.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Course:
     def __init__(self, world: World, old: Path, new: Path, old_says_why: bool):
         self.world = world
         self.old, self.new = old, new
-        # Where it does not, a row tells which version wrote it.
+        # Where it does not, a row says which version wrote it.
         self.old_says_why = old_says_why
         self.images: dict[str, Image] = {}
         self.copy: Image | None = None
@@ -87,7 +87,7 @@ class Course:
     def old_leaves_work(self, world: World) -> Observed:
         image = self.leave_work("old")
         counted = self.images["archive-old"].repository
-        # The first sweep looks at the image, the next one counts what became of it.
+        # The first sweep reconciles the image, the next one counts the result.
         for _ in range(2):
             world.sweep(counted, guard=self.guard("archive"))
         return observe(
@@ -101,7 +101,7 @@ class Course:
         return self.work_is_done("old", "findings")
 
     def new_reads_the_figures(self, world: World) -> Observed:
-        """All figures are the old version's: the new one has not looked at these repositories yet."""
+        """All figures are the old version's: the new one has not reconciled these repositories yet."""
         counted = [row["row"] for row in world.stack.ledger() if row["sk"].startswith(f"summary#{world.stack.region}#")]
         # The review's repository was never swept, and has no images that are due.
         answer = world.sweep(self.images["review"].repository, guard=self.guard("archive"), digest=True)
@@ -165,7 +165,7 @@ class Course:
             failed_events=(len(world.stack.dead_letters()), 0),
         )
 
-    # What they are made of
+    # Their parts
 
     def guard(self, method: str) -> Guard:
         """The functions that block by a method."""
@@ -198,7 +198,7 @@ class Course:
         self.world.second().stack.install(version)
 
     def under_the_policies(self) -> None:
-        """Everything is judged as in the beginning."""
+        """Everything is evaluated as in the beginning."""
         for method, policy in METHODS.items():
             for deployed in self.guard(method).functions.values():
                 self.world.stack.change_policy(deployed, policy)
@@ -229,7 +229,7 @@ class Course:
         return image
 
     def leave_work(self, version: str) -> Image:
-        """An image that no event has told of, and the item that a sweep leaves of its repository."""
+        """An image without an event, and the item that a sweep leaves of its repository."""
         image = self.world.push(self.world.repository(f"upgrade/queued-{version}"))
         self.world.found(image, OPENSSL)
         self.images[f"queued-{version}"] = image

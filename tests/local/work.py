@@ -9,7 +9,7 @@ from local_aws.registry import ACCOUNT, REGION
 
 
 def work_item(repository: str, hours: int = 0, again: bool = False, region: str = REGION) -> dict[str, Any]:
-    """A repository, left to a worker by a sweep that began so many hours ago."""
+    """A repository, left to a worker by a sweep that began some hours ago."""
     began = datetime.now(UTC) - timedelta(hours=hours)
     return {
         "schema": "ecr-guard/work/v1",

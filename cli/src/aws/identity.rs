@@ -68,7 +68,7 @@ impl Identity {
         Aws::with_config(config, region.clone())
     }
 
-    /// What failed, and what helps.
+    /// The failure, and the remedy.
     pub(super) fn failed(&self, error: &PortError) -> NotRead {
         let help = match error.code.as_str() {
             "Dispatch" if error.message.contains("credential") => {

@@ -19,7 +19,8 @@ use guard_core::{
 use super::identity::Identity;
 use crate::ledgers::{NotRead, Place};
 
-/// The table is read in so many parts at the same time. A page is a megabyte, some 300 rows: 100,000 images are 330 pages.
+/// The number of parts of the table that are read at the same time. A page is a megabyte, some 300 rows: 100,000 images are 330
+/// pages.
 const SEGMENTS: i32 = 8;
 
 type Item = HashMap<String, AttributeValue>;
@@ -112,7 +113,7 @@ impl<'a> LedgerReader<'a> {
         Ok(())
     }
 
-    /// What a partition has whose sort keys begin with `prefix`: `dynamodb:Query`.
+    /// The items of a partition whose sort keys begin with `prefix`: `dynamodb:Query`.
     async fn query(&self, pk: &str, prefix: &str, each: &mut Each<'_>) -> Result<(), NotRead> {
         let condition = if prefix.is_empty() {
             "#pk = :pk"

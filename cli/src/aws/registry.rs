@@ -1,4 +1,5 @@
-//! What registries list now, of the repositories that a ledger knows: `ecr:DescribeImages` and `ecr:GetRepositoryPolicy`. Nothing is pulled.
+//! The present lists of registries, for the repositories that a ledger knows: `ecr:DescribeImages` and
+//! `ecr:GetRepositoryPolicy`. Nothing is pulled.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +15,7 @@ use guard_ports::{Listing as _, Page, PortError, Registry as _};
 use super::{identity::Identity, ledger::Each};
 use crate::ledgers::NotRead;
 
-/// So many repositories are listed at the same time.
+/// The repositories that are listed at the same time.
 const AT_A_TIME: usize = 8;
 
 /// The repositories that were met in the ledger.

@@ -45,7 +45,7 @@ fn the_check_and_the_reader_of_the_functions_agree() {
 
 /// Every mistake of a document is reported at once, and a consequence of one is not.
 #[test]
-fn all_mistakes_are_told_at_once() {
+fn all_mistakes_are_reported_at_once() {
     let text = r#"{
   "version": "1",
   "mod": "enforce",

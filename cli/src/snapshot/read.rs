@@ -9,16 +9,16 @@ use guard_core::snapshot::{MAX_SNAPSHOT_LINE, SnapshotHeader, SnapshotLine, Snap
 
 use crate::ledgers::{NotRead, why};
 
-/// What a snapshot is read from, more than once.
+/// The source of a snapshot, which is read more than once.
 pub trait ReadSeek: Read + Seek {}
 
 impl<T: Read + Seek> ReadSeek for T {}
 
 /// A snapshot that was opened.
 pub struct Snapshot {
-    /// What people call it: the file, or the table.
+    /// The name for people: the file, or the table.
     pub name: String,
-    /// What its first line says.
+    /// Its first line.
     pub header: SnapshotHeader,
     file: BufReader<Box<dyn ReadSeek>>,
     /// Where the next byte is that is read.
@@ -37,7 +37,7 @@ impl fmt::Debug for Snapshot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Keep(u64);
 
-/// What a file that `gzip` has made begins with.
+/// The first bytes of a file that `gzip` has made.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 impl Snapshot {

@@ -75,7 +75,7 @@ fn a_scan_is_asked_for_where_none_starts_by_itself() {
 }
 
 #[test]
-fn a_push_that_arrives_after_its_scan_is_judged_by_it() {
+fn a_push_that_arrives_after_its_scan_is_evaluated_by_it() {
     let world = world(critical());
     assert_eq!(look(&world, &push()).state, Some(State::Blocked));
 }
@@ -142,7 +142,7 @@ fn what_changes_nothing_for_us_is_ignored_without_a_call() {
 }
 
 #[test]
-fn a_referrer_is_recorded_as_no_image_and_a_runnable_image_with_a_subject_is_judged() {
+fn a_referrer_is_recorded_as_no_image_and_a_runnable_image_with_a_subject_is_evaluated() {
     let referrer = Image {
         subject: Some("sha256:bb".parse().unwrap()),
         artifact_media_type: Some("application/vnd.dev.sigstore.bundle.v0.3+json".into()),
@@ -186,7 +186,7 @@ fn a_call_that_may_succeed_later_brings_the_event_back() {
 }
 
 #[test]
-fn a_block_that_is_refused_is_told_and_is_an_error() {
+fn a_block_that_is_refused_is_alerted_and_is_an_error() {
     let world = world(critical());
     world.fail("ecr:UpdateImageStorageClass", Fault::Before(Retry::Never));
     let error = handle_event(&world, &policy(""), select, &push()).unwrap_err();
@@ -251,7 +251,7 @@ fn the_last_tag_is_not_removed_before_there_is_another_one() {
 }
 
 #[test]
-fn in_report_mode_no_event_leads_to_a_call_that_changes_anything() {
+fn in_report_mode_no_event_causes_a_call_that_changes_anything() {
     let policy = policy_in("report", RULES);
     for payload in [
         push(),
@@ -283,7 +283,7 @@ fn a_repository_that_opted_out_is_left_alone_and_shown() {
 }
 
 #[test]
-fn a_repository_that_cannot_be_looked_at_brings_the_event_back() {
+fn a_repository_that_cannot_be_reconciled_brings_the_event_back() {
     let world = governed(&[]);
     world.fail("ecr:DescribeRepositories", Fault::Before(Retry::Later));
     let error = handle_event(&world, &policy(RULES), select, &push()).unwrap_err();

@@ -96,7 +96,7 @@ fn handle(world: &World, members: &str, payload: &str) -> Result<Handled, Handle
 fn look(world: &World, payload: &str) -> Outcome {
     match handle(world, POLICY, payload) {
         Ok(Handled::Looked(outcome)) => outcome,
-        other => panic!("an image should be looked at: {other:?}"),
+        other => panic!("an image should be reconciled: {other:?}"),
     }
 }
 
@@ -135,7 +135,7 @@ fn a_copy_of_what_is_blocked_is_blocked_on_arrival() {
 }
 
 #[test]
-fn a_tag_that_was_dropped_is_told() {
+fn a_tag_that_was_dropped_is_alerted() {
     let world = world(clean());
     let without = Image {
         tags: Vec::new(),
@@ -148,7 +148,7 @@ fn a_tag_that_was_dropped_is_told() {
 }
 
 #[test]
-fn a_failure_is_told_with_its_code() {
+fn a_failure_is_alerted_with_its_code() {
     let world = world(clean());
     world.delete(&image_key());
     let failed = CopyState::Missing(Missing::Failed(Some("KmsError".to_owned())));
@@ -162,7 +162,7 @@ fn a_failure_is_told_with_its_code() {
 }
 
 #[test]
-fn the_repository_here_is_looked_at_as_at_home() {
+fn the_repository_here_is_reconciled_as_at_home() {
     let world = world(clean());
     world.create_repository(
         &image_key().repository,

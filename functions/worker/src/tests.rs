@@ -27,7 +27,7 @@ fn inspector_finding(status: &str, image: &serde_json::Value) -> String {
 }
 
 #[test]
-fn a_finding_that_is_likely_to_be_exploited_is_judged_by_that() {
+fn a_finding_that_is_likely_to_be_exploited_is_evaluated_by_that() {
     let world = world(Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::Medium)])));
     let payload = inspector_finding("ACTIVE", &json!({"imageHash": image_key().digest.as_str()}));
     let likely = policy(r#""rules": [{"min_epss": 0.5, "action": "block"}]"#);

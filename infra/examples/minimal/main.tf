@@ -1,4 +1,4 @@
-# One region, one repository, one address that alerts go to; the guard judges and tells, and changes nothing.
+# One region, one repository, one address for alerts; the guard evaluates and alerts, and changes nothing.
 
 provider "aws" {
   region = "us-west-2"

@@ -1,7 +1,7 @@
 # Push and pull are two policies: what builds images need not run them, and what runs them must not change them.
 
 locals {
-  # What IAM takes (IAM user guide, "IAM and AWS STS quotas"; white space is not counted, and jsonencode writes none).
+  # The limits of IAM (IAM user guide, "IAM and AWS STS quotas"; white space is not counted, and jsonencode writes none).
   managed_policy_limit = 6144
   role_policy_limit    = 10240
 
@@ -72,8 +72,8 @@ locals {
   pull_policy = length(local.pull_policies.list) <= local.managed_policy_limit ? local.pull_policies.list : local.pull_policies.pattern
 }
 
-# For a pipeline. It can neither delete nor archive an image, nor change a repository. A repository's own results are all that it
-# reads beside.
+# For a pipeline. It can neither delete nor archive an image, nor change a repository. Apart from that it reads a repository's
+# own results only.
 resource "aws_iam_policy" "github_actions_push" {
   count = var.create && var.create_github_actions_policy ? 1 : 0
 

@@ -1,10 +1,10 @@
-# A key for each region: an image is encrypted with the key of the region that it is in, and whoever disables one key makes the
+# A key for each region: an image is encrypted with the key of the region that it is in. Somebody who disables one key makes the
 # images of one region unreadable.
 #
-# ECR needs three calls from whoever creates or deletes a repository, and makes two grants by them. From then on it encrypts and
-# decrypts by its grants: who pushes or pulls needs no permission on the key. The first statement leaves the key to the account's
-# IAM policies; without it nobody could change or delete it any more. The second says what ECR needs, and is what has to stay
-# when somebody narrows the first.
+# ECR needs three calls from the role that creates or deletes a repository, and makes two grants by them. From then on it
+# encrypts and decrypts by its grants: a role that pushes or pulls needs no permission on the key. The first statement leaves
+# the key to the account's IAM policies; without it nobody could change or delete it any more. The second names the calls that
+# ECR needs, and has to stay when somebody narrows the first.
 
 locals {
   key_policies = { for region in setunion([local.region], local.replica_regions) : region => jsonencode({

@@ -38,9 +38,9 @@ locals {
     region => "${local.account_id}.dkr.ecr.${region}.${data.aws_partition.current.dns_suffix}"
   }
 
-  # ECR leaves an image to the first rule whose tags it has, so that a pattern must stand before those that contain it. What contains another
-  # has no more characters beside `*`, and with as many, more `*`: by that, the narrowest pattern comes first, and `*` last. What the author
-  # orders comes before it.
+  # ECR leaves an image to the first rule whose tags it has, so that a pattern must stand before those that contain it. A
+  # pattern that contains another has no more characters apart from `*`, and with the same number, more `*`: by that, the
+  # narrowest pattern comes first, and `*` last. The author's order comes before it.
   lifecycle_expire_by_width = [
     for key in sort([for pattern in keys(var.lifecycle_expire_tagged) : format("%03d %d %s", 128 - length(replace(pattern, "*", "")), length(regexall("[*]", pattern)), pattern)]) :
     split(" ", key)[2]
@@ -105,7 +105,8 @@ locals {
     )
   }) }
 
-  # What a client needs in order to pull, and no more. A referrer is read with the same actions: there is no other for it.
+  # The actions that a client needs in order to pull, and no more. A referrer is read with the same actions: there is no other
+  # for it.
   pull_actions = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
   # The first pull through a cache brings the image here.
   node_pull_actions = concat(local.pull_actions, var.pull_upstream_images ? ["ecr:BatchImportUpstreamImage"] : [])

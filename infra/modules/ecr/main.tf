@@ -1,5 +1,5 @@
-# Every regional resource names its region. With provider 6 that does what an aliased provider did before, for a set of regions
-# that is only known from a variable, and whoever calls the module has one provider to pass on: none.
+# Every regional resource names its region. With provider 6 that works as an aliased provider did before, for a set of regions
+# that is only known from a variable, and a caller of the module has one provider to pass on: none.
 
 resource "aws_ecr_repository" "this" {
   for_each = local.repositories

@@ -1,7 +1,7 @@
-# Replication copies images, tags and referrers. It does not copy the settings of a repository: where the copy arrives first, ECR
-# creates a repository with mutable tags, AES256 and no policy, unless a creation template says otherwise, and a template counts
-# only in that moment. So the repositories in the replication regions are created here, with the settings of their sources and
-# kept that way; the templates are for what ECR creates by itself beside them.
+# Replication copies images, tags and referrers. It does not copy the settings of a repository: where the copy arrives first,
+# ECR creates a repository with mutable tags, AES256 and no policy, unless a creation template says otherwise, and a template
+# counts only in that moment. So the repositories in the replication regions are created here, with the settings of their
+# sources and kept that way; the templates are for the repositories that ECR creates by itself in addition.
 
 locals {
   replicas = { for pair in setproduct(local.replica_regions, keys(local.repositories)) :
@@ -26,7 +26,7 @@ locals {
   }]
 }
 
-# What has to be right about copies, whoever owns their keys and the replication configuration.
+# The conditions on copies, whatever owner their keys and the replication configuration have.
 resource "terraform_data" "replica" {
   for_each = local.replica_regions
 

@@ -1,4 +1,4 @@
-# What a registry is called
+# The name of a registry
 
 variable "project_name" {
   description = "First part of every name: `<project>-<environment>-<name>`."
@@ -50,7 +50,8 @@ variable "tags" {
   default     = {}
 
   validation {
-    # What AWS takes of an ECR repository, a key and a role (ECR user guide, "Tagging a private repository"); two more come by themselves.
+    # The limits of AWS for an ECR repository, a key and a role (ECR user guide, "Tagging a private repository"); two more come
+    # by themselves.
     condition = length(var.tags) <= 48 && alltrue([for key, value in var.tags :
       can(regex("^[\\p{L}\\p{N}\\p{Z}_.:/=+@-]{1,128}$", key)) && can(regex("^[\\p{L}\\p{N}\\p{Z}_.:/=+@-]{0,256}$", value)) && !startswith(lower(key), "aws:")
     ])

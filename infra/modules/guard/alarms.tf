@@ -18,7 +18,7 @@ locals {
   # Every alarm, by the name that it has after the deployment's.
   alarms = merge(
     {
-      # Of all functions together: the log of each says more.
+      # For all functions together: the log of each says more.
       for alarm, definition in local.metrics.alarms.whole : alarm => {
         definition = definition
         dimensions = tomap({})
@@ -30,7 +30,7 @@ locals {
           for alarm, definition in local.metrics.alarms[scope] : "${name}-${alarm}" => {
             definition = definition
             dimensions = definition.namespace == local.metrics.namespace ? tomap({
-              # What shared/lambda/src/report.rs writes: the function's name in the repository, not the deployed one.
+              # The form that shared/lambda/src/report.rs writes: the function's name in the repository, not the deployed one.
               Function = name
             }) : tomap({ FunctionName = local.function_names[name] })
           }
@@ -144,8 +144,8 @@ locals {
   )
 }
 
-# How often each function came to each outcome, for whoever wants to see it as a graph: a metric for each that occurs, at 0.30 USD a month.
-# The log has it in any case (`stats count(*) by outcome`).
+# How often each function came to each outcome, as a graph: a metric for each that occurs, at 0.30 USD a month. The log has it
+# in any case (`stats count(*) by outcome`).
 resource "aws_cloudwatch_log_metric_filter" "outcomes" {
   for_each = var.outcome_metrics ? local.function_names : {}
 

@@ -3,7 +3,7 @@
 locals {
   # EventBridge quotas, "Event pattern size".
   event_pattern_limit = 2048
-  # A function, and the rule that forwards events, has so many rules at most (EventBridge quotas, "Rules per event bus": 300 or 100).
+  # The most rules of a function, and of the rule that forwards events (EventBridge quotas, "Rules per event bus": 300 or 100).
   most_rules = 10
 
   patterns = merge(
@@ -15,8 +15,8 @@ locals {
     { forward = merge(jsondecode(file("${path.module}/event-patterns/forward.json")), { region = [local.placeholders.region] }) }
   )
 
-  # Where only some repositories are guarded, the others' events are left out: the functions may not look at them. Where their names do not fit
-  # into one pattern, there are as few rules as it takes, each for a part of them.
+  # Where only some repositories are guarded, the others' events are left out: the functions have no permission for them. Where
+  # their names do not fit into one pattern, there are as few rules as possible, each for a part of them.
   every_repository = contains(var.repositories, "*")
   splits           = [for number in range(1, local.most_rules + 1) : chunklist(var.repositories, ceil(length(var.repositories) / number))]
   # How many rules there are must not depend on what is only known when the module is applied, such as the account where it waits for
@@ -97,7 +97,8 @@ resource "aws_cloudwatch_event_target" "this" {
   rule   = aws_cloudwatch_event_rule.this[each.key].name
   # It keeps its name, so that a deployment moves it to another queue without a moment in which there is no target.
   target_id = local.functions[each.value.of].invoked_by == "queue" ? "work" : "function"
-  # A deployed system has a million findings a day: their queue gathers them, so that an image is looked at once for all of them.
+  # A deployed system has a million findings a day: their queue gathers them, so that an image is reconciled once for all of
+  # them.
   arn = local.functions[each.value.of].invoked_by == "queue" ? local.queue_arns["findings"] : aws_lambda_alias.live[each.value.of].arn
 
   # EventBridge's own limits and defaults.
@@ -111,7 +112,8 @@ resource "aws_cloudwatch_event_target" "this" {
     arn = aws_sqs_queue.this["undelivered-events"].arn
   }
 
-  # What it sends to lets it in first, and takes what comes: after an upgrade that moves it, nothing ends in `undelivered-events`.
+  # The target first gets its permission, and takes the events: after an upgrade that moves it, nothing ends in
+  # `undelivered-events`.
   depends_on = [aws_lambda_permission.events, aws_sqs_queue_policy.this, aws_kms_key.this, aws_lambda_event_source_mapping.work]
 }
 

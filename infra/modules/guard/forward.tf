@@ -1,5 +1,5 @@
-# What is archived, restored or deleted here is told to the guards of other regions, which may have copies: a block follows within
-# seconds. What gets lost on the way, their sweeps find.
+# The guards of other regions, which may have copies, get an event when an image is archived, restored or deleted here: a block
+# follows within seconds. Their sweeps find the events that are lost on the way.
 
 locals {
   forwards     = length(var.other_regions) > 0

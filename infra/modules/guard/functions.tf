@@ -8,7 +8,8 @@ locals {
   package_notes    = { for name, package in local.packages : name => try(jsondecode(file(replace(package, "/[.]zip$/", ".json"))), {}) }
   is_local         = var.lambda_s3 == null
 
-  # What invokes the functions names this alias. It is the version that was published last, or an earlier one (`function_versions`).
+  # The invokers of the functions name this alias. It is the version that was published last, or an earlier one
+  # (`function_versions`).
   alias      = "live"
   alias_arns = { for name, arn in local.function_arns : name => "${arn}:${local.alias}" }
 }
@@ -56,7 +57,7 @@ resource "aws_lambda_function" "this" {
       },
       length(local.granted[each.key].queue) > 0 ? { ECR_GUARD_QUEUE_URL = aws_sqs_queue.this["work"].url } : {},
       each.value.invoked_by == "queue" ? { ECR_GUARD_FINDINGS_QUEUE_URL = aws_sqs_queue.this["findings"].url } : {},
-      # Sweeps list all repositories, and must leave out those that the functions may not look at.
+      # Sweeps list all repositories, and must leave out those that the functions have no permission for.
       (length(local.granted[each.key].queue) > 0 || contains(["gate", "operate"], each.key)) && !local.every_repository ? { ECR_GUARD_REPOSITORIES = join(" ", var.repositories) } : {},
       each.key == "workloads" && try(var.workloads.external_id, null) != null ? { ECR_GUARD_EXTERNAL_ID = var.workloads.external_id } : {}
     )
@@ -194,10 +195,11 @@ resource "aws_iam_role_policy" "this" {
 }
 
 locals {
-  # What each function calls: a test holds these files to the calls that its code makes.
+  # The calls of each function: a test holds these files to the calls that its code makes.
   permissions = { for name in keys(local.functions) : name => jsondecode(file("${path.module}/permissions/${name}.json")) }
-  # Of what changes the registry, a role has what the policy document has its function do (policy.tf); in report mode, nothing. What is
-  # granted depends on the document, whether something is never does: the document need not be known when the plan is made.
+  # A role has those permissions to change the registry that the policy document has its function use (policy.tf); in report
+  # mode, none. The document decides which permissions are granted, and never whether some are: it need not be known when the
+  # plan is made.
   granted = {
     for name, permissions in local.permissions : name => {
       for resource in [
@@ -227,7 +229,7 @@ locals {
     for name, granted in local.granted :
     name => jsonencode({
       Version = "2012-10-17"
-      # A function that does not look at a kind of resource has no statement for it.
+      # A function that does not read a kind of resource has no statement for it.
       Statement = [for statement in [
         {
           Sid      = "Repositories"
@@ -257,7 +259,7 @@ locals {
           Resource = ["*"]
         },
         {
-          # The keys that repositories are encrypted with, to look at: which they are, only the repositories say.
+          # The keys that repositories are encrypted with, to read: only the repositories name them.
           Sid      = "RepositoryKeys"
           Effect   = "Allow"
           Action   = granted.repository_keys
@@ -286,7 +288,7 @@ locals {
           Condition = { "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = [local.account] } }
         },
         {
-          # What lists workloads: most of these calls take no resource, and the others any cluster.
+          # The calls that list workloads: most of them take no resource, and the others any cluster.
           Sid      = "Workloads"
           Effect   = "Allow"
           Action   = granted.workloads

@@ -1,4 +1,4 @@
-# The gate: who may ask it. It has no public address; whoever asks needs `lambda:InvokeFunction` on its alias.
+# The gate: the permission to ask it. It has no public address; a caller needs `lambda:InvokeFunction` on its alias.
 
 locals {
   has_gate = var.gate != null

@@ -25,7 +25,7 @@ resource "aws_dynamodb_table" "ledger" {
     }
   }
 
-  # What replicas are made of.
+  # The stream that replicas are made of.
   stream_enabled   = length(var.ledger_replica_regions) > 0
   stream_view_type = length(var.ledger_replica_regions) > 0 ? "NEW_AND_OLD_IMAGES" : null
   tags             = var.tags

@@ -53,7 +53,7 @@ locals {
       memory_size = 512
     }
     }, !local.has_gate ? {} : {
-    # By whoever deploys, and by ECS (gate.tf).
+    # By the deploying role, and by ECS (gate.tf).
     gate = {
       description = "Says whether images may be deployed"
       invoked_by  = "callers"
@@ -104,7 +104,7 @@ locals {
     "arn:${local.partition}:ecr:${local.region}:${local.account}:repository/${repository}"
   ]
 
-  # The same repositories in other regions: on-replication looks at the sources of copies there.
+  # The same repositories in other regions: on-replication reads the sources of copies there.
   replica_arns = [
     for repository in var.repositories :
     "arn:${local.partition}:ecr:*:${local.account}:repository/${repository}"
@@ -119,7 +119,7 @@ locals {
   alarm_topic_arn  = "arn:${local.partition}:sns:${local.region}:${local.account}:${local.alarm_topic_name}"
 
   queue_names = {
-    # What the workers have to do, and what Inspector has found. The only queues that something takes from by itself.
+    # The work of the workers, and the findings of Inspector. The only queues that are emptied by themselves.
     work     = "${var.name}-work"
     findings = "${var.name}-findings"
     # Work that has failed again and again.

@@ -1,6 +1,6 @@
-# The policy document: what was given, with the topics of this deployment as its routes. It is an item of the ledger under its SHA-256,
-# and the functions are told that hash: so a function gets the document that it was planned with, whatever was planned since and wherever
-# the plan is applied, and two deployments side by side cannot mix theirs.
+# The policy document: the given one, with the topics of this deployment as its routes. It is an item of the ledger under its
+# SHA-256, and the functions get that hash: so a function gets the document that it was planned with, whatever was planned since
+# and wherever the plan is applied, and two deployments in one account cannot mix theirs.
 
 locals {
   # Through JSON, because the two need not have the same type.
@@ -14,12 +14,12 @@ locals {
   policy_sha256 = sha256(local.policy)
   policy_bytes  = length(base64encode(local.policy)) / 4 * 3
   mode          = try(local.document.mode, null)
-  # Of the entries of `repositories` that choose one of their own.
+  # The modes of the entries of `repositories` that choose one of their own.
   modes_of_entries = compact([for entry in try(local.document.repositories, []) : try(entry.mode, null)])
 
-  # What the document has the functions change, in words that `permissions/` has too: a role may do that and nothing more. Each entry of
-  # `repositories` counts with the mode and the method that hold for it, and the document itself for the repositories without an entry. A
-  # member that is null is one that is not there.
+  # The changes that the document has the functions make, in words that `permissions/` has too: a role may make these and
+  # nothing more. Each entry of `repositories` counts with the mode and the method that hold for it, and the document itself for
+  # the repositories without an entry. A member that is null is one that is not there.
   entries  = concat([{}], try([for entry in local.document.repositories : entry], []))
   enforced = [for entry in local.entries : entry if try(coalesce(try(entry.mode, null), local.mode), null) == "enforce"]
   repaired = [for entry in local.enforced : entry.posture if try(entry.posture.repair, false)]
@@ -65,8 +65,8 @@ resource "terraform_data" "policy" {
   input = local.policy
 
   lifecycle {
-    # What decides about permissions and topics is checked here. `make plan` has the whole document checked by the functions' own
-    # code, and a function does not start with a document that is not valid.
+    # The settings that decide about permissions and topics are checked here. `make plan` has the whole document checked by the
+    # functions' own code, and a function does not start with a document that is not valid.
     precondition {
       condition     = try(local.document.version, null) == 1
       error_message = "The policy's `version` must be 1."

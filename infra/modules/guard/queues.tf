@@ -12,7 +12,7 @@ resource "aws_sqs_queue" "this" {
 }
 
 locals {
-  # Who may send to a queue, beside the functions' roles, which have it in their own policies.
+  # The senders of a queue, in addition to the functions' roles, which have it in their own policies.
   queue_senders = {
     findings           = { service = "events.amazonaws.com", sources = [for rule, definition in local.rules_of_functions : local.rule_arns[rule] if !contains(keys(local.functions_by_events), definition.of)] }
     undelivered-events = { service = "events.amazonaws.com", sources = concat([for rule in concat(keys(local.rules_of_functions), keys(local.rules_to_forward)) : local.rule_arns[rule]], local.keeps_index ? [local.workloads_rule_arn] : []) }

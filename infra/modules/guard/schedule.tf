@@ -91,7 +91,7 @@ resource "aws_iam_role_policy" "schedule" {
         Condition = { StringEquals = { "kms:EncryptionContext:aws:sqs:arn" = local.queue_arns["undelivered-events"] } }
       },
       {
-        # What the function is invoked with is encrypted (user guide, "Encryption at rest").
+        # The payload of the function is encrypted (user guide, "Encryption at rest").
         Sid       = "ScheduleKey"
         Effect    = "Allow"
         Action    = ["kms:Decrypt"]

@@ -2,18 +2,18 @@
 # findings do not wait behind a sweep of hours. Never one queue with two mappings that filter: Lambda deletes what a filter does not match.
 
 locals {
-  # So many batches of each queue at the same time, and no more (two is the least that Lambda takes): four workers leave to everybody else
-  # what ECR has of its quotas. Its lowest is that of `PutImage`, ten a second in an account and region (ECR quotas, "Rate of PutImage
-  # requests"), which blocking by a tag calls.
-  # `reserved_concurrency` would not do instead of it: what Lambda has taken from the queue and cannot invoke anything with counts as
-  # failed (Lambda developer guide, "Using Lambda with Amazon SQS").
+  # The batches of each queue at the same time (two is the least that Lambda takes): four workers leave the rest of ECR's quotas
+  # to everybody else. The lowest quota is that of `PutImage`, ten a second in an account and region (ECR quotas, "Rate of
+  # PutImage requests"), which a block by a tag calls. `reserved_concurrency` would not do in place of it: a message that Lambda
+  # has taken from the queue and cannot invoke anything with counts as failed (Lambda developer guide, "Using Lambda with Amazon
+  # SQS").
   workers = 2
 
   work_queues = {
     # An item is twenty images at most: a batch is done in one invocation at a second for each image, so that little is put back.
     work = { batch_size = 20, window = 2 }
-    # Findings come in thousands, when Inspector learns of a vulnerability: the more of them in a batch, the fewer looks at an image.
-    # More than ten messages need a window (Lambda API reference, `CreateEventSourceMapping`).
+    # Findings come in thousands, when Inspector learns of a vulnerability: the more of them in a batch, the fewer reconciles of
+    # an image. More than ten messages need a window (Lambda API reference, `CreateEventSourceMapping`).
     findings = { batch_size = 1000, window = 20 }
   }
   concurrency_of_workers = local.workers * length(local.work_queues)

@@ -1,4 +1,4 @@
-# What an account has once in each region: how the registry scans, and what it replicates.
+# The settings that an account has once in each region: how the registry scans, and how it replicates.
 
 # A basic scan is made once, at the push; Inspector looks again whenever it learns of a vulnerability, and knows what is in use.
 resource "aws_ecr_registry_scanning_configuration" "this" {

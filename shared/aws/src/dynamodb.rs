@@ -458,7 +458,12 @@ impl Ledger for DynamoLedger {
             .attributes
             .as_ref()
             .and_then(|item| item.get(TOLD_BY)?.as_s().ok());
-        let told_by = told_by.ok_or_else(|| malformed(OPERATION, "the answer does not say who tells of the limit"))?;
+        let told_by = told_by.ok_or_else(|| {
+            malformed(
+                OPERATION,
+                "the answer does not name the image with the alert about the limit",
+            )
+        })?;
         Ok(*told_by == claim)
     }
 

@@ -85,7 +85,7 @@ where
     }
 }
 
-/// What a call answers; `None`: its error says that there is no such thing.
+/// The answer of a call; `None`: its error says that there is no such thing.
 ///
 /// # Errors
 /// The call failed in any other way, also in one that the service does not name: access denied, throttling.
@@ -133,7 +133,8 @@ pub fn malformed(operation: &'static str, message: &str) -> PortError {
     refusal(operation, Retry::Later, MALFORMED, message)
 }
 
-/// What an answer has to hold: `what` it is, such as `the list`. An empty list says that there is nothing. No list says nothing.
+/// A required part of an answer: `what` names it, such as `the list`. An empty list says that there is nothing. No list says
+/// nothing.
 ///
 /// # Errors
 /// It is not there.

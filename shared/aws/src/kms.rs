@@ -36,8 +36,8 @@ impl KmsKeys {
     async fn look(&self, key: &KeyArn) -> Result<KeyHealth, PortError> {
         const OPERATION: &str = "kms:DescribeKey";
         let result = self.client.describe_key().key_id(key.as_str()).send().await;
-        // `InvalidArnException`, access denied: KMS does not tell. `DependencyTimeoutException`, `KMSInternalException`, throttling: later.
-        // Somebody else's key may be hidden from us behind access denied, and never behind "not found".
+        // `InvalidArnException`, access denied: KMS gives no answer. `DependencyTimeoutException`, `KMSInternalException`,
+        // throttling: later. Somebody else's key may be hidden from us behind access denied, and never behind "not found".
         let Some(output) = found(OPERATION, result, DescribeKeyError::is_not_found_exception)? else {
             return Ok(KeyHealth::Gone);
         };

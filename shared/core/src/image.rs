@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_leads_to_images_and_not_to_their_attestations() {
+    fn an_index_references_images_and_not_their_attestations() {
         let manifest = r#"{"schemaVersion": 2, "manifests": [
             {"digest": "sha256:01", "platform": {"os": "linux", "architecture": "amd64"}},
             {"digest": "sha256:02", "platform": {"os": "linux", "architecture": "arm", "variant": "v7"}},

@@ -218,7 +218,7 @@ pub struct Source {
     pub judged: bool,
 }
 
-/// Why an image is blocked, or should be and is held.
+/// Why an image is blocked, or its block deferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
@@ -261,7 +261,7 @@ pub struct Row {
     /// The words of the scanner for that, at most 300 characters. The alert of an index quotes those of its children.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scanner_says: Option<String>,
-    /// Why it is blocked or held. Rows of earlier versions do not say.
+    /// Why it is blocked, or its block deferred. Rows of earlier versions do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
     /// With a [cause](Self::cause): nothing was known of its findings.
@@ -433,7 +433,7 @@ impl Row {
     /// new one.
     pub fn not_reached(image: ImageKey, policy: &Policy, why: &str, now: Timestamp) -> Self {
         Self {
-            reason: format!("Nobody could look at it yet: {why}. Every sweep tries again."),
+            reason: format!("It could not be reconciled yet: {why}. Every sweep tries again."),
             not_reached: true,
             ..Self::first(image, policy, now)
         }
@@ -468,7 +468,7 @@ impl Row {
         self.state == State::NotAnImage || self.referrer
     }
 
-    /// Whether it is blocked or held for something else than its findings, and nothing was known of those.
+    /// Whether it is blocked, or its block deferred, for something else than its findings, and nothing was known of those.
     pub fn is_unjudged(&self) -> bool {
         matches!(self.state, State::Blocked | State::BlockDeferred)
             && match self.cause {

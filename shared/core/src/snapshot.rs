@@ -22,7 +22,7 @@ use crate::{
 /// The form that this version writes and reads.
 pub const SNAPSHOT_SCHEMA: &str = "ecr-guard/snapshot/v1";
 
-/// What the names of all forms begin with.
+/// The prefix of the names of all forms.
 const SCHEMA_PREFIX: &str = "ecr-guard/snapshot/v";
 
 /// No line is longer, in bytes: an item of DynamoDB has 400 KB, and JSON within JSON escapes its quotes.
@@ -33,7 +33,8 @@ pub const MAX_SNAPSHOT_LINE: usize = 4_000_000;
 pub struct SnapshotHeader {
     /// [`SNAPSHOT_SCHEMA`].
     pub schema: String,
-    /// When it was begun. What follows was read from then on, record by record: a row that was written in the meantime may be the later one.
+    /// When it was begun. The records were read from then on, one by one: a row that was written in the meantime may be the
+    /// later one.
     pub taken_at: Timestamp,
     /// The version of ecr-guard that made it.
     pub version: String,
@@ -76,7 +77,7 @@ pub struct SnapshotAccess {
     pub document: Option<String>,
 }
 
-/// What is there and could not be read.
+/// An item that exists and could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotGap {
     /// What: the key of a row, a repository's list.
@@ -119,7 +120,7 @@ pub enum SnapshotRecord {
     Backfill(BackfillRow),
     /// The policy of a repository, which says who may pull.
     Access(SnapshotAccess),
-    /// What is there and could not be read.
+    /// An item that exists and could not be read.
     Unreadable(SnapshotGap),
 }
 
@@ -151,7 +152,7 @@ pub enum BadLine {
     Member {
         /// Its place in the line, such as `image.findings[0].severity`; empty: the line itself.
         path: String,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// Its form is one that this version does not know.
@@ -161,7 +162,8 @@ pub enum BadLine {
     Newer(String),
 }
 
-/// What an item of the ledger's table says, by its keys; `None`: it counts something, or waits to be told, and is no part of a snapshot.
+/// The record of an item of the ledger's table, by its keys; `None`: it counts something, or is a pending alert, and is no part
+/// of a snapshot.
 ///
 /// `row`, `document`: these attributes of the item.
 pub fn record_of_item(pk: &str, sk: &str, row: Option<&str>, document: Option<&str>) -> Option<SnapshotRecord> {
@@ -267,7 +269,7 @@ fn newer(line: &str) -> Result<(), BadLine> {
 fn deserialize<'a, T: Deserialize<'a>>(line: &'a str) -> Result<T, BadLine> {
     let bad = |path: String, problem: String| BadLine::Member {
         path: if path == "." { String::new() } else { path },
-        // The line is named by whoever reads the file.
+        // The reader of the file names the line.
         problem: text::line(&problem.replace(" at line 1 column", " at column"), 300),
     };
     // To know the path costs half the time: it is only asked for where there is something to say of it.
@@ -384,7 +386,7 @@ mod tests {
         ));
         let policy = record_of_item("policy#ab", "kept", None, Some("{}"));
         assert!(matches!(policy, Some(SnapshotRecord::Policy(policy)) if !policy.deployed && policy.sha256 == "ab"));
-        // What counts, and what waits to be told.
+        // Counters, and pending alerts.
         for (pk, sk) in [
             ("123456789012", "blocks#us-west-2#2026-11-24T12:00:00Z"),
             ("uses#123456789012", "known#x#1"),

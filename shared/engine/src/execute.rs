@@ -80,7 +80,7 @@ pub(crate) async fn execute<A: Action>(mut action: A) -> Result<Executed<A::Done
     }
     debug!(of = %action.subject(), "effect: done, if the step has one");
     action.tell().await?;
-    debug!(of = %action.subject(), "tell: the alerts of the step are sent, if it has any");
+    debug!(of = %action.subject(), "notify: the alerts of the step are sent, if it has any");
     match action.record().await? {
         Written::Yes => {
             debug!(of = %action.subject(), "record: the step is complete");

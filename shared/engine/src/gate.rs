@@ -95,7 +95,7 @@ impl<S: Services> Gate<'_, S> {
             return Known::NotGuarded(why);
         }
         if !self.services.registry().guards(&image.repository) {
-            return Known::NotGuarded("its repository is not one of those that are looked at".to_owned());
+            return Known::NotGuarded("its repository is not one of the guarded ones".to_owned());
         }
         let request = Request {
             account: image.account.clone(),

@@ -318,7 +318,7 @@ impl<S: Services> TagRemoval<'_, S> {
                 TagAnswer::Unknown => taken.unanswered.push(tag),
                 TagAnswer::Gone => {}
                 TagAnswer::Referenced => {
-                    let message = "an index leads to the image, which would lose its last tag";
+                    let message = "an index references the image, which would lose its last tag";
                     taken.refused = Some(refusal(OPERATION, REFERENCED, message));
                 }
                 TagAnswer::Failed(error) => taken.refused = Some(error),

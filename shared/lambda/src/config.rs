@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repositories_to_look_at_are_names_between_spaces() {
+    fn repositories_to_reconcile_are_names_between_spaces() {
         let of = |text: &str| guarded(|name| (name == REPOSITORIES_VARIABLE).then(|| text.to_owned()));
         assert_eq!(guarded(|_| None).unwrap(), []);
         assert_eq!(of("  ").unwrap(), []);

@@ -159,7 +159,7 @@ impl Received<'_> {
         };
         let (account, region) = event.registry();
         if (account, region) != (&invocation.account, &invocation.region) {
-            let why = "an event of another account or region: the function there looks at it";
+            let why = "an event of another account or region: the function there handles it";
             return (event.id, Ok(Asked::Nothing(why)));
         }
         let asked = match select(&event) {

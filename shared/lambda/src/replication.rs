@@ -116,12 +116,12 @@ fn asked(event: &Event, selection: CopySelection, invocation: &Invocation) -> As
         actor: invocation.request_id.clone(),
     };
     if event.account != invocation.account {
-        return Asked::Nothing("an event of another account: the function there looks at it");
+        return Asked::Nothing("an event of another account: the function there handles it");
     }
     match selection {
         CopySelection::Ignore(why) => Asked::Nothing(why),
         CopySelection::Copy { .. } if event.region != invocation.region => {
-            Asked::Nothing("a copy in another region: the function there looks at it")
+            Asked::Nothing("a copy in another region: the function there handles it")
         }
         CopySelection::Copy {
             repository,
@@ -143,7 +143,7 @@ fn asked(event: &Event, selection: CopySelection, invocation: &Invocation) -> As
             Asked::Copy(request(repository, image, hints), Said { source, event: said })
         }
         CopySelection::Source { region, .. } if region == invocation.region => {
-            Asked::Nothing("an image of this region: another function looks at it")
+            Asked::Nothing("an image of this region: another function handles it")
         }
         // A tag may be on another image here.
         CopySelection::Source {
@@ -233,7 +233,7 @@ async fn copied<S: Services>(
 async fn wait_for_ledger(services: &impl Services, source: &ImageKey, archived: bool) -> Result<(), HandlerError> {
     for _ in 0..MAX_TURNS {
         let row = services.ledger().row(source).await;
-        let row = row.map_err(|error| ReconcileError::port("look at the source of", source, error))?;
+        let row = row.map_err(|error| ReconcileError::port("read the source of", source, error))?;
         if row.is_none_or(|row| (row.state == State::Blocked) == archived) {
             return Ok(());
         }

@@ -176,7 +176,7 @@ pub fn write(function: &str, event_id: &str, result: &Result<Handled, HandlerErr
 /// The image was evaluated and the alert sent; a row that cannot be read is an error all the same.
 fn told_not_read(outcome: &Outcome) -> Option<HandlerError> {
     let source = outcome.told_not_read.clone()?;
-    let doing = format!("look up what people were told of `{}`", outcome.repository);
+    let doing = format!("read the findings of earlier alerts of `{}`", outcome.repository);
     Some(SweepError::port(doing, source).into())
 }
 

@@ -121,7 +121,7 @@ mod tests {
     use guard_testkit::now;
 
     #[test]
-    fn a_look_is_recent_for_ten_minutes_and_the_memory_is_bounded() {
+    fn a_reconcile_is_recent_for_ten_minutes_and_the_memory_is_bounded() {
         let looks = RecentLooks::default();
         let name = |n: usize| format!("r{n}").parse::<RepositoryName>().unwrap();
         assert!(!looks.contains(&name(0), now()));

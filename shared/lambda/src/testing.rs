@@ -96,6 +96,6 @@ pub fn handle_copy_event(
 pub fn look_at_event(world: &World, policy: &Policy, select: fn(&Event) -> Selection, payload: &str) -> Outcome {
     match handle_event(world, policy, select, payload) {
         Ok(Handled::Looked(outcome)) => outcome,
-        other => panic!("an image should be looked at: {other:?}"),
+        other => panic!("an image should be reconciled: {other:?}"),
     }
 }

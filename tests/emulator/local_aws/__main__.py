@@ -1,6 +1,6 @@
 """Starts an AWS account on free ports of loopback, says how to ask it, and ends it on Ctrl-C or SIGTERM.
 
-What is printed first are the variables for an AWS SDK or the AWS CLI, as a shell reads them.
+The first lines of the output are the variables for an AWS SDK or the AWS CLI, in the form of a shell.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class Account:
         # All services but ECR; SNS as functions should publish to it; ECR.
         self.url = f"http://127.0.0.1:{self.port}"
         self.mailbox_url = f"http://127.0.0.1:{self.mailbox_port}"
-        # What lists workloads, for those who ask for them: ECS, Lambda, Batch, EKS, and STS.
+        # The services that list workloads: ECS, Lambda, Batch, EKS, and STS.
         self.running = Running(f"http://127.0.0.1:{self.workloads_port}")
         self.registry = Registry(directory / "logs" / "registry.log", port=self.ports["registry"])
         self.processes: dict[str, subprocess.Popen[bytes]] = {}

@@ -74,7 +74,7 @@ class Pusher:
         return self.index_of(repository, tag, list(zip(children, platforms, strict=False)))
 
     def index_of(self, repository: str, tag: str, entries: list[tuple[Image, dict[str, Any]]]) -> Image:
-        """An index of these entries, with what each says beside its descriptor; the platform is amd64 if it says none."""
+        """An index of these entries, each with members in addition to its descriptor; the default platform is amd64."""
         platform = {"platform": {"os": "linux", "architecture": "amd64"}}
         manifests = [child.descriptor | platform | more for child, more in entries]
         manifest = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}

@@ -80,7 +80,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    """Serves until it is told to stop."""
+    """Serves until it is stopped."""
     parser = argparse.ArgumentParser(prog="local_aws.mailbox", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--port", type=int, required=True, help="loopback port to listen on")
     parser.add_argument("--upstream", required=True, help="address of the SNS emulator")

@@ -115,7 +115,7 @@ def group_members(leader: int) -> list[int]:
 
 
 def began(leader: int) -> int | None:
-    """When a process began, in ticks since the machine did (proc(5), ``starttime``): with its id, what tells it from all others."""
+    """When a process began, in ticks since the machine did (proc(5), ``starttime``): with its id, that identifies it."""
     try:
         return int(Path(f"/proc/{leader}/stat").read_text().rpartition(")")[2].split()[19])
     except (OSError, ValueError, IndexError):

@@ -1,4 +1,4 @@
-"""The ECR of the emulator: started, asked and told things."""
+"""The ECR of the emulator: its start, its requests and its settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from local_aws.processes import free_port, start, stop_group, wait_until_it_answ
 PACKAGES = Path(__file__).resolve().parents[1]
 ACCOUNT, REGION = "123456789012", "us-west-2"
 SECOND_REGION = "us-east-1"
-# The access key tells the driver's calls from those of the functions in the registry's call log.
+# The access key distinguishes the driver's calls from those of the functions in the registry's call log.
 DRIVER_KEY = "AKIDDRIVEROFTHEDEMO0"
 DRIVER_SECRET = "not-a-secret"
 

@@ -1,4 +1,5 @@
-"""Roles of functions: what a session may do. ministack enforces it for its services, our ECR for its own: moto judges nothing."""
+"""Roles of functions: the permissions of a session. ministack enforces them for its services, our ECR for its own: moto checks
+nothing."""
 
 from __future__ import annotations
 

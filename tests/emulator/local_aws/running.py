@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 
 class Running:
-    """What ``local_aws.workloads`` is told. What is told of an account and region replaces what was told before."""
+    """The state of ``local_aws.workloads``. A new state of an account and region replaces the one before."""
 
     def __init__(self, url: str):
         self.url = url

@@ -1,8 +1,8 @@
 """What runs in the account, as ECS, Lambda, Batch and EKS list it, and the way into other accounts: ``python -m local_aws.workloads --port PORT``.
 
-It answers the calls that read: nothing is started here. What there is, the driver says, in the members that AWS answers with
-(``PUT /workloads/of``). Pages are small, so that nobody takes the first one for all. Who may ask is judged by the statements of roles, as in
-``ecr/permissions.py``; the keys of ``AssumeRole`` lead into the account of their role.
+It answers the calls that read: nothing is started here. The driver gives the workloads, in the members that AWS answers with
+(``PUT /workloads/of``). Pages are small, so that nobody takes the first one for all. The statements of roles decide who may
+ask, as in ``ecr/permissions.py``; the keys of ``AssumeRole`` are for the account of their role.
 
 - ``PUT /workloads/of``: ``{"account", "region", "clusters", "tasks", "services", "deployments", "revisions", "definitions", "functions",
   "aliases", "jobDefinitions", "eks"}``, all that there is from now on; what is left out stays as it is;
@@ -282,7 +282,8 @@ class Handler(BaseHTTPRequestHandler):
             found, marker = page(items, query.get("Marker"), query.get("MaxItems"))
             return tokens({"Aliases": found}, "NextMarker", marker)
         qualifier = query.get("Qualifier")
-        # What names a version is another resource (Lambda developer guide, "Resources and conditions for Lambda actions").
+        # A call that names a version has another resource (Lambda developer guide, "Resources and conditions for Lambda
+        # actions").
         place = self._allowed("lambda:GetFunction", f"{arn}:{qualifier}" if qualifier else arn)
         return self._version(place, name, qualifier or "$LATEST")
 
@@ -343,7 +344,7 @@ def _xml(credentials: Json) -> bytes:
 
 
 def main() -> None:
-    """Serves until it is told to stop."""
+    """Serves until it is stopped."""
     parser = argparse.ArgumentParser(
         prog="local_aws.workloads", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -17,7 +17,7 @@ from local_aws.account import Account
 from local_aws.processes import group_members, wait_for
 from local_aws.registry import PACKAGES, client
 
-# What somebody asks who has nothing but the variables.
+# The calls of somebody who has nothing but the variables.
 ASK = """
 import boto3
 repository = boto3.client("ecr").create_repository(repositoryName="team/app")["repository"]

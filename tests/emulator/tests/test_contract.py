@@ -87,7 +87,7 @@ class Contract(unittest.TestCase):
             self.assertEqual(row.same is None, row.case in skip, row)
         printed = table(rows)
         self.assertIn("0 differ", printed)
-        # What differs is shown, and what is not asked says why.
+        # A difference is shown, and a case that is not asked says why.
         rows[0].same, rows[0].reading, rows[0].aws = False, None, ["another answer"] * len(rows[0].aws)
         self.assertIn('AWS says          "another answer"', table(rows))
         self.assertIn("not asked: the registry scans BASIC", printed)

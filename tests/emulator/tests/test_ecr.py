@@ -374,7 +374,7 @@ class Readings(RegistryTest):
         self.registry.behave(statusDelaySeconds=0.6)
         self.assertEqual(self.archive(image)["imageStatus"], "ARCHIVED")
         self.assertEqual(self.describe(imageIds=[{"imageTag": "v1"}])[0]["imageStatus"], "ACTIVE")
-        # What is pulled is what is so.
+        # The answers about a pull are true.
         self.assertEqual(self.pull({"imageTag": "v1"}), (0, ["ImageNotFound"]))
         deadline = time.monotonic() + 5
         while self.describe() and time.monotonic() < deadline:

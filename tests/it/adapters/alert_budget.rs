@@ -1,4 +1,4 @@
-//! What the ledger counts and keeps of alerts.
+//! The counts and kept alerts in the ledger.
 
 use serde_json::{Value, json};
 use shared::core::{
@@ -104,7 +104,7 @@ fn the_same_alert_is_kept_once() {
 }
 
 #[test]
-fn who_tells_of_the_limit_is_who_asked_first() {
+fn the_first_image_that_asks_has_the_alert_about_the_limit() {
     let claimed = |told_by: Value| {
         let world = FakeAws::scripted([(UPDATE, Reply::Ok(json!({"Attributes": {"told_by": told_by}})))]);
         let ledger = world.aws().dynamo_ledger(TABLE);
@@ -138,7 +138,7 @@ fn every_alert_that_was_named_is_forgotten() {
 }
 
 #[test]
-fn what_was_told_of_a_repository_is_a_row_of_its_own() {
+fn the_record_of_alerts_of_a_repository_is_a_row_of_its_own() {
     let world = FakeAws::scripted([(GET, Reply::Ok(json!({})))]);
     let ledger = world.aws().dynamo_ledger(TABLE);
     let told = world.run(ledger.told(&repository_key())).unwrap();

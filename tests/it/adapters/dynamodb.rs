@@ -173,7 +173,7 @@ fn one_of_many_rows_that_cannot_be_read_is_an_error_and_not_no_row() {
 }
 
 #[test]
-fn the_first_generation_is_written_where_nothing_is() {
+fn the_first_version_is_written_where_nothing_is() {
     let row = row(1, json!({}));
     let (world, result) = write(&row, Reply::Ok(json!({})));
     assert_eq!(result, Ok(Written::Yes));
@@ -197,7 +197,7 @@ fn the_first_generation_is_written_where_nothing_is() {
 }
 
 #[test]
-fn a_later_generation_is_written_over_the_one_before_it() {
+fn a_later_version_is_written_over_the_one_before_it() {
     let (world, result) = write(&row(8, json!({})), Reply::Ok(json!({})));
     assert_eq!(result, Ok(Written::Yes));
     let body = world.only_body(PUT);
@@ -246,7 +246,7 @@ fn a_write_whose_answer_got_lost_is_recognised() {
 }
 
 #[test]
-fn a_row_has_a_generation_from_one_on() {
+fn a_row_has_a_version_from_one_on() {
     let world = FakeAws::scripted([]);
     let ledger = world.aws().dynamo_ledger(TABLE);
     assert_failed(
@@ -266,7 +266,7 @@ fn every_error_of_the_table_is_passed_on() {
         ("RequestLimitExceeded", Retry::Later, 3),
         ("ThrottlingException", Retry::Later, 3),
         ("InternalServerError", Retry::Later, 3),
-        // Of a write only.
+        // For a write only.
         ("ItemCollectionSizeLimitExceededException", Retry::Never, 1),
         ("TransactionConflictException", Retry::Later, 1),
         ("ReplicatedWriteConflictException", Retry::Later, 3),

@@ -83,7 +83,7 @@ fn an_image_comes_with_all_that_is_known_of_it() {
 }
 
 #[test]
-fn every_status_is_told_apart() {
+fn every_status_is_distinguished() {
     for (word, status) in [
         (json!("ACTIVE"), ImageStatus::Active),
         (json!("ARCHIVED"), ImageStatus::Archived),
@@ -298,7 +298,7 @@ fn what_was_pulled_is_found_page_by_page() {
 }
 
 #[test]
-fn a_page_of_indexes_names_what_may_lead_to_others_and_what_cannot_be_read() {
+fn a_page_of_indexes_names_what_may_reference_others_and_what_cannot_be_read() {
     let index = "application/vnd.oci.image.index.v1+json";
     let image = "application/vnd.oci.image.manifest.v1+json";
     let entry = |digest: &str, media_type: Value, status: &str| json!({"imageDigest": digest, "imageStatus": status, "imageManifestMediaType": media_type});
@@ -351,7 +351,7 @@ fn nothing_was_pulled_from_a_repository_that_is_not_there() {
 
 /// An image under an index that is not known would be blocked; one that runs and is not known excuses nothing.
 #[test]
-fn an_answer_without_a_list_is_no_list_of_nothing_and_a_page_that_leads_to_itself_ends_it() {
+fn an_answer_without_a_list_is_no_list_of_nothing_and_a_page_that_repeats_its_token_ends_it() {
     for (answer, code) in [
         (json!({"imageDetails": null}), "MalformedResponse"),
         (json!({"nextToken": "3"}), "MalformedResponse"),

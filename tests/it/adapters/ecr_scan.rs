@@ -444,7 +444,7 @@ fn both_lists_are_read_and_neither_hides_the_other() {
     }
 }
 
-/// What is left to decide on, with an exception for this vulnerability.
+/// The findings left to decide on, with an exception for this vulnerability.
 fn left_after_exception(findings: &Findings, vulnerability: &str) -> Vec<String> {
     let policy = shared::testing::policy(&format!(
         r#""exceptions": [{{"vulnerability": "{vulnerability}", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-31"}}]"#
@@ -577,7 +577,7 @@ fn complete_without_a_result_is_not_clean() {
 }
 
 #[test]
-fn every_status_without_findings_is_told_apart() {
+fn every_status_without_findings_is_distinguished() {
     for (status, expected) in [
         ("IN_PROGRESS", Scan::InProgress),
         ("PENDING", Scan::InProgress),
@@ -596,7 +596,7 @@ fn every_status_without_findings_is_told_apart() {
             Scan::Unavailable(NoScan::UnknownStatus("ON_FIRE".to_owned())),
         ),
     ] {
-        // Old findings beside such a status say nothing.
+        // Old findings next to such a status say nothing.
         let old = json!({"findings": [basic("CVE-1", "CRITICAL", &[])]});
         let (world, result) = scan([page(status, &old, Some("more"))]);
         let expected = match expected {

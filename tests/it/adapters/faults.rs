@@ -1,4 +1,4 @@
-//! What can go wrong with any call, tried with every operation.
+//! The faults that any call can have, tried with every operation.
 
 use std::{collections::VecDeque, sync::Mutex, time::Duration};
 
@@ -71,7 +71,7 @@ fn good(operation: &str) -> Reply {
     })
 }
 
-/// Makes the port call that leads to the operation.
+/// Makes the port call that causes the operation.
 fn call(world: &FakeAws, operation: &str) -> Result<(), PortError> {
     let aws = world.aws();
     let (registry, writer) = (aws.ecr_registry(account()), aws.ecr_writer(account()));
@@ -153,7 +153,7 @@ fn all_goes_well() {
     }
 }
 
-/// What is sent once: after a lost answer, a tag may be another image's.
+/// The operation that is sent once: after a lost answer, a tag may be another image's.
 const ONCE: &str = "ecr:BatchDeleteImage";
 
 fn tried_again() -> impl Iterator<Item = &'static str> {
@@ -254,7 +254,7 @@ fn silence_ends_before_the_function_does() {
 #[test]
 fn an_answer_that_cannot_be_read_is_a_failure() {
     for operation in OPERATIONS {
-        // These four have nothing in their answers that is looked at.
+        // No part of the answers of these four is read.
         let ignored = [
             "ecr:PutImage",
             "ecr:StartImageScan",

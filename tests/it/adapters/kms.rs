@@ -105,7 +105,7 @@ fn a_key_is_what_kms_says() {
 }
 
 #[test]
-fn what_kms_refuses_to_tell_is_not_known_and_what_fails_is_tried_again() {
+fn what_kms_refuses_to_answer_is_not_known_and_what_fails_is_tried_again() {
     let (_, result) = look(Reply::error("AccessDeniedException"), rotates(true));
     // Compared from look to look: no text of KMS is in it, in which stand who asked and the id of the request.
     assert!(
@@ -114,7 +114,7 @@ fn what_kms_refuses_to_tell_is_not_known_and_what_fails_is_tried_again() {
     // That there is no such key is an answer.
     let (_, result) = look(Reply::error("NotFoundException"), rotates(true));
     assert_eq!(result.unwrap(), KeyHealth::Gone);
-    // What the first answer told is known.
+    // The first answer is remembered.
     let (_, result) = look(
         metadata(json!({"KeyState": "Disabled"})),
         Reply::error("AccessDeniedException"),

@@ -224,7 +224,7 @@ fn a_repository_that_is_not_there_is_no_list_and_one_of_another_registry_is_refu
 #[test]
 fn every_error_of_a_list_is_passed_on() {
     for (code, retry, calls) in [
-        // Of a place in the list that ECR no longer knows, too.
+        // Also for a place in the list that ECR no longer knows.
         ("InvalidParameterException", Retry::Never, 1),
         ("ServerException", Retry::Later, 3),
         ("ThrottlingException", Retry::Later, 3),
@@ -263,7 +263,7 @@ fn an_answer_without_a_list_is_not_an_empty_list() {
 }
 
 #[test]
-fn a_page_that_leads_to_itself_ends_the_list() {
+fn a_page_that_repeats_its_token_ends_the_list() {
     let circle = || Reply::Ok(json!({"repositories": [], "imageDetails": [], "nextToken": "t-2"}));
     let code = "RepeatedToken";
     assert_failed(names(Some("t-2"), circle()).1, REPOSITORIES, Retry::Later, code);

@@ -102,7 +102,7 @@ fn an_item_without_a_document_is_refused() {
 }
 
 #[test]
-fn a_ledger_that_refuses_is_told_with_the_call() {
+fn a_ledger_that_refuses_is_named_with_the_call() {
     let (_, config) = start_from_ledger(&[Reply::error("AccessDeniedException")]);
     let error = config.unwrap_err().to_string();
     assert!(
@@ -113,7 +113,7 @@ fn a_ledger_that_refuses_is_told_with_the_call() {
 }
 
 #[test]
-fn a_document_that_is_no_policy_is_told_with_the_place() {
+fn a_document_that_is_no_policy_is_refused_with_the_place() {
     // SHA-256 of `{"version":2}`.
     let sha256 = "732322c128ed67841ef5aa42c7cd04ffcd74a61b2d17d710cd502b713d62930d";
     let (_, config) = start(Some(&format!("sha256:{sha256}")), &[item(r#"{"version":2}"#)]);

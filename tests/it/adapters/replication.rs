@@ -231,7 +231,7 @@ fn replica_row() -> ReplicaRow {
 }
 
 #[test]
-fn rows_of_copies_are_kept_beside_those_of_images_and_go_some_time_after_the_copy() {
+fn rows_of_copies_are_kept_next_to_those_of_images_and_go_some_time_after_the_copy() {
     let world = FakeAws::scripted([("dynamodb:PutItem", Reply::Ok(json!({})))]);
     let ledger = world.aws().dynamo_ledger("ledger");
     assert_eq!(

@@ -49,7 +49,7 @@ impl Numbers {
         }
     }
 
-    /// Leaves out members, or gives null for them, one in so many; of what is counted, all or nothing.
+    /// Leaves out one member in `one_in`, or gives null for it; all or nothing of counted ones.
     fn thin_out(&mut self, value: &mut Value, one_in: usize) {
         match value {
             Value::Array(list) => list.iter_mut().for_each(|item| self.thin_out(item, one_in)),
@@ -134,7 +134,7 @@ fn verdict(findings: &Findings) -> Verdict {
     evaluate(&policy, &Names::of(&key(), &[]), findings, shared::testing::now()).verdict
 }
 
-/// What does not depend on any order, if the adapter is right.
+/// The parts that do not depend on any order, if the adapter is right.
 fn said(scan: &Scan) -> (Verdict, BTreeMap<String, u64>, Vec<String>) {
     let Scan::Complete(findings) = scan else {
         panic!("{scan:?}")

@@ -46,7 +46,7 @@ fn an_alert_is_published_in_the_form_of_every_protocol() {
             "Message": null,
         })
     );
-    // What each form says is the alert's own business; that each arrives where it belongs is ours.
+    // The alert decides the text of each form; this test checks that each arrives where it belongs.
     let Message {
         default,
         email,

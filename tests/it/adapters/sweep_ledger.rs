@@ -176,7 +176,7 @@ fn a_summary_that_cannot_be_read_does_not_hide_the_others() {
 }
 
 #[test]
-fn a_page_without_its_list_or_keys_or_that_leads_to_itself_is_an_error() {
+fn a_page_without_its_list_or_keys_or_that_repeats_its_token_is_an_error() {
     let (_, item) = row_of("sha256:aa", "us-west-2");
     for reply in [
         json!({}),

@@ -139,7 +139,7 @@ fn after_a_throttled_call_the_others_of_a_sweep_slow_down() {
 
 #[test]
 fn a_sweep_has_a_budget_of_its_own() {
-    // Whoever is throttled long enough is not tried again any more.
+    // A call that is throttled long enough is not tried again any more.
     let world = FakeAws::new(|request| throttled(&request.operation));
     let aws = world.aws().for_sweeps();
     let mut calls = 0;

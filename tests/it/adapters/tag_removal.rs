@@ -20,14 +20,14 @@ const OTHER: &str = "sha256:ffffffffffffffffffffffffffffffffffffffffffffffffffff
 /// Tags by image.
 type Images = Arc<Mutex<BTreeMap<String, Vec<String>>>>;
 
-/// What the API leaves open.
+/// The behaviour that the API leaves open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reading {
     /// The answer names the digest.
     Names,
     /// It does not.
     NamesNot,
-    /// An index leads to the image: its last tag cannot be removed.
+    /// An index references the image: its last tag cannot be removed.
     LedTo,
 }
 
@@ -156,7 +156,7 @@ fn two_removals_at_the_same_time_do_not_delete_an_image() {
     }
 }
 
-/// Before the last look, a person moves the tag: it is not taken from the new image.
+/// Before the last read, a person moves the tag: it is not taken from the new image.
 #[test]
 fn a_tag_that_was_moved_just_now_is_not_taken_from_the_new_image() {
     for reading in READINGS {
@@ -174,9 +174,9 @@ fn a_tag_that_was_moved_just_now_is_not_taken_from_the_new_image() {
     }
 }
 
-/// After the last look, a person moves the tag to a new image: nothing can keep ECR from deleting it. It is told by name.
+/// After the last read, a person moves the tag to a new image: nothing can keep ECR from deleting it. An alert names it.
 #[test]
-fn an_image_that_is_hit_after_the_last_look_is_told_by_name() {
+fn an_image_that_is_hit_after_the_last_read_is_alerted_by_name() {
     for (reading, kept) in [(Reading::Names, false), (Reading::LedTo, true)] {
         let there = images(&[(DIGEST, &["latest", "v1"])]);
         let moved = |operation: &str, images: &mut BTreeMap<String, Vec<String>>| {
@@ -199,7 +199,7 @@ fn an_image_that_is_hit_after_the_last_look_is_told_by_name() {
 
 /// The same with an image that has other tags: it gets the tag back.
 #[test]
-fn a_tag_that_is_taken_after_the_last_look_is_given_back() {
+fn a_tag_that_is_taken_after_the_last_read_is_given_back() {
     let there = images(&[(DIGEST, &["latest", "v1"]), (OTHER, &["v2"])]);
     let moved = |operation: &str, images: &mut BTreeMap<String, Vec<String>>| {
         if operation == "ecr:BatchDeleteImage" {

@@ -1,4 +1,4 @@
-//! What lists workloads, against an account in memory: ECS, Lambda, Batch, EKS and the roles of other accounts.
+//! The lists of workloads, against an account in memory: ECS, Lambda, Batch, EKS and the roles of other accounts.
 
 use std::{
     collections::BTreeSet,
@@ -34,12 +34,12 @@ fn uri(n: usize) -> String {
 /// An account with workloads.
 #[derive(Debug, Clone, Default)]
 struct Account {
-    /// How many services there are, each with so many tasks.
+    /// The number of services, each with the same number of tasks.
     services: usize,
     tasks_of_each: usize,
     /// How many active revisions each family of task definitions has.
     revisions: usize,
-    /// How many functions of images there are, each with so many versions.
+    /// The number of functions of images, each with the same number of versions.
     functions: usize,
     versions: usize,
     /// Families of task definitions that no service has.
@@ -47,7 +47,7 @@ struct Account {
     /// The revision that services are at.
     at: usize,
     denied: BTreeSet<&'static str>,
-    /// What fails once it was called so often.
+    /// The operation that fails after a number of calls.
     fails_after: Option<(&'static str, usize)>,
     pending: bool,
     without_revisions: bool,
@@ -325,7 +325,7 @@ fn services_are_listed_with_what_runs_and_what_they_go_back_to() {
             "service s-0 in cluster prod, task definition 2 (to go back to) -> team/api@{}",
             digest(2000)
         ),
-        // Of a job that something else starts, the newest definition.
+        // The newest definition of a job that something else starts.
         "task definition job-0:10 -> team/job-0:10".to_owned(),
         // Also of what a service is at: others may run it by its tag.
         "task definition s-0:3 -> team/api:v3".to_owned(),
@@ -380,7 +380,7 @@ fn a_service_without_revisions_is_read_by_its_definition() {
 }
 
 #[test]
-fn functions_of_images_are_listed_with_all_versions_or_those_that_aliases_lead_to() {
+fn functions_of_images_are_listed_with_all_versions_or_those_that_aliases_name() {
     let account = Account {
         functions: 1,
         versions: 4,

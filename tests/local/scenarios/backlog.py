@@ -1,4 +1,4 @@
-"""Much work, slow work, and the first work: nothing is lost, nobody waits for another, one message tells of it all."""
+"""Much work, slow work, and the first work: nothing is lost, nobody waits for another, one message names all of it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from work import work_item
 
 OPENSSL = basic("CVE-2026-8101", "CRITICAL", "openssl")
 CURL = basic("CVE-2026-8102", "HIGH", "curl")
-# So many images are due in the repository of the long chain: more than a worker looks at in the same invocation.
+# The number of images that are due in the repository of the long chain: more than a worker reconciles in one invocation.
 DUE = 12
-# So many repositories wait in the queue while the registry is slow.
+# The number of repositories that wait in the queue while the registry is slow.
 WAITING = 30
 
 
@@ -32,7 +32,7 @@ def chain_cut_off(world: World) -> Observed:
     guard = world.guard("chain", "enforce", ("sweep", "worker"), mapped=False)
     repository = world.repository("backlog/chain")
     images = [scanned(world, repository, f"v1.0.{number}", OPENSSL) for number in range(DUE)]
-    # What the worker leaves of an item has made a hop more. Here that is one too many.
+    # The rest that the worker leaves of an item has made a hop more. Here that is one too many.
     item = work_item(repository) | {"hops": MAX_HOPS}
     world.stack.sqs.send_message(QueueUrl=guard.queue, MessageBody=json.dumps(item))
     for _ in range(2):

@@ -87,7 +87,7 @@ def cannot_find_out(world: World) -> Observed:
     world.stack.permit(deployed, [one for one in statements if not any(action.startswith("dynamodb:") for action in one["Action"])])
     down = ask(world, under, running.uri(image))
     waits = deploys(world, under, "ledger-down", image)
-    # What ECS hands back, of a wait that began long ago.
+    # The details that ECS hands back, of a wait that began long ago.
     long_ago = waits["hookDetails"] | {"since": "2026-01-01T00:00:00Z"}
     goes_on = deploys(world, under, "ledger-down", image, details=long_ago)
     goes_back = deploys(world, under, "ledger-down", image, details=long_ago | {"on_unavailable": "ROLLBACK"})

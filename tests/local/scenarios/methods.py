@@ -18,7 +18,7 @@ def quarantine_tag(world: World) -> Observed:
     tags = world.tags(image)
     quarantined = len(tags) == 1 and re.fullmatch(r"blocked-[0-9a-f]{12}", tags[0]) is not None
     changes = world.mutations(image.repository)
-    # What the function did comes back as events: a push of its tag, a delete of the release tag.
+    # The changes of the function come back as events: a push of its tag, a delete of the release tag.
     world.send("on-push", events.push(replace(image, tag=tags[0])), events.delete(image), guard=guard)
     return observe(
         state=(world.state(image), "Blocked"),
@@ -36,7 +36,7 @@ def moved_tag(world: World) -> Observed:
     repository = world.repository("team/quarantine-moved")
     old, new = (world.push(repository, tag) for tag in ("v1.0.0", "v1.0.1"))
     world.send("on-push", events.push(old), events.push(new), guard=guard)
-    # Somebody moves the tag between our last look at it and our call.
+    # Somebody moves the tag between our last read of it and our call.
     world.registry.overtake("BatchDeleteImage", repository, "v1.0.0", new.digest)
     world.send("on-scan", world.found(old, SUDO), guard=guard)
     alerts = world.alert_documents(repository)

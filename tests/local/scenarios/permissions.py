@@ -41,7 +41,7 @@ class Task:
 class Job:
     """What a function does, how it stands when it is done, and how it stands when it may not take one of the actions for it.
 
-    Of some actions, how it stands when it may take them again is another one than if it always could: ``afterwards``.
+    For some actions, the state after the permission returns differs from that of a role that always had it: ``afterwards``.
     """
 
     function: str
@@ -90,7 +90,7 @@ def invoke(job: Job, task: Task) -> str:
 
 
 def pushed(world: World, name: str) -> Task:
-    """A push that nobody has looked at yet."""
+    """A push that nobody has reconciled yet."""
     image = world.push(world.repository(f"iam/rules-{name}"), tag="v1.0.0")
     return Task(world, image, lambda: events.delivered("aws.ecr", events.push(image)))
 
@@ -109,7 +109,7 @@ def pushed_with_key(world: World, name: str) -> Task:
 
 
 def pushed_with_bad_tag(world: World, name: str) -> Task:
-    """A push with a tag that the policy takes away, beside a good one."""
+    """A push with a tag that the policy takes away, in addition to a good one."""
     repository = world.repository(f"iam/rules-{name}")
     for tag in ("v1.0.0", "latest"):
         image = world.pusher.image(repository, tag, f"two tags of {repository}")
@@ -175,7 +175,7 @@ def left_to_worker(world: World, name: str) -> Task:
 
 
 def for_worker(image: Image, hours: int = 0, again: bool = False) -> dict[str, Any]:
-    """What Lambda hands to a worker for a sweep's item: a repository, in the sweep of so many hours ago."""
+    """The payload that Lambda hands to a worker for a sweep's item: a repository, in the sweep of some hours ago."""
     item = work_item(image.repository, hours, again)
     message = {
         "messageId": "1",
@@ -191,7 +191,7 @@ def for_worker(image: Image, hours: int = 0, again: bool = False) -> dict[str, A
 
 
 def late(world: World, name: str) -> Task:
-    """An image that was judged, and of which there is no copy; the policy wants a backfill then. None was begun so far."""
+    """An image that was evaluated, and that has no copy; the policy wants a backfill then. None was begun so far."""
     world.stack.dynamodb.delete_item(TableName=TABLE, Key=BACKFILL)
     world.copy_to_second_region(None)
     image = world.push(world.repository(f"iam/late-{name}"))
@@ -235,12 +235,12 @@ def copying(world: World, name: str, **behaviour: Any) -> tuple[World, Image]:
 
 
 def image_stands(task: Task) -> Any:
-    """State, pull, and what was told."""
+    """State, pull, and alerts."""
     return task.world.state(task.image), task.world.pull(task.image), task.world.alerts(task.image.repository)
 
 
 def repository_stands(task: Task) -> Any:
-    """State, the repository's settings, and what was told."""
+    """State, the repository's settings, and alerts."""
     world, name = task.world, task.image.repository
     policy = world.lifecycle_policy(name)
     rules = len(policy["rules"]) if policy else 0
@@ -248,19 +248,19 @@ def repository_stands(task: Task) -> Any:
 
 
 def key_stands(task: Task) -> Any:
-    """What was told of the key: whether it is rotated, or that this is not known."""
+    """The alerts about the key: whether it is rotated, or that this is not known."""
     alerts = task.world.alert_documents(task.image.repository)
     return [(alert["kind"], change["old"].partition(":")[0]) for alert in alerts for change in alert["changes"]]
 
 
 def tags_stand(task: Task) -> Any:
-    """The tags, of ours only the kind, and what was told."""
+    """The tags, of ours only the kind, and alerts."""
     tags = [tag.partition("-")[0] for tag in task.world.tags(task.image)]
     return tags, sorted(task.world.alerts(task.image.repository))
 
 
 def access_stands(task: Task) -> Any:
-    """The statements of the repository's policy, whether it is scanned on push, and what was told."""
+    """The statements of the repository's policy, whether it is scanned on push, and alerts."""
     ecr, name = task.world.registry.ecr, task.image.repository
     try:
         policy = json.loads(ecr.get_repository_policy(repositoryName=name)["policyText"])
@@ -272,7 +272,7 @@ def access_stands(task: Task) -> Any:
 
 
 def sweep_stands(task: Task) -> Any:
-    """Whether the repository is left to a worker, and whether a digest was told since the task was set."""
+    """Whether the repository is left to a worker, and whether a digest was sent since the task was set."""
     stack, queue = task.world.stack, guard(task.world).queue
     left = False
     while messages := stack.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
@@ -283,19 +283,19 @@ def sweep_stands(task: Task) -> Any:
 
 
 def digests(world: World) -> int:
-    """How many digests were told so far."""
+    """The number of digests so far."""
     return sum(alert["kind"] == "digest" for alert in world.stack.received())
 
 
 def copy_stands(task: Task) -> Any:
-    """How the copy stands, and what was told."""
+    """The state of the copy, and alerts."""
     key = f"replica#{task.image.digest}#{SECOND_REGION}"
     states = [row["row"]["state"] for row in task.world.stack.ledger() if row["sk"] == key]
     return states, task.world.alerts(task.image.repository)
 
 
 def backfill_stands(task: Task) -> Any:
-    """How the backfill stands, and what was told."""
+    """The state of the backfill, and alerts."""
     row = task.world.stack.dynamodb.get_item(TableName=TABLE, Key=BACKFILL).get("Item")
     status = json.loads(row["row"]["S"])["status"] if row else "none"
     return status, task.world.alerts(task.image.repository)
@@ -385,8 +385,8 @@ def shown(name: str, job: Job) -> Callable[[World], Observed]:
 NOBODY: list[str] = []
 REPAIRED = ["lifecycle-repaired", "posture-repaired"]
 PUSHED = ("Pending", "IMMUTABLE", 2, REPAIRED)
-# The image and its repository are looked at one after the other: what fails with one is no matter of the other, unless the ledger
-# or the image cannot be read.
+# The image and its repository are reconciled one after the other: a failure with one does not concern the other, unless the
+# ledger or the image cannot be read.
 NOT_PUSHED = ("none", "MUTABLE", 0, NOBODY)
 NOT_REPAIRED = ("Pending", "MUTABLE", 0, NOBODY)
 NOT_SCANNED = ("none", "IMMUTABLE", 2, REPAIRED)
@@ -399,8 +399,8 @@ BLOCKED = ("Blocked", "refused", ["image-blocked"])
 NOT_SEEN = ("none", "works", NOBODY)
 # It has a record, which says why nothing is known of it.
 NOT_READ = ("Pending", "works", NOBODY)
-# The decision is written, the block counted, the image blocked, and then it is told. If the registry refuses, the block is deferred,
-# and this is told.
+# The decision is written, the block counted, the image blocked, and then the alert is sent. If the registry refuses, the block
+# is deferred, and an alert says so.
 NOT_COUNTED = ("Blocked", "works", NOBODY)
 NOT_TOLD = ("Blocked", "refused", NOBODY)
 DEFERRED = ("BlockDeferred", "works", ["block-deferred"])
@@ -433,7 +433,7 @@ JOBS = {
             "ecr:PutLifecyclePolicy": NO_LIFECYCLE,
             "sns:Publish": ("Pending", "IMMUTABLE", 2, []),
         },
-        # A process does not look at a repository again for some minutes after it has told of it.
+        # A process does not reconcile a repository again for some minutes after an alert about it.
         {"ecr:PutImageTagMutability": NO_MUTABILITY, "ecr:PutLifecyclePolicy": NO_LIFECYCLE},
     ),
     "role-of-on-push-with-key": Job(
@@ -597,7 +597,7 @@ JOBS = {
         copy_stands,
         (["failed"], ["replication-failed"]),
         {"ecr:DescribeImageReplicationStatus": (["failed"], ["replication-failed"])},
-        # First that the source does not tell why, then why.
+        # First that the source gives no answer, then why.
         {"ecr:DescribeImageReplicationStatus": (["failed"], ["replication-failed"] * 2)},
     ),
 }

@@ -43,7 +43,7 @@ def pushed(world: World, repository: str, **behaviour: Any) -> Image:
 
 
 def arrived(world: World, image: Image, result: str = "SUCCESS") -> None:
-    """ECR tells that a copy has arrived, or has not."""
+    """ECR reports that a copy has arrived, or has not."""
     guard = there(world)
     if result == "SUCCESS":
         wait_for(f"the copy of {image.repository}", lambda: world.second().has(image))
@@ -65,7 +65,8 @@ def copy_state(world: World, image: Image) -> str:
 
 
 def looked_at_again(world: World, image: Image) -> None:
-    """The second look at a repository, which a worker leaves to itself for ten minutes after images were due: figures and copies."""
+    """The second reconcile of a repository, which a worker leaves to itself for ten minutes after images were due: figures and
+    copies."""
     guard = home(world)
     item = work_item(image.repository, again=True)
     world.stack.sqs.send_message(QueueUrl=guard.queue, MessageBody=json.dumps(item))

@@ -146,8 +146,8 @@ OURS = {"Sid": "Ours", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}}
 
 
 def policed(world: World, name: str, condition: dict[str, Any], *guards: Guard) -> tuple[str, str, list[tuple[str, str]]]:
-    """A repository with a policy that lets in who meets a condition, and us: its policy before and after these guards have looked at a
-    push, and what they told of it."""
+    """A repository with a policy that lets in callers that meet a condition, and us: its policy before and after these guards
+    have reconciled a push, and their alerts about it."""
     repository = world.repository(f"rules/{name}")
     allow = {"Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]}
     statements = [allow | {"Sid": "Theirs", "Principal": "*", "Condition": condition}, allow | OURS]

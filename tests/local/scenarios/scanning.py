@@ -45,7 +45,7 @@ def access_missing(world: World) -> Observed:
     worker, role = guard.functions["worker"], world.stack.role_policy("worker", guard.functions["worker"], "enforce", guard.queue)
 
     def swept() -> None:
-        """A sweep of the repository, which the worker does; and one of the registry, of which only what it tells counts."""
+        """A sweep of the repository, which the worker does; and one of the registry, of which only the alerts count."""
         world.stack.sqs.purge_queue(QueueUrl=guard.queue)
         world.stack.invoke(guard.functions["sweep"], {"repositories": [repository]})
         world.stack.deliver(guard, 1)

@@ -1,4 +1,4 @@
-"""The sweep finds what no event has told, and the workers' queue: many messages about one image, throttling, poison."""
+"""The sweep finds images without an event, and the workers' queue: many messages about one image, throttling, poison."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scenarios.world import Observed, Scenario, World, observe
 OPENSSL = basic("CVE-2026-8001", "CRITICAL", "openssl")
 EXCEPTED = basic("CVE-2026-7007", "CRITICAL", "libxml2")
 FLOOD = 500
-# What tells of the settings of one repository.
+# The alerts about the settings of one repository.
 SETTINGS = {
     "DescribeRepositories",
     "ListTagsForResource",
@@ -83,7 +83,7 @@ def events_lost(world: World) -> Observed:
 
 def nothing_to_do(world: World) -> Observed:
     image = scanned(world, "swept/again", OPENSSL)
-    # The first sweep looks at the image, the next one counts what became of it.
+    # The first sweep reconciles the image, the next one counts the result.
     world.sweep()
     world.sweep()
     ledger, told = world.stack.ledger(), len(world.stack.mails())
@@ -128,7 +128,7 @@ def settings_drifted(world: World) -> Observed:
     with another_policy(world, "swept-settings"):
         world.sweep()
         after, told = world.mutability(repository), sorted(world.alerts(repository))
-        # Once a day, the hour depends on its name, a repository is looked at in full.
+        # Once a day, in an hour that depends on its name, a repository is reconciled in full.
         settings = min((asked(hour) for hour in (3, 4)), key=len) & SETTINGS
     return observe(
         mutability=(f"{before} to {after}", "MUTABLE to IMMUTABLE"),
@@ -209,11 +209,11 @@ def flood(world: World) -> Observed:
 def throttled(world: World) -> Observed:
     images = [scanned(world, f"swept/throttled-{number}", OPENSSL) for number in range(2)]
     repositories = [image.repository for image in images]
-    # What the SDK does not try again: both images are put back, and come again after five minutes.
+    # A failure that the SDK does not try again: both images are put back, and come again after five minutes.
     world.registry.fail_next("DescribeImages", 2, "RequestExpired", spared=DRIVER_KEY)
     world.sweep(*repositories)
     put_back = [world.state(image) for image in images]
-    # What the SDK does try again.
+    # A failure that the SDK does try again.
     world.registry.fail_next("DescribeImages", 4, spared=DRIVER_KEY)
     world.registry.fail_next("UpdateImageStorageClass", 2, "ServerException", spared=DRIVER_KEY)
     world.sweep(*repositories)
@@ -247,7 +247,7 @@ def poison(world: World) -> Observed:
 
 def digest(world: World) -> Observed:
     image = scanned(world, "swept/in-digest", OPENSSL)
-    # The first sweep looks at the image, the next one counts what became of it.
+    # The first sweep reconciles the image, the next one counts the result.
     world.sweep()
     world.sweep()
     known = {alert["id"] for alert in world.stack.received()}
@@ -259,7 +259,7 @@ def digest(world: World) -> Observed:
     blocked = [row for row in world.stack.rows() if row["state"] == "Blocked" and "expires_at" not in row]
     ecr = world.registry.ecr
     names = [found["repositoryName"] for found in ecr.describe_repositories(maxResults=1000)["repositories"]]
-    # One with an image whose scan is awaited is counted later, by the second look at it.
+    # One with an image whose scan is awaited is counted later, by its second reconcile.
     counted = [name for name in names if world.is_counted(name)]
     there = [
         ecr.describe_images(repositoryName=name, filter={"imageStatus": "ANY"}, maxResults=1000)["imageDetails"]

@@ -59,7 +59,7 @@ def repositories(world: World) -> set[str]:
 
 
 def aged(world: World, prefix: str, member: str, hours: int) -> None:
-    """Lets what the ledger says of uses be so many hours older: the run cannot move the clock."""
+    """Makes the ledger's records of uses some hours older: the run cannot move the clock."""
     earlier = (datetime.now(UTC) - timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
     dynamodb = world.stack.dynamodb
     found = dynamodb.query(
@@ -127,7 +127,7 @@ def stale(world: World) -> Observed:
     world.send("on-scan", world.found(image, OPENSSL), guard=under)
     state, why = world.state(image), reason(world, image)
     lists(world, under)
-    # A sweep looks at it in its turn, once a day; an event at once.
+    # A sweep reconciles it periodically, once a day; an event at once.
     world.send("on-scan", world.found(image, OPENSSL), guard=under)
     return observe(
         stale=(state, "BlockDeferred"),
@@ -211,7 +211,7 @@ def denied_account(world: World) -> Observed:
     states = [world.state(image) for image in images]
     told = []
     for _ in range(2):
-        # Only a sweep of all looks at the registry.
+        # Only a sweep of all reconciles the registry.
         world.sweep(guard=under)
         alerts = [alert for alert in world.stack.received() if alert["kind"] == "access-missing"]
         told.append(sum("sts:AssumeRole" in json.dumps(alert) and OTHER in json.dumps(alert) for alert in alerts))

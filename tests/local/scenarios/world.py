@@ -1,4 +1,4 @@
-"""What scenarios act on and look at: the registry, the bus, the functions, the ledger and the alerts."""
+"""The world of scenarios: the registry, the bus, the functions, the ledger and the alerts."""
 
 from __future__ import annotations
 
@@ -85,7 +85,8 @@ class World:
     def guard(
         self, name: str = "main", policy: str = "enforce", functions: tuple[str, ...] | None = None, **how: Any
     ) -> Guard:
-        """A deployment of the functions; made when it is first asked for: all in ``main``, those that judge images in others."""
+        """A deployment of the functions; made when it is first asked for: all in ``main``, those that evaluate images in
+        others."""
         if name not in self._guards:
             chosen = functions or (FUNCTIONS if name == "main" else JUDGING)
             self._guards[name] = self.stack.deploy(name, policy, chosen, **how)

@@ -1,5 +1,5 @@
-# What the example needs of a cluster: the role of its nodes. It is made together with the repositories, so that nobody knows its ARN
-# before the apply. Put your own module in its place.
+# The part of a cluster that the example needs: the role of its nodes. It is made together with the repositories, so that nobody
+# knows its ARN before the apply. Put your own module in its place.
 
 resource "aws_iam_role" "node" {
   name = "pipeops-prod-eks-node"

@@ -1,4 +1,4 @@
-# What organisations need that have accounts, keys, functions and GitHub of their own.
+# The needs of organisations that have accounts, keys, functions and GitHub of their own.
 
 provider "aws" {
   region                      = "us-west-2"

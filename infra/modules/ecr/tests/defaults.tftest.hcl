@@ -1,4 +1,4 @@
-# What the module does when it is told no more than it must be, and what its other settings change.
+# The defaults of the module with the required settings alone, and the changes by its other settings.
 
 provider "aws" {
   region                      = "eu-west-1"

@@ -1,4 +1,4 @@
-# What is known only after an apply: here the provider is mocked, so nothing is created anywhere.
+# The values that are known only after an apply: here the provider is mocked, so nothing is created anywhere.
 
 mock_provider "aws" {
   mock_data "aws_caller_identity" {

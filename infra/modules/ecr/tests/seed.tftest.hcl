@@ -1,4 +1,5 @@
-# What the usage block of the README plans, once the nodes' role is known; examples/ecr-only plans and applies it word for word. No account is needed: the provider plans without asking AWS, and what it would ask is given here.
+# The plan of the usage block of the README, once the nodes' role is known; examples/ecr-only plans and applies it word for
+# word. No account is needed: the provider plans without asking AWS, and the answers that it would ask for are given here.
 
 provider "aws" {
   region                      = "us-west-2"

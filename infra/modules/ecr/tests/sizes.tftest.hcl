@@ -1,4 +1,5 @@
-# What AWS takes is known before anything is made: 200 repositories with two copies, and what does not fit is refused with a sentence.
+# The limits of AWS are known before anything is made: 200 repositories with two copies, and a plan that does not fit is refused
+# with a sentence.
 
 provider "aws" {
   region                      = "us-west-2"

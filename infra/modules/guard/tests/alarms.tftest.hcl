@@ -176,7 +176,7 @@ run "outcomes" {
   }
 }
 
-# What a region costs whatever happens in it, in USD a month: prices as docs/operations.md has them ("Costs"). The rest goes by use.
+# The fixed costs of a region, in USD a month: prices as docs/operations.md has them ("Costs"). The rest goes by use.
 run "what_a_region_costs" {
   variables {
     alarm_subscriptions = [{ protocol = "email", endpoint = "oncall@example.com" }]

@@ -86,7 +86,7 @@ run "without_it" {
   }
 }
 
-# What the gate adds to a region whatever it is asked: docs/operations.md has it ("Costs").
+# The fixed costs that the gate adds to a region: docs/operations.md has them ("Costs").
 run "what_the_gate_costs" {
   command = plan
 

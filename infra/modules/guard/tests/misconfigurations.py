@@ -251,7 +251,7 @@ def found(module: Path, mistake: Mistake) -> str | None:
 
 
 def copy(folder: Path) -> Path:
-    """A copy of the module, ready for tests. They look at the example of a policy, by its place in the repository."""
+    """A copy of the module, ready for tests. They read the example of a policy, by its place in the repository."""
     module = folder / MODULE.relative_to(REPOSITORY)
     shutil.copytree(MODULE, module, ignore=shutil.ignore_patterns(".terraform*"))
     shutil.copytree(REPOSITORY / "docs", folder / "docs")

@@ -1,4 +1,4 @@
-# What each role may do. That this is what the code calls is held by tests/it/infra.rs.
+# The permissions of each role. tests/it/infra.rs holds them to the calls of the code.
 
 mock_provider "aws" {
   source = "./tests/mocks"

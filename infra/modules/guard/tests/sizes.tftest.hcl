@@ -1,4 +1,4 @@
-# What AWS takes is known before anything is made.
+# The limits of AWS are known before anything is made.
 
 mock_provider "aws" {
   source = "./tests/mocks"

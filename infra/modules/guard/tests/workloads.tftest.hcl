@@ -120,7 +120,7 @@ run "what_rings" {
   }
 }
 
-# What a region costs with the function whatever happens in it, in USD a month: as alarms.tftest.hcl counts it without.
+# The fixed costs of a region with the function, in USD a month: as alarms.tftest.hcl counts them without.
 run "what_a_region_costs_with_it" {
   variables {
     alarm_subscriptions = [{ protocol = "email", endpoint = "oncall@example.com" }]

@@ -1,4 +1,4 @@
-# What the registry is told. No account is needed: the provider plans without asking AWS.
+# The settings of the registry. No account is needed: the provider plans without asking AWS.
 
 provider "aws" {
   region                      = "us-west-2"

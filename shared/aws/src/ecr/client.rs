@@ -142,8 +142,8 @@ impl Ecr {
             DescribeImagesError::ImageNotFoundException(_) | DescribeImagesError::RepositoryNotFoundException(_) => {
                 true
             }
-            // An event is a hint, and may name anything. What the registry does not take for a digest names no image in it.
-            // With a real digest the same refusal means something else, and must not pass for "no such image".
+            // An event is a hint, and may name anything. A text that the registry does not take for a digest names no image in
+            // it. With a real digest the same refusal means something else, and must not pass for "no such image".
             DescribeImagesError::InvalidParameterException(_) => is_no_sha256(image),
             // `ServerException`, and what is not modelled: access denied, throttling.
             _ => false,

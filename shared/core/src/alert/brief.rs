@@ -116,7 +116,7 @@ pub fn hour_attribute(now: Timestamp) -> String {
 }
 
 impl Alert {
-    /// What a summary names of it.
+    /// The short form for the summary of a topic.
     pub fn brief(&self, topic: &TopicArn) -> BriefAlert {
         BriefAlert {
             schema: BriefSchema::V1,

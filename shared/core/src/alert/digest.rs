@@ -50,7 +50,7 @@ struct Figures<'a> {
     states: &'a BTreeMap<String, u64>,
     new: New,
     blocked: Worst<Named>,
-    held: Worst<Named>,
+    deferred: Worst<Named>,
     released: Worst<Named>,
     review: Worst<Named>,
     overdue: Worst<Named>,
@@ -72,8 +72,40 @@ struct Figures<'a> {
 
 #[derive(Serialize)]
 struct New {
-    yesterday: News,
-    today: News,
+    yesterday: NewsFigures,
+    today: NewsFigures,
+}
+
+/// The figures of [`News`], under the words that people read.
+#[derive(Serialize)]
+struct NewsFigures {
+    pushed: u64,
+    blocked: u64,
+    deferred: u64,
+    review: u64,
+    released: u64,
+    repaired: u64,
+}
+
+impl From<News> for NewsFigures {
+    fn from(news: News) -> Self {
+        let News {
+            pushed,
+            blocked,
+            held: deferred,
+            review,
+            released,
+            repaired,
+        } = news;
+        Self {
+            pushed,
+            blocked,
+            deferred,
+            review,
+            released,
+            repaired,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -179,11 +211,11 @@ impl Digest {
             archived_bytes: self.archived_bytes,
             states: &self.states,
             new: New {
-                yesterday: self.yesterday,
-                today: self.today,
+                yesterday: self.yesterday.into(),
+                today: self.today.into(),
             },
             blocked: shortened(&self.blocked),
-            held: shortened(&self.held),
+            deferred: shortened(&self.held),
             released: shortened(&self.released),
             review: shortened(&self.review),
             overdue: shortened(&self.overdue),
@@ -363,7 +395,7 @@ impl Digest {
         let news = self.yesterday.and(self.today);
         let all = [
             (news.blocked, "newly blocked"),
-            (news.held, "newly held"),
+            (news.held, "newly deferred"),
             (news.review, "newly to review"),
             (news.released, "released"),
             (news.repaired, "repaired in settings"),
@@ -483,7 +515,7 @@ fn copies(readiness: &Readiness) -> String {
     }
     if readiness.unknown_repositories > 0 {
         let number = counted(readiness.unknown_repositories, "repository", "repositories");
-        text.push_str(&format!("; {number} not looked at for more than a day"));
+        text.push_str(&format!("; {number} not reconciled for more than a day"));
     }
     text
 }

@@ -44,7 +44,7 @@ pub struct ImageAlert {
     pub title: String,
     /// One or two sentences: why.
     pub reason: String,
-    /// Why it is held, if it is.
+    /// Why its block is deferred, if it is.
     pub hold: Option<HoldNote>,
     /// The release that it is about, where a person gave one.
     pub release: Option<TimedRelease>,

@@ -28,7 +28,7 @@ pub struct AlertAction {
     pub done: bool,
 }
 
-/// Why an image is held, and until when.
+/// Why a block is deferred, and until when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HoldNote {
     /// A word for machines, such as `in-use`.
@@ -68,7 +68,7 @@ pub struct Alert {
     pub(super) reason: String,
     /// The reason stands under the title, without a heading: it is a sentence of ours.
     pub(super) is_lead: bool,
-    /// Why an image is held.
+    /// Why the block is deferred.
     pub(super) hold: Option<HoldNote>,
     /// The block or release.
     pub(super) action: Option<AlertAction>,
@@ -481,7 +481,7 @@ pub(super) fn beyond(omitted: u64, unlisted: usize) -> u64 {
     omitted.saturating_add(u64::try_from(unlisted).unwrap_or(u64::MAX))
 }
 
-/// The word for a held image: what it is, and what it is not.
+/// The word for a deferred block. The image can be deployed.
 pub(super) const HELD: &str = "BLOCK DEFERRED";
 
 /// The parts of an SMS, without the region and the word for the kind.

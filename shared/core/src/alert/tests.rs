@@ -145,10 +145,7 @@ fn a_released_image() {
             method: BlockMethod::Archive,
             done: false,
         }),
-        next_steps: vec![
-            "Wait until it can be pulled: a restore takes up to about 20 minutes.".into(),
-            "Deploy it again where it was missing.".into(),
-        ],
+        next_steps: vec!["Deploy it again where it was missing.".into()],
         ..alert(AlertKind::ImageReleased)
     };
     insta::assert_snapshot!(show(&alert));
@@ -413,7 +410,7 @@ fn ascii_is_ascii() {
 }
 
 #[test]
-fn addresses_are_shown_only_where_they_lead_to_a_page_on_vulnerabilities() {
+fn addresses_are_shown_only_where_they_are_pages_on_vulnerabilities() {
     for url in [
         "https://nvd.nist.gov/vuln/detail/CVE-2026-1234",
         "https://www.cve.org/CVERecord?id=CVE-2026-1234",
@@ -1088,7 +1085,7 @@ fn every_form_says_whom_to_ask() {
 }
 
 #[test]
-fn what_else_is_in_the_image_is_told() {
+fn what_else_is_in_the_image_is_alerted() {
     let mut alert = alert(AlertKind::ImageBlocked);
     alert.findings.truncate(1);
     alert.other_findings = vec![

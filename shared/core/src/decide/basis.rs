@@ -146,7 +146,7 @@ fn of_image(case: ImageCase<'_>) -> Basis {
     }
 }
 
-/// Whether an image is blocked or held for findings.
+/// Whether an image is blocked, or its block deferred, for findings.
 fn is_known_bad(row: &Row) -> bool {
     matches!(row.state, State::Blocked | State::BlockDeferred)
         && row.findings.iter().any(|finding| finding.action == Action::Block)

@@ -42,7 +42,7 @@ pub enum Due {
     Scanned,
     /// An alert was never sent.
     AlertOwed,
-    /// It was released, and may have arrived; or what held it back is over.
+    /// It was released, and may have arrived; or the reason to defer its block has ended.
     Waiting,
     /// It was evaluated under another policy.
     AnotherPolicy,
@@ -341,8 +341,8 @@ impl<'a> Survey<'a> {
         self.uses_known = true;
     }
 
-    /// Whether what workloads do with an image does not go with its state: it is held, and the last of them is gone for good; or it was not
-    /// known who uses it, and is known now; or it is blocked, and one runs it.
+    /// Whether the uses by workloads contradict the state: the block is deferred, and the last use has ended for good; or the
+    /// image is blocked, and a workload runs it.
     fn by_uses(&self, digest: &Digest, row: &Remembered) -> Option<Due> {
         if row.uses_unknown && self.uses_known {
             return Some(Due::Waiting);
@@ -700,7 +700,7 @@ impl<'a> Survey<'a> {
         !self.unread_index
     }
 
-    /// Whether an image is held only until a sweep has read all indexes, and that is now.
+    /// Whether a block is deferred only until a sweep has read all indexes, and that is now.
     fn waited_for_indexes(&self, row: &Remembered) -> bool {
         let is_old = row
             .available_since

@@ -33,7 +33,7 @@ const ACCEPTABLE: &str = "It is acceptable as it is? Deploy it. To hear no more 
 const NEW_BUILD: &str = "Build it again and push it under a new tag: a new image is scanned.";
 const PROVED: &str = "Who was it? AWS proves the account and the role. The caller may have chosen the name of the session: CloudTrail has the call.";
 const GO_BACK: &str = "Deploy an image that is not blocked, or go back to one: until then no new task starts.";
-const MANY_BLOCKS: &str = "This image and all further ones of this hour are held, and only this one is alerted. Check whether something else \
+const MANY_BLOCKS: &str = "The blocks of this image and of all further ones of this hour are deferred, and only this one is alerted. Check whether something else \
                            is wrong: a change of the policy, or of the scanner's data.";
 
 /// The steps for an alert.
@@ -53,7 +53,7 @@ pub(super) fn next_steps(of: &Situation<'_>) -> Vec<NextStep> {
         }
         AlertKind::BlockLimit => vec![
             NextStep::new(MANY_BLOCKS),
-            NextStep::new("If so many blocks are right, raise block.max_blocks_per_hour in the policy."),
+            NextStep::new("If all these blocks are right, raise block.max_blocks_per_hour in the policy."),
             of.fix(),
         ],
         AlertKind::ImageReview => vec![of.fix(), NextStep::new(ACCEPTABLE), of.look()],
@@ -217,7 +217,7 @@ impl Situation<'_> {
         let region = &self.row.image.region;
         let Some(Arrival { way, at }) = self.arrival else {
             return NextStep::new(
-                "Find out who brings it back: CloudTrail names whoever called PutImage or UpdateImageStorageClass.",
+                "Find out who brings it back: CloudTrail names the caller of PutImage or UpdateImageStorageClass.",
             );
         };
         let (call, region) = match way {

@@ -218,7 +218,7 @@ impl Step {
         self.tells_release || self.releases != Release::Pullable || is_pullable(image)
     }
 
-    /// What is done of a person's release: it was alerted, or it is over and the image is blocked again.
+    /// The record of a person's release: it was alerted, or it is over and the image is blocked again.
     fn complete_release(&self, row: &mut Row, now: Timestamp) {
         let Some(release) = &mut row.release else { return };
         let is_over = !release.is_in_force(now);

@@ -1,6 +1,6 @@
 //! The whole decision table, as a snapshot to be read in review, and what must hold in every row of it.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::*;
 use crate::{
@@ -252,6 +252,28 @@ fn the_decision_table() {
         .unwrap();
     }
     insta::assert_snapshot!(table);
+}
+
+/// Title, reason and steps of every alert of the table, and the reasons of plans without an alert, each once.
+#[test]
+fn every_text_of_the_decision_table() {
+    let mut texts = BTreeSet::new();
+    for case in cases() {
+        let Plan::Apply(step) = decided(&case) else { continue };
+        let Some(alert) = &step.alert else {
+            texts.insert(format!("{}: {}", step.row.state.as_str(), step.row.reason));
+            continue;
+        };
+        let steps: Vec<&str> = alert.next_steps.iter().map(|step| step.text.as_str()).collect();
+        texts.insert(format!(
+            "{}: {}\n  {}\n  - {}",
+            alert.kind.as_str(),
+            alert.title,
+            alert.reason,
+            steps.join("\n  - ")
+        ));
+    }
+    insta::assert_snapshot!(texts.into_iter().collect::<Vec<_>>().join("\n"));
 }
 
 /// An index for two platforms, whose images are in these states, each with one finding of that severity.

@@ -378,10 +378,12 @@ pub(super) fn not_an_image(content: Option<&Content>) -> String {
     match content {
         Some(Content::Artifact(media_type)) => {
             let media_type = text::line(media_type, 100);
-            format!("It is no container image: its manifest says `{media_type}`. Nobody runs it, and it is not judged.")
+            format!(
+                "It is no container image: its manifest says `{media_type}`. Nobody runs it, and it is not evaluated."
+            )
         }
         Some(Content::Image | Content::Unknown) | None => {
-            "It leads to no container image. Nobody runs it, and it is not judged.".to_owned()
+            "It references no container image. Nobody runs it, and it is not evaluated.".to_owned()
         }
     }
 }
@@ -389,7 +391,28 @@ pub(super) fn not_an_image(content: Option<&Content>) -> String {
 /// The name of the entries of an index that are not known.
 pub(super) fn more_children(number: u64) -> String {
     match number {
-        1 => "1 entry that cannot be looked at".to_owned(),
-        number => format!("{number} entries that cannot be looked at"),
+        1 => "1 entry that cannot be checked".to_owned(),
+        number => format!("{number} entries that cannot be checked"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_lack_of_a_scan_has_a_title_and_a_reason() {
+        let all = [
+            NoScan::Failed,
+            NoScan::Unsupported,
+            NoScan::TooLarge,
+            NoScan::LimitExceeded,
+            NoScan::EligibilityExpired,
+            NoScan::FindingsUnavailable,
+            NoScan::NotCovered,
+            NoScan::UnknownStatus("ODD".to_owned()),
+        ];
+        let texts = all.map(|why| format!("team/api:v1 {}\n  {}", not_scanned(Some(&why)), no_scan(&why, &[])));
+        insta::assert_snapshot!(texts.join("\n"));
     }
 }

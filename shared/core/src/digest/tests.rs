@@ -165,7 +165,7 @@ fn busy() -> Digest {
             2,
             Some(Severity::High),
             "2026-11-01T00:00:00Z",
-            "2 findings need a look",
+            "2 findings need review before deployment",
         )],
     );
     web.overdue = cases(
@@ -202,7 +202,7 @@ fn the_four_forms() {
 }
 
 #[test]
-fn nothing_to_tell_is_told_in_one_line() {
+fn no_news_is_one_line() {
     let policy = policy("");
     let mut calm = summary("prod-api");
     calm.days.insert(
@@ -218,7 +218,7 @@ fn nothing_to_tell_is_told_in_one_line() {
 }
 
 #[test]
-fn anything_to_tell_is_told() {
+fn any_news_is_sent() {
     type Change<'a> = &'a dyn Fn(&mut RepositorySummary);
     let policy = policy("");
     let one = || cases(Order::Oldest, [case(1, None, "2026-11-20T00:00:00Z", "")]);
@@ -258,7 +258,7 @@ fn anything_to_tell_is_told() {
 }
 
 #[test]
-fn each_topic_is_told_of_its_own_repositories() {
+fn each_topic_is_notified_of_its_own_repositories() {
     let policy = policy("");
     let mut api = summary("team-api");
     api.blocked = cases(Order::Newest, [case(1, None, "2026-11-20T00:00:00Z", "")]);

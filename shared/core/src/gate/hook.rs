@@ -113,7 +113,7 @@ impl HookRequest {
     pub fn passes(&self) -> Option<&'static str> {
         // A stage that is not named may be one of them.
         if !self.stage.is_empty() && !JUDGED_STAGES.contains(&self.stage.as_str()) {
-            return Some("images are judged in PRE_SCALE_UP and POST_SCALE_UP only");
+            return Some("images are checked in PRE_SCALE_UP and POST_SCALE_UP only");
         }
         let runs = |target: &String| self.production.get(target).is_some_and(|weight| *weight > 0.0);
         // It goes back to what is in production: nobody stands in the way of that.

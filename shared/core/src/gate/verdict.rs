@@ -109,7 +109,7 @@ pub fn answer(policy: &Policy, now: Timestamp, asked: &Asked, known: &Known) -> 
         ),
         Known::Moved(to) => {
             let to = to.as_ref().map_or("no image".to_owned(), ToString::to_string);
-            let reason = format!("The tag and the digest are of two images: the tag leads to {to}.");
+            let reason = format!("The tag and the digest are of two images: the tag is on {to}.");
             ImageAnswer::new(asked, Decision::Deny, "Moved", reason)
         }
         Known::Unavailable(why) => ImageAnswer::unavailable(asked, why),
@@ -118,7 +118,7 @@ pub fn answer(policy: &Policy, now: Timestamp, asked: &Asked, known: &Known) -> 
 }
 
 fn not_guarded(policy: &Policy, asked: &Asked, why: &str) -> ImageAnswer {
-    let reason = format!("ecr-guard does not look at this image: {why}.");
+    let reason = format!("ecr-guard does not guard this image: {why}.");
     match policy.unguarded {
         UnguardedAnswer::Deny => ImageAnswer::new(asked, Decision::Deny, "NotGuarded", reason),
         UnguardedAnswer::Allow => ImageAnswer {
@@ -238,7 +238,7 @@ fn of_state(policy: &Policy, now: Timestamp, seen: &SeenImage, judgement: &Judge
             // A person has taken it on, whatever the policy says of images that are not blocked.
             Some(RELEASED) => by(GateAnswer::Warn),
             Some(hold) if speaks_for_image(hold) => {
-                let draft = by(rules.held);
+                let draft = by(rules.deferred);
                 if draft.decision == Decision::Allow && row.reason.contains("not known") {
                     return draft
                         .warning("It is not known whether it is in use: nothing else keeps it from being blocked.");
@@ -324,7 +324,7 @@ fn next(row: &Row) -> Vec<String> {
         );
     }
     if next.is_empty() {
-        next.push("Read the reason. The page of the gate has what each state leads to.".to_owned());
+        next.push("Read the reason. The page of the gate says what each state means.".to_owned());
     }
     next
 }

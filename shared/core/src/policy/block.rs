@@ -26,7 +26,7 @@ pub struct BlockRules {
     pub when_lambda_may_pull: WhenLambdaMayPull,
     /// As the policy says it.
     pub(super) in_use: Option<SignedDuration>,
-    /// An image that is no worse than the one it replaces is held.
+    /// An image that is no worse than the one it replaces is not blocked yet.
     pub not_worse_than_running: bool,
 }
 

@@ -680,8 +680,9 @@ pub enum UnguardedAnswer {
 pub(super) struct GateSection {
     /// About an image that a person must review.
     pub(super) review: GateAnswer,
-    /// About an image that should be blocked and is held, because it is in use or no worse than what runs.
-    pub(super) held: GateAnswer,
+    /// About an image whose block is deferred, because it is in use or no worse than the running one.
+    #[serde(alias = "held")]
+    pub(super) deferred: GateAnswer,
     /// About an image of another registry, or of a repository that is not guarded.
     pub(super) unguarded: UnguardedAnswer,
 }
@@ -690,7 +691,7 @@ impl Default for GateSection {
     fn default() -> Self {
         Self {
             review: GateAnswer::Warn,
-            held: GateAnswer::Warn,
+            deferred: GateAnswer::Warn,
             unguarded: UnguardedAnswer::Allow,
         }
     }
@@ -704,9 +705,9 @@ pub(super) struct RepositoryGateSection {
     /// About an image that a person must review.
     #[serde(default)]
     pub(super) review: Option<GateAnswer>,
-    /// About an image that should be blocked and is held, because it is in use or no worse than what runs.
-    #[serde(default)]
-    pub(super) held: Option<GateAnswer>,
+    /// About an image whose block is deferred, because it is in use or no worse than the running one.
+    #[serde(default, alias = "held")]
+    pub(super) deferred: Option<GateAnswer>,
 }
 
 /// Who may release a blocked image for some hours, through the function `operate`.

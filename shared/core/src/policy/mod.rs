@@ -74,8 +74,8 @@ pub struct DigestRules {
 pub struct GateRules {
     /// About an image that a person must review.
     pub review: GateAnswer,
-    /// About an image that is held, because it is in use or no worse than what runs.
-    pub held: GateAnswer,
+    /// About an image whose block is deferred, because it is in use or no worse than the running one.
+    pub deferred: GateAnswer,
 }
 
 /// A policy, ready to be asked.
@@ -192,7 +192,7 @@ impl Policy {
         let contact = contact::read("contact", &document.contact)?;
         let gate = GateRules {
             review: document.gate.review,
-            held: document.gate.held,
+            deferred: document.gate.deferred,
         };
         let mut repositories = repository::entries(&document.repositories, &routes, &block, reading)?;
         for rules in &mut repositories {
@@ -283,10 +283,10 @@ impl Policy {
     /// The answers of `gate` about images of this repository. Where its entry says nothing, the policy's own `gate` holds.
     pub fn gate(&self, repository: &RepositoryName) -> GateRules {
         let own = self.repository(repository).and_then(|rules| rules.gate);
-        let (review, held) = own.unwrap_or_default();
+        let (review, deferred) = own.unwrap_or_default();
         GateRules {
             review: review.unwrap_or(self.gate.review),
-            held: held.unwrap_or(self.gate.held),
+            deferred: deferred.unwrap_or(self.gate.deferred),
         }
     }
 

@@ -101,7 +101,7 @@ pub(super) fn entries(
                 Some(own) => contact::read(&format!("repositories[{index}].contact"), own)?,
                 None => Contact::default(),
             },
-            gate: section.gate.as_ref().map(|gate| (gate.review, gate.held)),
+            gate: section.gate.as_ref().map(|gate| (gate.review, gate.deferred)),
         });
     }
     Ok(entries)
@@ -328,7 +328,7 @@ fn lifecycle(index: usize, section: &RepositorySection, reading: Reading) -> Res
     } else if typed == TypedRules::default() {
         (lifecycle.rules.clone(), true)
     } else {
-        let problem = "`rules` are all there is: they cannot stand beside keep_count and its like";
+        let problem = "`rules` are all there is: they cannot be combined with keep_count and its like";
         return Err(PolicyError::at(path(".rules"), problem));
     };
     let lifecycle = Lifecycle::new(rules).map_err(|error| match error.rule.filter(|_| raw) {
@@ -437,7 +437,7 @@ mod tests {
         insta::assert_snapshot!(refused(r#""lifecycle": {"keep_count": 30, "tag_prefixes": ["v", "v1"]}"#), @"the policy is not valid at `repositories[0].lifecycle`: it could never act: every image that it selects is left to the rule with priority 1");
         insta::assert_snapshot!(refused(r#""lifecycle": {"expire_archived_days": 30}"#), @"the policy is not valid at `repositories[0].lifecycle.expire_archived_days`: 30 is not between 90 and 10000");
         let any = r#""rules": [{"rulePriority": 1, "selection": {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 9}, "action": {"type": "expire"}, "description": "keep nine"}]"#;
-        insta::assert_snapshot!(refused(&format!(r#""lifecycle": {{"keep_count": 30, "tag_prefixes": ["v"], {any}}}"#)), @"the policy is not valid at `repositories[0].lifecycle.rules`: `rules` are all there is: they cannot stand beside keep_count and its like");
+        insta::assert_snapshot!(refused(&format!(r#""lifecycle": {{"keep_count": 30, "tag_prefixes": ["v"], {any}}}"#)), @"the policy is not valid at `repositories[0].lifecycle.rules`: `rules` are all there is: they cannot be combined with keep_count and its like");
         insta::assert_snapshot!(refused(&format!(r#""tags": {{"forbidden": ["x"], "on_violation": "untag"}}, "lifecycle": {{{any}}}"#)), @"the policy is not valid at `repositories[0].lifecycle.rules`: a rule deletes or archives images that `tags.on_violation` took the last tag of: let the first rule keep `quarantine-*`");
         assert!(policy(&format!(r#""lifecycle": {{{any}}}"#)).is_ok());
         let zero = any.replace("\"rulePriority\": 1", "\"rulePriority\": 0");

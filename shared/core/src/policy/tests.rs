@@ -67,7 +67,7 @@ fn the_least_policy_has_the_documented_defaults() {
 }
 
 #[test]
-fn a_finding_leads_to_what_the_most_specific_rule_says() {
+fn a_finding_has_the_action_that_the_most_specific_rule_says() {
     let policy =
         policy(r#""severities": {"HIGH": "block"}, "unfixable": {"CRITICAL": "review"}, "exploitable": "block""#)
             .unwrap();
@@ -399,4 +399,17 @@ fn a_number_of_days_in_the_policy_counts_whatever_the_scanner_says_of_use() {
         days(r#""block": {"in_use_days": 30}, "repositories": [{"match": "prod-*", "block": {"method": "flag"}}]"#),
         [30, 30]
     );
+}
+
+/// Version 0.1 called the answer about a deferred block `held`.
+#[test]
+fn the_gate_reads_the_earlier_name_of_its_answer_about_a_deferred_block() {
+    for member in ["deferred", "held"] {
+        let policy = policy(&format!(
+            r#""gate": {{"{member}": "deny"}}, "repositories": [{{"match": "a", "gate": {{"{member}": "warn"}}}}]"#
+        ))
+        .unwrap();
+        let answers = ["a", "b"].map(|name| policy.gate(&name.parse().unwrap()).deferred);
+        assert_eq!(answers, [GateAnswer::Warn, GateAnswer::Deny], "{member}");
+    }
 }

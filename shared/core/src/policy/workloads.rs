@@ -26,7 +26,7 @@ pub(super) fn workloads(section: &WorkloadsSection) -> Result<WorkloadRules, Pol
     }
     let max_age = between(&path("max_age_minutes"), section.max_age_minutes, 45, 1440)?;
     if section.accounts.len() > MAX_ACCOUNTS {
-        let problem = format!("at most {MAX_ACCOUNTS} accounts are looked at");
+        let problem = format!("at most {MAX_ACCOUNTS} accounts are listed");
         return Err(PolicyError::at(path("accounts"), problem));
     }
     let mut accounts = Vec::new();

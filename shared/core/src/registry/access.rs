@@ -184,10 +184,10 @@ impl RefusedAccess {
                 "Add this statement to the policy of {role}, or apply the Terraform module guard again: {statement}"
             ),
             Because::Boundary => {
-                format!("Ask whoever owns the permissions boundary of {role} to allow it: {statement}")
+                format!("Ask the owner of the permissions boundary of {role} to allow it: {statement}")
             }
             Because::Organization => format!(
-                "Ask whoever owns the policies of the organization (SCPs, RCPs) to let {role} call {}",
+                "Ask the owner of the policies of the organization (SCPs, RCPs) to let {role} call {}",
                 self.missing
             ),
             Because::Denied => format!(
@@ -234,7 +234,7 @@ mod tests {
             (
                 " because no permissions boundary allows the inspector2:ListFindings action",
                 Because::Boundary,
-                "Ask whoever owns the permissions boundary of ecr-guard-worker-us-west-2",
+                "Ask the owner of the permissions boundary of ecr-guard-worker-us-west-2",
             ),
             (
                 " with an explicit deny in a service control policy",

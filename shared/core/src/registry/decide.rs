@@ -232,7 +232,7 @@ fn to_tell<'a>(
             about: format!("failing {} {} on {}", failing.operation, failing.code, date_of(now)),
             what: What::Failing(failing),
         });
-    // The same of lists of workloads: images are held for each of them.
+    // The same of lists of workloads: each of them defers blocks.
     let incomplete = facts.incomplete.iter().map(|incomplete| Told {
         topic: policy.default_topic().clone(),
         about: format!("uses {} on {}", incomplete.source, date_of(now)),
@@ -311,7 +311,7 @@ fn alert(key: &RegistryKey, id: String, told: &[Told<'_>], now: Timestamp) -> Re
         );
         alert.next_steps = vec![
             "Replace the images that have the findings, with the fix.".into(),
-            "If it must go on, propose a later day in the policy; whoever owns it answers for it.".into(),
+            "If it must go on, propose a later day in the policy; its owner answers for it.".into(),
         ];
         return alert;
     }
@@ -339,7 +339,7 @@ fn calls_failing(key: &RegistryKey, alert: RegistryAlert, failing: &FailingCall)
     };
     RegistryAlert {
         kind: Kind::CallsFailing,
-        title: format!("{key}: images cannot be looked at, {operation} fails with {code}"),
+        title: format!("{key}: images cannot be reconciled, {operation} fails with {code}"),
         reason: format!(
             "{operation} has failed with {code} in sweeps since {}. What was known before of the images concerned still holds; those that nobody has \
              seen yet are neither clean nor blocked until the call succeeds. {images}. The first: {}.",
@@ -395,7 +395,7 @@ fn uses_unknown(key: &RegistryKey, alert: RegistryAlert, incomplete: &Incomplete
         kind: Kind::AccessMissing,
         title,
         reason: format!(
-            "It is not known who uses images: {}. {also}Until it is known again, images that should be blocked are held, and can be pulled.",
+            "It is not known who uses images: {}. {also}Until it is known again, blocks are deferred, and these images can be pulled.",
             incomplete.why
         ),
         next_steps: [first, log].map(NextStep::from).to_vec(),

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn two_sweeps_in_a_row_are_told_and_one_is_not() {
+    fn two_sweeps_in_a_row_are_alerted_and_one_is_not() {
         let mut failing = met(0, 0..8);
         failing.add(met(0, 8..40));
         assert_eq!((failing.images, failing.first.len()), (40, MAX_NAMED));

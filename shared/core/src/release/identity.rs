@@ -1,7 +1,7 @@
 //! Who asks: the proof of a presigned `sts:GetCallerIdentity`, as `aws-iam-authenticator` and HashiCorp Vault use it.
 //!
-//! Lambda does not say who invoked a function. So the caller signs a request to AWS STS, and the function sends it: STS answers the ARN
-//! of the signer. Two headers are signed with it, so that the proof is for this function and for this request alone.
+//! Lambda does not say who invoked a function. So the caller signs a request to AWS STS, and the function sends it: STS answers
+//! the ARN of the signer. Two headers are signed with it, so that the proof is for this function and for this request alone.
 
 use std::collections::BTreeMap;
 
@@ -63,7 +63,7 @@ pub fn unqualified(arn: &str) -> String {
     arn.split(':').take(7).collect::<Vec<_>>().join(":")
 }
 
-/// What a proof must be for.
+/// The values that a proof must be for.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
     /// The region of the function. Its endpoint of STS is the only one that is asked.
@@ -92,14 +92,14 @@ fn invalid<T>(problem: impl Into<String>) -> Result<T, Unidentified> {
     Err(Unidentified::Invalid(problem.into()))
 }
 
-/// What STS is to be asked, by `GET` at [`sts_host`]: nothing of it was taken over that was not checked.
+/// The request to STS, by `GET` at [`sts_host`]: every part of it was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StsRequest {
     /// The host.
     pub host: String,
     /// The query, without `?`.
     pub query: String,
-    /// The signed headers beside the host.
+    /// The signed headers in addition to the host.
     pub headers: [(&'static str, String); 2],
 }
 
@@ -161,7 +161,8 @@ fn query<'a>(url: &'a str, host: &str) -> Result<&'a str, Unidentified> {
     }
 }
 
-/// What SigV4 leaves as it is in a query, with the separators and `%` ("Create a signed AWS API request", canonical query string).
+/// The bytes that SigV4 leaves as they are in a query, with the separators and `%` ("Create a signed AWS API request",
+/// canonical query string).
 fn is_of_query(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%&=".contains(&byte)
 }
@@ -267,7 +268,8 @@ pub fn requester(status: u16, body: &str) -> Result<Requester, Unidentified> {
     of_arn(arn, account)
 }
 
-/// The text of an element that stands in a document once. What we ask for has neither attributes nor characters that XML must escape.
+/// The text of an element that stands in a document once. The elements that we ask for have neither attributes nor characters
+/// that XML must escape.
 fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
     let (_, rest) = xml.split_once(&open)?;

@@ -1,4 +1,4 @@
-//! What the function `operate` is asked: `ecr-guard/operate/v1`.
+//! The request to the function `operate`: `ecr-guard/operate/v1`.
 //!
 //! Members may be added; none is ever renamed, removed or given another meaning under the same `schema`.
 
@@ -21,13 +21,13 @@ pub const REQUEST_SCHEMA: &str = "ecr-guard/operate/v1";
 /// The member that proves who asks. Everything else is what is asked.
 const IDENTITY: &str = "identity";
 
-/// So many hexadecimal digits has the id of a request, which nobody may use twice.
+/// The hexadecimal digits of the id of a request, which nobody may use twice.
 pub const ID_DIGITS: usize = 32;
 
 /// The largest request, in bytes. A presigned address with a session token has some 3,000.
 pub const MAX_REQUEST_BYTES: usize = 20_000;
 
-/// What is to be done.
+/// The action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verb {
@@ -37,7 +37,7 @@ pub enum Verb {
     End,
 }
 
-/// What is asked, without the proof of who asks. Its [hash](Self::hash) is signed.
+/// The request, without the proof of the caller. Its [hash](Self::hash) is signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
@@ -45,7 +45,7 @@ pub struct Asked {
     pub schema: String,
     /// 32 hexadecimal digits, made at random for this request.
     pub id: String,
-    /// What is to be done.
+    /// The action.
     pub action: Verb,
     /// The image by its digest: `ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY@sha256:…`.
     pub image: String,
@@ -73,7 +73,7 @@ pub struct SignedIdentity {
 /// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// What is asked.
+    /// The request.
     pub asked: Asked,
     /// The image.
     pub image: ImageKey,

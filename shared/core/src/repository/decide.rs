@@ -763,7 +763,7 @@ fn in_use(rules: &BlockRules, preview: &Preview, now: Timestamp) -> Option<Strin
     let read = u64::try_from(preview.images.len()).unwrap_or(u64::MAX);
     (read < preview.total).then(|| {
         format!(
-            "it would delete or archive {} images, more than can be looked at for use ({read}). Set it by hand once",
+            "it would delete or archive {} images, more than can be checked for use ({read}). Set it by hand once",
             preview.total
         )
     })

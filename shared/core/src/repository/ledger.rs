@@ -94,7 +94,7 @@ pub struct Losing {
     pub words: String,
 }
 
-/// A lifecycle policy that was held.
+/// A lifecycle policy that was not set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// The policy that was to be set.

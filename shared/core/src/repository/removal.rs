@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lost_is_told_by_name() {
+    fn what_is_lost_is_alerted_by_name() {
         let (tag, digest_of): (Tag, Digest) = ("main".parse().unwrap(), digest("ee"));
         let lost = Damage::Lost {
             tag,

@@ -121,7 +121,7 @@ fn states_are_counted_and_the_worst_are_named() {
 }
 
 #[test]
-fn what_is_clean_by_an_answer_without_a_time_and_what_nobody_could_look_at_is_counted() {
+fn what_is_clean_by_an_answer_without_a_time_and_what_nobody_could_reconcile_is_counted() {
     let scanned = |number, state, at: Option<Timestamp>| {
         let mut row = row(number, state, 1);
         row.scan = Some(serde_json::from_value(json!({"mode": "enhanced", "completed_at": at})).unwrap());
@@ -364,7 +364,7 @@ fn nothing_is_written_where_nothing_happens_and_days_that_are_over_are_nothing()
 }
 
 #[test]
-fn the_generation_follows_that_of_the_row_before() {
+fn the_version_follows_that_of_the_row_before() {
     let policy = policy("");
     let mut before = summary(&[], &[]);
     assert_eq!(before.generation, 1);

@@ -163,7 +163,7 @@ fn the_first_sweep_of_a_thousand_images_is_no_flood_of_mail() {
 }
 
 #[test]
-fn a_block_is_told_by_itself_as_long_as_the_hour_has_room() {
+fn a_block_is_alerted_by_itself_as_long_as_the_hour_has_room() {
     let policy = policy(r#""alerts": {"max_single_per_hour": 2, "max_single_per_day": 3}"#);
     let world = World::new();
     let block = |number: usize| {
@@ -196,7 +196,7 @@ fn a_block_is_told_by_itself_as_long_as_the_hour_has_room() {
 }
 
 #[test]
-fn an_alert_whose_count_fails_is_told_by_itself() {
+fn an_alert_whose_count_fails_is_sent_by_itself() {
     let policy = policy(r#""alerts": {"max_single_per_hour": 1}"#);
     let world = World::new();
     for number in 0..3 {
@@ -282,7 +282,7 @@ fn a_build_with_the_findings_of_the_one_before_is_no_news() {
 
 /// The findings of earlier alerts cannot be read: the alert is sent, and the row stays for a person to read.
 #[test]
-fn a_record_of_what_was_told_that_cannot_be_read_keeps_nobody_from_being_told() {
+fn a_record_of_earlier_alerts_that_cannot_be_read_keeps_no_alert() {
     let policy = policy("");
     let world = World::new();
     let repository = RepositoryKey::of(&key("team/api", 1));
@@ -307,7 +307,7 @@ fn a_record_of_what_was_told_that_cannot_be_read_keeps_nobody_from_being_told() 
 }
 
 #[test]
-fn another_repository_is_told_of_its_own() {
+fn another_repository_is_notified_of_its_own() {
     let policy = policy("");
     let world = World::new();
     for repository in ["team-a/api", "team-b/api"] {
@@ -398,7 +398,7 @@ fn a_month_of_a_steady_team_is_a_month_of_few_messages() {
 }
 
 #[test]
-fn an_image_that_inspector_lets_go_is_told_of_only_if_it_is_used() {
+fn an_image_that_inspector_lets_go_is_alerted_only_if_it_is_used() {
     let policy = policy("");
     let world = World::new();
     for number in 0..50 {

@@ -88,7 +88,7 @@ pub enum ReconcileError {
         source: Box<PortError>,
     },
     /// The registry refused the block. An alert says that the image is not blocked.
-    #[error("could not block `{image}`, and told so: {source}")]
+    #[error("could not block `{image}`, and sent an alert: {source}")]
     BlockRefused {
         /// The image.
         image: String,

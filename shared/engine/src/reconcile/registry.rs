@@ -185,7 +185,7 @@ pub async fn reconcile_registry(
             Executed::Conflict => {}
             Executed::Stopped(never) => match never {},
             Executed::Done(told) => {
-                outcome.alerts = told.map_err(|source| run.failed("tell of", source))?;
+                outcome.alerts = told.map_err(|source| run.failed("send the alert about", source))?;
                 return Ok(outcome);
             }
         }
@@ -361,12 +361,12 @@ impl<S: Services, R: Listing> Run<'_, S, R> {
 
     async fn write(&self, row: &RegistryRow) -> Result<Written, ReconcileError> {
         let written = self.services.ledger().write_registry_row(row).await;
-        written.map_err(|source| self.failed("record what was told of", source))
+        written.map_err(|source| self.failed("record the alerts about", source))
     }
 
     /// Surveys the registry: its problems, and its repositories.
     async fn look(&self) -> Result<(Found, BTreeSet<RepositoryName>), ReconcileError> {
-        let failed = |source| self.failed("look at", source);
+        let failed = |source| self.failed("reconcile", source);
         let registry = self.registry;
         let (settings, mut page) = try_join(registry.settings(), registry.repositories(None))
             .await

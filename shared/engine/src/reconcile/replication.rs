@@ -199,7 +199,7 @@ async fn gather(
 ) -> Result<ReplicaFacts, ReconcileError> {
     let image = &request.image;
     let source = in_source(request);
-    let looking = || failed("look at the copy of", image);
+    let looking = || failed("reconcile the copy of", image);
     let by_digest = ImageRef::Digest(image.digest.clone());
     // The ledger is this account's.
     let is_own = source.account == image.account;
@@ -487,7 +487,7 @@ impl<S: Services, T: CopyStep> Action for CopyAction<'_, S, T> {
 
     async fn tell(&mut self) -> Result<(), ReconcileError> {
         let told = tell(self.services, self.policy, self.key, self.step.alerts()).await;
-        self.alerts = told.map_err(failed("tell of the copies of", self.key))?;
+        self.alerts = told.map_err(failed("send the alert about the copies of", self.key))?;
         Ok(())
     }
 
@@ -501,7 +501,7 @@ impl<S: Services, T: CopyStep> Action for CopyAction<'_, S, T> {
     }
 }
 
-/// Which copies are looked at, and until when.
+/// The copies to reconcile, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CopyLook {
     /// Whose turn it is.
@@ -758,7 +758,7 @@ impl<S: Services> CopiesRun<'_, S> {
         } = *self;
         let key = &expected.key;
         let begins = services.backfills().is_some() && policy.enforces(&key.repository);
-        let looking = || failed("look at the copies of", key);
+        let looking = || failed("reconcile the copies of", key);
         let there = RepositoryKey {
             region: to.clone(),
             ..key.clone()
@@ -849,7 +849,7 @@ impl<S: Services> CopiesRun<'_, S> {
                 // Nothing is known of this one.
                 Err(error) => {
                     failures += 1;
-                    errors.push(failed("look at the copies of", key)(error));
+                    errors.push(failed("reconcile the copies of", key)(error));
                 }
             }
         }

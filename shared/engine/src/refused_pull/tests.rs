@@ -74,7 +74,7 @@ fn tell(world: &World, refused: &Refused) -> u64 {
 }
 
 #[test]
-fn whoever_cannot_pull_a_blocked_image_hears_why_and_what_to_do() {
+fn a_team_that_cannot_pull_a_blocked_image_reads_why_and_what_to_do() {
     let world = blocked(BlockMethod::Archive);
     for (image, number) in [(by_digest(), 1), (format!(":{}", image(&key(1)).tags[0]), 0)] {
         assert_eq!(tell(&world, &task("api", &image)), number, "{image}");

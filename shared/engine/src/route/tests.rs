@@ -194,7 +194,7 @@ fn the_policy_can_name_another_tag() {
 }
 
 #[test]
-fn tags_that_cannot_be_read_keep_nothing_from_being_looked_at() {
+fn tags_that_cannot_be_read_keep_nothing_from_being_reconciled() {
     let world = World::new();
     push(&world, "api", Some("payments"));
     let policy = policy(BY_TEAM);
@@ -287,7 +287,7 @@ fn reading_the_tag_never_comes_between_an_alert_and_its_record() {
 
 /// An invocation that ended before it sent its alert keeps the tag from being read no longer than its lease.
 #[test]
-fn an_alert_that_is_owed_for_long_does_not_keep_the_tag_from_being_read() {
+fn an_alert_that_is_pending_for_long_does_not_keep_the_tag_from_being_read() {
     let world = World::new();
     tag(&world, "api", Some("payments"));
     let policy =
@@ -346,7 +346,7 @@ fn images_without_a_finding_say_nothing_of_routes() {
 
 /// An exception that ends is alerted to the routes of its repositories: by their tags as well.
 #[test]
-fn exceptions_that_end_are_told_where_the_tags_lead() {
+fn exceptions_that_end_are_alerted_by_the_routes_of_the_tags() {
     let world = World::new();
     push(&world, "api", Some("payments"));
     push(&world, "web", None);

@@ -286,7 +286,7 @@ impl<S: Services> Worker<'_, S> {
             return Ok(());
         }
         let found = self.services.registry().image(&key.repository, &by_digest).await;
-        let found = found.map_err(|source| SweepError::port(format!("look at the tags of `{key}`"), source))?;
+        let found = found.map_err(|source| SweepError::port(format!("read the tags of `{key}`"), source))?;
         for tag in found.map(|image| image.tags).unwrap_or_default() {
             let request = TagRequest {
                 tag: &tag,

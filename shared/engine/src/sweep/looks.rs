@@ -99,7 +99,7 @@ impl Looks {
             self.blocks += u64::from(one.counted);
             self.alerts += u64::from(one.alert.is_some());
             if let Some(source) = &one.told_not_read {
-                let doing = format!("look up what people were told of `{}`", one.repository);
+                let doing = format!("read the findings of earlier alerts of `{}`", one.repository);
                 self.handed_on.push(SweepError::port(doing, source.clone()));
             }
             if let (Some(lacks), Some(digest)) = (&one.lacks, &one.digest) {

@@ -152,7 +152,7 @@ fn a_blocked_image_that_can_be_pulled_again_is_blocked_again() {
 }
 
 #[test]
-fn another_policy_judges_everything_anew_and_a_release_is_followed_to_its_end() {
+fn another_policy_evaluates_everything_anew_and_a_release_is_followed_to_its_end() {
     let world = silent_world();
     sweep(&world, &policy(""));
     let milder = policy(r#""severities": {"CRITICAL": "monitor"}"#);
@@ -190,7 +190,7 @@ fn an_exception_that_ends_is_noticed_without_an_event() {
 }
 
 #[test]
-fn a_scan_that_never_comes_is_told_once() {
+fn a_scan_that_never_comes_is_alerted_once() {
     let world = World::new();
     let key = key_of("api", 1);
     push(&world, &key, "v1");
@@ -287,7 +287,7 @@ fn rows_of_images_that_are_gone_are_closed_unless_the_list_was_not_read_to_its_e
 }
 
 #[test]
-fn a_large_repository_is_gone_through_in_parts() {
+fn a_large_repository_is_reconciled_in_parts() {
     let world = silent_world();
     world.set_page_size(3);
     let in_a_hurry = Sweep {
@@ -432,7 +432,7 @@ fn trouble_stops_an_item_and_nothing_is_lost_nor_done_twice() {
 }
 
 #[test]
-fn an_image_that_no_sweep_can_look_at_has_a_record_that_is_written_once() {
+fn an_image_that_no_sweep_can_reconcile_has_a_record_that_is_written_once() {
     let world = World::new();
     // One that was evaluated before, and two that nobody has seen: one of them may be an attestation.
     push(&world, &key_of("api", 0), "v0");
@@ -463,7 +463,7 @@ fn an_image_that_no_sweep_can_look_at_has_a_record_that_is_written_once() {
         assert_eq!(known[0].map(|(state, ..)| state), Some(State::Allowed));
         world.take_items(9);
     }
-    insta::assert_snapshot!(world.row_of(&key_of("api", 1)).unwrap().reason, @"Nobody could look at it yet: ecr:DescribeImageScanFindings failed with `Injected`. Every sweep tries again.");
+    insta::assert_snapshot!(world.row_of(&key_of("api", 1)).unwrap().reason, @"It could not be reconciled yet: ecr:DescribeImageScanFindings failed with `Injected`. Every sweep tries again.");
     after(&world, 1);
     let looks = sweep(&world, &policy(""));
     assert_eq!((looks.due["new"], looks.not_reached), (2, 0));
@@ -512,7 +512,7 @@ fn an_alert_that_was_never_sent_is_found_and_sent() {
 }
 
 #[test]
-fn a_block_that_was_never_confirmed_is_looked_into() {
+fn a_block_that_was_never_confirmed_is_checked() {
     let world = silent_world();
     sweep(&world, &policy(""));
     let mut row = world.row_of(&key_of("api", 0)).unwrap();
@@ -524,7 +524,7 @@ fn a_block_that_was_never_confirmed_is_looked_into() {
 }
 
 #[test]
-fn what_others_archived_before_it_was_judged_is_left_alone_until_it_can_be_pulled() {
+fn what_others_archived_before_it_was_evaluated_is_left_alone_until_it_can_be_pulled() {
     let world = World::new();
     let key = key_of("api", 1);
     let archived = Image {
@@ -557,7 +557,7 @@ fn tags_that_change_and_a_push_of_the_same_image_are_noticed() {
 }
 
 #[test]
-fn a_scan_that_is_under_way_for_too_long_is_told_once() {
+fn a_scan_that_is_under_way_for_too_long_is_alerted_once() {
     let world = World::new();
     world.list_scans();
     let key = key_of("api", 1);
@@ -596,7 +596,7 @@ fn a_block_deferred_for_a_pull_is_made_when_the_pull_is_long_ago() {
 }
 
 #[test]
-fn an_image_that_nothing_ever_scans_is_looked_at_once_a_day() {
+fn an_image_that_nothing_ever_scans_is_reconciled_once_a_day() {
     let world = World::new();
     push(&world, &key_of("api", 1), "v1");
     for _ in 0..30 {
@@ -613,7 +613,7 @@ fn an_image_that_nothing_ever_scans_is_looked_at_once_a_day() {
 }
 
 #[test]
-fn figures_are_taken_when_what_was_due_has_been_looked_at() {
+fn figures_are_taken_when_what_was_due_has_been_reconciled() {
     let world = silent_world();
     sweep(&world, &policy(""));
     let image = key_of("api", 0);
@@ -627,7 +627,7 @@ fn figures_are_taken_when_what_was_due_has_been_looked_at() {
 }
 
 #[test]
-fn an_index_that_waits_although_all_its_images_are_known_is_looked_at() {
+fn an_index_that_waits_although_all_its_images_are_known_is_reconciled() {
     let world = World::new();
     world.list_scans();
     for number in [0, 1] {
@@ -648,7 +648,7 @@ fn an_index_that_waits_although_all_its_images_are_known_is_looked_at() {
 }
 
 #[test]
-fn settings_of_a_repository_are_looked_at_once_in_a_sweep() {
+fn settings_of_a_repository_are_reconciled_once_in_a_sweep() {
     let world = silent_world();
     let rules = policy(r#""repositories": [{"match": "*", "lifecycle": {"keep_count": 30, "tag_prefixes": ["v"]}}]"#);
     let looks = sweep(&world, &rules);
@@ -727,7 +727,7 @@ fn a_block_deferred_by_the_limit_of_an_hour_is_made_in_the_next() {
 }
 
 #[test]
-fn tags_of_what_is_due_are_judged() {
+fn tags_of_what_is_due_are_evaluated() {
     let world = silent_world();
     let strict = policy(r#""repositories": [{"match": "api", "tags": {"forbidden": ["v3"]}}]"#);
     let looks = sweep(&world, &strict);
@@ -1086,7 +1086,7 @@ proptest! {
             happen(&world, happening, &mut rules);
             sweep(&world, &rules);
         }
-        // What neither list shows, such as a scan without a result, is known by events.
+        // A change that neither list shows, such as a scan without a result, is known by events.
         for _ in 0..4 {
             (0..IMAGES).for_each(|number| drop(look(&world, &rules, number)));
         }
@@ -1158,7 +1158,7 @@ fn what_is_refused_for_one_repository_says_nothing_of_the_others() {
 }
 
 #[test]
-fn what_is_met_hours_into_a_long_sweep_is_told_when_the_next_one_begins() {
+fn what_is_met_hours_into_a_long_sweep_is_alerted_when_the_next_one_begins() {
     let world = World::new();
     push(&world, &key_of("api", 1), "v1");
     world.refuse("ecr:DescribeImageScanFindings", DENIED);
@@ -1237,7 +1237,7 @@ fn told_of_registry(world: &World) -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn findings_that_may_not_be_read_are_asked_for_once_and_told_once_a_day() {
+fn findings_that_may_not_be_read_are_asked_for_once_and_alerted_once_a_day() {
     const FINDINGS: &str = "ecr:DescribeImageScanFindings";
     let world = World::new();
     let keys: Vec<ImageKey> = (0..40).map(|n| key_of(["api", "web"][n % 2], n)).collect();
@@ -1325,7 +1325,7 @@ fn fail_in_sweeps(world: &World, hours: usize) -> Vec<usize> {
 }
 
 #[test]
-fn calls_that_fail_in_two_sweeps_in_a_row_are_told_once_a_day_and_end_in_silence() {
+fn calls_that_fail_in_two_sweeps_in_a_row_are_alerted_once_a_day_and_end_in_silence() {
     let world = silent_world();
     // One sweep alone is no news.
     assert_eq!(fail_in_sweeps(&world, 1), [0]);
@@ -1365,7 +1365,7 @@ const MAY_NOT: &str =
 
 /// A method was left, and the role with it what releases by that method need: each gives back what it can.
 #[test]
-fn a_release_that_may_not_be_done_is_told_once_a_day_and_is_no_error() {
+fn a_release_that_may_not_be_done_is_alerted_once_a_day_and_is_no_error() {
     const EXCEPTED: &str = r#""exceptions": [{"vulnerability": "*", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-11-30"}]"#;
     for (method, operation, state, tags, released) in [
         ("archive", "ecr:UpdateImageStorageClass", State::Blocked, vec!["v1"], 0),
@@ -1526,7 +1526,7 @@ fn an_image_whose_row_cannot_be_read_is_counted_and_left_alone() {
 
 /// The children of the index are not known: none of them is blocked for want of an index.
 #[test]
-fn an_index_whose_row_cannot_be_read_may_lead_to_any_image() {
+fn an_index_whose_row_cannot_be_read_may_reference_any_image() {
     let world = World::new();
     world.list_scans();
     let (index, child) = (key_of("api", 0), key_of("api", 1));
@@ -1567,7 +1567,7 @@ fn a_repository_that_there_never_was_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_record_of_what_was_told_that_cannot_be_read_is_named_and_costs_no_alert() {
+fn a_record_of_earlier_alerts_that_cannot_be_read_is_named_and_costs_no_alert() {
     let (world, policy) = (World::new(), policy(""));
     world.list_scans();
     let (key, of) = (key_of("api", 0), repository_of("api"));

@@ -223,7 +223,7 @@ fn two_removals_at_the_same_time_leave_the_image() {
 
 /// A person moves the tag at any moment, to a new image or to one with other tags.
 #[test]
-fn a_tag_that_is_moved_meanwhile_is_given_back_or_its_image_is_told_of() {
+fn a_tag_that_is_moved_meanwhile_is_given_back_or_its_image_is_named() {
     let policy = policy();
     for (of_other, expected) in [(vec!["main"], Kind::ImageLost), (vec!["main", "v9"], Kind::TagTaken)] {
         let (mut hit, mut missed) = (0, 0);
@@ -260,7 +260,7 @@ fn a_tag_that_is_moved_meanwhile_is_given_back_or_its_image_is_told_of() {
 
 /// A person takes away all other tags, our mark too, between the last read and the call: the image is deleted, and put back.
 #[test]
-fn an_image_that_goes_meanwhile_is_put_back_and_that_is_told_as_damage() {
+fn an_image_that_goes_meanwhile_is_put_back_and_that_is_alerted_as_damage() {
     let policy = policy();
     let mut put_back = 0;
     for polls in 0.. {
@@ -320,7 +320,7 @@ fn an_image_that_somebody_deletes_before_we_took_anything_stays_deleted() {
 }
 
 #[test]
-fn a_lost_answer_is_looked_into_and_not_sent_again_blindly() {
+fn a_lost_answer_is_checked_and_not_sent_again_blindly() {
     let policy = policy();
     // It had no effect: after another look it is sent again.
     let world = self::world(&["main", "v1"]);
@@ -405,7 +405,7 @@ fn an_image_whose_mark_goes_while_somebody_deletes_its_last_tag_is_kept_or_put_b
 }
 
 #[test]
-fn many_tags_go_a_hundred_at_a_time_each_after_a_look() {
+fn many_tags_go_a_hundred_at_a_time_each_after_a_read() {
     let policy = policy();
     let names: Vec<String> = (0..250).map(|n| format!("v{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -173,7 +173,7 @@ fn a_permission_that_is_missing_is_named() {
 }
 
 #[test]
-fn a_tag_leads_to_the_image_that_has_it_and_trouble_with_it_makes_the_list_incomplete() {
+fn a_tag_is_resolved_to_its_image_and_trouble_with_it_makes_the_list_incomplete() {
     let world = World::with(&key(1), image(&key(1)), Scan::Absent);
     world.set_workloads(
         &source(SourceKind::Ecs),
@@ -232,7 +232,7 @@ fn an_event_is_in_its_row_after_two_round_trips() {
 }
 
 #[test]
-fn a_workload_that_starts_on_a_blocked_image_has_it_looked_at() {
+fn a_workload_that_starts_on_a_blocked_image_has_it_reconciled() {
     let world = World::new();
     let policy = policy("");
     let rules = rules();

@@ -132,7 +132,7 @@ fn a_test_alert_goes_to_each_route_and_nothing_else_happens() {
 
 /// A repository at which no worker can look is not one that stands as it did.
 #[test]
-fn what_no_worker_could_look_at_for_days_is_unknown_in_the_digest() {
+fn what_no_worker_could_reconcile_for_days_is_unknown_in_the_digest() {
     let world = World::new();
     world.list_scans();
     let key = key_of("api");
@@ -178,7 +178,7 @@ fn the_list_of_repositories_and_the_settings_are_read_once_for_all_parts() {
 }
 
 #[test]
-fn workers_are_told_what_is_known_of_settings_and_ask_for_the_rest() {
+fn workers_get_what_is_known_of_settings_and_ask_for_the_rest() {
     let rules = policy(r#""repositories": [{"match": "*", "posture": {"tag_mutability": "MUTABLE"}}]"#);
     let listed = |world: &World| {
         let items = world.take_items(9).into_iter();

@@ -150,7 +150,7 @@ fn without_the_policy_nothing_is_listed_or_kept() {
 const CANNOT_PULL: &str = include_str!("../../../../tests/fixtures/events/ecs/task-cannot-pull.json");
 
 #[test]
-fn a_task_that_cannot_pull_a_blocked_image_is_told_once() {
+fn a_task_that_cannot_pull_a_blocked_image_is_alerted_once() {
     let ours = CANNOT_PULL
         .replace("111122223333", "123456789012")
         .replace("hello-repository:latest", &format!("{}:v1.2.3", image_key().repository));

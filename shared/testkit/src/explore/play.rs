@@ -10,7 +10,7 @@ use super::{
 };
 use guard_ports::{Clock as _, Retry};
 
-/// The action of an actor, once begun.
+/// The action, once begun.
 pub type Running<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + 'a>>;
 
 /// How often Lambda tries an asynchronous event ("Configuring error handling settings": twice again by default), and after which time

@@ -1,7 +1,7 @@
 """Evaluates a lifecycle policy against images, as ECR's preview does. Pure: images and the time in, actions out.
 
-All rules look at all images; then the rules are applied by priority. An image that meets the tag requirements of a rule can
-only be acted on by that rule, even if the rule keeps it. Images listed by an index, and referrers, are left alone.
+All rules count all images; then the rules are applied by priority. An image that meets the tag requirements of a rule can only
+be acted on by that rule, even if the rule keeps it. Images listed by an index, and referrers, are left alone.
 """
 
 from __future__ import annotations

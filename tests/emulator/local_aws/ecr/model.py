@@ -38,12 +38,12 @@ class Scan:
     findings: list[dict[str, Any]] | None = None
     enhanced_findings: list[dict[str, Any]] | None = None
     completed_at: float | None = None
-    # What the scanner counts, where that is not what it lists.
+    # The scanner's count, where that differs from its list.
     counts: dict[str, int] | None = None
     # Members of ``imageScanFindings`` that the answer does not have, and such that are ``null`` in it.
     without: tuple[str, ...] = ()
     nulls: tuple[str, ...] = ()
-    # What is shown from a later time on.
+    # Members that are shown from a later time on.
     later: tuple[tuple[float, Scan], ...] = ()
 
     @property
@@ -52,7 +52,7 @@ class Scan:
         return self.findings is not None or self.enhanced_findings is not None or bool(self.nulls)
 
     def is_of(self, enhanced: bool) -> bool:
-        """Whether this is a result of enhanced scanning, or of basic scanning. What has no findings yet may be of either."""
+        """Whether this is a result of enhanced scanning, or of basic scanning. A result without findings may be of either."""
         if self.findings is None and self.enhanced_findings is None:
             return True
         return (self.enhanced_findings is not None) == enhanced
@@ -115,8 +115,8 @@ class StoredImage:
         return subject["digest"] if subject else None
 
     def artifact_media_type_as(self, artifact_type_first: bool) -> str | None:
-        """The type of what is stored: that of its configuration, or the artifact type where the configuration is empty. What it is
-        with both is documented nowhere."""
+        """The type of a stored manifest: that of its configuration, or the artifact type where the configuration is empty. The
+        type with both is documented nowhere."""
         config = self.document.get("config", {}).get("mediaType")
         if config in (None, EMPTY_CONFIG_MEDIA_TYPE) or artifact_type_first:
             return self.document.get("artifactType", config)

@@ -39,7 +39,7 @@ class Preview:
 class ImageOperations:
     """The operations of one registry (an account in a region). Repositories and layers stay moto's."""
 
-    # How every registry of this server behaves until it is told otherwise.
+    # The behaviour of every registry of this server by default.
     first_readings = Readings()
 
     def __init__(self, backend: ECRBackend, now: Callable[[], float] = time.time):

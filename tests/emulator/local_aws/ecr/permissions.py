@@ -1,4 +1,5 @@
-"""Who may call what: statements of IAM policies, judged by action and resource. moto's own ECR lets everybody do everything.
+"""The permissions for calls: statements of IAM policies, evaluated by action and resource. moto's own ECR lets everybody do
+everything.
 
 Only what the roles of the functions need is understood: ``Allow``, actions in full, resources with wildcards. A statement with
 anything else is refused, so that it is not taken for granted.
@@ -14,8 +15,8 @@ SESSION = "ASIA"
 # Operations that need the action of another one (service authorization reference of Amazon ECR).
 ACTIONS = {"ListImageReferrers": "BatchGetImage"}
 UNDERSTOOD = {"Sid", "Effect", "Action", "Resource"}
-# What ECR asks Inspector for in the caller's name when scanning is enhanced, by action (ECR user guide, "IAM permissions required for
-# enhanced scanning").
+# The permissions for Inspector that ECR asks for in the caller's name when scanning is enhanced, by action (ECR user guide,
+# "IAM permissions required for enhanced scanning").
 OF_INSPECTOR = {"ecr:DescribeImageScanFindings": ["inspector2:ListCoverage", "inspector2:ListFindings"]}
 
 
@@ -23,7 +24,7 @@ class Permissions:
     """What each session may do."""
 
     def __init__(self, judged: tuple[str, ...] = ("ecr:", "inspector2:")) -> None:
-        """``judged``: what the actions that are judged here begin with."""
+        """The parameter gives the prefixes of the actions that are evaluated here."""
         self._judged = judged
         self._statements: dict[str, list[dict[str, Any]]] = {}
         self._users: dict[str, str] = {}

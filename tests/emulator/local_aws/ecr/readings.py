@@ -1,6 +1,6 @@
 """How the registry behaves where AWS documents nothing, or has been seen to behave in more than one way.
 
-Each setting is one such way; ``PUT /ecr-guard/settings`` changes them. What they stand for is in ``tests/contract/README.md``.
+Each setting is one such way; ``PUT /ecr-guard/settings`` changes them. ``tests/contract/README.md`` explains them.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 
-# What a pull is: nothing (it is set by injection), a manifest that a container runtime takes, or any manifest that anybody takes.
+# The event that counts as a pull: none (it is set by injection), a manifest that a container runtime takes, or any manifest
+# that anybody takes.
 PULLS = ("none", "runtime", "all")
 # Which entry a pull by the tag of an index is recorded for: the index, the image that is pulled next, or both.
 PULLED_OF = ("index", "image", "both")
-# What goes when digest and tag are named together: the tag, or the image with all its tags.
+# The subject of a removal by digest and tag together: the tag, or the image with all its tags.
 DIGEST_AND_TAG = ("tag", "image")
-# What is left of basic scans while scanning is enhanced, and the other way round.
+# The rest of basic scans while scanning is enhanced, and the other way round.
 OTHER_SCANS = ("kept", "gone")
 
 
@@ -38,7 +39,7 @@ class Readings:
     pulled_of: str = "both"
     digest_and_tag: str = "tag"
     other_scans: str = "kept"
-    # How many looks at a lifecycle preview say that it is in progress.
+    # The number of reads of a lifecycle preview that say that it is in progress.
     preview_looks: int = 0
     # How long each call of a function takes.
     slow_seconds: float = 0.0
@@ -48,7 +49,7 @@ class Readings:
     deleted_keys: tuple[str, ...] = field(default=())
 
     def changed(self, body: dict[str, Any]) -> Readings:
-        """The same with the members of a request, in camel case. What is not named stays."""
+        """The same with the members of a request, in camel case. A member that is not named stays."""
         allowed = {"pulls": PULLS, "pulled_of": PULLED_OF, "digest_and_tag": DIGEST_AND_TAG, "other_scans": OTHER_SCANS}
         changes: dict[str, Any] = {}
         for name, value in body.items():

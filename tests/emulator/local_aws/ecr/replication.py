@@ -1,8 +1,8 @@
 """Copies what is pushed into other regions and accounts, as the replication rules of a registry say.
 
 Each image and tag is copied by itself, some time after the push (``Behaviour``). A repository that is not there is created with
-ECR's defaults, not with the settings of its source. What arrives is not copied any further. A copy of an image is not the image: deleting or
-archiving it leaves the others alone.
+ECR's defaults, not with the settings of its source. A copy is not copied any further. A copy of an image is not the image:
+deleting or archiving it leaves the others alone.
 """
 
 from __future__ import annotations
@@ -245,7 +245,7 @@ class Replication:
         return {name: value for name, value in chosen.items() if value is not None}
 
 
-# What has been pushed and has not arrived, in the order of the pushes.
+# The pushed images that have not arrived, in the order of the pushes.
 _on_their_way: list[Copy] = []
 
 BACKFILL_OPERATIONS = (

@@ -1,6 +1,6 @@
 """Puts the operations into moto's server, and adds a call log, injection and the registry's own pull route.
 
-Beside the ECR API on ``/``:
+In addition to the ECR API on ``/``:
 
 - ``GET /ecr-guard/calls[?operation=…&repository=…&caller=…]`` and ``DELETE /ecr-guard/calls``: the calls since the last reset;
 - ``PUT /ecr-guard/scans``: ``{"repository", "digest", "status", "description", "findings", "enhancedFindings"}``, and further
@@ -53,7 +53,7 @@ from local_aws.ecr.permissions import SESSION, Permissions
 from local_aws.ecr.readings import Readings
 from local_aws.ecr.replication import BACKFILL_OPERATIONS, Behaviour, finish_all_copies
 
-# What is no operation of ECR.
+# The requests that are no operation of ECR.
 OURS = ("pulled", "nulls", "move_tag", "first_readings")
 OPERATIONS = tuple(name for name in vars(ImageOperations) if not name.startswith("_") and name not in OURS)
 
@@ -63,7 +63,7 @@ _failures: list[dict[str, Any]] = []
 _races: list[dict[str, Any]] = []
 _permissions = Permissions()
 
-# What can be put to ``/ecr-guard/``.
+# The requests to ``/ecr-guard/``.
 ROUTES = ("scans", "images", "replication", "settings", "failures", "races", "permissions")
 
 # The errors of ECR that are the server's fault; all others are answered with 400.
@@ -314,7 +314,7 @@ class Application:
 
 
 def scan_of(body: dict[str, Any], now: float) -> Scan:
-    """The result of a scan, as a request tells it."""
+    """The result of a scan, from a request."""
     done = body["status"] in ("COMPLETE", "ACTIVE")
     return Scan(
         status=body["status"],
@@ -334,7 +334,7 @@ def answer(body: Any, status: int = 200) -> HttpResponse:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Serves until it is told to stop."""
+    """Serves until it is stopped."""
     parser = argparse.ArgumentParser(
         prog="local_aws.ecr", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

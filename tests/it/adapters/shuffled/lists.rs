@@ -1,7 +1,7 @@
 //! The same for every other answer that is a list, or has one in it: of ECR, of the ledger, of KMS.
 //!
-//! In any order and on any number of pages, empty ones too, a list is the same. What is left out is unknown or an error: nothing that was
-//! not said is found, nothing that was said is lost in silence.
+//! In any order and on any number of pages, empty ones too, a list is the same. A missing member is unknown or an error:
+//! nothing that was not said is found, and nothing that was said is lost in silence.
 
 use shared::{
     core::{
@@ -48,7 +48,7 @@ fn images() -> Vec<Value> {
     images
 }
 
-/// A list in any order on one to four pages, and what each page leads to.
+/// A list in any order on one to four pages, and the key of the next page of each.
 fn cut(numbers: &mut Numbers, mut list: Vec<Value>) -> Vec<Vec<Value>> {
     numbers.shuffle(&mut list);
     let mut pages = vec![Vec::new(); numbers.below(4) + 1];
@@ -259,7 +259,7 @@ fn one_image_and_its_manifest_are_found_among_others_or_are_not_known() {
         assert_eq!(trigger(&shuffled[2]), Ok(Some(ScanTrigger::Manual)), "seed {seed}");
         let one_in = thinned(&mut numbers).unwrap();
         shuffled.iter_mut().for_each(|answer| numbers.thin_out(answer, one_in));
-        // What an answer leaves out is not gone: "there is none" is an error of its own.
+        // An entry that an answer leaves out still exists: "there is none" is an error of its own.
         if let Ok(found) = image(&shuffled[0]) {
             let found = found.unwrap_or_else(|| panic!("seed {seed}: taken for no image: {}", shuffled[0]));
             assert_said(&found, std::slice::from_ref(&expected), seed);

@@ -1,4 +1,4 @@
-# Stands in for `make package`: the zips of the functions, as far as Terraform looks at them, each with its note.
+# Stands in for `make package`: the zips of the functions, as far as Terraform reads them, each with its note.
 
 terraform {
   required_providers {

@@ -28,7 +28,7 @@ const NO_PULL_RECORDED: (&str, &str) = (
     "somebody pulls it, so that there is a date; or it is replaced and deleted",
 );
 
-/// Why an image is held that somebody uses.
+/// Defers the block of an image that somebody uses.
 pub(super) fn hold(evidence: String) -> Hold {
     let hold = Hold::because(evidence).told().undoing(Undo::Begun).with_step(
         "Deploy the new image, so that this one is no longer used: it is blocked when it has not been pulled for as long as the policy says.",

@@ -23,6 +23,6 @@ fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
         block.led_to && !facts.are_indexes_blocked()
     };
     // The alert is about the index. It needs its children, whether or not they were blocked before.
-    let hold = || Hold::because("an index that leads to it is not blocked; the index says why.").undoing(Undo::All);
+    let hold = || Hold::because("an index that references it is not blocked; the index says why.").undoing(Undo::All);
     Ok(holds.then(hold))
 }

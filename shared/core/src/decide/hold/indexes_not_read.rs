@@ -17,7 +17,8 @@ fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     let case = block.case;
     let holds = !block.stands && case.facts.awaits_indexes(case.image, case.now);
     // The next sweep notifies of the result.
-    let hold =
-        || Hold::because("it has no tag, and no sweep has looked yet whether an index leads to it; the next one does.");
+    let hold = || {
+        Hold::because("it has no tag, and no sweep has checked yet whether an index references it; the next one does.")
+    };
     Ok(holds.then(hold))
 }

@@ -44,7 +44,7 @@ pub const HOLD_RULES: [HoldRule; 14] = [
     returns::RULE,
 ];
 
-/// Why the image is held, if it is; or what must be asked to know that.
+/// Why the block is deferred, if it is; or the fact that must be gathered first.
 pub(super) fn hold(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     for rule in HOLD_RULES {
         if let Some(hold) = (rule.check)(block)? {

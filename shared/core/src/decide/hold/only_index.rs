@@ -24,6 +24,6 @@ fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     // The alert is about the index.
     Ok(holds.then(|| Hold {
         refused: true,
-        ..Hold::because("the registry does not archive it, as an index leads to it; every such index is blocked.")
+        ..Hold::because("the registry does not archive it, as an index references it; every such index is blocked.")
     }))
 }

@@ -18,8 +18,6 @@ fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     Ok(failure.map(|failure| {
         Hold::because(format!("the registry refused ({}).", text::line(failure, 200)))
             .told()
-            .with_step(
-                "Give the function the right to block it, or remove what stands in the way: the next look at it tries again.",
-            )
+            .with_step("Give the function the right to block it, or remove the reason: the next reconcile tries again.")
     }))
 }

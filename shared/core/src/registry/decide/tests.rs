@@ -78,7 +78,7 @@ fn titles(step: &RegistryStep) -> Vec<String> {
 }
 
 #[test]
-fn a_problem_is_told_once_while_it_lasts_and_again_when_it_comes_back() {
+fn a_problem_is_alerted_once_while_it_lasts_and_again_when_it_comes_back() {
     let policy = policy(&[]);
     let first = step(decide_registry(
         &policy,
@@ -115,7 +115,7 @@ fn a_problem_is_told_once_while_it_lasts_and_again_when_it_comes_back() {
 }
 
 #[test]
-fn an_exception_is_told_of_once_to_each_topic_within_its_last_days() {
+fn an_exception_is_alerted_once_to_each_topic_within_its_last_days() {
     for (day, told, why) in [
         ("2026-12-01", 0, "more than a week is left"),
         ("2026-11-30", 2, "seven days are left"),
@@ -152,7 +152,7 @@ fn an_exception_is_the_same_wherever_it_stands_and_another_one_when_it_is_renewe
 }
 
 #[test]
-fn what_was_not_sent_stays_owed_under_the_same_id_and_is_left_to_who_is_at_it() {
+fn what_was_not_sent_stays_pending_under_the_same_id_and_is_left_to_the_lease_holder() {
     let policy = policy(&["2026-11-28"]);
     let first = step(decide_registry(&policy, &facts(&policy, &["scanning"], None), now()));
     let ids = |step: &RegistryStep| {
@@ -223,7 +223,7 @@ proptest! {
 }
 
 #[test]
-fn who_uses_images_is_told_to_be_unknown_once_a_day_with_the_permission_that_is_missing() {
+fn unknown_users_of_images_are_alerted_once_a_day_with_the_permission_that_is_missing() {
     let policy = policy(&[]);
     let source = |account: &str, kind| WorkloadSource {
         account: account.parse().unwrap(),

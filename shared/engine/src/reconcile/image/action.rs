@@ -262,7 +262,7 @@ impl<S: Services> Action for ImageExecution<'_, '_, S> {
                     None => self.slot_of(brief).await,
                 };
                 let message = alert.message(run.policy.contact(&run.key.repository));
-                let failed = |source| run.failed("tell of", source);
+                let failed = |source| run.failed("send the alert about", source);
                 notifier.tell(slot, brief, &message).await.map_err(failed)?;
                 let default = run.policy.default_topic();
                 if step.tells_release && *default != brief.topic {

@@ -72,7 +72,7 @@ impl<S: Services> ImageRun<'_, S> {
                         not_read.told = Some(source);
                         ToldFindings::none(repository)
                     }
-                    Err(source) => return Err(self.failed("look up what was told of", source)),
+                    Err(source) => return Err(self.failed("read the findings of earlier alerts of", source)),
                 });
             }
         }
@@ -130,7 +130,7 @@ impl<S: Services> ImageRun<'_, S> {
         {
             Ok(document) => Ok(lambda_may_pull(document.as_deref())),
             Err(source) if source.retry == Retry::Never => Ok(LambdaAccess::Unknown(refusal_of(&source))),
-            Err(source) => Err(self.failed("look at the repository policy of", source)),
+            Err(source) => Err(self.failed("read the repository policy of", source)),
         }
     }
 }

@@ -52,7 +52,7 @@ impl<S: Services> ImageRun<'_, S> {
             pulled,
         );
         let ((image, scan, row, trigger, pulled), uses) = join(looks, self.uses_ahead()).await;
-        let failed = |source| self.failed("look at", source);
+        let failed = |source| self.failed("reconcile", source);
         let mut row = row.map_err(failed)?;
         let image = image.map_err(failed)?;
         if let Some(row) = row.as_mut().filter(|row| row.not_reached && image.is_some()) {
@@ -117,7 +117,7 @@ impl<S: Services> ImageRun<'_, S> {
         let keys: Vec<ImageKey> = unread.map(|digest| self.of(digest, None).key).collect();
         let rows = self.services.ledger().rows_of(&keys).await;
         let mut rows = rows
-            .map_err(|source| self.failed("look at the indexes of", source))?
+            .map_err(|source| self.failed("read the indexes of", source))?
             .into_iter();
         let looking = |digest: &Digest| {
             let index = self.index.as_ref().filter(|(index, _)| index == digest);
@@ -137,7 +137,7 @@ impl<S: Services> ImageRun<'_, S> {
     /// The image in another region that this one is a copy of: by what an event said, or by what its row remembers; and where copies
     /// arrive and no event led here, by the ledger.
     async fn source(&self, row: Option<&Row>, since: Option<Timestamp>) -> Result<Option<SourceImage>, ReconcileError> {
-        let failed = |source| self.failed("look at the source of", source);
+        let failed = |source| self.failed("read the source of", source);
         let known = row.and_then(|row| Some(row.source.as_ref()?.region.clone()));
         let said = self.hints.source.clone().filter(|region| *region != self.key.region);
         if said.is_none() && known.is_none() {

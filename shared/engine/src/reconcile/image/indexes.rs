@@ -42,7 +42,7 @@ impl<S: Services> ImageRun<'_, S> {
         facts: &Facts,
         not_read: &mut NotRead,
     ) -> Result<(Children, u64), ReconcileError> {
-        let failed = |source| self.failed("look into", source);
+        let failed = |source| self.failed("read", source);
         let Some(Listed { children: listed, more }) = self.listed(facts, not_read).await? else {
             return Ok((Children::Unknown, 0));
         };
@@ -74,7 +74,7 @@ impl<S: Services> ImageRun<'_, S> {
     pub(super) async fn children_pulled(&self, facts: &Facts) -> Result<Vec<Timestamp>, ReconcileError> {
         let children = facts.children().iter().map(|child| &child.child.digest);
         let images = images_of(self.services.registry(), &self.key.repository, children).await;
-        let images = images.map_err(|source| self.failed("look at the images of", source))?;
+        let images = images.map_err(|source| self.failed("read the children of", source))?;
         Ok(images
             .into_iter()
             .flatten()

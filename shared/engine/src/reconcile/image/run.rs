@@ -93,7 +93,7 @@ impl<S: Services> ImageRun<'_, S> {
             let Some((outcome, row)) = looked else { continue };
             if let Some(source) = attempt.unscanned {
                 // It has a record now, and what was known before still holds.
-                return Err(self.failed("look at", source));
+                return Err(self.failed("reconcile", source));
             }
             return Ok(Looked {
                 outcome: Outcome {
@@ -123,7 +123,7 @@ impl<S: Services> ImageRun<'_, S> {
         let removal = self.removal(writer);
         let key = RepositoryKey::of(&self.key);
         let looked = Box::pin(removal.look_into_all(&key, &block.tags)).await;
-        looked.map_err(|source| self.failed("look into the tags of", source))
+        looked.map_err(|source| self.failed("read the tags of", source))
     }
 
     fn log_plan(&self, plan: &Plan) {
@@ -157,7 +157,7 @@ impl<S: Services> ImageRun<'_, S> {
     pub(super) async fn manifest(&self, not_read: &mut NotRead) -> Result<Option<String>, ReconcileError> {
         match self.services.registry().manifest(&self.key).await {
             Ok(manifest) => Ok(manifest),
-            Err(source) if source.retry == Retry::Later => Err(self.failed("look into", source)),
+            Err(source) if source.retry == Retry::Later => Err(self.failed("read", source)),
             Err(source) => {
                 not_read.manifest = Some(source);
                 Ok(None)

@@ -157,7 +157,7 @@ fn longest_chain(world: &World) -> usize {
 }
 
 #[test]
-fn each_verdict_leads_to_its_state_and_its_alert() {
+fn each_verdict_has_its_state_and_its_alert() {
     for (scan, state, alerts) in [
         (clean(), State::Allowed, vec![]),
         (
@@ -381,7 +381,7 @@ fn an_image_that_improves_is_released_and_only_if_we_had_blocked_it() {
 }
 
 #[test]
-fn a_release_is_told_when_the_image_can_be_pulled_again() {
+fn a_release_is_alerted_when_the_image_can_be_pulled_again() {
     let excepted = policy(EXCEPTED);
     let world = world(critical());
     settle(&world, &policy(""));
@@ -523,7 +523,7 @@ fn the_block_of_an_image_no_worse_than_the_running_one_is_deferred() {
 }
 
 #[test]
-fn whoever_takes_over_an_alert_has_it_for_as_long_as_whoever_had_it_before() {
+fn an_invocation_that_takes_over_an_alert_has_it_for_as_long_as_the_one_before() {
     let world = world(critical());
     let at = |seconds: i64, actor: &str| {
         world.set_now(now() + SignedDuration::from_secs(seconds));
@@ -778,7 +778,7 @@ fn numbered(n: usize) -> ImageKey {
 }
 
 #[test]
-fn the_hourly_limit_holds_what_comes_after_it_and_is_told_once() {
+fn the_hourly_limit_defers_what_comes_after_it_and_is_alerted_once() {
     let limited = policy(r#""block": {"max_blocks_per_hour": 3}"#);
     let world = World::new();
     let look_at = |n: usize| {
@@ -852,7 +852,7 @@ fn blocking_again_what_came_back_is_not_limited() {
 }
 
 #[test]
-fn report_mode_tells_and_changes_nothing() {
+fn report_mode_alerts_and_changes_nothing() {
     let report = policy_in("report", "");
     let world = world(critical());
     assert_eq!(settle(&world, &report).state, Some(State::BlockDeferred));
@@ -879,7 +879,7 @@ fn report_mode_tells_and_changes_nothing() {
 }
 
 #[test]
-fn a_new_finding_in_a_blocked_image_is_told_once_and_an_old_one_never_again() {
+fn a_new_finding_in_a_blocked_image_is_alerted_once_and_an_old_one_never_again() {
     let flag = policy(r#""block": {"method": "flag"}"#);
     let world = world(critical());
     settle(&world, &flag);
@@ -1097,7 +1097,7 @@ fn a_tag_is_resolved_once_and_an_unknown_one_is_no_error() {
 }
 
 #[test]
-fn a_refused_block_is_told_and_is_an_error() {
+fn a_refused_block_is_alerted_and_is_an_error() {
     let world = world(critical());
     for attempt in 1..=3 {
         world.fail("ecr:UpdateImageStorageClass", Fault::Before(Retry::Never));
@@ -1116,7 +1116,7 @@ fn a_refused_block_is_told_and_is_an_error() {
 }
 
 #[test]
-fn a_refused_quarantine_is_told_and_what_follows_is_a_block_like_any_other() {
+fn a_refused_quarantine_is_alerted_and_what_follows_is_a_block_like_any_other() {
     let quarantine = policy(r#""block": {"method": "quarantine-tag"}"#);
     for operation in ["ecr:PutImage", "ecr:BatchDeleteImage"] {
         let world = world(critical());
@@ -1142,7 +1142,7 @@ fn a_refused_quarantine_is_told_and_what_follows_is_a_block_like_any_other() {
 }
 
 #[test]
-fn two_invocations_at_once_block_once_and_tell_once() {
+fn two_invocations_at_once_block_once_and_alert_once() {
     let world = world(critical());
     let policy = policy("");
     let (one, two) = (request("one"), request("two"));
@@ -1524,7 +1524,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_a_second_look_finds_nothing_to_do(happenings in proptest::collection::vec(any_happening(), 1..12)) {
+    fn whatever_happens_a_second_reconcile_finds_nothing_to_do(happenings in proptest::collection::vec(any_happening(), 1..12)) {
         let world = world(Scan::Absent);
         let mut rules = policy("");
         let mut at = now();

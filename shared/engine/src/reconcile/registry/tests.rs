@@ -75,7 +75,7 @@ fn sent(world: &World, member: &str) -> Vec<String> {
 }
 
 #[test]
-fn trouble_is_told_once_and_a_second_look_writes_nothing() {
+fn trouble_is_alerted_once_and_a_second_reconcile_writes_nothing() {
     let (world, policy) = troubled();
     let outcome = look(&world, &policy).unwrap();
     assert_eq!(outcome.problems, 1);
@@ -103,7 +103,7 @@ fn a_calm_registry_leaves_no_trace() {
 }
 
 #[test]
-fn all_pages_of_repositories_are_looked_at() {
+fn all_pages_of_repositories_are_reconciled() {
     let (world, policy) = troubled();
     for n in 0..5 {
         let key = guard_core::ids::ImageKey {
@@ -122,7 +122,7 @@ fn all_pages_of_repositories_are_looked_at() {
 }
 
 #[test]
-fn a_topic_that_does_not_accept_an_alert_gets_it_at_the_next_look() {
+fn a_topic_that_does_not_accept_an_alert_gets_it_at_the_next_reconcile() {
     let (world, policy) = troubled();
     world.fail(PUBLISH, Fault::Before(Retry::Later));
     let error = look(&world, &policy).unwrap_err();

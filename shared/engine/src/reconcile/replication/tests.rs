@@ -168,7 +168,7 @@ fn row_in_source(state: State, available_since: Option<Timestamp>) -> Row {
 }
 
 #[test]
-fn a_late_copy_is_told_once() {
+fn a_late_copy_is_alerted_once() {
     let world = world();
     world.push_elsewhere(&source_key(), pushed(&source_key(), &["v1.2.3"], 10 + 47));
     let outcome = look(&world, arrived());
@@ -182,7 +182,7 @@ fn a_late_copy_is_told_once() {
 }
 
 #[test]
-fn a_copy_of_which_the_source_has_told_that_it_is_late_is_not_told_again() {
+fn a_late_copy_that_the_source_has_alerted_is_not_alerted_again() {
     let world = world();
     world.push_elsewhere(&source_key(), pushed(&source_key(), &["v1.2.3"], 10 + 47));
     let mut row = replication::ledger::ReplicationRow {
@@ -245,7 +245,7 @@ fn a_tag_that_has_moved_on_in_the_source_is_not_missing() {
 }
 
 #[test]
-fn where_the_source_does_not_tell_the_newer_image_has_the_tag() {
+fn where_the_source_gives_no_answer_the_newer_image_has_the_tag() {
     for (holder_pushed_ago, state) in [(5, ReplicaState::Complete), (600, ReplicaState::Incomplete)] {
         let world = tag_taken(holder_pushed_ago);
         // The first call is for the tag; the second, for the push, is refused as well.
@@ -284,7 +284,7 @@ fn index() -> World {
 }
 
 #[test]
-fn an_index_is_complete_with_all_that_it_leads_to() {
+fn an_index_is_complete_with_all_that_it_references() {
     let world = index();
     let outcome = look(&world, arrived());
     assert_eq!(outcome.state, ReplicaState::Incomplete);
@@ -310,7 +310,7 @@ fn an_index_is_complete_with_all_that_it_leads_to() {
 }
 
 #[test]
-fn a_failure_is_told_with_the_code_that_the_source_knows() {
+fn a_failure_is_alerted_with_the_code_that_the_source_knows() {
     let failed = |code: Option<&str>| CopyState::Missing(Missing::Failed(code.map(str::to_owned)));
     let cases = [
         (
@@ -353,7 +353,7 @@ fn a_failure_is_told_with_the_code_that_the_source_knows() {
 }
 
 #[test]
-fn a_failure_is_told_even_if_the_source_refuses_to_tell_why() {
+fn a_failure_is_alerted_even_if_the_source_refuses_the_reason() {
     let world = World::new();
     world.fail("ecr:DescribeImageReplicationStatus", Fault::Before(Retry::Never));
     look(&world, event(false, None));
@@ -413,7 +413,7 @@ fn a_crash_at_any_point_loses_nothing() {
 }
 
 #[test]
-fn of_two_that_look_at_the_same_time_one_tells() {
+fn of_two_that_reconcile_at_the_same_time_one_sends_the_alert() {
     let world = tag_taken(600);
     let policy = policy(POLICY);
     let (services, one) = (world.writing(true), request(arrived()));
@@ -541,7 +541,7 @@ fn where_every_copy_was_seen_no_image_costs_a_call() {
 }
 
 #[test]
-fn what_nobody_has_seen_is_asked_for_and_told_once() {
+fn what_nobody_has_seen_is_asked_for_and_alerted_once() {
     let world = World::new();
     let failed = CopyState::Missing(Missing::Failed(Some("KmsError".to_owned())));
     let images = listed(
@@ -592,7 +592,7 @@ fn what_nobody_has_seen_is_asked_for_and_told_once() {
 }
 
 #[test]
-fn so_many_are_asked_about_in_one_look_and_the_others_in_the_next_ones() {
+fn a_limited_number_is_asked_about_in_one_reconcile_and_the_others_in_the_next_ones() {
     let world = World::new();
     let digests: Vec<String> = (0..120).map(|n| format!("sha256:{n:04x}")).collect();
     let images: Vec<(&str, i64, Option<CopyState>)> = digests
@@ -631,7 +631,7 @@ fn only_what_can_be_pulled_is_expected_and_nothing_that_was_copied_here() {
 }
 
 #[test]
-fn what_an_index_leads_to_is_seen_with_it() {
+fn what_an_index_references_is_seen_with_it() {
     let world = World::new();
     let images = listed(&world, &[("sha256:1d", 100, None), ("sha256:a6", 100, None)]);
     world.remember_replica(ReplicaRow {
@@ -664,7 +664,7 @@ fn a_copy_that_is_not_as_protected_is_counted() {
 }
 
 #[test]
-fn copies_here_that_were_not_right_are_looked_at_again() {
+fn copies_here_that_were_not_right_are_reconciled_again() {
     let world = tag_taken(600);
     look(&world, arrived());
     let images = [pushed(&image_key(), &[], 10)];
@@ -687,7 +687,7 @@ fn copies_here_that_were_not_right_are_looked_at_again() {
 }
 
 #[test]
-fn a_copy_of_which_the_event_was_lost_is_looked_at_with_the_tags_of_its_source() {
+fn a_copy_of_which_the_event_was_lost_is_reconciled_with_the_tags_of_its_source() {
     let world = tag_taken(600);
     let images = [pushed(&image_key(), &[], 10)];
     let row = Row {
@@ -967,7 +967,7 @@ fn whatever_becomes_of_the_call_that_begins_a_backfill_one_is_begun() {
 }
 
 #[test]
-fn a_backfill_that_ecr_refuses_is_told_with_its_answer() {
+fn a_backfill_that_ecr_refuses_is_alerted_with_its_answer() {
     let world = World::new();
     let images = listed(&world, &[("sha256:01", 100, None)]);
     world.set_backfill_start(BackfillStart::Refused("no rule for eu-west-1".to_owned()));
@@ -979,7 +979,7 @@ fn a_backfill_that_ecr_refuses_is_told_with_its_answer() {
 }
 
 #[test]
-fn a_backfill_that_we_may_not_begin_is_an_error_once_and_told_when_copies_are_late() {
+fn a_backfill_that_we_may_not_begin_is_an_error_once_and_alerted_when_copies_are_late() {
     let world = World::new();
     let images = listed(&world, &[("sha256:01", 100, None)]);
     let policy = policy(BACKFILL);
@@ -1018,7 +1018,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn whatever_ecr_says_the_figures_add_up_and_a_second_look_finds_nothing_to_do(
+    fn whatever_ecr_says_the_figures_add_up_and_a_second_reconcile_finds_nothing_to_do(
         images in proptest::collection::vec((0..90i64, copy_state(), proptest::option::of(0..4usize)), 0..12),
     ) {
         let world = World::new();
@@ -1044,7 +1044,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_happens_to_a_copy_a_second_look_finds_nothing_to_do(
+    fn whatever_happens_to_a_copy_a_second_reconcile_finds_nothing_to_do(
         events in proptest::collection::vec((any::<bool>(), any::<bool>(), copy_state(), any::<bool>(), any::<bool>()), 1..6),
     ) {
         let world = World::new();

@@ -60,7 +60,7 @@ impl<S: Services> RepositoryRun<'_, S> {
             }
         };
         let (looked, row) = join(looked, row).await;
-        let failed = |source| self.failed("look at", source);
+        let failed = |source| self.failed("reconcile", source);
         let (repository, tags, access, lifecycle, trigger) = looked.map_err(failed)?;
         let mut facts = RepositoryFacts {
             repository,
@@ -83,7 +83,7 @@ impl<S: Services> RepositoryRun<'_, S> {
         has_posture: bool,
     ) -> Result<(), ReconcileError> {
         let services = self.services;
-        let failed = |source| self.failed("look at", source);
+        let failed = |source| self.failed("reconcile", source);
         let arn = facts
             .repository
             .as_ref()

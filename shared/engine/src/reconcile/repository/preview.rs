@@ -64,7 +64,7 @@ impl<S: Services> RepositoryRun<'_, S> {
 
     /// When a child of an index was last pulled, at any depth.
     async fn last_pull(&self, index: Digest) -> Result<LastPull, ReconcileError> {
-        let failed = |source| self.failed("look at an index of", source);
+        let failed = |source| self.failed("read an index of", source);
         let (mut found, mut next) = (LastPull::default(), vec![index]);
         let mut looked = 0;
         while let Some(digest) = next.pop() {
@@ -109,7 +109,7 @@ impl<S: Services> RepositoryRun<'_, S> {
         facts: &RepositoryFacts,
         step: &RepositoryStep,
     ) -> Result<bool, ReconcileError> {
-        let failed = |source| self.failed("look at", source);
+        let failed = |source| self.failed("reconcile", source);
         for effect in &step.effects {
             let is_same = match effect {
                 RepositoryEffect::Access(_) => {

@@ -27,11 +27,11 @@ impl<S: Services> RepositoryRun<'_, S> {
 
     pub(super) async fn tell(&self, alerts: &[RepositoryAlert]) -> Result<Vec<RepositoryAlertKind>, ReconcileError> {
         let told = tell(self.services, self.policy, self.key, alerts).await;
-        told.map_err(|source| self.failed("tell of", source))
+        told.map_err(|source| self.failed("send the alert about", source))
     }
 }
 
-/// Tells people of what is the matter with a repository, a tag or its copies. The kinds of what was told.
+/// Notifies people of a problem with a repository, a tag or its copies. The result is the kinds of the alerts.
 pub(in crate::reconcile) async fn tell(
     services: &impl Services,
     policy: &Policy,

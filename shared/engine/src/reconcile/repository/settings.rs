@@ -214,7 +214,7 @@ impl<S: Services> RepositoryRun<'_, S> {
     /// done, and nothing is done by it.
     async fn is_in_order(&self, listed: &ListedSettings, actor: &str) -> Result<bool, ReconcileError> {
         let row = self.services.ledger().repository_row(self.key).await;
-        let row = row.map_err(|source| self.failed("look at", source))?;
+        let row = row.map_err(|source| self.failed("reconcile", source))?;
         if tags_may_matter(self.policy, self.key, row.as_ref()) {
             return Ok(false);
         }

@@ -86,7 +86,7 @@ pub async fn reconcile_tag(
         }
         if tag::may_be_removed(policy, &facts) {
             let tags = services.registry().repository_tags(key).await;
-            let tags = tags.map_err(|source| run.failed("look at a tag of", source))?;
+            let tags = tags.map_err(|source| run.failed("reconcile a tag of", source))?;
             facts.opted_out = matches!(opt_out(&tags), OptOut::Ignore(_) | OptOut::Report(_));
         }
         let step = match run.decided_on_tag(&facts) {
@@ -190,7 +190,7 @@ impl<S: Services> RepositoryRun<'_, S> {
             self.services.ledger().tag_row(self.key, &facts.tag),
         )
         .await;
-        let failed = |source| self.failed("look at a tag of", source);
+        let failed = |source| self.failed("reconcile a tag of", source);
         (facts.holder, facts.row) = (holder.map_err(failed)?, row.map_err(failed)?);
         Ok(())
     }

@@ -137,7 +137,7 @@ fn default_of(world: &World, n: usize) -> serde_json::Value {
 }
 
 #[test]
-fn what_can_be_repaired_is_and_people_are_told_old_and_new() {
+fn what_can_be_repaired_is_and_alerts_name_old_and_new() {
     let policy = policy(&rules(
         r#""posture": {"tag_mutability": "IMMUTABLE", "scan_on_push": true, "repair": true}"#,
     ));
@@ -159,7 +159,7 @@ fn what_can_be_repaired_is_and_people_are_told_old_and_new() {
 }
 
 #[test]
-fn each_setting_is_as_the_policy_says_or_is_told() {
+fn each_setting_is_as_the_policy_says_or_is_alerted() {
     let exclusion: TagMutability = TagMutability::ImmutableWithExclusion(["sha256-*".to_owned()].into());
     let with_tag = |key: &str, value: &str| StoredRepository {
         tags: [(key.to_owned(), value.to_owned())].into(),
@@ -295,7 +295,7 @@ fn a_statement_that_lets_in_the_world_is_taken_out_and_all_else_stays_byte_for_b
 
 /// Among the openings of a policy, only one that is surely open to everybody is taken out; all are alerted.
 #[test]
-fn what_is_not_surely_open_to_everybody_is_told_and_left() {
+fn what_is_not_surely_open_to_everybody_is_alerted_and_left() {
     let statement = |rest: &str| {
         format!(
             r#"{{"Version": "2012-10-17", "Statement": [{{"Effect": "Allow", "Principal": "*", "Action": "ecr:BatchGetImage"{rest}}}]}}"#
@@ -358,7 +358,7 @@ fn what_is_not_surely_open_to_everybody_is_told_and_left() {
 }
 
 #[test]
-fn in_report_mode_everything_is_told_and_nothing_changed() {
+fn in_report_mode_everything_is_alerted_and_nothing_changed() {
     let sections = rules(&format!(
         r#""posture": {{"tag_mutability": "IMMUTABLE", "scan_on_push": true, "repair": true}}, {SEED}"#
     ));
@@ -447,7 +447,7 @@ fn a_missing_lifecycle_policy_is_set_with_what_it_affects() {
 }
 
 #[test]
-fn a_lifecycle_policy_that_would_take_what_is_in_use_is_held_and_looked_into_again_in_a_day() {
+fn a_lifecycle_policy_that_would_take_what_is_in_use_is_not_set_and_checked_again_in_a_day() {
     let policy = policy(&rules(SEED));
     let world = world(repository());
     world.set_preview(&key().repository, preview(&[None, Some(3)]));
@@ -743,7 +743,7 @@ fn what_others_change_during_a_preview_stays() {
 
 /// Under enhanced scanning the repository's own flag is no repair: it is alerted once.
 #[test]
-fn the_flag_is_set_only_where_it_leads_to_a_scan() {
+fn the_flag_is_set_only_where_it_causes_a_scan() {
     let policy = policy(&rules(r#""posture": {"scan_on_push": true, "repair": true}"#));
     for (mode, changed, alert) in [
         (ScanMode::Basic, vec!["posture.scan_on_push"], Kind::PostureRepaired),
@@ -764,7 +764,7 @@ fn the_flag_is_set_only_where_it_leads_to_a_scan() {
 }
 
 #[test]
-fn what_cannot_all_be_looked_at_is_held() {
+fn what_cannot_all_be_checked_is_not_set() {
     let world = world(repository());
     world.set_preview(
         &key().repository,
@@ -778,7 +778,7 @@ fn what_cannot_all_be_looked_at_is_held() {
 }
 
 #[test]
-fn a_key_that_cannot_be_used_is_critical_and_told_once() {
+fn a_key_that_cannot_be_used_is_critical_and_alerted_once() {
     let policy = policy(&rules(r#""posture": {"key_rotation": true}"#));
     let arn = KEY.parse().unwrap();
     for (health, alerts) in [
@@ -823,7 +823,7 @@ fn a_key_that_cannot_be_used_is_critical_and_told_once() {
 
 /// The message of KMS has the id of the request in it, and the name of the calling role: that is no change of the repository.
 #[test]
-fn a_key_of_which_kms_does_not_tell_is_told_once_whoever_asks() {
+fn a_key_of_which_kms_gives_no_answer_is_alerted_once_whatever_role_asks() {
     let policy = policy(&rules(r#""posture": {"key_rotation": true}"#));
     let world = world(repository());
     let mut alerts = 0;
@@ -879,7 +879,7 @@ fn a_key_that_is_deleted_is_worse_than_one_that_will_be() {
 
 /// A state that passes, or that we do not know, is alerted as what it is.
 #[test]
-fn a_key_in_another_state_is_told_for_what_it_is() {
+fn a_key_in_another_state_is_alerted_as_what_it_is() {
     let policy = policy(&rules(r#""posture": {"scan_on_push": false}"#));
     for (state, severity, title) in [
         (
@@ -915,7 +915,7 @@ fn a_key_in_another_state_is_told_for_what_it_is() {
 }
 
 #[test]
-fn what_somebody_changes_back_again_and_again_is_told_and_left() {
+fn what_somebody_changes_back_again_and_again_is_alerted_and_left() {
     let policy = policy(&rules(r#""posture": {"tag_mutability": "IMMUTABLE", "repair": true}"#));
     let world = world(repository());
     let mut alerts = Vec::new();
@@ -937,7 +937,7 @@ fn what_somebody_changes_back_again_and_again_is_told_and_left() {
 }
 
 #[test]
-fn what_the_registry_refuses_is_told_once_and_what_it_did_is_told_too() {
+fn what_the_registry_refuses_is_alerted_once_and_what_it_did_is_alerted_too() {
     let policy = policy(&rules(
         r#""posture": {"tag_mutability": "IMMUTABLE", "scan_on_push": true, "repair": true}"#,
     ));
@@ -1008,7 +1008,7 @@ fn tags_of(world: &World) -> Vec<String> {
 }
 
 #[test]
-fn a_tag_that_breaks_the_rules_is_told_once() {
+fn a_tag_that_breaks_the_rules_is_alerted_once() {
     let policy = policy(&rules(
         r#""tags": {"allowed": ["semver:v"], "forbidden": ["latest"], "reserved": ["prod"]}"#,
     ));
@@ -1083,7 +1083,7 @@ fn a_tag_is_not_removed_where_that_would_do_harm_or_is_not_wanted() {
 }
 
 #[test]
-fn a_tag_that_moves_is_told_with_both_images() {
+fn a_tag_that_moves_is_alerted_with_both_images() {
     let policy = policy(&rules(r#""tags": {"forbidden": ["x"], "reserved": ["prod"]}"#));
     let other = ImageKey {
         digest: format!("sha256:{}", "cd".repeat(32)).parse().unwrap(),
@@ -1257,7 +1257,7 @@ fn what_no_list_shows_is_found_by_a_listed_look_as_well() {
 }
 
 #[test]
-fn what_was_told_is_over_when_a_listed_look_finds_it_over() {
+fn an_alert_is_over_when_a_listed_reconcile_finds_it_over() {
     let policy = policy(&rules(r#""posture": {"tag_mutability": "IMMUTABLE"}"#));
     let world = world(repository());
     assert_eq!(look_by(&listed(&world), &world, &policy).alerts, [Kind::PostureDrift]);
@@ -1303,7 +1303,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
-    fn whatever_a_repository_is_like_a_second_look_finds_nothing_to_do(
+    fn whatever_a_repository_is_like_a_second_reconcile_finds_nothing_to_do(
         stored in any_repository(), repair in any::<bool>(), used in any::<bool>(), manual in any::<bool>(), report in any::<bool>(),
         crash in prop::option::of(1_usize..60),
     ) {
@@ -1338,7 +1338,7 @@ proptest! {
     }
 
     #[test]
-    fn a_listed_look_does_what_a_full_look_does(
+    fn a_listed_reconcile_does_what_a_full_reconcile_does(
         stored in any_repository(), repair in any::<bool>(), used in any::<bool>(), manual in any::<bool>(),
         earlier in prop::option::of(any_repository()), healthy in any::<bool>(),
     ) {

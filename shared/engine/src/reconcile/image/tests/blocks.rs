@@ -291,7 +291,7 @@ fn a_quarantine_takes_the_tags_of_the_images_of_an_index_too() {
 }
 
 #[test]
-fn what_only_its_index_kept_from_the_archive_is_judged_by_itself_once_the_index_is_gone() {
+fn what_only_its_index_kept_from_the_archive_is_evaluated_by_itself_once_the_index_is_gone() {
     let (world, index, child) = index_with(Some("arm64-1"));
     world.refuse_to_archive(&child);
     run(look(&world, &policy(""), &of(&index, "one"))).unwrap();
@@ -373,7 +373,7 @@ impl Registry for Late<'_> {
 }
 
 #[test]
-fn a_block_that_was_just_made_is_no_bypass_for_whoever_read_the_image_before() {
+fn a_block_that_was_just_made_is_no_bypass_for_an_invocation_that_read_the_image_before() {
     let world = world(critical());
     let before = world.image_of(&image_key());
     settle(&world, &policy(""));
@@ -456,7 +456,7 @@ impl Notifier for PushedMeanwhile<'_> {
 }
 
 #[test]
-fn a_push_that_arrives_while_the_block_is_told_is_tried_again() {
+fn a_push_that_arrives_while_the_block_is_alerted_is_tried_again() {
     let (world, policy) = (world(critical()), policy(""));
     let notifier = PushedMeanwhile(&world, &policy, Mutex::new(None));
     let services = Parts {
@@ -471,7 +471,7 @@ fn a_push_that_arrives_while_the_block_is_told_is_tried_again() {
 }
 
 #[test]
-fn a_push_of_the_same_image_at_any_point_of_a_look_is_not_lost() {
+fn a_push_of_the_same_image_at_any_point_of_a_reconcile_is_not_lost() {
     let policy = policy("");
     let polled = |future: &mut std::pin::Pin<&mut dyn Future<Output = Result<Outcome, ReconcileError>>>,
                   polls: usize| {
@@ -570,7 +570,7 @@ fn an_image_whose_release_is_refused_stays_blocked_says_why_and_is_tried_by_the_
 /// In the reconcile of the second image, any one call goes wrong, without effect or with its answer lost; the event comes again
 /// a minute later.
 #[test]
-fn the_limit_is_told_whatever_call_goes_wrong() {
+fn the_limit_is_alerted_whatever_call_goes_wrong() {
     let limited = policy(r#""block": {"max_blocks_per_hour": 1}"#);
     let image_of = |n: usize| key(&format!("sha256:c{n}"));
     for lost in [Fault::Before(Retry::Later), Fault::After(Retry::Later)] {

@@ -186,7 +186,7 @@ fn whether_lambda_may_pull_is_only_asked_where_the_image_would_be_blocked_otherw
 }
 
 #[test]
-fn an_image_over_the_hourly_limit_does_not_cost_a_look_at_the_repository_policy_again_and_again() {
+fn an_image_over_the_hourly_limit_does_not_cost_a_read_of_the_repository_policy_again_and_again() {
     let world = pulled_days_ago(300, unused);
     let other = ImageKey {
         digest: "sha256:01".parse().unwrap(),
@@ -286,7 +286,7 @@ fn a_search_for_more_indexes_ends_in_time_and_the_block_is_deferred() {
 }
 
 #[test]
-fn a_look_for_what_an_image_replaces_ends_in_time_and_then_excuses_nothing() {
+fn a_search_for_what_an_image_replaces_ends_in_time_and_then_excuses_nothing() {
     let world = World::with(&image_key(), image(&image_key()), critical());
     let endless = Endless {
         world: &world,

@@ -50,7 +50,7 @@ fn operations(world: &World) -> Vec<&'static str> {
 }
 
 #[test]
-fn the_answer_is_that_of_the_next_look_before_and_after_it() {
+fn the_answer_is_that_of_the_next_reconcile_before_and_after_it() {
     for (scan, members, decision, state) in [
         (clean(), "", Decision::Allow, "Allowed"),
         (critical(), "", Decision::Deny, "Blocked"),
@@ -245,7 +245,7 @@ fn what_is_in_use_may_be_deployed_and_what_only_waits_for_us_may_not() {
         (Decision::Allow, "BlockDeferred")
     );
     assert!(!answer.warnings.is_empty());
-    let denied = ask(&held, &policy(r#""gate": {"held": "deny"}"#), &by_digest());
+    let denied = ask(&held, &policy(r#""gate": {"deferred": "deny"}"#), &by_digest());
     assert_eq!(denied.decision, Decision::Deny);
 
     // The hourly limit says nothing for an image.
@@ -317,7 +317,7 @@ proptest! {
 
     /// An allowed image is not blocked by the next reconcile of the same facts, and nothing is allowed without a result.
     #[test]
-    fn what_the_gate_allows_the_next_look_does_not_block(
+    fn what_the_gate_allows_the_next_reconcile_does_not_block(
         happenings in proptest::collection::vec((any_happening(), any::<bool>()), 1..12)
     ) {
         let world = world(Scan::Absent);
@@ -382,7 +382,7 @@ fn with_index(images: usize, findings: &[Finding]) -> World {
 }
 
 #[test]
-fn an_index_has_the_answer_of_the_worst_image_that_it_leads_to() {
+fn an_index_has_the_answer_of_the_worst_image_that_it_references() {
     let image = format!("{HOST}/{}@{INDEX}", image_key().repository);
     for (findings, decision) in [
         (vec![], Decision::Allow),
@@ -421,7 +421,7 @@ impl Revisions for Revision {
 }
 
 #[test]
-fn a_deployment_by_digest_is_judged_by_it_wherever_the_tag_leads_by_now() {
+fn a_deployment_by_digest_is_evaluated_by_it_whatever_image_has_the_tag_by_now() {
     let (world, policy) = (world(clean()), policy(""));
     let moved = format!("{HOST}/{}:v9@{}", image_key().repository, image_key().digest);
     assert_eq!(ask(&world, &policy, &moved).state, "Moved", "a pipeline is told");

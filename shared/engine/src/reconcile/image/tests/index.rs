@@ -126,7 +126,7 @@ fn assert_nothing_left(world: &World, policy: &Policy, case: &str) {
 }
 
 #[test]
-fn the_worst_image_decides_and_one_alert_speaks_for_all() {
+fn the_worst_image_decides_and_one_alert_covers_all() {
     let world = world();
     for pushed in [amd64(), arm64(), index()] {
         settle(&world, &policy(""), &pushed);
@@ -165,7 +165,7 @@ fn the_worst_image_decides_and_one_alert_speaks_for_all() {
 }
 
 #[test]
-fn it_does_not_matter_what_is_looked_at_and_in_which_order() {
+fn it_does_not_matter_what_is_reconciled_and_in_which_order() {
     let orders = [
         vec![index()],
         vec![index(), amd64(), arm64()],
@@ -332,7 +332,7 @@ fn one_use_defers_the_block_of_the_index_and_all_its_children() {
 }
 
 #[test]
-fn an_exception_for_the_tag_of_the_index_releases_it_and_its_images_and_is_told_when_all_can_be_pulled() {
+fn an_exception_for_the_tag_of_the_index_releases_it_and_its_images_and_is_alerted_when_all_can_be_pulled() {
     let tagged = policy(
         r#""exceptions": [{"vulnerability": "CVE-2026-1", "repositories": ["*"], "tag": "v1.*", "owner": "o", "reason": "r", "expires": "2026-12-31"}]"#,
     );
@@ -361,7 +361,7 @@ fn an_exception_for_the_tag_of_the_index_releases_it_and_its_images_and_is_told_
 }
 
 #[test]
-fn what_comes_back_is_blocked_again_and_told() {
+fn what_comes_back_is_blocked_again_and_alerted() {
     for (key, digest) in [(index(), "sha256:1d"), (arm64(), "sha256:a4")] {
         let world = scanned(vec![], one_critical());
         settle(&world, &policy(""), &index());
@@ -380,7 +380,7 @@ fn what_comes_back_is_blocked_again_and_told() {
 }
 
 #[test]
-fn an_image_reaches_every_index_that_leads_to_it() {
+fn an_image_reaches_every_parent_index() {
     let world = scanned(vec![], vec![]);
     let other = key("sha256:2d");
     push_index(&world, &other, &["v1.2.4"], &[(&arm64(), "arm64")]);
@@ -444,14 +444,14 @@ fn an_image_stays_while_the_block_of_one_of_its_indexes_is_deferred() {
 }
 
 #[test]
-fn a_registry_that_does_not_archive_what_an_index_leads_to_is_no_error() {
+fn a_registry_that_does_not_archive_what_an_index_references_is_no_error() {
     let world = scanned(vec![], one_critical());
     world.refuse_to_archive(&arm64());
     settle(&world, &policy(""), &index());
     assert_eq!(archived(&world), ["index"]);
     assert_eq!(state(&world, &arm64()), State::BlockDeferred);
     assert_eq!(told(&world), ["image-blocked"]);
-    insta::assert_snapshot!(world.row_of(&arm64()).unwrap().reason, @"1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: the registry does not archive it, as an index leads to it; every such index is blocked.");
+    insta::assert_snapshot!(world.row_of(&arm64()).unwrap().reason, @"1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: the registry does not archive it, as an index references it; every such index is blocked.");
     assert_nothing_left(&world, &policy(""), "refused");
 }
 
@@ -521,7 +521,7 @@ fn an_index_that_was_blocked_for_a_tag_before_any_scan_is_not_known_to_be_clean_
 }
 
 #[test]
-fn an_index_that_is_deleted_no_longer_speaks_for_its_images() {
+fn an_index_that_is_deleted_no_longer_covers_its_images() {
     let world = scanned(vec![], vec![]);
     settle(&world, &policy(""), &index());
     world.delete(&index());
@@ -565,7 +565,7 @@ fn the_block_of_an_index_no_worse_than_the_running_one_is_deferred() {
 }
 
 #[test]
-fn an_index_that_another_invocation_is_at_work_on_is_looked_at_when_that_is_done() {
+fn an_index_that_another_invocation_holds_the_lease_of_is_reconciled_when_that_is_done() {
     let world = scanned(vec![], vec![]);
     settle(&world, &policy(""), &index());
     world.complete_scan(&arm64(), scan(one_critical()));
@@ -643,7 +643,7 @@ fn shared(tags_of_image: &[&str]) -> World {
 }
 
 #[test]
-fn an_image_is_not_blocked_with_one_index_while_another_was_not_looked_at() {
+fn an_image_is_not_blocked_with_one_index_while_another_was_not_reconciled() {
     for tags in [&[][..], &["v1-amd64"]] {
         let world = shared(tags);
         settle(&world, &policy(""), &index());
@@ -662,7 +662,7 @@ fn an_image_is_not_blocked_with_one_index_while_another_was_not_looked_at() {
 }
 
 #[test]
-fn an_image_that_comes_back_with_another_index_is_judged_with_it() {
+fn an_image_that_comes_back_with_another_index_is_evaluated_with_it() {
     for used in [false, true] {
         let world = World::new();
         world.push(&amd64(), fresh(&amd64(), &[]));
@@ -728,7 +728,7 @@ fn an_index_that_cannot_be_read_holds_images_without_a_tag_and_no_others() {
 }
 
 #[test]
-fn an_index_that_went_before_anybody_had_judged_it_holds_nothing() {
+fn an_index_that_went_before_anybody_had_evaluated_it_holds_nothing() {
     let world = shared(&[]);
     // The link is recorded, and the reconcile of the index was cut off.
     settle(&world, &policy(""), &amd64());
@@ -867,7 +867,7 @@ fn an_image_that_runs_by_now_is_left_alone_though_its_index_was_blocked_before()
 }
 
 #[test]
-fn an_image_of_which_only_the_tag_was_judged_makes_no_index_clean() {
+fn an_image_of_which_only_the_tag_was_evaluated_makes_no_index_clean() {
     let rules =
         policy(r#""repositories": [{"match": "*", "tags": {"allowed": ["v1", "semver:v"], "on_violation": "block"}}]"#);
     let world = World::new();

@@ -163,11 +163,11 @@ fn what_is_no_container_image_is_recorded_and_otherwise_left_alone() {
         State::NotAnImage,
         "a sweep finds it as well"
     );
-    insta::assert_snapshot!(world.row_of(&image_key()).unwrap().reason, @"It is no container image: its manifest says `application/vnd.cncf.helm.config.v1+json`. Nobody runs it, and it is not judged.");
+    insta::assert_snapshot!(world.row_of(&image_key()).unwrap().reason, @"It is no container image: its manifest says `application/vnd.cncf.helm.config.v1+json`. Nobody runs it, and it is not evaluated.");
 }
 
 #[test]
-fn a_policy_may_ask_to_judge_artifacts_and_still_leaves_what_belongs_to_an_image() {
+fn a_policy_may_ask_to_evaluate_artifacts_and_still_leaves_what_belongs_to_an_image() {
     let judge = policy(r#""scan": {"on_unsupported": "block", "artifacts": "judge"}"#);
     let leave = policy(r#""scan": {"on_unsupported": "block"}"#);
     let world = World::new();
@@ -380,7 +380,7 @@ fn an_entry_counts_until_its_manifest_was_read() {
 }
 
 #[test]
-fn what_an_index_calls_no_artifact_is_looked_at_first() {
+fn what_an_index_calls_no_artifact_is_reconciled_first() {
     let world = soci_world(Scan::Absent);
     let entry = listed(&soci(), &format!(r#", "artifactType": "{SOCI}""#));
     push_index(&world, &index(), &["v1"], &[entry, listed(&amd64(), "")]);
@@ -467,7 +467,7 @@ fn an_index_of_nothing_but_artifacts_is_no_image() {
 }
 
 #[test]
-fn what_was_judged_as_an_image_before_its_manifest_was_read_is_let_go() {
+fn what_was_evaluated_as_an_image_before_its_manifest_was_read_is_let_go() {
     for (method, entry) in [("flag", "1.4.0"), ("quarantine-tag", "1.4.0")] {
         let block = format!(r#""block": {{"method": "{method}"}}, {STRICT}"#);
         let world = World::new();
@@ -510,7 +510,7 @@ fn what_was_judged_as_an_image_before_its_manifest_was_read_is_let_go() {
 }
 
 #[test]
-fn an_index_of_more_than_fifty_images_is_judged_by_all_and_protects_all() {
+fn an_index_of_more_than_fifty_images_is_evaluated_by_all_and_protects_all() {
     let world = World::new();
     let children: Vec<ImageKey> = (0..60).map(|n| key(&format!("sha256:{n:04}c"))).collect();
     for child in &children {
@@ -548,7 +548,7 @@ fn entries_beyond_those_that_are_remembered_are_unknown_and_not_clean() {
     );
     settle(&world, &policy(""), &index());
     assert_eq!(state(&world, &index()), State::Unscannable);
-    insta::assert_snapshot!(world.row_of(&index()).unwrap().reason, @"On 1 entry that cannot be looked at: The scanner does not support this kind of image, so nothing is known about it.");
+    insta::assert_snapshot!(world.row_of(&index()).unwrap().reason, @"On 1 entry that cannot be checked: The scanner does not support this kind of image, so nothing is known about it.");
     world.forget_calls();
     settle(&world, &policy(""), &index());
     assert_eq!((world.writes(), reads(&world)), (0, 0));
@@ -580,7 +580,7 @@ fn an_image_without_a_tag_is_not_blocked_before_a_sweep_has_read_the_indexes() {
     world.push(&index(), used);
     settle(&world, &policy(""), &amd64());
     assert_eq!((state(&world, &amd64()), told(&world).len()), (State::BlockDeferred, 0));
-    insta::assert_snapshot!(world.row_of(&amd64()).unwrap().reason, @"1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: it has no tag, and no sweep has looked yet whether an index leads to it; the next one does.");
+    insta::assert_snapshot!(world.row_of(&amd64()).unwrap().reason, @"1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: it has no tag, and no sweep has checked yet whether an index references it; the next one does.");
     for hour in 0..3 {
         world.set_now(now() + SignedDuration::from_hours(hour));
         sweep(&world, &policy(""));
@@ -637,7 +637,7 @@ fn an_image_without_a_tag_is_not_blocked_before_a_sweep_has_read_the_indexes() {
 }
 
 #[test]
-fn an_index_of_artifacts_is_judged_when_one_of_them_turns_out_to_be_an_image() {
+fn an_index_of_artifacts_is_evaluated_when_one_of_them_turns_out_to_be_an_image() {
     // The image was reconciled before its index was there, or with it.
     for order in [vec![soci(), index()], vec![index()]] {
         for by_sweep in [false, true] {

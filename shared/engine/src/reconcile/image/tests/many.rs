@@ -147,7 +147,7 @@ fn an_image_follows_the_last_of_many_indexes_and_comes_back_with_them() {
 }
 
 #[test]
-fn a_second_look_at_many_indexes_of_one_image_writes_nothing() {
+fn a_second_reconcile_of_many_indexes_of_one_image_writes_nothing() {
     let policy = policy(GENEROUS);
     let world = world(60, &policy);
     world.forget_calls();
@@ -189,7 +189,7 @@ fn an_event_of_an_image_under_500_indexes_costs_little() {
 }
 
 #[test]
-fn an_index_that_is_gone_or_superseded_is_not_looked_at_with_its_image() {
+fn an_index_that_is_gone_or_superseded_is_not_reconciled_with_its_image() {
     let policy = policy(GENEROUS);
     let world = world(5, &policy);
     for number in 1..=4 {

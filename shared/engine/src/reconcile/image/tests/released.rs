@@ -128,7 +128,7 @@ fn the_alert_about_a_release_goes_to_the_route_and_to_the_default_route() {
 fn a_release_that_nobody_was_alerted_about_is_found_by_a_sweep() {
     let (world, policy) = blocked();
     give(&world, &image_key(), release(now() + HOUR * 4));
-    // Whoever wrote it did not live to reconcile the image.
+    // The invocation that wrote it did not live to reconcile the image.
     sweep(&world, &policy);
     assert_eq!(status(&world), ImageStatus::Activating);
     assert_eq!(told(&world), ["image-blocked", "image-released"]);

@@ -270,7 +270,7 @@ fn a_row_says_why_the_image_is_blocked() {
 }
 
 #[test]
-fn what_was_judged_clean_and_blocked_for_a_tag_is_clean_without_it() {
+fn what_was_evaluated_clean_and_blocked_for_a_tag_is_clean_without_it() {
     let rules = policy(r#""repositories": [{"match": "*", "tags": {"forbidden": ["v1.*"], "on_violation": "block"}}]"#);
     for (scan, expected) in [(clean(), State::Allowed), (Scan::InProgress, State::Pending)] {
         let world = world(scan);

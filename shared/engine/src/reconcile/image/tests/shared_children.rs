@@ -163,7 +163,7 @@ fn an_image_comes_back_for_an_index_that_an_exception_allows_by_its_tag() {
 }
 
 #[test]
-fn an_image_that_was_told_by_itself_and_then_blocked_with_its_index_is_released_by_both() {
+fn an_image_that_was_alerted_by_itself_and_then_blocked_with_its_index_is_released_by_both() {
     let (world, excepted) = (self::world(), policy(EXCEPTED));
     settle(&world, &policy(""), &child());
     settle(&world, &policy(""), &index());

@@ -104,7 +104,7 @@ impl Regions {
 }
 
 #[test]
-fn a_copy_is_blocked_with_its_source_and_released_with_it_and_the_source_speaks_for_it() {
+fn a_copy_is_blocked_with_its_source_and_released_with_it_and_the_source_covers_it() {
     let regions = Regions::with_source_scan(critical());
     assert_eq!(status(&regions.source), ImageStatus::Archived);
     let outcome = regions.copied();

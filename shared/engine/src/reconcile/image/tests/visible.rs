@@ -82,7 +82,7 @@ fn findings_that_come_late_are_found() {
 }
 
 #[test]
-fn an_image_that_has_been_there_for_longer_is_judged_at_once() {
+fn an_image_that_has_been_there_for_longer_is_evaluated_at_once() {
     // A first sweep over clean images reconciles each of them once.
     let world = pushed(SignedDuration::from_hours(48), empty(None));
     assert_eq!(settle(&world, &policy("")).state, Some(State::Allowed));

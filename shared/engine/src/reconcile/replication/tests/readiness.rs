@@ -108,7 +108,7 @@ fn an_incomplete_copy_is_not_present() {
 
 /// Nobody pulls copies, so that a rule for what nobody pulls takes all of them. Who fails over gets 404.
 #[test]
-fn a_copy_in_the_archive_cannot_be_pulled_and_is_told() {
+fn a_copy_in_the_archive_cannot_be_pulled_and_is_alerted() {
     let world = world();
     let archived = Image {
         status: ImageStatus::Archived,
@@ -172,7 +172,7 @@ fn the_sweep_sees_a_copy_go_to_the_archive_and_come_back() {
 
 /// An index whose image is in the archive cannot be pulled on that platform.
 #[test]
-fn an_index_is_not_there_without_the_images_that_it_leads_to() {
+fn an_index_is_not_there_without_the_images_that_it_references() {
     let world = index();
     world.push(&other("sha256:a4"), pushed(&other("sha256:a4"), &[], 1));
     assert_eq!(look(&world, arrived()).state, ReplicaState::Complete);
@@ -270,7 +270,7 @@ fn a_chart_is_a_copy_too() {
 }
 
 #[test]
-fn what_ecr_does_not_tell_is_unknown_and_hides_no_region() {
+fn what_ecr_does_not_answer_is_unknown_and_hides_no_region() {
     for retry in [Retry::Never, Retry::Later] {
         for operation in ["ecr:DescribeImageReplicationStatus", "dynamodb:Query"] {
             let rules = policy(POLICY);
@@ -294,7 +294,7 @@ fn what_ecr_does_not_tell_is_unknown_and_hides_no_region() {
 
 /// From the worker's item to the summary that the digest is made of.
 #[test]
-fn a_region_of_which_nothing_is_told_stays_in_the_summary() {
+fn a_region_without_an_answer_stays_in_the_summary() {
     let rules =
         policy(r#""repositories": [{"match": "*", "replication": {"regions": ["eu-west-1"], "max_lag_minutes": 30}}]"#);
     let world = World::new();
@@ -321,7 +321,7 @@ fn a_region_of_which_nothing_is_told_stays_in_the_summary() {
 }
 
 #[test]
-fn a_copy_that_cannot_be_looked_at_does_not_hide_the_others() {
+fn a_copy_that_cannot_be_reconciled_does_not_hide_the_others() {
     let world = World::new();
     (0..5).for_each(|number| copied(&world, number, &[&format!("v{number}")], &format!("v{number}")));
     let rules = policy(POLICY);
@@ -335,7 +335,7 @@ fn a_copy_that_cannot_be_looked_at_does_not_hide_the_others() {
 
 /// Among many copies that stay as they are, each is reconciled once a day, and none keeps another from it.
 #[test]
-fn copies_that_stay_incomplete_do_not_keep_others_from_being_looked_at() {
+fn copies_that_stay_incomplete_do_not_keep_others_from_being_reconciled() {
     let world = World::new();
     (0..150).for_each(|number| copied(&world, number, &[], &format!("v{number}")));
     let rules = policy(POLICY);
@@ -426,7 +426,7 @@ fn what_is_left_of_a_block_does_not_make_an_archived_copy_present() {
 }
 
 #[test]
-fn nothing_is_looked_at_when_the_time_is_over_and_the_rest_is_for_another() {
+fn nothing_is_reconciled_when_the_time_is_over_and_the_rest_is_for_another() {
     let world = World::new();
     (0..20).for_each(|number| copied(&world, number, &[&format!("v{number}")], &format!("v{number}")));
     let rules = policy(POLICY);
@@ -509,7 +509,7 @@ fn a_copy_is_late_if_it_was_pushed_lately_and_came_just_now_and_no_backfill_brou
 
 /// The answer of a source in another account names each request.
 #[test]
-fn a_failed_copy_of_another_account_is_told_once() {
+fn a_failed_copy_of_another_account_is_alerted_once() {
     let mut facts = ReplicaFacts::about(image_key(), source(), event(false, Some("v1")), "one");
     let mut alerts = 0;
     for number in 0..24 {
