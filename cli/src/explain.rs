@@ -28,7 +28,7 @@ use crate::{
     table::{ago, count, moment, name},
 };
 
-/// What `explain` is told.
+/// The arguments of `explain`.
 #[derive(Debug, Clone, Args)]
 pub struct ExplainArguments {
     /// The ledgers.
@@ -42,10 +42,10 @@ pub struct ExplainArguments {
     pub image: String,
 }
 
-/// So many findings are described.
+/// The most findings that are described.
 const FINDINGS: usize = 10;
 
-/// So many names are hinted at.
+/// The most names in a hint.
 const HINTS: usize = 5;
 
 /// How long the registry takes to bring an image back from the archive (user guide of ECR, "Archiving images").
@@ -165,7 +165,7 @@ pub fn explain(
     Ok(OK)
 }
 
-/// The images that are meant: the registry knows best which one a tag leads to.
+/// The matching images: the registry knows best which image has a tag.
 fn find(known: &mut Known, asked: &Asked, hints: &mut BTreeSet<String>) -> Result<Vec<ImageId>, NotRead> {
     let mut found = Vec::new();
     let keys: Vec<RepositoryKey> = known.repositories().to_vec();
@@ -340,16 +340,16 @@ fn hours_left(at: Timestamp, now: Timestamp) -> i64 {
 }
 
 impl Explained {
-    /// What happens by itself, and when.
+    /// The changes that happen by themselves, and when.
     fn what_happens_next(&self, policy: &PolicyText) -> Vec<String> {
         let mut next = Vec::new();
         let later = |at: &Timestamp| *at > self.now;
         let Some(row) = &self.row else {
-            next.push("The next sweep looks at it for the first time.".to_owned());
+            next.push("The next sweep reconciles it for the first time.".to_owned());
             return next;
         };
         if let Some(due) = self.due {
-            next.push(format!("The next sweep looks at it: {}", due.meaning()));
+            next.push(format!("The next sweep reconciles it: {}", due.meaning()));
         }
         let is_other = self.judged.outcome != Outcome::State(row.state);
         match &self.judged.outcome {
@@ -386,7 +386,7 @@ impl Explained {
             .and_then(|at| at.checked_add(policy.policy.scan.grace).ok());
         if let Some(at) = grace.filter(|at| row.state == State::Pending && later(at)) {
             next.push(format!(
-                "If no scan result comes, people are told after {}.",
+                "If no scan result comes, an alert follows after {}.",
                 moment(at)
             ));
         }

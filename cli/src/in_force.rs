@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::{judged::PolicyText, known::Known, ledgers::NotRead};
 
-/// Finds it: `given`, or the document that the deployment has written. Of several, that of most rows.
+/// The document that the deployment has written. Among several, that of most rows.
 ///
 /// # Errors
 /// The ledger has none, or it cannot be read.

@@ -1,7 +1,8 @@
-//! What a policy makes of an image, by what a snapshot knows of it: the same pure decision as a function's, without its effects.
+//! The decision of a policy about an image, by the facts of a snapshot: the same pure decision as a function's, without its
+//! effects.
 //!
-//! A snapshot has what the ledger remembers of a scan. What it does not have, and a function would ask, is said: see [`Judged::unless`] and
-//! [`Outcome::Unknown`].
+//! A snapshot has the ledger's record of a scan. A fact that it does not have, and that a function would ask for, is named: see
+//! [`Judged::unless`] and [`Outcome::Unknown`].
 
 use guard_core::{
     decide::{
@@ -49,18 +50,18 @@ impl PolicyText {
     }
 }
 
-/// What becomes of an image.
+/// The result for an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// This state.
     State(State),
     /// There is no such image any more.
     Gone,
-    /// Nobody has looked at it yet, so that nothing is known of it.
+    /// Nobody has reconciled it yet, so that nothing is known of it.
     New,
     /// Somebody else archived it before it was evaluated: it is left alone.
     LeftAlone,
-    /// What is known does not suffice; why.
+    /// The known facts do not suffice; why.
     Unknown(String),
 }
 
@@ -77,10 +78,10 @@ impl Outcome {
     }
 }
 
-/// What a policy makes of an image.
+/// The decision of a policy about an image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judged {
-    /// What becomes of it.
+    /// The result.
     pub outcome: Outcome,
     /// The sentence that its row would have.
     pub reason: String,
@@ -90,17 +91,17 @@ pub struct Judged {
     pub hold: Option<&'static str>,
     /// It is blocked, unless one of these keeps it from that, which a snapshot does not show.
     pub unless: Vec<&'static str>,
-    /// The row that a look would leave.
+    /// The row that a reconcile would write.
     pub row: Option<Box<Row>>,
 }
 
-/// So many questions are asked of an image at most; each is asked once.
+/// The most questions about an image; each is asked once.
 const MAX_QUESTIONS: usize = 12;
 
-/// An index may lead to an index, and no deeper than this.
+/// An index may reference an index, and no deeper than this.
 const MAX_DEPTH: usize = 4;
 
-/// Judges images of a snapshot under a policy.
+/// Evaluates images of a snapshot under a policy.
 pub struct Judge<'a> {
     policy: &'a PolicyText,
     now: Timestamp,
@@ -135,7 +136,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// What the policy makes of an image.
+    /// The decision of the policy about an image.
     ///
     /// # Errors
     /// The snapshot cannot be read.
@@ -178,7 +179,7 @@ impl<'a> Judge<'a> {
         let image = listed.map_or_else(|| remembered(&row), |listed| listed.image);
         let mut facts = Facts {
             image: Some(image),
-            // What the scanner says now is not asked; what the ledger remembers of it is evaluated.
+            // The scanner is not asked; the ledger's record of its answer is evaluated.
             scan: Scan::Absent,
             // A sweep reads them all.
             looked_again: true,
@@ -244,7 +245,7 @@ impl<'a> Judge<'a> {
         Ok(all)
     }
 
-    /// The indexes that lead to an image, each with the row that a look at it would leave.
+    /// The parent indexes of an image, each with the row that a reconcile would write.
     fn indexes(&mut self, known: &mut Known, row: &Row, depth: usize) -> Result<Vec<LeadingIndex>, NotRead> {
         let mut indexes = Vec::new();
         for digest in &row.indexes {
@@ -261,7 +262,7 @@ impl<'a> Judge<'a> {
         Ok(indexes)
     }
 
-    /// The row that a look at an image would leave, once what it decides is done.
+    /// The row that a reconcile of an image would write, once its decision is carried out.
     fn would_be(&mut self, known: &mut Known, key: &ImageKey, depth: usize) -> Result<Option<Row>, NotRead> {
         let Some(id) = known.id(key) else { return Ok(None) };
         let before = known.row(id)?;
@@ -468,7 +469,7 @@ impl<'a> Judge<'a> {
         if rest.is_empty() || same {
             return true;
         }
-        // What was below review and matched a rule still does what it did, as long as the rules are the same.
+        // A finding that was below review and matched a rule still has its effect, as long as the rules are the same.
         let was = self.others.iter().find(|other| match &row.judged_by {
             Some(rules) => *rules == other.policy.judging,
             None => row.policy == other.policy.sha256,
@@ -491,7 +492,7 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// What a decision came to.
+/// The result of a decision.
 struct Found<'a> {
     before: &'a Row,
     row: Row,

@@ -1,4 +1,4 @@
-//! What a snapshot knows of each image, found by its name: places in the file are kept in memory, and not what stands there.
+//! The facts of a snapshot about each image, found by its name: memory holds the places in the file, and not their contents.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +47,7 @@ pub struct Known {
     pub summaries: Vec<RepositorySummary>,
     /// The rows of repositories.
     pub rows_of_repositories: Vec<RepositoryRow>,
-    /// What could not be read.
+    /// The records that could not be read.
     pub gaps: Vec<SnapshotGap>,
     /// Who could not pull a blocked image.
     pub refused: Vec<RefusedPull>,
@@ -64,7 +64,7 @@ pub struct Known {
     read: BTreeMap<ImageId, Row>,
 }
 
-/// So many rows are kept in memory.
+/// The most rows in memory.
 const KEPT_ROWS: usize = 32;
 
 /// An image of the snapshot: it names it in few bytes.
@@ -120,7 +120,7 @@ impl Known {
     }
 }
 
-/// What was found so far.
+/// The result so far.
 #[derive(Default)]
 struct Found {
     policies: Vec<SnapshotPolicy>,

@@ -98,7 +98,7 @@ Exit codes: 0 explained, 2 there is no such image, or a ledger cannot be read.")
 
 Exit codes: 0 listed, 2 a ledger cannot be read.")]
     List(list::ListArguments),
-    /// Says which images the next sweep looks at, and what it would find by what is known now.
+    /// Lists the images that the next sweep reconciles, and the result by the facts known now.
     #[command(after_help = "Examples:
   ecr-guard plan
   ecr-guard plan --snapshot ledger.jsonl --all --output json

@@ -24,7 +24,7 @@ use crate::{
     table::{count, name, table},
 };
 
-/// What `list` is told.
+/// The arguments of `list`.
 #[derive(Debug, Clone, Args)]
 pub struct ListArguments {
     /// The ledgers.
@@ -39,7 +39,7 @@ pub struct ListArguments {
     /// Only images whose worst remembered finding has this severity or a higher one.
     #[arg(long, value_parser = severity)]
     pub severity: Option<Severity>,
-    /// Only images of which this route of the policy is told.
+    /// Only images whose alerts go to this route of the policy.
     #[arg(long, value_name = "NAME")]
     pub route: Option<String>,
     /// Only images that came to their state since then: `24h`, `7d`, a day or a time.

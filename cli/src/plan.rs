@@ -1,4 +1,4 @@
-//! `plan`: what the next sweep would look at, and what it would find.
+//! `plan`: the images that the next sweep would reconcile, and the result.
 
 use std::{collections::BTreeMap, io::Write};
 
@@ -20,18 +20,18 @@ use crate::{
     table::{count, name, table},
 };
 
-/// What `plan` is told.
+/// The arguments of `plan`.
 #[derive(Debug, Clone, Args)]
 pub struct PlanArguments {
     /// The ledgers.
     #[command(flatten)]
     pub ledger: LedgerArguments,
-    /// Also images that are looked at and stay as they are.
+    /// Also images that are reconciled and stay as they are.
     #[arg(long)]
     pub all: bool,
 }
 
-/// Which images of a repository the next sweep looks at, and why; `None`: the snapshot does not have its list.
+/// The images of a repository that the next sweep reconciles, and why; `None`: the snapshot does not have its list.
 ///
 /// # Errors
 /// The snapshot cannot be read.
@@ -144,7 +144,7 @@ pub fn plan(
             json!({"schema": "ecr-guard/plan/v1", "images": images, "due": counts, "looks": looks, "not_listed": unlisted})
         )?,
         Output::Text => {
-            writeln!(out, "{}: the next sweep looks at {due}.", count(images, "image"))?;
+            writeln!(out, "{}: the next sweep reconciles {due}.", count(images, "image"))?;
             if !counts.is_empty() {
                 let rows: Vec<_> = counts
                     .iter()

@@ -15,7 +15,7 @@ use crate::{
     table::{count, markdown, name, table},
 };
 
-/// What `simulate` is told.
+/// The arguments of `simulate`.
 #[derive(Debug, Clone, Args)]
 pub struct SimulateArguments {
     /// The ledgers.
@@ -32,7 +32,7 @@ pub struct SimulateArguments {
     pub new: PathBuf,
 }
 
-/// Lists name so many images for people; machines get all.
+/// The most images that a list names for people; machines get all.
 const NAMED: usize = 50;
 
 /// An image that becomes something else.
@@ -44,7 +44,7 @@ struct Change {
     to: Judged,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Default)]
 struct Sum {
     images: u64,

@@ -24,7 +24,7 @@ use crate::{
     table::{ago, count, moment, name as image_name, table},
 };
 
-/// What `status` is told.
+/// The arguments of `status`.
 #[derive(Debug, Clone, Args)]
 pub struct StatusArguments {
     /// The ledgers.
@@ -47,10 +47,10 @@ const STATES: [State; 8] = [
     State::NotAnImage,
 ];
 
-/// People get so many repositories, if they do not ask for all.
+/// The most repositories for people, if they do not ask for all.
 const NAMED: usize = 20;
 
-/// An exception that ends within so many days is named.
+/// An exception is named that ends within this time.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// A sweep that is older is late: they run every hour.
@@ -71,7 +71,7 @@ struct Figures {
 struct Freshness {
     what: String,
     at: Option<Timestamp>,
-    /// It is not as it should be; why.
+    /// Its problem.
     trouble: Option<String>,
 }
 
@@ -92,7 +92,7 @@ struct Ending {
     ledger: String,
 }
 
-/// What was found in all ledgers.
+/// The result over all ledgers.
 #[derive(Debug, Default)]
 struct Found {
     repositories: BTreeMap<(AccountId, Region, RepositoryName), Figures>,
@@ -351,7 +351,7 @@ impl Found {
         let not_reached: u64 = self.repositories.values().map(|figures| figures.not_reached).sum();
         if not_reached > 0 {
             said.push_str(&format!(
-                "{} could not be looked at yet; every sweep tries again.\n",
+                "{} could not be reconciled yet; every sweep tries again.\n",
                 count(not_reached, "image")
             ));
         }

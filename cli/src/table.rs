@@ -41,7 +41,7 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 
 /// The same as a table of Markdown.
 pub(crate) fn markdown(head: &[&str], rows: &[Vec<String>]) -> String {
-    // What comes from outside makes no columns, links or HTML.
+    // Text from outside makes no columns, links or HTML.
     let cell = |text: &str| {
         let mut cell = String::new();
         for c in text.chars() {

@@ -1,4 +1,4 @@
-//! What the commands that read a ledger say.
+//! The output of the commands that read a ledger.
 
 use guard_core::snapshot::SnapshotRecord;
 
@@ -7,7 +7,7 @@ use crate::{
     testing::{Desk, desk, small_ledger, snapshot},
 };
 
-/// What a command says of the small ledger.
+/// The output of a command about the small ledger.
 #[track_caller]
 fn said(command: &str) -> String {
     let (code, out, trouble) = desk().run(&format!("ecr-guard {command}"));

@@ -423,7 +423,7 @@ fn the_policy_for_operators_is_what_the_command_line_calls() {
                 && !word.ends_with("ViaService")
         })
         .collect();
-    // What each call needs. `sts:GetCallerIdentity` needs no permission; the table is encrypted with a key.
+    // The permissions of each call. `sts:GetCallerIdentity` needs none; the table is encrypted with a key.
     let needed = [
         ("client.query", "ledger.rs", "dynamodb:Query"),
         ("client.scan", "ledger.rs", "dynamodb:Scan"),

@@ -1,4 +1,5 @@
-//! What `simulate` says of a policy is what sweeps then do: ledgers that sweeps have made, and the engine itself as the judge.
+//! The answer of `simulate` about a policy is what sweeps then do: ledgers that sweeps have made, and the engine itself as the
+//! oracle.
 
 use std::io::Cursor;
 
@@ -53,7 +54,7 @@ fn document(mode: &str, members: &str) -> String {
     )
 }
 
-/// What is generated of an image.
+/// The generated facts of an image.
 #[derive(Debug, Clone)]
 struct Given {
     findings: Vec<(u8, Severity, bool)>,
@@ -209,7 +210,7 @@ fn text(document: &str, at: Timestamp) -> PolicyText {
     PolicyText::read(document, at).unwrap()
 }
 
-/// What is said of each image under `policy`. `old`: the policy that the ledger was made under.
+/// The answer about each image under `policy`. `old`: the policy that the ledger was made under.
 fn said(known: &mut Known, policy: &PolicyText, old: &PolicyText, keys: &[ImageKey]) -> Vec<Judged> {
     let mut judge = Judge::new(policy, &[old], now());
     let ids: Vec<ImageId> = keys.iter().map(|key| known.id(key).unwrap()).collect();
@@ -231,7 +232,7 @@ fn read(document: &str) -> Policy {
     Policy::from_json(document, now()).unwrap()
 }
 
-/// So many sweeps until nothing changes any more: a family may need a second one.
+/// The sweeps until nothing changes any more: a family may need a second one.
 const SWEEPS: usize = 3;
 
 proptest! {

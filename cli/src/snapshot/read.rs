@@ -123,7 +123,7 @@ impl Snapshot {
     /// It cannot be read, or is not there any more.
     pub fn record(&mut self, at: Keep) -> Result<SnapshotRecord, NotRead> {
         let name = &self.name;
-        // What is near is in the buffer.
+        // A near place is in the buffer.
         match i64::try_from(i128::from(at.0) - i128::from(self.place)) {
             Ok(away) if self.place != u64::MAX => self.file.seek_relative(away)?,
             _ => {

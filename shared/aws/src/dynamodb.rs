@@ -247,7 +247,7 @@ impl DynamoLedger {
         const OPERATION: &str = "dynamodb:PutItem";
         let refused = |message: &str| refusal(OPERATION, Retry::Never, "InvalidRow", message);
         let Some(previous) = generation.checked_sub(1) else {
-            return Err(refused("the first generation of a row is 1"));
+            return Err(refused("the first version of a row is 1"));
         };
         let text = serde_json::to_string(row).map_err(|error| refused(&error.to_string()))?;
         let mut put = self

@@ -75,7 +75,7 @@ pub(super) fn next_steps(of: &Situation<'_>) -> Vec<NextStep> {
     }
 }
 
-/// What can be done about an image, by its row: what its alert says.
+/// The steps for an image, by its row: those of its alert.
 pub fn steps_for(row: &Row) -> Vec<NextStep> {
     let kind = match row.state {
         State::Blocked => AlertKind::ImageBlocked,
