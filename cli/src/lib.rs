@@ -286,7 +286,7 @@ impl<T: Read + Write + Seek> Scratch for T {}
 /// Carries out a command, and gives its exit code.
 ///
 /// # Errors
-/// What it says cannot be written.
+/// Its output cannot be written.
 pub fn run(
     arguments: &Arguments,
     world: &impl World,

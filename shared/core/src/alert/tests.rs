@@ -138,8 +138,9 @@ fn a_released_image() {
     let alert = ImageAlert {
         severity: None,
         title: "pipeops-prod-api:v1.2.3 is released".into(),
-        reason: "What blocked it no longer does. Findings: 2 MEDIUM. None needs review, 1 is excepted by the policy."
-            .into(),
+        reason:
+            "The reason for the block has ended. Findings: 2 MEDIUM. None needs review, 1 is excepted by the policy."
+                .into(),
         findings: vec![],
         action: Some(AlertAction {
             method: BlockMethod::Archive,

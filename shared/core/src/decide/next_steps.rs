@@ -1,5 +1,7 @@
 //! The steps for the reader of an alert, in order.
 
+use std::iter;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -43,13 +45,13 @@ pub(super) fn next_steps(of: &Situation<'_>) -> Vec<NextStep> {
         return of.for_a_tag();
     }
     match of.kind {
-        AlertKind::PullRefused => vec![NextStep::new(GO_BACK), of.fix(), of.exception(), of.blocked()],
-        AlertKind::ImageBlocked => vec![of.fix(), of.exception(), of.blocked()],
-        AlertKind::ImageBypass => vec![of.who(), of.fix(), of.exception(), of.blocked()],
+        AlertKind::PullRefused => iter::once(NextStep::new(GO_BACK)).chain(of.blocked()).collect(),
+        AlertKind::ImageBlocked => of.blocked(),
+        AlertKind::ImageBypass => iter::once(of.who()).chain(of.blocked()).collect(),
         AlertKind::BlockDeferred => {
             let by_rule = of.hold.and_then(|hold| hold.next_step).map(NextStep::new);
-            let steps = [of.fix()].into_iter().chain(by_rule);
-            steps.chain([of.exception(), of.look()]).collect()
+            let steps = of.fix_or_scan().into_iter().chain(by_rule);
+            steps.chain([of.exception()]).chain(of.look_at_findings()).collect()
         }
         AlertKind::BlockLimit => vec![
             NextStep::new(MANY_BLOCKS),
@@ -116,13 +118,34 @@ impl Situation<'_> {
         })
     }
 
-    fn blocked(&self) -> NextStep {
-        let block = self.row.block.as_ref();
-        if block.is_some_and(|block| block.method == BlockMethod::Archive) {
-            NextStep::new(NOT_AGAIN)
+    /// For an image that is blocked.
+    fn blocked(&self) -> Vec<NextStep> {
+        let last = if self.is_archived() {
+            Some(NextStep::new(NOT_AGAIN))
         } else {
-            self.look()
+            self.look_at_findings()
+        };
+        let steps = self.fix_or_scan().into_iter();
+        steps.chain([self.exception()]).chain(last).collect()
+    }
+
+    /// The scanner gives no answer about an archived image.
+    fn is_archived(&self) -> bool {
+        let block = self.row.block.as_ref();
+        block.is_some_and(|block| block.method == BlockMethod::Archive)
+    }
+
+    /// The fix of the findings; without a scan, the steps to get one.
+    fn fix_or_scan(&self) -> Vec<NextStep> {
+        match self.row.no_scan {
+            Some(_) => self.without_scan(),
+            None => vec![self.fix()],
         }
+    }
+
+    /// All findings; without a scan there are none to see.
+    fn look_at_findings(&self) -> Option<NextStep> {
+        self.row.no_scan.is_none().then(|| self.look())
     }
 
     /// How the release that a person gave is ended before its time.
@@ -177,7 +200,7 @@ impl Situation<'_> {
             "See what the scanner says:",
             format!("aws ecr describe-image-scan-findings {of_image} --max-items 1"),
         );
-        match &self.row.no_scan {
+        let mut steps = match &self.row.no_scan {
             Some(NoScan::EligibilityExpired) => vec![
                 NextStep::new(format!("{NEW_BUILD} Pushing the same image again does not help.")),
                 NextStep::new(
@@ -198,6 +221,9 @@ impl Situation<'_> {
                 status,
             ],
             Some(NoScan::NotCovered) => vec![self.check_coverage()],
+            Some(NoScan::Failed) | None if self.is_archived() => vec![NextStep::new(
+                "Build on a base image that the scanner supports, and push under a new tag.",
+            )],
             Some(NoScan::Failed) | None => vec![
                 NextStep::run(
                     "Try once more (basic scanning: once a day for an image):",
@@ -209,7 +235,15 @@ impl Situation<'_> {
                 status,
             ],
             Some(NoScan::FindingsUnavailable | NoScan::UnknownStatus(_)) => vec![status, NextStep::new(NEW_BUILD)],
+        };
+        if self.is_archived() {
+            steps.retain(|step| {
+                step.command
+                    .as_ref()
+                    .is_none_or(|command| !command.ends_with("--max-items 1"))
+            });
         }
+        steps
     }
 
     /// How to find out who brought an image back. ECR's events do not say; `CloudTrail` does, some minutes later.

@@ -188,7 +188,7 @@ pub(super) fn no_scan(why: &NoScan, said: &[Said]) -> String {
             "The scanner does not support this kind of image, so nothing is known about it.".to_owned()
         }
         NoScan::TooLarge => "The image is larger than the scanner takes, so nothing is known about it.".to_owned(),
-        NoScan::LimitExceeded => "The limit of scans is reached, so nothing is known about this image.".to_owned(),
+        NoScan::LimitExceeded => "The scan quota is used up, so nothing is known about this image.".to_owned(),
         NoScan::EligibilityExpired => {
             "The scanner no longer scans this image: its last findings say nothing about today.".to_owned()
         }
@@ -306,10 +306,10 @@ fn not_scanned(why: Option<&NoScan>) -> &'static str {
         Some(NoScan::EligibilityExpired) => "is in use, and is no longer scanned",
         Some(NoScan::Unsupported) => "cannot be scanned: it is not supported",
         Some(NoScan::TooLarge) => "cannot be scanned: it is too large",
-        Some(NoScan::LimitExceeded) => "was not scanned: the limit of scans is reached",
+        Some(NoScan::LimitExceeded) => "was not scanned: the scan quota is used up",
         Some(NoScan::NotCovered) => "is not scanned: nothing scans its repository",
         Some(NoScan::FindingsUnavailable) => "has no scan result any more",
-        Some(NoScan::UnknownStatus(_)) => "has a scan of which nothing is known",
+        Some(NoScan::UnknownStatus(_)) => "has a scan status that ecr-guard does not know",
         Some(NoScan::Failed) | None => "could not be scanned",
     }
 }
@@ -337,7 +337,7 @@ pub(super) fn told_reason(kind: AlertKind, row: &Row, before: Option<&Block>, ar
                 row.reason
             ),
             State::BlockDeferred => format!("It is no longer blocked. {}", row.reason),
-            _ => format!("What blocked it no longer does. {}", row.reason),
+            _ => format!("The reason for the block has ended. {}", row.reason),
         },
         AlertKind::ImageBypass => {
             let how = match (before.map(|block| block.method), arrival) {

@@ -406,10 +406,10 @@ fn a_number_of_days_in_the_policy_counts_whatever_the_scanner_says_of_use() {
 fn the_gate_reads_the_earlier_name_of_its_answer_about_a_deferred_block() {
     for member in ["deferred", "held"] {
         let policy = policy(&format!(
-            r#""gate": {{"{member}": "deny"}}, "repositories": [{{"match": "a", "gate": {{"{member}": "warn"}}}}]"#
+            r#""gate": {{"{member}": "deny"}}, "repositories": [{{"match": "team/a", "gate": {{"{member}": "warn"}}}}]"#
         ))
         .unwrap();
-        let answers = ["a", "b"].map(|name| policy.gate(&name.parse().unwrap()).deferred);
+        let answers = ["team/a", "team/b"].map(|name| policy.gate(&name.parse().unwrap()).deferred);
         assert_eq!(answers, [GateAnswer::Warn, GateAnswer::Deny], "{member}");
     }
 }

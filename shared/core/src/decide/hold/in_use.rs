@@ -51,8 +51,8 @@ fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
 /// whose source is blocked, only a known use counts: in a region where nobody runs anything, no image has a pull. The pulls of
 /// a child were asked for with its indexes; a child that is known to run by now is left alone all the same.
 ///
-/// Somebody who pulls a multi-platform image pulls the index and one of its children. ECR does not document which of them gets
-/// the recorded pull, so all of them count.
+/// Somebody who pulls a multi-platform image pulls the index and one of its children. For which of them
+/// ECR records the pull is documented nowhere, so all of them count.
 fn evidence(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     let case = block.case;
     let facts = case.facts;
