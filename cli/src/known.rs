@@ -360,7 +360,7 @@ impl Known {
 mod tests {
     use super::*;
 
-    /// What is kept of an image while a snapshot is read: 100,000 of them need some 12 MB.
+    /// The memory of an image while a snapshot is read: 100,000 of them need some 12 MB.
     #[test]
     fn an_image_takes_a_hundred_bytes_however_many_findings_it_has() {
         assert!(size_of::<(Place, Places)>() <= 96, "{}", size_of::<(Place, Places)>());

@@ -67,7 +67,7 @@ def line(text: str, at: int) -> int:
 
 
 def tokens(text: str, start: int) -> Iterator[tuple[str | None, int, int]]:
-    """What is neither plain text nor string, from `start` on: (kind, from, to)."""
+    """A token that is neither plain text nor string, from `start` on: (kind, from, to)."""
     at = start
     while at < len(text):
         if text[at] == '"':

@@ -1,4 +1,4 @@
-"""What readme.py takes from the code of a module: python3 -B -m unittest infra/modules/readme_test.py"""
+"""Tests of readme.py: python3 -B -m unittest infra/modules/readme_test.py"""
 
 import pathlib
 import tempfile

@@ -37,7 +37,7 @@ NO_INSPECTOR = {
 
 @dataclass
 class Row:
-    """What came of a case."""
+    """The result of a case."""
 
     case: str
     question: str

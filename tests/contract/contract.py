@@ -51,7 +51,7 @@ def readings(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def expected(step: dict[str, Any], reading: str) -> Answer:
-    """What the emulator answers to a step."""
+    """The answer of the emulator to a step."""
     answer = step.get("expect", "ok")
     return answer["either"][reading] if isinstance(answer, dict) and "either" in answer else answer
 
@@ -143,7 +143,7 @@ class Play:
         return answer["failures"][0]["failureCode"] if answer.get("failures") else "ok"
 
     def do_runtime(self, **of: str) -> Answer:
-        """What a container runtime asks: the HTTP status."""
+        """The request of a container runtime: the HTTP status."""
         if self.target.runtime is None:
             raise Unanswerable("no route of a registry")
         identifier = self.ids([of])[0]
@@ -191,7 +191,7 @@ class Play:
         self.ecr.start_image_scan(repositoryName=self.repository, imageId={"imageDigest": self.digest(image)})
 
     def do_scanner_says(self, image: str, **result: Any) -> None:
-        """What the scanner finds. On AWS it finds what it finds."""
+        """The findings of the scanner. On AWS the scanner has its own."""
         if self.target.scanner_says is not None:
             self.target.scanner_says(self.repository, self.digest(image), result)
 
@@ -283,7 +283,7 @@ class Play:
         }
 
     def kind(self, image: str) -> Any:
-        """What an image is made of."""
+        """The parts of an image."""
         return self.case.get("images", {}).get(image, "image")
 
     def digest(self, image: str) -> str:
@@ -323,7 +323,7 @@ class Play:
         return self.manifests[image]
 
     def document(self, image: str, content: str, upload: bool) -> dict[str, Any]:
-        """What the manifest says."""
+        """The content of the manifest."""
         kind = self.kind(image)
         if isinstance(kind, dict) and "index" in kind:
             entries = [

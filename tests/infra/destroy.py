@@ -27,7 +27,7 @@ class Doomed(NamedTuple):
 
 
 def doomed(plan: dict[str, Any], kind: str, name: str) -> list[Doomed]:
-    """What a plan destroys of a kind."""
+    """The resources of a kind that a plan destroys."""
     found = []
     for change in plan.get("resource_changes", []):
         if change["type"] == kind and "delete" in change["change"]["actions"]:
@@ -50,7 +50,7 @@ def named(names: list[str]) -> str:
 
 
 def obstacles(plan: dict[str, Any], client: Callable[[str], Any]) -> list[str]:
-    """What is in the way of a plan that destroys. `client` gives the ECR of a region."""
+    """The obstacles of a plan that destroys. `client` gives the ECR of a region."""
     found = []
     keys = doomed(plan, "aws_kms_key", "arn")
     going = doomed(plan, "aws_ecr_repository", "name")

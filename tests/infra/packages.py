@@ -20,7 +20,7 @@ MACHINES = {0x3E: "x86_64", 0xB7: "arm64"}
 
 
 class NoPackage(Exception):
-    """What is wrong with a zip, in a sentence."""
+    """The problem of a zip, in a sentence."""
 
 
 def architecture(program: bytes) -> str:
@@ -34,7 +34,7 @@ def architecture(program: bytes) -> str:
 
 
 def note(package: Path) -> dict[str, str]:
-    """What a zip is."""
+    """The kind of a zip."""
     try:
         with zipfile.ZipFile(package) as content, content.open("bootstrap") as program:
             processor = architecture(program.read(20))

@@ -34,7 +34,7 @@ OUR_METRICS = "ecr-guard"
 
 
 class Wrong(Exception):
-    """What is wrong with a plan, in a sentence."""
+    """The problem of a plan, in a sentence."""
 
 
 class Sts(BaseHTTPRequestHandler):
@@ -118,7 +118,7 @@ def resources(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def paid_for(plan: dict[str, Any], module: str = "") -> tuple[int, int, int]:
-    """What a plan, or a module of it, has of what is paid for by the month: alarms, metrics of ours, keys."""
+    """The parts of a plan, or of a module of it, that are paid for by the month: alarms, metrics of ours, keys."""
     alarms, keys, metrics = 0, 0, set()
     for resource in resources(plan):
         if not resource["address"].startswith(module):
@@ -137,7 +137,7 @@ def paid_for(plan: dict[str, Any], module: str = "") -> tuple[int, int, int]:
 
 
 def price(plan: dict[str, Any]) -> tuple[float, str]:
-    """What a plan costs a month whatever happens, as if each of our metrics had a value in every hour; and of what."""
+    """The fixed costs of a plan in a month, as if each of our metrics had a value in every hour; and their parts."""
     alarms, metrics, keys = paid_for(plan)
     return ALARM * alarms + METRIC * metrics + KEY * keys, f"{alarms} alarms, {metrics} metrics, {keys} keys"
 

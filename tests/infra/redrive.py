@@ -40,7 +40,7 @@ class Broken(Exception):
 
 
 class Entry(NamedTuple):
-    """What became of a message: a line of the table."""
+    """The result for a message: a line of the table."""
 
     queue: str
     message: str
@@ -51,7 +51,7 @@ class Entry(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What a message asks for: which function or queue it is for (the last part of the ARN), with what, and why it lies here."""
+    """The request of a message: its function or queue (the last part of the ARN), its payload, and why it lies here."""
 
     target: str
     payload: str
@@ -66,7 +66,7 @@ def text(value: Any) -> str:
 
 
 def what(payload: str) -> str:
-    """What an event, a work item or a sweep is about."""
+    """The subject of an event, a work item or a sweep."""
     try:
         event = json.loads(payload)
     except ValueError:
@@ -85,7 +85,7 @@ def unqualified(arn: str) -> str:
 
 
 def read(queue: str, message: dict[str, Any]) -> Asked | None:
-    """What a message of `failed-events` or `undelivered-events` asks for, if it says so."""
+    """The request of a message of `failed-events` or `undelivered-events`, if it names one."""
     attributes = {key: value.get("StringValue", "") for key, value in message.get("MessageAttributes", {}).items()}
     try:
         if queue == "failed-events":
@@ -245,7 +245,7 @@ class Redrive:
 
 
 def table(entries: list[Entry]) -> str:
-    """What became of the messages."""
+    """The results for the messages."""
     rows = [("QUEUE", "MESSAGE", "WHAT", "WHY", "DONE")] + [entry[:5] for entry in entries]
     widths = [max(len(row[n]) for row in rows) for n in range(4)]
     lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row[:4], widths, strict=True)), row[4]]) for row in rows]

@@ -40,7 +40,7 @@ QUEUES = ("undelivered-events", "failed-events", "failed-work", "undelivered-ale
 
 
 class Broken(Exception):
-    """What is wrong with the deployment, in a sentence."""
+    """The problem of the deployment, in a sentence."""
 
 
 def entries(repository: str) -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ def answer(decision: str, code: int, **members: Any) -> dict[str, Any]:
 
 
 class Gate(unittest.TestCase):
-    """What a pipeline sees."""
+    """The view of a pipeline."""
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()

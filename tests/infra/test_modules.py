@@ -1,4 +1,4 @@
-"""What the code of the modules says and no plan shows: in which order resources are made. And that each mistake that the modules' tests plant can
+"""The parts of the modules' code that no plan shows: in which order resources are made. And that each mistake that the modules' tests plant can
 be planted, without Terraform."""
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LETS_IN = {
 
 
 def waits_for(kinds: set[str]) -> dict[tuple[str, str], set[str]]:
-    """What each resource of these types in module `guard` waits for by `depends_on`."""
+    """The resources that each one of these types in module `guard` waits for by `depends_on`."""
     found = {}
     for path in sorted(GUARD.glob("*.tf")):
         text = path.read_text(encoding="utf-8")

@@ -39,7 +39,7 @@ LEFT_OUT = {"ecr": {"create"}, "guard": {"policy", "tags", "ledger"}, "guard_els
 
 
 def arguments(module: str) -> dict[str, str]:
-    """What the root gives to a module: variable to expression."""
+    """The arguments of a module in the root: variable to expression."""
     text = (INFRA / "main.tf").read_text(encoding="utf-8")
     block = re.search(rf'^module "{module}" {{', text, re.MULTILINE)
     assert block, module

@@ -249,7 +249,7 @@ class Deployment:
         return {"Results": [self.tasks[-1] | {"Status": status}]}
 
     def ids(self, queue: str) -> list[str]:
-        """What a queue holds, and nobody hides."""
+        """The visible messages of a queue."""
         return [message["MessageId"] for message in self.queues[f"guard-{queue}"] if message["MessageId"] not in self.hidden]
 
 
@@ -258,7 +258,7 @@ def arn(target: str) -> str:
 
 
 def record(number: int, function: str = "on-scan", qualifier: str = "live") -> dict[str, Any]:
-    """What Lambda's failure destination writes (developer guide, "Capturing records of Lambda asynchronous invocations")."""
+    """The message of Lambda's failure destination (developer guide, "Capturing records of Lambda asynchronous invocations")."""
     body = {
         "version": "1.0",
         "requestContext": {"functionArn": f"{arn(function)}:{qualifier}", "condition": "RetriesExhausted", "approximateInvokeCount": 3},
@@ -269,7 +269,7 @@ def record(number: int, function: str = "on-scan", qualifier: str = "live") -> d
 
 
 def undelivered(number: int, target: str) -> dict[str, Any]:
-    """What EventBridge writes into a dead letter queue (user guide, "Using dead-letter queues")."""
+    """The message that EventBridge writes into a dead letter queue (user guide, "Using dead-letter queues")."""
     attributes = {"TARGET_ARN": {"StringValue": target}, "ERROR_CODE": {"StringValue": "NO_PERMISSIONS"}}
     return {"MessageId": f"u{number}", "Body": json.dumps({"id": f"e{number}"}), "MessageAttributes": attributes}
 

@@ -35,7 +35,7 @@ def shown(page: str) -> dict[str, str]:
 
 
 def commands(workflow: str) -> Iterator[str]:
-    """What the steps of a workflow have bash run."""
+    """The commands of bash in the steps of a workflow."""
     for found in RUN.finditer(workflow):
         yield textwrap.dedent(found["block"]) if found["block"] else found["line"].strip("'")
 

@@ -1,4 +1,4 @@
-"""What the commands of the local run print: steps, scenarios, tables, and a line that says what is being done."""
+"""The output of the commands of the local run: steps, scenarios, tables, and a line with the present action."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def unexpected(bad: list[dict[str, Any]]) -> str:
 
 
 def painted(happened: str) -> str:
-    """What happened, with its first word in colour."""
+    """An event, with its first word in colour."""
     word, _, rest = happened.partition(" ")
     plain = word.rstrip(",")
     return f"{coloured(plain, COLOUR[plain])}{word[len(plain) :]} {rest}".rstrip() if plain in COLOUR else happened

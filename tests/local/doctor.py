@@ -40,7 +40,7 @@ class Need(NamedTuple):
 
 
 def needs() -> dict[str, list[Need]]:
-    """What there has to be, by the commands that need it. Each list holds for those after it."""
+    """The needs of the commands. Each list holds for those after it."""
     return {
         DEMO: [
             Need("Linux", linux, "a Linux machine, a virtual machine or WSL 2: the functions are Linux programs that run here"),
@@ -132,7 +132,7 @@ def credentials() -> tuple[bool, str]:
 
 
 def lines(commands: str, wanted: list[Need], quiet: bool, built: bool) -> tuple[list[str], bool]:
-    """What is there and what is missing for some commands, and whether they can run. ``built``: nothing has to be built."""
+    """The present and missing tools for some commands, and whether they can run. ``built``: nothing has to be built."""
     said, able = [], True
     for need in wanted:
         if built and need.to_build:

@@ -114,7 +114,7 @@ class Lane:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True)
 
     def messages(self) -> Iterator[dict[str, Any]]:
-        """What it says, as it says it."""
+        """The output, word for word."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             message: dict[str, Any] = json.loads(line)
@@ -135,7 +135,7 @@ class Lane:
 
 
 class Board:
-    """What has become of the groups, as it is seen on the screen. Several threads write to it."""
+    """The progress of the groups, as it is seen on the screen. Several threads write to it."""
 
     def __init__(self, groups: list[Group], wanted: list[Scenario], lanes: int, in_full: bool):
         names = {one.name for one in wanted}

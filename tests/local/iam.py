@@ -26,7 +26,7 @@ def without_nulls(value: Any) -> Any:
 
 
 def changes(document: dict[str, Any]) -> list[str]:
-    """What a policy document has the functions change, in the words of ``permissions/``: as ``policy.tf`` has it."""
+    """The changes that a policy document has the functions make, in the words of ``permissions/``: as ``policy.tf`` has them."""
     document = without_nulls(document)
     block, mode = document.get("block", {}), document["mode"]
     entries = [{}, *document.get("repositories", [])]
@@ -53,7 +53,7 @@ def changes(document: dict[str, Any]) -> list[str]:
 
 
 def granted(function: str, document: dict[str, Any]) -> dict[str, list[str]]:
-    """What a function may call under a policy, by kind of resource."""
+    """The calls that a function may make under a policy, by kind of resource."""
     permissions = json.loads((MODULE / "permissions" / f"{function}.json").read_text())
     kinds = {kind.removesuffix("_when") for kind in permissions}
     by_change = {kind: permissions.get(f"{kind}_when", {}) for kind in kinds}

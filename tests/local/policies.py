@@ -20,7 +20,7 @@ Policy = str | dict[str, Any]
 
 
 def name_of(policy: Policy) -> str:
-    """What the file of a policy is called."""
+    """The name of a policy's file."""
     return policy if isinstance(policy, str) else "changed"
 
 

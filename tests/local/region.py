@@ -77,7 +77,7 @@ class Region:
     # The facts that another process needs to go on with it
 
     def state(self) -> dict[str, Any]:
-        """What was made here."""
+        """The resources that were made here."""
         return {"topics": self.topics, "queues": self.queues, "deployed": self._deployed}
 
     def attach(self, state: dict[str, Any]) -> None:
@@ -229,7 +229,7 @@ class Region:
         return ended
 
     def log_of(self, deployed: str) -> list[str]:
-        """What a function has written, without the lines of the platform."""
+        """The log of a function, without the lines of the platform."""
         try:
             pages = self.logs.get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{deployed}")
             lines = [event["message"] for page in pages for event in page["events"]]
@@ -238,7 +238,7 @@ class Region:
         return [line for line in lines if not line.startswith(("START RequestId", "END RequestId", "REPORT RequestId"))]
 
     def function_logs(self) -> str:
-        """What all functions have written."""
+        """The logs of all functions."""
         groups = self.logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]
         text = ""
         for group in groups:
@@ -347,7 +347,7 @@ class Region:
         return [message for message in messages if message["topic"].split(":")[3] == self.region]
 
     def dead_letters(self) -> list[dict[str, Any]]:
-        """What lies in the dead-letter queue now, parsed and taken out."""
+        """The messages in the dead-letter queue now, parsed and taken out."""
         return [json.loads(message["Body"]) for message in self._take(self.queues["dead-letters"])]
 
     def queue_arn(self, name: str) -> str:

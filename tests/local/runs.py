@@ -97,7 +97,7 @@ def lock(directory: Path) -> int | None:
 
 
 def state_of(directory: Path) -> dict[str, Any]:
-    """What is written down of the run of a directory; nothing if there is none."""
+    """The record of the run of a directory; none if there is none."""
     try:
         found = json.loads((directory / "running.json").read_text())
     except (OSError, ValueError):

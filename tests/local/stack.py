@@ -29,7 +29,7 @@ class Stack(Region):
     # The facts that another process needs to go on with it
 
     def states(self) -> dict[str, Any]:
-        """What was started and made, in all regions."""
+        """The processes and resources, in all regions."""
         return {"ports": self.account.ports, "regions": {region.region: region.state() for region in self.regions()}}
 
     @classmethod

@@ -246,7 +246,7 @@ class Story:
         return WORDS.get(state, state)
 
     def pulled(self, name: str) -> str:
-        """What a pull gives."""
+        """The result of a pull."""
         return {"works": "works", "refused": "404 not found"}.get(pull := self.world.pull(self.images[name]), pull)
 
     def kinds(self, repository: str) -> list[str]:

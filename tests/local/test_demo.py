@@ -1,4 +1,4 @@
-"""What the demo shows, and what it lets people try: widths, words, names, variables."""
+"""The output of the demo, and its suggestions: widths, words, names, variables."""
 
 from __future__ import annotations
 

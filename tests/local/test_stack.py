@@ -1,4 +1,4 @@
-"""What the stack relies on in its emulators: regions that are apart, a ledger that is not, queues that give up."""
+"""The stack's needs of its emulators: regions that are apart, a ledger that is not, queues that give up."""
 
 from __future__ import annotations
 

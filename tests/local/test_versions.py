@@ -1,4 +1,4 @@
-"""What an upgrade begins with: a commit that this clone has, or a word why not."""
+"""The beginning of an upgrade: a commit that this clone has, or a word why not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What to try with a kept run of the demo, one command each: push an image, add an exception, sweep; and the variables for the AWS CLI."""
+"""Suggestions for a kept run of the demo, one command each: push an image, add an exception, sweep; and the variables for
+the AWS CLI."""
 
 from __future__ import annotations
 
@@ -208,7 +209,7 @@ def because(found: list[dict[str, Any]]) -> str:
 
 
 def print_pull(world: World, image: Image) -> None:
-    """What a pull gives."""
+    """The result of a pull."""
     answer = world.pull(image)
     print(f"pull    {'404 not found' if answer == 'refused' else answer}")
 

@@ -40,7 +40,7 @@ SWEPT = ("on-push", "on-scan", "sweep", "worker")
 
 
 class Course:
-    """What the steps of an upgrade share: the world, and the images that each version has blocked."""
+    """The common part of the steps of an upgrade: the world, and the images that each version has blocked."""
 
     def __init__(self, world: World, old: Path, new: Path, old_says_why: bool):
         self.world = world
@@ -252,7 +252,7 @@ class Course:
 
     @property
     def cause_by_the_old(self) -> str:
-        """What a row of the earlier version says of a block for findings."""
+        """The part of an earlier version's row about a block for findings."""
         return "findings" if self.old_says_why else "-"
 
     def by_method(self, version: str) -> list[Image]:
@@ -290,7 +290,7 @@ class Course:
         return observe(**facts)
 
     def released_for_other_reasons(self) -> dict[str, object]:
-        """What was blocked for its tag, and as a copy."""
+        """The images that were blocked for their tag, and as a copy."""
         world, second, copy = self.world, self.world.second(), self.copy
         assert copy is not None, "the first step has not run"
         tagged, rules = self.images["tag-old"], self.tag_rules()
@@ -322,7 +322,7 @@ class Course:
         return {image.repository: len(self.changes(image.repository)) for image in self.images.values()}
 
     def changes_since(self, before: dict[str, int]) -> list[str]:
-        """What the functions have changed since."""
+        """The changes of the functions since."""
         return [change for repository, number in before.items() for change in self.changes(repository)[number:]]
 
     def changes(self, repository: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a sweep leaves to a worker, as a message in the work queue."""
+"""The item that a sweep leaves to a worker, as a message in the work queue."""
 
 from __future__ import annotations
 

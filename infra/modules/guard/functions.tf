@@ -280,7 +280,7 @@ locals {
           Condition = { "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["uses#${local.account}", "workloads#${local.account}"] } }
         },
         {
-          # What it tells counts against the budget of a topic, and waits for the summary beyond that. Both are items of the account.
+          # Its alerts count against the budget of a topic, and wait for the summary beyond that. Both are items of the account.
           Sid       = "LedgerAlerts"
           Effect    = "Allow"
           Action    = granted.ledger_alerts

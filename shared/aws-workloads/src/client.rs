@@ -1,7 +1,7 @@
 //! One client for all services that know of workloads.
 //!
-//! Of each of them two or three operations are called that read. Their SDKs would be a quarter of the function's zip, so the calls are written
-//! here; what signs, tries again and keeps time is the SDK's own runtime, set up as the SDK's clients set it up.
+//! Two or three reading operations of each service are called. Their SDKs would be a quarter of the function's zip, so the
+//! calls are written here. The SDK's own runtime signs, tries again and keeps time, set up as the SDK's clients set it up.
 
 use std::fmt;
 
@@ -109,7 +109,7 @@ pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> R
     Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
-/// What a service answered. It may hold what nobody is to read: credentials, the address of code.
+/// The answer of a service. It may hold secrets: credentials, the address of code.
 pub(crate) struct RawAnswer(Vec<u8>);
 
 impl fmt::Debug for RawAnswer {
@@ -269,7 +269,7 @@ pub(crate) fn segment(name: &str) -> String {
     label::fmt_string(name, label::EncodingStrategy::Default)
 }
 
-/// What sends requests to a service, as the clients of the SDK do.
+/// Sends requests to a service, as the clients of the SDK do.
 fn operation(
     config: &SdkConfig,
     service: Service,
@@ -332,7 +332,8 @@ fn operation(
         .build()
 }
 
-/// What a service refuses with. Sources: Smithy, "Operation error serialization" of `awsJson1_1` and `restJson1`, and of `awsQuery`.
+/// The refusal of a service. Sources: Smithy, "Operation error serialization" of `awsJson1_1` and `restJson1`, and of
+/// `awsQuery`.
 fn error_of(service: Service, response: &HttpResponse, body: &[u8]) -> ErrorMetadata {
     let (code, message) = if service == Service::Sts {
         let [code, message] = texts(body, ["Code", "Message"]);

@@ -71,14 +71,14 @@ struct Service {
     current_service_deployment: Option<String>,
 }
 
-/// What has a task definition.
+/// An item with a task definition.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct AtDefinition {
     task_definition: Option<String>,
 }
 
-/// What has an ARN.
+/// An item with an ARN.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Named {
@@ -111,7 +111,7 @@ pub(crate) struct ServiceRevision {
     pub(crate) container_images: Vec<Container>,
 }
 
-/// What an answer says of one thing that it was asked about.
+/// The part of an answer about one subject of the request.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Failure {
@@ -189,7 +189,7 @@ impl Tasks {
         }
     }
 
-    /// What the tasks of a cluster are remembered by.
+    /// The name under which the tasks of a cluster are remembered.
     fn name(cluster: &str) -> String {
         format!("tasks {cluster}")
     }
@@ -202,7 +202,7 @@ impl Tasks {
         entry
     }
 
-    /// What an earlier run has read, if that is not too old. What cannot be read is read anew.
+    /// The result of an earlier run, if that is not too old. A result that cannot be read is read anew.
     fn of(entry: &[String], run: &Run) -> Option<Self> {
         let [since, after, ended, tasks @ ..] = entry else {
             return None;
@@ -245,7 +245,7 @@ pub(crate) async fn list(
         let before = before.and_then(|entry| Tasks::of(entry, run));
         read_cluster(run, &client, cluster, before)
     });
-    // They look at what is known, which changes later.
+    // They read the known facts, which change later.
     let reads: Vec<_> = reads.collect();
     let read: Vec<Cluster> = stream::iter(reads).buffer_unordered(AT_ONCE).collect().await;
     let (mut services, mut of_tasks) = (Vec::new(), BTreeMap::new());

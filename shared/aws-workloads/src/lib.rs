@@ -1,4 +1,4 @@
-//! What lists workloads, over the AWS SDK's runtime.
+//! Lists workloads, over the AWS SDK's runtime.
 //!
 //! A crate of its own, so that only the functions `workloads` and `gate` have these calls in them. All of them read. One of them can do more than it needs:
 //! `GetFunction` also answers where the code of a function of a zip lies, so it is only asked about functions of images, and roles name

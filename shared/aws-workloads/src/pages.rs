@@ -18,7 +18,7 @@ pub(crate) async fn pages<T, F: Future<Output = Page<T>>>(
     (all, failure)
 }
 
-/// The same from a page on. Beside a failure stands the page that the list must be read on from as well.
+/// The same from a page on. With a failure, the result also has the page from which the list must be read on.
 pub(crate) async fn pages_from<T, F: Future<Output = Page<T>>>(
     time: &Time,
     operation: &'static str,

@@ -23,7 +23,7 @@ impl<'a> Remembered<'a> {
         }
     }
 
-    /// What was known of something before. It is kept only if something else asks for it.
+    /// The known fact of that name. It is kept only if something else asks for it.
     pub(crate) fn look(&self, name: &str) -> Option<&'a [String]> {
         self.before.get(&format!("{}{name}", self.prefix))
     }

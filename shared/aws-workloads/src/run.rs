@@ -14,7 +14,7 @@ use guard_ports::{PortError, Retry};
 pub(crate) struct Run {
     pub(crate) time: Time,
     pub(crate) began: Timestamp,
-    /// What was read longer ago is read again.
+    /// A result that is older than this is read again.
     pub(crate) max_age: SignedDuration,
     pub(crate) lambda_versions: LambdaVersions,
     pub(crate) task_definitions: bool,

@@ -78,7 +78,7 @@ impl<S: Services> Index<'_, S> {
             return Ok(false);
         }
         notifier.tell(slot, &brief, &alert.message()).await?;
-        // If that is not written, it is told once more, under the same id.
+        // If that is not written, the alert is sent once more, under the same id.
         ledger
             .write_refused_pull(&claim.told(self.services.clock().now()))
             .await?;

@@ -1,4 +1,4 @@
-"""What scanners report, for injection into the registry."""
+"""Reports of scanners, for injection into the registry."""
 
 from __future__ import annotations
 

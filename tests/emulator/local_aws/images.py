@@ -81,7 +81,7 @@ class Pusher:
         return self._put(repository, tag, manifest, OCI_INDEX, OCI_INDEX)
 
     def artifact(self, repository: str, tag: str | None, config_type: str) -> Image:
-        """What is no container image, by the type of its configuration: a Helm chart, a SOCI index."""
+        """Entries that are no container image, by the type of their configuration: a Helm chart, a SOCI index."""
         manifest = {
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,

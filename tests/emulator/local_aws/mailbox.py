@@ -26,7 +26,7 @@ _messages: list[dict[str, Any]] = []
 
 
 def message_from(form: dict[str, list[str]]) -> dict[str, Any]:
-    """What subscribers of each protocol receive of a publish request."""
+    """The forms of a publish request that subscribers of each protocol receive."""
     body, subject = form.get("Message", [""])[0], form.get("Subject", [""])[0]
     bodies = {"default": body}
     if form.get("MessageStructure") == ["json"]:

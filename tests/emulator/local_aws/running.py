@@ -1,4 +1,4 @@
-"""What runs, as the driver says it: workloads in the members that AWS answers with, and the roles of other accounts."""
+"""The running workloads, as the driver gives them, in the members that AWS answers with, and the roles of other accounts."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class Running:
 
 
 def uri(image: Image, region: str = REGION) -> str:
-    """What a workload calls an image, by its tag or its digest."""
+    """The name of an image in a workload, by its tag or its digest."""
     return by_digest(image, region) if image.tag is None else f"{_repository(image, region)}:{image.tag}"
 
 
 def by_digest(image: Image, region: str = REGION) -> str:
-    """What a workload calls an image by its digest."""
+    """The name of an image in a workload, by its digest."""
     return f"{_repository(image, region)}@{image.digest}"
 
 

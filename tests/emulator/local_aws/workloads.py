@@ -1,4 +1,5 @@
-"""What runs in the account, as ECS, Lambda, Batch and EKS list it, and the way into other accounts: ``python -m local_aws.workloads --port PORT``.
+"""The workloads of the account, as ECS, Lambda, Batch and EKS list them, and the way into other accounts:
+``python -m local_aws.workloads --port PORT``.
 
 It answers the calls that read: nothing is started here. The driver gives the workloads, in the members that AWS answers with
 (``PUT /workloads/of``). Pages are small, so that nobody takes the first one for all. The statements of roles decide who may
@@ -51,7 +52,7 @@ class Refused(Exception):
 
 
 class Place:
-    """What one account has in one region."""
+    """The state of one account in one region."""
 
     def __init__(self) -> None:
         self.of: dict[str, list[Json]] = {name: [] for name in MEMBERS}
@@ -72,11 +73,11 @@ class Workloads:
         self.calls: list[Json] = []
 
     def place(self, account: str, region: str) -> Place:
-        """What there is; nothing, as long as nobody said anything."""
+        """The workloads; none, as long as the driver gave none."""
         return self.places.setdefault((account, region), Place())
 
     def put(self, what: str, body: Json) -> None:
-        """What the driver says."""
+        """The state from the driver."""
         if what == "of":
             place = self.place(body.pop("account"), body.pop("region"))
             unknown = set(body) - set(MEMBERS)
@@ -294,7 +295,7 @@ class Handler(BaseHTTPRequestHandler):
         raise Refused("ResourceNotFoundException", f"Function not found: {name}:{version}", 404)
 
     def _allowed(self, action: str, resource: str) -> Place:
-        """What the caller's account has in the region that the request is for, if it may know that."""
+        """The state of the caller's account in the region of the request, if it may read that."""
         self._log(action, self._caller())
         self.workloads.judge(self._caller(), action, resource)
         return self.workloads.place(self._account(), self._region())

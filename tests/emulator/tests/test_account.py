@@ -56,7 +56,7 @@ class Command(unittest.TestCase):
 
 
 class Mailbox(unittest.TestCase):
-    """What subscribers by e-mail get."""
+    """The mails to subscribers."""
 
     def test_an_accepted_publish_is_kept_with_the_text_for_mail_and_a_refused_one_is_not(self) -> None:
         with tempfile.TemporaryDirectory() as directory, Account(Path(directory)) as account:

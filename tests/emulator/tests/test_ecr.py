@@ -343,7 +343,7 @@ class Referring(RegistryTest):
 
 
 class Readings(RegistryTest):
-    """What was recorded of AWS, and cannot be asked for: the contract suite has the rest."""
+    """Recorded behaviour of AWS that cannot be asked for: the contract suite has the rest."""
 
     def setUp(self) -> None:
         super().setUp()

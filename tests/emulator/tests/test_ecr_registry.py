@@ -107,7 +107,7 @@ class Failing(RegistryTest):
 
 
 class OfFunctions(RegistryTest):
-    """What is done to the calls of functions, and not to those of others."""
+    """Faults for the calls of functions, and not for those of others."""
 
     def setUp(self) -> None:
         super().setUp()

@@ -15,7 +15,7 @@ from local_aws.registry import ACCOUNT, REGION, SECOND_REGION, Registry
 
 
 class Permissions(unittest.TestCase):
-    """What our registry makes of it."""
+    """The evaluation of our registry."""
 
     directory: tempfile.TemporaryDirectory[str]
     registry: Registry

@@ -1,4 +1,4 @@
-"""What lists workloads, asked through botocore's models of ECS, Lambda, Batch, EKS and STS."""
+"""The lists of workloads, read through botocore's models of ECS, Lambda, Batch, EKS and STS."""
 
 from __future__ import annotations
 

@@ -633,7 +633,7 @@ fn tasks_that_one_run_has_no_time_for_are_read_on_by_the_next_ones() {
     let next = run(&world, &complete.known);
     assert_eq!(next.failures[0].code, "TimeOver");
     assert!(next.as_of > Some(began));
-    // What is too old by now is read again, and so is what ends in a page that is not there any more.
+    // A result that is too old by now is read again, and so is a list whose next page does not exist any more.
     let later = account.aws();
     later.run(later.clock().wait(std::time::Duration::from_secs(3 * 3600)));
     assert!(run(&later, &known).as_of > Some(began));

@@ -1,4 +1,4 @@
-"""What `make e2e` shows, one function per scenario, in groups."""
+"""The scenarios of `make e2e`, one function per scenario, in groups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command line says of the account, asked as an operator asks it; it reads, and changes nothing."""
+"""The answers of the command line about the account, asked as an operator asks it; it reads, and changes nothing."""
 
 from __future__ import annotations
 

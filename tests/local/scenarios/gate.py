@@ -1,4 +1,4 @@
-"""What the gate answers: the function itself, asked as a pipeline and as ECS ask it."""
+"""The answers of the gate: the function itself, asked as a pipeline and as ECS ask it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def said(answer: dict[str, Any]) -> tuple[str, int]:
 
 
 def hook(service: str, details: dict[str, Any] | None = None, traffic: bool = False) -> dict[str, Any]:
-    """What ECS sends before it scales up; ``traffic``: production already goes to the revision, as in a rollback."""
+    """The payload of ECS before it scales up; ``traffic``: production already goes to the revision, as in a rollback."""
     target = running.ecs(f"service-revision/prod/{service}/2")
     return {
         "executionId": "execution-1",

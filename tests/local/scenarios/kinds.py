@@ -1,4 +1,4 @@
-"""What is an image, and what is none."""
+"""Entries that are images, and entries that are none."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Job:
-    """What a function does, how it stands when it is done, and how it stands when it may not take one of the actions for it.
+    """An action of a function, the state when it is done, and the state when it may not take one of the actions for it.
 
     For some actions, the state after the permission returns differs from that of a role that always had it: ``afterwards``.
     """
@@ -355,7 +355,7 @@ def tried(job: Job, called: str, world: World, whole: list[roles.Statement], act
 
 
 def calls(world: World, caller: str, since: float) -> list[str]:
-    """What a session has asked the registries of both regions since then, as actions."""
+    """The requests of a session to the registries of both regions since then, as actions."""
     made = [call for one in (world, world.second()) for call in one.registry.calls(caller=caller)]
     return [f"ecr:{call['operation']}" for call in made if call["time"] >= since]
 

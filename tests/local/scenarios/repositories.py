@@ -1,4 +1,4 @@
-"""What the policy asks of repositories and tags."""
+"""The policy's rules for repositories and tags."""
 
 from __future__ import annotations
 

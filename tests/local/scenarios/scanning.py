@@ -1,4 +1,4 @@
-"""What the scanner says late, not at all, or otherwise than before: unknown is never clean."""
+"""Late, missing and changed answers of the scanner: unknown is never clean."""
 
 from __future__ import annotations
 

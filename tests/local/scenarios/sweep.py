@@ -35,7 +35,7 @@ def scanned(world: World, repository: str, *found: dict[str, Any]) -> Image:
 
 
 def worked(world: World, deployed: str) -> list[dict[str, Any]]:
-    """What a worker has written about its batches."""
+    """The lines of a worker about its batches."""
     lines = [json.loads(line) for line in world.stack.log_of(deployed) if line.startswith("{")]
     return [line for line in lines if "jobs" in line]
 
@@ -118,7 +118,7 @@ def settings_drifted(world: World) -> Observed:
     repository = image.repository
 
     def asked(hour: int) -> set[str]:
-        """What a sweep of that hour asks the registry about the repository."""
+        """The requests of a sweep of that hour to the registry about the repository."""
         before = len(world.registry.calls(repository=repository))
         world.sweep(time=f"2026-11-24T{hour:02}:00:00Z")
         calls = world.registry.calls(repository=repository)[before:]

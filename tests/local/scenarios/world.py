@@ -21,7 +21,7 @@ READING = ("Describe", "Get", "List", "BatchGet", "BatchCheck")
 
 @dataclass(frozen=True)
 class Observed:
-    """What a scenario saw, in words, and whether it is what was expected."""
+    """The observations of a scenario, in words, and whether each is as expected."""
 
     text: str
     ok: bool
@@ -177,7 +177,7 @@ class World:
     # Look
 
     def all_pushed(self) -> list[Image]:
-        """What was pushed, here first."""
+        """The pushed images, here first."""
         return self.pushed if self._second is None else [*self.pushed, *self._second.pushed]
 
     def state(self, image: Image) -> str:
@@ -201,7 +201,7 @@ class World:
         return sorted(finding["id"] for finding in (row or {}).get("row", {}).get("findings", []))
 
     def pull(self, image: Image, by: str = "tag") -> str:
-        """What a pull gives: the API's answer and that of the registry's own route must agree."""
+        """The result of a pull: the API's answer and that of the registry's own route must agree."""
         name = {"imageTag": image.tag} if by == "tag" else {"imageDigest": image.digest}
         answer = self.registry.ecr.batch_get_image(repositoryName=image.repository, imageIds=[name])
         status = self.registry.pull(image.repository, next(iter(name.values())))  # type: ignore[arg-type]

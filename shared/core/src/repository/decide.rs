@@ -34,7 +34,7 @@ pub const OPT_OUT_REASON_TAG: &str = "ecr-guard-reason";
 /// For how long a lifecycle policy that was not set is not checked again.
 const HELD_HOURS: i64 = 24;
 
-/// A lifecycle policy that is set is asked about again after so many hours: images grow old, and workloads come.
+/// A lifecycle policy that is set is asked about again after this number of hours: images grow old, and workloads come.
 const CHECKED_HOURS: i64 = 24;
 
 /// The same while it is not known who uses the images.
@@ -467,7 +467,8 @@ impl<'a> Draft<'a> {
         None
     }
 
-    /// ECR goes on applying a policy that is set: whether it takes what workloads use by now is asked once in [`CHECKED_HOURS`], and told.
+    /// ECR goes on applying a policy that is set. Whether it takes an image that workloads use by now is asked once in
+    /// [`CHECKED_HOURS`], and alerted.
     fn recheck(&mut self, wanted: &Lifecycle) -> Option<RepositoryPlan> {
         let row = self.facts.row.as_ref();
         let before = row.and_then(|row| row.checked.as_ref());
@@ -495,7 +496,7 @@ impl<'a> Draft<'a> {
             Some(Previewed::Ready(preview)) => match &preview.used {
                 None => again(CHECKED_HOURS, None),
                 Some(Lost::Image(losing)) => again(CHECKED_HOURS, Some(losing.clone())),
-                // What was known before is not over by that. `access-missing` tells what is missing, once a day for all.
+                // An earlier loss does not end by that. `access-missing` names the missing permission, once a day for all.
                 Some(Lost::Unknown(_)) => again(UNKNOWN_HOURS, known),
             },
         };

@@ -40,11 +40,11 @@ pub struct Preview {
     pub images: Vec<Expiring>,
     /// How many there are.
     pub total: u64,
-    /// What workloads would lose by it. `None`: nothing, or nobody looks.
+    /// The workloads that would lose an image by it. `None`: none, or nobody checks.
     pub used: Option<Lost>,
 }
 
-/// What workloads would lose by a lifecycle policy.
+/// The workloads that would lose an image by a lifecycle policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lost {
     /// An image that they use.

@@ -80,7 +80,7 @@ pub struct Checked {
     pub text: String,
     /// When to ask again.
     pub until: Timestamp,
-    /// What workloads lose by it, as far as known.
+    /// The workloads that lose an image by it, as far as known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loses: Option<Losing>,
 }
@@ -90,7 +90,7 @@ pub struct Checked {
 pub struct Losing {
     /// The image, by a tag or its digest.
     pub image: String,
-    /// What it takes from whom, in words.
+    /// The images and their workloads, in words.
     pub words: String,
 }
 

@@ -278,7 +278,7 @@ pub fn unknown(
     let elsewhere = state.map(|state| state.elsewhere.as_slice()).unwrap_or_default();
     let regions: BTreeSet<&Region> = elsewhere.iter().map(|listing| &listing.source.region).collect();
     for region in regions {
-        // What is needed there, whether or not it was ever listed. A cluster reports to one region.
+        // A list that is needed there, whether or not it was ever read. A cluster reports to one region.
         let needed = rules.needed(&RepositoryKey {
             region: region.clone(),
             ..key.clone()

@@ -30,7 +30,7 @@ pub(super) struct Index {
     taken: Vec<Taken>,
 }
 
-/// What one attempt has read of the index, and claimed.
+/// The index and the claim of one attempt.
 #[derive(Debug, Default)]
 struct Attempt {
     asked: BTreeMap<ImageKey, (u64, Vec<UseRow>)>,
@@ -38,7 +38,7 @@ struct Attempt {
     claimed: BTreeMap<ImageKey, u64>,
 }
 
-/// An image that was taken away, and what whoever took it knew of its workloads.
+/// An image that was taken away, and the workloads that the function knew of.
 #[derive(Debug, Clone)]
 pub struct Taken {
     /// The image: it was archived, or lost a tag that is no mark.

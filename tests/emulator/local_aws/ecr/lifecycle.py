@@ -18,7 +18,7 @@ DAY = 86_400
 
 @dataclass(frozen=True)
 class Action:
-    """What one rule would do to one image."""
+    """The effect of one rule on one image."""
 
     image: StoredImage
     priority: int

@@ -1,4 +1,4 @@
-"""What the registry stores about an image. Plain data; the rules are in ``operations``."""
+"""The state of an image in the registry. Plain data; the rules are in ``operations``."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Scan:
         return (self.enhanced_findings is not None) == enhanced
 
     def at(self, now: float) -> Scan:
-        """What is shown by now."""
+        """The members that are shown by now."""
         shown = [scan for since, scan in self.later if since <= now]
         return shown[-1] if shown else self
 

@@ -29,7 +29,7 @@ DAY = 86_400
 
 @dataclass
 class Preview:
-    """What a lifecycle policy would do, and how many looks still say that it is being found out."""
+    """The effect of a lifecycle policy, and how many reads still say that the preview is in progress."""
 
     text: str
     actions: list[lifecycle.Action]
@@ -558,7 +558,7 @@ class ImageOperations:
         return None if gone else scan
 
     def _scan_summary(self, image: StoredImage) -> dict[str, Any]:
-        """What ``DescribeImages`` says of a scan: nothing of one by ECR's own basic scanner, unless it is switched on."""
+        """The part of ``DescribeImages`` about a scan: none by ECR's own basic scanner, unless it is switched on."""
         scan = self._shown_scan(image)
         enhanced = scan is not None and scan.enhanced_findings is not None
         shown = self.readings.enhanced_summaries if enhanced else self.readings.scan_summaries

@@ -21,7 +21,7 @@ OF_INSPECTOR = {"ecr:DescribeImageScanFindings": ["inspector2:ListCoverage", "in
 
 
 class Permissions:
-    """What each session may do."""
+    """The permissions of each session."""
 
     def __init__(self, judged: tuple[str, ...] = ("ecr:", "inspector2:")) -> None:
         """The parameter gives the prefixes of the actions that are evaluated here."""

@@ -95,12 +95,12 @@ class Backfill:
 
     @property
     def failed(self) -> list[Copy]:
-        """What could not be copied."""
+        """The images that could not be copied."""
         return [copy for copy in self.copies if copy.status == "FAILED"]
 
 
 class Replication:
-    """What one registry copies to others."""
+    """The copies from one registry to others."""
 
     def __init__(self, operations: ImageOperations):
         self.operations = operations

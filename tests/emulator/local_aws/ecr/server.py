@@ -259,7 +259,7 @@ class Application:
         _races.append(race | {"region": body.get("region", self.region)})
 
     def set_permissions(self, body: dict[str, Any]) -> None:
-        """What a session may do."""
+        """The permissions of a session."""
         _permissions.put(str(body["caller"]), body["statements"], body.get("user"))
 
     def set_scans(self, body: dict[str, Any]) -> None:

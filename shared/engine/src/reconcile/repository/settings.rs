@@ -99,7 +99,7 @@ pub async fn reconcile_repository(
 }
 
 impl<S: Services> RepositoryRun<'_, S> {
-    /// What a lifecycle policy would do; of one that `is_set`, only what workloads lose by it.
+    /// The effect of a lifecycle policy; of one that `is_set`, only the workloads that lose an image by it.
     async fn previewed(&self, facts: &RepositoryFacts, text: &str, is_set: bool) -> Result<Previewed, ReconcileError> {
         let Some(writer) = self.writer() else {
             return Err(ReconcileError::ReportMode(self.key.clone()));

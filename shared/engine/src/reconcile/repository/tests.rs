@@ -534,7 +534,7 @@ fn a_lifecycle_policy_that_is_set_is_asked_about_once_a_day_and_who_loses_by_it_
         look(&world, &policy);
     }
     assert_eq!(previews(), 1, "it is asked once a day");
-    // While nobody knows who uses it, what was told stands.
+    // While nobody knows which workloads use it, the alert stands.
     world.set_now(now() + SignedDuration::from_hours(120));
     world.set_preview(&key().repository, preview(&[]));
     world.set_use_row(UseRow {
@@ -551,7 +551,7 @@ fn a_lifecycle_policy_that_is_set_is_asked_about_once_a_day_and_who_loses_by_it_
     at(124);
     assert_eq!(look(&world, &policy).alerts, []);
     assert_eq!(loses(&world), None);
-    // And again: it is told again.
+    // And again: it is alerted again.
     world.set_preview(&key().repository, preview(&[None]));
     world.set_use_row(used_row());
     at(149);

@@ -25,8 +25,8 @@ impl<S: Services> RepositoryRun<'_, S> {
         Ok(Preview { used, ..preview })
     }
 
-    /// What a lifecycle policy takes from workloads, if no workload uses an image of the repository: nothing, unless that is not known. `None`:
-    /// some use one, so that a preview must tell.
+    /// The workloads that a lifecycle policy takes images from, if none uses an image of the repository: none, unless that is
+    /// not known. `None`: some use one, so that a preview must say which.
     pub(super) async fn without_uses(&self) -> Result<Option<Preview>, ReconcileError> {
         let Some(rules) = &self.policy.workloads else {
             return Ok(None);

@@ -1,9 +1,9 @@
 //! Who keeps the index of workloads and who blocks images, at the same time, each cut off or interrupted at any call.
 //!
-//! Workloads start and stop, deployments leave revisions to go back to, pages fail, events get lost or come late, hours pass. No image is
-//! taken away that a workload runs, is about to run or goes back to, by what the index says right before; nor one whose index is not
-//! complete; nor one of which a run or an event has told that a workload uses it. What runs in the end can be pulled, and what nobody uses any
-//! more is blocked in the end.
+//! Workloads start and stop, deployments leave revisions to go back to, pages fail, events get lost or come late, hours pass.
+//! No image is taken away that a workload runs, is about to run or goes back to, by the index right before; nor one whose index
+//! is not complete; nor one that a run or an event has reported as used. In the end an image that runs can be pulled, and an
+//! image that nobody uses any more is blocked.
 
 use std::{
     cell::{Cell, RefCell},
@@ -33,7 +33,7 @@ const KINDS: [SourceKind; 2] = [SourceKind::Ecs, SourceKind::Lambda];
 const PHASES: [Phase; 3] = [Phase::Running, Phase::Desired, Phase::Rollback];
 const METHODS: [&str; 2] = ["archive", "quarantine-tag"];
 
-/// An image by itself, an index, and the image that the index leads to.
+/// An image by itself, an index, and a child of the index.
 const DIGESTS: [&str; 3] = ["sha256:a1", "sha256:1d", "sha256:c0"];
 
 fn key(n: usize) -> ImageKey {
@@ -43,7 +43,7 @@ fn key(n: usize) -> ImageKey {
     }
 }
 
-/// What is pulled together.
+/// The images that are pulled together.
 fn family(image: &ImageKey) -> Vec<ImageKey> {
     if *image == key(0) {
         return vec![image.clone()];
@@ -70,7 +70,7 @@ struct Job {
     /// The tick at which it started.
     since: u64,
     stopped: Option<Timestamp>,
-    /// The tick since which a run or an event has told of it.
+    /// The tick since which a run or an event has reported it.
     known: Option<u64>,
 }
 
@@ -149,7 +149,7 @@ impl<'s> Scene<'s> {
         })
     }
 
-    /// What the accounts have now.
+    /// The present state of the accounts.
     fn show(&self) {
         for kind in &KINDS {
             let jobs = self.jobs.borrow();
@@ -189,7 +189,7 @@ impl<'s> Scene<'s> {
         self.show();
     }
 
-    /// What was told of by now.
+    /// The workloads that were reported by now.
     fn told(&self, is_told: impl Fn(usize, &Job) -> bool) {
         let tick = self.world.ticks();
         for (number, job) in self.jobs.borrow_mut().iter_mut().enumerate() {
