@@ -66,7 +66,7 @@ class ImageOperations:
         return {"repositories": found} | token
 
     def put_replication_configuration(self, request: Request) -> Response:
-        """Takes replication rules. (moto's own takes one at most.) What was pushed before stays where it is."""
+        """Takes replication rules. (moto's own takes one at most.) Images that were pushed before stay where they are."""
         self.replication.configure(request["replicationConfiguration"])
         return {"replicationConfiguration": request["replicationConfiguration"]}
 
