@@ -1,5 +1,5 @@
-//! The operator's command line. It reads, and changes nothing: neither the registry nor the ledger. What `release` asks for, the function
-//! `operate` does.
+//! The operator's command line. It reads, and changes nothing: neither the registry nor the ledger. The function `operate`
+//! carries out the requests of `release`.
 //!
 //! [`run`] is all of it but the process: what it reads of the world comes in through [`World`], and what it says goes out through two writers.
 

@@ -25,7 +25,7 @@ use crate::{
     ledgers::{NotRead, Place},
 };
 
-/// What the Terraform module names the function.
+/// The name of the function in the Terraform module.
 const DEFAULT_FUNCTION: &str = "ecr-guard-operate";
 
 /// How often it is asked whether the image can be pulled, and for how long: ECR takes up to about 20 minutes to restore one (user guide,
@@ -33,7 +33,7 @@ const DEFAULT_FUNCTION: &str = "ecr-guard-operate";
 const POLL: Duration = Duration::from_secs(15);
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_mins(25);
 
-/// What is to be released, and why.
+/// The image to release, and why.
 #[derive(Debug, Clone, Args)]
 pub struct ReleaseArguments {
     /// The image: `ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY:TAG`, with `@sha256:…` in place of the tag; without the host, of your own
@@ -66,7 +66,7 @@ pub struct ReleaseArguments {
     pub function: Option<String>,
 }
 
-/// The way to the function `operate`, and to the registry beside it.
+/// The way to the function `operate`, and to its registry.
 pub trait Operator {
     /// The caller's account and region.
     ///
@@ -192,7 +192,7 @@ pub fn run(
     }
 }
 
-/// What is asked. A tag is resolved here, so that what is signed names the digest.
+/// The request. A tag is resolved here, so that the signed request names the digest.
 fn asked(
     arguments: &ReleaseArguments,
     named: &Named,

@@ -1,14 +1,15 @@
-"""Sends an event and a sweep through a real deployment, and looks whether every function handled them.
+"""Sends an event and a sweep through a real deployment, and checks that every function handled them.
 
     tests/infra/smoke.py --region us-west-2 --name ecr-guard [--repository NAME]
 
-It needs AWS credentials that may put events (`events:PutEvents`), invoke the functions `sweep`, `workloads`, `gate` and `operate` (`lambda:InvokeFunction`), read the
-functions' logs (`logs:FilterLogEvents`), read the queues (`sqs:GetQueueUrl`, `sqs:GetQueueAttributes`) and read the policy
-(`lambda:GetFunctionConfiguration`, `dynamodb:GetItem` and `kms:Decrypt` with the deployment's key), and a deployment whose
-`event_sources` has `ecr-guard.smoke`. It changes nothing: the events name an image that does not exist, so that a function looks for it
-in the registry, the scanner and the ledger, and says `no-such-image` (but for `on-replication`); the sweep is of that image's repository alone. That shows: rule,
-target, permission, start of the function, policy, role, ledger, work queue and key. It does not show that an alert is delivered;
-docs/deployment.md says how to see one.
+It needs AWS credentials that may put events (`events:PutEvents`), invoke the functions `sweep`, `workloads`, `gate` and
+`operate` (`lambda:InvokeFunction`), read the functions' logs (`logs:FilterLogEvents`), read the queues (`sqs:GetQueueUrl`,
+`sqs:GetQueueAttributes`) and read the policy (`lambda:GetFunctionConfiguration`, `dynamodb:GetItem` and `kms:Decrypt` with the
+deployment's key), and a deployment whose `event_sources` has `ecr-guard.smoke`. It changes nothing: the events name an image
+that does not exist, so that a function searches the registry, the scanner and the ledger for it, and says `no-such-image` (but
+for `on-replication`); the sweep is of that image's repository alone. That shows: rule, target, permission, start of the
+function, policy, role, ledger, work queue and key. It does not show that an alert is delivered; docs/deployment.md says how to
+see one.
 """
 
 from __future__ import annotations

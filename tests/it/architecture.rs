@@ -302,7 +302,7 @@ fn a_function_is_a_folder_a_crate_and_a_binary_of_one_name() {
         let readme = support::root().join(&folder).join("README.md");
         assert!(readme.is_file(), "{name} has no README.md");
         if ["gate", "operate", "sweep"].contains(&name.as_str()) {
-            // A schedule invokes it, or whoever asks it.
+            // A schedule or a caller invokes it.
             continue;
         }
         let pattern = format!("infra/modules/guard/event-patterns/{name}.json");

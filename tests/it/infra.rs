@@ -463,7 +463,7 @@ fn called_for_indexes(function: &Function, policy: &Policy) -> BTreeSet<String> 
     let pushed = testing::event("ECR Image Action", &pushed);
     let mut called = BTreeSet::new();
     for payload in &function.payloads {
-        // What is released was blocked.
+        // A released image was blocked.
         let is_release = matches!(function.invoked_by, InvokedBy::Operate);
         let severity = if is_release { "CRITICAL" } else { "LOW" };
         // How does not matter here: what undoes a block is counted with the blocks.

@@ -30,10 +30,10 @@ use crate::{
     release::Operator,
 };
 
-/// What Terraform names the alias that is invoked.
+/// The alias that Terraform gives the invoked version.
 const ALIAS: &str = "live";
 
-/// The function and the registry beside it, in the caller's name.
+/// The function and its registry, in the caller's name.
 pub(super) struct AwsOperator {
     runtime: Runtime,
     identity: Identity,
@@ -182,7 +182,7 @@ mod tests {
 
     use super::*;
 
-    /// What is signed here is what the function takes.
+    /// The function takes the request that is signed here.
     #[test]
     fn the_proof_is_one_that_the_function_takes() {
         let asked = Asked {

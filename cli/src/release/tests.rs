@@ -8,7 +8,7 @@ use guard_core::{
 use super::*;
 use crate::testing::{Desk, said};
 
-/// A function that answers this, beside a registry that needs so many looks until the image is there.
+/// A function with this answer, and a registry that shows the image after some reads.
 #[derive(Debug)]
 pub(crate) struct Fake {
     pub(crate) answer: Answer,

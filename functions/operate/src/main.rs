@@ -1,4 +1,4 @@
-//! `operate`: see README.md beside this crate.
+//! `operate`: see README.md of this crate.
 
 use std::process::ExitCode;
 

@@ -77,7 +77,7 @@ mod tests {
         }
     }
 
-    /// What is sent to a server on loopback that gives this answer, and what comes back.
+    /// The request to a server on loopback that gives this answer, and the result.
     async fn asked(answer: &'static str, filler: usize) -> (String, Result<StsAnswer, PortError>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = Some(format!("http://{}/", listener.local_addr().unwrap()));

@@ -23,7 +23,7 @@ use guard_ports::{Callers, Clock as _, Ledger as _, PortError, ReleaseLedger as 
 const MAX_TURNS: usize = 6;
 const TURN: Duration = Duration::from_millis(1500);
 
-/// What answers requests, for one invocation.
+/// Answers requests, for one invocation.
 #[derive(Debug)]
 pub struct Operator<'a, S> {
     /// The world.
@@ -45,7 +45,7 @@ pub struct Operator<'a, S> {
 pub struct Operated {
     /// The answer.
     pub answer: Answer,
-    /// What was asked, if that could be read.
+    /// The action of the request, if that could be read.
     pub action: Option<Verb>,
     /// Whether the image was alerted about in this invocation.
     pub alerts: u64,
@@ -162,7 +162,7 @@ impl<S: Services> Operator<'_, S> {
         Err(Refusal::Busy.into())
     }
 
-    /// Brings the image to the state that the row asks for now. What fails is done by the next sweep.
+    /// Brings the image to the state that the row asks for now. The next sweep does a part that fails.
     async fn reconcile(&self, request: &Request) -> (Answer, u64) {
         let image = &request.image;
         let asked = Reconcile {

@@ -454,7 +454,7 @@ pub fn write_gated(function: &str, request_id: &str, gated: &Gated, now: Timesta
     line.write(now);
 }
 
-/// What `operate` has answered.
+/// The answer of `operate`.
 #[derive(Debug)]
 pub struct Reported {
     fields: Map<String, Value>,

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::PortError;
 use guard_core::ids::RegistryKey;
 
-/// What AWS STS answered.
+/// The answer of AWS STS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StsAnswer {
     /// The status of HTTP.

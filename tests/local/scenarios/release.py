@@ -61,7 +61,7 @@ def ask(world: World, under: Guard, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def said(answer: dict[str, Any]) -> tuple[str, str | None]:
-    """What was done, or the code of the refusal."""
+    """The result, or the code of the refusal."""
     return answer["outcome"], answer.get("code")
 
 

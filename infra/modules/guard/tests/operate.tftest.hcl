@@ -70,7 +70,7 @@ run "without_it" {
   }
 }
 
-# What it adds to a region whatever it is asked: docs/operations.md has it ("Costs").
+# The fixed costs that it adds to a region: docs/operations.md has them ("Costs").
 run "what_it_costs" {
   command = plan
 

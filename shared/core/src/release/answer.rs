@@ -1,4 +1,4 @@
-//! What the function `operate` answers: `ecr-guard/operate-answer/v1`.
+//! The answer of the function `operate`: `ecr-guard/operate-answer/v1`.
 //!
 //! Members may be added; none is ever renamed, removed or given another meaning under the same `schema`.
 
@@ -13,7 +13,7 @@ use crate::{
 /// The name and version of an answer.
 pub const ANSWER_SCHEMA: &str = "ecr-guard/operate-answer/v1";
 
-/// What was done.
+/// The result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
@@ -114,14 +114,14 @@ impl Refusal {
 pub struct Answer {
     /// `ecr-guard/operate-answer/v1`.
     pub schema: String,
-    /// What was done.
+    /// The result.
     pub outcome: Outcome,
     /// Why not, in a word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// A sentence.
     pub reason: String,
-    /// What to do next, if there is something.
+    /// The next step, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
     /// The image.

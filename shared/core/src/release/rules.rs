@@ -47,7 +47,7 @@ fn may(policy: &Policy, request: &Request, by: &Requester) -> Result<(), Refusal
     if !rules.lets(by) {
         return not(format!("{by} is none of `release.principals`"));
     }
-    // What was released before the policy changed can be ended all the same.
+    // A release from before the change of the policy can be ended all the same.
     if request.asked.action == Verb::End {
         return Ok(());
     }

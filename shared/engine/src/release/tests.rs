@@ -357,7 +357,7 @@ fn a_crash_at_any_point_leaves_no_release_without_an_alert() {
     panic!("it never ended");
 }
 
-/// What happens to an image.
+/// The events of an image.
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Release { hours: u32 },
