@@ -14,8 +14,9 @@ use super::{
 };
 use guard_core::ids::{AccountId, Region};
 
-/// What the type of the crate reads. It would refuse an event for one odd entry of `resources`, or for a `time` that is none (as in a sample of
-/// AWS), and names no place in an error: those two are read here, and the strings are looked at before.
+/// The members that the type of the crate reads. It would refuse an event for one odd entry of `resources`, or for a `time`
+/// that is none (as in a sample of AWS), and names no place in an error: those two are read here, and the strings are checked
+/// before.
 const TEXTS: [&str; 5] = ["id", "source", "detail-type", "account", "region"];
 
 /// An envelope, its detail unread.

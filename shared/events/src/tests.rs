@@ -283,7 +283,7 @@ fn an_odd_envelope_loses_no_event() {
             "{name} {value:?}"
         );
     }
-    // What no version knows has no detail to be read.
+    // An unknown version has no detail to be read.
     for detail in [None, Some(json!(null)), Some(json!([1])), Some(json!("text"))] {
         let mut event = push();
         let members = event.as_object_mut().unwrap();
