@@ -107,7 +107,7 @@ pub struct Judge<'a> {
     now: Timestamp,
     /// The pulled images of the repository that was asked about last.
     pulled: Option<(RepositoryKey, Vec<Image>)>,
-    /// What keeps images from being blocked for now on which the one hangs that is evaluated.
+    /// The holds of other images on which the result for the evaluated image depends.
     doubts: Vec<&'static str>,
     /// Whether all indexes of the repository that was asked about last are known.
     indexes: Option<(RepositoryKey, bool)>,

@@ -28,7 +28,7 @@ use crate::{
     gate::request,
 };
 
-/// What was asked of a service, and over how many connections.
+/// The requests to a service, and the number of connections.
 #[derive(Debug, Default)]
 struct Asked {
     connections: usize,
@@ -146,7 +146,7 @@ fn aws(ecr: u16, dynamodb: u16) -> Aws {
     Aws::from_env(&lookup).unwrap()
 }
 
-/// What the function does before it is asked; its policy is not there.
+/// The start of the function before it is asked; its policy is not there.
 async fn start(aws: &Aws, ledger: &DynamoLedger) {
     let lookup = |name: &str| (name == "ECR_GUARD_POLICY").then(|| format!("sha256:{}", "0".repeat(64)));
     let loading = Config::load(lookup, ledger, SystemClock.now());

@@ -62,7 +62,8 @@ pub fn guarded(lookup: impl Fn(&str) -> Option<String>) -> Result<Vec<Glob>, Con
     globs.map_err(ConfigError::Repositories)
 }
 
-/// A name that a guarded repository may have, for a look that is to find nothing: what a function may look at is a matter of names.
+/// A name that a guarded repository may have, for a call that is to find nothing: the permissions of a function depend on
+/// names.
 pub fn any_guarded(guarded: &[Glob]) -> Option<RepositoryName> {
     let all = guarded.is_empty().then_some("*");
     let mut names = guarded.iter().map(Glob::as_str).chain(all);

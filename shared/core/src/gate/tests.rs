@@ -153,7 +153,8 @@ fn a_call_of_ecs_is_known_by_any_of_its_members() {
     }
 }
 
-/// An image in a state, as a look at it would leave it; `no_scan`: why there is no result; `hold`: what defers its block.
+/// An image in a state, as a reconcile would leave it; `no_scan`: why there is no result; `hold`: the rule that defers its
+/// block.
 fn seen(state: State, no_scan: Option<NoScan>, hold: Option<&'static str>, status: ImageStatus) -> SeenImage {
     let key = testing::image_key();
     let row = Row {
@@ -239,7 +240,7 @@ fn every_state_has_one_answer_in_each_mode() {
         assert_eq!((enforced.decision, enforced.would), (expected, None), "{what}");
         assert_eq!(enforced.state, state.as_str(), "{what}");
         assert_eq!(enforced.retry_after_seconds.is_some(), expected == Wait, "{what}");
-        // What is allowed although it is not `Allowed` says so.
+        // An image that is allowed although it is not `Allowed` has a warning.
         let warns = expected == Allow && state != State::Allowed;
         assert_eq!(!enforced.warnings.is_empty(), warns, "{what}");
         assert_eq!(enforced.next.is_empty(), expected != Deny, "{what}");
@@ -250,7 +251,7 @@ fn every_state_has_one_answer_in_each_mode() {
         assert_eq!((reported.decision, reported.would), (lets, would), "{what}");
         assert_eq!(reported.mode.as_deref(), Some("report"), "{what}");
 
-        // What cannot be pulled is never allowed, in no mode.
+        // An image that cannot be pulled is never allowed, in no mode.
         for mode in ["enforce", "report"] {
             for (status, instead) in [(ImageStatus::Archived, Deny), (ImageStatus::Activating, Wait)] {
                 let answer = of(mode, status);
@@ -261,7 +262,7 @@ fn every_state_has_one_answer_in_each_mode() {
     }
 }
 
-/// What is no image that could be judged has the same answer in each mode, but for what is not guarded.
+/// An entry that is no image to evaluate has the same answer in each mode, except one that is not guarded.
 #[test]
 fn what_cannot_be_judged_is_never_allowed_unless_the_policy_says_so() {
     let asked = Asked::new(IMAGE);

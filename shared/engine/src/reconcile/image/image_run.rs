@@ -20,11 +20,11 @@ pub(super) struct ImageRun<'a, S> {
     pub(super) spent: &'a Spent,
     /// The parent index that it was reached through, and its tags.
     pub(super) index: Option<(Digest, Vec<Tag>)>,
-    /// What the ledger has of that index, if it has been read already.
+    /// That index's row in the ledger, if it has been read already.
     pub(super) index_row: Option<ReadRow>,
 }
 
-/// What the ledger has of an image, as it was read.
+/// An image's row in the ledger, as it was read.
 #[derive(Clone)]
 pub(super) struct ReadRow(pub(super) Option<Row>);
 

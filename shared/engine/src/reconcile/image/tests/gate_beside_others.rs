@@ -1,8 +1,8 @@
 //! The gate while others act: between any two of its calls images are pushed, scanned, pulled and deleted, tags move, and rows of the ledger
 //! come and go, by the hands of functions that stand between two calls of their own.
 //!
-//! What it allows has a result, and is not blocked by the next look; the digest that it pins is one that was asked for, and the one that it
-//! judged.
+//! An allowed image has a result, and is not blocked by the next reconcile; the digest in the answer is one that was asked for,
+//! and the one that was evaluated.
 
 use std::{
     cell::RefCell,
@@ -18,11 +18,11 @@ use guard_testkit::explore::{Choices, Exploration, Story};
 
 const HOST: &str = "123456789012.dkr.ecr.us-west-2.amazonaws.com";
 
-/// Two images, and an index that leads to both.
+/// Two images, and an index of both.
 const IMAGES: [&str; 2] = ["sha256:a", "sha256:b"];
 const INDEX: &str = "sha256:1";
 
-/// At most so much happens between two calls of the gate.
+/// The most events between two calls of the gate.
 const MOST_BETWEEN: usize = 3;
 
 type Running<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
@@ -55,14 +55,14 @@ struct Registry {
     seen: RefCell<Seen>,
 }
 
-/// What could be seen since the gate was asked.
+/// The facts that could be seen since the gate was asked.
 #[derive(Debug, Default)]
 struct Seen {
-    /// What the tag led to.
+    /// The images of the tag.
     tagged: BTreeSet<Digest>,
-    /// What had a result at any time: rows remember it.
+    /// The images that had a result at any time: rows remember it.
     results: BTreeSet<Digest>,
-    /// What was pushed anew: it was pulled by nobody from then on.
+    /// An image that was pushed anew: nobody has pulled it from then on.
     anew: bool,
 }
 
@@ -116,7 +116,7 @@ impl Registry {
         self.bad.contains(digest) || digest.as_str() == INDEX && !self.bad.is_empty()
     }
 
-    /// Whether there was a result, of an index of all that it leads to.
+    /// Whether there was a result; of an index, for all its children.
     fn had_result(&self, digest: &Digest) -> bool {
         let seen = &self.seen.borrow().results;
         let needed: Vec<Digest> = match digest.as_str() {
@@ -207,7 +207,7 @@ impl Registry {
                         },
                         ..request(&actor)
                     };
-                    // What fails is tried again by others.
+                    // Others try a failed call again.
                     drop(look(&self.world, &self.policy, &request).await);
                 }));
             }
@@ -215,7 +215,7 @@ impl Registry {
     }
 }
 
-/// What is asked: by tag, by digest, or by both, where they are of the same image now.
+/// The request: by tag, by digest, or by both, where they are of the same image now.
 fn asked(registry: &Registry, choices: &mut Choices) -> (String, bool) {
     let name = format!("{HOST}/{}", image_key().repository);
     let digest = all()[choices.below(3)].digest.clone();
@@ -236,7 +236,7 @@ fn explore(choices: &mut Choices, story: &mut Story) -> Result<(), String> {
         registry.something(choices, &mut running, story);
     }
     {
-        // Only what the tag leads to from now on can be what was asked for.
+        // Only an image that has the tag from now on can be the requested one.
         let mut seen = registry.seen.borrow_mut();
         let tagged = |key: &ImageKey| registry.world.image_of(key).is_some_and(|image| !image.tags.is_empty());
         seen.tagged = all()
