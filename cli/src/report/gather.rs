@@ -35,7 +35,7 @@ use crate::{
 /// A sweep that is older is late: they run every hour.
 const LATE: SignedDuration = SignedDuration::from_hours(3);
 
-/// What the list of a registry says of an image.
+/// An image on the list of a registry.
 #[derive(Debug, Clone)]
 struct Listed {
     bytes: u64,
@@ -45,7 +45,7 @@ struct Listed {
     pulled_at: Option<Timestamp>,
 }
 
-/// What a ledger has beside the rows of images.
+/// The rows of a ledger that are not rows of images.
 #[derive(Debug, Default)]
 pub(super) struct Around {
     policies: Vec<SnapshotPolicy>,
@@ -82,9 +82,9 @@ struct OfLedger<'a> {
     around: &'a Around,
     policy: Option<&'a PolicyText>,
     now: Timestamp,
-    /// What rows reference, of repositories whose list is known.
+    /// The children of indexes, for repositories whose list is known.
     referenced: BTreeMap<RepositoryKey, BTreeSet<Digest>>,
-    /// What is no image.
+    /// Entries that are no image.
     others: BTreeMap<RepositoryKey, BTreeSet<Digest>>,
     /// The repositories that it speaks of.
     repositories: BTreeSet<RepositoryKey>,
@@ -262,7 +262,7 @@ impl Gathering {
         for (key, images) in &of.around.listed {
             let referenced = of.referenced.get(key);
             for (digest, listed) in images {
-                // What an index references is evaluated with it; what is archived without a row, somebody else has archived.
+                // A child is evaluated with its index; an archived image without a row was archived by somebody else.
                 let is_part = referenced.is_some_and(|all| all.contains(digest));
                 if listed.archived || is_part || !self.seen.insert((key.clone(), digest.clone())) {
                     continue;

@@ -13,16 +13,16 @@ use super::model::{
 };
 use crate::table::{ago, count, moment, span};
 
-/// So many images are listed. A browser sorts and filters them without a pause that one notices.
+/// The most images that are listed. A browser sorts and filters them without a noticeable pause.
 pub const MAX_ROWS: usize = 10_000;
 
-/// So many bytes of rows are written at most, whatever they say.
+/// The most bytes of rows, whatever they contain.
 pub const MAX_BYTES: usize = 12_000_000;
 
-/// So many rows have all that is known of an image; the others have one line.
+/// The rows with all known details of an image; the others have one line.
 const MAX_DETAILS: usize = 1_000;
 
-/// So many rows have the other tables.
+/// The most rows of the other tables.
 const MAX_OTHERS: usize = 2_000;
 
 /// Data that is older is not the state of today: sweeps run every hour.
@@ -31,7 +31,7 @@ const OLD: SignedDuration = SignedDuration::from_hours(2);
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// What the page may do: show its own style, and run its own script.
+/// The permissions of the page: to show its own style, and to run its own script.
 pub fn content_security_policy() -> String {
     let hash = |text: &str| aws_smithy_types::base64::encode(Sha256::digest(text.as_bytes()));
     format!(

@@ -25,7 +25,7 @@ use crate::{
     table::count,
 };
 
-/// What `report` is told.
+/// The arguments of `report`.
 #[derive(Debug, Clone, Args)]
 pub struct ReportArguments {
     /// The ledgers.

@@ -11,22 +11,23 @@ use serde::Serialize;
 /// The form that this version writes.
 pub const REPORT_SCHEMA: &str = "ecr-guard/report/v1";
 
-/// So many findings of an image are named; the others are counted.
+/// The most findings of an image that are named; the others are counted.
 pub const MAX_FINDINGS: usize = 10;
 
-/// So many tags of an image are named; the others are counted.
+/// The most tags of an image that are named; the others are counted.
 pub const MAX_TAGS: usize = 5;
 
-/// So many workloads of an image are named.
+/// The most workloads of an image that are named.
 pub const MAX_WORKLOADS: usize = 5;
 
-/// So many tasks are named that come first.
+/// The most tasks that are named, the first ones.
 pub const MAX_TASKS: usize = 10;
 
-/// An exception that ends within so many days is named.
+/// An exception that ends within this number of days is named.
 pub const SOON_DAYS: i64 = 14;
 
-/// An image that nobody pulled for so many days counts as not pulled. ECR records a pull once a day (`lastRecordedPullTime`).
+/// An image that nobody pulled for this number of days counts as not pulled. ECR records a pull once a day
+/// (`lastRecordedPullTime`).
 pub const UNPULLED_DAYS: i64 = 90;
 
 /// A report about one ledger or several.
@@ -40,11 +41,11 @@ pub struct Report {
     /// When it was made.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub made_at: Timestamp,
-    /// What was read.
+    /// The ledgers that were read.
     pub ledgers: Vec<Ledger>,
     /// The figures of all ledgers together.
     pub figures: Figures,
-    /// What to do first, worst first, at most 10.
+    /// The first tasks, worst first, at most 10.
     pub tasks: Vec<Task>,
     /// How many more tasks there are.
     pub more_tasks: u64,
@@ -62,7 +63,7 @@ pub struct Report {
     pub repositories: Vec<Repository>,
     /// How old the data is that the report rests on.
     pub freshness: Vec<Freshness>,
-    /// What is there and could not be read.
+    /// Records that exist and could not be read.
     pub unreadable: Vec<String>,
 }
 
@@ -127,7 +128,7 @@ pub struct Task {
     pub who: String,
     /// Whom to ask, by the policy; `null`: it does not say.
     pub contact: Option<String>,
-    /// What is to be done.
+    /// The task.
     pub what: String,
     /// Why.
     pub because: String,
@@ -402,7 +403,7 @@ pub struct Repository {
     pub untagged: Option<Part>,
     /// Images that were pushed more than 90 days ago and not pulled in this time; `null`: the registry's list was not read.
     pub unpulled: Option<Part>,
-    /// What the lifecycle rules would delete now, about; `null`: there are none, or it is not known.
+    /// An estimate of the images that the lifecycle rules would delete now; `null`: there are none, or it is not known.
     pub surplus: Option<Part>,
     /// How many settings are not as the policy says; `null`: not known.
     pub drift: Option<u64>,
@@ -429,7 +430,7 @@ pub struct Freshness {
     /// When it was done; `null`: never.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub at: Option<Timestamp>,
-    /// Why it is not as it should be; `null`: it is.
+    /// Its problem; `null`: there is none.
     pub trouble: Option<String>,
 }
 
@@ -477,7 +478,7 @@ pub fn asks(state: State) -> bool {
 }
 
 impl Image {
-    /// What people call it: its first tag, or the beginning of its digest.
+    /// Its name for people: its first tag, or the beginning of its digest.
     pub fn name(&self) -> String {
         match self.tags.first() {
             Some(tag) => format!("{}:{tag}", self.repository),

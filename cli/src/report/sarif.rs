@@ -23,7 +23,7 @@ const SCHEMA: &str = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os
 /// Where the project is described.
 const HELP: &str = "https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning.html";
 
-/// What is said of an image.
+/// The result for an image.
 #[derive(Debug, Clone, Copy)]
 struct Found<'a> {
     image: &'a Image,

@@ -1,4 +1,4 @@
-//! What to do first: images with the same finding in one repository are one task.
+//! The first tasks: images with the same finding in one repository are one task.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub(super) fn add(report: &mut Report) {
     report.tasks = tasks;
 }
 
-/// What is not known because sweeps do not run.
+/// The facts that are not known because sweeps do not run.
 fn of_data(report: &Report) -> Vec<Task> {
     let late = report.freshness.iter().filter(|one| one.what.starts_with("sweep of "));
     let late = late.filter_map(|one| Some((one, one.trouble.as_ref()?)));
