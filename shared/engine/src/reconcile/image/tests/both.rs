@@ -404,13 +404,10 @@ fn explore(choices: &mut Choices, story: &mut Story, policies: &[Policy]) -> Res
         sweep(&scene.world, scene.policy);
     };
     later(1);
-    for n in 0..DIGESTS.len() {
+    for (n, digest) in DIGESTS.iter().enumerate() {
         let row = scene.world.row_of(&key(n));
         if row.is_some_and(|row| row.uses_unknown && row.state == State::BlockDeferred) {
-            return Err(format!(
-                "held as unknown, though all lists are complete: {}",
-                DIGESTS[n]
-            ));
+            return Err(format!("held as unknown, though all lists are complete: {digest}"));
         }
     }
     story.line(|| format!("a sweep later: {}", scene.end()));
