@@ -10,8 +10,8 @@ use guard_core::{
     ids::{AccountId, ImageRef, Region, RepositoryName, registry_host},
     image::{Image, ImageStatus},
     release::{
-        answer::{Answer, Outcome},
-        request::{Asked, REQUEST_SCHEMA, Verb},
+        answer::{ReleaseAnswer, ReleaseOutcome},
+        request::{AskedRelease, REQUEST_SCHEMA, Verb},
     },
     text::hex,
     uses::ImageReference,
@@ -61,7 +61,7 @@ pub struct ReleaseArguments {
     /// The region, where the image does not name it.
     #[arg(long, value_name = "REGION")]
     pub region: Option<Region>,
-    /// The function: its name or ARN; without it ECR_GUARD_OPERATE, or `ecr-guard-operate`.
+    /// The function: its name or ARN; without it `ECR_GUARD_OPERATE`, or `ecr-guard-operate`.
     #[arg(long, value_name = "NAME")]
     pub function: Option<String>,
 }
@@ -89,7 +89,13 @@ pub trait Operator {
     ///
     /// # Errors
     /// There is no answer.
-    fn ask(&self, account: &AccountId, function: &str, asked: &Asked, now: Timestamp) -> Result<Answer, NotRead>;
+    fn ask(
+        &self,
+        account: &AccountId,
+        function: &str,
+        asked: &AskedRelease,
+        now: Timestamp,
+    ) -> Result<ReleaseAnswer, NotRead>;
 
     /// Lets time pass.
     fn pause(&self, time: Duration);
@@ -103,8 +109,11 @@ struct Named {
     image: ImageRef,
 }
 
+/// The account and the region of a registry.
+type Registry = (AccountId, Region);
+
 impl Named {
-    fn read(arguments: &ReleaseArguments) -> Result<(Option<(AccountId, Region)>, RepositoryName, ImageRef), NotRead> {
+    fn read(arguments: &ReleaseArguments) -> Result<(Option<Registry>, RepositoryName, ImageRef), NotRead> {
         let text = &arguments.image;
         if let Ok(ImageReference {
             account,
@@ -185,10 +194,10 @@ pub fn run(
         Output::Json => writeln!(out, "{:#}", json!(answer))?,
     }
     match answer.outcome {
-        Outcome::Refused => Ok(REFUSED),
-        Outcome::Unavailable => Ok(UNUSABLE),
-        Outcome::Released if arguments.wait => wait(&named, &asked, operator.as_ref(), world, trouble),
-        Outcome::Released | Outcome::Ended => Ok(OK),
+        ReleaseOutcome::Refused => Ok(REFUSED),
+        ReleaseOutcome::Unavailable => Ok(UNUSABLE),
+        ReleaseOutcome::Released if arguments.wait => wait(&named, &asked, operator.as_ref(), world, trouble),
+        ReleaseOutcome::Released | ReleaseOutcome::Ended => Ok(OK),
     }
 }
 
@@ -198,7 +207,7 @@ fn asked(
     named: &Named,
     operator: &dyn Operator,
     now: Timestamp,
-) -> Result<Asked, NotRead> {
+) -> Result<AskedRelease, NotRead> {
     let digest = match &named.image {
         ImageRef::Digest(digest) => digest.clone(),
         ImageRef::Tag(tag) => {
@@ -215,7 +224,7 @@ fn asked(
     };
     // Not secret, only never the same: this process at this time.
     let unique = format!("{} {} {}", now.as_nanosecond(), std::process::id(), arguments.image);
-    Ok(Asked {
+    Ok(AskedRelease {
         schema: REQUEST_SCHEMA.to_owned(),
         id: hex(&Sha256::digest(unique)).chars().take(32).collect(),
         action: if arguments.end { Verb::End } else { Verb::Release },
@@ -230,13 +239,13 @@ fn asked(
     })
 }
 
-fn write_text(answer: &Answer, image: &str, out: &mut impl Write) -> io::Result<()> {
+fn write_text(answer: &ReleaseAnswer, image: &str, out: &mut impl Write) -> io::Result<()> {
     let word = match (answer.outcome, &answer.code) {
-        (Outcome::Released, _) => "Released".to_owned(),
-        (Outcome::Ended, _) => "Ended".to_owned(),
-        (Outcome::Refused, Some(code)) => format!("Refused ({code})"),
-        (Outcome::Refused, None) => "Refused".to_owned(),
-        (Outcome::Unavailable, _) => "Not done".to_owned(),
+        (ReleaseOutcome::Released, _) => "Released".to_owned(),
+        (ReleaseOutcome::Ended, _) => "Ended".to_owned(),
+        (ReleaseOutcome::Refused, Some(code)) => format!("Refused ({code})"),
+        (ReleaseOutcome::Refused, None) => "Refused".to_owned(),
+        (ReleaseOutcome::Unavailable, _) => "Not done".to_owned(),
     };
     writeln!(out, "{word}: {}", answer.reason)?;
     writeln!(out, "  image: {image}")?;
@@ -263,7 +272,7 @@ fn write_text(answer: &Answer, image: &str, out: &mut impl Write) -> io::Result<
 /// Waits until the image can be pulled.
 fn wait(
     named: &Named,
-    asked: &Asked,
+    asked: &AskedRelease,
     operator: &dyn Operator,
     world: &impl World,
     trouble: &mut impl Write,
@@ -290,7 +299,7 @@ fn wait(
                 ));
             }
             Some(_) => {
-                if waited.as_secs() % 60 == 0 {
+                if waited.as_secs().is_multiple_of(60) {
                     writeln!(trouble, "ECR restores it; waited {} min.", waited.as_secs() / 60)?;
                 }
                 operator.pause(POLL);

@@ -13,6 +13,7 @@ mod canned;
 mod contract;
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
 mod gate;
 #[cfg(test)]
 mod infra;
@@ -24,6 +25,7 @@ mod log_lines;
 mod members;
 #[cfg(test)]
 mod operate;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod policy;

@@ -6,7 +6,7 @@ use shared::{
         ids::registry_host,
         release::{
             identity::StsRequest,
-            request::{Asked, REQUEST_SCHEMA, Request, Verb},
+            request::{AskedRelease, REQUEST_SCHEMA, ReleaseRequest, Verb},
         },
     },
     ports::{Callers, PortError, StsAnswer},
@@ -43,7 +43,7 @@ impl Callers for Sts {
 pub(crate) fn request(action: Verb, at: jiff::Timestamp) -> String {
     let key = testing::image_key();
     let is_release = action == Verb::Release;
-    let asked = Asked {
+    let asked = AskedRelease {
         schema: REQUEST_SCHEMA.to_owned(),
         id: format!("{:032x}", at.as_nanosecond()),
         action,
@@ -53,7 +53,7 @@ pub(crate) fn request(action: Verb, at: jiff::Timestamp) -> String {
         ticket: None,
     };
     let function = FUNCTION.trim_end_matches(":live");
-    Request::json(&asked, &testing::signed_identity(&asked, function, at)).to_string()
+    ReleaseRequest::json(&asked, &testing::signed_identity(&asked, function, at)).to_string()
 }
 
 #[test]

@@ -14,9 +14,9 @@ use guard_core::{
     ids::{AccountId, ImageRef, Region, RepositoryName, function_arn},
     image::Image,
     release::{
-        answer::Answer,
+        answer::ReleaseAnswer,
         identity::{ACTION, FUNCTION_HEADER, MAX_EXPIRES, REQUEST_HEADER, VERSION, sts_host, unqualified},
-        request::{Asked, Request, SignedIdentity},
+        request::{AskedRelease, ReleaseRequest, SignedIdentity},
     },
     text,
 };
@@ -65,7 +65,13 @@ impl Operator for AwsOperator {
         found.map_err(|error| self.identity.failed(&error))
     }
 
-    fn ask(&self, account: &AccountId, function: &str, asked: &Asked, now: Timestamp) -> Result<Answer, NotRead> {
+    fn ask(
+        &self,
+        account: &AccountId,
+        function: &str,
+        asked: &AskedRelease,
+        now: Timestamp,
+    ) -> Result<ReleaseAnswer, NotRead> {
         self.runtime.block_on(async {
             let region = &self.identity.region;
             let arn = if function.starts_with("arn:") {
@@ -74,7 +80,7 @@ impl Operator for AwsOperator {
                 function_arn(account, region, function)
             };
             let signed = signed(&self.identity.config, region, &arn, asked, now).await?;
-            let payload = Request::json(asked, &signed).to_string();
+            let payload = ReleaseRequest::json(asked, &signed).to_string();
             let client = Client::new(&self.identity.config);
             let answer = client
                 .invoke()
@@ -113,7 +119,7 @@ async fn signed(
     config: &SdkConfig,
     region: &Region,
     function: &str,
-    asked: &Asked,
+    asked: &AskedRelease,
     now: Timestamp,
 ) -> Result<SignedIdentity, NotRead> {
     use aws_credential_types::provider::ProvideCredentials as _;
@@ -133,7 +139,7 @@ fn sign_proof(
     identity: &SigningIdentity,
     region: &Region,
     function: &str,
-    asked: &Asked,
+    asked: &AskedRelease,
     now: Timestamp,
 ) -> Result<SignedIdentity, Box<dyn std::error::Error + Send + Sync>> {
     let mut settings = SigningSettings::default();
@@ -160,7 +166,7 @@ fn sign_proof(
     })
 }
 
-/// As SigV4 writes values in a query: all but letters, digits and `-._~` as `%XX`.
+/// As `SigV4` writes values in a query: all but letters, digits and `-._~` as `%XX`.
 fn encoded(value: &str) -> String {
     let byte = |byte: u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
@@ -174,7 +180,7 @@ mod tests {
     use aws_credential_types::Credentials;
     use guard_core::{
         release::{
-            identity::{Expected, check},
+            identity::{ExpectedCall, check},
             request::{REQUEST_SCHEMA, Verb},
         },
         testing::now,
@@ -185,7 +191,7 @@ mod tests {
     /// The function takes the request that is signed here.
     #[test]
     fn the_proof_is_one_that_the_function_takes() {
-        let asked = Asked {
+        let asked = AskedRelease {
             schema: REQUEST_SCHEMA.to_owned(),
             id: "0".repeat(32),
             action: Verb::End,
@@ -200,7 +206,7 @@ mod tests {
             let credentials = Credentials::new("AKIDEXAMPLE", "secret", token.clone(), None, "test");
             let signed = sign_proof(&credentials.into(), &region, function, &asked, now()).unwrap();
             let hash = asked.hash();
-            let expected = Expected {
+            let expected = ExpectedCall {
                 region: &region,
                 function,
                 request: &hash,

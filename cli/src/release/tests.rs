@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 
 use guard_core::{
-    release::{Requester, answer::Refusal},
+    release::{Requester, answer::ReleaseRefusal},
     testing::{image, image_key, now},
 };
 
@@ -11,9 +11,9 @@ use crate::testing::{Desk, said};
 /// A function with this answer, and a registry that shows the image after some reads.
 #[derive(Debug)]
 pub(crate) struct Fake {
-    pub(crate) answer: Answer,
+    pub(crate) answer: ReleaseAnswer,
     pub(crate) looks: Mutex<u32>,
-    pub(crate) asked: Mutex<Vec<(String, Asked)>>,
+    pub(crate) asked: Mutex<Vec<(String, AskedRelease)>>,
 }
 
 impl Operator for std::sync::Arc<Fake> {
@@ -38,7 +38,7 @@ impl Operator for std::sync::Arc<Fake> {
         }))
     }
 
-    fn ask(&self, _: &AccountId, function: &str, asked: &Asked, _: Timestamp) -> Result<Answer, NotRead> {
+    fn ask(&self, _: &AccountId, function: &str, asked: &AskedRelease, _: Timestamp) -> Result<ReleaseAnswer, NotRead> {
         self.asked.lock().unwrap().push((function.to_owned(), asked.clone()));
         Ok(self.answer.clone())
     }
@@ -46,9 +46,9 @@ impl Operator for std::sync::Arc<Fake> {
     fn pause(&self, _: Duration) {}
 }
 
-fn with(answer: Answer) -> (Desk, std::sync::Arc<Fake>) {
+fn with(answer: ReleaseAnswer) -> (Desk, std::sync::Arc<Fake>) {
     let fake = std::sync::Arc::new(Fake {
-        answer: Answer {
+        answer: ReleaseAnswer {
             by: Some(Requester {
                 account: image_key().account,
                 name: "role/oncall".to_owned(),
@@ -79,9 +79,9 @@ const GIVE: [&str; 8] = [
 
 #[test]
 fn a_release_is_asked_for_by_digest_and_says_what_follows() {
-    let released = Answer {
+    let released = ReleaseAnswer {
         restoring: true,
-        ..Answer::released(now() + SignedDuration::from_hours(4))
+        ..ReleaseAnswer::released(now() + SignedDuration::from_hours(4))
     };
     let (desk, fake) = with(released);
     let (code, out, trouble) = said(&desk, &GIVE);
@@ -104,7 +104,7 @@ fn a_release_is_asked_for_by_digest_and_says_what_follows() {
 
 #[test]
 fn it_waits_until_the_image_can_be_pulled() {
-    let (desk, fake) = with(Answer::released(now() + SignedDuration::from_hours(4)));
+    let (desk, fake) = with(ReleaseAnswer::released(now() + SignedDuration::from_hours(4)));
     let (code, _, trouble) = said(&desk, &[&GIVE[..], &["--wait"]].concat());
     assert_eq!(code, OK);
     assert_eq!(trouble, "ECR restores it; waited 0 min.\nIt can be pulled.\n");
@@ -116,7 +116,7 @@ fn it_waits_until_the_image_can_be_pulled() {
 
 #[test]
 fn a_release_is_ended() {
-    let (desk, fake) = with(Answer::ended());
+    let (desk, fake) = with(ReleaseAnswer::ended());
     let uri = format!(
         "{}/{}",
         registry_host(&image_key().account, &image_key().region),
@@ -134,12 +134,12 @@ fn a_release_is_ended() {
 #[test]
 fn a_refusal_has_its_code_and_the_way_out() {
     for refusal in [
-        Refusal::NotAllowed("role/x is none of `release.principals`".to_owned()),
-        Refusal::TooLong(12),
-        Refusal::NoTicket,
-        Refusal::NotBlocked("Allowed", "No findings.".to_owned()),
+        ReleaseRefusal::NotAllowed("role/x is none of `release.principals`".to_owned()),
+        ReleaseRefusal::TooLong(12),
+        ReleaseRefusal::NoTicket,
+        ReleaseRefusal::NotBlocked("Allowed", "No findings.".to_owned()),
     ] {
-        let (desk, _) = with(Answer::refused(&refusal));
+        let (desk, _) = with(ReleaseAnswer::refused(&refusal));
         let (code, out, _) = said(&desk, &GIVE);
         assert_eq!(code, REFUSED);
         assert!(
@@ -148,13 +148,13 @@ fn a_refusal_has_its_code_and_the_way_out() {
         );
         assert!(out.contains(refusal.next()), "{out}");
     }
-    let (desk, _) = with(Answer::unavailable("dynamodb:GetItem failed"));
+    let (desk, _) = with(ReleaseAnswer::unavailable("dynamodb:GetItem failed"));
     assert_eq!(said(&desk, &GIVE).0, UNUSABLE);
 }
 
 #[test]
 fn what_names_no_image_is_said() {
-    let (desk, _) = with(Answer::ended());
+    let (desk, _) = with(ReleaseAnswer::ended());
     for (name, says) in [
         ("Team/API:v1", "is no image"),
         ("pipeops-prod-api@sha256:", "is no image"),

@@ -158,7 +158,7 @@ fn scanner_says(case: ImageCase<'_>, why: &NoScan) -> Vec<Said> {
     }
     let says = case.facts.children().iter().filter_map(|child| {
         let row = child.open_row().filter(|row| row.no_scan.as_ref() == Some(why))?;
-        Some(Said::of_child(child.name(), row.scanner_says.as_deref()?))
+        Some(Said::of_child(&child.name(), row.scanner_says.as_deref()?))
     });
     Said::merge(says.collect())
 }

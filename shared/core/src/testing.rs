@@ -15,7 +15,7 @@ use crate::{
     policy::Policy,
     release::{
         identity::{FUNCTION_HEADER, REQUEST_HEADER},
-        request::{Asked, SignedIdentity},
+        request::{AskedRelease, SignedIdentity},
     },
 };
 
@@ -145,7 +145,7 @@ pub fn scan(findings: Vec<Finding>) -> Findings {
 }
 
 /// The proof of who asks, as the command line makes it at this time, for the function of this ARN.
-pub fn signed_identity(asked: &Asked, function: &str, at: Timestamp) -> SignedIdentity {
+pub fn signed_identity(asked: &AskedRelease, function: &str, at: Timestamp) -> SignedIdentity {
     let (day, time) = (at.strftime("%Y%m%d"), at.strftime("%Y%m%dT%H%M%SZ"));
     SignedIdentity {
         url: format!(

@@ -11,9 +11,9 @@ use guard_core::{
     policy::Policy,
     release::{
         Requester,
-        answer::{Answer, Refusal},
-        identity::{self, Expected, REPLAY_WINDOW, Unidentified},
-        request::{Request, Verb},
+        answer::{ReleaseAnswer, ReleaseRefusal},
+        identity::{self, ExpectedCall, REPLAY_WINDOW, Unidentified},
+        request::{ReleaseRequest, Verb},
         rules,
     },
 };
@@ -44,7 +44,7 @@ pub struct Operator<'a, S> {
 #[derive(Debug)]
 pub struct Operated {
     /// The answer.
-    pub answer: Answer,
+    pub answer: ReleaseAnswer,
     /// The action of the request, if that could be read.
     pub action: Option<Verb>,
     /// Whether the image was alerted about in this invocation.
@@ -53,12 +53,12 @@ pub struct Operated {
 
 /// Why a request was not carried out.
 enum NotDone {
-    Refused(Refusal),
+    Refused(ReleaseRefusal),
     Failed(PortError),
 }
 
-impl From<Refusal> for NotDone {
-    fn from(refusal: Refusal) -> Self {
+impl From<ReleaseRefusal> for NotDone {
+    fn from(refusal: ReleaseRefusal) -> Self {
         Self::Refused(refusal)
     }
 }
@@ -71,18 +71,18 @@ impl From<PortError> for NotDone {
 
 impl From<Unidentified> for NotDone {
     fn from(why: Unidentified) -> Self {
-        Self::Refused(Refusal::Unidentified(why))
+        Self::Refused(ReleaseRefusal::Unidentified(why))
     }
 }
 
 impl<S: Services> Operator<'_, S> {
     /// Answers a request. Whatever is wrong with it is an answer.
     pub async fn answer(&self, payload: &str, sts: &impl Callers) -> Operated {
-        let request = match Request::parse(payload) {
+        let request = match ReleaseRequest::parse(payload) {
             Ok(request) => request,
             Err(why) => {
                 return Operated {
-                    answer: Answer::refused(&Refusal::Invalid(why.to_string())),
+                    answer: ReleaseAnswer::refused(&ReleaseRefusal::Invalid(why.to_string())),
                     action: None,
                     alerts: 0,
                 };
@@ -91,11 +91,11 @@ impl<S: Services> Operator<'_, S> {
         let mut by = None;
         let (answer, alerts) = match self.carry_out(&request, sts, &mut by).await {
             Ok(done) => done,
-            Err(NotDone::Refused(refusal)) => (Answer::refused(&refusal), 0),
-            Err(NotDone::Failed(error)) => (Answer::unavailable(&error.to_string()), 0),
+            Err(NotDone::Refused(refusal)) => (ReleaseAnswer::refused(&refusal), 0),
+            Err(NotDone::Failed(error)) => (ReleaseAnswer::unavailable(&error.to_string()), 0),
         };
         Operated {
-            answer: Answer {
+            answer: ReleaseAnswer {
                 image: Some(request.asked.image.clone()),
                 by,
                 ..answer
@@ -107,14 +107,14 @@ impl<S: Services> Operator<'_, S> {
 
     async fn carry_out(
         &self,
-        request: &Request,
+        request: &ReleaseRequest,
         sts: &impl Callers,
         known: &mut Option<Requester>,
-    ) -> Result<(Answer, u64), NotDone> {
+    ) -> Result<(ReleaseAnswer, u64), NotDone> {
         let image = &request.image;
         if image.account != *self.account || image.region != *self.region {
             let why = format!("it is of another registry than {} in {}", self.account, self.region);
-            return Err(Refusal::Invalid(why).into());
+            return Err(ReleaseRefusal::Invalid(why).into());
         }
         let by = self.requester(request, sts).await?;
         *known = Some(by.clone());
@@ -127,16 +127,16 @@ impl<S: Services> Operator<'_, S> {
         let hash = request.asked.hash();
         let claim = ledger.claim_request(&registry, &hash, self.actor, now + REPLAY_WINDOW);
         if !claim.await? {
-            return Err(Refusal::Replayed.into());
+            return Err(ReleaseRefusal::Replayed.into());
         }
         self.write(request, &by).await?;
         Ok(self.reconcile(request).await)
     }
 
     /// Who asks, by the word of AWS STS.
-    async fn requester(&self, request: &Request, sts: &impl Callers) -> Result<Requester, NotDone> {
+    async fn requester(&self, request: &ReleaseRequest, sts: &impl Callers) -> Result<Requester, NotDone> {
         let hash = request.asked.hash();
-        let expected = Expected {
+        let expected = ExpectedCall {
             region: self.region,
             function: self.function,
             request: &hash,
@@ -147,7 +147,7 @@ impl<S: Services> Operator<'_, S> {
     }
 
     /// Writes the row, when nobody else works on the image.
-    async fn write(&self, request: &Request, by: &Requester) -> Result<(), NotDone> {
+    async fn write(&self, request: &ReleaseRequest, by: &Requester) -> Result<(), NotDone> {
         let ledger = self.services.ledger();
         for _ in 0..MAX_TURNS {
             let row = ledger.row(&request.image).await?;
@@ -159,11 +159,11 @@ impl<S: Services> Operator<'_, S> {
             }
             self.services.clock().pause(TURN).await;
         }
-        Err(Refusal::Busy.into())
+        Err(ReleaseRefusal::Busy.into())
     }
 
     /// Brings the image to the state that the row asks for now. The next sweep does a part that fails.
-    async fn reconcile(&self, request: &Request) -> (Answer, u64) {
+    async fn reconcile(&self, request: &ReleaseRequest) -> (ReleaseAnswer, u64) {
         let image = &request.image;
         let asked = Reconcile {
             account: image.account.clone(),
@@ -177,18 +177,21 @@ impl<S: Services> Operator<'_, S> {
         let row = self.services.ledger().row(image).await.ok().flatten();
         let until = row.and_then(|row| row.release).map(|release| release.until);
         let answer = match (request.asked.action, until) {
-            (Verb::Release, Some(until)) => Answer::released(until),
-            (Verb::Release, None) => Answer::unavailable("the ledger does not say what came of it"),
-            (Verb::End, _) => Answer::ended(),
+            (Verb::Release, Some(until)) => ReleaseAnswer::released(until),
+            (Verb::Release, None) => ReleaseAnswer::unavailable("the ledger does not say what came of it"),
+            (Verb::End, _) => ReleaseAnswer::ended(),
         };
         match done {
             Ok(outcome) => {
                 let restoring = outcome.effect == Some("restore");
-                (Answer { restoring, ..answer }, u64::from(outcome.alert.is_some()))
+                (
+                    ReleaseAnswer { restoring, ..answer },
+                    u64::from(outcome.alert.is_some()),
+                )
             }
             Err(error) => {
                 let pending = Some(error.to_string());
-                (Answer { pending, ..answer }, 0)
+                (ReleaseAnswer { pending, ..answer }, 0)
             }
         }
     }

@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 
 use crate::{
     invocation::Invocation,
-    report::{self, Reported},
+    report::{self, ReportedCall},
 };
 use guard_core::{
     policy::Policy,
-    release::{answer::Answer, identity::unqualified},
+    release::{answer::ReleaseAnswer, identity::unqualified},
 };
 use guard_engine::release::{Operated, Operator};
-use guard_ports::{Callers, Clock, Services};
+use guard_ports::{Callers, Clock as _, Services};
 
 /// So long before Lambda ends an invocation the answer is there.
 const ANSWER_RESERVE: SignedDuration = SignedDuration::from_secs(3);
@@ -37,11 +37,11 @@ pub async fn operate<S: Services>(
     };
     let answering = invocation.within(ANSWER_RESERVE, clock.now(), operator.answer(payload, sts));
     let operated = answering.await.unwrap_or_else(|| Operated {
-        answer: Answer::unavailable("it took too long"),
+        answer: ReleaseAnswer::unavailable("it took too long"),
         action: None,
         alerts: 0,
     });
-    let line = Reported::of_release(&operated);
+    let line = ReportedCall::of_release(&operated);
     report::write_reported(invocation.function, &invocation.request_id, &line, clock.now());
     json!(operated.answer)
 }

@@ -14,7 +14,7 @@ use crate::{
 use guard_core::{
     finding::Severity,
     gate::{Answer, Decision, GateRequest, ImageAnswer, hook::HookRequest},
-    release::answer::Outcome as ReleaseOutcome,
+    release::answer::ReleaseOutcome,
     text,
 };
 use guard_engine::{
@@ -456,14 +456,14 @@ pub fn write_gated(function: &str, request_id: &str, gated: &Gated, now: Timesta
 
 /// The answer of `operate`.
 #[derive(Debug)]
-pub struct Reported {
+pub struct ReportedCall {
     fields: Map<String, Value>,
     outcome: &'static str,
     is_well: bool,
     alerts: u64,
 }
 
-impl Reported {
+impl ReportedCall {
     /// To a request. Who asks, about which image, and the result: an audit reads it. The proof of who asks is not in it.
     pub fn of_release(operated: &Operated) -> Self {
         let answer = &operated.answer;
@@ -498,7 +498,7 @@ impl Reported {
 }
 
 /// Writes the line of an invocation of `operate`.
-pub fn write_reported(function: &str, request_id: &str, reported: &Reported, now: Timestamp) {
+pub fn write_reported(function: &str, request_id: &str, reported: &ReportedCall, now: Timestamp) {
     let mut fields = reported.fields.clone();
     fields.insert("event_id".to_owned(), json!(request_id));
     let line = Line {

@@ -324,32 +324,14 @@ impl<'a> Draft<'a> {
         if self.keep {
             return Plan::Leave(Leave::Unchanged);
         }
-        if self.case.facts.is_led_to() && !self.speaks_for_itself() {
-            // The alert of the index covers it.
-            self.kind = None;
-        }
+        self.leave_to_other_alerts();
         if !matches!(self.row.state, State::Blocked | State::BlockDeferred) {
             self.row.cause = None;
         }
         self.row.unjudged = self.row.cause.is_some() && !self.judged;
-        let releases = self.releases != Release::No;
-        if self.case.facts.is_told_of_source(self.row.state, releases)
-            && !(self.speaks_for_itself() || self.kind == Some(AlertKind::BlockDeferred))
-        {
-            // So does the source.
-            self.kind = None;
-        }
         let prior = self.case.facts.row.as_ref().filter(|row| row.closed_at.is_none());
-        if let Some(row) = prior.filter(|row| leased(row, &self.case.facts.actor, self.case.now)) {
-            let same = row.state == self.row.state && row.findings == self.row.findings && !self.again;
-            // An image that arrived just now may have arrived after the other invocation has read the registry for the last
-            // time.
-            let may_be_missed = self.case.facts.arrival.is_some() && self.effect.is_some();
-            return Plan::Leave(if same && !may_be_missed {
-                Leave::InProgress
-            } else {
-                Leave::Busy
-            });
+        if let Some(leave) = prior.and_then(|row| self.leave_to_actor_of(row)) {
+            return Plan::Leave(leave);
         }
         if self.row.state == State::BlockDeferred {
             // A block that was only begun is forgotten, except for tags that may be missing already.
@@ -407,6 +389,35 @@ impl<'a> Draft<'a> {
             tells_release: self.tells_release,
             releases: self.releases,
         }))
+    }
+
+    /// No alert, if the alert of an index or of the source covers it.
+    fn leave_to_other_alerts(&mut self) {
+        if self.case.facts.is_led_to() && !self.speaks_for_itself() {
+            self.kind = None;
+        }
+        let releases = self.releases != Release::No;
+        if self.case.facts.is_told_of_source(self.row.state, releases)
+            && !(self.speaks_for_itself() || self.kind == Some(AlertKind::BlockDeferred))
+        {
+            self.kind = None;
+        }
+    }
+
+    /// How the image is left, if another actor has the lease of its row.
+    fn leave_to_actor_of(&self, row: &Row) -> Option<Leave> {
+        if !leased(row, &self.case.facts.actor, self.case.now) {
+            return None;
+        }
+        let same = row.state == self.row.state && row.findings == self.row.findings && !self.again;
+        // An image that arrived just now may have arrived after the other invocation has read the registry for the last
+        // time.
+        let may_be_missed = self.case.facts.arrival.is_some() && self.effect.is_some();
+        Some(if same && !may_be_missed {
+            Leave::InProgress
+        } else {
+            Leave::Busy
+        })
     }
 
     /// Whether an alert is about this image and nothing else, though the alert of an index or a source covers it otherwise.

@@ -152,9 +152,9 @@ impl Said {
         }
     }
 
-    pub(super) fn of_child(child: String, words: &str) -> Self {
+    pub(super) fn of_child(child: &str, words: &str) -> Self {
         Self {
-            child: Some(text::line(&child, 60)),
+            child: Some(text::line(child, 60)),
             ..Self::of_itself(words)
         }
     }

@@ -179,6 +179,9 @@ fn seen(state: State, no_scan: Option<NoScan>, hold: Option<&'static str>, statu
     }
 }
 
+/// State, why there is no scan, cause of a hold, settings, minutes since the push, answer.
+type Case = (State, Option<NoScan>, Option<&'static str>, String, i64, Decision);
+
 /// Every state of an image, under every setting that decides about it, where the policy enforces and where it reports.
 #[test]
 fn every_state_has_one_answer_in_each_mode() {
@@ -186,7 +189,7 @@ fn every_state_has_one_answer_in_each_mode() {
     let (warn, deny) = ("", r#""gate": {"review": "deny", "held": "deny"}"#);
     let (young, old) = (5, 60);
     let on = |what: &str, action: &str| format!(r#""scan": {{"grace_minutes": 30, "{what}": "{action}"}}"#);
-    let mut table: Vec<(State, Option<NoScan>, Option<&'static str>, String, i64, Decision)> = vec![
+    let mut table: Vec<Case> = vec![
         (State::Allowed, None, None, deny.to_owned(), young, Allow),
         (State::Blocked, None, None, warn.to_owned(), young, Deny),
         (State::Review, None, None, warn.to_owned(), young, Allow),

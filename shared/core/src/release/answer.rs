@@ -16,7 +16,7 @@ pub const ANSWER_SCHEMA: &str = "ecr-guard/operate-answer/v1";
 /// The result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum ReleaseOutcome {
     /// The release is in force.
     Released,
     /// The release has ended.
@@ -29,7 +29,7 @@ pub enum Outcome {
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
+pub enum ReleaseRefusal {
     /// It is no request.
     Invalid(String),
     /// Who asks is not known.
@@ -52,7 +52,7 @@ pub enum Refusal {
     Busy,
 }
 
-impl Refusal {
+impl ReleaseRefusal {
     /// The word for machines.
     pub fn code(&self) -> &'static str {
         match self {
@@ -111,11 +111,11 @@ impl Refusal {
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct ReleaseAnswer {
     /// `ecr-guard/operate-answer/v1`.
     pub schema: String,
     /// The result.
-    pub outcome: Outcome,
+    pub outcome: ReleaseOutcome,
     /// Why not, in a word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -141,8 +141,8 @@ pub struct Answer {
     pub pending: Option<String>,
 }
 
-impl Answer {
-    fn new(outcome: Outcome, reason: impl Into<String>) -> Self {
+impl ReleaseAnswer {
+    fn new(outcome: ReleaseOutcome, reason: impl Into<String>) -> Self {
         Self {
             schema: ANSWER_SCHEMA.to_owned(),
             outcome,
@@ -158,11 +158,11 @@ impl Answer {
     }
 
     /// Nothing was done.
-    pub fn refused(why: &Refusal) -> Self {
+    pub fn refused(why: &ReleaseRefusal) -> Self {
         Self {
             code: Some(why.code().to_owned()),
             next: Some(why.next().to_owned()),
-            ..Self::new(Outcome::Refused, why.reason())
+            ..Self::new(ReleaseOutcome::Refused, why.reason())
         }
     }
 
@@ -171,7 +171,7 @@ impl Answer {
         Self {
             next: Some("Read the state with `ecr-guard explain`, and ask again.".to_owned()),
             ..Self::new(
-                Outcome::Unavailable,
+                ReleaseOutcome::Unavailable,
                 format!("It could not be done now: {}.", text::line(why, 500)),
             )
         }
@@ -183,7 +183,7 @@ impl Answer {
             until: Some(until),
             next: Some("Deploy a fixed image before that. The team and the default route were alerted.".to_owned()),
             ..Self::new(
-                Outcome::Released,
+                ReleaseOutcome::Released,
                 format!(
                     "The image is released until {}. Then it is blocked again, also where it runs.",
                     moment(until)
@@ -194,6 +194,9 @@ impl Answer {
 
     /// The release has ended.
     pub fn ended() -> Self {
-        Self::new(Outcome::Ended, "The release has ended, and the image is blocked again.")
+        Self::new(
+            ReleaseOutcome::Ended,
+            "The release has ended, and the image is blocked again.",
+        )
     }
 }

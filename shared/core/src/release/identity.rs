@@ -1,4 +1,4 @@
-//! Who asks: the proof of a presigned `sts:GetCallerIdentity`, as `aws-iam-authenticator` and HashiCorp Vault use it.
+//! Who asks: the proof of a presigned `sts:GetCallerIdentity`, as `aws-iam-authenticator` and `HashiCorp` Vault use it.
 //!
 //! Lambda does not say who invoked a function. So the caller signs a request to AWS STS, and the function sends it: STS answers
 //! the ARN of the signer. Two headers are signed with it, so that the proof is for this function and for this request alone.
@@ -19,7 +19,7 @@ pub const FUNCTION_HEADER: &str = "x-ecr-guard-function";
 /// The header with the hash of what is asked.
 pub const REQUEST_HEADER: &str = "x-ecr-guard-request";
 
-/// The headers that are signed, in the order of SigV4: by name.
+/// The headers that are signed, in the order of `SigV4`: by name.
 pub const SIGNED_HEADERS: &str = "host;x-ecr-guard-function;x-ecr-guard-request";
 
 /// For how many seconds a proof may be valid.
@@ -65,7 +65,7 @@ pub fn unqualified(arn: &str) -> String {
 
 /// The values that a proof must be for.
 #[derive(Debug, Clone, Copy)]
-pub struct Expected<'a> {
+pub struct ExpectedCall<'a> {
     /// The region of the function. Its endpoint of STS is the only one that is asked.
     pub region: &'a Region,
     /// The ARN of the function, without alias or version.
@@ -107,7 +107,11 @@ pub struct StsRequest {
 ///
 /// # Errors
 /// It is not valid, or is for another function or request.
-pub fn check(identity: &SignedIdentity, expected: Expected<'_>, now: Timestamp) -> Result<StsRequest, Unidentified> {
+pub fn check(
+    identity: &SignedIdentity,
+    expected: ExpectedCall<'_>,
+    now: Timestamp,
+) -> Result<StsRequest, Unidentified> {
     let host = sts_host(expected.region);
     let query = query(&identity.url, &host)?;
     let parameters = parameters(query)?;
@@ -161,7 +165,7 @@ fn query<'a>(url: &'a str, host: &str) -> Result<&'a str, Unidentified> {
     }
 }
 
-/// The bytes that SigV4 leaves as they are in a query, with the separators and `%` ("Create a signed AWS API request",
+/// The bytes that `SigV4` leaves as they are in a query, with the separators and `%` ("Create a signed AWS API request",
 /// canonical query string).
 fn is_of_query(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%&=".contains(&byte)
@@ -231,7 +235,7 @@ fn scope(credential: &str, date: &str, region: &Region) -> Result<(), Unidentifi
     Ok(())
 }
 
-fn headers(identity: &SignedIdentity, expected: Expected<'_>) -> Result<[(&'static str, String); 2], Unidentified> {
+fn headers(identity: &SignedIdentity, expected: ExpectedCall<'_>) -> Result<[(&'static str, String); 2], Unidentified> {
     let header = |name: &'static str, wanted: &str| match identity.headers.get(name) {
         Some(value) if value == wanted => Ok((name, wanted.to_owned())),
         Some(_) => invalid(format!("the header `{name}` is for another one")),
@@ -346,7 +350,7 @@ mod tests {
     fn checked(identity: &SignedIdentity, at: Timestamp) -> Result<StsRequest, Unidentified> {
         let region = "us-west-2".parse().unwrap();
         let request = hash();
-        let expected = Expected {
+        let expected = ExpectedCall {
             region: &region,
             function: FUNCTION,
             request: &request,

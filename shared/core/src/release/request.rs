@@ -40,7 +40,7 @@ pub enum Verb {
 /// The request, without the proof of the caller. Its [hash](Self::hash) is signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Asked {
+pub struct AskedRelease {
     /// `ecr-guard/operate/v1`.
     pub schema: String,
     /// 32 hexadecimal digits, made at random for this request.
@@ -72,9 +72,9 @@ pub struct SignedIdentity {
 
 /// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct ReleaseRequest {
     /// The request.
-    pub asked: Asked,
+    pub asked: AskedRelease,
     /// The image.
     pub image: ImageKey,
     /// Who asks.
@@ -84,24 +84,24 @@ pub struct Request {
 /// The request does not say what is asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct InvalidRequest(String);
+pub struct InvalidReleaseRequest(String);
 
-impl Asked {
+impl AskedRelease {
     /// SHA-256 of its JSON form without white space, with the members in the order of this struct: 64 hexadecimal digits.
     pub fn hash(&self) -> String {
         hex(&Sha256::digest(serde_json::to_string(self).unwrap_or_default()))
     }
 
-    fn image(&self) -> Result<ImageKey, InvalidRequest> {
+    fn image(&self) -> Result<ImageKey, InvalidReleaseRequest> {
         let reference: Option<ImageReference> = self.image.parse().ok();
         let problem =
             "`image` is not an image of ECR by its digest: `ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY@sha256:…`";
         let key = reference.and_then(|reference| reference.key());
-        key.ok_or_else(|| InvalidRequest(problem.to_owned()))
+        key.ok_or_else(|| InvalidReleaseRequest(problem.to_owned()))
     }
 
-    fn check(&self) -> Result<(), InvalidRequest> {
-        let invalid = |problem: String| Err(InvalidRequest(problem));
+    fn check(&self) -> Result<(), InvalidReleaseRequest> {
+        let invalid = |problem: String| Err(InvalidReleaseRequest(problem));
         if self.schema != REQUEST_SCHEMA {
             return invalid(format!("`schema` is not `{REQUEST_SCHEMA}`"));
         }
@@ -129,23 +129,25 @@ impl Asked {
     }
 }
 
-impl Request {
+impl ReleaseRequest {
     /// Reads a request.
     ///
     /// # Errors
     /// It is none; the error names the member.
-    pub fn parse(json: &str) -> Result<Self, InvalidRequest> {
+    pub fn parse(json: &str) -> Result<Self, InvalidReleaseRequest> {
         if json.len() > MAX_REQUEST_BYTES {
-            return Err(InvalidRequest(format!("it has more than {MAX_REQUEST_BYTES} bytes")));
+            return Err(InvalidReleaseRequest(format!(
+                "it has more than {MAX_REQUEST_BYTES} bytes"
+            )));
         }
-        let invalid = |error: serde_json::Error| InvalidRequest(text::line(&error.to_string(), 300));
+        let invalid = |error: serde_json::Error| InvalidReleaseRequest(text::line(&error.to_string(), 300));
         let mut value: Value = serde_json::from_str(json).map_err(invalid)?;
         let members = value.as_object_mut();
-        let members = members.ok_or_else(|| InvalidRequest("it is no JSON object".to_owned()))?;
+        let members = members.ok_or_else(|| InvalidReleaseRequest("it is no JSON object".to_owned()))?;
         let identity = members.remove(IDENTITY);
-        let asked: Asked = serde_json::from_value(value).map_err(invalid)?;
+        let asked: AskedRelease = serde_json::from_value(value).map_err(invalid)?;
         asked.check()?;
-        let identity = identity.ok_or_else(|| InvalidRequest(format!("`{IDENTITY}` is missing")))?;
+        let identity = identity.ok_or_else(|| InvalidReleaseRequest(format!("`{IDENTITY}` is missing")))?;
         Ok(Self {
             image: asked.image()?,
             identity: serde_json::from_value(identity).map_err(invalid)?,
@@ -154,7 +156,7 @@ impl Request {
     }
 
     /// The JSON form.
-    pub fn json(asked: &Asked, identity: &SignedIdentity) -> Value {
+    pub fn json(asked: &AskedRelease, identity: &SignedIdentity) -> Value {
         let mut value = serde_json::json!(asked);
         if let Some(members) = value.as_object_mut() {
             members.insert(IDENTITY.to_owned(), serde_json::json!(identity));
@@ -184,9 +186,9 @@ mod tests {
 
     #[test]
     fn a_request_is_read_and_its_hash_is_that_of_what_is_asked() {
-        let request = Request::parse(&asked().to_string()).unwrap();
+        let request = ReleaseRequest::parse(&asked().to_string()).unwrap();
         assert_eq!(request.image.repository.as_str(), "shop/api");
-        assert_eq!(Request::json(&request.asked, &request.identity), asked());
+        assert_eq!(ReleaseRequest::json(&request.asked, &request.identity), asked());
         // Clients of other languages make the same text: members in this order, no white space.
         let text = format!(
             r#"{{"schema":"ecr-guard/operate/v1","id":"{}","action":"release","image":"{}","hours":4,"reason":"checkout is down","ticket":"SEC-77"}}"#,
@@ -200,7 +202,7 @@ mod tests {
             ("id", serde_json::json!("1".repeat(32))),
             ("image", serde_json::json!(request.asked.image.replace("api", "web"))),
         ] {
-            let other = Request::parse(&with(name, value)).unwrap();
+            let other = ReleaseRequest::parse(&with(name, value)).unwrap();
             assert_ne!(other.asked.hash(), request.asked.hash(), "{name}");
         }
     }
@@ -231,13 +233,13 @@ mod tests {
             (image("nginx"), "`image`"),
             (image(""), "`image`"),
         ] {
-            let error = Request::parse(&json).unwrap_err().to_string();
+            let error = ReleaseRequest::parse(&json).unwrap_err().to_string();
             assert!(error.contains(names), "{names}: {error}");
         }
         let mut unsigned = asked();
         unsigned.as_object_mut().unwrap().remove("identity");
         assert!(
-            Request::parse(&unsigned.to_string())
+            ReleaseRequest::parse(&unsigned.to_string())
                 .unwrap_err()
                 .to_string()
                 .contains("`identity`")

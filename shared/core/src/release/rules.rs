@@ -7,8 +7,8 @@ use crate::{
     policy::Policy,
     release::{
         Ended, Requester, TimedRelease,
-        answer::Refusal,
-        request::{Asked, Request, Verb},
+        answer::ReleaseRefusal,
+        request::{AskedRelease, ReleaseRequest, Verb},
     },
     state::State,
 };
@@ -19,13 +19,15 @@ use crate::{
 /// The policy or the state of the image do not allow it.
 pub fn apply(
     policy: &Policy,
-    request: &Request,
+    request: &ReleaseRequest,
     by: &Requester,
     row: Option<&Row>,
     now: Timestamp,
-) -> Result<Row, Refusal> {
+) -> Result<Row, ReleaseRefusal> {
     may(policy, request, by)?;
-    let row = row.filter(|row| row.closed_at.is_none()).ok_or(Refusal::NotFound)?;
+    let row = row
+        .filter(|row| row.closed_at.is_none())
+        .ok_or(ReleaseRefusal::NotFound)?;
     let release = match request.asked.action {
         Verb::Release => given(policy, &request.asked, by, row, now)?,
         Verb::End => ended(by, row, now)?,
@@ -38,8 +40,8 @@ pub fn apply(
 }
 
 /// Whether the policy lets this requester decide about this image.
-fn may(policy: &Policy, request: &Request, by: &Requester) -> Result<(), Refusal> {
-    let not = |why: String| Err(Refusal::NotAllowed(why));
+fn may(policy: &Policy, request: &ReleaseRequest, by: &Requester) -> Result<(), ReleaseRefusal> {
+    let not = |why: String| Err(ReleaseRefusal::NotAllowed(why));
     let repository = &request.image.repository;
     let Some(rules) = policy.release() else {
         return not("it has no member `release` with `\"allow\": true`".to_owned());
@@ -60,20 +62,26 @@ fn may(policy: &Policy, request: &Request, by: &Requester) -> Result<(), Refusal
     Ok(())
 }
 
-fn given(policy: &Policy, asked: &Asked, by: &Requester, row: &Row, now: Timestamp) -> Result<TimedRelease, Refusal> {
+fn given(
+    policy: &Policy,
+    asked: &AskedRelease,
+    by: &Requester,
+    row: &Row,
+    now: Timestamp,
+) -> Result<TimedRelease, ReleaseRefusal> {
     let Some(rules) = policy.release() else {
-        return Err(Refusal::NotAllowed("it has no member `release`".to_owned()));
+        return Err(ReleaseRefusal::NotAllowed("it has no member `release`".to_owned()));
     };
     if rules.require_ticket && asked.ticket.is_none() {
-        return Err(Refusal::NoTicket);
+        return Err(ReleaseRefusal::NoTicket);
     }
     let length = SignedDuration::from_hours(asked.hours.unwrap_or_default().into());
     let until = now.checked_add(length).ok().filter(|_| length <= rules.max);
-    let until = until.ok_or(Refusal::TooLong(rules.max_hours()))?;
+    let until = until.ok_or(ReleaseRefusal::TooLong(rules.max_hours()))?;
     // A release that is in force can be given anew, for longer or for less.
     let is_released = row.release.as_ref().is_some_and(|release| release.is_in_force(now));
     if row.state != State::Blocked && !(is_released && row.state == State::BlockDeferred) {
-        return Err(Refusal::NotBlocked(row.state.as_str(), row.reason.clone()));
+        return Err(ReleaseRefusal::NotBlocked(row.state.as_str(), row.reason.clone()));
     }
     Ok(TimedRelease {
         until,
@@ -87,9 +95,9 @@ fn given(policy: &Policy, asked: &Asked, by: &Requester, row: &Row, now: Timesta
     })
 }
 
-fn ended(by: &Requester, row: &Row, now: Timestamp) -> Result<TimedRelease, Refusal> {
+fn ended(by: &Requester, row: &Row, now: Timestamp) -> Result<TimedRelease, ReleaseRefusal> {
     let release = row.release.as_ref().filter(|release| release.is_in_force(now));
-    let release = release.ok_or(Refusal::NotReleased)?;
+    let release = release.ok_or(ReleaseRefusal::NotReleased)?;
     Ok(TimedRelease {
         ended: Some(Ended {
             by: by.clone(),

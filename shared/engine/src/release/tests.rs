@@ -14,9 +14,9 @@ use guard_core::{
     ids::registry_host,
     image::ImageStatus,
     release::{
-        answer::Outcome,
+        answer::ReleaseOutcome,
         identity::StsRequest,
-        request::{Asked, REQUEST_SCHEMA},
+        request::{AskedRelease, REQUEST_SCHEMA},
     },
     state::State,
 };
@@ -54,9 +54,9 @@ impl Callers for Sts {
     }
 }
 
-fn asked(id: u32, hours: u32) -> Asked {
+fn asked(id: u32, hours: u32) -> AskedRelease {
     let key = image_key();
-    Asked {
+    AskedRelease {
         schema: REQUEST_SCHEMA.to_owned(),
         id: format!("{id:032x}"),
         action: Verb::Release,
@@ -67,8 +67,8 @@ fn asked(id: u32, hours: u32) -> Asked {
     }
 }
 
-fn end(id: u32) -> Asked {
-    Asked {
+fn end(id: u32) -> AskedRelease {
+    AskedRelease {
         action: Verb::End,
         hours: None,
         reason: None,
@@ -77,8 +77,8 @@ fn end(id: u32) -> Asked {
     }
 }
 
-fn payload(world: &World, asked: &Asked) -> String {
-    Request::json(asked, &signed_identity(asked, FUNCTION, world.now())).to_string()
+fn payload(world: &World, asked: &AskedRelease) -> String {
+    ReleaseRequest::json(asked, &signed_identity(asked, FUNCTION, world.now())).to_string()
 }
 
 async fn operate(world: &World, policy: &Policy, sts: &Sts, actor: &str, payload: &str) -> Operated {
@@ -94,17 +94,17 @@ async fn operate(world: &World, policy: &Policy, sts: &Sts, actor: &str, payload
     operator.answer(payload, sts).await
 }
 
-fn answered(world: &World, policy: &Policy, asked: &Asked) -> Answer {
+fn answered(world: &World, policy: &Policy, asked: &AskedRelease) -> ReleaseAnswer {
     let sts = Sts::says("oncall-pay");
     let actor = format!("request-{}", asked.id);
     run(operate(world, policy, &sts, &actor, &payload(world, asked))).answer
 }
 
 #[track_caller]
-fn refused(answer: &Answer, code: &str) {
+fn refused(answer: &ReleaseAnswer, code: &str) {
     assert_eq!(
         (answer.outcome, answer.code.as_deref()),
-        (Outcome::Refused, Some(code)),
+        (ReleaseOutcome::Refused, Some(code)),
         "{answer:?}"
     );
     assert!(answer.next.is_some(), "{answer:?}");
@@ -144,7 +144,7 @@ fn kinds(world: &World) -> Vec<String> {
 fn a_release_is_given_alerted_and_ended_by_people() {
     let (world, policy) = blocked(ALLOWED);
     let answer = answered(&world, &policy, &asked(1, 24));
-    assert_eq!((answer.outcome, answer.restoring), (Outcome::Released, true));
+    assert_eq!((answer.outcome, answer.restoring), (ReleaseOutcome::Released, true));
     assert_eq!(answer.until, Some(now() + HOUR * 24));
     assert_eq!(
         answer.by.unwrap().to_string(),
@@ -156,7 +156,7 @@ fn a_release_is_given_alerted_and_ended_by_people() {
     sweep(&world, &policy);
     world.set_now(now() + HOUR);
     let answer = answered(&world, &policy, &end(2));
-    assert_eq!(answer.outcome, Outcome::Ended, "{answer:?}");
+    assert_eq!(answer.outcome, ReleaseOutcome::Ended, "{answer:?}");
     assert_eq!(status(&world), ImageStatus::Archived);
     assert_eq!(kinds(&world), ["image-blocked", "image-released", "image-blocked"]);
     refused(&answered(&world, &policy, &end(3)), "not-released");
@@ -167,7 +167,7 @@ fn what_the_policy_does_not_allow_is_refused_with_the_way_out() {
     let section = |members: &str| {
         format!(r#""release": {{"allow": true, "principals": ["arn:aws:iam::123456789012:role/oncall-*"], {members}}}"#)
     };
-    let without_ticket = Asked {
+    let without_ticket = AskedRelease {
         ticket: None,
         ..asked(1, 24)
     };
@@ -198,7 +198,10 @@ fn what_the_policy_does_not_allow_is_refused_with_the_way_out() {
         assert_eq!(world.row_of(&image_key()).unwrap().release, None, "{members}");
     }
     let (world, policy) = blocked(&section(r#""require_ticket": false"#));
-    assert_eq!(answered(&world, &policy, &without_ticket).outcome, Outcome::Released);
+    assert_eq!(
+        answered(&world, &policy, &without_ticket).outcome,
+        ReleaseOutcome::Released
+    );
 }
 
 #[test]
@@ -209,7 +212,7 @@ fn what_is_not_blocked_or_not_there_is_not_released() {
     sweep(&clean, &policy);
     refused(&answered(&clean, &policy, &asked(2, 24)), "not-blocked");
     let elsewhere = asked(3, 24);
-    let elsewhere = Asked {
+    let elsewhere = AskedRelease {
         image: elsewhere.image.replace("123456789012", "210987654321"),
         ..elsewhere
     };
@@ -222,7 +225,7 @@ fn a_request_that_is_repeated_is_refused() {
     let (sts, text) = (Sts::says("oncall-pay"), payload(&world, &asked(1, 24)));
     assert_eq!(
         run(operate(&world, &policy, &sts, "one", &text)).answer.outcome,
-        Outcome::Released
+        ReleaseOutcome::Released
     );
     refused(&run(operate(&world, &policy, &sts, "two", &text)).answer, "replayed");
     assert_eq!(kinds(&world), ["image-blocked", "image-released"]);
@@ -292,7 +295,7 @@ fn what_cannot_be_carried_out_now_is_said_and_done_by_a_sweep() {
     let (world, policy) = blocked(ALLOWED);
     world.fail("ecr:UpdateImageStorageClass", Fault::Before(Retry::Later));
     let answer = answered(&world, &policy, &asked(1, 24));
-    assert_eq!(answer.outcome, Outcome::Released);
+    assert_eq!(answer.outcome, ReleaseOutcome::Released);
     assert!(answer.pending.is_some(), "{answer:?}");
     world.set_now(now() + HOUR);
     sweep(&world, &policy);
@@ -311,7 +314,7 @@ fn two_people_at_once_are_both_answered_and_each_release_is_alerted() {
         operate(&world, &policy, &two, "two", second),
     ));
     for operated in [&first, &second] {
-        assert_eq!(operated.answer.outcome, Outcome::Released, "{operated:?}");
+        assert_eq!(operated.answer.outcome, ReleaseOutcome::Released, "{operated:?}");
     }
     sweep(&world, &policy);
     let release = world.row_of(&image_key()).unwrap().release.unwrap();
@@ -391,7 +394,7 @@ proptest! {
             match event {
                 Event::Release { hours } => {
                     let answer = answered(&world, &policy, &asked(number, hours));
-                    prop_assert_eq!(answer.outcome, Outcome::Released, "{:?}", answer);
+                    prop_assert_eq!(answer.outcome, ReleaseOutcome::Released, "{:?}", answer);
                 }
                 Event::End => drop(answered(&world, &policy, &end(number))),
                 Event::Crash(polls) => {
