@@ -21,6 +21,8 @@ PLAN      := target/infra/plan
 
 # BUILD=0 runs what is built already. Only 1 and yes mean yes: KEEP=0 keeps nothing.
 BUILT     = $(if $(filter 0 no,$(BUILD)),true,$(MAKE) --no-print-directory package-host)
+# The command line, for a run on this machine: the build that its tests make anyway.
+CLI_BUILT = $(if $(filter 0 no,$(BUILD)),true,cargo build --quiet --locked -p ecr-guard-cli)
 KEPT      = $(if $(filter 1 yes,$(KEEP)),--keep)
 NAMES     = $(if $(ONLY),--only $(patsubst %,'%',$(ONLY)))
 DOCTOR    = command -v $(PYTHON) > /dev/null || { echo "MISSING  Python 3.11 or newer → https://www.python.org/downloads/, or your system's packages"; exit 2; }; \
@@ -46,6 +48,7 @@ help: ## This list; `make demo` is a good beginning
 demo: ready $(VENV)/.ready ## A story of three teams, told by the real functions on this machine (KEEP=1 leaves it running, to be tried)
 	@$(VENV)/bin/python -B tests/local/demo.py --check $(NAMES)
 	@$(BUILT)
+	@$(CLI_BUILT)
 	@$(VENV)/bin/python -B tests/local/demo.py $(KEPT) $(NAMES)
 
 .PHONY: try-push
@@ -106,7 +109,7 @@ test-local: $(VENV)/.ready ## Tests of the emulator, and of what the local run m
 e2e: ready $(VENV)/.ready ## All scenarios on local emulators, two minutes (ONLY="names groups role-of-*", KEEP=1, BUILD=0 takes what is built)
 	@$(VENV)/bin/python -B tests/local/e2e.py --check $(NAMES)
 	@$(BUILT)
-	@$(if $(filter 0 no,$(BUILD)),true,cargo build --quiet --locked -p ecr-guard-cli)
+	@$(CLI_BUILT)
 	@$(VENV)/bin/python -B tests/local/e2e.py $(KEPT) $(NAMES)
 
 .PHONY: e2e-list
@@ -121,6 +124,7 @@ ready:
 .PHONY: demo-check
 demo-check: $(VENV)/.ready
 	@$(BUILT)
+	@$(CLI_BUILT)
 	@$(VENV)/bin/python -B tests/local/demo.py --directory target/demo/check
 
 .PHONY: upgrade-test

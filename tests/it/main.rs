@@ -32,6 +32,8 @@ mod policy;
 #[cfg(test)]
 mod recipes;
 #[cfg(test)]
+mod report;
+#[cfg(test)]
 mod samples;
 #[cfg(test)]
 mod simulate;

@@ -119,8 +119,28 @@ def snapshot(world: World) -> Observed:
     )
 
 
+@built
+def report(world: World) -> Observed:
+    image = world.push_and_scan("cli/reported", OPENSSL)
+    folder = world.stack.directory
+    files = {form: folder / f"report.{form}" for form in ("html", "json", "csv", "sarif")}
+    arguments = [part for form, path in files.items() for part in (f"--{form}", str(path))]
+    code = run(world, "report", "--policy", str(document(world, "in-force")), *arguments).returncode
+    written = {form: path.read_text() for form, path in files.items()}
+    images = [entry for entry in json.loads(written["json"])["images"] if entry["repository"] == image.repository]
+    results = json.loads(written["sarif"])["runs"][0]["results"]
+    return observe(
+        code=(code, 0),
+        state=([(entry["digest"], entry["state"]) for entry in images], [(image.digest, "Blocked")]),
+        page=("Content-Security-Policy" in written["html"] and image.repository in written["html"], True),
+        rows=(sum(image.digest in line for line in written["csv"].splitlines()), 1),
+        result=(any(OPENSSL["name"] == result["ruleId"] and image.repository in json.dumps(result) for result in results), True),
+    )
+
+
 SCENARIOS = [
     Scenario("cli-explain", "a blocked image by tag and by digest: state, rule, fix; 2 for what is not there", explain),
     Scenario("cli-simulate", "a stricter policy: what is said of the image is what a sweep then does", simulate),
+    Scenario("cli-report", "the registry as a page, JSON, CSV and SARIF: a blocked image is in each", report),
     Scenario("cli-snapshot", "a ledger and its snapshot give the same answers; one that was cut off is refused", snapshot),
 ]

@@ -321,3 +321,23 @@ fn what_cannot_be_judged_is_never_allowed_unless_the_policy_says_so() {
         }
     }
 }
+
+#[test]
+fn an_image_that_only_may_be_in_use_is_allowed_with_a_warning() {
+    for (hold, unknown, warned) in [
+        ("used-by-workload", true, true),
+        ("used-by-workload", false, false),
+        ("lambda-may-pull", false, true),
+        ("in-use", false, false),
+    ] {
+        let mut seen = seen(State::BlockDeferred, None, Some(hold), ImageStatus::Active);
+        if let What::Image(judgement) = &mut seen.what {
+            judgement.row.uses_unknown = unknown;
+        }
+        let policy = testing::policy("");
+        let answer = answer(&policy, testing::now(), &Asked::new(IMAGE), &Known::Image(Box::new(seen)));
+        assert_eq!(answer.decision, Decision::Allow, "{hold}");
+        let says_so = answer.warnings.iter().any(|warning| warning.contains("not known"));
+        assert_eq!(says_so, warned, "{hold} {unknown}: {:?}", answer.warnings);
+    }
+}

@@ -54,7 +54,10 @@ pub enum What {
 }
 
 /// Holds that speak for the image: somebody uses it, or it is no worse than what it replaces.
-const DEPLOYABLE_HOLDS: [&str; 4] = ["in-use", "no-worse", "used-by-workload", "lambda-may-pull"];
+const DEPLOYABLE_HOLDS: [&str; 4] = ["in-use", "no-worse", "used-by-workload", LAMBDA_MAY_PULL];
+
+/// The cause of a deferred block whose rule does not know that the image is in use, but only that it may be.
+const LAMBDA_MAY_PULL: &str = "lambda-may-pull";
 
 /// Whether a hold ([`HoldRule::cause`](crate::decide::HoldRule::cause)) covers an image.
 pub fn speaks_for_image(hold: &str) -> bool {
@@ -239,7 +242,7 @@ fn of_state(policy: &Policy, now: Timestamp, seen: &SeenImage, judgement: &Judge
             Some(RELEASED) => by(GateAnswer::Warn),
             Some(hold) if speaks_for_image(hold) => {
                 let draft = by(rules.deferred);
-                if draft.decision == Decision::Allow && row.reason.contains("not known") {
+                if draft.decision == Decision::Allow && (row.uses_unknown || hold == LAMBDA_MAY_PULL) {
                     return draft
                         .warning("It is not known whether it is in use: nothing else keeps it from being blocked.");
                 }
