@@ -1,5 +1,7 @@
 //! The forms of the gate: what counts as which answer, and how ECS's words are read.
 
+use std::{collections::BTreeSet, iter};
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -230,6 +232,7 @@ fn every_state_has_one_answer_in_each_mode() {
         let monitored = format!("{}, {deny}", on(what, "monitor"));
         table.push((state, Some(why), None, monitored, young, Allow));
     }
+    let mut texts = BTreeSet::new();
     for (state, no_scan, hold, members, minutes, expected) in table {
         let what = format!("{state:?} {no_scan:?} {hold:?} {members} {minutes}");
         let asked = Asked::new(IMAGE);
@@ -248,7 +251,10 @@ fn every_state_has_one_answer_in_each_mode() {
         assert_eq!(!enforced.warnings.is_empty(), warns, "{what}");
         assert_eq!(enforced.next.is_empty(), expected != Deny, "{what}");
 
+        texts.insert(text(&enforced));
+
         let reported = of("report", ImageStatus::Active);
+        texts.insert(text(&reported));
         let would = (expected == Deny).then_some(Deny);
         let lets = if expected == Deny { Allow } else { expected };
         assert_eq!((reported.decision, reported.would), (lets, would), "{what}");
@@ -260,9 +266,21 @@ fn every_state_has_one_answer_in_each_mode() {
                 let answer = of(mode, status);
                 let expected = if expected == Allow { instead } else { expected };
                 assert_eq!(answer.decision, expected, "{what} {mode}");
+                texts.insert(text(&answer));
             }
         }
     }
+    insta::assert_snapshot!(texts.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+/// All that an answer says to its reader.
+fn text(answer: &ImageAnswer) -> String {
+    let mode = answer.mode.as_deref().unwrap_or("-");
+    let first = format!("{:?}, {} in {mode}: {}", answer.decision, answer.state, answer.reason);
+    let warnings = answer.warnings.iter().map(|line| format!("  warning: {line}"));
+    let next = answer.next.iter().map(|line| format!("  next: {line}"));
+    let lines: Vec<String> = iter::once(first).chain(warnings).chain(next).collect();
+    lines.join("\n")
 }
 
 /// An entry that is no image to evaluate has the same answer in each mode, except one that is not guarded.
@@ -335,7 +353,12 @@ fn an_image_that_only_may_be_in_use_is_allowed_with_a_warning() {
             judgement.row.uses_unknown = unknown;
         }
         let policy = testing::policy("");
-        let answer = answer(&policy, testing::now(), &Asked::new(IMAGE), &Known::Image(Box::new(seen)));
+        let answer = answer(
+            &policy,
+            testing::now(),
+            &Asked::new(IMAGE),
+            &Known::Image(Box::new(seen)),
+        );
         assert_eq!(answer.decision, Decision::Allow, "{hold}");
         let says_so = answer.warnings.iter().any(|warning| warning.contains("not known"));
         assert_eq!(says_so, warned, "{hold} {unknown}: {:?}", answer.warnings);
