@@ -330,7 +330,7 @@ impl<'a> Draft<'a> {
         }
         self.row.unjudged = self.row.cause.is_some() && !self.judged;
         let prior = self.case.facts.row.as_ref().filter(|row| row.closed_at.is_none());
-        if let Some(leave) = prior.and_then(|row| self.leave_to_actor_of(row)) {
+        if let Some(leave) = prior.and_then(|row| self.leave_to_lease_holder(row)) {
             return Plan::Leave(leave);
         }
         if self.row.state == State::BlockDeferred {
@@ -404,8 +404,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// How the image is left, if another actor has the lease of its row.
-    fn leave_to_actor_of(&self, row: &Row) -> Option<Leave> {
+    /// How the image is left, if another invocation holds the lease of its row.
+    fn leave_to_lease_holder(&self, row: &Row) -> Option<Leave> {
         if !leased(row, &self.case.facts.actor, self.case.now) {
             return None;
         }
