@@ -11,11 +11,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from local_aws import events, roles
+from local_aws import events, roles, running
 from local_aws.findings import basic
 from local_aws.images import Image
 from local_aws.processes import wait_for
 from local_aws.registry import ACCOUNT, REGION, SECOND_REGION, client
+from region import EXTERNAL_ID
 from scenarios.world import Observed, Scenario, World, observe
 from stack import FUNCTIONS, TABLE, Guard
 from work import work_item
@@ -24,6 +25,11 @@ OPENSSL = basic("CVE-2026-9300", "CRITICAL", "openssl")
 POLICY = "permissions"
 # The same, and images are blocked by a tag.
 BY_TAG = "permissions-by-tag"
+# Workloads are asked for, also those of another account.
+OF_WORKLOADS = "permissions-of-workloads"
+OTHER = "222222222222"
+READER = f"arn:aws:iam::{OTHER}:role/ecr-guard-workload-reader"
+LISTS = ["batch:DescribeJobDefinitions", "ecs:ListClusters", "ecs:ListTaskDefinitions", "eks:ListClusters", "lambda:ListFunctions"]
 BACKFILL = {"pk": {"S": ACCOUNT}, "sk": {"S": f"backfill#{REGION}#{SECOND_REGION}"}}
 
 
@@ -59,6 +65,8 @@ def guard(world: World, policy: str = POLICY) -> Guard:
     """The functions of the home region. Nothing takes from their queue but these scenarios."""
     if policy == BY_TAG:
         return world.guard("iam-by-tag", policy, ("on-scan",))
+    if policy == OF_WORKLOADS:
+        return world.guard("iam-workloads", policy, ("on-scan", "workloads"), mapped=False)
     return world.guard("iam", POLICY, tuple(name for name in FUNCTIONS if name != "on-replication"), mapped=False)
 
 
@@ -234,6 +242,59 @@ def copying(world: World, name: str, **behaviour: Any) -> tuple[World, Image]:
     return world.second(), world.push(repository)
 
 
+def runs(world: World, name: str) -> Image:
+    """An image that one of each kind uses: a service, a task of its own, a task definition by a tag, and a function by an alias."""
+    image = world.push(world.repository(f"iam/uses-{name}"), tag="v1.0.0")
+    there = running.service("prod", f"service-{name}", image)
+    job, thumbs = f"job-{name}", f"thumbs-{name}"
+    definition = {"taskDefinitionArn": running.ecs(f"task-definition/{job}:7"), "containerDefinitions": [{"image": running.uri(image)}]}
+    world.stack.running.set(
+        {name: [] for name in ("deployments", "revisions", "jobDefinitions", "eks")}
+        | there
+        | {
+            "tasks": [running.task("prod", f"task-{name}", image)],
+            "definitions": [definition],
+            "functions": [running.function(thumbs, version, image) for version in ("$LATEST", "3")],
+            "aliases": [{"FunctionName": thumbs, "Name": "live", "FunctionVersion": "3"}],
+        }
+    )
+    world.stack.running.role(READER, EXTERNAL_ID, [{"Effect": "Allow", "Action": LISTS, "Resource": ["*"]}])
+    return image
+
+
+def listed(world: World, name: str) -> Task:
+    """Workloads of each kind, and another account."""
+    return Task(world, runs(world, name), dict)
+
+
+def started(world: World, name: str) -> Task:
+    """A task that begins to run an image that is blocked."""
+    image = refused(world, name)
+    task = running.task("prod", f"task-{name}", image)
+    return Task(world, image, lambda: events.delivered("aws.ecs", events.task(task)))
+
+
+def not_started(world: World, name: str) -> Task:
+    """A task that could not pull an image that is blocked."""
+    image = refused(world, name)
+    task = running.failed_to_pull("prod", f"service-{name}", image)
+    return Task(world, image, lambda: events.delivered("aws.ecs", events.task(task)))
+
+
+def refused(world: World, name: str) -> Image:
+    """An image that nobody uses, and that is blocked."""
+    image = world.push(world.repository(f"iam/refused-{name}"), tag="v1.0.0")
+    members = ("clusters", "tasks", "services", "deployments", "revisions", "definitions", "functions", "aliases", "jobDefinitions", "eks")
+    world.stack.running.set({member: [] for member in members})
+    world.stack.running.role(READER, EXTERNAL_ID, [{"Effect": "Allow", "Action": LISTS, "Resource": ["*"]}])
+    functions = guard(world, OF_WORKLOADS).functions
+    world.stack.invoke(functions["workloads"], {})
+    world.stack.invoke(functions["on-scan"], events.delivered("aws.ecr", world.found(image, OPENSSL)))
+    if world.state(image) != "Blocked":
+        raise AssertionError(f"{image.repository} is {world.state(image)}")
+    return image
+
+
 def image_stands(task: Task) -> Any:
     """State, pull, and alerts."""
     return task.world.state(task.image), task.world.pull(task.image), task.world.alerts(task.image.repository)
@@ -301,14 +362,39 @@ def backfill_stands(task: Task) -> Any:
     return status, task.world.alerts(task.image.repository)
 
 
+def index_stands(task: Task) -> Any:
+    """The lists that are not complete, and the kinds of workloads that the index knows of the image."""
+    rows = {row["sk"]: row["row"] for row in task.world.stack.ledger() if row["pk"] == f"uses#{ACCOUNT}" and "row" in row}
+    listings = rows.get(f"index#{REGION}", {}).get("listings", [])
+    lists = [(one["source"]["account"], one["source"]["kind"]) for one in listings if "trouble" in one]
+    uses = rows.get(f"use#{REGION}#{task.image.repository}#{task.image.digest}", {}).get("workloads", [])
+    return sorted(f"{account[:3]} {kind}" for account, kind in lists), sorted({one["kind"] for one in uses})
+
+
+def start_stands(task: Task) -> Any:
+    """Whether the index knows who uses the image, and whether somebody is to look at it."""
+    known = index_stands(task)[1] != []
+    left = False
+    stack, queue = task.world.stack, guard(task.world, OF_WORKLOADS).queue
+    while messages := stack.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+        left = left or any(f'"{task.image.repository}"' in message["Body"] for message in messages)
+        entries = [{"Id": str(n), "ReceiptHandle": one["ReceiptHandle"]} for n, one in enumerate(messages)]
+        stack.sqs.delete_message_batch(QueueUrl=queue, Entries=entries)
+    return known, left
+
+
 def claims_end(task: Task) -> None:
     """Lets the time pass for which nobody else goes on with what an invocation has claimed: 45 seconds, here an hour."""
-    rows = task.world.stack.dynamodb.query(
-        TableName=TABLE,
-        KeyConditionExpression="pk = :pk",
-        ExpressionAttributeValues={":pk": {"S": f"{ACCOUNT}#{task.image.repository}"}},
-    )["Items"]
-    for row in rows:
+    keys = f"{ACCOUNT}#{task.image.repository}", f"uses#{ACCOUNT}"
+    found = [
+        task.world.stack.dynamodb.query(
+            TableName=TABLE,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": key}},
+        )["Items"]
+        for key in keys
+    ]
+    for row in (row for rows in found for row in rows if "row" in row):
         long_ago(task.world, {"pk": row["pk"], "sk": row["sk"]}, "claimed_at")
 
 
@@ -410,6 +496,12 @@ CLOSED: tuple[list[str], bool, list[str]] = ([], True, ["posture-repaired"])
 HALF_CLOSED = (["ours"], True, ["posture-repaired"])
 
 COPY = (["incomplete"], ["replica-incomplete"])
+
+# A list that one call of is denied is not complete; what the others have seen counts.
+BY_SERVICE, BY_TASK, BY_DEFINITION, BY_FUNCTION = "ecs-service", "ecs-task", "ecs-task-definition", "lambda-function"
+USED = [BY_SERVICE, BY_TASK, BY_DEFINITION, BY_FUNCTION]
+ECS_MISSING = [f"{ACCOUNT[:3]} ecs"]
+LAMBDA_MISSING = [f"{ACCOUNT[:3]} lambda"]
 
 JOBS = {
     "role-of-on-push": Job(
@@ -574,6 +666,59 @@ JOBS = {
             # How one image stands is not known then; what became of the backfill is.
             "ecr:DescribeImageReplicationStatus": ("complete", ["replication-late"]),
         },
+    ),
+    "role-of-workloads": Job(
+        "workloads",
+        listed,
+        index_stands,
+        ([], USED),
+        {
+            "batch:DescribeJobDefinitions": ([f"{ACCOUNT[:3]} batch"], USED),
+            "dynamodb:PutItem": ([], []),
+            "dynamodb:Query": ([], []),
+            "ecr:DescribeImages": (ECS_MISSING, [BY_SERVICE, BY_TASK, BY_FUNCTION]),
+            "ecs:DescribeServiceDeployments": (ECS_MISSING, USED),
+            "ecs:DescribeServiceRevisions": (ECS_MISSING, [BY_TASK, BY_DEFINITION, BY_FUNCTION]),
+            "ecs:DescribeServices": (ECS_MISSING, [BY_TASK, BY_DEFINITION, BY_FUNCTION]),
+            "ecs:DescribeTaskDefinition": (ECS_MISSING, [BY_SERVICE, BY_TASK, BY_FUNCTION]),
+            "ecs:DescribeTasks": (ECS_MISSING, [BY_SERVICE, BY_DEFINITION, BY_FUNCTION]),
+            "ecs:ListClusters": (ECS_MISSING, [BY_DEFINITION, BY_FUNCTION]),
+            "ecs:ListServices": (ECS_MISSING, [BY_TASK, BY_DEFINITION, BY_FUNCTION]),
+            "ecs:ListTaskDefinitions": (ECS_MISSING, [BY_SERVICE, BY_TASK, BY_FUNCTION]),
+            "ecs:ListTasks": (ECS_MISSING, [BY_SERVICE, BY_DEFINITION, BY_FUNCTION]),
+            # Clusters say themselves what they run: which there are only serves to name those that do not.
+            "eks:ListClusters": ([], USED),
+            "lambda:GetFunction": (LAMBDA_MISSING, [BY_SERVICE, BY_TASK, BY_DEFINITION]),
+            # Of a function whose aliases are not known, all versions count.
+            "lambda:ListAliases": (LAMBDA_MISSING, USED),
+            "lambda:ListFunctions": (LAMBDA_MISSING, [BY_SERVICE, BY_TASK, BY_DEFINITION]),
+            "sts:AssumeRole": ([f"{OTHER[:3]} {kind}" for kind in ("batch", "ecs", "lambda")], USED),
+        },
+        policy=OF_WORKLOADS,
+    ),
+    "role-of-workloads-at-a-start": Job(
+        "workloads",
+        started,
+        start_stands,
+        (True, True),
+        {
+            "dynamodb:BatchGetItem": (False, False),
+            "dynamodb:PutItem": (False, False),
+            "sqs:SendMessage": (True, False),
+        },
+        policy=OF_WORKLOADS,
+    ),
+    "role-of-workloads-at-a-refused-pull": Job(
+        "workloads",
+        not_started,
+        lambda task: sorted(task.world.alerts(task.image.repository)),
+        ["image-blocked", "pull-refused"],
+        {
+            "dynamodb:GetItem": ["image-blocked"],
+            "dynamodb:PutItem": ["image-blocked"],
+            "sns:Publish": ["image-blocked"],
+        },
+        policy=OF_WORKLOADS,
     ),
     "role-of-on-replication": Job(
         "on-replication",

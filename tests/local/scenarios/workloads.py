@@ -127,8 +127,8 @@ def stale(world: World) -> Observed:
     world.send("on-scan", world.found(image, OPENSSL), guard=under)
     state, why = world.state(image), reason(world, image)
     lists(world, under)
-    # A sweep reconciles it periodically, once a day; an event at once.
-    world.send("on-scan", world.found(image, OPENSSL), guard=under)
+    # The next sweep reconciles it, since its source is known again.
+    world.sweep(image.repository, guard=under)
     return observe(
         stale=(state, "BlockDeferred"),
         because=("it is not known whether it is in use" in why, True),
