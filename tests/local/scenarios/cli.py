@@ -70,7 +70,8 @@ def explain(world: World) -> Observed:
         state=(explained["row"]["state"], "Blocked"),
         rule=(explained["rule"], "severities.CRITICAL"),
         archived=(explained["listed"]["image"]["status"], "Archived"),
-        fix=("openssl" in json.dumps(explained["ways_out"]), True),
+        finding=([finding["package"] for finding in explained["row"]["findings"]], ["openssl"]),
+        ways_out=(explained["ways_out"] != [], True),
         by_digest=(by_digest[0], 0),
         no_such_tag=(missing, 2),
     )
@@ -139,7 +140,7 @@ def report(world: World) -> Observed:
 
 
 SCENARIOS = [
-    Scenario("cli-explain", "a blocked image by tag and by digest: state, rule, fix; 2 for what is not there", explain),
+    Scenario("cli-explain", "a blocked image by tag and by digest: state, rule, finding; 2 for what is not there", explain),
     Scenario("cli-simulate", "a stricter policy: what is said of the image is what a sweep then does", simulate),
     Scenario("cli-report", "the registry as a page, JSON, CSV and SARIF: a blocked image is in each", report),
     Scenario("cli-snapshot", "a ledger and its snapshot give the same answers; one that was cut off is refused", snapshot),

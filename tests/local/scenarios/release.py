@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+from contextlib import suppress
 from typing import Any
 
 from botocore.auth import SigV4QueryAuth
@@ -29,7 +30,11 @@ def guard(world: World) -> Guard:
 
 
 def caller(world: World, role: str) -> Credentials:
-    """The session `alice` of a role."""
+    """The session `alice` of a role of the account, which is made if it is not there."""
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    with suppress(world.stack.iam.exceptions.EntityAlreadyExistsException):
+        world.stack.iam.create_role(RoleName=role, AssumeRolePolicyDocument=document)
     asked = {"RoleArn": f"arn:aws:iam::{ACCOUNT}:role/{role}", "RoleSessionName": "alice"}
     got = client("sts", world.stack.url, world.stack.region).assume_role(**asked)["Credentials"]
     return Credentials(got["AccessKeyId"], got["SecretAccessKey"], got["SessionToken"])
