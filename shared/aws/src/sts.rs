@@ -40,7 +40,8 @@ impl Callers for StsCallers {
         let at = self.endpoint.clone().unwrap_or_else(host);
         let uri = format!("{}/?{}", at.trim_end_matches('/'), request.query);
         let headers = request.headers.iter().map(|(name, value)| (*name, value.as_str()));
-        let headers: Vec<(&'static str, &str)> = headers.collect();
+        // The host is signed, also where the request goes to an emulator.
+        let headers: Vec<(&'static str, &str)> = headers.chain([("host", request.host.as_str())]).collect();
         let fetched = tokio::time::timeout(TIMEOUT, fetch(&uri, &headers, MAX_BODY)).await;
         let failed = |code: &str, message: String| PortError {
             retry: Retry::Later,

@@ -66,7 +66,7 @@ def guard(world: World, policy: str = POLICY) -> Guard:
     if policy == BY_TAG:
         return world.guard("iam-by-tag", policy, ("on-scan",))
     if policy == OF_WORKLOADS:
-        return world.guard("iam-workloads", policy, ("on-scan", "workloads"), mapped=False)
+        return world.guard("iam-workloads", policy, ("on-scan", "worker", "workloads"), mapped=False)
     return world.guard("iam", POLICY, tuple(name for name in FUNCTIONS if name != "on-replication"), mapped=False)
 
 
