@@ -255,7 +255,7 @@ def runs(world: World, name: str) -> Image:
             "tasks": [running.task("prod", f"task-{name}", image)],
             "definitions": [definition],
             "functions": [running.function(thumbs, version, image) for version in ("$LATEST", "3")],
-            "aliases": [{"FunctionName": thumbs, "Name": "live", "FunctionVersion": "3"}],
+            "aliases": [{"AliasArn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{thumbs}:live", "Name": "live", "FunctionVersion": "3"}],
         }
     )
     world.stack.running.role(READER, EXTERNAL_ID, [{"Effect": "Allow", "Action": LISTS, "Resource": ["*"]}])
@@ -265,13 +265,6 @@ def runs(world: World, name: str) -> Image:
 def listed(world: World, name: str) -> Task:
     """Workloads of each kind, and another account."""
     return Task(world, runs(world, name), dict)
-
-
-def started(world: World, name: str) -> Task:
-    """A task that begins to run an image that is blocked."""
-    image = refused(world, name)
-    task = running.task("prod", f"task-{name}", image)
-    return Task(world, image, lambda: events.delivered("aws.ecs", events.task(task)))
 
 
 def not_started(world: World, name: str) -> Task:
@@ -369,18 +362,6 @@ def index_stands(task: Task) -> Any:
     lists = [(one["source"]["account"], one["source"]["kind"]) for one in listings if "trouble" in one]
     uses = rows.get(f"use#{REGION}#{task.image.repository}#{task.image.digest}", {}).get("workloads", [])
     return sorted(f"{account[:3]} {kind}" for account, kind in lists), sorted({one["kind"] for one in uses})
-
-
-def start_stands(task: Task) -> Any:
-    """Whether the index knows who uses the image, and whether somebody is to look at it."""
-    known = index_stands(task)[1] != []
-    left = False
-    stack, queue = task.world.stack, guard(task.world, OF_WORKLOADS).queue
-    while messages := stack.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
-        left = left or any(f'"{task.image.repository}"' in message["Body"] for message in messages)
-        entries = [{"Id": str(n), "ReceiptHandle": one["ReceiptHandle"]} for n, one in enumerate(messages)]
-        stack.sqs.delete_message_batch(QueueUrl=queue, Entries=entries)
-    return known, left
 
 
 def claims_end(task: Task) -> None:
@@ -693,18 +674,6 @@ JOBS = {
             "lambda:ListAliases": (LAMBDA_MISSING, USED),
             "lambda:ListFunctions": (LAMBDA_MISSING, [BY_SERVICE, BY_TASK, BY_DEFINITION]),
             "sts:AssumeRole": ([f"{OTHER[:3]} {kind}" for kind in ("batch", "ecs", "lambda")], USED),
-        },
-        policy=OF_WORKLOADS,
-    ),
-    "role-of-workloads-at-a-start": Job(
-        "workloads",
-        started,
-        start_stands,
-        (True, True),
-        {
-            "dynamodb:BatchGetItem": (False, False),
-            "dynamodb:PutItem": (False, False),
-            "sqs:SendMessage": (True, False),
         },
         policy=OF_WORKLOADS,
     ),
