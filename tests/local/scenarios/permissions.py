@@ -478,7 +478,7 @@ HALF_CLOSED = (["ours"], True, ["posture-repaired"])
 
 COPY = (["incomplete"], ["replica-incomplete"])
 
-# A list that one call of is denied is not complete; what the others have seen counts.
+# A list is not complete if one of its calls is denied; the other lists count.
 BY_SERVICE, BY_TASK, BY_DEFINITION, BY_FUNCTION = "ecs-service", "ecs-task", "ecs-task-definition", "lambda-function"
 USED = [BY_SERVICE, BY_TASK, BY_DEFINITION, BY_FUNCTION]
 ECS_MISSING = [f"{ACCOUNT[:3]} ecs"]
@@ -667,10 +667,10 @@ JOBS = {
             "ecs:ListServices": (ECS_MISSING, [BY_TASK, BY_DEFINITION, BY_FUNCTION]),
             "ecs:ListTaskDefinitions": (ECS_MISSING, [BY_SERVICE, BY_TASK, BY_FUNCTION]),
             "ecs:ListTasks": (ECS_MISSING, [BY_SERVICE, BY_DEFINITION, BY_FUNCTION]),
-            # Clusters say themselves what they run: which there are only serves to name those that do not.
+            # Clusters report what they run. The list of clusters only serves to name those that do not.
             "eks:ListClusters": ([], USED),
             "lambda:GetFunction": (LAMBDA_MISSING, [BY_SERVICE, BY_TASK, BY_DEFINITION]),
-            # Of a function whose aliases are not known, all versions count.
+            # All versions of a function count if its aliases are not known.
             "lambda:ListAliases": (LAMBDA_MISSING, USED),
             "lambda:ListFunctions": (LAMBDA_MISSING, [BY_SERVICE, BY_TASK, BY_DEFINITION]),
             "sts:AssumeRole": ([f"{OTHER[:3]} {kind}" for kind in ("batch", "ecs", "lambda")], USED),
