@@ -21,7 +21,7 @@ def made(directory: Path, environment: dict[str, str], programs: tuple[Path, ...
 
     Both are empty where this build has no such command.
     """
-    program = next((path for path in programs if path.is_file()), None)
+    program = built(programs)
     if program is None or _run(program, "report", "--help", environment=environment)[0] != 0:
         return None, ""
     page = directory / "report.html"
@@ -32,12 +32,21 @@ def made(directory: Path, environment: dict[str, str], programs: tuple[Path, ...
     return None, said.splitlines()[0] if said else f"it ended with {code}"
 
 
-def _run(program: Path, *arguments: str, environment: dict[str, str]) -> tuple[int, str]:
+def built(programs: tuple[Path, ...] = PROGRAMS) -> Path | None:
+    """The command line, if it is built."""
+    return next((path for path in programs if path.is_file()), None)
+
+
+def run(program: Path, *arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Runs the command line with the variables of an account, and with no others of AWS."""
     known = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    command = [str(program), *arguments]
+    return subprocess.run(command, env=known | environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False)
+
+
+def _run(program: Path, *arguments: str, environment: dict[str, str]) -> tuple[int, str]:
     try:
-        ended = subprocess.run(
-            [str(program), *arguments], env=known | environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False
-        )
+        ended = run(program, *arguments, environment=environment)
     except (OSError, subprocess.TimeoutExpired) as error:
         return 1, str(error)
     return ended.returncode, ended.stderr.strip()

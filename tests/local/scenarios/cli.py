@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import page
 import policies
 from local_aws.findings import basic
-from page import PROGRAMS
 from region import TABLE
 from scenarios.world import Observed, Scenario, World, observe
 from stack import FUNCTIONS, Stack
 
 OPENSSL = basic("CVE-2026-9201", "CRITICAL", "openssl")
 ZLIB = basic("CVE-2026-9202", "HIGH", "zlib")
-SECONDS = 60
 
 
-def built(scenario: Callable[[World], Observed]) -> Callable[[World], Observed]:
+def if_built(scenario: Callable[[World], Observed]) -> Callable[[World], Observed]:
     """A scenario that says so where the command line is not built."""
 
     def checked(world: World) -> Observed:
-        if not any(path.is_file() for path in PROGRAMS):
+        if page.built() is None:
             return Observed("NOT CHECKED: the command line is not built (cargo build --locked -p ecr-guard-cli)", True)
         return scenario(world)
 
@@ -36,11 +34,9 @@ def built(scenario: Callable[[World], Observed]) -> Callable[[World], Observed]:
 def run(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs a command with the variables of the account."""
     assert isinstance(world.stack, Stack), "the command line is asked at home"
-    program = next(path for path in PROGRAMS if path.is_file())
-    known = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    known |= world.stack.account.environment() | {"ECR_GUARD_TABLE": TABLE}
-    command = [str(program), *arguments]
-    return subprocess.run(command, env=known, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False)
+    program = page.built()
+    assert program is not None, "a scenario of the command line begins only where it is built"
+    return page.run(program, *arguments, environment=world.stack.account.environment() | {"ECR_GUARD_TABLE": TABLE})
 
 
 def ask(world: World, *arguments: str) -> tuple[int, dict[str, Any]]:
@@ -56,7 +52,7 @@ def document(world: World, name: str, **members: Any) -> Path:
     return policies.write(policy, world.stack.directory / "policies" / f"cli-{name}.json")
 
 
-@built
+@if_built
 def explain(world: World) -> Observed:
     image = world.push_and_scan("cli/explained", OPENSSL)
     in_force = str(document(world, "in-force"))
@@ -77,7 +73,7 @@ def explain(world: World) -> Observed:
     )
 
 
-@built
+@if_built
 def simulate(world: World) -> Observed:
     image = world.push_and_scan("cli/simulated", ZLIB)
     strict = json.loads(document(world, "in-force").read_text())["severities"] | {"HIGH": "block"}
@@ -100,7 +96,7 @@ def simulate(world: World) -> Observed:
     )
 
 
-@built
+@if_built
 def snapshot(world: World) -> Observed:
     image = world.push_and_scan("cli/saved", OPENSSL)
     path = world.stack.directory / "ledger.jsonl"
@@ -120,7 +116,7 @@ def snapshot(world: World) -> Observed:
     )
 
 
-@built
+@if_built
 def report(world: World) -> Observed:
     image = world.push_and_scan("cli/reported", OPENSSL)
     folder = world.stack.directory
