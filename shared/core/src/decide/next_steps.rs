@@ -226,7 +226,7 @@ impl Situation<'_> {
             )],
             Some(NoScan::Failed) | None => vec![
                 NextStep::run(
-                    "Try once more (basic scanning: once a day for an image):",
+                    "Try once more (basic scanning only, once a day for an image; Amazon Inspector refuses it):",
                     format!("aws ecr start-image-scan {of_image}"),
                 ),
                 NextStep::new(
