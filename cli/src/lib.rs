@@ -1,10 +1,11 @@
 //! The operator's command line. It reads, and changes nothing: neither the registry nor the ledger. The function `operate`
-//! carries out the requests of `release`.
+//! carries out the requests of `release`; the function `gate` answers those of `gate`.
 //!
 //! [`run`] is all of it but the process: what it reads of the world comes in through [`World`], and what it says goes out through two writers.
 
 pub mod aws;
 pub mod explain;
+pub mod gate;
 pub mod in_force;
 pub mod judged;
 pub mod known;
@@ -35,6 +36,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::{
+    gate::Gatekeeper,
     ledgers::{Extent, LedgerArguments, NotRead, Place, take},
     release::{Operator, ReleaseArguments},
     snapshot::ReadSeek,
@@ -54,7 +56,8 @@ pub const TOO_MANY: u8 = 5;
 #[command(
     name = "ecr-guard",
     version,
-    after_help = "Exit codes: 0 yes, 1 no, 2 the command cannot be carried out, 5 more blocks than --max-blocks."
+    after_help = "Exit codes: 0 yes, 1 no, 2 the command cannot be carried out, 3 no result yet, 4 the gate did not answer, 5 more blocks than
+--max-blocks."
 )]
 pub struct Arguments {
     /// How the answer is written.
@@ -90,6 +93,17 @@ A tag is looked up in the registry's list; nothing is pulled. An image in severa
 
 Exit codes: 0 explained, 2 there is no such image, or a ledger cannot be read.")]
     Explain(explain::ExplainArguments),
+    /// Asks whether images may be deployed, and waits for the result of their scan. The function `gate` answers.
+    #[command(after_help = "Examples:
+  ecr-guard gate --on-unavailable fail --wait 123456789012.dkr.ecr.us-west-2.amazonaws.com/team/api:1.4.2
+  ecr-guard gate --on-unavailable allow --wait --timeout 5m --run \"$CI_JOB_URL\" \"$IMAGE\"
+  ecr-guard gate --on-unavailable fail --output json \"$IMAGE\" | jq -er '.images[0].pinned // .images[0].image'
+
+Deploy the digest that it gives, and not the tag: a tag may name another image a moment later.
+
+Exit codes: 0 all may be deployed, 1 one may not, 2 there is no such image, or the request is not valid, 3 there is no result yet,
+4 the gate did not answer. With --on-unavailable allow it ends with 0 in place of 4.")]
+    Gate(gate::GateArguments),
     /// Lists images by state, repository, severity, route and time.
     #[command(after_help = "Examples:
   ecr-guard list --state Blocked,BlockDeferred
@@ -276,6 +290,12 @@ pub trait World {
     /// # Errors
     /// The caller has no identity.
     fn operator(&self, place: &Place) -> Result<Box<dyn Operator>, NotRead>;
+
+    /// The way to the function `gate` there.
+    ///
+    /// # Errors
+    /// No region is known.
+    fn gatekeeper(&self, place: &Place) -> Result<Box<dyn Gatekeeper>, NotRead>;
 }
 
 /// A file that is written, and then read.
@@ -357,6 +377,7 @@ pub fn run(
             Ok(OK)
         }
         Command::Explain(given) => or_trouble(explain::explain(given, arguments.output, world, out, trouble), trouble),
+        Command::Gate(given) => or_trouble(gate::run(given, arguments.output, world, out, trouble), trouble),
         Command::List(given) => or_trouble(list::list(given, arguments.output, world, out, trouble), trouble),
         Command::Plan(given) => or_trouble(plan::plan(given, arguments.output, world, out, trouble), trouble),
         Command::Report(given) => or_trouble(report::report(given, arguments.output, world, out, trouble), trouble),

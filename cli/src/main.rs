@@ -10,6 +10,7 @@ use std::{
 use clap::Parser as _;
 use ecr_guard_cli::{
     Arguments, Scratch, UNUSABLE, World, aws,
+    gate::Gatekeeper,
     ledgers::{Extent, NotRead, Place},
     release::Operator,
     run,
@@ -70,6 +71,10 @@ impl World for Here {
 
     fn operator(&self, place: &Place) -> Result<Box<dyn Operator>, NotRead> {
         aws::operator(place)
+    }
+
+    fn gatekeeper(&self, place: &Place) -> Result<Box<dyn Gatekeeper>, NotRead> {
+        aws::gatekeeper(place)
     }
 }
 

@@ -28,6 +28,7 @@ use jiff::Timestamp;
 
 use crate::{
     Arguments, Scratch, World,
+    gate::{Gatekeeper, Silence, tests::FakeGate},
     ledgers::{Extent, NotRead, Place},
     release::{Operator, tests::Fake},
     snapshot::{ReadSeek, Writing},
@@ -43,6 +44,8 @@ pub(crate) struct Desk {
     pub(crate) asked: Mutex<Vec<(Place, Extent)>>,
     /// The function `operate`.
     pub(crate) operator: Option<Arc<Fake>>,
+    /// The function `gate`.
+    pub(crate) gate: Option<Arc<FakeGate>>,
 }
 
 impl Default for Desk {
@@ -52,6 +55,7 @@ impl Default for Desk {
             ledger: Ok(Vec::new()),
             asked: Mutex::default(),
             operator: None,
+            gate: None,
         }
     }
 }
@@ -117,6 +121,12 @@ impl World for Desk {
             .ok_or_else(|| NotRead::new("There is no function."))?;
         Ok(Box::new(operator))
     }
+
+    fn gatekeeper(&self, place: &Place) -> Result<Box<dyn Gatekeeper>, NotRead> {
+        self.asked.lock().unwrap().push((place.clone(), Extent::default()));
+        let gate = self.gate.clone().ok_or_else(|| NotRead::new("No region is known."))?;
+        Ok(Box::new(gate))
+    }
 }
 
 /// Runs a command that has blanks in it.
@@ -134,6 +144,18 @@ impl Desk {
         Self {
             ledger: Ok(records),
             ..Self::default()
+        }
+    }
+
+    /// With a function `gate` that gives this answer.
+    pub(crate) fn with_gate(self, answer: Result<String, Silence>) -> Self {
+        let gate = FakeGate {
+            answers: Mutex::new([answer].into()),
+            ..FakeGate::default()
+        };
+        Self {
+            gate: Some(Arc::new(gate)),
+            ..self
         }
     }
 

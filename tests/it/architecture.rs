@@ -406,7 +406,7 @@ fn the_command_line_links_no_writer() {
         );
     }
     let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
-    // `invoke` asks the function `operate`, which asks the policy.
+    // `invoke` asks the function `gate`, which changes nothing, and the function `operate`, which asks the policy.
     assert_eq!(calls, ["get_caller_identity", "invoke", "query", "scan"]);
 }
 

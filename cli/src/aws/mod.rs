@@ -1,6 +1,8 @@
 //! The AWS edge: who the caller is, and what is read of a ledger and of registries. No call here writes.
 
+mod gate;
 mod identity;
+mod invoke;
 mod ledger;
 mod operate;
 mod registry;
@@ -13,8 +15,9 @@ use guard_core::{
 };
 use jiff::Timestamp;
 
-use self::{identity::Identity, ledger::LedgerReader, operate::AwsOperator, registry::Registries};
+use self::{gate::AwsGatekeeper, identity::Identity, ledger::LedgerReader, operate::AwsOperator, registry::Registries};
 use crate::{
+    gate::Gatekeeper,
     ledgers::{Extent, NotRead, Place},
     release::Operator,
 };
@@ -25,6 +28,14 @@ use crate::{
 /// The caller has no identity.
 pub fn operator(place: &Place) -> Result<Box<dyn Operator>, NotRead> {
     Ok(Box::new(AwsOperator::new(place)?))
+}
+
+/// The way to the function `gate`.
+///
+/// # Errors
+/// The caller has no region.
+pub fn gatekeeper(place: &Place) -> Result<Box<dyn Gatekeeper>, NotRead> {
+    Ok(Box::new(AwsGatekeeper::new(place)?))
 }
 
 /// Gives each line of a snapshot of a ledger to `each`, but for the last one.

@@ -2,14 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_sdk_lambda::{Client, primitives::Blob, types::InvocationType};
 use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign},
     sign::v4,
 };
 use aws_smithy_runtime_api::client::identity::Identity as SigningIdentity;
 use aws_types::SdkConfig;
-use guard_aws::error::port_error;
 use guard_core::{
     ids::{AccountId, ImageRef, Region, RepositoryName, function_arn},
     image::Image,
@@ -18,20 +16,19 @@ use guard_core::{
         identity::{ACTION, FUNCTION_HEADER, MAX_EXPIRES, REQUEST_HEADER, VERSION, sts_host, unqualified},
         request::{AskedRelease, ReleaseRequest, SignedIdentity},
     },
-    text,
 };
 use guard_ports::Registry as _;
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
 
-use super::identity::Identity;
+use super::{
+    identity::Identity,
+    invoke::{ALIAS, MISSING, NoAnswer, excerpt, invoke},
+};
 use crate::{
     ledgers::{NotRead, Place},
     release::Operator,
 };
-
-/// The alias that Terraform gives the invoked version.
-const ALIAS: &str = "live";
 
 /// The function and its registry, in the caller's name.
 pub(super) struct AwsOperator {
@@ -81,31 +78,16 @@ impl Operator for AwsOperator {
             };
             let signed = signed(&self.identity.config, region, &arn, asked, now).await?;
             let payload = ReleaseRequest::json(asked, &signed).to_string();
-            let client = Client::new(&self.identity.config);
-            let answer = client
-                .invoke()
-                .function_name(&arn)
-                .qualifier(ALIAS)
-                .invocation_type(InvocationType::RequestResponse)
-                .payload(Blob::new(payload))
-                .send()
-                .await;
-            let answer = answer.map_err(|error| {
-                let error = port_error("lambda:Invoke", &error);
-                if error.code == "ResourceNotFoundException" {
-                    return NotRead::new(format!(
-                        "There is no function `{function}` in {region}: releases are not deployed there (`operate = {{}}`), or give --function."
-                    ));
-                }
-                self.identity.failed(&error)
+            let answer = invoke(&self.identity.config, &arn, Some(ALIAS), payload).await;
+            let not_understood = |body: &str| NotRead::new(format!("`{function}` did not answer: {body}"));
+            let body = answer.map_err(|why| match why {
+                NoAnswer::Call(error) if error.code == MISSING => NotRead::new(format!(
+                    "There is no function `{function}` in {region}: releases are not deployed there (`operate = {{}}`), or give --function."
+                )),
+                NoAnswer::Call(error) => self.identity.failed(&error),
+                NoAnswer::Failed(body) => not_understood(&body),
             })?;
-            let body = answer.payload.map(Blob::into_inner).unwrap_or_default();
-            let body = String::from_utf8_lossy(&body).into_owned();
-            let not_understood = || NotRead::new(format!("`{function}` did not answer: {}", text::line(&body, 300)));
-            if answer.function_error.is_some() {
-                return Err(not_understood());
-            }
-            serde_json::from_str(&body).map_err(|_| not_understood())
+            serde_json::from_str(&body).map_err(|_| not_understood(&excerpt(&body)))
         })
     }
 

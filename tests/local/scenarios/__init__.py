@@ -35,7 +35,7 @@ GROUPS: list[Group] = [
     Group("replication", "copies in the second region", replication.SCENARIOS, 11),
     Group("permissions", "the roles: what each job needs, and nothing else", permissions.SCENARIOS, 28),
     Group("workloads", "images that ECS and Lambda use", workloads.SCENARIOS, 13),
-    Group("cli", "the command line: explain, simulate, snapshots", cli.SCENARIOS, 6),
+    Group("cli", "the command line: explain, simulate, gate, snapshots", cli.SCENARIOS, 8),
     Group("release", "images that people release for some hours", release.SCENARIOS, 12),
     Group("gate", "pipelines and deployments that ask first", gate.SCENARIOS, 20),
 ]

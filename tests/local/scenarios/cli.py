@@ -11,8 +11,10 @@ from typing import Any
 
 import page
 import policies
+from local_aws import running
 from local_aws.findings import basic
 from region import TABLE
+from scenarios import gate as pipelines
 from scenarios.world import Observed, Scenario, World, observe
 from stack import FUNCTIONS, Stack
 
@@ -135,9 +137,39 @@ def report(world: World) -> Observed:
     )
 
 
+@if_built
+def gate(world: World) -> Observed:
+    under = pipelines.guard(world)
+    clean = world.push_and_scan("cli/clean", guard=under)
+    bad = world.push_and_scan("cli/denied", OPENSSL, guard=under)
+    waiting = world.push(world.repository("cli/waiting"))
+
+    def asked(*arguments: str, function: str = under.functions["gate"], unavailable: str = "fail") -> tuple[int, str, dict[str, Any]]:
+        # The functions of this account have no alias.
+        code, answer = ask(world, "gate", "--function", f"{function}:$LATEST", "--on-unavailable", unavailable, *arguments)
+        return code, answer["decision"], answer
+
+    allowed, denied = asked(running.uri(clean)), asked(running.uri(bad), running.uri(clean))
+    first = asked(running.uri(waiting))
+    world.send("on-scan", world.found(waiting), guard=under)
+    return observe(
+        allowed=(allowed[:2], (0, "allow")),
+        pinned=(allowed[2]["images"][0]["pinned"].rpartition("@")[2], clean.digest),
+        denied=(denied[:2], (1, "deny")),
+        why=("CVE-2026-9201" in json.dumps(denied[2]["images"][0]["findings"]), True),
+        before_its_scan=(first[:2], (3, "wait")),
+        waited=(asked("--wait", "--timeout", "1m", running.uri(waiting))[:2], (0, "allow")),
+        no_such_tag=(asked(running.uri(clean).replace("v1.0.0", "v9"))[:2], (2, "deny")),
+        no_such_function=(asked("--wait", running.uri(clean), function="no-such-gate")[:2], (4, "unavailable")),
+        goes_on=(asked(running.uri(clean), function="no-such-gate", unavailable="allow")[:2], (0, "unavailable")),
+        changes=(world.mutations(clean.repository), []),
+    )
+
+
 SCENARIOS = [
     Scenario("cli-explain", "a blocked image by tag and by digest: state, rule, finding; 2 for what is not there", explain),
     Scenario("cli-simulate", "a stricter policy: what is said of the image is what a sweep then does", simulate),
     Scenario("cli-report", "the registry as a page, JSON, CSV and SARIF: a blocked image is in each", report),
+    Scenario("cli-gate", "the exit codes of allow, deny, wait, of what is not there, and of a gate that is not there", gate),
     Scenario("cli-snapshot", "a ledger and its snapshot give the same answers; one that was cut off is refused", snapshot),
 ]

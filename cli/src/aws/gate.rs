@@ -1,0 +1,102 @@
+//! The function `gate`. It changes nothing, so that to invoke it is a read.
+
+use std::time::Duration;
+
+use guard_ports::Retry;
+use tokio::runtime::Runtime;
+
+use super::{
+    identity::Identity,
+    invoke::{ALIAS, MISSING, NoAnswer, invoke},
+};
+use crate::{
+    gate::{Gatekeeper, Silence},
+    ledgers::{NotRead, Place},
+};
+
+/// The time for one question, its attempts included. The function itself answers within 30 seconds.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+/// The function, in the caller's name.
+pub(super) struct AwsGatekeeper {
+    runtime: Runtime,
+    identity: Identity,
+}
+
+impl AwsGatekeeper {
+    pub(super) fn new(place: &Place) -> Result<Self, NotRead> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let identity = runtime.block_on(Identity::load(place))?;
+        Ok(Self { runtime, identity })
+    }
+}
+
+impl Gatekeeper for AwsGatekeeper {
+    fn ask(&self, function: &str, request: &str) -> Result<String, Silence> {
+        let qualifier = (!has_alias(function)).then_some(ALIAS);
+        let asked = invoke(&self.identity.config, function, qualifier, request.to_owned());
+        let answered = self
+            .runtime
+            .block_on(async { tokio::time::timeout(ANSWER_WITHIN, asked).await });
+        match answered {
+            Ok(Ok(body)) => Ok(body),
+            Ok(Err(NoAnswer::Call(error))) => Err(Silence {
+                is_final: error.retry == Retry::Never || is_without_credentials(&error.message),
+                why: if error.code == MISSING {
+                    let region = &self.identity.region;
+                    format!(
+                        "there is no function `{function}` in {region}: the gate is not deployed there (`gate = {{}}`), or give --function"
+                    )
+                } else {
+                    self.identity.failed(&error).to_string()
+                },
+            }),
+            Ok(Err(NoAnswer::Failed(why))) => Err(Silence {
+                why: format!("the function failed: {why}"),
+                is_final: false,
+            }),
+            Err(_) => Err(Silence {
+                why: format!("no answer came within {} seconds", ANSWER_WITHIN.as_secs()),
+                is_final: false,
+            }),
+        }
+    }
+
+    fn pause(&self, time: Duration) {
+        self.runtime.block_on(tokio::time::sleep(time));
+    }
+}
+
+/// To wait brings no credentials.
+fn is_without_credentials(message: &str) -> bool {
+    message.contains("credential")
+}
+
+/// Whether the name or the ARN of a function names an alias or a version too.
+fn has_alias(function: &str) -> bool {
+    let name = function.rsplit_once("function:").map_or(function, |(_, name)| name);
+    name.contains(':')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The forms of `FunctionName` in the API reference of Lambda, "Invoke".
+    #[test]
+    fn an_alias_in_the_name_is_the_one_that_is_asked() {
+        for (function, has) in [
+            ("ecr-guard-gate", false),
+            ("ecr-guard-gate:live", true),
+            ("123456789012:function:ecr-guard-gate", false),
+            ("123456789012:function:ecr-guard-gate:7", true),
+            ("arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-gate", false),
+            (
+                "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-gate:live",
+                true,
+            ),
+        ] {
+            assert_eq!(has_alias(function), has, "{function}");
+        }
+    }
+}
