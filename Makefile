@@ -15,9 +15,17 @@ VENV      := target/demo/venv
 PYTHON    ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(name) 2> /dev/null)) python3.11)
 DENY_VERSION := 0.20.2
 DENY      := target/tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+CYCLONEDX_VERSION := 0.5.9
+CYCLONEDX := target/tools/cargo-cyclonedx-$(CYCLONEDX_VERSION)/bin/cargo-cyclonedx
 INFRA_VENV := target/infra/venv
 LINT_VENV := target/lint/venv
 PLAN      := target/infra/plan
+# What a person installs runs on any processor of its kind; a function on those that Lambda has.
+ANY_arm64 := generic
+ANY_x86_64 := x86-64
+# No package names a folder of this machine: the same commit and compiler give the same bytes anywhere.
+NO_PLACES = --remap-path-prefix=$(CURDIR)=/ecr-guard --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
+FOR_ARCH  = $(if $(filter arm64,$(ARCH)),--arm64) $(if $(filter x86_64,$(ARCH)),--x86-64)
 
 # BUILD=0 runs what is built already. Only 1 and yes mean yes: KEEP=0 keeps nothing.
 BUILT     = $(if $(filter 0 no,$(BUILD)),true,$(MAKE) --no-print-directory package-host)
@@ -81,8 +89,15 @@ emulator: $(VENV)/.ready ## Start the emulated AWS account alone, and say how to
 
 ##@ Check it
 
+STEPS     := fmt-check lint deny unit doc test-local e2e demo-check size infra arm64-check
+
 .PHONY: test
-test: fmt-check lint deny unit doc test-local e2e demo-check size infra ## Everything that CI checks, in this order
+test: ## Everything that CI checks, in this order, with the time of each step and what target/ holds after it
+	@mkdir -p target; steps=""; for step in $(STEPS); do began=$$SECONDS; code=0; \
+	  $(MAKE) --no-print-directory $$step || code=$$?; \
+	  steps+="$$(printf '%-12s %5d s %6d MiB' $$step $$((SECONDS - began)) $$(du -sm target | cut -f1))"$$'\n'; \
+	  if test $$code != 0; then printf '\n%s%s failed\n' "$$steps" $$step; exit $$code; fi; done; \
+	printf '\n%-12s %7s %10s\n%s' step time target/ "$$steps"
 
 .PHONY: unit
 unit: ## Tests that need neither emulators nor network
@@ -150,6 +165,10 @@ infra-minimum: ## Validate the infrastructure with the least versions of the pro
 infra-mistakes: ## Plant mistakes in the infrastructure, and see that tests find them (minutes)
 	$(PYTHON) -B tests/infra/check.py --mistakes
 
+.PHONY: arm64-check
+arm64-check: $(VENV)/.ready ## Build functions for arm64, and have each answer an event there (FUNCTIONS="on-scan gate"; INSTALL=1 as root fetches what is missing)
+	@$(WITH_VENV) $(VENV)/bin/python -B tests/infra/arm64.py $(if $(filter 1 yes,$(INSTALL)),--install) $(FUNCTIONS)
+
 .PHONY: fmt
 fmt: ## Format the code
 	cargo fmt --all
@@ -199,27 +218,47 @@ bench: ## Events that the pure core decides per second
 
 .PHONY: package
 package: $(VENV)/.ready ## Build the zips of all functions into target/lambda/ARCH (ARCH=arm64, x86_64 or host)
-	$(WITH_VENV) cargo lambda build --release --locked --output-format zip --lambda-dir $(PACKAGES) $(patsubst %,--bin %,$(FUNCTIONS)) \
-	  $(if $(filter arm64,$(ARCH)),--arm64) $(if $(filter x86_64,$(ARCH)),--x86-64)
+	$(WITH_VENV) RUSTFLAGS="$(NO_PLACES)" cargo lambda build --release --locked --output-format zip --lambda-dir $(PACKAGES) \
+	  $(patsubst %,--bin %,$(FUNCTIONS)) $(FOR_ARCH)
 	$(PYTHON) -B tests/infra/packages.py $(PACKAGES)
+
+.PHONY: command-line
+command-line: $(VENV)/.ready ## Build the command line for Linux into target/command-line/ARCH (ARCH=arm64 or x86_64)
+	$(WITH_VENV) RUSTFLAGS="$(NO_PLACES) -C target-cpu=$(ANY_$(ARCH))" cargo lambda build --release --locked \
+	  --lambda-dir target/command-line/$(ARCH) --bin ecr-guard $(FOR_ARCH)
 
 .PHONY: package-host
 package-host: $(VENV)/.ready
 	@$(WITH_VENV) $(VENV)/bin/python -B tests/local/building.py --lambda-directory $(HOST) $(FUNCTIONS)
 	@$(PYTHON) -B tests/infra/packages.py $(HOST) > /dev/null
 
-.PHONY: release-packages
-release-packages: ## Build what a release has: target/packages, the zips for both processors with their checksums
-	@$(MAKE) --no-print-directory package ARCH=arm64
-	@$(MAKE) --no-print-directory package ARCH=x86_64
-	rm -rf target/packages
-	mkdir -p target/packages/lambda
-	cp -R target/lambda/arm64 target/lambda/x86_64 target/packages/lambda/
-	cd target/packages && find lambda -type f | LC_ALL=C sort | xargs sha256sum > SHA256SUMS
-
 .PHONY: size
 size: ## Size of each function's binary and zip, against the checked-in budget
 	$(PYTHON) tests/local/size.py
+
+##@ Release it (CONTRIBUTING.md)
+
+.PHONY: release-prepare
+release-prepare: ## Write the version into Cargo.toml and CHANGELOG.md, to be committed (VERSION=1.4.0)
+	@$(PYTHON) -B tests/infra/release.py prepare '$(VERSION)'
+
+.PHONY: release
+release: $(VENV)/.ready $(CYCLONEDX) ## Build target/release-VERSION: packages, command line, modules, bills of materials, notes, checksums (VERSION=1.4.0)
+	@$(WITH_VENV) $(PYTHON) -B tests/infra/release.py check '$(VERSION)'
+	@for arch in arm64 x86_64; do $(MAKE) --no-print-directory package command-line ARCH=$$arch; done
+	@PATH="$(CURDIR)/$(dir $(CYCLONEDX)):$$PATH" $(PYTHON) -B tests/infra/release.py bills
+	@$(WITH_VENV) $(VENV)/bin/python -B tests/infra/release.py write '$(VERSION)' 'target/release-$(VERSION)'
+
+# In a clone, which lies elsewhere: a place of the first build would be another here.
+.PHONY: release-check
+release-check: ## Build target/release-VERSION once more, in a clone, and compare all bytes (VERSION=1.4.0)
+	@test -f 'target/release-$(VERSION)/SHA256SUMS' || { echo "There is no target/release-$(VERSION): make release VERSION=$(VERSION)"; exit 2; }
+	@rm -rf target/release-check && git clone --quiet . target/release-check && mkdir -p target/release-check/target
+	@ln -s '$(CURDIR)/target/demo' '$(CURDIR)/target/tools' target/release-check/target/
+	@if test -f infra/.terraform.lock.hcl; then cp infra/.terraform.lock.hcl target/release-check/infra/; fi
+	@$(MAKE) --no-print-directory -C target/release-check release 'VERSION=$(VERSION)'
+	@$(PYTHON) -B tests/infra/release.py compare 'target/release-$(VERSION)' 'target/release-check/target/release-$(VERSION)'
+	@rm -rf target/release-check
 
 ##@ Deploy it (infra/terraform.tfvars; docs/deployment.md)
 
@@ -301,4 +340,9 @@ $(LINT_VENV)/.ready: tests/lint/requirements.txt tests/lint/pipelines.txt
 $(DENY):
 	cargo install --quiet --locked --debug cargo-deny@$(DENY_VERSION) \
 	  --root target/tools/cargo-deny-$(DENY_VERSION) --target-dir target/tools/build
+	rm -rf target/tools/build
+
+$(CYCLONEDX):
+	cargo install --quiet --locked --debug cargo-cyclonedx@$(CYCLONEDX_VERSION) \
+	  --root target/tools/cargo-cyclonedx-$(CYCLONEDX_VERSION) --target-dir target/tools/build
 	rm -rf target/tools/build

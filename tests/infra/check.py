@@ -195,6 +195,7 @@ def main() -> int:
             check(f"terraform {folder.relative_to(ROOT)}", terraform, folder)
         check("saved plans", planned, plans.look)
         check("docs/deployment.md", planned, plans.documented)
+        check("a release", planned, plans.released)
     if failures:
         print(f"{len(failures)} failed: {', '.join(failures)}")
     return 1 if failures else 0

@@ -1,5 +1,5 @@
-"""Writes a note next to each function's zip: `bootstrap.json`, with the processor that the program is for and the SHA-256 of
-the zip.
+"""Packs each function's zip again, so that the same program gives the same zip, and writes a note next to it: `bootstrap.json`,
+with the processor that the program is for and the SHA-256 of the zip.
 
     tests/infra/packages.py FOLDER
 
@@ -10,10 +10,13 @@ when it plans; Terraform cannot read a zip, and so it reads the note.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import stat
 import sys
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 # `e_machine` of an ELF header, by Lambda's names.
 MACHINES = {0x3E: "x86_64", 0xB7: "arm64"}
@@ -33,18 +36,32 @@ def architecture(program: bytes) -> str:
     return MACHINES[machine]
 
 
-def note(package: Path) -> dict[str, str]:
-    """The kind of a zip."""
+def program(package: Path | BinaryIO) -> bytes:
+    """The program in a zip."""
     try:
-        with zipfile.ZipFile(package) as content, content.open("bootstrap") as program:
-            processor = architecture(program.read(20))
+        with zipfile.ZipFile(package) as content:
+            return content.read("bootstrap")
     except (KeyError, zipfile.BadZipFile) as error:
         raise NoPackage(f"it is no zip with a `bootstrap`: {error}") from error
-    return {"architecture": processor, "sha256": hashlib.sha256(package.read_bytes()).hexdigest()}
+
+
+def packed(content: bytes) -> bytes:
+    """The zip of a program, whose bytes depend on nothing else: a new time of the same program would be new code to Terraform."""
+    entry = zipfile.ZipInfo("bootstrap")
+    entry.create_system, entry.external_attr, entry.compress_type = 3, (stat.S_IFREG | 0o755) << 16, zipfile.ZIP_DEFLATED
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as zipped:
+        zipped.writestr(entry, content, compresslevel=9)
+    return package.getvalue()
+
+
+def note(package: Path) -> dict[str, str]:
+    """The kind of a zip."""
+    return {"architecture": architecture(program(package)[:20]), "sha256": hashlib.sha256(package.read_bytes()).hexdigest()}
 
 
 def main() -> int:
-    """Writes the notes; gives the exit code."""
+    """Packs the zips and writes the notes; gives the exit code."""
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         print(__doc__)
         return 0 if sys.argv[1:] in (["-h"], ["--help"]) else 2
@@ -54,6 +71,9 @@ def main() -> int:
         return 1
     for package in packages:
         try:
+            zipped = packed(program(package))
+            if zipped != package.read_bytes():
+                package.write_bytes(zipped)
             found = note(package)
         except NoPackage as why:
             print(f"{package}: {why}", file=sys.stderr)

@@ -6,14 +6,15 @@ The provider asks AWS for one thing while it plans, which account this is; a ser
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
+import tarfile
 import tempfile
 import threading
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -22,11 +23,12 @@ from typing import Any
 
 import packages
 import plan_policies
+import release
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = "123456789012"
-# The beginning of a program for arm64.
-PROGRAM = b"\x7fELF\x02\x01".ljust(18, b"\0") + (0xB7).to_bytes(2, "little")
+# The beginning of a program, by its processor.
+PROGRAMS = {name: b"\x7fELF\x02\x01".ljust(18, b"\0") + machine.to_bytes(2, "little") for machine, name in packages.MACHINES.items()}
 # USD a month, as docs/operations.md has them ("Costs").
 ALARM, METRIC, KEY = 0.10, 0.30, 1.00
 POLLING = 0.40
@@ -75,6 +77,25 @@ def account() -> Iterator[dict[str, str]]:
         server.server_close()
 
 
+def packed(folder: Path, *architectures: str) -> Path:
+    """A folder with packages of all functions that can be planned."""
+    for architecture in architectures:
+        for function in (ROOT / "functions").iterdir():
+            package = folder / architecture / function.name / "bootstrap.zip"
+            package.parent.mkdir(parents=True)
+            package.write_bytes(packages.packed(PROGRAMS[architecture] + function.name.encode()))
+            package.with_suffix(".json").write_text(json.dumps(packages.note(package)), encoding="utf-8")
+    return folder
+
+
+def terraform(folder: Path, environment: dict[str, str], *arguments: str) -> str:
+    """Runs Terraform; gives what it printed."""
+    done = subprocess.run(["terraform", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Wrong(f"$ terraform {' '.join(arguments)}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
 class Root:
     """A copy of the root, with packages that can be planned."""
 
@@ -83,23 +104,12 @@ class Root:
         shutil.copytree(
             ROOT / "infra", self.folder, ignore=shutil.ignore_patterns(".terraform*", "terraform.tfvars", "*.tfstate*", "backend.tf", "lambda")
         )
-        for function in (ROOT / "functions").iterdir():
-            package = folder / "lambda" / "arm64" / function.name / "bootstrap.zip"
-            package.parent.mkdir(parents=True)
-            with zipfile.ZipFile(package, "w") as archive:
-                archive.writestr("bootstrap", PROGRAM + function.name.encode())
-            package.with_suffix(".json").write_text(json.dumps(packages.note(package)), encoding="utf-8")
-        self.packages = folder / "lambda"
+        self.packages = packed(folder / "lambda", "arm64")
         self.terraform("init", "-backend=false", "-input=false", "-no-color")
 
     def terraform(self, *arguments: str) -> str:
         """Runs Terraform; gives what it printed."""
-        done = subprocess.run(
-            ["terraform", *arguments], cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            raise Wrong(f"$ terraform {' '.join(arguments)}\n{done.stdout}{done.stderr}")
-        return done.stdout
+        return terraform(self.folder, self.environment, *arguments)
 
     def plan(self, name: str, *arguments: str) -> None:
         """Saves a plan of the example's settings, and these."""
@@ -194,6 +204,44 @@ def documented() -> str:
                     if done.returncode != 0:
                         raise Wrong(f"docs/deployment.md, terraform {step[0]}:\n{code}\n{done.stdout}{done.stderr}")
     return f"{len(blocks)} configurations are valid, and plan where they need one account"
+
+
+def released() -> str:
+    """Plans with the files of a release alone, unpacked as docs/deployment.md says; gives a line about it."""
+    with tempfile.TemporaryDirectory() as temporary, account() as environment:
+        folder = Path(temporary)
+        for architecture in release.TARGETS:
+            command_line = folder / "command-line" / architecture / release.COMMAND_LINE / "bootstrap"
+            command_line.parent.mkdir(parents=True)
+            command_line.write_bytes(PROGRAMS[architecture])
+        programs = [release.COMMAND_LINE, *(path.name for path in (ROOT / "functions").iterdir())]
+        (folder / "sbom").mkdir()
+        for program in programs:
+            (folder / "sbom" / f"{program}.cdx.json").write_text("{}", encoding="utf-8")
+        built = release.Built(
+            lambda_directory=packed(folder / "built", *release.TARGETS),
+            command_line=folder / "command-line",
+            bills=folder / "sbom",
+            third_parties=dict.fromkeys(release.TARGETS, ""),
+            places=[],
+            tools="",
+        )
+        try:
+            files = release.assets("1.4.0", "", built, ROOT, 0)
+        except release.Refused as refused:
+            raise Wrong(str(refused)) from refused
+        for name in ("ecr-guard-1.4.0-modules.tar.gz", "ecr-guard-1.4.0-lambda-arm64.tar.gz"):
+            with tarfile.open(fileobj=io.BytesIO(files[name])) as archive:
+                archive.extractall(folder, filter="data")
+        root = folder / "ecr-guard-1.4.0" / "infra"
+        terraform(root, environment, "init", "-backend=false", "-input=false", "-no-color")
+        settings = ["-var-file=terraform.tfvars.example", "-var=lambda_directory=../lambda", "-var=enable_replication=false"]
+        terraform(root, environment, "plan", "-input=false", "-no-color", *settings, "-out=plan")
+        plan = json.loads(terraform(root, environment, "show", "-json", "plan"))
+        read = {resource["values"]["filename"] for resource in resources(plan) if resource.get("values", {}).get("filename")}
+        if not read or not read <= {f"../lambda/arm64/{program}/bootstrap.zip" for program in programs}:
+            raise Wrong(f"a release is planned with other packages than its own: {', '.join(read) or 'none'}")
+    return f"the root plans with {len(read)} packages of a release, and nothing else of this repository"
 
 
 def look() -> str:

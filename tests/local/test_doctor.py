@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -66,8 +67,19 @@ class Help(unittest.TestCase):
         self.assertEqual([line.split()[1] for line in said if line.startswith("  make ")], described)
 
     def test_what_make_test_runs_has_the_scenarios_and_the_story(self) -> None:
-        order = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("test:")).partition("##")[0].split()[1:]
-        self.assertEqual(order, ["fmt-check", "lint", "deny", "unit", "doc", "test-local", "e2e", "demo-check", "size", "infra"])
+        order = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("STEPS ")).partition(":=")[2].split()
+        self.assertEqual(order, ["fmt-check", "lint", "deny", "unit", "doc", "test-local", "e2e", "demo-check", "size", "infra", "arm64-check"])
+
+    def test_make_test_says_the_time_of_each_step_and_ends_with_the_first_that_fails(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copy(ROOT / "Makefile", folder)
+            command = ["make", "--no-print-directory", "-C", folder, "test"]
+            good = subprocess.run([*command, "STEPS=help help"], capture_output=True, text=True, check=False)
+            bad = subprocess.run([*command, "STEPS=help no-such-step help"], capture_output=True, text=True, check=False)
+        self.assertEqual(good.returncode, 0, good)
+        self.assertRegex(good.stdout, r"\nstep +time +target/\nhelp +\d+ s +\d+ MiB\nhelp +\d+ s +\d+ MiB\n$")
+        self.assertNotEqual(bad.returncode, 0)
+        self.assertRegex(bad.stdout, r"\nhelp +\d+ s +\d+ MiB\nno-such-step +\d+ s +\d+ MiB\nno-such-step failed\n$")
 
 
 if __name__ == "__main__":
