@@ -1,4 +1,5 @@
 """Checks what pipelines run: shell scripts by shellcheck, workflows and the action by GitHub's schemas and by zizmor. Also those that the pages show.
+Further files that GitHub reads, for Dependabot and for issues, are checked by its schemas.
 
     tests/lint/pipelines.py --tools DIRECTORY    where shellcheck, check-jsonschema and zizmor are
 
@@ -21,6 +22,12 @@ TOOLS = ("shellcheck", "check-jsonschema", "zizmor")
 SCRIPTS = ("tools/gate", "actions/gate/run.sh")
 ACTIONS = ("actions/gate/action.yml",)
 WORKFLOWS = (".github/workflows/*.yml", "tests/local/deploy.yml")
+# Other files that GitHub reads, by the schema that each is checked with.
+OTHERS = {
+    "dependabot": ".github/dependabot.yml",
+    "github-issue-config": ".github/ISSUE_TEMPLATE/config.yml",
+    "github-issue-forms": ".github/ISSUE_TEMPLATE/*.yml",
+}
 # The pages that show workflows and scripts, each after its name.
 PAGES = {"docs/github-actions.md": {"build.yml", "scan.sh", "release.yml"}}
 # The placeholder of a page for the commit of an action.
@@ -75,8 +82,12 @@ def main() -> int:
                 check(f"shellcheck of a step of {path.name}", tools / "shellcheck", "--shell", "bash", "-", stdin=command)
         check("schema of workflows", tools / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
         check("schema of actions", tools / "check-jsonschema", "--builtin-schema", "vendor.github-actions", *actions)
-        check("zizmor", tools / "zizmor", "--offline", "--no-progress", "--quiet", *workflows, *actions)
-        checked = ", ".join(path.name for path in (*scripts, *workflows, *actions))
+        others = {schema: sorted(ROOT.glob(pattern)) for schema, pattern in OTHERS.items()}
+        others["github-issue-forms"] = [path for path in others["github-issue-forms"] if path not in others["github-issue-config"]]
+        for schema, paths in others.items():
+            check(f"schema {schema}", tools / "check-jsonschema", "--builtin-schema", f"vendor.{schema}", *paths)
+        check("zizmor", tools / "zizmor", "--offline", "--no-progress", "--quiet", *workflows, *actions, *others["dependabot"])
+        checked = ", ".join(path.name for path in (*scripts, *workflows, *actions, *(path for paths in others.values() for path in paths)))
     print(f"{len(failed)} failed: {', '.join(failed)}" if failed else f"shellcheck, schemas, zizmor: nothing found in {checked}, and {steps} steps")
     return 1 if failed else 0
 
