@@ -6,7 +6,6 @@ commands and the outputs of the root, `aws` and `docker` take everything.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -16,6 +15,8 @@ import tempfile
 import textwrap
 import unittest
 from pathlib import Path
+
+import release
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
@@ -60,17 +61,22 @@ class Deployment(unittest.TestCase):
                 ("terraform", TERRAFORM.format(python=sys.executable, outputs=outputs)),
                 ("aws", NOTHING),
                 ("docker", NOTHING),
+                ("gh", NOTHING),
             ):
                 (stubs / name).write_text(text, encoding="utf-8")
                 (stubs / name).chmod(0o755)
             work = folder / "work"
             (work / "infra").mkdir(parents=True)
             shutil.copy(ROOT / "infra" / "terraform.tfvars.example", work / "infra")
-            # The files that a release unpacks to.
-            package = work / "lambda" / "arm64" / "on-scan" / "bootstrap.zip"
-            package.parent.mkdir(parents=True)
-            package.write_bytes(b"zip")
-            (work / "SHA256SUMS").write_text(f"{hashlib.sha256(b'zip').hexdigest()}  lambda/arm64/on-scan/bootstrap.zip\n", encoding="utf-8")
+            # The files of a release, in place of those that `gh` downloads.
+            name = "ecr-guard-1.4.0"
+            files = {
+                "modules": [release.File(f"{name}/infra/terraform.tfvars.example", b"")],
+                "lambda-arm64": [release.File(f"{name}/lambda/arm64/on-scan/bootstrap.zip", b"zip")],
+            }
+            packed = {f"{name}-{of}.tar.gz": release.archive(content, 0) for of, content in files.items()}
+            for file, content in (packed | {"SHA256SUMS": release.sums(packed).encode()}).items():
+                (work / file).write_bytes(content)
             environment = os.environ | {"PATH": f"{stubs}:{os.environ['PATH']}"}
             commands = blocks("sh")
             self.assertGreater(len(commands), 5)
@@ -88,7 +94,7 @@ class Deployment(unittest.TestCase):
         headings = {re.sub(r"[^a-z0-9 -]", "", line.lower()).strip().replace(" ", "-") for line in re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)}
         for link in re.findall(r"\]\(#([^)]+)\)", TEXT):
             self.assertIn(link, headings)
-        for way in ("from-released-packages", "from-a-git-tag", "several-accounts", "take-it-down"):
+        for way in ("without-rust", "from-a-git-tag", "several-accounts", "take-it-down"):
             self.assertIn(way, headings)
 
 
