@@ -86,7 +86,10 @@ class Built(NamedTuple):
 
 def run(*command: str | Path, folder: Path = ROOT) -> str:
     """The output of a command; a refusal if it fails."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise Refused(f"{command[0]} cannot be run: {error.strerror}") from error
     if done.returncode != 0:
         raise Refused(f"{' '.join(map(str, command))}: {(done.stderr or done.stdout).strip()}")
     return done.stdout

@@ -165,6 +165,23 @@ class Bytes(unittest.TestCase):
             self.assertEqual((entry.filename, entry.external_attr >> 16, entry.date_time[0]), ("bootstrap", 0o100755, 1980))
             self.assertEqual(archive.read("bootstrap"), elf(0xB7))
 
+    def test_packages_are_packed_again_and_get_their_note_or_stay_as_they_are(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            package = Path(folder) / "gate" / "bootstrap.zip"
+            package.parent.mkdir()
+            with zipfile.ZipFile(package, "w") as archive:
+                archive.writestr(zipfile.ZipInfo("bootstrap", (2026, 1, 1, 0, 0, 0)), elf(0xB7))
+            as_built = package.read_bytes()
+            for arguments, expected in ((["--as-they-are"], as_built), ([], packages.packed(elf(0xB7)))):
+                done = subprocess.run([sys.executable, "-B", packages.__file__, *arguments, folder], capture_output=True, text=True, check=True)
+                self.assertEqual(done.stdout, f"{package}: arm64\n")
+                self.assertEqual(package.read_bytes(), expected)
+                self.assertEqual(json.loads(package.with_suffix(".json").read_text()), packages.note(package))
+            package.write_bytes(b"no zip")
+            done = subprocess.run([sys.executable, "-B", packages.__file__, folder], capture_output=True, text=True, check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("it is no zip with a `bootstrap`", done.stderr)
+
     def test_a_place_of_this_machine_is_found_in_a_program(self) -> None:
         self.assertEqual(release.places(b"...\0/home/me/.cargo/registry/x.rs\0", ["/home/me/.cargo", "/work", ""]), ["/home/me/.cargo"])
 
