@@ -20,7 +20,7 @@ CYCLONEDX := target/tools/cargo-cyclonedx-$(CYCLONEDX_VERSION)/bin/cargo-cyclone
 INFRA_VENV := target/infra/venv
 LINT_VENV := target/lint/venv
 PLAN      := target/infra/plan
-# What a person installs runs on any processor of its kind; a function on those that Lambda has.
+# The command line runs on any processor of its kind; a function on those that Lambda has.
 ANY_arm64 := generic
 ANY_x86_64 := x86-64
 # No package names a folder of this machine: the same commit and compiler give the same bytes anywhere.

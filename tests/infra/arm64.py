@@ -50,7 +50,7 @@ class NotChecked(Exception):
 
 
 class Wrong(Exception):
-    """What is wrong with a function."""
+    """The problem of a function."""
 
 
 # The questions, and their answers
@@ -231,7 +231,7 @@ def ask(function: str, command: list[str], patience: float = PATIENCE) -> tuple[
 
 
 class Tools(NamedTuple):
-    """What builds for arm64, and what runs that here."""
+    """The compiler for arm64, and the command that runs its programs here."""
 
     # The compiler, if it is not the one of rust-toolchain.toml.
     compiler: str | None
@@ -240,7 +240,7 @@ class Tools(NamedTuple):
 
 
 def output(*command: str) -> str:
-    """What a command prints; nothing if it cannot be run."""
+    """The output of a command; nothing if it cannot be run."""
     try:
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
