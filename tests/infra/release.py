@@ -311,10 +311,13 @@ def assets(version: str, section: str, built: Built, root: Path, when: int) -> d
         )
         files[f"{name}-linux-{architecture}.tar.gz"] = archive([File(COMMAND_LINE, command_line, program=True), *licences], when)
     files[f"{name}-modules.tar.gz"] = archive([file._replace(name=f"{name}/{file.name}") for file in [*modules(root), licence]], when)
-    bills = {path.name: path.read_bytes() for path in built.bills.glob("*.cdx.json")}
-    if lacking := [of for of in [*functions, COMMAND_LINE] if f"{of}.cdx.json" not in bills]:
-        raise Refused(f"no bill of materials for {', '.join(lacking)}")
-    files |= {f"{name}-{of}": content for of, content in bills.items()}
+    for of in [*functions, COMMAND_LINE]:
+        bill = built.bills / f"{of}.cdx.json"
+        if not bill.is_file():
+            raise Refused(f"no bill of materials for {of}")
+        if named := places(bill.read_bytes(), built.places):
+            raise Refused(f"the bill of materials for {of} names a place of this machine: {', '.join(named)}")
+        files[f"{name}-{bill.name}"] = bill.read_bytes()
     files["RELEASE-NOTES.md"] = notes(section).encode()
     files["BUILT-WITH.txt"] = built.tools.encode()
     return files | {"SHA256SUMS": sums(files).encode()}
@@ -327,11 +330,13 @@ def bills() -> None:
     for path in folder.iterdir():
         path.unlink()
     os.environ["SOURCE_DATE_EPOCH"] = str(committed())
-    run("cargo", "cyclonedx", "--format", "json", "--describe", "binaries", "--target", TARGETS["arm64"], "--quiet")
+    run("cargo", "cyclonedx", "--format=json", "--spec-version=1.5", "--describe=binaries", "--no-build-deps", f"--target={TARGETS['arm64']}", "--quiet")
     # It writes next to each Cargo.toml.
     for name in run("git", "ls-files", "--others", "-z", "*.cdx.json").split("\0"):
         if name:
-            (ROOT / name).rename(folder / Path(name).name.replace("_bin.", "."))
+            text = (ROOT / name).read_text(encoding="utf-8").replace(f"path+file://{ROOT}", "path+file:///ecr-guard")
+            (folder / Path(name).name.replace("_bin.", ".")).write_text(text, encoding="utf-8")
+            (ROOT / name).unlink()
     print(f"{len(list(folder.iterdir()))} bills of materials in {folder}")
 
 

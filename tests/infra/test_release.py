@@ -351,6 +351,10 @@ class Assets(unittest.TestCase):
         (self.folder / "sbom" / "gate.cdx.json").unlink()
         self.refused("no bill of materials for gate")
 
+    def test_a_bill_of_materials_that_names_a_place_of_this_machine_is_no_release(self) -> None:
+        (self.folder / "sbom" / "gate.cdx.json").write_text('{"bom-ref": "path+file:///home/me/.cargo/git#1"}', encoding="utf-8")
+        self.refused("the bill of materials for gate names a place of this machine: /home/me/.cargo")
+
     def test_two_runs_are_compared_by_their_bytes(self) -> None:
         one, other = self.folder / "one", self.folder / "other"
         for folder in (one, other):
