@@ -9,7 +9,7 @@ use crate::support;
 
 /// The pages that are read: `*` is any one name, `**` any number of folders. Further pages that must speak this language are
 /// added here.
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -19,6 +19,7 @@ const PAGES: [&str; 9] = [
     "infra/README.md",
     "infra/modules/*/README.md",
     "infra/examples/*/README.md",
+    "tests/*/README.md",
 ];
 
 /// Sources whose comments have no word that is ruled out: their comments, and the docstrings of Python, are read.
@@ -39,8 +40,14 @@ const COMMENTS: [&str; 14] = [
     "Makefile",
 ];
 
+/// Sources whose messages have no word that is ruled out: their strings of some words, outside of tests, are read.
+const MESSAGES: [&str; 3] = ["shared/**/*.rs", "functions/**/*.rs", "infra/**/*.tf"];
+
+/// A string with fewer words is a name, a key or a value of the policy.
+const MESSAGE: usize = 3;
+
 /// Pages that speak their own language still; their links have a target all the same.
-const LINKED: [&str; 3] = ["CHANGELOG.md", "tests/*/README.md", "infra/modules/*/tests/README.md"];
+const LINKED: [&str; 2] = ["CHANGELOG.md", "infra/modules/*/tests/README.md"];
 
 /// Words of a sentence, on average over a page.
 const MOST_WORDS: usize = 20;
@@ -56,6 +63,39 @@ const NO_SUBJECT: [&str; 3] = ["What", "Whoever", "Of"];
 
 /// The section of the glossary with the words that are ruled out. It has to name them, so that it is not read itself.
 const RULED_OUT: &str = "## Words that we do not use";
+
+/// Folders of the repository that pages name.
+const FOLDERS: [&str; 8] = [
+    "actions",
+    "cli",
+    "docs",
+    "functions",
+    "infra",
+    "shared",
+    "tests",
+    "tools",
+];
+
+/// Crates of `shared`, which pages name without it.
+const SHORT: [&str; 8] = [
+    "aws",
+    "aws-workloads",
+    "core",
+    "engine",
+    "events",
+    "lambda",
+    "ports",
+    "testkit",
+];
+
+/// Files that a reader makes.
+const MADE: [&str; 5] = [
+    "infra/.terraform.lock.hcl",
+    "infra/backend.tf",
+    "infra/policy.json",
+    "infra/terraform.tfstate",
+    "infra/terraform.tfvars",
+];
 
 struct Page {
     path: String,
@@ -129,6 +169,76 @@ fn comments(code: &str, extension: &str) -> String {
 }
 
 const QUOTES: &str = "\"\"\"";
+
+/// The messages in code: its strings, one a line, without tests. `mark`: what a comment begins with.
+fn messages(code: &str, mark: &str) -> String {
+    let mut rest = code.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let mut messages = Vec::new();
+    while let Some(at) = rest.find(['"', '\'', '/', '#']) {
+        let (before, from) = rest.split_at(at);
+        let raw = before.ends_with('r') && from.starts_with(['"', '#']);
+        let hashes = if raw {
+            from.len() - from.trim_start_matches('#').len()
+        } else {
+            0
+        };
+        let (hash, quoted) = from.split_at(hashes);
+        rest = if !raw && from.starts_with(mark) {
+            from.split_once('\n').map_or("", |(_, rest)| rest)
+        } else if let Some(rest) = ["'\"'", "'\\''", "'\\\\'"]
+            .iter()
+            .find_map(|letter| from.strip_prefix(letter))
+        {
+            rest
+        } else if let Some(string) = quoted.strip_prefix('"') {
+            let mut escaped = false;
+            let ends = |letter: char| {
+                let ends = letter == '"' && (raw || !escaped);
+                escaped = letter == '\\' && !escaped;
+                ends
+            };
+            let end = if raw {
+                string.find(&format!("\"{hash}"))
+            } else {
+                string.find(ends)
+            };
+            let (text, after) = string.split_at(end.unwrap_or(string.len()));
+            // A line that goes on has a backslash at its end. A text that assigns is an expression of DynamoDB.
+            let joined = text.replace("\\\n", " ");
+            if words(&joined) >= MESSAGE && !joined.contains(" = ") {
+                messages.push(joined.split_whitespace().collect::<Vec<_>>().join(" "));
+            }
+            after.strip_prefix('"').unwrap_or_default()
+        } else {
+            from.get(1..).unwrap_or_default()
+        };
+    }
+    messages.join("\n\n")
+}
+
+/// The messages of a source, as a page.
+fn messages_of(file: PathBuf) -> Page {
+    let mark = if file.extension().is_some_and(|extension| extension == "rs") {
+        "//"
+    } else {
+        "#"
+    };
+    Page {
+        text: messages(&fs::read_to_string(&file).unwrap(), mark),
+        path: file.strip_prefix(support::root()).unwrap().display().to_string(),
+    }
+}
+
+fn all_messages() -> impl Iterator<Item = Page> {
+    let is_test = |file: &PathBuf| {
+        let path = file.display().to_string();
+        ["/tests", "/testing.rs", "/testkit/", "/benches/"]
+            .iter()
+            .any(|part| path.contains(part))
+    };
+    let files = MESSAGES.iter().flat_map(|pattern| matching(pattern));
+    files.filter(move |file| !is_test(file)).map(messages_of)
+}
 
 fn pages() -> Vec<Page> {
     read(&PAGES)
@@ -277,7 +387,7 @@ fn pages_have_no_word_that_the_glossary_rules_out() {
     let ruled_out = ruled_out();
     assert!(ruled_out.len() > 20, "{ruled_out:?}");
     let mut found = Vec::new();
-    for page in pages().into_iter().chain(read(&COMMENTS)) {
+    for page in pages().into_iter().chain(read(&COMMENTS)).chain(all_messages()) {
         for (passage, _) in passages(&page.text) {
             let lower = passage.to_lowercase();
             for (word, instead) in &ruled_out {
@@ -293,7 +403,9 @@ fn pages_have_no_word_that_the_glossary_rules_out() {
 #[test]
 fn sentences_begin_with_their_subject() {
     let mut found = Vec::new();
-    for page in pages().into_iter().chain(read(&COMMENTS)) {
+    // The descriptions of Terraform are often no sentences.
+    let sentences_in_messages = all_messages().filter(|page| page.path.ends_with(".rs"));
+    for page in pages().into_iter().chain(read(&COMMENTS)).chain(sentences_in_messages) {
         let passages = passages(&page.text).into_iter();
         for sentence in passages.flat_map(|(passage, _)| sentences(&passage)) {
             let first = sentence.split_whitespace().next().unwrap_or_default();
@@ -369,6 +481,47 @@ fn links_have_a_target() {
     assert_eq!(missing, [] as [&str; 0]);
 }
 
+/// `a/{b,c}.rs` is two paths.
+fn without_braces(path: &str) -> Vec<String> {
+    let parts = path
+        .split_once('{')
+        .and_then(|(before, rest)| Some((before, rest.split_once('}')?)));
+    match parts {
+        Some((before, (names, after))) => names.split(',').map(|name| format!("{before}{name}{after}")).collect(),
+        None => vec![path.to_owned()],
+    }
+}
+
+/// Pages name files as code, in which no link is checked: `shared/core/src/text.rs`, in short `core/text.rs`.
+#[test]
+fn paths_on_pages_exist() {
+    let mut missing = Vec::new();
+    let mut number = 0;
+    for page in pages() {
+        let code = page.text.split('`').skip(1).step_by(2);
+        let is_path = |code: &&str| !code.contains(|letter: char| letter.is_whitespace() || "<>*…$".contains(letter));
+        for path in code.filter(is_path).flat_map(without_braces) {
+            let Some((first, rest)) = path.split_once('/') else {
+                continue;
+            };
+            let short = [format!("{first}/src/{rest}"), format!("shared/{first}/src/{rest}")];
+            let is_short = path.ends_with(".rs") && (SHORT.contains(&first) || first == "cli");
+            if !FOLDERS.contains(&first) && !is_short || MADE.contains(&path.as_str()) {
+                continue;
+            }
+            number += 1;
+            // A page also names files of its own folder.
+            let own = Path::new(&page.path).parent().unwrap().join(&path);
+            let mut names = short.into_iter().filter(|_| is_short).chain([path.clone()]);
+            if !names.any(|name| support::root().join(name).exists()) && !support::root().join(own).exists() {
+                missing.push(format!("{}: {path}", page.path));
+            }
+        }
+    }
+    assert_eq!(missing, [] as [&str; 0]);
+    assert!(number > 100, "{number} paths");
+}
+
 #[test]
 fn a_page_is_taken_apart_as_it_reads() {
     let page = "# What is it?\n\nOne *two*. Is it `a | b. C` [three](four.md)?\nFive\n\n1. Six. Seven\n- eight\n\n```\nWhat else\n```\n\n| a | b c |\n|---|---|\n";
@@ -395,6 +548,13 @@ fn a_page_is_taken_apart_as_it_reads() {
     assert_eq!(comments(code, "py"), "\n\n");
     let code = "\"\"\"One.\n\nTwo.\n\"\"\"\nthree = \"four\"\n    \"\"\"Five.\"\"\"\n# Six.\n";
     assert_eq!(comments(code, "py"), "One.\n\nTwo.\n\n\nFive.\nSix.");
+    let code = "\"one two three\" // \"no\"\n'\"' \"four \\\"five\\\" \\\n   six\" r#\"seven \"eight\" nine\"# \"a = b c d\"\n#[cfg(test)]\nmod tests { \"not this one\" }";
+    assert_eq!(
+        messages(code, "//"),
+        "one two three\n\nfour \\\"five\\\" six\n\nseven \"eight\" nine"
+    );
+    assert_eq!(messages("# \"a b c\"\nx = \"d e f\"\n", "#"), "d e f");
+    assert!(all_messages().map(|page| page.text.lines().count()).sum::<usize>() > 1000);
     assert_eq!(words("It is `code`, 12 – times."), 5);
     assert!(has("was told.", "told") && !has("untold", "told") && has("led to", "led to"));
 }

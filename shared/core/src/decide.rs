@@ -37,7 +37,7 @@ pub use facts::{Facts, Limit, Replaced, SourceImage, leased};
 pub use family::{ChildFacts, Children, INDEX_FOLLOWS, LeadingIndex, MAX_LOOKED_AT, to_look_at};
 pub use hold::{HOLD_RULES, HoldRule, RELEASED, workloads_that_hold};
 pub use judge::{Judgement, Opinion, judge};
-pub use next_steps::steps_for;
+pub use next_steps::{release_step, steps_for};
 pub use plan::{Effect, Leave, Plan, Question, Step};
 pub use refused::{pull_refused, refuses_pull};
 pub use source::{SourceRank, may_be_copied_from, may_be_source, verdict};

@@ -385,3 +385,38 @@ pub fn hex(bytes: &[u8]) -> String {
             text
         })
 }
+
+/// Bytes for people, in powers of a thousand.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let (mut tenths, mut units) = (bytes / 100, UNITS.iter());
+    let mut unit = units.next();
+    while tenths >= 10_000 {
+        let Some(next) = units.next() else { break };
+        (tenths, unit) = (tenths / 1000, Some(next));
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, unit.unwrap_or(&"kB"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_readable() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (1_250_000, "1.2 MB"),
+            (999_999, "999.9 kB"),
+            (7_340_000_000, "7.3 GB"),
+            (u64::MAX, "18446.7 PB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}

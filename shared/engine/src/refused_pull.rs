@@ -4,7 +4,7 @@ use futures_util::future::join;
 
 use crate::{route::topic, workloads::Index};
 use guard_core::{
-    decide::{pull_refused, refuses_pull},
+    decide::{pull_refused, refuses_pull, release_step},
     ids::{ImageKey, ImageRef, RepositoryKey},
     policy::Policy,
     uses::{ImageReference, RefusedPull, Workload},
@@ -68,7 +68,8 @@ impl<S: Services> Index<'_, S> {
         let Some(claim) = RefusedPull::claim(before?.as_ref(), &key, &who, actor, now) else {
             return Ok(false);
         };
-        let alert = pull_refused(&row, &claim, &refused.workload, &refused.says, now);
+        let mut alert = pull_refused(&row, &claim, &refused.workload, &refused.says, now);
+        alert.next_steps.extend(release_step(policy, &key.repository));
         let alert = alert.alert(policy.contact(&key.repository));
         let brief = alert.brief(topic(self.services, policy, &RepositoryKey::of(&key)).await);
         let notifier = self.services.notifier();

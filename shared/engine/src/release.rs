@@ -178,7 +178,7 @@ impl<S: Services> Operator<'_, S> {
         let until = row.and_then(|row| row.release).map(|release| release.until);
         let answer = match (request.asked.action, until) {
             (Verb::Release, Some(until)) => ReleaseAnswer::released(until),
-            (Verb::Release, None) => ReleaseAnswer::unavailable("the ledger does not say what came of it"),
+            (Verb::Release, None) => ReleaseAnswer::unavailable("the ledger does not have its result"),
             (Verb::End, _) => ReleaseAnswer::ended(),
         };
         match done {

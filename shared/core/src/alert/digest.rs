@@ -193,7 +193,7 @@ impl Digest {
             "{} with {} ({}); {} pushed since yesterday.",
             counted(self.repositories, "repository", "repositories"),
             counted(self.images, "image", "images"),
-            size(self.bytes),
+            text::size(self.bytes),
             self.yesterday.and(self.today).pushed,
         )
     }
@@ -462,8 +462,8 @@ impl Digest {
         let mut items = vec![Item::new(format!(
             "{}, {}; {archived} in the archive ({}).",
             counted(self.images, "image", "images"),
-            size(self.bytes),
-            size(self.archived_bytes)
+            text::size(self.bytes),
+            text::size(self.archived_bytes)
         ))];
         let states: Vec<String> = self
             .states
@@ -479,7 +479,7 @@ impl Digest {
             let images = counted(self.surplus.images, "image", "images");
             let text = format!(
                 "Lifecycle rules would delete about {images}, {}.",
-                size(self.surplus.bytes)
+                text::size(self.surplus.bytes)
             );
             items.push(Item::with(text, format!("Most in {}.", most.join(", "))));
         }
@@ -572,39 +572,4 @@ fn image(named: &Named) -> String {
 
 fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
-}
-
-/// Bytes for people, in powers of a thousand.
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
-    if bytes < 1000 {
-        return format!("{bytes} B");
-    }
-    let (mut tenths, mut units) = (bytes / 100, UNITS.iter());
-    let mut unit = units.next();
-    while tenths >= 10_000 {
-        let Some(next) = units.next() else { break };
-        (tenths, unit) = (tenths / 1000, Some(next));
-    }
-    format!("{}.{} {}", tenths / 10, tenths % 10, unit.unwrap_or(&"kB"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_readable() {
-        for (bytes, text) in [
-            (0, "0 B"),
-            (999, "999 B"),
-            (1000, "1.0 kB"),
-            (1_250_000, "1.2 MB"),
-            (999_999, "999.9 kB"),
-            (7_340_000_000, "7.3 GB"),
-            (u64::MAX, "18446.7 PB"),
-        ] {
-            assert_eq!(size(bytes), text);
-        }
-    }
 }

@@ -48,7 +48,7 @@ pub(super) fn render(alert: &Alert) -> String {
     }
     if let Some(hold) = &alert.hold {
         heading(&mut lines, "WHY THE BLOCK IS DEFERRED");
-        wrap(&mut lines, "  ", &text::plain(&hold.reason, MAX_REASON));
+        wrap(&mut lines, "  ", &capitalized(&text::plain(&hold.reason, MAX_REASON)));
         let ends = hold.ends();
         if !ends.is_empty() {
             wrap(&mut lines, "  ", &ends);
@@ -65,6 +65,13 @@ pub(super) fn render(alert: &Alert) -> String {
     about(&mut lines, alert);
     end(&mut lines, alert);
     lines.join("\n")
+}
+
+/// A clause as a sentence of its own.
+fn capitalized(clause: &str) -> String {
+    let mut letters = clause.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string());
+    first.unwrap_or_default() + letters.as_str()
 }
 
 fn heading(lines: &mut Vec<String>, heading: &str) {

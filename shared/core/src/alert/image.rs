@@ -199,12 +199,12 @@ impl ImageAlert {
                 "It is no longer flagged. Nothing was changed in the registry."
             }
             (_, BlockMethod::Archive, true) => {
-                "It cannot be pulled: the registry answers \"not found\" (404). What already runs keeps running, but a new task or \
+                "It cannot be pulled: the registry answers \"not found\" (404). Running workloads keep running, but a new task or \
                  pod that must pull it will not start. The image and its tags are kept in the archive; nothing is deleted."
             }
             (_, BlockMethod::QuarantineTag, true) => {
                 "It cannot be pulled by its tags, which were replaced by one that begins with \"blocked-\". Pulls by digest still \
-                 work. What already runs keeps running. The image is kept, and its tags can be restored."
+                 work. Running workloads keep running. The image is kept, and its tags can be restored."
             }
             (_, BlockMethod::Flag, true) => {
                 "It can still be pulled: do not deploy it. Nothing was changed in the registry."

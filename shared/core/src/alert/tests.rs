@@ -1152,7 +1152,7 @@ fn a_deferred_block_says_why_and_until_when() {
     );
     assert_eq!(json["hold"]["until"], "2026-12-06T12:00:00Z");
     assert!(email.contains("WHY\n  1 finding blocks deployment.\n"), "{email}");
-    assert!(email.contains("WHY THE BLOCK IS DEFERRED\n  it is in use: it was last pulled on 2026-11-22.\n  It is blocked when nobody has pulled it for 14 days. Not before 2026-12-06\n  12:00:00 UTC.\n"), "{email}");
+    assert!(email.contains("WHY THE BLOCK IS DEFERRED\n  It is in use: it was last pulled on 2026-11-22.\n  It is blocked when nobody has pulled it for 14 days. Not before 2026-12-06\n  12:00:00 UTC.\n"), "{email}");
     assert_eq!(json["hold"]["ends"], "nobody has pulled it for 14 days");
     assert!(
         https.contains("It is blocked when nobody has pulled it for 14 days. Not before 2026-12-06"),

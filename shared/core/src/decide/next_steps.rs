@@ -8,11 +8,11 @@ use crate::{
     alert::NextStep,
     decide::hold::Hold,
     finding::{Fix, NoScan},
-    ids::{Digest, registry_host},
+    ids::{Digest, RepositoryName, registry_host},
     image::{Arrival, Way},
     ledger::{Cause, RecordedFinding, Row, fixes},
     notice::AlertKind,
-    policy::BlockMethod,
+    policy::{BlockMethod, Policy},
     state::State,
     text,
 };
@@ -28,6 +28,8 @@ pub(super) struct Situation<'a> {
     pub(super) arrival: Option<&'a Arrival>,
     /// The image whose scan shows the findings.
     pub(super) scanned: &'a Digest,
+    /// The policy; `None`: it is not known here.
+    pub(super) policy: Option<&'a Policy>,
 }
 
 const NOT_AGAIN: &str = "Do not push the same image again: it would only be blocked again.";
@@ -94,7 +96,20 @@ pub fn steps_for(row: &Row) -> Vec<NextStep> {
         hold: None,
         arrival: None,
         scanned: &row.image.digest,
+        policy: None,
     })
+}
+
+/// The step for a blocked image that must run before it is fixed; `None`: the policy lets nobody release it.
+pub fn release_step(policy: &Policy, repository: &RepositoryName) -> Option<NextStep> {
+    let rules = policy.release().filter(|rules| rules.covers(repository))?;
+    let hours = match rules.max_hours() {
+        1 => "1 hour".to_owned(),
+        hours => format!("{hours} hours"),
+    };
+    Some(NextStep::new(format!(
+        "Must it run before it is fixed? On-call can release this image for up to {hours}, with the command ecr-guard release."
+    )))
 }
 
 impl Situation<'_> {
@@ -126,7 +141,9 @@ impl Situation<'_> {
             self.look_at_findings()
         };
         let steps = self.fix_or_scan().into_iter();
-        steps.chain([self.exception()]).chain(last).collect()
+        let release = self.policy.filter(|_| self.row.state == State::Blocked);
+        let release = release.and_then(|policy| release_step(policy, &self.row.image.repository));
+        steps.chain([self.exception()]).chain(release).chain(last).collect()
     }
 
     /// The scanner gives no answer about an archived image.
@@ -161,7 +178,7 @@ impl Situation<'_> {
     /// For an image that was released: it may still need a review.
     fn deploy(&self) -> NextStep {
         NextStep::new(if self.row.state == State::Review {
-            "Review the findings below, then deploy it again where it was missing."
+            "Review the findings of this alert, then deploy it again where it was missing."
         } else {
             "Deploy it again where it was missing."
         })

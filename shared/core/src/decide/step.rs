@@ -620,6 +620,7 @@ impl<'a> Draft<'a> {
                 hold: self.hold.as_ref(),
                 arrival: self.case.facts.arrival.as_ref(),
                 scanned: self.scanned(&findings),
+                policy: Some(self.case.policy),
             }),
             exceptions: proposed_exceptions(record.kind, &self.row.image.repository, &findings, self.case.now),
             omitted_findings: if all_decide { self.row.omitted_findings } else { 0 },

@@ -305,8 +305,8 @@ fn alert(key: &RegistryKey, id: String, told: &[Told<'_>], now: Timestamp) -> Re
         alert.kind = Kind::ExceptionExpiring;
         alert.title = format!("{} ends on {}", exception.name, exception.last_day);
         alert.reason = format!(
-            "After {} (UTC) the findings that it covers count again: images that have them and that only it kept allowed are judged \
-             anew, and may be blocked.",
+            "After {} (UTC) the findings that it covers count again: images that have them and that only it kept allowed are evaluated \
+             again, and may be blocked.",
             exception.last_day
         );
         alert.next_steps = vec![
@@ -341,8 +341,8 @@ fn calls_failing(key: &RegistryKey, alert: RegistryAlert, failing: &FailingCall)
         kind: Kind::CallsFailing,
         title: format!("{key}: images cannot be reconciled, {operation} fails with {code}"),
         reason: format!(
-            "{operation} has failed with {code} in sweeps since {}. What was known before of the images concerned still holds; those that nobody has \
-             seen yet are neither clean nor blocked until the call succeeds. {images}. The first: {}.",
+            "{operation} has failed with {code} in sweeps since {}. Earlier verdicts of these images still hold; images that nobody has seen yet are \
+             neither clean nor blocked until the call succeeds. {images}. The first: {}.",
             failing.since.strftime("%Y-%m-%d %H:%M UTC"),
             failing.first.join(", ")
         ),
@@ -369,7 +369,7 @@ fn uses_unknown(key: &RegistryKey, alert: RegistryAlert, incomplete: &Incomplete
         }
     };
     let log = format!(
-        "See why: the log of the function workloads in {}, and docs/workloads.md.",
+        "See why: the log of the function workloads in {} names the list and the error.",
         source.region
     );
     let first = match (&incomplete.missing, &source.kind) {
@@ -383,7 +383,7 @@ fn uses_unknown(key: &RegistryKey, alert: RegistryAlert, incomplete: &Incomplete
         ),
         (None, SourceKind::Kubernetes(cluster)) => {
             format!(
-                "Have the cluster {} report what it runs: see docs/workloads.md.",
+                "Have the cluster {} report what it runs: is its CronJob there, and may its role invoke the function workloads?",
                 text::line(cluster, 100)
             )
         }

@@ -98,7 +98,7 @@ impl ReleaseRefusal {
             }
             Self::Unidentified(_) => "Log in as a role or a user, and use `ecr-guard release`.",
             Self::NotAllowed(_) => "Ask the owners of the policy about its member `release`, or propose an exception.",
-            Self::TooLong(_) => "Ask for fewer hours. What must last longer is an exception.",
+            Self::TooLong(_) => "Ask for fewer hours. A longer time needs an exception.",
             Self::NoTicket => "Name it with --ticket.",
             Self::NotFound => "Check account, region, repository and digest.",
             Self::NotBlocked(..) => "It needs no release. If it cannot be pulled, `ecr-guard explain` says why.",

@@ -379,7 +379,7 @@ fn find_out(facts: &ReplicaFacts, max_lag: Option<SignedDuration>, now: Timestam
         };
     }
     let reason = format!(
-        "The copy of this image from {} {} ({}). Whoever fails over to {} would not find what is in the source.",
+        "The copy of this image from {} {} ({}). A failover to {} would not find what is in the source.",
         facts.source.region,
         match not_pullable {
             Some(NotPullable::Missing) => "is gone",
@@ -388,7 +388,7 @@ fn find_out(facts: &ReplicaFacts, max_lag: Option<SignedDuration>, now: Timestam
         },
         match missing.as_slice() {
             [change] => format!("{}: {}", change.setting, change.old),
-            changes => format!("{} things are not as they should be", changes.len()),
+            changes => format!("{} things are missing or wrong", changes.len()),
         },
         facts.key.region,
     );
@@ -431,7 +431,7 @@ fn missing(facts: &ReplicaFacts, tags: Vec<Tag>, max_lag: Option<SignedDuration>
         new,
     };
     let Some(image) = &facts.image else {
-        let missing = change("image".to_owned(), "not there", "there, as ECR said".to_owned());
+        let missing = change("image".to_owned(), NOT_THERE, "there, as ECR said".to_owned());
         return Missed {
             changes: vec![missing],
             tags,
@@ -466,10 +466,14 @@ fn missing(facts: &ReplicaFacts, tags: Vec<Tag>, max_lag: Option<SignedDuration>
         }
         if !leads_here {
             let is = place.here.as_ref().map_or_else(
-                || "not there".to_owned(),
-                |holder| format!("leads to {}", holder.digest),
+                || NOT_THERE.to_owned(),
+                |holder| format!("on {}", holder.digest.short()),
             );
-            missing.push(change(format!("tag {tag}"), &is, format!("leads to {}", image.digest)));
+            missing.push(change(
+                format!("tag {tag}"),
+                &is,
+                format!("on {}", image.digest.short()),
+            ));
         }
         kept.push(tag);
     }
@@ -477,15 +481,15 @@ fn missing(facts: &ReplicaFacts, tags: Vec<Tag>, max_lag: Option<SignedDuration>
         ChildrenHere::Known(listed) => {
             let of = |child: &Digest| format!("image {child} of the index");
             let absent = listed.absent.iter();
-            missing.extend(absent.map(|child| change(of(child), "not there", "there".to_owned())));
+            missing.extend(absent.map(|child| change(of(child), NOT_THERE, "there".to_owned())));
             let archived = listed.archived.iter();
             missing.extend(archived.map(|child| change(of(child), ARCHIVED, "can be pulled".to_owned())));
         }
         ChildrenHere::Unknown => {
             missing.push(change(
                 "manifest of the index".to_owned(),
-                "cannot be read",
-                "leads to images that are there".to_owned(),
+                UNREADABLE,
+                "references images that are there".to_owned(),
             ));
         }
         ChildrenHere::NotAsked => {}
@@ -499,6 +503,12 @@ fn missing(facts: &ReplicaFacts, tags: Vec<Tag>, max_lag: Option<SignedDuration>
 }
 
 const ARCHIVED: &str = "in the archive";
+
+/// A part that is not in the region.
+const NOT_THERE: &str = "not there";
+
+/// A manifest whose images are not known.
+const UNREADABLE: &str = "cannot be read";
 
 /// Whether a tag that is not on the copy should be.
 fn is_expected(image: &Image, place: &TagPlace) -> bool {
@@ -530,7 +540,7 @@ fn failure(facts: &ReplicaFacts) -> (Kind, Vec<Change>, String) {
         Told::Says(CopyState::Missing(Missing::InProgress)) => "FAILED; by now it is tried again".to_owned(),
         Told::Says(_) | Told::NotAsked => "FAILED".to_owned(),
         // Its message names a request, and stands in the reason only: changes are compared.
-        Told::Refuses(_) => "FAILED; the source does not tell why".to_owned(),
+        Told::Refuses(_) => "FAILED; the source does not say why".to_owned(),
     };
     let answer = match &facts.status {
         Told::Refuses(why) => format!(" ({})", text::line(why, 200)),
@@ -587,6 +597,15 @@ fn alert(facts: &ReplicaFacts, note: &Note) -> RepositoryAlert {
     let rule = is_archived.then(|| {
         format!("Find the rule that archived it: aws ecr get-lifecycle-policy --region {here} --repository-name {name}")
     });
+    let has = |is: fn(&Change) -> bool| note.changes.iter().any(is);
+    let of_tags = has(|change| change.setting.starts_with("tag ")).then(|| {
+        format!(
+            "A tag that cannot be moved stays where it is, and ECR leaves it out without a failure: compare it with {source}, then give \
+             it to the right image, or deploy by digest."
+        )
+    });
+    let is_missing = has(|change| change.old == NOT_THERE || change.old == UNREADABLE)
+        .then(|| format!("Is something missing altogether? Push the image again in {source}, or start a backfill."));
     let (title, next_steps) = match note.kind {
         Kind::ReplicationFailed => (
             format!("{name}: an image was not copied to {here}"),
@@ -614,13 +633,8 @@ fn alert(facts: &ReplicaFacts, note: &Note) -> RepositoryAlert {
                 .into_iter()
                 .chain(rule)
                 .chain([look])
-                .chain([format!(
-                    "A tag that cannot be moved stays where it is, and ECR leaves it out without a failure: compare it with {source}, \
-                     then give it to the right image, or deploy by digest."
-                )])
-                .chain([format!(
-                    "What is missing altogether: push the image again in {source}, or start a backfill."
-                )])
+                .chain(of_tags)
+                .chain(is_missing)
                 .collect(),
         ),
     };

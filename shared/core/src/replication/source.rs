@@ -181,7 +181,7 @@ impl<'a> Absent<'a> {
             format!(", pushed on {}", at.strftime("%Y-%m-%d %H:%M UTC"))
         });
         let state = match &self.why {
-            Missing::InProgress => "ECR is at it".to_owned(),
+            Missing::InProgress => "ECR still copies it".to_owned(),
             Missing::NotBegun => "ECR has not begun".to_owned(),
             Missing::Failed(Some(code)) => format!("ECR gave up: {}", text::line(code, 100)),
             Missing::Failed(None) => "ECR gave up".to_owned(),

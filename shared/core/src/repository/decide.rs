@@ -756,8 +756,8 @@ fn in_use(rules: &BlockRules, preview: &Preview, now: Timestamp) -> Option<Strin
     }
     if let Some(index) = preview.images.iter().find(|image| image.unknown) {
         return Some(format!(
-            "it would delete or archive an index ({}) that leads to images of which it cannot be told whether they are in use. Set it by hand \
-             once",
+            "it would delete or archive an index ({}), and it is not known whether the images that it references are in use. Set it by \
+             hand once",
             index.digest.short()
         ));
     }
@@ -783,8 +783,11 @@ fn extent(preview: &Preview) -> String {
     let oldest = preview.images.iter().filter_map(|image| image.pushed_at).min();
     let oldest = oldest.map_or_else(String::new, |at| format!(", the oldest of {}", at.strftime("%Y-%m-%d")));
     format!(
-        "It affects {} images now{oldest}, {} MiB together.",
-        preview.total,
-        bytes / (1024 * 1024)
+        "It affects {} now{oldest}, {} in all.",
+        match preview.total {
+            1 => "1 image".to_owned(),
+            total => format!("{total} images"),
+        },
+        text::size(bytes)
     )
 }

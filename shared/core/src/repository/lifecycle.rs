@@ -455,7 +455,7 @@ impl Lifecycle {
             if rule.selection.tag_status == TagStatus::Untagged && rule.action.kind == ActionKind::Expire {
                 remarks.push(format!(
                     "rule {priority} deletes images without a tag: ECR does not say whether attestations and signatures, which have \
-                     none, are among them; look at a preview before it is set on a repository that has some"
+                     none, are among them; check a preview before it is set on a repository that has some"
                 ));
             }
         }

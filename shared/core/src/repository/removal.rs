@@ -193,7 +193,7 @@ impl Damage {
         let (name, digest) = (&key.repository, self.digest());
         let moved = |tag: &Tag| {
             format!(
-                "ecr-guard removed the tag {tag} from the image {}. Between its last look and the removal somebody moved the tag to the \
+                "ecr-guard removed the tag {tag} from the image {}. Between its last check and the removal somebody moved the tag to the \
                  image {}, which lost it.",
                 from.short(),
                 digest.short()
@@ -356,7 +356,7 @@ mod tests {
             (Kind::ImageLost, Some(Severity::Critical))
         );
         assert_eq!(alert.digest, Some(digest_of));
-        insta::assert_snapshot!(alert.reason, @"ecr-guard removed the tag main from the image dddddddddddd. Between its last look and the removal somebody moved the tag to the image eeeeeeeeeeee, which lost it. It was its only tag, and ECR deletes an image with its last tag.");
+        insta::assert_snapshot!(alert.reason, @"ecr-guard removed the tag main from the image dddddddddddd. Between its last check and the removal somebody moved the tag to the image eeeeeeeeeeee, which lost it. It was its only tag, and ECR deletes an image with its last tag.");
         assert_eq!(
             alert.next_steps,
             [NextStep::new(format!(

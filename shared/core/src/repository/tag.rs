@@ -189,7 +189,7 @@ fn told_of_holder(
             old: row.digest.to_string(),
             new: digest.to_string(),
         };
-        let reason = "Whoever deploys by this tag gets another image than before.".to_owned();
+        let reason = "A deployment by this tag gets another image than before.".to_owned();
         told.push((Kind::TagMoved, vec![change], reason));
     }
     // A tag that blocks the image is alerted with the image.
@@ -258,13 +258,20 @@ fn violated(
     untag: Option<&Untag>,
     obstacle: Option<String>,
 ) -> Told {
-    let TagViolation { setting, wanted, .. } = violation;
+    let TagViolation {
+        setting,
+        wanted,
+        allowed,
+        ..
+    } = violation;
     let change = Change {
         setting: (*setting).to_owned(),
         old: format!("{} on {}", facts.tag, image.digest.short()),
         new: wanted.clone(),
     };
-    let mut reason = format!("The tag {} breaks the rule {setting}.", facts.tag);
+    let mut reason = format!("The tag {} breaks the rule {setting}. {allowed}", facts.tag)
+        .trim_end()
+        .to_owned();
     match (untag, obstacle) {
         (Some(Untag { mark }), _) => reason.push_str(&format!(
             " It is removed; the image gets the tag {mark} first, which keeps it whatever becomes of its other tags."

@@ -430,7 +430,7 @@ mod tests {
                 None,
                 Some((
                     "tags.reserved",
-                    "prod only on an image that is Allowed; it is not judged",
+                    "prod only on an image that is Allowed; it is not evaluated",
                 )),
             ),
             (

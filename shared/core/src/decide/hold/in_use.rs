@@ -30,9 +30,10 @@ const NO_PULL_RECORDED: (&str, &str) = (
 
 /// Defers the block of an image that somebody uses.
 pub(super) fn hold(evidence: String) -> Hold {
-    let hold = Hold::because(evidence).told().undoing(Undo::Begun).with_step(
-        "Deploy the new image, so that this one is no longer used: it is blocked when it has not been pulled for as long as the policy says.",
-    );
+    let hold = Hold::because(evidence)
+        .told()
+        .undoing(Undo::Begun)
+        .with_step("Deploy the new image, so that this one is no longer used.");
     Hold { is_use: true, ..hold }
 }
 

@@ -36,8 +36,7 @@ fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     // The next sweep notifies of the result.
     Ok(holds.then(|| {
         Hold::because(
-            "it has no tag, and there are indexes in the repository that may lead to it too and have not been read yet; the next sweep looks \
-             again.",
+            "it has no tag, and indexes that may reference it have not been read yet; the next sweep checks again.",
         )
     }))
 }

@@ -72,7 +72,7 @@ impl Deviation {
     /// An unknown setting, by a code that is the same each time.
     pub(in crate::repository) fn not_told(setting: &'static str, refusal: &Refusal) -> Self {
         let is = format!("not known: {}", text::line(&refusal.code, 100));
-        let wanted = "a key that can be looked at (kms:DescribeKey, kms:GetKeyRotationStatus)";
+        let wanted = "a key that can be read (kms:DescribeKey, kms:GetKeyRotationStatus)";
         Self {
             said: Some(text::line(&refusal.said, 300)),
             ..Self::new(setting, is, wanted)

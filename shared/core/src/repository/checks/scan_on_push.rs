@@ -19,12 +19,12 @@ fn check(case: &PostureCase<'_>) -> Vec<Deviation> {
     if !case.rules.scan_on_push || case.facts.trigger == Some(ScanTrigger::Automatic) {
         return Vec::new();
     }
-    let deviation = |is: &str| Deviation::new(SETTING, is, "a push leads to a scan");
+    let deviation = |is: &str| Deviation::new(SETTING, is, "a push causes a scan");
     match (case.repository.scan_on_push, case.facts.scan_mode) {
         // With basic scanning, the repository's own flag is enough.
         (true, Some(ScanMode::Basic)) => Vec::new(),
         (true, _) => vec![deviation(
-            "only the repository's own flag is set, which enhanced scanning does not look at",
+            "only the repository's own flag is set, which enhanced scanning ignores",
         )],
         (false, Some(ScanMode::Basic)) => {
             vec![deviation("nothing scans a pushed image").repaired_by(RepositoryEffect::ScanOnPush)]

@@ -223,7 +223,7 @@ fn what_is_worth_knowing_is_remarked() {
     };
     insta::assert_snapshot!(lifecycle(&protecting).remarks().join("\n"), @"
     rule 1 protects nothing: no later rule deletes or archives an image with a tag
-    rule 2 deletes images without a tag: ECR does not say whether attestations and signatures, which have none, are among them; look at a preview before it is set on a repository that has some
+    rule 2 deletes images without a tag: ECR does not say whether attestations and signatures, which have none, are among them; check a preview before it is set on a repository that has some
     ");
     insta::assert_snapshot!(lifecycle(&archiving).remarks().join("\n"), @"images that a rule for tags selects are not archived: ECR leaves an image to the first rule whose tags it has");
     assert!(

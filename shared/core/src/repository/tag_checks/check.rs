@@ -46,6 +46,8 @@ pub(super) struct Words {
     pub(super) wanted: String,
     /// Why an image with the tag must not be deployed.
     pub(super) why: String,
+    /// The allowed tags, as a sentence; empty: `wanted` says it.
+    pub(super) allowed: String,
 }
 
 impl TagCheck {
@@ -54,6 +56,7 @@ impl TagCheck {
             setting: self.setting,
             wanted: words.wanted,
             why: words.why,
+            allowed: words.allowed,
         }
     }
 }
@@ -67,4 +70,6 @@ pub struct TagViolation {
     pub wanted: String,
     /// Why an image with the tag must not be deployed, as a clause.
     pub why: String,
+    /// The allowed tags, as a sentence; empty: `wanted` says it.
+    pub allowed: String,
 }

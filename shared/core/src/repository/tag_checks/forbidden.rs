@@ -13,6 +13,7 @@ fn check(case: &TagCase<'_>) -> CheckAnswer {
         Some(pattern) => CheckAnswer::Failed(Words {
             wanted: format!("no tag like {pattern}, which is forbidden"),
             why: format!("`{}` is forbidden", text::line(&pattern, 60)),
+            allowed: String::new(),
         }),
         None => CheckAnswer::Next,
     }

@@ -15,9 +15,10 @@ fn check(case: &TagCase<'_>) -> CheckAnswer {
     if case.state == Some(State::Allowed) {
         return CheckAnswer::Passed;
     }
-    let state = case.state.map_or("not judged", State::as_str);
+    let state = case.state.map_or("not evaluated", State::as_str);
     CheckAnswer::Failed(Words {
         wanted: format!("{pattern} only on an image that is Allowed; it is {state}"),
         why: "no pattern allows it".to_owned(),
+        allowed: String::new(),
     })
 }

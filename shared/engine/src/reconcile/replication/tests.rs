@@ -218,7 +218,7 @@ fn a_tag_that_an_immutable_destination_kept_is_missing_until_it_leads_here() {
     assert_eq!(outcome.missing, ["tag v1.2.3"]);
     assert_eq!(outcome.alerts, [Kind::ReplicaIncomplete]);
     let alert = told(&world).remove(0);
-    assert_eq!(alert["changes"][0]["old"], "leads to sha256:0d");
+    assert_eq!(alert["changes"][0]["old"], "on 0d");
     assert_eq!(alert["tags"][0], "v1.2.3");
     assert_nothing_left(&world);
     // The right image got it: that is recorded without an alert.
@@ -359,7 +359,7 @@ fn a_failure_is_alerted_even_if_the_source_refuses_the_reason() {
     look(&world, event(false, None));
     let reason = told(&world)[0]["reason"].to_string();
     assert!(
-        reason.contains("the source does not tell why (ecr:DescribeImageReplicationStatus failed"),
+        reason.contains("the source does not say why (ecr:DescribeImageReplicationStatus failed"),
         "{reason}"
     );
     // Trouble that passes is an error: the event comes again.

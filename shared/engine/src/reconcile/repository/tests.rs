@@ -443,7 +443,7 @@ fn a_missing_lifecycle_policy_is_set_with_what_it_affects() {
             .unwrap()
             .means_the_same_as(&lifecycle)
     );
-    insta::assert_snapshot!(default_of(&world, 0)["reason"].as_str().unwrap(), @"The lifecycle policy was not as the policy says. It affects 2 images now, the oldest of 2026-05-08, 6 MiB together.");
+    insta::assert_snapshot!(default_of(&world, 0)["reason"].as_str().unwrap(), @"The lifecycle policy was not as the policy says. It affects 2 images now, the oldest of 2026-05-08, 6.2 MB in all.");
 }
 
 #[test]
@@ -453,7 +453,7 @@ fn a_lifecycle_policy_that_would_take_what_is_in_use_is_not_set_and_checked_agai
     world.set_preview(&key().repository, preview(&[None, Some(3)]));
     assert_eq!(look_twice(&world, &policy).alerts, [Kind::LifecycleHeld]);
     assert_eq!(world.repository_of(&key().repository).unwrap().lifecycle, None);
-    insta::assert_snapshot!(default_of(&world, 0)["reason"].as_str().unwrap(), @"The lifecycle policy is not as the policy says, and is not set: it would delete or archive images that are in use (1, one is v0.9.0). It affects 2 images now, the oldest of 2026-05-08, 6 MiB together.");
+    insta::assert_snapshot!(default_of(&world, 0)["reason"].as_str().unwrap(), @"The lifecycle policy is not as the policy says, and is not set: it would delete or archive images that are in use (1, one is v0.9.0). It affects 2 images now, the oldest of 2026-05-08, 6.2 MB in all.");
     world.set_now(now() + SignedDuration::from_hours(25));
     assert_eq!(look_twice(&world, &policy).alerts, [], "it is held for the same reason");
     world.set_now(now() + SignedDuration::from_hours(24 * 20));

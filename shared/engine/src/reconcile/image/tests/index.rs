@@ -715,7 +715,7 @@ fn an_index_that_cannot_be_read_holds_images_without_a_tag_and_no_others() {
         sweep(&world, &policy(""));
         assert_eq!(archivals(&world), images, "{tags:?}");
         if images == 0 {
-            insta::assert_snapshot!(world.row_of(&amd64()).unwrap().reason, @"1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: it has no tag, and there are indexes in the repository that may lead to it too and have not been read yet; the next sweep looks again.");
+            insta::assert_snapshot!(world.row_of(&amd64()).unwrap().reason, @"1 finding blocks deployment: CVE-2026-1 CRITICAL in openssl (policy: severities.CRITICAL). It is not blocked: it has no tag, and indexes that may reference it have not been read yet; the next sweep checks again.");
         }
         // It is gone: the next sweep blocks what waited for it.
         world.delete(&second());

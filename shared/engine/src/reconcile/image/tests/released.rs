@@ -75,6 +75,26 @@ fn released() -> (World, Policy) {
     (world, policy)
 }
 
+#[test]
+fn the_alert_about_a_block_names_the_release_where_the_policy_has_one() {
+    let rules = |repositories: &str| {
+        format!(
+            r#""release": {{"allow": true, "max_hours": 12, "principals": ["arn:aws:iam::123456789012:role/oncall"], "repositories": ["{repositories}"]}}"#
+        )
+    };
+    for (members, named) in [
+        (rules("pipeops-*"), true),
+        (rules("pay/*"), false),
+        (String::new(), false),
+    ] {
+        let (world, policy) = (world(critical()), policy(&members));
+        settle(&world, &policy);
+        assert_eq!(told(&world), ["image-blocked"]);
+        let step = "Must it run before it is fixed? On-call can release this image for up to 12 hours, with the command ecr-guard release.";
+        assert_eq!(world.sent()[0].message.default.contains(step), named, "{members}");
+    }
+}
+
 fn pull(world: &World, at: Timestamp) {
     let mut image = world.image_of(&image_key()).unwrap();
     image.last_pulled_at = Some(at);
