@@ -408,7 +408,7 @@ variable "workloads" {
 }
 
 variable "gate" {
-  description = "The function `gate`, which says whether images may be deployed. `organization_id`: principals of this organization (`o-…`) may invoke it from other accounts, as far as their own policies let them. `null`: there is no such function. It costs nothing while nobody asks it."
+  description = "The function `gate`, which says whether images may be deployed. `organization_id`: principals of this organization (`o-…`) may invoke it from other accounts, as far as their own policies let them. `null`: there is no such function. While nobody asks it, it costs its two alarms (0.20 USD a month)."
   type = object({
     organization_id = optional(string)
   })
@@ -416,7 +416,7 @@ variable "gate" {
 }
 
 variable "operate" {
-  description = "The function `operate`, through which people release a blocked image for some hours, as far as the policy's `release` lets them. `null`: there is no such function. It costs nothing while nobody asks it."
+  description = "The function `operate`, through which people release a blocked image for some hours, as far as the policy's `release` lets them. `null`: there is no such function. While nobody asks it, it costs its two alarms (0.20 USD a month)."
   type        = object({})
   default     = null
 }

@@ -63,7 +63,7 @@ def no_terraform() -> str | None:
 def formatted() -> str:
     """Compares the format with Terraform's."""
     run("terraform", "fmt", "-check", "-recursive", "-diff", INFRA)
-    return "as it should be"
+    return "correct"
 
 
 def terraform(folder: Path) -> str:
@@ -115,7 +115,7 @@ def checkov(program: str) -> str:
         raise Failed("\n".join(f"{check['check_id']} {check['resource']} ({check['file_path']}): {check['check_name']}" for check in failed))
     passed = report["summary"]["passed"]
     if passed < 100:
-        raise Failed(f"checkov looked at next to nothing: {passed} checks")
+        raise Failed(f"checkov checked next to nothing: {passed} checks")
     return f"{passed} passed, 0 failed, skipped with reasons: {', '.join(sorted(skipped))}"
 
 

@@ -54,7 +54,7 @@ def policies(plan: dict[str, Any]) -> dict[str, str]:
         for function in functions:
             told = [block["variables"].get(VARIABLE) for block in function["values"]["environment"]]
             if len(told) != 1 or told[0] not in known:
-                raise SystemExit(f"{function['address']} is told of the policy {told}, and the plan has {sorted(known)}")
+                raise SystemExit(f"{function['address']} has the policy {told}, and the plan has {sorted(known)}")
         found[module.get("address", "root")] = next(iter(known.values()))
     if not found:
         raise SystemExit("the plan does not say which policy the functions get: it has no guard")

@@ -173,6 +173,10 @@ def hold_costs(plan: dict[str, Any], text: str) -> None:
     at_most = f"{KEY * keys + ALARM * alarms + METRIC * metrics + POLLING:.2f}"
     if f"is {at_most} and may not go over" not in " ".join(costs.split()):
         raise Wrong(f"docs/operations.md does not say that a region costs {at_most} whatever happens in it")
+    for page, says in ((ROOT / "infra" / "README.md", (f"{alarms} alarms", f"{at_most} USD")), (ROOT / "README.md", (f"{at_most} USD",))):
+        missing = [one for one in says if one not in page.read_text(encoding="utf-8")]
+        if missing:
+            raise Wrong(f"{page.relative_to(ROOT)} does not say {missing} of a region")
 
 
 def modes(plan: dict[str, Any]) -> set[str]:

@@ -250,7 +250,7 @@ def table(entries: list[Entry]) -> str:
     widths = [max(len(row[n]) for row in rows) for n in range(4)]
     lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row[:4], widths, strict=True)), row[4]]) for row in rows]
     well = sum(entry.is_well for entry in entries)
-    return "\n".join([*lines, f"{well} well, {len(entries) - well} to look at" if entries else "Nothing is there."])
+    return "\n".join([*lines, f"{well} done, {len(entries) - well} left for a person" if entries else "Nothing is there."])
 
 
 def main() -> int:

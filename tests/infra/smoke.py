@@ -100,7 +100,7 @@ def sweep(functions: Any, name: str, repository: str) -> str:
     said = json.loads(answer["Payload"].read())
     if answer.get("FunctionError") or said.get("repositories") != 1:
         raise Broken(f"sweep: {said.get('errorMessage') or said}")
-    return "ok     sweep: left 1 repository to the workers, as it should"
+    return "ok     sweep: left 1 repository to the workers, as expected"
 
 
 def index(functions: Any, name: str) -> str:
@@ -113,7 +113,7 @@ def index(functions: Any, name: str) -> str:
     said = json.loads(answer["Payload"].read())
     if answer.get("FunctionError"):
         raise Broken(f"workloads: {said.get('errorMessage') or said}")
-    return "ok     workloads: answers, as it should"
+    return "ok     workloads: answers, as expected"
 
 
 def gate(functions: Any, name: str) -> str:
@@ -127,7 +127,7 @@ def gate(functions: Any, name: str) -> str:
     state = next((image.get("state") for image in said.get("images", [])), None)
     if answer.get("FunctionError") or state != "NotGuarded":
         raise Broken(f"gate: {said.get('errorMessage') or said}")
-    return "ok     gate: answers, as it should"
+    return "ok     gate: answers, as expected"
 
 
 def operate(functions: Any, name: str) -> str:
@@ -139,7 +139,7 @@ def operate(functions: Any, name: str) -> str:
     said = json.loads(answer["Payload"].read())
     if answer.get("FunctionError") or said.get("code") != "invalid":
         raise Broken(f"operate: {said.get('errorMessage') or said}")
-    return "ok     operate: answers, as it should"
+    return "ok     operate: answers, as expected"
 
 
 def wait_for_work(logs: Any, group: str, since: int, timeout: float) -> None:
@@ -151,7 +151,7 @@ def wait_for_work(logs: Any, group: str, since: int, timeout: float) -> None:
         if any(page["events"] for page in pages):
             return
         if time.monotonic() >= deadline:
-            raise Broken(f"worker: nothing was worked off in {timeout:.0f} s: look at {group} and at the queue `work`")
+            raise Broken(f"worker: nothing was done in {timeout:.0f} s: see {group} and the queue `work`")
         time.sleep(min(2.0, timeout))
 
 
@@ -170,7 +170,7 @@ def policy(functions: Any, ledger: Any, name: str) -> str:
         found = (variables.get("ECR_GUARD_TABLE", ""), variables.get("ECR_GUARD_POLICY", ""))
         told.setdefault(found, []).append(function)
     if len(told) != 1:
-        raise Broken(f"policy: the functions are told of different ones: {told}")
+        raise Broken(f"policy: the functions have different ones: {told}")
     ((table, variable),) = told
     sha256 = variable.removeprefix("sha256:")
     key = {"pk": {"S": f"policy#{sha256}"}, "sk": {"S": "deployed"}}
@@ -192,10 +192,10 @@ def smoke(clients: dict[str, Any], name: str, repository: str, timeout: float) -
         expected = EXPECTED_OF.get(function, EXPECTED)
         if found.get("outcome") != expected:
             raise Broken(f"{function}: {found.get('outcome')} instead of {expected}: {found.get('error') or found.get('reason')}")
-        report.append(f"ok     {function}: {expected}, as it should be")
+        report.append(f"ok     {function}: {expected}, as expected")
     report.append(sweep(clients["lambda"], name, repository))
     wait_for_work(clients["logs"], f"/aws/lambda/{name}-worker", since, timeout)
-    report.append(f"ok     worker: {WORKED}, as it should be")
+    report.append(f"ok     worker: {WORKED}, as expected")
     report.append(index(clients["lambda"], name))
     report.append(gate(clients["lambda"], name))
     report.append(operate(clients["lambda"], name))

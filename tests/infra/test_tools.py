@@ -145,7 +145,7 @@ class Smoke(unittest.TestCase):
 
     def test_a_gate_that_cannot_answer_is_broken_and_one_that_is_not_deployed_is_not(self) -> None:
         account = Account()
-        self.assertIn("ok     gate: answers, as it should", run(account))
+        self.assertIn("ok     gate: answers, as expected", run(account))
         account.gate = {"decision": "unavailable", "images": [{"state": "Unavailable"}]}
         with self.assertRaisesRegex(smoke.Broken, "gate: .*unavailable"):
             run(account)
@@ -154,7 +154,7 @@ class Smoke(unittest.TestCase):
 
     def test_a_function_for_releases_that_does_not_refuse_what_is_no_request_is_broken(self) -> None:
         account = Account()
-        self.assertIn("ok     operate: answers, as it should", run(account))
+        self.assertIn("ok     operate: answers, as expected", run(account))
         account.operate = {"outcome": "released"}
         with self.assertRaisesRegex(smoke.Broken, "operate: .*released"):
             run(account)
@@ -162,7 +162,7 @@ class Smoke(unittest.TestCase):
         self.assertIn("ok     operate: not deployed (`operate = null`)", run(account))
 
     def test_work_that_nobody_does_is_broken(self) -> None:
-        with self.assertRaisesRegex(smoke.Broken, "worker: nothing was worked off.*guard-worker"):
+        with self.assertRaisesRegex(smoke.Broken, "worker: nothing was done.*guard-worker"):
             run(Account(deaf=("worker",)))
 
     def test_every_function_gets_an_event_that_its_rule_lets_through(self) -> None:
@@ -359,7 +359,7 @@ class RedriveTest(unittest.TestCase):
         shown = redrive.table(redriven(deployment, "on-scan", "failed-events"))
         self.assertNotIn("\x1b", shown)
         self.assertIn("ECR Image Scan team/app", shown)
-        self.assertIn("1 well, 0 to look at", shown)
+        self.assertIn("1 done, 0 left for a person", shown)
 
     def test_the_queues_are_those_of_the_module(self) -> None:
         locals_tf = (ROOT / "infra/modules/guard/locals.tf").read_text()
@@ -397,7 +397,7 @@ class PlanPolicies(unittest.TestCase):
                 plan_policies.policies(planned)
 
     def test_a_function_that_would_not_find_its_policy_is_refused(self) -> None:
-        with self.assertRaisesRegex(SystemExit, "is told of the policy"):
+        with self.assertRaisesRegex(SystemExit, "has the policy"):
             plan_policies.policies(plan(guard("{}", told="sha256:00")))
         with self.assertRaisesRegex(SystemExit, "would stand under"):
             plan_policies.policies(plan(guard("{}", key="00")))

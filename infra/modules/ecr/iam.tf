@@ -100,7 +100,7 @@ resource "aws_iam_policy" "eks_node_pull" {
     precondition {
       # A copy that ECR creates by itself has the tags of a template only where a template is for it.
       condition     = local.pull_policy == local.pull_policies.list || length(local.replica_regions) == 0 || var.create_replica_repositories
-      error_message = "With so many repositories, the pull policy goes by the tags of the copies, and those that ECR creates by itself have none: set create_replica_repositories to true."
+      error_message = "With this number of repositories, the pull policy goes by the tags of the copies, and those that ECR creates by itself have none: set create_replica_repositories to true."
     }
   }
 }

@@ -89,7 +89,7 @@ resource "aws_lambda_function" "this" {
     }
     precondition {
       condition     = !local.is_local || !fileexists(local.packages[each.key]) || try(local.package_notes[each.key].architecture == var.architecture, false)
-      error_message = "The package ${local.packages[each.key]} is for ${try(local.package_notes[each.key].architecture, "nobody knows which processor (there is no bootstrap.json beside it, see docs/deployment.md)")}, and `architecture` is ${var.architecture}."
+      error_message = "The package ${local.packages[each.key]} is for ${try(local.package_notes[each.key].architecture, "nobody knows which processor (there is no bootstrap.json next to it, see docs/deployment.md)")}, and `architecture` is ${var.architecture}."
     }
     precondition {
       condition     = !local.is_local || !fileexists(local.packages[each.key]) || try(local.package_notes[each.key].sha256 == filesha256(local.packages[each.key]), true)
@@ -113,7 +113,7 @@ resource "aws_lambda_function" "this" {
     precondition {
       # Fewer, and Lambda would take work from the queue only to put it back; each time counts as a failure.
       condition     = each.value.invoked_by != "queue" || lookup(var.reserved_concurrency, each.key, local.concurrency_of_workers) >= local.concurrency_of_workers
-      error_message = "At least ${local.concurrency_of_workers} for the workers: so many batches are worked off at the same time."
+      error_message = "At least ${local.concurrency_of_workers} for the workers: they handle that number of batches at the same time."
     }
   }
 

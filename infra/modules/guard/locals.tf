@@ -21,13 +21,13 @@ locals {
       memory_size = 256
     }
     on-replication = {
-      description = "Looks at a copy that has arrived, or has not, and lets it follow its source"
+      description = "Checks a copy that has arrived, or has failed, and lets it follow its source"
       invoked_by  = "events"
       timeout     = 30
       memory_size = 256
     }
     on-scan = {
-      description = "Judges an image when its scan has ended"
+      description = "Evaluates an image when its scan has ended"
       invoked_by  = "events"
       timeout     = 30
       memory_size = 256
@@ -39,7 +39,7 @@ locals {
       memory_size = 256
     }
     worker = {
-      description = "Looks at what a sweep leaves to it, and at images that Inspector has found something in"
+      description = "Reconciles what a sweep leaves to it, and images that Inspector has found something in"
       invoked_by  = "queue"
       timeout     = 300
       memory_size = 512
