@@ -65,6 +65,8 @@ def needs() -> dict[str, list[Need]]:
         ],
         DEPLOY: [
             Need("terraform", lambda: program("terraform", "version"), "https://developer.hashicorp.com/terraform/install"),
+            Need("AWS CLI", lambda: program("aws", "--version"), "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html", "you cannot confirm subscriptions or sweep by hand"),
+            Need("docker", lambda: program("docker", "--version"), "package docker.io of your system, or https://docs.docker.com/engine/install/", "push the first image from another machine"),
             Need("AWS credentials", credentials, "`aws configure sso`, or AWS_PROFILE=…: docs/deployment.md"),
         ],
     }

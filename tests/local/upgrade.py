@@ -57,12 +57,12 @@ class Course:
             Scenario("old-leaves-work", "the sweep's items stay in the queue, a repository is counted", self.old_leaves_work),
             Scenario("new-does-the-old-work", "the old items are done: blocked, and the row says why", self.new_does_the_old_work),
             Scenario("new-reads-the-figures", "the digest has what the old version counted", self.new_reads_the_figures),
-            Scenario("new-sees-what-it-would-do", "a sweep changes nothing in the registry and tells nobody", self.new_agrees),
+            Scenario("new-sees-what-it-would-do", "a sweep changes nothing in the registry and sends no alert", self.new_agrees),
             Scenario("new-releases", "what the old version blocked, by each method, can be pulled again", self.new_releases),
             Scenario("new-blocks", "blocked by each method; its items stay in the queue", self.new_blocks),
             Scenario("old-does-the-new-work", "the new items are done, none fails, none is given up", self.old_does_the_new_work),
             Scenario("old-releases", "what the new version blocked, by each method, can be pulled again", self.old_releases),
-            Scenario("new-once-more", "after the way back: nothing to change, nobody is told again", self.new_once_more),
+            Scenario("new-once-more", "after the way back: nothing to change, no second alert", self.new_once_more),
         ]
 
     # The steps

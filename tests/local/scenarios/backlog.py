@@ -98,6 +98,6 @@ def slow_registry(world: World) -> Observed:
 
 SCENARIOS = [
     Scenario("chain-cut-off", "work that has gone round 16 times is cut off: the next sweep does all of it", chain_cut_off),
-    Scenario("first-sweep-is-one-summary", "images to review: one message names all; what is blocked is told singly", first_sweep),
+    Scenario("first-sweep-is-one-summary", "images to review: one message names all; each block has an alert of its own", first_sweep),
     Scenario("slow-registry-starves-nobody", "a finding is done while the repositories of a sweep still wait", slow_registry),
 ]

@@ -256,7 +256,7 @@ SCENARIOS = [
     ),
     Scenario("exception-by-index-tag", "it holds for the image before the first block; not under another tag", excepted_by_index),
     Scenario(
-        "released-and-pullable", "told when the restore is done, and not before", released_and_pullable
+        "released-and-pullable", "alerted when the restore is done, and not before", released_and_pullable
     ),
     Scenario("exception-releases", "with an exception in the policy the next event releases our block", released),
     Scenario("referrer-ignored", "a signature, and an attestation that looks like an image: no alert, no change", referrer),

@@ -60,7 +60,7 @@ def look_alike(world: World) -> Observed:
 
 
 SCENARIOS = [
-    Scenario("soci-index-clean", "an index with a SOCI entry is as good as its image; nobody is told", soci),
-    Scenario("helm-chart-left-alone", "recorded as NotAnImage after one look into its manifest; nobody is told", chart),
+    Scenario("soci-index-clean", "an index with a SOCI entry is as good as its image; no alert", soci),
+    Scenario("helm-chart-left-alone", "recorded as NotAnImage after one read of its manifest; no alert", chart),
     Scenario("look-alike-tag", "a blocked image that gets a tag like a signature's is blocked again", look_alike),
 ]

@@ -87,7 +87,7 @@ SCENARIOS = [
     Scenario(
         "quarantine-tag-method", "the release tag is replaced; the image stays, pullable by digest only", quarantine_tag
     ),
-    Scenario("moved-tag-given-back", "a tag that moves while it is taken stays with its new image: told", moved_tag),
+    Scenario("moved-tag-given-back", "a tag that moves while it is taken stays with its new image: alerted", moved_tag),
     Scenario("flag-method", "Blocked and alerted; nothing in the registry changes", flag),
     Scenario("block-limit", "one block an hour: further blocks are deferred, and one alert says so", limit),
     Scenario("report-mode-changes-nothing", "block deferred, with an alert; not one changing call to the registry", report),

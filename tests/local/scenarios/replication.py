@@ -252,11 +252,11 @@ def unprotected(world: World) -> Observed:
 
 SCENARIOS = [
     Scenario("copy-proved", "a copy is there with its tag: noted in silence, its lag is measured", proved),
-    Scenario("copy-without-its-tag", "an immutable destination keeps its tag: told what is missing", tag_dropped),
-    Scenario("copy-failed", "told once, with the code that the source knows", failed),
-    Scenario("copy-late", "the sweep at home tells once what has not arrived", late),
+    Scenario("copy-without-its-tag", "an immutable destination keeps its tag: the alert names what is missing", tag_dropped),
+    Scenario("copy-failed", "alerted once, with the code that the source knows", failed),
+    Scenario("copy-late", "the sweep at home alerts once about what has not arrived", late),
     Scenario("copy-by-backfill", "with the policy's consent, a backfill copies what is late", backfilled),
-    Scenario("copy-out-of-reach", "a deleted and an archived copy: told, and the region is not ready", out_of_reach),
+    Scenario("copy-out-of-reach", "a deleted and an archived copy: alerted, and the region is not ready", out_of_reach),
     Scenario("copy-blocked-with-its-source", "blocked at home: blocked there by the forwarded event", blocked_follows),
     Scenario("copy-blocked-on-arrival", "it arrives after its source was blocked: blocked", blocked_on_arrival),
     Scenario("copy-released-with-its-source", "released at home: the sweep there releases it too", released_follows),

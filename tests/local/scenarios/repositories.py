@@ -243,17 +243,17 @@ def opted_out(world: World) -> Observed:
 
 
 SCENARIOS = [
-    Scenario("bad-tag-flagged", "a tag outside the rules is told, and stays", flagged),
+    Scenario("bad-tag-flagged", "a tag outside the rules is alerted, and stays", flagged),
     Scenario("last-tag-kept", "the tag is removed; the image stays, under a tag of ours", untagged),
     Scenario("two-bad-tags-at-once", "two functions at one image: both tags go, the image stays", two_at_once),
     Scenario("bad-tag-blocks", "a forbidden tag blocks its image before any scan", blocked),
     Scenario("repository-repaired", "mutable tags and no lifecycle policy: both repaired, once", repaired),
     Scenario("lifecycle-held", "a lifecycle policy that would delete what is in use is not set", lifecycle_held),
-    Scenario("disabled-key-alarm", "the repository's key is disabled: told, CRITICAL", disabled_key),
-    Scenario("deleted-key-alarm", "the key does not exist any more: told, CRITICAL", deleted_key),
-    Scenario("open-policy-told", "ForAllValues lets in everybody: told as open; with repair taken out, the rest stays", open_policy),
-    Scenario("unknown-condition-left", "a condition that nobody knows: told, and left byte for byte", unknown_policy),
-    Scenario("slow-lifecycle-preview", "not ready for a sweep: no failure, nobody is told; set by the next", slow_preview),
-    Scenario("repository-in-report-mode", "told; not one changing call to the registry", report_mode),
-    Scenario("repository-opted-out", "ecr-guard=ignore with a reason: left as it is, its images are judged", opted_out),
+    Scenario("disabled-key-alarm", "the repository's key is disabled: alerted, CRITICAL", disabled_key),
+    Scenario("deleted-key-alarm", "the key does not exist any more: alerted, CRITICAL", deleted_key),
+    Scenario("open-policy-told", "ForAllValues lets in everybody: alerted as open; with repair taken out, the rest stays", open_policy),
+    Scenario("unknown-condition-left", "a condition that nobody knows: alerted, and left byte for byte", unknown_policy),
+    Scenario("slow-lifecycle-preview", "not ready for a sweep: no failure, no alert; set by the next", slow_preview),
+    Scenario("repository-in-report-mode", "alerted; not one changing call to the registry", report_mode),
+    Scenario("repository-opted-out", "ecr-guard=ignore with a reason: left as it is, its images are evaluated", opted_out),
 ]

@@ -145,8 +145,8 @@ def scan_type(world: World) -> Observed:
 SCENARIOS = [
     Scenario("late-findings", "complete without findings: not clean; blocked when they are there", late_findings),
     Scenario(
-        "findings-may-not-be-read", "told once, with the statement to add; nothing is clean; judged when granted", access_missing
+        "findings-may-not-be-read", "alerted once, with the statement to add; nothing is clean; evaluated when granted", access_missing
     ),
-    Scenario("unsupported-image", "FAILED for want of support: told as unsupported, not clean", unsupported),
-    Scenario("scan-type-changes", "basic, enhanced, basic: no release, no false clean, nobody is told again", scan_type),
+    Scenario("unsupported-image", "FAILED for want of support: alerted as unsupported, not clean", unsupported),
+    Scenario("scan-type-changes", "basic, enhanced, basic: no release, no false clean, no second alert", scan_type),
 ]

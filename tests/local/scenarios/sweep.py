@@ -279,7 +279,7 @@ def digest(world: World) -> Observed:
 
 
 SCENARIOS = [
-    Scenario("lost-events-found-by-sweep", "no event arrived: the sweep blocks and tells all the same", events_lost),
+    Scenario("lost-events-found-by-sweep", "no event arrived: the sweep blocks and alerts all the same", events_lost),
     Scenario("sweep-again-writes-nothing", "a sweep that finds nothing new leaves everything as it is", nothing_to_do),
     Scenario("policy-change-found-by-sweep", "HIGH blocks from now on: an image in Review is blocked", policy_changed),
     Scenario("drift-found-by-sweep", "settings are repaired; what is in order is not asked for again", settings_drifted),
@@ -287,7 +287,7 @@ SCENARIOS = [
     Scenario("deleted-image-found-by-sweep", "deleted without an event: the row is closed, silence", image_deleted),
     Scenario("digest-sent-when-asked-for", "one for each topic; its figures are those of registry and ledger", digest),
     Scenario("finding-through-the-queue", "Inspector's finding of today blocks the image of yesterday", finding_later),
-    Scenario("flood-of-findings", "500 findings of 4 images: one look and one alert for each image", flood),
+    Scenario("flood-of-findings", "500 findings of 4 images: one reconcile and one alert for each image", flood),
     Scenario("throttled-calls-lose-nothing", "ECR refuses many calls: everything is done in the end, once", throttled),
-    Scenario("poison-message-given-up", "it ends in the dead-letter queue; the work beside it is done", poison),
+    Scenario("poison-message-given-up", "it ends in the dead-letter queue; the other work is done", poison),
 ]

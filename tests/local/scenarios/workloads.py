@@ -235,7 +235,7 @@ SCENARIOS = [
     Scenario("function-holds-old-image", "60 days old, CRITICAL: block deferred, the alert names the function", function_of_an_old_image),
     Scenario("deleted-function-frees-image", "deferred for a day after the function is gone, Blocked after that", deleted_function),
     Scenario("stale-workloads-hold", "the lists are three hours old: block deferred, no alert; listed again: Blocked", stale),
-    Scenario("task-starts-during-a-block", "its event has the image looked at: it comes back, the alert names the service", started_meanwhile),
+    Scenario("task-starts-during-a-block", "its event has the image reconciled: it comes back, the alert names the service", started_meanwhile),
     Scenario("refused-pull-is-told", "ECS cannot pull a blocked image: one pull-refused for each service, with the way out", refused_pull),
     Scenario("service-scaled-to-zero", "its image and the one that it goes back to: block deferred", service_at_zero),
     Scenario("denied-account-told-once", "blocks deferred; one access-missing for all of them; with the role: Blocked", denied_account),
