@@ -54,7 +54,7 @@ help: ## This list; `make demo` is a good beginning
 ##@ See it work
 
 .PHONY: demo
-demo: ready $(VENV)/.ready ## A story of three teams, told by the real functions on this machine (KEEP=1 leaves it running, to be tried)
+demo: ready $(VENV)/.ready ## A story of three teams, with the real functions on this machine (KEEP=1 leaves it running, to be tried)
 	@$(VENV)/bin/python -B tests/local/demo.py --check $(NAMES)
 	@$(BUILT)
 	@$(CLI_BUILT)
@@ -274,6 +274,7 @@ plan: package ## Show what a deployment would change, and check the policy
 
 .PHONY: policy-check
 policy-check: ## Say what is wrong with a policy, or what it does: FILE=infra/policy.json
+	@test -n "$(FILE)" || { echo "FILE is the policy: make policy-check FILE=infra/policy.json"; exit 2; }
 	cargo run --quiet --locked -p ecr-guard-cli --bin ecr-guard -- policy check $(FILE)
 
 .PHONY: deploy
@@ -307,7 +308,7 @@ redrive: $(VENV)/.ready ## Put back what nobody took: FUNCTION=on-scan (QUEUE=fa
 	  --name "$$(terraform -chdir=infra output -raw name)" --function $(FUNCTION) $(if $(QUEUE),--queue $(QUEUE)) $(if $(DRY_RUN),--dry-run)
 
 .PHONY: destroy
-destroy: $(VENV)/.ready ## Take the deployment down, after a look at what is in the way (KEEP_REGISTRY=1 leaves repositories and their keys; YES=1)
+destroy: $(VENV)/.ready ## Take the deployment down, if the plan shows nothing against it (KEEP_REGISTRY=1 leaves repositories and their keys; YES=1)
 	mkdir -p $(dir $(PLAN))
 	$(if $(KEEP_REGISTRY),if terraform -chdir=infra state list | grep '^module[.]ecr' > /dev/null; then terraform -chdir=infra state rm module.ecr; fi)
 	terraform -chdir=infra plan -destroy -input=false -out=$(CURDIR)/$(PLAN)
