@@ -217,14 +217,14 @@ fn messages(code: &str, mark: &str) -> String {
 }
 
 /// The messages of a source, as a page.
-fn messages_of(file: PathBuf) -> Page {
+fn messages_of(file: &Path) -> Page {
     let mark = if file.extension().is_some_and(|extension| extension == "rs") {
         "//"
     } else {
         "#"
     };
     Page {
-        text: messages(&fs::read_to_string(&file).unwrap(), mark),
+        text: messages(&fs::read_to_string(file).unwrap(), mark),
         path: file.strip_prefix(support::root()).unwrap().display().to_string(),
     }
 }
@@ -237,7 +237,7 @@ fn all_messages() -> impl Iterator<Item = Page> {
             .any(|part| path.contains(part))
     };
     let files = MESSAGES.iter().flat_map(|pattern| matching(pattern));
-    files.filter(move |file| !is_test(file)).map(messages_of)
+    files.filter(move |file| !is_test(file)).map(|file| messages_of(&file))
 }
 
 fn pages() -> Vec<Page> {
