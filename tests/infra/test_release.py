@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import fnmatch
 import gzip
 import hashlib
 import io
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -317,6 +319,20 @@ class Assets(unittest.TestCase):
             self.names(files, "ecr-guard-0.2.0-modules.tar.gz"),
             [f"ecr-guard-0.2.0/{name}" for name in ("CHANGELOG.md", "LICENSE", "README.md", "SECURITY.md", "docs/gate.md", "infra/main.tf")],
         )
+
+    def test_the_workflow_of_a_release_attests_every_file_and_every_package(self) -> None:
+        workflow = (release.ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+        files = self.assets()
+        unpacked = [name for name in files if fnmatch.fnmatch(f"release/{name}", "release/*-lambda-*.tar.gz")]
+        self.assertIn("for packages in release/*-lambda-*.tar.gz;", workflow)
+        self.assertEqual(len(unpacked), len(release.TARGETS))
+        subjects = re.findall(r"^ {12}(\S+)$", workflow.partition("subject-path: |\n")[2].partition("- name")[0], re.MULTILINE)
+        self.assertEqual(subjects, ["release/*", "ecr-guard-*/lambda/*/*/bootstrap.zip"])
+        packed = [name for archive in unpacked for name in self.names(files, archive) if name.endswith(".zip")]
+        self.assertEqual(len(packed), 4)
+        for name in packed:
+            self.assertEqual(name.count("/"), subjects[1].count("/"), "a * of GitHub ends at a /")
+            self.assertTrue(fnmatch.fnmatch(name, subjects[1]), name)
 
     def test_the_checksums_are_those_of_all_other_files(self) -> None:
         files = self.assets()
