@@ -62,6 +62,7 @@ def needs() -> dict[str, list[Need]]:
             Need("bash", lambda: program("bash", "--version"), "package bash of your system"),
             Need("jq", lambda: program("jq", "--version"), "package jq of your system", "the scenario gate-action says NOT CHECKED"),
             Need("terraform", lambda: program("terraform", "version"), "https://developer.hashicorp.com/terraform/install", "`make infra` says what it did not check"),
+            Need("arm64, or its emulator", arm64, "`make arm64-check INSTALL=1` on Debian, as root", "`make arm64-check` says NOT CHECKED"),
         ],
         DEPLOY: [
             Need("terraform", lambda: program("terraform", "version"), "https://developer.hashicorp.com/terraform/install"),
@@ -101,6 +102,11 @@ def program(name: str, *arguments: str) -> tuple[bool, str]:
         return False, str(error)
     lines = (said.stdout or said.stderr).strip().splitlines()
     return said.returncode == 0, lines[0] if lines else ""
+
+
+def arm64() -> tuple[bool, str]:
+    """A processor like that of a deployment."""
+    return (True, "this machine") if platform.machine() == "aarch64" else program("qemu-aarch64-static", "--version")
 
 
 def rust() -> tuple[bool, str]:
