@@ -20,11 +20,9 @@ CYCLONEDX := target/tools/cargo-cyclonedx-$(CYCLONEDX_VERSION)/bin/cargo-cyclone
 INFRA_VENV := target/infra/venv
 LINT_VENV := target/lint/venv
 PLAN      := target/infra/plan
-# The command line runs on any processor of its kind; a function on those that Lambda has.
-ANY_arm64 := generic
-ANY_x86_64 := x86-64
 # No package names a folder of this machine: the same commit and compiler give the same bytes anywhere.
-NO_PLACES = --remap-path-prefix=$(CURDIR)=/ecr-guard --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
+# A list, which cargo-lambda adds the processors of Lambda to; a variable of the environment would take them away.
+NO_PLACES = --config 'build.rustflags=["--remap-path-prefix=$(CURDIR)=/ecr-guard", "--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo"]'
 # cargo-lambda has rustup download a missing library for ARCH, unless SKIP says that somebody has looked.
 FOR_ARCH  = $(SKIP) $(if $(filter arm64,$(ARCH)),--arm64) $(if $(filter x86_64,$(ARCH)),--x86-64)
 
@@ -219,14 +217,15 @@ bench: ## Events that the pure core decides per second
 
 .PHONY: package
 package: $(VENV)/.ready ## Build the zips of all functions into target/lambda/ARCH (ARCH=arm64, x86_64 or host)
-	$(WITH_VENV) RUSTFLAGS="$(NO_PLACES)" cargo lambda build --release --locked --output-format zip --lambda-dir $(PACKAGES) \
+	$(WITH_VENV) cargo lambda build --release --locked $(NO_PLACES) --output-format zip --lambda-dir $(PACKAGES) \
 	  $(patsubst %,--bin %,$(FUNCTIONS)) $(FOR_ARCH)
 	$(PYTHON) -B tests/infra/packages.py $(PACKAGES)
 
+# Without the optimizations of cargo-lambda, which are for the processors of Lambda: this runs on any. Those of Cargo.toml are made.
 .PHONY: command-line
 command-line: $(VENV)/.ready ## Build the command line for Linux into target/command-line/ARCH (ARCH=arm64 or x86_64)
-	$(WITH_VENV) RUSTFLAGS="$(NO_PLACES) -C target-cpu=$(ANY_$(ARCH))" cargo lambda build --release --locked \
-	  --lambda-dir target/command-line/$(ARCH) --bin ecr-guard $(FOR_ARCH)
+	$(WITH_VENV) cargo lambda build --release --locked --disable-optimizations $(NO_PLACES) --lambda-dir target/command-line/$(ARCH) \
+	  --bin ecr-guard $(FOR_ARCH)
 
 .PHONY: package-host
 package-host: $(VENV)/.ready
