@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -186,6 +187,26 @@ class Bytes(unittest.TestCase):
 
     def test_a_place_of_this_machine_is_found_in_a_program(self) -> None:
         self.assertEqual(release.places(b"...\0/home/me/.cargo/registry/x.rs\0", ["/home/me/.cargo", "/work", ""]), ["/home/me/.cargo"])
+
+
+class Builds(unittest.TestCase):
+    def commands(self, target: str, architecture: str) -> str:
+        command = ["make", "--no-print-directory", "-C", str(release.ROOT), "-n", "-o", "target/demo/venv/.ready", target, f"ARCH={architecture}", "CARGO_HOME=/home/me/.cargo"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, env={"PATH": os.environ["PATH"]}).stdout
+
+    def test_places_are_taken_out_by_a_list_that_the_processor_is_added_to(self) -> None:
+        flags = f"""--config 'build.rustflags=["--remap-path-prefix={release.ROOT}=/ecr-guard", "--remap-path-prefix=/home/me/.cargo=/cargo"]'"""
+        for architecture, option in (("arm64", "--arm64"), ("x86_64", "--x86-64")):
+            for target in ("package", "command-line"):
+                said = self.commands(target, architecture)
+                self.assertIn(flags, said)
+                self.assertRegex(said, rf"{option}\b")
+                # It would take the place of the list, with the processor of Lambda in it.
+                self.assertNotIn("RUSTFLAGS=", said)
+
+    def test_the_command_line_runs_on_processors_that_lambda_does_not_have(self) -> None:
+        self.assertIn("--disable-optimizations", self.commands("command-line", "x86_64"))
+        self.assertNotIn("--disable-optimizations", self.commands("package", "x86_64"))
 
 
 class ThirdParties(unittest.TestCase):
