@@ -245,7 +245,7 @@ release-prepare: ## Write the version into Cargo.toml and CHANGELOG.md, to be co
 .PHONY: release
 release: ## Build target/release-VERSION: packages, command line, modules, bills of materials, notes, checksums (VERSION=1.4.0)
 	@$(PYTHON) -B tests/infra/release.py check '$(VERSION)'
-	@$(MAKE) --no-print-directory $(VENV)/.ready $(CYCLONEDX)
+	@$(MAKE) --no-print-directory --silent $(VENV)/.ready $(CYCLONEDX)
 	@for arch in arm64 x86_64; do $(MAKE) --no-print-directory package command-line ARCH=$$arch SKIP=--skip-target-check; done
 	@PATH="$(CURDIR)/$(dir $(CYCLONEDX)):$$PATH" $(PYTHON) -B tests/infra/release.py bills
 	@$(WITH_VENV) $(VENV)/bin/python -B tests/infra/release.py write '$(VERSION)' 'target/release-$(VERSION)'

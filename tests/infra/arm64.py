@@ -345,11 +345,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--install", action="store_true", help="have apt-get install what is missing; needs root")
     parser.add_argument("--keep", action="store_true", help="leave what was built")
-    parser.add_argument("functions", nargs="+", choices=sorted(EXPECTED), metavar="FUNCTION")
+    parser.add_argument("functions", nargs="+", choices=[*sorted(EXPECTED), "all"], metavar="FUNCTION", help=f"{', '.join(sorted(EXPECTED))}, or all")
     options = parser.parse_args()
     wanted = tomllib.loads((ROOT / "Cargo.toml").read_text(encoding="utf-8"))["workspace"]["package"]["rust-version"]
     try:
-        check(options.functions, tools(options.install or os.environ.get("CI") == "true", version(f"rustc {wanted}")))
+        functions = sorted(EXPECTED) if "all" in options.functions else options.functions
+        check(functions, tools(options.install or os.environ.get("CI") == "true", version(f"rustc {wanted}")))
     except NotChecked as why:
         print(f"NOT CHECKED: the functions on arm64, since {why}")
     except Wrong as wrong:
