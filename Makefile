@@ -17,6 +17,10 @@ DENY_VERSION := 0.20.2
 DENY      := target/tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 CYCLONEDX_VERSION := 0.5.9
 CYCLONEDX := target/tools/cargo-cyclonedx-$(CYCLONEDX_VERSION)/bin/cargo-cyclonedx
+FUZZ_VERSION := 0.13.2
+FUZZ      := target/tools/cargo-fuzz-$(FUZZ_VERSION)/bin/cargo-fuzz
+MUTANTS_VERSION := 27.1.0
+MUTANTS   := target/tools/cargo-mutants-$(MUTANTS_VERSION)/bin/cargo-mutants
 INFRA_VENV := target/infra/venv
 LINT_VENV := target/lint/venv
 PLAN      := target/infra/plan
@@ -200,6 +204,24 @@ deny: $(DENY) ## Licences, bans and sources of dependencies; known vulnerabiliti
 	  $(DENY) --log-level error check advisories; \
 	else echo "NOT CHECKED: known vulnerabilities, since github.com cannot be reached"; fi
 
+.PHONY: fuzz
+fuzz: ## Run the inputs from outside under libFuzzer, and print a table (SECONDS=60 for each TARGET="policy gate-request"; nightly Rust)
+	@$(MAKE) --no-print-directory $(FUZZ) || echo "NOT CHECKED: inputs by a fuzzer, since cargo-fuzz cannot be had"
+	$(PYTHON) -B tests/proof/fuzz.py --cargo-fuzz $(FUZZ) --seconds $(or $(SECONDS),60) $(patsubst %,--target %,$(TARGET))
+
+.PHONY: mutants
+mutants: ## Change the rules in one place after the other, and see that tests of the core find it (FILES=…, SHARD=k/n, SAMPLE=60; hours)
+	@$(MAKE) --no-print-directory $(MUTANTS) || echo "NOT CHECKED: mutants, since cargo-mutants cannot be had"
+	$(PYTHON) -B tests/proof/mutants.py --cargo-mutants $(MUTANTS) $(if $(FILES),--files $(FILES)) \
+	  $(if $(SHARD),--shard $(SHARD)) $(if $(SAMPLE),--sample $(SAMPLE))
+
+.PHONY: mutants-changed
+mutants-changed: ## The same for the lines that are changed since BASE=main (seconds for each mutant)
+	@$(MAKE) --no-print-directory $(MUTANTS)
+	mkdir -p target/mutants
+	git diff "$$(git merge-base HEAD $(or $(BASE),main))" -- shared/core > target/mutants/changed.diff
+	$(PYTHON) -B tests/proof/mutants.py --cargo-mutants $(MUTANTS) --in-diff target/mutants/changed.diff
+
 .PHONY: update
 update: ## Rewrite the checked-in files that tests compare: schema, call counts, snapshots
 	ECR_GUARD_UPDATE=1 INSTA_UPDATE=always cargo test --workspace --locked
@@ -347,4 +369,12 @@ $(DENY):
 $(CYCLONEDX):
 	cargo install --quiet --locked --debug cargo-cyclonedx@$(CYCLONEDX_VERSION) \
 	  --root target/tools/cargo-cyclonedx-$(CYCLONEDX_VERSION) --target-dir target/tools/build
+	rm -rf target/tools/build
+
+$(FUZZ):
+	cargo install --quiet --locked --debug cargo-fuzz@$(FUZZ_VERSION) --root target/tools/cargo-fuzz-$(FUZZ_VERSION) --target-dir target/tools/build
+	rm -rf target/tools/build
+
+$(MUTANTS):
+	cargo install --quiet --locked --debug cargo-mutants@$(MUTANTS_VERSION) --root target/tools/cargo-mutants-$(MUTANTS_VERSION) --target-dir target/tools/build
 	rm -rf target/tools/build

@@ -14,6 +14,8 @@ mod contract;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod gate;
 #[cfg(test)]
 mod infra;

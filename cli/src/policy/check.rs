@@ -23,7 +23,7 @@ pub fn written_out(text: &str) -> Option<Value> {
 }
 
 /// A check ends after this number of mistakes: an author of so long a list begins with the first ones.
-const MAX_PROBLEMS: usize = 100;
+pub(super) const MAX_PROBLEMS: usize = 100;
 
 /// The topic that a route has in a file without routes.
 const SOME_TOPIC: &str = "arn:aws:sns:us-west-2:123456789012:alerts";

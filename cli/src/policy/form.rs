@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     located::{Kind, Node, Place, whole},
-    policy::check::Found,
+    policy::check::{Found, MAX_PROBLEMS},
 };
 
 /// Walks a document together with its schema, and notes the parts that have no place there.
@@ -16,7 +16,7 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Everything that is wrong in the form of `root`.
+    /// The mistakes in the form of `root`, the first [`MAX_PROBLEMS`].
     pub(super) fn all(schema: &'a Value, root: &'a Node) -> Vec<Found> {
         let mut walk = Self {
             schema,
@@ -28,6 +28,9 @@ impl<'a> Walk<'a> {
     }
 
     fn found(&mut self, place: &Place, problem: String, member: Option<&str>) {
+        if self.found.len() >= MAX_PROBLEMS {
+            return;
+        }
         let path = self.root.path(place);
         let path = match (path.is_empty(), member) {
             (_, None) => path,

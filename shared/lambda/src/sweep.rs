@@ -19,6 +19,7 @@ use guard_core::{
     policy::Policy,
     registry::RegistrySettings,
     repository::posture::ListedRepository,
+    text,
 };
 use guard_engine::{
     alert_budget::send_summaries,
@@ -54,6 +55,7 @@ impl SweepRequest {
         let object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(payload);
         let request = object.and_then(|object| serde_json::from_value(object.into()));
         request.map_err(|error| {
+            let error = text::line(&error.to_string(), 300);
             HandlerError::Unusable(format!(
                 "{error}; a sweep takes {{}}, or any of {{\"time\": \"2026-11-24T12:00:00Z\", \"repositories\": [\"name\"], \"digest\": true, \"test_alert\": true}}"
             ))

@@ -8,6 +8,7 @@ use crate::{
 use guard_core::{
     ids::RegistryKey,
     policy::Policy,
+    text,
     uses::{ClusterReport, SourceKind, Workload, WorkloadSource, aws},
 };
 use guard_engine::{refused_pull::Refused, workloads::Index};
@@ -41,7 +42,7 @@ async fn handle(
 ) -> Result<Kept, HandlerError> {
     // By way of an object: a list would be taken for the members in their order.
     let object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(payload);
-    let object = object.map_err(|error| HandlerError::Unusable(error.to_string()))?;
+    let object = object.map_err(|error| HandlerError::Unusable(text::line(&error.to_string(), 300)))?;
     let said = |member: &str| object.get(member).and_then(serde_json::Value::as_str);
     let (Some(rules), Some(workloads)) = (&policy.workloads, workloads) else {
         let why = "the policy has no `block.workloads`";

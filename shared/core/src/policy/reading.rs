@@ -2,11 +2,20 @@
 
 use std::fmt;
 
-use crate::glob::{Glob, InvalidGlob};
+use crate::{
+    glob::{Glob, InvalidGlob},
+    text,
+};
+
+/// Characters of what is said about a place. The reader quotes what the document has there, which may be all of it.
+const MAX_PROBLEM: usize = 1_000;
+
+/// Characters of a place in a line for people. A member's name may be as long as the document.
+const MAX_PLACE: usize = 200;
 
 /// A policy that is not one: where, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the policy is not valid at `{path}`: {problem}")]
+#[error("the policy is not valid at `{}`: {problem}", text::line(path, MAX_PLACE))]
 pub struct PolicyError {
     /// Place in the document, such as `exceptions[0].expires`.
     pub path: String,
@@ -18,7 +27,7 @@ impl PolicyError {
     pub(super) fn at(path: impl Into<String>, problem: impl fmt::Display) -> Self {
         Self {
             path: path.into(),
-            problem: problem.to_string(),
+            problem: text::line(&problem.to_string(), MAX_PROBLEM),
         }
     }
 }
@@ -36,14 +45,14 @@ impl Remark {
     pub(super) fn at(path: impl Into<String>, text: impl Into<String>) -> Self {
         Self {
             path: path.into(),
-            text: text.into(),
+            text: text::line(&text.into(), MAX_PROBLEM),
         }
     }
 }
 
 impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`: {}", self.path, self.text)
+        write!(f, "`{}`: {}", text::line(&self.path, MAX_PLACE), self.text)
     }
 }
 

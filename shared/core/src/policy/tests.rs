@@ -413,3 +413,18 @@ fn the_gate_reads_the_earlier_name_of_its_answer_about_a_deferred_block() {
         assert_eq!(answers, [GateAnswer::Warn, GateAnswer::Deny], "{member}");
     }
 }
+
+#[test]
+fn what_is_wrong_is_one_short_line_whatever_the_document_says() {
+    let long = "x".repeat(50_000);
+    for json in [
+        format!(r#"{{"version": 1, "mode": "{long}"}}"#),
+        format!(r#"{{"version": 1, "routes": "{long}"}}"#),
+        format!(r#"{{"{long}": 1}}"#),
+        r#"{"version": 1, "a\nb": 1}"#.to_owned(),
+    ] {
+        let line = Policy::from_json(&json, now()).unwrap_err().to_string();
+        let characters = line.chars().count();
+        assert!(characters < 1_300 && !line.contains('\n'), "{characters}: {line}");
+    }
+}

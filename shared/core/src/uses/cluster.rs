@@ -99,7 +99,7 @@ impl ClusterReport {
         let mut deserializer = serde_json::Deserializer::from_str(json);
         let report: Self =
             serde_path_to_error::deserialize(&mut deserializer).map_err(|error| ClusterReportError::Form {
-                path: error.path().to_string(),
+                path: text::line(&error.path().to_string(), 100),
                 problem: text::line(&error.inner().to_string(), 200),
             })?;
         if report.schema != "ecr-guard/workloads/v1" {

@@ -234,7 +234,8 @@ fn read(
     let is_item = serde_json::from_str::<Form>(body).is_ok_and(|form| form.schema.is_some());
     if is_item {
         let item = serde_json::from_str::<WorkItem>(body);
-        let item = item.map_err(|error| HandlerError::Unusable(format!("a work item: {error}")))?;
+        let item = item
+            .map_err(|error| HandlerError::Unusable(format!("a work item: {}", text::line(&error.to_string(), 300))))?;
         let ours = item.account == registry.account && item.region == registry.region;
         return Ok(if ours { Asked::Work(item) } else { Asked::Nothing });
     }
