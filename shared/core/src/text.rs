@@ -167,11 +167,13 @@ fn is_place(word: &str) -> bool {
         "summary.",
         "tags.",
     ];
+    // The statement of a repository's policy stands behind these: no domain has a `_` in the part before its last dot.
+    const OF_A_STATEMENT: [&str; 2] = ["posture.allowed_accounts.", "posture.allowed_organizations."];
     let end = |section: &str| word.strip_prefix(section);
-    SECTIONS
-        .into_iter()
-        .find_map(end)
-        .is_some_and(|rest| KNOWN_PLACES.contains(&rest))
+    let known = SECTIONS.into_iter().find_map(end);
+    let statement = OF_A_STATEMENT.into_iter().find_map(end);
+    known.is_some_and(|rest| KNOWN_PLACES.contains(&rest))
+        || statement.is_some_and(|rest| rest.chars().all(|c| c.is_ascii_alphanumeric()))
 }
 
 /// Members of the policy's sections that are one word of letters.
@@ -404,6 +406,21 @@ pub fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_setting_and_its_statement_are_no_host() {
+        for (setting, text) in [
+            ("posture.allowed_accounts.Theirs", "posture.allowed_accounts.Theirs"),
+            ("posture.allowed_organizations.com", "posture.allowed_organizations.com"),
+            (
+                "posture.allowed_accounts.evil.com",
+                "posture.allowed_accounts.evil[.]com",
+            ),
+            ("posture.evil.com", "posture.evil[.]com"),
+        ] {
+            assert_eq!(plain(setting, 100), text);
+        }
+    }
 
     #[test]
     fn sizes_are_readable() {

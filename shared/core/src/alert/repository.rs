@@ -125,7 +125,7 @@ impl RepositoryAlert {
             causes: setting
                 .map(|change| change.setting.clone())
                 .into_iter()
-                .chain(is_now.cloned())
+                .chain(is_now.map(|value| without_arn(value).to_owned()))
                 .collect(),
             end: self.kind.sms_end(),
             then: step
@@ -142,6 +142,12 @@ impl RepositoryAlert {
             ("was", "is now")
         }
     }
+}
+
+/// The state at the end of a value that begins with a name, as in `arn:aws:kms:…: disabled`: a telephone has no room for the name.
+fn without_arn(value: &str) -> &str {
+    let state = value.strip_prefix("arn:").and_then(|rest| rest.rsplit_once(": "));
+    state.map_or(value, |(_, state)| state)
 }
 
 #[cfg(test)]
@@ -178,6 +184,17 @@ mod tests {
                     .into(),
             ],
         }
+    }
+
+    #[test]
+    fn an_sms_about_a_key_says_its_state() {
+        let mut alert = alert(
+            RepositoryAlertKind::KeyUnhealthy,
+            "arn:aws:kms:us-west-2:123456789012:key/17649cb9-d122-4770-8b57-725a75134dff: disabled",
+        );
+        alert.changes[0].setting = "kms_key".to_owned();
+        let sms = alert.message(&Contact::default()).sms;
+        assert!(sms.contains("kms_key, disabled. Pushes fail"), "{sms}");
     }
 
     #[test]

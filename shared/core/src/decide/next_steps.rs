@@ -75,7 +75,7 @@ pub(super) fn next_steps(of: &Situation<'_>) -> Vec<NextStep> {
             steps.push(of.exception());
             steps
         }
-        AlertKind::ScanOverdue => vec![of.look(), of.check_coverage()],
+        AlertKind::ScanOverdue => vec![of.check_coverage(), of.status()],
     }
 }
 
@@ -206,6 +206,16 @@ impl Situation<'_> {
             .collect()
     }
 
+    /// How to read the scanner's answer about an image that has no usable scan.
+    fn status(&self) -> NextStep {
+        let image = &self.row.image;
+        let command = format!(
+            "aws ecr describe-image-scan-findings --region {} --repository-name {} --image-id imageDigest={} --max-items 1",
+            image.region, image.repository, image.digest
+        );
+        NextStep::run("See what the scanner says:", command)
+    }
+
     /// For an image that has no usable scan.
     fn without_scan(&self) -> Vec<NextStep> {
         let image = &self.row.image;
@@ -213,10 +223,7 @@ impl Situation<'_> {
             "--region {} --repository-name {} --image-id imageDigest={}",
             image.region, image.repository, image.digest
         );
-        let status = NextStep::run(
-            "See what the scanner says:",
-            format!("aws ecr describe-image-scan-findings {of_image} --max-items 1"),
-        );
+        let status = self.status();
         let mut steps = match &self.row.no_scan {
             Some(NoScan::EligibilityExpired) => vec![
                 NextStep::new(format!("{NEW_BUILD} Pushing the same image again does not help.")),

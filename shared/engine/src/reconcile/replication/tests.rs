@@ -219,6 +219,11 @@ fn a_tag_that_an_immutable_destination_kept_is_missing_until_it_leads_here() {
     assert_eq!(outcome.alerts, [Kind::ReplicaIncomplete]);
     let alert = told(&world).remove(0);
     assert_eq!(alert["changes"][0]["old"], "on 0d");
+    let steps = alert["steps"].to_string();
+    assert!(
+        steps.contains("A tag that cannot be moved") && !steps.contains("missing altogether"),
+        "{steps}"
+    );
     assert_eq!(alert["tags"][0], "v1.2.3");
     assert_nothing_left(&world);
     // The right image got it: that is recorded without an alert.

@@ -1023,6 +1023,11 @@ fn a_tag_that_breaks_the_rules_is_alerted_once() {
         let world = tag_world(&["v1.2.3", tag]);
         let alerts = look_at_tag(&world, &policy, tag, state).alerts;
         assert_eq!(alerts.contains(&Kind::TagViolation), told, "{tag}");
+        let names_the_allowed = world
+            .sent()
+            .iter()
+            .any(|sent| sent.message.email.contains("Allowed here: semver:v."));
+        assert_eq!(names_the_allowed, tag == "main", "{tag}");
         world.forget_calls();
         assert!(look_at_tag(&world, &policy, tag, state).is_empty());
         assert_eq!(world.writes(), 0);
