@@ -14,6 +14,8 @@ VENV      := target/demo/venv
 # 3.11 or newer.
 PYTHON    ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(name) 2> /dev/null)) python3.11)
 DENY_VERSION := 0.20.2
+# The name that cargo-deny gives to its copy of https://github.com/RustSec/advisory-db
+ADVISORY_DB := advisory-db-3157b0e258782691
 DENY      := target/tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 CYCLONEDX_VERSION := 0.5.9
 CYCLONEDX := target/tools/cargo-cyclonedx-$(CYCLONEDX_VERSION)/bin/cargo-cyclonedx
@@ -202,7 +204,16 @@ deny: $(DENY) ## Licences, bans and sources of dependencies; known vulnerabiliti
 	$(DENY) --log-level error check bans licenses sources
 	@if timeout 20 git ls-remote --exit-code --quiet https://github.com/RustSec/advisory-db HEAD > /dev/null 2>&1; then \
 	  $(DENY) --log-level error check advisories; \
-	else echo "NOT CHECKED: known vulnerabilities, since github.com cannot be reached"; fi
+	else echo "NOT CHECKED: known vulnerabilities, since github.com cannot be reached (make advisories DB=folder takes a copy)"; fi
+
+.PHONY: advisories
+advisories: $(DENY) ## Known vulnerabilities by a copy of the RustSec database: DB=folder (a clone of https://github.com/RustSec/advisory-db)
+	@test -d "$(DB)/crates" || { echo "DB=folder is a clone of https://github.com/RustSec/advisory-db"; exit 2; }
+	@rm -rf target/advisories && mkdir -p target/advisories
+	@git clone --quiet "$(DB)" target/advisories/$(ADVISORY_DB)
+	@sed 's|^\[advisories\]$$|&\ndb-path = "$(CURDIR)/target/advisories"|' deny.toml > target/advisories/deny.toml
+	$(DENY) --log-level error --offline --config target/advisories/deny.toml check advisories
+	@echo "checked against the database of $$(git -C "$(DB)" log -1 --format=%cs)"
 
 .PHONY: fuzz
 fuzz: ## Run the inputs from outside under libFuzzer, and print a table (SECONDS=60 for each TARGET="policy gate-request"; nightly Rust)

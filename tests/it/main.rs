@@ -12,6 +12,8 @@ mod canned;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod fuzz;
@@ -45,6 +47,8 @@ mod start;
 mod stored;
 #[cfg(test)]
 mod structure;
+#[cfg(test)]
+mod supply;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
