@@ -1009,6 +1009,19 @@ fn every_kind_of_event_costs_what_the_table_says() {
             called.join(", ")
         )
         .unwrap();
+        if std::env::var("TRACE").is_ok() {
+            eprintln!("== {event}: {situation}: {} / {}", longest_chain(&calls), calls.len());
+            for call in &calls {
+                let text = call.request.body.to_string();
+                let text: String = text.chars().take(200).collect();
+                eprintln!(
+                    "  {:>4} {} {}",
+                    call.start.as_millis() % 100_000,
+                    call.request.operation,
+                    text
+                );
+            }
+        }
         if situation.contains("archived") && event == "scan ended" {
             // Who uses it is looked up once more before the effect.
             let most = if situation.contains("workload") { 6 } else { 5 };

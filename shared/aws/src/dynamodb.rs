@@ -9,13 +9,14 @@
 
 mod uses;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_dynamodb::{
     Client,
     operation::{put_item::PutItemError, update_item::UpdateItemError},
     types::{AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
+use aws_smithy_async::rt::sleep::AsyncSleep as _;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
@@ -45,6 +46,21 @@ use guard_ports::{
 
 /// The most keys that `BatchGetItem` takes.
 const MAX_KEYS: usize = 100;
+
+const BATCH_GET_ITEM: &str = "dynamodb:BatchGetItem";
+
+/// The most answers in a row of `BatchGetItem` that leave out every key.
+const MAX_EMPTY_ANSWERS: usize = 3;
+
+/// The wait before the keys that an answer leaves out are asked for again: the first one, and the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(25);
+const LONGEST_WAIT: Duration = Duration::from_millis(400);
+
+/// The partition key and the sort key of an item.
+type Key = (String, String);
+
+/// An item, or the key of one.
+type Item = HashMap<String, AttributeValue>;
 
 const PARTITION_KEY: &str = "pk";
 const SORT_KEY: &str = "sk";
@@ -164,25 +180,36 @@ impl DynamoLedger {
         Ok(page)
     }
 
-    /// The rows of at most [`MAX_KEYS`] keys, each named once, by their keys.
-    ///
-    /// An answer has at most 16 MB and says which keys it leaves out; these are asked for again, as long as each answer has some. An answer
-    /// that has none of them is what throttling looks like here.
+    /// The rows of at most [`MAX_KEYS`] keys of one kind, each named once, by their keys.
     async fn batch<T: DeserializeOwned>(
         &self,
-        keys: Vec<(String, String)>,
+        keys: Vec<Key>,
         another: &'static str,
-        key_of: impl Fn(&T) -> (String, String),
-    ) -> Result<HashMap<(String, String), T>, PortError> {
-        const OPERATION: &str = "dynamodb:BatchGetItem";
+        key_of: impl Fn(&T) -> Key,
+    ) -> Result<HashMap<Key, T>, PortError> {
+        let items = self.items(keys).await?.into_iter();
+        let rows = items.map(|(key, item)| {
+            let row = read_batched(&key, &item, another, &key_of)?;
+            Ok((key, row))
+        });
+        rows.collect()
+    }
+
+    /// The items of at most [`MAX_KEYS`] keys, each named once, by their keys: `dynamodb:BatchGetItem`, strongly consistent.
+    ///
+    /// An answer has at most 16 MB and says which keys it leaves out. These are asked for again after a wait that doubles, as the API reference
+    /// recommends. An answer that has none of them is what throttling looks like here: after [`MAX_EMPTY_ANSWERS`] in a row it is a failure.
+    async fn items(&self, keys: Vec<Key>) -> Result<HashMap<Key, Item>, PortError> {
+        const OPERATION: &str = BATCH_GET_ITEM;
         let keys = keys.into_iter().map(|(pk, sk)| {
             HashMap::from([
                 (PARTITION_KEY.to_owned(), AttributeValue::S(pk)),
                 (SORT_KEY.to_owned(), AttributeValue::S(sk)),
             ])
         });
-        let mut left: Vec<HashMap<String, AttributeValue>> = keys.collect();
-        let mut found: HashMap<(String, String), T> = HashMap::new();
+        let mut left: Vec<Item> = keys.collect();
+        let mut found: HashMap<Key, Item> = HashMap::new();
+        let (mut wait, mut empty_answers) = (FIRST_WAIT, 0);
         while !left.is_empty() {
             let asked = left.len();
             let keys = KeysAndAttributes::builder()
@@ -205,23 +232,24 @@ impl DynamoLedger {
                 .map_err(|error| port_error(OPERATION, &error))?;
             let items = output.responses.and_then(|mut tables| tables.remove(&self.table));
             // An answer without a list does not say that there are no rows.
-            for item in &present(OPERATION, items, "the list")? {
+            for item in present(OPERATION, items, "the list")? {
                 let key = |name: &str| item.get(name)?.as_s().ok().cloned();
                 let (Some(pk), Some(sk)) = (key(PARTITION_KEY), key(SORT_KEY)) else {
                     return Err(malformed(OPERATION, "an item has no strings `pk` and `sk`"));
                 };
-                let place = Place { pk: &pk, sk: &sk };
-                let row: T = read(OPERATION, place, item, another, |row: &T| {
-                    key_of(row) == (pk.clone(), sk.clone())
-                })?;
-                found.insert((pk, sk), row);
+                found.insert((pk, sk), item);
             }
             let rest = output
                 .unprocessed_keys
                 .and_then(|mut tables| tables.remove(&self.table));
             left = rest.map(|rest| rest.keys).unwrap_or_default();
-            if left.len() >= asked {
+            empty_answers = if left.len() < asked { 0 } else { empty_answers + 1 };
+            if empty_answers == MAX_EMPTY_ANSWERS {
                 return Err(refusal(OPERATION, Retry::Later, "UnprocessedKeys", "no row was read"));
+            }
+            if let Some(sleep) = self.client.config().sleep_impl().filter(|_| !left.is_empty()) {
+                sleep.sleep(wait).await;
+                wait = (wait * 2).min(LONGEST_WAIT);
             }
         }
         Ok(found)
@@ -289,6 +317,19 @@ impl DynamoLedger {
             _ => Err(port_error(OPERATION, &error)),
         }
     }
+}
+
+/// The row of an item that [`DynamoLedger::items`] has found under this key.
+fn read_batched<T: DeserializeOwned>(
+    key: &Key,
+    item: &Item,
+    another: &'static str,
+    key_of: impl Fn(&T) -> Key,
+) -> Result<T, PortError> {
+    let (pk, sk) = key;
+    read(BATCH_GET_ITEM, Place { pk, sk }, item, another, |row: &T| {
+        key_of(row) == *key
+    })
 }
 
 fn sort_key(item: &HashMap<String, AttributeValue>) -> Option<&String> {

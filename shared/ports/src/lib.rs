@@ -41,7 +41,7 @@ use guard_core::{
 pub use self::{
     callers::{Callers, ReleaseLedger, StsAnswer, request_key},
     services::Services,
-    workloads::{ListedWorkloads, Revisions, Seen, UseLedger, Workloads},
+    workloads::{FamilyRows, ListedWorkloads, Revisions, Seen, UseLedger, Workloads},
 };
 
 /// Whether trying again can help.
@@ -115,6 +115,24 @@ pub trait Registry {
         repository: &RepositoryName,
         image: &ImageRef,
     ) -> impl Future<Output = Result<Option<Image>, PortError>> + Send;
+
+    /// Any number of images of a repository, in the order of their digests, as [`image`](Self::image) gives each.
+    fn images_of(
+        &self,
+        repository: &RepositoryName,
+        digests: &[Digest],
+    ) -> impl Future<Output = Result<Vec<Option<Image>>, PortError>> + Send
+    where
+        Self: Sync,
+    {
+        async move {
+            let mut images = Vec::new();
+            for digest in digests {
+                images.push(self.image(repository, &ImageRef::Digest(digest.clone())).await?);
+            }
+            Ok(images)
+        }
+    }
 
     /// The manifest of an image, as it was pushed; `None`: it cannot be had, because the image is deleted or in the archive.
     fn manifest(&self, image: &ImageKey) -> impl Future<Output = Result<Option<String>, PortError>> + Send;

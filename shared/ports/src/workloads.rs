@@ -5,7 +5,8 @@ use std::future::Future;
 use jiff::Timestamp;
 
 use guard_core::{
-    ids::{AccountId, ImageKey, Region, RepositoryKey},
+    ids::{AccountId, ImageKey, Region, RegistryKey, RepositoryKey},
+    ledger::Row,
     uses::{ImageReference, IndexState, KnownImages, KnownPart, RefusedPull, UseRow, Workload, WorkloadSource},
 };
 
@@ -48,10 +49,30 @@ pub trait Revisions {
     fn images(&self, revision: &str) -> impl Future<Output = Result<Vec<String>, PortError>> + Send;
 }
 
+/// What the ledger has of images that share their fate.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FamilyRows {
+    /// Their rows, in the order that was asked, each `None` if there is none.
+    pub rows: Vec<Option<Row>>,
+    /// Their use rows, as far as there are any, in any order.
+    pub uses: Vec<UseRow>,
+    /// How complete the index of their region is; `None`: nobody keeps one.
+    pub state: Option<IndexState>,
+}
+
 /// The memory of who uses images.
 pub trait UseLedger {
     /// The use rows of these images, as far as there are any, in any order.
     fn uses_of(&self, images: &[ImageKey]) -> impl Future<Output = Result<Vec<UseRow>, PortError>> + Send;
+
+    /// The rows of any number of images and the use rows of others, with how complete the index of a registry's region is: one
+    /// round trip. A row that cannot be read is an error for all of them.
+    fn rows_and_uses(
+        &self,
+        rows: &[ImageKey],
+        uses: &[ImageKey],
+        registry: &RegistryKey,
+    ) -> impl Future<Output = Result<FamilyRows, PortError>> + Send;
 
     /// The use rows of all images of an account's registry, in all regions, page by page.
     fn uses(

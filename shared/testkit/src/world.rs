@@ -230,6 +230,15 @@ impl State {
         })
     }
 
+    /// The rows of these images in their order, or the error of reading one of them.
+    fn rows_of(&self, operation: &'static str, images: &[ImageKey]) -> Result<Vec<Option<Row>>, PortError> {
+        let read = |image: &ImageKey| match self.unreadable(operation, keys_of(image)) {
+            Some(error) => Err(error),
+            None => Ok(self.rows.get(image).cloned()),
+        };
+        images.iter().map(read).collect()
+    }
+
     /// A row, or the error of reading it.
     fn read<T>(&self, key: (String, String), row: Option<T>) -> Result<Option<T>, PortError> {
         match self.unreadable("dynamodb:GetItem", key) {
@@ -737,6 +746,31 @@ impl Registry for World {
             Some(state.ways.show(repository, &found, now))
         })
         .await
+    }
+
+    /// As ECR: one image that is not there is an error for all, and then each is asked for alone.
+    async fn images_of(
+        &self,
+        repository: &RepositoryName,
+        digests: &[Digest],
+    ) -> Result<Vec<Option<Image>>, PortError> {
+        let mut images = Vec::new();
+        for some in digests.chunks(100) {
+            let refs: Vec<ImageRef> = some.iter().cloned().map(ImageRef::Digest).collect();
+            let all = self.call("ecr:DescribeImages", false, |state| {
+                let now = state.time();
+                let mut shown = |image: &ImageRef| {
+                    let found = find(state, repository, image)?.clone();
+                    Some(state.ways.show(repository, &found, now))
+                };
+                refs.iter().map(&mut shown).collect::<Option<Vec<Image>>>()
+            });
+            match all.await? {
+                Some(all) => images.extend(all.into_iter().map(Some)),
+                None => images.extend(try_join_all(refs.iter().map(|image| self.image(repository, image))).await?),
+            }
+        }
+        Ok(images)
     }
 
     async fn manifest(&self, image: &ImageKey) -> Result<Option<String>, PortError> {
@@ -1257,11 +1291,7 @@ impl Ledger for World {
     async fn rows_of(&self, images: &[ImageKey]) -> Result<Vec<Option<Row>>, PortError> {
         let some = images.chunks(100).map(|some| {
             self.call("dynamodb:BatchGetItem", false, move |state| {
-                let read = |image: &ImageKey| match state.unreadable("dynamodb:BatchGetItem", keys_of(image)) {
-                    Some(error) => Err(error),
-                    None => Ok(state.rows.get(image).cloned()),
-                };
-                some.iter().map(read).collect::<Result<Vec<_>, PortError>>()
+                state.rows_of("dynamodb:BatchGetItem", some)
             })
         });
         let rows: Result<Vec<_>, PortError> = try_join_all(some).await?.into_iter().collect();

@@ -1,16 +1,20 @@
 //! The ledger.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use shared::{
     core::{
         ids::ImageKey,
         ledger::{Counter, Row},
+        uses::{IndexState, UseRow, UseRowSchema},
     },
-    ports::{Ledger as _, PortError, Retry, Written},
+    ports::{FamilyRows, Ledger as _, PortError, Retry, UseLedger as _, Written},
+    testing::registry_key,
 };
 
 use super::*;
-use crate::canned::{FakeAws, Reply};
+use crate::canned::{Call, FakeAws, Reply};
 
 const GET: &str = "dynamodb:GetItem";
 const BATCH: &str = "dynamodb:BatchGetItem";
@@ -154,9 +158,99 @@ fn rows_that_an_answer_leaves_out_are_asked_for_again_as_long_as_it_has_some() {
     let replies = vec![batch(&[of_digest(1)], &[of_digest(2)]), batch(&[of_digest(2)], &[])];
     let (world, result) = read_of(&[1, 2], replies);
     assert_eq!(result, Ok(vec![Some(of_digest(1)), Some(of_digest(2))]));
-    assert_eq!(world.take_calls().len(), 2);
-    let (_, stuck) = read_of(&[1, 2], vec![batch(&[], &[of_digest(1), of_digest(2)])]);
+    let calls = world.take_calls();
+    assert_eq!(calls.len(), 2);
+    let waits = |calls: &[Call]| -> Vec<Duration> {
+        let pairs = calls.windows(2);
+        pairs.map(|pair| pair[1].start - pair[0].end.unwrap()).collect()
+    };
+    assert_eq!(waits(&calls), [Duration::from_millis(25)]);
+    // Without a row in it, an answer is what throttling looks like: a few times.
+    let none = || batch(&[], &[of_digest(1), of_digest(2)]);
+    let all = || batch(&[of_digest(1), of_digest(2)], &[]);
+    let (world, late) = read_of(&[1, 2], vec![none(), none(), all()]);
+    assert_eq!(late, Ok(vec![Some(of_digest(1)), Some(of_digest(2))]));
+    assert_eq!(
+        waits(&world.calls()),
+        [Duration::from_millis(25), Duration::from_millis(50)]
+    );
+    let (world, stuck) = read_of(&[1, 2], vec![none(), none(), none()]);
     assert_failed(stuck, BATCH, Retry::Later, "UnprocessedKeys");
+    assert_eq!(world.calls().len(), 3);
+}
+
+/// An item of the table with this row.
+fn item_of(pk: &str, sk: &str, row: &impl serde::Serialize) -> Value {
+    json!({"pk": {"S": pk}, "sk": {"S": sk}, "row": {"S": serde_json::to_string(row).unwrap()}})
+}
+
+#[test]
+fn the_rows_and_the_uses_of_a_family_are_one_call() {
+    let (first, second) = (of_digest(1), of_digest(2));
+    let registry = registry_key();
+    let used = UseRow {
+        schema: UseRowSchema::V1,
+        image: first.image.clone(),
+        workloads: Vec::new(),
+        more: Vec::new(),
+        changed_at: first.since,
+        since: first.since,
+        gone_at: None,
+        generation: 3,
+    };
+    let state = IndexState::new(registry.account.clone(), registry.region.clone());
+    let of_row = |row: &Row| item_of(&Row::partition_key(&row.image), &Row::sort_key(&row.image), row);
+    let use_key = (UseRow::partition_key(&registry.account), UseRow::sort_key(&first.image));
+    let of_use = |row: &UseRow| item_of(&use_key.0, &use_key.1, row);
+    let state_key = (
+        IndexState::partition_key(&registry.account),
+        IndexState::sort_key(&registry.region),
+    );
+    let of_state = |state: &Value| item_of(&state_key.0, &state_key.1, state);
+    let good = json!(state);
+    let images = [second.image.clone(), first.image.clone()];
+    let read = |items: Vec<Value>| {
+        let reply = Reply::Ok(json!({"Responses": {TABLE: items}, "UnprocessedKeys": {}}));
+        let world = FakeAws::scripted([(BATCH, reply)]);
+        let ledger = world.aws().dynamo_ledger(TABLE);
+        let result = world.run(ledger.rows_and_uses(&images, &images, &registry));
+        (world, result)
+    };
+    let (world, result) = read(vec![of_use(&used), of_state(&good), of_row(&first)]);
+    let expected = FamilyRows {
+        rows: vec![None, Some(first.clone())],
+        uses: vec![used.clone()],
+        state: Some(state),
+    };
+    assert_eq!(result, Ok(expected));
+    let asked = &world.only_body(BATCH)["RequestItems"][TABLE];
+    assert_eq!(
+        (asked["Keys"].as_array().unwrap().len(), &asked["ConsistentRead"]),
+        (5, &json!(true))
+    );
+    let nothing = FamilyRows {
+        rows: vec![None, None],
+        ..FamilyRows::default()
+    };
+    assert_eq!(read(vec![]).1, Ok(nothing));
+    // The row of another image is none of this one, and an odd row is neither "no row" nor "nobody uses it".
+    let other = UseRow {
+        image: second.image.clone(),
+        ..used
+    };
+    let odd_row = item_of(&Row::partition_key(&first.image), &Row::sort_key(&first.image), &second);
+    for odd in [of_use(&other), of_state(&json!({})), odd_row] {
+        assert_failed(read(vec![odd]).1, BATCH, Retry::Never, "UnreadableRow");
+    }
+    let without = Reply::Ok(json!({"Responses": {}, "UnprocessedKeys": {}}));
+    let world = FakeAws::scripted([(BATCH, without)]);
+    let result = world.run(
+        world
+            .aws()
+            .dynamo_ledger(TABLE)
+            .rows_and_uses(&images, &images, &registry),
+    );
+    assert_failed(result, BATCH, Retry::Later, "MalformedResponse");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use shared::{
     core::{
         finding::ScanTrigger,
-        ids::ImageRef,
+        ids::{Digest, ImageRef},
         image::{Image, ImageStatus},
     },
     ports::{PortError, Pulled, Registry as _, Retry},
@@ -126,6 +126,109 @@ fn a_digest_that_the_registry_refuses_names_no_image_unless_it_is_a_real_one() {
     for image in [by_digest(), by_tag()] {
         let (_, result) = describe(&image, refused());
         assert_failed(result, OPERATION, Retry::Never, "InvalidParameterException");
+    }
+}
+
+const OTHER: &str = "sha256:1123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// What is asked for at once, and then alone.
+fn describe_both(replies: Vec<Reply>) -> (FakeAws, Result<Vec<Option<Image>>, PortError>) {
+    let world = FakeAws::scripted(replies.into_iter().map(|reply| (OPERATION, reply)));
+    let registry = world.aws().ecr_registry(account());
+    let digests = [DIGEST.parse().unwrap(), OTHER.parse().unwrap()];
+    let result = world.run(registry.images_of(&repository(), &digests));
+    (world, result)
+}
+
+fn detail_of(digest: &str) -> Value {
+    json!({"imageDigest": digest, "imageStatus": "ACTIVE"})
+}
+
+fn digests(found: &[Option<Image>]) -> Vec<Option<&str>> {
+    let digests = found
+        .iter()
+        .map(|image| image.as_ref().map(|image| image.digest.as_str()));
+    digests.collect()
+}
+
+#[test]
+fn many_images_are_one_call_and_come_in_the_order_that_was_asked() {
+    let reply = Reply::Ok(json!({"imageDetails": [detail_of(OTHER), detail_of(DIGEST)]}));
+    let (world, result) = describe_both(vec![reply]);
+    assert_eq!(digests(&result.unwrap()), [Some(DIGEST), Some(OTHER)]);
+    assert_eq!(
+        world.only_body(OPERATION),
+        json!({
+            "registryId": ACCOUNT,
+            "repositoryName": REPOSITORY,
+            "imageIds": [{"imageDigest": DIGEST}, {"imageDigest": OTHER}],
+            "filter": {"imageStatus": "ANY"},
+        })
+    );
+    let world = FakeAws::new(|request| {
+        let asked = request.body["imageIds"].as_array().unwrap();
+        assert!(asked.len() <= 100, "{}", asked.len());
+        let details = asked.iter().map(|id| detail_of(id["imageDigest"].as_str().unwrap()));
+        Reply::Ok(json!({"imageDetails": details.collect::<Vec<_>>()}))
+    });
+    let all: Vec<Digest> = (0..250).map(|n| format!("sha256:{n:064x}").parse().unwrap()).collect();
+    let registry = world.aws().ecr_registry(account());
+    let found = world.run(registry.images_of(&repository(), &all)).unwrap();
+    assert_eq!((found.len(), world.calls().len()), (250, 3));
+    assert_eq!(world.run(registry.images_of(&repository(), &[])), Ok(vec![]));
+}
+
+#[test]
+fn one_image_that_is_not_there_is_no_reason_to_take_the_others_for_gone() {
+    for code in ["ImageNotFoundException", "InvalidParameterException"] {
+        let replies = vec![
+            Reply::error(code),
+            Reply::Ok(json!({"imageDetails": [detail_of(DIGEST)]})),
+            Reply::error("ImageNotFoundException"),
+        ];
+        let (world, result) = describe_both(replies);
+        assert_eq!(digests(&result.unwrap()), [Some(DIGEST), None], "{code}");
+        assert_eq!(world.calls().len(), 3);
+    }
+}
+
+#[test]
+fn what_an_answer_about_many_images_does_not_say_is_asked_for_alone() {
+    for odd in [
+        json!({}),
+        json!({"imageDetails": [detail_of(DIGEST)]}),
+        json!({"imageDetails": [detail_of(DIGEST), {"imageStatus": "ACTIVE"}]}),
+        json!({"imageDetails": [detail_of(DIGEST), detail_of("sha256:bb")]}),
+    ] {
+        let world = FakeAws::new(
+            move |request| match request.body["imageIds"].as_array().unwrap().as_slice() {
+                [one] => Reply::Ok(json!({"imageDetails": [detail_of(one["imageDigest"].as_str().unwrap())]})),
+                _ => Reply::Ok(odd.clone()),
+            },
+        );
+        let registry = world.aws().ecr_registry(account());
+        let both = [DIGEST.parse().unwrap(), OTHER.parse().unwrap()];
+        let found = world.run(registry.images_of(&repository(), &both)).unwrap();
+        assert_eq!(digests(&found), [Some(DIGEST), Some(OTHER)]);
+    }
+}
+
+#[test]
+fn trouble_with_many_images_is_not_their_absence() {
+    for (code, retry) in [
+        ("ThrottlingException", Retry::Later),
+        ("ServerException", Retry::Later),
+        ("AccessDeniedException", Retry::Never),
+    ] {
+        let world = FakeAws::new(move |_| Reply::error(code));
+        let registry = world.aws().ecr_registry(account());
+        let both = [DIGEST.parse().unwrap(), OTHER.parse().unwrap()];
+        assert_failed(
+            world.run(registry.images_of(&repository(), &both)),
+            OPERATION,
+            retry,
+            code,
+        );
     }
 }
 

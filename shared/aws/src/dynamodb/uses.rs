@@ -1,15 +1,18 @@
 //! Who uses images, in the ledger's table.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
-use super::{DynamoLedger, EXPIRES_AT, MAX_KEYS};
+use super::{DynamoLedger, EXPIRES_AT, Item, Key, MAX_KEYS, read_batched};
 use guard_core::{
-    ids::{AccountId, ImageKey, Region, RepositoryKey},
+    ids::{AccountId, ImageKey, Region, RegistryKey, RepositoryKey},
+    ledger::Row,
     uses::{IndexState, KnownPart, RefusedPull, UseRow},
 };
-use guard_ports::{Page, PortError, UseLedger, Written};
+use guard_ports::{FamilyRows, Page, PortError, UseLedger, Written};
 
 fn keys(row: &UseRow) -> (String, String) {
     (UseRow::partition_key(&row.image.account), UseRow::sort_key(&row.image))
@@ -25,10 +28,45 @@ impl UseLedger for DynamoLedger {
             self.batch(of.collect(), "image", keys)
         });
         let found = try_join_all(calls).await?;
-        Ok(found
-            .into_iter()
-            .flat_map(std::collections::HashMap::into_values)
-            .collect())
+        Ok(found.into_iter().flat_map(HashMap::into_values).collect())
+    }
+
+    /// `dynamodb:BatchGetItem`, strongly consistent, a hundred items to a call and all calls at the same time.
+    async fn rows_and_uses(
+        &self,
+        rows: &[ImageKey],
+        uses: &[ImageKey],
+        registry: &RegistryKey,
+    ) -> Result<FamilyRows, PortError> {
+        let of_state = |account: &AccountId, region: &Region| -> Key {
+            (IndexState::partition_key(account), IndexState::sort_key(region))
+        };
+        let of_use = |image: &ImageKey| -> Key { (UseRow::partition_key(&image.account), UseRow::sort_key(image)) };
+        let of_row = |image: &ImageKey| -> Key { (Row::partition_key(image), Row::sort_key(image)) };
+        let state = of_state(&registry.account, &registry.region);
+        let all = std::iter::once(state.clone()).chain(uses.iter().map(of_use));
+        let all: Vec<Key> = all.chain(rows.iter().map(of_row)).collect();
+        let calls = all.chunks(MAX_KEYS).map(|some| self.items(some.to_vec()));
+        let found: HashMap<Key, Item> = try_join_all(calls).await?.into_iter().flatten().collect();
+        let rows = rows.iter().map(|image| {
+            let key = of_row(image);
+            let item = found.get(&key);
+            item.map(|item| read_batched(&key, item, "image", |row: &Row| of_row(&row.image)))
+                .transpose()
+        });
+        let uses = uses.iter().filter_map(|image| {
+            let key = of_use(image);
+            let item = found.get(&key)?;
+            Some(read_batched(&key, item, "image", |row: &UseRow| of_use(&row.image)))
+        });
+        let of_region = |state: &IndexState| of_state(&state.account, &state.region);
+        let index = found.get(&state);
+        let index = index.map(|item| read_batched(&state, item, "region", of_region));
+        Ok(FamilyRows {
+            rows: rows.collect::<Result<_, _>>()?,
+            uses: uses.collect::<Result<_, _>>()?,
+            state: index.transpose()?,
+        })
     }
 
     async fn uses(&self, account: &AccountId, after: Option<&str>) -> Result<Page<UseRow>, PortError> {

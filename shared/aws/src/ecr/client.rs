@@ -21,10 +21,13 @@ use crate::{
     answer::next_page,
     error::{found, port_error, present, refusal},
 };
-use guard_core::ids::{AccountId, ImageKey, ImageRef, Region, RepositoryName};
+use guard_core::ids::{AccountId, Digest, ImageKey, ImageRef, Region, RepositoryName};
 use guard_ports::{PortError, Retry};
 
 pub(super) const DESCRIBE_IMAGES: &str = "ecr:DescribeImages";
+
+/// The most images that one call describes. Source: ECR API reference, `DescribeImages`, `imageIds`.
+pub(super) const MAX_IMAGES: usize = 100;
 
 /// The most findings, or images, that ECR gives in one answer.
 pub(super) const PAGE_SIZE: i32 = 1000;
@@ -156,6 +159,40 @@ impl Ecr {
         });
         // An unknown image is an error of its own. Not to find it in a success is not to know.
         present(DESCRIBE_IMAGES, detail, "the image").map(Some)
+    }
+
+    /// `ecr:DescribeImages` of at most [`MAX_IMAGES`] digests, archived images included; those that the answer has, in any order. `None`: the
+    /// registry refuses them all because of one, and does not say which.
+    ///
+    /// This operation has no list of failures: one image that is not there is `ImageNotFoundException` for all of them.
+    pub(super) async fn describe_some(
+        &self,
+        repository: &RepositoryName,
+        digests: &[Digest],
+    ) -> Result<Option<Vec<ImageDetail>>, PortError> {
+        let ids = digests
+            .iter()
+            .cloned()
+            .map(|digest| identifier(&ImageRef::Digest(digest)));
+        let result = self
+            .client
+            .describe_images()
+            .registry_id(self.account.as_str())
+            .repository_name(repository.as_str())
+            .set_image_ids(Some(ids.collect()))
+            .filter(
+                DescribeImagesFilter::builder()
+                    .image_status(ImageStatusFilter::Any)
+                    .build(),
+            )
+            .send()
+            .await;
+        let output = found(DESCRIBE_IMAGES, result, |error| {
+            error.is_image_not_found_exception()
+                || error.is_repository_not_found_exception()
+                || error.is_invalid_parameter_exception()
+        })?;
+        Ok(output.map(|output| output.image_details.unwrap_or_default()))
     }
 
     /// A page of a thousand images of a repository, and where the next one begins. No images if there is no such repository.

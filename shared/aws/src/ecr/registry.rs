@@ -1,16 +1,17 @@
 //! Images of a registry, to read.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use aws_sdk_ecr::{
     Client,
     operation::batch_get_repository_scanning_configuration::BatchGetRepositoryScanningConfigurationError,
     types::{ImageStatusFilter, RepositoryScanningConfiguration, ScanFrequency, ScanningConfigurationFailureCode},
 };
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
 use super::{
-    client::{DESCRIBE_IMAGES, Ecr},
+    client::{DESCRIBE_IMAGES, Ecr, MAX_IMAGES},
     image::described,
     triggers::TriggerCache,
 };
@@ -55,6 +56,39 @@ impl EcrRegistry {
     }
 }
 
+impl EcrRegistry {
+    /// At most [`MAX_IMAGES`] images, in the order of their digests.
+    async fn some_images(
+        &self,
+        repository: &RepositoryName,
+        digests: &[Digest],
+    ) -> Result<Vec<Option<Image>>, PortError> {
+        let mut found: HashMap<Digest, Image> = HashMap::new();
+        if digests.len() > 1 {
+            let details = self.ecr.describe_some(repository, digests).await?;
+            let readable = details
+                .into_iter()
+                .flatten()
+                .filter_map(|detail| described(detail).ok());
+            found.extend(readable.map(|image| (image.digest.clone(), image)));
+        }
+        let mut images = Vec::new();
+        for some in digests.chunks(ALONE_AT_ONCE) {
+            let each = some.iter().map(|digest| async {
+                match found.get(digest) {
+                    Some(image) => Ok(Some(image.clone())),
+                    None => self.image(repository, &ImageRef::Digest(digest.clone())).await,
+                }
+            });
+            images.extend(try_join_all(each).await?);
+        }
+        Ok(images)
+    }
+}
+
+/// The most images that are asked for at the same time, one to a call.
+const ALONE_AT_ONCE: usize = 50;
+
 impl Registry for EcrRegistry {
     /// `ecr:GetRepositoryPolicy`.
     async fn repository_policy(&self, key: &RepositoryKey) -> Result<Option<String>, PortError> {
@@ -91,6 +125,19 @@ impl Registry for EcrRegistry {
                 .map_err(|why| malformed(DESCRIBE_IMAGES, &format!("the image of the answer: {why}"))),
             None => Ok(None),
         }
+    }
+
+    /// `ecr:DescribeImages`, a hundred images to a call and all calls at the same time. What such an answer does not have is asked for alone: an
+    /// image that is not there makes the registry refuse the others with it.
+    async fn images_of(
+        &self,
+        repository: &RepositoryName,
+        digests: &[Digest],
+    ) -> Result<Vec<Option<Image>>, PortError> {
+        let some = digests
+            .chunks(MAX_IMAGES)
+            .map(|some| self.some_images(repository, some));
+        Ok(try_join_all(some).await?.concat())
     }
 
     /// `ecr:DescribeImages` of a whole repository, active images only. The order of ECR's answer is documented nowhere.

@@ -9,6 +9,7 @@
 //! | `image_run` | an image, and the services to reconcile it |
 //! | `run` | one image: the loop from facts to a plan that is carried out |
 //! | `gather` | the facts, in one round of concurrent calls |
+//! | `ahead` | the first facts of several images, in one such round |
 //! | `ask` | further facts, when a decision needs them; `indexes`: about indexes and their children |
 //! | `uses` | which workloads use it |
 //! | `attempt` | what is known in one attempt, and what a refusal or a limit changes in it |
@@ -17,6 +18,7 @@
 //! | `family` | the images that share its fate |
 
 mod action;
+mod ahead;
 mod ask;
 mod attempt;
 mod family;

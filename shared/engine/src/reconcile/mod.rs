@@ -2,13 +2,9 @@
 
 mod error;
 pub mod image;
-mod images;
 pub mod registry;
 pub mod replication;
 pub mod repository;
 
+pub(crate) use self::error::{FINDINGS, refusal_of};
 pub use self::error::{ReconcileError, Subject};
-pub(crate) use self::{
-    error::{FINDINGS, refusal_of},
-    images::images_of,
-};

@@ -12,7 +12,7 @@ use tracing::debug;
 
 use crate::{
     execute::{Action, Claim, Executed, execute},
-    reconcile::{ReconcileError, Subject, images_of, repository::tell},
+    reconcile::{ReconcileError, Subject, repository::tell},
 };
 use guard_core::{
     alert::repository::RepositoryAlert,
@@ -394,7 +394,7 @@ async fn children_here(
         return Ok(ChildrenHere::Unknown);
     };
     let children: Vec<Digest> = listed.children.into_iter().map(|child| child.digest).collect();
-    let found = images_of(services.registry(), &image.repository, children.iter()).await?;
+    let found = services.registry().images_of(&image.repository, &children).await?;
     let mut here = ListedHere::default();
     for (child, found) in children.iter().zip(found) {
         let list = match found {

@@ -35,8 +35,8 @@ use guard_core::{
     work::{Work, WorkItem},
 };
 use guard_ports::{
-    AlertLedger, Clock, Ledger, Listing, Page, PortError, Pulled, Queue, Registry, ReleaseLedger, ReplicationLedger,
-    Repositories, RepositoryLedger, Retry, Scanner, SweepLedger, UseLedger, Written,
+    AlertLedger, Clock, FamilyRows, Ledger, Listing, Page, PortError, Pulled, Queue, Registry, ReleaseLedger,
+    ReplicationLedger, Repositories, RepositoryLedger, Retry, Scanner, SweepLedger, UseLedger, Written,
 };
 use guard_testkit::{World, image, image_key, now, policy_in};
 
@@ -459,6 +459,15 @@ impl ReleaseLedger for Sim {
 impl UseLedger for Sim {
     async fn uses_of(&self, images: &[ImageKey]) -> Result<Vec<UseRow>, PortError> {
         self.world.uses_of(images).await
+    }
+
+    async fn rows_and_uses(
+        &self,
+        rows: &[ImageKey],
+        uses: &[ImageKey],
+        registry: &RegistryKey,
+    ) -> Result<FamilyRows, PortError> {
+        self.world.rows_and_uses(rows, uses, registry).await
     }
 
     async fn uses(&self, account: &AccountId, after: Option<&str>) -> Result<Page<UseRow>, PortError> {

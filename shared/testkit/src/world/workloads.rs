@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use guard_core::{
-    ids::{AccountId, ImageKey, Region, RepositoryKey},
+    ids::{AccountId, ImageKey, Region, RegistryKey, RepositoryKey},
     uses::{IndexState, KnownImages, KnownPart, RefusedPull, SourceKind, UseRow, WorkloadRules, WorkloadSource},
 };
-use guard_ports::{ListedWorkloads, Page, PortError, Retry, Seen, UseLedger, Workloads, Written};
+use guard_ports::{FamilyRows, ListedWorkloads, Page, PortError, Retry, Seen, UseLedger, Workloads, Written};
 
 use super::{PUT, World, put};
 
@@ -56,6 +56,15 @@ pub struct Taken {
 impl Index {
     fn attempt(&mut self) -> &mut Attempt {
         self.attempts.entry(self.acting).or_default()
+    }
+
+    /// The use rows of these images are asked for.
+    fn asked(&mut self, images: &[ImageKey], tick: u64) -> Vec<UseRow> {
+        let all: Vec<UseRow> = self.uses.values().cloned().collect();
+        let asked = images.iter().map(|image| (image.clone(), (tick, all.clone())));
+        self.attempt().asked.extend(asked);
+        let rows = images.iter().filter_map(|image| self.uses.get(image));
+        rows.cloned().collect()
     }
 
     /// The row of an image was written.
@@ -219,14 +228,31 @@ fn page(rows: impl Iterator<Item = UseRow>, after: Option<&str>, size: usize) ->
 impl UseLedger for World {
     async fn uses_of(&self, images: &[ImageKey]) -> Result<Vec<UseRow>, PortError> {
         self.call("dynamodb:BatchGetItem", false, |state| {
-            let all: Vec<UseRow> = state.index.uses.values().cloned().collect();
             let tick = state.ticks;
-            let asked = images.iter().map(|image| (image.clone(), (tick, all.clone())));
-            state.index.attempt().asked.extend(asked);
-            let rows = images.iter().filter_map(|image| state.index.uses.get(image));
-            rows.cloned().collect()
+            state.index.asked(images, tick)
         })
         .await
+    }
+
+    async fn rows_and_uses(
+        &self,
+        rows: &[ImageKey],
+        uses: &[ImageKey],
+        registry: &RegistryKey,
+    ) -> Result<FamilyRows, PortError> {
+        let of = (registry.account.clone(), registry.region.clone());
+        self.call("dynamodb:BatchGetItem", false, |state| {
+            let rows = state.rows_of("dynamodb:BatchGetItem", rows)?;
+            let found = state.index.states.get(&of).cloned();
+            state.index.attempt().state = Some((state.time(), found.clone()));
+            let tick = state.ticks;
+            Ok(FamilyRows {
+                rows,
+                uses: state.index.asked(uses, tick),
+                state: found,
+            })
+        })
+        .await?
     }
 
     async fn uses(&self, account: &AccountId, after: Option<&str>) -> Result<Page<UseRow>, PortError> {

@@ -44,7 +44,6 @@ pub async fn reconcile(
         actor: &request.actor,
         spent: &Spent::default(),
         index: None,
-        index_row: None,
     };
     let Looked {
         mut outcome,
@@ -137,7 +136,6 @@ impl<S: Services> ImageRun<'_, S> {
             actor: self.actor,
             spent: self.spent,
             index,
-            index_row: None,
         }
     }
 

@@ -1,11 +1,12 @@
 //! The facts that every decision needs.
 
-use futures_util::future::{join, join5};
+use futures_util::future::{join, join3, join4};
 use jiff::Timestamp;
 
 use super::{
+    ahead::{Ahead, OwnRows},
     attempt::{Attempt, NotRead},
-    image_run::{ImageRun, ReadRow},
+    image_run::ImageRun,
 };
 use crate::reconcile::{ReconcileError, refusal_of};
 use guard_core::{
@@ -20,8 +21,20 @@ use guard_ports::{Clock as _, Ledger as _, PortError, Registry as _, Retry, Scan
 
 impl<S: Services> ImageRun<'_, S> {
     /// All that is needed to decide, in one round of concurrent calls.
-    pub(super) async fn gather(&self) -> Result<Attempt, ReconcileError> {
+    ///
+    /// `ahead`: those that were read already, with others.
+    pub(super) async fn gather(&self, ahead: Option<Ahead>) -> Result<Attempt, ReconcileError> {
+        let index_row = ahead.as_ref().map(|ahead| ahead.index.clone());
         let by_digest = ImageRef::Digest(self.key.digest.clone());
+        let seen = async {
+            match ahead {
+                Some(Ahead { image, scan, rows, .. }) => (Ok(image), scan, Ok(rows)),
+                None => {
+                    let image = self.services.registry().image(&self.key.repository, &by_digest);
+                    join3(image, self.scan(), self.own_rows()).await
+                }
+            }
+        };
         let trigger = async {
             if self.hints.arrival.is_some() || self.hints.found {
                 self.services.registry().scan_trigger(&self.key.repository).await
@@ -44,16 +57,9 @@ impl<S: Services> ImageRun<'_, S> {
                 Ok(None)
             }
         };
-        let looks = join5(
-            self.services.registry().image(&self.key.repository, &by_digest),
-            self.scan(),
-            self.services.ledger().row(&self.key),
-            trigger,
-            pulled,
-        );
-        let ((image, scan, row, trigger, pulled), uses) = join(looks, self.uses_ahead()).await;
+        let ((image, scan, rows), trigger, pulled, uses) = join4(seen, trigger, pulled, self.uses_ahead()).await;
         let failed = |source| self.failed("reconcile", source);
-        let mut row = row.map_err(failed)?;
+        let OwnRows { mut row, source } = rows.map_err(failed)?;
         let image = image.map_err(failed)?;
         if let Some(row) = row.as_mut().filter(|row| row.not_reached && image.is_some()) {
             // Its row only says that nobody could reconcile it: it is a new one.
@@ -65,7 +71,11 @@ impl<S: Services> ImageRun<'_, S> {
             Err(source) => return Err(failed(source)),
         };
         let since = image.as_ref().and_then(Image::available_since);
-        let (indexes, source) = join(self.indexes(row.as_ref()), self.source(row.as_ref(), since)).await;
+        let (indexes, source) = join(
+            self.indexes(row.as_ref(), index_row),
+            self.source(row.as_ref(), since, source),
+        )
+        .await;
         let facts = Facts {
             image,
             scan,
@@ -98,21 +108,22 @@ impl<S: Services> ImageRun<'_, S> {
         })
     }
 
-    async fn scan(&self) -> Result<Scan, PortError> {
+    pub(super) async fn scan(&self) -> Result<Scan, PortError> {
         match &self.hints.refused {
             Some(refused) => Err(refused.clone()),
             None => self.services.registry().scan(&self.key).await,
         }
     }
 
-    /// The parent indexes of this image: those that its row names, and the one that it was reached through.
-    async fn indexes(&self, row: Option<&Row>) -> Result<Vec<LeadingIndex>, ReconcileError> {
+    /// The parent indexes of this image: those that its row names, and the one that it was reached through. `read`: the row of that one, if it was
+    /// read already.
+    async fn indexes(&self, row: Option<&Row>, read: Option<Option<Row>>) -> Result<Vec<LeadingIndex>, ReconcileError> {
         let mut digests: Vec<Digest> = row.map(|row| row.indexes.clone()).unwrap_or_default();
         if let Some((index, _)) = self.index.as_ref().filter(|(index, _)| !digests.contains(index)) {
             digests.push(index.clone());
         }
         let is_looked_for = |digest: &Digest| self.index.as_ref().is_some_and(|(index, _)| index == digest);
-        let read = |digest: &Digest| self.index_row.as_ref().filter(|_| is_looked_for(digest));
+        let read = |digest: &Digest| read.as_ref().filter(|_| is_looked_for(digest));
         let unread = digests.iter().filter(|digest| read(digest).is_none());
         let keys: Vec<ImageKey> = unread.map(|digest| self.of(digest, None).key).collect();
         let rows = self.services.ledger().rows_of(&keys).await;
@@ -127,7 +138,7 @@ impl<S: Services> ImageRun<'_, S> {
             looking: looking(digest),
             digest: digest.clone(),
             row: match read(digest) {
-                Some(ReadRow(row)) => row.clone(),
+                Some(row) => row.clone(),
                 None => rows.next().flatten(),
             },
         });
@@ -135,11 +146,15 @@ impl<S: Services> ImageRun<'_, S> {
     }
 
     /// The image in another region that this one is a copy of: by what an event said, or by what its row remembers; and where copies
-    /// arrive and no event led here, by the ledger.
-    async fn source(&self, row: Option<&Row>, since: Option<Timestamp>) -> Result<Option<SourceImage>, ReconcileError> {
+    /// arrive and no event led here, by the ledger. `said`: the one of the event, which was read already.
+    async fn source(
+        &self,
+        row: Option<&Row>,
+        since: Option<Timestamp>,
+        said: Option<SourceImage>,
+    ) -> Result<Option<SourceImage>, ReconcileError> {
         let failed = |source| self.failed("read the source of", source);
         let known = row.and_then(|row| Some(row.source.as_ref()?.region.clone()));
-        let said = self.hints.source.clone().filter(|region| *region != self.key.region);
         if said.is_none() && known.is_none() {
             if !self.hints.found || !is_destination(self.policy, &self.key.repository, &self.key.region) {
                 return Ok(None);
@@ -153,25 +168,23 @@ impl<S: Services> ImageRun<'_, S> {
                 row: Some(row),
             }));
         }
-        let mut source = None;
-        for region in said.into_iter().chain(known) {
-            let key = ImageKey {
-                region: region.clone(),
-                ..self.key.clone()
-            };
-            let row = self.services.ledger().row(&key).await.map_err(failed)?;
-            let is_copy_of_this = row.as_ref().is_some_and(|row| {
-                row.source
-                    .as_ref()
-                    .is_some_and(|source| source.region == self.key.region)
-            });
-            source = Some(SourceImage { region, row });
-            if !is_copy_of_this {
-                return Ok(source);
-            }
+        let is_copy_of_this = |source: &SourceImage| {
+            let of = source.row.as_ref().and_then(|row| row.source.as_ref());
+            of.is_some_and(|of| of.region == self.key.region)
+        };
+        if said.as_ref().is_some_and(|said| !is_copy_of_this(said)) {
+            return Ok(said);
         }
         // Each is a copy of the other: then none follows.
-        Ok(source)
+        let Some(region) = known.filter(|known| said.as_ref().is_none_or(|said| said.region != *known)) else {
+            return Ok(said);
+        };
+        let key = ImageKey {
+            region: region.clone(),
+            ..self.key.clone()
+        };
+        let row = self.services.ledger().row(&key).await.map_err(failed)?;
+        Ok(Some(SourceImage { region, row }))
     }
 
     /// An image that was pulled since then counts as in use. `counted`: the scanner counts the workloads that run it.

@@ -3,8 +3,7 @@
 use super::{pages::Spent, request::Hints};
 use crate::{reconcile::ReconcileError, tag_removal::TagRemoval};
 use guard_core::{
-    ids::{Digest, ImageKey, Tag},
-    ledger::Row,
+    ids::{Digest, ImageKey, RegistryKey, Tag},
     policy::Policy,
 };
 use guard_ports::{PortError, Services};
@@ -20,13 +19,7 @@ pub(super) struct ImageRun<'a, S> {
     pub(super) spent: &'a Spent,
     /// The parent index that it was reached through, and its tags.
     pub(super) index: Option<(Digest, Vec<Tag>)>,
-    /// That index's row in the ledger, if it has been read already.
-    pub(super) index_row: Option<ReadRow>,
 }
-
-/// An image's row in the ledger, as it was read.
-#[derive(Clone)]
-pub(super) struct ReadRow(pub(super) Option<Row>);
 
 impl<S: Services> ImageRun<'_, S> {
     /// The writer for this repository; `None`: the policy only reports on it.
@@ -34,6 +27,13 @@ impl<S: Services> ImageRun<'_, S> {
         self.services
             .writer()
             .filter(|_| self.policy.enforces(&self.key.repository))
+    }
+
+    pub(super) fn registry(&self) -> RegistryKey {
+        RegistryKey {
+            account: self.key.account.clone(),
+            region: self.key.region.clone(),
+        }
     }
 
     pub(super) fn removal<'a>(&'a self, writer: &'a S::Writer) -> TagRemoval<'a, S> {

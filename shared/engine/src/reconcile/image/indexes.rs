@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{attempt::NotRead, image_run::ImageRun, pages::MAX_PAGES_OF_IMAGES};
-use crate::reconcile::{ReconcileError, images_of};
+use crate::reconcile::ReconcileError;
 use guard_core::{
     decide::{ChildFacts, Children, Facts, LeadingIndex},
     ids::{Digest, ImageKey, Tag},
@@ -52,28 +52,38 @@ impl<S: Services> ImageRun<'_, S> {
             .row
             .as_ref()
             .is_some_and(|row| row.closed_at.is_none() && row.tags == tags);
-        let keys: Vec<ImageKey> = listed.iter().map(|child| self.of(&child.digest, None).key).collect();
-        let rows = self.services.ledger().rows_of(&keys).await.map_err(failed)?;
-        let mut children = Vec::new();
-        for (child, mut row) in listed.into_iter().zip(rows) {
-            let linked = row.as_ref().is_some_and(|row| {
-                let knows = row.more_indexes || row.indexes.contains(&self.key.digest);
-                row.closed_at.is_none() && knows
-            });
-            if !(linked && judged_by_tags) {
-                let run = self.of(&child.digest, Some((self.key.digest.clone(), tags.clone())));
-                // Boxed, because an index may reference an index.
-                row = Box::pin(run.one()).await?.row;
-            }
-            children.push(ChildFacts { child, row });
-        }
-        Ok((Children::Known(children), more))
+        let is_linked = |row: &Row| {
+            let knows = row.more_indexes || row.indexes.contains(&self.key.digest);
+            row.closed_at.is_none() && knows
+        };
+        // Without one that counts, all of them are read anew, and at once.
+        let linked: Vec<Option<Row>> = if judged_by_tags {
+            let keys: Vec<ImageKey> = listed.iter().map(|child| self.of(&child.digest, None).key).collect();
+            let rows = self.services.ledger().rows_of(&keys).await.map_err(failed)?;
+            rows.into_iter().map(|row| row.filter(is_linked)).collect()
+        } else {
+            vec![None; listed.len()]
+        };
+        let unlinked = listed.iter().zip(&linked).filter(|(_, row)| row.is_none());
+        let through = || Some((self.key.digest.clone(), tags.clone()));
+        let runs: Vec<Self> = unlinked.map(|(child, _)| self.of(&child.digest, through())).collect();
+        let mut looked = self.look_at_all(&runs, facts.row.as_ref()).await?.into_iter();
+        let children = listed.into_iter().zip(linked).map(|(child, row)| ChildFacts {
+            child,
+            row: row.or_else(|| looked.next().and_then(|looked| looked.row)),
+        });
+        Ok((Children::Known(children.collect()), more))
     }
 
     /// When the children of this index were last pulled.
     pub(super) async fn children_pulled(&self, facts: &Facts) -> Result<Vec<Timestamp>, ReconcileError> {
-        let children = facts.children().iter().map(|child| &child.child.digest);
-        let images = images_of(self.services.registry(), &self.key.repository, children).await;
+        let children = facts.children().iter().map(|child| child.child.digest.clone());
+        let children: Vec<Digest> = children.collect();
+        let images = self
+            .services
+            .registry()
+            .images_of(&self.key.repository, &children)
+            .await;
         let images = images.map_err(|source| self.failed("read the children of", source))?;
         Ok(images
             .into_iter()

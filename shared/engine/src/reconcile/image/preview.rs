@@ -3,9 +3,10 @@
 use futures_util::future::{join, join_all};
 
 use super::{
+    ahead::{Ahead, READ_AT_ONCE},
     attempt::NotRead,
     find,
-    image_run::{ImageRun, ReadRow},
+    image_run::ImageRun,
     indexes::sorted_tags,
     pages::Spent,
     request::{Hints, Request},
@@ -49,13 +50,12 @@ pub async fn preview(
         actor: &request.actor,
         spent: &Spent::default(),
         index: None,
-        index_row: None,
     };
     let Previewed {
         facts,
         judged,
         mut not_visible,
-    } = run.preview().await?;
+    } = run.preview(None).await?;
     let Some(image) = facts.image.clone() else {
         return Ok(None);
     };
@@ -92,8 +92,8 @@ struct Previewed {
 }
 
 impl<S: Services> ImageRun<'_, S> {
-    async fn preview(&self) -> Result<Previewed, ReconcileError> {
-        let mut attempt = self.gather().await?;
+    async fn preview(&self, ahead: Option<Ahead>) -> Result<Previewed, ReconcileError> {
+        let mut attempt = self.gather(ahead).await?;
         if attempt.facts.needs_manifest(self.policy) {
             let manifest = self.manifest(&mut attempt.not_read).await?;
             attempt.facts.content = manifest.map(|manifest| content(&manifest));
@@ -137,19 +137,20 @@ impl<S: Services> ImageRun<'_, S> {
             return Ok((Children::Unknown, 0, false));
         };
         let tags = sorted_tags(facts);
-        let looks = listed.into_iter().map(|child| {
-            let run = ImageRun {
-                // This row is a fact of each of them, and was read with the others.
-                index_row: Some(ReadRow(facts.row.clone())),
-                ..self.of(&child.digest, Some((self.key.digest.clone(), tags.clone())))
-            };
+        let through = || Some((self.key.digest.clone(), tags.clone()));
+        let runs: Vec<Self> = listed.iter().map(|child| self.of(&child.digest, through())).collect();
+        let mut ahead = Vec::new();
+        for some in runs.chunks(READ_AT_ONCE) {
+            ahead.extend(self.ahead_of(some, facts.row.as_ref()).await?);
+        }
+        let looks = listed.into_iter().zip(runs).zip(ahead).map(|((child, run), ahead)| {
             async move {
                 // Boxed, because an index may reference an index.
                 let Previewed {
                     facts,
                     judged,
                     not_visible,
-                } = Box::pin(run.preview()).await?;
+                } = Box::pin(run.preview(Some(ahead))).await?;
                 let (row, not_visible) = match judged {
                     Opinion::Opinion(judgement) => (Some(judgement.row), not_visible || judgement.not_visible),
                     Opinion::NotAnImage => {
@@ -184,7 +185,7 @@ impl<S: Services> ImageRun<'_, S> {
         let mut held = None;
         for index in facts.indexes.iter().filter(|index| index.is_open()) {
             let run = self.of(&index.digest, None);
-            let judged = Box::pin(run.preview()).await?.judged;
+            let judged = Box::pin(run.preview(None)).await?.judged;
             match judged {
                 Opinion::Opinion(judgement)
                     if judgement.row.state == State::BlockDeferred && judgement.hold.is_some_and(speaks_for_image) =>

@@ -4,6 +4,7 @@ use tracing::debug;
 
 use super::{
     action::{Carried, ImageExecution, Stop},
+    ahead::Ahead,
     attempt::{Attempt, NotRead},
     image_run::ImageRun,
     outcome::{Outcome, OutcomeKind},
@@ -53,8 +54,13 @@ impl Looked {
 impl<S: Services> ImageRun<'_, S> {
     /// Reconciles this one image; again, if somebody else wrote its row in between.
     pub(super) async fn one(&self) -> Result<Looked, ReconcileError> {
+        self.one_with(None).await
+    }
+
+    /// The same, with facts that were read already: for the first attempt.
+    pub(super) async fn one_with(&self, mut ahead: Option<Ahead>) -> Result<Looked, ReconcileError> {
         for _ in 0..MAX_ATTEMPTS {
-            let mut attempt = self.gather().await?;
+            let mut attempt = self.gather(ahead.take()).await?;
             log_facts(&attempt.facts);
             self.resume(attempt.facts.row.as_ref()).await?;
             let ExceptionUse { used, unused } = self.exception_use(&attempt.facts);

@@ -1,7 +1,5 @@
 //! Which workloads use an image.
 
-use futures_util::future::join;
-
 use super::image_run::ImageRun;
 use crate::reconcile::{ReconcileError, refusal_of};
 use guard_core::{
@@ -9,7 +7,7 @@ use guard_core::{
     ids::ImageKey,
     uses::{Uses, WorkloadRules},
 };
-use guard_ports::{Clock as _, Retry, Services, UseLedger as _};
+use guard_ports::{Clock as _, FamilyRows, Retry, Services, UseLedger as _};
 
 impl<S: Services> ImageRun<'_, S> {
     /// The workloads that use the image, or a relative that is pulled with it: one round trip. A use that cannot be read is not
@@ -31,20 +29,13 @@ impl<S: Services> ImageRun<'_, S> {
 
     async fn uses_of(&self, rules: &WorkloadRules, images: &[ImageKey]) -> Result<Uses, ReconcileError> {
         let ledger = self.services.ledger();
-        let (rows, state) = join(
-            ledger.uses_of(images),
-            ledger.index_state(&self.key.account, &self.key.region),
-        )
-        .await;
-        match (rows, state) {
-            (Ok(rows), Ok(state)) => {
+        match ledger.rows_and_uses(&[], images, &self.registry()).await {
+            Ok(FamilyRows { uses, state, .. }) => {
                 let now = self.services.clock().now();
-                Ok(Uses::of(rules, images, &rows, state.as_ref(), now))
+                Ok(Uses::of(rules, images, &uses, state.as_ref(), now))
             }
-            (Err(source), _) | (_, Err(source)) if source.retry == Retry::Never => {
-                Ok(Uses::Unknown(refusal_of(&source)))
-            }
-            (Err(source), _) | (_, Err(source)) => Err(self.failed("look up who uses", source)),
+            Err(source) if source.retry == Retry::Never => Ok(Uses::Unknown(refusal_of(&source))),
+            Err(source) => Err(self.failed("look up who uses", source)),
         }
     }
 
