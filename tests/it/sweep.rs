@@ -262,10 +262,10 @@ fn in_full(repositories: usize, sweep: Timestamp) -> usize {
 }
 
 /// A thousand images under enhanced scanning, which the registry's list does not show.
-fn watched_by_inspector(scan_of: impl Fn(usize) -> Scan) -> World {
+fn watched_by_inspector(repositories: usize, scan_of: impl Fn(usize) -> Scan) -> World {
     let world = World::new();
-    for repository in 0..10 {
-        for number in 0..100 {
+    for repository in 0..repositories {
+        for number in 0..1000 / repositories {
             let key = key_of(repository, number);
             world.push(&key, image(&key));
             world.set_scan(&key, scan_of(number));
@@ -362,10 +362,10 @@ fn a_sweep_costs_what_the_table_says_and_no_more_for_what_has_not_changed() {
         };
         assert_eq!(unchanged, expected, "{repositories} × {images}");
     }
-    let mut row = |situation: &str, cost: Cost| {
+    let mut row = |size: &str, situation: &str, cost: Cost| {
         writeln!(
             table,
-            "| 10 × 100 | {situation} | {} | {} | {} | {} | {} | {} |",
+            "| {size} | {situation} | {} | {} | {} | {} | {} | {} |",
             cost.ecr, cost.ecr_writes, cost.ledger_reads, cost.ledger_writes, cost.queue, cost.topics
         )
         .unwrap();
@@ -375,10 +375,16 @@ fn a_sweep_costs_what_the_table_says_and_no_more_for_what_has_not_changed() {
         mode: ScanMode::Enhanced,
         ..scan(vec![finding(&format!("CVE-2026-{number}"), Severity::Low)])
     };
-    let world = watched_by_inspector(|number| Scan::Complete(clean(number)));
+    let world = watched_by_inspector(1, |number| Scan::Complete(clean(number)));
     sweep(&world, &rules(), |_| usize::MAX);
     let (cost, looked) = sweeps(&world, &rules(), 24);
-    row("24 sweeps, enhanced scanning, nothing has changed", cost);
+    row("1 × 1000", "24 sweeps, enhanced scanning, nothing has changed", cost);
+    assert_eq!(looked.iter().sum::<u64>(), 1000);
+    assert!(cost.ecr <= 24 * 45, "{cost:?}");
+    let world = watched_by_inspector(10, |number| Scan::Complete(clean(number)));
+    sweep(&world, &rules(), |_| usize::MAX);
+    let (cost, looked) = sweeps(&world, &rules(), 24);
+    row("10 × 100", "24 sweeps, enhanced scanning, nothing has changed", cost);
     assert_eq!(looked.iter().sum::<u64>(), 1000);
     assert!(
         looked.iter().all(|number| (20..=70).contains(number)),
@@ -386,11 +392,88 @@ fn a_sweep_costs_what_the_table_says_and_no_more_for_what_has_not_changed() {
     );
     // An image that it no longer watches is reconciled once a week.
     let monitor = policy(r#""scan": {"on_stale": "monitor"}"#);
-    let world = watched_by_inspector(|_| Scan::Unavailable(NoScan::EligibilityExpired));
+    let world = watched_by_inspector(10, |_| Scan::Unavailable(NoScan::EligibilityExpired));
     sweep(&world, &monitor, |_| usize::MAX);
     let (cost, looked) = sweeps(&world, &monitor, 7 * 24);
-    row("168 sweeps, enhanced scanning, Inspector has let them go", cost);
+    row(
+        "10 × 100",
+        "168 sweeps, enhanced scanning, Inspector has let them go",
+        cost,
+    );
     assert_eq!(looked.iter().sum::<u64>(), 1000);
     assert!(looked.iter().all(|number| *number <= 20), "not spread: {looked:?}");
     support::assert_part_is("docs/call-budget.md", "sweeps", &table);
+}
+
+/// The cost of thirty days of hourly sweeps over repositories of a hundred images, of which nothing changes.
+fn quiet_month(repositories: usize, mode: ScanMode) -> Cost {
+    let world = match mode {
+        ScanMode::Basic => silent_world(repositories, 100),
+        ScanMode::Enhanced => {
+            let world = World::new();
+            for (repository, number) in (0..repositories).flat_map(|r| (0..100).map(move |n| (r, n))) {
+                let key = key_of(repository, number);
+                world.push(&key, image(&key));
+                let found = vec![finding(&format!("CVE-2026-{number}"), Severity::Low)];
+                world.set_scan(&key, Scan::Complete(Findings { mode, ..scan(found) }));
+            }
+            world
+        }
+    };
+    let rules = rules();
+    for _ in 0..2 {
+        sweep(&world, &rules, |_| usize::MAX);
+        world.set_now(world.now() + SignedDuration::from_hours(1));
+    }
+    sweeps(&world, &rules, 30 * 24).0
+}
+
+/// A month of 300 repositories of 100 images: sweeps in which nothing has changed, 20 pushes and 10 alerts for each repository. The cost of
+/// sweeps grows with the repositories in a straight line, so that it is counted for one and for three of them.
+#[test]
+fn a_month_costs_what_the_table_says() {
+    const REPOSITORIES: usize = 300;
+    const PUSHES: usize = 20;
+    const ALERTS: usize = 10;
+    let mut table = String::from(
+        "| scanning | calls to ECR by sweeps | calls to ECR by events | ledger reads | ledger writes | messages to workers | messages on a topic |\n\
+         |---|---:|---:|---:|---:|---:|---:|\n",
+    );
+    let push = crate::calls::a_push_and_its_scan();
+    let count = |is: &dyn Fn(&str) -> bool| {
+        let calls = push.iter().filter(|call| is(&call.request.operation));
+        REPOSITORIES * PUSHES * calls.count()
+    };
+    let is_write = |operation: &str| matches!(operation, "dynamodb:PutItem" | "dynamodb:UpdateItem");
+    let budget = rules().alerts;
+    // A topic gets its budget of single alerts, and a summary an hour.
+    let single = usize::try_from(30 * budget.per_day).unwrap();
+    let messages = (REPOSITORIES * ALERTS).min(single + 30 * 24);
+    for (mode, name, most_of_sweeps) in [
+        (ScanMode::Basic, "basic", 220_000),
+        (ScanMode::Enhanced, "enhanced", 1_400_000),
+    ] {
+        let (one, three) = (quiet_month(1, mode), quiet_month(3, mode));
+        let all = |cost: fn(&Cost) -> usize| {
+            let (one, three) = (cost(&one), cost(&three));
+            one + (three - one) * (REPOSITORIES - 1) / 2
+        };
+        let of_sweeps = all(|cost| cost.ecr + cost.ecr_writes);
+        let of_events = count(&|operation| operation.starts_with("ecr:"));
+        let reads = all(|cost| cost.ledger_reads)
+            + count(&|operation| operation.starts_with("dynamodb:") && !is_write(operation));
+        let writes = all(|cost| cost.ledger_writes) + count(&is_write);
+        let queue = all(|cost| cost.queue);
+        assert!(of_sweeps <= most_of_sweeps, "{name}: {of_sweeps}");
+        assert!(
+            of_events <= 40_000 && writes <= 13_000 && messages <= 3_000,
+            "{name}: {of_events}, {writes}, {messages}"
+        );
+        writeln!(
+            table,
+            "| {name} | {of_sweeps} | {of_events} | {reads} | {writes} | {queue} | {messages} |"
+        )
+        .unwrap();
+    }
+    support::assert_part_is("docs/call-budget.md", "month", &table);
 }

@@ -170,6 +170,15 @@ pub const MAX_RETURNS: usize = 5;
 /// The time in which returns are counted.
 pub const RETURN_WINDOW_SECONDS: i64 = 3600;
 
+/// The invocation that has undertaken something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undertaken {
+    /// The invocation (Lambda's request id, which a retry of the same event keeps).
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// The last alert about an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertRecord {
@@ -318,6 +327,10 @@ pub struct Row {
     /// It is held because it was not known whether workloads use it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub uses_unknown: bool,
+    /// The invocation that blocks it together with its index, until that is done. Others leave it to that one, for
+    /// [`LEASE_SECONDS`](crate::notice::LEASE_SECONDS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undertaken: Option<Undertaken>,
     /// Its tags at the last reconcile.
     #[serde(default)]
     pub tags: Vec<Tag>,
@@ -412,6 +425,7 @@ impl Row {
             limited_until: None,
             refused_until: None,
             uses_unknown: false,
+            undertaken: None,
             tags: Vec::new(),
             available_since: None,
             children: Vec::new(),

@@ -49,7 +49,7 @@ pub trait Revisions {
     fn images(&self, revision: &str) -> impl Future<Output = Result<Vec<String>, PortError>> + Send;
 }
 
-/// What the ledger has of images that share their fate.
+/// The rows of images that share their fate.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FamilyRows {
     /// Their rows, in the order that was asked, each `None` if there is none.

@@ -131,7 +131,7 @@ fn a_digest_that_the_registry_refuses_names_no_image_unless_it_is_a_real_one() {
 
 const OTHER: &str = "sha256:1123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// What is asked for at once, and then alone.
+/// Asks for two images at once, and then for each alone.
 fn describe_both(replies: Vec<Reply>) -> (FakeAws, Result<Vec<Option<Image>>, PortError>) {
     let world = FakeAws::scripted(replies.into_iter().map(|reply| (OPERATION, reply)));
     let registry = world.aws().ecr_registry(account());

@@ -616,7 +616,6 @@ JOBS = {
             "dynamodb:PutItem": NOT_SEEN,
             "dynamodb:Query": NOT_SEEN,
             "dynamodb:UpdateItem": NOT_COUNTED,
-            "ecr:BatchGetRepositoryScanningConfiguration": NOT_SEEN,
             "ecr:DescribeImages": NOT_SEEN,
             "ecr:DescribeImageScanFindings": NOT_READ,
             "ecr:UpdateImageStorageClass": DEFERRED,
@@ -695,6 +694,8 @@ JOBS = {
         copy_stands,
         COPY,
         {
+            # The row of the image and that of its source are read together; the row of the copy by itself.
+            "dynamodb:BatchGetItem": COPY,
             "dynamodb:GetItem": ([], []),
             "dynamodb:PutItem": ([], []),
             "ecr:DescribeImages": ([], []),

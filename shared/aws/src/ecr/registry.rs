@@ -127,8 +127,8 @@ impl Registry for EcrRegistry {
         }
     }
 
-    /// `ecr:DescribeImages`, a hundred images to a call and all calls at the same time. What such an answer does not have is asked for alone: an
-    /// image that is not there makes the registry refuse the others with it.
+    /// `ecr:DescribeImages`, a hundred images to a call and all calls at the same time. An image that such an answer does not have is
+    /// asked for alone: one that is not there makes the registry refuse the others with it.
     async fn images_of(
         &self,
         repository: &RepositoryName,

@@ -246,13 +246,21 @@ pub(super) fn is_judged_as_image(policy: &Policy, image: &Image) -> bool {
     policy.judges_artifacts() && image.kind() == ImageKind::Artifact && !image.belongs_to_another()
 }
 
-/// Whether another invocation has undertaken the alert of this row, and may still be at it.
+/// Whether another invocation has undertaken the alert of this row, or its block together with that of its index, and may still be at it.
 pub fn leased(row: &Row, actor: &str, now: Timestamp) -> bool {
-    row.alert.as_ref().is_some_and(|alert| {
-        alert.sent_at.is_none()
-            && alert.claimed_by != actor
-            && now.duration_since(alert.claimed_at) < SignedDuration::from_secs(LEASE_SECONDS)
-    })
+    let pending = row.alert.as_ref().filter(|alert| alert.sent_at.is_none());
+    let tells = pending.is_some_and(|alert| is_at_it(&alert.claimed_by, alert.claimed_at, actor, now));
+    tells || is_followed_by_another(row, actor, now)
+}
+
+/// Whether another invocation is blocking the image together with its index.
+pub(super) fn is_followed_by_another(row: &Row, actor: &str, now: Timestamp) -> bool {
+    let undertaken = row.undertaken.as_ref();
+    undertaken.is_some_and(|undertaken| is_at_it(&undertaken.by, undertaken.at, actor, now))
+}
+
+fn is_at_it(by: &str, since: Timestamp, actor: &str, now: Timestamp) -> bool {
+    by != actor && now.duration_since(since) < SignedDuration::from_secs(LEASE_SECONDS)
 }
 
 /// The image in another region that this one is a copy of.

@@ -176,6 +176,7 @@ impl Step {
     pub fn completed(&self, image: Option<&Image>, mark_stays: Option<&str>, now: Timestamp) -> Row {
         let mut row = Row {
             generation: self.row.generation + 1,
+            undertaken: None,
             ..self.row.clone()
         };
         if let Some(image) = image {

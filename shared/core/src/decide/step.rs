@@ -9,7 +9,7 @@ use crate::{
     alert::{AlertAction, ExceptionEntry, HoldNote, MAX_EXCEPTIONS, image::ImageAlert},
     calendar::day_of,
     decide::{
-        facts::{Facts, ImageCase, leased, remembered_refusal},
+        facts::{Facts, ImageCase, is_followed_by_another, leased, remembered_refusal},
         family::Children,
         hold::{Hold, RELEASED},
         next_steps::{Situation, next_steps},
@@ -409,7 +409,11 @@ impl<'a> Draft<'a> {
         if !leased(row, &self.case.facts.actor, self.case.now) {
             return None;
         }
-        let same = row.state == self.row.state && row.findings == self.row.findings && !self.again;
+        // An image that is blocked together with its index is held here, until that index is blocked.
+        let is_held = is_followed_by_another(row, &self.case.facts.actor, self.case.now)
+            && self.row.state == State::BlockDeferred;
+        let is_same_state = row.state == self.row.state || is_held;
+        let same = is_same_state && row.findings == self.row.findings && !self.again;
         // An image that arrived just now may have arrived after the other invocation has read the registry for the last
         // time.
         let may_be_missed = self.case.facts.arrival.is_some() && self.effect.is_some();

@@ -13,11 +13,12 @@ use super::{
 };
 use crate::reconcile::{
     ReconcileError, Subject,
-    image::{Hints, Request, reconcile},
+    image::{Hints, Request, reconcile, unchanged},
     repository::{TagRequest, reconcile_tag},
 };
 use guard_core::{
     ids::{Digest, ImageKey, ImageRef, RepositoryKey, RepositoryName},
+    image::Image,
     ledger::Row,
     registry::{access::RefusedAccess, failing::FailingCall},
     work::{FoundImage, INDEXES_KNOWN_FOR, MAX_IMAGES, Work, WorkItem},
@@ -40,6 +41,8 @@ pub struct ImageLook {
     pub hints: Hints,
     /// When a sweep read all indexes of the repository, if it could. [`Hints::indexes_read`] follows from it when the image's turn comes.
     pub indexes_read_at: Option<Timestamp>,
+    /// The image, as a list has just shown it. Only where nothing but its periodic turn is the reason.
+    pub seen: Option<Box<Image>>,
 }
 
 impl From<FoundImage> for ImageLook {
@@ -51,6 +54,7 @@ impl From<FoundImage> for ImageLook {
                 ..Hints::default()
             },
             indexes_read_at: None,
+            seen: None,
         }
     }
 }
@@ -65,6 +69,7 @@ impl ImageLook {
                 ..Hints::default()
             },
             indexes_read_at,
+            seen: None,
         }
     }
 }
@@ -152,6 +157,10 @@ impl<S: Services> Worker<'_, S> {
             left: Vec::new(),
             trouble: 0,
         };
+        let images = match course.refused {
+            None => self.leave_unchanged(key, images, &mut course).await,
+            Some(_) => images,
+        };
         for image in images {
             if course.trouble >= MAX_TROUBLE {
                 course.left.push(image);
@@ -196,16 +205,68 @@ impl<S: Services> Worker<'_, S> {
         (looks, failures)
     }
 
-    /// Reconciles the next image, and records its result.
-    async fn next_image(&self, key: &RepositoryKey, image: ImageLook, is_sweep: bool, course: &mut Course) {
+    /// The facts to reconcile an image with, now that its turn has come.
+    fn hints_now(&self, image: &ImageLook, refused: Option<PortError>) -> Hints {
         let now = self.services.clock().now();
         let is_known = |read_at| now.duration_since(read_at) < INDEXES_KNOWN_FOR;
+        Hints {
+            refused,
+            indexes_read: image.indexes_read_at.is_some_and(is_known),
+            ..image.hints.clone()
+        }
+    }
+
+    /// Reconciles those images together that a list has just shown and of which nothing has changed; the others are left.
+    async fn leave_unchanged(
+        &self,
+        key: &RepositoryKey,
+        images: Vec<ImageLook>,
+        course: &mut Course,
+    ) -> Vec<ImageLook> {
+        let rules = self.policy.repository(&key.repository);
+        let has_tag_rules = rules.is_some_and(|rules| rules.tags.is_some());
+        let is_over = self.services.clock().now() >= self.sweep.until;
+        let (turns, mut left): (Vec<ImageLook>, Vec<ImageLook>) = images
+            .into_iter()
+            .partition(|image| image.seen.is_some() && !has_tag_rules && !is_over);
+        let seen: Vec<(Request, Image)> = turns
+            .iter()
+            .filter_map(|look| {
+                Some((
+                    self.request(key, look, self.hints_now(look, None)),
+                    look.seen.as_deref().cloned()?,
+                ))
+            })
+            .collect();
+        let outcomes = unchanged(self.services, self.policy, &seen).await;
+        for (image, outcome) in turns.into_iter().zip(outcomes) {
+            match outcome {
+                Some(outcome) => {
+                    course.looks.count_image(&outcome);
+                    course.progress = Progress::Made;
+                }
+                None => left.push(image),
+            }
+        }
+        left
+    }
+
+    fn request(&self, key: &RepositoryKey, image: &ImageLook, hints: Hints) -> Request {
+        Request {
+            account: key.account.clone(),
+            region: key.region.clone(),
+            repository: key.repository.clone(),
+            image: ImageRef::Digest(image.digest.clone()),
+            hints,
+            // Images of one item must not take each other's work for their own.
+            actor: format!("{}/{}", self.actor, image.digest.short()),
+        }
+    }
+
+    /// Reconciles the next image, and records its result.
+    async fn next_image(&self, key: &RepositoryKey, image: ImageLook, is_sweep: bool, course: &mut Course) {
         let asked = ImageLook {
-            hints: Hints {
-                refused: course.refused.clone(),
-                indexes_read: image.indexes_read_at.is_some_and(is_known),
-                ..image.hints.clone()
-            },
+            hints: self.hints_now(&image, course.refused.clone()),
             ..image.clone()
         };
         let error = match self.look_at_image(key, asked, &mut course.looks).await {
@@ -269,23 +330,14 @@ impl<S: Services> Worker<'_, S> {
             actor,
             ..
         } = *self;
-        let by_digest = ImageRef::Digest(image.digest.clone());
-        let request = Request {
-            account: key.account.clone(),
-            region: key.region.clone(),
-            repository: key.repository.clone(),
-            image: by_digest.clone(),
-            hints: image.hints,
-            // Images of one item must not take each other's work for their own.
-            actor: format!("{actor}/{}", image.digest.short()),
-        };
+        let request = self.request(key, &image, image.hints.clone());
         let outcome = reconcile(services, policy, &request).await?;
         looks.count_image(&outcome);
         let rules = policy.repository(&key.repository);
         if rules.is_none_or(|rules| rules.tags.is_none()) {
             return Ok(());
         }
-        let found = self.services.registry().image(&key.repository, &by_digest).await;
+        let found = self.services.registry().image(&key.repository, &request.image).await;
         let found = found.map_err(|source| SweepError::port(format!("read the tags of `{key}`"), source))?;
         for tag in found.map(|image| image.tags).unwrap_or_default() {
             let request = TagRequest {

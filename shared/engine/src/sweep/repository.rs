@@ -1,6 +1,6 @@
 //! A repository: its settings, and which of its images are due.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join;
 use jiff::Timestamp;
@@ -21,9 +21,9 @@ use crate::{
     route::{ReadTag, remember_route},
 };
 use guard_core::{
-    decide::{Due, Survey, TURN_HOURS},
+    decide::{Due, Survey, TURN_HOURS, Turns},
     ids::{Digest, RepositoryKey},
-    image::ListedImage,
+    image::{Image, ListedImage},
     ledger::Row,
     policy::{Policy, WhenInUse},
     replication::readiness::Expected,
@@ -49,6 +49,17 @@ const PREVIEW_WAITS: [Duration; 4] = [
 
 /// Images that are due are reconciled at once up to this number; more of them are left to other workers.
 const LOOKED_AT_ONCE: usize = 10;
+
+/// The same, if nothing but their periodic turn is the reason for all of them.
+const TURNS_AT_ONCE: usize = 100;
+
+/// The known facts of images that are due.
+struct Known {
+    /// When all indexes of the repository were read, if they could be.
+    indexes_read_at: Option<Timestamp>,
+    /// Images as the list has shown them, where nothing but their turn is the reason.
+    seen: BTreeMap<Digest, Image>,
+}
 
 /// The part of a repository to reconcile.
 #[derive(Default)]
@@ -91,6 +102,9 @@ struct Reading<'a> {
     figures: SummaryBuilder<'a>,
     expected: Expected<'a>,
     images: u64,
+    turns: Turns,
+    /// Images whose periodic turn it is, as far as they are few enough.
+    seen: BTreeMap<Digest, Image>,
     /// There is no such repository.
     is_gone: bool,
     /// Some images could not be read.
@@ -105,6 +119,8 @@ impl<'a> Reading<'a> {
             figures: SummaryBuilder::new(policy, key, now),
             expected: Expected::new(policy, key),
             images: 0,
+            turns: sweep.turns(),
+            seen: BTreeMap::new(),
             is_gone: false,
             in_part: false,
             unreadable: Failures::new(),
@@ -123,6 +139,10 @@ impl<'a> Reading<'a> {
 
     fn image(&mut self, listed: &ListedImage) {
         self.images += 1;
+        let digest = &listed.image.digest;
+        if self.turns.has(digest, TURN_HOURS) && self.seen.len() <= TURNS_AT_ONCE {
+            self.seen.insert(digest.clone(), listed.image.clone());
+        }
         self.survey.see(listed);
         self.figures.image(listed);
         self.expected.see(&listed.image);
@@ -207,9 +227,11 @@ impl<S: Services> Worker<'_, S> {
             figures,
             expected,
             images,
+            seen,
             is_gone,
             in_part,
             unreadable,
+            ..
         } = reading;
         looks.listed += images;
         // Reading the list again would not make it readable; the next sweep tries.
@@ -234,11 +256,17 @@ impl<S: Services> Worker<'_, S> {
             copies: part.copies,
             ..Part::default()
         });
+        let seen = if due.iter().all(|(_, why)| *why == Due::Turn) {
+            seen
+        } else {
+            BTreeMap::new()
+        };
         let due: Vec<Digest> = due.into_iter().map(|(digest, _)| digest).collect();
         debug!(of = %key, images, due = due.len(), whole = is_whole, "repository surveyed");
         let nothing_is_due = due.is_empty();
         let mut items: Vec<WorkItem> = rest.map(|rest| rest.item(self.sweep, key)).into_iter().collect();
-        let now = self.at_once(key, due, indexes_read_at, &mut items);
+        let known = Known { indexes_read_at, seen };
+        let now = self.at_once(key, due, known, &mut items);
         self.send(&items, NOT_HIDDEN, looks).await?;
         if !nothing_is_due && !part.again {
             let second = Part {
@@ -262,10 +290,16 @@ impl<S: Services> Worker<'_, S> {
         &self,
         key: &RepositoryKey,
         due: Vec<Digest>,
-        indexes_read_at: Option<Timestamp>,
+        known: Known,
         items: &mut Vec<WorkItem>,
     ) -> Vec<ImageLook> {
-        if due.len() > LOOKED_AT_ONCE {
+        let Known {
+            indexes_read_at,
+            mut seen,
+        } = known;
+        // Most of them have not changed, and few calls find that out.
+        let are_turns = due.len() <= TURNS_AT_ONCE && due.iter().all(|digest| seen.contains_key(digest));
+        if due.len() > LOOKED_AT_ONCE && !are_turns {
             items.extend(due.chunks(MAX_IMAGES).map(|digests| {
                 self.sweep.item(Work::Images {
                     repository: key.repository.clone(),
@@ -276,7 +310,10 @@ impl<S: Services> Worker<'_, S> {
             }));
             return Vec::new();
         }
-        let look = |digest| ImageLook::found(digest, indexes_read_at);
+        let look = |digest: Digest| ImageLook {
+            seen: seen.remove(&digest).map(Box::new),
+            ..ImageLook::found(digest, indexes_read_at)
+        };
         due.into_iter().map(look).collect()
     }
 

@@ -198,6 +198,7 @@ impl Jobs {
                     digest,
                     hints: found.hints,
                     indexes_read_at: None,
+                    seen: None,
                 },
             },
         });
@@ -259,6 +260,7 @@ fn read(
                 digest,
                 hints,
                 indexes_read_at: None,
+                seen: None,
             };
             Asked::Look(key, Box::new(image))
         }

@@ -1,27 +1,24 @@
 //! How a plan for an image is carried out.
 
-use futures_util::future::{join, join3};
+use futures_util::future::{join, join3, join4};
 use jiff::SignedDuration;
 
-use super::image_run::ImageRun;
+use super::{ahead::Answers, boxed::boxed, follower::Follower, image_run::ImageRun};
 use crate::{
     execute::{Action, Claim},
     reconcile::{ReconcileError, Subject, refusal_of},
     route::topic,
-    tag_removal::Claims,
 };
 use guard_core::{
     alert::{brief::BriefAlert, budget::Slot},
     calendar::hour_of,
     decide::{Effect, Facts, Limit, Step},
-    ids::{ImageRef, RepositoryKey},
-    image::{Image, ImageStatus},
+    ids::RepositoryKey,
+    image::Image,
     ledger::{Counter, Row},
     uses::Uses,
 };
-use guard_ports::{
-    Clock as _, Ledger as _, Notifier as _, PortError, Registry as _, RegistryWriter as _, Retry, Services, Written,
-};
+use guard_ports::{Clock as _, Ledger as _, Notifier as _, PortError, Retry, Services, Written};
 
 /// The reason to end a step before it is done. Its row was written.
 pub(super) enum Stop {
@@ -57,20 +54,36 @@ pub(super) struct ImageExecution<'a, 'b, S> {
     image: Option<Image>,
     mark_stays: Option<PortError>,
     completed: Option<Row>,
+    /// An image that is blocked with it.
+    follower: Option<&'a mut Follower<'b, S>>,
+    /// The answers that the decision rests on, if they were read while the row of the image that led here was written.
+    answers: Option<&'a Answers>,
 }
 
 impl<'a, 'b, S: Services> ImageExecution<'a, 'b, S> {
-    pub(super) fn new(run: &'a ImageRun<'b, S>, step: &'a Step, facts: &'a Facts) -> Self {
+    pub(super) fn new(
+        run: &'a ImageRun<'b, S>,
+        step: &'a Step,
+        facts: &'a Facts,
+        follower: Option<&'a mut Follower<'b, S>>,
+    ) -> Self {
         Self {
             run,
             step,
             facts,
+            follower: follower.filter(|_| step.effect == Some(Effect::Archive)),
+            answers: None,
             brief: None,
             slot: None,
             image: None,
             mark_stays: None,
             completed: None,
         }
+    }
+
+    /// The same, if these answers still hold.
+    pub(super) fn expecting(self, answers: Option<&'a Answers>) -> Self {
+        Self { answers, ..self }
     }
 
     /// The slot of the alert of a step.
@@ -106,79 +119,6 @@ impl<'a, 'b, S: Services> ImageExecution<'a, 'b, S> {
             first: ledger.claim_limit(&self.run.key, hour).await.map_err(failed)?,
         }))
     }
-
-    /// Makes the change. For a release, the result is why our own tag stays, if the registry refuses nothing else: the image
-    /// can be pulled as before.
-    async fn bring_about(&self, effect: &Effect) -> Result<Option<PortError>, ReconcileError> {
-        let Some(writer) = self.run.writer() else {
-            // `decide` plans no effect in report mode; if it ever did, this is where it ends.
-            return Err(self.run.not_verified("nothing can be changed in report mode"));
-        };
-        let key = &self.run.key;
-        let change = |source| self.run.failed("change", source);
-        match effect {
-            Effect::Archive => match writer.archive(key).await.map_err(change)? {
-                ImageStatus::Archived => Ok(None),
-                other => Err(self
-                    .run
-                    .not_verified(&format!("asked to archive it, the registry answered {other:?}"))),
-            },
-            Effect::Restore => match writer.restore(key).await.map_err(change)? {
-                ImageStatus::Active | ImageStatus::Activating => Ok(None),
-                other => Err(self
-                    .run
-                    .not_verified(&format!("asked to restore it, the registry answered {other:?}"))),
-            },
-            Effect::Quarantine { mark, remove } => {
-                let removal = self.run.removal(writer);
-                // Boxed, because it is seldom done and would make every look larger.
-                let taken = Box::pin(removal.take(key, remove, mark, Claims::Write(self.run.actor))).await;
-                let taken = taken.map_err(change)?;
-                match taken.refused {
-                    Some(source) => Err(change(source)),
-                    None => Ok(None),
-                }
-            }
-            Effect::Unquarantine { mark, restore } => {
-                let removal = self.run.removal(writer);
-                Box::pin(removal.give(key, restore)).await.map_err(change)?;
-                let refused = match Box::pin(removal.take_mark(key, mark)).await {
-                    Ok(taken) => taken.refused,
-                    Err(source) => Some(source),
-                };
-                match refused {
-                    Some(source) if !source.is_denied() => Err(change(source)),
-                    denied => Ok(denied),
-                }
-            }
-        }
-    }
-
-    /// The image after an effect, read from the registry; an error if a block is not in force.
-    async fn read_back(&self, effect: Option<&Effect>) -> Result<Option<Image>, ReconcileError> {
-        let Some(effect) = effect else { return Ok(None) };
-        let image = self
-            .run
-            .services
-            .registry()
-            .image(&self.run.key.repository, &ImageRef::Digest(self.run.key.digest.clone()))
-            .await;
-        let image = image.map_err(|source| self.run.failed("read back", source))?;
-        // An image that is gone cannot be pulled.
-        let holds = image.as_ref().is_none_or(|image| match effect {
-            // A word that is not known here may mean that it is on its way there; `decide` takes it in the same way.
-            Effect::Archive => image.status != ImageStatus::Active,
-            Effect::Quarantine { mark, remove } => {
-                image.tags.contains(mark) && !image.tags.iter().any(|tag| remove.contains(tag))
-            }
-            Effect::Restore | Effect::Unquarantine { .. } => true,
-        });
-        if holds {
-            Ok(image)
-        } else {
-            Err(self.run.not_verified("the registry still shows it as it was before"))
-        }
-    }
 }
 
 impl<S: Services> Action for ImageExecution<'_, '_, S> {
@@ -194,7 +134,15 @@ impl<S: Services> Action for ImageExecution<'_, '_, S> {
     }
 
     async fn claim(&mut self) -> Result<Claim<Stop>, ReconcileError> {
-        let Self { run, step, .. } = *self;
+        let Self { run, step, answers, .. } = *self;
+        let mut follower = self.follower.take();
+        // The indexes, which are to be known before the follower is blocked, cost no round trip of their own.
+        let indexes = async {
+            if let Some(follower) = follower.as_deref_mut() {
+                // Boxed, as all that a follower does: few images have one, and all looks would be larger.
+                boxed(|| follower.read_indexes()).await;
+            }
+        };
         let count = async {
             if step.counts_as_block {
                 self.limit().await
@@ -216,8 +164,14 @@ impl<S: Services> Action for ImageExecution<'_, '_, S> {
             };
             (Some(brief), slot)
         };
-        let (written, limit, (brief, slot)) = join3(run.services.ledger().write(&step.row), count, telling).await;
+        let writing = join(run.services.ledger().write(&step.row), run.is_as_read(answers, None));
+        let ((written, is_as_read), limit, (brief, slot), ()) = join4(writing, count, telling, indexes).await;
+        self.follower = follower;
         if written.map_err(|source| run.failed("record", source))? == Written::Conflict {
+            return Ok(Claim::Conflict);
+        }
+        if !is_as_read? {
+            // The row is claimed, and decided about anew.
             return Ok(Claim::Conflict);
         }
         if let Some(limit) = limit? {
@@ -235,8 +189,17 @@ impl<S: Services> Action for ImageExecution<'_, '_, S> {
             return Ok(Some(Stop::Used(uses)));
         }
         // Not before the claim holds and the limit has room: a slot that nobody uses is lost.
-        let (done, slot) = join(self.bring_about(effect), self.slot_now(self.brief.as_ref())).await;
-        self.slot = slot;
+        let mut follower = self.follower.take();
+        let following = async {
+            if let Some(follower) = follower.as_deref_mut() {
+                let now = self.run.services.clock().now();
+                let archived = self.step.completed(self.facts.image.as_ref(), None, now);
+                boxed(|| follower.claim(&archived)).await;
+            }
+        };
+        let changing = join(self.run.bring_about(effect), self.slot_now(self.brief.as_ref()));
+        let ((done, slot), ()) = join(changing, following).await;
+        (self.slot, self.follower) = (slot, follower);
         match done {
             Ok(mark_stays) => {
                 self.mark_stays = mark_stays;
@@ -251,7 +214,13 @@ impl<S: Services> Action for ImageExecution<'_, '_, S> {
 
     async fn tell(&mut self) -> Result<(), ReconcileError> {
         let (run, step) = (self.run, self.step);
+        let mut follower = self.follower.take();
         let image = {
+            let following = async {
+                if let Some(follower) = follower.as_deref_mut() {
+                    boxed(|| follower.look_for_uses()).await;
+                }
+            };
             let notifier = run.services.notifier();
             let tell = async {
                 let (Some(alert), Some(brief)) = (&step.alert, &self.brief) else {
@@ -273,7 +242,7 @@ impl<S: Services> Action for ImageExecution<'_, '_, S> {
             match &step.effect {
                 // The registry's answer decides whether there is an alert: it is sent when the image can be pulled.
                 Some(effect @ (Effect::Restore | Effect::Unquarantine { .. })) => {
-                    let image = self.read_back(Some(effect)).await?;
+                    let image = self.run.read_back(Some(effect)).await?;
                     if step.tells(image.as_ref()) {
                         tell.await?;
                     }
@@ -282,13 +251,13 @@ impl<S: Services> Action for ImageExecution<'_, '_, S> {
                 // The registry has answered that it is done. A read checks that while the alert is sent: it must not delay the
                 // alert.
                 effect => {
-                    let (told, image) = join(tell, self.read_back(effect.as_ref())).await;
+                    let (told, image, ()) = join3(tell, self.run.read_back(effect.as_ref()), following).await;
                     told?;
                     image?
                 }
             }
         };
-        self.image = image;
+        (self.image, self.follower) = (image, follower);
         Ok(())
     }
 
@@ -305,10 +274,19 @@ impl<S: Services> Action for ImageExecution<'_, '_, S> {
                 None => Ok(()),
             }
         };
-        let (written, remembered) = join(run.services.ledger().write(&completed), remember).await;
+        let follower = self.follower.as_deref_mut();
+        let following = async {
+            if let Some(follower) = follower {
+                boxed(|| follower.archive()).await;
+            }
+        };
+        let (written, remembered, ()) = join3(run.services.ledger().write(&completed), remember, following).await;
         let record = |source| run.failed("record", source);
         remembered.map_err(record)?;
         self.completed = Some(completed);
+        if let (Ok(Written::Yes), Some(follower)) = (&written, self.follower.as_deref_mut()) {
+            boxed(|| follower.complete()).await;
+        }
         written.map_err(record)
     }
 

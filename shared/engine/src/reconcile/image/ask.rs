@@ -20,6 +20,7 @@ impl<S: Services> ImageRun<'_, S> {
             facts,
             pulled,
             not_read,
+            answers,
             ..
         } = attempt;
         match question {
@@ -39,18 +40,21 @@ impl<S: Services> ImageRun<'_, S> {
             }
             // The next question is independent of this one, and does not cost another round trip.
             Question::Replaced if facts.uses.is_none() && workloads_that_hold(self.policy, &self.key).is_some() => {
-                let (replaced, uses) = join(self.replaced(facts, pulled.as_ref()), self.uses(facts)).await;
+                let uses = self.uses(facts, answers.as_ref());
+                let (replaced, uses) = join(self.replaced(facts, pulled.as_ref()), uses).await;
                 (facts.replaced, facts.uses) = (replaced?, Some(uses?));
             }
-            Question::Uses => facts.uses = Some(self.uses(facts).await?),
+            Question::Uses => facts.uses = Some(self.uses(facts, answers.as_ref()).await?),
             Question::Replaced => facts.replaced = self.replaced(facts, pulled.as_ref()).await?,
             Question::Lambda => facts.lambda = Some(self.lambda_access().await?),
             Question::Children => {
-                (facts.children, facts.more_children) = self.children(facts, not_read).await?;
+                (facts.children, facts.more_children) = self.children(facts, not_read, answers.as_ref()).await?;
                 // It is asked of these as well.
                 facts.uses = None;
             }
-            Question::ChildrenPulled => facts.children_pulled = Some(self.children_pulled(facts).await?),
+            Question::ChildrenPulled => {
+                facts.children_pulled = Some(self.children_pulled(facts, answers.as_ref()).await?);
+            }
             Question::Indexes => {
                 let (known, more) = self.indexes_known(facts).await?;
                 // An image that is not on the list, and has no row, does not exist.

@@ -1,5 +1,6 @@
 //! The facts of one attempt, and how a refusal or a limit changes them.
 
+use super::ahead::Answers;
 use guard_core::{
     decide::{Effect, Facts, Limit, Step},
     ledger::{Block, Row},
@@ -13,6 +14,8 @@ pub(super) struct Attempt {
     pub(super) facts: Facts,
     /// The pulled images that the first round has found.
     pub(super) pulled: Option<Pulled>,
+    /// Answers that were read before anything was asked.
+    pub(super) answers: Option<Answers>,
     pub(super) not_read: NotRead,
     /// The scanner's refusal to say anything.
     pub(super) unscanned: Option<PortError>,

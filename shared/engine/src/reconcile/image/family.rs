@@ -3,19 +3,23 @@
 use std::time::Duration;
 
 use super::{
+    ahead::Ahead,
+    boxed::boxed,
     find,
+    follower::{Followed, Follower},
     image_run::ImageRun,
     outcome::{Outcome, OutcomeKind},
     pages::Spent,
     request::{Hints, Request},
-    run::{Looked, MAX_ATTEMPTS},
+    run::{Looked, MAX_ATTEMPTS, Start},
 };
 use crate::reconcile::ReconcileError;
 use guard_core::{
-    decide::{ChildFacts, LeadingIndex, to_look_at},
+    decide::{ChildFacts, to_look_at},
     ids::{Digest, ImageKey, Tag},
     ledger::Row,
     policy::Policy,
+    state::State,
 };
 use guard_ports::{Clock as _, Services};
 
@@ -45,40 +49,74 @@ pub async fn reconcile(
         spent: &Spent::default(),
         index: None,
     };
-    let Looked {
-        mut outcome,
-        row,
-        children,
-        indexes,
-    } = run.one().await?;
-    if let Some(row) = row {
-        run.reach(row, children, &indexes, &mut outcome.also).await?;
+    let start = Start {
+        leads_on: true,
+        ..Start::nothing()
+    };
+    let mut looked = boxed(|| run.one_with(start)).await?;
+    let mut outcome = looked.outcome.clone();
+    if let Some(row) = looked.row.take() {
+        boxed(|| run.reach(row, looked, &mut outcome.also)).await?;
     }
     Ok(outcome)
 }
 
-impl<S: Services> ImageRun<'_, S> {
+impl<'a, S: Services> ImageRun<'a, S> {
     /// Reconciles the parent indexes of the image, however far up; then its children. With many indexes, the sweep reconciles
     /// the rest.
-    async fn reach(
-        &self,
-        row: Row,
-        children: Vec<ChildFacts>,
-        indexes: &[LeadingIndex],
-        outcomes: &mut Vec<Outcome>,
-    ) -> Result<(), ReconcileError> {
-        for index in to_look_at(&row, indexes) {
+    async fn reach(&self, mut row: Row, looked: Looked, outcomes: &mut Vec<Outcome>) -> Result<(), ReconcileError> {
+        let Looked {
+            children,
+            indexes,
+            mut read,
+            ..
+        } = looked;
+        for index in to_look_at(&row, &indexes) {
             let run = self.of(&index.digest, None);
-            let looked = run.in_turn().await?;
+            let mut follower = read
+                .as_ref()
+                .and_then(|read| Follower::new(self.of(&self.key.digest, None), read, &row));
+            let ahead = read.take().map(|read| read.ahead(&row));
+            let mut looked = boxed(|| run.in_turn(ahead, follower.as_mut())).await?;
             if looked.is_news() {
-                outcomes.push(looked.outcome);
+                outcomes.push(looked.outcome.clone());
             }
-            if let Some(row) = looked.row {
-                // Boxed, because an index may reference an index.
-                Box::pin(run.reach(row, looked.children, &looked.indexes, outcomes)).await?;
+            let followed = follower.map_or(Followed::Nothing, Follower::end);
+            if let Some(now) = self.follow(followed, &mut looked, outcomes) {
+                row = now;
+            }
+            if let Some(row) = looked.row.take() {
+                // An index may reference an index.
+                boxed(|| run.reach(row, looked, outcomes)).await?;
             }
         }
-        self.settle(row, children, outcomes).await
+        boxed(|| self.settle(row, children, outcomes)).await
+    }
+
+    /// Takes over how the image has followed its index; its row, if that is known.
+    fn follow(&self, followed: Followed, index: &mut Looked, outcomes: &mut Vec<Outcome>) -> Option<Row> {
+        let is_blocked = index.row.as_ref().is_some_and(|row| row.state == State::Blocked);
+        let known = index
+            .children
+            .iter_mut()
+            .find(|child| child.child.digest == self.key.digest);
+        match followed {
+            Followed::Blocked(outcome, row) => {
+                outcomes.push(*outcome);
+                if let Some(child) = known {
+                    child.row = Some((*row).clone());
+                }
+                Some(*row)
+            }
+            // Under an index that is blocked, the row from before is the one that is not in accord.
+            Followed::Begun(row) if !is_blocked => {
+                if let Some(child) = known {
+                    child.row = Some(*row);
+                }
+                None
+            }
+            Followed::Begun(_) | Followed::Nothing => None,
+        }
     }
 
     /// Reconciles the children of an index, and then the index with them.
@@ -92,12 +130,12 @@ impl<S: Services> ImageRun<'_, S> {
             let mut changed = false;
             for child in children.iter().filter(|child| !child.is_in_accord(&row)) {
                 let run = self.of(&child.child.digest, None);
-                let looked = run.one().await?;
+                let looked = boxed(|| run.one()).await?;
                 if looked.is_news() {
                     changed |= looked.changed();
                     outcomes.push(looked.outcome);
                     if let Some(row) = looked.row {
-                        Box::pin(run.settle(row, looked.children, outcomes)).await?;
+                        boxed(|| run.settle(row, looked.children, outcomes)).await?;
                     }
                 }
             }
@@ -105,7 +143,7 @@ impl<S: Services> ImageRun<'_, S> {
                 break;
             }
             // An index follows from what its images are now. That this look is made is held by the table of calls (docs/calls.md).
-            let looked = self.one().await?;
+            let looked = boxed(|| self.one()).await?;
             if looked.is_news() {
                 outcomes.push(looked.outcome);
             }
@@ -140,9 +178,18 @@ impl<S: Services> ImageRun<'_, S> {
     }
 
     /// Reconciles a parent index of an image after others that do so: images of one index are often scanned in the same second.
-    async fn in_turn(&self) -> Result<Looked, ReconcileError> {
+    async fn in_turn(
+        &self,
+        mut ahead: Option<Ahead>,
+        mut follower: Option<&mut Follower<'a, S>>,
+    ) -> Result<Looked, ReconcileError> {
         for _ in 0..MAX_TURNS {
-            match self.one().await {
+            let start = Start {
+                ahead: ahead.take(),
+                follower: follower.take(),
+                leads_on: false,
+            };
+            match boxed(|| self.one_with(start)).await {
                 Err(ReconcileError::Busy(_) | ReconcileError::Contended(_)) => self.services.clock().pause(TURN).await,
                 looked => return looked,
             }

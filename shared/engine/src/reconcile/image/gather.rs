@@ -1,6 +1,6 @@
 //! The facts that every decision needs.
 
-use futures_util::future::{join, join3, join4};
+use futures_util::future::{join, join3};
 use jiff::Timestamp;
 
 use super::{
@@ -17,49 +17,33 @@ use guard_core::{
     ledger::Row,
     replication::is_destination,
 };
-use guard_ports::{Clock as _, Ledger as _, PortError, Registry as _, Retry, Scanner as _, Services};
+use guard_ports::{Clock as _, Ledger as _, PortError, Pulled, Registry as _, Retry, Scanner as _, Services};
 
 impl<S: Services> ImageRun<'_, S> {
     /// All that is needed to decide, in one round of concurrent calls.
     ///
     /// `ahead`: those that were read already, with others.
     pub(super) async fn gather(&self, ahead: Option<Ahead>) -> Result<Attempt, ReconcileError> {
-        let index_row = ahead.as_ref().map(|ahead| ahead.index.clone());
+        let index_row = ahead.as_ref().and_then(|ahead| ahead.index.clone());
         let by_digest = ImageRef::Digest(self.key.digest.clone());
         let seen = async {
-            match ahead {
-                Some(Ahead { image, scan, rows, .. }) => (Ok(image), scan, Ok(rows)),
-                None => {
-                    let image = self.services.registry().image(&self.key.repository, &by_digest);
-                    join3(image, self.scan(), self.own_rows()).await
-                }
-            }
+            let Some(ahead) = ahead else {
+                let image = self.services.registry().image(&self.key.repository, &by_digest);
+                let (image, scan, rows) = join3(image, self.scan(), self.own_rows_and_uses()).await;
+                return (image, scan, rows, None);
+            };
+            (Ok(ahead.image), ahead.scan, Ok((ahead.rows, None)), ahead.answers)
         };
         let trigger = async {
-            if self.hints.arrival.is_some() || self.hints.found {
+            if self.hints.arrival.is_some() {
                 self.services.registry().scan_trigger(&self.key.repository).await
             } else {
                 Ok(None)
             }
         };
-        // An event that announces a blocking finding needs the image that this one replaces. In most repositories one page
-        // answers that, and saves a round trip between the finding and the block.
-        let announced = self.hints.announced.as_ref();
-        let block_ahead = self.policy.block(&self.key.repository).not_worse_than_running
-            && announced.is_some_and(|event| self.policy.may_block(&event.counts));
-        let pulled = async {
-            if block_ahead {
-                let registry = self.services.registry();
-                // By the longest time that a pull may count: what the scanner says is not known yet.
-                let pulled = registry.pulled_since(&self.key.repository, self.in_use_since(false), None);
-                pulled.await.map(Some)
-            } else {
-                Ok(None)
-            }
-        };
-        let ((image, scan, rows), trigger, pulled, uses) = join4(seen, trigger, pulled, self.uses_ahead()).await;
+        let ((image, scan, rows, answers), trigger, pulled) = join3(seen, trigger, self.pulled_ahead()).await;
         let failed = |source| self.failed("reconcile", source);
-        let OwnRows { mut row, source } = rows.map_err(failed)?;
+        let (OwnRows { mut row, source }, uses) = rows.map_err(failed)?;
         let image = image.map_err(failed)?;
         if let Some(row) = row.as_mut().filter(|row| row.not_reached && image.is_some()) {
             // Its row only says that nobody could reconcile it: it is a new one.
@@ -69,6 +53,14 @@ impl<S: Services> ImageRun<'_, S> {
             Ok(scan) => (scan, None),
             Err(source) if source.retry == Retry::Never => (Scan::Refused(refusal_of(&source)), Some(source)),
             Err(source) => return Err(failed(source)),
+        };
+        // A sweep reconciles many images, and most of them have a scan.
+        let trigger = match trigger.map_err(failed)? {
+            None if self.hints.found && scan == Scan::Absent && image.is_some() => {
+                let registry = self.services.registry();
+                registry.scan_trigger(&self.key.repository).await.map_err(failed)?
+            }
+            known => known,
         };
         let since = image.as_ref().and_then(Image::available_since);
         let (indexes, source) = join(
@@ -88,7 +80,7 @@ impl<S: Services> ImageRun<'_, S> {
                 .then_some(true),
             source: source?,
             row,
-            trigger: trigger.map_err(failed)?,
+            trigger,
             // An event of the future would be waited for.
             announced: self.hints.announced.clone().map(|event| ScanEvent {
                 at: event.at.min(self.services.clock().now()),
@@ -101,11 +93,27 @@ impl<S: Services> ImageRun<'_, S> {
         };
         Ok(Attempt {
             facts,
-            pulled: pulled.map_err(failed)?,
+            pulled: pulled.map_err(failed)?.or_else(|| answers.as_ref()?.listed.clone()),
+            answers,
             not_read: NotRead::default(),
             unscanned: refused,
             refused: None,
         })
+    }
+
+    /// The images that were pulled, if the decision will need them: an event that announces a blocking finding needs the image that this one
+    /// replaces. In most repositories one page answers that, and saves a round trip between the finding and the block.
+    async fn pulled_ahead(&self) -> Result<Option<Pulled>, PortError> {
+        let announced = self.hints.announced.as_ref();
+        let block_ahead = self.policy.block(&self.key.repository).not_worse_than_running
+            && announced.is_some_and(|event| self.policy.may_block(&event.counts));
+        if !block_ahead {
+            return Ok(None);
+        }
+        let registry = self.services.registry();
+        // By the longest time that a pull may count: what the scanner says is not known yet.
+        let pulled = registry.pulled_since(&self.key.repository, self.in_use_since(false), None);
+        pulled.await.map(Some)
     }
 
     pub(super) async fn scan(&self) -> Result<Scan, PortError> {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{attempt::NotRead, image_run::ImageRun, pages::MAX_PAGES_OF_IMAGES};
+use super::{ahead::Answers, attempt::NotRead, boxed::boxed, image_run::ImageRun, pages::MAX_PAGES_OF_IMAGES};
 use crate::reconcile::ReconcileError;
 use guard_core::{
     decide::{ChildFacts, Children, Facts, LeadingIndex},
@@ -41,6 +41,7 @@ impl<S: Services> ImageRun<'_, S> {
         &self,
         facts: &Facts,
         not_read: &mut NotRead,
+        answers: Option<&Answers>,
     ) -> Result<(Children, u64), ReconcileError> {
         let failed = |source| self.failed("read", source);
         let Some(Listed { children: listed, more }) = self.listed(facts, not_read).await? else {
@@ -59,7 +60,10 @@ impl<S: Services> ImageRun<'_, S> {
         // Without one that counts, all of them are read anew, and at once.
         let linked: Vec<Option<Row>> = if judged_by_tags {
             let keys: Vec<ImageKey> = listed.iter().map(|child| self.of(&child.digest, None).key).collect();
-            let rows = self.services.ledger().rows_of(&keys).await.map_err(failed)?;
+            let rows = match answers.and_then(|answers| answers.rows_of(&keys)) {
+                Some(rows) => rows,
+                None => self.services.ledger().rows_of(&keys).await.map_err(failed)?,
+            };
             rows.into_iter().map(|row| row.filter(is_linked)).collect()
         } else {
             vec![None; listed.len()]
@@ -67,7 +71,7 @@ impl<S: Services> ImageRun<'_, S> {
         let unlinked = listed.iter().zip(&linked).filter(|(_, row)| row.is_none());
         let through = || Some((self.key.digest.clone(), tags.clone()));
         let runs: Vec<Self> = unlinked.map(|(child, _)| self.of(&child.digest, through())).collect();
-        let mut looked = self.look_at_all(&runs, facts.row.as_ref()).await?.into_iter();
+        let mut looked = boxed(|| self.look_at_all(&runs, facts.row.as_ref())).await?.into_iter();
         let children = listed.into_iter().zip(linked).map(|(child, row)| ChildFacts {
             child,
             row: row.or_else(|| looked.next().and_then(|looked| looked.row)),
@@ -76,9 +80,16 @@ impl<S: Services> ImageRun<'_, S> {
     }
 
     /// When the children of this index were last pulled.
-    pub(super) async fn children_pulled(&self, facts: &Facts) -> Result<Vec<Timestamp>, ReconcileError> {
+    pub(super) async fn children_pulled(
+        &self,
+        facts: &Facts,
+        answers: Option<&Answers>,
+    ) -> Result<Vec<Timestamp>, ReconcileError> {
         let children = facts.children().iter().map(|child| child.child.digest.clone());
         let children: Vec<Digest> = children.collect();
+        if let Some(pulled) = answers.and_then(|answers| answers.pulled(&children)) {
+            return Ok(pulled);
+        }
         let images = self
             .services
             .registry()
@@ -141,6 +152,31 @@ impl<S: Services> ImageRun<'_, S> {
             }
         }
         Ok((known, more))
+    }
+
+    /// Whether all indexes of the repository are known not to reference this image, apart from those that it is known to be referenced by: by one page of
+    /// the registry's list, and without reading a manifest. If not, [`indexes_known`](Self::indexes_known) may still find that.
+    pub(super) async fn indexes_known_at_once(&self, facts: &Facts) -> bool {
+        let page = self.services.registry().indexes(&self.key.repository, None).await;
+        let Ok(page) = page else { return false };
+        if page.next.is_some() || !page.unreadable.is_empty() {
+            return false;
+        }
+        let is_known = |digest: &Digest| {
+            facts
+                .indexes
+                .iter()
+                .any(|index| index.digest == *digest && index.is_open())
+        };
+        let unknown = page.items.iter().filter(|digest| !is_known(digest));
+        let keys: Vec<ImageKey> = unknown.map(|digest| self.of(digest, None).key).collect();
+        let Ok(rows) = self.services.ledger().rows_of(&keys).await else {
+            return false;
+        };
+        rows.iter().all(|row| {
+            let row = row.as_ref().filter(|row| row.names_all_entries());
+            row.is_some_and(|row| row.children.iter().all(|child| child.digest != self.key.digest))
+        })
     }
 
     /// All indexes of the repository; `None`: they are too many, the time was over before the list was, or a part of it cannot be read.

@@ -3,13 +3,14 @@
 use futures_util::future::{join, join_all};
 
 use super::{
-    ahead::{Ahead, READ_AT_ONCE},
+    ahead::Ahead,
     attempt::NotRead,
     find,
     image_run::ImageRun,
     indexes::sorted_tags,
     pages::Spent,
     request::{Hints, Request},
+    together::READ_AT_ONCE,
 };
 use crate::reconcile::ReconcileError;
 use guard_core::{

@@ -1,11 +1,14 @@
 //! One image: facts, a plan, and the plan carried out.
 
+use futures_util::future::join;
 use tracing::debug;
 
 use super::{
     action::{Carried, ImageExecution, Stop},
-    ahead::Ahead,
+    ahead::{Ahead, ReadIndex},
     attempt::{Attempt, NotRead},
+    boxed::boxed,
+    follower::Follower,
     image_run::ImageRun,
     outcome::{Outcome, OutcomeKind},
 };
@@ -37,6 +40,35 @@ pub(super) struct Looked {
     pub(super) children: Vec<ChildFacts>,
     /// Its parent indexes, as they were before.
     pub(super) indexes: Vec<LeadingIndex>,
+    /// The only one of them, if it was read already.
+    pub(super) read: Option<Box<ReadIndex>>,
+}
+
+/// The beginning of the reconcile of an image.
+pub(super) struct Start<'f, 'a, S> {
+    /// Facts that were read already: for the first attempt.
+    pub(super) ahead: Option<Ahead>,
+    /// An image that is blocked with it.
+    pub(super) follower: Option<&'f mut Follower<'a, S>>,
+    /// Its parent indexes are reconciled next.
+    pub(super) leads_on: bool,
+}
+
+impl<S> Start<'_, '_, S> {
+    pub(super) const fn nothing() -> Self {
+        Self {
+            ahead: None,
+            follower: None,
+            leads_on: false,
+        }
+    }
+
+    pub(super) fn with(ahead: Ahead) -> Self {
+        Self {
+            ahead: Some(ahead),
+            ..Self::nothing()
+        }
+    }
 }
 
 impl Looked {
@@ -51,31 +83,29 @@ impl Looked {
     }
 }
 
-impl<S: Services> ImageRun<'_, S> {
+impl<'a, S: Services> ImageRun<'a, S> {
     /// Reconciles this one image; again, if somebody else wrote its row in between.
     pub(super) async fn one(&self) -> Result<Looked, ReconcileError> {
-        self.one_with(None).await
+        self.one_with(Start::nothing()).await
     }
 
-    /// The same, with facts that were read already: for the first attempt.
-    pub(super) async fn one_with(&self, mut ahead: Option<Ahead>) -> Result<Looked, ReconcileError> {
+    /// The same, from this start.
+    pub(super) async fn one_with(&self, mut start: Start<'_, 'a, S>) -> Result<Looked, ReconcileError> {
         for _ in 0..MAX_ATTEMPTS {
-            let mut attempt = self.gather(ahead.take()).await?;
-            log_facts(&attempt.facts);
-            self.resume(attempt.facts.row.as_ref()).await?;
+            let mut attempt = boxed(|| self.begin(start.ahead.take())).await?;
             let ExceptionUse { used, unused } = self.exception_use(&attempt.facts);
-            if attempt.facts.needs_manifest(self.policy) {
-                // An entry whose manifest cannot be read is evaluated as an image.
-                let manifest = self.manifest(&mut attempt.not_read).await?;
-                attempt.facts.content = manifest.map(|manifest| content(&manifest));
-            }
+            let mut read = None;
             let looked = loop {
                 let plan = decide(self.policy, &attempt.facts, self.services.clock().now());
                 self.log_plan(&plan);
                 match plan {
-                    Plan::Ask(question) => self.ask(question, &mut attempt).await?,
+                    Plan::Ask(question) => boxed(|| self.ask(question, &mut attempt)).await?,
                     Plan::Leave(leave) => {
-                        let outcome = self.left(leave, attempt.facts.row.as_ref())?;
+                        let row = attempt.facts.row.as_ref();
+                        if !self.is_as_read(attempt.answers.as_ref(), row).await? {
+                            break None;
+                        }
+                        let outcome = self.left(leave, row)?;
                         break Some((outcome, attempt.facts.row.take()));
                     }
                     Plan::Apply(mut step) => {
@@ -83,7 +113,15 @@ impl<S: Services> ImageRun<'_, S> {
                             // A row that cannot be read is not overwritten either.
                             step.told = None;
                         }
-                        match execute(ImageExecution::new(self, &step, &attempt.facts)).await? {
+                        let leads_on = start.leads_on;
+                        let follower = start.follower.as_deref_mut();
+                        let execution = ImageExecution::new(self, &step, &attempt.facts, follower);
+                        let executed = boxed(|| execute(execution.expecting(attempt.answers.as_ref())));
+                        let reading = boxed(|| self.read_index(leads_on, &step, &attempt));
+                        let (executed, found) = join(executed, reading).await;
+                        // They held when the row was claimed; since then it is ours.
+                        (read, attempt.answers) = (found, None);
+                        match executed? {
                             Executed::Conflict => break None,
                             Executed::Done(carried) => break Some(self.applied(&step, carried, &mut attempt)?),
                             Executed::Stopped(Stop::Refused(error)) if attempt.refused.is_some() => {
@@ -110,11 +148,42 @@ impl<S: Services> ImageRun<'_, S> {
                     ..outcome
                 },
                 row,
+                read,
                 children: attempt.facts.children().to_vec(),
                 indexes: attempt.facts.indexes,
             });
         }
         Err(ReconcileError::Contended((&self.key).into()))
+    }
+
+    /// The facts of an attempt, and what they ask for at once.
+    async fn begin(&self, ahead: Option<Ahead>) -> Result<Attempt, ReconcileError> {
+        let mut attempt = self.gather(ahead).await?;
+        log_facts(&attempt.facts);
+        self.resume(attempt.facts.row.as_ref()).await?;
+        if attempt.facts.needs_manifest(self.policy) {
+            // An entry whose manifest cannot be read is evaluated as an image.
+            let manifest = self.manifest(&mut attempt.not_read).await?;
+            attempt.facts.content = manifest.map(|manifest| content(&manifest));
+        }
+        Ok(attempt)
+    }
+
+    /// The result, if by these facts there is nothing to do.
+    pub(super) async fn left_with(&self, ahead: Ahead) -> Option<Outcome> {
+        let Attempt { facts, unscanned, .. } = self.gather(Some(ahead)).await.ok()?;
+        if unscanned.is_some() || facts.needs_manifest(self.policy) {
+            return None;
+        }
+        let ExceptionUse { used, unused } = self.exception_use(&facts);
+        match decide(self.policy, &facts, self.services.clock().now()) {
+            Plan::Leave(Leave::Unchanged) => Some(Outcome {
+                exceptions_used: used,
+                exceptions_unused: unused,
+                ..self.left(Leave::Unchanged, facts.row.as_ref()).ok()?
+            }),
+            Plan::Leave(_) | Plan::Ask(_) | Plan::Apply(_) => None,
+        }
     }
 
     /// Checks the tags that a quarantine was taking, if the invocation that began it did not live to see them.
@@ -206,7 +275,7 @@ impl<S: Services> ImageRun<'_, S> {
         }
     }
 
-    fn applied_outcome(&self, step: &Step, told: bool) -> Outcome {
+    pub(super) fn applied_outcome(&self, step: &Step, told: bool) -> Outcome {
         let row = &step.row;
         let alert = step.alert.as_ref().filter(|_| told);
         let kind = if row.closed_at.is_some() {

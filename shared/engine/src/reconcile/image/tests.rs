@@ -3,6 +3,7 @@ mod both;
 mod chosen;
 mod evidence;
 mod family;
+mod followers;
 mod gate;
 mod gate_beside_others;
 mod index;

@@ -1,6 +1,6 @@
 //! Which workloads use an image.
 
-use super::image_run::ImageRun;
+use super::{ahead::Answers, image_run::ImageRun};
 use crate::reconcile::{ReconcileError, refusal_of};
 use guard_core::{
     decide::{Effect, Facts, workloads_that_hold},
@@ -12,19 +12,22 @@ use guard_ports::{Clock as _, FamilyRows, Retry, Services, UseLedger as _};
 impl<S: Services> ImageRun<'_, S> {
     /// The workloads that use the image, or a relative that is pulled with it: one round trip. A use that cannot be read is not
     /// known.
-    pub(super) async fn uses(&self, facts: &Facts) -> Result<Uses, ReconcileError> {
-        match self.policy.workloads.as_ref() {
-            Some(rules) => self.uses_of(rules, &facts.pulled_together()).await,
-            None => Ok(Uses::Nobody),
+    pub(super) async fn uses(&self, facts: &Facts, answers: Option<&Answers>) -> Result<Uses, ReconcileError> {
+        let Some(rules) = self.policy.workloads.as_ref() else {
+            return Ok(Uses::Nobody);
+        };
+        let images = facts.pulled_together();
+        match answers.and_then(|answers| answers.uses_of(self, &images)) {
+            Some(uses) => Ok(uses),
+            None => self.uses_of(rules, &images).await,
         }
     }
 
-    /// The same before anything is known of the image, if an event announces a blocking finding: the decision will need it.
-    pub(super) async fn uses_ahead(&self) -> Option<Uses> {
+    /// The rules by which workloads hold the image, if an event announces a blocking finding: the decision will need to know who uses it.
+    pub(super) fn rules_ahead(&self) -> Option<&WorkloadRules> {
         let announced = self.hints.announced.as_ref();
         let may_block = announced.is_some_and(|event| self.policy.may_block(&event.counts));
-        let rules = workloads_that_hold(self.policy, &self.key).filter(|_| may_block)?;
-        self.uses_of(rules, std::slice::from_ref(&self.key)).await.ok()
+        workloads_that_hold(self.policy, &self.key).filter(|_| may_block)
     }
 
     async fn uses_of(&self, rules: &WorkloadRules, images: &[ImageKey]) -> Result<Uses, ReconcileError> {

@@ -1,0 +1,80 @@
+//! The change that a plan makes in the registry, and whether it holds.
+
+use super::image_run::ImageRun;
+use crate::{reconcile::ReconcileError, tag_removal::Claims};
+use guard_core::{
+    decide::Effect,
+    ids::ImageRef,
+    image::{Image, ImageStatus},
+};
+use guard_ports::{PortError, Registry as _, RegistryWriter as _, Services};
+
+impl<S: Services> ImageRun<'_, S> {
+    /// Makes the change. For a release, the result is why our own tag stays, if the registry refuses nothing else: the image
+    /// can be pulled as before.
+    pub(super) async fn bring_about(&self, effect: &Effect) -> Result<Option<PortError>, ReconcileError> {
+        let Some(writer) = self.writer() else {
+            // `decide` plans no effect in report mode; if it ever did, this is where it ends.
+            return Err(self.not_verified("nothing can be changed in report mode"));
+        };
+        let key = &self.key;
+        let change = |source| self.failed("change", source);
+        match effect {
+            Effect::Archive => match writer.archive(key).await.map_err(change)? {
+                ImageStatus::Archived => Ok(None),
+                other => Err(self.not_verified(&format!("asked to archive it, the registry answered {other:?}"))),
+            },
+            Effect::Restore => match writer.restore(key).await.map_err(change)? {
+                ImageStatus::Active | ImageStatus::Activating => Ok(None),
+                other => Err(self.not_verified(&format!("asked to restore it, the registry answered {other:?}"))),
+            },
+            Effect::Quarantine { mark, remove } => {
+                let removal = self.removal(writer);
+                // Boxed, because it is seldom done and would make every look larger.
+                let taken = Box::pin(removal.take(key, remove, mark, Claims::Write(self.actor))).await;
+                let taken = taken.map_err(change)?;
+                match taken.refused {
+                    Some(source) => Err(change(source)),
+                    None => Ok(None),
+                }
+            }
+            Effect::Unquarantine { mark, restore } => {
+                let removal = self.removal(writer);
+                Box::pin(removal.give(key, restore)).await.map_err(change)?;
+                let refused = match Box::pin(removal.take_mark(key, mark)).await {
+                    Ok(taken) => taken.refused,
+                    Err(source) => Some(source),
+                };
+                match refused {
+                    Some(source) if !source.is_denied() => Err(change(source)),
+                    denied => Ok(denied),
+                }
+            }
+        }
+    }
+
+    /// The image after an effect, read from the registry; an error if a block is not in force.
+    pub(super) async fn read_back(&self, effect: Option<&Effect>) -> Result<Option<Image>, ReconcileError> {
+        let Some(effect) = effect else { return Ok(None) };
+        let image = self
+            .services
+            .registry()
+            .image(&self.key.repository, &ImageRef::Digest(self.key.digest.clone()))
+            .await;
+        let image = image.map_err(|source| self.failed("read back", source))?;
+        // An image that is gone cannot be pulled.
+        let holds = image.as_ref().is_none_or(|image| match effect {
+            // A word that is not known here may mean that it is on its way there; `decide` takes it in the same way.
+            Effect::Archive => image.status != ImageStatus::Active,
+            Effect::Quarantine { mark, remove } => {
+                image.tags.contains(mark) && !image.tags.iter().any(|tag| remove.contains(tag))
+            }
+            Effect::Restore | Effect::Unquarantine { .. } => true,
+        });
+        if holds {
+            Ok(image)
+        } else {
+            Err(self.not_verified("the registry still shows it as it was before"))
+        }
+    }
+}
