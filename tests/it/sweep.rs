@@ -466,7 +466,7 @@ fn a_month_costs_what_the_table_says() {
         let queue = all(|cost| cost.queue);
         assert!(of_sweeps <= most_of_sweeps, "{name}: {of_sweeps}");
         assert!(
-            of_events <= 40_000 && writes <= 13_000 && messages <= 3_000,
+            of_events <= 40_000 && writes <= 21_500 && messages <= 3_000,
             "{name}: {of_events}, {writes}, {messages}"
         );
         writeln!(
