@@ -215,6 +215,10 @@ advisories: $(DENY) ## Known vulnerabilities by a copy of the RustSec database: 
 	$(DENY) --log-level error --offline --config target/advisories/deny.toml check advisories
 	@echo "checked against the database of $$(git -C "$(DB)" log -1 --format=%cs)"
 
+.PHONY: prove
+prove: ## Run the explorers of interleavings with COUNT=1000000 scenarios, and print a table (ONLY=families SEED=17 repeats one)
+	$(PYTHON) -B tests/proof/prove.py --count $(or $(COUNT),1000000) $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED))
+
 .PHONY: fuzz
 fuzz: ## Run the inputs from outside under libFuzzer, and print a table (SECONDS=60 for each TARGET="policy gate-request"; nightly Rust)
 	@$(MAKE) --no-print-directory $(FUZZ) || echo "NOT CHECKED: inputs by a fuzzer, since cargo-fuzz cannot be had"

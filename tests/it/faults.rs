@@ -1,4 +1,4 @@
-//! Any call of any function is throttled, refused, answered too late, or cut off with the function: what must hold afterwards, for all.
+//! Any call of any function is throttled, refused, answered too late, or cut off with the function. The same rules hold afterwards for all.
 //!
 //! An answer that is malformed or empty is an error of the adapters before it gets here (`adapters/faults.rs`, and the targets
 //! `aws-answer` and `aws-error` of `tests/fuzz`): for the engine it is a call that is refused.
@@ -256,7 +256,7 @@ fn afterwards(kind: &Kind, world: &World, policy: &Policy, mut is_done: bool) {
     }
 }
 
-/// What must hold, whatever has failed: the image is what it would be without the fault, nothing is left to do, every alert was sent, under one
+/// The rules that hold, whatever has failed: the image is what it would be without the fault, nothing is left to do, every alert was sent, under one
 /// id, and at most once more for each attempt.
 fn check(kind: &Kind, world: &World, policy: &Policy, usual: &BTreeSet<String>, what: &str) {
     let key = testing::image_key();

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use super::*;
 use crate::{
     finding::{Finding, Fix, Severity},
-    ids::RepositoryKey,
+    ids::{RepositoryKey, Tag},
     image::{Child, Image},
     ledger::{AlertRecord, Block, RecordedFinding},
     notice::AlertKind,
@@ -485,4 +485,67 @@ mod turns {
         assert!(Turns::new(Some(begin), after(60 * 24 * 9)).has(&"a", TURN_HOURS));
         assert!(!Turns::new(Some(after(60)), after(61)).has(&"a", 1), "the same hour");
     }
+}
+
+#[test]
+fn the_lease_of_another_invocation_ends_after_its_time_or_with_its_alert() {
+    let mut row = row(State::Blocked, Some(Severity::Critical), Some(BlockMethod::Archive));
+    let after = |seconds| now() + SignedDuration::from_secs(seconds);
+    if let Some(alert) = &mut row.alert {
+        (alert.claimed_at, alert.sent_at) = (now(), None);
+        alert.claimed_by = "one".to_owned();
+    }
+    // Source: `notice::LEASE_SECONDS`, 45: longer than a function of events runs, shorter than Lambda's first wait.
+    assert!(facts::leased(&row, "two", after(0)));
+    assert!(facts::leased(&row, "two", after(44)));
+    assert!(!facts::leased(&row, "two", after(45)));
+    assert!(!facts::leased(&row, "one", after(0)), "it is its own");
+    if let Some(alert) = &mut row.alert {
+        alert.sent_at = Some(now());
+    }
+    assert!(!facts::leased(&row, "two", after(1)), "the alert is sent");
+    row.alert = None;
+    assert!(!facts::leased(&row, "two", after(1)), "nothing is claimed");
+}
+
+#[test]
+fn a_refusal_is_remembered_until_its_time_and_not_at_it() {
+    let mut facts = Facts::about(image_key(), "one");
+    assert_eq!(facts::remembered_refusal(&facts, now()), None);
+    let until = now() + SignedDuration::from_hours(24);
+    let mut row = row(State::BlockDeferred, Some(Severity::Critical), None);
+    row.refused_until = Some(until);
+    facts.row = Some(row);
+    assert_eq!(facts::remembered_refusal(&facts, now()), Some(until));
+    assert_eq!(facts::remembered_refusal(&facts, until), None);
+}
+
+#[test]
+fn an_alert_about_the_limit_stays_pending_until_it_is_sent() {
+    let mut facts = Facts::about(image_key(), "one");
+    assert!(!facts::limit_is_to_be_told(&facts));
+    for (kind, sent_at, is_pending) in [
+        (AlertKind::BlockLimit, None, true),
+        (AlertKind::BlockLimit, Some(now()), false),
+        (AlertKind::BlockDeferred, None, false),
+    ] {
+        let mut row = row(State::BlockDeferred, Some(Severity::Critical), None);
+        if let Some(alert) = &mut row.alert {
+            (alert.kind, alert.sent_at) = (kind, sent_at);
+        }
+        assert!(row.alert.is_some());
+        facts.row = Some(row);
+        assert_eq!(facts::limit_is_to_be_told(&facts), is_pending, "{kind:?} {sent_at:?}");
+    }
+}
+
+#[test]
+fn two_of_the_four_effects_keep_an_image_from_being_deployed() {
+    let tag: Tag = "v1".parse().unwrap();
+    let (mark, remove) = (tag.clone(), vec![tag.clone()]);
+    assert!(Effect::Archive.blocks());
+    assert!(Effect::Quarantine { mark, remove }.blocks());
+    assert!(!Effect::Restore.blocks());
+    let restore = vec![tag.clone()];
+    assert!(!Effect::Unquarantine { mark: tag, restore }.blocks());
 }
