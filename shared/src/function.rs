@@ -44,7 +44,8 @@ pub async fn run_events<T>(
 ) -> ExitCode {
     log::start(environment);
     let running = async {
-        let process = Process::start(Aws::from_env(&environment)?).await?;
+        let guarded = &guarded(environment)?;
+        let process = Process::start_connected(Aws::from_env(&environment)?, guarded).await?;
         let (recent, handle) = (&RecentLooks::default(), &handle);
         lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
             let invocation = &Invocation::new(name, &event.context)?;
@@ -254,11 +255,22 @@ struct Process {
 impl Process {
     /// Starts it. It is never freed: whatever an invocation has may borrow from it.
     async fn start(aws: Aws) -> Result<&'static Self, Error> {
+        aws.build_ecr_client();
+        Self::start_with(aws, async |_| ()).await
+    }
+
+    /// The same for a function whose first event is waited for: it finds the connections open that its facts take.
+    async fn start_connected(aws: Aws, guarded: &[Glob]) -> Result<&'static Self, Error> {
+        Self::start_with(aws, async |aws| connect_to_registry(aws, guarded).await).await
+    }
+
+    async fn start_with(aws: Aws, connect: impl AsyncFnOnce(&Aws)) -> Result<&'static Self, Error> {
         // Clients are built now, while Lambda gives a whole processor, and not in the first invocation.
         let (ledger, topics) = (aws.dynamo_ledger(table(environment)?), aws.sns_notifier());
-        aws.build_ecr_client();
         // The first call to the ledger: the connection that it opens is there for the events.
-        let config = Config::load(environment, &ledger, SystemClock.now()).await?;
+        let loading = Config::load(environment, &ledger, SystemClock.now());
+        let (config, ()) = tokio::join!(loading, connect(&aws));
+        let config = config?;
         Ok(Box::leak(Box::new(Self {
             aws,
             ledger,

@@ -190,13 +190,12 @@ fn a_dependency_against_the_architecture_is_found() {
 }
 
 /// The crates that the core may use.
-const PURE: [&str; 9] = [
+const PURE: [&str; 8] = [
     "jiff",
     "regex-lite",
     "semver",
     "serde",
     "serde_json",
-    "serde_path_to_error",
     "sha2",
     "strum",
     "thiserror",

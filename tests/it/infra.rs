@@ -796,6 +796,9 @@ fn every_call_of_the_adapters_is_somebodys_permission() {
                 folders.push(path);
                 continue;
             }
+            if path.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
             let text = fs::read_to_string(&path).unwrap();
             // `const OPERATION: &str = "ecr:DescribeImages";` is how an adapter names what it calls.
             operations.extend(

@@ -57,8 +57,8 @@ resource "aws_lambda_function" "this" {
       },
       length(local.granted[each.key].queue) > 0 ? { ECR_GUARD_QUEUE_URL = aws_sqs_queue.this["work"].url } : {},
       each.value.invoked_by == "queue" ? { ECR_GUARD_FINDINGS_QUEUE_URL = aws_sqs_queue.this["findings"].url } : {},
-      # Sweeps list all repositories, and must leave out those that the functions have no permission for.
-      (length(local.granted[each.key].queue) > 0 || contains(["gate", "operate"], each.key)) && !local.every_repository ? { ECR_GUARD_REPOSITORIES = join(" ", var.repositories) } : {},
+      # Sweeps list all repositories, and must leave out those that the functions have no permission for. The start of others asks for one of these.
+      !local.every_repository ? { ECR_GUARD_REPOSITORIES = join(" ", var.repositories) } : {},
       each.key == "workloads" && try(var.workloads.external_id, null) != null ? { ECR_GUARD_EXTERNAL_ID = var.workloads.external_id } : {}
     )
   }

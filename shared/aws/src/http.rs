@@ -1,7 +1,9 @@
 //! The one HTTPS connector that all clients share.
 
+mod trust;
+
 use std::{
-    sync::{LazyLock, OnceLock},
+    sync::{Arc, LazyLock, OnceLock},
     time::Duration,
 };
 
@@ -16,6 +18,7 @@ use hyper_util::{
     client::legacy::{Client, Error, connect::HttpConnector as TcpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
+use rustls::ClientConfig;
 
 /// For how long a connection may take to come about. A connection inside a region takes milliseconds.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,8 +30,9 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// three clients starts six times slower for it. A client made of a function has no such check, and returns one connector,
 /// with one pool of connections, to everybody.
 ///
-/// It speaks HTTP/1.1, which is all that AWS's APIs need, and plain HTTP where an endpoint (of an emulator) says `http://`. Certificates are those of
-/// the platform, or of `SSL_CERT_FILE`; proxies are not supported.
+/// It speaks HTTP/1.1, which is all that AWS's APIs need, and plain HTTP where an endpoint (of an emulator) says `http://`. Authorities are Amazon's,
+/// which are part of the program, and then the platform's; where `SSL_CERT_FILE` or `SSL_CERT_DIR` is set, only those that it names.
+/// Proxies are not supported.
 pub fn https_client() -> SharedHttpClient {
     static CLIENT: LazyLock<SharedHttpClient> = LazyLock::new(|| shared_client(https_connector));
     CLIENT.clone()
@@ -77,16 +81,26 @@ fn https_connector() -> SharedHttpConnector {
     tcp.enforce_http(false);
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     tcp.set_nodelay(true);
-    let https = HttpsConnectorBuilder::new().with_provider_and_native_roots(rustls::crypto::ring::default_provider());
-    let https = match https {
-        Ok(https) => https.https_or_http().enable_http1().wrap_connector(tcp),
+    let https = match tls() {
+        Ok(tls) => HttpsConnectorBuilder::new().with_tls_config(tls),
         // Every request then fails, and says why: a function without certificates cannot reach AWS.
-        Err(error) => return SharedHttpConnector::new(NoCertificates(error.to_string())),
+        Err(error) => return SharedHttpConnector::new(NoCertificates(error)),
     };
+    let https = https.https_or_http().enable_http1().wrap_connector(tcp);
     let client = Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .build(https);
     SharedHttpConnector::new(Connector(client))
+}
+
+fn tls() -> Result<ClientConfig, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = trust::verifier(&provider)?;
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = versions.map_err(|error| error.to_string())?;
+    // A check that is not its own is dangerous in the words of rustls: ours asks its own, twice at most.
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    Ok(builder.with_no_client_auth())
 }
 
 /// A machine without certificates of authorities.

@@ -16,6 +16,7 @@ pub mod image;
 pub mod ledger;
 pub mod marker;
 pub mod notice;
+mod place;
 pub mod policy;
 pub mod predecessor;
 pub mod registry;

@@ -11,6 +11,7 @@ use crate::{
     ids::{Region, RepositoryKey, RepositoryName},
     image::ListedImage,
     ledger::Row,
+    place::{self, Misread},
     registry::RegistryRow,
     replication::ledger::{BackfillRow, ReplicaRow, ReplicationRow},
     repository::ledger::{RepositoryRow, TagRow},
@@ -267,22 +268,11 @@ fn newer(line: &str) -> Result<(), BadLine> {
 }
 
 fn deserialize<'a, T: Deserialize<'a>>(line: &'a str) -> Result<T, BadLine> {
-    let bad = |path: String, problem: String| BadLine::Member {
+    place::read(line).map_err(|Misread { path, problem }| BadLine::Member {
         path: if path == "." { String::new() } else { path },
         // The reader of the file names the line.
-        problem: text::line(&problem.replace(" at line 1 column", " at column"), 300),
-    };
-    // To know the path costs half the time: it is only asked for where there is something to say of it.
-    if let Ok(value) = serde_json::from_str(line) {
-        return Ok(value);
-    }
-    let mut deserializer = serde_json::Deserializer::from_str(line);
-    let value = serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|error| bad(error.path().to_string().replace('?', "."), error.inner().to_string()))?;
-    deserializer
-        .end()
-        .map_err(|error| bad(String::new(), error.to_string()))?;
-    Ok(value)
+        problem: text::line(&problem.to_string().replace(" at line 1 column", " at column"), 300),
+    })
 }
 
 #[cfg(test)]
@@ -362,7 +352,7 @@ mod tests {
         image.findings[0].severity: expected value at column 416
         image.state: unknown variant `Lost`, expected one of `Pending`, `Allowed`, `Review`, `Blocked`, `Held`, `Unscannable`, `Stale`, `NotAnImage` at column 223
         expected value at column 2
-        unknown variant `imagine`, expected one of `policy`, `image`, `listed`, `listed-all`, `use`, `uses`, `refused-pull`, `summary`, `registry`, `repository`, `tag`, `copy`, `copies`, `backfill`, `access`, `unreadable` at column 10
+        imagine: unknown variant `imagine`, expected one of `policy`, `image`, `listed`, `listed-all`, `use`, `uses`, `refused-pull`, `summary`, `registry`, `repository`, `tag`, `copy`, `copies`, `backfill`, `access`, `unreadable` at column 10
         end.records: invalid value: integer `-1`, expected u64 at column 22
         trailing characters at column 25
         this snapshot has the form `ecr-guard/snapshot/v2`, and this version of ecr-guard reads `ecr-guard/snapshot/v1`: use a newer version, or make the snapshot anew

@@ -441,13 +441,13 @@ run "only_these_repositories_and_topics" {
   }
   assert {
     condition = { for name, f in aws_lambda_function.this : name => lookup(f.environment[0].variables, "ECR_GUARD_REPOSITORIES", "all") } == {
-      "on-push"        = "all"
-      "on-replication" = "all"
-      "on-scan"        = "all"
+      "on-push"        = "pipeops-prod-* shared/base"
+      "on-replication" = "pipeops-prod-* shared/base"
+      "on-scan"        = "pipeops-prod-* shared/base"
       "sweep"          = "pipeops-prod-* shared/base"
       "worker"         = "pipeops-prod-* shared/base"
     }
-    error_message = "Sweeps look at the guarded repositories only; events of the others do not come."
+    error_message = "Sweeps list the guarded repositories only, and a start asks for one of these; events of the others do not come."
   }
   assert {
     condition = [for s in jsondecode(aws_iam_role_policy.this["on-replication"].policy).Statement : s.Resource if s.Sid == "Replicas"] == [

@@ -41,6 +41,7 @@ use crate::{
     alert::{budget::Budget, contact::Contact},
     finding::{Finding, Fix, NoScan, Severity, SeverityCounts},
     ids::{RepositoryName, TopicArn},
+    place,
     repository::{lifecycle::Lifecycle, route::RouteTag},
     text::{self, hex},
     uses::WorkloadRules,
@@ -157,10 +158,7 @@ impl Policy {
     }
 
     fn read(json: &str, reading: Reading, now: Timestamp) -> Result<Self, PolicyError> {
-        let mut deserializer = serde_json::Deserializer::from_str(json);
-        let document: Document = serde_path_to_error::deserialize(&mut deserializer)
-            .map_err(|error| PolicyError::at(error.path().to_string().replace('?', "."), error.inner()))?;
-        deserializer.end().map_err(|error| PolicyError::at(".", error))?;
+        let document: Document = place::read(json).map_err(|misread| PolicyError::at(misread.path, misread.problem))?;
         let canonical: serde_json::Value = serde_json::from_str(json).map_err(|error| PolicyError::at(".", error))?;
         let rules = ["severities", "unfixable", "exploitable", "rules"].map(|member| canonical.get(member));
         let hashes = Hashes {

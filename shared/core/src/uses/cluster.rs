@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{ImageReference, Phase, Snapshot, SourceKind, Via, Workload, WorkloadKind, WorkloadSource};
 use crate::{
     ids::{AccountId, Digest, ImageKey, ImageRef, Region},
-    text,
+    place, text,
 };
 
 /// The most images in one report: Lambda takes 6 MB (Lambda quotas, "Invocation payload", synchronous).
@@ -96,12 +96,10 @@ impl ClusterReport {
     /// # Errors
     /// It is not a list that a cluster may send; the error names the place.
     pub fn parse(json: &str, now: Timestamp) -> Result<Self, ClusterReportError> {
-        let mut deserializer = serde_json::Deserializer::from_str(json);
-        let report: Self =
-            serde_path_to_error::deserialize(&mut deserializer).map_err(|error| ClusterReportError::Form {
-                path: text::line(&error.path().to_string(), 100),
-                problem: text::line(&error.inner().to_string(), 200),
-            })?;
+        let report: Self = place::read(json).map_err(|misread| ClusterReportError::Form {
+            path: text::line(&misread.path, 100),
+            problem: text::line(&misread.problem.to_string(), 200),
+        })?;
         if report.schema != "ecr-guard/workloads/v1" {
             return Err(ClusterReportError::Schema(text::line(&report.schema, 60)));
         }
