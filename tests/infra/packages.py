@@ -12,14 +12,23 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import json
 import stat
+import struct
 import sys
 import zipfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 from typing import BinaryIO
+
+deflate: ModuleType | None
+try:
+    import deflate
+except ImportError:
+    # Tests take any Python. A package is made by one that has it (Makefile).
+    deflate = None
 
 # `e_machine` of an ELF header, by Lambda's names.
 MACHINES = {0x3E: "x86_64", 0xB7: "arm64"}
@@ -48,14 +57,26 @@ def program(package: Path | BinaryIO) -> bytes:
         raise NoPackage(f"it is no zip with a `bootstrap`: {error}") from error
 
 
+def deflated(content: bytes) -> bytes:
+    """The same bytes, compressed for a zip: by libdeflate, whose result is 4 percent smaller than that of zlib."""
+    if deflate is not None:
+        return bytes(deflate.deflate_compress(content, 12))
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return compressor.compress(content) + compressor.flush()
+
+
 def packed(content: bytes) -> bytes:
-    """The zip of a program, whose bytes depend on nothing else: a new time of the same program would be new code to Terraform."""
-    entry = zipfile.ZipInfo("bootstrap")
-    entry.create_system, entry.external_attr, entry.compress_type = 3, (stat.S_IFREG | 0o755) << 16, zipfile.ZIP_DEFLATED
-    package = io.BytesIO()
-    with zipfile.ZipFile(package, "w") as zipped:
-        zipped.writestr(entry, content, compresslevel=9)
-    return package.getvalue()
+    """The zip of a program, whose bytes depend on nothing else: a new time of the same program would be new code to Terraform.
+
+    `zipfile` takes no compressor but its own. The form is that of PKWARE's APPNOTE.TXT, 4.3: the file, its entry in the directory, the end.
+    """
+    name, body = b"bootstrap", deflated(content)
+    # Version 2.0, no flags, deflate, 1980-01-01 00:00.
+    about = struct.pack("<5H3L2H", 20, 0, 8, 0, 0x21, zlib.crc32(content), len(body), len(content), len(name), 0)
+    file = b"PK\x03\x04" + about + name + body
+    mode = (stat.S_IFREG | 0o755) << 16
+    directory = b"PK\x01\x02" + struct.pack("<H", 3 << 8 | 20) + about + struct.pack("<3H2L", 0, 0, 0, mode, 0) + name
+    return file + directory + b"PK\x05\x06" + struct.pack("<4H2LH", 0, 0, 1, 1, len(directory), len(file), 0)
 
 
 def note(package: Path) -> dict[str, str]:
@@ -85,7 +106,9 @@ def main() -> int:
     if not packages:
         print(f"{options.folder} has no packages", file=sys.stderr)
         return 1
-    # zlib works outside of Python's lock, on all cores.
+    if deflate is None and not options.as_they_are:
+        print("the module `deflate` is not installed: packages are 4 % larger, and not those of a release", file=sys.stderr)
+    # The compressor works outside of Python's lock, on all cores.
     with ThreadPoolExecutor() as threads:
         for package, found in zip(packages, threads.map(lambda package: finish(package, not options.as_they_are), packages), strict=True):
             if isinstance(found, NoPackage):
