@@ -94,7 +94,7 @@ emulator: $(VENV)/.ready ## Start the emulated AWS account alone, and say how to
 
 ##@ Check it
 
-STEPS     := fmt-check lint deny unit doc test-local e2e demo-check size infra arm64-check
+STEPS     := fmt-check lint deny unit doc test-local e2e demo-check size counts infra arm64-check
 
 .PHONY: test
 test: ## Everything that CI checks, in this order, with the time of each step and what target/ holds after it
@@ -247,8 +247,16 @@ update-scale: ## Simulate registries of up to a million images, and rewrite docs
 	  nothing_is_lost_at_any_scale -- --nocapture | grep -aE '^(\||most memory|test result)'
 
 .PHONY: bench
-bench: ## Events that the pure core decides per second
-	cargo bench -p shared --features testing --bench core
+bench: $(VENV)/.ready ## Figures of docs/performance.md as measured: on-scan next to boto3 and a bare program, zips; the pure core (minutes; CORE=0 leaves it out)
+	@$(BUILT)
+	@$(WITH_VENV) cargo lambda build --quiet --release --locked --output-format zip --lambda-dir $(HOST) -p guard-aws --example bare
+	@$(VENV)/bin/python -B tests/bench/bench.py $(if $(filter 1 yes,$(UPDATE)),--update)
+	@$(if $(filter 0 no,$(CORE)),true,cargo bench -p shared --features testing --bench core)
+
+.PHONY: counts
+counts: $(VENV)/.ready ## Instructions, memory and calls of on-scan, against the checked-in budget (needs valgrind)
+	@$(BUILT)
+	@$(VENV)/bin/python -B tests/bench/bench.py --check
 
 ##@ Build it
 
@@ -256,7 +264,7 @@ bench: ## Events that the pure core decides per second
 package: $(VENV)/.ready ## Build the zips of all functions into target/lambda/ARCH (ARCH=arm64, x86_64 or host)
 	$(WITH_VENV) cargo lambda build --release --locked $(NO_PLACES) --output-format zip --lambda-dir $(PACKAGES) \
 	  $(patsubst %,--bin %,$(FUNCTIONS)) $(FOR_ARCH)
-	$(PYTHON) -B tests/infra/packages.py $(PACKAGES)
+	$(VENV)/bin/python -B tests/infra/packages.py $(PACKAGES)
 
 # Without the optimizations of cargo-lambda, which are for the processors of Lambda: this runs on any. Those of Cargo.toml are made.
 .PHONY: command-line
@@ -270,8 +278,8 @@ package-host: $(VENV)/.ready
 	@$(PYTHON) -B tests/infra/packages.py --as-they-are $(HOST) > /dev/null
 
 .PHONY: size
-size: ## Size of each function's binary and zip, against the checked-in budget
-	$(PYTHON) tests/local/size.py
+size: $(VENV)/.ready ## Size of each function's binary and zip, against the checked-in budget
+	$(VENV)/bin/python -B tests/local/size.py
 
 ##@ Release it (CONTRIBUTING.md)
 
