@@ -94,7 +94,7 @@ emulator: $(VENV)/.ready ## Start the emulated AWS account alone, and say how to
 
 ##@ Check it
 
-STEPS     := fmt-check lint deny unit doc test-local e2e demo-check size counts infra arm64-check
+STEPS     := fmt-check lint deny unit doc test-local e2e demo-check report-check size counts infra arm64-check
 
 .PHONY: test
 test: ## Everything that CI checks, in this order, with the time of each step and what target/ holds after it
@@ -146,6 +146,11 @@ demo-check: $(VENV)/.ready
 	@$(BUILT)
 	@$(CLI_BUILT)
 	@$(VENV)/bin/python -B tests/local/demo.py --directory target/demo/check
+
+.PHONY: report-check
+report-check: $(VENV)/.ready ## Check a report: the page in a headless Chromium, SARIF by its schema
+	@$(CLI_BUILT)
+	@$(VENV)/bin/python -B tests/local/report_check.py
 
 .PHONY: upgrade-test
 upgrade-test: $(VENV)/.ready ## Run an earlier version, then this one, then the earlier one again, on the same ledger, queue, registry (FROM=commit; minutes)

@@ -1,6 +1,7 @@
-//! The report as one page: nothing comes from elsewhere, and nothing runs but the script of the page, which sorts and filters.
+//! The report as one page: nothing comes from elsewhere, and nothing runs but the script of the page, which shows images, sorts and filters.
 //!
-//! Whatever comes from outside is text or the value of an attribute in quotation marks; maud escapes both.
+//! Whatever comes from outside is text or the value of an attribute in quotation marks; maud escapes both. The data about images is JSON in
+//! which no element can end, and the script makes text of it, never HTML.
 
 use std::io::{self, Write};
 
@@ -8,19 +9,17 @@ use jiff::{SignedDuration, Timestamp};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
-use super::model::{
-    Copies, Exception, Figures, Finding, Image, MAX_FINDINGS, Part, Report, SOON_DAYS, Task, UNPULLED_DAYS, words,
+use super::{
+    model::{
+        Copies, Exception, Figures, Finding, Image, MAX_FINDINGS, Part, Report, SOON_DAYS, Task, UNPULLED_DAYS, words,
+    },
+    rows,
+    words::{SEVERITIES, fix, size, thousands, unknown},
 };
 use crate::table::{ago, count, moment, span};
 
-/// The most images that are listed. A browser sorts and filters them without a noticeable pause.
-pub const MAX_ROWS: usize = 10_000;
-
-/// The most bytes of rows, whatever they contain.
-pub const MAX_BYTES: usize = 12_000_000;
-
-/// The rows with all known details of an image; the others have one line.
-const MAX_DETAILS: usize = 1_000;
+/// The rows that can be read without the script: images that need action, or are blocked.
+pub const MAX_PLAIN: usize = 100;
 
 /// The most rows of the other tables.
 const MAX_OTHERS: usize = 2_000;
@@ -47,20 +46,8 @@ pub fn content_security_policy() -> String {
 /// It cannot be written.
 pub fn write(report: &Report, to: &mut dyn Write) -> io::Result<u64> {
     let put = |to: &mut dyn Write, markup: Markup| to.write_all(markup.into_string().as_bytes());
-    to.write_all(before(report).into_string().as_bytes())?;
-    let mut rows = 0_usize;
-    let mut bytes = 0_usize;
-    for image in report.images.iter().take(MAX_ROWS) {
-        let row = image_row(image, report.made_at, rows < MAX_DETAILS).into_string();
-        bytes = bytes.saturating_add(row.len());
-        if bytes > MAX_BYTES {
-            break;
-        }
-        to.write_all(row.as_bytes())?;
-        rows = rows.saturating_add(1);
-    }
-    let left_out = report.images.len().saturating_sub(rows);
-    to.write_all(b"</tbody></table></div>")?;
+    let (data, left_out) = rows::data(report)?;
+    put(to, before(report))?;
     put(to, left_out_note(left_out))?;
     put(to, exceptions(&report.exceptions))?;
     put(to, teams(report))?;
@@ -68,44 +55,50 @@ pub fn write(report: &Report, to: &mut dyn Write) -> io::Result<u64> {
     put(to, repositories(report))?;
     put(to, about(report))?;
     to.write_all(b"</main>")?;
+    put(
+        to,
+        html! { script type="application/json" id="image-data" { (PreEscaped(data)) } },
+    )?;
     put(to, html! { script { (PreEscaped(SCRIPT)) } })?;
     to.write_all(b"</body></html>\n")?;
     Ok(left_out as u64)
 }
 
-/// All that stands before the rows of images.
+/// The page up to the end of the table of images.
 fn before(report: &Report) -> Markup {
     let title = format!("ecr-guard report, {}", moment(report.made_at));
-    let whole = html! {
+    let urgent = |image: &&Image| image.needs_action || image.state == "Blocked";
+    let mut plain: Vec<&Image> = report.images.iter().filter(urgent).collect();
+    plain.sort_by_key(|image| image.rank());
+    let number = plain.len();
+    plain.truncate(MAX_PLAIN);
+    html! {
         (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(content_security_policy());
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="referrer" content="no-referrer";
-                meta name="robots" content="noindex";
-                title { (title) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                (header(report))
-                main {
-                    (cards(&report.figures))
-                    (tasks(report))
-                    (images_head(report))
-                    div class="wide" { table class="sorts stack" id="image-table" {
-                        thead { tr { th { "State" } th { "Image" } th { "Worst finding" } th { "Fix" } th { "Why" } th { "Team" } th { "Since" } } }
-                        tbody { "\u{0}" }
-                    } }
-                }
-            }
+        (PreEscaped("<html lang=\"en\">"))
+        head {
+            meta charset="utf-8";
+            meta http-equiv="Content-Security-Policy" content=(content_security_policy());
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta name="referrer" content="no-referrer";
+            meta name="robots" content="noindex";
+            title { (title) }
+            style { (PreEscaped(STYLE)) }
         }
-    };
-    // The rows come one by one: what closes the table comes after them.
-    let whole = whole.into_string();
-    let end = whole.find('\u{0}').unwrap_or(whole.len());
-    PreEscaped(whole.get(..end).unwrap_or_default().to_owned())
+        (PreEscaped("<body>"))
+        (header(report))
+        (PreEscaped("<main>"))
+        (cards(&report.figures))
+        (tasks(report))
+        (images_head(report))
+        noscript { p class="bar" {
+            "Without its script the page shows " (thousands(number.min(MAX_PLAIN) as u64)) " of the " (thousands(number as u64))
+            " images that need action or are blocked. `ecr-guard report --csv FILE` has all images."
+        } }
+        div class="wide" { table class="stack" id="image-table" {
+            thead { tr { th { "State" } th { "Image" } th { "Worst finding" } th { "Fix" } th { "Why" } th { "Team" } th { "Since" } } }
+            tbody { @for image in plain { (image_row(image, report.made_at)) } }
+        } }
+    }
 }
 
 fn header(report: &Report) -> Markup {
@@ -280,43 +273,37 @@ fn images_head(report: &Report) -> Markup {
             } }
             label { "Severity" select id="filter-severity" {
                 option value="" { "all" }
-                @for severity in ["CRITICAL", "HIGH", "UNDEFINED", "MEDIUM", "LOW"] { option value=(severity) { (severity) } }
+                @for severity in SEVERITIES.iter().rev().filter(|one| !one.is_empty()) { option value=(severity) { (severity) } }
             } }
             label { "Search" input id="filter-search" type="search" placeholder="name, tag, digest, CVE, package"; }
         }
     }
 }
 
-fn image_row(image: &Image, now: Timestamp, details: bool) -> Markup {
+/// A row that can be read without the script. The script makes the same row of the [data](rows::data).
+fn image_row(image: &Image, now: Timestamp) -> Markup {
     let state = words(image.state);
     let class = format!("state s-{}", state.to_ascii_lowercase().replace(' ', "-"));
     let finding = image.findings.first();
-    let anchor = format!(
-        "i-{}-{}-{}@{}",
-        image.account,
-        image.region,
-        image.repository,
-        image.short().trim_start_matches("sha256:")
-    );
     html! {
-        tr id=(anchor) data-state=(state) data-team=(image.team) data-severity=(image.severity.unwrap_or_default()) data-action=(if image.needs_action { "1" } else { "0" }) {
-            td class=(class) data-v=(image.rank()) { (state) }
-            td class="name" data-v=(image.name()) {
+        tr {
+            td class=(class) { (state) }
+            td class="name" {
                 (image.name())
                 @if !image.tags.is_empty() { br; span class="mono soft" { (image.short().trim_start_matches("sha256:")) } }
             }
-            td class="nowrap" data-th="Finding" data-v=(severity_order(image.severity)) {
+            td class="nowrap" data-th="Finding" {
                 @if let Some(finding) = finding { (finding_name(finding)) } @else if image.counts.is_none() { "unknown" } @else { "none" }
                 @if let Some(finding) = finding { br; span class="soft" { (finding.severity) @if let Some(package) = &finding.package { " in " (package) } } }
             }
             td class="name" data-th="Fix" { (fix(image)) }
             td class="why" data-th="Why" {
-                @if details { details { summary { (image.reason) } (image_details(image)) } } @else { (image.reason) }
+                (image.reason)
                 @if image.overdue == Some(true) { b { " It has waited too long." } }
                 @if !image.asked_for_by.is_empty() { b { " Asked for since by " (image.asked_for_by.join("; ")) "." } }
             }
             td data-th="Team" { (image.team) }
-            td class="nowrap" data-th="Since" data-v=(image.since.map(|at| at.as_second().to_string()).unwrap_or_default()) {
+            td class="nowrap" data-th="Since" {
                 (since(image.since, now))
                 @if let Some(until) = image.until { br; span class="soft" { "until " (moment(until)) } }
             }
@@ -327,89 +314,6 @@ fn image_row(image: &Image, now: Timestamp, details: bool) -> Markup {
 fn finding_name(finding: &Finding) -> Markup {
     html! {
         @if let Some(url) = &finding.url { a href=(url) rel="noreferrer noopener" { (finding.id) } } @else { (finding.id) }
-    }
-}
-
-fn fix(image: &Image) -> String {
-    match (image.fixes.as_slice(), image.findings.first()) {
-        ([], None) => String::new(),
-        ([], Some(finding)) if finding.fix == "unavailable" => "there is none".to_owned(),
-        ([], Some(_)) => "unknown".to_owned(),
-        (fixes, _) => fixes.join(", "),
-    }
-}
-
-/// A number by which severities sort.
-fn severity_order(severity: Option<&str>) -> u8 {
-    match severity {
-        Some("CRITICAL") => 5,
-        Some("HIGH") => 4,
-        Some("UNDEFINED") => 3,
-        Some("MEDIUM") => 2,
-        Some(_) => 1,
-        None => 0,
-    }
-}
-
-fn image_details(image: &Image) -> Markup {
-    let used = match &image.used_by {
-        None => vec!["unknown".to_owned()],
-        Some(used) if used.is_empty() => vec!["nobody, as far as the index of workloads knows".to_owned()],
-        Some(used) => used.clone(),
-    };
-    let tags = match image.more_tags {
-        0 => image.tags.join(", "),
-        more => format!("{} and {more} more", image.tags.join(", ")),
-    };
-    html! {
-        dl {
-            dt { "Image" } dd class="mono" { (image.uri()) }
-            @if !image.tags.is_empty() { dt { "Tags" } dd { (tags) } }
-            @if !image.findings.is_empty() { dt { "Findings" } dd { ul { @for finding in &image.findings { li { (finding_line(finding)) } }
-                @if image.more_findings > 0 { li { "and " (image.more_findings) " more" } } } } }
-            dt { "All findings" } dd { (counts(image)) }
-            @if let Some(rule) = &image.rule { dt { "Policy" } dd class="mono" { (rule) } }
-            @if !image.exceptions.is_empty() { dt { "Exceptions" } dd { (image.exceptions.join(", ")) } }
-            dt { "Used by" } dd { ul { @for one in &used { li { (one) } } } }
-            @if let Some(blocked) = &image.blocked { dt { "Block" } dd { (blocked.method) ", " (moment(blocked.at)) @if !blocked.confirmed { ", not confirmed yet" } } }
-            @if let Some(release) = &image.release { dt { "Released" } dd { "until " (moment(release.until)) " by " (release.by) ": " (release.reason) @if let Some(ticket) = &release.ticket { " (" (ticket) ")" } } }
-            @if let Some(alert) = &image.alert { dt { "Alert" } dd { (alert.kind) ", " @if let Some(at) = alert.sent_at { (moment(at)) } @else { "not sent" } } }
-            dt { "Last pulled" } dd { @if let Some(at) = image.pulled_at { (moment(at)) } @else if image.bytes.is_some() { "never" } @else { "unknown" } }
-            dt { "Size" } dd { (image.bytes.map_or_else(unknown, size)) }
-            dt { "More" } dd class="mono" { "ecr-guard explain " (image.uri()) }
-        }
-    }
-}
-
-fn finding_line(finding: &Finding) -> Markup {
-    let number = |name: &str, value: Option<f64>| value.map(|value| format!(", {name} {value}")).unwrap_or_default();
-    html! {
-        (finding_name(finding)) " " (finding.severity) (number("score", finding.score)) (number("EPSS", finding.epss))
-        @if finding.exploit == Some(true) { ", exploit known" }
-        @if let Some(package) = &finding.package { ", " (package) @if let Some(installed) = &finding.installed { " " (installed) } }
-        @match (&finding.fixed_in, finding.fix) {
-            (Some(version), _) => { " → " (version) }
-            (None, "unavailable") => { ", no fix" }
-            (None, _) => { ", fix unknown" }
-        }
-        ", " span class="mono soft" { (finding.rule) }
-    }
-}
-
-fn counts(image: &Image) -> String {
-    let Some(counts) = &image.counts else {
-        return "unknown: there is no result of a scan".to_owned();
-    };
-    let mut counts: Vec<_> = counts.iter().filter(|(_, number)| **number > 0).collect();
-    counts.sort_by_key(|(severity, _)| std::cmp::Reverse(severity_order(Some(severity))));
-    let words: Vec<String> = counts
-        .iter()
-        .map(|(severity, number)| format!("{number} {severity}"))
-        .collect();
-    if words.is_empty() {
-        "none".to_owned()
-    } else {
-        words.join(", ")
     }
 }
 
@@ -591,40 +495,5 @@ fn part(name: &str, part: Option<Part>, is_unknown: bool) -> Markup {
 fn since(at: Option<Timestamp>, now: Timestamp) -> Markup {
     html! {
         @if let Some(at) = at { (span(now.duration_since(at).max(SignedDuration::ZERO))) br; span class="soft" { (guard_core::calendar::date(at)) } }
-    }
-}
-
-fn unknown() -> String {
-    "unknown".to_owned()
-}
-
-/// `1,204`.
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && digits.len().saturating_sub(place) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Decimal units, as AWS bills in them and ECR shows them.
-fn size(bytes: u64) -> String {
-    const UNITS: [(u64, &str); 4] = [
-        (1_000_000_000_000, "TB"),
-        (1_000_000_000, "GB"),
-        (1_000_000, "MB"),
-        (1_000, "KB"),
-    ];
-    let unit = UNITS.iter().find(|(unit, _)| bytes >= *unit);
-    match unit {
-        Some((unit, name)) => {
-            let tenths = bytes.saturating_mul(10).checked_div(*unit).unwrap_or_default();
-            format!("{}.{} {name}", tenths.checked_div(10).unwrap_or_default(), tenths % 10)
-        }
-        None => format!("{bytes} B"),
     }
 }

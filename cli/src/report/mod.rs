@@ -6,10 +6,12 @@ mod exceptions;
 pub mod gather;
 pub mod html;
 pub mod model;
+mod rows;
 pub mod sarif;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::{
     io::{BufWriter, Write},

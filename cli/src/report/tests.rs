@@ -9,8 +9,9 @@ use guard_core::{
     testing::{image_key, now, policy, recorded},
 };
 use proptest::prelude::*;
+use sha2::Digest as _;
 
-use super::{csv, gather::gather, html, model::Report, sarif};
+use super::{csv, gather::gather, html, model::Report, rows, sarif};
 use crate::{
     OK, UNUSABLE,
     snapshot::Snapshot,
@@ -319,14 +320,196 @@ fn many(number: usize, state: State) -> Vec<SnapshotRecord> {
 
 #[test]
 fn a_page_has_a_bound_and_says_what_it_leaves_out() {
-    let report = report_of(&many(html::MAX_ROWS + 7, State::Review));
+    let report = report_of(&many(rows::MAX_ROWS + 7, State::Review));
     let mut bytes = Vec::new();
     assert_eq!(html::write(&report, &mut bytes).unwrap(), 7);
     let page = String::from_utf8(bytes).unwrap();
     assert!(page.contains("7 more images are left out here"));
-    assert!(page.len() < html::MAX_BYTES, "{}", page.len());
+    assert!(page.len() < PAGE_BUDGET, "{}", page.len());
     let lines = read_csv(&text_of(|to| csv::write(&report, to).unwrap()));
-    assert_eq!(lines.len(), html::MAX_ROWS + 8);
+    assert_eq!(lines.len(), rows::MAX_ROWS + 8);
+}
+
+/// A registry as large ones are: a tenth of its images needs somebody, each for reasons of its own.
+fn large(number: usize) -> Vec<SnapshotRecord> {
+    let policy = policy("");
+    let hour = jiff::SignedDuration::from_hours(1);
+    let of = |n: usize| {
+        let finding = |k: usize| {
+            let id = format!("CVE-2026-{}", 1000 + (n * 7 + k * 131) % 400);
+            let mut finding = recorded(&id, if k == 0 { Severity::Critical } else { Severity::High });
+            finding.package = Some(format!("package-{}", (n + k) % 90));
+            finding.url = Some(format!("https://avd.aquasec.com/nvd/{}", id.to_lowercase()));
+            finding
+        };
+        let is_bad = n.is_multiple_of(10);
+        let findings: Vec<_> = (0..if is_bad { 6 } else { 0 }).map(finding).collect();
+        let (state, reason) = match findings.first() {
+            Some(first) => (
+                if n.is_multiple_of(20) {
+                    State::Blocked
+                } else {
+                    State::Review
+                },
+                format!(
+                    "1 finding blocks deployment: {} CRITICAL in {} (policy: severities.CRITICAL). 5 more need review.",
+                    first.id,
+                    first.package.as_deref().unwrap()
+                ),
+            ),
+            None => (
+                State::Allowed,
+                format!("Findings: {} MEDIUM, {} LOW. None needs review.", n % 9, n % 40),
+            ),
+        };
+        let key = image_key();
+        Row {
+            state,
+            reason,
+            findings,
+            since: now() - hour * i32::try_from(n % 5000).unwrap(),
+            tags: vec![format!("v{}.{}.{}-build.{n}", n % 3, n % 30, n % 11).parse().unwrap()],
+            counts: [(Severity::Medium, n as u64 % 9), (Severity::Low, n as u64 % 40)].into(),
+            ..Row::first(
+                ImageKey {
+                    repository: format!("team-{}/service-{}", n % 12, n % 120).parse().unwrap(),
+                    digest: format!("sha256:{}", guard_core::text::hex(&sha2::Sha256::digest(n.to_string())))
+                        .parse()
+                        .unwrap(),
+                    ..key
+                },
+                &policy,
+                now(),
+            )
+        }
+    };
+    (0..number).map(|n| SnapshotRecord::Image(Box::new(of(n)))).collect()
+}
+
+/// The most bytes of a page about 10,000 images.
+const PAGE_BUDGET: usize = 1_000_000;
+
+#[test]
+fn a_page_about_ten_thousand_images_has_less_than_a_megabyte() {
+    let page = page(&report_of(&large(10_000)));
+    let data = page
+        .split_once("id=\"image-data\">")
+        .unwrap()
+        .1
+        .split_once("</script>")
+        .unwrap()
+        .0;
+    let parts = |data: &serde_json::Value| {
+        let of = |name: &str| data[name].to_string().len();
+        format!(
+            "rows {}, texts {}, findings {}",
+            of("rows"),
+            of("texts"),
+            of("findings")
+        )
+    };
+    let read: serde_json::Value = serde_json::from_str(data).unwrap();
+    assert_eq!(read["rows"].as_array().unwrap().len(), 10_000);
+    assert!(page.len() < PAGE_BUDGET, "{} bytes: {}", page.len(), parts(&read));
+}
+
+/// The script shows nothing but these data: all that the report says of an image is there.
+#[test]
+fn the_data_of_the_page_are_those_of_the_report() {
+    let report = report_of(&small_ledger());
+    let (data, left_out) = rows::data(&report).unwrap();
+    assert_eq!(left_out, 0);
+    let data: serde_json::Value = serde_json::from_str(&data).unwrap();
+    let text = |number: &serde_json::Value| {
+        data["texts"][number.as_u64().unwrap() as usize]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let shown = data["rows"].as_array().unwrap();
+    assert_eq!(shown.len(), report.images.len());
+    for (row, image) in shown.iter().zip(&report.images) {
+        let place: Vec<String> = data["places"][row[0].as_u64().unwrap() as usize]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(text)
+            .collect();
+        assert_eq!(format!("{}{}", place[0], place[3]), image.address());
+        assert_eq!(
+            place[1..],
+            [&image.account, &image.region, &image.repository, &image.team].map(Clone::clone)
+        );
+        let facts = row[1].as_u64().unwrap() as usize;
+        assert_eq!(data["states"][facts / 64], super::model::words(image.state));
+        assert_eq!(row[2].as_str().unwrap(), image.tags[0]);
+        assert!(image.digest["sha256:".len()..].starts_with(row[3].as_str().unwrap()));
+        assert_eq!(text(&row[4]), image.reason);
+        let severity = data["severities"][facts / 8 % 8].as_str().unwrap();
+        assert_eq!(severity, image.severity.unwrap_or_default());
+        match image.findings.first() {
+            Some(first) => assert_eq!(data["findings"][row[6].as_u64().unwrap() as usize - 1][0], first.id),
+            None => assert!(matches!(row[6].as_u64(), None | Some(0))),
+        }
+        assert_eq!(facts & 1 == 1, image.needs_action);
+        let details: Vec<String> = row[8][2]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .flat_map(|line| line.as_array().unwrap().iter())
+            .filter(|value| value.as_i64().unwrap() >= 0)
+            .map(text)
+            .collect();
+        let findings: Vec<&str> = row[8][2][0]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|value| usize::try_from(-1 - value.as_i64().unwrap()).ok())
+            .map(|number| data["findings"][number][0].as_str().unwrap())
+            .collect();
+        let ids: Vec<&str> = image.findings.iter().map(|finding| finding.id.as_str()).collect();
+        if image.needs_action || image.state == "Blocked" {
+            assert_eq!(findings, ids);
+            assert_eq!(row[3].as_str().unwrap().len(), 64, "its address can be copied");
+            assert!(
+                details.contains(image.rule.as_ref().unwrap_or(&"Size".to_owned())),
+                "{details:?}"
+            );
+        } else {
+            assert!(details.is_empty());
+        }
+    }
+}
+
+#[test]
+fn without_the_script_the_urgent_images_can_be_read() {
+    let page = page(&report_of(&large(3_000)));
+    let table = page
+        .split_once("id=\"image-table\"")
+        .unwrap()
+        .1
+        .split_once("</table>")
+        .unwrap()
+        .0;
+    assert_eq!(table.matches("<tr>").count(), html::MAX_PLAIN + 1);
+    assert_eq!(
+        table.matches(">BLOCKED<").count(),
+        html::MAX_PLAIN,
+        "the worst come first"
+    );
+    assert!(
+        page.contains("shows 100 of the 300 images that need action or are blocked"),
+        "{table}"
+    );
+    let small = super::tests::page(&report_of(&small_ledger()));
+    let table = small
+        .split_once("id=\"image-table\"")
+        .unwrap()
+        .1
+        .split_once("</table>")
+        .unwrap()
+        .0;
+    assert!(table.contains("BLOCKED") && table.contains("REVIEW") && !table.contains("ALLOWED"));
 }
 
 #[test]
