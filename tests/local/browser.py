@@ -58,6 +58,10 @@ def found(folder: Path) -> tuple[str, str]:
     return ended.stdout.strip(), ""
 
 
+class NoBrowserError(Exception):
+    """The browser does not start: it is for another processor, or misses a library."""
+
+
 class Browser:
     """A browser with one tab. Errors of the page, and what its policy refuses, are in ``errors``."""
 
@@ -79,7 +83,11 @@ class Browser:
         os.set_blocking(self._from, False)
 
     def __enter__(self) -> Browser:
-        tab = self._call("Target.createTarget", url="about:blank")["targetId"]
+        try:
+            tab = self._call("Target.createTarget", url="about:blank")["targetId"]
+        except (AssertionError, OSError) as error:
+            self.__exit__()
+            raise NoBrowserError(str(error)) from error
         self._session = self._call("Target.attachToTarget", targetId=tab, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             self._call(f"{domain}.enable")

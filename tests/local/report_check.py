@@ -19,7 +19,7 @@ from typing import Any
 
 import jsonschema
 
-from browser import Browser, found
+from browser import Browser, NoBrowserError, found
 from page import built, run
 from region import ROOT
 
@@ -149,14 +149,17 @@ def main() -> int:
             return 1
         problems = sarif_problems(sarif.read_text())
         browser, why = found(arguments.browser)
-        if browser:
-            problems += page_problems(page, browser)
-        else:
+        try:
+            if browser:
+                problems += page_problems(page, browser)
+        except NoBrowserError as error:
+            why = f"{browser} does not start ({error})"
+        if why:
             print(f"NOT CHECKED: the page of the report in a browser, since {why}")
     for problem in problems:
         print(problem)
     if not problems:
-        print("The report is as its page and its forms say.")
+        print("SARIF is as its schema says." if why else "The page and SARIF are as they should be.")
     return 1 if problems else 0
 
 
