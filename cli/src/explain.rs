@@ -574,7 +574,11 @@ impl Explained {
             };
             lists.push((
                 "Alert",
-                format!("{} {when} (id {})", kind.as_str(), text::line(&alert.id, 80)),
+                format!(
+                    "{} {when} (id {}). The ledger keeps only the last alert of an image.",
+                    kind.as_str(),
+                    text::line(&alert.id, 80)
+                ),
             ));
         }
         lists

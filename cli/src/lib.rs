@@ -12,6 +12,9 @@ pub mod known;
 pub mod ledgers;
 pub mod list;
 mod located;
+#[cfg(test)]
+mod odd;
+pub mod paint;
 pub mod plan;
 pub mod policy;
 pub mod release;
@@ -38,6 +41,7 @@ use serde_json::json;
 use crate::{
     gate::Gatekeeper,
     ledgers::{Extent, LedgerArguments, NotRead, Place, take},
+    paint::{Colors, Painting},
     release::{Operator, ReleaseArguments},
     snapshot::ReadSeek,
 };
@@ -63,6 +67,9 @@ pub struct Arguments {
     /// How the answer is written.
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
     pub output: Output,
+    /// Whether states and severities have colours.
+    #[arg(long, global = true, value_enum, default_value_t = Colors::Auto, value_name = "WHEN")]
+    pub color: Colors,
     /// The command.
     #[command(subcommand)]
     pub command: Command,
@@ -159,13 +166,17 @@ Exit codes: 0 written.")]
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Writes the manual page, for `man`.
+    /// Writes the manual page, for `man`, or a page for each command.
     #[command(after_help = "Examples:
   ecr-guard manual | man -l -
-  ecr-guard manual > /usr/local/share/man/man1/ecr-guard.1
+  ecr-guard manual --dir ~/.local/share/man/man1 && man ecr-guard-simulate
 
-Exit codes: 0 written.")]
-    Manual,
+Exit codes: 0 written, 2 a page cannot be written.")]
+    Manual {
+        /// The folder for a page of each command; it must be there. Without it, one page is written to the standard output.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
     /// Saves what a ledger and its registries say now, for the other commands and for machines without AWS.
     #[command(after_help = "Examples:
   ecr-guard snapshot ledger.jsonl
@@ -253,8 +264,11 @@ pub trait World {
     /// A variable of the environment.
     fn variable(&self, name: &str) -> Option<String>;
 
-    /// Whether the output is a terminal.
+    /// Whether the progress of long work is seen on a terminal.
     fn is_terminal(&self) -> bool;
+
+    /// Whether the output goes to a terminal.
+    fn shows_colors(&self) -> bool;
 
     /// A file, to be read more than once.
     ///
@@ -308,6 +322,32 @@ impl<T: Read + Write + Seek> Scratch for T {}
 /// # Errors
 /// Its output cannot be written.
 pub fn run(
+    arguments: &Arguments,
+    world: &impl World,
+    out: &mut impl Write,
+    trouble: &mut impl Write,
+) -> io::Result<u8> {
+    if arguments.output == Output::Text && arguments.command.is_for_people() && arguments.color.are_on(world) {
+        let mut painting = Painting::new(out);
+        let code = carried_out(arguments, world, &mut painting, trouble)?;
+        painting.end()?;
+        return Ok(code);
+    }
+    carried_out(arguments, world, out, trouble)
+}
+
+impl Command {
+    /// Whether its text is read by people, and not by a shell, `man` or another program.
+    fn is_for_people(&self) -> bool {
+        match self {
+            Self::Simulate(given) => !given.markdown,
+            Self::Report(_) | Self::Snapshot { .. } | Self::Completions { .. } | Self::Manual { .. } => false,
+            _ => true,
+        }
+    }
+}
+
+fn carried_out(
     arguments: &Arguments,
     world: &impl World,
     out: &mut impl Write,
@@ -372,10 +412,11 @@ pub fn run(
             out.write_all(&text)?;
             Ok(OK)
         }
-        Command::Manual => {
+        Command::Manual { dir: None } => {
             clap_mangen::Man::new(Arguments::command()).render(out)?;
             Ok(OK)
         }
+        Command::Manual { dir: Some(folder) } => or_trouble(pages(folder, world, out), trouble),
         Command::Explain(given) => or_trouble(explain::explain(given, arguments.output, world, out, trouble), trouble),
         Command::Gate(given) => or_trouble(gate::run(given, arguments.output, world, out, trouble), trouble),
         Command::List(given) => or_trouble(list::list(given, arguments.output, world, out, trouble), trouble),
@@ -403,10 +444,35 @@ fn or_trouble(answer: Result<u8, NotRead>, trouble: &mut impl Write) -> io::Resu
     match answer {
         Ok(code) => Ok(code),
         Err(why) => {
+            // A file, a name or a service may have put something else than text into it.
+            let seen = |c: char| if c.is_control() && c != '\n' { '\u{fffd}' } else { c };
+            let why: String = why.to_string().chars().map(seen).collect();
             writeln!(trouble, "{why}")?;
             Ok(UNUSABLE)
         }
     }
+}
+
+/// Writes the manual pages of all commands into a folder.
+fn pages(folder: &Path, world: &impl World, out: &mut impl Write) -> Result<u8, NotRead> {
+    let mut root = Arguments::command().disable_help_subcommand(true);
+    root.build();
+    let mut left = vec![root];
+    let mut number = 0_u64;
+    while let Some(command) = left.pop() {
+        left.extend(command.get_subcommands().filter(|one| !one.is_hide_set()).cloned());
+        // `build` gives each command its whole name: `ecr-guard-policy-check`.
+        let page = clap_mangen::Man::new(command);
+        let path = folder.join(page.get_filename());
+        world.save(&path, &mut |to| {
+            let mut bytes: Vec<u8> = Vec::new();
+            page.render(&mut bytes)?;
+            Ok(to.write_all(&bytes)?)
+        })?;
+        number = number.saturating_add(1);
+    }
+    writeln!(out, "{}: {}.", folder.display(), table::count(number, "manual page"))?;
+    Ok(OK)
 }
 
 fn save(

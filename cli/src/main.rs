@@ -42,6 +42,10 @@ impl World for Here {
         io::stderr().is_terminal()
     }
 
+    fn shows_colors(&self) -> bool {
+        io::stdout().is_terminal()
+    }
+
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadSeek>> {
         Ok(Box::new(fs::File::open(path)?))
     }

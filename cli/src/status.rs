@@ -8,8 +8,10 @@ use std::{
 use clap::Args;
 use guard_core::{
     ids::{AccountId, ImageKey, Region, RepositoryName},
+    ledger::Row,
     snapshot::SnapshotRecord,
     state::State,
+    summary::overdue_since,
     text,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -132,7 +134,7 @@ impl Found {
         let now = snapshot.header.taken_at;
         let name = snapshot.name.clone();
         self.read.push((name.clone(), now));
-        let mut pending: Vec<(Place, RepositoryName, Option<Timestamp>)> = Vec::new();
+        let mut waiting = Vec::new();
         let mut policies = Vec::new();
         let mut rows_under: BTreeMap<String, u64> = BTreeMap::new();
         let mut states = Vec::new();
@@ -156,9 +158,14 @@ impl Found {
                     let figures = self.repositories.entry(place).or_default();
                     *figures.states.entry(row.state).or_default() += 1;
                     figures.not_reached += u64::from(row.not_reached);
-                    if row.state == State::Pending {
-                        let place = (key.account.clone(), key.region.clone());
-                        pending.push((place, key.repository.clone(), row.available_since));
+                    let is_restored = row.block.as_ref().is_some_and(|block| block.undone_at.is_some());
+                    if row.state == State::Pending || is_restored {
+                        // Its findings say nothing of how long it waits.
+                        waiting.push(Row {
+                            findings: Vec::new(),
+                            excepted: Vec::new(),
+                            ..*row
+                        });
                     }
                 }
                 SnapshotRecord::Registry(row) => {
@@ -204,13 +211,11 @@ impl Found {
             ));
             return Ok(());
         };
-        let grace = policy.policy.scan.grace;
-        for ((account, region), repository, since) in pending {
-            if since.is_some_and(|since| now.duration_since(since) > grace) {
-                self.repositories
-                    .entry((account, region, repository))
-                    .or_default()
-                    .overdue += 1;
+        for row in &waiting {
+            if overdue_since(row, &policy.policy, now).is_some() {
+                let key = &row.image;
+                let place = (key.account.clone(), key.region.clone(), key.repository.clone());
+                self.repositories.entry(place).or_default().overdue += 1;
             }
         }
         for exception in &policy.policy.exceptions {

@@ -46,6 +46,10 @@ pub(crate) struct Desk {
     pub(crate) operator: Option<Arc<Fake>>,
     /// The function `gate`.
     pub(crate) gate: Option<Arc<FakeGate>>,
+    /// Whether its output goes to a terminal.
+    pub(crate) terminal: bool,
+    /// Its environment.
+    pub(crate) variables: BTreeMap<String, String>,
 }
 
 impl Default for Desk {
@@ -56,6 +60,8 @@ impl Default for Desk {
             asked: Mutex::default(),
             operator: None,
             gate: None,
+            terminal: false,
+            variables: BTreeMap::new(),
         }
     }
 }
@@ -74,12 +80,16 @@ impl World for Desk {
         fs::read_to_string(tried.join(path))
     }
 
-    fn variable(&self, _: &str) -> Option<String> {
-        None
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).cloned()
     }
 
     fn is_terminal(&self) -> bool {
         false
+    }
+
+    fn shows_colors(&self) -> bool {
+        self.terminal
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadSeek>> {

@@ -234,6 +234,73 @@ fn shells_and_man_get_every_command() {
 }
 
 #[test]
+fn each_command_has_a_manual_page() {
+    let desk = desk();
+    let (code, out, trouble) = desk.run("ecr-guard manual --dir man");
+    assert_eq!((code, trouble.as_str()), (OK, ""));
+    let files = desk.files.lock().unwrap();
+    let pages: Vec<&str> = files.keys().filter_map(|name| name.strip_prefix("man/")).collect();
+    insta::assert_snapshot!(format!("{out}{}", pages.join("\n")));
+    for (name, page) in files.iter().filter(|(name, _)| name.starts_with("man/")) {
+        let page = std::str::from_utf8(page).unwrap();
+        let title = name.trim_start_matches("man/").trim_end_matches(".1");
+        assert!(
+            page.contains(&format!(".TH {title} 1")) && page.contains("NAME"),
+            "{name}: {page}"
+        );
+    }
+}
+
+/// `status`, the report and the digest have one rule.
+#[test]
+fn what_is_overdue_is_the_same_everywhere() {
+    use guard_core::{
+        ledger::Block,
+        policy::{BlockMethod, Policy},
+        summary::overdue_since,
+        testing::now,
+    };
+    let hour = jiff::SignedDuration::from_hours(1);
+    let policy = Policy::from_json(crate::testing::IN_FORCE, now()).unwrap();
+    let mut records = small_ledger();
+    // One that waits in the archive for too long, and one that has only begun to.
+    for (record, hours) in records
+        .iter_mut()
+        .filter(|one| matches!(one, SnapshotRecord::Image(_)))
+        .zip([30, 0])
+    {
+        if let SnapshotRecord::Image(row) = record {
+            row.block = Some(Block {
+                method: BlockMethod::Archive,
+                at: now() - hour * 40,
+                confirmed: true,
+                tags: Vec::new(),
+                returns: Vec::new(),
+                undone_at: Some(now() - hour * hours),
+                release_refused_at: None,
+                told: true,
+            });
+        }
+    }
+    let rows = records.iter().filter_map(|record| match record {
+        SnapshotRecord::Image(row) => Some(row),
+        _ => None,
+    });
+    let right = rows.filter(|row| overdue_since(row, &policy, now()).is_some()).count() as u64;
+    assert_eq!(right, 2, "one waits for its scan, one for its restore");
+    let desk = desk();
+    desk.put("waits.jsonl", snapshot(&records));
+    let json = |command: &str| -> serde_json::Value {
+        serde_json::from_str(&desk.run(&format!("ecr-guard {command} --snapshot waits.jsonl")).1).unwrap()
+    };
+    assert_eq!(json("report --json -")["figures"]["overdue"], right);
+    assert_eq!(
+        json("--output json status")["registries"][0]["figures"]["overdue"],
+        right
+    );
+}
+
+#[test]
 fn a_policy_can_be_given_where_the_ledger_has_none() {
     let desk = desk();
     let without = small_ledger()

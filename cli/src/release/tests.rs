@@ -153,6 +153,19 @@ fn a_refusal_has_its_code_and_the_way_out() {
 }
 
 #[test]
+fn each_outcome_has_its_text() {
+    let answers = [
+        ReleaseAnswer::released(now() + SignedDuration::from_hours(4)),
+        ReleaseAnswer::ended(),
+        ReleaseAnswer::refused(&ReleaseRefusal::NoTicket),
+        ReleaseAnswer::refused(&ReleaseRefusal::TooLong(12)),
+        ReleaseAnswer::unavailable("dynamodb:GetItem failed"),
+    ];
+    let texts = answers.map(|answer| said(&with(answer).0, &GIVE).1);
+    insta::assert_snapshot!(texts.join("---\n"));
+}
+
+#[test]
 fn what_names_no_image_is_said() {
     let (desk, _) = with(ReleaseAnswer::ended());
     for (name, says) in [
