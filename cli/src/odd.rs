@@ -48,7 +48,7 @@ impl Dice {
 fn held(desk: &Desk, words: &[&str], codes: &[u8]) -> u8 {
     let (code, out, trouble) = desk.run_with(&[&["ecr-guard"], words].concat());
     assert!(codes.contains(&code), "{words:?}: {code}, {trouble}");
-    assert_eq!(code == UNUSABLE, !trouble.is_empty(), "{words:?}: {code}, {trouble}");
+    assert!(code != UNUSABLE || !trouble.is_empty(), "{words:?} says nothing");
     let is_plain = |text: &str| text.chars().all(|c| c == '\n' || !c.is_control());
     assert!(is_plain(&trouble) && is_plain(&out), "{words:?}: {trouble:?} {out:?}");
     code
