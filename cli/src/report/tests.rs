@@ -443,7 +443,11 @@ fn the_data_of_the_page_are_those_of_the_report() {
         let facts = row[1].as_u64().unwrap() as usize;
         assert_eq!(data["states"][facts / 64], super::model::words(image.state));
         assert_eq!(row[2].as_str().unwrap(), image.tags[0]);
-        assert!(image.digest.starts_with(&format!("sha256:{}", row[3].as_str().unwrap())));
+        assert!(
+            image
+                .digest
+                .starts_with(&format!("sha256:{}", row[3].as_str().unwrap()))
+        );
         assert_eq!(text(&row[4]), image.reason);
         let severity = data["severities"][facts / 8 % 8].as_str().unwrap();
         assert_eq!(severity, image.severity.unwrap_or_default());
