@@ -148,8 +148,8 @@ fn a_key_that_stands_twice_in_the_policy_is_refused() {
         );
         Policy::from_json(&json, now()).unwrap_err().to_string()
     };
-    insta::assert_snapshot!(of(r#""severities": {"CRITICAL": "block", "CRITICAL": "inform"}"#), @"the policy is not valid at `severities`: `CRITICAL` stands there twice at line 1 column 154");
-    insta::assert_snapshot!(of(r#""unfixable": {"HIGH": "block", "HIGH": "inform"}"#), @"the policy is not valid at `unfixable`: `HIGH` stands there twice at line 1 column 145");
+    insta::assert_snapshot!(of(r#""severities": {"CRITICAL": "block", "CRITICAL": "inform"}"#), @"the policy is not valid at `severities.CRITICAL`: `CRITICAL` stands there twice at line 1 column 154");
+    insta::assert_snapshot!(of(r#""unfixable": {"HIGH": "block", "HIGH": "inform"}"#), @"the policy is not valid at `unfixable.HIGH`: `HIGH` stands there twice at line 1 column 145");
 }
 
 /// An image with one MEDIUM finding, evaluated by the default rules, and a new scan is under way.
