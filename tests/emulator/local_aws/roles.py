@@ -59,11 +59,13 @@ def permit(
         PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": asked_for}),
     )
     session = f"arn:aws:sts::{ACCOUNT}:assumed-role/{deployed}-{region}/{deployed}"
-    registry.permit(access_key(deployed, region), statements, session)
-    running.permit(access_key(deployed, region), statements, session)
+    # ministack has a session of its own for each way to name the function.
+    for key in (access_key(deployed, region), access_key(deployed, region, ":$LATEST")):
+        registry.permit(key, statements, session)
+        running.permit(key, statements, session)
 
 
-def access_key(deployed: str, region: str) -> str:
+def access_key(deployed: str, region: str, qualifier: str = "") -> str:
     """The access key of the session that a function runs in: ministack derives it from the ARNs of function and role."""
-    function = arn("lambda", region, f"function:{deployed}")
+    function = arn("lambda", region, f"function:{deployed}{qualifier}")
     return f"ASIA{hashlib.sha256(f'{function}:{role_arn(deployed, region)}'.encode()).hexdigest()[:16].upper()}"
