@@ -359,7 +359,7 @@ impl Explained {
                 state.as_str(),
                 self.judged.reason
             )),
-            Outcome::Unknown(why) if is_other => next.push(format!("What it becomes is not known: {why}.")),
+            Outcome::Unknown(why) if is_other => next.push(format!("Its next state is not known: {why}.")),
             _ => {}
         }
         if let Some(release) = row.release.as_ref().filter(|release| release.is_in_force(self.now)) {

@@ -1,4 +1,4 @@
-//! The operator's command line. It reads, and changes nothing: neither the registry nor the ledger. The function `operate`
+//! The operator's command line. The program itself writes nothing, neither to the registry nor to the ledger. The function `operate`
 //! carries out the requests of `release`; the function `gate` answers those of `gate`.
 //!
 //! [`run`] is all of it but the process: what it reads of the world comes in through [`World`], and what it says goes out through two writers.
@@ -55,7 +55,7 @@ pub const UNUSABLE: u8 = 2;
 /// More images would be blocked than was said.
 pub const TOO_MANY: u8 = 5;
 
-/// Asks and explains what ecr-guard does. It reads with your own rights, and changes nothing.
+/// Asks and explains what ecr-guard does. It reads with your own rights; only `release` asks for a change.
 #[derive(Debug, Parser)]
 #[command(
     name = "ecr-guard",
