@@ -168,6 +168,7 @@ struct State {
     index: workloads::Index,
     faults: Vec<(&'static str, Fault)>,
     trouble: Option<u64>,
+    delays: BTreeMap<&'static str, usize>,
     planned: Option<(usize, Fault)>,
     calls: Vec<Call>,
     ticks: u64,
@@ -495,6 +496,11 @@ impl World {
         self.lock().planned = fault;
     }
 
+    /// From now on, each call of this operation takes so many polls more before it has its effect.
+    pub fn delay(&self, operation: &'static str, polls: usize) {
+        self.lock().delays.insert(operation, polls);
+    }
+
     /// Forgets the faults that have not come true.
     pub fn heal(&self) {
         let mut state = self.lock();
@@ -593,7 +599,10 @@ impl World {
             });
             state.calls.len() - 1
         };
-        pause().await;
+        let delay = self.lock().delays.get(operation).copied().unwrap_or_default();
+        for _ in 0..=delay {
+            pause().await;
+        }
         let fault = {
             let mut state = self.lock();
             let position = state.faults.iter().position(|(name, _)| *name == operation);

@@ -60,7 +60,7 @@ pub enum Leave {
     ArchivedByOthers,
     /// The observed state is the desired state.
     Unchanged,
-    /// Another invocation is carrying out this very plan.
+    /// Another invocation is carrying out this very plan: its claim records all that this one would.
     InProgress,
     /// Another invocation is carrying out another plan: to be tried again when it is done.
     Busy,

@@ -412,8 +412,7 @@ impl<'a> Draft<'a> {
         // An image that is blocked together with its index is held here, until that index is blocked.
         let is_held = is_followed_by_another(row, &self.case.facts.actor, self.case.now)
             && self.row.state == State::BlockDeferred;
-        let is_same_state = row.state == self.row.state || is_held;
-        let same = is_same_state && row.findings == self.row.findings && !self.again;
+        let same = !self.again && self.records_the_same(row, is_held);
         // An image that arrived just now may have arrived after the other invocation has read the registry for the last
         // time.
         let may_be_missed = self.case.facts.arrival.is_some() && self.effect.is_some();
@@ -422,6 +421,33 @@ impl<'a> Draft<'a> {
         } else {
             Leave::Busy
         })
+    }
+
+    /// Whether this row, which another invocation has claimed, records what this step would record. The members that the claim itself has changed,
+    /// or that its effect changes, are not compared. Findings of a child may be new to the index: then the claim does not record them.
+    fn records_the_same(&self, claimed: &Row, is_held: bool) -> bool {
+        let (state, reason) = if is_held {
+            (claimed.state, claimed.reason.clone())
+        } else {
+            (self.row.state, self.row.reason.clone())
+        };
+        let planned = Row {
+            state,
+            reason,
+            since: claimed.since,
+            generation: claimed.generation,
+            cause: claimed.cause,
+            unjudged: claimed.unjudged,
+            block: claimed.block.clone(),
+            alert: claimed.alert.clone(),
+            release: claimed.release.clone(),
+            limited_until: claimed.limited_until,
+            refused_until: claimed.refused_until,
+            undertaken: claimed.undertaken.clone(),
+            available_since: claimed.available_since,
+            ..self.row.clone()
+        };
+        planned == *claimed
     }
 
     /// Whether an alert is about this image and nothing else, though the alert of an index or a source covers it otherwise.
