@@ -496,7 +496,7 @@ impl World {
         self.lock().planned = fault;
     }
 
-    /// From now on, each call of this operation takes so many polls more before it has its effect.
+    /// From now on, each call of this operation takes `polls` more polls before it has its effect.
     pub fn delay(&self, operation: &'static str, polls: usize) {
         self.lock().delays.insert(operation, polls);
     }

@@ -257,7 +257,7 @@ fn a_lease_of_an_image_ends() {
 }
 
 /// Two images of an index are scanned in the same second. Each invocation writes its own row before it reads the other's, and however long a write
-/// takes, the row of the index tells of both.
+/// takes, the row of the index names both.
 #[test]
 fn of_two_images_that_are_scanned_at_once_one_invocation_sees_both() {
     let policy = policy("");
