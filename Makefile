@@ -94,7 +94,7 @@ emulator: $(VENV)/.ready ## Start the emulated AWS account alone, and say how to
 
 ##@ Check it
 
-STEPS     := fmt-check lint deny unit doc test-local e2e demo-check report-check size counts infra arm64-check
+STEPS     := fmt-check lint deny unit doc test-local e2e load-check demo-check report-check size counts infra arm64-check
 
 .PHONY: test
 test: ## Everything that CI checks, in this order, with the time of each step and what target/ holds after it
@@ -131,6 +131,17 @@ e2e: ready $(VENV)/.ready ## All scenarios on local emulators, two minutes (ONLY
 	@$(BUILT)
 	@$(CLI_BUILT)
 	@$(VENV)/bin/python -B tests/local/e2e.py $(KEPT) $(NAMES)
+
+.PHONY: load
+load: ready $(VENV)/.ready ## A burst of events for the real functions, whose processes are killed while they work (EVENTS=10000 SEED=1; minutes)
+	@$(BUILT)
+	@$(VENV)/bin/python -B tests/local/load.py --events $(or $(EVENTS),10000) --seed $(or $(SEED),1)
+
+# A small burst, some ten seconds.
+.PHONY: load-check
+load-check: $(VENV)/.ready
+	@$(BUILT)
+	@$(VENV)/bin/python -B tests/local/load.py --events 500 --seed 1 --directory target/load/check
 
 .PHONY: e2e-list
 e2e-list: $(VENV)/.ready ## The scenarios, by group
@@ -310,6 +321,11 @@ release-check: $(VENV)/.ready ## Build target/release-VERSION once more, in a cl
 	@$(MAKE) --no-print-directory -C target/release-check release 'VERSION=$(VERSION)'
 	@$(PYTHON) -B tests/infra/release.py compare 'target/release-$(VERSION)' 'target/release-check/target/release-$(VERSION)'
 	@rm -rf target/release-check
+
+.PHONY: release-crates
+release-crates: ## Compare the bills of materials of two releases: crates added, removed, changed (OLD=folder NEW=target/release-1.4.0)
+	@test -d '$(OLD)' && test -d '$(NEW)' || { echo "OLD and NEW are the folders of two releases: make release-crates OLD=… NEW=…"; exit 2; }
+	@$(PYTHON) -B tests/infra/release.py crates '$(OLD)' '$(NEW)'
 
 ##@ Deploy it (infra/terraform.tfvars; docs/deployment.md)
 

@@ -113,8 +113,8 @@ class Region:
         bus = "default" if name == "main" else prefix
         if bus != "default":
             self.events.create_event_bus(Name=bus)
-        queue = self._work_queue(f"{prefix}-work") if "worker" in functions else ""
-        findings = self._work_queue(f"{prefix}-findings") if "worker" in functions else ""
+        queue = self.work_queue(f"{prefix}-work") if "worker" in functions else ""
+        findings = self.work_queue(f"{prefix}-findings") if "worker" in functions else ""
         deployed = {function: f"{prefix}-{function}" for function in functions}
         for function in functions:
             self.deploy_function(function, deployed[function], policy, queue)
@@ -135,7 +135,7 @@ class Region:
         role = roles.create_role(self.iam, deployed, self.region)
         self._deployed[deployed] = (function, queue)
         self.permit(deployed, self.role_policy(function, deployed, policy, queue))
-        variables = self._environment(self._write_policy(policy), queue, function)
+        variables = self.environment(self.write_policy(policy), queue, function)
         command = [
             str(Path(sys.executable).with_name("cargo-lambda")),
             "lambda",
@@ -186,7 +186,7 @@ class Region:
         function, queue = self._deployed[deployed]
         self.permit(deployed, self.role_policy(function, deployed, policy, queue))
         variables = self.lambdas.get_function_configuration(FunctionName=deployed)["Environment"]["Variables"]
-        variables["ECR_GUARD_POLICY"] = str(self._write_policy(policy))
+        variables["ECR_GUARD_POLICY"] = str(self.write_policy(policy))
         self.lambdas.update_function_configuration(FunctionName=deployed, Environment={"Variables": variables})
         wait_for(f"{deployed} is updated", partial(self._is_updated, deployed))
 
@@ -369,7 +369,8 @@ class Region:
     def _queue(self, name: str) -> str:
         return self.sqs.create_queue(QueueName=name)["QueueUrl"]
 
-    def _work_queue(self, name: str) -> str:
+    def work_queue(self, name: str) -> str:
+        """A queue of the workers, and the one for what they have given up, by the name that the first shall have."""
         self._queue(f"{name}-dead")
         queue = self._queue(name)
         self._let_in(name.removeprefix("ecr-guard-"), "events", "rule/*")
@@ -398,14 +399,16 @@ class Region:
             ScalingConfig={"MaximumConcurrency": WORKERS},
         )
 
-    def _write_policy(self, policy: policies.Policy) -> Path:
+    def write_policy(self, policy: policies.Policy) -> Path:
+        """Completes a policy, and writes it where the functions of this region read it."""
         path = self.directory / "policies" / self.region / f"{policies.name_of(policy)}.json"
         return policies.write(policies.load(policy, self.topics), path)
 
     def _is_updated(self, deployed: str) -> bool:
         return self.lambdas.get_function_configuration(FunctionName=deployed)["LastUpdateStatus"] == "Successful"
 
-    def _environment(self, policy: Path, queue: str, function: str) -> dict[str, str]:
+    def environment(self, policy: Path, queue: str, function: str) -> dict[str, str]:
+        """The variables that a function is deployed with."""
         variables = {
             "ECR_GUARD_POLICY": str(policy),
             "ECR_GUARD_TABLE": TABLE,

@@ -37,7 +37,7 @@ class StackTest(unittest.TestCase):
 
     def queue(self, region: Region, name: str) -> Guard:
         """A work queue with the rule of the worker, and without a worker."""
-        queue = region._work_queue(f"ecr-guard-{name}")
+        queue = region.work_queue(f"ecr-guard-{name}")
         region.events.create_event_bus(Name=name)
         region._route_to_queue(name, "worker", name, queue)
         return Guard(name, {}, queue)
