@@ -71,6 +71,9 @@ pub struct PortError {
 /// The code of the error for a row whose document cannot be read.
 pub const UNREADABLE_ROW: &str = "UnreadableRow";
 
+/// ECR's code for an image that is not there.
+pub const NO_IMAGE: &str = "ImageNotFoundException";
+
 impl PortError {
     /// Whether a row exists and cannot be read. It is not "no row": a person has to read it.
     pub fn is_unreadable_row(&self) -> bool {

@@ -42,7 +42,7 @@ use guard_core::{
     work::WorkItem,
 };
 use guard_ports::{
-    AlertLedger, Clock, Keys, Ledger, Listing, Manifest, Notifier, Page, PortError, Pulled, Queue, Registry,
+    AlertLedger, Clock, Keys, Ledger, Listing, Manifest, NO_IMAGE, Notifier, Page, PortError, Pulled, Queue, Registry,
     RegistryWriter, ReleaseLedger, Repositories, RepositoryLedger, RepositoryWriter, Retry, Scanner, SweepLedger,
     TagAnswer, UNREADABLE_ROW, Written, request_key,
 };
@@ -1193,7 +1193,8 @@ impl RegistryWriter for World {
         if self.lock().unarchivable.contains(image) {
             self.fail("ecr:UpdateImageStorageClass", Fault::Before(Retry::Never));
         }
-        self.call("ecr:UpdateImageStorageClass", true, |state| {
+        let archived = self.call("ecr:UpdateImageStorageClass", true, |state| {
+            entry(state, image)?;
             // The scanner forgets an image that is archived.
             state.scans.remove(&(image.repository.clone(), image.digest.clone()));
             let under = state.indexes_over(image);
@@ -1201,9 +1202,16 @@ impl RegistryWriter for World {
             let now = state.time();
             state.index.takes(image, now);
             state.set_status(image, ImageStatus::Archived);
-            ImageStatus::Archived
+            Some(ImageStatus::Archived)
+        });
+        // API reference of ECR, `UpdateImageStorageClass`.
+        archived.await?.ok_or_else(|| PortError {
+            retry: Retry::Never,
+            operation: "ecr:UpdateImageStorageClass",
+            code: NO_IMAGE.to_owned(),
+            message: "The image does not exist.".to_owned(),
+            request_id: None,
         })
-        .await
     }
 
     async fn restore(&self, image: &ImageKey) -> Result<ImageStatus, PortError> {

@@ -21,12 +21,12 @@ use guard_core::{
     decide::{ChildFacts, Effect, Facts, LeadingIndex, Leave, Plan, Step, decide},
     evaluate::{ExceptionUse, exception_use},
     finding::Scan,
-    ids::RepositoryKey,
+    ids::{ImageRef, RepositoryKey},
     image::content,
     ledger::Row,
     policy::BlockMethod,
 };
-use guard_ports::{Clock as _, Registry as _, Retry, Services};
+use guard_ports::{Clock as _, NO_IMAGE, Registry as _, Retry, Services};
 
 /// How often a request starts over because somebody else wrote the row in between.
 pub(super) const MAX_ATTEMPTS: usize = 3;
@@ -127,6 +127,12 @@ impl<'a, S: Services> ImageRun<'a, S> {
                             Executed::Stopped(Stop::Refused(error)) if attempt.refused.is_some() => {
                                 return Err(self.failed("change", error));
                             }
+                            // Somebody has deleted it in between: there is nothing to block, and nobody to tell.
+                            Executed::Stopped(Stop::Refused(error))
+                                if error.code == NO_IMAGE && self.is_gone().await? =>
+                            {
+                                break None;
+                            }
                             Executed::Stopped(Stop::Refused(error)) => attempt.refuse(*step, error),
                             Executed::Stopped(Stop::Limited(limit)) => attempt.limit(*step, limit),
                             Executed::Stopped(Stop::Used(uses)) => attempt.used(*step, uses),
@@ -154,6 +160,15 @@ impl<'a, S: Services> ImageRun<'a, S> {
             });
         }
         Err(ReconcileError::Contended((&self.key).into()))
+    }
+
+    /// Whether the registry has no such image by now.
+    async fn is_gone(&self) -> Result<bool, ReconcileError> {
+        let named = ImageRef::Digest(self.key.digest.clone());
+        let found = self.services.registry().image(&self.key.repository, &named).await;
+        found
+            .map(|image| image.is_none())
+            .map_err(|source| self.failed("read", source))
     }
 
     /// The facts of an attempt, and what they ask for at once.

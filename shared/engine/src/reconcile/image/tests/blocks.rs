@@ -396,6 +396,20 @@ fn a_block_survives_one_answer_that_there_is_no_such_image() {
 }
 
 #[test]
+fn an_image_that_somebody_deletes_before_the_block_is_closed_and_nobody_is_told() {
+    let world = world(critical());
+    let before = world.image_of(&image_key());
+    world.delete(&image_key());
+    // Its findings were read before.
+    world.complete_scan(&image_key(), scan(one_critical()));
+    let outcome = Late::new(&world, before).look(&policy("")).unwrap();
+    assert_eq!(outcome.outcome, OutcomeKind::Closed);
+    assert!(world.row_of(&image_key()).unwrap().closed_at.is_some());
+    settle(&world, &policy(""));
+    assert_eq!(told(&world), [] as [&str; 0]);
+}
+
+#[test]
 fn what_others_archive_after_a_deletion_is_not_taken_for_our_block() {
     let world = world(critical());
     settle(&world, &policy(""));
