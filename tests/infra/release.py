@@ -5,6 +5,7 @@
     tests/infra/release.py bills                   write the bills of materials into target/sbom, with cargo-cyclonedx
     tests/infra/release.py write VERSION FOLDER    write the files of the release, from what was built into target/
     tests/infra/release.py compare FOLDER FOLDER   say which files of two runs differ
+    tests/infra/release.py crates FOLDER FOLDER    say which crates of two releases differ, by their bills of materials
 
 A refusal is a line for each reason and exit code 2. The same commit and compiler give the same bytes: no file has the time or place of its making.
 """
@@ -392,6 +393,40 @@ def compare(one: Path, other: Path) -> None:
     print(f"{len(list(one.iterdir()))} files, the same bytes in {one} and {other}")
 
 
+def crates(folder: Path) -> dict[str, dict[str, str]]:
+    """The crates of each program of a release, and their versions, by its bills of materials."""
+    modules = next(folder.glob("*-modules.tar.gz"), None)
+    if modules is None:
+        raise Refused(f"{folder} is no release: it has no modules")
+    release = modules.name.removesuffix("modules.tar.gz")
+    found: dict[str, dict[str, str]] = {}
+    for path in sorted(folder.glob(f"{release}*.cdx.json")):
+        of = path.name.removeprefix(release).removesuffix(".cdx.json")
+        versions: dict[str, list[str]] = {}
+        for part in json.loads(path.read_text(encoding="utf-8"))["components"]:
+            versions.setdefault(part["name"], []).append(part["version"])
+        # A program may have a crate in two versions.
+        found[of] = {name: " and ".join(sorted(each)) for name, each in versions.items()}
+    return found
+
+
+def changed_crates(one: Path, other: Path) -> list[str]:
+    """A line for each crate that two releases do not have alike, with the programs."""
+    before, after = crates(one), crates(other)
+    lines: dict[str, list[str]] = {}
+    for of in sorted(before | after):
+        old, new = before.get(of, {}), after.get(of, {})
+        for name in sorted(old | new):
+            match old.get(name), new.get(name):
+                case None, version:
+                    lines.setdefault(f"added    {name} {version}", []).append(of)
+                case version, None:
+                    lines.setdefault(f"removed  {name} {version}", []).append(of)
+                case was, version if was != version:
+                    lines.setdefault(f"changed  {name} {was} to {version}", []).append(of)
+    return [f"{line} ({', '.join(programs)})" for line, programs in sorted(lines.items())]
+
+
 def main() -> int:
     """Does one of them; gives the exit code."""
     parser = argparse.ArgumentParser(prog="release", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -400,8 +435,8 @@ def main() -> int:
         commands.add_parser(name).add_argument("version")
     commands.add_parser("bills")
     commands.choices["write"].add_argument("folder", type=Path)
-    comparing = commands.add_parser("compare")
-    comparing.add_argument("folders", type=Path, nargs=2)
+    for name in ("compare", "crates"):
+        commands.add_parser(name).add_argument("folders", type=Path, nargs=2)
     options = parser.parse_args()
     try:
         match options.command:
@@ -413,6 +448,8 @@ def main() -> int:
                 bills()
             case "write":
                 write(options.version, options.folder)
+            case "crates":
+                print("\n".join(changed_crates(*options.folders)) or "the same crates")
             case _:
                 compare(*options.folders)
     except (Refused, NoPackage) as refused:

@@ -405,6 +405,32 @@ class Assets(unittest.TestCase):
         with self.assertRaisesRegex(release.Refused, "differ: RELEASE-NOTES.md, more"):
             release.compare(one, other)
 
+    def test_two_releases_are_compared_by_their_crates(self) -> None:
+        def made(version: str, bills: dict[str, list[tuple[str, str]]]) -> Path:
+            folder = self.folder / version
+            folder.mkdir()
+            (folder / f"ecr-guard-{version}-modules.tar.gz").touch()
+            for program, parts in bills.items():
+                document = {"components": [{"name": name, "version": number} for name, number in parts]}
+                (folder / f"ecr-guard-{version}-{program}.cdx.json").write_text(json.dumps(document), encoding="utf-8")
+            return folder
+
+        serde = ("serde", "1.0.1")
+        one = made("1.4.0-rc.1", {"gate": [serde, ("http", "0.2.1"), ("http", "1.0.0")], "on-scan": [serde, ("hex", "0.4.3")]})
+        other = made("1.4.0", {"gate": [("serde", "1.0.2"), ("http", "1.0.0")], "on-scan": [("serde", "1.0.2"), ("ring", "0.17.0")]})
+        self.assertEqual(
+            release.changed_crates(one, other),
+            [
+                "added    ring 0.17.0 (on-scan)",
+                "changed  http 0.2.1 and 1.0.0 to 1.0.0 (gate)",
+                "changed  serde 1.0.1 to 1.0.2 (gate, on-scan)",
+                "removed  hex 0.4.3 (on-scan)",
+            ],
+        )
+        self.assertEqual(release.changed_crates(one, one), [])
+        with self.assertRaisesRegex(release.Refused, "is no release"):
+            release.changed_crates(one, self.folder)
+
 
 if __name__ == "__main__":
     unittest.main()

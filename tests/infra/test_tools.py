@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import subprocess
 import tempfile
 import unittest
 import zipfile
@@ -446,6 +447,46 @@ class Usage(unittest.TestCase):
         self.assertIn("eks_node_role_arn            = module.eks.node_role_arn\n", shown)
         self.assertNotIn("attach_eks_node_pull_policy", shown)
         self.assertEqual(shown, block("infra/examples/ecr-only/main.tf"))
+
+
+DENY = next(iter((ROOT / "target" / "tools").glob("cargo-deny-*/bin/cargo-deny")), None)
+ADVISORY = """```toml
+[advisory]
+id = "RUSTSEC-2026-9999"
+package = "serde"
+date = "2026-11-01"
+
+[versions]
+patched = [">= {patched}"]
+```
+
+# A planted advisory
+"""
+
+
+@unittest.skipIf(DENY is None, "cargo-deny is not installed (make deny)")
+class Advisories(unittest.TestCase):
+    """`make advisories` with a copy of the database that has one advisory about a crate of ours."""
+
+    def checked(self, patched: str) -> subprocess.CompletedProcess[str]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "crates", "serde", "RUSTSEC-2026-9999.md")
+            path.parent.mkdir(parents=True)
+            path.write_text(ADVISORY.format(patched=patched), encoding="utf-8")
+            git = ["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@example.com"]
+            for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "an advisory"]):
+                subprocess.run([*git, *command], check=True)
+            return subprocess.run(["make", "-C", str(ROOT), "advisories", f"DB={folder}"], capture_output=True, text=True, check=False)
+
+    def test_a_known_vulnerability_is_found(self) -> None:
+        found = self.checked("99.0.0")
+        self.assertNotEqual(found.returncode, 0)
+        self.assertIn("RUSTSEC-2026-9999", found.stderr + found.stdout)
+
+    def test_a_version_with_the_fix_is_not(self) -> None:
+        found = self.checked("0.9.0")
+        self.assertEqual(found.returncode, 0, found.stderr)
+        self.assertRegex(found.stdout, r"checked against the database of \d{4}-\d\d-\d\d")
 
 
 if __name__ == "__main__":
