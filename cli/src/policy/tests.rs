@@ -242,6 +242,21 @@ fn what_moves_is_named_and_not_what_it_passes() {
     assert_eq!(moved(&["x", "a", "b", "c", "d"]), ["Added repositories[0] x"]);
 }
 
+/// A ledger and a policy, to try the commands with. With `ECR_GUARD_UPDATE`, they are written.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "whether the files are to be written")]
+fn the_ledger_of_the_page_can_be_tried_without_aws() {
+    let desk = crate::testing::desk();
+    for name in ["ledger.jsonl", "stricter.json"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples").join(name);
+        let right = String::from_utf8(desk.files.lock().unwrap().get(name).unwrap().clone()).unwrap();
+        if std::env::var("ECR_GUARD_UPDATE").is_ok() {
+            fs::write(&path, &right).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), right, "{name}");
+    }
+}
+
 /// The tried files, at the time of the tests.
 /// With `ECR_GUARD_UPDATE`, the page is written.
 #[test]
