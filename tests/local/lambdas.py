@@ -263,7 +263,7 @@ class Function:
 
 
 class Asynchronous:
-    """Lambda's queue of asynchronous invocations of a function. What has failed is kept until a minute has passed."""
+    """Lambda's queue of asynchronous invocations of a function. A failed one is kept until a minute has passed."""
 
     def __init__(self, function: Function, concurrency: int):
         self.function = function

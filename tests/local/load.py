@@ -1,6 +1,6 @@
 """A burst of events for the real functions, whose processes are killed while they work: ``make load``.
 
-People push, scans end, images are deleted and restored, copies arrive in another region. Of each thing there is an event, which comes late, in any order,
+People push, scans end, images are deleted and restored, copies arrive in another region. Each thing has an event, which comes late, in any order,
 several times, or never. Processes are killed at any call to AWS, and Lambda tries again as it does on AWS. Then the hourly sweep runs. In the end every image
 is as its facts say, whatever happened to its events, and nobody is alerted more than the policy allows.
 
@@ -49,7 +49,7 @@ HIDDEN_SECONDS = 1800
 SIDE_BY_SIDE = 4
 # Images of a repository, and events of an image.
 OF_A_REPOSITORY, OF_AN_IMAGE = 10, 12
-# Of the events: those that AWS loses, and those that no process survives.
+# The parts of the events that AWS loses, and that no process survives.
 LOST, FATAL = 0.03, 0.01
 # How late an event is, as a part of the whole burst.
 LATE = 0.05
@@ -66,9 +66,9 @@ ZLIB = findings.basic("CVE-2026-9602", "MEDIUM", "zlib")
 class Kind:
     """A course of an image, and how it ends, whatever its events do."""
 
-    # Of a hundred images.
+    # The number among a hundred images.
     share: int
-    # What happens to it after the push.
+    # The facts after the push.
     facts: tuple[str, ...]
     # The state in the ledger; none: its row is closed.
     state: str | None
@@ -262,7 +262,7 @@ class Load:
             await self._timed("sweep", self._sweep)
             wrong = [f"after a sweep, {one}" for one in await asyncio.to_thread(self._wrong_after_a_sweep)]
             self._redrive()
-            # What has been kept back by a sweep's workers is in the summary of the next one.
+            # The summary of a sweep has the alerts that workers kept back before it.
             await self._timed("second sweep", self._sweep)
             wrong += await asyncio.to_thread(self.wrong)
             for function in self.functions.values():
@@ -300,7 +300,7 @@ class Load:
             for one in queues:
                 await one.rest()
             if not any(one.later for one in queues):
-                # What was done last may have left work to a queue that was empty before.
+                # The last invocation may have left work to a queue that was empty before.
                 if await asyncio.to_thread(self._is_empty):
                     return
                 continue
@@ -378,7 +378,7 @@ class Load:
             wrong += [f"a sweep of what is done calls {call['operation']} for {call.get('repository')} in {where}" for call in changes]
         return wrong
 
-    # What is wrong
+    # Checks
 
     def wrong(self) -> list[str]:
         """Everything that is not as the facts say."""
@@ -466,7 +466,7 @@ class Load:
         return sum(function.kills for function in self.functions.values())
 
     def figures(self) -> dict[str, Any]:
-        """What happened."""
+        """The figures of the run."""
         functions = self.functions.values()
         alerts = [alert for region in self.regions() for alert in region.received()]
         return {

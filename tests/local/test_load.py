@@ -1,4 +1,4 @@
-"""Self-tests of the load: the plan, and what a broken run is told."""
+"""Self-tests of the load: the plan, and the rules for its end."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Wrong(unittest.TestCase):
     """Each rule sees what it is for."""
 
     def load(self, kind: str, state: str | None, status: str, alerts: list[dict[str, Any]]) -> list[str]:
-        """What is said of one image, by its row, its entry in the registry and its alerts at home."""
+        """The lines about one image, by its row, its entry in the registry and its alerts at home."""
         plan = Plan(1, 1, [Unit(kind, "team/app", "v1", MagicMock(digest=DIGEST))])
         detail = {"imageDigest": DIGEST, "imageStatus": status, "imageTags": ["v1"]}
         pages = {"describe_repositories": [{"repositories": [{"repositoryName": "team/app"}]}], "describe_images": [{"imageDetails": [detail] if status else []}]}

@@ -127,7 +127,7 @@ impl<'a, S: Services> ImageRun<'a, S> {
                             Executed::Stopped(Stop::Refused(error)) if attempt.refused.is_some() => {
                                 return Err(self.failed("change", error));
                             }
-                            // Somebody has deleted it in between: there is nothing to block, and nobody to tell.
+                            // Somebody has deleted it in between: there is nothing to block, and nothing to alert.
                             Executed::Stopped(Stop::Refused(error))
                                 if error.code == NO_IMAGE && self.is_gone().await? =>
                             {

@@ -396,7 +396,7 @@ fn a_block_survives_one_answer_that_there_is_no_such_image() {
 }
 
 #[test]
-fn an_image_that_somebody_deletes_before_the_block_is_closed_and_nobody_is_told() {
+fn an_image_that_somebody_deletes_before_the_block_is_closed_without_an_alert() {
     let world = world(critical());
     let before = world.image_of(&image_key());
     world.delete(&image_key());
