@@ -248,7 +248,9 @@ fn what_moves_is_named_and_not_what_it_passes() {
 fn the_ledger_of_the_page_can_be_tried_without_aws() {
     let desk = crate::testing::desk();
     for name in ["ledger.jsonl", "stricter.json"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples").join(name);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../docs/examples")
+            .join(name);
         let right = String::from_utf8(desk.files.lock().unwrap().get(name).unwrap().clone()).unwrap();
         if std::env::var("ECR_GUARD_UPDATE").is_ok() {
             fs::write(&path, &right).unwrap();
