@@ -1,4 +1,4 @@
-"""The answers of the command line about the account, asked as an operator asks it; it reads, and changes nothing."""
+"""The answers of the command line about the account, asked as an operator asks it. It changes nothing; a release it asks for."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import page
 import policies
 from local_aws import running
 from local_aws.findings import basic
-from region import TABLE
+from local_aws.registry import ACCOUNT
+from region import TABLE, Guard
 from scenarios import gate as pipelines
+from scenarios import release as releases
 from scenarios.world import Observed, Scenario, World, observe
 from stack import FUNCTIONS, Stack
 
@@ -33,12 +35,12 @@ def if_built(scenario: Callable[[World], Observed]) -> Callable[[World], Observe
     return checked
 
 
-def run(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command with the variables of the account."""
+def run(world: World, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command with the variables of the account, and with these."""
     assert isinstance(world.stack, Stack), "the command line is asked at home"
     program = page.built()
     assert program is not None, "a scenario of the command line begins only where it is built"
-    return page.run(program, *arguments, environment=world.stack.account.environment() | {"ECR_GUARD_TABLE": TABLE})
+    return page.run(program, *arguments, environment=world.stack.account.environment() | {"ECR_GUARD_TABLE": TABLE} | variables)
 
 
 def ask(world: World, *arguments: str) -> tuple[int, dict[str, Any]]:
@@ -166,10 +168,108 @@ def gate(world: World) -> Observed:
     )
 
 
+def as_operator(world: World, under: Guard, role: str) -> dict[str, str]:
+    """The variables by which the command line is in this role, which has the rights that docs/cli.md lists for `release`."""
+    caller = releases.caller(world, role)
+    function = f"arn:aws:lambda:{world.stack.region}:{ACCOUNT}:function:{under.functions['operate']}"
+    rights = [
+        {"Effect": "Allow", "Action": ["lambda:InvokeFunction"], "Resource": [function, f"{function}:*"]},
+        {"Effect": "Allow", "Action": ["ecr:DescribeImages"], "Resource": [f"arn:aws:ecr:{world.stack.region}:{ACCOUNT}:repository/*"]},
+    ]
+    document = json.dumps({"Version": "2012-10-17", "Statement": rights})
+    world.stack.iam.put_role_policy(RoleName=role, PolicyName="release", PolicyDocument=document)
+    # Our registry knows sessions by their keys.
+    world.stack.registry.permit(caller.access_key, rights, f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/alice")
+    names = {"AWS_ACCESS_KEY_ID": caller.access_key, "AWS_SECRET_ACCESS_KEY": caller.secret_key, "AWS_SESSION_TOKEN": caller.token}
+    return {name: value for name, value in names.items() if value is not None}
+
+
+GIVE = ("--hours", "4", "--reason", "checkout is down", "--ticket", "SEC-77")
+
+
+def release_by(world: World, under: Guard, role: str, *arguments: str) -> tuple[int, str, str]:
+    """The exit code of ``ecr-guard release`` for this role, the first line of its answer, and what it says of trouble."""
+    # The functions of this account have no alias.
+    function = f"{under.functions['operate']}:$LATEST"
+    ended = run(world, "release", "--function", function, *arguments, **as_operator(world, under, role))
+    return ended.returncode, ended.stdout.partition("\n")[0], ended.stderr
+
+
+@if_built
+def release(world: World) -> Observed:
+    under = releases.guard(world)
+    image = world.push_and_scan("release/by-command", OPENSSL, guard=under)
+    # Without host and account, as in an alert: those of the caller.
+    named = f"{image.repository}:{image.tag}"
+    before = world.pull(image)
+    code, first, trouble = release_by(world, under, "oncall", named, *GIVE, "--wait")
+    during = world.pull(image)
+    shown = run(world, "explain", named, "--policy", str(document(world, "in-force"))).stdout
+    ended = release_by(world, under, "oncall", running.by_digest(image), "--end")
+    again = release_by(world, under, "oncall", named, "--end")
+    return observe(
+        before=(before, "refused"),
+        released=(code, 0),
+        says_so=(first.partition(":")[0], "Released"),
+        waited=("It can be pulled." in trouble, True),
+        during=(during, "works"),
+        explained=("SEC-77" in shown and "role/oncall" in shown, True),
+        ended=((ended[0], ended[1].partition(":")[0]), (0, "Ended")),
+        afterwards=((world.pull(image), world.state(image)), ("refused", "Blocked")),
+        nothing_to_end=((again[0], again[1].partition(":")[0]), (1, "Refused (not-released)")),
+        alerts=(world.alerts(image.repository), ["image-blocked", "image-released", "image-blocked"]),
+    )
+
+
+@if_built
+def release_refused(world: World) -> Observed:
+    under = releases.guard(world)
+    image = world.push_and_scan("release/not-by-command", OPENSSL, guard=under)
+    clean = world.push_and_scan("release/needs-none", guard=under)
+    named = running.uri(image)
+
+    def asked(*arguments: str, role: str = "oncall") -> tuple[int, str]:
+        code, first, _ = release_by(world, under, role, *arguments)
+        return code, first.partition(":")[0]
+
+    machines = run(
+        world,
+        "--output",
+        "json",
+        "release",
+        "--function",
+        f"{under.functions['operate']}:$LATEST",
+        named,
+        *GIVE,
+        **as_operator(world, under, "developer"),
+    )
+    no_tag = release_by(world, under, "oncall", named.replace("v1.0.0", "v9"), *GIVE)
+    no_function = run(world, "release", "--function", "no-such-function", named, *GIVE)
+    return observe(
+        another_role=(asked(named, *GIVE, role="developer"), (1, "Refused (not-allowed)")),
+        for_machines=((machines.returncode, json.loads(machines.stdout)["code"]), (1, "not-allowed")),
+        too_long=(asked(named, "--hours", "13", *GIVE[2:]), (1, "Refused (too-long)")),
+        no_ticket=(asked(named, *GIVE[:4]), (1, "Refused (no-ticket)")),
+        not_blocked=(asked(running.uri(clean), *GIVE), (1, "Refused (not-blocked)")),
+        nothing_to_end=(asked(named, "--end"), (1, "Refused (not-released)")),
+        no_such_tag=((no_tag[0], "has the tag `v9`" in no_tag[2]), (2, True)),
+        no_such_function=((no_function.returncode, "There is no function `no-such-function`" in no_function.stderr), (2, True)),
+        no_reason=(asked(named, "--hours", "4"), (2, "")),
+        pull=(world.pull(image), "refused"),
+        alerts=(world.alerts(image.repository), ["image-blocked"]),
+    )
+
+
 SCENARIOS = [
     Scenario("cli-explain", "a blocked image by tag and by digest: state, rule, finding; 2 for what is not there", explain),
     Scenario("cli-simulate", "a stricter policy: what is said of the image is what a sweep then does", simulate),
     Scenario("cli-report", "the registry as a page, JSON, CSV and SARIF: a blocked image is in each", report),
     Scenario("cli-gate", "the exit codes of allow, deny, wait, of what is not there, and of a gate that is not there", gate),
+    Scenario("cli-release", "`release --wait` and `release --end` of the command line: the image can be pulled, and then it cannot", release),
+    Scenario(
+        "cli-release-refused",
+        "another role, too long, no ticket, not blocked, no such tag or function: the exit codes, and nothing changes",
+        release_refused,
+    ),
     Scenario("cli-snapshot", "a ledger and its snapshot give the same answers; one that was cut off is refused", snapshot),
 ]
