@@ -41,7 +41,7 @@ pub struct ReleaseArguments {
     #[arg(value_name = "IMAGE")]
     pub image: String,
     /// For how many hours. The policy says how many at most.
-    #[arg(long, value_name = "N", required_unless_present = "end", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", required_unless_present = "end", value_parser = hours)]
     pub hours: Option<u32>,
     /// Why, in one line. Everybody who gets the alert reads it.
     #[arg(long, required_unless_present = "end")]
@@ -61,9 +61,16 @@ pub struct ReleaseArguments {
     /// The region, where the image does not name it.
     #[arg(long, value_name = "REGION")]
     pub region: Option<Region>,
-    /// The function: its name or ARN; without it `ECR_GUARD_OPERATE`, or `ecr-guard-operate`.
+    /// The function: its name or ARN, with or without an alias; without it `ECR_GUARD_OPERATE`, or `ecr-guard-operate`. Without an alias:
+    /// `live`.
     #[arg(long, value_name = "NAME")]
     pub function: Option<String>,
+}
+
+/// A number of hours; the policy knows the most.
+fn hours(text: &str) -> Result<u32, String> {
+    let hours = text.parse().ok().filter(|hours| *hours > 0);
+    hours.ok_or_else(|| "it is a whole number of hours, 1 or more".to_owned())
 }
 
 /// The way to the function `operate`, and to its registry.

@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 
 use super::{
     identity::Identity,
-    invoke::{ALIAS, MISSING, NoAnswer, invoke},
+    invoke::{ALIAS, MISSING, NoAnswer, invoke, qualifier},
 };
 use crate::{
     gate::{Gatekeeper, Silence},
@@ -33,7 +33,7 @@ impl AwsGatekeeper {
 
 impl Gatekeeper for AwsGatekeeper {
     fn ask(&self, function: &str, request: &str) -> Result<String, Silence> {
-        let qualifier = (!has_alias(function)).then_some(ALIAS);
+        let qualifier = qualifier(function).is_none().then_some(ALIAS);
         let asked = invoke(&self.identity.config, function, qualifier, request.to_owned());
         let answered = self
             .runtime
@@ -70,33 +70,4 @@ impl Gatekeeper for AwsGatekeeper {
 /// To wait brings no credentials.
 fn is_without_credentials(message: &str) -> bool {
     message.contains("credential")
-}
-
-/// Whether the name or the ARN of a function names an alias or a version too.
-fn has_alias(function: &str) -> bool {
-    let name = function.rsplit_once("function:").map_or(function, |(_, name)| name);
-    name.contains(':')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The forms of `FunctionName` in the API reference of Lambda, "Invoke".
-    #[test]
-    fn an_alias_in_the_name_is_the_one_that_is_asked() {
-        for (function, has) in [
-            ("ecr-guard-gate", false),
-            ("ecr-guard-gate:live", true),
-            ("123456789012:function:ecr-guard-gate", false),
-            ("123456789012:function:ecr-guard-gate:7", true),
-            ("arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-gate", false),
-            (
-                "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-gate:live",
-                true,
-            ),
-        ] {
-            assert_eq!(has_alias(function), has, "{function}");
-        }
-    }
 }

@@ -23,7 +23,7 @@ use tokio::runtime::Runtime;
 
 use super::{
     identity::Identity,
-    invoke::{ALIAS, MISSING, NoAnswer, excerpt, invoke},
+    invoke::{ALIAS, MISSING, NoAnswer, excerpt, invoke, qualifier},
 };
 use crate::{
     ledgers::{NotRead, Place},
@@ -71,14 +71,16 @@ impl Operator for AwsOperator {
     ) -> Result<ReleaseAnswer, NotRead> {
         self.runtime.block_on(async {
             let region = &self.identity.region;
-            let arn = if function.starts_with("arn:") {
-                unqualified(function)
-            } else {
-                function_arn(account, region, function)
-            };
+            let arn = arn_of(function, account, region);
             let signed = signed(&self.identity.config, region, &arn, asked, now).await?;
             let payload = ReleaseRequest::json(asked, &signed).to_string();
-            let answer = invoke(&self.identity.config, &arn, Some(ALIAS), payload).await;
+            let answer = invoke(
+                &self.identity.config,
+                &arn,
+                Some(qualifier(function).unwrap_or(ALIAS)),
+                payload,
+            )
+            .await;
             let not_understood = |body: &str| NotRead::new(format!("`{function}` did not answer: {body}"));
             let body = answer.map_err(|why| match why {
                 NoAnswer::Call(error) if error.code == MISSING => NotRead::new(format!(
@@ -94,6 +96,20 @@ impl Operator for AwsOperator {
     fn pause(&self, time: Duration) {
         self.runtime.block_on(tokio::time::sleep(time));
     }
+}
+
+/// The ARN of a function without its alias, which the proof is for: the function knows itself by it. Lambda takes a name, a name with its
+/// account, and an ARN.
+fn arn_of(function: &str, account: &AccountId, region: &Region) -> String {
+    if function.starts_with("arn:") {
+        return unqualified(function);
+    }
+    let (account, name) = match function.split_once(":function:") {
+        Some((other, name)) => (other.parse().unwrap_or_else(|_| account.clone()), name),
+        None => (account.clone(), function),
+    };
+    let name = name.split_once(':').map_or(name, |(name, _)| name);
+    function_arn(&account, region, name)
 }
 
 /// Signs the proof with the caller's credentials.
@@ -169,6 +185,26 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn the_proof_is_for_the_function_without_its_alias_however_it_is_named() {
+        let (account, region) = ("123456789012".parse().unwrap(), "us-west-2".parse().unwrap());
+        let own = "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-operate";
+        let other = "arn:aws:lambda:us-west-2:210987654321:function:ecr-guard-operate";
+        for (function, arn) in [
+            ("ecr-guard-operate", own),
+            ("ecr-guard-operate:other", own),
+            (own, own),
+            (
+                "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-operate:7",
+                own,
+            ),
+            ("210987654321:function:ecr-guard-operate", other),
+            ("210987654321:function:ecr-guard-operate:live", other),
+        ] {
+            assert_eq!(arn_of(function, &account, &region), arn, "{function}");
+        }
+    }
 
     /// The function takes the request that is signed here.
     #[test]
