@@ -315,9 +315,18 @@ fn lifecycle(index: usize, section: &RepositorySection, reading: Reading) -> Res
         )?,
     };
     let with_tags = !typed.tag_prefixes.is_empty() || !typed.tag_patterns.is_empty();
-    if typed.keep_count.is_some() != with_tags {
-        let problem = "keep_count and tags (tag_prefixes, tag_patterns) go together; the pattern `*` is all tags";
+    if typed.keep_count.is_some() && !with_tags {
+        let problem = "keep_count needs to know which tags: add `\"tag_patterns\": [\"*\"]` for all";
         return Err(PolicyError::at(path(".keep_count"), problem));
+    }
+    if typed.keep_count.is_none() && with_tags {
+        let member = if typed.tag_prefixes.is_empty() {
+            ".tag_patterns"
+        } else {
+            ".tag_prefixes"
+        };
+        let problem = "it says of which tags images are kept, and nothing says how many: add keep_count";
+        return Err(PolicyError::at(path(member), problem));
     }
     let untags = section
         .tags
@@ -432,7 +441,8 @@ mod tests {
         insta::assert_snapshot!(refused(r#""posture": {"allowed_accounts": ["222222222222", "12"]}"#), @"the policy is not valid at `repositories[0].posture.allowed_accounts[1]`: `12` is not an AWS account id: it has 12 digits");
         insta::assert_snapshot!(refused(r#""posture": {"allowed_organizations": ["o-a1b2c3d4e5", "ou-1"]}"#), @"the policy is not valid at `repositories[0].posture.allowed_organizations[1]`: `ou-1` is not the id of an organization, which looks like `o-a1b2c3d4e5`");
         insta::assert_snapshot!(refused(r#""lifecycle": {}"#), @"the policy is not valid at `repositories[0].lifecycle`: a lifecycle policy has at least one rule");
-        insta::assert_snapshot!(refused(r#""lifecycle": {"keep_count": 30}"#), @"the policy is not valid at `repositories[0].lifecycle.keep_count`: keep_count and tags (tag_prefixes, tag_patterns) go together; the pattern `*` is all tags");
+        insta::assert_snapshot!(refused(r#""lifecycle": {"keep_count": 30}"#), @r#"the policy is not valid at `repositories[0].lifecycle.keep_count`: keep_count needs to know which tags: add `"tag_patterns": ["*"]` for all"#);
+        insta::assert_snapshot!(refused(r#""lifecycle": {"tag_prefixes": ["v"]}"#), @"the policy is not valid at `repositories[0].lifecycle.tag_prefixes`: it says of which tags images are kept, and nothing says how many: add keep_count");
         insta::assert_snapshot!(refused(r#""lifecycle": {"keep_count": 0, "tag_prefixes": ["v"]}"#), @"the policy is not valid at `repositories[0].lifecycle.keep_count`: 0 is not between 1 and 10000");
         insta::assert_snapshot!(refused(r#""lifecycle": {"keep_count": 30, "tag_prefixes": ["v", "v1"]}"#), @"the policy is not valid at `repositories[0].lifecycle`: it could never act: every image that it selects is left to the rule with priority 1");
         insta::assert_snapshot!(refused(r#""lifecycle": {"expire_archived_days": 30}"#), @"the policy is not valid at `repositories[0].lifecycle.expire_archived_days`: 30 is not between 90 and 10000");
