@@ -201,10 +201,13 @@ pub(crate) fn text_of(world: &impl World, path: &std::path::Path) -> Result<Stri
 }
 
 /// The problem of a file, for people.
-pub(crate) fn why(error: &io::Error) -> String {
+pub fn why(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
         io::ErrorKind::InvalidData => "it is not text in UTF-8".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
+        io::ErrorKind::NotSeekable => "it is a pipe, and it is read more than once: save it as a file first".to_owned(),
+        io::ErrorKind::PermissionDenied => "you may not read or write it".to_owned(),
         _ => error.to_string(),
     }
 }

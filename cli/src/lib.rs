@@ -60,7 +60,14 @@ pub const TOO_MANY: u8 = 5;
 #[command(
     name = "ecr-guard",
     version,
-    after_help = "Exit codes: 0 yes, 1 no, 2 the command cannot be carried out, 3 no result yet, 4 the gate did not answer, 5 more blocks than
+    after_help = "Examples:
+  ecr-guard explain team/api:v1.2.3
+  ecr-guard status
+  ecr-guard release team/api:v1.2.3 --hours 4 --reason 'checkout is down' --ticket SEC-77
+  ecr-guard simulate policy.json
+  ecr-guard COMMAND --help
+
+Exit codes: 0 yes, 1 no, 2 the command cannot be carried out, 3 no result yet, 4 the gate did not answer, 5 more blocks than
 --max-blocks."
 )]
 pub struct Arguments {

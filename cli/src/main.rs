@@ -11,7 +11,7 @@ use clap::Parser as _;
 use ecr_guard_cli::{
     Arguments, Scratch, UNUSABLE, World, aws,
     gate::Gatekeeper,
-    ledgers::{Extent, NotRead, Place},
+    ledgers::{Extent, NotRead, Place, why},
     release::Operator,
     run,
     snapshot::ReadSeek,
@@ -57,11 +57,19 @@ impl World for Here {
     fn save(&self, path: &Path, write: &mut dyn FnMut(&mut dyn Write) -> Result<(), NotRead>) -> Result<(), NotRead> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         // In the same folder, so that it can be put in its place as a whole; readable for its owner only.
-        let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+        let file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
+        let mut file = file.map_err(|error| {
+            let why = match error.kind() {
+                io::ErrorKind::NotFound => "there is no such folder".to_owned(),
+                io::ErrorKind::PermissionDenied => "you may not write into its folder".to_owned(),
+                _ => error.to_string(),
+            };
+            NotRead::new(format!("{}: {why}.", path.display()))
+        })?;
         write(file.as_file_mut())?;
         file.persist(path)
             .map(|_| ())
-            .map_err(|error| NotRead::new(format!("{}: {}", path.display(), error.error)))
+            .map_err(|error| NotRead::new(format!("{}: {}.", path.display(), why(&error.error))))
     }
 
     fn ledger(

@@ -47,8 +47,9 @@ impl Snapshot {
     /// The file cannot be read, or does not begin as a snapshot does.
     pub fn open(name: &str, file: impl ReadSeek + 'static) -> Result<Self, NotRead> {
         let mut file: BufReader<Box<dyn ReadSeek>> = BufReader::with_capacity(1 << 16, Box::new(file));
-        file.rewind()?;
-        if file.fill_buf()?.starts_with(&GZIP) {
+        let failed = |error: io::Error| NotRead::new(format!("{name}: {}.", why(&error)));
+        file.rewind().map_err(failed)?;
+        if file.fill_buf().map_err(failed)?.starts_with(&GZIP) {
             return Err(NotRead::new(format!("{name}: it is compressed; unpack it first.")));
         }
         let anything_else = || {
@@ -56,7 +57,7 @@ impl Snapshot {
                 "{name}:1: it does not begin as a snapshot does; `ecr-guard snapshot FILE` makes one."
             ))
         };
-        let begins: Vec<u8> = file.fill_buf()?.iter().take(64).copied().collect();
+        let begins: Vec<u8> = file.fill_buf().map_err(failed)?.iter().take(64).copied().collect();
         if !String::from_utf8_lossy(&begins).contains("\"snapshot\"") {
             return Err(anything_else());
         }
