@@ -10,7 +10,7 @@ use guard_core::{
         Survey, Turns, judge, may_be_source,
     },
     finding::{NOT_REMEMBERED, Scan, Severity},
-    ids::{ImageKey, RepositoryKey},
+    ids::{ImageKey, Region, RepositoryKey},
     image::{Image, ImageStatus},
     ledger::{Cause, Row},
     policy::{Action, BlockMethod, Policy},
@@ -47,6 +47,11 @@ impl PolicyText {
             policy: Policy::from_deployed_json(document, now).map_err(invalid)?,
             written_out: Policy::written_out(document).map_err(invalid)?,
         })
+    }
+
+    /// Its document, with all defaults written out.
+    pub fn document(&self) -> String {
+        format!("{:#}", self.written_out)
     }
 }
 
@@ -95,11 +100,32 @@ pub struct Judged {
     pub row: Option<Box<Row>>,
 }
 
+/// The words of holds that rest on what becomes of another image.
+const NO_WORSE: &str = "no-worse";
+const INDEX_NOT_BLOCKED: &str = "index-not-blocked";
+
 /// The most questions about an image; each is asked once.
 const MAX_QUESTIONS: usize = 12;
 
 /// An index may reference an index, and no deeper than this.
 const MAX_DEPTH: usize = 4;
+
+/// The way from the image that is asked about to one that decides about it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Way {
+    /// The number of steps.
+    steps: usize,
+    /// It has reached the source of a copy: ECR does not copy copies, so that no further source decides.
+    to_source: bool,
+}
+
+impl Way {
+    /// The way to a child of an index: what its own indexes become does not decide.
+    const TO_CHILD: Self = Self {
+        steps: MAX_DEPTH.saturating_sub(1),
+        to_source: false,
+    };
+}
 
 /// Evaluates images of a snapshot under a policy.
 pub struct Judge<'a> {
@@ -109,6 +135,8 @@ pub struct Judge<'a> {
     pulled: Option<(RepositoryKey, Vec<Image>)>,
     /// The holds of other images on which the result for the evaluated image depends.
     doubts: Vec<&'static str>,
+    /// Why it is not known what becomes of one of these images.
+    unknown: Option<String>,
     /// Whether all indexes of the repository that was asked about last are known.
     indexes: Option<(RepositoryKey, bool)>,
     /// The policies that rows were decided under, as far as they are known.
@@ -131,6 +159,7 @@ impl<'a> Judge<'a> {
             now,
             pulled: None,
             doubts: Vec::new(),
+            unknown: None,
             indexes: None,
             others: others.to_vec(),
         }
@@ -141,17 +170,17 @@ impl<'a> Judge<'a> {
     /// # Errors
     /// The snapshot cannot be read.
     pub fn image(&mut self, known: &mut Known, id: ImageId) -> Result<Judged, NotRead> {
-        self.at(known, id, 0)
+        self.at(known, id, Way::default())
     }
 
-    fn at(&mut self, known: &mut Known, id: ImageId, depth: usize) -> Result<Judged, NotRead> {
-        let outer = std::mem::take(&mut self.doubts);
-        let judged = self.decided(known, id, depth);
-        self.doubts = outer;
+    fn at(&mut self, known: &mut Known, id: ImageId, way: Way) -> Result<Judged, NotRead> {
+        let outer = (std::mem::take(&mut self.doubts), self.unknown.take());
+        let judged = self.decided(known, id, way);
+        (self.doubts, self.unknown) = outer;
         judged
     }
 
-    fn decided(&mut self, known: &mut Known, id: ImageId, depth: usize) -> Result<Judged, NotRead> {
+    fn decided(&mut self, known: &mut Known, id: ImageId, way: Way) -> Result<Judged, NotRead> {
         let only = |outcome| Judged {
             outcome,
             reason: String::new(),
@@ -189,13 +218,15 @@ impl<'a> Judge<'a> {
             ..Facts::about(key, "ecr-guard")
         };
         let before = row.clone();
-        facts.indexes = self.indexes(known, &row, depth)?;
-        facts.source = self.source(known, &row, depth)?;
+        facts.indexes = self.indexes(known, &row, way)?;
+        let of_indexes = self.unknown.take();
+        facts.source = self.source(known, &row, way)?;
+        let of_source = self.unknown.take();
         facts.row = Some(row);
         let mut unless = Vec::new();
         for _ in 0..MAX_QUESTIONS {
             match judge(&self.policy.policy, &facts, self.now) {
-                Opinion::Ask(question) => self.answer(question, known, id, &mut facts, &mut unless, depth)?,
+                Opinion::Ask(question) => self.answer(question, known, id, &mut facts, &mut unless, way)?,
                 Opinion::Gone => return Ok(only(Outcome::Gone)),
                 Opinion::ArchivedByOthers => return Ok(only(Outcome::LeftAlone)),
                 Opinion::NotAnImage => return Ok(only(Outcome::State(State::NotAnImage))),
@@ -207,6 +238,9 @@ impl<'a> Judge<'a> {
                         hold: judgement.hold,
                         unless,
                         is_seen,
+                        of_indexes,
+                        of_source,
+                        of_others: self.unknown.take(),
                     };
                     return Ok(self.judged(found, &facts));
                 }
@@ -246,7 +280,7 @@ impl<'a> Judge<'a> {
     }
 
     /// The parent indexes of an image, each with the row that a reconcile would write.
-    fn indexes(&mut self, known: &mut Known, row: &Row, depth: usize) -> Result<Vec<LeadingIndex>, NotRead> {
+    fn indexes(&mut self, known: &mut Known, row: &Row, way: Way) -> Result<Vec<LeadingIndex>, NotRead> {
         let mut indexes = Vec::new();
         for digest in &row.indexes {
             let key = ImageKey {
@@ -255,7 +289,7 @@ impl<'a> Judge<'a> {
             };
             indexes.push(LeadingIndex {
                 digest: digest.clone(),
-                row: self.would_be(known, &key, depth)?,
+                row: self.would_be(known, &key, way)?,
                 looking: None,
             });
         }
@@ -263,14 +297,21 @@ impl<'a> Judge<'a> {
     }
 
     /// The row that a reconcile of an image would write, once its decision is carried out.
-    fn would_be(&mut self, known: &mut Known, key: &ImageKey, depth: usize) -> Result<Option<Row>, NotRead> {
+    fn would_be(&mut self, known: &mut Known, key: &ImageKey, way: Way) -> Result<Option<Row>, NotRead> {
         let Some(id) = known.id(key) else { return Ok(None) };
         let before = known.row(id)?;
-        if depth >= MAX_DEPTH {
+        if way.steps >= MAX_DEPTH {
             return Ok(before);
         }
-        let judged = self.at(known, id, depth + 1)?;
+        let further = Way {
+            steps: way.steps.saturating_add(1),
+            ..way
+        };
+        let judged = self.at(known, id, further)?;
         self.doubts.extend(&judged.unless);
+        if let Outcome::Unknown(why) = &judged.outcome {
+            self.unknown.get_or_insert_with(|| why.clone());
+        }
         let mut row = judged.row.map(|row| *row).or(before);
         if let Some(row) = &mut row {
             if judged.outcome == Outcome::Gone {
@@ -284,34 +325,52 @@ impl<'a> Judge<'a> {
     }
 
     /// The image in another region that this one is a copy of.
-    fn source(&mut self, known: &mut Known, row: &Row, depth: usize) -> Result<Option<SourceImage>, NotRead> {
-        let policy = &self.policy.policy;
-        let region = match &row.source {
-            Some(source) => Some(source.region.clone()),
-            None => {
-                let mut rows = Vec::new();
-                for other in known.named(&row.image.repository) {
-                    if other.region != row.image.region && other.account == row.image.account {
-                        rows.extend(known.row_of(&other.image(&row.image.digest))?);
-                    }
-                }
-                rows.retain(|other| may_be_source(policy, other, &row.image.region, row.available_since));
-                let first = rows.into_iter().min_by_key(|row| SourceRank::of(policy, row));
-                first.map(|row| row.image.region)
-            }
+    fn source(&mut self, known: &mut Known, row: &Row, way: Way) -> Result<Option<SourceImage>, NotRead> {
+        let Some(region) = self.source_region(known, row)? else {
+            return Ok(None);
         };
-        let Some(region) = region else { return Ok(None) };
         let key = ImageKey {
             region: region.clone(),
             ..row.image.clone()
         };
-        // Two that are copies of each other do not follow.
-        let row = if depth == 0 {
-            self.would_be(known, &key, MAX_DEPTH.saturating_sub(1))?
-        } else {
+        let row = if way.to_source {
             known.row_of(&key)?
+        } else {
+            let way = Way { to_source: true, ..way };
+            self.would_be(known, &key, way)?
         };
         Ok(Some(SourceImage { region, row }))
+    }
+
+    /// The region that an image was copied from, by its row, or by the rows of other regions.
+    fn source_region(&self, known: &mut Known, row: &Row) -> Result<Option<Region>, NotRead> {
+        if let Some(source) = &row.source {
+            return Ok(Some(source.region.clone()));
+        }
+        let policy = &self.policy.policy;
+        let mut rows = Vec::new();
+        for other in known.named(&row.image.repository) {
+            if other.region != row.image.region && other.account == row.image.account {
+                rows.extend(known.row_of(&other.image(&row.image.digest))?);
+            }
+        }
+        rows.retain(|other| may_be_source(policy, other, &row.image.region, row.available_since));
+        let first = rows.into_iter().min_by_key(|row| SourceRank::of(policy, row));
+        Ok(first.map(|row| row.image.region))
+    }
+
+    /// The row of a child of an index. A copy may be evaluated by its source; of any other, the remembered findings are evaluated.
+    fn child(&mut self, known: &mut Known, key: &ImageKey) -> Result<Option<Row>, NotRead> {
+        let row = known.row_of(key)?;
+        let follows = match &row {
+            Some(row) => row.closed_at.is_none() && self.source_region(known, row)?.is_some(),
+            None => false,
+        };
+        if follows {
+            self.would_be(known, key, Way::TO_CHILD)
+        } else {
+            Ok(row)
+        }
     }
 
     fn answer(
@@ -321,7 +380,7 @@ impl<'a> Judge<'a> {
         id: ImageId,
         facts: &mut Facts,
         unless: &mut Vec<&'static str>,
-        depth: usize,
+        way: Way,
     ) -> Result<(), NotRead> {
         match question {
             Question::Children => {
@@ -338,7 +397,7 @@ impl<'a> Judge<'a> {
                     };
                     children.push(ChildFacts {
                         child: child.clone(),
-                        row: known.row_of(&key)?,
+                        row: self.child(known, &key)?,
                     });
                 }
                 facts.children = Children::Known(children);
@@ -373,7 +432,7 @@ impl<'a> Judge<'a> {
                 }
                 facts.lambda = Some(lambda_may_pull(access.flatten()));
             }
-            Question::Replaced => facts.replaced = self.replaced(known, facts, depth)?,
+            Question::Replaced => facts.replaced = self.replaced(known, facts, way)?,
             Question::Indexes => facts.indexes_known = Some(true),
             Question::Again | Question::Scan | Question::Told => facts.looked_again = true,
         }
@@ -381,7 +440,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Which image this one replaces, once the policy has done what it does to that one.
-    fn replaced(&mut self, known: &mut Known, facts: &Facts, depth: usize) -> Result<Replaced, NotRead> {
+    fn replaced(&mut self, known: &mut Known, facts: &Facts, way: Way) -> Result<Replaced, NotRead> {
         let repository = RepositoryKey::of(&facts.key);
         if self.pulled.as_ref().is_none_or(|(key, _)| *key != repository) {
             self.pulled = Some((repository.clone(), known.pulled(&repository)?));
@@ -396,7 +455,7 @@ impl<'a> Judge<'a> {
         let may_be = |other: &&Image| other.last_pulled_at >= Some(since) && other.pushed_at < image.pushed_at;
         let mut pulled: Vec<Image> = pulled.filter(may_be).cloned().collect();
         while let Some(other) = replaced_by(image, &pulled, since).cloned() {
-            let row = self.would_be(known, &repository.image(&other.digest), depth)?;
+            let row = self.would_be(known, &repository.image(&other.digest), way)?;
             let block = row.as_ref().and_then(|row| row.block.as_ref());
             let is_archived =
                 block.is_some_and(|block| block.method == BlockMethod::Archive && block.undone_at.is_none());
@@ -418,6 +477,9 @@ impl<'a> Judge<'a> {
             hold,
             mut unless,
             is_seen,
+            of_indexes,
+            of_source,
+            of_others,
         } = found;
         let state = row.state;
         let is_new = before.state != State::Blocked;
@@ -428,13 +490,24 @@ impl<'a> Judge<'a> {
         let involved = std::iter::once(before)
             .chain(facts.children().iter().filter_map(|child| child.row.as_ref()))
             .chain(facts.source_row());
-        let is_certain = state == State::Blocked || state == State::BlockDeferred && !rests_on_stand_ins(&row);
+        // A finding that is not remembered may be one that the replaced image does not have.
+        let is_certain = state == State::Blocked
+            || state == State::BlockDeferred && !rests_on_stand_ins(&row) && hold != Some(NO_WORSE);
+        // A block stands whatever becomes of others; anything else rests on some of them.
+        let of_others = match hold {
+            Some(INDEX_NOT_BLOCKED) => of_indexes,
+            Some(NO_WORSE) => of_others,
+            _ => of_others.filter(|_| !row.children.is_empty()),
+        };
+        let rests_on = of_source.or(of_others).filter(|_| state != State::Blocked);
         let forgets = involved.filter(|row| !self.remembers(row)).count() > 0;
         let outcome = if forgets && !is_certain {
             Outcome::Unknown(
                 "the ledger does not remember findings below review one by one, and this policy may ask for more of them"
                     .to_owned(),
             )
+        } else if let Some(why) = rests_on {
+            Outcome::Unknown(why)
         } else if !is_seen && is_new && matches!(state, State::Blocked | State::BlockDeferred) {
             Outcome::Unknown(
                 "it is Blocked or BlockDeferred: the snapshot does not say when it was last pulled (it has no list of the registry)"
@@ -500,6 +573,12 @@ struct Found<'a> {
     unless: Vec<&'static str>,
     /// The registry lists it.
     is_seen: bool,
+    /// Why it is not known what becomes of its parent indexes.
+    of_indexes: Option<String>,
+    /// Why it is not known what becomes of its source.
+    of_source: Option<String>,
+    /// Why it is not known what becomes of its children, or of the image that it replaces.
+    of_others: Option<String>,
 }
 
 fn rests_on_stand_ins(row: &Row) -> bool {
