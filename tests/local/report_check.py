@@ -85,6 +85,7 @@ def page_problems(page: Path, program: str) -> list[str]:
                 time.sleep(0.05)
             expect(f"rows with {name} {value!r}", browser.ask(rows), right)
 
+        expect("rows at first: all but those that are allowed", browser.ask(rows), BLOCKED)
         filtered("state", "", IMAGES)
         expect("the number", browser.ask(shown), f"{IMAGES} shown.")
         filtered("state", "BLOCKED", BLOCKED)
@@ -124,6 +125,17 @@ def page_problems(page: Path, program: str) -> list[str]:
         anchor = f"i-123456789012-us-west-2-team/service-1@{digest(IMAGES - 1)[:12]}"
         browser.open(f"{address}#{anchor}")
         expect("the row of an address", browser.ask(f"document.getElementById({json.dumps(anchor)}) !== null"), True)
+        # A link to an image shows it, whatever the filters are.
+        filtered("search", "nothing has this name", 0)
+        link = "document.querySelector('#alerts ~ .wide a[href^=\"#i-\"]')"
+        browser.ask(f"{link}.click()")
+        deadline = time.monotonic() + 10
+        while browser.ask(rows) != IMAGES and time.monotonic() < deadline:
+            time.sleep(0.05)
+        expect("the row of an alert", browser.ask(f"document.getElementById({link}.getAttribute('href').slice(1)) !== null"), True)
+        browser.open("about:blank")
+        browser.open(f"{address}#%zz")
+        expect("rows of an address that is none", browser.ask(rows), BLOCKED)
         plain = browser.without_script(address)
         table = plain.partition('id="image-table"')[2].partition("</table>")[0]
         expect("blocked images without the script", table.count(">BLOCKED<"), BLOCKED)

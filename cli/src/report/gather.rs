@@ -234,6 +234,7 @@ impl Gathering {
             region: header.region.to_string(),
             read_at: header.taken_at,
             policy: policy.map(|policy| policy.policy.sha256.clone()),
+            document: policy.map(|policy| shown(&policy.document())),
             repository: header.repository.as_ref().map(ToString::to_string),
         });
     }
@@ -687,6 +688,16 @@ fn finding(of: &guard_core::ledger::RecordedFinding) -> Finding {
 }
 
 /// The word that serde gives.
+/// A document with its lines and their indents, and without characters that change how a text is read.
+fn shown(document: &str) -> String {
+    let line = |line: &str| {
+        let rest = line.trim_start_matches(' ');
+        let indent = line.len().saturating_sub(rest.len());
+        format!("{:indent$}{}", "", text::line(rest, 2_000))
+    };
+    document.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
 fn word(method: &guard_core::policy::BlockMethod) -> String {
     let value = serde_json::to_value(method).ok();
     value

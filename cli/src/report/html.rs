@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     model::{
-        Copies, Exception, Figures, Finding, Image, MAX_FINDINGS, Part, Report, SOON_DAYS, Task, UNPULLED_DAYS, words,
+        Alert, Copies, Exception, Figures, Finding, Image, Ledger, MAX_FINDINGS, Part, Report, SOON_DAYS, Task,
+        UNPULLED_DAYS, words,
     },
     rows,
     words::{SEVERITIES, fix, size, thousands, unknown},
@@ -20,6 +21,9 @@ use crate::table::{ago, count, moment, span};
 
 /// The rows that can be read without the script: images that need action, or are blocked.
 pub const MAX_PLAIN: usize = 100;
+
+/// The most alerts that are listed, the newest ones.
+const MAX_ALERTS: usize = 100;
 
 /// The most rows of the other tables.
 const MAX_OTHERS: usize = 2_000;
@@ -53,6 +57,7 @@ pub fn write(report: &Report, to: &mut dyn Write) -> io::Result<u64> {
     put(to, teams(report))?;
     put(to, copies(&report.copies))?;
     put(to, repositories(report))?;
+    put(to, alerts(report))?;
     put(to, about(report))?;
     to.write_all(b"</main>")?;
     put(
@@ -135,10 +140,10 @@ fn header(report: &Report) -> Markup {
             @for one in troubles.iter().take(5) {
                 p class="bar" { (one.what) ": " @if let Some(at) = one.at { (moment(at)) } @else { "never" } ". " (one.trouble.as_deref().unwrap_or_default()) }
             }
-            @if !report.unreadable.is_empty() { p class="bar" { "Some of the data could not be read: see " a href="#data" { "the data" } ". What depends on it is unknown." } }
+            @if !report.unreadable.is_empty() { p class="bar" { "Some of the data could not be read: see " a href="#data" { "the data" } ". All that depends on it is unknown." } }
             nav {
                 a href="#next" { "Do next" } a href="#images" { "Images" } a href="#exceptions" { "Exceptions" } a href="#teams" { "Teams" }
-                a href="#copies" { "Copies" } a href="#repositories" { "Repositories" } a href="#data" { "Data" }
+                a href="#copies" { "Copies" } a href="#repositories" { "Repositories" } a href="#alerts" { "Alerts" } a href="#data" { "Data" }
             }
         }
     }
@@ -215,7 +220,7 @@ fn tasks(report: &Report) -> Markup {
             p { (nothing_to_do(report)) }
         } @else {
             div class="wide" { table class="stack" {
-                thead { tr { th { "Who" } th { "What" } th { "Because" } th { "Do this" } th { "Since" } } }
+                thead { tr { th { "Who" } th { "What" } th { "Because" } th { "Do this" } th { "Since" } th { "Due" } } }
                 tbody { @for task in &report.tasks { (task_row(task, report.made_at)) } }
             } }
             @if report.more_tasks > 0 { p class="soft" { "and " (thousands(report.more_tasks)) " more; the tables below have them." } }
@@ -243,10 +248,13 @@ fn task_row(task: &Task, now: Timestamp) -> Markup {
     html! {
         tr {
             td class="name" data-th="Who" { b { (task.who) } @if let Some(contact) = &task.contact { br; span class="soft" { (contact) } } }
-            td class="why" data-th="What" { (task.what) }
+            td class="why" data-th="What" {
+                @if let Some(anchor) = &task.anchor { a href=(format!("#{anchor}")) { (task.what) } } @else { (task.what) }
+            }
             td class="why" data-th="Because" { (task.because) }
             td class="why" data-th="Do this" { (task.how) }
             td class="nowrap" data-th="Since" { (since(task.since, now)) }
+            td class="nowrap" data-th="Due" { (task.due.as_deref().unwrap_or_default()) }
         }
     }
 }
@@ -268,7 +276,7 @@ fn images_head(report: &Report) -> Markup {
         form class="filters" id="filters" hidden {
             label { "Team" select id="filter-team" { option value="" { "all" } @for team in teams { option value=(team) { (team) } } } }
             label { "State" select id="filter-state" {
-                option value="" { "all" } option value="action" { "needs action" }
+                option value="open" { "all but ALLOWED" } option value="action" { "needs action" } option value="" { "all" }
                 @for state in states { option value=(state) { (state) } }
             } }
             label { "Severity" select id="filter-severity" {
@@ -286,7 +294,7 @@ fn image_row(image: &Image, now: Timestamp) -> Markup {
     let class = format!("state s-{}", state.to_ascii_lowercase().replace(' ', "-"));
     let finding = image.findings.first();
     html! {
-        tr {
+        tr id=(image.anchor()) {
             td class=(class) { (state) }
             td class="name" {
                 (image.name())
@@ -435,6 +443,34 @@ fn repositories(report: &Report) -> Markup {
     }
 }
 
+/// The last alert about each image, the newest first.
+fn alerts(report: &Report) -> Markup {
+    let mut all: Vec<(Timestamp, &Alert, &Image)> = Vec::new();
+    for image in &report.images {
+        let sent = image.alert.as_ref().and_then(|alert| Some((alert.sent_at?, alert)));
+        all.extend(sent.map(|(at, alert)| (at, alert, image)));
+    }
+    // Images of one time stay in the order of the report.
+    all.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
+    let number = all.len();
+    html! {
+        h2 id="alerts" { "Alerts" }
+        @if all.is_empty() { p { "None about these images, as far as it is known." } } @else {
+            p class="soft" { "The last one about each image. Its text is in the topic of the team." }
+            div class="wide" { table class="sorts stack" {
+                thead { tr { th { "Time" } th { "Kind" } th { "Image" } th { "Team" } } }
+                tbody { @for (at, alert, image) in all.iter().take(MAX_ALERTS) { tr {
+                    td class="nowrap" data-v=(at.as_second()) { (moment(*at)) }
+                    td class="nowrap" data-th="Kind" { (alert.kind) }
+                    td class="name" data-th="Image" { a href=(format!("#{}", image.anchor())) { (image.name()) } }
+                    td data-th="Team" { (image.team) }
+                } } }
+            } }
+            @if number > MAX_ALERTS { p class="soft" { "and " (thousands(number.saturating_sub(MAX_ALERTS) as u64)) " older ones; the rows of the images have them." } }
+        }
+    }
+}
+
 fn more(all: usize) -> Markup {
     html! { @if all > MAX_OTHERS { p class="bar" { (thousands(all.saturating_sub(MAX_OTHERS) as u64)) " more are left out here. `ecr-guard report --json FILE` has all of them." } } }
 }
@@ -450,7 +486,10 @@ fn about(report: &Report) -> Markup {
                 td class="why" data-th="Trouble" { (one.trouble.as_deref().unwrap_or_default()) }
             } } }
         } }
-        @for ledger in &report.ledgers { p class="soft" { (ledger.name) ", table " (ledger.table) " in " (ledger.region) ": policy " span class="mono" { (ledger.policy.as_deref().unwrap_or("unknown")) } } }
+        @for ledger in &report.ledgers {
+            p class="soft" { (of_ledger(ledger)) ": policy " span class="mono" { (ledger.policy.as_deref().unwrap_or("unknown")) } }
+            @if let Some(document) = &ledger.document { details { summary { "The policy, with its defaults" } pre class="mono" { (document) } } }
+        }
         @if !report.unreadable.is_empty() { h3 { "Could not be read" } ul { @for gap in report.unreadable.iter().take(100) { li { (gap) } }
             @if report.unreadable.len() > 100 { li { "and " (report.unreadable.len().saturating_sub(100)) " more" } } } }
         h2 { "Words" }
@@ -464,6 +503,16 @@ fn about(report: &Report) -> Markup {
             dt { "Findings" } dd { "Those at or above review; at most " (MAX_FINDINGS) " of an image." }
         }
         p class="soft" { "ecr-guard " (report.version) ". Nothing on this page comes from elsewhere, and it sends nothing." }
+    }
+}
+
+/// A ledger by its file and its table, or by its table alone.
+fn of_ledger(ledger: &Ledger) -> String {
+    let table = format!("table {} in {}", ledger.table, ledger.region);
+    if ledger.name.starts_with("table ") {
+        table
+    } else {
+        format!("{}, {table}", ledger.name)
     }
 }
 

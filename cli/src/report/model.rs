@@ -82,6 +82,10 @@ pub struct Ledger {
     pub read_at: Timestamp,
     /// SHA-256 of the policy in force; `null`: the ledger has none that can be read.
     pub policy: Option<String>,
+    /// The policy in force with all its defaults, for the page.
+    #[serde(skip)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    pub document: Option<String>,
     /// Only this repository was read; `null`: all.
     pub repository: Option<String>,
 }
@@ -137,8 +141,14 @@ pub struct Task {
     /// Since when.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub since: Option<Timestamp>,
+    /// The day on which something changes by itself: a release or an exception ends, a block that was put off is tried again; `null`: none is known.
+    pub due: Option<String>,
     /// How many images it is about.
     pub images: u64,
+    /// The row of the page that it is about.
+    #[serde(skip)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    pub anchor: Option<String>,
 }
 
 /// The registry of an account in a region.
@@ -489,6 +499,12 @@ impl Image {
     /// The beginning of its digest.
     pub fn short(&self) -> &str {
         self.digest.get(..19).unwrap_or(&self.digest)
+    }
+
+    /// The name of its row in the page.
+    pub fn anchor(&self) -> String {
+        let short = self.short().trim_start_matches("sha256:");
+        format!("i-{}-{}-{}@{short}", self.account, self.region, self.repository)
     }
 
     /// The address that names exactly this image.

@@ -92,6 +92,7 @@
     ...image.details.flatMap(([, ...values]) => values.map((number) => (number >= 0 ? texts[number] : findings[-1 - number][0] + texts[findings[-1 - number][1]]))),
   ].join("\n").toLowerCase();
 
+  const SETTLED = ["ALLOWED", "NO IMAGE"];
   const table = document.getElementById("image-table");
   const field = (name) => document.getElementById(`filter-${name}`);
   const shown = document.getElementById("shown");
@@ -99,7 +100,7 @@
   const apply = () => {
     const search = field("search").value.toLowerCase().split(/\s+/).filter(Boolean);
     const [state, team, severity] = ["state", "team", "severity"].map((name) => field(name).value);
-    const fitting = order.filter((image) => (state === "" || (state === "action" ? image.action : image.state === state))
+    const fitting = order.filter((image) => (state === "" || (state === "action" ? image.action : state === "open" ? !SETTLED.includes(image.state) : image.state === state))
       && (team === "" || image.team === team)
       && (severity === "" || severities[image.severity] === severity)
       && search.every((word) => words(image).includes(word)));
@@ -127,8 +128,25 @@
     });
   }
   filters.hidden = false;
-  const named = images.find((image) => `#${image.anchor}` === decodeURIComponent(location.hash));
-  field("state").value = images.some((image) => image.action) && !named ? "action" : "";
-  apply();
-  if (named) row(named).scrollIntoView();
+  // A link to an image shows its row, whatever the filters are.
+  const wanted = () => {
+    try {
+      return decodeURIComponent(location.hash);
+    } catch {
+      return location.hash;
+    }
+  };
+  const show = () => {
+    const named = images.find((image) => `#${image.anchor}` === wanted());
+    if (!named) return false;
+    for (const name of ["search", "state", "team", "severity"]) field(name).value = "";
+    apply();
+    row(named).scrollIntoView();
+    return true;
+  };
+  addEventListener("hashchange", show);
+  if (!show()) {
+    field("state").value = images.some((image) => !SETTLED.includes(image.state)) ? "open" : "";
+    apply();
+  }
 })();

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use guard_core::text;
+use guard_core::{calendar::date, text};
+
+use crate::table::count;
 
 use super::model::{Image, MAX_TASKS, Report, SOON_DAYS, Task, words};
 
@@ -31,7 +33,9 @@ fn of_data(report: &Report) -> Vec<Task> {
         },
         how: trouble.clone(),
         since: one.at,
+        due: None,
         images: 0,
+        anchor: None,
     };
     late.map(task).collect()
 }
@@ -103,7 +107,9 @@ fn of_group(report: &Report, images: &[&Image]) -> Option<Task> {
         because: text::line(&because, 300),
         how,
         since: first.since,
+        due: images.iter().filter_map(|image| image.until).min().map(date),
         images: images.len() as u64,
+        anchor: Some(first.anchor()),
     })
 }
 
@@ -116,7 +122,9 @@ fn of_copies(report: &Report) -> Vec<Task> {
         because: format!("{} of {} images are there", one.present, one.expected),
         how: "see the copies below".to_owned(),
         since: None,
+        due: None,
         images: one.expected.saturating_sub(one.present),
+        anchor: Some("copies".to_owned()),
     };
     not_ready.map(task).collect()
 }
@@ -133,11 +141,13 @@ fn of_exceptions(report: &Report) -> Vec<Task> {
         },
         how: match one.images {
             Some(0) => "no image needs it: remove it".to_owned(),
-            Some(number) => format!("fix {} in {number} images before it ends", one.vulnerability),
+            Some(number) => format!("fix {} in {} before it ends", one.vulnerability, count(number, "image")),
             None => "see how many images need it".to_owned(),
         },
         since: None,
+        due: Some(one.last_day.clone()),
         images: one.images.unwrap_or_default(),
+        anchor: Some("exceptions".to_owned()),
     };
     ending.map(task).collect()
 }
