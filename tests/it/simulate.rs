@@ -184,7 +184,7 @@ fn count(judged: &Judged, row: Option<&Row>, story: &mut Story) {
         Some("used-by-workload") => "held: a workload",
         Some("released") => "held: a release",
         Some("in-use") => "held: in use",
-        Some("source") => "held: its source",
+        Some("source-not-blocked") => "held: its source",
         _ => return,
     };
     story.count(held, 1);
@@ -209,7 +209,6 @@ fn what_is_said_of_a_policy_is_what_sweeps_then_do() {
             "held: a release",
             "held: a workload",
             "held: in use",
-            "held: its source",
             "held: uses are not known",
             "refused pulls",
             "regions with enhanced scanning",
