@@ -97,19 +97,29 @@ KINDS = {
     "scan failed": Kind(4, ("fail",), "Unscannable", "scan-failed"),
     "deleted": Kind(4, ("scan", "delete"), None),
     "critical, deleted": Kind(4, ("scan CRITICAL", "delete"), None),
+    "index": Kind(4, (), "Blocked", "image-blocked", times=2),
+    "clean entry": Kind(0, ("scan",), "Allowed"),
+    # Its index brings the alert, unless the entry was blocked before the index was there.
+    "critical entry": Kind(0, ("scan CRITICAL",), "Blocked"),
     "copied": Kind(8, ("scan",), "Allowed", in_second_region=True),
     "copied, critical": Kind(8, ("scan CRITICAL", "forwarded"), "Blocked", "image-blocked", in_second_region=True),
 }
 
 
-@dataclass
+# The images of an index.
+ENTRIES = ("clean entry", "critical entry")
+
+
+@dataclass(eq=False)
 class Unit:
     """An image of the plan."""
 
     kind: str
     repository: str
-    tag: str
+    tag: str | None
     image: Image | None = None
+    # Those of an index.
+    entries: tuple[Unit, ...] = ()
 
     @property
     def of(self) -> Kind:
@@ -123,7 +133,7 @@ class Unit:
         return self.image
 
     def __str__(self) -> str:
-        return f"{self.repository}:{self.tag} ({self.kind})"
+        return f"{self.repository}:{self.tag or 'untagged'} ({self.kind})"
 
 
 @dataclass(frozen=True)
@@ -153,14 +163,17 @@ class Plan:
     def of(cls, events: int, seed: int) -> Plan:
         """The plan of a number of events."""
         plan, chance = cls(seed, events), Random(seed)
-        number = max(len(KINDS), events // OF_AN_IMAGE)
-        kinds = list(KINDS) + chance.choices(list(KINDS), [kind.share for kind in KINDS.values()], k=number - len(KINDS))
+        drawn = {name: kind.share for name, kind in KINDS.items() if kind.share}
+        number = max(len(drawn), events // OF_AN_IMAGE)
+        kinds = list(drawn) + chance.choices(list(drawn), list(drawn.values()), k=number - len(drawn))
         chance.shuffle(kinds)
         counted: Counter[str] = Counter()
         for kind in kinds:
             prefix = "dr" if KINDS[kind].in_second_region else "team"
             counted[prefix] += 1
-            plan.units.append(Unit(kind, f"{prefix}/app-{counted[prefix] // OF_A_REPOSITORY}", f"v1.0.{counted[prefix]}"))
+            repository, tag = f"{prefix}/app-{counted[prefix] // OF_A_REPOSITORY}", f"v1.0.{counted[prefix]}"
+            entries = tuple(Unit(entry, repository, None) for entry in ENTRIES) if kind == "index" else ()
+            plan.units += [*entries, Unit(kind, repository, tag, entries=entries)]
         sent = [step for unit in plan.units for step in plan._course(unit, chance)]
         while len(sent) > events:
             sent.pop(chance.randrange(len(sent)))
@@ -173,7 +186,9 @@ class Plan:
     def _course(self, unit: Unit, chance: Random) -> Iterator[Step]:
         """Adds the facts of an image; gives their events."""
         facts = ("push", *(["copied"] if unit.of.in_second_region else []), *unit.of.facts)
-        times = sorted(chance.uniform(0, 0.9) for _ in facts)
+        # An index comes after its entries.
+        begins = max((step.at for step in self.steps if not step.is_event and step.unit in unit.entries and step.fact == "push"), default=0.0)
+        times = sorted(chance.uniform(begins, 0.9) for _ in facts)
         for at, fact in zip(times, facts, strict=True):
             self.steps.append(Step(at, unit, fact))
             if chance.random() < LOST and not (unit.of.needs_last_event and fact == facts[-1]):
@@ -192,7 +207,7 @@ class Load:
         self.senders: dict[tuple[str, str], Asynchronous] = {}
         self.mappings: list[Mapping] = []
         self.pusher = Pusher(stack.registry.ecr)
-        self.most_waiting = self.minutes = 0
+        self.most_waiting = self.minutes = self.pushes = 0
         self.seconds: dict[str, float] = {}
 
     # The deployment
@@ -322,7 +337,7 @@ class Load:
         unit, registry = step.unit, self.stack.registry
         named = {"repositoryName": unit.repository}
         if step.fact == "push":
-            unit.image = self.pusher.image(unit.repository, unit.tag, f"{unit.repository}:{unit.tag}")
+            unit.image = self._pushed(unit)
         elif step.fact.startswith("scan"):
             registry.set_scan(unit.repository, unit.pushed.digest, "COMPLETE", findings=found_by(step.fact))
         elif step.fact == "fail":
@@ -331,6 +346,13 @@ class Load:
             registry.ecr.batch_delete_image(**named, imageIds=[{"imageDigest": unit.pushed.digest}])
         elif step.fact == "restore":
             registry.ecr.update_image_storage_class(**named, imageId={"imageDigest": unit.pushed.digest}, targetStorageClass="STANDARD")
+
+    def _pushed(self, unit: Unit) -> Image:
+        if unit.entries:
+            assert unit.tag is not None, "an index has a tag"
+            return self.pusher.index(unit.repository, unit.tag, [entry.pushed for entry in unit.entries])
+        self.pushes += 1
+        return self.pusher.image(unit.repository, unit.tag, f"{unit.repository}, push {self.pushes}")
 
     def _event(self, step: Step) -> tuple[str, str, dict[str, Any]]:
         """The event of a fact, and the region and function that it is for."""
@@ -406,7 +428,7 @@ class Load:
                 continue
             if (detail["imageStatus"] == "ARCHIVED") != unit.of.is_archived:
                 yield f"{unit} is {detail['imageStatus']}"
-            if unit.tag not in detail.get("imageTags", []):
+            if unit.tag and unit.tag not in detail.get("imageTags", []):
                 yield f"{unit} has lost its tag"
 
     def _wrong_copies(self) -> Iterator[str]:
@@ -429,16 +451,14 @@ class Load:
         for region in self.regions():
             told = told_of(region)
             for unit in self.plan.units:
-                name = (unit.repository, unit.pushed.digest.removeprefix("sha256:")[:12])
-                for kind, ids in told.pop(name, {}).items():
+                for kind, ids in told.get(named(unit), {}).items():
                     if len(ids) > (unit.of.times if kind in ("image-blocked", "image-bypass") else 1):
                         yield f"{unit} brings {len(ids)} alerts of kind {kind} in {region.region}"
-                    if unit.of.alert is None and kind == "image-blocked" and unit.of.state is not None:
+                    if kind == "image-blocked" and unit.of.state not in (None, "Blocked"):
                         yield f"{unit} is told to be blocked in {region.region}"
         told = told_of(self.stack)
         for unit in self.plan.units:
-            name = (unit.repository, unit.pushed.digest.removeprefix("sha256:")[:12])
-            if unit.of.alert and unit.of.alert not in told.get(name, {}):
+            if unit.of.alert and not any(unit.of.alert in told.get(named(one), {}) for one in (unit, *unit.entries)):
                 yield f"nobody is told of {unit}"
         for region in self.regions():
             single = Counter(alert["id"] for alert in region.received() if alert["kind"] not in SUMMARIES)
@@ -491,6 +511,11 @@ class Load:
             "alerts by kind": dict(Counter(alert["kind"] for alert in alerts)),
             "seconds": self.seconds,
         }
+
+
+def named(unit: Unit) -> tuple[str, str]:
+    """The name of an image in alerts: its repository, and the first digits of its digest."""
+    return unit.repository, unit.pushed.digest.removeprefix("sha256:")[:12]
 
 
 def found_by(fact: str) -> list[dict[str, Any]]:
