@@ -1,6 +1,7 @@
 //! The form of a document: members, types and words, by the JSON Schema in `docs/policy.schema.json`. The rules' own reader
 //! checks the meaning of the values.
 
+use guard_core::text::line;
 use serde_json::Value;
 
 use crate::{
@@ -185,18 +186,18 @@ impl<'a> Walk<'a> {
         let last = self.root.path(place);
         match (kind, &node.kind) {
             ("array", Kind::Plain(Value::String(text))) => {
-                format!("Write a list: [\"{}\"].", guard_core::text::line(text, 60))
+                format!("Write a list: [\"{}\"].", line(text, 60))
             }
             ("array", _) => "Write a list: [ … ].".to_owned(),
             ("object", _) if place.is_empty() => "A policy is one JSON object { … }.".to_owned(),
             ("object", _) => "Write an object: { … }.".to_owned(),
             ("integer", Kind::Plain(Value::String(text))) if text.parse::<u64>().is_ok() => match last.as_str() {
                 "version" => "version is the number 1, without quotes.".to_owned(),
-                _ => format!("Write the number {text}, without quotes."),
+                _ => format!("Write the number {}, without quotes.", line(text, 60)),
             },
             ("integer", _) => "Write a whole number.".to_owned(),
             ("number", Kind::Plain(Value::String(text))) if text.parse::<f64>().is_ok() => {
-                format!("Write the number {text}, without quotes.")
+                format!("Write the number {}, without quotes.", line(text, 60))
             }
             ("number", _) => "Write a number.".to_owned(),
             ("boolean", _) => "Write true or false, without quotes.".to_owned(),
@@ -273,7 +274,8 @@ fn date_problem(text: &str) -> String {
         Some((day, _)) if is_day(&day.to_owned()) => format!("Write the last day as {day}, without a time."),
         _ => match day {
             Some(day) if is_day(&day) => format!("Write the last day as {day}."),
-            Some(day) if text == day => format!("There is no day {day}."),
+            // Longer ones are no days that somebody has mistaken.
+            Some(day) if text == day && day.len() == "2027-01-31".len() => format!("There is no day {day}."),
             _ => "Write the last day as year, month and day, such as 2027-01-31.".to_owned(),
         },
     }
