@@ -14,16 +14,19 @@ use shared::{
         policy::Policy,
         release::request::Verb,
         state::State,
+        uses::{Phase, SourceKind, Via, Workload, WorkloadKind, WorkloadSource},
     },
     lambda::{
         entry::{EventContext, Invocation, Received, image_event, push_event},
         gate::{Ready, gate},
         operate::operate,
+        replication::copy_event,
         repositories::RecentLooks,
         sweep::sweep,
         worker::work,
+        workloads::keep_index,
     },
-    ports::{Clock as _, PortError, Retry, Revisions},
+    ports::{Clock as _, PortError, Retry, Revisions, Seen},
     testing::{self, Fault, World, finding, run, run_and_crash, scan},
 };
 
@@ -35,6 +38,7 @@ type Running<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + 'a>>;
 /// A function with what it is invoked with.
 struct Kind {
     name: &'static str,
+    policy: fn() -> Policy,
     /// Makes the world that it finds.
     world: fn(&Policy) -> World,
     begin: for<'a> fn(&'a World, &'a Policy) -> Running<'a>,
@@ -173,10 +177,80 @@ fn released<'a>(world: &'a World, policy: &'a Policy) -> Running<'a> {
     })
 }
 
+/// Handles the event that a copy of the image has arrived from another region.
+fn copied<'a>(world: &'a World, policy: &'a Policy) -> Running<'a> {
+    Box::pin(async move {
+        let payload = testing::event(
+            "ECR Replication Action",
+            &json!({"action-type": "REPLICATE", "result": "SUCCESS", "image-tag": "v1.2.3", "source-account": "123456789012",
+                "source-region": "us-east-1"}),
+        );
+        let (recent, invocation) = (RecentLooks::default(), invocation());
+        let context = EventContext {
+            services: &world.services(policy),
+            policy,
+            select: on_replication::select,
+            recent: &recent,
+        };
+        let received = Received {
+            invocation: &invocation,
+            payload: &payload,
+        };
+        said(copy_event(context, received).await)
+    })
+}
+
+/// A service of ECS runs the image.
+fn running(policy: &Policy) -> World {
+    let world = critical(policy);
+    let key = testing::image_key();
+    let source = WorkloadSource {
+        account: key.account.clone(),
+        region: key.region.clone(),
+        kind: SourceKind::Ecs,
+    };
+    let seen = Seen {
+        workload: Workload {
+            phase: Phase::Running,
+            kind: WorkloadKind::EcsService,
+            name: "shop".to_owned(),
+            within: None,
+            version: None,
+            source: source.clone(),
+            via: Via::Digest,
+        },
+        image: format!("{}.dkr.ecr.{}.amazonaws.com/{key}", key.account, key.region)
+            .parse()
+            .unwrap(),
+    };
+    world.set_workloads(&source, vec![seen]);
+    world
+}
+
+/// Lists all workloads. A list that fails is no error of the function: it begins again with the next hour.
+fn listed<'a>(world: &'a World, policy: &'a Policy) -> Running<'a> {
+    Box::pin(async move { said(keep_index(&world.services(policy), policy, Some(world), &invocation(), "{}").await) })
+}
+
+fn releasing() -> Policy {
+    testing::policy(&format!(r#""release": {}"#, allowed()))
+}
+
+fn copying() -> Policy {
+    testing::policy(
+        r#""repositories": [{"match": "*", "replication": {"regions": ["us-west-2"], "max_lag_minutes": 30}}]"#,
+    )
+}
+
+fn indexing() -> Policy {
+    testing::policy(r#""block": {"workloads": {"sources": ["ecs"]}}"#)
+}
+
 /// The functions that act, each where it has something to do.
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 8] = [
     Kind {
         name: "on-push",
+        policy: releasing,
         world: critical,
         begin: pushed,
         by_person: false,
@@ -184,6 +258,7 @@ const KINDS: [Kind; 6] = [
     },
     Kind {
         name: "on-scan",
+        policy: releasing,
         world: critical,
         begin: scanned,
         by_person: false,
@@ -191,6 +266,7 @@ const KINDS: [Kind; 6] = [
     },
     Kind {
         name: "sweep",
+        policy: releasing,
         world: critical,
         begin: swept,
         by_person: false,
@@ -198,6 +274,7 @@ const KINDS: [Kind; 6] = [
     },
     Kind {
         name: "worker",
+        policy: releasing,
         world: critical,
         begin: worked,
         by_person: false,
@@ -205,6 +282,7 @@ const KINDS: [Kind; 6] = [
     },
     Kind {
         name: "gate",
+        policy: releasing,
         world: critical,
         begin: asked,
         by_person: false,
@@ -212,9 +290,26 @@ const KINDS: [Kind; 6] = [
     },
     Kind {
         name: "operate",
+        policy: releasing,
         world: blocked,
         begin: released,
         by_person: true,
+        ends: (ImageStatus::Active, Some(State::BlockDeferred)),
+    },
+    Kind {
+        name: "on-replication",
+        policy: copying,
+        world: critical,
+        begin: copied,
+        by_person: false,
+        ends: (ImageStatus::Archived, Some(State::Blocked)),
+    },
+    Kind {
+        name: "workloads",
+        policy: indexing,
+        world: running,
+        begin: listed,
+        by_person: false,
         ends: (ImageStatus::Active, Some(State::BlockDeferred)),
     },
 ];
@@ -290,10 +385,9 @@ fn check(kind: &Kind, world: &World, policy: &Policy, usual: &BTreeSet<String>, 
 
 #[test]
 fn whatever_call_of_a_function_fails_the_end_is_the_same() {
-    let release = format!(r#""release": {}"#, allowed());
-    let policy = testing::policy(&release);
     let mut table = String::new();
     for kind in &KINDS {
+        let policy = (kind.policy)();
         let world = (kind.world)(&policy);
         let before = world.calls_made();
         run((kind.begin)(&world, &policy)).unwrap();

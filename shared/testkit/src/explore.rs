@@ -8,11 +8,16 @@
 //! [`play()`] runs actors over one [`World`](super::World): functions that are handed events, and people and AWS, who act at
 //! the same time.
 //!
+//! All actors, the calls at which they are cut, and what is wrong in the end belong to the scenarios; how many run, on how many
+//! processors, what they reach and how a report reads belong here. Each explorer is run in two ways: as the code is, where nothing may be
+//! wrong; and with each fault of [`Planted`] that it is there to find.
+//!
 //! ```text
 //! ECR_GUARD_SEED=17       runs only scenario 17, and tells its story
 //! ECR_GUARD_SCENARIOS=N   runs so many scenarios instead of those that a test names
 //! ```
 
+mod coverage;
 mod play;
 
 use std::{
@@ -24,13 +29,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use coverage::Coverage;
 pub use play::{Act, Running, play};
+
+use super::{Planted, World};
+use coverage::{Counter, KINDS};
 
 /// A scenario that asks more than this is answered with 0 from then on, which ends it.
 const MOST_CHOICES: usize = 5_000;
 
 /// At most so often a failing scenario is run to make it smaller.
 const MOST_TRIES: usize = 600;
+
+/// One scenario in this number has its rows in their stored form.
+const STORED_ONCE_IN: u64 = 8;
 
 /// The most violations that are made smaller and reported in full; all are counted.
 const TOLD_IN_FULL: usize = 3;
@@ -41,6 +53,7 @@ pub struct Choices {
     state: u64,
     given: Option<Vec<usize>>,
     taken: Vec<usize>,
+    planted: Option<Planted>,
 }
 
 impl Choices {
@@ -50,6 +63,7 @@ impl Choices {
             state: seed,
             given: None,
             taken: Vec::new(),
+            planted: None,
         }
     }
 
@@ -59,12 +73,30 @@ impl Choices {
             state: 0,
             given: Some(answers),
             taken: Vec::new(),
+            planted: None,
         }
     }
 
     /// The simplest answer to everything.
     pub fn plain() -> Self {
         Self::given(Vec::new())
+    }
+
+    /// An empty world, in which the fault of this run is planted.
+    pub fn world(&self) -> World {
+        let world = World::new();
+        world.plant(self.planted);
+        world
+    }
+
+    /// Other answers, in a world with the same fault.
+    #[must_use]
+    pub fn like(&self, answers: Self) -> Self {
+        answers.with(self.planted)
+    }
+
+    fn with(self, planted: Option<Planted>) -> Self {
+        Self { planted, ..self }
     }
 
     /// A number below `bound`; 0 if there is nothing to choose.
@@ -128,6 +160,11 @@ impl Story {
         }
     }
 
+    /// The count of this scenario so far.
+    pub fn counted(&self, what: &str) -> u64 {
+        self.counts.get(what).copied().unwrap_or(0)
+    }
+
     /// Counts what the figures are made of.
     pub fn count(&mut self, what: &'static str, number: usize) {
         *self.counts.entry(what).or_default() += number as u64;
@@ -143,6 +180,8 @@ pub struct Exploration {
     pub scenarios: u64,
     /// The number of the first one.
     pub first: u64,
+    /// The fault that is planted in all of them. The first violation then ends the run.
+    pub planted: Option<Planted>,
 }
 
 /// A scenario in which something was wrong.
@@ -163,11 +202,58 @@ pub struct Explored {
     scenarios: u64,
     took: Duration,
     counts: BTreeMap<&'static str, u64>,
+    /// It is as many as the test names, or more.
+    is_whole: bool,
+    coverage: Coverage,
     /// The problems, by number.
     pub violations: Vec<Violation>,
 }
 
 impl Exploration {
+    /// This number of scenarios, from number 1 on.
+    pub fn new(name: &'static str, scenarios: u64) -> Self {
+        Self {
+            name,
+            scenarios,
+            first: 1,
+            planted: None,
+        }
+    }
+
+    /// Plants each fault that this explorer is there to find.
+    ///
+    /// # Panics
+    /// Some are not found.
+    pub fn find_planted(self, scenario: impl Fn(&mut Choices, &mut Story) -> Result<(), String> + Sync) {
+        let mut missed = Vec::new();
+        for planted in Planted::ALL
+            .into_iter()
+            .filter(|planted| planted.found_by().contains(&self.name))
+        {
+            let planted_in = Self {
+                planted: Some(planted),
+                ..self
+            };
+            let explored = planted_in.run(&scenario);
+            match explored.violations.first() {
+                Some(Violation { seed, what, .. }) => {
+                    tell(&[format!(
+                        "{} finds {planted:?} in scenario {seed}: {}",
+                        self.name,
+                        kind(what)
+                    )]);
+                }
+                None => missed.push(planted),
+            }
+        }
+        assert!(
+            missed.is_empty(),
+            "{} does not find {missed:?} in {} scenarios",
+            self.name,
+            self.scenarios
+        );
+    }
+
     /// Runs all scenarios, on all processors. The result does not depend on how many there are.
     ///
     /// # Panics
@@ -182,24 +268,31 @@ impl Exploration {
         let (scenario, next) = (&scenario, &next);
         let parts = std::thread::scope(|scope| {
             let work = move || {
+                let counter = Counter::default();
                 let mut counts = BTreeMap::new();
                 let mut violations = Vec::new();
                 loop {
                     let place = next.fetch_add(1, Ordering::Relaxed);
                     if place >= scenarios {
-                        return (counts, violations);
+                        return (counts, counter.counts(), violations);
                     }
                     let seed = first + place;
                     let mut story = Story {
                         told: only.is_some(),
                         ..Story::default()
                     };
-                    let result = attempt(scenario, &mut Choices::seeded(seed), &mut story);
+                    let mut choices = Choices::seeded(seed).with(self.planted);
+                    crate::stored::keep_rows_as_they_are(!seed.is_multiple_of(STORED_ONCE_IN));
+                    let result = counter.count(|| attempt(scenario, &mut choices, &mut story));
+                    crate::stored::keep_rows_as_they_are(false);
                     tell(&story.lines);
                     for (what, number) in story.counts {
                         *counts.entry(what).or_default() += number;
                     }
                     if let Err(what) = result {
+                        if self.planted.is_some() {
+                            next.store(scenarios, Ordering::Relaxed);
+                        }
                         violations.push(Violation {
                             seed,
                             what,
@@ -210,23 +303,29 @@ impl Exploration {
             };
             let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
             let joined = threads.into_iter().map(|thread| thread.join().expect("a worker ends"));
-            joined.collect::<Vec<(BTreeMap<&'static str, u64>, Vec<Violation>)>>()
+            joined.collect::<Vec<(BTreeMap<&'static str, u64>, Coverage, Vec<Violation>)>>()
         });
         let mut explored = Explored {
             name: self.name,
             scenarios,
             took: Duration::ZERO,
             counts: BTreeMap::new(),
+            is_whole: only.is_none() && scenarios >= self.scenarios,
+            coverage: Coverage::new(),
             violations: Vec::new(),
         };
-        for (counts, violations) in parts {
+        for (counts, coverage, violations) in parts {
+            for (kind, number) in coverage {
+                *explored.coverage.entry(kind).or_default() += number;
+            }
             explored.violations.extend(violations);
             for (what, number) in counts {
                 *explored.counts.entry(what).or_default() += number;
             }
         }
         explored.violations.sort_by_key(|violation| violation.seed);
-        for violation in explored.violations.iter_mut().take(TOLD_IN_FULL) {
+        let told_in_full = if self.planted.is_some() { 0 } else { TOLD_IN_FULL };
+        for violation in explored.violations.iter_mut().take(told_in_full) {
             violation.smallest = smallest(scenario, violation.seed);
         }
         explored.took = began.elapsed();
@@ -240,18 +339,46 @@ impl Explored {
         self.counts.get(what).copied().unwrap_or(0)
     }
 
-    /// Prints the figures, also where the output of tests that pass is not shown.
-    pub fn print(&self) {
-        tell(&[self.to_string()]);
+    /// Whether it is as many scenarios as the test names, or more.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
-    /// Prints the figures; nothing may be wrong.
+    /// Prints the figures, also where the output of tests that pass is not shown.
+    pub fn print(&self) {
+        let reached = self.coverage.iter().map(|(kind, number)| format!("{kind} = {number}"));
+        let reached: Vec<String> = reached.collect();
+        let never = KINDS.iter().map(|(kind, _)| *kind);
+        let never: Vec<&str> = never.filter(|kind| !self.coverage.contains_key(*kind)).collect();
+        tell(&[
+            self.to_string(),
+            format!("{} reached {}", self.name, reached.join("; ")),
+            format!("{} never reached {}", self.name, never.join("; ")),
+        ]);
+    }
+
+    /// Prints the figures; nothing may be wrong, and what this explorer is there to reach was reached.
     ///
     /// # Panics
-    /// Something is.
+    /// Something is wrong, or was not reached.
     pub fn assert_none(&self) {
         self.print();
         assert!(self.violations.is_empty(), "{self:#}");
+        let unknown: Vec<&String> = self.coverage.keys().filter(|kind| !is_known(kind)).collect();
+        assert!(
+            unknown.is_empty(),
+            "kinds that `coverage.rs` does not list: {unknown:?}"
+        );
+        let meant = KINDS.iter().filter(|(_, by)| by.contains(&self.name));
+        let missed: Vec<&str> = meant
+            .map(|(kind, _)| *kind)
+            .filter(|kind| !self.coverage.contains_key(*kind))
+            .collect();
+        assert!(
+            !self.is_whole || missed.is_empty(),
+            "{} never reached: {missed:?}",
+            self.name
+        );
     }
 }
 
@@ -286,6 +413,10 @@ impl fmt::Display for Explored {
 fn number_of(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().expect(variable))
+}
+
+fn is_known(kind: &str) -> bool {
+    KINDS.iter().any(|(known, _)| *known == kind)
 }
 
 fn tell(lines: &[String]) {
@@ -412,6 +543,7 @@ mod tests {
             name: "numbers",
             scenarios,
             first,
+            planted: None,
         };
         exploration.run(scenario)
     }
@@ -453,6 +585,7 @@ mod tests {
             name: "panics",
             scenarios: 1,
             first: 7,
+            planted: None,
         };
         let explored = exploration.run(|_, _| panic!("as it happens"));
         assert_eq!(explored.violations[0].what, "panic: as it happens");

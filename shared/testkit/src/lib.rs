@@ -15,7 +15,9 @@ use std::{
 pub use guard_core::{self as core, testing::*};
 pub use guard_ports as ports;
 pub use services::Parts;
-pub use world::{Call, Fault, PulledOf, RemovalReading, Removed, Sent, StoredRepository, Taken, World, keys_of};
+pub use world::{
+    Call, Fault, Planted, PulledOf, RemovalReading, Removed, Sent, StoredRepository, Taken, World, keys_of,
+};
 
 /// Runs a future to its end on this thread. Whatever it waits for must come from a [`World`], which is never really busy.
 pub fn run<F: Future>(future: F) -> F::Output {

@@ -2,6 +2,7 @@
 //! that folder, once; `tests/fixtures/stored/README.md` says what for.
 
 use std::{
+    cell::Cell,
     collections::BTreeSet,
     path::PathBuf,
     sync::{LazyLock, Mutex},
@@ -16,6 +17,20 @@ use serde_json::Value;
 static FOLDER: LazyLock<Option<PathBuf>> = LazyLock::new(|| std::env::var_os("ECR_GUARD_STORED").map(PathBuf::from));
 
 static KNOWN: LazyLock<Mutex<BTreeSet<String>>> = LazyLock::new(Mutex::default);
+
+thread_local! {
+    static AS_THEY_ARE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on, the worlds of this thread keep rows as they are, and not in their stored form, which takes a fifth of the time of a scenario.
+pub(crate) fn keep_rows_as_they_are(is_so: bool) {
+    AS_THEY_ARE.set(is_so);
+}
+
+/// Whether they do.
+pub(crate) fn are_rows_as_they_are() -> bool {
+    AS_THEY_ARE.get()
+}
 
 /// Members whose word makes a form of its own.
 const WORDS: [&str; 7] = ["state", "kind", "method", "no_scan", "mode", "status", "schema"];

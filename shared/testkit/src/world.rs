@@ -2,11 +2,13 @@
 
 #[cfg(test)]
 mod contract;
+mod planted;
 mod replication;
 mod ways;
 mod workloads;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet, VecDeque},
     future::poll_fn,
     ops::Bound,
@@ -47,6 +49,7 @@ use guard_ports::{
     TagAnswer, UNREADABLE_ROW, Written, request_key,
 };
 
+pub use planted::Planted;
 pub use ways::PulledOf;
 pub use workloads::Taken;
 
@@ -170,6 +173,9 @@ struct State {
     trouble: Option<u64>,
     delays: BTreeMap<&'static str, usize>,
     planned: Option<(usize, Fault)>,
+    left_out: Option<Planted>,
+    /// The marks that count as put, where putting them is left out.
+    unput: BTreeSet<(Digest, Tag)>,
     calls: Vec<Call>,
     ticks: u64,
     now: Option<Timestamp>,
@@ -235,9 +241,28 @@ impl State {
     fn rows_of(&self, operation: &'static str, images: &[ImageKey]) -> Result<Vec<Option<Row>>, PortError> {
         let read = |image: &ImageKey| match self.unreadable(operation, keys_of(image)) {
             Some(error) => Err(error),
-            None => Ok(self.rows.get(image).cloned()),
+            None => Ok(self.row_as_read(image)),
         };
         images.iter().map(read).collect()
+    }
+
+    /// The row of an image, as those who read it see it.
+    fn row_as_read(&self, image: &ImageKey) -> Option<Row> {
+        let row = self.rows.get(image).cloned()?;
+        Some(match self.left_out {
+            Some(planted) => planted.read(row),
+            None => row,
+        })
+    }
+
+    /// An image, as those who ask see it.
+    fn show(&mut self, repository: &RepositoryName, image: &Image) -> Image {
+        let now = self.time();
+        let shown = self.ways.show(repository, image, now);
+        match self.left_out {
+            Some(planted) => planted.shown(shown, &self.unput),
+            None => shown,
+        }
     }
 
     /// A row, or the error of reading it.
@@ -750,9 +775,13 @@ impl Registry for World {
 
     async fn image(&self, repository: &RepositoryName, image: &ImageRef) -> Result<Option<Image>, PortError> {
         self.call("ecr:DescribeImages", false, |state| {
-            let found = find(state, repository, image).cloned()?;
-            let now = state.time();
-            Some(state.ways.show(repository, &found, now))
+            let found = if state.left_out == Some(Planted::AnyTag) && matches!(image, ImageRef::Tag(_)) {
+                images_of(state, repository, None).next()
+            } else {
+                find(state, repository, image)
+            };
+            let found = found.cloned()?;
+            Some(state.show(repository, &found))
         })
         .await
     }
@@ -767,10 +796,9 @@ impl Registry for World {
         for some in digests.chunks(100) {
             let refs: Vec<ImageRef> = some.iter().cloned().map(ImageRef::Digest).collect();
             let all = self.call("ecr:DescribeImages", false, |state| {
-                let now = state.time();
                 let mut shown = |image: &ImageRef| {
                     let found = find(state, repository, image)?.clone();
-                    Some(state.ways.show(repository, &found, now))
+                    Some(state.show(repository, &found))
                 };
                 refs.iter().map(&mut shown).collect::<Option<Vec<Image>>>()
             });
@@ -789,6 +817,7 @@ impl Registry for World {
             if pullable {
                 state.looked_into(image, state.time());
             }
+            let manifest = manifest.filter(|_| state.left_out != Some(Planted::NoChildren));
             pullable.then(|| manifest.unwrap_or_else(|| "{}".to_owned()))
         })
         .await
@@ -806,12 +835,8 @@ impl Registry for World {
             });
             let mut images: Vec<Image> = found.cloned().collect();
             images.sort_by_key(|image| state.ways.rank(image.digest.as_str()).0);
-            let now = state.time();
             Pulled {
-                images: images
-                    .iter()
-                    .map(|image| state.ways.show(repository, image, now))
-                    .collect(),
+                images: images.iter().map(|image| state.show(repository, image)).collect(),
                 next: None,
             }
         })
@@ -827,8 +852,9 @@ impl Registry for World {
             let indexes = found.items.into_iter().filter(|image| {
                 image.status != ImageStatus::Archived && leads_to_others(image.manifest_media_type.as_deref())
             });
+            let is_left_out = state.left_out == Some(Planted::NoIndexes);
             Page {
-                items: indexes.map(|image| image.digest).collect(),
+                items: indexes.map(|image| image.digest).filter(|_| !is_left_out).collect(),
                 unreadable: Vec::new(),
                 next: found.next,
             }
@@ -900,13 +926,15 @@ impl Listing for World {
             let list = |image: Image| {
                 let scan = state.scans.get(&(key.repository.clone(), image.digest.clone()));
                 let scan = scan.filter(|_| state.scans_are_listed && image.status == ImageStatus::Active);
+                let scan = scan.cloned();
+                let scan = scan.as_ref();
                 ListedImage {
                     scan_status: scan.and_then(listed_status).map(str::to_owned),
                     scanned_at: scan.and_then(|scan| match scan {
                         Scan::Complete(findings) => findings.completed_at,
                         _ => None,
                     }),
-                    image: state.ways.show(&key.repository, &image, now),
+                    image: state.show(&key.repository, &image),
                     bytes: 1_000_000,
                 }
             };
@@ -1146,7 +1174,7 @@ fn keys_of_summary(key: &RepositoryKey) -> (String, String) {
 }
 
 /// Writes a row, if the stored one has the version before it.
-fn put<K: Ord, T: Serialize + DeserializeOwned>(
+fn put<K: Ord, T: Clone + Serialize + DeserializeOwned>(
     rows: &mut BTreeMap<K, T>,
     key: K,
     row: &T,
@@ -1160,7 +1188,10 @@ fn put<K: Ord, T: Serialize + DeserializeOwned>(
 }
 
 /// As the real ledger keeps it.
-fn through_json<T: Serialize + DeserializeOwned>(row: &T) -> T {
+fn through_json<T: Clone + Serialize + DeserializeOwned>(row: &T) -> T {
+    if crate::stored::are_rows_as_they_are() {
+        return row.clone();
+    }
     let json = serde_json::to_string(row).expect("a row is JSON");
     crate::stored::keep::<T>(&json);
     serde_json::from_str(&json).expect("and comes back from it")
@@ -1183,7 +1214,14 @@ impl Scanner for World {
                     .unwrap_or(Scan::Absent)
             })
             .await?;
-        let refused = self.lock().ways.refusal_of_scans(&image.repository);
+        let (refused, left_out) = {
+            let state = self.lock();
+            (state.ways.refusal_of_scans(&image.repository), state.left_out)
+        };
+        let scan = match left_out {
+            Some(planted) => planted.scanned(scan),
+            None => scan,
+        };
         refused.map_or(Ok(scan), Err)
     }
 }
@@ -1221,6 +1259,9 @@ impl RegistryWriter for World {
                 // There is nothing to restore.
                 return status;
             }
+            if state.left_out == Some(Planted::NoRestore) {
+                return ImageStatus::Activating;
+            }
             let now = state.now;
             state.scans.remove(&(image.repository.clone(), image.digest.clone()));
             state.set_status(image, ImageStatus::Activating);
@@ -1247,6 +1288,10 @@ impl RegistryWriter for World {
 
     async fn put(&self, image: &ImageKey, manifest: &Manifest, tag: &Tag) -> Result<(), PortError> {
         self.call("ecr:PutImage", true, |state| {
+            if state.left_out == Some(Planted::NoMark) && is_mark(tag, &image.digest) {
+                state.unput.insert((image.digest.clone(), tag.clone()));
+                return;
+            }
             let now = state.now.unwrap_or_else(super::now);
             let of_repository = state
                 .images
@@ -1277,7 +1322,11 @@ impl RegistryWriter for World {
                     state.index.takes(&key.image(&digest), now);
                 }
             }
-            let answer = |tag: &Tag| (tag.clone(), remove_tag(state, &key.repository, tag));
+            let is_read = state.left_out != Some(Planted::NoAnswer);
+            let answer = |tag: &Tag| {
+                let answer = remove_tag(state, &key.repository, tag);
+                (tag.clone(), if is_read { answer } else { TagAnswer::Gone })
+            };
             tags.iter().map(answer).collect()
         })
         .await
@@ -1300,7 +1349,7 @@ impl RegistryWriter for World {
 impl Ledger for World {
     async fn row(&self, image: &ImageKey) -> Result<Option<Row>, PortError> {
         self.call("dynamodb:GetItem", false, |state| {
-            state.read(keys_of(image), state.rows.get(image).cloned())
+            state.read(keys_of(image), state.row_as_read(image))
         })
         .await?
     }
@@ -1344,7 +1393,19 @@ impl Ledger for World {
 
     async fn write(&self, row: &Row) -> Result<Written, PortError> {
         self.call(PUT, false, |state| {
-            let written = put(&mut state.rows, row.image.clone(), row, |row| row.generation);
+            let row = &*match state.left_out {
+                Some(planted) => planted.written(row),
+                None => Cow::Borrowed(row),
+            };
+            let is_claim = row.block.as_ref().is_some_and(|block| !block.confirmed);
+            let written = match state.left_out {
+                Some(Planted::AnyWrite) => {
+                    state.rows.insert(row.image.clone(), through_json(row));
+                    Written::Yes
+                }
+                Some(Planted::NoClaim) if is_claim => return Written::Yes,
+                _ => put(&mut state.rows, row.image.clone(), row, |row| row.generation),
+            };
             if written == Written::Yes {
                 let tick = state.ticks;
                 state.index.claims(&row.image, tick);

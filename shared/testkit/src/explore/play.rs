@@ -249,9 +249,10 @@ fn go_on<'a>(
             line("done");
             Some((place, attempt, true))
         }
-        (Some(Err(error)), _) => {
+        (Some(Err(error)), fate) => {
             line(&format!("failed: {error}"));
             story.count("failed", 1);
+            story.count("of them by a fault", usize::from(matches!(fate, Fate::Fault(..))));
             Some((place, attempt, false))
         }
         (None, Fate::Pause(_)) => {

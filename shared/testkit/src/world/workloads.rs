@@ -10,7 +10,7 @@ use guard_core::{
 };
 use guard_ports::{FamilyRows, ListedWorkloads, Page, PortError, Retry, Seen, UseLedger, Workloads, Written};
 
-use super::{PUT, World, put};
+use super::{PUT, Planted, World, put};
 
 /// The state of workloads in the world.
 #[derive(Debug, Default)]
@@ -83,6 +83,15 @@ impl Index {
             claimed: attempt.claimed.get(image).copied(),
         };
         self.taken.push(taken);
+    }
+}
+
+impl super::State {
+    fn asked_uses(&mut self, images: &[ImageKey]) -> Vec<UseRow> {
+        let tick = self.ticks;
+        let mut rows = self.index.asked(images, tick);
+        rows.retain(|_| self.left_out != Some(Planted::NoUses));
+        rows
     }
 }
 
@@ -190,10 +199,11 @@ impl Workloads for World {
             if !failures.is_empty() {
                 seen.truncate(seen.len() / 2);
             }
+            let is_told = state.left_out != Some(Planted::HalfAList);
             ListedWorkloads {
                 seen,
                 known: known.clone(),
-                failures,
+                failures: failures.into_iter().filter(|_| is_told).collect(),
                 as_of: None,
             }
         });
@@ -227,11 +237,8 @@ fn page(rows: impl Iterator<Item = UseRow>, after: Option<&str>, size: usize) ->
 
 impl UseLedger for World {
     async fn uses_of(&self, images: &[ImageKey]) -> Result<Vec<UseRow>, PortError> {
-        self.call("dynamodb:BatchGetItem", false, |state| {
-            let tick = state.ticks;
-            state.index.asked(images, tick)
-        })
-        .await
+        self.call("dynamodb:BatchGetItem", false, |state| state.asked_uses(images))
+            .await
     }
 
     async fn rows_and_uses(
@@ -245,10 +252,9 @@ impl UseLedger for World {
             let rows = state.rows_of("dynamodb:BatchGetItem", rows)?;
             let found = state.index.states.get(&of).cloned();
             state.index.attempt().state = Some((state.time(), found.clone()));
-            let tick = state.ticks;
             Ok(FamilyRows {
                 rows,
-                uses: state.index.asked(uses, tick),
+                uses: state.asked_uses(uses),
                 state: found,
             })
         })

@@ -9,6 +9,7 @@ mod gate_beside_others;
 mod index;
 mod kinds;
 mod many;
+mod mixed;
 mod released;
 mod remembered;
 mod shared_children;

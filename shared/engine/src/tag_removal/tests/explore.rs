@@ -378,7 +378,7 @@ fn explore(choices: &mut Choices, story: &mut Story, policies: &[Policy; 3]) -> 
     let policy = choices.pick(policies);
     let reading = *choices.pick(&READINGS);
     let (one, two) = *choices.pick(&PAIRS);
-    let world = World::new();
+    let world = choices.world();
     world.set_removals(reading);
     story.line(|| format!("{reading:?}"));
     let critical = || Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::Critical)]));
@@ -447,12 +447,13 @@ fn explore(choices: &mut Choices, story: &mut Story, policies: &[Policy; 3]) -> 
 #[test]
 fn no_image_of_ours_disappears() {
     let policies = policies();
-    let exploration = Exploration {
-        name: "tags",
-        scenarios: 10_500,
-        first: 1,
-    };
-    exploration
+    Exploration::new("tags", 28_000)
         .run(|choices, story| explore(choices, story, &policies))
         .assert_none();
+}
+
+#[test]
+fn tags_find_what_is_left_out() {
+    let policies = policies();
+    Exploration::new("tags", 5_000).find_planted(|choices, story| explore(choices, story, &policies));
 }

@@ -28,15 +28,15 @@ use guard_testkit::{
     registry_key,
 };
 
-const HOUR: SignedDuration = SignedDuration::from_hours(1);
-const KINDS: [SourceKind; 2] = [SourceKind::Ecs, SourceKind::Lambda];
-const PHASES: [Phase; 3] = [Phase::Running, Phase::Desired, Phase::Rollback];
-const METHODS: [&str; 2] = ["archive", "quarantine-tag"];
+pub(super) const HOUR: SignedDuration = SignedDuration::from_hours(1);
+pub(super) const KINDS: [SourceKind; 2] = [SourceKind::Ecs, SourceKind::Lambda];
+pub(super) const PHASES: [Phase; 3] = [Phase::Running, Phase::Desired, Phase::Rollback];
+pub(super) const METHODS: [&str; 2] = ["archive", "quarantine-tag"];
 
 /// An image by itself, an index, and a child of the index.
-const DIGESTS: [&str; 3] = ["sha256:a1", "sha256:1d", "sha256:c0"];
+pub(super) const DIGESTS: [&str; 3] = ["sha256:a1", "sha256:1d", "sha256:c0"];
 
-fn key(n: usize) -> ImageKey {
+pub(super) fn key(n: usize) -> ImageKey {
     ImageKey {
         digest: DIGESTS[n].parse().unwrap(),
         ..image_key()
@@ -64,7 +64,7 @@ fn source(kind: &SourceKind) -> WorkloadSource {
 
 /// A workload, as it really is.
 #[derive(Debug, Clone)]
-struct Job {
+pub(super) struct Job {
     image: ImageKey,
     workload: Workload,
     /// The tick at which it started.
@@ -75,10 +75,10 @@ struct Job {
 }
 
 /// All that a scenario is about.
-struct Scene<'a> {
-    world: World,
-    policy: &'a Policy,
-    jobs: RefCell<Vec<Job>>,
+pub(super) struct Scene<'a> {
+    pub(super) world: World,
+    pub(super) policy: &'a Policy,
+    pub(super) jobs: RefCell<Vec<Job>>,
     attempts: Cell<usize>,
 }
 
@@ -99,8 +99,7 @@ impl Future for Attempt<'_> {
 }
 
 impl<'s> Scene<'s> {
-    fn new(policy: &'s Policy) -> Self {
-        let world = World::new();
+    pub(super) fn new(world: World, policy: &'s Policy) -> Self {
         world.set_now(now());
         for n in [0, 2] {
             let image = Image {
@@ -140,7 +139,7 @@ impl<'s> Scene<'s> {
         self.policy.workloads.as_ref().unwrap()
     }
 
-    fn attempt<'a>(&'a self, running: Running<'a>) -> Running<'a> {
+    pub(super) fn attempt<'a>(&'a self, running: Running<'a>) -> Running<'a> {
         self.attempts.set(self.attempts.get() + 1);
         Box::pin(Attempt {
             world: &self.world,
@@ -160,7 +159,7 @@ impl<'s> Scene<'s> {
         }
     }
 
-    fn start(&self, image: usize, kind: &SourceKind, phase: Phase) {
+    pub(super) fn start(&self, image: usize, kind: &SourceKind, phase: Phase) {
         let number = self.jobs.borrow().len();
         self.jobs.borrow_mut().push(Job {
             image: key(image),
@@ -180,7 +179,7 @@ impl<'s> Scene<'s> {
         self.show();
     }
 
-    fn stop(&self, number: usize) {
+    pub(super) fn stop(&self, number: usize) {
         if let Some(job) = self.jobs.borrow_mut().get_mut(number)
             && job.stopped.is_none()
         {
@@ -199,7 +198,7 @@ impl<'s> Scene<'s> {
         }
     }
 
-    fn run(&self) -> Running<'_> {
+    pub(super) fn run(&self) -> Running<'_> {
         self.attempt(Box::pin(async move {
             let began = self.world.ticks();
             let services = self.world.services(self.policy);
@@ -218,7 +217,7 @@ impl<'s> Scene<'s> {
     }
 
     /// The event that a workload has started.
-    fn event(&self, number: usize) -> Running<'_> {
+    pub(super) fn event(&self, number: usize) -> Running<'_> {
         self.attempt(Box::pin(async move {
             let Some(job) = self.jobs.borrow().get(number).cloned() else {
                 return Ok(());
@@ -236,7 +235,7 @@ impl<'s> Scene<'s> {
         }))
     }
 
-    fn look(&self, n: usize) -> Running<'_> {
+    pub(super) fn look(&self, n: usize) -> Running<'_> {
         let actor = format!("look-{}", self.attempts.get());
         self.attempt(Box::pin(async move {
             let request = Request {
@@ -248,7 +247,7 @@ impl<'s> Scene<'s> {
         }))
     }
 
-    fn sweep(&self, sweep: Sweep) -> Running<'_> {
+    pub(super) fn sweep(&self, sweep: Sweep) -> Running<'_> {
         let actor = format!("sweep-{}", self.attempts.get());
         self.attempt(Box::pin(async move {
             enqueue_known(&self.world, self.policy, &sweep)
@@ -264,26 +263,35 @@ impl<'s> Scene<'s> {
         }))
     }
 
-    fn fails(&self, kind: &SourceKind, fails: bool) {
+    pub(super) fn fails(&self, kind: &SourceKind, fails: bool) {
         self.world
             .fail_workloads(&source(kind), fails.then_some("ThrottlingException"));
     }
 
-    fn restored(&self) {
+    pub(super) fn restored(&self) {
         for n in 0..DIGESTS.len() {
             self.world.finish_restore(&key(n));
         }
     }
 
-    fn is_taken(&self, n: usize) -> bool {
+    pub(super) fn is_taken(&self, n: usize) -> bool {
         let image = self.world.image_of(&key(n)).unwrap();
         let mark = quarantine_tag(&key(n).digest);
         let is_marked = mark.is_some_and(|mark| image.tags.contains(&mark));
         image.status == ImageStatus::Archived || is_marked
     }
 
+    /// Whether a workload uses it now, or runs it.
+    pub(super) fn is_used(&self, n: usize, running: bool) -> bool {
+        let jobs = self.jobs.borrow();
+        let mut using = jobs
+            .iter()
+            .filter(|job| job.stopped.is_none() && family(&key(n)).contains(&job.image));
+        using.any(|job| !running || job.workload.phase == Phase::Running)
+    }
+
     /// How everything is.
-    fn end(&self) -> String {
+    pub(super) fn end(&self) -> String {
         let of = |n: usize| {
             let image = self.world.image_of(&key(n)).unwrap();
             let row = self.world.row_of(&key(n));
@@ -294,7 +302,7 @@ impl<'s> Scene<'s> {
     }
 
     /// Why an image should not have been taken away.
-    fn wrong(&self, taken: &Taken) -> Option<String> {
+    pub(super) fn wrong(&self, taken: &Taken) -> Option<String> {
         let image = taken.image.digest.short();
         let Some((asked, rows)) = &taken.asked else {
             return Some(format!("taken, and nobody asked who uses it: {image}"));
@@ -385,7 +393,8 @@ fn acts<'a>(scene: &'a Scene<'_>, choices: &mut Choices) -> Vec<Act<'a>> {
 }
 
 fn explore(choices: &mut Choices, story: &mut Story, policies: &[Policy]) -> Result<(), String> {
-    let scene = Scene::new(choices.pick(policies));
+    let policy = choices.pick(policies);
+    let scene = Scene::new(choices.world(), policy);
     let acts = acts(&scene, choices);
     play(&scene.world, &acts, choices, story);
     let taken = scene.world.taken();
@@ -413,18 +422,11 @@ fn explore(choices: &mut Choices, story: &mut Story, policies: &[Policy]) -> Res
     story.line(|| format!("a sweep later: {}", scene.end()));
     later(1);
     story.line(|| format!("two sweeps later: {}", scene.end()));
-    let is_used = |n: usize, running: bool| {
-        let jobs = scene.jobs.borrow();
-        let mut using = jobs
-            .iter()
-            .filter(|job| job.stopped.is_none() && family(&key(n)).contains(&job.image));
-        using.any(|job| !running || job.workload.phase == Phase::Running)
-    };
     for (n, digest) in DIGESTS.iter().enumerate() {
-        if is_used(n, true) && scene.is_taken(n) {
+        if scene.is_used(n, true) && scene.is_taken(n) {
             return Err(format!("what runs cannot be pulled in the end: {digest}"));
         }
-        story.count("kept, because it runs", usize::from(is_used(n, true)));
+        story.count("kept, because it runs", usize::from(scene.is_used(n, true)));
     }
     // A day later what nobody uses any more is blocked: by then every image had its turn.
     later(26);
@@ -434,7 +436,7 @@ fn explore(choices: &mut Choices, story: &mut Story, policies: &[Policy]) -> Res
     };
     run(scene.sweep(whole)).unwrap();
     for (n, digest) in DIGESTS.iter().enumerate() {
-        if !is_used(n, false) && !scene.is_taken(n) && n != 2 {
+        if !scene.is_used(n, false) && !scene.is_taken(n) && n != 2 {
             return Err(format!("nobody uses it, and it is not blocked in the end: {digest}"));
         }
         story.count("blocked in the end", usize::from(scene.is_taken(n)));
@@ -447,17 +449,22 @@ fn explore(choices: &mut Choices, story: &mut Story, policies: &[Policy]) -> Res
 
 #[test]
 fn nothing_that_is_used_is_taken_away_whoever_acts_at_the_same_time() {
-    let exploration = Exploration {
-        name: "workloads",
-        scenarios: 2_000,
-        first: 1,
-    };
-    let policies = METHODS.map(|method| {
+    let policies = policies();
+    Exploration::new("workloads", 3_000)
+        .run(|choices, story| explore(choices, story, &policies))
+        .assert_none();
+}
+
+#[test]
+fn workloads_find_what_is_left_out() {
+    let policies = policies();
+    Exploration::new("workloads", 3_000).find_planted(|choices, story| explore(choices, story, &policies));
+}
+
+fn policies() -> [Policy; 2] {
+    METHODS.map(|method| {
         policy(&format!(
             r#""block": {{"method": "{method}", "max_blocks_per_hour": 1000, "workloads": {{"sources": ["ecs", "lambda"]}}}}"#
         ))
-    });
-    exploration
-        .run(|choices, story| explore(choices, story, &policies))
-        .assert_none();
+    })
 }

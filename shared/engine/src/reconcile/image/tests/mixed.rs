@@ -1,0 +1,396 @@
+//! Any set of actors in one world: the functions that reconcile, sweep, keep the index of workloads, answer as the gate and release for a
+//! person; and outside of them who pushes, restores, scans, deploys, and ECR, which shows a change late.
+//!
+//! The invariants are those of `ARCHITECTURE.md`, by their names there.
+
+use std::cell::RefCell;
+
+use super::{
+    both::{DIGESTS, HOUR, KINDS, METHODS, PHASES, Scene, key},
+    *,
+};
+use crate::{
+    gate::Gate,
+    release::Operator,
+    sweep::Sweep,
+    testing::{a_sweep, sweep},
+};
+use guard_core::{
+    gate::{Asked, Decision},
+    ids::registry_host,
+    release::{
+        answer::ReleaseOutcome,
+        identity::StsRequest,
+        request::{AskedRelease, REQUEST_SCHEMA, ReleaseRequest, Verb},
+    },
+};
+use guard_ports::{Callers, StsAnswer};
+use guard_testkit::{
+    explore::{Act, Choices, Exploration, Running, Story, play},
+    signed_identity,
+};
+
+const FUNCTION: &str = "arn:aws:lambda:us-west-2:123456789012:function:guard-operate";
+
+/// Who acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Actor {
+    /// `on-scan`.
+    Reconcile,
+    /// `sweep` and `worker`.
+    Sweep,
+    /// `workloads`.
+    Index,
+    /// `gate`.
+    Gate,
+    /// `operate`, and the person who asks it.
+    Operate,
+    /// A pipeline pushes an image again, which restores it.
+    Pusher,
+    /// A person restores an image.
+    Restorer,
+    /// The scanner finds nothing any more.
+    Scanner,
+    /// Workloads start and stop.
+    Deploys,
+    /// Lists of workloads fail, and work again.
+    Lists,
+    /// Hours pass, and restores end.
+    Hours,
+}
+
+const ACTORS: [Actor; 11] = [
+    Actor::Reconcile,
+    Actor::Sweep,
+    Actor::Index,
+    Actor::Gate,
+    Actor::Operate,
+    Actor::Pusher,
+    Actor::Restorer,
+    Actor::Scanner,
+    Actor::Deploys,
+    Actor::Lists,
+    Actor::Hours,
+];
+
+/// AWS STS, which knows the person.
+struct Sts;
+
+impl Callers for Sts {
+    async fn caller(&self, _: &StsRequest) -> Result<StsAnswer, PortError> {
+        let body = "<Arn>arn:aws:sts::123456789012:assumed-role/oncall-pay/alice</Arn><Account>123456789012</Account>";
+        Ok(StsAnswer {
+            status: 200,
+            body: body.to_owned(),
+        })
+    }
+}
+
+/// A scene, and what was said to people and pipelines.
+struct Mixed<'a> {
+    scene: Scene<'a>,
+    /// The images of which the gate has allowed a bad one, without a rule that defers its block.
+    let_through: RefCell<Vec<String>>,
+    /// The images that a person has released.
+    released: RefCell<Vec<usize>>,
+    /// The first image has no findings any more.
+    is_clean: RefCell<bool>,
+}
+
+impl Mixed<'_> {
+    fn gate(&self, n: usize) -> Running<'_> {
+        self.scene.attempt(Box::pin(async move {
+            let of = key(n);
+            let image = format!("{}/{of}", registry_host(&of.account, &of.region));
+            let services = self.scene.world.writing(false);
+            let gate = Gate {
+                services: &services,
+                policy: self.scene.policy,
+                account: &of.account,
+                region: &of.region,
+                actor: "gate",
+            };
+            let was_clean = *self.is_clean.borrow() && n == 0;
+            let answer = gate.answer(&[Asked::new(&image)]).await;
+            let is_wrong = |allowed: Decision, state: &str| allowed == Decision::Allow && state != "BlockDeferred";
+            if !was_clean && !*self.is_clean.borrow() && is_wrong(answer.images[0].decision, &answer.images[0].state) {
+                self.let_through.borrow_mut().push(format!("{:?}", answer.images[0]));
+            }
+            Ok(())
+        }))
+    }
+
+    fn operate(&self, n: usize, id: usize, hours: u32) -> Running<'_> {
+        self.scene.attempt(Box::pin(async move {
+            let of = key(n);
+            let asked = AskedRelease {
+                schema: REQUEST_SCHEMA.to_owned(),
+                id: format!("{id:032x}"),
+                action: Verb::Release,
+                image: format!("{}/{of}", registry_host(&of.account, &of.region)),
+                hours: Some(hours),
+                reason: Some("checkout is down".to_owned()),
+                ticket: None,
+            };
+            let payload = ReleaseRequest::json(&asked, &signed_identity(&asked, FUNCTION, self.scene.world.now()));
+            let actor = format!("request-{id}");
+            let operator = Operator {
+                services: &self.scene.world.services(self.scene.policy),
+                policy: self.scene.policy,
+                account: &of.account,
+                region: &of.region,
+                function: FUNCTION,
+                actor: &actor,
+            };
+            let operated = operator.answer(&payload.to_string(), &Sts).await;
+            if operated.answer.outcome == ReleaseOutcome::Released {
+                self.released.borrow_mut().push(n);
+            }
+            Ok(())
+        }))
+    }
+
+    fn comes_back(&self, n: usize, by_push: bool) {
+        let world = &self.scene.world;
+        if by_push {
+            world.push_again(&key(n), world.now());
+        } else if world.image_of(&key(n)).unwrap().status == ImageStatus::Archived {
+            let _ = run(guard_ports::RegistryWriter::restore(world, &key(n)));
+        }
+    }
+
+    /// The scanner ends its work on what can be pulled and has no result.
+    fn scan(&self) {
+        for n in [0, 2] {
+            if self.scene.world.image_of(&key(n)).unwrap().status == ImageStatus::Active {
+                let is_clean = n == 0 && *self.is_clean.borrow();
+                self.scene
+                    .world
+                    .set_scan(&key(n), if is_clean { clean() } else { critical() });
+            }
+        }
+    }
+
+    fn later(&self, hours: i32) {
+        let world = &self.scene.world;
+        world.set_now(world.now() + HOUR * hours);
+        self.scene.restored();
+        self.scan();
+    }
+
+    fn acts<'a>(&'a self, actor: Actor, acts: &mut Vec<Act<'a>>, choices: &mut Choices) {
+        let scene = &self.scene;
+        let n = choices.below(3);
+        let name = DIGESTS[n];
+        match actor {
+            Actor::Reconcile => acts.push(Act::event(format!("on-scan {name}"), move || scene.look(n))),
+            Actor::Sweep => acts.push(Act::message("sweep", || scene.sweep(a_sweep(&scene.world)))),
+            Actor::Index => acts.push(Act::message("workloads: a run", || scene.run())),
+            Actor::Gate => acts.push(Act::work(format!("the gate is asked about {name}"), move || {
+                self.gate(n)
+            })),
+            Actor::Operate => {
+                let (id, hours) = (acts.len(), *choices.pick(&[1, 4]));
+                acts.push(Act::work(
+                    format!("a person releases {name} for {hours} hours"),
+                    move || self.operate(n, id, hours),
+                ));
+            }
+            Actor::Pusher => acts.push(Act::deed(format!("{name} is pushed again"), move || {
+                self.comes_back(n, true)
+            })),
+            Actor::Restorer => acts.push(Act::deed(format!("a person restores {name}"), move || {
+                self.comes_back(n, false);
+            })),
+            Actor::Scanner => acts.push(Act::deed("nothing is found any more in a1", || {
+                self.is_clean.replace(true);
+                self.scan();
+            })),
+            Actor::Deploys => {
+                let (kind, phase) = (choices.pick(&KINDS).clone(), *choices.pick(&PHASES));
+                let started = acts.len();
+                let place = std::rc::Rc::new(std::cell::Cell::new(usize::MAX));
+                let (of_start, of_event) = (place.clone(), place.clone());
+                acts.push(Act::deed(
+                    format!("a workload of {name} starts: {phase:?}"),
+                    move || {
+                        of_start.set(scene.jobs.borrow().len());
+                        scene.start(n, &kind, phase);
+                    },
+                ));
+                let told = Act::event("workloads: it starts", move || scene.event(of_event.get()));
+                acts.push(told.after(&[started]));
+                if choices.one_in(2) {
+                    acts.push(Act::deed("it stops", move || scene.stop(place.get())).after(&[started]));
+                }
+            }
+            Actor::Lists => {
+                let (kind, fails) = (choices.pick(&KINDS).clone(), choices.one_in(2));
+                acts.push(Act::deed(format!("the list of {kind} fails: {fails}"), move || {
+                    scene.fails(&kind, fails);
+                }));
+            }
+            Actor::Hours => {
+                let hours = *choices.pick(&[1, 3, 13, 26]);
+                acts.push(Act::deed(format!("{hours} hours pass"), move || self.later(hours)));
+            }
+        }
+    }
+}
+
+/// An invariant of `ARCHITECTURE.md`, and what contradicts it.
+type Invariant = (&'static str, fn(&Mixed<'_>) -> Option<String>);
+
+const INVARIANTS: [Invariant; 5] = [
+    ("An image that workloads use, or may use, is not taken away", |mixed| {
+        mixed
+            .scene
+            .world
+            .taken()
+            .iter()
+            .find_map(|taken| mixed.scene.wrong(taken))
+    }),
+    ("No alert is recorded as sent before it was sent", |mixed| {
+        let sent = mixed.scene.world.sent();
+        (0..DIGESTS.len()).find_map(|n| {
+            let alert = mixed.scene.world.row_of(&key(n))?.alert?;
+            let id = format!(r#""id":"{}""#, alert.id);
+            let is_missing = alert.sent_at.is_some() && !sent.iter().any(|sent| sent.message.default.contains(&id));
+            is_missing.then(|| format!("{} {:?}", DIGESTS[n], alert))
+        })
+    }),
+    ("A row says why", |mixed| {
+        (0..DIGESTS.len()).find_map(|n| {
+            let row = mixed.scene.world.row_of(&key(n))?;
+            (row.state == State::Blocked && row.cause.is_none()).then(|| DIGESTS[n].to_owned())
+        })
+    }),
+    (
+        "The gate answers what the next reconcile would do, and changes nothing",
+        |mixed| mixed.let_through.borrow().first().cloned(),
+    ),
+    ("A release has a name, an alert and an end", |mixed| {
+        let sent = mixed.scene.world.sent();
+        let told = |n: usize| {
+            let of = format!(r#""digest":"{}""#, key(n).digest);
+            sent.iter()
+                .any(|sent| sent.message.default.contains(&of) && sent.message.default.contains("alice"))
+        };
+        let released = mixed.released.borrow();
+        let silent = released.iter().find(|n| !told(**n));
+        silent.map(|n| format!("nobody was told of the release of {}", DIGESTS[*n]))
+    }),
+];
+
+fn check(mixed: &Mixed<'_>) -> Result<(), String> {
+    for (name, contradicts) in INVARIANTS {
+        if let Some(what) = contradicts(mixed) {
+            return Err(format!("{name}: {what}"));
+        }
+    }
+    Ok(())
+}
+
+fn explore(choices: &mut Choices, story: &mut Story, policies: &[Policy]) -> Result<(), String> {
+    let policy = choices.pick(policies);
+    let mixed = Mixed {
+        scene: Scene::new(choices.world(), policy),
+        let_through: RefCell::default(),
+        released: RefCell::default(),
+        is_clean: RefCell::default(),
+    };
+    let scene = &mixed.scene;
+    if choices.one_in(3) {
+        scene.world.show_late(SignedDuration::from_secs(20));
+        story.line(|| "ECR shows a change 20 seconds late".to_owned());
+    }
+    let mut acts = Vec::new();
+    for actor in ACTORS {
+        let times = choices.below(3);
+        story.count("actors", usize::from(times > 0));
+        for _ in 0..times {
+            mixed.acts(actor, &mut acts, choices);
+        }
+    }
+    play(&scene.world, &acts, choices, story);
+    check(&mixed)?;
+    scene.world.show_late(SignedDuration::ZERO);
+    for kind in &KINDS {
+        scene.fails(kind, false);
+    }
+    for _ in 0..2 {
+        mixed.later(1);
+        run(scene.run()).unwrap();
+        sweep(&scene.world, scene.policy);
+        story.line(|| format!("after a sweep: {}", scene.end()));
+    }
+    check(&mixed)?;
+    for (n, digest) in DIGESTS.iter().enumerate() {
+        if scene.is_used(n, true) && scene.is_taken(n) {
+            return Err(format!("what runs cannot be pulled in the end: {digest}"));
+        }
+    }
+    // A day later no release is in force, and every image had its turn.
+    mixed.later(26);
+    run(scene.run()).unwrap();
+    sweep(&scene.world, scene.policy);
+    let whole = Sweep {
+        since: Some(scene.world.now() - HOUR * 25),
+        ..a_sweep(&scene.world)
+    };
+    run(scene.sweep(whole)).unwrap();
+    story.line(|| format!("a day later: {}", scene.end()));
+    let is_clean = *mixed.is_clean.borrow();
+    for (n, digest) in DIGESTS.iter().enumerate() {
+        let is_free = is_clean && n == 0;
+        if !scene.is_used(n, false) && !scene.is_taken(n) && n != 2 && !is_free {
+            return Err(format!("nobody uses it, and it is not blocked in the end: {digest}"));
+        }
+        story.count("blocked in the end", usize::from(scene.is_taken(n)));
+    }
+    if scene.is_taken(2) && !scene.is_taken(1) {
+        return Err("An image that indexes reference follows them: c0 is taken away and its index is not".to_owned());
+    }
+    check(&mixed)?;
+    mixed.later(1);
+    run(scene.run()).unwrap();
+    sweep(&scene.world, scene.policy);
+    let (sent, calls) = (scene.world.sent().len(), scene.world.calls_made());
+    sweep(&scene.world, scene.policy);
+    let changes = scene
+        .world
+        .calls()
+        .iter()
+        .skip(calls)
+        .filter(|call| call.mutates)
+        .count();
+    if changes > 0 || scene.world.sent().len() > sent {
+        return Err(format!(
+            "A plan carried out leaves nothing to do: {changes} changes by a second sweep"
+        ));
+    }
+    check(&mixed)
+}
+
+fn policies() -> [Policy; 2] {
+    METHODS.map(|method| {
+        policy(&format!(
+            r#""block": {{"method": "{method}", "max_blocks_per_hour": 1000, "workloads": {{"sources": ["ecs", "lambda"]}}}},
+               "release": {{"allow": true, "max_hours": 72, "principals": ["arn:aws:iam::123456789012:role/oncall-*"], "repositories": ["*"]}}"#
+        ))
+    })
+}
+
+#[test]
+fn whoever_acts_the_invariants_hold() {
+    let policies = policies();
+    Exploration::new("mixed", 3_000)
+        .run(|choices, story| explore(choices, story, &policies))
+        .assert_none();
+}
+
+#[test]
+fn the_mixed_actors_find_what_is_left_out() {
+    let policies = policies();
+    Exploration::new("mixed", 1_500).find_planted(|choices, story| explore(choices, story, &policies));
+}
