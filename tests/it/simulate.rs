@@ -193,11 +193,7 @@ fn count(judged: &Judged, row: Option<&Row>, story: &mut Story) {
 /// A failure names the number of its scenario. `ECR_GUARD_SEED` repeats that one, and `ECR_GUARD_SCENARIOS` runs more of them.
 #[test]
 fn what_is_said_of_a_policy_is_what_sweeps_then_do() {
-    let exploration = Exploration {
-        name: "simulate",
-        scenarios: 450,
-        first: 1,
-    };
+    let exploration = Exploration::new("simulate", 450);
     let explored = exploration.run(explore);
     explored.assert_none();
     // A single scenario, or a handful, need not have all of it.
