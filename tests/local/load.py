@@ -4,7 +4,7 @@ People push, scans end, images are deleted and restored, copies arrive in anothe
 several times, or never. Processes are killed at any call to AWS, and Lambda tries again as it does on AWS. Then the hourly sweep runs. In the end every image
 is as its facts say, whatever happened to its events, and nobody is alerted more than the policy allows.
 
-The seed gives the images, the order of the events, and the call at which each process is killed.
+The seed gives the images, the order of the events and of the registry's lists, and the call at which each process is killed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import shutil
 import signal
 import sys
@@ -560,6 +561,8 @@ def play(options: argparse.Namespace) -> int:
         shutil.rmtree(options.directory / name, ignore_errors=True)
     report = Report(options.directory / "report.json", f"make load EVENTS={options.events} SEED={options.seed}")
     print(f"{options.events} events of {len(plan.units)} images in two regions, seed {options.seed}", flush=True)
+    # The order of the registry's lists.
+    os.environ.setdefault("ECR_GUARD_ORDER", str(options.seed))
     stack = Stack(options.directory, options.lambda_directory)
     try:
         stack.start()
@@ -590,6 +593,9 @@ def main() -> int:
     options.directory, options.lambda_directory = options.directory.absolute(), options.lambda_directory.absolute()
     if missing := [name for name in {*AT_HOME, *THERE} if not (options.lambda_directory / name / "bootstrap.zip").is_file()]:
         print(f"Not built: {', '.join(sorted(missing))}. `make package-host` builds them.", file=sys.stderr)
+        return 2
+    if shutil.which("cc") is None:
+        print("cc is not in PATH, which compiles the clock of the functions: `make doctor` says what is missing.", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
