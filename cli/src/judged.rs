@@ -15,6 +15,7 @@ use guard_core::{
     ledger::{Cause, Row},
     policy::{Action, BlockMethod, Policy},
     predecessor::{Predecessor, replaced_by},
+    replication::is_destination,
     repository::access::lambda_may_pull,
     state::State,
     uses::Uses,
@@ -210,6 +211,7 @@ impl<'a> Judge<'a> {
             image: Some(image),
             // The scanner is not asked; the ledger's record of its answer is evaluated.
             scan: Scan::Absent,
+            would_count_use: row.scan.as_ref().is_some_and(|scan| scan.counts_use),
             // A sweep reads them all.
             looked_again: true,
             indexes_known: (!row.more_indexes).then_some(true),
@@ -348,6 +350,9 @@ impl<'a> Judge<'a> {
             return Ok(Some(source.region.clone()));
         }
         let policy = &self.policy.policy;
+        if !is_destination(policy, &row.image.repository, &row.image.region) {
+            return Ok(None);
+        }
         let mut rows = Vec::new();
         for other in known.named(&row.image.repository) {
             if other.region != row.image.region && other.account == row.image.account {

@@ -205,6 +205,7 @@ fn what_is_said_of_a_policy_is_what_sweeps_then_do() {
             "held: a release",
             "held: a workload",
             "held: in use",
+            "held: its source",
             "held: uses are not known",
             "refused pulls",
             "regions with enhanced scanning",

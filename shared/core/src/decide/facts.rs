@@ -29,6 +29,8 @@ pub struct Facts {
     pub content: Option<Content>,
     /// The answer of the scanner.
     pub scan: Scan,
+    /// Nobody has asked the scanner, and by its row's record the answer would say how the image is used: a pull counts as long as then.
+    pub would_count_use: bool,
     /// Its row in the ledger.
     pub row: Option<Row>,
     /// Whether the repository is scanned without anybody asking. Only asked after a push.
@@ -86,6 +88,7 @@ impl Facts {
             image: None,
             content: None,
             scan: Scan::Absent,
+            would_count_use: false,
             row: None,
             trigger: None,
             scan_start: None,
@@ -155,7 +158,7 @@ impl Facts {
         if images.peek().is_some() {
             return images.all(|child| child.row.as_ref().is_some_and(counts));
         }
-        matches!(&self.scan, Scan::Complete(scan) if scan.counts_use())
+        self.would_count_use || matches!(&self.scan, Scan::Complete(scan) if scan.counts_use())
     }
 
     /// Whether it is something else than an image: its manifest says so, or for an index, those of all its entries.
