@@ -94,7 +94,7 @@ emulator: $(VENV)/.ready ## Start the emulated AWS account alone, and say how to
 
 ##@ Check it
 
-STEPS     := fmt-check lint deny unit doc test-local e2e load-check demo-check report-check size counts infra arm64-check
+STEPS     := fmt-check lint deny unit mutants-check doc test-local e2e load-check demo-check report-check size counts infra arm64-check
 
 .PHONY: test
 test: ## Everything that CI checks, in this order, with the time of each step and what target/ holds after it
@@ -241,17 +241,19 @@ fuzz: ## Run the inputs from outside under libFuzzer, and print a table (SECONDS
 	$(PYTHON) -B tests/proof/fuzz.py --cargo-fuzz $(FUZZ) --seconds $(or $(SECONDS),60) $(patsubst %,--target %,$(TARGET))
 
 .PHONY: mutants
-mutants: ## Change the rules in one place after the other, and see that tests of the core find it (FILES=…, SHARD=k/n, SAMPLE=60; hours)
-	@$(MAKE) --no-print-directory $(MUTANTS) || echo "NOT CHECKED: mutants, since cargo-mutants cannot be had"
+mutants: $(MUTANTS) ## Change the rules in one place after the other, and see that tests of the core find it (FILES=…, SHARD=k/n, SAMPLE=60)
 	$(PYTHON) -B tests/proof/mutants.py --cargo-mutants $(MUTANTS) $(if $(FILES),--files $(FILES)) \
-	  $(if $(SHARD),--shard $(SHARD)) $(if $(SAMPLE),--sample $(SAMPLE))
+	  $(if $(SHARD),--shard $(SHARD)) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(filter 1 yes,$(UPDATE)),--update)
 
 .PHONY: mutants-changed
-mutants-changed: ## The same for the lines that are changed since BASE=main (seconds for each mutant)
-	@$(MAKE) --no-print-directory $(MUTANTS)
-	mkdir -p target/mutants
-	git diff "$$(git merge-base HEAD $(or $(BASE),main))" -- shared/core > target/mutants/changed.diff
-	$(PYTHON) -B tests/proof/mutants.py --cargo-mutants $(MUTANTS) --in-diff target/mutants/changed.diff
+mutants-changed: $(MUTANTS) ## The same for the lines that are changed since BASE=main
+	$(PYTHON) -B tests/proof/mutants.py --cargo-mutants $(MUTANTS) --changed-since $(or $(BASE),main)
+
+.PHONY: mutants-check
+mutants-check: ## The same for changed lines and a sample of 60, another one for each commit
+	@$(MAKE) --no-print-directory $(MUTANTS) || echo "NOT CHECKED: mutants, since cargo-mutants cannot be had"
+	@test ! -x $(MUTANTS) || $(PYTHON) -B tests/proof/mutants.py --cargo-mutants $(MUTANTS) --with-switch-only --sample 60 \
+	  --changed-since $(or $(BASE),$$(git rev-parse --quiet --verify --abbrev-ref origin/main || echo main))
 
 .PHONY: update
 update: ## Rewrite the checked-in files that tests compare: schema, call counts, snapshots

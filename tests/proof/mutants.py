@@ -1,94 +1,317 @@
-"""Runs cargo-mutants on the pure core, by the tests of the core alone, and compares what survives with `tests/proof/survivors.txt`.
+"""Changes the rules in one place after the other, and sees that a test of the pure core finds it.
 
-The results are kept in `target/mutants`, one line for each mutant, so that a run that was ended goes on where it was.
+The mutants are those of cargo-mutants. It would build the core once for each; `tests/mutants` writes them all into one copy of the core, each
+behind a switch, so that one build has them all. A first run of the tests notes which test comes by which mutant. Then each mutant is switched on, for
+the tests that come by it. Mutants that cannot have a switch (in constants, or arms that a `match` needs) are built by cargo-mutants one by one.
+
+Results are kept in `target/mutants/results.json` after each mutant, so that a run that was ended goes on where it was. Survivors are compared with
+`tests/proof/survivors.txt`.
 """
 
 import argparse
+import collections
+import concurrent.futures
+import contextlib
+import fnmatch
+import hashlib
+import itertools
 import json
 import os
 import random
 import re
+import resource
+import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "target/mutants"
+TREE = FOLDER / "tree"
 SURVIVORS = Path(__file__).parent / "survivors.txt"
+RESULT = Path(__file__).parent / "mutants.txt"
+CARGO = os.environ.get("MUTANTS_CARGO", "cargo").split()
 
+CORE = "shared/core/src/"
 # The rules: what decides about images, settings and tags, and what a sweep plans.
-FILES = (
-    "shared/core/src/decide.rs",
-    "shared/core/src/decide/**",
-    "shared/core/src/evaluate.rs",
-    "shared/core/src/policy/**",
-    "shared/core/src/repository/tags.rs",
-    "shared/core/src/repository/tag.rs",
-    "shared/core/src/repository/tag_checks/**",
-    "shared/core/src/repository/access.rs",
-    "shared/core/src/repository/access/**",
-    "shared/core/src/repository/lifecycle.rs",
-    "shared/core/src/repository/lifecycle/**",
-)
+GROUPS = {
+    "decide": ("decide.rs", "decide/*", "predecessor.rs"),
+    "sweep planning": ("decide/due.rs", "registry.rs", "registry/*", "work.rs"),
+    "evaluate": ("evaluate.rs",),
+    "policy": ("policy/*",),
+    "tags": ("repository/tag.rs", "repository/tags.rs", "repository/tag_checks/*"),
+    "access": ("repository/access.rs", "repository/access/*"),
+    "lifecycle": ("repository/lifecycle.rs", "repository/lifecycle/*"),
+}
 
-# Tests of how alerts read, of digests and of summaries take most of the time, and say nothing about these files.
-SKIPPED = ("alert::", "summary::", "digest::", "snapshot::", "uses::")
-
-WORDS = {"CaughtMutant": "killed", "MissedMutant": "survived", "Timeout": "killed", "Unviable": "unviable"}
-
-
-def environment() -> dict[str, str]:
-    """Incremental builds without debug information: seconds for each mutant."""
-    return dict(os.environ, CARGO_INCREMENTAL="1", CARGO_PROFILE_DEV_DEBUG="0", PROPTEST_CASES="48", CARGO_TERM_COLOR="never")
+# The errors of a mutant that makes no sense: no such trait, no such operator, another type.
+UNVIABLE = {"E0277", "E0308", "E0369", "E0600", "E0599", "E0283", "E0282", "E0614", "E0368"}
+# Tests that take longer than this (seconds) run after the others.
+SLOW = (0.1, 1.0, 10.0)
+# Nothing of the core takes this long: the mutant never ends (seconds).
+LIMIT = 120
+# Nothing of the core needs this much, but a mutant that never ends (bytes).
+MEMORY = 4 << 30
 
 
-def selection(files: list[str], diff: Path | None) -> list[str]:
+# Why a mutant has no switch, where the compiler was not asked.
+CONSTANT = "constant"
+
+
+class Mutant:
+    """A mutant, with its number in the program that has all of them."""
+
+    def __init__(self, number: int, listed: dict) -> None:  # type: ignore[type-arg]
+        self.number = number
+        self.name: str = listed["name"]
+        self.file: str = listed["file"]
+        self.returns: str = (listed["function"] or {}).get("return_type", "")
+
+    @property
+    def group(self) -> str:
+        inside = self.file.removeprefix(CORE)
+        matching = [group for group, patterns in GROUPS.items() if any(fnmatch.fnmatch(inside, pattern) for pattern in patterns)]
+        return matching[-1] if matching else "others"
+
+    @property
+    def nameless(self) -> str:
+        """Without its line and column, which change with every edit of the file above it."""
+        file, _, _, words = self.name.split(":", 3)
+        return f"{file}:{words}"
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Few cases of each property; snapshots are compared and never written."""
+    fixed = {"CARGO_TERM_COLOR": "never", "INSTA_UPDATE": "no", "PROPTEST_CASES": "32", "RUST_BACKTRACE": "0", "RUST_MIN_STACK": str(8 << 20)}
+    return {**os.environ, **fixed, **more}
+
+
+def listed(program: Path, files: list[str], diff: Path | None) -> str:
     chosen = [argument for file in files for argument in ("--file", file)]
-    return chosen + (["--in-diff", str(diff)] if diff else [])
-
-
-def listed(program: Path, files: list[str], diff: Path | None) -> list[str]:
-    """The names of all mutants of these files."""
-    command = [str(program), "mutants", "--list", "--package", "guard-core", *selection(files, diff)]
+    command = [str(program), "mutants", "--list", "--json", "--package", "guard-core", *chosen, *(["--in-diff", str(diff)] if diff else [])]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if answer.returncode:
         sys.exit(answer.stderr)
-    return [line for line in answer.stdout.splitlines() if line.strip()]
+    # With a diff that changes nothing of the core, the answer is words.
+    return answer.stdout if answer.stdout.startswith("[") else "[]"
 
 
-def known() -> dict[str, str]:
-    """The results of the last runs at this commit, by the name of the mutant."""
-    file = FOLDER / "results.txt"
-    if not file.is_file():
-        return {}
-    pairs = (line.split("\t", 1) for line in file.read_text().splitlines())
-    return {mutant: word for word, mutant in pairs}
+def fingerprint() -> str:
+    """The hash of all sources of the core, tests among them."""
+    digest = hashlib.sha256()
+    for file in sorted((ROOT / "shared/core").rglob("*")):
+        if file.is_file():
+            digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
-def commit() -> str:
-    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+class Program:
+    """The tests of the core with all mutants in them."""
+
+    def __init__(self, mutants: list[Mutant], json_list: str) -> None:
+        self.mutants = mutants
+        # By number: why it has no switch.
+        self.left_out: dict[int, str] = {}
+        self.binary = Path()
+        (FOLDER / "list.json").write_text(json_list)
+        self._tree()
+        self._build()
+
+    def _tree(self) -> None:
+        """A copy of the core in a workspace of its own; all else is the project's."""
+        TREE.mkdir(parents=True, exist_ok=True)
+        for entry in ROOT.iterdir():
+            link = TREE / entry.name
+            if entry.name not in {"shared", "target", "Cargo.toml", "Cargo.lock", ".git"} and not link.exists():
+                link.symlink_to(entry)
+        manifest = re.sub(r"(?s)^members = \[.*?\]\n", 'members = ["shared/core"]\n', (ROOT / "Cargo.toml").read_text(), flags=re.MULTILINE)
+        manifest = re.sub(r"(?s)^exclude = \[.*?\]\n", "", manifest, flags=re.MULTILINE)
+        # Profiles name crates that are not in this workspace.
+        manifest = manifest.split("# What is deployed.")[0] + "[profile.dev]\ndebug = false\n"
+        (TREE / "Cargo.toml").write_text(manifest)
+        shutil.copy(ROOT / "Cargo.lock", TREE / "Cargo.lock")
+        changed = {ROOT / mutant.file for mutant in self.mutants} | {ROOT / CORE / "lib.rs"}
+        for file in (ROOT / "shared/core").rglob("*"):
+            to = TREE / file.relative_to(ROOT)
+            # Sources with mutants are written by `tests/mutants`.
+            if file.is_file() and file not in changed and (not to.is_file() or to.read_bytes() != file.read_bytes()):
+                to.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, to)
+
+    def _write(self) -> None:
+        numbers = FOLDER / "left-out.txt"
+        numbers.write_text("".join(f"{number}\n" for number in sorted(self.left_out)))
+        command = [str(ROOT / "target/debug/mutants"), str(FOLDER / "list.json"), str(numbers), str(ROOT), str(TREE)]
+        subprocess.run(command, check=True)
+        for number in (TREE / "without-switch.txt").read_text().split():
+            self.left_out.setdefault(int(number), CONSTANT)
+
+    def _build(self) -> None:
+        began = time.monotonic()
+        build = [*CARGO, "build", "--quiet", "--locked", "--package", "mutants", "--target-dir", str(ROOT / "target")]
+        subprocess.run(build, cwd=ROOT, check=True)
+        known = FOLDER / "left-out.json"
+        names = {mutant.name: mutant.number for mutant in self.mutants}
+        if known.is_file():
+            self.left_out = {names[name]: why for name, why in json.loads(known.read_text()).items() if name in names}
+        command = [*CARGO, "test", "--lib", "--no-run", "--package", "guard-core", "--message-format=json", "--target-dir", str(FOLDER / "build")]
+        for _ in range(30):
+            self._write()
+            variables = environment(CARGO_INCREMENTAL="1", RUSTFLAGS="-Awarnings", CARGO_PROFILE_DEV_DEBUG="0", CARGO_PROFILE_DEV_OPT_LEVEL="1")
+            answer = subprocess.run(command, cwd=TREE, env=variables, capture_output=True, text=True, check=False)
+            messages = [json.loads(line) for line in answer.stdout.splitlines() if line.startswith("{")]
+            refused = self._refused(messages)
+            print(f"built in {time.monotonic() - began:.0f} s: {len(refused)} mutants do not compile", flush=True)
+            self.left_out.update(refused)
+            known.write_text(json.dumps({self.mutants[number].name: why for number, why in self.left_out.items() if why != CONSTANT}, indent=1))
+            if answer.returncode == 0:
+                executables = [message["executable"] for message in messages if message.get("executable")]
+                self.binary = Path(executables[-1])
+                return
+            if not refused:
+                sys.exit(answer.stderr[-4000:])
+        sys.exit("the core with its mutants does not compile")
+
+    def _refused(self, messages: list[dict]) -> dict[int, str]:  # type: ignore[type-arg]
+        """The mutants in whose texts the compiler finds an error: the innermost around it."""
+        found: dict[int, str] = {}
+        for message in messages:
+            inner = message.get("message") or {}
+            if message.get("reason") != "compiler-message" or inner["level"] != "error" or not inner["spans"]:
+                continue
+            code = (inner["code"] or {}).get("code") or inner["message"]
+            here = self._around([span for span in inner["spans"] if span["is_primary"]]) or self._around(inner["spans"])
+            if not here:
+                print(f"outside of all mutants: {inner['rendered']}", flush=True)
+            for number in here:
+                found.setdefault(number, code)
+        return found
+
+    @staticmethod
+    def _around(spans: list[dict]) -> set[int]:  # type: ignore[type-arg]
+        found = set()
+        for span in spans:
+            text = (TREE / span["file_name"]).read_bytes()
+            before, opened = text[: span["byte_start"]], []
+            for mark in re.finditer(rb"/\*(?:<(\d+)|(\d+)>)\*/", before):
+                if mark[1]:
+                    opened.append(int(mark[1]))
+                elif opened and opened[-1] == int(mark[2]):
+                    opened.pop()
+            if opened:
+                found.add(opened[-1])
+        return found
+
+    def reached(self) -> tuple[dict[int, set[str]], dict[str, float]]:
+        """The tests that come by each mutant, and how long each test takes, in seconds."""
+        notes = FOLDER / "reached.txt"
+        notes.unlink(missing_ok=True)
+        began = time.monotonic()
+        command, variables = [str(self.binary), "--test-threads", "2"], environment(MUTANTS_REACHED=str(notes))
+        answer = subprocess.run(command, cwd=TREE / "shared/core", env=variables, capture_output=True, text=True, check=False)
+        if answer.returncode:
+            sys.exit(f"tests fail without any mutant:\n{answer.stdout[-6000:]}")
+        tests, times = collections.defaultdict(set), collections.defaultdict(float)
+        for line in notes.read_text().splitlines():
+            first, second = line.split("\t")
+            if first == "time":
+                name, seconds = second.rsplit(" ", 1)
+                times[name] = float(seconds)
+            else:
+                tests[int(first)].add(second)
+        print(f"tests ran in {time.monotonic() - began:.0f} s; they come by {len(tests)} mutants", flush=True)
+        return tests, times
+
+    def kills(self, number: int, tests: list[str]) -> str | None:
+        """The first test of these that finds this mutant."""
+        command = [str(self.binary), "--exact", "--test-threads", "1", *tests]
+        process = subprocess.Popen(
+            command,
+            cwd=TREE / "shared/core",
+            env=environment(MUTANT=str(number)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
+        )
+        watch = threading.Timer(LIMIT, process.kill)
+        watch.start()
+        try:
+            assert process.stdout is not None
+            running = ""
+            for line in process.stdout:
+                if match := re.match(r"test (\S+) ", line):
+                    running = match[1]
+                if line.rstrip().endswith("FAILED"):
+                    return running
+            return f"ends after {running}" if process.wait() else None
+        finally:
+            watch.cancel()
+            process.kill()
+            process.stdout.close()  # type: ignore[union-attr]
+            process.wait()
 
 
-def run(program: Path, mutants: list[str], diff: Path | None) -> None:
-    """Runs these mutants, and adds what becomes of them to the results."""
-    # cargo-mutants takes expressions: each name as it is.
-    names = [argument for mutant in mutants for argument in ("--re", f"^{re.escape(mutant)}$")]
-    command = [str(program), "mutants", "--package", "guard-core", "--baseline=skip", "--timeout=60", "-j1", "--colors=never", "--no-shuffle"]
-    command += ["--output", str(FOLDER), *names, *(["--in-diff", str(diff)] if diff else [])]
-    command += ["--", "--lib", "--", *(argument for name in SKIPPED for argument in ("--skip", name))]
-    subprocess.run(command, cwd=ROOT, env=environment(), check=False)
-    outcomes = json.loads((FOLDER / "mutants.out/outcomes.json").read_text())["outcomes"]
-    with (FOLDER / "results.txt").open("a") as results:
-        for outcome in outcomes:
-            scenario = outcome["scenario"]
-            if isinstance(scenario, dict):
-                print(WORDS.get(outcome["summary"], outcome["summary"]), scenario["Mutant"]["name"], sep="\t", file=results)
+class Results:
+    """The results, by the name of the mutant. Killed ones stay so while only tests are added (`--keep-killed`)."""
+
+    def __init__(self, *, keep_killed: bool) -> None:
+        self.file, self.of = FOLDER / "results.json", fingerprint()
+        self.words: dict[str, str] = {}
+        self._lock = threading.Lock()
+        with contextlib.suppress(FileNotFoundError):
+            kept = json.loads(self.file.read_text())
+            if kept["of"] == self.of:
+                self.words = kept["words"]
+            elif keep_killed:
+                self.words = {name: word for name, word in kept["words"].items() if word.startswith("killed")}
+
+    def add(self, name: str, word: str) -> None:
+        with self._lock:
+            self.words[name] = word
+            waiting = self.file.with_suffix(".new")
+            waiting.write_text(json.dumps({"of": self.of, "words": self.words}, indent=0))
+            waiting.replace(self.file)
 
 
-def nameless(mutant: str) -> str:
-    """A mutant without its line and column, which change with every edit of the file above it."""
-    file, _, _, words = mutant.split(":", 3)
-    return f"{file}:{words}"
+def switched(program: Program, mutants: list[Mutant], results: Results, jobs: int) -> None:
+    """Runs the mutants that have a switch."""
+    reached, times = program.reached()
+
+    def one(mutant: Mutant) -> None:
+        tests = sorted(reached.get(mutant.number, ()))
+        if not tests:
+            results.add(mutant.name, "survived, no test comes by")
+            return
+        # Slow tests run last.
+        bounds = [0.0, *SLOW, float("inf")]
+        for least, most in itertools.pairwise(bounds):
+            some = [name for name in tests if least <= times[name] < most]
+            if some and (test := program.kills(mutant.number, some)):
+                results.add(mutant.name, f"killed by {test}")
+                return
+        results.add(mutant.name, f"survived {len(tests)} tests")
+
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        for done, _ in enumerate(pool.map(one, mutants), 1):
+            if done % 100 == 0:
+                print(f"{done} of {len(mutants)}", flush=True)
+
+
+def one_by_one(program: Path, mutants: list[Mutant], results: Results) -> None:
+    """Runs mutants by cargo-mutants, with a build for each."""
+    words = {"CaughtMutant": "killed", "MissedMutant": "survived", "Timeout": "killed", "Unviable": "unviable"}
+    for start in range(0, len(mutants), 10):
+        names = [argument for mutant in mutants[start : start + 10] for argument in ("--re", f"^{re.escape(mutant.name)}$")]
+        command = [str(program), "mutants", "--package", "guard-core", "--baseline=skip", "--timeout=120", "-j1", "--colors=never", "--output", str(FOLDER), *names, "--", "--lib"]
+        variables = environment(CARGO_INCREMENTAL="1", CARGO_PROFILE_DEV_DEBUG="0", TMPDIR=str(FOLDER))
+        subprocess.run(command, cwd=ROOT, env=variables, stdout=subprocess.DEVNULL, check=False)
+        for outcome in json.loads((FOLDER / "mutants.out/outcomes.json").read_text())["outcomes"]:
+            if isinstance(outcome["scenario"], dict):
+                results.add(outcome["scenario"]["Mutant"]["name"], words.get(outcome["summary"], outcome["summary"]) + ", built by itself")
 
 
 def survivors() -> dict[str, str]:
@@ -101,43 +324,107 @@ def survivors() -> dict[str, str]:
     return found
 
 
-def main() -> int:
+def table(mutants: list[Mutant], words: dict[str, str]) -> str:
+    """A row for each group."""
+    rows = [f"{'group':<16}{'viable':>8}{'killed':>8}{'%':>8}{'survive':>9}{'not run':>9}"]
+    groups = {**dict.fromkeys(GROUPS), "others": None}
+    for group in [*groups, "all"]:
+        of = [words.get(mutant.name, "not run") for mutant in mutants if group in {mutant.group, "all"}]
+        killed, left, waiting = (sum(word.startswith(begin) for word in of) for begin in ("killed", "survived", "not run"))
+        if viable := killed + left:
+            rows.append(f"{group:<16}{viable:>8}{killed:>8}{100 * killed / viable:>8.1f}{left:>9}{waiting:>9}")
+    return "\n".join(rows)
+
+
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def changed(branch: str) -> Path | None:
+    """The lines of the core that are changed since a branch was left; on that branch itself, by the last commit."""
+    try:
+        base = git("merge-base", "HEAD", branch)
+        if base == git("rev-parse", "HEAD"):
+            base = git("rev-parse", "HEAD~1")
+        difference = git("diff", base, "--", "shared/core/src")
+    except subprocess.CalledProcessError as error:
+        print(f"NOT CHECKED: mutants of changed lines, since git does not know what has changed since {branch}: {error.stderr.strip()}")
+        return None
+    file = FOLDER / "changed.diff"
+    file.write_text(difference + "\n")
+    return file
+
+
+def chosen(asked: argparse.Namespace, everything: list[Mutant], files: list[str]) -> list[Mutant]:
+    """The mutants that are asked for."""
+    difference = changed(asked.changed_since) if asked.changed_since else None
+    if asked.files or difference:
+        names = {one["name"] for one in json.loads(listed(asked.cargo_mutants, asked.files or files, difference))}
+        first = [mutant for mutant in everything if mutant.name in names]
+    else:
+        first = [] if asked.changed_since else everything
+    number, of = (int(part) for part in asked.shard.split("/"))
+    first = first[number::of]
+    if asked.sample is None:
+        return first
+    seed = asked.seed if asked.seed is not None else int(git("rev-parse", "HEAD")[:7], 16)
+    among = everything if asked.changed_since else first
+    sample = random.Random(seed).sample(among, min(asked.sample, len(among)))
+    print(f"a sample of {len(sample)}, --seed {seed}", flush=True)
+    return list(dict.fromkeys([*first, *sample])) if asked.changed_since else sample
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cargo-mutants", type=Path, required=True, help="the program")
-    parser.add_argument("--files", nargs="*", default=list(FILES), help="only these files of the core")
+    parser.add_argument("--files", nargs="*", help="only these files of the core")
     parser.add_argument("--shard", default="0/1", help="part k of n: `1/8`")
-    parser.add_argument("--sample", type=int, help="only so many, chosen by `--seed`")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--in-diff", type=Path, help="only mutants of the lines that this diff changes")
-    parser.add_argument("--batch", type=int, default=40, help="results are kept after so many")
-    arguments = parser.parse_args()
-    if not arguments.cargo_mutants.is_file():
+    parser.add_argument("--sample", type=int, metavar="NUMBER", help="only so many, chosen by `--seed`")
+    parser.add_argument("--seed", type=int, help="another one for each commit unless it is given")
+    parser.add_argument("--changed-since", metavar="BRANCH", help="those of the lines that are changed since then, and `--sample` more")
+    parser.add_argument("--jobs", type=int, default=2, help="so many at once")
+    parser.add_argument("--keep-killed", action="store_true", help="after a change that only adds tests: only what survived runs again")
+    parser.add_argument("--with-switch-only", action="store_true", help="leave out what has to be built one by one")
+    parser.add_argument("--build-only", action="store_true", help="build the program with all mutants, and run its tests without one")
+    parser.add_argument("--update", action="store_true", help=f"write {RESULT.relative_to(ROOT)}")
+    return parser.parse_args()
+
+
+def main() -> int:
+    asked = arguments()
+    if not asked.cargo_mutants.is_file():
         print("NOT CHECKED: mutants, since cargo-mutants could not be installed")
         return 0
     FOLDER.mkdir(parents=True, exist_ok=True)
-    at, now = FOLDER / "commit", commit()
-    if not at.is_file() or at.read_text() != now:
-        (FOLDER / "results.txt").unlink(missing_ok=True)
-        at.write_text(now)
-    mutants = listed(arguments.cargo_mutants, arguments.files, arguments.in_diff)
-    number, of = (int(part) for part in arguments.shard.split("/"))
-    mutants = mutants[number::of]
-    if arguments.sample is not None:
-        mutants = random.Random(arguments.seed).sample(mutants, min(arguments.sample, len(mutants)))
-    waiting = [mutant for mutant in mutants if mutant not in known()]
-    print(f"{len(mutants)} mutants at {now}, {len(waiting)} of them are to be run", flush=True)
-    for start in range(0, len(waiting), arguments.batch):
-        run(arguments.cargo_mutants, waiting[start : start + arguments.batch], arguments.in_diff)
-    results = known()
-    words = [results.get(mutant, "not run") for mutant in mutants]
-    viable = words.count("killed") + words.count("survived")
-    left = sorted(mutant for mutant in mutants if results.get(mutant) == "survived")
+    files = [CORE + pattern.replace("/*", "/**") for patterns in GROUPS.values() for pattern in patterns]
+    json_list = listed(asked.cargo_mutants, files, None)
+    everything = [Mutant(number, one) for number, one in enumerate(json.loads(json_list))]
+    mutants = chosen(asked, everything, files)
+    results = Results(keep_killed=asked.keep_killed)
+    waiting = [mutant for mutant in mutants if mutant.name not in results.words]
+    print(f"{len(mutants)} mutants, {len(waiting)} of them are to be run", flush=True)
+    if waiting or asked.build_only:
+        program = Program(everything, json_list)
+        if asked.build_only:
+            program.reached()
+            return 0
+        for mutant in everything:
+            if program.left_out.get(mutant.number) in UNVIABLE and mutant.returns.find("impl ") < 0:
+                results.words[mutant.name] = "unviable"
+        waiting = [mutant for mutant in waiting if mutant.name not in results.words]
+        switched(program, [mutant for mutant in waiting if mutant.number not in program.left_out], results, asked.jobs)
+        left = [mutant for mutant in waiting if mutant.number in program.left_out]
+        print(f"{len(left)} mutants have no switch", flush=True)
+        if not asked.with_switch_only:
+            one_by_one(asked.cargo_mutants, left, results)
+    print(table(mutants, results.words))
+    if asked.update:
+        head = git("rev-parse", "--short", "HEAD")
+        RESULT.write_text(f"# `make mutants` at {head}: mutants of the rules, killed by the tests of the core alone.\n{table(mutants, results.words)}\n")
     explained = survivors()
-    unknown = [mutant for mutant in left if nameless(mutant) not in explained]
-    rate = 100 * words.count("killed") / viable if viable else 100.0
-    print(f"at {now}: {viable} viable mutants, {words.count('killed')} killed ({rate:.1f} %), {len(left)} survive")
+    unknown = [mutant for mutant in mutants if results.words.get(mutant.name, "").startswith("survived") and mutant.nameless not in explained]
     for mutant in unknown:
-        print(f"survives: {mutant}")
+        print(f"survives: {mutant.name} ({results.words[mutant.name]})")
     if unknown:
         print(f"{len(unknown)} survivors are not in {SURVIVORS.relative_to(ROOT)}: write a test, or why there can be none.")
     return 1 if unknown else 0

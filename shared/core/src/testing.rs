@@ -161,3 +161,101 @@ pub fn signed_identity(asked: &AskedRelease, function: &str, at: Timestamp) -> S
         .into(),
     }
 }
+
+/// Choices that look random, and are the same in every run.
+#[derive(Debug, Clone)]
+pub struct Dice(u64);
+
+impl Dice {
+    /// The choices of this number.
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678_9abc_def1)
+    }
+
+    /// A number below this one. (Marsaglia, "Xorshift RNGs", 2003.)
+    pub fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from((self.0 >> 16) % limit as u64).unwrap_or_default()
+    }
+
+    /// True once in this number of cases.
+    pub fn one_in(&mut self, number: usize) -> bool {
+        self.below(number) == 0
+    }
+
+    /// One of these.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn of<T: Clone>(&mut self, these: &[T]) -> T {
+        these.get(self.below(these.len())).expect("one of them").clone()
+    }
+
+    /// Mostly the first, otherwise one of the others.
+    pub fn mostly<T: Clone>(&mut self, usual: T, others: &[T]) -> T {
+        if self.one_in(4) { self.of(others) } else { usual }
+    }
+
+    /// One of these, or none of them.
+    pub fn maybe<T: Clone>(&mut self, these: &[T]) -> Option<T> {
+        if self.one_in(2) { Some(self.of(these)) } else { None }
+    }
+}
+
+/// Around a limit that is counted from the past: a second before it, the limit, and a second after it.
+pub fn around(limit: jiff::SignedDuration) -> [Timestamp; 3] {
+    let second = jiff::SignedDuration::from_secs(1);
+    [now() - limit - second, now() - limit, now() - limit + second]
+}
+
+/// The results of many cases: how often each was seen, and in which case first. One line for each, to be read in review.
+#[derive(Debug, Default)]
+pub struct Tally {
+    seen: std::collections::BTreeMap<String, (usize, String)>,
+}
+
+impl Tally {
+    /// A case has this result.
+    pub fn see(&mut self, case: &str, result: impl Into<String>) {
+        self.seen.entry(result.into()).or_insert_with(|| (0, case.to_owned())).0 += 1;
+    }
+
+    /// A case has this document as its result. Each member is a result of its own; of those in `but`, only whether they are there.
+    pub fn see_members(&mut self, case: &str, name: &str, document: &serde_json::Value, but: &[&str]) {
+        match document {
+            serde_json::Value::Object(members) => {
+                for (key, member) in members {
+                    if but.contains(&key.as_str()) {
+                        self.see(case, format!("{name}.{key} is there"));
+                    } else {
+                        self.see_members(case, &format!("{name}.{key}"), member, but);
+                    }
+                }
+            }
+            serde_json::Value::Array(entries) => {
+                self.see(case, format!("{name}: {} entries", entries.len()));
+                for entry in entries {
+                    self.see_members(case, &format!("{name}[]"), entry, but);
+                }
+            }
+            // Each sentence is a result of its own.
+            serde_json::Value::String(text) => {
+                for sentence in text.split_inclusive(". ") {
+                    self.see(case, format!("{name}: {}", sentence.trim_end()));
+                }
+            }
+            other => self.see(case, format!("{name}: {other}")),
+        }
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (result, (number, case)) in &self.seen {
+            writeln!(f, "{number:>5} × {result}    ({case})")?;
+        }
+        Ok(())
+    }
+}

@@ -1,5 +1,8 @@
 //! The whole decision table, as a snapshot to be read in review, and what must hold in every row of it.
 
+mod sampled;
+mod sampled_due;
+
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::*;

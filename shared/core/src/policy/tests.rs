@@ -428,3 +428,124 @@ fn what_is_wrong_is_one_short_line_whatever_the_document_says() {
         assert!(characters < 1_300 && !line.contains('\n'), "{characters}: {line}");
     }
 }
+
+/// On each side of every limit of the document: what is read, and the words of what is refused.
+#[test]
+fn each_limit_of_the_document() {
+    let long = |number: usize| "a".repeat(number);
+    let accounts = |number: u64| {
+        let one = |at: u64| format!(r#"{{"id": "{:012}", "role": "guard"}}"#, at + 1);
+        (0..number).map(one).collect::<Vec<_>>().join(", ")
+    };
+    let workloads = |member: &str| format!(r#""block": {{"workloads": {{{member}}}}}"#);
+    let cluster = |name: &str, repositories: &str| {
+        workloads(&format!(
+            r#""kubernetes": {{"repositories": {{"{name}": {repositories}}}}}"#
+        ))
+    };
+    let account = |id: &str, role: &str, more: &str| {
+        workloads(&format!(r#""accounts": [{{"id": "{id}", "role": "{role}"{more}}}]"#))
+    };
+    let mut bodies: Vec<String> = vec![
+        workloads(r#""sources": []"#),
+        workloads(r#""sources": ["ecs", "lambda", "batch"]"#),
+        workloads(&format!(r#""accounts": [{}]"#, accounts(50))),
+        workloads(&format!(r#""accounts": [{}]"#, accounts(51))),
+        account("12345678901", "guard", ""),
+        account("123456789012", "", ""),
+        account("123456789012", &long(64), ""),
+        account("123456789012", &long(65), ""),
+        account("123456789012", "path/guard", ""),
+        account("123456789012", "gu+=,.@_-ard", ""),
+        account(
+            "123456789012",
+            "guard",
+            r#", "repositories": ["a*"], "regions": ["us-west-2"]"#,
+        ),
+        account("123456789012", "guard", r#", "repositories": ["A B"]"#),
+        account("123456789012", "guard", r#", "regions": ["west"]"#),
+        workloads(r#""accounts": [{"id": "123456789012", "role": "a"}, {"id": "123456789012", "role": "b"}]"#),
+        cluster("prod", r#"["*"]"#),
+        cluster("prod", "[]"),
+        cluster("prod", r#"["A B"]"#),
+        cluster("", r#"["*"]"#),
+        cluster(&long(100), r#"["*"]"#),
+        cluster(&long(101), r#"["*"]"#),
+        cluster("a_b.c-d", r#"["*"]"#),
+        cluster("a b", r#"["*"]"#),
+        cluster("123456789012/prod", r#"["*"]"#),
+        cluster("123456789012/", r#"["*"]"#),
+        cluster("team/prod", r#"["*"]"#),
+        r#""contact": {"help": "", "guide": "https://example.com", "policy": "x"}"#.to_owned(),
+        r#""contact": {"help": "http://example.com"}"#.to_owned(),
+        format!(r#""contact": {{"help": "{}"}}"#, long(300)),
+        r#""release": {"principals": ["arn:aws:iam::123456789012:role/oncall"]}"#.to_owned(),
+        r#""release": {"principals": ["arn:aws:iam::123456789012:group/oncall"]}"#.to_owned(),
+        r#""release": {"principals": []}"#.to_owned(),
+        r#""release": {"allow": false, "principals": []}"#.to_owned(),
+        r#""rules": [{"action": "block"}]"#.to_owned(),
+        r#""rules": [{"action": "block", "severities": []}]"#.to_owned(),
+        r#""route_by_tag": """#.to_owned(),
+        format!(r#""route_by_tag": "{}""#, long(128)),
+        format!(r#""route_by_tag": "{}""#, long(129)),
+        r#""repositories": [{"match": "*", "tags": {"on_violation": "flag"}}]"#.to_owned(),
+        r#""repositories": [{"match": "*", "replication": {"regions": [], "max_lag_minutes": 60}}]"#.to_owned(),
+        r#""repositories": [{"match": "*", "posture": {"encryption": "AES256", "customer_managed_key": true}}]"#
+            .to_owned(),
+        r#""repositories": [{"match": "*", "lifecycle": {"keep_count": 0}}]"#.to_owned(),
+        r#""repositories": [{"match": "*", "lifecycle": {"keep_count": 1}}]"#.to_owned(),
+        r#""repositories": [{"match": "a"}, {"match": "a"}]"#.to_owned(),
+    ];
+    let numbers: [(&str, &str, &[i64]); 12] = [
+        ("block", "max_blocks_per_hour", &[-1, 0, 1, 1000, 1001, 10_000, 10_001]),
+        ("block", "in_use_days", &[0, 1, 365, 366, 3650, 3651]),
+        ("alerts", "max_single_per_hour", &[-1, 0, 1, 100, 101, 1000, 1001]),
+        (
+            "alerts",
+            "max_single_per_day",
+            &[-1, 0, 1, 19, 20, 1000, 1001, 10_000, 10_001],
+        ),
+        ("scan", "grace_minutes", &[-1, 0, 1, 4, 5, 1440, 1441, 10_080, 10_081]),
+        ("digest", "hour", &[-1, 0, 23, 24]),
+        ("release", "max_hours", &[0, 1, 72, 73, 168, 169, 720, 721]),
+        ("rules[]", "min_score", &[-1, 0, 10, 11]),
+        ("rules[]", "min_epss", &[-1, 0, 1, 2]),
+        ("rules[]", "more_than", &[-1, 0, 1, 1000, 1001, 100_000, 1_000_000]),
+        ("workloads", "max_age_minutes", &[44, 45, 1440, 1441]),
+        (
+            "replication",
+            "max_lag_minutes",
+            &[-1, 0, 1, 4, 5, 14, 15, 1440, 1441, 10_080, 10_081],
+        ),
+    ];
+    for (section, member, values) in numbers {
+        for value in values {
+            bodies.push(match section {
+                "rules[]" => format!(r#""rules": [{{"action": "review", "{member}": {value}}}]"#),
+                "workloads" => workloads(&format!(r#""{member}": {value}"#)),
+                "release" => format!(r#""release": {{"principals": ["arn:aws:iam::123456789012:role/oncall"], "{member}": {value}}}"#),
+                "replication" => format!(
+                    r#""repositories": [{{"match": "*", "replication": {{"regions": ["us-west-2"], "{member}": {value}}}}}]"#
+                ),
+                _ => format!(r#""{section}": {{"{member}": {value}}}"#),
+            });
+        }
+    }
+    let lines: Vec<String> = bodies
+        .iter()
+        .map(|body| {
+            let short: String = body.chars().take(110).collect();
+            let blocks = |read: &Policy, severity| read.may_block(&[(severity, 1)].into());
+            match policy(body) {
+                Ok(read) => format!(
+                    "{short}\n    is read: {} rules, may block HIGH: {}, MEDIUM: {}",
+                    read.rules.len(),
+                    blocks(&read, Severity::High),
+                    blocks(&read, Severity::Medium)
+                ),
+                Err(error) => format!("{short}\n    {error}"),
+            }
+        })
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}

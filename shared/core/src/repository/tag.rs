@@ -317,3 +317,6 @@ fn alert(row: &TagRow, note: &Note) -> RepositoryAlert {
         next_steps: steps.into_iter().map(NextStep::from).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

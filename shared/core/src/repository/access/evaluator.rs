@@ -422,7 +422,8 @@ fn what_is_said_of_a_policy_is_what_it_does() {
     let requests = asked();
     let own: AccountId = OWN.parse().unwrap();
     let mut figures = Figures::default();
-    let cases = 1000;
+    // With the usual 256 of a property: 1,000.
+    let cases = (ProptestConfig::default().cases * 4).min(1000);
     let mut runner = TestRunner::new(ProptestConfig {
         cases,
         failure_persistence: None,
@@ -504,5 +505,6 @@ fn what_is_said_of_a_policy_is_what_it_does() {
         "policy evaluator: {policies} policies, {requests} requests ({allowed} allowed); of {statements} statements that allow: {open} open to \
          everybody, {unknown} unknown, {bound} bound, {silent} for nobody"
     );
-    assert!(open > 50 && unknown > 50 && bound > 50, "each answer is tried");
+    let least = u64::from(cases) / 20;
+    assert!(open > least && unknown > least && bound > least, "each answer is tried");
 }
