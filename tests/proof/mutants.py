@@ -209,7 +209,7 @@ class Program:
         notes = FOLDER / "reached.txt"
         notes.unlink(missing_ok=True)
         began = time.monotonic()
-        command, variables = [str(self.binary), "--test-threads", "2"], environment(MUTANTS_REACHED=str(notes))
+        command, variables = [str(self.binary), "--test-threads", "2"], environment(MUTANTS_REACHED=str(notes), INSTA_UPDATE=os.environ.get("INSTA_UPDATE", "no"))
         answer = subprocess.run(command, cwd=TREE / "shared/core", env=variables, capture_output=True, text=True, check=False)
         if answer.returncode:
             sys.exit(f"tests fail without any mutant:\n{answer.stdout[-6000:]}")
@@ -386,6 +386,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--keep-killed", action="store_true", help="after a change that only adds tests: only what survived runs again")
     parser.add_argument("--with-switch-only", action="store_true", help="leave out what has to be built one by one")
     parser.add_argument("--build-only", action="store_true", help="build the program with all mutants, and run its tests without one")
+    parser.add_argument("--least", type=float, metavar="PERCENT", help="survivors are only printed as long as so much is killed")
     parser.add_argument("--update", action="store_true", help=f"write {RESULT.relative_to(ROOT)}")
     return parser.parse_args()
 
@@ -402,6 +403,8 @@ def main() -> int:
     mutants = chosen(asked, everything, files)
     results = Results(keep_killed=asked.keep_killed)
     waiting = [mutant for mutant in mutants if mutant.name not in results.words]
+    # A run that is ended has tried a sample of all.
+    random.Random(1).shuffle(waiting)
     print(f"{len(mutants)} mutants, {len(waiting)} of them are to be run", flush=True)
     if waiting or asked.build_only:
         program = Program(everything, json_list)
@@ -427,7 +430,11 @@ def main() -> int:
         print(f"survives: {mutant.name} ({results.words[mutant.name]})")
     if unknown:
         print(f"{len(unknown)} survivors are not in {SURVIVORS.relative_to(ROOT)}: write a test, or why there can be none.")
-    return 1 if unknown else 0
+    if asked.least is None:
+        return 1 if unknown else 0
+    words = [results.words.get(mutant.name, "") for mutant in mutants]
+    killed, left = (sum(word.startswith(begin) for word in words) for begin in ("killed", "survived"))
+    return 1 if 100 * killed < asked.least * (killed + left) else 0
 
 
 if __name__ == "__main__":
