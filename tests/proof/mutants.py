@@ -182,11 +182,22 @@ class Program:
             if message.get("reason") != "compiler-message" or inner["level"] != "error" or not inner["spans"]:
                 continue
             code = (inner["code"] or {}).get("code") or inner["message"]
-            here = self._around([span for span in inner["spans"] if span["is_primary"]]) or self._around(inner["spans"])
+            spans = inner["spans"] + [span for child in inner["children"] for span in child["spans"]]
+            here = self._around([span for span in spans if span["is_primary"]]) or self._around(spans) or self._values_near(spans)
             if not here:
                 print(f"outside of all mutants: {inner['rendered']}", flush=True)
             for number in here:
                 found.setdefault(number, code)
+        return found
+
+    @staticmethod
+    def _values_near(spans: list[dict]) -> set[int]:  # type: ignore[type-arg]
+        """The mutants that return another value, in the functions that an error is about as a whole."""
+        found = set()
+        for span in spans:
+            file = TREE / span["file_name"]
+            lines = file.read_text().splitlines()[max(0, span["line_start"] - 3) : span["line_end"]] if file.is_file() else []
+            found |= {int(number) for line in lines for number in re.findall(r"/\*<(\d+)\*/if crate::mutant\(\d+\) \{ return crate::Switched", line)}
         return found
 
     @staticmethod
