@@ -444,8 +444,8 @@ def main() -> int:
     if asked.least is None:
         return 1 if unknown else 0
     words = [results.words.get(mutant.name, "") for mutant in mutants]
-    killed, left = (sum(word.startswith(begin) for word in words) for begin in ("killed", "survived"))
-    return 1 if 100 * killed < asked.least * (killed + left) else 0
+    killed, survived = (sum(word.startswith(begin) for word in words) for begin in ("killed", "survived"))
+    return 1 if 100 * killed < asked.least * (killed + survived) else 0
 
 
 if __name__ == "__main__":
