@@ -112,6 +112,8 @@ struct Remembered {
     state: State,
     /// The action of the worst finding that an exception took out of the evaluation.
     excepted: Option<Action>,
+    /// The same for exceptions that are for the tag or the digest of an index: they do not hold for other indexes of the image.
+    excepted_by_index: Option<Action>,
     /// It is not deployed because of a tag of its own, which says nothing of an index.
     by_tag: bool,
     waits_behind_its_tag: bool,
@@ -257,6 +259,7 @@ impl<'a> Survey<'a> {
         let remembered = Remembered {
             state: row.state,
             excepted: excepted(row),
+            excepted_by_index: self.excepted_by_index(row),
             by_tag: row.cause == Some(Cause::Tag),
             waits_behind_its_tag: row.waits_behind_its_tag(),
             closed: row.closed_at.is_some(),
@@ -304,6 +307,18 @@ impl<'a> Survey<'a> {
             seen: false,
         };
         self.rows.insert(row.image.digest.clone(), remembered);
+    }
+
+    /// The action of the worst finding that an exception took out of the evaluation which does not hold for the image by itself.
+    fn excepted_by_index(&self, row: &Row) -> Option<Action> {
+        let omitted = row.omitted_excepted.iter().map(|omitted| &omitted.worst);
+        let through_index = row.excepted.iter().chain(omitted).filter(|finding| {
+            let mut exceptions = self.policy.exceptions.iter();
+            let named = exceptions.find(|exception| finding.exception.as_deref() == Some(exception.name.as_str()));
+            let of = &row.image;
+            named.is_some_and(|exception| !exception.applies(&of.repository, &of.digest, &row.tags, self.now))
+        });
+        through_index.map(|finding| finding.action).max()
     }
 
     /// Takes a row of another region into account: the image may be the source of one in `region`. Where the policy does not speak of
@@ -566,8 +581,11 @@ impl<'a> Survey<'a> {
             // An image without a tag may wait for another index to be read: see `finish`.
             State::Blocked => self.enforces && open().any(|child| child.tagged && self.waits_for_nothing(child)),
             State::BlockDeferred => self.enforces && open().any(|child| is_kept(child)),
+            // The row of such an index records no finding. So an exception for the tag of another index is told from one that holds here.
             State::Unscannable | State::Stale => {
-                open().any(|child| is_kept(child) || bad(child) || child.state == State::Review)
+                let passed_over =
+                    |child: &Remembered| child.same_policy && child.excepted_by_index >= Some(Action::Review);
+                open().any(|child| is_kept(child) || bad(child) || child.state == State::Review || passed_over(child))
             }
             State::Allowed => {
                 let passed_over = |child: &Remembered| self.is_passed_over(row, child, Action::Review);

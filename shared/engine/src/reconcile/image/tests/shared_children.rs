@@ -383,6 +383,26 @@ impl Family {
     }
 }
 
+/// An exception for the tag of one index takes the finding out of the image. For another index of the image the finding counts, also where that index
+/// could not be evaluated before.
+#[test]
+fn a_finding_that_is_excepted_for_one_index_counts_for_the_other_after_a_sweep() {
+    let family = Family {
+        images: vec![(1, None), (3, None)],
+        indexes: vec![(3, None, false), (3, None, true)],
+        age: 0,
+        policy: "archive",
+        when_in_use: "hold",
+    };
+    let (_, by_sweeps) = family.live(&Order::new());
+    assert_eq!(by_sweeps[2], (State::Review, false));
+    // Both indexes come first, then the scan; its invocation ends after the row of the image.
+    for polls in 0..30 {
+        let order = vec![(2, None, false), (3, None, false), (0, Some(polls), true)];
+        assert_eq!(family.live(&order).1, by_sweeps, "{polls} polls");
+    }
+}
+
 fn a_family() -> impl Strategy<Value = Family> {
     let pulled = || prop_oneof![4 => Just(None), 1 => Just(Some(1)), 1 => Just(Some(100))];
     (
