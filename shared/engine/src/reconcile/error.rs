@@ -120,6 +120,9 @@ pub enum ReconcileError {
     /// An event announced a scan result that the scanner does not show yet.
     #[error("the scan result of `{0}` is announced, and not visible yet")]
     ResultNotVisible(String),
+    /// The image was deleted, or moved to or from the archive, between two reads of one reconcile.
+    #[error("`{0}` was changed while it was read")]
+    Changed(String),
     /// Report mode has no way to change anything, and was asked to.
     #[error("nothing of `{0}` can be changed in report mode")]
     ReportMode(RepositoryKey),
@@ -154,7 +157,11 @@ impl ReconcileError {
             Self::Port { source, .. } | Self::BlockRefused { source, .. } | Self::ReleaseRefused { source, .. } => {
                 source.retry
             }
-            Self::NotVerified { .. } | Self::Contended(_) | Self::Busy(_) | Self::ResultNotVisible(_) => Retry::Later,
+            Self::NotVerified { .. }
+            | Self::Contended(_)
+            | Self::Busy(_)
+            | Self::ResultNotVisible(_)
+            | Self::Changed(_) => Retry::Later,
             Self::ReportMode(_) => Retry::Never,
         }
     }
@@ -172,6 +179,7 @@ impl ReconcileError {
             Self::Contended(_) => "Contended",
             Self::Busy(_) => "Busy",
             Self::ResultNotVisible(_) => "ResultNotVisible",
+            Self::Changed(_) => "Changed",
             Self::ReportMode(_) => "ReportMode",
         }
     }

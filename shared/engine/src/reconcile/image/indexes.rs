@@ -31,7 +31,7 @@ impl<S: Services> ImageRun<'_, S> {
                 more: row.more_children,
             }));
         }
-        let manifest = self.manifest(not_read).await?;
+        let manifest = self.manifest(facts, not_read).await?;
         Ok(manifest.and_then(|manifest| children(&manifest)))
     }
 

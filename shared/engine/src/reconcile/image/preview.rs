@@ -10,6 +10,7 @@ use super::{
     indexes::sorted_tags,
     pages::Spent,
     request::{Hints, Request},
+    run::MAX_ATTEMPTS,
     together::READ_AT_ONCE,
 };
 use crate::reconcile::ReconcileError;
@@ -56,7 +57,7 @@ pub async fn preview(
         facts,
         judged,
         mut not_visible,
-    } = run.preview(None).await?;
+    } = run.preview_at_once().await?;
     let Some(image) = facts.image.clone() else {
         return Ok(None);
     };
@@ -93,10 +94,21 @@ struct Previewed {
 }
 
 impl<S: Services> ImageRun<'_, S> {
+    /// The result by facts of one time: it starts over while others move the image to or from the archive between two reads.
+    async fn preview_at_once(&self) -> Result<Previewed, ReconcileError> {
+        for _ in 1..MAX_ATTEMPTS {
+            match self.preview(None).await {
+                Err(ReconcileError::Changed(_)) => {}
+                previewed => return previewed,
+            }
+        }
+        self.preview(None).await
+    }
+
     async fn preview(&self, ahead: Option<Ahead>) -> Result<Previewed, ReconcileError> {
         let mut attempt = self.gather(ahead).await?;
         if attempt.facts.needs_manifest(self.policy) {
-            let manifest = self.manifest(&mut attempt.not_read).await?;
+            let manifest = self.manifest(&attempt.facts, &mut attempt.not_read).await?;
             attempt.facts.content = manifest.map(|manifest| content(&manifest));
         }
         let mut not_visible = false;
@@ -186,7 +198,7 @@ impl<S: Services> ImageRun<'_, S> {
         let mut held = None;
         for index in facts.indexes.iter().filter(|index| index.is_open()) {
             let run = self.of(&index.digest, None);
-            let judged = Box::pin(run.preview(None)).await?.judged;
+            let judged = Box::pin(run.preview_at_once()).await?.judged;
             match judged {
                 Opinion::Opinion(judgement)
                     if judgement.row.state == State::BlockDeferred && judgement.hold.is_some_and(speaks_for_image) =>

@@ -22,7 +22,7 @@ use guard_core::{
     evaluate::{ExceptionUse, exception_use},
     finding::Scan,
     ids::{ImageRef, RepositoryKey},
-    image::content,
+    image::{Image, ImageStatus, content},
     ledger::Row,
     policy::BlockMethod,
 };
@@ -92,14 +92,20 @@ impl<'a, S: Services> ImageRun<'a, S> {
     /// The same, from this start.
     pub(super) async fn one_with(&self, mut start: Start<'_, 'a, S>) -> Result<Looked, ReconcileError> {
         for _ in 0..MAX_ATTEMPTS {
-            let mut attempt = boxed(|| self.begin(start.ahead.take())).await?;
+            let mut attempt = match boxed(|| self.begin(start.ahead.take())).await {
+                Err(ReconcileError::Changed(_)) => continue,
+                begun => begun?,
+            };
             let ExceptionUse { used, unused } = self.exception_use(&attempt.facts);
             let mut read = None;
             let looked = loop {
                 let plan = decide(self.policy, &attempt.facts, self.services.clock().now());
                 self.log_plan(&plan);
                 match plan {
-                    Plan::Ask(question) => boxed(|| self.ask(question, &mut attempt)).await?,
+                    Plan::Ask(question) => match boxed(|| self.ask(question, &mut attempt)).await {
+                        Err(ReconcileError::Changed(_)) => break None,
+                        asked => asked?,
+                    },
                     Plan::Leave(leave) => {
                         let row = attempt.facts.row.as_ref();
                         if !self.is_as_read(attempt.answers.as_ref(), row).await? {
@@ -129,7 +135,7 @@ impl<'a, S: Services> ImageRun<'a, S> {
                             }
                             // Somebody has deleted it in between: there is nothing to block, and nothing to alert.
                             Executed::Stopped(Stop::Refused(error))
-                                if error.code == NO_IMAGE && self.is_gone().await? =>
+                                if error.code == NO_IMAGE && self.image_now().await?.is_none() =>
                             {
                                 break None;
                             }
@@ -162,13 +168,11 @@ impl<'a, S: Services> ImageRun<'a, S> {
         Err(ReconcileError::Contended((&self.key).into()))
     }
 
-    /// Whether the registry has no such image by now.
-    async fn is_gone(&self) -> Result<bool, ReconcileError> {
+    /// The image, as the registry has it by now.
+    async fn image_now(&self) -> Result<Option<Image>, ReconcileError> {
         let named = ImageRef::Digest(self.key.digest.clone());
         let found = self.services.registry().image(&self.key.repository, &named).await;
-        found
-            .map(|image| image.is_none())
-            .map_err(|source| self.failed("read", source))
+        found.map_err(|source| self.failed("read", source))
     }
 
     /// The facts of an attempt, and what they ask for at once.
@@ -178,7 +182,7 @@ impl<'a, S: Services> ImageRun<'a, S> {
         self.resume(attempt.facts.row.as_ref()).await?;
         if attempt.facts.needs_manifest(self.policy) {
             // An entry whose manifest cannot be read is evaluated as an image.
-            let manifest = self.manifest(&mut attempt.not_read).await?;
+            let manifest = self.manifest(&attempt.facts, &mut attempt.not_read).await?;
             attempt.facts.content = manifest.map(|manifest| content(&manifest));
         }
         Ok(attempt)
@@ -244,8 +248,20 @@ impl<'a, S: Services> ImageRun<'a, S> {
     }
 
     /// The manifest; `None` if there is none to be had, and if the registry refuses it for good.
-    pub(super) async fn manifest(&self, not_read: &mut NotRead) -> Result<Option<String>, ReconcileError> {
+    ///
+    /// # Errors
+    /// A call failed; or by the facts the image can be pulled, and it was changed since. An index that was archived in between would be evaluated as one
+    /// whose images are not known.
+    pub(super) async fn manifest(
+        &self,
+        facts: &Facts,
+        not_read: &mut NotRead,
+    ) -> Result<Option<String>, ReconcileError> {
+        let is_active = |image: &Image| image.status == ImageStatus::Active;
         match self.services.registry().manifest(&self.key).await {
+            Ok(None) if facts.image.as_ref().is_some_and(is_active) && self.image_now().await? != facts.image => {
+                Err(ReconcileError::Changed(self.key.to_string()))
+            }
             Ok(manifest) => Ok(manifest),
             Err(source) if source.retry == Retry::Later => Err(self.failed("read", source)),
             Err(source) => {
