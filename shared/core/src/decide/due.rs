@@ -581,7 +581,7 @@ impl<'a> Survey<'a> {
             // An image without a tag may wait for another index to be read: see `finish`.
             State::Blocked => self.enforces && open().any(|child| child.tagged && self.waits_for_nothing(child)),
             State::BlockDeferred => self.enforces && open().any(|child| is_kept(child)),
-            // The row of such an index records no finding. So an exception for the tag of another index is told from one that holds here.
+            // The row of such an index records no finding. So only an exception that does not hold for the image by itself counts.
             State::Unscannable | State::Stale => {
                 let passed_over =
                     |child: &Remembered| child.same_policy && child.excepted_by_index >= Some(Action::Review);
