@@ -156,7 +156,7 @@ class Program:
         names = {mutant.name: mutant.number for mutant in self.mutants}
         if known.is_file():
             self.left_out = {names[name]: why for name, why in json.loads(known.read_text()).items() if name in names}
-        command = [*CARGO, "test", "--lib", "--no-run", "--package", "guard-core", "--message-format=json", "--target-dir", str(FOLDER / "build")]
+        command = [*CARGO, "test", "--lib", "--no-run", "--package", "guard-core", "--features", "schema", "--message-format=json", "--target-dir", str(FOLDER / "build")]
         for _ in range(30):
             self._write()
             variables = environment(CARGO_INCREMENTAL="1", RUSTFLAGS="-Awarnings", CARGO_PROFILE_DEV_DEBUG="0", CARGO_PROFILE_DEV_OPT_LEVEL="1")

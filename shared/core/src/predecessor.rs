@@ -203,4 +203,15 @@ mod tests {
             assert!(!before.has_all(&evaluation), "{known:?}");
         }
     }
+
+    #[test]
+    fn an_image_of_the_same_moment_is_no_predecessor() {
+        let new = image(&image_key());
+        let pushed = |seconds: i64| Image {
+            pushed_at: new.pushed_at.map(|at| at - SignedDuration::from_secs(seconds)),
+            ..other("sha256:07", 0, Some(0))
+        };
+        assert_eq!(replaced_by(&new, &[pushed(0)], now() - days(7)), None);
+        assert_eq!(replaced_by(&new, &[pushed(1)], now() - days(7)), Some(&pushed(1)));
+    }
 }

@@ -137,3 +137,73 @@ pub enum WorkSchema {
     #[serde(rename = "ecr-guard/work/v1")]
     V1,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{image_key, now, registry_key};
+
+    fn item(hops: u32, work: Work) -> serde_json::Value {
+        let registry = registry_key();
+        let item = WorkItem {
+            schema: WorkSchema::V1,
+            sweep: now(),
+            since: None,
+            hops,
+            account: registry.account,
+            region: registry.region,
+            work,
+        };
+        serde_json::to_value(&item).unwrap()
+    }
+
+    #[test]
+    fn an_item_names_its_repository_and_its_queue() {
+        let repository = image_key().repository;
+        for (work, named, of_findings) in [
+            (json!({"kind": "repositories", "after": "x"}), None, false),
+            (
+                json!({"kind": "repository", "repository": repository}),
+                Some(&repository),
+                false,
+            ),
+            (
+                json!({"kind": "images", "repository": repository, "digests": []}),
+                Some(&repository),
+                false,
+            ),
+            (
+                json!({"kind": "findings", "repository": repository, "images": []}),
+                Some(&repository),
+                true,
+            ),
+        ] {
+            let read: Work = serde_json::from_value(work.clone()).unwrap();
+            assert_eq!(
+                (read.repository(), read.is_of_findings()),
+                (named, of_findings),
+                "{work}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_number_is_left_out_if_it_is_zero() {
+        let work = |waited: u32| -> Work {
+            serde_json::from_value(
+                json!({"kind": "repository", "repository": image_key().repository, "waited": waited}),
+            )
+            .unwrap()
+        };
+        for number in [0, 1, 2] {
+            let item = item(number, work(number));
+            let written = (number > 0).then(|| json!(number));
+            assert_eq!(
+                (item.get("hops"), item["work"].get("waited")),
+                (written.as_ref(), written.as_ref())
+            );
+        }
+    }
+}

@@ -296,4 +296,69 @@ mod tests {
             assert_eq!(pair(one, two), Vec::from_iter(remark), "{one:?} {two:?}");
         }
     }
+
+    #[test]
+    fn an_exception_for_one_image_covers_that_image_alone() {
+        let digest = |of: char| {
+            format!(
+                r#""digest": "sha256:{}", "expires": "2027-03-01""#,
+                of.to_string().repeat(64)
+            )
+        };
+        let any = r#""expires": "2027-03-01""#.to_owned();
+        let second = Some("`exceptions[1]`: it is covered by exceptions[0]");
+        for (one, two, remark) in [
+            (digest('a'), digest('a'), second),
+            (digest('a'), digest('b'), None),
+            (any.clone(), digest('a'), second),
+            (
+                digest('a'),
+                any,
+                Some("`exceptions[0]`: it is covered by exceptions[1]"),
+            ),
+        ] {
+            let both = [one, two].map(|more| exception("CVE-1", "a", &more)).join(", ");
+            assert_eq!(remarks_of(&both), Vec::from_iter(remark), "{both}");
+        }
+    }
+
+    #[test]
+    fn an_exception_that_has_ended_covers_no_other() {
+        let wide = exception("CVE-*", "*", r#""expires": "2026-11-23""#);
+        let narrow = exception("CVE-1", "a", r#""expires": "2027-03-01""#);
+        let policy = policy(&format!(r#""exceptions": [{wide}, {narrow}]"#));
+        let remarks = |at: &str| -> Vec<String> {
+            let remarks = policy.remarks(at.parse().unwrap());
+            remarks.into_iter().map(|remark| remark.path).collect()
+        };
+        let ended = "`exceptions[0]`: it ended on 2026-11-23 and counts no more: remove it";
+        assert_eq!(
+            policy
+                .remarks(now())
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>(),
+            [ended]
+        );
+        assert_eq!(remarks("2026-11-23T23:59:59Z"), ["exceptions[0]", "exceptions[1]"]);
+        assert_eq!(
+            remarks("2026-11-24T00:00:00Z"),
+            ["exceptions[0]"],
+            "the first moment without it"
+        );
+    }
+
+    #[test]
+    fn the_last_day_is_180_days_after_today() {
+        let midnight = "2026-11-24T00:00:00Z".parse().unwrap();
+        let read = |day: &str| {
+            let entry = exception("CVE-1", "a", &format!(r#""expires": "{day}""#));
+            let json = format!(
+                r#"{{"version": 1, "mode": "enforce", "routes": {{"default": "arn:aws:sns:us-west-2:123456789012:a"}}, "exceptions": [{entry}]}}"#
+            );
+            crate::policy::Policy::from_json(&json, midnight).map_err(|error| error.path)
+        };
+        assert!(read("2027-05-23").is_ok());
+        assert_eq!(read("2027-05-24").unwrap_err(), "exceptions[0].expires");
+    }
 }

@@ -301,4 +301,26 @@ mod tests {
         assert_eq!(remarks(below), ["severities.CRITICAL"]);
         assert_eq!(remarks(&format!(r#"{below}, "accept_risk": true"#)), [] as [&str; 0]);
     }
+
+    #[test]
+    fn an_expression_begins_or_ends_like_one() {
+        let told = |text: &str| {
+            let section = exception(&format!(r#""vulnerability": "{text}", "repositories": ["*"]"#));
+            Policy::from_json(&json(&section), now()).map_err(|error| error.to_string())
+        };
+        for (text, is_expression) in [
+            ("^CVE-1", true),
+            ("CVE-1$", true),
+            ("^CVE-1$", true),
+            ("CVE-${x}$", false),
+        ] {
+            let problem = told(text).unwrap_err();
+            assert_eq!(
+                problem.contains("is a regular expression"),
+                is_expression,
+                "{text}: {problem}"
+            );
+        }
+        assert!(told("CVE-1").is_ok());
+    }
 }

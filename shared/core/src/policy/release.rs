@@ -258,4 +258,40 @@ mod tests {
         insta::assert_snapshot!(refused(r#"{"allow": true, "max_hours": 169, "principals": ["arn:aws:iam::123456789012:role/a"]}"#), @"the policy is not valid at `release.max_hours`: 169 is not between 1 and 168");
         insta::assert_snapshot!(refused(r#"{"allow": true, "principals": ["arn:aws:iam::123456789012:role/a"], "repositories": ["Team/*"]}"#), @"the policy is not valid at `release.repositories[0]`: `Team/*` never matches: the name of a repository has only `a-z 0-9 . _ - /`");
     }
+
+    #[test]
+    fn each_part_of_a_principal_has_its_limits() {
+        let is_read = |arn: &str| read(&format!(r#"{{"allow": true, "principals": ["{arn}"]}}"#)).is_ok();
+        let named = |name: &str| format!("arn:aws:iam::123456789012:role/{name}");
+        for (arn, expected) in [
+            (named("a"), true),
+            (named(&"a".repeat(64)), true),
+            (named(&"a".repeat(65)), false),
+            (named(""), false),
+            (named("on:call"), false),
+            (named("+=,.@_-*"), true),
+            ("arn:aws-cn:iam::123456789012:role/a".to_owned(), true),
+            ("arn:aws-us-gov:iam::123456789012:user/a".to_owned(), true),
+            ("arn:aws.cn:iam::123456789012:role/a".to_owned(), false),
+            ("arn:AWS:iam::123456789012:role/a".to_owned(), false),
+            ("arn:aws:s3::123456789012:role/a".to_owned(), false),
+        ] {
+            assert_eq!(is_read(&arn), expected, "{arn}");
+        }
+    }
+
+    #[test]
+    fn a_permission_set_has_a_name_and_a_release_has_its_repositories() {
+        let nameless = rules("arn:aws:iam::123456789012:role/AWSReservedSSO_");
+        assert!(!nameless.lets(&requester("123456789012", "role/AWSReservedSSO__0123456789abcdef")));
+        let policy = read(
+            r#"{"allow": true, "principals": ["arn:aws:iam::123456789012:role/a"], "repositories": ["team/*", "shop"]}"#,
+        );
+        let policy = policy.unwrap();
+        let covers = |name: &str| policy.release().unwrap().covers(&name.parse().unwrap());
+        assert_eq!(
+            ["team/api", "shop", "shop/web", "other"].map(covers),
+            [true, true, false, false]
+        );
+    }
 }

@@ -552,4 +552,46 @@ mod tests {
                 .starts_with("`repositories[0].lifecycle`: rule 1 protects nothing")
         }));
     }
+
+    #[test]
+    fn each_limit_of_an_entry() {
+        let tags = |number: usize| {
+            let tags: Vec<String> = (0..number).map(|n| format!(r#""key-{n}": "*""#)).collect();
+            format!(r#""posture": {{"required_tags": {{{}}}}}"#, tags.join(", "))
+        };
+        let organization = |id: &str| format!(r#""posture": {{"allowed_organizations": ["{id}"]}}"#);
+        let regions = |number: usize| {
+            let names = ["east", "west", "north", "south", "central"];
+            let all = names
+                .iter()
+                .flat_map(|name| (1..=9).map(move |n| format!(r#""us-{name}-{n}""#)));
+            let some: Vec<String> = all.take(number).collect();
+            format!(
+                r#""replication": {{"regions": [{}], "max_lag_minutes": 30}}"#,
+                some.join(", ")
+            )
+        };
+        for (section, place) in [
+            (tags(50), None),
+            (tags(51), Some("posture.required_tags")),
+            (organization("o-a1b2c3d4e"), Some("posture.allowed_organizations[0]")),
+            (organization("o-a1b2c3d4e5"), None),
+            (organization(&format!("o-{}", "a".repeat(32))), None),
+            (
+                organization(&format!("o-{}", "a".repeat(33))),
+                Some("posture.allowed_organizations[0]"),
+            ),
+            (organization("o-A1B2C3D4E5"), Some("posture.allowed_organizations[0]")),
+            (organization("o-a1b2c3d4_5"), Some("posture.allowed_organizations[0]")),
+            (organization("a1b2c3d4e5"), Some("posture.allowed_organizations[0]")),
+            (organization("${aws:ResourceOrgID}"), None),
+            (regions(1), None),
+            (regions(25), None),
+            (regions(26), Some("replication.regions")),
+        ] {
+            let refused = policy(&section).err().map(|error| error.path);
+            let place = place.map(|place| format!("repositories[0].{place}"));
+            assert_eq!(refused, place, "{section}");
+        }
+    }
 }

@@ -656,4 +656,77 @@ mod tests {
             "{remarks:?}"
         );
     }
+
+    #[test]
+    fn a_number_that_is_no_probability_says_why() {
+        let told = |value: &str| refused(&format!(r#"{{"min_epss": {value}, "action": "review"}}"#));
+        for (value, words) in [
+            (
+                "1.5",
+                "1.5 is not between 0.1 and 1.0. EPSS is a probability: 1.5 % is 0.015",
+            ),
+            (
+                "100",
+                "100 is not between 0.1 and 1.0. EPSS is a probability: 100 % is 1",
+            ),
+            ("101", "101 is not between 0.1 and 1.0"),
+            (
+                "0.09",
+                "0.09 is not between 0.1 and 1.0. Inspector's events below 0.1 are not received",
+            ),
+        ] {
+            assert!(told(value).ends_with(words), "{}", told(value));
+        }
+        for value in ["0.1", "1.0"] {
+            rules(&format!(r#"{{"min_epss": {value}, "action": "review"}}"#));
+        }
+        let score = refused(r#"{"min_score": 10.5, "action": "review"}"#);
+        assert!(score.ends_with("10.5 is not between 0.0 and 10.0"), "{score}");
+    }
+
+    #[test]
+    fn a_finding_of_which_only_the_severity_is_remembered_may_be_any_of_it() {
+        let remembered = Finding {
+            package: None,
+            package_type: None,
+            ..crate::testing::finding(NOT_REMEMBERED, Severity::Medium)
+        };
+        for (conditions, action, expected) in [
+            (r#""packages": ["zlib"]"#, "block", "block by rules[0]"),
+            (
+                r#""packages": ["zlib"], "severities": ["MEDIUM"]"#,
+                "block",
+                "block by rules[0]",
+            ),
+            (
+                r#""packages": ["zlib"], "severities": ["HIGH"]"#,
+                "block",
+                "monitor by severities.medium",
+            ),
+            (
+                r#""packages": ["zlib"], "repositories": ["pipeops-*"]"#,
+                "block",
+                "block by rules[0]",
+            ),
+            (
+                r#""packages": ["zlib"], "repositories": ["other"]"#,
+                "block",
+                "monitor by severities.medium",
+            ),
+            (
+                r#""packages": ["zlib"], "exploit": true"#,
+                "block",
+                "monitor by severities.medium",
+            ),
+            (
+                r#""packages": ["zlib"], "min_epss": 0.5"#,
+                "block",
+                "monitor by severities.medium",
+            ),
+            (r#""packages": ["zlib"]"#, "inform", "monitor by severities.medium"),
+        ] {
+            let policy = rules(&format!(r#"{{{conditions}, "action": "{action}"}}"#));
+            assert_eq!(decided(&policy, &remembered), expected, "{conditions}");
+        }
+    }
 }

@@ -549,3 +549,163 @@ fn each_limit_of_the_document() {
         .collect();
     insta::assert_snapshot!(lines.join("\n"));
 }
+
+#[test]
+fn an_image_may_be_blocked_by_a_severity_that_was_counted_and_blocks() {
+    let default = policy("").unwrap();
+    let high = policy(r#""severities": {"HIGH": "block", "CRITICAL": "review"}"#).unwrap();
+    for (counts, by_default, by_high) in [
+        (&[][..], false, false),
+        (&[(Severity::Critical, 0)], false, false),
+        (&[(Severity::Critical, 1)], true, false),
+        (&[(Severity::Critical, 2)], true, false),
+        (&[(Severity::High, 0)], false, false),
+        (&[(Severity::High, 1)], false, true),
+        (&[(Severity::Low, 9), (Severity::Critical, 0)], false, false),
+        (&[(Severity::Low, 9), (Severity::Critical, 3)], true, false),
+    ] {
+        let counts = counts.iter().copied().collect();
+        assert_eq!(
+            (default.may_block(&counts), high.may_block(&counts)),
+            (by_default, by_high),
+            "{counts:?}"
+        );
+    }
+}
+
+#[test]
+fn settings_are_asked_by_a_posture_or_a_lifecycle_policy() {
+    for (entries, asked) in [
+        ("", false),
+        (r#"{"match": "a"}"#, false),
+        (r#"{"match": "a", "route": "platform"}"#, false),
+        (r#"{"match": "a", "posture": {"scan_on_push": true}}"#, true),
+        (r#"{"match": "a", "lifecycle": {"expire_untagged_days": 7}}"#, true),
+        (
+            r#"{"match": "a"}, {"match": "b", "posture": {"scan_on_push": true}, "lifecycle": {"expire_untagged_days": 7}}"#,
+            true,
+        ),
+    ] {
+        let policy = policy(&format!(r#""repositories": [{entries}]"#)).unwrap();
+        assert_eq!(policy.has_settings(), asked, "{entries}");
+    }
+}
+
+#[test]
+fn an_entry_names_whom_to_ask() {
+    let policy = policy(
+        r##""contact": {"help": "#security"}, "repositories": [{"match": "team/*", "contact": {"help": "#team", "guide": "https://example.com/a"}}]"##,
+    )
+    .unwrap();
+    let contact = |name: &str| policy.contact(&name.parse().unwrap()).clone();
+    let (team, other) = (contact("team/api"), contact("other"));
+    assert_eq!(
+        (team.help.as_deref(), team.guide.as_deref(), team.policy),
+        (Some("#team"), Some("https://example.com/a"), None)
+    );
+    assert_eq!((other.help.as_deref(), other.guide), (Some("#security"), None));
+}
+
+#[test]
+fn a_route_that_no_repository_takes_is_remarked_unless_tags_name_routes() {
+    let remarks = |body: &str| -> Vec<String> {
+        let remarks = policy(body).unwrap().remarks(now());
+        remarks.iter().map(ToString::to_string).collect()
+    };
+    let unused = ["`routes.platform`: no entry of `repositories` names this route"];
+    assert_eq!(remarks(""), unused);
+    assert_eq!(
+        remarks(r#""repositories": [{"match": "a", "route": "default"}, {"match": "b"}]"#),
+        unused
+    );
+    assert_eq!(
+        remarks(r#""repositories": [{"match": "a"}, {"match": "b", "route": "platform"}]"#),
+        [""; 0]
+    );
+    assert_eq!(remarks(r#""route_by_tag": "team""#), [""; 0]);
+}
+
+#[test]
+fn what_nobody_pulls_is_remarked_only_where_copies_and_the_archive_meet() {
+    let archives = r#""lifecycle": {"archive_unpulled_days": 30}"#;
+    let expires = r#""lifecycle": {"expire_untagged_days": 7}"#;
+    let copies = r#""replication": {"regions": ["us-east-1"], "max_lag_minutes": 30}"#;
+    for (members, remarked) in [
+        (format!("{archives}, {copies}"), true),
+        (archives.to_owned(), false),
+        (copies.to_owned(), false),
+        (format!("{expires}, {copies}"), false),
+    ] {
+        let json = format!(
+            r#"{{"version": 1, "mode": "enforce", "routes": {{"default": "arn:aws:sns:us-west-2:123456789012:alerts"}},
+            "repositories": [{{"match": "*", {members}}}]}}"#
+        );
+        let remarks = Policy::from_deployed_json(&json, now()).unwrap().remarks(now());
+        let about_copies = |remark: &Remark| remark.to_string().contains("nobody pulls copies");
+        assert_eq!(remarks.iter().any(about_copies), remarked, "{members}");
+    }
+}
+
+#[test]
+fn a_policy_is_written_out_with_its_defaults() {
+    let json = r#"{"version": 1, "mode": "report", "routes": {"default": "x"}, "severities": {"LOW": "block"}}"#;
+    let value = Policy::written_out(json).unwrap();
+    for (pointer, word) in [
+        ("/mode", "report"),
+        ("/routes/default", "x"),
+        ("/severities/LOW", "block"),
+        ("/severities/CRITICAL", "block"),
+        ("/severities/HIGH", "review"),
+        ("/severities/MEDIUM", "monitor"),
+        ("/block/method", "archive"),
+    ] {
+        assert_eq!(
+            value.pointer(pointer).and_then(|value| value.as_str()),
+            Some(word),
+            "{pointer}"
+        );
+    }
+    assert_eq!(Policy::written_out("[1]").unwrap_err().path, ".");
+}
+
+#[test]
+fn a_release_of_what_was_only_flagged_is_not_kept() {
+    let section = |methods: &str| policy(&format!(r#""block": {{"keep_release_of": [{methods}]}}"#));
+    assert!(section(r#""archive", "quarantine-tag""#).is_ok());
+    assert_eq!(
+        section(r#""archive", "flag""#).unwrap_err().path,
+        "block.keep_release_of[1]"
+    );
+}
+
+#[test]
+fn in_the_place_of_a_map_a_map_is_expected() {
+    for body in [r#""severities": "x""#, r#""unfixable": 1"#] {
+        assert!(refused(body).contains("expected a map"), "{}", refused(body));
+    }
+}
+
+/// Both kinds of entries are counted.
+#[test]
+fn rules_are_counted_with_and_without_more_than() {
+    let rules = r#"{"severities": ["HIGH"], "action": "review"}"#;
+    let maxima = r#"{"severities": ["LOW"], "more_than": 5, "action": "review"}"#;
+    for (entries, number) in [
+        (String::new(), 0),
+        (rules.to_owned(), 1),
+        (maxima.to_owned(), 1),
+        (format!("{rules}, {maxima}"), 2),
+    ] {
+        let policy = policy(&format!(r#""rules": [{entries}]"#)).unwrap();
+        assert_eq!(policy.rules.len(), number, "{entries}");
+    }
+}
+
+/// The tests of the workspace write the file.
+#[cfg(feature = "schema")]
+#[test]
+fn the_schema_is_the_one_of_the_documentation() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/policy.schema.json");
+    let written: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    assert_eq!(Document::schema(), written);
+}

@@ -294,4 +294,122 @@ mod tests {
         assert!(refused.lasts(refused.sweep + SignedDuration::from_hours(23)));
         assert!(!refused.lasts(refused.sweep + SignedDuration::from_hours(24)));
     }
+
+    fn refused(operation: &str, more: &str) -> RefusedAccess {
+        RefusedAccess::read(operation, &format!("{ROLE}{more}"), Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn what_a_block_takes_to_undo_is_not_about_findings() {
+        for (operation, method) in [
+            ("ecr:UpdateImageStorageClass", "archive"),
+            ("ecr:BatchDeleteImage", "quarantine-tag"),
+            ("ecr:BatchGetImage", "quarantine-tag"),
+            ("ecr:PutImage", "quarantine-tag"),
+        ] {
+            let message = format!("User: arn:aws:iam::123456789012:role/r is not authorized to perform: {operation}");
+            let undo = RefusedAccess::read(operation, &message, Timestamp::UNIX_EPOCH);
+            assert!(!undo.is_of_findings(), "{operation}");
+            let steps = undo.next_steps(&registry());
+            assert!(
+                steps[0].starts_with(&format!("Name `{method}` in `block.keep_release_of`")),
+                "{steps:?}"
+            );
+            let statement = format!(
+                r#"{{"Effect": "Allow", "Action": ["{operation}"], "Resource": "arn:aws:ecr:us-west-2:123456789012:repository/*"}}"#
+            );
+            assert!(steps[0].ends_with(&statement), "{steps:?}");
+            assert_eq!(
+                steps[1],
+                "Nothing else is to be done: the next sweep undoes what waits."
+            );
+        }
+        let findings = refused("ecr:DescribeImageScanFindings", "");
+        assert!(findings.is_of_findings());
+        assert_eq!(
+            findings.next_steps(&registry())[1],
+            "Nothing else is to be done: the next sweep reads the findings of all images that wait."
+        );
+    }
+
+    #[test]
+    fn a_cause_is_the_same_in_all_that_it_is_of() {
+        let one = refused("ecr:DescribeImageScanFindings", "");
+        let later = RefusedAccess {
+            sweep: one.sweep + SignedDuration::from_hours(1),
+            images: 7,
+            ..one.clone()
+        };
+        assert!(one.is_same(&later));
+        for other in [
+            RefusedAccess {
+                operation: "ecr:PutImage".to_owned(),
+                ..one.clone()
+            },
+            RefusedAccess {
+                missing: "ecr:PutImage".to_owned(),
+                ..one.clone()
+            },
+            RefusedAccess {
+                role: None,
+                ..one.clone()
+            },
+            RefusedAccess {
+                because: Because::Denied,
+                ..one.clone()
+            },
+        ] {
+            assert!(!one.is_same(&other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_denial_and_an_action_of_ecr_may_hold_for_one_repository_only() {
+        for (because, missing, of_one) in [
+            (Because::Role, "inspector2:ListFindings", false),
+            (Because::Boundary, "inspector2:ListFindings", false),
+            (Because::Denied, "inspector2:ListFindings", true),
+            (Because::Role, "ecr:PutImage", true),
+            (Because::Denied, "ecr:PutImage", true),
+        ] {
+            let refused = RefusedAccess {
+                because,
+                missing: missing.to_owned(),
+                ..refused("ecr:DescribeImageScanFindings", "")
+            };
+            assert_eq!(refused.is_of_one_repository(), of_one, "{because:?} {missing}");
+        }
+    }
+
+    #[test]
+    fn it_is_about_a_repository_if_all_images_are_of_it() {
+        for (first, about) in [
+            (&[][..], true),
+            (&["api@sha256:1"], true),
+            (&["api@sha256:1", "api@sha256:2"], true),
+            (&["web@sha256:1"], false),
+            (&["api@sha256:1", "web@sha256:1"], false),
+            (&["api"], false),
+        ] {
+            let refused = RefusedAccess {
+                first: first.iter().map(|image| (*image).to_owned()).collect(),
+                ..refused("ecr:DescribeImageScanFindings", "")
+            };
+            assert_eq!(refused.is_about(&"api".parse().unwrap()), about, "{first:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_empty_long_or_odd_is_not_taken() {
+        for (name, taken) in [
+            ("a".repeat(200), true),
+            ("a".repeat(201), false),
+            (".".to_owned(), false),
+            ("a<b".to_owned(), false),
+        ] {
+            let message = format!("User: {name} is not authorized to perform: ecr:PutImage");
+            let role = RefusedAccess::read("ecr:PutImage", &message, Timestamp::UNIX_EPOCH).role;
+            assert_eq!(role, taken.then(|| name.clone()), "{name}");
+        }
+    }
 }

@@ -124,4 +124,28 @@ mod tests {
             "it has begun anew"
         );
     }
+
+    #[test]
+    fn a_cause_is_a_call_and_its_code() {
+        let one = met(0, 0..1);
+        let code = FailingCall::new("ecr:DescribeImages", "InternalError", at(0), Vec::new());
+        let call = FailingCall::new("ecr:ListImages", "ThrottlingException", at(0), Vec::new());
+        assert!(one.is_same(&met(60, 3..9)));
+        assert!(!one.is_same(&code) && !one.is_same(&call));
+    }
+
+    #[test]
+    fn the_steps_name_the_service_the_region_and_the_call() {
+        let registry = crate::testing::registry_key();
+        let steps = met(0, 0..1).next_steps(&registry);
+        assert_eq!(
+            steps[0],
+            "Check whether AWS reports trouble of ecr in us-west-2: https://health.aws.amazon.com/health/status"
+        );
+        assert!(
+            steps[1].contains("who else calls ecr:DescribeImages so often")
+                && steps[1].ends_with("(Service Quotas, ecr).")
+        );
+        assert_eq!(steps[2..], ["Nothing else is to be done: every sweep tries again."]);
+    }
 }

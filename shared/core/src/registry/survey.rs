@@ -350,4 +350,23 @@ mod tests {
         });
         assert_eq!(topics.collect::<Vec<_>>(), ["t", "d t", "d"]);
     }
+
+    #[test]
+    fn the_words_of_a_missing_copy_name_the_region_and_images_may_be_signed() {
+        let members =
+            r#""repositories": [{"match": "prod*", "replication": {"regions": ["us-east-1"], "max_lag_minutes": 30}}]"#;
+        let mut settings = settings(ScanMode::Basic, &[], &[]);
+        let problems = found(members, &settings, &["prod-api"]).problems;
+        assert_eq!(
+            (problems[0].change.old.as_str(), problems[0].change.new.as_str()),
+            (
+                "no rule copies 1 repository that `prod*` matches: prod-api to us-east-1",
+                "a replication rule for them to us-east-1, in the same account"
+            )
+        );
+        for (rules, signing) in [(0, false), (1, true), (2, true)] {
+            settings.signing_rules = rules;
+            assert_eq!(found(members, &settings, &[]).signing, signing, "{rules}");
+        }
+    }
 }

@@ -503,4 +503,61 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_pattern_is_the_same_as_one_of_the_same_text() {
+        let texts = [
+            "semver",
+            "semver:v",
+            "calver",
+            "git-sha",
+            "git-sha:v",
+            "git-sha:w",
+            "^a$",
+            "^b$",
+            "a*",
+            "b*",
+        ];
+        for (n, one) in texts.iter().enumerate() {
+            for (m, other) in texts.iter().enumerate() {
+                assert_eq!(pattern(one) == pattern(other), n == m, "{one} {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_limit_of_a_calendar_version() {
+        for (text, matches) in [
+            ("2026.1", true),
+            ("2026.12", true),
+            ("2026.0", false),
+            ("2026.13", false),
+            ("2026.005", false),
+            ("2026.+5", false),
+            ("2026.a", false),
+            ("20a6.05", false),
+            ("20260.05", false),
+            ("1926.05", false),
+            ("26.05", true),
+            ("26.5", false),
+            ("26-05", false),
+            ("2026.11.29", true),
+            ("2026.11.29.1", true),
+            ("2026.11.29.1.5", false),
+            ("2026.11.29.1-rc1", true),
+            ("2026-11-29-1", true),
+            ("20261129", true),
+            ("20261329", false),
+            ("19261129", false),
+        ] {
+            assert_eq!(is_calver(text), matches, "{text}");
+        }
+    }
+
+    #[test]
+    fn each_limit_of_an_expression() {
+        let read = |length: usize| format!("^{}$", "a".repeat(length - 2)).parse::<TagPattern>();
+        assert!(read(MAX_EXPRESSION).is_ok());
+        assert!(matches!(read(MAX_EXPRESSION + 1), Err(InvalidTagPattern::TooLong)));
+    }
 }

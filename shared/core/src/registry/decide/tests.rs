@@ -266,3 +266,166 @@ fn unknown_users_of_images_are_alerted_once_a_day_with_the_permission_that_is_mi
         3
     );
 }
+
+/// A row with these problems of a sweep that has just ended.
+fn row_with(refused: Vec<RefusedAccess>, failing: Vec<FailingCall>) -> RegistryRow {
+    RegistryRow {
+        schema: RegistryRowSchema::V1,
+        registry: registry_key(),
+        generation: 4,
+        notes: Vec::new(),
+        digest: None,
+        refused,
+        failing,
+        notes_of_failing: Vec::new(),
+        swept: None,
+    }
+}
+
+fn refused(operation: &str, images: u64) -> RefusedAccess {
+    let message = format!("User: arn:aws:iam::123456789012:role/worker is not authorized to perform: {operation}");
+    RefusedAccess {
+        images,
+        first: vec!["api@sha256:01".to_owned()],
+        ..RefusedAccess::read(operation, &message, now())
+    }
+}
+
+fn failing(images: u64) -> FailingCall {
+    FailingCall {
+        since: now() - SignedDuration::from_hours(1),
+        images,
+        ..FailingCall::new(
+            "ecr:DescribeImages",
+            "ThrottlingException",
+            now(),
+            vec!["api@sha256:01".to_owned()],
+        )
+    }
+}
+
+#[test]
+fn each_missing_permission_and_each_failing_call_has_its_words() {
+    let policy = policy(&[]);
+    let mut row = row_with(
+        vec![
+            refused("ecr:DescribeImageScanFindings", 1),
+            refused("ecr:BatchDeleteImage", 2),
+            refused("ecr:UpdateImageStorageClass", 1),
+        ],
+        vec![failing(2)],
+    );
+    let words = |row: &RegistryRow| {
+        let step = step(decide_registry(&policy, &facts(&policy, &[], Some(row.clone())), now()));
+        assert_eq!(step.row.generation, 5);
+        assert_eq!(told(&step).generation, 6);
+        let words = |(_, alert): &(TopicArn, RegistryAlert)| {
+            let steps: Vec<&str> = alert.next_steps.iter().map(|step| step.text.as_str()).collect();
+            format!(
+                "{:?}: {}\n{}\n- {}",
+                alert.kind,
+                alert.title,
+                alert.reason,
+                steps.join("\n- ")
+            )
+        };
+        let mut all: Vec<String> = step.alerts.iter().map(words).collect();
+        all.sort();
+        all.join("\n\n")
+    };
+    insta::assert_snapshot!(words(&row));
+    row.failing = vec![failing(1)];
+    assert!(words(&row).contains(" 1 image waits. The first: api@sha256:01."));
+}
+
+#[test]
+fn unknown_users_of_images_are_a_missing_access() {
+    let policy = policy(&[]);
+    let incomplete = Incomplete {
+        why: "it has never been listed".to_owned(),
+        source: WorkloadSource {
+            account: registry_key().account,
+            region: registry_key().region,
+            kind: SourceKind::Ecs,
+        },
+        also: Vec::new(),
+        missing: None,
+    };
+    let facts = RegistryFacts {
+        incomplete: vec![incomplete],
+        ..facts(&policy, &[], None)
+    };
+    let step = step(decide_registry(&policy, &facts, now()));
+    assert_eq!(step.alerts[0].1.kind, Kind::AccessMissing);
+}
+
+#[test]
+fn a_problem_is_shown_by_the_command_of_its_own_check() {
+    let policy = policy(&[]);
+    let commands = |setting: &str| -> Vec<String> {
+        let step = step(decide_registry(&policy, &facts(&policy, &[setting], None), now()));
+        let steps = step.alerts[0].1.next_steps.iter();
+        steps.filter_map(|step| step.command.clone()).collect()
+    };
+    assert_eq!(
+        commands("registry.scanning"),
+        ["aws ecr get-registry-scanning-configuration --region us-west-2"]
+    );
+    assert_eq!(
+        commands("registry.replication"),
+        ["aws ecr describe-registry --region us-west-2"]
+    );
+    assert_eq!(commands("another"), [""; 0]);
+}
+
+#[test]
+fn a_call_that_fails_again_on_the_same_day_is_not_alerted_again() {
+    let policy = policy(&[]);
+    let decided =
+        |row: &RegistryRow, at: Timestamp| decide_registry(&policy, &facts(&policy, &[], Some(row.clone())), at);
+    let first = step(decided(&row_with(Vec::new(), vec![failing(1)]), now()));
+    assert_eq!(
+        (
+            first.alerts.len(),
+            first.row.notes.len(),
+            first.row.notes_of_failing.len()
+        ),
+        (1, 0, 1)
+    );
+    let mut row = told(&first);
+    assert_eq!(decided(&row, now()), RegistryPlan::Unchanged);
+
+    // Three hours later it has ended: its note stays until the day is over.
+    let later = now() + SignedDuration::from_hours(3);
+    let over = step(decided(&row, later));
+    assert_eq!((over.alerts.len(), over.row.failing.len()), (0, 0));
+    assert_eq!(over.row.notes_of_failing, row.notes_of_failing);
+    row.failing = Vec::new();
+    assert_eq!(decided(&row, later), RegistryPlan::Unchanged);
+    row.failing = vec![failing(1)];
+    assert_eq!(decided(&row, now()), RegistryPlan::Unchanged, "it begins again");
+    row.failing = Vec::new();
+    let tomorrow = step(decided(&row, now() + SignedDuration::from_hours(24)));
+    assert_eq!((tomorrow.alerts.len(), tomorrow.row.notes_of_failing.len()), (0, 0));
+}
+
+#[test]
+fn a_missing_permission_that_was_given_is_forgotten_at_once() {
+    let policy = policy(&[]);
+    let first = step(decide_registry(
+        &policy,
+        &facts(
+            &policy,
+            &[],
+            Some(row_with(vec![refused("ecr:PutImage", 1)], Vec::new())),
+        ),
+        now(),
+    ));
+    assert_eq!((first.alerts.len(), first.row.notes.len()), (1, 1));
+    let given = RegistryRow {
+        refused: Vec::new(),
+        ..told(&first)
+    };
+    let after = step(decide_registry(&policy, &facts(&policy, &[], Some(given)), now()));
+    assert_eq!((after.alerts.len(), after.row.notes.len()), (0, 0));
+}

@@ -786,3 +786,6 @@ fn arn_like(pattern: &str, arn: &str) -> bool {
     let of: Vec<&str> = arn.splitn(6, ':').collect();
     parts.len() == of.len() && parts.iter().zip(of).all(|(pattern, part)| like(pattern, part))
 }
+
+#[cfg(test)]
+mod tests;

@@ -678,3 +678,186 @@ fn who_lets_lambda_pull() {
     );
     assert!(matches!(lambda_may_pull(Some("nothing")), LambdaAccess::Unknown(_)));
 }
+
+#[test]
+fn how_bad_it_is_to_let_somebody_in() {
+    for (reach, severity) in [
+        (Reach::Everybody, Some(Severity::High)),
+        (Reach::Unknown("x".to_owned()), Some(Severity::Medium)),
+        (Reach::Account(own()), None),
+        (Reach::Organization("o-1234567890".to_owned()), None),
+        (Reach::Network("vpc-1".to_owned()), None),
+        (Reach::Someone("x".to_owned()), None),
+        (Reach::Service("lambda.amazonaws.com".to_owned()), None),
+    ] {
+        assert_eq!(reach.severity(), severity, "{reach}");
+    }
+}
+
+#[test]
+fn a_statement_for_some_resources_may_be_for_this_repository() {
+    let unknown = ["nobody knows whom (by conditions on )"];
+    let all = json!("*");
+    for (members, to) in [
+        (json!({"Resource": "*"}), ["everybody"]),
+        (
+            json!({"Resource": ["arn:aws:ecr:us-west-2:123456789012:repository/a", "*"]}),
+            ["everybody"],
+        ),
+        (
+            json!({"Resource": "arn:aws:ecr:us-west-2:123456789012:repository/a"}),
+            unknown,
+        ),
+        (
+            json!({"NotResource": "arn:aws:ecr:us-west-2:123456789012:repository/a"}),
+            unknown,
+        ),
+    ] {
+        check(&all, &members, &to, &to);
+    }
+    let allow = statement(&all, &json!({}));
+    let to = |members: Value| {
+        let mut denial = statement(&all, &json!({"Effect": "Deny"}));
+        denial
+            .as_object_mut()
+            .unwrap()
+            .extend(members.as_object().unwrap().clone());
+        let told = told(&document(&[allow.clone(), denial]), None);
+        told.iter()
+            .flat_map(|exposure| &exposure.to)
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(to(json!({"Resource": "*"})), [""; 0]);
+    assert_eq!(
+        to(json!({"Resource": "arn:aws:ecr:us-west-2:123456789012:repository/a"})),
+        unknown
+    );
+    assert_eq!(
+        to(json!({"NotResource": "arn:aws:ecr:us-west-2:123456789012:repository/a"})),
+        unknown
+    );
+}
+
+#[test]
+fn a_statement_is_named_by_its_sid_or_its_place() {
+    for (more, name) in [
+        (json!({}), "statement 0"),
+        (json!({"Sid": ""}), "statement 0"),
+        (json!({"Sid": "Pull"}), "Pull"),
+    ] {
+        assert_eq!(told(&document(&[statement(&json!("*"), &more)]), None)[0].name, name);
+    }
+}
+
+#[test]
+fn an_action_that_is_new_counts_and_one_that_is_left_out_does_not() {
+    let everybody = ["everybody"];
+    let all = json!("*");
+    check(&all, &json!({"Action": "ecr:SomethingNew"}), &everybody, &everybody);
+    let mut but = statement(&all, &json!({"NotAction": ["ecr:*", "new:action"]}));
+    but.as_object_mut().unwrap().remove("Action");
+    assert_eq!(told(&document(&[but]), None), []);
+}
+
+#[test]
+fn who_is_named_by_a_text_that_is_no_account() {
+    let none = json!({});
+    for (who, to) in [
+        ("AIDACKCEVSQ6C2EXAMPLE", "AIDACKCEVSQ6C2EXAMPLE"),
+        ("AIDA-X", "nobody knows whom (AIDA-X)"),
+        ("xyz", "nobody knows whom (xyz)"),
+    ] {
+        let without = (who != to).then_some(to);
+        check(&json!({"AWS": who}), &none, &[to], without.as_slice());
+    }
+}
+
+/// Each denial multiplies the ways not to be denied; 64 of them are followed.
+#[test]
+fn denials_are_followed_up_to_a_number_of_ways() {
+    let reach = |ways: usize| {
+        let tags: serde_json::Map<String, Value> = (0..ways)
+            .map(|n| (format!("aws:PrincipalTag/k{n}"), json!("x")))
+            .collect();
+        let open = statement(
+            &json!("*"),
+            &json!({"Effect": "Deny", "Condition": {"StringEquals": tags}}),
+        );
+        let bound = statement(
+            &json!("*"),
+            &json!({"Effect": "Deny", "Condition": {
+                "StringNotEquals": {"aws:PrincipalAccount": "333333333333"},
+                "ArnNotLike": {"aws:PrincipalArn": "arn:aws:iam::333333333333:*"},
+            }}),
+        );
+        let allow = statement(&json!("*"), &json!({}));
+        let told = told(&document(&[allow, open, bound]), Some(&known()));
+        told[0].to.clone()
+    };
+    let account: BTreeSet<Reach> = [Reach::Account("333333333333".parse().unwrap())].into();
+    for (ways, bound) in [(1, true), (31, true), (32, true), (33, false), (40, false)] {
+        assert_eq!(reach(ways) == account, bound, "{ways}: {:?}", reach(ways));
+    }
+}
+
+/// With a list of known accounts, to whom statements expose together.
+#[test]
+fn strangers_are_let_in_past_what_is_denied() {
+    let denied = |condition: Value| {
+        let denial = statement(&json!("*"), &json!({"Effect": "Deny", "Condition": condition}));
+        let told = told(&document(&[statement(&json!("*"), &json!({})), denial]), Some(&known()));
+        let to: Vec<String> = told
+            .iter()
+            .flat_map(|exposure| &exposure.to)
+            .map(ToString::to_string)
+            .collect();
+        to.join(" ")
+    };
+    for (condition, to) in [
+        // Only services are not denied.
+        (json!({"Bool": {"aws:PrincipalIsAWSService": "false"}}), ""),
+        // Others than this account are not.
+        (
+            json!({"StringEqualsIfExists": {"aws:PrincipalAccount": "333333333333"}}),
+            "everybody",
+        ),
+        // The accounts that strangers are tried with may be named.
+        (
+            json!({"StringEquals": {"aws:PrincipalAccount": "444455556666"}}),
+            "everybody",
+        ),
+        (
+            json!({"StringEquals": {"aws:PrincipalAccount": ["444455556666", "777788889999"]}}),
+            "everybody",
+        ),
+    ] {
+        assert_eq!(denied(condition.clone()), to, "{condition}");
+    }
+}
+
+#[test]
+fn strangers_choose_an_account_that_a_pattern_takes() {
+    let open = ["everybody"];
+    let unknown = ["nobody knows whom (by conditions on aws:PrincipalAccount)"];
+    for (condition, to) in [
+        (json!({"StringLike": {"aws:PrincipalAccount": "2222*"}}), open),
+        (json!({"StringLike": {"aws:PrincipalAccount": "22222*"}}), unknown),
+        (json!({"StringLike": {"aws:PrincipalAccount": "2???????????"}}), open),
+        (
+            json!({"StringLike": {"aws:PrincipalAccount": "2*?"}, "StringLikeIfExists": {"aws:PrincipalAccount": "????????????"}}),
+            open,
+        ),
+        // Numbers are not compared, and need not be there.
+        (
+            json!({"StringEqualsIfExists": {"aws:PrincipalAccount": "333333333333"}, "NumericEquals": {"aws:PrincipalAccount": "333333333333"}}),
+            unknown,
+        ),
+        (
+            json!({"StringEquals": {"aws:PrincipalAccount": "${aws:ResourceOrgID}"}}),
+            unknown,
+        ),
+    ] {
+        check(&json!("*"), &json!({"Condition": condition}), &to, &to);
+    }
+}

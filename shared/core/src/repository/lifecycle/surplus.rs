@@ -354,4 +354,18 @@ mod tests {
         let images = [listed(1, &["v1.0"], 1), listed(2, &["v2"], 2), listed(3, &["v3"], 3)];
         assert_eq!(count(&rules, &images, &[]), Surplus { images: 2, bytes: 12 });
     }
+
+    #[test]
+    fn an_image_is_deleted_after_its_last_moment() {
+        let week = TypedRules {
+            expire_untagged_days: Some(7),
+            ..TypedRules::default()
+        };
+        for (seconds, number) in [(-1, 0), (0, 0), (1, 1)] {
+            let mut image = listed(1, &[], 0);
+            image.image.pushed_at =
+                Some(now() - SignedDuration::from_hours(24 * 7) - SignedDuration::from_secs(seconds));
+            assert_eq!(count(&week, &[image], &[]).images, number, "{seconds}");
+        }
+    }
 }

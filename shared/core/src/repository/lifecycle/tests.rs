@@ -342,3 +342,152 @@ proptest! {
         lifecycle(&seed()).means_the_same_as(&text);
     }
 }
+
+/// A rule with these members of its selection; `to`: `expire` or `archive`.
+fn rule_of(priority: u32, selection: &Value, to: &str) -> Value {
+    let action = match to {
+        "archive" => json!({"type": "transition", "targetStorageClass": "archive"}),
+        _ => json!({"type": "expire"}),
+    };
+    json!({"rulePriority": priority, "selection": selection, "action": action, "description": "x"})
+}
+
+fn newest(tags: &str, number: u32) -> Value {
+    json!({"tagStatus": "tagged", "tagPatternList": [tags], "countType": "imageCountMoreThan", "countNumber": number})
+}
+
+fn pushed(tags: &str, days: u32) -> Value {
+    json!({"tagStatus": "tagged", "tagPatternList": [tags], "countType": "sinceImagePushed", "countUnit": "days", "countNumber": days})
+}
+
+fn pushed_of(status: &str, days: u32) -> Value {
+    json!({"tagStatus": status, "countType": "sinceImagePushed", "countUnit": "days", "countNumber": days})
+}
+
+fn archived(days: u32) -> Value {
+    json!({"tagStatus": "any", "storageClass": "archive", "countType": "sinceImageTransitioned", "countUnit": "days", "countNumber": days})
+}
+
+#[test]
+fn which_policies_count_images_that_lost_their_last_tag() {
+    let any = json!({"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 5});
+    for (selections, counts) in [
+        (vec![newest("v*", 5)], false),
+        (vec![newest("*", 5)], true),
+        (vec![newest("quarantine-*", 5)], true),
+        (vec![newest("quarantine-sha256-*", 5)], true),
+        (vec![newest("quarantine-*", 99_999)], true),
+        (vec![newest("quarantine-*", 100_000)], false),
+        (vec![pushed("quarantine-*", 100_000)], true),
+        (vec![pushed("quarantine-*", 7)], true),
+        (vec![pushed_of("untagged", 7)], false),
+        (vec![pushed_of("any", 7)], true),
+        (vec![any.clone()], true),
+        // Images of the archive have no mark: what is in it was never quarantined.
+        (vec![archived(90), newest("v*", 5)], false),
+        (vec![archived(90), newest("v*", 5), newest("*", 5)], true),
+        // The first rule that takes them decides.
+        (vec![newest("quarantine-*", 100_000), any], false),
+    ] {
+        let rules: Vec<Value> = (1..)
+            .zip(&selections)
+            .map(|(priority, one)| rule_of(priority, one, "expire"))
+            .collect();
+        assert_eq!(raw(&json!(rules)).unwrap().counts_marks(), counts, "{selections:?}");
+    }
+}
+
+#[test]
+fn each_limit_of_a_rule() {
+    for (selection, is_taken) in [
+        (newest("a*b*c*d*", 5), true),
+        (newest("a*b*c*d*e*", 5), false),
+        (archived(89), false),
+        (archived(90), true),
+        (archived(91), true),
+    ] {
+        let taken = raw(&json!([rule_of(1, &selection, "expire")])).is_ok();
+        assert_eq!(taken, is_taken, "{selection}");
+    }
+}
+
+#[test]
+fn a_rule_for_images_without_a_tag_leaves_all_others_to_the_next() {
+    for second in [pushed("v*", 30), newest("*", 5), pushed_of("any", 30)] {
+        let rules = json!([
+            rule_of(1, &pushed_of("untagged", 7), "expire"),
+            rule_of(2, &second, "expire")
+        ]);
+        assert!(raw(&rules).is_ok(), "{second}");
+    }
+}
+
+#[test]
+fn a_rule_for_any_image_is_remarked_unless_another_one_has_those_without_a_tag() {
+    let remarked = |rules: Value| {
+        let remarks = raw(&rules).unwrap().remarks();
+        remarks
+            .iter()
+            .any(|remark| remark.contains("it deletes images without a tag too"))
+    };
+    let (any, untagged) = (pushed_of("any", 90), pushed_of("untagged", 7));
+    assert!(remarked(json!([rule_of(1, &any, "expire")])));
+    assert!(remarked(json!([
+        rule_of(1, &newest("v*", 5), "expire"),
+        rule_of(2, &any, "expire")
+    ])));
+    assert!(!remarked(json!([
+        rule_of(1, &untagged, "expire"),
+        rule_of(2, &any, "expire")
+    ])));
+    assert!(!remarked(json!([rule_of(1, &any, "archive")])));
+}
+
+#[test]
+fn a_rule_for_tags_keeps_images_from_the_archive_if_it_does_not_keep_all() {
+    let remarked = |first: &Value| {
+        let unpulled =
+            json!({"tagStatus": "any", "countType": "sinceImagePulled", "countUnit": "days", "countNumber": 60});
+        let rules = json!([rule_of(1, first, "expire"), rule_of(2, &unpulled, "archive")]);
+        let remarks = raw(&rules).unwrap().remarks();
+        remarks.iter().any(|remark| remark.contains("are not archived"))
+    };
+    assert!(remarked(&newest("v*", 5)));
+    assert!(remarked(&newest("v*", 99_999)));
+    assert!(!remarked(&newest("v*", 100_000)));
+    assert!(!remarked(&pushed_of("untagged", 7)));
+    let expires = raw(&json!([rule_of(1, &newest("v*", 5), "expire")])).unwrap();
+    assert_eq!(expires.remarks(), [""; 0], "without a rule that archives");
+}
+
+#[test]
+fn a_later_rule_that_keeps_longer_is_remarked() {
+    let unpulled = |tags: &str, days: u32| {
+        let mut selection = pushed(tags, days);
+        selection["countType"] = json!("sinceImagePulled");
+        selection
+    };
+    for (first, second, remarked) in [
+        ((pushed("a*", 7), "expire"), (pushed("b*", 30), "expire"), true),
+        ((pushed("a*", 7), "expire"), (pushed("b*", 8), "expire"), true),
+        ((pushed("a*", 7), "expire"), (pushed("b*", 7), "expire"), false),
+        ((pushed("a*", 30), "expire"), (pushed("b*", 7), "expire"), false),
+        ((newest("a*", 5), "expire"), (newest("b*", 6), "expire"), true),
+        ((newest("a*", 5), "expire"), (pushed("b*", 30), "expire"), false),
+        ((pushed("a*", 5), "expire"), (newest("b*", 30), "expire"), false),
+        (
+            (pushed_of("untagged", 7), "expire"),
+            (pushed("b*", 30), "expire"),
+            false,
+        ),
+        ((pushed("a*", 7), "expire"), (pushed_of("any", 30), "expire"), false),
+        ((pushed("a*", 7), "expire"), (pushed("b*", 30), "archive"), false),
+        ((pushed("a*", 7), "archive"), (pushed("b*", 30), "expire"), false),
+        ((unpulled("a*", 7), "archive"), (unpulled("b*", 30), "archive"), false),
+    ] {
+        let rules = json!([rule_of(1, &first.0, first.1), rule_of(2, &second.0, second.1)]);
+        let remarks = raw(&rules).unwrap().remarks();
+        let longer = remarks.iter().any(|remark| remark.contains("keeps it for a shorter"));
+        assert_eq!(longer, remarked, "{rules}");
+    }
+}

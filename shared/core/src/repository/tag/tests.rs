@@ -143,3 +143,32 @@ fn what_is_decided_about_tags() {
     }
     insta::assert_snapshot!(tally.to_string());
 }
+
+/// The registry did not answer: within the same moment the removal is not taken for done.
+#[test]
+fn a_removal_that_was_not_answered_is_decided_again() {
+    let key = image_key();
+    let policy = policies().remove(0);
+    let tag: Tag = "tmp-1".parse().unwrap();
+    let facts = |row: Option<TagRow>| TagFacts {
+        key: RepositoryKey::of(&key),
+        tag: tag.clone(),
+        holder: Some(Image {
+            tags: vec![tag.clone()],
+            ..image(&key)
+        }),
+        state: None,
+        opted_out: false,
+        row,
+        refused: None,
+        actor: "me".to_owned(),
+    };
+    let decided = |row| match decide(&policy, &facts(row), now()) {
+        TagPlan::Apply(step) => *step,
+        other => panic!("{other:?}"),
+    };
+    let first = decided(None);
+    assert!(first.untag.is_some());
+    let again = decided(Some(first.completed(false, now())));
+    assert_eq!((again.alerts.len(), again.untag), (0, first.untag));
+}
