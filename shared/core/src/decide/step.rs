@@ -836,3 +836,21 @@ fn speaks_of(sent: AlertKind, wanted: AlertKind) -> bool {
             | (ImageReleased, ImageReview | ScanFailed)
         )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::worse;
+    use crate::{finding::Severity, testing::recorded};
+
+    #[test]
+    fn the_worse_of_two_findings_stays_and_the_first_of_equal_ones() {
+        let critical = Some(recorded("CVE-2026-1", Severity::Critical));
+        let other = Some(recorded("CVE-2026-2", Severity::Critical));
+        let high = Some(recorded("CVE-2026-3", Severity::High));
+        assert_eq!(worse(high.clone(), critical.clone()), critical);
+        assert_eq!(worse(critical.clone(), high), critical);
+        assert_eq!(worse(critical.clone(), other), critical);
+        assert_eq!(worse(None, critical.clone()), critical);
+        assert_eq!(worse(critical.clone(), None), critical);
+    }
+}

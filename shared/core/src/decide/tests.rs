@@ -1,5 +1,7 @@
 //! The whole decision table, as a snapshot to be read in review, and what must hold in every row of it.
 
+mod due_limits;
+mod limits;
 mod sampled;
 mod sampled_due;
 
