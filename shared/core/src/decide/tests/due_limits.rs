@@ -5,15 +5,15 @@ use jiff::{SignedDuration, Timestamp};
 use super::sampled::{ago, tag};
 use crate::{
     decide::{Due, INDEX_FOLLOWS, MAX_LOOKED_AT, Survey, Turns, step::REFUSAL_STANDS},
-    finding::{ScanEvent, ScanMode, SeverityCounts},
+    finding::{ScanEvent, ScanMode, Severity, SeverityCounts},
     ids::{Digest, ImageKey},
     image::{Child, Image, ImageStatus, ListedImage},
-    ledger::{AlertRecord, Block, Cause, MAX_INDEXES, Row, ScanRecord},
+    ledger::{AlertRecord, Block, Cause, MAX_INDEXES, RecordedFinding, Row, ScanRecord},
     notice::AlertKind,
     policy::{BlockMethod, Policy},
     release::{Requester, TimedRelease},
     state::State,
-    testing::{image, image_key, now, policy, policy_in, registry_key},
+    testing::{image, image_key, now, policy, policy_in, recorded, registry_key},
     uses::{Phase, SourceKind, UseRow, UseRowSchema, Via, Workload, WorkloadKind, WorkloadSource},
 };
 
@@ -520,4 +520,26 @@ fn an_image_whose_scan_does_not_show_has_its_turn() {
     assert_eq!(turn(&listed(1)), []);
     hidden.image.status = ImageStatus::Archived;
     assert_eq!(turn(&hidden), []);
+}
+
+#[test]
+fn an_exception_ends_with_its_last_day() {
+    let policy = policy(
+        r#""exceptions": [{"vulnerability": "CVE-2026-1", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-31"}]"#,
+    );
+    let ends = policy.exceptions[0].ends;
+    for (at, expected) in [(ends, only(1, Due::ExceptionEnded)), (ends - SECOND, Vec::new())] {
+        let row = Row {
+            policy: policy.sha256.clone(),
+            excepted: vec![RecordedFinding {
+                exception: Some(policy.exceptions[0].name.clone()),
+                ..recorded("CVE-2026-1", Severity::Critical)
+            }],
+            ..row(1, State::Allowed)
+        };
+        let mut survey = Survey::new(&policy, &image_key().repository, Turns::new(Some(at), at), at);
+        survey.remember(&row);
+        survey.see(&listed(1));
+        assert_eq!(survey.finish(false), expected, "{at}");
+    }
 }

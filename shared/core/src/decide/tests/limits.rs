@@ -10,11 +10,11 @@ use crate::{
     alert::image::ImageAlert,
     decide::{
         ChildFacts, Effect, Facts, INDEX_FOLLOWS, LeadingIndex, Leave, Limit, MAX_LOOKED_AT, Plan, Replaced,
-        SourceRank, Step, decide, release_step, step::REFUSAL_STANDS, verdict, words,
+        SourceImage, SourceRank, Step, decide, release_step, step::REFUSAL_STANDS, verdict, words,
     },
     evaluate::{Evaluation, Names, Verdict, evaluate, evaluate_remembered},
     finding::{NoScan, Scan, ScanEvent, ScanMode, Severity, SeverityCounts, UNLISTED},
-    ids::RepositoryKey,
+    ids::{ImageKey, Region, RepositoryKey},
     image::{Arrival, Child, ImageStatus, Way},
     ledger::{
         AlertRecord, Block, Cause, MAX_INDEXES, MAX_RETURNS, RETURN_WINDOW_SECONDS, RecordedFinding, Row, ScanRecord,
@@ -556,8 +556,10 @@ fn an_alert_about_the_limit_stays_one_where_a_stronger_block_waits() {
     let row = facts.row.as_mut().unwrap();
     let record = row.alert.as_mut().unwrap();
     (record.sent_at, record.claimed_by) = (None, "me".to_owned());
+    row.block.as_mut().unwrap().told = false;
     let step = applied(&policy(""), &facts);
     assert_eq!(step.row.state, State::Blocked);
+    assert!(!step.row.block.unwrap().told, "it says nothing of the block");
     assert_eq!(step.alert.unwrap().kind, AlertKind::BlockLimit);
 }
 
@@ -579,6 +581,38 @@ fn a_block_that_was_only_begun_is_not_said_to_be_done() {
         let alert = step.alert.unwrap();
         assert_eq!(alert.kind, AlertKind::BlockDeferred);
         assert!(!alert.action.unwrap().done, "told: {told}");
+    }
+}
+
+#[test]
+fn the_end_of_a_copy_s_block_is_told_where_the_block_was() {
+    let region: Region = "eu-west-1".parse().unwrap();
+    let there = ImageKey {
+        region: region.clone(),
+        ..image_key()
+    };
+    let mut facts = Facts {
+        source: Some(SourceImage {
+            region,
+            row: Some(Row {
+                image: there,
+                ..row(State::BlockDeferred, Some(Severity::Critical), None)
+            }),
+        }),
+        ..critical()
+    };
+    for (told, kind) in [(true, Some(AlertKind::ImageReleased)), (false, None)] {
+        facts.row = Some(Row {
+            block: Some(Block {
+                confirmed: false,
+                told,
+                ..block(BlockMethod::Archive)
+            }),
+            ..row(State::Blocked, Some(Severity::Critical), None)
+        });
+        let step = applied(&policy(""), &facts);
+        assert_eq!(step.row.state, State::BlockDeferred);
+        assert_eq!(step.alert.map(|alert| alert.kind), kind, "told: {told}");
     }
 }
 
