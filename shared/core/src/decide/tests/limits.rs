@@ -37,7 +37,7 @@ fn told() -> ToldFindings {
     ToldFindings::none(RepositoryKey::of(&image_key()))
 }
 
-/// Of an image that was never pulled, with these findings; each question is answered.
+/// An image that was never pulled, with these findings; each question is answered.
 fn facts(findings: &[(&str, Severity)]) -> Facts {
     let findings = findings.iter().map(|(id, severity)| finding(id, *severity)).collect();
     Facts {
