@@ -205,7 +205,7 @@ def released_and_pullable(world: World) -> Observed:
 
 
 def released(world: World) -> Observed:
-    guard = world.guard("release")
+    guard = world.guard("released")
     finding = RELEASED
     image = world.push_and_scan("team/release", finding, guard=guard)
     before = world.pull(image)
