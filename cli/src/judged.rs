@@ -289,6 +289,11 @@ impl<'a> Judge<'a> {
                 digest: digest.clone(),
                 ..row.image.clone()
             };
+            // The index of a source may be a copy itself, where copies go both ways.
+            let way = Way {
+                to_source: false,
+                ..way
+            };
             indexes.push(LeadingIndex {
                 digest: digest.clone(),
                 row: self.would_be(known, &key, way)?,
@@ -488,13 +493,13 @@ impl<'a> Judge<'a> {
         } = found;
         let state = row.state;
         let is_new = before.state != State::Blocked;
-        let counts_use = before.scan.as_ref().is_some_and(|scan| scan.counts_use);
-        if state == State::Blocked && is_new && counts_use {
+        let children = facts.children().iter().filter_map(|child| child.row.as_ref());
+        // An index has no scan of its own: it is in use while one of its children is.
+        let counts_use = |row: &Row| row.scan.as_ref().is_some_and(|scan| scan.counts_use);
+        if state == State::Blocked && is_new && std::iter::once(before).chain(children.clone()).any(counts_use) {
             unless.push("in-use");
         }
-        let involved = std::iter::once(before)
-            .chain(facts.children().iter().filter_map(|child| child.row.as_ref()))
-            .chain(facts.source_row());
+        let involved = std::iter::once(before).chain(children).chain(facts.source_row());
         // A finding that is not remembered may be one that the replaced image does not have.
         let is_certain = state == State::Blocked
             || state == State::BlockDeferred && !rests_on_stand_ins(&row) && hold != Some(NO_WORSE);
@@ -513,6 +518,10 @@ impl<'a> Judge<'a> {
             )
         } else if let Some(why) = rests_on {
             Outcome::Unknown(why)
+        } else if state == State::BlockDeferred && row.cause == Some(Cause::Source) && !unless.is_empty() {
+            Outcome::Unknown(
+                "the block of its source has a condition; without that block it is evaluated by itself".to_owned(),
+            )
         } else if !is_seen && is_new && matches!(state, State::Blocked | State::BlockDeferred) {
             Outcome::Unknown(
                 "it is Blocked or BlockDeferred: the snapshot does not say when it was last pulled (it has no list of the registry)"
