@@ -166,7 +166,7 @@ impl<'a, S: Services> ImageRun<'a, S> {
             hints: Hints {
                 arrival,
                 refused: self.hints.refused.clone(),
-                found: self.hints.found && index.is_some(),
+                found: self.hints.found,
                 indexes_read: self.hints.indexes_read,
                 source: self.hints.source.clone().filter(|_| index.is_some()),
                 ..Hints::default()

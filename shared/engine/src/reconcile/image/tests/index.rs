@@ -889,3 +889,33 @@ fn an_image_of_which_only_the_tag_was_evaluated_makes_no_index_clean() {
     }
     assert_eq!(state(&world, &index()), State::Allowed);
 }
+
+#[test]
+fn an_index_that_a_sweep_reaches_through_a_child_is_deferred_with_its_source() {
+    let world = scanned(vec![], vec![]);
+    settle(&world, &policy(""), &index());
+    let row = world.row_of(&index()).unwrap();
+    assert_eq!((row.state, &row.source), (State::Allowed, &None));
+    // Copies arrive here now, and the index in the other region is in use.
+    let replicated =
+        policy(r#""repositories": [{"match": "*", "replication": {"regions": ["us-west-2"], "max_lag_minutes": 30}}]"#);
+    let region: guard_core::ids::Region = "us-east-1".parse().unwrap();
+    let mut source = row;
+    source.image.region = region.clone();
+    source.state = State::BlockDeferred;
+    world.remember(source);
+    world.complete_scan(&amd64(), scan(vec![finding("CVE-2026-1", Severity::Critical)]));
+    let found = Request {
+        image: ImageRef::Digest(amd64().digest),
+        hints: Hints {
+            found: true,
+            ..Hints::default()
+        },
+        ..request("sweep")
+    };
+    run(look(&world, &replicated, &found)).unwrap();
+    let row = world.row_of(&index()).unwrap();
+    assert_eq!(row.state, State::BlockDeferred, "{}", row.reason);
+    assert_eq!(row.source.unwrap().region, region);
+    assert_eq!(world.row_of(&amd64()).unwrap().state, State::BlockDeferred);
+}
