@@ -33,8 +33,8 @@ def made(directory: Path, environment: dict[str, str], programs: tuple[Path, ...
 
 
 def built(programs: tuple[Path, ...] = PROGRAMS) -> Path | None:
-    """The command line, if it is built."""
-    return next((path for path in programs if path.is_file()), None)
+    """The command line as it was built last, if it is built."""
+    return max((path for path in programs if path.is_file()), key=lambda path: path.stat().st_mtime, default=None)
 
 
 def run(program: Path, *arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
