@@ -252,7 +252,7 @@ mutants-changed: $(MUTANTS) ## The same for the lines that are changed since BAS
 .PHONY: mutants-check
 mutants-check: ## The same for changed lines and a sample of 60, another one for each commit
 	@$(MAKE) --no-print-directory $(MUTANTS) || echo "NOT CHECKED: mutants, since cargo-mutants cannot be had"
-	@test ! -x $(MUTANTS) || $(PYTHON) -B tests/proof/mutants.py --cargo-mutants $(MUTANTS) --with-switch-only --sample 60 --least 70 \
+	@test ! -x $(MUTANTS) || $(PYTHON) -B tests/proof/mutants.py --cargo-mutants $(MUTANTS) --with-switch-only --sample 60 --least 95 \
 	  --changed-since $(or $(BASE),$$(git rev-parse --quiet --verify --abbrev-ref origin/main || echo main))
 
 .PHONY: update

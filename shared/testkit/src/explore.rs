@@ -5,7 +5,7 @@
 //! that fails is made smaller by giving simpler answers for as long as it still fails in the same way: with the same words before the
 //! first colon of what is wrong.
 //!
-//! [`play()`] runs actors over one [`World`](super::World): functions that are handed events, and people and AWS, who act at
+//! [`play()`] runs actors over one [`World`]: functions that are handed events, and people and AWS, who act at
 //! the same time.
 //!
 //! All actors, the calls at which they are cut, and what is wrong in the end belong to the scenarios; how many run, on how many

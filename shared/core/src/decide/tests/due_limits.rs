@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::sampled::{ago, tag};
 use crate::{
     decide::{Due, INDEX_FOLLOWS, MAX_LOOKED_AT, Survey, Turns, step::REFUSAL_STANDS},
-    finding::{ScanEvent, ScanMode, Severity, SeverityCounts},
+    finding::{NoScan, ScanEvent, ScanMode, Severity, SeverityCounts},
     ids::{Digest, ImageKey},
     image::{Child, Image, ImageStatus, ListedImage},
     ledger::{AlertRecord, Block, Cause, MAX_INDEXES, RecordedFinding, Row, ScanRecord},
@@ -541,5 +541,39 @@ fn an_exception_ends_with_its_last_day() {
         survey.remember(&row);
         survey.see(&listed(1));
         assert_eq!(survey.finish(false), expected, "{at}");
+    }
+}
+
+/// An image of an index that could not be evaluated, because of another image. An exception for the tag of another index does not hold here.
+#[test]
+fn a_finding_that_is_excepted_for_another_index_contradicts_an_index_without_a_verdict() {
+    let policy = policy(
+        r#""exceptions": [
+            {"vulnerability": "CVE-2026-1", "repositories": ["*"], "tag": "v2", "owner": "o", "reason": "r", "expires": "2026-12-31"},
+            {"vulnerability": "CVE-2026-1", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-12-31"}]"#,
+    );
+    let index = Row {
+        policy: policy.sha256.clone(),
+        children: vec![child(1), child(2)],
+        scan: None,
+        no_scan: Some(NoScan::Failed),
+        ..row(3, State::Unscannable)
+    };
+    for (tags, exception, expected) in [
+        ("v1", 0, only(3, Due::Family)),
+        ("v2", 0, Vec::new()),
+        ("v1", 1, Vec::new()),
+    ] {
+        let image = Row {
+            policy: policy.sha256.clone(),
+            tags: vec![tag(tags)],
+            excepted: vec![RecordedFinding {
+                exception: Some(policy.exceptions[exception].name.clone()),
+                ..recorded("CVE-2026-1", Severity::Critical)
+            }],
+            ..row(1, State::Allowed)
+        };
+        let due = due_under(&policy, &[image, index.clone()], &[listed_index(3)], false);
+        assert_eq!(due, expected, "tagged {tags}, exception {exception}");
     }
 }
