@@ -70,7 +70,6 @@ class World:
         self.pusher = Pusher(stack.registry.ecr)
         self.pushed: list[Image] = []
         self._guards: dict[str, Guard] = {}
-        self._made: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._expected: Counter[str] = Counter()
         self._second: World | None = None
 
@@ -88,12 +87,12 @@ class World:
     ) -> Guard:
         """A deployment of the functions; made when it is first asked for: all in ``main``, those that evaluate images in
         others."""
-        chosen = functions or (FUNCTIONS if name == "main" else JUDGING)
         if name not in self._guards:
+            chosen = functions or (FUNCTIONS if name == "main" else JUDGING)
             self._guards[name] = self.stack.deploy(name, policy, chosen, **how)
-            self._made[name] = (policy, chosen)
         # Scenarios of several groups share an account, in an order that no scenario knows.
-        assert self._made.get(name, (policy, chosen)) == (policy, chosen), f"two different deployments are named `{name}`"
+        missing = set(functions or ()) - set(self._guards[name].functions)
+        assert not missing, f"another deployment is named `{name}`: it has no {', '.join(sorted(missing))}"
         return self._guards[name]
 
     def attach(self, name: str, guard: Guard) -> None:
