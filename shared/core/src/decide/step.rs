@@ -19,7 +19,7 @@ use crate::{
     evaluate::{Evaluation, Judged},
     finding::{NoScan, Scan, ScanEvent},
     ids::{Digest, RepositoryName, Tag},
-    image::{Child, ImageKind},
+    image::{Child, ImageKind, ImageStatus},
     ledger::{AlertRecord, Block, Cause, MAX_INDEXES, MAX_RECORDED_FINDINGS, RecordedFinding, Row, ScanRecord},
     notice::AlertKind,
     policy::{Action, BlockMethod},
@@ -27,6 +27,9 @@ use crate::{
     state::State,
     text::hex,
 };
+
+/// ECR has shown a change by then: how long that takes is documented nowhere.
+const SHOWN_AFTER: SignedDuration = SignedDuration::from_mins(5);
 
 impl Step {
     /// Remembers what an event said of a result that does not show yet.
@@ -337,6 +340,10 @@ impl<'a> Draft<'a> {
             // A block that was only begun is forgotten, except for tags that may be missing already.
             self.row.block = self.row.block.filter(|block| block.confirmed || !block.tags.is_empty());
         }
+        if let Some(block) = prior.and_then(|row| self.may_still_take_effect(row)) {
+            // The registry may show its archiving later: without the block in the row nobody would undo it.
+            (self.row.block, self.releases) = (Some(block.clone()), Release::No);
+        }
         let same_state = prior.filter(|row| row.state == self.row.state);
         if let Some(row) = same_state {
             self.row.since = row.since;
@@ -402,6 +409,19 @@ impl<'a> Draft<'a> {
         {
             self.kind = None;
         }
+    }
+
+    /// The block that was begun a moment ago and does not show, although the image is not to be blocked any more.
+    fn may_still_take_effect<'r>(&self, row: &'r Row) -> Option<&'r Block> {
+        let since = |block: &Block| self.case.now.duration_since(block.at);
+        let begun = row.block.as_ref().filter(|block| {
+            let is_archive = block.method == BlockMethod::Archive && block.tags.is_empty();
+            is_archive && !block.confirmed && block.undone_at.is_none() && since(block) < SHOWN_AFTER
+        });
+        let is_dropped = self.row.block.is_none() || self.releases != Release::No;
+        let was_done =
+            self.effect.is_none() && self.case.facts.block_failure.is_none() && self.case.facts.limit.is_none();
+        begun.filter(|_| is_dropped && was_done && self.case.image.status == ImageStatus::Active)
     }
 
     /// How the image is left, if another invocation holds the lease of its row.

@@ -384,7 +384,7 @@ fn policies() -> [Policy; 2] {
 #[test]
 fn whoever_acts_the_invariants_hold() {
     let policies = policies();
-    Exploration::new("mixed", 3_000)
+    Exploration::new("mixed", 11_000)
         .run(|choices, story| explore(choices, story, &policies))
         .assert_none();
 }
