@@ -136,6 +136,9 @@ pub struct OmittedExcepted {
     pub worst: RecordedFinding,
 }
 
+/// ECR has shown a change by then: how long that takes is documented nowhere.
+const SHOWN_AFTER: SignedDuration = SignedDuration::from_mins(5);
+
 /// The block of an image: how it was kept from being deployed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
@@ -161,6 +164,14 @@ pub struct Block {
     /// that the block has ended.
     #[serde(default, skip_serializing_if = "is_false")]
     pub told: bool,
+}
+
+impl Block {
+    /// Whether its archiving was begun a moment ago and was not seen in the registry, which may show it later than it answers.
+    pub(crate) fn may_show_later(&self, now: Timestamp) -> bool {
+        let is_begun = !self.confirmed && self.undone_at.is_none();
+        self.method == BlockMethod::Archive && is_begun && now.duration_since(self.at) < SHOWN_AFTER
+    }
 }
 
 /// The most times within [`RETURN_WINDOW_SECONDS`] that an image which comes back is blocked again. A program brings it back

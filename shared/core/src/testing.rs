@@ -5,7 +5,7 @@
     reason = "a test that is wrong in itself should stop at once"
 )]
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     finding::{Finding, Findings, Fix, ScanMode, Severity},
@@ -14,6 +14,7 @@ use crate::{
     ledger::RecordedFinding,
     policy::Policy,
     release::{
+        Requester, TimedRelease,
         identity::{FUNCTION_HEADER, REQUEST_HEADER},
         request::{AskedRelease, SignedIdentity},
     },
@@ -46,6 +47,24 @@ pub fn registry_key() -> RegistryKey {
     RegistryKey {
         account: key.account,
         region: key.region,
+    }
+}
+
+/// A release by a person that ends then, and was not alerted yet.
+pub fn release(until: Timestamp) -> TimedRelease {
+    TimedRelease {
+        until,
+        by: Requester {
+            account: registry_key().account,
+            name: "role/oncall".to_owned(),
+            session: None,
+        },
+        reason: "a demo".to_owned(),
+        ticket: None,
+        given_at: now() - SignedDuration::from_mins(90),
+        ended: None,
+        told_at: None,
+        end_told_at: None,
     }
 }
 

@@ -192,6 +192,8 @@ impl Step {
         match (&mut row.block, self.releases) {
             // A deferred block remembers only tags that may be missing.
             (Some(_), Release::No) if row.state == State::BlockDeferred => {}
+            // Nobody has seen it in the registry.
+            (Some(block), Release::No) if row.state != State::Blocked && block.may_show_later(now) => {}
             (Some(block), Release::No) => block.confirmed = true,
             (Some(block), Release::Pullable | Release::Later) if mark_stays.is_some() => {
                 block.undone_at.get_or_insert(now);

@@ -28,9 +28,6 @@ use crate::{
     text::hex,
 };
 
-/// ECR has shown a change by then: how long that takes is documented nowhere.
-const SHOWN_AFTER: SignedDuration = SignedDuration::from_mins(5);
-
 impl Step {
     /// Remembers what an event said of a result that does not show yet.
     pub(super) fn awaiting(case: ImageCase<'_>, event: ScanEvent) -> Self {
@@ -413,15 +410,14 @@ impl<'a> Draft<'a> {
 
     /// The block that was begun a moment ago and does not show, although the image is not to be blocked any more.
     fn may_still_take_effect<'r>(&self, row: &'r Row) -> Option<&'r Block> {
-        let since = |block: &Block| self.case.now.duration_since(block.at);
-        let begun = row.block.as_ref().filter(|block| {
-            let is_archive = block.method == BlockMethod::Archive && block.tags.is_empty();
-            is_archive && !block.confirmed && block.undone_at.is_none() && since(block) < SHOWN_AFTER
-        });
-        let is_dropped = self.row.block.is_none() || self.releases != Release::No;
-        let was_done =
-            self.effect.is_none() && self.case.facts.block_failure.is_none() && self.case.facts.limit.is_none();
-        begun.filter(|_| is_dropped && was_done && self.case.image.status == ImageStatus::Active)
+        let facts = self.case.facts;
+        let is_let_go = self.row.state != State::Blocked && self.effect.is_none();
+        // The registry has refused it, or was not asked.
+        let is_known_not_to_be = facts.block_failure.is_some() || facts.limit.is_some();
+        if !is_let_go || is_known_not_to_be || self.case.image.status != ImageStatus::Active {
+            return None;
+        }
+        row.block.as_ref().filter(|block| block.may_show_later(self.case.now))
     }
 
     /// How the image is left, if another invocation holds the lease of its row.

@@ -11,9 +11,9 @@ use crate::{
     ledger::{AlertRecord, Block, Cause, MAX_INDEXES, RecordedFinding, Row, ScanRecord},
     notice::AlertKind,
     policy::{BlockMethod, Policy},
-    release::{Requester, TimedRelease},
+    release::TimedRelease,
     state::State,
-    testing::{image, image_key, now, policy, policy_in, recorded, registry_key},
+    testing::{image, image_key, now, policy, policy_in, recorded, registry_key, release},
     uses::{Phase, SourceKind, UseRow, UseRowSchema, Via, Workload, WorkloadKind, WorkloadSource},
 };
 
@@ -88,20 +88,10 @@ fn child(number: usize) -> Child {
 }
 
 /// A release that is in force, and was alerted.
-fn release() -> TimedRelease {
+fn alerted_release() -> TimedRelease {
     TimedRelease {
-        until: ago(-60),
-        by: Requester {
-            account: registry_key().account,
-            name: "role/oncall".to_owned(),
-            session: None,
-        },
-        reason: "a demo".to_owned(),
-        ticket: None,
-        given_at: ago(90),
-        ended: None,
         told_at: Some(ago(89)),
-        end_told_at: None,
+        ..release(ago(-60))
     }
 }
 
@@ -307,7 +297,7 @@ fn an_image_of_many_indexes_follows_the_last_of_them() {
         (
             "released",
             Row {
-                release: Some(release()),
+                release: Some(alerted_release()),
                 ..image.clone()
             },
         ),
@@ -367,7 +357,7 @@ fn a_blocked_index_is_due_for_a_child_that_waits_for_nothing() {
         (
             "released",
             Row {
-                release: Some(release()),
+                release: Some(alerted_release()),
                 ..image.clone()
             },
         ),

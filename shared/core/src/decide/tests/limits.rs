@@ -23,10 +23,10 @@ use crate::{
     marker::quarantine_tag,
     notice::{AlertKind, LEASE_SECONDS},
     policy::{Action, BlockMethod, Policy},
-    release::{Requester, TimedRelease},
+    release::TimedRelease,
     repository::access::LambdaAccess,
     state::State,
-    testing::{finding, image, image_key, now, policy, policy_in, recorded, registry_key, scan},
+    testing::{finding, image, image_key, now, policy, policy_in, recorded, release, scan},
     told::ToldFindings,
     uses::Uses,
 };
@@ -81,23 +81,6 @@ fn block(method: BlockMethod) -> Block {
         undone_at: None,
         release_refused_at: None,
         told: false,
-    }
-}
-
-fn release(until: jiff::Timestamp) -> TimedRelease {
-    TimedRelease {
-        until,
-        by: Requester {
-            account: registry_key().account,
-            name: "role/oncall".to_owned(),
-            session: None,
-        },
-        reason: "a demo".to_owned(),
-        ticket: None,
-        given_at: ago(90),
-        ended: None,
-        told_at: None,
-        end_told_at: None,
     }
 }
 
@@ -582,6 +565,105 @@ fn a_block_that_was_only_begun_is_not_said_to_be_done() {
         assert_eq!(alert.kind, AlertKind::BlockDeferred);
         assert!(!alert.action.unwrap().done, "told: {told}");
     }
+}
+
+/// ECR may show our archiving later than it has answered.
+#[test]
+fn a_block_that_was_begun_a_moment_ago_stays_until_it_would_show() {
+    let begun = |at| Block {
+        at,
+        confirmed: false,
+        ..block(BlockMethod::Archive)
+    };
+    let used = |block: Block| {
+        let mut facts = critical();
+        facts.image.as_mut().unwrap().last_pulled_at = Some(ago(60));
+        facts.row = Some(Row {
+            block: Some(block),
+            ..row(State::Blocked, Some(Severity::Critical), None)
+        });
+        facts
+    };
+    let not_used = |block: Block| Facts {
+        row: used(block).row,
+        ..critical()
+    };
+    let stays = |facts: &Facts| {
+        let step = applied(&policy(""), facts);
+        let kept = facts.row.as_ref().unwrap().block.clone();
+        let stays = step.row.state != State::Blocked && !step.is_release() && step.row.block == kept;
+        if stays {
+            assert_eq!(step.completed(facts.image.as_ref(), None, now()).block, kept);
+        }
+        stays
+    };
+    assert!(stays(&used(begun(ago(5) + SECOND))));
+    assert!(!stays(&used(begun(ago(5)))));
+    let clean = Facts {
+        row: used(begun(ago(1))).row,
+        ..facts(&[])
+    };
+    assert!(stays(&clean), "it has no finding any more");
+    let others = [
+        ("confirmed", used(block(BlockMethod::Archive))),
+        (
+            "undone",
+            used(Block {
+                undone_at: Some(ago(1)),
+                ..begun(ago(1))
+            }),
+        ),
+        (
+            "by tag",
+            used(Block {
+                method: BlockMethod::QuarantineTag,
+                ..begun(ago(1))
+            }),
+        ),
+        (
+            "tags are given back",
+            Facts {
+                row: used(Block {
+                    tags: vec![tag("v9")],
+                    ..begun(ago(1))
+                })
+                .row,
+                ..facts(&[])
+            },
+        ),
+        (
+            "refused",
+            Facts {
+                block_failure: Some("no".to_owned()),
+                ..not_used(begun(ago(1)))
+            },
+        ),
+        (
+            "not asked",
+            Facts {
+                limit: Some(Limit {
+                    until: now(),
+                    first: false,
+                }),
+                ..not_used(begun(ago(1)))
+            },
+        ),
+    ];
+    for (case, facts) in others {
+        assert!(!stays(&facts), "{case}");
+    }
+    let mut archived = clean.clone();
+    archived.image.as_mut().unwrap().status = ImageStatus::Archived;
+    assert_eq!(
+        applied(&policy(""), &archived).effect,
+        Some(Effect::Restore),
+        "it shows"
+    );
+    assert_eq!(
+        applied(&policy(""), &not_used(begun(ago(1)))).effect,
+        Some(Effect::Archive),
+        "it is to be blocked"
+    );
 }
 
 #[test]

@@ -12,9 +12,9 @@ use crate::{
     marker::quarantine_tag,
     notice::AlertKind,
     policy::{Action, Policy},
-    release::{Requester, TimedRelease},
+    release::TimedRelease,
     state::State,
-    testing::{Dice, Tally, around, image, image_key, now, policy, policy_in, recorded, registry_key},
+    testing::{Dice, Tally, around, image, image_key, now, policy, policy_in, recorded, registry_key, release},
     uses::{GRACE, Phase, SourceKind, UseRow, UseRowSchema, Via, Workload, WorkloadKind, WorkloadSource},
 };
 
@@ -201,19 +201,12 @@ fn row(dice: &mut Dice, policy: &Policy, image: &Image) -> Row {
                 sent_at: (!dice.one_in(8)).then(|| ago(59)),
                 no_news: false,
             }),
-        release: dice.one_in(8).then(|| TimedRelease {
-            until: dice.of(&ends),
-            by: Requester {
-                account: registry_key().account,
-                name: "role/oncall".to_owned(),
-                session: None,
-            },
-            reason: "a demo".to_owned(),
-            ticket: None,
-            given_at: ago(90),
-            ended: None,
-            told_at: dice.maybe(&[ago(89)]),
-            end_told_at: None,
+        release: dice.one_in(8).then(|| {
+            let until = dice.of(&ends);
+            TimedRelease {
+                told_at: dice.maybe(&[ago(89)]),
+                ..release(until)
+            }
         }),
         scan_event: dice
             .mostly(None, &looked_for.map(Some))
