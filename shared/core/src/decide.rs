@@ -51,6 +51,8 @@ pub fn decide(policy: &Policy, facts: &Facts, now: Timestamp) -> Plan {
     let is_gone = facts.scan_start == Some(ScanStart::ImageGone);
     let Some(image) = facts.image.as_ref().filter(|_| !is_gone) else {
         return match &facts.row {
+            // The invocation that is at work on it checks whether its own call deleted it.
+            Some(row) if row.closed_at.is_none() && leased(row, &facts.actor, now) => Plan::Leave(Leave::InProgress),
             Some(row) if row.closed_at.is_none() => Plan::Apply(Box::new(Step::close(row, now))),
             _ => Plan::Leave(Leave::NoSuchImage),
         };

@@ -167,6 +167,11 @@ pub struct Block {
 }
 
 impl Block {
+    /// Whether a quarantine was begun, and nobody has seen that the tags are gone.
+    pub fn is_taking_tags(&self) -> bool {
+        self.method == BlockMethod::QuarantineTag && !self.confirmed
+    }
+
     /// Whether its archiving was begun a moment ago and was not seen in the registry, which may show it later than it answers.
     pub(crate) fn may_show_later(&self, now: Timestamp) -> bool {
         let is_begun = !self.confirmed && self.undone_at.is_none();
@@ -405,6 +410,15 @@ pub const MAX_RECORDED_FINDINGS: usize = 300;
 pub const CLOSED_ROW_DAYS: i64 = 90;
 
 impl Row {
+    /// Whether the end of a quarantine was begun, which gives the image its tags and takes our mark, and nothing says that it is done.
+    pub fn is_taking_mark(&self) -> bool {
+        let is_begun = |block: &Block| {
+            let has_mark = block.method == BlockMethod::QuarantineTag || !block.tags.is_empty();
+            has_mark && block.confirmed && block.undone_at.is_none()
+        };
+        self.state != State::Blocked && self.block.as_ref().is_some_and(is_begun)
+    }
+
     /// The first row of an image of which nothing is known.
     pub fn first(image: ImageKey, policy: &Policy, now: Timestamp) -> Self {
         Self {

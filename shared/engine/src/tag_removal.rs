@@ -20,7 +20,7 @@ use guard_core::{
     policy::Policy,
     repository::{
         ledger::{Removal, TagRow, TagRowSchema},
-        removal::{Damage, Pushed, suspect},
+        removal::{Damage, Pushed, suspect, unanswered},
     },
 };
 use guard_ports::{
@@ -183,8 +183,9 @@ impl<S: Services> TagRemoval<'_, S> {
         Ok(())
     }
 
-    /// Checks a removal without a known answer: if another image may have lost the tag, it gets it back, or an alert says that
-    /// it no longer exists. `row` and `holder` are those of the tag; `pushed` is an image that has just got it, by an event.
+    /// Checks a removal without a known answer. If another image may have lost the tag, it gets it back, or an alert says that
+    /// it no longer exists. If the image that was to lose the tag no longer exists, an alert says so. `row` and `holder` are those of the tag; `pushed` is an
+    /// image that has just got it, by an event; `actor` is the invocation that asks.
     ///
     /// # Errors
     /// A call failed.
@@ -193,36 +194,107 @@ impl<S: Services> TagRemoval<'_, S> {
         row: Option<&TagRow>,
         holder: Option<&Image>,
         pushed: Option<&Pushed>,
+        actor: &str,
     ) -> Result<Option<Damage>, PortError> {
-        let suspect = suspect(row, holder, pushed, self.services.clock().now());
-        let (Some(digest), Some(row)) = (suspect, row) else {
+        let now = self.services.clock().now();
+        let Some(row) = row else { return Ok(None) };
+        if let Some(damage) = self.look_into_another(row, holder, pushed, now).await? {
+            return Ok(Some(damage));
+        }
+        let Some(removal) = unanswered(Some(row), actor, now) else {
             return Ok(None);
         };
-        let Some(removal) = &row.removal else { return Ok(None) };
+        let image = row.repository.image(&removal.from);
+        if self.look(&image).await?.is_some() {
+            return Ok(None);
+        }
+        let damage = self.is_lost(&image, removal.at).await?;
+        self.close(row).await?;
+        Ok(Some(damage))
+    }
+
+    /// The same for several tags of an image, of which no event says anything. `is_gone`: the image no longer exists.
+    ///
+    /// # Errors
+    /// A call failed.
+    pub async fn look_into_all(
+        &self,
+        image: &ImageKey,
+        tags: &[Tag],
+        is_gone: bool,
+        actor: &str,
+    ) -> Result<(), PortError> {
+        let key = RepositoryKey::of(image);
+        let mut of_gone = Vec::new();
+        for tag in tags {
+            let by_tag = ImageRef::Tag(tag.clone());
+            let holder = self.services.registry().image(&key.repository, &by_tag);
+            let (holder, row) = join(holder, self.services.ledger().tag_row(&key, tag)).await;
+            let (holder, Some(row)) = (holder?, row?) else { continue };
+            let now = self.services.clock().now();
+            let damage = self.look_into_another(&row, holder.as_ref(), None, now).await?;
+            let removal = unanswered(Some(&row), actor, now).filter(|removal| removal.from == image.digest);
+            if let Some(at) = removal
+                .filter(|_| is_gone && damage.is_none())
+                .map(|removal| removal.at)
+            {
+                of_gone.push((at, row));
+            }
+        }
+        // All of them went together, and one alert says so.
+        if let Some((at, _)) = of_gone.first() {
+            self.is_lost(image, *at).await?;
+        }
+        for (_, row) in &of_gone {
+            self.close(row).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the alert that an image no longer exists of which an invocation was removing tags when it ended. `at`: when it began.
+    ///
+    /// # Errors
+    /// The alert could not be sent.
+    pub async fn is_lost(&self, image: &ImageKey, at: Timestamp) -> Result<Damage, PortError> {
+        let damage = Damage::NotPutBack {
+            digest: image.digest.clone(),
+            why: "the invocation that removed it ended before it had the answer, and nobody has the manifest"
+                .to_owned(),
+        };
+        self.tell(&RepositoryKey::of(image), &damage, &image.digest, at).await?;
+        Ok(damage)
+    }
+
+    /// Makes good what a removal may have done to another image.
+    async fn look_into_another(
+        &self,
+        row: &TagRow,
+        holder: Option<&Image>,
+        pushed: Option<&Pushed>,
+        now: Timestamp,
+    ) -> Result<Option<Damage>, PortError> {
+        let (Some(digest), Some(removal)) = (suspect(Some(row), holder, pushed, now), &row.removal) else {
+            return Ok(None);
+        };
+        // Where a third image has the tag by now, somebody may have moved it there. Then only an image that no longer exists is a damage.
+        if holder.is_some() && self.look(&row.repository.image(&digest)).await?.is_some() {
+            return Ok(None);
+        }
         let damage = self.give_back(&row.repository, &row.tag, &digest).await;
         self.tell(&row.repository, &damage, &removal.from, removal.at).await?;
-        let answered = TagRow {
+        self.close(row).await?;
+        Ok(Some(damage))
+    }
+
+    /// Writes in the row of a tag that nothing is open of its removal. The invocation that wrote the row in between checks it as well,
+    /// with the same result.
+    async fn close(&self, row: &TagRow) -> Result<(), PortError> {
+        let closed = TagRow {
             generation: row.generation + 1,
             removal: None,
             ..row.clone()
         };
-        // The invocation that wrote the row in between checks it as well, with the same result.
-        self.services.ledger().write_tag_row(&answered).await?;
-        Ok(Some(damage))
-    }
-
-    /// The same for several tags, of which no event says anything.
-    ///
-    /// # Errors
-    /// A call failed.
-    pub async fn look_into_all(&self, key: &RepositoryKey, tags: &[Tag]) -> Result<(), PortError> {
-        for tag in tags {
-            let by_tag = ImageRef::Tag(tag.clone());
-            let holder = self.services.registry().image(&key.repository, &by_tag);
-            let (holder, row) = join(holder, self.services.ledger().tag_row(key, tag)).await;
-            self.look_into(row?.as_ref(), holder?.as_ref(), None).await?;
-        }
-        Ok(())
+        self.services.ledger().write_tag_row(&closed).await.map(drop)
     }
 
     /// Reads for the last time, sends the tags, repairs damage, and reads back.

@@ -554,3 +554,70 @@ fn two_of_the_four_effects_keep_an_image_from_being_deployed() {
     let restore = vec![tag.clone()];
     assert!(!Effect::Unquarantine { mark: tag, restore }.blocks());
 }
+
+#[test]
+fn the_row_of_an_image_that_is_gone_is_closed_when_nobody_is_at_work_on_it() {
+    let mut row = row(
+        State::Blocked,
+        Some(Severity::Critical),
+        Some(BlockMethod::QuarantineTag),
+    );
+    if let Some(alert) = &mut row.alert {
+        (alert.claimed_at, alert.sent_at) = (now(), None);
+        alert.claimed_by = "one".to_owned();
+    }
+    let plan = |row: &Row, actor: &str, at: Timestamp| {
+        let facts = Facts {
+            row: Some(row.clone()),
+            ..Facts::about(image_key(), actor)
+        };
+        decide(&policy(""), &facts, at)
+    };
+    let closed = |plan: Plan| matches!(plan, Plan::Apply(step) if step.row.closed_at.is_some());
+    let after = |seconds| now() + SignedDuration::from_secs(seconds);
+    assert_eq!(plan(&row, "two", after(44)), Plan::Leave(Leave::InProgress));
+    assert!(closed(plan(&row, "two", after(45))));
+    assert!(closed(plan(&row, "one", after(1))), "it is its own");
+    row.closed_at = Some(now());
+    assert_eq!(plan(&row, "two", after(1)), Plan::Leave(Leave::NoSuchImage));
+}
+
+#[test]
+fn a_row_says_which_tags_an_invocation_was_taking_when_it_ended() {
+    let of = |state, method, confirmed, with_tags: bool, undone| {
+        let mut row = row(state, Some(Severity::Critical), Some(method));
+        if let Some(block) = &mut row.block {
+            block.confirmed = confirmed;
+            block.tags = if with_tags {
+                vec!["v1".parse().unwrap()]
+            } else {
+                Vec::new()
+            };
+            block.undone_at = undone;
+        }
+        let is_taking_tags = row.block.as_ref().is_some_and(Block::is_taking_tags);
+        (is_taking_tags, row.is_taking_mark())
+    };
+    use BlockMethod::{Archive, QuarantineTag};
+    // A quarantine.
+    assert_eq!(of(State::Blocked, QuarantineTag, false, true, None), (true, false));
+    assert_eq!(of(State::Blocked, QuarantineTag, true, true, None), (false, false));
+    assert_eq!(of(State::Blocked, Archive, false, true, None), (false, false));
+    // Its end, also of one by an earlier method.
+    assert_eq!(of(State::Allowed, QuarantineTag, true, false, None), (false, true));
+    assert_eq!(of(State::Allowed, Archive, true, true, None), (false, true));
+    assert_eq!(of(State::Allowed, Archive, true, false, None), (false, false));
+    assert_eq!(
+        of(State::Allowed, QuarantineTag, true, false, Some(now())),
+        (false, false)
+    );
+    assert_eq!(
+        of(State::BlockDeferred, QuarantineTag, false, true, None),
+        (true, false)
+    );
+    let free = Row {
+        block: None,
+        ..row(State::Allowed, None, None)
+    };
+    assert!(!free.is_taking_mark());
+}

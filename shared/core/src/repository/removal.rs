@@ -39,13 +39,19 @@ impl Removal {
         self.by != actor && now.duration_since(self.at) < SignedDuration::from_secs(LEASE_SECONDS)
     }
 
+    /// Whether it is not too long ago to be checked.
+    fn is_open(&self, now: Timestamp) -> bool {
+        now.duration_since(self.at) <= OPEN
+    }
+
     fn may_have_hit(&self, digest: &Digest, at: Timestamp) -> bool {
         let later = at.duration_since(self.at);
         *digest != self.from && -BEFORE <= later && later <= AFTER
     }
 }
 
-/// The image that may have lost a tag instead of the one that was to lose it; `None`: there is none. `holder`: the image that has the tag.
+/// The image that may have lost a tag instead of the one that was to lose it; `None`: there is none. The image that has the tag is none.
+/// `holder`: that image.
 pub fn suspect(
     row: Option<&TagRow>,
     holder: Option<&Image>,
@@ -53,10 +59,7 @@ pub fn suspect(
     now: Timestamp,
 ) -> Option<Digest> {
     let row = row?;
-    let removal = row.removal.as_ref()?;
-    if holder.is_some() || now.duration_since(removal.at) > OPEN {
-        return None;
-    }
+    let removal = row.removal.as_ref().filter(|removal| removal.is_open(now))?;
     let pushed = pushed.map(|pushed| (&pushed.digest, pushed.at));
     // An image that was seen with the tag before it lost it.
     let seen = (&row.digest, row.since);
@@ -64,7 +67,15 @@ pub fn suspect(
         .into_iter()
         .chain([seen])
         .find(|(digest, at)| removal.may_have_hit(digest, *at))?;
-    Some(digest.clone())
+    holder
+        .is_none_or(|holder| holder.digest != *digest)
+        .then(|| digest.clone())
+}
+
+/// The removal that may have deleted the image that was to lose the tag, if that no longer exists: its invocation ended without an answer.
+pub fn unanswered<'a>(row: Option<&'a TagRow>, actor: &str, now: Timestamp) -> Option<&'a Removal> {
+    let removal = row?.removal.as_ref()?;
+    (removal.is_open(now) && !removal.is_under_way_by_another(actor, now)).then_some(removal)
 }
 
 /// The damage of the removal of a tag.
@@ -331,16 +342,40 @@ mod tests {
             assert_eq!(found_there, found.map(digest), "{row:?} {pushed:?}");
         }
         let pushed = pushed("ee", 1);
-        let holder = image(&image_key());
-        assert_eq!(suspect(Some(&row_of_d), Some(&holder), Some(&pushed), now()), None);
+        let holder = |byte: &str| Image {
+            digest: digest(byte),
+            ..image(&image_key())
+        };
+        let with_holder = |byte: &str| suspect(Some(&row_of_d), Some(&holder(byte)), Some(&pushed), now());
+        assert_eq!(with_holder("ee"), None, "it has the tag");
+        assert_eq!(with_holder("dd"), Some(digest("ee")), "the first one got it back");
         assert_eq!(suspect(None, None, Some(&pushed), now()), None);
         let answered = TagRow {
             removal: None,
             ..row_of_d.clone()
         };
         assert_eq!(suspect(Some(&answered), None, Some(&pushed), now()), None);
+        assert_eq!(
+            suspect(Some(&row_of_d), None, Some(&pushed), now() + OPEN),
+            Some(digest("ee"))
+        );
         let later = now() + OPEN + SignedDuration::from_secs(1);
         assert_eq!(suspect(Some(&row_of_d), None, Some(&pushed), later), None);
+    }
+
+    #[test]
+    fn a_removal_may_have_deleted_its_image_once_nobody_is_at_it_any_more() {
+        let row = row("dd", "dd", -9999);
+        let open = |actor: &str, at: Timestamp| unanswered(Some(&row), actor, at).is_some();
+        let after = |seconds: i64| now() + SignedDuration::from_secs(seconds);
+        assert!(open("one", now()), "it is its own");
+        assert!(!open("two", after(LEASE_SECONDS - 1)));
+        assert!(open("two", after(LEASE_SECONDS)));
+        assert!(open("two", now() + OPEN));
+        assert!(!open("one", now() + OPEN + SignedDuration::from_secs(1)));
+        assert_eq!(unanswered(None, "one", now()), None);
+        let answered = TagRow { removal: None, ..row };
+        assert_eq!(unanswered(Some(&answered), "one", now()), None);
     }
 
     #[test]

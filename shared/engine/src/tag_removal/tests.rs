@@ -1,4 +1,5 @@
 mod explore;
+mod lost;
 
 use std::{
     pin::pin,

@@ -18,13 +18,12 @@ use crate::{
     tag_removal::REFERENCED,
 };
 use guard_core::{
-    decide::{ChildFacts, Effect, Facts, LeadingIndex, Leave, Plan, Step, decide},
+    decide::{ChildFacts, Effect, Facts, LeadingIndex, Leave, Plan, Step, decide, leased},
     evaluate::{ExceptionUse, exception_use},
     finding::Scan,
-    ids::{ImageRef, RepositoryKey},
+    ids::ImageRef,
     image::{Image, ImageStatus, content},
     ledger::Row,
-    policy::BlockMethod,
 };
 use guard_ports::{Clock as _, NO_IMAGE, Registry as _, Retry, Services};
 
@@ -179,7 +178,7 @@ impl<'a, S: Services> ImageRun<'a, S> {
     async fn begin(&self, ahead: Option<Ahead>) -> Result<Attempt, ReconcileError> {
         let mut attempt = self.gather(ahead).await?;
         log_facts(&attempt.facts);
-        self.resume(attempt.facts.row.as_ref()).await?;
+        self.resume(&attempt.facts).await?;
         if attempt.facts.needs_manifest(self.policy) {
             // An entry whose manifest cannot be read is evaluated as an image.
             let manifest = self.manifest(&attempt.facts, &mut attempt.not_read).await?;
@@ -205,18 +204,24 @@ impl<'a, S: Services> ImageRun<'a, S> {
         }
     }
 
-    /// Checks the tags that a quarantine was taking, if the invocation that began it did not live to see them.
-    async fn resume(&self, row: Option<&Row>) -> Result<(), ReconcileError> {
-        let block = row
-            .filter(|row| row.closed_at.is_none())
-            .and_then(|row| row.block.as_ref());
-        let begun = block.filter(|block| !block.confirmed && block.method == BlockMethod::QuarantineTag);
-        let (Some(block), Some(writer)) = (begun, self.writer()) else {
+    /// Checks the tags that an invocation was taking, if it did not live to see the answer: those of a quarantine, or our mark.
+    async fn resume(&self, facts: &Facts) -> Result<(), ReconcileError> {
+        let row = facts.row.as_ref().filter(|row| row.closed_at.is_none());
+        let (Some(row), Some(writer)) = (row, self.writer()) else {
             return Ok(());
         };
         let removal = self.removal(writer);
-        let key = RepositoryKey::of(&self.key);
-        let looked = Box::pin(removal.look_into_all(&key, &block.tags)).await;
+        let is_gone = facts.image.is_none();
+        let looked = match &row.block {
+            Some(block) if block.is_taking_tags() => {
+                let looking = removal.look_into_all(&self.key, &block.tags, is_gone, self.actor);
+                Box::pin(looking).await
+            }
+            Some(block) if is_gone && row.is_taking_mark() && !leased(row, self.actor, self.services.clock().now()) => {
+                Box::pin(removal.is_lost(&self.key, block.at)).await.map(drop)
+            }
+            _ => Ok(()),
+        };
         looked.map_err(|source| self.failed("read the tags of", source))
     }
 

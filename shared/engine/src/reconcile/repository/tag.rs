@@ -206,11 +206,11 @@ impl<S: Services> RepositoryRun<'_, S> {
         plan
     }
 
-    /// Makes good what a removal of the tag has done to another image.
+    /// Makes good what a removal of the tag has done without an answer.
     async fn repair(&self, facts: &TagFacts, pushed: Option<&Pushed>) -> Result<Option<Damage>, ReconcileError> {
         let Some(writer) = self.writer() else { return Ok(None) };
         let removal = self.removal(writer);
-        let damage = Box::pin(removal.look_into(facts.row.as_ref(), facts.holder.as_ref(), pushed)).await;
+        let damage = Box::pin(removal.look_into(facts.row.as_ref(), facts.holder.as_ref(), pushed, &facts.actor)).await;
         damage.map_err(|source| self.failed("give back a tag of", source))
     }
 
