@@ -209,7 +209,7 @@ impl<S: Services> TagRemoval<'_, S> {
             return Ok(None);
         }
         let damage = self.is_lost(&image, removal.at).await?;
-        self.close(row).await?;
+        self.note_lost(row, removal).await?;
         Ok(Some(damage))
     }
 
@@ -234,19 +234,16 @@ impl<S: Services> TagRemoval<'_, S> {
             let now = self.services.clock().now();
             let damage = self.look_into_another(&row, holder.as_ref(), None, now).await?;
             let removal = unanswered(Some(&row), actor, now).filter(|removal| removal.from == image.digest);
-            if let Some(at) = removal
-                .filter(|_| is_gone && damage.is_none())
-                .map(|removal| removal.at)
-            {
-                of_gone.push((at, row));
+            if let Some(removal) = removal.filter(|_| is_gone && damage.is_none()).cloned() {
+                of_gone.push((row, removal));
             }
         }
         // All of them went together, and one alert says so.
-        if let Some((at, _)) = of_gone.first() {
-            self.is_lost(image, *at).await?;
+        if let Some((_, removal)) = of_gone.first() {
+            self.is_lost(image, removal.at).await?;
         }
-        for (_, row) in &of_gone {
-            self.close(row).await?;
+        for (row, removal) in &of_gone {
+            self.note_lost(row, removal).await?;
         }
         Ok(())
     }
@@ -273,28 +270,59 @@ impl<S: Services> TagRemoval<'_, S> {
         pushed: Option<&Pushed>,
         now: Timestamp,
     ) -> Result<Option<Damage>, PortError> {
-        let (Some(digest), Some(removal)) = (suspect(Some(row), holder, pushed, now), &row.removal) else {
+        let (Some(got), Some(removal)) = (suspect(Some(row), holder, pushed, now), &row.removal) else {
             return Ok(None);
         };
-        // Where a third image has the tag by now, somebody may have moved it there. Then only an image that no longer exists is a damage.
-        if holder.is_some() && self.look(&row.repository.image(&digest)).await?.is_some() {
+        // Where a third image has the tag by now, somebody may have moved it there. Then only an image that no longer exists is a damage; but for a tag that
+        // an earlier check gave to the wrong one of two images.
+        let is_ours = |holder: &Image| removal.checked.is_some() && row.digest == holder.digest;
+        let is_moved = holder.is_some_and(|holder| !is_ours(holder));
+        if is_moved && self.look(&row.repository.image(&got.digest)).await?.is_some() {
             return Ok(None);
         }
-        let damage = self.give_back(&row.repository, &row.tag, &digest).await;
+        let damage = self.give_back(&row.repository, &row.tag, &got.digest).await;
         self.tell(&row.repository, &damage, &removal.from, removal.at).await?;
-        self.close(row).await?;
+        let removal = Removal {
+            checked: Some(got.at),
+            ..removal.clone()
+        };
+        let is_taken_over = matches!(damage, Damage::TakenOver { .. });
+        let (digest, since) = if is_taken_over {
+            (row.digest.clone(), row.since)
+        } else {
+            (got.digest, got.at)
+        };
+        self.note(TagRow {
+            digest,
+            since,
+            removal: Some(removal),
+            ..row.clone()
+        })
+        .await?;
         Ok(Some(damage))
     }
 
-    /// Writes in the row of a tag that nothing is open of its removal. The invocation that wrote the row in between checks it as well,
+    /// Writes in the row of a tag what was found of its removal. The invocation that wrote the row in between checks it as well,
     /// with the same result.
-    async fn close(&self, row: &TagRow) -> Result<(), PortError> {
-        let closed = TagRow {
-            generation: row.generation + 1,
-            removal: None,
-            ..row.clone()
+    async fn note(&self, found: TagRow) -> Result<(), PortError> {
+        let next = TagRow {
+            generation: found.generation + 1,
+            ..found
         };
-        self.services.ledger().write_tag_row(&closed).await.map(drop)
+        self.services.ledger().write_tag_row(&next).await.map(drop)
+    }
+
+    /// Writes that an alert says of the image that was to lose the tag that it no longer exists.
+    async fn note_lost(&self, row: &TagRow, removal: &Removal) -> Result<(), PortError> {
+        let lost = Removal {
+            lost: true,
+            ..removal.clone()
+        };
+        self.note(TagRow {
+            removal: Some(lost),
+            ..row.clone()
+        })
+        .await
     }
 
     /// Reads for the last time, sends the tags, repairs damage, and reads back.
@@ -473,6 +501,8 @@ impl<S: Services> TagRemoval<'_, S> {
             from: image.digest.clone(),
             at,
             by: actor.to_owned(),
+            checked: None,
+            lost: false,
         };
         let rows = tags.iter().map(|tag| {
             self.edit(&key, tag, |row| {

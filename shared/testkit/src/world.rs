@@ -122,6 +122,8 @@ pub struct Removed {
     pub marked: bool,
     /// It was its last tag, and the image is deleted.
     pub deleted: bool,
+    /// When.
+    pub at: Timestamp,
 }
 
 #[derive(Debug, Default)]
@@ -751,6 +753,7 @@ fn remove_tag(state: &mut State, repository: &RepositoryName, tag: &Tag) -> TagA
         digest: key.1.clone(),
         marked,
         deleted,
+        at: state.now.unwrap_or_else(super::now),
     });
     match reading {
         RemovalReading::NamesNoImage => TagAnswer::Unknown,

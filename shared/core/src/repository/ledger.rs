@@ -159,4 +159,10 @@ pub struct Removal {
     pub at: Timestamp,
     /// By which invocation.
     pub by: String,
+    /// Images that got the tag up to this time are checked: whether they lost it again by this removal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked: Option<Timestamp>,
+    /// An alert says that the image which was to lose the tag no longer exists.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
 }

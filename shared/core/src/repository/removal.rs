@@ -44,38 +44,42 @@ impl Removal {
         now.duration_since(self.at) <= OPEN
     }
 
-    fn may_have_hit(&self, digest: &Digest, at: Timestamp) -> bool {
-        let later = at.duration_since(self.at);
-        *digest != self.from && -BEFORE <= later && later <= AFTER
+    fn may_have_hit(&self, got: &Pushed) -> bool {
+        let later = got.at.duration_since(self.at);
+        let is_unchecked = self.checked.is_none_or(|checked| checked < got.at);
+        got.digest != self.from && is_unchecked && -BEFORE <= later && later <= AFTER
     }
 }
 
-/// The image that may have lost a tag instead of the one that was to lose it; `None`: there is none. The image that has the tag is none.
-/// `holder`: that image.
+/// The image that may have lost a tag instead of the one that was to lose it, with the time when it got the tag; `None`: there is none. The image that
+/// has the tag is none. `holder`: that image.
 pub fn suspect(
     row: Option<&TagRow>,
     holder: Option<&Image>,
     pushed: Option<&Pushed>,
     now: Timestamp,
-) -> Option<Digest> {
+) -> Option<Pushed> {
     let row = row?;
     let removal = row.removal.as_ref().filter(|removal| removal.is_open(now))?;
-    let pushed = pushed.map(|pushed| (&pushed.digest, pushed.at));
     // An image that was seen with the tag before it lost it.
-    let seen = (&row.digest, row.since);
-    let (digest, _) = pushed
+    let seen = Pushed {
+        digest: row.digest.clone(),
+        at: row.since,
+    };
+    let found = pushed
+        .cloned()
         .into_iter()
         .chain([seen])
-        .find(|(digest, at)| removal.may_have_hit(digest, *at))?;
+        .find(|got| removal.may_have_hit(got))?;
     holder
-        .is_none_or(|holder| holder.digest != *digest)
-        .then(|| digest.clone())
+        .is_none_or(|holder| holder.digest != found.digest)
+        .then_some(found)
 }
 
 /// The removal that may have deleted the image that was to lose the tag, if that no longer exists: its invocation ended without an answer.
 pub fn unanswered<'a>(row: Option<&'a TagRow>, actor: &str, now: Timestamp) -> Option<&'a Removal> {
     let removal = row?.removal.as_ref()?;
-    (removal.is_open(now) && !removal.is_under_way_by_another(actor, now)).then_some(removal)
+    (removal.is_open(now) && !removal.lost && !removal.is_under_way_by_another(actor, now)).then_some(removal)
 }
 
 /// The damage of the removal of a tag.
@@ -313,6 +317,8 @@ mod tests {
                 from: digest(from),
                 at: now(),
                 by: "one".to_owned(),
+                checked: None,
+                lost: false,
             }),
         }
     }
@@ -339,7 +345,11 @@ mod tests {
             (&row("dd", "ee", -9999), None, None),
         ] {
             let found_there = suspect(Some(row), None, pushed.as_ref(), now());
-            assert_eq!(found_there, found.map(digest), "{row:?} {pushed:?}");
+            assert_eq!(
+                found_there.map(|got| got.digest),
+                found.map(digest),
+                "{row:?} {pushed:?}"
+            );
         }
         let pushed = pushed("ee", 1);
         let holder = |byte: &str| Image {
@@ -348,7 +358,7 @@ mod tests {
         };
         let with_holder = |byte: &str| suspect(Some(&row_of_d), Some(&holder(byte)), Some(&pushed), now());
         assert_eq!(with_holder("ee"), None, "it has the tag");
-        assert_eq!(with_holder("dd"), Some(digest("ee")), "the first one got it back");
+        assert_eq!(with_holder("dd"), Some(pushed.clone()), "the first one got it back");
         assert_eq!(suspect(None, None, Some(&pushed), now()), None);
         let answered = TagRow {
             removal: None,
@@ -374,6 +384,9 @@ mod tests {
         assert!(open("two", now() + OPEN));
         assert!(!open("one", now() + OPEN + SignedDuration::from_secs(1)));
         assert_eq!(unanswered(None, "one", now()), None);
+        let mut told = row.clone();
+        told.removal.as_mut().unwrap().lost = true;
+        assert_eq!(unanswered(Some(&told), "one", now()), None);
         let answered = TagRow { removal: None, ..row };
         assert_eq!(unanswered(Some(&answered), "one", now()), None);
     }

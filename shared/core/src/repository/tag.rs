@@ -221,6 +221,8 @@ fn removal(facts: &TagFacts, digest: &Digest, untag: Option<&Untag>, now: Timest
             from: digest.clone(),
             at: now,
             by: facts.actor.clone(),
+            checked: None,
+            lost: false,
         });
     }
     // A refused removal removed nothing.

@@ -66,6 +66,8 @@ fn facts(dice: &mut Dice) -> TagFacts {
         from: digest('a'),
         at: dice.of(&lease),
         by: dice.of(&["me".to_owned(), "another".to_owned()]),
+        checked: None,
+        lost: false,
     };
     let row = TagRow {
         schema: TagRowSchema::V1,

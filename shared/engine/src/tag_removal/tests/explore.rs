@@ -365,6 +365,9 @@ fn untold(world: &World, people: &People) -> Option<String> {
                 .iter()
                 .skip(place + 1)
                 .any(|later| (&later.tag, &later.digest) == (&hit.tag, &hit.digest));
+            // A push after it has taken the tag from the image anyway.
+            let is_pushed = |(_, tag, at): &(usize, Tag, Timestamp)| *tag == hit.tag && *at > hit.at;
+            let had_it_again = had_it_again || people.pushes.iter().any(is_pushed);
             if of_another || had_it_again || there.is_none() || people.deleted.contains(&hit.digest) {
                 continue;
             }

@@ -187,3 +187,47 @@ fn an_image_that_lost_its_only_tag_is_named_though_the_tag_is_on_another_one_by_
         );
     }
 }
+
+/// Two images got the tag one after the other, before a removal took it without an answer. The events of their pushes come in any order.
+#[test]
+fn of_two_images_that_got_the_tag_the_later_one_is_named_or_has_it() {
+    let policy = policy();
+    let (main, key) = (tag("main"), RepositoryKey::of(&image_key()));
+    let third = ImageKey {
+        digest: format!("sha256:{}", "ef".repeat(32)).parse().unwrap(),
+        ..image_key()
+    };
+    for first_is_first in [true, false] {
+        let world = world(&["main", "v1"]);
+        world.fail("ecr:BatchDeleteImage", Fault::After(Retry::Later));
+        let services = world.writing(true);
+        run(removal(&services, &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one"))).unwrap();
+        push(&world, &other(), &["v8"]);
+        push(&world, &third, &["v9"]);
+        let mut pushes = [(other(), 1), (third.clone(), 2)];
+        if !first_is_first {
+            pushes.reverse();
+        }
+        for (image, seconds) in pushes {
+            let row = run(world.tag_row(&key, &main)).unwrap();
+            let by_tag = run(world.image(&key.repository, &ImageRef::Tag(main.clone()))).unwrap();
+            let pushed = Pushed {
+                digest: image.digest,
+                at: world.now() + SignedDuration::from_secs(seconds),
+            };
+            run(removal(&services, &policy).look_into(row.as_ref(), by_tag.as_ref(), Some(&pushed), "two")).unwrap();
+        }
+        let names_third = |(_, digest): &(String, String)| *digest == third.digest.to_string();
+        assert!(told(&world).iter().any(names_third), "{:?}", told(&world));
+        let has_it = tags_of(&world, &third).contains(&"main".to_owned());
+        assert_eq!(
+            has_it, !first_is_first,
+            "the first check could not know of the later push"
+        );
+        // The tag goes again: a person has deleted it, and that is left alone.
+        world.untag(&key.repository, &main);
+        let row = run(world.tag_row(&key, &main)).unwrap();
+        let looked = run(removal(&services, &policy).look_into(row.as_ref(), None, None, "two")).unwrap();
+        assert_eq!(looked, None);
+    }
+}
