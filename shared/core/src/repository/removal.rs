@@ -367,8 +367,15 @@ mod tests {
         assert_eq!(suspect(Some(&answered), None, Some(&pushed), now()), None);
         assert_eq!(
             suspect(Some(&row_of_d), None, Some(&pushed), now() + OPEN),
-            Some(digest("ee"))
+            Some(pushed.clone())
         );
+        let checked_until = |seconds: i64| {
+            let mut row = row_of_d.clone();
+            row.removal.as_mut().unwrap().checked = Some(now() + SignedDuration::from_secs(seconds));
+            suspect(Some(&row), None, Some(&pushed), now())
+        };
+        assert_eq!(checked_until(1), None, "that push is checked");
+        assert_eq!(checked_until(0), Some(pushed.clone()), "a later one is not");
         let later = now() + OPEN + SignedDuration::from_secs(1);
         assert_eq!(suspect(Some(&row_of_d), None, Some(&pushed), later), None);
     }
