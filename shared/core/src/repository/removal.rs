@@ -44,10 +44,12 @@ impl Removal {
         now.duration_since(self.at) <= OPEN
     }
 
-    fn may_have_hit(&self, got: &Pushed) -> bool {
+    /// `last`: the image that is checked last.
+    fn may_have_hit(&self, got: &Pushed, last: &Digest) -> bool {
         let later = got.at.duration_since(self.at);
-        let is_unchecked = self.checked.is_none_or(|checked| checked < got.at);
-        got.digest != self.from && is_unchecked && -BEFORE <= later && later <= AFTER
+        // Events give whole seconds: the order of two pushes in one second is not known.
+        let is_unchecked = |checked| checked < got.at || checked == got.at && got.digest != *last;
+        got.digest != self.from && self.checked.is_none_or(is_unchecked) && -BEFORE <= later && later <= AFTER
     }
 }
 
@@ -70,7 +72,7 @@ pub fn suspect(
         .cloned()
         .into_iter()
         .chain([seen])
-        .find(|got| removal.may_have_hit(got))?;
+        .find(|got| removal.may_have_hit(got, &row.digest))?;
     holder
         .is_none_or(|holder| holder.digest != found.digest)
         .then_some(found)
@@ -369,13 +371,19 @@ mod tests {
             suspect(Some(&row_of_d), None, Some(&pushed), now() + OPEN),
             Some(pushed.clone())
         );
-        let checked_until = |seconds: i64| {
-            let mut row = row_of_d.clone();
+        let checked_until = |last: &str, seconds: i64| {
+            let mut row = row("dd", last, -9999);
             row.removal.as_mut().unwrap().checked = Some(now() + SignedDuration::from_secs(seconds));
             suspect(Some(&row), None, Some(&pushed), now())
         };
-        assert_eq!(checked_until(1), None, "that push is checked");
-        assert_eq!(checked_until(0), Some(pushed.clone()), "a later one is not");
+        assert_eq!(checked_until("ee", 1), None, "that push is checked");
+        assert_eq!(checked_until("ee", 0), Some(pushed.clone()), "a later one is not");
+        assert_eq!(
+            checked_until("cc", 1),
+            Some(pushed.clone()),
+            "another one in the same second is not"
+        );
+        assert_eq!(checked_until("cc", 2), None);
         let later = now() + OPEN + SignedDuration::from_secs(1);
         assert_eq!(suspect(Some(&row_of_d), None, Some(&pushed), later), None);
     }
