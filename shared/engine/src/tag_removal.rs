@@ -198,19 +198,18 @@ impl<S: Services> TagRemoval<'_, S> {
     ) -> Result<Option<Damage>, PortError> {
         let now = self.services.clock().now();
         let Some(row) = row else { return Ok(None) };
-        if let Some(damage) = self.look_into_another(row, holder, pushed, now).await? {
+        if let Some(damage) = self.look_into_others(row, holder, pushed, now).await? {
             return Ok(Some(damage));
         }
-        let Some(removal) = unanswered(Some(row), actor, now) else {
-            return Ok(None);
-        };
-        let image = row.repository.image(&removal.from);
-        if self.look(&image).await?.is_some() {
-            return Ok(None);
+        for removal in unanswered(row, actor, now) {
+            let image = row.repository.image(&removal.from);
+            if self.look(&image).await?.is_none() {
+                let damage = self.is_lost(&image, removal.at).await?;
+                self.note_lost(row, removal).await?;
+                return Ok(Some(damage));
+            }
         }
-        let damage = self.is_lost(&image, removal.at).await?;
-        self.note_lost(row, removal).await?;
-        Ok(Some(damage))
+        Ok(None)
     }
 
     /// The same for several tags of an image, of which no event says anything. `is_gone`: the image no longer exists.
@@ -232,8 +231,8 @@ impl<S: Services> TagRemoval<'_, S> {
             let (holder, row) = join(holder, self.services.ledger().tag_row(&key, tag)).await;
             let (holder, Some(row)) = (holder?, row?) else { continue };
             let now = self.services.clock().now();
-            let damage = self.look_into_another(&row, holder.as_ref(), None, now).await?;
-            let removal = unanswered(Some(&row), actor, now).filter(|removal| removal.from == image.digest);
+            let damage = self.look_into_others(&row, holder.as_ref(), None, now).await?;
+            let removal = unanswered(&row, actor, now).find(|removal| removal.from == image.digest);
             if let Some(removal) = removal.filter(|_| is_gone && damage.is_none()).cloned() {
                 of_gone.push((row, removal));
             }
@@ -262,17 +261,32 @@ impl<S: Services> TagRemoval<'_, S> {
         Ok(damage)
     }
 
-    /// Makes good what a removal may have done to another image.
-    async fn look_into_another(
+    /// Makes good what removals may have done to another image, up to the first damage.
+    async fn look_into_others(
         &self,
         row: &TagRow,
         holder: Option<&Image>,
         pushed: Option<&Pushed>,
         now: Timestamp,
     ) -> Result<Option<Damage>, PortError> {
-        let (Some(got), Some(removal)) = (suspect(Some(row), holder, pushed, now), &row.removal) else {
-            return Ok(None);
-        };
+        for removal in row.removals() {
+            if let Some(got) = suspect(row, removal, holder, pushed, now)
+                && let Some(damage) = self.look_into_another(row, removal, holder, got).await?
+            {
+                return Ok(Some(damage));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes good what this removal may have done to the image that had got the tag.
+    async fn look_into_another(
+        &self,
+        row: &TagRow,
+        removal: &Removal,
+        holder: Option<&Image>,
+        got: Pushed,
+    ) -> Result<Option<Damage>, PortError> {
         // Where a third image has the tag by now, somebody may have moved it there. Then only an image that no longer exists is a damage; but for a tag that
         // an earlier check gave to the wrong one of two images.
         let is_ours = |holder: &Image| removal.checked.is_some() && row.digest == holder.digest;
@@ -282,7 +296,7 @@ impl<S: Services> TagRemoval<'_, S> {
         }
         let damage = self.give_back(&row.repository, &row.tag, &got.digest).await;
         self.tell(&row.repository, &damage, &removal.from, removal.at).await?;
-        let removal = Removal {
+        let checked = Removal {
             checked: Some(got.at),
             ..removal.clone()
         };
@@ -295,8 +309,7 @@ impl<S: Services> TagRemoval<'_, S> {
         self.note(TagRow {
             digest,
             since,
-            removal: Some(removal),
-            ..row.clone()
+            ..row.with_removal(removal, &checked)
         })
         .await?;
         Ok(Some(damage))
@@ -318,11 +331,7 @@ impl<S: Services> TagRemoval<'_, S> {
             lost: true,
             ..removal.clone()
         };
-        self.note(TagRow {
-            removal: Some(lost),
-            ..row.clone()
-        })
-        .await
+        self.note(row.with_removal(removal, &lost)).await
     }
 
     /// Reads for the last time, sends the tags, repairs damage, and reads back.
@@ -515,6 +524,7 @@ impl<S: Services> TagRemoval<'_, S> {
                     generation: 0,
                     notes: Vec::new(),
                     removal: None,
+                    earlier: Vec::new(),
                 });
                 if row
                     .removal
@@ -523,8 +533,11 @@ impl<S: Services> TagRemoval<'_, S> {
                 {
                     return Err(contended("another invocation is removing the tag"));
                 }
-                let removal = Some(removal.clone());
-                Ok(Some(TagRow { removal, ..row }))
+                Ok(Some(TagRow {
+                    earlier: row.still_open(at),
+                    removal: Some(removal.clone()),
+                    ..row
+                }))
             })
         });
         Ok(try_join_all(rows).await?.into_iter().flatten().collect())

@@ -415,6 +415,7 @@ fn tag_row() -> TagRow {
         generation: 1,
         notes: Vec::new(),
         removal: None,
+        earlier: Vec::new(),
     }
 }
 

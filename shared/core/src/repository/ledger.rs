@@ -141,6 +141,41 @@ pub struct TagRow {
     /// It is being removed, and no answer is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removal: Option<Removal>,
+    /// Removals before that one of which no answer is known either, oldest first, at most [`MAX_EARLIER`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Removal>,
+}
+
+/// The most removals without an answer that are remembered with the last one. Each was one call of which the answer got lost, in a day.
+const MAX_EARLIER: usize = 3;
+
+impl TagRow {
+    /// All removals of which no answer is known, oldest first.
+    pub fn removals(&self) -> impl Iterator<Item = &Removal> {
+        self.earlier.iter().chain(&self.removal)
+    }
+
+    /// The removals to remember when another one begins.
+    pub fn still_open(&self, now: Timestamp) -> Vec<Removal> {
+        let open: Vec<Removal> = self
+            .removals()
+            .filter(|removal| removal.is_open(now))
+            .cloned()
+            .collect();
+        let too_many = open.len().saturating_sub(MAX_EARLIER);
+        open.into_iter().skip(too_many).collect()
+    }
+
+    /// The row with another removal in the place of this one.
+    #[must_use]
+    pub fn with_removal(&self, of: &Removal, found: &Removal) -> Self {
+        let replaced = |removal: &Removal| if removal == of { found.clone() } else { removal.clone() };
+        Self {
+            removal: self.removal.as_ref().map(replaced),
+            earlier: self.earlier.iter().map(replaced).collect(),
+            ..self.clone()
+        }
+    }
 }
 
 /// The only form of a tag's row that exists so far.

@@ -40,7 +40,7 @@ impl Removal {
     }
 
     /// Whether it is not too long ago to be checked.
-    fn is_open(&self, now: Timestamp) -> bool {
+    pub(super) fn is_open(&self, now: Timestamp) -> bool {
         now.duration_since(self.at) <= OPEN
     }
 
@@ -54,15 +54,17 @@ impl Removal {
 }
 
 /// The image that may have lost a tag instead of the one that was to lose it, with the time when it got the tag; `None`: there is none. The image that
-/// has the tag is none. `holder`: that image.
+/// has the tag is none. `removal`: one of those in the row; `holder`: that image.
 pub fn suspect(
-    row: Option<&TagRow>,
+    row: &TagRow,
+    removal: &Removal,
     holder: Option<&Image>,
     pushed: Option<&Pushed>,
     now: Timestamp,
 ) -> Option<Pushed> {
-    let row = row?;
-    let removal = row.removal.as_ref().filter(|removal| removal.is_open(now))?;
+    if !removal.is_open(now) {
+        return None;
+    }
     // An image that was seen with the tag before it lost it.
     let seen = Pushed {
         digest: row.digest.clone(),
@@ -78,10 +80,10 @@ pub fn suspect(
         .then_some(found)
 }
 
-/// The removal that may have deleted the image that was to lose the tag, if that no longer exists: its invocation ended without an answer.
-pub fn unanswered<'a>(row: Option<&'a TagRow>, actor: &str, now: Timestamp) -> Option<&'a Removal> {
-    let removal = row?.removal.as_ref()?;
-    (removal.is_open(now) && !removal.lost && !removal.is_under_way_by_another(actor, now)).then_some(removal)
+/// The removals that may have deleted the image that was to lose the tag, if that no longer exists: their invocations ended without an answer.
+pub fn unanswered<'a>(row: &'a TagRow, actor: &'a str, now: Timestamp) -> impl Iterator<Item = &'a Removal> {
+    row.removals()
+        .filter(move |removal| removal.is_open(now) && !removal.lost && !removal.is_under_way_by_another(actor, now))
 }
 
 /// The damage of the removal of a tag.
@@ -322,6 +324,7 @@ mod tests {
                 checked: None,
                 lost: false,
             }),
+            earlier: Vec::new(),
         }
     }
 
@@ -346,7 +349,7 @@ mod tests {
             (&row("dd", "ee", 2), Some(pushed("dd", 0)), Some("ee")),
             (&row("dd", "ee", -9999), None, None),
         ] {
-            let found_there = suspect(Some(row), None, pushed.as_ref(), now());
+            let found_there = suspect(row, row.removal.as_ref().unwrap(), None, pushed.as_ref(), now());
             assert_eq!(
                 found_there.map(|got| got.digest),
                 found.map(digest),
@@ -358,23 +361,21 @@ mod tests {
             digest: digest(byte),
             ..image(&image_key())
         };
-        let with_holder = |byte: &str| suspect(Some(&row_of_d), Some(&holder(byte)), Some(&pushed), now());
+        let removal = row_of_d.removal.clone().unwrap();
+        let with_holder = |byte: &str| suspect(&row_of_d, &removal, Some(&holder(byte)), Some(&pushed), now());
         assert_eq!(with_holder("ee"), None, "it has the tag");
         assert_eq!(with_holder("dd"), Some(pushed.clone()), "the first one got it back");
-        assert_eq!(suspect(None, None, Some(&pushed), now()), None);
-        let answered = TagRow {
-            removal: None,
-            ..row_of_d.clone()
-        };
-        assert_eq!(suspect(Some(&answered), None, Some(&pushed), now()), None);
         assert_eq!(
-            suspect(Some(&row_of_d), None, Some(&pushed), now() + OPEN),
+            suspect(&row_of_d, &removal, None, Some(&pushed), now() + OPEN),
             Some(pushed.clone())
         );
         let checked_until = |last: &str, seconds: i64| {
-            let mut row = row("dd", last, -9999);
-            row.removal.as_mut().unwrap().checked = Some(now() + SignedDuration::from_secs(seconds));
-            suspect(Some(&row), None, Some(&pushed), now())
+            let row = row("dd", last, -9999);
+            let checked = Removal {
+                checked: Some(now() + SignedDuration::from_secs(seconds)),
+                ..removal.clone()
+            };
+            suspect(&row, &checked, None, Some(&pushed), now())
         };
         assert_eq!(checked_until("ee", 1), None, "that push is checked");
         assert_eq!(checked_until("ee", 0), Some(pushed.clone()), "a later one is not");
@@ -385,25 +386,49 @@ mod tests {
         );
         assert_eq!(checked_until("cc", 2), None);
         let later = now() + OPEN + SignedDuration::from_secs(1);
-        assert_eq!(suspect(Some(&row_of_d), None, Some(&pushed), later), None);
+        assert_eq!(suspect(&row_of_d, &removal, None, Some(&pushed), later), None);
     }
 
     #[test]
     fn a_removal_may_have_deleted_its_image_once_nobody_is_at_it_any_more() {
         let row = row("dd", "dd", -9999);
-        let open = |actor: &str, at: Timestamp| unanswered(Some(&row), actor, at).is_some();
+        let open = |actor: &str, at: Timestamp| unanswered(&row, actor, at).next().is_some();
         let after = |seconds: i64| now() + SignedDuration::from_secs(seconds);
         assert!(open("one", now()), "it is its own");
         assert!(!open("two", after(LEASE_SECONDS - 1)));
         assert!(open("two", after(LEASE_SECONDS)));
         assert!(open("two", now() + OPEN));
         assert!(!open("one", now() + OPEN + SignedDuration::from_secs(1)));
-        assert_eq!(unanswered(None, "one", now()), None);
         let mut told = row.clone();
         told.removal.as_mut().unwrap().lost = true;
-        assert_eq!(unanswered(Some(&told), "one", now()), None);
+        assert_eq!(unanswered(&told, "one", now()).next(), None);
         let answered = TagRow { removal: None, ..row };
-        assert_eq!(unanswered(Some(&answered), "one", now()), None);
+        assert_eq!(unanswered(&answered, "one", now()).next(), None);
+    }
+
+    #[test]
+    fn removals_without_an_answer_are_remembered_until_their_time_is_over() {
+        let removal = |minutes: i64| Removal {
+            at: now() + SignedDuration::from_mins(minutes),
+            ..row("dd", "dd", 0).removal.unwrap()
+        };
+        let mut row = row("dd", "dd", 0);
+        row.earlier = vec![removal(-24 * 60 - 1), removal(-24 * 60), removal(-3), removal(-2)];
+        row.removal = Some(removal(-1));
+        let open = row.still_open(now());
+        assert_eq!(open, [removal(-3), removal(-2), removal(-1)], "the last three of four");
+        let found = Removal {
+            lost: true,
+            ..removal(-2)
+        };
+        let changed = row.with_removal(&removal(-2), &found);
+        let of: Vec<bool> = changed.removals().map(|removal| removal.lost).collect();
+        assert_eq!(of, [false, false, false, true, false]);
+        let last = Removal {
+            lost: true,
+            ..removal(-1)
+        };
+        assert_eq!(row.with_removal(&removal(-1), &last).removal, Some(last));
     }
 
     #[test]

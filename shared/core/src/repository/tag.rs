@@ -146,6 +146,11 @@ pub fn decide(policy: &Policy, facts: &TagFacts, now: Timestamp) -> TagPlan {
         tag: facts.tag.clone(),
         since: prior.filter(|row| row.digest == digest).map_or(now, |row| row.since),
         removal: removal(facts, &digest, untag.as_ref(), now),
+        earlier: match (prior, &untag) {
+            (Some(prior), Some(_)) => prior.still_open(now),
+            (Some(prior), None) => prior.earlier.clone(),
+            (None, _) => Vec::new(),
+        },
         digest,
         generation,
         notes,

@@ -77,6 +77,7 @@ fn facts(dice: &mut Dice) -> TagFacts {
         since: now() - SignedDuration::from_hours(5),
         generation: 4,
         removal: dice.maybe(&[removal]),
+        earlier: Vec::new(),
         notes: dice.maybe(&[vec![note]]).unwrap_or_default(),
     };
     TagFacts {

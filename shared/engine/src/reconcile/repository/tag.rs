@@ -231,7 +231,7 @@ impl<S: Services> RepositoryRun<'_, S> {
 /// The row of a tag that is being removed, when another image has the tag by now: it says which.
 fn seen_with(row: Option<&TagRow>, holder: Option<&Image>, now: Timestamp) -> Option<TagRow> {
     let (row, holder) = (row?, holder?);
-    (row.removal.is_some() && row.digest != holder.digest).then(|| TagRow {
+    (row.removals().next().is_some() && row.digest != holder.digest).then(|| TagRow {
         digest: holder.digest.clone(),
         since: now,
         generation: row.generation + 1,

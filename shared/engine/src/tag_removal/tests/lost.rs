@@ -197,7 +197,9 @@ fn of_two_images_that_got_the_tag_the_later_one_is_named_or_has_it() {
         digest: format!("sha256:{}", "ef".repeat(32)).parse().unwrap(),
         ..image_key()
     };
-    for (first_is_first, later) in [(true, 2), (false, 2), (true, 1)] {
+    for (first_is_first, later, is_taken_again) in
+        [(true, 2, false), (false, 2, false), (true, 1, false), (true, 1, true)]
+    {
         let world = world(&["main", "v1"]);
         world.fail("ecr:BatchDeleteImage", Fault::After(Retry::Later));
         let services = world.writing(true);
@@ -205,6 +207,8 @@ fn of_two_images_that_got_the_tag_the_later_one_is_named_or_has_it() {
         push(&world, &other(), &["v8"]);
         push(&world, &third, &["v9"]);
         let mut pushes = [(other(), 1), (third.clone(), later)];
+        let removed_at = world.now();
+        world.set_now(removed_at + SignedDuration::from_mins(1));
         if !first_is_first {
             pushes.reverse();
         }
@@ -213,9 +217,14 @@ fn of_two_images_that_got_the_tag_the_later_one_is_named_or_has_it() {
             let by_tag = run(world.image(&key.repository, &ImageRef::Tag(main.clone()))).unwrap();
             let pushed = Pushed {
                 digest: image.digest,
-                at: world.now() + SignedDuration::from_secs(seconds),
+                at: removed_at + SignedDuration::from_secs(seconds),
             };
             run(removal(&services, &policy).look_into(row.as_ref(), by_tag.as_ref(), Some(&pushed), "two")).unwrap();
+            if is_taken_again {
+                let again = removal(&services, &policy);
+                let key = key.image(&pushed.digest);
+                run(again.take(&key, &tags(&["main"]), &mark(), Claims::Write("three"))).unwrap();
+            }
         }
         let names_third = |(_, digest): &(String, String)| *digest == third.digest.to_string();
         assert!(told(&world).iter().any(names_third), "{:?}", told(&world));
