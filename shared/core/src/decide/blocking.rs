@@ -147,11 +147,11 @@ fn effect_of_block(method: BlockMethod, image: &Image, prior: Option<&Block>, le
             let mark = quarantine_tag(&image.digest)?;
             let others = image.tags.iter().filter(|tag| !is_mark(tag, &image.digest));
             let remove: Vec<Tag> = others.cloned().collect();
-            if remove.is_empty() && image.tags.contains(&mark) {
-                None
-            } else {
-                Some(Effect::Quarantine { mark, remove })
-            }
+            // A release leaves our mark on an image that has no other tag. Without a block that stands, the mark is of an earlier one: the image
+            // is blocked anew, by the same rules as one without the mark.
+            let stands = prior.is_some_and(|block| block.undone_at.is_none());
+            let is_in_force = stands && remove.is_empty() && image.tags.contains(&mark);
+            (!is_in_force).then_some(Effect::Quarantine { mark, remove })
         }
         BlockMethod::Flag => None,
     }

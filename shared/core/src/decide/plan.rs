@@ -8,6 +8,7 @@ use crate::{
     ids::Tag,
     image::{Image, ImageStatus},
     ledger::Row,
+    marker::quarantine_tag,
     state::State,
     told::ToldFindings,
 };
@@ -200,7 +201,12 @@ impl Step {
                 block.release_refused_at = Some(now);
                 row.reason = words::mark_stays(&row.reason, mark_stays.unwrap_or_default());
             }
-            (Some(_), Release::Pullable) if is_pullable(image) => forget_block(&mut row),
+            (Some(_), Release::Pullable) if is_pullable(image) => {
+                forget_block(&mut row);
+                if let Some(image) = image {
+                    explain_mark(&mut row, image);
+                }
+            }
             (Some(block), Release::Pullable | Release::Later) => {
                 (block.undone_at, block.release_refused_at) = (Some(now), None);
                 row.reason = words::being_restored(&row.reason);
@@ -232,6 +238,18 @@ impl Step {
         } else if is_over && self.alert.is_some() {
             release.end_told_at = Some(now);
         }
+    }
+}
+
+/// Says why an image that is not blocked has the tag of a quarantine.
+pub(super) fn explain_mark(row: &mut Row, image: &Image) {
+    let is_evaluated = match row.state {
+        State::Allowed | State::Review | State::BlockDeferred | State::Unscannable | State::Stale => true,
+        State::Blocked | State::Pending | State::NotAnImage => false,
+    };
+    let mark = quarantine_tag(&image.digest).filter(|mark| image.tags.as_slice() == std::slice::from_ref(mark));
+    if let Some(mark) = mark.filter(|_| is_evaluated) {
+        row.reason = words::keeps_mark(&row.reason, &mark);
     }
 }
 

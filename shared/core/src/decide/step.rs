@@ -13,7 +13,7 @@ use crate::{
         family::Children,
         hold::{Hold, RELEASED},
         next_steps::{Situation, next_steps},
-        plan::{Effect, Leave, Plan, Question, Release, Step, forget_block, sorted_tags},
+        plan::{Effect, Leave, Plan, Question, Release, Step, explain_mark, forget_block, sorted_tags},
         words,
     },
     evaluate::{Evaluation, Judged},
@@ -330,9 +330,6 @@ impl<'a> Draft<'a> {
         }
         self.row.unjudged = self.row.cause.is_some() && !self.judged;
         let prior = self.case.facts.row.as_ref().filter(|row| row.closed_at.is_none());
-        if let Some(leave) = prior.and_then(|row| self.leave_to_lease_holder(row)) {
-            return Plan::Leave(leave);
-        }
         if self.row.state == State::BlockDeferred {
             // A block that was only begun is forgotten, except for tags that may be missing already.
             self.row.block = self.row.block.filter(|block| block.confirmed || !block.tags.is_empty());
@@ -340,6 +337,13 @@ impl<'a> Draft<'a> {
         if let Some(block) = prior.and_then(|row| self.may_still_take_effect(row)) {
             // The registry may show its archiving later: without the block in the row nobody would undo it.
             (self.row.block, self.releases) = (Some(block.clone()), Release::No);
+        }
+        let is_let_go = self.row.block.is_none() || self.releases == Release::Pullable;
+        if is_let_go && self.effect.is_none() {
+            explain_mark(&mut self.row, self.case.image);
+        }
+        if let Some(leave) = prior.and_then(|row| self.leave_to_lease_holder(row)) {
+            return Plan::Leave(leave);
         }
         let same_state = prior.filter(|row| row.state == self.row.state);
         if let Some(row) = same_state {

@@ -262,6 +262,11 @@ pub(super) fn mark_stays(reason: &str, failure: &str) -> String {
     )
 }
 
+/// A reason, of what is not blocked and has no tag but that of a quarantine.
+pub(super) fn keeps_mark(reason: &str, mark: &Tag) -> String {
+    format!("{reason} It keeps the tag `{mark}`: ECR deletes an image with its last tag.")
+}
+
 /// Added to a reason as long as an image is on its way back from the archive.
 pub(super) fn being_restored(reason: &str) -> String {
     format!("{reason} It is being restored, which takes up to about 20 minutes; until then it cannot be pulled.")

@@ -15,7 +15,7 @@ use crate::{
     evaluate::{Evaluation, Names, Verdict, evaluate, evaluate_remembered},
     finding::{NoScan, Scan, ScanEvent, ScanMode, Severity, SeverityCounts, UNLISTED},
     ids::{ImageKey, Region, RepositoryKey},
-    image::{Arrival, Child, ImageStatus, Way},
+    image::{Arrival, Child, Image, ImageStatus, Way},
     ledger::{
         AlertRecord, Block, Cause, MAX_INDEXES, MAX_RETURNS, RETURN_WINDOW_SECONDS, RecordedFinding, Row, ScanRecord,
         Undertaken,
@@ -527,6 +527,139 @@ fn a_stronger_block_is_alerted_where_the_weaker_one_stood() {
         assert_eq!(step.effect, Some(Effect::Archive), "{what}");
         assert_eq!(step.alert.is_some(), alerted, "{what}");
     }
+}
+
+const QUARANTINE: &str = r#""block": {"method": "quarantine-tag", "workloads": {"sources": ["ecs"]}}"#;
+
+/// An image whose only tag is the mark that a release has left, with this block.
+fn marked(block: Option<Block>) -> Facts {
+    let mut facts = critical();
+    let image = facts.image.as_mut().unwrap();
+    image.tags = vec![quarantine_tag(&image.digest).unwrap()];
+    facts.row = Some(Row {
+        block,
+        tags: image.tags.clone(),
+        ..row(State::BlockDeferred, Some(Severity::Critical), None)
+    });
+    facts
+}
+
+#[test]
+fn a_mark_that_a_release_has_left_is_no_block() {
+    let undone = Block {
+        undone_at: Some(ago(10)),
+        ..block(BlockMethod::QuarantineTag)
+    };
+    for block in [None, Some(undone)] {
+        let facts = marked(block);
+        let used = Facts {
+            uses: Some(Uses::Unknown("no list".to_owned())),
+            ..facts.clone()
+        };
+        let by_lambda = Facts {
+            image: facts.image.clone().map(|image| Image {
+                last_pulled_at: Some(ago(60 * 24 * 100)),
+                ..image
+            }),
+            lambda: Some(LambdaAccess::Yes),
+            ..facts.clone()
+        };
+        let limited = Facts {
+            limit: Some(Limit {
+                until: ago(-30),
+                first: false,
+            }),
+            ..facts.clone()
+        };
+        for (hold, facts) in [
+            ("it is not known whether it is in use", &used),
+            ("lets AWS Lambda pull", &by_lambda),
+            ("as many images as the policy allows", &limited),
+        ] {
+            let step = applied(&policy(QUARANTINE), facts);
+            assert_eq!(step.row.state, State::BlockDeferred, "{hold}");
+            assert!(step.row.reason.contains(hold), "{}", step.row.reason);
+        }
+        // Once nothing holds it, it is blocked like any other image: with a record, and in the hour's limit.
+        let step = applied(&policy(QUARANTINE), &facts);
+        let mark = facts.image.as_ref().unwrap().tags[0].clone();
+        let remove = Vec::new();
+        assert_eq!(step.effect, Some(Effect::Quarantine { mark, remove }));
+        assert!(step.counts_as_block);
+        let done = step.completed(facts.image.as_ref(), None, now());
+        let made = done.block.as_ref().unwrap();
+        assert_eq!((done.state, made.method), (State::Blocked, BlockMethod::QuarantineTag));
+        assert!(made.confirmed && made.undone_at.is_none());
+        let again = Facts {
+            row: Some(done),
+            ..facts
+        };
+        assert_eq!(
+            decide(&policy(QUARANTINE), &again, now()),
+            Plan::Leave(Leave::Unchanged)
+        );
+    }
+}
+
+#[test]
+fn an_image_that_is_not_blocked_says_why_it_has_the_mark() {
+    const WHY: &str = " It keeps the tag `blocked-ab12ab12ab12`: ECR deletes an image with its last tag.";
+    let clean = || Scan::Complete(scan(vec![]));
+    let says = |facts: &Facts| applied(&policy(QUARANTINE), facts).row.reason.matches(WHY).count();
+    let marked = |scan| Facts { scan, ..marked(None) };
+    for (scan, state) in [
+        (clean(), State::Allowed),
+        (
+            Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::High)])),
+            State::Review,
+        ),
+        (Scan::Unavailable(NoScan::Failed), State::Unscannable),
+        (Scan::Unavailable(NoScan::EligibilityExpired), State::Stale),
+    ] {
+        let mut facts = marked(scan);
+        facts.row = Some(row(State::Allowed, None, None));
+        let step = applied(&policy(QUARANTINE), &facts);
+        assert_eq!((step.row.state, says(&facts)), (state, 1));
+        if let Some(alert) = &step.alert {
+            assert!(alert.reason.ends_with(WHY), "{}", alert.reason);
+        }
+    }
+    let mut held = marked(critical().scan);
+    held.uses = Some(Uses::Unknown("no list".to_owned()));
+    assert_eq!(says(&held), 1);
+    let facts = marked(critical().scan);
+    assert_eq!((says(&facts), says(&marked(Scan::Absent))), (0, 0), "blocked, pending");
+    // It has another tag, of its own or of ours.
+    for other in ["v1", "quarantine-ab12ab12ab12"] {
+        let mut facts = marked(clean());
+        facts.image.as_mut().unwrap().tags.push(tag(other));
+        assert_eq!(says(&facts), 0, "{other}");
+    }
+    // While it is released, that is not known yet; then the registry shows that the mark stays.
+    let mut facts = Facts {
+        scan: clean(),
+        ..self::marked(Some(block(BlockMethod::QuarantineTag)))
+    };
+    facts.row.as_mut().unwrap().state = State::Blocked;
+    let step = applied(&policy(QUARANTINE), &facts);
+    assert_eq!(step.effect.as_ref().map(Effect::as_str), Some("unquarantine"));
+    let done = |image: &Image| step.completed(Some(image), None, now());
+    let image = facts.image.clone().unwrap();
+    let row = done(&image);
+    assert_eq!((row.block.is_none(), row.reason.matches(WHY).count()), (true, 1));
+    let tagged = Image {
+        tags: vec![tag("v1")],
+        ..image
+    };
+    assert_eq!(done(&tagged).reason.matches(WHY).count(), 0);
+    let again = Facts {
+        row: Some(row),
+        ..facts
+    };
+    assert_eq!(
+        decide(&policy(QUARANTINE), &again, now()),
+        Plan::Leave(Leave::Unchanged)
+    );
 }
 
 #[test]

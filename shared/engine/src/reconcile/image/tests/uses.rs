@@ -232,6 +232,49 @@ fn a_workload_that_starts_during_a_block_gets_its_image_back() {
     assert_eq!(world.writes(), 0);
 }
 
+/// Its mark is its last tag, and stays.
+#[test]
+fn an_image_without_a_tag_of_its_own_stays_released_while_a_workload_runs_it() {
+    let (world, _) = used_by(Vec::new());
+    let policy = policy(r#""block": {"method": "quarantine-tag", "workloads": {"sources": ["ecs"]}}"#);
+    let untagged = Image {
+        tags: Vec::new(),
+        ..world.image_of(&image_key()).unwrap()
+    };
+    world.push(&image_key(), untagged);
+    later(&world, HOUR);
+    index(&world, &policy);
+    sweep(&world, &policy);
+    let block = |world: &World| world.row_of(&image_key()).unwrap().block;
+    let state = |world: &World| world.row_of(&image_key()).unwrap().state;
+    assert_eq!((state(&world), block(&world).is_some()), (State::Blocked, true));
+
+    runs(&world, vec![service(Phase::Running)]);
+    index(&world, &policy);
+    assert_eq!(settle(&world, &policy).state, Some(State::BlockDeferred));
+    assert_eq!(tags(&world), ["blocked-ab12ab12ab12".to_owned()].into());
+    let reason = world.row_of(&image_key()).unwrap().reason;
+    assert!(reason.contains("it is in use: service api"), "{reason}");
+    assert!(reason.ends_with("It keeps the tag `blocked-ab12ab12ab12`: ECR deletes an image with its last tag."));
+    for _ in 0..3 {
+        world.forget_calls();
+        assert_eq!(settle(&world, &policy).outcome, OutcomeKind::Unchanged);
+        assert_eq!((state(&world), world.writes()), (State::BlockDeferred, 0));
+        later(&world, HOUR);
+        index(&world, &policy);
+        sweep(&world, &policy);
+    }
+    assert_eq!(told(&world), ["image-blocked", "block-deferred"]);
+
+    runs(&world, Vec::new());
+    index(&world, &policy);
+    later(&world, HOUR * 25);
+    index(&world, &policy);
+    sweep(&world, &policy);
+    assert_eq!((state(&world), block(&world).is_some()), (State::Blocked, true));
+    assert_eq!(told(&world), ["image-blocked", "block-deferred", "image-blocked"]);
+}
+
 #[test]
 fn naming_a_blocked_image_does_not_lift_its_block() {
     let (world, policy) = used_by(Vec::new());
