@@ -7,7 +7,7 @@ use guard_core::{
     decide::{Due, steps_for},
     ids::{Digest, ImageKey, ImageRef, RepositoryKey, RepositoryName, Tag},
     image::{ImageStatus, ListedImage},
-    ledger::{RecordedFinding, Row},
+    ledger::{AlertRecord, RecordedFinding, Row},
     notice::AlertKind,
     policy::BlockMethod,
     predecessor::replaced_by,
@@ -404,11 +404,8 @@ impl Explained {
                 ));
             }
         }
-        if row
-            .alert
-            .as_ref()
-            .is_some_and(|alert| alert.sent_at.is_none() && !alert.no_news)
-        {
+        let is_pending = |alert: &AlertRecord| alert.sent_at.is_none() && !alert.no_news;
+        if row.closed_at.is_none() && row.alert.as_ref().is_some_and(is_pending) {
             next.push("Its alert is pending: the next sweep sends it.".to_owned());
         }
         if let Some(at) = row.closed_at {
@@ -570,6 +567,7 @@ impl Explained {
             let when = match (alert.sent_at, alert.no_news) {
                 (_, true) => "not sent: people knew all of it from another image".to_owned(),
                 (Some(at), false) => format!("sent {}", moment(at)),
+                (None, false) if row.closed_at.is_some() => "not sent: the image was deleted before".to_owned(),
                 (None, false) => "not sent yet".to_owned(),
             };
             lists.push((

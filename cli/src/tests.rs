@@ -1,6 +1,6 @@
 //! The output of the commands that read a ledger.
 
-use guard_core::snapshot::SnapshotRecord;
+use guard_core::{snapshot::SnapshotRecord, testing::now};
 
 use crate::{
     OK, TOO_MANY, UNUSABLE,
@@ -107,6 +107,41 @@ fn each_state_is_explained() {
     let of = |tag: &str| said(&format!("explain {tag} --snapshot ledger.jsonl"));
     let all = ["pay/web:v7", "pay/web:v8", "team/api:v1.2.2", "team/api:v1.2.4"].map(of);
     insta::assert_snapshot!(all.join("\n---\n"));
+}
+
+/// Earlier versions closed a row and left its alert pending.
+#[test]
+fn an_image_that_was_deleted_waits_for_no_alert() {
+    let explained = |closed: bool| {
+        let desk = desk();
+        let records: Vec<SnapshotRecord> = small_ledger()
+            .into_iter()
+            .filter(|record| !closed || !matches!(record, SnapshotRecord::Listed(_)))
+            .map(|record| match record {
+                SnapshotRecord::Image(mut row) => {
+                    row.closed_at = closed.then(now);
+                    if let Some(alert) = &mut row.alert {
+                        alert.sent_at = None;
+                    }
+                    SnapshotRecord::Image(row)
+                }
+                other => other,
+            })
+            .collect();
+        desk.put("b.jsonl", snapshot(&records));
+        let digest = format!("sha256:b1{}", "0".repeat(62));
+        let (code, out, _) = desk.run(&format!("ecr-guard explain team/api@{digest} --snapshot b.jsonl"));
+        assert_eq!(code, OK);
+        out
+    };
+    let open = explained(false);
+    assert!(
+        open.contains("not sent yet") && open.contains("Its alert is pending"),
+        "{open}"
+    );
+    let closed = explained(true);
+    assert!(closed.contains("not sent: the image was deleted before"), "{closed}");
+    assert!(!closed.contains("pending"), "{closed}");
 }
 
 #[test]

@@ -163,10 +163,12 @@ impl Step {
         }
     }
 
+    /// The image is gone. An alert about it that is still pending is not sent any more.
     pub(super) fn close(row: &Row, now: Timestamp) -> Self {
         Self::only(Row {
             generation: row.generation + 1,
             closed_at: Some(now),
+            alert: row.alert.clone().filter(|alert| alert.sent_at.is_some()),
             ..row.clone()
         })
     }

@@ -299,6 +299,21 @@ fn a_block_that_was_begun_in_the_same_moment_is_done() {
 }
 
 #[test]
+fn a_deleted_image_keeps_its_last_alert_only_if_that_was_sent() {
+    let known = row(State::Blocked, Some(Severity::Critical), Some(BlockMethod::Archive));
+    for sent_at in [Some(ago(60)), None] {
+        let mut facts = critical();
+        let mut before = known.clone();
+        before.alert.as_mut().unwrap().sent_at = sent_at;
+        (facts.image, facts.row) = (None, Some(before.clone()));
+        let step = applied(&policy(""), &facts);
+        assert_eq!(step.row.closed_at, Some(now()));
+        assert_eq!(step.row.alert, before.alert.filter(|_| sent_at.is_some()));
+        assert_eq!((step.row.block, step.alert), (before.block, None));
+    }
+}
+
+#[test]
 fn a_pending_alert_is_taken_over_under_its_id() {
     let mut facts = critical();
     let mut row = applied(&policy(""), &facts).row;

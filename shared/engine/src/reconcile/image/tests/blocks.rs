@@ -404,7 +404,9 @@ fn an_image_that_somebody_deletes_before_the_block_is_closed_without_an_alert() 
     world.complete_scan(&image_key(), scan(one_critical()));
     let outcome = Late::new(&world, before).look(&policy("")).unwrap();
     assert_eq!(outcome.outcome, OutcomeKind::Closed);
-    assert!(world.row_of(&image_key()).unwrap().closed_at.is_some());
+    let row = world.row_of(&image_key()).unwrap();
+    assert!(row.closed_at.is_some());
+    assert_eq!(row.alert, None, "an alert that nobody sends is not pending");
     settle(&world, &policy(""));
     assert_eq!(told(&world), [] as [&str; 0]);
 }
