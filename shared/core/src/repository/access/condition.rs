@@ -155,9 +155,10 @@ impl Test {
         values.flatten().map(String::as_str)
     }
 
+    /// Whether `Null` asks for the key to be absent; of another operator, that means nothing.
     fn null(&self) -> Option<bool> {
         match self.values.as_deref() {
-            Some([value]) if self.compare == Compare::Null => word(value),
+            Some([value]) => word(value),
             _ => None,
         }
     }
@@ -247,9 +248,9 @@ impl Test {
         if self.negated != not && !flag {
             return None;
         }
-        // `aws:PrincipalIsAWSService` is in every request.
-        let is_there = present || self.asks_for_presence(not) || (flag && self.key == IS_SERVICE);
-        if !is_there {
+        // It is in every request that is signed (IAM user guide, "AWS global condition context keys"), and ECR takes no other.
+        let present = present || self.key == IS_SERVICE;
+        if !present && !self.asks_for_presence(not) {
             return None;
         }
         // A request with several values may have one that is wanted and another that is not.
@@ -717,7 +718,8 @@ impl Addresses {
 /// The first and the last address of a block.
 fn range(address: u128, bits: u32, width: u32) -> Option<(u128, u128)> {
     let free = width.checked_sub(bits)?;
-    let mask = u128::MAX.checked_shr(128 - free).filter(|_| free > 0).unwrap_or(0);
+    // A single address: no shift by all bits has a result.
+    let mask = u128::MAX.checked_shr(128 - free).unwrap_or(0);
     Some((address & !mask, address | mask))
 }
 

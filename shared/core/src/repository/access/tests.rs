@@ -211,6 +211,7 @@ fn a_condition_narrows_or_it_does_not() {
         ),
         // Services.
         (json!({"Bool": {"aws:PrincipalIsAWSService": "true"}}), "", ""),
+        (json!({"BoolIfExists": {"aws:PrincipalIsAWSService": "true"}}), "", ""),
         (
             json!({"StringEquals": {"aws:PrincipalServiceName": "lambda.amazonaws.com"}}),
             "",

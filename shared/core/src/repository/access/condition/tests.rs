@@ -208,11 +208,24 @@ fn whom_a_test_binds_a_statement_to() {
         ),
         ("Bool", "aws:PrincipalIsAWSService", "true", [true, true, false, false]),
         ("Bool", "aws:PrincipalIsAWSService", "false", [false, false, true, true]),
+        // Each request has it.
         (
             "BoolIfExists",
             "aws:PrincipalIsAWSService",
             "true",
-            [false, true, false, false],
+            [true, true, false, false],
+        ),
+        (
+            "BoolIfExists",
+            "aws:PrincipalIsAWSService",
+            "false",
+            [false, false, true, true],
+        ),
+        (
+            "ForAllValues:Bool",
+            "aws:PrincipalIsAWSService",
+            "true",
+            [true, true, false, false],
         ),
         ("Bool", "aws:SecureTransport", "false", [false, false, false, false]),
         (
