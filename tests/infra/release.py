@@ -197,13 +197,21 @@ def prepared(version: str, changelog: str, manifest: str, day: datetime.date) ->
     return headed, numbered
 
 
+def locked(version: str, lock: str, has: str) -> str:
+    """Cargo.lock for a release: crates without a source are ours, and have the version of all. Cargo would do it only with all crates in its cache, or a network."""
+    numbered, replaced = re.subn(rf'(?m)^(\[\[package\]\]\nname = ".+"\nversion = "){re.escape(has)}"(?!\nsource)', lambda found: f'{found[1]}{version}"', lock)
+    if not replaced:
+        raise Refused(f"Cargo.lock has no crate of this workspace with the version {has}")
+    return numbered
+
+
 def prepare(version: str) -> None:
     """Writes them, and Cargo.lock."""
-    changelog, manifest = ROOT / "CHANGELOG.md", ROOT / "Cargo.toml"
-    texts = prepared(version, changelog.read_text(encoding="utf-8"), manifest.read_text(encoding="utf-8"), datetime.datetime.now(datetime.UTC).date())
-    for path, text in zip((changelog, manifest), texts, strict=True):
+    paths = [ROOT / name for name in ("CHANGELOG.md", "Cargo.toml", "Cargo.lock")]
+    changelog, manifest, lock = (path.read_text(encoding="utf-8") for path in paths)
+    headed, numbered = prepared(version, changelog, manifest, datetime.datetime.now(datetime.UTC).date())
+    for path, text in zip(paths, (headed, numbered, locked(version, lock, workspace_version(manifest))), strict=True):
         path.write_text(text, encoding="utf-8")
-    run("cargo", "update", "--workspace", "--offline", "--quiet")
     print(f"Cargo.toml, Cargo.lock and CHANGELOG.md are those of {version}. `make update`, read the diff, commit it; then `make release VERSION={version}`.")
 
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import tomllib
 import unittest
 import zipfile
 from pathlib import Path
@@ -128,6 +129,18 @@ class Preparing(unittest.TestCase):
         if not release.sections(changelog).get(release.UNRELEASED):
             changelog = changelog.replace("## Unreleased\n", "## Unreleased\n\n- Something.\n")
         self.assertEqual(release.problems("99.0.0", *release.prepared("99.0.0", changelog, manifest, datetime.date(2026, 12, 31)), ""), [])
+
+    def test_the_crates_of_this_workspace_get_the_version_and_no_others(self) -> None:
+        lock, manifest = ((release.ROOT / name).read_text(encoding="utf-8") for name in ("Cargo.lock", "Cargo.toml"))
+        has = release.workspace_version(manifest)
+        # A crate of somebody else that has the same version by chance.
+        foreign = f'\n[[package]]\nname = "zz-foreign"\nversion = "{has}"\nsource = "registry+https://github.com/rust-lang/crates.io-index"\n'
+        crates = {crate["name"]: crate for crate in tomllib.loads(release.locked("99.0.0", lock + foreign, has))["package"]}
+        ours = {name for name, crate in crates.items() if "source" not in crate}
+        self.assertLessEqual({"ecr-guard-cli", "guard-core", "on-push", "tests"}, ours)
+        self.assertEqual({name for name, crate in crates.items() if crate["version"] == "99.0.0"}, ours)
+        with self.assertRaisesRegex(release.Refused, "no crate of this workspace with the version 98.0.0"):
+            release.locked("99.0.0", lock, "98.0.0")
 
 
 class Notes(unittest.TestCase):
