@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use guard_core::release::identity::function_and_alias;
 use guard_ports::Retry;
 use tokio::runtime::Runtime;
 
 use super::{
     identity::Identity,
-    invoke::{ALIAS, MISSING, NoAnswer, invoke, qualifier},
+    invoke::{ALIAS, MISSING, NoAnswer, invoke},
 };
 use crate::{
     gate::{Gatekeeper, Silence},
@@ -33,7 +34,8 @@ impl AwsGatekeeper {
 
 impl Gatekeeper for AwsGatekeeper {
     fn ask(&self, function: &str, request: &str) -> Result<String, Silence> {
-        let qualifier = qualifier(function).is_none().then_some(ALIAS);
+        let (_, alias) = function_and_alias(function);
+        let qualifier = alias.is_none().then_some(ALIAS);
         let asked = invoke(&self.identity.config, function, qualifier, request.to_owned());
         let answered = self
             .runtime

@@ -12,12 +12,6 @@ pub(super) const ALIAS: &str = "live";
 /// The code of Lambda for a function or an alias that is not there.
 pub(super) const MISSING: &str = "ResourceNotFoundException";
 
-/// The alias or version that the name or the ARN of a function has after it.
-pub(super) fn qualifier(function: &str) -> Option<&str> {
-    let name = function.rsplit_once("function:").map_or(function, |(_, name)| name);
-    name.split_once(':').map(|(_, qualifier)| qualifier)
-}
-
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum NoAnswer {
@@ -110,25 +104,6 @@ mod tests {
     const FAILED: &str = "HTTP/1.1 200 OK\r\nx-amz-function-error: Unhandled\r\ncontent-length: 20\r\nconnection: close\r\n\r\n{\"errorMessage\":\"x\"}";
     const NO_FUNCTION: &str = "HTTP/1.1 404 Not Found\r\nx-amzn-errortype: ResourceNotFoundException\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
     const DENIED: &str = "HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: AccessDeniedException\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
-
-    /// The forms of `FunctionName` in the API reference of Lambda, "Invoke".
-    #[test]
-    fn an_alias_in_the_name_is_the_one_that_is_asked() {
-        for (function, alias) in [
-            ("ecr-guard-gate", None),
-            ("ecr-guard-gate:live", Some("live")),
-            ("ecr-guard-gate:$LATEST", Some("$LATEST")),
-            ("123456789012:function:ecr-guard-gate", None),
-            ("123456789012:function:ecr-guard-gate:7", Some("7")),
-            ("arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-gate", None),
-            (
-                "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-gate:live",
-                Some("live"),
-            ),
-        ] {
-            assert_eq!(qualifier(function), alias, "{function}");
-        }
-    }
 
     #[test]
     fn the_alias_is_asked_and_the_answer_is_the_payload() {

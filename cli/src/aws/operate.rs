@@ -13,7 +13,7 @@ use guard_core::{
     image::Image,
     release::{
         answer::ReleaseAnswer,
-        identity::{ACTION, FUNCTION_HEADER, MAX_EXPIRES, REQUEST_HEADER, VERSION, sts_host, unqualified},
+        identity::{ACTION, FUNCTION_HEADER, MAX_EXPIRES, REQUEST_HEADER, VERSION, function_and_alias, sts_host},
         request::{AskedRelease, ReleaseRequest, SignedIdentity},
     },
 };
@@ -23,7 +23,7 @@ use tokio::runtime::Runtime;
 
 use super::{
     identity::Identity,
-    invoke::{ALIAS, MISSING, NoAnswer, excerpt, invoke, qualifier},
+    invoke::{ALIAS, MISSING, NoAnswer, excerpt, invoke},
 };
 use crate::{
     ledgers::{NotRead, Place},
@@ -71,13 +71,14 @@ impl Operator for AwsOperator {
     ) -> Result<ReleaseAnswer, NotRead> {
         self.runtime.block_on(async {
             let region = &self.identity.region;
-            let arn = arn_of(function, account, region);
+            let (named, alias) = function_and_alias(function);
+            let arn = arn_of(named, account, region);
             let signed = signed(&self.identity.config, region, &arn, asked, now).await?;
             let payload = ReleaseRequest::json(asked, &signed).to_string();
             let answer = invoke(
                 &self.identity.config,
                 &arn,
-                Some(qualifier(function).unwrap_or(ALIAS)),
+                Some(alias.unwrap_or(ALIAS)),
                 payload,
             )
             .await;
@@ -98,18 +99,19 @@ impl Operator for AwsOperator {
     }
 }
 
-/// The ARN of a function without its alias, which the proof is for: the function knows itself by it. Lambda takes a name, a name with its
+/// The ARN of a function that has no alias, which the proof is for: the function knows itself by it. Lambda takes a name, a name with its
 /// account, and an ARN.
 fn arn_of(function: &str, account: &AccountId, region: &Region) -> String {
     if function.starts_with("arn:") {
-        return unqualified(function);
+        return function.to_owned();
     }
-    let (account, name) = match function.split_once(":function:") {
-        Some((other, name)) => (other.parse().unwrap_or_else(|_| account.clone()), name),
-        None => (account.clone(), function),
-    };
-    let name = name.split_once(':').map_or(name, |(name, _)| name);
-    function_arn(&account, region, name)
+    match function.split_once(":function:") {
+        Some((other, name)) => {
+            let other = other.parse::<AccountId>();
+            function_arn(other.as_ref().unwrap_or(account), region, name)
+        }
+        None => function_arn(account, region, function),
+    }
 }
 
 /// Signs the proof with the caller's credentials.
@@ -202,7 +204,8 @@ mod tests {
             ("210987654321:function:ecr-guard-operate", other),
             ("210987654321:function:ecr-guard-operate:live", other),
         ] {
-            assert_eq!(arn_of(function, &account, &region), arn, "{function}");
+            let (named, _) = function_and_alias(function);
+            assert_eq!(arn_of(named, &account, &region), arn, "{function}");
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
 };
 use guard_core::{
     policy::Policy,
-    release::{answer::ReleaseAnswer, identity::unqualified},
+    release::{answer::ReleaseAnswer, identity::function_and_alias},
 };
 use guard_engine::release::{Operated, Operator};
 use guard_ports::{Callers, Clock as _, Services};
@@ -26,13 +26,13 @@ pub async fn operate<S: Services>(
     (function, payload): (&str, &str),
 ) -> Value {
     let clock = services.clock();
-    let function = unqualified(function);
+    let (function, _) = function_and_alias(function);
     let operator = Operator {
         services,
         policy,
         account: &invocation.account,
         region: &invocation.region,
-        function: &function,
+        function,
         actor: &invocation.request_id,
     };
     let answering = invocation.within(ANSWER_RESERVE, clock.now(), operator.answer(payload, sts));

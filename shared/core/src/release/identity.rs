@@ -58,9 +58,13 @@ pub fn sts_host(region: &Region) -> String {
     format!("sts.{region}.{}", registry_suffix(region))
 }
 
-/// The ARN of a function without its alias or version.
-pub fn unqualified(arn: &str) -> String {
-    arn.split(':').take(7).collect::<Vec<_>>().join(":")
+/// A function without its alias or version, and that. Lambda takes a name, a name with its account, and an ARN, each with an alias or without
+/// (API reference of Lambda, "Invoke"); a name has no colon.
+pub fn function_and_alias(function: &str) -> (&str, Option<&str>) {
+    let name = function.rsplit_once(":function:").map_or(function, |(_, name)| name);
+    let alias = name.split_once(':').map(|(_, alias)| alias);
+    let rest = alias.and_then(|alias| function.strip_suffix(alias)?.strip_suffix(':'));
+    (rest.unwrap_or(function), alias)
 }
 
 /// The values that a proof must be for.
@@ -321,6 +325,24 @@ mod tests {
     use crate::testing::now;
 
     const FUNCTION: &str = "arn:aws:lambda:us-west-2:123456789012:function:guard-operate";
+
+    #[test]
+    fn an_alias_is_taken_from_a_function_however_that_is_named() {
+        let arn = "arn:aws:lambda:us-west-2:123456789012:function:ecr-guard-gate";
+        for name in [
+            "ecr-guard-gate",
+            "my-function",
+            "function",
+            "123456789012:function:ecr-guard-gate",
+            arn,
+        ] {
+            assert_eq!(function_and_alias(name), (name, None));
+            for alias in ["live", "7", "$LATEST", "function"] {
+                let whole = format!("{name}:{alias}");
+                assert_eq!(function_and_alias(&whole), (name, Some(alias)), "{whole}");
+            }
+        }
+    }
 
     fn hash() -> String {
         "0a".repeat(32)
