@@ -4,7 +4,8 @@
 //! deletes when a digest and a tag are given is documented nowhere. So:
 //!
 //! 1. The row of each tag says that it is being removed. The image gets a tag of ours, whatever other tags it has: another invocation, or a
-//!    person, may be taking those at the same time.
+//!    person, may be taking those at the same time. That tag has 12 characters of the digest. If another image with the same ones has it, the
+//!    tags stay: a put would take it from that image, and it may be that image's last tag.
 //! 2. A last read shows that the image has both; then the tags are sent alone, once.
 //! 3. The answer names the image that lost each tag. If it is another one, that gets the tag back; if it no longer exists, an
 //!    alert is sent.
@@ -101,8 +102,18 @@ impl<S: Services> TagRemoval<'_, S> {
             }
         };
         let prepare = async {
-            let (seen, manifest) = self.look_and_manifest(image).await?;
+            let by_mark = ImageRef::Tag(mark.clone());
+            let holder = self.services.registry().image(&image.repository, &by_mark);
+            let (read, holder) = join(self.look_and_manifest(image), holder).await;
+            let (seen, manifest) = read?;
             let Some(seen) = seen else { return Ok(None) };
+            if let Some(holder) = holder?.filter(|holder| holder.digest != image.digest) {
+                let message = format!(
+                    "{} has the tag `{mark}`, as its digest begins with the same characters",
+                    holder.digest
+                );
+                return Err(refusal("ecr:PutImage", "ImageTagAlreadyExists", &message));
+            }
             if seen.tags.contains(mark) && !seen.tags.iter().any(|tag| tags.contains(tag)) {
                 return Ok(Some((seen, None)));
             }

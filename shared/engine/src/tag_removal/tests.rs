@@ -108,6 +108,46 @@ fn interrupted<F: Future>(future: F, polls: usize, act: impl FnOnce()) -> (F::Ou
     }
 }
 
+/// Both digests begin with the same 12 characters.
+#[test]
+fn a_mark_that_another_image_has_stays_with_it_and_nothing_is_removed() {
+    let policy = policy();
+    let world = world(&["main"]);
+    let twin = ImageKey {
+        digest: format!("sha256:ab12ab12ab12{}", "0".repeat(52)).parse().unwrap(),
+        ..image_key()
+    };
+    let mark = mark();
+    assert_eq!(untagged_mark(&twin.digest).as_ref(), Some(&mark));
+    world.push(
+        &twin,
+        Image {
+            tags: vec![mark.clone()],
+            ..image(&twin)
+        },
+    );
+    world.forget_calls();
+    let services = world.writing(true);
+    let taken = run(removal(&services, &policy).take(&image_key(), &tags(&["main"]), &mark, Claims::Write("one")));
+    let error = taken.unwrap_err();
+    assert_eq!(
+        (error.retry, error.code.as_str()),
+        (Retry::Never, "ImageTagAlreadyExists")
+    );
+    assert!(error.message.contains(twin.digest.as_str()), "{error}");
+    assert_eq!(tags_of(&world, &image_key()), ["main"]);
+    assert_eq!(tags_of(&world, &twin), [mark.to_string()]);
+    let changes = world
+        .calls()
+        .iter()
+        .filter(|call| call.mutates && call.operation.starts_with("ecr:"))
+        .count();
+    assert_eq!(changes, 0);
+    // The row of the tag says nothing of a removal any more.
+    let row = run(world.tag_row(&RepositoryKey::of(&image_key()), &tag("main"))).unwrap();
+    assert!(row.is_some_and(|row| row.removal.is_none()));
+}
+
 #[test]
 fn the_mark_is_there_first_whatever_other_tags_there_are() {
     let policy = policy();
