@@ -37,14 +37,8 @@ impl Severity {
 
     /// Reads a severity of ECR (`UNDEFINED`) or Inspector (`UNTRIAGED`). A word that is unknown is `Undefined`, never nothing.
     pub fn from_word(word: &str) -> Self {
-        match word.to_ascii_uppercase().as_str() {
-            "CRITICAL" => Self::Critical,
-            "HIGH" => Self::High,
-            "MEDIUM" => Self::Medium,
-            "LOW" => Self::Low,
-            "INFORMATIONAL" => Self::Informational,
-            _ => Self::Undefined,
-        }
+        let is = |severity: &Self| word.eq_ignore_ascii_case(severity.as_str());
+        Self::ALL.into_iter().find(is).unwrap_or(Self::Undefined)
     }
 
     /// The word, as ECR writes it.

@@ -1,7 +1,5 @@
 //! From the pages of a scan's findings to a [`Scan`]. `docs/members.md` says which member is read for what, and why others are not.
 
-use std::collections::HashMap;
-
 use aws_sdk_ecr::{
     operation::describe_image_scan_findings::DescribeImageScanFindingsOutput,
     types::{
@@ -27,9 +25,8 @@ pub(super) struct Pages {
     /// Findings that count and that do not (suppressed, closed), as the scanner counts: one each, however many packages.
     active: SeverityCounts,
     inactive: SeverityCounts,
+    /// As they were listed, so that there may be several of a vulnerability in a package.
     findings: Vec<Finding>,
-    /// Where in `findings` a vulnerability of a package is. Packages of one name and of different kinds are different packages.
-    places: HashMap<(String, Option<String>, Option<String>), usize>,
     in_use_count: Option<u64>,
     last_in_use_at: Option<Timestamp>,
 }
@@ -84,7 +81,9 @@ impl Pages {
             Some(findings) => !findings.is_empty() || page.findings.is_none(),
             None => false,
         };
-        for finding in page.findings.unwrap_or_default() {
+        let listed = page.findings.unwrap_or_default();
+        self.findings.reserve(listed.len());
+        for finding in listed {
             self.basic(finding);
         }
         for finding in page.enhanced_findings.unwrap_or_default() {
@@ -96,18 +95,14 @@ impl Pages {
     fn basic(&mut self, finding: ImageScanFinding) {
         let severity = Severity::from_word(finding.severity.as_ref().map_or("", |severity| severity.as_str()));
         *self.active.entry(severity).or_default() += 1;
-        let attribute = |key: &str| {
-            finding
-                .attributes
-                .iter()
-                .flatten()
-                .find(|attribute| attribute.key == key)
-                .and_then(|attribute| attribute.value.clone())
-                .filter(|value| !value.is_empty())
+        let mut attributes = finding.attributes.unwrap_or_default();
+        let mut attribute = |key: &str| {
+            let attribute = attributes.iter_mut().find(|attribute| attribute.key == key);
+            attribute?.value.take().filter(|value| !value.is_empty())
         };
         let score = attribute("CVSS3_SCORE").or_else(|| attribute("CVSS2_SCORE"));
         let fixed_in = attribute("patched_version");
-        let finding = Finding {
+        self.findings.push(Finding {
             severity,
             package: attribute("package_name"),
             // Basic scanning finds vulnerabilities of the operating system only (user guide of ECR, "Scan images for software
@@ -126,8 +121,7 @@ impl Pages {
             id: finding.name.filter(|name| !name.is_empty()).unwrap_or_else(unnamed),
             related: Vec::new(),
             url: finding.uri,
-        };
-        self.keep(finding);
+        });
     }
 
     /// A finding of Inspector: one of ours for each vulnerable package.
@@ -143,11 +137,12 @@ impl Pages {
         *self.active.entry(severity).or_default() += 1;
         let (vulnerability, packages) = Vulnerability::of(finding, severity);
         if packages.is_empty() {
-            self.keep(vulnerability.in_package(None));
+            self.findings.push(vulnerability.in_package(None));
         }
-        for package in packages {
-            self.keep(vulnerability.in_package(Some(package)));
-        }
+        let of_packages = packages
+            .into_iter()
+            .map(|package| vulnerability.in_package(Some(package)));
+        self.findings.extend(of_packages);
     }
 
     /// How many workloads run the image, and when one did last.
@@ -160,38 +155,6 @@ impl Pages {
                 .last_in_use_at
                 .max(image.last_in_use_at.as_ref().and_then(timestamp));
         }
-    }
-
-    /// Keeps a finding, or makes it one with what is known of the same vulnerability in the same package already: the worse of
-    /// the two, and what can be done about it if anything can.
-    fn keep(&mut self, finding: Finding) {
-        let place = *self
-            .places
-            .entry((
-                finding.id.clone(),
-                finding.package.clone(),
-                finding.package_type.clone(),
-            ))
-            .or_insert(self.findings.len());
-        let Some(known) = self.findings.get_mut(place) else {
-            self.findings.push(finding);
-            return;
-        };
-        known.severity = known.severity.max(finding.severity);
-        known.fix = match (known.fix, finding.fix) {
-            (Fix::Available, _) | (_, Fix::Available) => Fix::Available,
-            (Fix::Unknown, _) | (_, Fix::Unknown) => Fix::Unknown,
-            (Fix::Unavailable, Fix::Unavailable) => Fix::Unavailable,
-        };
-        known.exploit = known.exploit.max(finding.exploit);
-        known.score = match (known.score, finding.score) {
-            (Some(a), Some(b)) => Some(a.max(b)),
-            (a, b) => a.or(b),
-        };
-        if known.fixed_in.is_none() {
-            known.fixed_in = finding.fixed_in;
-        }
-        known.related = few(known.related.drain(..).chain(finding.related));
     }
 
     /// The scan, after the last page. Continuous scanning (`ACTIVE`) that gives no result, not even an empty one, has none yet: no
@@ -222,7 +185,7 @@ impl Pages {
             counted_by_event: SeverityCounts::new(),
             hidden,
             has_result,
-            findings: self.findings,
+            findings: each_once(self.findings),
             in_use_count: self.in_use_count,
             last_in_use_at: self.last_in_use_at,
         }))
@@ -305,6 +268,55 @@ impl Vulnerability {
             url: self.url.clone(),
         }
     }
+}
+
+/// Each vulnerability of a package once, where it was listed first. Packages of one name and of different kinds are different packages.
+fn each_once(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut subjects: Vec<_> = findings.iter().map(subject).collect();
+    subjects.sort_unstable();
+    if subjects.is_sorted_by(|one, next| one < next) {
+        return findings;
+    }
+    let mut placed: Vec<(usize, Finding)> = findings.into_iter().enumerate().collect();
+    placed.sort_unstable_by(|(place, one), (other_place, other)| {
+        let order = subject(one).cmp(&subject(other));
+        order.then(place.cmp(other_place))
+    });
+    placed.dedup_by(|(_, finding), (_, known)| {
+        let is_known = subject(finding) == subject(known);
+        if is_known {
+            merge(known, finding);
+        }
+        is_known
+    });
+    placed.sort_unstable_by_key(|(place, _)| *place);
+    placed.into_iter().map(|(_, finding)| finding).collect()
+}
+
+/// The vulnerability, and the package that has it.
+fn subject(finding: &Finding) -> (&str, Option<&str>, Option<&str>) {
+    let (package, package_type) = (finding.package.as_deref(), finding.package_type.as_deref());
+    (finding.id.as_str(), package, package_type)
+}
+
+/// Adds to a finding what another one of the same vulnerability in the same package says: the worse of the two, and what can be done about it if
+/// anything can.
+fn merge(known: &mut Finding, finding: &mut Finding) {
+    known.severity = known.severity.max(finding.severity);
+    known.fix = match (known.fix, finding.fix) {
+        (Fix::Available, _) | (_, Fix::Available) => Fix::Available,
+        (Fix::Unknown, _) | (_, Fix::Unknown) => Fix::Unknown,
+        (Fix::Unavailable, Fix::Unavailable) => Fix::Unavailable,
+    };
+    known.exploit = known.exploit.max(finding.exploit);
+    known.score = match (known.score, finding.score) {
+        (Some(a), Some(b)) => Some(a.max(b)),
+        (a, b) => a.or(b),
+    };
+    if known.fixed_in.is_none() {
+        known.fixed_in = finding.fixed_in.take();
+    }
+    known.related = few(known.related.drain(..).chain(finding.related.drain(..)));
 }
 
 const COMPLETE: &str = "COMPLETE";
