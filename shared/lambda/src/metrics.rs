@@ -7,7 +7,8 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use serde_json::{Map, Value};
 
 /// Namespace of all our metrics.
 pub const NAMESPACE: &str = "ecr-guard";
@@ -82,8 +83,15 @@ const FIELDS: [(&str, &str); 7] = [
 
 /// Whether a field of a result says the same as a metric. The line has the metric alone: one key for one fact.
 fn is_of(field: &str, metric: &str) -> bool {
-    FIELDS.contains(&(field, metric)) || field.replace('_', "").eq_ignore_ascii_case(metric)
+    let letters = field
+        .bytes()
+        .filter(|byte| *byte != b'_')
+        .map(|byte| byte.to_ascii_lowercase());
+    FIELDS.contains(&(field, metric)) || letters.eq(metric.bytes().map(|byte| byte.to_ascii_lowercase()))
 }
+
+/// Keys of every line. A field of a result cannot have them.
+const KEYS: [&str; 4] = ["Function", "_aws", "level", "outcome"];
 
 /// A line of the log before it is written.
 #[derive(Debug)]
@@ -106,57 +114,110 @@ impl Line<'_> {
         clippy::print_stdout,
         reason = "standard output is where Lambda takes log lines and metrics from"
     )]
-    pub(crate) fn write(self, now: Timestamp) {
-        println!("{}", self.json(now));
+    pub(crate) fn write(&self, now: Timestamp) {
+        // In one piece: standard output looks for the end of a line in each.
+        match serde_json::to_string(&self.at(now)) {
+            Ok(line) => println!("{line}"),
+            Err(error) => tracing::error!("a line of the log cannot be written: {error}"),
+        }
     }
 
     /// The line with what makes metrics of it.
-    pub(crate) fn json(self, now: Timestamp) -> Value {
-        let Self {
-            function,
-            outcome,
-            is_well,
-            fields: mut line,
-            metrics,
-        } = self;
-        let counted = |field: &str| metrics.iter().any(|(name, _)| is_of(field, name));
-        line.retain(|field, _| !counted(field));
+    pub(crate) const fn at(&self, now: Timestamp) -> LineAt<'_> {
+        LineAt { line: self, now }
+    }
+
+    /// The metrics of the line with a value.
+    fn counted(&self) -> Vec<(&'static str, u64)> {
         let refused = [(BLOCKS_REFUSED, "BlockRefused"), (CALLS_REFUSED, "CallRefused")];
         let refused = refused
             .iter()
-            .map(|(metric, code)| (*metric, u64::from(outcome == *code)));
-        let is_duration = |name: &str| matches!(name, SWEEP_AGE | REPLICATION_LAG);
+            .map(|(metric, code)| (*metric, u64::from(self.outcome == *code)));
+        let all = self.metrics.iter().copied().chain(refused);
         // A metric is billed for every hour in which there is a value, also if that is nothing. An age of no seconds is something.
-        let metrics: Vec<(&str, u64)> = metrics.into_iter().chain(refused).collect();
-        let metrics = metrics.iter().filter(|(name, value)| *value > 0 || is_duration(name));
-        let (whole, by_function): (Vec<_>, Vec<_>) = metrics.partition(|(name, _)| WHOLE.contains(name));
-        let directive = |dimensions: Value, metrics: &[&(&str, u64)]| {
-            let definitions: Vec<Value> = metrics
-                .iter()
-                .map(|(name, _)| json!({"Name": name, "Unit": if is_duration(name) { "Seconds" } else { "Count" }}))
-                .collect();
-            (!definitions.is_empty())
-                .then(|| json!({"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": definitions}))
-        };
-        let directives: Vec<Value> = [
-            directive(json!([["Function"]]), &by_function),
-            directive(json!([[]]), &whole),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
+        all.filter(|(name, value)| *value > 0 || is_duration(name)).collect()
+    }
+}
+
+/// Whether a metric is a number of seconds.
+fn is_duration(metric: &str) -> bool {
+    matches!(metric, SWEEP_AGE | REPLICATION_LAG)
+}
+
+/// A line, written at that time.
+pub(crate) struct LineAt<'a> {
+    line: &'a Line<'a>,
+    now: Timestamp,
+}
+
+impl Serialize for LineAt<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { line, now } = self;
+        let metrics = line.counted();
+        let (whole, by_function): (Vec<_>, Vec<_>) = metrics.iter().partition(|(name, _)| WHOLE.contains(name));
+        let directives = [
+            Directive::of(&[&["Function"]], &by_function),
+            Directive::of(&[&[]], &whole),
+        ];
+        let directives: Vec<Directive<'_>> = directives.into_iter().flatten().collect();
+        let mut keys = serializer.serialize_map(None)?;
+        keys.serialize_entry("level", if line.is_well { "INFO" } else { "ERROR" })?;
+        keys.serialize_entry("Function", line.function)?;
+        keys.serialize_entry("outcome", &line.outcome)?;
+        let is_counted = |field: &str| line.metrics.iter().any(|(name, _)| is_of(field, name));
+        for (field, value) in &line.fields {
+            if !KEYS.contains(&field.as_str()) && !is_counted(field) {
+                keys.serialize_entry(field, value)?;
+            }
+        }
+        for (name, value) in &metrics {
+            keys.serialize_entry(name, value)?;
+        }
         if !directives.is_empty() {
-            line.insert(
-                "_aws".to_owned(),
-                json!({"Timestamp": now.as_millisecond(), "CloudWatchMetrics": directives}),
-            );
+            let timestamp = now.as_millisecond();
+            keys.serialize_entry("_aws", &Metadata { timestamp, directives })?;
         }
-        line.insert("level".to_owned(), json!(if is_well { "INFO" } else { "ERROR" }));
-        line.insert("Function".to_owned(), json!(function));
-        line.insert("outcome".to_owned(), json!(outcome));
-        for (name, value) in by_function.into_iter().chain(whole) {
-            line.insert((*name).to_owned(), json!(value));
-        }
-        Value::Object(line)
+        keys.end()
+    }
+}
+
+/// The member of a line by which CloudWatch finds its metrics.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metadata<'a> {
+    timestamp: i64,
+    #[serde(rename = "CloudWatchMetrics")]
+    directives: Vec<Directive<'a>>,
+}
+
+/// Metrics with the same dimensions.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive<'a> {
+    namespace: &'static str,
+    dimensions: &'a [&'a [&'a str]],
+    metrics: Vec<Definition>,
+}
+
+/// The name of a metric and its unit.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Definition {
+    name: &'static str,
+    unit: &'static str,
+}
+
+impl<'a> Directive<'a> {
+    /// `None`: there is no metric.
+    fn of(dimensions: &'a [&'a [&'a str]], metrics: &[&(&'static str, u64)]) -> Option<Self> {
+        let definitions = metrics.iter().map(|(name, _)| Definition {
+            name,
+            unit: if is_duration(name) { "Seconds" } else { "Count" },
+        });
+        (!metrics.is_empty()).then(|| Self {
+            namespace: NAMESPACE,
+            dimensions,
+            metrics: definitions.collect(),
+        })
     }
 }

@@ -598,16 +598,16 @@ mod tests {
             ..swept()
         };
         let lines = [
-            line("on-scan", "id", &looked()).json(now()),
-            line("on-scan", "id", &Ok(Handled::Ignored { why: "nothing" })).json(now()),
-            line("on-scan", "id", &Err(HandlerError::Poison(poison))).json(now()),
-            worked_line("worker", "id", &worked()).json(now()),
-            swept_line("sweep", "id", Ok(&continued), now()).json(now()),
-            swept_line("sweep", "id", Ok(&swept()), now()).json(now()),
-            kept_line("workloads", "id", Ok(&indexed(&[]))).json(now()),
-            kept_line("workloads", "id", Ok(&indexed(&["ecs:ListTasks"]))).json(now()),
-            failure("worker", "BlockRefused", Map::new()).json(now()),
-            failure("worker", "CallRefused", Map::new()).json(now()),
+            written(&line("on-scan", "id", &looked())),
+            written(&line("on-scan", "id", &Ok(Handled::Ignored { why: "nothing" }))),
+            written(&line("on-scan", "id", &Err(HandlerError::Poison(poison)))),
+            written(&worked_line("worker", "id", &worked())),
+            written(&swept_line("sweep", "id", Ok(&continued), now())),
+            written(&swept_line("sweep", "id", Ok(&swept()), now())),
+            written(&kept_line("workloads", "id", Ok(&indexed(&[])))),
+            written(&kept_line("workloads", "id", Ok(&indexed(&["ecs:ListTasks"])))),
+            written(&failure("worker", "BlockRefused", Map::new())),
+            written(&failure("worker", "CallRefused", Map::new())),
         ];
         let mut seen = std::collections::BTreeSet::new();
         for line in &lines {
@@ -637,6 +637,16 @@ mod tests {
         );
     }
 
+    /// A line as it is written.
+    fn written(line: &Line<'_>) -> Value {
+        let text = serde_json::to_string(&line.at(now())).unwrap();
+        let line: Value = serde_json::from_str(&text).unwrap();
+        for key in line.as_object().unwrap().keys() {
+            assert_eq!(text.matches(&format!("\"{key}\":")).count(), 1, "{key}: {text}");
+        }
+        line
+    }
+
     /// The metrics of a line, and whether each is one of all functions together.
     fn defined(line: &Value) -> Vec<(bool, String)> {
         let directives = line["_aws"]["CloudWatchMetrics"].as_array().into_iter().flatten();
@@ -654,21 +664,21 @@ mod tests {
 
     #[test]
     fn what_did_not_happen_is_no_metric() {
-        let ignored = line("on-scan", "id", &Ok(Handled::Ignored { why: "nothing" })).json(now());
+        let ignored = written(&line("on-scan", "id", &Ok(Handled::Ignored { why: "nothing" })));
         assert_eq!(defined(&ignored), [(false, "Events".to_owned())]);
-        let nothing = worked_line("worker", "id", &Worked::default()).json(now());
+        let nothing = written(&worked_line("worker", "id", &Worked::default()));
         assert_eq!(nothing["_aws"], Value::Null, "a line without metrics is a line");
         let at_once = Swept {
             sweep: now(),
             ..swept()
         };
-        let line = swept_line("sweep", "id", Ok(&at_once), now()).json(now());
+        let line = written(&swept_line("sweep", "id", Ok(&at_once), now()));
         assert_eq!(line["SweepAge"], 0, "no age is an age: without it, an alarm rings");
     }
 
     #[test]
     fn what_was_refused_is_counted_by_what_it_was() {
-        let counted = |code: &'static str| defined(&failure("worker", code, Map::new()).json(now()));
+        let counted = |code: &'static str| defined(&written(&failure("worker", code, Map::new())));
         let errors = || (false, "Errors".to_owned());
         assert_eq!(counted("BlockRefused"), [errors(), (true, "BlocksRefused".to_owned())]);
         assert_eq!(counted("CallRefused"), [errors(), (true, "CallsRefused".to_owned())]);
@@ -701,15 +711,15 @@ mod tests {
 
     #[test]
     fn a_sweep_says_how_old_it_is_when_all_of_it_is_left_to_workers() {
-        let line = swept_line("sweep", "id", Ok(&swept()), now()).json(now());
+        let line = written(&swept_line("sweep", "id", Ok(&swept()), now()));
         assert_eq!((&line["SweepAge"], &line["level"]), (&json!(7), &json!("INFO")));
         let continued = Swept {
             continued: true,
             ..swept()
         };
-        let line = swept_line("sweep", "id", Ok(&continued), now()).json(now());
+        let line = written(&swept_line("sweep", "id", Ok(&continued), now()));
         assert_eq!((&line["SweepAge"], &line["SweepsContinued"]), (&Value::Null, &json!(1)));
-        let line = worked_line("worker", "id", &worked()).json(now());
+        let line = written(&worked_line("worker", "id", &worked()));
         assert_eq!(
             (&line["SweepAge"], &line["outcome"]),
             (&json!(90), &json!("failed-in-part"))
