@@ -150,7 +150,8 @@ impl ImageScan {
     }
 
     /// `arn`: what the envelope says that the event is about, where it can be read.
-    pub(super) fn read(detail: &Object<'_>, arn: Option<EcrArn>) -> Result<Self, Poison> {
+    /// `arn`: the one that the envelope names.
+    pub(super) fn read(detail: &Object<'_>, arn: impl FnOnce() -> Option<EcrArn>) -> Result<Self, Poison> {
         Ok(Self {
             status: ScanStatus::from_word(&detail.required("scan-status")?),
             name: image_name_or(detail, tags(detail, "image-tags")?, arn)?,
@@ -323,21 +324,28 @@ fn one_tag(detail: &Object<'_>) -> Vec<Tag> {
 
 /// The image that a detail names, which must be one: a repository alone will not do.
 fn image_name(detail: &Object<'_>, tags: Vec<Tag>) -> Result<ImageName, Poison> {
-    image_name_or(detail, tags, None)
+    image_name_or(detail, tags, || None)
 }
 
 /// The same; the repository, if the detail does not say it in a form that can be read, by the ARN.
-fn image_name_or(detail: &Object<'_>, tags: Vec<Tag>, arn: Option<EcrArn>) -> Result<ImageName, Poison> {
+fn image_name_or(
+    detail: &Object<'_>,
+    tags: Vec<Tag>,
+    arn: impl FnOnce() -> Option<EcrArn>,
+) -> Result<ImageName, Poison> {
     let digest = digest(detail, "image-digest")?;
-    let name = match (name(detail, digest.clone(), tags.clone()), arn) {
-        (Err(_), Some(arn)) => ImageName {
-            account: Some(arn.account),
-            region: Some(arn.region),
-            repository: arn.repository,
-            digest: digest.or(arn.digest),
-            tags,
-        },
-        (named, _) => named?,
+    let name = match place(detail, "repository-name") {
+        Ok(place) => named(place, digest, tags),
+        Err(poison) => {
+            let arn = arn().ok_or(poison)?;
+            ImageName {
+                account: Some(arn.account),
+                region: Some(arn.region),
+                repository: arn.repository,
+                digest: digest.or(arn.digest),
+                tags,
+            }
+        }
     };
     if name.image().is_none() {
         return Err(no_image(detail, "image-digest"));
@@ -346,14 +354,17 @@ fn image_name_or(detail: &Object<'_>, tags: Vec<Tag>, arn: Option<EcrArn>) -> Re
 }
 
 fn name(detail: &Object<'_>, digest: Option<Digest>, tags: Vec<Tag>) -> Result<ImageName, Poison> {
-    let place = place(detail, "repository-name")?;
-    Ok(ImageName {
+    place(detail, "repository-name").map(|place| named(place, digest, tags))
+}
+
+fn named(place: Place, digest: Option<Digest>, tags: Vec<Tag>) -> ImageName {
+    ImageName {
         account: place.account,
         region: place.region,
         repository: place.repository,
         digest,
         tags,
-    })
+    }
 }
 
 /// An error about an object that names no image.

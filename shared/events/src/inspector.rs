@@ -77,7 +77,7 @@ pub(super) fn scan(envelope: &Envelope<'_>) -> Result<EcrOrOther<ImageScan>, Poi
     if !names_an_image && let EcrOrOther::Other(resource) = resource(envelope)? {
         return Ok(EcrOrOther::Other(resource));
     }
-    ImageScan::read(&detail, arn(envelope)).map(EcrOrOther::Ecr)
+    ImageScan::read(&detail, || arn(envelope)).map(EcrOrOther::Ecr)
 }
 
 /// An `Inspector2 Coverage`. Its subject is in the envelope only.

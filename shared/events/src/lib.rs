@@ -140,7 +140,7 @@ pub fn parse(json: &str) -> Result<Event, Poison> {
     let body = match envelope.detail_type.as_ref() {
         "ECR Image Action" => Body::ImageAction(ImageAction::read(&envelope.detail()?)?),
         "ECR Referrer Action" => Body::ReferrerAction(ImageAction::read(&envelope.detail()?)?),
-        "ECR Image Scan" => Body::ImageScan(ImageScan::read(&envelope.detail()?, inspector::arn(&envelope))?),
+        "ECR Image Scan" => Body::ImageScan(ImageScan::read(&envelope.detail()?, || inspector::arn(&envelope))?),
         "ECR Replication Action" => Body::Replication(Replication::read(&envelope.detail()?)?),
         "ECR Pull Through Cache Action" => Body::PullThroughCache(PullThroughCache::read(&envelope.detail()?)?),
         "ECR Scan Resource Change" => Body::ScanResourceChange(ScanResourceChange::read(&envelope.detail()?)?),

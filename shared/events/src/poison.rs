@@ -106,7 +106,7 @@ impl Reason {
 /// Names, tags and words of AWS are ASCII. Whatever is not may reorder, hide or break a line of a log or a message.
 pub(super) fn printable(text: &str, max: usize) -> String {
     const CUT: &str = "...";
-    let mut out = String::new();
+    let mut out = String::with_capacity(text.len().min(max));
     for c in text.chars() {
         // Where the cut goes if the text does not fit after all.
         let before = out.len();
