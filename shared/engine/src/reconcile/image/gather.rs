@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::{
     ahead::{Ahead, OwnRows},
     attempt::{Attempt, NotRead},
+    boxed::boxed,
     image_run::ImageRun,
 };
 use crate::reconcile::{ReconcileError, refusal_of};
@@ -28,15 +29,18 @@ impl<S: Services> ImageRun<'_, S> {
         let by_digest = ImageRef::Digest(self.key.digest.clone());
         let seen = async {
             let Some(ahead) = ahead else {
-                let image = self.services.registry().image(&self.key.repository, &by_digest);
-                let (image, scan, rows) = join3(image, self.scan(), self.own_rows_and_uses()).await;
+                let registry = self.services.registry();
+                let image = boxed(|| registry.image(&self.key.repository, &by_digest));
+                let (scan, rows) = (boxed(|| self.scan()), boxed(|| self.own_rows_and_uses()));
+                let (image, scan, rows) = join3(image, scan, rows).await;
                 return (image, scan, rows, None);
             };
             (Ok(ahead.image), ahead.scan, Ok((ahead.rows, None)), ahead.answers)
         };
         let trigger = async {
             if self.hints.arrival.is_some() {
-                self.services.registry().scan_trigger(&self.key.repository).await
+                let registry = self.services.registry();
+                boxed(|| registry.scan_trigger(&self.key.repository)).await
             } else {
                 Ok(None)
             }
@@ -58,7 +62,8 @@ impl<S: Services> ImageRun<'_, S> {
         let trigger = match trigger.map_err(failed)? {
             None if self.hints.found && scan == Scan::Absent && image.is_some() => {
                 let registry = self.services.registry();
-                registry.scan_trigger(&self.key.repository).await.map_err(failed)?
+                let trigger = boxed(|| registry.scan_trigger(&self.key.repository));
+                trigger.await.map_err(failed)?
             }
             known => known,
         };
@@ -112,7 +117,8 @@ impl<S: Services> ImageRun<'_, S> {
         }
         let registry = self.services.registry();
         // By the longest time that a pull may count: what the scanner says is not known yet.
-        let pulled = registry.pulled_since(&self.key.repository, self.in_use_since(false), None);
+        let since = self.in_use_since(false);
+        let pulled = boxed(|| registry.pulled_since(&self.key.repository, since, None));
         pulled.await.map(Some)
     }
 
@@ -134,7 +140,7 @@ impl<S: Services> ImageRun<'_, S> {
         let read = |digest: &Digest| read.as_ref().filter(|_| is_looked_for(digest));
         let unread = digests.iter().filter(|digest| read(digest).is_none());
         let keys: Vec<ImageKey> = unread.map(|digest| self.of(digest, None).key).collect();
-        let rows = self.services.ledger().rows_of(&keys).await;
+        let rows = boxed(|| self.services.ledger().rows_of(&keys)).await;
         let mut rows = rows
             .map_err(|source| self.failed("read the indexes of", source))?
             .into_iter();
@@ -167,8 +173,8 @@ impl<S: Services> ImageRun<'_, S> {
             if !self.hints.found || !is_destination(self.policy, &self.key.repository, &self.key.region) {
                 return Ok(None);
             }
-            let rows = self.services.ledger().rows_elsewhere(&self.key).await.map_err(failed)?;
-            let rows = rows.into_iter();
+            let rows = boxed(|| self.services.ledger().rows_elsewhere(&self.key)).await;
+            let rows = rows.map_err(failed)?.into_iter();
             let rows = rows.filter(|row| may_be_source(self.policy, row, &self.key.region, since));
             let row = rows.min_by_key(|row| SourceRank::of(self.policy, row));
             return Ok(row.map(|row| SourceImage {
@@ -191,7 +197,7 @@ impl<S: Services> ImageRun<'_, S> {
             region: region.clone(),
             ..self.key.clone()
         };
-        let row = self.services.ledger().row(&key).await.map_err(failed)?;
+        let row = boxed(|| self.services.ledger().row(&key)).await.map_err(failed)?;
         Ok(Some(SourceImage { region, row }))
     }
 

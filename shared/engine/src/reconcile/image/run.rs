@@ -176,12 +176,13 @@ impl<'a, S: Services> ImageRun<'a, S> {
 
     /// The facts of an attempt, and what they ask for at once.
     async fn begin(&self, ahead: Option<Ahead>) -> Result<Attempt, ReconcileError> {
-        let mut attempt = self.gather(ahead).await?;
+        let mut attempt = boxed(|| self.gather(ahead)).await?;
         log_facts(&attempt.facts);
         self.resume(&attempt.facts).await?;
         if attempt.facts.needs_manifest(self.policy) {
             // An entry whose manifest cannot be read is evaluated as an image.
-            let manifest = self.manifest(&attempt.facts, &mut attempt.not_read).await?;
+            let Attempt { facts, not_read, .. } = &mut attempt;
+            let manifest = boxed(|| self.manifest(facts, not_read)).await?;
             attempt.facts.content = manifest.map(|manifest| content(&manifest));
         }
         Ok(attempt)
