@@ -8,7 +8,9 @@ use std::{collections::BTreeMap, time::Duration};
 use aws_credential_types::{
     Credentials, credential_feature::AwsCredentialFeature, provider::SharedCredentialsProvider,
 };
-use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_smithy_runtime_api::client::{
+    behavior_version::BehaviorVersion, stalled_stream_protection::StalledStreamProtectionConfig,
+};
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use aws_types::{
     SdkConfig,
@@ -96,6 +98,8 @@ pub(super) fn config(lookup: &impl Fn(&str) -> Option<String>) -> Result<(SdkCon
                 .with_max_backoff(MAX_BACKOFF),
         )
         .timeout_config(timeouts(ATTEMPT_TIMEOUT, OPERATION_TIMEOUT))
+        // A connection that stalls is what the timeout of an attempt ends: the SDK's own watch over each body would notice it no earlier.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .service_config(Endpoints(endpoints));
     config.set_app_name(AppName::new("ecr-guard").ok());
     config.set_endpoint_url(endpoint("AWS_ENDPOINT_URL"));
