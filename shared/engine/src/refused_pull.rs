@@ -1,6 +1,7 @@
 //! Notifies the team of a blocked image that a workload could not pull it.
 
 use futures_util::future::join;
+use tracing::debug;
 
 use crate::{route::topic, workloads::Index};
 use guard_core::{
@@ -79,6 +80,7 @@ impl<S: Services> Index<'_, S> {
             return Ok(false);
         }
         notifier.tell(slot, &brief, &alert.message()).await?;
+        debug!(of = %key, %who, "decided: an alert is sent");
         // If that is not written, the alert is sent once more, under the same id.
         ledger
             .write_refused_pull(&claim.told(self.services.clock().now()))

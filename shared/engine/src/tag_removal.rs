@@ -633,4 +633,4 @@ fn refusal(operation: &'static str, code: &str, message: &str) -> PortError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -118,8 +118,8 @@ pub struct Removed {
     pub tag: Tag,
     /// The image that lost it.
     pub digest: Digest,
-    /// That image had a mark of ours.
-    pub marked: bool,
+    /// It was to lose it: the row of the tag says so, or it is a mark of ours on this image.
+    pub was_meant: bool,
     /// It was its last tag, and the image is deleted.
     pub deleted: bool,
     /// When.
@@ -195,6 +195,15 @@ impl State {
         let Some(image) = entry(self, key) else { return };
         let from = std::mem::replace(&mut image.status, status);
         self.ways.changes(&key.repository, &key.digest, &from, now);
+    }
+
+    /// An image is pushed again: that restores it, and its findings are gone.
+    fn comes_back(&mut self, key: &ImageKey, at: Timestamp) {
+        self.set_status(key, ImageStatus::Active);
+        if let Some(image) = entry(self, key) {
+            image.last_activated_at = Some(at);
+        }
+        self.scans.remove(&(key.repository.clone(), key.digest.clone()));
     }
 
     /// The existing indexes that reference an image, by their manifests.
@@ -354,12 +363,18 @@ impl World {
 
     /// Pushes the image again, as a pipeline that runs twice does: it is restored, and its findings are gone.
     pub fn push_again(&self, key: &ImageKey, at: Timestamp) {
+        self.lock().comes_back(key, at);
+    }
+
+    /// A person archives an image; whether it could be pulled before.
+    pub fn archive_by_hand(&self, key: &ImageKey) -> bool {
         let mut state = self.lock();
-        state.set_status(key, ImageStatus::Active);
-        if let Some(image) = entry(&mut state, key) {
-            image.last_activated_at = Some(at);
+        let is_active = entry(&mut state, key).is_some_and(|image| image.status == ImageStatus::Active);
+        if is_active {
+            state.scans.remove(&(key.repository.clone(), key.digest.clone()));
+            state.set_status(key, ImageStatus::Archived);
         }
-        state.scans.remove(&(key.repository.clone(), key.digest.clone()));
+        is_active
     }
 
     /// Ends a restore: the image can be pulled again.
@@ -381,12 +396,17 @@ impl World {
         self.lock().removed.clone()
     }
 
-    /// Removes a tag as a person does, by the documented reading. The image that is deleted by it, if one is.
+    /// Removes a tag as a person does, by the documented reading. The image that is deleted by it, if one is. The last tag of an image
+    /// stays that an index references.
     pub fn untag(&self, repository: &RepositoryName, tag: &Tag) -> Option<Digest> {
         let mut state = self.lock();
         let holder = find(&state, repository, &ImageRef::Tag(tag.clone()))?.digest.clone();
         let key = (repository.clone(), holder.clone());
+        let is_led_to = state.is_led_to(repository, &holder);
         let image = state.images.get_mut(&key)?;
+        if is_led_to && image.tags.len() == 1 {
+            return None;
+        }
         image.tags.retain(|other| other != tag);
         if !image.tags.is_empty() {
             return None;
@@ -730,7 +750,8 @@ fn page<T>(state: &State, mut rest: impl Iterator<Item = T>, name: impl Fn(&T) -
 
 /// Removes a tag from whichever image has it, by one of the readings of the API. In any case, the last tag of an image stays
 /// that an index references.
-fn remove_tag(state: &mut State, repository: &RepositoryName, tag: &Tag) -> TagAnswer {
+fn remove_tag(state: &mut State, of: &RepositoryKey, tag: &Tag) -> TagAnswer {
+    let repository = &of.repository;
     let reading = state.removals;
     let mut of_repository = state.images.iter().filter(|((name, _), _)| name == repository);
     let Some((key, image)) = of_repository.find(|(_, image)| image.tags.contains(tag)) else {
@@ -738,7 +759,9 @@ fn remove_tag(state: &mut State, repository: &RepositoryName, tag: &Tag) -> TagA
     };
     let key = key.clone();
     let is_last = image.tags.len() == 1;
-    let marked = image.tags.iter().any(|tag| is_mark(tag, &key.1));
+    let of_row = state.tag_rows.get(&(of.clone(), tag.clone()));
+    let from = of_row.and_then(|row| row.removal.as_ref()).map(|removal| &removal.from);
+    let was_meant = from == Some(&key.1) || is_mark(tag, &key.1);
     if is_last && (reading == RemovalReading::Referenced || state.is_led_to(repository, &key.1)) {
         return TagAnswer::Referenced;
     }
@@ -751,7 +774,7 @@ fn remove_tag(state: &mut State, repository: &RepositoryName, tag: &Tag) -> TagA
     state.removed.push(Removed {
         tag: tag.clone(),
         digest: key.1.clone(),
-        marked,
+        was_meant,
         deleted,
         at: state.now.unwrap_or_else(super::now),
     });
@@ -1311,6 +1334,9 @@ impl RegistryWriter for World {
                 ..super::image(image)
             });
             entry.tags.push(tag.clone());
+            if entry.status != ImageStatus::Active {
+                state.comes_back(image, now);
+            }
         })
         .await
     }
@@ -1320,14 +1346,20 @@ impl RegistryWriter for World {
             for tag in tags {
                 let holder =
                     find(state, &key.repository, &ImageRef::Tag(tag.clone())).map(|image| image.digest.clone());
-                if let Some(digest) = holder.filter(|digest| !is_mark(tag, digest)) {
+                // A tag that breaks the rules goes without a block: the image can be pulled by its digest, or by its other tags.
+                let is_quarantined = |digest: &Digest| {
+                    let block = state.rows.get(&key.image(digest)).and_then(|row| row.block.as_ref());
+                    block.is_some_and(|block| block.tags.contains(tag) && !block.confirmed)
+                };
+                let taken = holder.filter(|digest| !is_mark(tag, digest) && is_quarantined(digest));
+                if let Some(digest) = taken {
                     let now = state.time();
                     state.index.takes(&key.image(&digest), now);
                 }
             }
             let is_read = state.left_out != Some(Planted::NoAnswer);
             let answer = |tag: &Tag| {
-                let answer = remove_tag(state, &key.repository, tag);
+                let answer = remove_tag(state, key, tag);
                 (tag.clone(), if is_read { answer } else { TagAnswer::Gone })
             };
             tags.iter().map(answer).collect()

@@ -1,17 +1,14 @@
 mod explore;
 mod lost;
+pub(crate) mod people;
 
 use std::{
     pin::pin,
-    sync::Mutex,
     task::{Context, Poll, Waker},
 };
 
 use super::*;
-use guard_core::{
-    marker::{quarantine_tag, untagged_mark},
-    notice::RepositoryAlertKind as Kind,
-};
+use guard_core::{marker::untagged_mark, notice::RepositoryAlertKind as Kind};
 use guard_testkit::{Fault, Parts, World, image, image_key, run};
 
 fn policy() -> Policy {

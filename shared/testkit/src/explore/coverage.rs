@@ -17,10 +17,11 @@ use tracing::{
 };
 
 /// The subjects of plans, by the module that logs them; and the order of effects, which all of them share.
-const SUBJECTS: [(&str, &str); 4] = [
+const SUBJECTS: [(&str, &str); 5] = [
     ("guard_engine::reconcile::image::run", "image"),
     ("guard_engine::reconcile::repository::tag", "tag"),
     ("guard_engine::reconcile::repository::settings", "settings"),
+    ("guard_engine::refused_pull", "refused pull"),
     ("guard_engine::execute", "step"),
 ];
 
@@ -35,7 +36,6 @@ pub(super) const KINDS: &[(&str, &[&str])] = &[
     ("image alerts: ImageBypass", &["families", "tags", "mixed"]),
     ("image alerts: ImageReleased", &["families", "tags", "mixed"]),
     ("image alerts: ImageReview", &["families"]),
-    ("image alerts: PullRefused", &[]),
     ("image alerts: ScanFailed", &["families"]),
     ("image alerts: ScanOverdue", &["families", "gate", "mixed"]),
     ("image asks: Again", &["tags"]),
@@ -50,7 +50,7 @@ pub(super) const KINDS: &[(&str, &[&str])] = &[
         "image asks: Replaced",
         &["families", "tags", "workloads", "gate", "mixed"],
     ),
-    ("image asks: Scan", &[]),
+    ("image asks: Scan", &["mixed"]),
     ("image asks: Told", &["families"]),
     ("image asks: Uses", &["workloads", "mixed"]),
     (
@@ -64,16 +64,17 @@ pub(super) const KINDS: &[(&str, &[&str])] = &[
     ("image changes: quarantine", &["tags", "workloads", "gate", "mixed"]),
     ("image changes: restore", &["families", "workloads", "mixed"]),
     ("image changes: unquarantine", &["tags", "workloads", "mixed"]),
-    ("image is left: ArchivedByOthers", &[]),
+    ("image is left: ArchivedByOthers", &["mixed"]),
     ("image is left: Busy", &["families"]),
     ("image is left: InProgress", &["families", "tags", "workloads", "mixed"]),
-    ("image is left: NoSuchImage", &["tags"]),
-    ("image is left: NotAnImage", &[]),
+    ("image is left: NoSuchImage", &["tags", "mixed"]),
+    ("image is left: NotAnImage", &["mixed"]),
     ("image is left: ResultNotVisible", &[]),
     (
         "image is left: Unchanged",
         &["families", "tags", "workloads", "gate", "mixed"],
     ),
+    ("refused pull: an alert is sent", &["mixed"]),
     (
         "step: claim: another invocation wrote the record, so the reconcile begins anew",
         &["families", "tags", "workloads", "mixed"],
@@ -95,7 +96,10 @@ pub(super) const KINDS: &[(&str, &[&str])] = &[
         "step: notify: the alerts of the step are sent, if it has any",
         &["families", "tags", "workloads", "gate", "mixed"],
     ),
-    ("step: record: another invocation wrote the record after the claim", &[]),
+    (
+        "step: record: another invocation wrote the record after the claim",
+        &["mixed"],
+    ),
     (
         "step: record: the claim is all that the step has to do",
         &["families", "tags", "workloads", "gate", "mixed"],
@@ -106,8 +110,8 @@ pub(super) const KINDS: &[(&str, &[&str])] = &[
     ),
     ("tag is left: InProgress", &["tags"]),
     ("tag is left: Later", &["tags"]),
-    ("tag is left: Leave", &["tags"]),
-    ("tag: a step is carried out", &["tags"]),
+    ("tag is left: Leave", &["tags", "mixed"]),
+    ("tag: a step is carried out", &["tags", "mixed"]),
 ];
 
 /// How often each kind came.

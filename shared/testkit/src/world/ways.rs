@@ -261,11 +261,7 @@ impl World {
         state.images.insert((key.repository.clone(), key.digest.clone()), image);
         state.manifests.insert(key.clone(), manifest.to_owned());
         if comes_back {
-            state.set_status(key, ImageStatus::Active);
-            if let Some(image) = entry(&mut state, key) {
-                image.last_activated_at = Some(now);
-            }
-            state.scans.remove(&(key.repository.clone(), key.digest.clone()));
+            state.comes_back(key, now);
         }
         let scanned = state.triggers.get(&key.repository) == Some(&ScanTrigger::Automatic);
         if scanned && entries(manifest).is_none() {

@@ -3,24 +3,16 @@
 //! No image disappears by our own call without being put back or named in an alert; a tag that was taken from another image is
 //! given back, or named in an alert.
 
-use std::collections::BTreeSet;
-
 use jiff::SignedDuration;
 
-use super::*;
-use crate::reconcile::{
-    ReconcileError,
-    image::{Hints, Outcome, Request, reconcile},
-    repository::{TagRequest, reconcile_tag},
+use super::{
+    people::{Deed, People, Push, Pushable, on_push, on_scan, worker},
+    *,
 };
-use guard_core::{
-    finding::{Scan, Severity},
-    repository::removal::Pushed,
-    state::State,
-};
+use guard_core::finding::{Scan, Severity};
 use guard_ports::Clock as _;
 use guard_testkit::{
-    RemovalReading, Removed,
+    RemovalReading,
     explore::{Act, Choices, Exploration, Running, Story, play},
     finding, scan,
 };
@@ -70,169 +62,20 @@ fn numbered(n: usize) -> ImageKey {
     }
 }
 
-async fn look(
-    world: &World,
-    policy: &Policy,
-    key: &ImageKey,
-    hints: Hints,
-    actor: &str,
-) -> Result<Outcome, ReconcileError> {
-    let request = Request {
-        account: key.account.clone(),
-        region: key.region.clone(),
-        repository: key.repository.clone(),
-        image: ImageRef::Digest(key.digest.clone()),
-        hints,
-        actor: actor.to_owned(),
-    };
-    reconcile(&world.writing(true), policy, &request).await
-}
-
-async fn judge(
-    world: &World,
-    policy: &Policy,
-    tag: &Tag,
-    state: Option<State>,
-    pushed: Option<&Pushed>,
-    actor: &str,
-) -> Result<(), String> {
-    let request = TagRequest {
-        tag,
-        state,
-        pushed,
-        actor,
-    };
-    let key = RepositoryKey::of(&image_key());
-    let judged = reconcile_tag(&world.writing(true), policy, &key, &request).await;
-    judged.map(drop).map_err(|error| error.to_string())
-}
-
-/// The reaction of `on-push` to a push of a tag.
-fn on_push<'a>(
-    world: &'a World,
-    policy: &'a Policy,
-    key: ImageKey,
-    tag: Tag,
-    at: Timestamp,
-    actor: String,
-) -> Running<'a> {
-    Box::pin(async move {
-        let looked = look(world, policy, &key, Hints::default(), &actor).await;
-        let state = looked.as_ref().ok().and_then(|outcome| outcome.state);
-        let pushed = Pushed {
-            digest: key.digest.clone(),
-            at,
-        };
-        judge(world, policy, &tag, state, Some(&pushed), &actor).await?;
-        looked.map(drop).map_err(|error| error.to_string())
-    })
-}
-
-fn on_scan<'a>(world: &'a World, policy: &'a Policy, key: ImageKey, actor: String) -> Running<'a> {
-    Box::pin(async move {
-        let looked = look(world, policy, &key, Hints::default(), &actor).await;
-        looked.map(drop).map_err(|error| error.to_string())
-    })
-}
-
-/// The reaction of `worker` to an image of the list: it has no event.
-fn worker<'a>(world: &'a World, policy: &'a Policy, key: ImageKey, actor: String) -> Running<'a> {
-    Box::pin(async move {
-        let hints = Hints {
-            found: true,
-            ..Hints::default()
-        };
-        let looked = look(world, policy, &key, hints, &actor)
-            .await
-            .map_err(|error| error.to_string())?;
-        let there = world
-            .image(&key.repository, &ImageRef::Digest(key.digest.clone()))
-            .await;
-        let there = there.map_err(|error| error.to_string())?;
-        for tag in there.map(|image| image.tags).unwrap_or_default() {
-            judge(world, policy, &tag, looked.state, None, &actor).await?;
-        }
-        Ok(())
-    })
-}
-
-/// Pushes an image under a tag, as a pipeline does: the tag moves, the image's other tags stay.
-fn push_tag(world: &World, n: usize, given: &Tag) {
-    for other in 0..3 {
-        if let Some(mut image) = world.image_of(&numbered(other)) {
-            image.tags.retain(|tag| tag != given);
-            world.push(&numbered(other), image);
-        }
-    }
-    let key = numbered(n);
-    let mut there = world.image_of(&key).unwrap_or_else(|| Image {
-        tags: Vec::new(),
-        pushed_at: Some(world.now()),
-        ..image(&key)
-    });
-    there.tags.push(given.clone());
-    world.push(&key, there);
-}
-
 /// The reaction of `actor` to an image, or to a tag of it.
 fn ours<'a>(world: &'a World, policy: &'a Policy, actor: Actor, n: usize, tag: &str, id: String) -> Running<'a> {
     match actor {
-        Actor::OnPush => on_push(
-            world,
-            policy,
-            numbered(n),
-            tag.parse().unwrap(),
-            guard_testkit::now(),
-            id,
-        ),
+        Actor::OnPush => {
+            let push = Push {
+                key: numbered(n),
+                tag: tag.parse().unwrap(),
+                at: guard_testkit::now(),
+            };
+            on_push(world, policy, push, id)
+        }
         Actor::OnScan => on_scan(world, policy, numbered(n), id),
         Actor::Worker => worker(world, policy, numbered(n), id),
     }
-}
-
-/// The actions of a person.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Deed {
-    /// Pushes an image under a tag, which moves.
-    Push(usize, Tag),
-    /// Deletes a tag.
-    Delete(Tag),
-}
-
-impl Deed {
-    fn choose(choices: &mut Choices) -> Self {
-        let tag: Tag = choices.pick(&TAGS).parse().unwrap();
-        match choices.below(4) {
-            0 | 1 => Self::Push(choices.below(3), tag),
-            2 => Self::Delete(tag),
-            _ => {
-                let digest = numbered(choices.below(2)).digest;
-                let marks = [untagged_mark(&digest), quarantine_tag(&digest)];
-                Self::Delete(choices.pick(&marks).clone().unwrap())
-            }
-        }
-    }
-
-    fn act(&self, world: &World, people: &Mutex<People>) {
-        let mut people = people.lock().unwrap();
-        match self {
-            Self::Push(n, tag) => {
-                push_tag(world, *n, tag);
-                people.deleted.remove(&numbered(*n).digest);
-                people.pushes.push((*n, tag.clone(), world.now()));
-            }
-            Self::Delete(tag) => people.deleted.extend(world.untag(&image_key().repository, tag)),
-        }
-    }
-}
-
-/// The actions of people.
-#[derive(Debug, Default, Clone)]
-struct People {
-    /// Images that went when somebody deleted their last tag.
-    deleted: BTreeSet<Digest>,
-    /// Pushes, with their time.
-    pushes: Vec<(usize, Tag, Timestamp)>,
 }
 
 /// Everything in any order, as Lambda may deliver it.
@@ -240,7 +83,7 @@ fn anything<'a>(
     world: &'a World,
     policy: &'a Policy,
     pair: (Actor, Actor),
-    people: &'a Mutex<People>,
+    people: &'a People,
     choices: &mut Choices,
     story: &mut Story,
 ) {
@@ -255,18 +98,17 @@ fn anything<'a>(
         });
     }
     for number in 0..1 + choices.below(3) {
-        let deed = Deed::choose(choices);
+        let deed = Deed::choose(choices, people, &TAGS);
         let place = acts.len();
         let done = deed.clone();
-        acts.push(Act::deed(format!("{deed:?}"), move || done.act(world, people)));
+        acts.push(Act::deed(format!("{deed:?}"), move || people.act(world, &done)));
         if let Deed::Push(n, tag) = deed {
             let begin = move || {
-                let pushes = people.lock().unwrap().pushes.clone();
-                let push = pushes
-                    .into_iter()
-                    .find(|(of, given, _)| (*of, given) == (n, &tag))
-                    .unwrap();
-                on_push(world, policy, numbered(n), push.1, push.2, format!("push-{number}"))
+                let actor = format!("push-{number}");
+                match people.push_of(n, &tag) {
+                    Some(push) => on_push(world, policy, push, actor),
+                    None => Box::pin(async { Ok(()) }),
+                }
             };
             acts.push(Act::event(format!("OnPush of push {number}"), begin).after(&[place]));
         }
@@ -288,7 +130,7 @@ fn duel(
     world: &World,
     policy: &Policy,
     pair: (Actor, Actor),
-    people: &Mutex<People>,
+    people: &People,
     choices: &mut Choices,
     story: &mut Story,
 ) {
@@ -314,9 +156,9 @@ fn duel(
     }
     world.set_now(world.now() + SignedDuration::from_secs(1));
     for _ in 0..1 + choices.below(2) {
-        let deed = Deed::choose(choices);
+        let deed = Deed::choose(choices, people, &TAGS);
         story.line(|| format!("{deed:?}"));
-        deed.act(world, people);
+        people.act(world, &deed);
     }
     if when == 2 {
         meanwhile(story);
@@ -339,42 +181,6 @@ fn duel(
         let _ = run(first);
     }
     world.heal();
-}
-
-/// The damage in the world now: a change that we made to an image without our mark, and that no alert names.
-fn untold(world: &World, people: &People) -> Option<String> {
-    let told: BTreeSet<(String, String)> = told(world).into_iter().collect();
-    let is_told = |kind: Kind, digest: &Digest| told.contains(&(kind.as_str().to_owned(), digest.to_string()));
-    let removed = world.removed();
-    for (place, hit) in removed.iter().enumerate() {
-        let there = (0..3).map(numbered).find(|key| key.digest == hit.digest);
-        let there = there.and_then(|key| world.image_of(&key));
-        if hit.deleted && !is_told(Kind::ImageLost, &hit.digest) {
-            if there.is_some() || people.deleted.contains(&hit.digest) {
-                // Pushed again by somebody.
-                continue;
-            }
-            return Some(format!("an image is gone, and nobody is told: {hit:?}"));
-        }
-        // The first image is the one that tags are meant to be taken from; without our mark it is one from which somebody took that.
-        let is_foreign = !hit.marked && hit.digest != numbered(0).digest;
-        if !hit.deleted && is_foreign && !is_told(Kind::TagTaken, &hit.digest) {
-            let has_it = |image: &Image| image.tags.contains(&hit.tag);
-            let of_another = (0..3).any(|n| world.image_of(&numbered(n)).is_some_and(|image| has_it(&image)));
-            let had_it_again = removed
-                .iter()
-                .skip(place + 1)
-                .any(|later| (&later.tag, &later.digest) == (&hit.tag, &hit.digest));
-            // A push after it has taken the tag from the image anyway.
-            let is_pushed = |(_, tag, at): &(usize, Tag, Timestamp)| *tag == hit.tag && *at > hit.at;
-            let had_it_again = had_it_again || people.pushes.iter().any(is_pushed);
-            if of_another || had_it_again || there.is_none() || people.deleted.contains(&hit.digest) {
-                continue;
-            }
-            return Some(format!("a tag was taken, and nobody is told: {hit:?}"));
-        }
-    }
-    None
 }
 
 fn explore(choices: &mut Choices, story: &mut Story, policies: &[Policy; 3]) -> Result<(), String> {
@@ -407,25 +213,24 @@ fn explore(choices: &mut Choices, story: &mut Story, policies: &[Policy; 3]) -> 
         );
     }
     world.set_scan(&numbered(2), Scan::Complete(scan(vec![])));
-    let people = Mutex::new(People::default());
+    let people = People::new((0..3).map(|n| Pushable::single(numbered(n))).collect(), 2);
     let story_of = if choices.one_in(3) { anything } else { duel };
     story_of(&world, policy, (one, two), &people, choices, story);
-    let people = people.lock().unwrap().clone();
     let removed = world.removed();
     story.count("removals", removed.len());
-    let foreign = |hit: &&Removed| !hit.marked && hit.digest != numbered(0).digest;
-    story.count("of them from another image", removed.iter().filter(foreign).count());
+    let foreign = removed.iter().filter(|hit| !hit.was_meant);
+    story.count("of them from another image", foreign.count());
     story.count(
         "images deleted by them",
         removed.iter().filter(|hit| hit.deleted).count(),
     );
-    if untold(&world, &people).is_some() {
+    if people.untold(&world).is_some() {
         story.count("known only when an event was delivered again", 1);
     }
     // Work that failed, was cut off or was lost is delivered again, at last by hand; and then comes the next sweep.
     world.set_now(world.now() + SignedDuration::from_mins(5));
-    for (index, (n, tag, at)) in people.pushes.iter().enumerate() {
-        let again = on_push(&world, policy, numbered(*n), tag.clone(), *at, format!("again-{index}"));
+    for (index, push) in people.pushes().into_iter().enumerate() {
+        let again = on_push(&world, policy, push, format!("again-{index}"));
         if let Err(error) = run(again) {
             story.line(|| format!("delivered again: {error}"));
         }
@@ -441,7 +246,7 @@ fn explore(choices: &mut Choices, story: &mut Story, policies: &[Policy; 3]) -> 
     let count = |kind: Kind| told(&world).iter().filter(|(told, _)| told == kind.as_str()).count();
     story.count("told as taken", count(Kind::TagTaken));
     story.count("told as lost", count(Kind::ImageLost));
-    match untold(&world, &people) {
+    match people.untold(&world) {
         Some(wrong) => Err(wrong),
         None => Ok(()),
     }

@@ -13,6 +13,7 @@ use std::{
 
 use super::*;
 use crate::{
+    refused_pull::Refused,
     sweep::Sweep,
     testing::{a_sweep, enqueue_known, sweep, work_in},
     workloads::Index,
@@ -41,6 +42,12 @@ pub(super) fn key(n: usize) -> ImageKey {
         digest: DIGESTS[n].parse().unwrap(),
         ..image_key()
     }
+}
+
+/// The manifest of the index.
+pub(super) fn manifest() -> String {
+    let child = DIGESTS[2];
+    format!(r#"{{"manifests": [{{"digest": "{child}", "platform": {{"architecture": "arm64", "os": "linux"}}}}]}}"#)
 }
 
 /// The images that are pulled together.
@@ -120,13 +127,7 @@ impl<'s> Scene<'s> {
             ..image(&key(1))
         };
         world.push(&key(1), index);
-        let child = DIGESTS[2];
-        world.set_manifest(
-            &key(1),
-            &format!(
-                r#"{{"manifests": [{{"digest": "{child}", "platform": {{"architecture": "arm64", "os": "linux"}}}}]}}"#
-            ),
-        );
+        world.set_manifest(&key(1), &manifest());
         Self {
             world,
             policy,
@@ -235,11 +236,40 @@ impl<'s> Scene<'s> {
         }))
     }
 
+    /// The event that a workload could not pull its image.
+    pub(super) fn refused(&self, number: usize) -> Running<'_> {
+        let actor = format!("refused-{}", self.attempts.get());
+        self.attempt(Box::pin(async move {
+            let Some(job) = self.jobs.borrow().get(number).cloned() else {
+                return Ok(());
+            };
+            let services = self.world.services(self.policy);
+            let index = Index {
+                services: &services,
+                rules: self.rules(),
+                registry: registry_key(),
+            };
+            let seen = seen(&job);
+            let refused = Refused {
+                workload: seen.workload,
+                images: vec![seen.image],
+                says: "CannotPullContainerError: not found".to_owned(),
+            };
+            let told = index.refused(self.policy, &refused, &actor).await;
+            told.map(drop).map_err(|error| error.to_string())
+        }))
+    }
+
     pub(super) fn look(&self, n: usize) -> Running<'_> {
+        self.look_with(n, Hints::default())
+    }
+
+    pub(super) fn look_with(&self, n: usize, hints: Hints) -> Running<'_> {
         let actor = format!("look-{}", self.attempts.get());
         self.attempt(Box::pin(async move {
             let request = Request {
                 image: ImageRef::Digest(key(n).digest),
+                hints,
                 ..request(&actor)
             };
             let looked = reconcile(&self.world.writing(true), self.policy, &request).await;
@@ -274,8 +304,11 @@ impl<'s> Scene<'s> {
         }
     }
 
+    /// Nobody can deploy it, because of us; an image that people have deleted is none.
     pub(super) fn is_taken(&self, n: usize) -> bool {
-        let image = self.world.image_of(&key(n)).unwrap();
+        let Some(image) = self.world.image_of(&key(n)) else {
+            return false;
+        };
         let mark = quarantine_tag(&key(n).digest);
         let is_marked = mark.is_some_and(|mark| image.tags.contains(&mark));
         image.status == ImageStatus::Archived || is_marked
@@ -293,7 +326,9 @@ impl<'s> Scene<'s> {
     /// How everything is.
     pub(super) fn end(&self) -> String {
         let of = |n: usize| {
-            let image = self.world.image_of(&key(n)).unwrap();
+            let Some(image) = self.world.image_of(&key(n)) else {
+                return format!("{} is deleted", DIGESTS[n]);
+            };
             let row = self.world.row_of(&key(n));
             let row = row.map_or_else(String::new, |row| format!("{:?}: {}", row.state, row.reason));
             format!("{} {:?} {:?} {row}", DIGESTS[n], image.status, image.tags)
