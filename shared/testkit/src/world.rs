@@ -118,6 +118,8 @@ pub struct Removed {
     pub tag: Tag,
     /// The image that lost it.
     pub digest: Digest,
+    /// That image had a mark of ours.
+    pub marked: bool,
     /// It was to lose it: the row of the tag says so, or it is a mark of ours on this image.
     pub was_meant: bool,
     /// It was its last tag, and the image is deleted.
@@ -759,6 +761,7 @@ fn remove_tag(state: &mut State, of: &RepositoryKey, tag: &Tag) -> TagAnswer {
     };
     let key = key.clone();
     let is_last = image.tags.len() == 1;
+    let marked = image.tags.iter().any(|tag| is_mark(tag, &key.1));
     let of_row = state.tag_rows.get(&(of.clone(), tag.clone()));
     let from = of_row.and_then(|row| row.removal.as_ref()).map(|removal| &removal.from);
     let was_meant = from == Some(&key.1) || is_mark(tag, &key.1);
@@ -774,6 +777,7 @@ fn remove_tag(state: &mut State, of: &RepositoryKey, tag: &Tag) -> TagAnswer {
     state.removed.push(Removed {
         tag: tag.clone(),
         digest: key.1.clone(),
+        marked,
         was_meant,
         deleted,
         at: state.now.unwrap_or_else(super::now),

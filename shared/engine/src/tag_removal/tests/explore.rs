@@ -125,7 +125,8 @@ fn anything<'a>(
 }
 
 /// One of ours stops at any call; then people act, and another one of ours; then the first goes on, to its end or until it is cut off, or
-/// the answer to its removal is lost.
+/// the answer to its removal is lost. `play()` reaches that too, in one of many scenarios; here it is each of them, because what may go wrong is
+/// between two neighbouring calls.
 fn duel(
     world: &World,
     policy: &Policy,

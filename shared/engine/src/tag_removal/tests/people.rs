@@ -12,7 +12,7 @@ use crate::reconcile::{
 use guard_core::{
     ids::{Digest, ImageKey, ImageRef, RepositoryKey, Tag},
     image::Image,
-    marker::{quarantine_tag, untagged_mark},
+    marker::{is_mark, quarantine_tag, untagged_mark},
     notice::RepositoryAlertKind as Kind,
     policy::Policy,
     repository::removal::Pushed,
@@ -60,6 +60,8 @@ pub(crate) struct People {
     marked: usize,
     /// The images that went when somebody deleted their last tag.
     deleted: RefCell<BTreeSet<Digest>>,
+    /// The images whose mark somebody has deleted.
+    unmarked: RefCell<BTreeSet<Digest>>,
     pushes: RefCell<Vec<Push>>,
 }
 
@@ -94,6 +96,7 @@ impl People {
             images,
             marked,
             deleted: RefCell::default(),
+            unmarked: RefCell::default(),
             pushes: RefCell::default(),
         }
     }
@@ -103,6 +106,9 @@ impl People {
         match deed {
             Deed::Push(n, tag) => self.push(world, *n, tag),
             Deed::Delete(tag) => {
+                let digests = self.images.iter().map(|image| &image.key.digest);
+                let of_mark = digests.filter(|digest| is_mark(tag, digest)).cloned();
+                self.unmarked.borrow_mut().extend(of_mark);
                 let repository = &self.images[0].key.repository;
                 self.deleted.borrow_mut().extend(world.untag(repository, tag));
             }
@@ -138,8 +144,8 @@ impl People {
         of_image.next_back().cloned()
     }
 
-    /// The damage in the world now: an image that one of our removals deleted, or took a tag from that was not to be taken from it, which
-    /// nobody has put right, and no alert names.
+    /// The damage in the world now: an image that one of our removals deleted, or took a tag from that was not to be taken from it, or
+    /// without our mark, which nobody has put right, and no alert names.
     pub(crate) fn untold(&self, world: &World) -> Option<String> {
         let told: BTreeSet<(String, String)> = super::told(world).into_iter().collect();
         let is_told = |kind: Kind, digest: &Digest| told.contains(&(kind.as_str().to_owned(), digest.to_string()));
@@ -158,7 +164,8 @@ impl People {
                 }
                 return Some(format!("an image is gone, and nobody is told: {hit:?}"));
             }
-            if !hit.deleted && !hit.was_meant && !is_told(Kind::TagTaken, &hit.digest) {
+            let is_wrong = !hit.was_meant || !hit.marked && !self.unmarked.borrow().contains(&hit.digest);
+            if !hit.deleted && is_wrong && !is_told(Kind::TagTaken, &hit.digest) {
                 let has_it = |other: &Pushable| {
                     world
                         .image_of(&other.key)

@@ -3,6 +3,9 @@
 //!
 //! An allowed image has a result, and is not blocked by the next reconcile; the digest in the answer is one that was asked for,
 //! and the one that was evaluated.
+//!
+//! Its loop is its own. `play()` lets an attempt stand once in five times, at a poll by chance; here others act between any two calls of the
+//! gate, in every scenario, and they may delete the row of an image that they stand in.
 
 use std::{
     cell::RefCell,
