@@ -1,7 +1,7 @@
 //! An image may be deployed, as far as blocking goes: what we did to it is undone, and only that.
 
 use crate::{
-    decide::{facts::ImageCase, plan::Effect, step::Draft},
+    decide::{blocking::is_in_archive, facts::ImageCase, plan::Effect, step::Draft},
     image::{Image, ImageStatus},
     ledger::Block,
     marker::quarantine_tag,
@@ -57,9 +57,8 @@ pub(super) fn undone_again(draft: Draft<'_>, told: Option<AlertKind>) -> Draft<'
     if let Some(failure) = facts.release_failure.as_deref().filter(|_| effect.is_some()) {
         return draft.not_released(failure);
     }
-    if effect.is_none()
-        && (waits_for_children || block.method == BlockMethod::Archive && image.status == ImageStatus::Activating)
-    {
+    let waits_for_restore = block.method != BlockMethod::Flag && is_in_archive(image);
+    if effect.is_none() && (waits_for_children || waits_for_restore) {
         // The alert is sent when the image can be pulled, with all its children; an event says when that is.
         return draft.being_restored();
     }
@@ -73,6 +72,8 @@ fn effect_of_release(block: &Block, image: &Image) -> Option<Effect> {
     match (block.method, &image.status) {
         (BlockMethod::Archive, ImageStatus::Archived) => return Some(Effect::Restore),
         (BlockMethod::Archive, ImageStatus::Activating) => return None,
+        // Somebody has archived it, and ECR takes no tag for it there: its tags are given back when it is restored.
+        (BlockMethod::QuarantineTag, _) if is_in_archive(image) => return None,
         // An earlier method may have taken tags.
         (BlockMethod::Archive | BlockMethod::Flag, _) if block.tags.is_empty() => return None,
         (BlockMethod::Archive | BlockMethod::Flag | BlockMethod::QuarantineTag, _) => {}

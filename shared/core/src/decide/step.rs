@@ -277,7 +277,12 @@ impl<'a> Draft<'a> {
 
     /// The block was undone, and the registry is restoring the image.
     pub(super) fn being_restored(mut self) -> Self {
-        self.row.reason = words::being_restored(&self.row.reason);
+        self.row.reason = match (&self.row.block, &self.case.image.status) {
+            (Some(block), ImageStatus::Archived) if block.method == BlockMethod::QuarantineTag => {
+                words::archived_by_others(&self.row.reason)
+            }
+            _ => words::being_restored(&self.row.reason),
+        };
         if let Some(block) = &mut self.row.block {
             block.undone_at.get_or_insert(self.case.now);
         }

@@ -268,6 +268,11 @@ pub(super) fn keeps_mark(reason: &str, mark: &Tag) -> String {
 }
 
 /// Added to a reason as long as an image is on its way back from the archive.
+/// A quarantine ended, and somebody has archived the image.
+pub(super) fn archived_by_others(reason: &str) -> String {
+    format!("{reason} Somebody has archived it; it gets its tags back when it is restored.")
+}
+
 pub(super) fn being_restored(reason: &str) -> String {
     format!("{reason} It is being restored, which takes up to about 20 minutes; until then it cannot be pulled.")
 }

@@ -641,3 +641,54 @@ fn tags_that_a_quarantine_took_before_it_was_refused_are_given_back_with_the_rel
     }
     assert!(refused > 3, "{refused}");
 }
+
+#[test]
+fn an_image_that_somebody_archives_needs_no_quarantine_before_it_is_restored() {
+    let quarantine = policy(r#""block": {"method": "quarantine-tag"}"#);
+    let excepted = policy(&format!(r#""block": {{"method": "quarantine-tag"}}, {EXCEPTED}"#));
+    let is = |world: &World, status: ImageStatus| change(world, |entry| entry.status = status);
+    for is_blocked_before in [false, true] {
+        let world = world(critical());
+        if !is_blocked_before {
+            pulled_now(&world);
+        }
+        settle(&world, &quarantine);
+        let (had, sent) = (tags(&world), told(&world).len());
+        change(&world, |entry| {
+            (entry.status, entry.last_pulled_at) = (ImageStatus::Archived, None);
+        });
+        settle(&world, &quarantine);
+        assert_eq!(
+            (world.row_of(&image_key()).unwrap().state, tags(&world)),
+            (State::Blocked, had)
+        );
+        assert!(!told(&world)[sent..].contains(&"block-deferred".to_owned()));
+        world.set_now(world.now() + HOUR);
+        assert!(sweep(&world, &quarantine).handed_on.is_empty());
+        let generation = world.row_of(&image_key()).unwrap().generation;
+        world.set_now(world.now() + HOUR);
+        assert!(sweep(&world, &quarantine).handed_on.is_empty());
+        assert_eq!(
+            world.row_of(&image_key()).unwrap().generation,
+            generation,
+            "nothing is left to do"
+        );
+        // It comes back, and is quarantined.
+        is(&world, ImageStatus::Active);
+        settle(&world, &quarantine);
+        let marks: Vec<String> = tags(&world).into_iter().collect();
+        assert!(marks.len() == 1 && marks[0].starts_with("blocked-"), "{marks:?}");
+        // It is archived, and an exception ends its quarantine there.
+        is(&world, ImageStatus::Archived);
+        let sent = told(&world).len();
+        settle(&world, &excepted);
+        let row = world.row_of(&image_key()).unwrap();
+        assert_eq!((row.state, told(&world).len()), (State::Allowed, sent));
+        assert!(row.reason.contains("Somebody has archived it"), "{}", row.reason);
+        is(&world, ImageStatus::Active);
+        settle(&world, &excepted);
+        assert_eq!(tags(&world), ["v1.2.3".to_owned()].into());
+        assert_eq!(told(&world).last().map(String::as_str), Some("image-released"));
+        assert_eq!(world.row_of(&image_key()).unwrap().block, None);
+    }
+}
