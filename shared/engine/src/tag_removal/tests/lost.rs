@@ -223,7 +223,8 @@ fn of_two_images_that_got_the_tag_the_later_one_is_named_or_has_it() {
             if is_taken_again {
                 let again = removal(&services, &policy);
                 let key = key.image(&pushed.digest);
-                run(again.take(&key, &tags(&["main"]), &mark(), Claims::Write("three"))).unwrap();
+                let mark = untagged_mark(&key.digest).unwrap();
+                run(again.take(&key, &tags(&["main"]), &mark, Claims::Write("three"))).unwrap();
             }
         }
         let names_third = |(_, digest): &(String, String)| *digest == third.digest.to_string();
