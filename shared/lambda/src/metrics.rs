@@ -115,7 +115,7 @@ impl Line<'_> {
         reason = "standard output is where Lambda takes log lines and metrics from"
     )]
     pub(crate) fn write(&self, now: Timestamp) {
-        // In one piece: standard output looks for the end of a line in each.
+        // In one piece: standard output searches each piece for the end of a line.
         match serde_json::to_string(&self.at(now)) {
             Ok(line) => println!("{line}"),
             Err(error) => tracing::error!("a line of the log cannot be written: {error}"),

@@ -12,7 +12,7 @@ use super::{
 use crate::reconcile::{ReconcileError, refusal_of};
 use guard_core::{
     decide::{Facts, LeadingIndex, SourceImage, SourceRank, may_be_source},
-    finding::{Scan, ScanEvent},
+    finding::{Scan, ScanEvent, ScanTrigger},
     ids::{Digest, ImageKey, ImageRef},
     image::Image,
     ledger::Row,
@@ -39,8 +39,7 @@ impl<S: Services> ImageRun<'_, S> {
         };
         let trigger = async {
             if self.hints.arrival.is_some() {
-                let registry = self.services.registry();
-                boxed(|| registry.scan_trigger(&self.key.repository)).await
+                self.trigger().await
             } else {
                 Ok(None)
             }
@@ -61,9 +60,7 @@ impl<S: Services> ImageRun<'_, S> {
         // A sweep reconciles many images, and most of them have a scan.
         let trigger = match trigger.map_err(failed)? {
             None if self.hints.found && scan == Scan::Absent && image.is_some() => {
-                let registry = self.services.registry();
-                let trigger = boxed(|| registry.scan_trigger(&self.key.repository));
-                trigger.await.map_err(failed)?
+                self.trigger().await.map_err(failed)?
             }
             known => known,
         };
@@ -104,6 +101,12 @@ impl<S: Services> ImageRun<'_, S> {
             unscanned: refused,
             refused: None,
         })
+    }
+
+    /// How the repository is scanned.
+    async fn trigger(&self) -> Result<Option<ScanTrigger>, PortError> {
+        let registry = self.services.registry();
+        boxed(|| registry.scan_trigger(&self.key.repository)).await
     }
 
     /// The images that were pulled, if the decision will need them: an event that announces a blocking finding needs the image that this one

@@ -1,5 +1,5 @@
 //! Somebody takes away what was to keep an image, our removal deletes it, and its invocation ends before the answer comes. The next
-//! invocation finds no image, and people must be told.
+//! invocation finds no image, and an alert must name it.
 
 use jiff::SignedDuration;
 

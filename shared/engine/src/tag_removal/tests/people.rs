@@ -56,7 +56,7 @@ pub(crate) struct Push {
 #[derive(Debug)]
 pub(crate) struct People {
     images: Vec<Pushable>,
-    /// So many of the first images are those whose marks people delete.
+    /// The number of the first images whose marks people delete.
     marked: usize,
     /// The images that went when somebody deleted their last tag.
     deleted: RefCell<BTreeSet<Digest>>,
