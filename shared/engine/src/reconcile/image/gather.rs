@@ -21,9 +21,7 @@ use guard_core::{
 use guard_ports::{Clock as _, Ledger as _, PortError, Pulled, Registry as _, Retry, Scanner as _, Services};
 
 impl<S: Services> ImageRun<'_, S> {
-    /// All that is needed to decide, in one round of concurrent calls.
-    ///
-    /// `ahead`: those that were read already, with others.
+    /// All that is needed to decide, in one round of concurrent calls. `ahead`: those that were read already, with others.
     pub(super) async fn gather(&self, ahead: Option<Ahead>) -> Result<Attempt, ReconcileError> {
         let index_row = ahead.as_ref().and_then(|ahead| ahead.index.clone());
         let by_digest = ImageRef::Digest(self.key.digest.clone());
