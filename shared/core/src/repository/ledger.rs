@@ -147,7 +147,7 @@ pub struct TagRow {
 }
 
 /// The most removals without an answer that are remembered with the last one. Each was one call of which the answer got lost, in a day.
-const MAX_EARLIER: usize = 3;
+pub const MAX_EARLIER: usize = 3;
 
 impl TagRow {
     /// All removals of which no answer is known, oldest first.
