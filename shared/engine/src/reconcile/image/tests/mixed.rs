@@ -517,7 +517,7 @@ fn policies() -> Vec<Policy> {
 #[test]
 fn whoever_acts_the_invariants_hold() {
     let policies = policies();
-    Exploration::new("mixed", 8_000)
+    Exploration::new("mixed", 700)
         .run(|choices, story| explore(choices, story, &policies))
         .assert_none();
 }
