@@ -20,6 +20,13 @@ pub enum ImageStatus {
     Other(String),
 }
 
+impl ImageStatus {
+    /// Whether nobody can pull the image: it is in the archive, or on its way back.
+    pub const fn is_in_archive(&self) -> bool {
+        matches!(self, Self::Archived | Self::Activating)
+    }
+}
+
 /// The kind of an entry of the registry, as far as the registry's description says it. Only its manifest decides: see
 /// [`Content`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -135,16 +135,16 @@ fn effect_of_block(method: BlockMethod, image: &Image, prior: Option<&Block>, le
     match method {
         BlockMethod::Archive => match image.status {
             // On its way back it cannot be pulled yet; when it has arrived, an event says so.
-            _ if is_in_archive(image) => None,
+            ImageStatus::Archived | ImageStatus::Activating => None,
             // A word that is not known here, after we have archived the image: it may be on its way there. That is how `read_back`
             // takes it, too. Before that, it is never taken for "cannot be pulled".
             ImageStatus::Other(_) if prior.is_some_and(is_archived_by_us) => None,
-            _ => Some(Effect::Archive),
+            ImageStatus::Active | ImageStatus::Other(_) => Some(Effect::Archive),
         },
         // A child without a tag can only be pulled by its digest, and a quarantine does not change that.
         BlockMethod::QuarantineTag if led_to && image.tags.is_empty() => None,
         // Somebody has archived it. ECR takes no tag for it there, and nobody can pull it; when it comes back, an event says so.
-        BlockMethod::QuarantineTag if is_in_archive(image) => None,
+        BlockMethod::QuarantineTag if image.status.is_in_archive() => None,
         BlockMethod::QuarantineTag => {
             let mark = quarantine_tag(&image.digest)?;
             let others = image.tags.iter().filter(|tag| !is_mark(tag, &image.digest));
@@ -157,11 +157,6 @@ fn effect_of_block(method: BlockMethod, image: &Image, prior: Option<&Block>, le
         }
         BlockMethod::Flag => None,
     }
-}
-
-/// Whether nobody can pull the image: it is in the archive, or on its way back.
-pub(super) fn is_in_archive(image: &Image) -> bool {
-    matches!(image.status, ImageStatus::Archived | ImageStatus::Activating)
 }
 
 fn is_archived_by_us(block: &Block) -> bool {

@@ -3,13 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    alert::image::ImageAlert,
-    decide::words,
-    ids::Tag,
-    image::{Image, ImageStatus},
-    ledger::Row,
-    marker::quarantine_tag,
-    state::State,
+    alert::image::ImageAlert, decide::words, ids::Tag, image::Image, ledger::Row, marker::quarantine_tag, state::State,
     told::ToldFindings,
 };
 
@@ -264,7 +258,7 @@ pub(super) fn forget_block(row: &mut Row) {
 }
 
 pub(super) fn is_pullable(image: Option<&Image>) -> bool {
-    image.is_none_or(|image| !matches!(image.status, ImageStatus::Archived | ImageStatus::Activating))
+    image.is_none_or(|image| !image.status.is_in_archive())
 }
 
 pub(super) fn sorted_tags(image: &Image) -> Vec<Tag> {

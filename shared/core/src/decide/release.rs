@@ -1,7 +1,7 @@
 //! An image may be deployed, as far as blocking goes: what we did to it is undone, and only that.
 
 use crate::{
-    decide::{blocking::is_in_archive, facts::ImageCase, plan::Effect, step::Draft},
+    decide::{facts::ImageCase, plan::Effect, step::Draft},
     image::{Image, ImageStatus},
     ledger::Block,
     marker::quarantine_tag,
@@ -57,7 +57,7 @@ pub(super) fn undone_again(draft: Draft<'_>, told: Option<AlertKind>) -> Draft<'
     if let Some(failure) = facts.release_failure.as_deref().filter(|_| effect.is_some()) {
         return draft.not_released(failure);
     }
-    let waits_for_restore = block.method != BlockMethod::Flag && is_in_archive(image);
+    let waits_for_restore = block.method != BlockMethod::Flag && image.status.is_in_archive();
     if effect.is_none() && (waits_for_children || waits_for_restore) {
         // The alert is sent when the image can be pulled, with all its children; an event says when that is.
         return draft.being_restored();
@@ -73,7 +73,7 @@ fn effect_of_release(block: &Block, image: &Image) -> Option<Effect> {
         (BlockMethod::Archive, ImageStatus::Archived) => return Some(Effect::Restore),
         (BlockMethod::Archive, ImageStatus::Activating) => return None,
         // Somebody has archived it, and ECR takes no tag for it there: its tags are given back when it is restored.
-        (BlockMethod::QuarantineTag, _) if is_in_archive(image) => return None,
+        (BlockMethod::QuarantineTag, _) if image.status.is_in_archive() => return None,
         // An earlier method may have taken tags.
         (BlockMethod::Archive | BlockMethod::Flag, _) if block.tags.is_empty() => return None,
         (BlockMethod::Archive | BlockMethod::Flag | BlockMethod::QuarantineTag, _) => {}

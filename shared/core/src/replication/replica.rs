@@ -406,7 +406,7 @@ fn not_pullable(facts: &ReplicaFacts) -> Option<NotPullable> {
     let Some(image) = &facts.image else {
         return Some(NotPullable::Missing);
     };
-    let is_archived = matches!(image.status, ImageStatus::Archived | ImageStatus::Activating);
+    let is_archived = image.status.is_in_archive();
     let leads_nowhere = match &facts.children {
         ChildrenHere::Known(listed) => !listed.archived.is_empty() || !listed.returning.is_empty(),
         ChildrenHere::NotAsked | ChildrenHere::Unknown => false,

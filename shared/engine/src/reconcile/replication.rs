@@ -228,7 +228,7 @@ async fn gather(
         )
     };
     let source_row = source_row.map_err(looking())?;
-    if facts.image.as_ref().is_some_and(is_out_of_reach) {
+    if facts.image.as_ref().is_some_and(|image| image.status.is_in_archive()) {
         facts.is_blocked = is_blocked(services, image).await.map_err(looking())?;
     }
     let status = async {
@@ -275,10 +275,6 @@ fn image_beside(image: &ImageKey, digest: &Digest) -> ImageKey {
         digest: digest.clone(),
         ..image.clone()
     }
-}
-
-fn is_out_of_reach(image: &Image) -> bool {
-    matches!(image.status, ImageStatus::Archived | ImageStatus::Activating)
 }
 
 /// Whether a block of ours keeps an image out of reach. A rest of an undone block, such as a mark, does not.
@@ -399,7 +395,7 @@ async fn children_here(
     for (child, found) in children.iter().zip(found) {
         let list = match found {
             None => &mut here.absent,
-            Some(found) if !is_out_of_reach(&found) => continue,
+            Some(found) if !found.status.is_in_archive() => continue,
             Some(_) if is_blocked(services, &image_beside(image, child)).await? => continue,
             Some(found) if found.status == ImageStatus::Archived => &mut here.archived,
             Some(_) => &mut here.returning,

@@ -3,11 +3,8 @@
 
 use jiff::SignedDuration;
 
-use super::*;
-use crate::reconcile::{
-    image::{Hints, Request, reconcile},
-    repository::{TagRequest, reconcile_tag},
-};
+use super::{people::on_scan, *};
+use crate::reconcile::repository::{TagRequest, reconcile_tag};
 use guard_core::{
     finding::{Scan, Severity},
     state::State,
@@ -77,20 +74,8 @@ impl Way {
     }
 }
 
-fn look<'a>(world: &'a World, policy: &'a Policy, actor: &'static str) -> Running<'a> {
-    Box::pin(async move {
-        let key = image_key();
-        let request = Request {
-            account: key.account.clone(),
-            region: key.region.clone(),
-            repository: key.repository.clone(),
-            image: ImageRef::Digest(key.digest.clone()),
-            hints: Hints::default(),
-            actor: actor.to_owned(),
-        };
-        let looked = reconcile(&world.writing(true), policy, &request).await;
-        looked.map(drop).map_err(|error| error.to_string())
-    })
+fn look<'a>(world: &'a World, policy: &'a Policy, actor: &str) -> Running<'a> {
+    on_scan(world, policy, image_key(), actor.to_owned())
 }
 
 /// The alerts about the image that is lost, and their ids.

@@ -140,6 +140,14 @@ impl<'s> Scene<'s> {
         self.policy.workloads.as_ref().unwrap()
     }
 
+    fn index<'a>(&'a self, services: &'a Parts<'a>) -> Index<'a, Parts<'a>> {
+        Index {
+            services,
+            rules: self.rules(),
+            registry: registry_key(),
+        }
+    }
+
     pub(super) fn attempt<'a>(&'a self, running: Running<'a>) -> Running<'a> {
         self.attempts.set(self.attempts.get() + 1);
         Box::pin(Attempt {
@@ -203,11 +211,7 @@ impl<'s> Scene<'s> {
         self.attempt(Box::pin(async move {
             let began = self.world.ticks();
             let services = self.world.services(self.policy);
-            let index = Index {
-                services: &services,
-                rules: self.rules(),
-                registry: registry_key(),
-            };
+            let index = self.index(&services);
             let indexed = index.run(&self.world).await.map_err(|error| error.to_string())?;
             if let Some(failure) = indexed.failure {
                 return Err(failure.to_string());
@@ -224,11 +228,7 @@ impl<'s> Scene<'s> {
                 return Ok(());
             };
             let services = self.world.services(self.policy);
-            let index = Index {
-                services: &services,
-                rules: self.rules(),
-                registry: registry_key(),
-            };
+            let index = self.index(&services);
             let added = index.add(vec![seen(&job)]).await;
             added.map_err(|error| error.to_string())?;
             self.told(|other, _| other == number);
@@ -244,11 +244,7 @@ impl<'s> Scene<'s> {
                 return Ok(());
             };
             let services = self.world.services(self.policy);
-            let index = Index {
-                services: &services,
-                rules: self.rules(),
-                registry: registry_key(),
-            };
+            let index = self.index(&services);
             let seen = seen(&job);
             let refused = Refused {
                 workload: seen.workload,
