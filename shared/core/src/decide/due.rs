@@ -496,7 +496,9 @@ impl<'a> Survey<'a> {
     fn by_block(&self, row: &Remembered, listed: &ListedImage) -> Option<Due> {
         let (block, image) = (row.block?, &listed.image);
         let in_force = match block.method {
-            BlockMethod::Archive => matches!(image.status, ImageStatus::Archived | ImageStatus::Activating),
+            // Whatever the method is, nobody can pull it from there.
+            BlockMethod::Archive | BlockMethod::QuarantineTag if image.status.is_in_archive() => true,
+            BlockMethod::Archive => false,
             // With an index above it, it may have no tags of its own.
             BlockMethod::QuarantineTag => {
                 (!row.indexes.is_empty() && image.tags.is_empty())
