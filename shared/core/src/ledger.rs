@@ -419,6 +419,15 @@ impl Row {
         self.state != State::Blocked && self.block.as_ref().is_some_and(is_begun)
     }
 
+    /// Whether the image is in quarantine, and its release restores each of these tags.
+    pub fn restores_at_release(&self, tags: &[Tag]) -> bool {
+        let has_all = |block: &Block| {
+            let has = |tag: &Tag| block.tags.contains(tag);
+            block.method == BlockMethod::QuarantineTag && tags.iter().all(has)
+        };
+        self.state == State::Blocked && self.block.as_ref().is_some_and(has_all)
+    }
+
     /// The first row of an image of which nothing is known.
     pub fn first(image: ImageKey, policy: &Policy, now: Timestamp) -> Self {
         Self {

@@ -58,6 +58,8 @@ pub struct Taken {
     pub image: Option<Image>,
     /// Why tags stay that were to go: the first reason.
     pub refused: Option<PortError>,
+    /// The tags that the image lost by this removal.
+    pub removed: Vec<Tag>,
     /// Tags that are gone, and of which no answer says who lost them.
     pub unanswered: Vec<Tag>,
     /// The damage. Its alerts are sent already.
@@ -190,6 +192,23 @@ impl<S: Services> TagRemoval<'_, S> {
                 none => none.insert(self.manifest(image).await?),
             };
             self.writer.put(image, manifest, tag).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives tags back that the image has lost although it was released before the call, and sends an alert for each. `at`: when the removal began. Tags
+    /// that the image has are left out. An image that no longer exists gets none: who deleted it is another question.
+    ///
+    /// # Errors
+    /// A call failed. Tags may be missing.
+    pub async fn return_tags(&self, image: &ImageKey, tags: &[Tag], at: Timestamp) -> Result<(), PortError> {
+        let key = RepositoryKey::of(image);
+        let Some(seen) = self.look(image).await? else {
+            return Ok(());
+        };
+        for tag in tags.iter().filter(|tag| !seen.tags.contains(tag)) {
+            let damage = self.give_back(&key, tag, &image.digest).await;
+            self.tell(&key, &damage, &image.digest, at).await?;
         }
         Ok(())
     }
@@ -359,7 +378,6 @@ impl<S: Services> TagRemoval<'_, S> {
         let mut open: Vec<Tag> = tags.to_vec();
         // The sent tags without an answer.
         let mut sent: Vec<Tag> = Vec::new();
-        let mut hit = false;
         for _ in 0..MAX_LOOKS + tags.len().div_ceil(MAX_TAGS_AT_ONCE) {
             let seen = self.look(image).await?;
             let has = |tag: &Tag| seen.as_ref().is_some_and(|image| image.tags.contains(tag));
@@ -393,7 +411,7 @@ impl<S: Services> TagRemoval<'_, S> {
                     continue;
                 }
             };
-            hit |= self.answers(image, answers, at, &mut taken).await?;
+            self.answers(image, answers, at, &mut taken).await?;
             taken.image = self.look(image).await?;
             if taken.image.is_none() || open.is_empty() {
                 break;
@@ -402,7 +420,7 @@ impl<S: Services> TagRemoval<'_, S> {
         if let Some(error) = failed.filter(|_| !sent.is_empty() || !open.is_empty()) {
             return Err(error);
         }
-        if taken.image.is_none() && (hit || !taken.unanswered.is_empty()) {
+        if taken.image.is_none() && !(taken.removed.is_empty() && taken.unanswered.is_empty()) {
             let mark = match keeper {
                 Keeper::Mark(mark) => Some(mark),
                 Keeper::Others => tags.first(),
@@ -417,19 +435,18 @@ impl<S: Services> TagRemoval<'_, S> {
         Ok(taken)
     }
 
-    /// Notes what became of tags that were sent, and makes good what another image lost. Whether the image lost one.
+    /// Notes what became of tags that were sent, and makes good what another image lost.
     async fn answers(
         &self,
         image: &ImageKey,
         answers: Vec<(Tag, TagAnswer)>,
         at: Timestamp,
         taken: &mut Taken,
-    ) -> Result<bool, PortError> {
+    ) -> Result<(), PortError> {
         let key = RepositoryKey::of(image);
-        let mut hit = false;
         for (tag, answer) in answers {
             match answer {
-                TagAnswer::From(digest) if digest == image.digest => hit = true,
+                TagAnswer::From(digest) if digest == image.digest => taken.removed.push(tag),
                 TagAnswer::From(digest) => {
                     let damage = self.give_back(&key, &tag, &digest).await;
                     self.tell(&key, &damage, &image.digest, at).await?;
@@ -444,7 +461,7 @@ impl<S: Services> TagRemoval<'_, S> {
                 TagAnswer::Failed(error) => taken.refused = Some(error),
             }
         }
-        Ok(hit)
+        Ok(())
     }
 
     /// Gives a tag back to the image that it was taken from by mistake.

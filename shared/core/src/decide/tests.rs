@@ -621,3 +621,24 @@ fn a_row_says_which_tags_an_invocation_was_taking_when_it_ended() {
     };
     assert!(!free.is_taking_mark());
 }
+
+#[test]
+fn a_row_says_whether_a_release_restores_tags() {
+    let tags = |texts: &[&str]| -> Vec<Tag> { texts.iter().map(|text| text.parse().unwrap()).collect() };
+    let of = |state, method| {
+        let mut row = row(state, Some(Severity::Critical), Some(method));
+        row.block.as_mut().unwrap().tags = tags(&["main", "v1"]);
+        row
+    };
+    use BlockMethod::{Archive, QuarantineTag};
+    let blocked = of(State::Blocked, QuarantineTag);
+    assert!(blocked.restores_at_release(&tags(&["v1", "main"])));
+    assert!(!blocked.restores_at_release(&tags(&["v1", "v2"])), "one more was taken");
+    assert!(
+        !of(State::Allowed, QuarantineTag).restores_at_release(&tags(&["v1"])),
+        "the release has begun"
+    );
+    assert!(!of(State::Blocked, Archive).restores_at_release(&tags(&["v1"])));
+    let free = Row { block: None, ..blocked };
+    assert!(!free.restores_at_release(&tags(&["v1"])));
+}

@@ -211,6 +211,12 @@ impl Damage {
     fn words(&self, key: &RepositoryKey, from: &Digest) -> DamageWords {
         let (name, digest) = (&key.repository, self.digest());
         let moved = |tag: &Tag| {
+            if from == digest {
+                return format!(
+                    "ecr-guard removed the tag {tag} from the image {}, which another invocation had released a moment before.",
+                    digest.short()
+                );
+            }
             format!(
                 "ecr-guard removed the tag {tag} from the image {}. Between its last check and the removal somebody moved the tag to the \
                  image {}, which lost it.",
@@ -218,24 +224,29 @@ impl Damage {
                 digest.short()
             )
         };
+        let (whose, third) = if from == digest {
+            ("a released image", "another")
+        } else {
+            ("another image", "a third")
+        };
         let (severity, title, reason, old, new) = match self {
             Self::GivenBack { tag, .. } => (
                 Severity::Medium,
-                format!("{name}:{tag} was taken from another image, and given back"),
+                format!("{name}:{tag} was taken from {whose}, and given back"),
                 format!("{} It has the tag again.", moved(tag)),
                 "without the tag".to_owned(),
                 "has the tag".to_owned(),
             ),
             Self::TakenOver { tag, .. } => (
                 Severity::Medium,
-                format!("{name}:{tag} was taken from another image"),
-                format!("{} By now a third image has the tag.", moved(tag)),
+                format!("{name}:{tag} was taken from {whose}"),
+                format!("{} By now {third} image has the tag.", moved(tag)),
                 "has the tag".to_owned(),
                 "without the tag".to_owned(),
             ),
             Self::NotGivenBack { tag, why, .. } => (
                 Severity::High,
-                format!("{name}:{tag} was taken from another image, which did not get it back"),
+                format!("{name}:{tag} was taken from {whose}, which did not get it back"),
                 format!("{} It could not get it back: {}.", moved(tag), text::line(why, 300)),
                 "has the tag".to_owned(),
                 "without the tag".to_owned(),
@@ -454,5 +465,25 @@ mod tests {
         );
         let again = lost.alert(&RepositoryKey::of(&image_key()), &digest("dd"), now());
         assert_eq!(alert.id, again.id);
+    }
+
+    #[test]
+    fn the_alert_of_a_released_image_says_that_it_was_released() {
+        let (tag, digest_of): (Tag, Digest) = ("main".parse().unwrap(), digest("dd"));
+        let words = |damage: Damage| {
+            let alert = damage.alert(&RepositoryKey::of(&image_key()), &digest_of, now());
+            (alert.kind, format!("{}. {}", alert.title, alert.reason))
+        };
+        let given = words(Damage::GivenBack {
+            tag: tag.clone(),
+            digest: digest_of.clone(),
+        });
+        assert_eq!(given.0, Kind::TagTaken);
+        insta::assert_snapshot!(given.1, @"pipeops-prod-api:main was taken from a released image, and given back. ecr-guard removed the tag main from the image dddddddddddd, which another invocation had released a moment before. It has the tag again.");
+        let moved = words(Damage::TakenOver {
+            tag,
+            digest: digest_of.clone(),
+        });
+        insta::assert_snapshot!(moved.1, @"pipeops-prod-api:main was taken from a released image. ecr-guard removed the tag main from the image dddddddddddd, which another invocation had released a moment before. By now another image has the tag.");
     }
 }

@@ -1,4 +1,5 @@
 mod explore;
+mod late;
 mod lost;
 pub(crate) mod people;
 

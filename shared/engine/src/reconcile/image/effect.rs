@@ -1,13 +1,16 @@
 //! The change that a plan makes in the registry, and whether it holds.
 
 use super::image_run::ImageRun;
-use crate::{reconcile::ReconcileError, tag_removal::Claims};
+use crate::{
+    reconcile::ReconcileError,
+    tag_removal::{Claims, Taken},
+};
 use guard_core::{
     decide::Effect,
-    ids::ImageRef,
+    ids::{ImageRef, Tag},
     image::{Image, ImageStatus},
 };
-use guard_ports::{PortError, Registry as _, RegistryWriter as _, Services};
+use guard_ports::{Clock as _, Ledger as _, PortError, Registry as _, RegistryWriter as _, Retry, Services};
 
 impl<S: Services> ImageRun<'_, S> {
     /// Makes the change. For a release, the result is why our own tag stays, if the registry refuses nothing else: the image
@@ -29,10 +32,8 @@ impl<S: Services> ImageRun<'_, S> {
                 other => Err(self.not_verified(&format!("asked to restore it, the registry answered {other:?}"))),
             },
             Effect::Quarantine { mark, remove } => {
-                let removal = self.removal(writer);
                 // Boxed, because it is seldom done and would make every look larger.
-                let taken = Box::pin(removal.take(key, remove, mark, Claims::Write(self.actor))).await;
-                let taken = taken.map_err(change)?;
+                let taken = Box::pin(self.quarantine(writer, mark, remove)).await?;
                 match taken.refused {
                     Some(source) => Err(change(source)),
                     None => Ok(None),
@@ -51,6 +52,36 @@ impl<S: Services> ImageRun<'_, S> {
                 }
             }
         }
+    }
+
+    /// Takes the tags from the image. If another invocation has released the image meanwhile, the tags are given back.
+    ///
+    /// # Errors
+    /// A call failed, or the image is released.
+    async fn quarantine(&self, writer: &S::Writer, mark: &Tag, remove: &[Tag]) -> Result<Taken, ReconcileError> {
+        let (key, removal) = (&self.key, self.removal(writer));
+        let at = self.services.clock().now();
+        let taken = removal.take(key, remove, mark, Claims::Write(self.actor)).await;
+        let gone: Vec<Tag> = match &taken {
+            Ok(taken) => taken.removed.iter().chain(&taken.unanswered).cloned().collect(),
+            Err(error) if error.retry == Retry::Later => remove.to_vec(),
+            Err(_) => Vec::new(),
+        };
+        // A release writes the row before it restores tags: where the row is still blocked, a release restores these as well.
+        if !gone.is_empty() {
+            let row = self
+                .services
+                .ledger()
+                .row(key)
+                .await
+                .map_err(|source| self.failed("read the row of", source))?;
+            if !row.is_some_and(|row| row.restores_at_release(&gone)) {
+                let returned = removal.return_tags(key, &gone, at).await;
+                returned.map_err(|source| self.failed("give tags back to", source))?;
+                return Err(ReconcileError::Contended(key.into()));
+            }
+        }
+        taken.map_err(|source| self.failed("change", source))
     }
 
     /// The image after an effect, read from the registry; an error if a block is not in force.

@@ -1,0 +1,110 @@
+//! An invocation stands at a call for longer than its lease. Another one blocks the image, and a third one releases it. Then the first one goes on.
+
+use jiff::SignedDuration;
+
+use super::{
+    people::{on_scan, worker},
+    *,
+};
+use guard_core::{
+    finding::{Scan, Severity},
+    image::ImageStatus,
+};
+use guard_ports::Clock as _;
+use guard_testkit::{explore::Running, finding, scan};
+
+fn look<'a>(world: &'a World, policy: &'a Policy, actor: &str) -> Running<'a> {
+    on_scan(world, policy, image_key(), actor.to_owned())
+}
+
+fn clean() -> Scan {
+    Scan::Complete(scan(vec![]))
+}
+
+/// What the first invocation does after another one has released the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    GoesOn,
+    /// The answer to its removal is lost.
+    LosesTheAnswer,
+}
+
+#[test]
+fn an_image_that_is_released_gets_back_the_tags_that_a_late_call_takes() {
+    let policy = guard_testkit::policy(r#""block": {"method": "quarantine-tag"}"#);
+    for end in [End::GoesOn, End::LosesTheAnswer] {
+        for is_blocked_before in [false, true] {
+            let mut taken = 0;
+            for polls in 0..80 {
+                let world = world(&["main", "v1"]);
+                let critical = Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::Critical)]));
+                world.set_scan(&image_key(), critical);
+                let mut context = Context::from_waker(Waker::noop());
+                let mut first = look(&world, &policy, "first");
+                if (0..polls).any(|_| first.as_mut().poll(&mut context).is_ready()) {
+                    break;
+                }
+                world.set_now(world.now() + SignedDuration::from_mins(1));
+                if is_blocked_before {
+                    run(look(&world, &policy, "second")).unwrap();
+                }
+                world.set_scan(&image_key(), clean());
+                run(look(&world, &policy, "third")).unwrap();
+                assert!(tags_of(&world, &image_key()).starts_with(&["main".to_owned()]));
+                if end == End::LosesTheAnswer {
+                    world.fail("ecr:BatchDeleteImage", Fault::After(Retry::Later));
+                }
+                let before = world.removed().len();
+                let _ = run(first);
+                world.heal();
+                let is_tag = |hit: &&guard_testkit::Removed| ["main", "v1"].contains(&hit.tag.as_str());
+                let late = world.removed()[before..].iter().filter(is_tag).count();
+                run(look(&world, &policy, "first")).unwrap();
+                run(worker(&world, &policy, image_key(), "sweep".to_owned())).unwrap();
+                let tags = tags_of(&world, &image_key());
+                let has = |tag: &str| tags.iter().any(|other| other == tag);
+                assert!(has("main") && has("v1"), "{end:?}, after {polls} polls: {tags:?}");
+                let of_tags = told(&world)
+                    .into_iter()
+                    .filter(|(kind, _)| kind == Kind::TagTaken.as_str());
+                assert_eq!(of_tags.count(), late, "{end:?}, after {polls} polls");
+                taken += late;
+            }
+            assert!(taken > 0, "{end:?}");
+        }
+    }
+}
+
+#[test]
+fn an_image_that_is_released_comes_back_from_a_late_archiving() {
+    let policy = guard_testkit::policy(r#""block": {"method": "archive"}"#);
+    let mut archived = 0;
+    for polls in 0..80 {
+        let world = world(&["main", "v1"]);
+        let critical = Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::Critical)]));
+        world.set_scan(&image_key(), critical);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut first = look(&world, &policy, "first");
+        if (0..polls).any(|_| first.as_mut().poll(&mut context).is_ready()) {
+            break;
+        }
+        world.set_now(world.now() + SignedDuration::from_mins(1));
+        world.set_scan(&image_key(), clean());
+        run(look(&world, &policy, "third")).unwrap();
+        let status = |world: &World| world.image_of(&image_key()).unwrap().status;
+        if status(&world) != ImageStatus::Active {
+            continue;
+        }
+        let _ = run(first);
+        archived += usize::from(status(&world) == ImageStatus::Archived);
+        let _ = run(look(&world, &policy, "first"));
+        run(worker(&world, &policy, image_key(), "sweep".to_owned())).unwrap();
+        assert_ne!(
+            status(&world),
+            ImageStatus::Archived,
+            "after {polls} polls: {:?}",
+            world.row_of(&image_key())
+        );
+    }
+    assert!(archived > 0);
+}
