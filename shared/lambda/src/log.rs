@@ -10,6 +10,7 @@ use tracing_subscriber::fmt;
 /// Writes the log of this process to its standard output. `environment`: the variables of the process.
 ///
 /// `AWS_LAMBDA_LOG_FORMAT=JSON` makes an object of each line. The level is that of `AWS_LAMBDA_LOG_LEVEL`, else of `RUST_LOG`, else `INFO`.
+/// An optimized build has no lines of `TRACE` (`release_max_level_debug` of tracing): there that level is `DEBUG`.
 ///
 /// # Panics
 ///
