@@ -301,7 +301,11 @@ impl Exploration {
                     }
                 }
             };
-            let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+            // Each has the name of the test: a list of the tests that come by a place takes the names of threads.
+            let name = std::thread::current().name().unwrap_or(self.name).to_owned();
+            let started =
+                (0..workers).map(|_| std::thread::Builder::new().name(name.clone()).spawn_scoped(scope, work));
+            let threads: Vec<_> = started.map(|thread| thread.expect("a thread starts")).collect();
             let joined = threads.into_iter().map(|thread| thread.join().expect("a worker ends"));
             joined.collect::<Vec<(BTreeMap<&'static str, u64>, Coverage, Vec<Violation>)>>()
         });

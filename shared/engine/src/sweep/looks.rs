@@ -120,3 +120,121 @@ impl Looks {
         self.repaired += outcome.changed.len() as u64;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use guard_core::notice::{AlertKind, RepositoryAlertKind};
+    use guard_ports::Retry;
+    use guard_testkit::image_key;
+    use serde_json::json;
+
+    fn refusal() -> PortError {
+        PortError {
+            retry: Retry::Never,
+            operation: "ecr:UpdateImageStorageClass",
+            code: "AccessDeniedException".to_owned(),
+            message: "not authorized".to_owned(),
+            request_id: None,
+        }
+    }
+
+    fn nothing(kind: OutcomeKind) -> Outcome {
+        Outcome::of(kind, &image_key().repository, None)
+    }
+
+    /// The result for an image that was changed and blocked, with all that can be said of it.
+    fn outcome(kind: OutcomeKind) -> Outcome {
+        Outcome {
+            digest: Some(image_key().digest),
+            counted: true,
+            alert: Some(AlertKind::ImageBlocked),
+            not_read: Some("throttled".to_owned()),
+            told_not_read: Some(refusal()),
+            lacks: Some(refusal()),
+            ..nothing(kind)
+        }
+    }
+
+    #[test]
+    fn images_count_with_their_relatives() {
+        let mut looks = Looks::default();
+        looks.count_image(&Outcome {
+            also: vec![
+                outcome(OutcomeKind::Closed),
+                nothing(OutcomeKind::Unchanged),
+                outcome(OutcomeKind::NotAnImage),
+            ],
+            ..outcome(OutcomeKind::Applied)
+        });
+        looks.count_image(&nothing(OutcomeKind::NotAnImage));
+        let counted = serde_json::to_value(&looks).unwrap();
+        for (member, expected) in [
+            ("looked", 2),
+            ("changed", 2),
+            ("not_read", 3),
+            ("not_images", 2),
+            ("blocks", 3),
+            ("alerts", 3),
+        ] {
+            assert_eq!(counted[member], expected, "{member}");
+        }
+        assert_eq!(looks.handed_on.len(), 3);
+        let lacking: Vec<&str> = looks.lacking.iter().map(|(image, _)| image.as_str()).collect();
+        let name = format!("{}@{}", image_key().repository, image_key().digest);
+        assert_eq!(lacking, [name.as_str(); 3]);
+    }
+
+    #[test]
+    fn copies_and_settings_count() {
+        let mut looks = Looks::default();
+        for _ in 0..2 {
+            looks.count_copies(&ReplicationOutcome {
+                looked: 3,
+                alerts: vec![RepositoryAlertKind::TagTaken; 2],
+                backfills: vec!["eu-west-1".parse().unwrap()],
+                ..ReplicationOutcome::default()
+            });
+            looks.count_repository(&RepositoryOutcome {
+                changed: vec!["tag_immutability", "untag"],
+                alerts: vec![RepositoryAlertKind::TagTaken],
+                ..RepositoryOutcome::default()
+            });
+        }
+        let found = (looks.copies, looks.alerts, looks.backfills, looks.repaired);
+        assert_eq!(found, (6, 6, 2, 4));
+    }
+
+    #[test]
+    fn counts_of_several_workers_are_added() {
+        let of = |number: u64, in_trouble: bool| Looks {
+            repositories: number,
+            listed: number * 2,
+            due: BTreeMap::from([("new", number)]),
+            looked: number * 3,
+            changed: number * 4,
+            not_read: number * 5,
+            not_images: number * 6,
+            blocks: number * 7,
+            alerts: number * 8,
+            repaired: number * 9,
+            copies: number * 10,
+            backfills: number * 11,
+            unreadable: number * 12,
+            not_reached: number * 13,
+            items: number * 14,
+            handed_on: Failures::default(),
+            lacking: Vec::new(),
+            in_trouble,
+        };
+        let mut sum = of(3, false);
+        sum.add(&of(5, false));
+        assert_eq!(sum, of(8, false));
+        sum.add(&of(1, true));
+        assert_eq!(sum, of(9, true));
+        sum.add(&of(1, false));
+        assert_eq!(sum, of(10, true), "trouble does not end");
+        assert_eq!(serde_json::to_value(of(0, false)).unwrap().get("unreadable"), None);
+        assert_eq!(serde_json::to_value(of(1, false)).unwrap()["unreadable"], json!(12));
+    }
+}

@@ -181,9 +181,35 @@ fn the_mark_is_there_first_whatever_other_tags_there_are() {
         let row = run(world.tag_row(&RepositoryKey::of(&image_key()), &tag("main")))
             .unwrap()
             .unwrap();
-        assert_eq!(row.removal, None, "the answer is there");
+        assert_eq!((row.removal, row.generation), (None, 2), "the answer is there");
         assert!(told(&world).is_empty());
     }
+}
+
+/// A person takes our mark between any two calls.
+#[test]
+fn a_mark_that_somebody_takes_away_is_there_again_before_the_tags_go() {
+    let policy = policy();
+    let mut put_again = 0;
+    for polls in 0.. {
+        let world = world(&["main", "v1"]);
+        let (key, main, mark) = (image_key(), tags(&["main"]), mark());
+        let services = world.writing(true);
+        let one = removal(&services, &policy);
+        let act = || drop(world.untag(&RepositoryKey::of(&key).repository, &mark));
+        let (taken, interrupted) = interrupted(one.take(&key, &main, &mark, Claims::Write("one")), polls, act);
+        if !interrupted {
+            break;
+        }
+        assert_eq!(taken.unwrap().damage, []);
+        let calls = world.calls();
+        let puts = calls.iter().filter(|call| call.operation == "ecr:PutImage").count();
+        if puts == 2 {
+            put_again += 1;
+            assert_eq!(tags_of(&world, &key), tags_and_mark(&["v1"]), "after {polls} polls");
+        }
+    }
+    assert!(put_again > 0);
 }
 
 #[test]
@@ -194,8 +220,13 @@ fn nothing_is_done_where_the_tag_is_gone_or_the_image() {
     let deleted = World::new();
     for world in [moved, deleted] {
         let before = tags_of(&world, &other());
-        run(removal(&world.writing(true), &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one")))
-            .unwrap();
+        let taken = run(removal(&world.writing(true), &policy).take(
+            &image_key(),
+            &tags(&["main"]),
+            &mark(),
+            Claims::Write("one"),
+        ));
+        assert_eq!(taken.unwrap().image, world.image_of(&image_key()));
         assert!(
             !world
                 .calls()
@@ -393,6 +424,33 @@ fn a_lost_answer_is_checked_and_not_sent_again_blindly() {
     let error =
         run(removal(&world.writing(true), &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one")));
     assert_eq!(error.unwrap_err().retry, Retry::Later);
+    let row = run(world.tag_row(&RepositoryKey::of(&image_key()), &tag("main")))
+        .unwrap()
+        .unwrap();
+    assert!(row.removal.is_some(), "a call may still take effect");
+    // While another invocation removes the tag, nobody else begins.
+    let other =
+        run(removal(&world.writing(true), &policy).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("two")));
+    assert_eq!(other.unwrap_err().retry, Retry::Later);
+}
+
+/// An image that is there lost nothing, whatever answers are missing.
+#[test]
+fn a_missing_answer_about_an_image_that_is_there_brings_no_alert() {
+    let policy = policy();
+    let world = self::world(&["main", "v1"]);
+    world.fail("ecr:BatchDeleteImage", Fault::After(Retry::Later));
+    let services = world.writing(true);
+    let one = removal(&services, &policy);
+    run(one.take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one"))).unwrap();
+    world.set_now(world.now() + jiff::SignedDuration::from_mins(5));
+    run(one.look_into_all(&image_key(), &tags(&["main"]), false, "two")).unwrap();
+    assert!(told(&world).is_empty());
+    run(one.look_into_all(&image_key(), &tags(&["main"]), true, "two")).unwrap();
+    assert_eq!(
+        told(&world),
+        [("image-lost".to_owned(), image_key().digest.to_string())]
+    );
 }
 
 fn tags_and_mark(texts: &[&str]) -> Vec<String> {
@@ -404,14 +462,19 @@ fn tags_and_mark(texts: &[&str]) -> Vec<String> {
 #[test]
 fn our_own_mark_goes_only_where_other_tags_are() {
     let policy = policy();
-    for (before, after) in [
-        (vec!["quarantine-ab12ab12ab12", "v1"], vec!["v1"]),
-        (vec!["quarantine-ab12ab12ab12"], vec!["quarantine-ab12ab12ab12"]),
-        (vec!["v1"], vec!["v1"]),
+    for (before, after, calls) in [
+        (vec!["quarantine-ab12ab12ab12", "v1"], vec!["v1"], 5),
+        (vec!["quarantine-ab12ab12ab12"], vec!["quarantine-ab12ab12ab12"], 2),
+        (vec!["v1"], vec!["v1"], 2),
     ] {
         let world = world(&before);
-        run(removal(&world.writing(true), &policy).take_mark(&image_key(), &mark())).unwrap();
-        assert_eq!(tags_of(&world, &image_key()), after);
+        world.forget_calls();
+        let taken = run(removal(&world.writing(true), &policy).take_mark(&image_key(), &mark())).unwrap();
+        assert_eq!(taken.image, world.image_of(&image_key()));
+        assert_eq!(
+            (tags_of(&world, &image_key()), world.calls().len()),
+            (after.iter().map(ToString::to_string).collect(), calls)
+        );
     }
 }
 
@@ -423,8 +486,10 @@ fn an_image_whose_mark_goes_while_somebody_deletes_its_last_tag_is_kept_or_put_b
     for polls in 0.. {
         let world = world(&["quarantine-ab12ab12ab12", "v1"]);
         let (key, mark) = (image_key(), mark());
+        let mut before = 0;
         let delete = || {
-            run(world.remove_tags(&RepositoryKey::of(&key), &tags(&["v1"]))).unwrap();
+            before = world.calls_made();
+            world.untag(&key.repository, &tag("v1"));
         };
         let services = world.writing(true);
         let one = removal(&services, &policy);
@@ -432,6 +497,18 @@ fn an_image_whose_mark_goes_while_somebody_deletes_its_last_tag_is_kept_or_put_b
         if !interrupted {
             break;
         }
+        // A read after the deletion shows that the mark is all that the image has.
+        let calls = world.calls();
+        let read = calls[before..]
+            .iter()
+            .position(|call| call.operation == "ecr:DescribeImages");
+        let sent = calls[before..]
+            .iter()
+            .rposition(|call| call.operation == "ecr:BatchDeleteImage");
+        assert!(
+            sent.is_none() || read.is_none_or(|read| sent < Some(read)),
+            "after {polls} polls"
+        );
         if taken.unwrap().damage.is_empty() {
             // Where somebody deletes the last tag after ours is gone, that deletes the image, and is not our doing.
             continue;

@@ -91,7 +91,7 @@ pub enum OutcomeKind {
 
 impl Outcome {
     /// That and nothing more.
-    pub(super) fn of(kind: OutcomeKind, repository: &RepositoryName, digest: Option<&Digest>) -> Self {
+    pub(crate) fn of(kind: OutcomeKind, repository: &RepositoryName, digest: Option<&Digest>) -> Self {
         Self {
             outcome: kind,
             repository: repository.clone(),

@@ -265,3 +265,21 @@ fn what_others_record_meanwhile_is_kept() {
     let kinds: BTreeSet<String> = sent(&world, "kind").into_iter().collect();
     assert_eq!(kinds.len(), 3);
 }
+
+#[test]
+fn a_sweep_is_recorded_unless_a_later_one_is() {
+    let world = World::new();
+    let key = registry_key();
+    let at = |minutes: i64| now() + SignedDuration::from_mins(minutes);
+    let record = |began| run(record_sweep(&world, &key, began)).unwrap();
+    let swept = || run(last_sweep(&world, &key)).unwrap();
+    assert_eq!(swept(), None);
+    for (began, expected, writes) in [(0, 0, 1), (10, 10, 2), (10, 10, 2), (5, 10, 2), (11, 11, 3)] {
+        record(at(began));
+        assert_eq!((swept(), world.writes()), (Some(at(expected)), writes), "{began}");
+    }
+    let row = run(guard_ports::SweepLedger::registry_row(&world, &key))
+        .unwrap()
+        .unwrap();
+    assert_eq!(row.generation, 3);
+}

@@ -226,3 +226,42 @@ fn of_two_images_that_got_the_tag_the_later_one_is_named_or_has_it() {
         assert_eq!(looked, None);
     }
 }
+
+/// Without rules for tags, only a quarantine may be removing one. Then the row says which image has the tag by now.
+#[test]
+fn a_tag_without_rules_is_remembered_while_a_quarantine_removes_it() {
+    let (main, key) = (tag("main"), RepositoryKey::of(&image_key()));
+    let judge = |world: &World, policy: &Policy| {
+        world.forget_calls();
+        let request = TagRequest {
+            tag: &main,
+            state: Some(State::Allowed),
+            pushed: None,
+            actor: "two",
+        };
+        run(reconcile_tag(&world.writing(true), policy, &key, &request)).unwrap();
+        (world.calls_made(), world.writes())
+    };
+    let quarantine = Way::Quarantine.policy();
+    assert_eq!(judge(&world(&["main"]), &policy()), (0, 0), "nobody removes a tag");
+    assert_eq!(judge(&world(&["main"]), &quarantine), (2, 0), "nobody has begun");
+    let world = world(&["main", "v1"]);
+    world.fail("ecr:BatchDeleteImage", Fault::After(Retry::Later));
+    let services = world.writing(true);
+    run(removal(&services, &quarantine).take(&image_key(), &tags(&["main"]), &mark(), Claims::Write("one"))).unwrap();
+    let before = run(world.tag_row(&key, &main)).unwrap().unwrap();
+    assert_eq!(judge(&world, &quarantine).1, 0, "no image has the tag");
+    let later = world.now() + SignedDuration::from_hours(1);
+    world.set_now(later);
+    push(&world, &other(), &["main"]);
+    assert_eq!(judge(&world, &quarantine).1, 1);
+    let row = run(world.tag_row(&key, &main)).unwrap().unwrap();
+    let expected = TagRow {
+        digest: other().digest,
+        since: later,
+        generation: before.generation + 1,
+        ..before
+    };
+    assert_eq!(row, expected);
+    assert_eq!(judge(&world, &quarantine).1, 0, "the row says so");
+}
