@@ -241,13 +241,13 @@ fuzz: ## Run the inputs from outside under libFuzzer, and print a table (SECONDS
 	$(PYTHON) -B tests/proof/fuzz.py --cargo-fuzz $(FUZZ) --seconds $(or $(SECONDS),60) $(patsubst %,--target %,$(TARGET))
 
 .PHONY: mutants
-mutants: $(MUTANTS) ## Change the rules in one place after the other, and see that tests of the core find it (FILES=…, SHARD=k/n, SAMPLE=60)
-	$(PYTHON) -B tests/proof/mutants.py --cargo-mutants $(MUTANTS) $(if $(FILES),--files $(FILES)) \
+mutants: $(MUTANTS) ## Change the rules in one place after the other, and see that tests of the core find it (CRATE=engine or aws, FILES=…, SHARD=k/n, SAMPLE=60)
+	$(PYTHON) -B tests/proof/mutants.py --cargo-mutants $(MUTANTS) $(if $(CRATE),--crate $(CRATE)) $(if $(FILES),--files $(FILES)) \
 	  $(if $(SHARD),--shard $(SHARD)) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(filter 1 yes,$(UPDATE)),--update)
 
 .PHONY: mutants-changed
 mutants-changed: $(MUTANTS) ## The same for the lines that are changed since BASE=main
-	$(PYTHON) -B tests/proof/mutants.py --cargo-mutants $(MUTANTS) --changed-since $(or $(BASE),main)
+	$(PYTHON) -B tests/proof/mutants.py --cargo-mutants $(MUTANTS) $(if $(CRATE),--crate $(CRATE)) --changed-since $(or $(BASE),main)
 
 .PHONY: mutants-check
 mutants-check: ## The same for changed lines and a sample of 60, another one for each commit
