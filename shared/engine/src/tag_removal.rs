@@ -197,20 +197,20 @@ impl<S: Services> TagRemoval<'_, S> {
     }
 
     /// Gives tags back that the image has lost although it was released before the call, and sends an alert for each. `at`: when the removal began. Tags
-    /// that the image has are left out. An image that no longer exists gets none: who deleted it is another question.
+    /// that the image has are left out. `false`: the image no longer exists.
     ///
     /// # Errors
     /// A call failed. Tags may be missing.
-    pub async fn return_tags(&self, image: &ImageKey, tags: &[Tag], at: Timestamp) -> Result<(), PortError> {
+    pub async fn return_tags(&self, image: &ImageKey, tags: &[Tag], at: Timestamp) -> Result<bool, PortError> {
         let key = RepositoryKey::of(image);
         let Some(seen) = self.look(image).await? else {
-            return Ok(());
+            return Ok(false);
         };
         for tag in tags.iter().filter(|tag| !seen.tags.contains(tag)) {
             let damage = self.give_back(&key, tag, &image.digest).await;
             self.tell(&key, &damage, &image.digest, at).await?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Checks a removal without a known answer. If another image may have lost the tag, it gets it back, or an alert says that

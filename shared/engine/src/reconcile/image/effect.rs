@@ -76,8 +76,12 @@ impl<S: Services> ImageRun<'_, S> {
                 .await
                 .map_err(|source| self.failed("read the row of", source))?;
             if !row.is_some_and(|row| row.restores_at_release(&gone)) {
-                let returned = removal.return_tags(key, &gone, at).await;
-                returned.map_err(|source| self.failed("give tags back to", source))?;
+                let failed = |source| self.failed("give tags back to", source);
+                let is_there = removal.return_tags(key, &gone, at).await.map_err(failed)?;
+                // Where the removal had an answer, its alert is sent.
+                if !is_there && taken.is_err() {
+                    removal.is_lost(key, at).await.map_err(failed)?;
+                }
                 return Err(ReconcileError::Contended(key.into()));
             }
         }
