@@ -224,6 +224,21 @@ mod tests {
     }
 
     #[test]
+    fn an_error_that_says_that_there_is_no_such_thing_is_an_answer() {
+        let is_absent = |error: &ErrorMetadata| error.code() == Some("ImageNotFoundException");
+        let asked = |result: Result<u8, SdkFailure>| found("ecr:DescribeImages", result, is_absent);
+        assert_eq!(asked(Ok(7)), Ok(Some(7)));
+        assert_eq!(asked(Err(service(400, Some("ImageNotFoundException")))), Ok(None));
+        for error in [
+            service(400, Some("AccessDeniedException")),
+            SdkError::timeout_error("no answer"),
+        ] {
+            let expected = port_error("ecr:DescribeImages", &error);
+            assert_eq!(asked(Err(error)), Err(expected));
+        }
+    }
+
+    #[test]
     fn what_is_refused_stays_refused() {
         for code in [
             "AccessDeniedException",
