@@ -181,6 +181,8 @@ struct State {
     /// The marks that count as put, where putting them is left out.
     unput: BTreeSet<(Digest, Tag)>,
     calls: Vec<Call>,
+    /// More calls than this are a panic.
+    most_calls: Option<usize>,
     ticks: u64,
     now: Option<Timestamp>,
 }
@@ -611,6 +613,11 @@ impl World {
         self.lock().archived.get(key).cloned().unwrap_or_default()
     }
 
+    /// From now on more calls than this are a panic: what makes them does not end by itself.
+    pub fn allow_calls(&self, most: usize) {
+        self.lock().most_calls = Some(most);
+    }
+
     /// Forgets the calls so far.
     pub fn forget_calls(&self) {
         self.lock().calls.clear();
@@ -636,7 +643,7 @@ impl World {
         mutates: bool,
         effect: impl FnOnce(&mut State) -> T,
     ) -> Result<T, PortError> {
-        let index = {
+        let (index, is_too_many) = {
             let mut state = self.lock();
             state.ticks += 1;
             let began = state.ticks;
@@ -646,8 +653,10 @@ impl World {
                 began,
                 ended: None,
             });
-            state.calls.len() - 1
+            let index = state.calls.len() - 1;
+            (index, state.most_calls.is_some_and(|most| index >= most))
         };
+        assert!(!is_too_many, "it does not end: {operation} after {index} calls");
         let delay = self.lock().delays.get(operation).copied().unwrap_or_default();
         for _ in 0..=delay {
             pause().await;

@@ -29,11 +29,7 @@ fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
     let case = block.case;
     let facts = case.facts;
     // One more call: only for an image that would be blocked otherwise, or alerted in report mode.
-    let may_ask = block.is_open()
-        && !block.led_to
-        && block.needed.is_some()
-        && limit::until(block).is_none()
-        && !facts.awaits_indexes(case.image, case.now);
+    let may_ask = block.is_open() && !block.led_to && block.needed.is_some() && limit::until(block).is_none();
     let rules = case.policy.block(&facts.key.repository);
     let children = facts.children_pulled.iter().flatten().copied();
     let pulled = children.chain(case.image.last_pulled_at).max();

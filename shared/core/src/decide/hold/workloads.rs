@@ -44,10 +44,7 @@ fn check(block: &Blocking<'_>) -> Result<Option<Hold>, Question> {
         return Ok(None);
     };
     // One more call: only for an image that would be blocked otherwise, or alerted in report mode.
-    let is_taken = block.needed.is_some()
-        && limit::until(block).is_none()
-        && returns::too_often(block).is_none()
-        && !case.facts.awaits_indexes(case.image, case.now);
+    let is_taken = block.needed.is_some() && limit::until(block).is_none() && returns::too_often(block).is_none();
     let stands = block.stands && block.needed.is_none() && block.method != BlockMethod::Flag;
     if is_taken {
         holds(block, rules)

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     alert::image::ImageAlert,
     decide::{
-        ChildFacts, Effect, Facts, INDEX_FOLLOWS, LeadingIndex, Leave, Limit, MAX_LOOKED_AT, Plan, Replaced,
+        ChildFacts, Effect, Facts, INDEX_FOLLOWS, LeadingIndex, Leave, Limit, MAX_LOOKED_AT, Plan, Question, Replaced,
         SourceImage, SourceRank, Step, decide, release_step, step::REFUSAL_STANDS, verdict, words,
     },
     evaluate::{Evaluation, Names, Verdict, evaluate, evaluate_remembered},
@@ -909,6 +909,24 @@ fn report_mode_alerts_without_knowing_the_workloads() {
     };
     let alert = alert_of(&reports, &facts).unwrap();
     assert_eq!(alert.hold.unwrap().cause, "report-mode");
+}
+
+#[test]
+fn an_image_without_a_tag_that_came_back_is_not_taken_from_who_may_use_it() {
+    let mut facts = critical();
+    facts.image.as_mut().unwrap().tags.clear();
+    facts.row = Some(Row {
+        block: Some(block(BlockMethod::Archive)),
+        ..row(State::Blocked, Some(Severity::Critical), None)
+    });
+    facts.uses = None;
+    let workloads = policy(r#""block": {"workloads": {"sources": ["ecs"]}}"#);
+    assert_eq!(decide(&workloads, &facts, now()), Plan::Ask(Question::Uses));
+    facts.uses = Some(Uses::Unknown("no list".to_owned()));
+    let step = applied(&workloads, &facts);
+    assert_eq!((step.row.state, step.effect), (State::BlockDeferred, None));
+    facts.uses = Some(Uses::Nobody);
+    assert_eq!(applied(&workloads, &facts).effect, Some(Effect::Archive));
 }
 
 #[test]

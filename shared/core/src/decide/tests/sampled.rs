@@ -885,3 +885,75 @@ fn what_is_decided_about_children_of_indexes() {
 fn what_is_decided_about_copies() {
     insta::assert_snapshot!(tally(Theme::Copy, 400).to_string());
 }
+
+/// A step that stopped would otherwise stop again: the engine asks the same, and gets the same answer.
+#[test]
+fn a_block_that_stopped_is_not_planned_again() {
+    let policies = METHODS.map(|method| {
+        let method = serde_json::to_value(method).unwrap();
+        policy(&format!(
+            r#""block": {{"method": {method}, "workloads": {{"sources": ["ecs"]}}}}"#
+        ))
+    });
+    let is_block = |plan: &Plan| matches!(plan, Plan::Apply(step) if step.effect.as_ref().is_some_and(Effect::blocks));
+    let mut stopped = [0, 0];
+    for seed in 0..1_000 {
+        let mut dice = Dice::new(seed);
+        let policy = dice.of(&policies);
+        let theme = dice.of(&[Theme::Image, Theme::Index, Theme::Child, Theme::Copy]);
+        let mut case = case(&mut dice, theme);
+        // Nothing else holds it, for as long as nothing is known of a use.
+        for image in case.facts.image.iter_mut().chain([&mut case.again]) {
+            (image.pushed_at, image.last_pulled_at) = (Some(ago(600)), None);
+            image.tags.retain(|_| seed % 3 > 0);
+        }
+        if theme != Theme::Index {
+            case.facts.scan = Scan::Complete(scan(vec![recorded("CVE-2026-2", Severity::Critical).finding()]));
+        }
+        for row in case.facts.row.iter_mut().filter(|_| seed % 2 > 0) {
+            (row.state, row.release, row.closed_at, row.alone) = (State::Blocked, None, None, false);
+            if let Some(block) = &mut row.block {
+                (block.confirmed, block.undone_at) = (true, None);
+                block.returns.truncate(1);
+            }
+        }
+        (case.facts.block_failure, case.facts.limit) = (None, None);
+        (case.answers.uses, case.answers.replaced) = (Some(Uses::Nobody), Replaced::Nothing);
+        (case.answers.children_pulled, case.answers.indexes_known) = (Some(Vec::new()), Some(true));
+        let (facts, plan, _) = planned(&policy, &case);
+        let Plan::Apply(step) = plan else { continue };
+        let used = Uses::By(UsedBy {
+            workloads: vec![workload(dice.of(&[Phase::Running, Phase::Desired, Phase::Rollback]))],
+            number: 1,
+            since: ago(1),
+            gone_at: dice.maybe(&[ago(1)]),
+        });
+        let limit = Limit {
+            until: ago(-30),
+            first: dice.one_in(2),
+        };
+        let by_use = Facts {
+            uses: Some(used),
+            ..facts.clone()
+        };
+        let by_limit = Facts {
+            limit: Some(limit),
+            ..facts
+        };
+        let stops = [
+            (by_use, step.effect.as_ref().is_some_and(Effect::blocks)),
+            (by_limit, step.counts_as_block),
+        ];
+        for (place, (facts, _)) in stops.into_iter().enumerate().filter(|(_, (_, stops))| *stops) {
+            let next = Case {
+                facts,
+                again: case.again.clone(),
+                answers: case.answers.clone(),
+            };
+            let (_, plan, _) = planned(&policy, &next);
+            assert!(!is_block(&plan), "case {seed}, {place}: {plan:?}");
+            stopped[place] += 1;
+        }
+    }
+    assert!(stopped.iter().all(|number| *number > 50), "{stopped:?}");
+}

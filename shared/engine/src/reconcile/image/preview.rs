@@ -10,7 +10,7 @@ use super::{
     indexes::sorted_tags,
     pages::Spent,
     request::{Hints, Request},
-    run::MAX_ATTEMPTS,
+    run::{MAX_ATTEMPTS, MAX_PLANS},
     together::READ_AT_ONCE,
 };
 use crate::reconcile::ReconcileError;
@@ -27,9 +27,6 @@ use guard_ports::{Clock as _, Services};
 
 /// The hold of an image that follows its parent index.
 const WITH_INDEX: &str = "index-not-blocked";
-
-/// The most questions about an image; each is asked once.
-const MAX_QUESTIONS: usize = 12;
 
 /// The result of a reconcile of an image now; `None`: there is no such image. Nothing is changed or written, and no alert is
 /// sent.
@@ -112,7 +109,7 @@ impl<S: Services> ImageRun<'_, S> {
             attempt.facts.content = manifest.map(|manifest| content(&manifest));
         }
         let mut not_visible = false;
-        for _ in 0..MAX_QUESTIONS {
+        for _ in 0..MAX_PLANS {
             match judge(self.policy, &attempt.facts, self.services.clock().now()) {
                 Opinion::Ask(Question::Children) => {
                     let (children, more, unseen) = self
@@ -136,7 +133,7 @@ impl<S: Services> ImageRun<'_, S> {
                 }
             }
         }
-        Err(self.not_verified("the same question again and again"))
+        Err(self.not_verified("the same question or step again and again"))
     }
 
     /// The children of this index, each with the row that a reconcile would write; the number of its further entries; and

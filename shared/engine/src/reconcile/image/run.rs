@@ -30,6 +30,10 @@ use guard_ports::{Clock as _, NO_IMAGE, Registry as _, Retry, Services};
 /// How often a request starts over because somebody else wrote the row in between.
 pub(super) const MAX_ATTEMPTS: usize = 3;
 
+/// The most plans by the facts of one attempt: each question is asked once, and a step stops once for each reason. A step that is planned again after
+/// it stopped would go on until Lambda ends the function, with a write for each time.
+pub(super) const MAX_PLANS: usize = 16;
+
 /// An image that was reconciled.
 pub(super) struct Looked {
     pub(super) outcome: Outcome,
@@ -97,7 +101,11 @@ impl<'a, S: Services> ImageRun<'a, S> {
             };
             let ExceptionUse { used, unused } = self.exception_use(&attempt.facts);
             let mut read = None;
+            let mut plans = 0..MAX_PLANS;
             let looked = loop {
+                if plans.next().is_none() {
+                    return Err(self.not_verified("the same question or step again and again"));
+                }
                 let plan = decide(self.policy, &attempt.facts, self.services.clock().now());
                 self.log_plan(&plan);
                 match plan {

@@ -130,6 +130,24 @@ fn a_workload_defers_the_block_of_its_image_and_the_alert_names_it() {
 }
 
 #[test]
+fn an_image_without_a_tag_that_comes_back_stays_with_the_workload_that_runs_it() {
+    let (world, policy) = used_by(Vec::new());
+    assert_eq!(settle(&world, &policy).state, Some(State::Blocked));
+    later(&world, HOUR);
+    world.push_again(&image_key(), world.now());
+    let image = world.image_of(&image_key()).unwrap();
+    let bare = Image {
+        tags: Vec::new(),
+        ..image
+    };
+    world.push(&image_key(), bare);
+    starts(&world, &policy, &image_key(), service(Phase::Running));
+    world.allow_calls(1_000);
+    assert_eq!(settle(&world, &policy).state, Some(State::BlockDeferred));
+    assert_eq!(world.image_of(&image_key()).unwrap().status, ImageStatus::Active);
+}
+
+#[test]
 fn what_nobody_uses_is_blocked_with_one_read_more_and_that_before_the_effect() {
     let chain = |policy: &Policy| {
         let world = world(critical());
