@@ -38,6 +38,9 @@ use coverage::{Counter, KINDS};
 /// A scenario that asks more than this is answered with 0 from then on, which ends it.
 const MOST_CHOICES: usize = 5_000;
 
+/// A scenario that makes more calls than this does not end, which is a violation.
+const MOST_CALLS: usize = 20_000;
+
 /// At most so often a failing scenario is run to make it smaller.
 const MOST_TRIES: usize = 600;
 
@@ -82,10 +85,11 @@ impl Choices {
         Self::given(Vec::new())
     }
 
-    /// An empty world, in which the fault of this run is planted.
+    /// An empty world, in which the fault of this run is planted. Too many calls in it are a panic, and with that a violation.
     pub fn world(&self) -> World {
         let world = World::new();
         world.plant(self.planted);
+        world.allow_calls(MOST_CALLS);
         world
     }
 
@@ -531,6 +535,7 @@ fn smallest(scenario: &impl Fn(&mut Choices, &mut Story) -> Result<(), String>, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{image_key, ports::Ledger as _, run};
 
     /// Fails where a number of at least 40 comes after another one.
     fn scenario(choices: &mut Choices, story: &mut Story) -> Result<(), String> {
@@ -596,6 +601,32 @@ mod tests {
         let explored = exploration.run(|_, _| panic!("as it happens"));
         assert_eq!(explored.violations[0].what, "panic: as it happens");
         assert_eq!(explored.violations[0].smallest, ["panic: as it happens"]);
+    }
+
+    #[test]
+    fn a_scenario_that_does_not_end_is_a_violation() {
+        let exploration = Exploration {
+            name: "endless",
+            scenarios: 3,
+            first: 1,
+            planted: None,
+        };
+        let explored = exploration.run(|choices, _| {
+            let world = choices.world();
+            while choices.below(2) == 1 {}
+            run(async {
+                loop {
+                    // Who looks for something that never comes.
+                    let rows = world.rows_elsewhere(&image_key()).await;
+                    if rows.is_ok_and(|rows| !rows.is_empty()) {
+                        return Ok(());
+                    }
+                }
+            })
+        });
+        let what = "panic: it does not end: dynamodb:Query after 20000 calls";
+        assert_eq!(explored.violations.len(), 3);
+        assert!(explored.violations.iter().all(|violation| violation.what == what));
     }
 
     #[test]
