@@ -494,7 +494,11 @@ impl<'a> Survey<'a> {
 
     /// A blocked image that is not blocked in the list, or a released one that is not back yet.
     fn by_block(&self, row: &Remembered, listed: &ListedImage) -> Option<Due> {
-        let (block, image) = (row.block?, &listed.image);
+        let image = &listed.image;
+        let Some(block) = row.block else {
+            // Something else kept it from being pulled, and does so no more.
+            return (row.blocked && image.status == ImageStatus::Active).then_some(Due::NotBlocked);
+        };
         let in_force = match block.method {
             // Whatever the method is, nobody can pull it from there.
             BlockMethod::Archive | BlockMethod::QuarantineTag if image.status.is_in_archive() => true,
@@ -511,7 +515,11 @@ impl<'a> Survey<'a> {
             (true, _) if block.just_refused => None,
             (true, _) => (image.status != ImageStatus::Activating).then_some(Due::Waiting),
             (false, true) => (!in_force).then_some(Due::NotBlocked),
-            (false, false) => None,
+            // When it was deferred, ECR did not show yet that it had taken effect.
+            (false, false) => {
+                let is_archived = block.method == BlockMethod::Archive && image.status == ImageStatus::Archived;
+                (is_archived && self.enforces).then_some(Due::Waiting)
+            }
         }
     }
 

@@ -336,8 +336,13 @@ impl<'a> Draft<'a> {
         self.row.unjudged = self.row.cause.is_some() && !self.judged;
         let prior = self.case.facts.row.as_ref().filter(|row| row.closed_at.is_none());
         if self.row.state == State::BlockDeferred {
-            // A block that was only begun is forgotten, except for tags that may be missing already.
-            self.row.block = self.row.block.filter(|block| block.confirmed || !block.tags.is_empty());
+            // A block that was only begun is forgotten, except for tags that may be missing already, and for one that took effect all the same and is
+            // undone now: until the image can be pulled, its row says so.
+            let is_undone = self.effect.is_some();
+            self.row.block = self
+                .row
+                .block
+                .filter(|block| block.confirmed || is_undone || !block.tags.is_empty());
         }
         if let Some(block) = prior.and_then(|row| self.may_still_take_effect(row)) {
             // The registry may show its archiving later: without the block in the row nobody would undo it.

@@ -567,3 +567,40 @@ fn a_finding_that_is_excepted_for_another_index_contradicts_an_index_without_a_v
         assert_eq!(due, expected, "tagged {tags}, exception {exception}");
     }
 }
+
+#[test]
+fn a_blocked_image_without_a_record_of_the_block_is_due_while_it_can_be_pulled() {
+    let blocked = row(1, State::Blocked);
+    let mut there = listed(1);
+    let rows = std::slice::from_ref(&blocked);
+    assert_eq!(due(rows, std::slice::from_ref(&there)), only(1, Due::NotBlocked));
+    for status in [ImageStatus::Archived, ImageStatus::Activating] {
+        there.image.status = status;
+        assert!(due(rows, std::slice::from_ref(&there)).is_empty());
+    }
+}
+
+#[test]
+fn a_block_that_shows_after_it_was_deferred_is_due() {
+    let begun = Block {
+        confirmed: false,
+        ..block(BlockMethod::Archive)
+    };
+    let deferred = Row {
+        block: Some(begun),
+        ..row(1, State::BlockDeferred)
+    };
+    let mut there = listed(1);
+    let rows = [deferred.clone()];
+    assert!(due(&rows, std::slice::from_ref(&there)).is_empty());
+    there.image.status = ImageStatus::Archived;
+    assert_eq!(due(&rows, std::slice::from_ref(&there)), only(1, Due::Waiting));
+    let by_quarantine = Row {
+        block: Some(block(BlockMethod::QuarantineTag)),
+        ..deferred
+    };
+    assert!(due(&[by_quarantine], std::slice::from_ref(&there)).is_empty());
+    // Nothing can be undone there.
+    let reports = policy_in("report", "");
+    assert!(!due_under(&reports, &rows, &[there], false).contains(&(digest(1), Due::Waiting)));
+}

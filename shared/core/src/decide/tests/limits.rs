@@ -930,6 +930,36 @@ fn an_image_without_a_tag_that_came_back_is_not_taken_from_who_may_use_it() {
 }
 
 #[test]
+fn a_block_that_was_only_begun_is_in_the_row_while_it_is_undone_and_not_longer() {
+    let begun = Block {
+        confirmed: false,
+        ..block(BlockMethod::Archive)
+    };
+    let mut facts = critical();
+    facts.image.as_mut().unwrap().status = ImageStatus::Archived;
+    facts.row = Some(Row {
+        block: Some(begun.clone()),
+        release: Some(release(ago(-60))),
+        ..row(State::Blocked, Some(Severity::Critical), None)
+    });
+    let step = applied(&policy(""), &facts);
+    assert_eq!(
+        (step.row.state, &step.effect),
+        (State::BlockDeferred, &Some(Effect::Restore))
+    );
+    assert_eq!(step.row.block, Some(begun));
+    let coming = Image {
+        status: ImageStatus::Activating,
+        ..facts.image.clone().unwrap()
+    };
+    let done = step.completed(Some(&coming), None, now());
+    assert_eq!(done.block.unwrap().undone_at, Some(now()));
+    // It never took effect.
+    facts.image.as_mut().unwrap().status = ImageStatus::Active;
+    assert_eq!(applied(&policy(""), &facts).row.block, None);
+}
+
+#[test]
 fn a_completed_step_claims_nothing() {
     let mut step = applied(&policy(""), &critical());
     step.row.undertaken = Some(claim());

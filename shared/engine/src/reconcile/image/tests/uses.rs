@@ -147,6 +147,58 @@ fn an_image_without_a_tag_that_comes_back_stays_with_the_workload_that_runs_it()
     assert_eq!(world.image_of(&image_key()).unwrap().status, ImageStatus::Active);
 }
 
+/// The first invocation ends between the archive and its record; a workload runs the image when the next one comes.
+fn archived_and_not_recorded(late: SignedDuration) -> (World, Policy) {
+    let (world, policy) = used_by(Vec::new());
+    world.show_late(late);
+    for polls in 1.. {
+        let crashed = guard_testkit::run_and_crash(look(&world, &policy, &request("one")), polls);
+        assert!(
+            crashed.is_none(),
+            "it ended before it was seen with a block that is not confirmed"
+        );
+        let is_begun = world
+            .row_of(&image_key())
+            .is_some_and(|row| row.block.is_some_and(|block| !block.confirmed));
+        if is_begun && world.image_of(&image_key()).unwrap().status == ImageStatus::Archived {
+            break;
+        }
+        world.heal();
+    }
+    starts(&world, &policy, &image_key(), service(Phase::Running));
+    (world, policy)
+}
+
+#[test]
+fn a_block_that_was_only_begun_and_is_undone_is_in_the_row_until_the_image_is_there() {
+    let (world, policy) = archived_and_not_recorded(SignedDuration::ZERO);
+    assert_eq!(settle(&world, &policy).state, Some(State::BlockDeferred));
+    assert_eq!(world.image_of(&image_key()).unwrap().status, ImageStatus::Activating);
+    let block = world.row_of(&image_key()).unwrap().block.unwrap();
+    assert!(block.undone_at.is_some());
+    // Nobody uses it any more when it has arrived.
+    index(&world, &policy);
+    later(&world, HOUR * 30);
+    index(&world, &policy);
+    settle(&world, &policy);
+    world.finish_restore(&image_key());
+    world.set_scan(&image_key(), critical());
+    sweep(&world, &policy);
+    assert_eq!(world.image_of(&image_key()).unwrap().status, ImageStatus::Archived);
+    let row = world.row_of(&image_key()).unwrap();
+    assert!(row.state == State::Blocked && row.block.is_some_and(|block| block.confirmed));
+}
+
+#[test]
+fn a_block_that_shows_after_it_was_deferred_is_undone_by_a_sweep() {
+    let (world, policy) = archived_and_not_recorded(SignedDuration::from_secs(20));
+    assert_eq!(settle(&world, &policy).state, Some(State::BlockDeferred));
+    assert_eq!(world.image_of(&image_key()).unwrap().status, ImageStatus::Archived);
+    later(&world, HOUR);
+    sweep(&world, &policy);
+    assert_eq!(world.image_of(&image_key()).unwrap().status, ImageStatus::Activating);
+}
+
 #[test]
 fn what_nobody_uses_is_blocked_with_one_read_more_and_that_before_the_effect() {
     let chain = |policy: &Policy| {
