@@ -1277,7 +1277,7 @@ impl RegistryWriter for World {
             let under = state.indexes_over(image);
             state.archived.entry(image.clone()).or_default().extend(under);
             let now = state.time();
-            state.index.takes(image, now);
+            state.index.takes(image, None, now);
             state.set_status(image, ImageStatus::Archived);
             Some(ImageStatus::Archived)
         });
@@ -1367,7 +1367,7 @@ impl RegistryWriter for World {
                 let taken = holder.filter(|digest| !is_mark(tag, digest) && is_quarantined(digest));
                 if let Some(digest) = taken {
                     let now = state.time();
-                    state.index.takes(&key.image(&digest), now);
+                    state.index.takes(&key.image(&digest), Some(tag), now);
                 }
             }
             let is_read = state.left_out != Some(Planted::NoAnswer);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use guard_core::{
-    ids::{AccountId, ImageKey, Region, RegistryKey, RepositoryKey},
+    ids::{AccountId, ImageKey, Region, RegistryKey, RepositoryKey, Tag},
     uses::{IndexState, KnownImages, KnownPart, RefusedPull, SourceKind, UseRow, WorkloadRules, WorkloadSource},
 };
 use guard_ports::{FamilyRows, ListedWorkloads, Page, PortError, Retry, Seen, UseLedger, Workloads, Written};
@@ -43,6 +43,8 @@ struct Attempt {
 pub struct Taken {
     /// The image: it was archived, or lost a tag that is no mark.
     pub image: ImageKey,
+    /// The tag that it lost, if it was not archived.
+    pub tag: Option<Tag>,
     /// When.
     pub at: Timestamp,
     /// The tick at which its use rows were last asked for, and all use rows as they were then.
@@ -73,10 +75,11 @@ impl Index {
     }
 
     /// An image is taken away.
-    pub(super) fn takes(&mut self, image: &ImageKey, at: Timestamp) {
+    pub(super) fn takes(&mut self, image: &ImageKey, tag: Option<&Tag>, at: Timestamp) {
         let attempt = self.attempt();
         let taken = Taken {
             image: image.clone(),
+            tag: tag.cloned(),
             at,
             asked: attempt.asked.get(image).cloned(),
             state: attempt.state.clone(),

@@ -1,6 +1,9 @@
 //! People who push, move and delete tags; what `on-push` and `worker` then do; and the damage that no alert names.
 
-use std::{cell::RefCell, collections::BTreeSet};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+};
 
 use jiff::Timestamp;
 
@@ -63,6 +66,7 @@ pub(crate) struct People {
     /// The images whose mark somebody has deleted.
     unmarked: RefCell<BTreeSet<Digest>>,
     pushes: RefCell<Vec<Push>>,
+    has_acted: Cell<bool>,
 }
 
 /// An action on tags.
@@ -98,11 +102,13 @@ impl People {
             deleted: RefCell::default(),
             unmarked: RefCell::default(),
             pushes: RefCell::default(),
+            has_acted: Cell::default(),
         }
     }
 
     /// Acts on the tags of the world.
     pub(crate) fn act(&self, world: &World, deed: &Deed) {
+        self.has_acted.set(true);
         match deed {
             Deed::Push(n, tag) => self.push(world, *n, tag),
             Deed::Delete(tag) => {
@@ -129,6 +135,11 @@ impl People {
             tag: tag.clone(),
             at: world.now(),
         });
+    }
+
+    /// Whether anybody has pushed, moved or deleted a tag.
+    pub(crate) fn have_acted(&self) -> bool {
+        self.has_acted.get()
     }
 
     /// All pushes so far.

@@ -310,6 +310,16 @@ impl<'s> Scene<'s> {
         image.status == ImageStatus::Archived || is_marked
     }
 
+    /// The same, but for an image that a release has left with our mark alone, because others have its tags by now: its record says that it is
+    /// not blocked, and it can be pulled by its digest.
+    pub(super) fn is_withheld(&self, n: usize) -> bool {
+        let image = self.world.image_of(&key(n));
+        let is_archived = image.is_some_and(|image| image.status == ImageStatus::Archived);
+        let row = self.world.row_of(&key(n));
+        let is_blocked = row.is_some_and(|row| row.state == State::Blocked || row.block.is_some());
+        self.is_taken(n) && (is_archived || is_blocked)
+    }
+
     /// Whether a workload uses it now, or runs it.
     pub(super) fn is_used(&self, n: usize, running: bool) -> bool {
         let jobs = self.jobs.borrow();

@@ -28,7 +28,7 @@ use guard_core::{
 };
 use guard_ports::{Callers, StsAnswer};
 use guard_testkit::{
-    RemovalReading,
+    RemovalReading, Taken,
     explore::{Act, Choices, Exploration, Running, Story, play},
     signed_identity,
 };
@@ -363,12 +363,13 @@ type Invariant = (&'static str, fn(&Mixed<'_>) -> Option<String>);
 
 const INVARIANTS: [Invariant; 5] = [
     ("An image that workloads use, or may use, is not taken away", |mixed| {
-        mixed
-            .scene
-            .world
-            .taken()
-            .iter()
-            .find_map(|taken| mixed.scene.wrong(taken))
+        // A tag that breaks the rules goes from any image, also while another invocation quarantines that.
+        let breaks_rules = |taken: &Taken| taken.tag.as_ref().is_some_and(|tag| tag.as_str() == TAGS[0]);
+        let rules = mixed.scene.policy.repository(&image_key().repository);
+        let has_rules = rules.is_some_and(|rules| rules.tags.is_some());
+        let taken = mixed.scene.world.taken();
+        let mut blocked = taken.iter().filter(|taken| !(has_rules && breaks_rules(taken)));
+        blocked.find_map(|taken| mixed.scene.wrong(taken))
     }),
     ("No alert is recorded as sent before it was sent", |mixed| {
         let sent = mixed.scene.world.sent();
@@ -452,7 +453,13 @@ fn explore(choices: &mut Choices, story: &mut Story, policies: &[Policy]) -> Res
         return Err(format!("No image and no tag is lost in silence: {wrong}"));
     }
     for (n, digest) in DIGESTS.iter().enumerate() {
-        if scene.is_used(n, true) && scene.is_taken(n) {
+        // Without people at its tags, a mark that stays is a block that stays.
+        let is_taken = if mixed.people.have_acted() {
+            scene.is_withheld(n)
+        } else {
+            scene.is_taken(n)
+        };
+        if scene.is_used(n, true) && is_taken {
             return Err(format!("what runs cannot be pulled in the end: {digest}"));
         }
     }
