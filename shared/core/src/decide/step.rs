@@ -424,11 +424,10 @@ impl<'a> Draft<'a> {
 
     /// The block that was begun a moment ago and does not show, although the image is not to be blocked any more.
     fn may_still_take_effect<'r>(&self, row: &'r Row) -> Option<&'r Block> {
-        let facts = self.case.facts;
         let is_let_go = self.row.state != State::Blocked && self.effect.is_none();
-        // The registry has refused it, or was not asked.
-        let is_known_not_to_be = facts.block_failure.is_some() || facts.limit.is_some();
-        if !is_let_go || is_known_not_to_be || self.case.image.status != ImageStatus::Active {
+        // What the registry refuses does not take effect. A limit of now says nothing of a call before.
+        let is_refused = self.case.facts.block_failure.is_some();
+        if !is_let_go || is_refused || self.case.image.status != ImageStatus::Active {
             return None;
         }
         row.block.as_ref().filter(|block| block.may_show_later(self.case.now))
