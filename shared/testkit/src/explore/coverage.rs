@@ -28,7 +28,7 @@ const SUBJECTS: [(&str, &str); 5] = [
 /// All kinds, and the explorers that are there to reach them. A kind without any is reached by tests of its own.
 pub(super) const KINDS: &[(&str, &[&str])] = &[
     ("image alerts: BlockDeferred", &["families", "workloads", "mixed"]),
-    ("image alerts: BlockLimit", &[]),
+    ("image alerts: BlockLimit", &["mixed"]),
     (
         "image alerts: ImageBlocked",
         &["families", "tags", "workloads", "gate", "mixed"],
@@ -69,7 +69,7 @@ pub(super) const KINDS: &[(&str, &[&str])] = &[
     ("image is left: InProgress", &["families", "tags", "workloads", "mixed"]),
     ("image is left: NoSuchImage", &["tags", "mixed"]),
     ("image is left: NotAnImage", &["mixed"]),
-    ("image is left: ResultNotVisible", &[]),
+    ("image is left: ResultNotVisible", &["mixed"]),
     (
         "image is left: Unchanged",
         &["families", "tags", "workloads", "gate", "mixed"],
@@ -85,7 +85,7 @@ pub(super) const KINDS: &[(&str, &[&str])] = &[
     ),
     (
         "step: claim: the record is written, and the step stops before its effect",
-        &[],
+        &["mixed"],
     ),
     (
         "step: effect: done, if the step has one",

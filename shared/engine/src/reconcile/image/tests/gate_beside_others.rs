@@ -313,7 +313,7 @@ fn explore(choices: &mut Choices, story: &mut Story) -> Result<(), String> {
 
 #[test]
 fn explore_the_gate_beside_others() {
-    let explored = Exploration::new("gate", 62_000).run(explore);
+    let explored = Exploration::new("gate", 60_700).run(explore);
     explored.assert_none();
     if explored.is_whole() {
         assert!(explored.count("allowed") > 10_000, "{explored}");

@@ -25,6 +25,7 @@ use guard_core::{
         identity::StsRequest,
         request::{AskedRelease, REQUEST_SCHEMA, ReleaseRequest, Verb},
     },
+    uses::Phase,
 };
 use guard_ports::{Callers, StsAnswer};
 use guard_testkit::{
@@ -43,6 +44,9 @@ const CHART: &str = "sha256:e1";
 
 /// The tags that people push and delete. The first breaks the rules, where there are some.
 const TAGS: [&str; 4] = ["dev", "v1", "v2", "multi"];
+
+/// The tag that only moves.
+const STABLE: &str = "stable";
 
 const READINGS: [RemovalReading; 4] = [
     RemovalReading::Documented,
@@ -80,9 +84,11 @@ enum Actor {
     Tags,
     /// A person archives a clean image.
     Archiver,
+    /// A person moves the tag from the index that nobody else touches; `on-push` reacts.
+    Mover,
 }
 
-const ACTORS: [Actor; 13] = [
+const ACTORS: [Actor; 14] = [
     Actor::Reconcile,
     Actor::Sweep,
     Actor::Index,
@@ -96,6 +102,7 @@ const ACTORS: [Actor; 13] = [
     Actor::Hours,
     Actor::Tags,
     Actor::Archiver,
+    Actor::Mover,
 ];
 
 /// AWS STS, which knows the person.
@@ -154,9 +161,9 @@ impl<'s> Mixed<'s> {
             r#"{"config": {"mediaType": "application/vnd.cncf.helm.config.v1+json"}, "layers": []}"#,
         );
         // People have no tag for the image of the index: with one it may be blocked before an index of it is known
-        // (`docs/blocked-image.md`). And the index has a tag that nobody touches, so that it is not deleted: its image would be one by itself.
+        // (`docs/blocked-image.md`). And nobody deletes the last tag of the index, so that it is not deleted: its image would be one by itself.
         let mut index = scene.world.image_of(&key(1)).unwrap();
-        index.tags.push("stable".parse().unwrap());
+        index.tags.push(STABLE.parse().unwrap());
         scene.world.push(&key(1), index.clone());
         let index = Pushable {
             key: key(1),
@@ -268,12 +275,50 @@ impl<'s> Mixed<'s> {
         self.scan();
     }
 
+    /// A person acts on tags, and an event of a push follows.
+    fn on_tags<'a>(&'a self, deed: Deed, acts: &mut Vec<Act<'a>>) {
+        let scene = &self.scene;
+        let (place, done) = (acts.len(), deed.clone());
+        acts.push(Act::deed(format!("{deed:?}"), move || {
+            let index = scene.world.image_of(&key(1));
+            let is_last = |tag: &Tag| index.is_some_and(|index| index.tags == std::slice::from_ref(tag));
+            if !matches!(&done, Deed::Delete(tag) if is_last(tag)) {
+                self.people.act(&scene.world, &done);
+            }
+        }));
+        if let Deed::Push(n, tag) = deed {
+            let told = Act::event(format!("on-push {n} as {tag}"), move || {
+                let push = self.people.push_of(n, &tag);
+                let actor = format!("push-{place}");
+                let Some(push) = push else {
+                    return Box::pin(async { Ok(()) });
+                };
+                scene.attempt(on_push(&scene.world, scene.policy, push, actor))
+            });
+            acts.push(told.after(&[place]));
+        }
+    }
+
     fn acts<'a>(&'a self, actor: Actor, acts: &mut Vec<Act<'a>>, choices: &mut Choices) {
         let scene = &self.scene;
         let n = choices.below(3);
         let name = DIGESTS[n];
         match actor {
-            Actor::Reconcile => acts.push(Act::event(format!("on-scan {name}"), move || scene.look(n))),
+            Actor::Reconcile => {
+                // The event of a finished scan counts what the scan has found.
+                let is_announced = n != 1 && choices.one_in(2);
+                let hints = move || {
+                    let is_clean = n == 0 && *self.is_clean.borrow();
+                    Hints {
+                        announced: is_announced.then(|| announced(u64::from(!is_clean))),
+                        ..Hints::default()
+                    }
+                };
+                acts.push(Act::event(
+                    format!("on-scan {name}, announced: {is_announced}"),
+                    move || scene.look_with(n, hints()),
+                ));
+            }
             Actor::Sweep => acts.push(Act::message("sweep", || scene.sweep(a_sweep(&scene.world)))),
             Actor::Index => acts.push(Act::message("workloads: a run", || scene.run())),
             Actor::Gate => acts.push(Act::work(format!("the gate is asked about {name}"), move || {
@@ -336,24 +381,8 @@ impl<'s> Mixed<'s> {
                 };
                 scene.world.archive_by_hand(&of);
             })),
-            Actor::Tags => {
-                let deed = Deed::choose(choices, &self.people, &TAGS);
-                let (place, done) = (acts.len(), deed.clone());
-                acts.push(Act::deed(format!("{deed:?}"), move || {
-                    self.people.act(&scene.world, &done);
-                }));
-                if let Deed::Push(n, tag) = deed {
-                    let told = Act::event(format!("on-push {n} as {tag}"), move || {
-                        let push = self.people.push_of(n, &tag);
-                        let actor = format!("push-{place}");
-                        let Some(push) = push else {
-                            return Box::pin(async { Ok(()) });
-                        };
-                        scene.attempt(on_push(&scene.world, scene.policy, push, actor))
-                    });
-                    acts.push(told.after(&[place]));
-                }
-            }
+            Actor::Tags => self.on_tags(Deed::choose(choices, &self.people, &TAGS), acts),
+            Actor::Mover => self.on_tags(Deed::Push(*choices.pick(&[1, 3, 0]), STABLE.parse().unwrap()), acts),
         }
     }
 }
@@ -417,8 +446,9 @@ fn explore(choices: &mut Choices, story: &mut Story, policies: &[Policy]) -> Res
     let mixed = Mixed::new(Scene::new(choices.world(), policy), choices);
     let scene = &mixed.scene;
     if choices.one_in(3) {
-        scene.world.show_late(SignedDuration::from_secs(20));
-        story.line(|| "ECR shows a change 20 seconds late".to_owned());
+        let seconds = *choices.pick(&[20, 100]);
+        scene.world.show_late(SignedDuration::from_secs(seconds));
+        story.line(|| format!("ECR shows a change {seconds} seconds late"));
     }
     let mut acts = Vec::new();
     for actor in ACTORS {
@@ -472,6 +502,12 @@ fn explore(choices: &mut Choices, story: &mut Story, policies: &[Policy]) -> Res
         ..a_sweep(&scene.world)
     };
     run(scene.sweep(whole)).unwrap();
+    // Where one block is allowed in an hour, each image waits for an hour of its own.
+    for _ in 0..2 {
+        mixed.later(1);
+        run(scene.run()).unwrap();
+        sweep(&scene.world, scene.policy);
+    }
     story.line(|| format!("a day later: {}", scene.end()));
     let is_clean = *mixed.is_clean.borrow();
     for (n, digest) in DIGESTS.iter().enumerate() {
@@ -511,20 +547,50 @@ fn policies() -> Vec<Policy> {
         "",
         r#""repositories": [{"match": "*", "tags": {"allowed": ["v1", "v2", "multi", "stable", "chart"], "on_violation": "untag"}}],"#,
     ];
-    let of = |method: &str, rules: &str| {
+    let of = |method: &str, rules: &str, limit: u32| {
         policy(&format!(
-            r#"{rules} "block": {{"method": "{method}", "max_blocks_per_hour": 1000, "workloads": {{"sources": ["ecs", "lambda"]}}}},
+            r#"{rules} "block": {{"method": "{method}", "max_blocks_per_hour": {limit}, "workloads": {{"sources": ["ecs", "lambda"]}}}},
                "release": {{"allow": true, "max_hours": 72, "principals": ["arn:aws:iam::123456789012:role/oncall-*"], "repositories": ["*"]}}"#
         ))
     };
-    let of_method = |method: &&str| rules.map(|rules| of(method, rules));
-    METHODS.iter().flat_map(of_method).collect()
+    let mut policies = Vec::new();
+    for method in METHODS {
+        for rules in rules {
+            policies.extend([1_000, 1_000, 1].map(|limit| of(method, rules, limit)));
+        }
+    }
+    policies
+}
+
+/// ECR deletes an image with its last tag: the mark stays, and that is no block.
+#[test]
+fn an_image_whose_tags_others_have_is_let_go_with_our_mark() {
+    let policy = policy(r#""block": {"method": "quarantine-tag", "workloads": {"sources": ["ecs", "lambda"]}}"#);
+    let scene = Scene::new(World::new(), &policy);
+    run(scene.run()).unwrap();
+    sweep(&scene.world, &policy);
+    assert!(scene.is_withheld(0));
+    let other = Pushable::single(ImageKey {
+        digest: CLEAN[0].parse().unwrap(),
+        ..image_key()
+    });
+    let tag = "v1".parse().unwrap();
+    scene
+        .world
+        .put_image(&other.key, other.image, &other.manifest, Some(&tag))
+        .unwrap();
+    scene.start(0, &KINDS[0], Phase::Running);
+    run(scene.event(0)).unwrap();
+    sweep(&scene.world, &policy);
+    assert!(scene.is_taken(0) && !scene.is_withheld(0));
+    let row = scene.world.row_of(&key(0)).unwrap();
+    assert!(row.reason.contains("It keeps the tag `blocked-a1`"), "{}", row.reason);
 }
 
 #[test]
 fn whoever_acts_the_invariants_hold() {
     let policies = policies();
-    Exploration::new("mixed", 700)
+    Exploration::new("mixed", 2_000)
         .run(|choices, story| explore(choices, story, &policies))
         .assert_none();
 }
