@@ -616,7 +616,7 @@ mod tests {
             while choices.below(2) == 1 {}
             run(async {
                 loop {
-                    // Who looks for something that never comes.
+                    // It waits for something that never comes.
                     let rows = world.rows_elsewhere(&image_key()).await;
                     if rows.is_ok_and(|rows| !rows.is_empty()) {
                         return Ok(());

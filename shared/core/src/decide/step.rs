@@ -335,15 +335,7 @@ impl<'a> Draft<'a> {
         }
         self.row.unjudged = self.row.cause.is_some() && !self.judged;
         let prior = self.case.facts.row.as_ref().filter(|row| row.closed_at.is_none());
-        if self.row.state == State::BlockDeferred {
-            // A block that was only begun is forgotten, except for tags that may be missing already, and for one that took effect all the same and is
-            // undone now: until the image can be pulled, its row says so.
-            let is_undone = self.effect.is_some();
-            self.row.block = self
-                .row
-                .block
-                .filter(|block| block.confirmed || is_undone || !block.tags.is_empty());
-        }
+        self.forget_begun_block();
         if let Some(block) = prior.and_then(|row| self.may_still_take_effect(row)) {
             // The registry may show its archiving later: without the block in the row nobody would undo it.
             (self.row.block, self.releases) = (Some(block.clone()), Release::No);
@@ -409,6 +401,16 @@ impl<'a> Draft<'a> {
         }))
     }
 
+    /// A block that was only begun is forgotten when it is deferred, except for tags that may be missing already, and for a block that took effect all the
+    /// same and is undone now: until the image can be pulled, its row says so.
+    fn forget_begun_block(&mut self) {
+        if self.row.state == State::BlockDeferred {
+            let is_undone = self.effect.is_some();
+            let is_remembered = |block: &Block| block.confirmed || is_undone || !block.tags.is_empty();
+            self.row.block = self.row.block.take().filter(is_remembered);
+        }
+    }
+
     /// No alert, if the alert of an index or of the source covers it.
     fn leave_to_other_alerts(&mut self) {
         if self.case.facts.is_led_to() && !self.speaks_for_itself() {
@@ -425,7 +427,7 @@ impl<'a> Draft<'a> {
     /// The block that was begun a moment ago and does not show, although the image is not to be blocked any more.
     fn may_still_take_effect<'r>(&self, row: &'r Row) -> Option<&'r Block> {
         let is_let_go = self.row.state != State::Blocked && self.effect.is_none();
-        // What the registry refuses does not take effect. A limit of now says nothing of a call before.
+        // A refused call does not take effect. A limit of now says nothing of a call before.
         let is_refused = self.case.facts.block_failure.is_some();
         if !is_let_go || is_refused || self.case.image.status != ImageStatus::Active {
             return None;

@@ -207,23 +207,27 @@ impl Damage {
         }
     }
 
+    /// How it came about.
+    fn course(&self, tag: &Tag, from: &Digest) -> String {
+        let digest = self.digest();
+        if from == digest {
+            return format!(
+                "ecr-guard removed the tag {tag} from the image {}, which another invocation had released a moment before.",
+                digest.short()
+            );
+        }
+        format!(
+            "ecr-guard removed the tag {tag} from the image {}. Between its last check and the removal somebody moved the tag to the image {}, \
+             which lost it.",
+            from.short(),
+            digest.short()
+        )
+    }
+
     /// The texts of its alert.
     fn words(&self, key: &RepositoryKey, from: &Digest) -> DamageWords {
         let (name, digest) = (&key.repository, self.digest());
-        let moved = |tag: &Tag| {
-            if from == digest {
-                return format!(
-                    "ecr-guard removed the tag {tag} from the image {}, which another invocation had released a moment before.",
-                    digest.short()
-                );
-            }
-            format!(
-                "ecr-guard removed the tag {tag} from the image {}. Between its last check and the removal somebody moved the tag to the \
-                 image {}, which lost it.",
-                from.short(),
-                digest.short()
-            )
-        };
+        let moved = |tag: &Tag| self.course(tag, from);
         let (whose, third) = if from == digest {
             ("a released image", "another")
         } else {

@@ -91,7 +91,7 @@ pub(super) const KINDS: &[(&str, &[&str])] = &[
         "step: effect: done, if the step has one",
         &["families", "tags", "workloads", "gate", "mixed"],
     ),
-    ("step: effect: the step stops, and nothing more is changed", &[]),
+    ("step: effect: the step stops, and nothing more is changed", &["mixed"]),
     (
         "step: notify: the alerts of the step are sent, if it has any",
         &["families", "tags", "workloads", "gate", "mixed"],

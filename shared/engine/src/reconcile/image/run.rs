@@ -1,5 +1,7 @@
 //! One image: facts, a plan, and the plan carried out.
 
+use std::ops::Range;
+
 use futures_util::future::join;
 use tracing::debug;
 
@@ -103,12 +105,7 @@ impl<'a, S: Services> ImageRun<'a, S> {
             let mut read = None;
             let mut plans = 0..MAX_PLANS;
             let looked = loop {
-                if plans.next().is_none() {
-                    return Err(self.not_verified("the same question or step again and again"));
-                }
-                let plan = decide(self.policy, &attempt.facts, self.services.clock().now());
-                self.log_plan(&plan);
-                match plan {
+                match self.next_plan(&attempt.facts, &mut plans)? {
                     Plan::Ask(question) => match boxed(|| self.ask(question, &mut attempt)).await {
                         Err(ReconcileError::Changed(_)) => break None,
                         asked => asked?,
@@ -232,6 +229,15 @@ impl<'a, S: Services> ImageRun<'a, S> {
             _ => Ok(()),
         };
         looked.map_err(|source| self.failed("read the tags of", source))
+    }
+
+    /// The plan by these facts. `left`: one number for each plan that may still be made.
+    fn next_plan(&self, facts: &Facts, left: &mut Range<usize>) -> Result<Plan, ReconcileError> {
+        let endless = || self.not_verified("the same question or step again and again");
+        left.next().ok_or_else(endless)?;
+        let plan = decide(self.policy, facts, self.services.clock().now());
+        self.log_plan(&plan);
+        Ok(plan)
     }
 
     fn log_plan(&self, plan: &Plan) {

@@ -21,7 +21,7 @@ fn clean() -> Scan {
     Scan::Complete(scan(vec![]))
 }
 
-/// What the first invocation does after another one has released the image.
+/// How the first invocation goes on, after another one has released the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     GoesOn,
