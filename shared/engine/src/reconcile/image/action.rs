@@ -208,7 +208,13 @@ impl<S: Services> Action for ImageExecution<'_, '_, S> {
             Err(ReconcileError::Port { source, .. }) if source.retry == Retry::Never => {
                 Ok(Some(Stop::Refused(*source)))
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                // A call without an answer may have taken effect.
+                if *effect == Effect::Archive {
+                    boxed(|| self.run.undo_late_archiving()).await?;
+                }
+                Err(error)
+            }
         }
     }
 
@@ -286,6 +292,9 @@ impl<S: Services> Action for ImageExecution<'_, '_, S> {
         self.completed = Some(completed);
         if let (Ok(Written::Yes), Some(follower)) = (&written, self.follower.as_deref_mut()) {
             boxed(|| follower.complete()).await;
+        }
+        if written == Ok(Written::Conflict) && step.effect == Some(Effect::Archive) {
+            boxed(|| run.undo_late_archiving()).await?;
         }
         written.map_err(record)
     }

@@ -9,6 +9,7 @@ use guard_core::{
     decide::Effect,
     ids::{ImageRef, Tag},
     image::{Image, ImageStatus},
+    state::State,
 };
 use guard_ports::{Clock as _, Ledger as _, PortError, Registry as _, RegistryWriter as _, Retry, Services};
 
@@ -86,6 +87,21 @@ impl<S: Services> ImageRun<'_, S> {
             }
         }
         taken.map_err(|source| self.failed("change", source))
+    }
+
+    /// Restores the image if its row says by now that it is not blocked: the call to archive it took effect after another invocation had released it.
+    ///
+    /// # Errors
+    /// A call failed.
+    pub(super) async fn undo_late_archiving(&self) -> Result<(), ReconcileError> {
+        let Some(writer) = self.writer() else { return Ok(()) };
+        let row = self.services.ledger().row(&self.key).await;
+        let row = row.map_err(|source| self.failed("read the row of", source))?;
+        if row.is_some_and(|row| row.state != State::Blocked && row.block.is_none()) {
+            let restored = writer.restore(&self.key).await;
+            restored.map_err(|source| self.failed("restore", source))?;
+        }
+        Ok(())
     }
 
     /// The image after an effect, read from the registry; an error if a block is not in force.

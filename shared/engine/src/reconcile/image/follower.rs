@@ -157,6 +157,11 @@ impl<'a, S: Services> Follower<'a, S> {
             Ok(image) => {
                 let row = step.completed(image.as_ref(), None, self.run.services.clock().now());
                 let written = self.run.services.ledger().write(&row).await;
+                if written == Ok(Written::Conflict)
+                    && let Err(error) = self.run.undo_late_archiving().await
+                {
+                    debug!(of = %self.run.key, %error, "an image that was released is not restored");
+                }
                 (written == Ok(Written::Yes)).then_some(row)
             }
             Err(_) => None,

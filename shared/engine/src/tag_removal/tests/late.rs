@@ -90,35 +90,48 @@ fn an_image_that_is_released_gets_back_the_tags_that_a_late_call_takes() {
 #[test]
 fn an_image_that_is_released_comes_back_from_a_late_archiving() {
     let policy = guard_testkit::policy(r#""block": {"method": "archive"}"#);
-    let mut archived = 0;
-    for polls in 0..80 {
-        let world = world(&["main", "v1"]);
-        let critical = Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::Critical)]));
-        world.set_scan(&image_key(), critical);
-        let mut context = Context::from_waker(Waker::noop());
-        let mut first = look(&world, &policy, "first");
-        if (0..polls).any(|_| first.as_mut().poll(&mut context).is_ready()) {
-            break;
+    // The scanner says nothing of an image in the archive, so that an exception releases it.
+    let excepting = guard_testkit::policy(
+        r#""block": {"method": "archive"}, "exceptions": [{"vulnerability": "CVE-2026-1", "repositories": ["*"], "owner": "o", "reason": "r", "expires": "2026-11-26"}]"#,
+    );
+    for is_blocked_before in [false, true] {
+        for is_answered in [true, false] {
+            let mut archived = 0;
+            for polls in 0..80 {
+                let world = world(&["main", "v1"]);
+                let critical = Scan::Complete(scan(vec![finding("CVE-2026-1", Severity::Critical)]));
+                world.set_scan(&image_key(), critical);
+                let mut context = Context::from_waker(Waker::noop());
+                let mut first = look(&world, &policy, "first");
+                if (0..polls).any(|_| first.as_mut().poll(&mut context).is_ready()) {
+                    break;
+                }
+                world.set_now(world.now() + SignedDuration::from_mins(1));
+                if is_blocked_before {
+                    run(look(&world, &policy, "second")).unwrap();
+                }
+                let status = |world: &World| world.image_of(&image_key()).unwrap().status;
+                for _ in 0..2 {
+                    run(look(&world, &excepting, "third")).unwrap();
+                    world.finish_restore(&image_key());
+                }
+                if status(&world) != ImageStatus::Active {
+                    continue;
+                }
+                if !is_answered {
+                    world.fail("ecr:UpdateImageStorageClass", Fault::After(Retry::Later));
+                }
+                let _ = run(first);
+                world.heal();
+                archived += usize::from(status(&world) != ImageStatus::Active);
+                let _ = run(look(&world, &excepting, "first"));
+                run(worker(&world, &excepting, image_key(), "sweep".to_owned())).unwrap();
+                let row = world.row_of(&image_key());
+                assert_ne!(status(&world), ImageStatus::Archived, "after {polls} polls: {row:?}");
+            }
+            assert!(archived > 0, "{is_blocked_before} {is_answered}");
         }
-        world.set_now(world.now() + SignedDuration::from_mins(1));
-        world.set_scan(&image_key(), clean());
-        run(look(&world, &policy, "third")).unwrap();
-        let status = |world: &World| world.image_of(&image_key()).unwrap().status;
-        if status(&world) != ImageStatus::Active {
-            continue;
-        }
-        let _ = run(first);
-        archived += usize::from(status(&world) == ImageStatus::Archived);
-        let _ = run(look(&world, &policy, "first"));
-        run(worker(&world, &policy, image_key(), "sweep".to_owned())).unwrap();
-        assert_ne!(
-            status(&world),
-            ImageStatus::Archived,
-            "after {polls} polls: {:?}",
-            world.row_of(&image_key())
-        );
     }
-    assert!(archived > 0);
 }
 
 /// A person pushes a tag again right after the quarantine has taken it.
