@@ -1,8 +1,9 @@
 """Changes the rules in one place after the other, and sees that a test of the same crate finds it.
 
 The crate is the pure core; `--crate engine` and `--crate aws` are the others. The mutants are those of cargo-mutants. It would build the crate once for each;
-`tests/mutants` writes them all into one copy of the crate, each behind a switch, so that one build has them all. A first run of the tests notes which test comes by which mutant. Then each mutant is switched on, for
-the tests that come by it. Mutants that cannot have a switch (in constants, or arms that a `match` needs) are built by cargo-mutants one by one.
+`tests/mutants` writes them all into one copy of the crate, each behind a switch, so that one build has them all. A first run of the tests notes which test comes by
+which mutant. Then each mutant is switched on, for the tests that come by it. Mutants that cannot have a switch (in constants, or arms that a `match` needs) are built
+by cargo-mutants one by one.
 
 Results are kept in `target/mutants/CRATE/results.json` after each mutant, so that a run that was ended goes on where it was. Survivors are compared with
 `tests/proof/survivors.txt`.
@@ -287,7 +288,10 @@ class Program:
         notes = self.crate.folder / "reached.txt"
         notes.unlink(missing_ok=True)
         began = time.monotonic()
-        command, variables = [str(self.binary), "--test-threads", "2", *self._skipped()], environment(**self.crate.tests, MUTANTS_REACHED=str(notes), INSTA_UPDATE=os.environ.get("INSTA_UPDATE", "no"))
+        command, variables = (
+            [str(self.binary), "--test-threads", "2", *self._skipped()],
+            environment(**self.crate.tests, MUTANTS_REACHED=str(notes), INSTA_UPDATE=os.environ.get("INSTA_UPDATE", "no")),
+        )
         answer = subprocess.run(command, cwd=self.crate.tree / self.crate.inside, env=variables, capture_output=True, text=True, check=False)
         if answer.returncode:
             sys.exit(f"tests fail without any mutant:\n{answer.stdout[-6000:]}")
