@@ -186,13 +186,16 @@ pub const MAX_RETURNS: usize = 5;
 /// The time in which returns are counted.
 pub const RETURN_WINDOW_SECONDS: i64 = 3600;
 
-/// The invocation that has undertaken something.
+/// The invocation that has undertaken a change of the image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Undertaken {
     /// The invocation (Lambda's request id, which a retry of the same event keeps).
     pub by: String,
     /// When.
     pub at: Timestamp,
+    /// It blocks the image together with its index.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub with_index: bool,
 }
 
 /// The last alert about an image.
@@ -343,8 +346,8 @@ pub struct Row {
     /// It is held because it was not known whether workloads use it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub uses_unknown: bool,
-    /// The invocation that blocks it together with its index, until that is done. Others leave it to that one, for
-    /// [`LEASE_SECONDS`](crate::notice::LEASE_SECONDS).
+    /// The invocation that changes it without an alert of its own, until that is done. Others leave it to that one, for
+    /// [`LEASE_SECONDS`](crate::notice::LEASE_SECONDS). A change with an alert has the lease of that alert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undertaken: Option<Undertaken>,
     /// Its tags at the last reconcile.

@@ -9,7 +9,7 @@ use crate::{
     finding::{Epss, Finding, Findings, Scan, ScanEvent, ScanStart, ScanTrigger},
     ids::{ImageKey, Region},
     image::{Arrival, Content, Image, ImageKind},
-    ledger::{RecordedFinding, Row},
+    ledger::{RecordedFinding, Row, Undertaken},
     notice::{AlertKind, LEASE_SECONDS},
     policy::Policy,
     predecessor::Predecessor,
@@ -249,17 +249,22 @@ pub(super) fn is_judged_as_image(policy: &Policy, image: &Image) -> bool {
     policy.judges_artifacts() && image.kind() == ImageKind::Artifact && !image.belongs_to_another()
 }
 
-/// Whether another invocation has undertaken the alert of this row, or its block together with that of its index, and may still be at it.
+/// Whether another invocation has undertaken a change or an alert of this row, and may still be at it.
 pub fn leased(row: &Row, actor: &str, now: Timestamp) -> bool {
     let pending = row.alert.as_ref().filter(|alert| alert.sent_at.is_none());
     let tells = pending.is_some_and(|alert| is_at_it(&alert.claimed_by, alert.claimed_at, actor, now));
-    tells || is_followed_by_another(row, actor, now)
+    tells || changing(row, actor, now).is_some()
 }
 
 /// Whether another invocation is blocking the image together with its index.
 pub(super) fn is_followed_by_another(row: &Row, actor: &str, now: Timestamp) -> bool {
+    changing(row, actor, now).is_some_and(|undertaken| undertaken.with_index)
+}
+
+/// The change without an alert that another invocation has undertaken.
+fn changing<'r>(row: &'r Row, actor: &str, now: Timestamp) -> Option<&'r Undertaken> {
     let undertaken = row.undertaken.as_ref();
-    undertaken.is_some_and(|undertaken| is_at_it(&undertaken.by, undertaken.at, actor, now))
+    undertaken.filter(|undertaken| is_at_it(&undertaken.by, undertaken.at, actor, now))
 }
 
 fn is_at_it(by: &str, since: Timestamp, actor: &str, now: Timestamp) -> bool {

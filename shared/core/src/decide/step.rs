@@ -20,7 +20,9 @@ use crate::{
     finding::{NoScan, Scan, ScanEvent},
     ids::{Digest, RepositoryName, Tag},
     image::{Child, ImageKind, ImageStatus},
-    ledger::{AlertRecord, Block, Cause, MAX_INDEXES, MAX_RECORDED_FINDINGS, RecordedFinding, Row, ScanRecord},
+    ledger::{
+        AlertRecord, Block, Cause, MAX_INDEXES, MAX_RECORDED_FINDINGS, RecordedFinding, Row, ScanRecord, Undertaken,
+    },
     notice::AlertKind,
     policy::{Action, BlockMethod},
     release::TimedRelease,
@@ -388,6 +390,13 @@ impl<'a> Draft<'a> {
         let waits_for_summary = asks_for_a_look && self.is_found_first();
         let told = self.case.facts.told.as_ref().filter(|_| alert.is_some());
         let told = told.and_then(|told| told.with(self.deciding(), self.case.now));
+        if self.effect.is_some() && alert.is_none() {
+            self.row.undertaken = Some(Undertaken {
+                by: self.case.facts.actor.clone(),
+                at: self.case.now,
+                with_index: false,
+            });
+        }
         Plan::Apply(Box::new(Step {
             row: self.row,
             effect: self.effect,

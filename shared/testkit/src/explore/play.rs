@@ -253,6 +253,8 @@ fn go_on<'a>(
             line(&format!("failed: {error}"));
             story.count("failed", 1);
             story.count("of them by a fault", usize::from(matches!(fate, Fate::Fault(..))));
+            // The read after a change showed that somebody had undone it.
+            story.count("of them undone", usize::from(error.contains("is not as it was made")));
             Some((place, attempt, false))
         }
         (None, Fate::Pause(_)) => {

@@ -99,6 +99,7 @@ fn claim() -> Undertaken {
     Undertaken {
         by: "another".to_owned(),
         at: now(),
+        with_index: true,
     }
 }
 

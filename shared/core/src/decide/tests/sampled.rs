@@ -229,6 +229,14 @@ fn alert(dice: &mut Dice) -> AlertRecord {
     }
 }
 
+fn undertaken(at: Timestamp, with_index: bool) -> Option<Undertaken> {
+    Some(Undertaken {
+        by: "another".to_owned(),
+        at,
+        with_index,
+    })
+}
+
 fn release(dice: &mut Dice) -> TimedRelease {
     let by = Requester {
         account: registry_key().account,
@@ -299,12 +307,9 @@ fn row(dice: &mut Dice, key: &ImageKey) -> Row {
         uses_unknown: dice.one_in(10),
         undertaken: dice.mostly(
             None,
-            &lease.map(|at| {
-                Some(Undertaken {
-                    by: "another".to_owned(),
-                    at,
-                })
-            }),
+            &[true, false]
+                .map(|with_index| lease.map(|at| undertaken(at, with_index)))
+                .concat(),
         ),
         tags: vec![tag("v1.2.3")],
         available_since: Some(ago(60)),

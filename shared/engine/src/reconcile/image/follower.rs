@@ -105,6 +105,7 @@ impl<'a, S: Services> Follower<'a, S> {
         step.row.undertaken = Some(Undertaken {
             by: self.run.actor.to_owned(),
             at: now,
+            with_index: true,
         });
         self.stage = match self.run.services.ledger().write(&step.row).await {
             Ok(Written::Yes) => Stage::Claimed(step),

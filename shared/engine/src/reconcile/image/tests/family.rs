@@ -308,7 +308,7 @@ impl Family {
         story.count("alerts", world.sent().len());
         self.check(world, story)?;
         // An event that comes twice has the id of one invocation: each of the two takes the lease for its own, and one of them fails.
-        let failed = ["of them by a fault", "cut off", "repeated"].map(|what| story.counted(what));
+        let failed = ["of them by a fault", "of them undone", "cut off", "repeated"].map(|what| story.counted(what));
         let failed = failed.iter().sum();
         self.check_alerts(world, failed)?;
         Ok(self.end(world))
@@ -413,7 +413,8 @@ impl Family {
         Ok(())
     }
 
-    /// Each blocked index was alerted about. An alert is delivered at most once more for each of the attempts that `failed`: by a fault, cut off, or next to a copy of itself.
+    /// Each blocked index was alerted about. An alert is delivered at most once more for each of the attempts that `failed`: by a fault, by somebody who undoes its change,
+    /// cut off, or next to a copy of itself.
     fn check_alerts(&self, world: &World, failed: u64) -> Result<(), String> {
         let sent: Vec<Alerted> = world
             .sent()
