@@ -107,7 +107,7 @@ pub struct ArchivedUnder {
     pub known: bool,
     /// The ledger knew of at least one index that references the image.
     pub any_known: bool,
-    /// It came after the indexes of the repository were last listed.
+    /// It came after this attempt had listed the indexes of the repository; after anybody had, if this one needs no list.
     pub came_late: bool,
 }
 
@@ -141,9 +141,11 @@ struct State {
     manifests: BTreeMap<ImageKey, String>,
     unarchivable: BTreeSet<ImageKey>,
     archived: BTreeMap<ImageKey, Vec<ArchivedUnder>>,
-    /// The ticks at which entries came, and at which somebody last listed the indexes.
+    /// The ticks at which entries came, and at which each attempt last listed the indexes.
     pushed: BTreeMap<(RepositoryName, Digest), u64>,
-    listed: Option<u64>,
+    listed: BTreeMap<Option<Timestamp>, u64>,
+    /// When the attempt began that goes on now.
+    attempt: Option<Timestamp>,
     repositories: BTreeMap<RepositoryName, StoredRepository>,
     keys: BTreeMap<KeyArn, KeyHealth>,
     previews: BTreeMap<RepositoryName, Preview>,
@@ -230,7 +232,9 @@ impl State {
                 any_known: false,
                 came_late: {
                     let pushed = self.pushed.get(&(key.repository.clone(), key.digest.clone()));
-                    self.listed.is_some() && pushed.copied() >= self.listed
+                    let own = self.listed.get(&self.attempt);
+                    let listed = own.or_else(|| self.listed.values().max());
+                    listed.is_some() && pushed >= listed
                 },
             }
         });
@@ -618,6 +622,11 @@ impl World {
         self.lock().most_calls = Some(most);
     }
 
+    /// The attempt that began then goes on: the calls from now on are its own.
+    pub fn go_on_with(&self, began: Timestamp) {
+        self.lock().attempt = Some(began);
+    }
+
     /// Forgets the calls so far.
     pub fn forget_calls(&self) {
         self.lock().calls.clear();
@@ -884,7 +893,7 @@ impl Registry for World {
 
     async fn indexes(&self, repository: &RepositoryName, after: Option<&str>) -> Result<Page<Digest>, PortError> {
         self.call("ecr:DescribeImages", false, |state| {
-            state.listed = Some(state.ticks);
+            state.listed.insert(state.attempt, state.ticks);
             let after = after.map(|after| after.parse().expect("a page begins after a digest"));
             let found = images_of(state, repository, after.as_ref()).cloned();
             let found = page(state, found, |image: &Image| image.digest.to_string());

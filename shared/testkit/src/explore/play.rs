@@ -228,6 +228,7 @@ fn go_on<'a>(
         Fate::Pause(polls) | Fate::Crash(polls) => *polls,
     };
     let before = world.calls_made();
+    world.go_on_with(next.began);
     if let Fate::Fault(calls, fault) = &fate {
         world.fail_after(Some((*calls, fault.clone())));
     }

@@ -248,6 +248,47 @@ fn the_same_plan_of_another_invocation_is_in_progress() {
     assert_eq!(left(&arrived(&clean), claimed), Some(Leave::InProgress));
 }
 
+/// A claim without an alert of its own is a lease as well, by itself or together with that of an index. It ends with the step.
+#[test]
+fn a_claim_of_a_change_is_a_lease() {
+    let facts = Facts {
+        indexes: vec![leading('d', State::Blocked)],
+        indexes_known: Some(true),
+        ..critical()
+    };
+    let step = applied(&policy(""), &facts);
+    assert!(step.effect.is_some() && step.alert.is_none(), "{step:?}");
+    let by_us = |with_index| {
+        Some(Undertaken {
+            by: facts.actor.clone(),
+            at: now(),
+            with_index,
+        })
+    };
+    assert_eq!(step.row.undertaken, by_us(false));
+    assert_eq!(step.completed(None, None, now()).undertaken, None);
+    let others = Facts {
+        actor: "another".to_owned(),
+        ..facts.clone()
+    };
+    assert_eq!(left(&others, step.row.clone()), Some(Leave::InProgress));
+    // An index that is not blocked has come. Only a block together with an index is one that this index does not disturb.
+    let held = Facts {
+        indexes: vec![leading('d', State::Allowed)],
+        ..others
+    };
+    assert_eq!(left(&held, step.row.clone()), Some(Leave::Busy));
+    let together = Row {
+        undertaken: by_us(true),
+        ..step.row
+    };
+    assert_eq!(left(&held, together), Some(Leave::InProgress));
+    // An alert is the lease of the other steps.
+    let alone = applied(&policy(""), &critical());
+    assert!(alone.effect.is_some() && alone.alert.is_some(), "{alone:?}");
+    assert_eq!(alone.row.undertaken, None);
+}
+
 #[test]
 fn a_child_that_is_blocked_together_with_its_index_is_in_progress() {
     let facts = Facts {
