@@ -390,12 +390,8 @@ impl<'a> Draft<'a> {
         let waits_for_summary = asks_for_a_look && self.is_found_first();
         let told = self.case.facts.told.as_ref().filter(|_| alert.is_some());
         let told = told.and_then(|told| told.with(self.deciding(), self.case.now));
-        if self.effect.is_some() && alert.is_none() {
-            self.row.undertaken = Some(Undertaken {
-                by: self.case.facts.actor.clone(),
-                at: self.case.now,
-                with_index: false,
-            });
+        if alert.is_none() {
+            self.row.undertaken = self.lease_of_change();
         }
         Plan::Apply(Box::new(Step {
             row: self.row,
@@ -408,6 +404,15 @@ impl<'a> Draft<'a> {
             tells_release: self.tells_release,
             releases: self.releases,
         }))
+    }
+
+    /// The lease of a change without an alert.
+    fn lease_of_change(&self) -> Option<Undertaken> {
+        self.effect.as_ref().map(|_| Undertaken {
+            by: self.case.facts.actor.clone(),
+            at: self.case.now,
+            with_index: false,
+        })
     }
 
     /// A block that was only begun is forgotten when it is deferred, except for tags that may be missing already, and for a block that took effect all the
