@@ -28,7 +28,10 @@ LINT_VENV := target/lint/venv
 PLAN      := target/infra/plan
 # No package names a folder of this machine: the same commit and compiler give the same bytes anywhere.
 # A list, which cargo-lambda adds the processors of Lambda to; a variable of the environment would take them away.
-NO_PLACES = --config 'build.rustflags=["--remap-path-prefix=$(CURDIR)=/ecr-guard", "--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo"]'
+NO_PLACES = --config 'build.rustflags=["--remap-path-prefix=$(CURDIR)=/ecr-guard", "--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo", $(NO_TABLES)]'
+# No program has tables for unwinding. Those that run here are linked as those of a release.
+NO_TABLES = "-Clink-arg=-Wl,-T,functions/link.ld"
+LINKED    = --config 'build.rustflags=[$(NO_TABLES)]'
 # cargo-lambda has rustup download a missing library for ARCH, unless SKIP says that somebody has looked.
 FOR_ARCH  = $(SKIP) $(if $(filter arm64,$(ARCH)),--arm64) $(if $(filter x86_64,$(ARCH)),--x86-64)
 
@@ -267,7 +270,7 @@ update-scale: ## Simulate registries of up to a million images, and rewrite docs
 .PHONY: bench
 bench: $(VENV)/.ready ## Figures of docs/performance.md as measured: on-scan next to boto3 and a bare program, zips; the pure core (minutes; CORE=0 leaves it out)
 	@$(BUILT)
-	@$(WITH_VENV) cargo lambda build --quiet --release --locked --output-format zip --lambda-dir $(HOST) -p guard-aws --example bare
+	@$(WITH_VENV) cargo lambda build --quiet --release --locked $(LINKED) --output-format zip --lambda-dir $(HOST) -p guard-aws --example bare
 	@$(VENV)/bin/python -B tests/bench/bench.py $(if $(filter 1 yes,$(UPDATE)),--update)
 	@$(if $(filter 0 no,$(CORE)),true,cargo bench -p shared --features testing --bench core)
 
@@ -292,7 +295,7 @@ command-line: $(VENV)/.ready ## Build the command line for Linux into target/com
 
 .PHONY: package-host
 package-host: $(VENV)/.ready
-	@$(WITH_VENV) $(VENV)/bin/python -B tests/local/building.py --lambda-directory $(HOST) $(FUNCTIONS)
+	@$(WITH_VENV) $(VENV)/bin/python -B tests/local/building.py --lambda-directory $(HOST) $(LINKED) $(FUNCTIONS)
 	@$(PYTHON) -B tests/infra/packages.py --as-they-are $(HOST) > /dev/null
 
 .PHONY: size

@@ -95,9 +95,12 @@ def main() -> int:
     """Builds."""
     parser = argparse.ArgumentParser(prog="building", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lambda-directory", type=Path, required=True, help="where the zips go")
+    parser.add_argument("--config", action="append", default=[], help="a setting for cargo")
     parser.add_argument("functions", nargs="+", help="their names")
     options = parser.parse_args()
     command = ["cargo", "lambda", "build", "--release", "--locked", "--output-format", "zip", "--lambda-dir", str(options.lambda_directory)]
+    for setting in options.config:
+        command += ["--config", setting]
     for function in options.functions:
         command += ["--bin", function]
     if not (options.lambda_directory / options.functions[0] / "bootstrap.zip").is_file():

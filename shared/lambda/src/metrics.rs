@@ -164,9 +164,12 @@ impl Serialize for LineAt<'_> {
         keys.serialize_entry("level", if line.is_well { "INFO" } else { "ERROR" })?;
         keys.serialize_entry("Function", line.function)?;
         keys.serialize_entry("outcome", &line.outcome)?;
-        let is_counted = |field: &str| line.metrics.iter().any(|(name, _)| is_of(field, name));
+        let is_counted = |field: &str, value: &Value| {
+            // A text is no count.
+            !value.is_string() && line.metrics.iter().any(|(name, _)| is_of(field, name))
+        };
         for (field, value) in &line.fields {
-            if !KEYS.contains(&field.as_str()) && !is_counted(field) {
+            if !KEYS.contains(&field.as_str()) && !is_counted(field, value) {
                 keys.serialize_entry(field, value)?;
             }
         }

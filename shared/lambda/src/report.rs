@@ -181,11 +181,11 @@ fn told_not_read(outcome: &Outcome) -> Option<HandlerError> {
 }
 
 fn line<'a>(function: &'a str, event_id: &str, result: &Result<Handled, HandlerError>) -> Line<'a> {
-    let mut line = Map::new();
     let mut metrics = vec![("Events", 1)];
+    let mut line = Map::new();
     let outcome = match result {
         Ok(Handled::Looked(outcome)) => {
-            line.extend(fields(outcome));
+            line = fields(outcome);
             let monitored = [Severity::Medium, Severity::Low, Severity::Informational];
             let monitored = monitored
                 .iter()
