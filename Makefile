@@ -30,7 +30,7 @@ PLAN      := target/infra/plan
 # A list, which cargo-lambda adds the processors of Lambda to; a variable of the environment would take them away.
 NO_PLACES = --config 'build.rustflags=["--remap-path-prefix=$(CURDIR)=/ecr-guard", "--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo", $(NO_TABLES)]'
 # No program has tables for unwinding. Those that run here are linked as those of a release.
-NO_TABLES = "-Clink-arg=-Wl,-T,functions/link.ld"
+NO_TABLES = "-Clink-arg=-Wl,-T,.cargo/link.ld"
 LINKED    = --config 'build.rustflags=[$(NO_TABLES)]'
 # cargo-lambda has rustup download a missing library for ARCH, unless SKIP says that somebody has looked.
 FOR_ARCH  = $(SKIP) $(if $(filter arm64,$(ARCH)),--arm64) $(if $(filter x86_64,$(ARCH)),--x86-64)
@@ -191,7 +191,7 @@ infra-mistakes: ## Plant mistakes in the infrastructure, and see that tests find
 
 .PHONY: arm64-check
 arm64-check: $(VENV)/.ready ## Build functions for arm64, and have each answer an event there (FUNCTIONS="on-scan gate"; INSTALL=1 as root fetches what is missing)
-	@$(WITH_VENV) $(VENV)/bin/python -B tests/infra/arm64.py $(if $(filter 1 yes,$(INSTALL)),--install) $(FUNCTIONS)
+	@$(WITH_VENV) $(VENV)/bin/python -B tests/infra/arm64.py $(if $(filter 1 yes,$(INSTALL)),--install) $(LINKED) $(FUNCTIONS)
 
 .PHONY: fmt
 fmt: ## Format the code

@@ -17,6 +17,7 @@ import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path += [str(ROOT / "tests" / "infra"), str(ROOT / "tests" / "local")]
@@ -52,11 +53,13 @@ class Bench:
         # A server of this machine cannot have a certificate of Amazon. So the authorities come from a file, which has Amazon's five, as a function has, and
         # the one of the server.
         self.authorities = FOLDER / "authorities.pem"
+        # Each program reads what `on-scan`, the first one, has recorded.
+        self.rows: dict[str, Any] = {}
         self.authorities.write_text(authority.read_text() + "".join(pem(path.read_bytes()) for path in sorted(ROOTS.glob("*.der"))))
 
     def figures(self, program: list[str]) -> measure.Figures:
         """The figures of a program."""
-        return measure.figures(program, server=self.server, authorities=self.authorities, folder=FOLDER)
+        return measure.figures(program, server=self.server, authorities=self.authorities, folder=FOLDER, rows=self.rows)
 
     def packaged(self, function: str) -> measure.Figures:
         """The figures of a function that is built."""
@@ -154,6 +157,9 @@ def table(bench: Bench, *, update: bool) -> int:
             print(f"NOT MEASURED: {name}: {figures}")
     ours, least = programs["on-scan"], programs["bare SDK"]
     if not isinstance(ours, str) and not isinstance(least, str):
+        if ours.asked != least.asked:
+            print("They do not ask for the same:", *(set(ours.asked) ^ set(least.asked)), sep="\n  ")
+            return 1
         print(
             f"next to the bare program: start and first event {ours.start_and_first / least.start_and_first:.2f}, warm event {ours.warm / least.warm:.2f}"
         )

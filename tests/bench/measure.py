@@ -37,12 +37,13 @@ class Run:
     peak_kib: int
     connections: dict[str, int]
     requests: dict[str, list[str]]
+    asked: dict[str, list[str]]
     answers: list[tuple[str, bytes]]
 
 
 @dataclass
 class Figures:
-    """The figures of a program. Instructions are in millions."""
+    """The figures of a program. Instructions are in millions. `asked`: the requests of a warm event, in the order of their texts."""
 
     start: float
     first: float
@@ -53,6 +54,7 @@ class Figures:
     connections_start: int
     connections_first: int
     requests: dict[str, list[str]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
 
     @property
     def start_and_first(self) -> float:
@@ -107,15 +109,16 @@ def run(program: list[str], events: int, *, rows: dict[str, Any], server: Path, 
         peak_kib=peak,
         connections={name: service.counts.connections for name, service in aws.services.items()},
         requests={name: service.counts.requests for name, service in aws.services.items()},
+        asked={name: service.counts.asked for name, service in aws.services.items()},
         answers=given.answers,
     )
 
 
-def figures(program: list[str], *, server: Path, authorities: Path, folder: Path) -> Figures:
-    """The figures of a program."""
+def figures(program: list[str], *, server: Path, authorities: Path, folder: Path, rows: dict[str, Any]) -> Figures:
+    """The figures of a program. `rows`: those of the ledger, before and after."""
     if shutil.which("valgrind") is None:
         raise NoCounter("valgrind is not installed, and it counts the instructions")
-    log, rows = folder / "valgrind.log", dict[str, Any]()
+    log = folder / "valgrind.log"
 
     def measured(events: int, *, count: bool) -> Run:
         return run(program, events, rows=rows, server=server, authorities=authorities, count=count, log=log)
@@ -130,6 +133,11 @@ def figures(program: list[str], *, server: Path, authorities: Path, folder: Path
             raise CannotMeasure(f"an event has failed: {failed[:1]}")
     assert start.instructions and first.instructions and warm.instructions
 
+    def last(service: str) -> list[str]:
+        """The requests to a service in the last event."""
+        number = (len(warm.asked[service]) - len(first.asked[service])) // WARM
+        return warm.asked[service][len(warm.asked[service]) - number :]
+
     def total(of: dict[str, list[str]]) -> int:
         return sum(map(len, of.values()))
 
@@ -143,4 +151,5 @@ def figures(program: list[str], *, server: Path, authorities: Path, folder: Path
         connections_start=sum(start.connections.values()),
         connections_first=sum(first.connections.values()),
         requests=first.requests,
+        asked=sorted(text for service in warm.asked for text in last(service)),
     )

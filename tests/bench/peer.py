@@ -27,16 +27,19 @@ SIDE_BY_SIDE = ThreadPoolExecutor(3)
 def handle(event: dict[str, Any]) -> dict[str, Any]:
     """The facts of the image of an event, side by side, and whether a finding blocks it."""
     name, digest = event["detail"]["repository-name"], event["detail"]["image-digest"]
-    key = {"pk": {"S": f"{event['account']}#{event['region']}#{name}"}, "sk": {"S": digest}}
+    account, image = event["account"], {"imageDigest": digest}
+    key = {"pk": {"S": f"{account}#{name}"}, "sk": {"S": f"image#{digest}#{event['region']}"}}
+    of = {"registryId": account, "repositoryName": name}
+    row = {"ProjectionExpression": "#row", "ExpressionAttributeNames": {"#row": "row"}}
     asked = [
-        SIDE_BY_SIDE.submit(ECR.describe_images, repositoryName=name, imageIds=[{"imageDigest": digest}]),
-        SIDE_BY_SIDE.submit(ECR.describe_image_scan_findings, repositoryName=name, imageId={"imageDigest": digest}),
-        SIDE_BY_SIDE.submit(LEDGER.get_item, TableName=TABLE, Key=key, ConsistentRead=True),
+        SIDE_BY_SIDE.submit(ECR.describe_images, **of, imageIds=[image], filter={"imageStatus": "ANY"}),
+        SIDE_BY_SIDE.submit(ECR.describe_image_scan_findings, **of, imageId=image, maxResults=1000),
+        SIDE_BY_SIDE.submit(LEDGER.get_item, TableName=TABLE, Key=key, ConsistentRead=True, **row),
     ]
-    image, scan, row = (future.result() for future in asked)
+    described, scan, known = (future.result() for future in asked)
     worst = {finding["severity"] for finding in scan["imageScanFindings"]["findings"]}
     blocked = "CRITICAL" in worst and RULES["mode"] == "enforce"
-    return {"image": image["imageDetails"][0]["imageDigest"], "blocked": blocked, "known": "Item" in row}
+    return {"image": described["imageDetails"][0]["imageDigest"], "blocked": blocked, "known": "Item" in known}
 
 
 def main() -> None:

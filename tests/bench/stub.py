@@ -58,10 +58,11 @@ def certificates(folder: Path) -> tuple[Path, Path]:
 
 @dataclass
 class Counts:
-    """The connections and requests of a service."""
+    """The connections and requests of a service, and the texts of those requests."""
 
     connections: int = 0
     requests: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
 
 
 class Service:
@@ -197,9 +198,14 @@ class Aws:
         for service in self.services.values():
             service.close()
 
+    @staticmethod
+    def _count(service: Service, operation: str, body: bytes) -> None:
+        service.counts.requests.append(operation)
+        service.counts.asked.append(f"{operation} {json.dumps(json.loads(body), sort_keys=True)}")
+
     def _ecr(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, str], bytes]:
         operation = request.headers["x-amz-target"].rsplit(".", 1)[-1]
-        self.ecr.counts.requests.append(operation)
+        self._count(self.ecr, operation, body)
         headers = {"content-type": "application/x-amz-json-1.1"}
         if DIGEST.encode() not in body:
             return 400, headers, self.nothing
@@ -208,7 +214,7 @@ class Aws:
 
     def _dynamodb(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, str], bytes]:
         operation = request.headers["x-amz-target"].rsplit(".", 1)[-1]
-        self.dynamodb.counts.requests.append(operation)
+        self._count(self.dynamodb, operation, body)
         asked: dict[str, Any] = json.loads(body)
         answer: dict[str, Any] = {}
         if operation == "GetItem" and asked["Key"]["pk"]["S"] == f"policy#{POLICY_SHA256}":

@@ -2,8 +2,8 @@
 
     tests/infra/arm64.py [--install] [--keep] FUNCTION...
 
-The build is a quick one, without the optimizations of a release: it shows that all crates compile for arm64, and that the program starts, reads its
-policy, speaks to AWS (here: to a server of this script) and answers. It is made by the compiler of rust-toolchain.toml if that has the library for
+The build is a quick one, without the optimizations of a release, but linked as a release is: it shows that all crates compile for arm64, and that the
+program starts, reads its policy, speaks to AWS (here: to a server of this script) and answers. It is made by the compiler of rust-toolchain.toml if that has the library for
 arm64, otherwise by Debian's (`rustc-web`), which is for this check only. `--install` lets apt-get fetch what is missing; so does CI=true. Both need root.
 A check that cannot be made here is said, with NOT CHECKED, and is no failure.
 """
@@ -313,13 +313,16 @@ def tools(may_install: bool, wanted: tuple[int, ...], getting: Callable[[list[st
     return found
 
 
-def build(functions: list[str], compiler: str | None) -> None:
-    """Builds functions, without optimizations."""
+def build(functions: list[str], compiler: str | None, config: list[str]) -> None:
+    """Builds functions, without optimizations. `config`: settings for cargo."""
     # cargo-lambda would have rustup download the library of the compiler's target: that is for who runs this to do.
     command = ["cargo", "lambda", "build", "--locked", "--arm64", "--skip-target-check", "--lambda-dir", str(BUILT / "lambda")]
+    for setting in config:
+        command += ["--config", setting]
     for function in functions:
         command += ["--bin", function]
-    variables = {"CARGO_TARGET_DIR": str(BUILT), "CARGO_INCREMENTAL": "0", "CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_PROFILE_DEV_STRIP": "symbols"}
+    profile = {"DEBUG": "0", "STRIP": "symbols", "PANIC": "abort"}
+    variables = {"CARGO_TARGET_DIR": str(BUILT), "CARGO_INCREMENTAL": "0"} | {f"CARGO_PROFILE_DEV_{name}": value for name, value in profile.items()}
     if compiler is not None:
         variables["RUSTC"] = compiler
     done = subprocess.run(command, cwd=ROOT, env=os.environ | variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
@@ -327,10 +330,10 @@ def build(functions: list[str], compiler: str | None) -> None:
         raise Wrong(f"{' '.join(command)}\n{done.stdout[-6000:]}")
 
 
-def check(functions: list[str], found: Tools) -> None:
+def check(functions: list[str], found: Tools, config: list[str]) -> None:
     """Builds functions and asks each."""
     began = time.monotonic()
-    build(functions, found.compiler)
+    build(functions, found.compiler, config)
     size = sum(path.stat().st_size for path in BUILT.rglob("*") if path.is_file() and not path.is_symlink()) / 2**30
     compiler = output(found.compiler or "rustc", "--version")
     print(f"Built {len(functions)} functions for arm64 with {compiler} in {time.monotonic() - began:.0f} s, {size:.1f} GiB.", flush=True)
@@ -345,12 +348,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--install", action="store_true", help="have apt-get install what is missing; needs root")
     parser.add_argument("--keep", action="store_true", help="leave what was built")
+    parser.add_argument("--config", action="append", default=[], help="a setting for cargo")
     parser.add_argument("functions", nargs="+", choices=[*sorted(EXPECTED), "all"], metavar="FUNCTION", help=f"{', '.join(sorted(EXPECTED))}, or all")
     options = parser.parse_args()
     wanted = tomllib.loads((ROOT / "Cargo.toml").read_text(encoding="utf-8"))["workspace"]["package"]["rust-version"]
     try:
         functions = sorted(EXPECTED) if "all" in options.functions else options.functions
-        check(functions, tools(options.install or os.environ.get("CI") == "true", version(f"rustc {wanted}")))
+        check(functions, tools(options.install or os.environ.get("CI") == "true", version(f"rustc {wanted}")), options.config)
     except NotChecked as why:
         print(f"NOT CHECKED: the functions on arm64, since {why}")
     except Wrong as wrong:

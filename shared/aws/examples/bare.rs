@@ -1,5 +1,5 @@
-//! A function with nothing but the SDK, for `make bench`: it makes the calls of `on-scan` for an image that nothing has to change for, over as many
-//! connections, and decides nothing. It shows how much of a function is the SDK, TLS and Lambda's runtime.
+//! A function with nothing but the SDK, for `make bench`: it makes the calls of `on-scan` for an image that nothing has to change for, with the same requests
+//! over as many connections, and decides nothing. It shows how much of a function is the SDK, TLS and Lambda's runtime.
 
 #![expect(
     clippy::disallowed_methods,
@@ -10,11 +10,12 @@ use std::{env, time::Duration};
 
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_dynamodb::types::AttributeValue;
-use aws_sdk_ecr::types::ImageIdentifier;
+use aws_sdk_ecr::types::{DescribeImagesFilter, ImageIdentifier, ImageStatusFilter};
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use aws_types::{
     SdkConfig,
+    app_name::AppName,
     region::Region,
     service_config::{LoadServiceConfig, ServiceConfigKey},
 };
@@ -54,15 +55,16 @@ impl Bare {
             .operation_attempt_timeout(Duration::from_secs(5))
             .operation_timeout(Duration::from_secs(12))
             .build();
-        let config = SdkConfig::builder()
+        let mut config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(env::var("AWS_REGION")?))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .http_client(guard_aws::http::https_client())
             .retry_config(RetryConfig::standard())
             .timeout_config(timeouts)
-            .service_config(Endpoints)
-            .build();
+            .service_config(Endpoints);
+        config.set_app_name(AppName::new("ecr-guard").ok());
+        let config = config.build();
         Ok(Self {
             ecr: aws_sdk_ecr::Client::new(&config),
             dynamodb: aws_sdk_dynamodb::Client::new(&config),
@@ -70,7 +72,7 @@ impl Bare {
         })
     }
 
-    async fn row(&self, pk: &str, sk: &str, attribute: &str) -> Result<Option<String>, Error> {
+    async fn attribute(&self, pk: &str, sk: &str, name: &str) -> Result<Option<String>, Error> {
         let answer = self
             .dynamodb
             .get_item()
@@ -78,25 +80,35 @@ impl Bare {
             .key("pk", AttributeValue::S(pk.to_owned()))
             .key("sk", AttributeValue::S(sk.to_owned()))
             .consistent_read(true)
+            .projection_expression(format!("#{name}"))
+            .expression_attribute_names(format!("#{name}"), name)
             .send()
             .await?;
-        let text = answer.item().and_then(|item| item.get(attribute)?.as_s().ok());
+        let text = answer.item().and_then(|item| item.get(name)?.as_s().ok());
         Ok(text.cloned())
     }
 
     /// The number of findings of the worst severities of an image; 0 also where there is no such image.
-    async fn look(&self, repository: &str, digest: &str) -> Result<usize, Error> {
+    async fn look(&self, account: &str, repository: &str, digest: &str) -> Result<usize, Error> {
         let image = ImageIdentifier::builder().image_digest(digest).build();
         let described = self
             .ecr
             .describe_images()
+            .registry_id(account)
             .repository_name(repository)
-            .image_ids(image.clone());
+            .image_ids(image.clone())
+            .filter(
+                DescribeImagesFilter::builder()
+                    .image_status(ImageStatusFilter::Any)
+                    .build(),
+            );
         let scanned = self
             .ecr
             .describe_image_scan_findings()
+            .registry_id(account)
             .repository_name(repository)
-            .image_id(image);
+            .image_id(image)
+            .max_results(1000);
         let (described, scanned) = join(described.send(), scanned.send()).await;
         let (described, scanned) = (described?, scanned?);
         let findings = scanned.image_scan_findings().map_or(&[][..], |found| found.findings());
@@ -117,8 +129,9 @@ impl Bare {
                 .unwrap_or_default()
         };
         let (repository, digest) = (text("/detail/repository-name"), text("/detail/image-digest"));
-        let key = format!("{}#{}#{repository}", text("/account"), text("/region"));
-        let (bad, row) = join(self.look(repository, digest), self.row(&key, digest, "row")).await;
+        let (account, region) = (text("/account"), text("/region"));
+        let (pk, sk) = (format!("{account}#{repository}"), format!("image#{digest}#{region}"));
+        let (bad, row) = join(self.look(account, repository, digest), self.attribute(&pk, &sk, "row")).await;
         Ok(serde_json::json!({"bad": bad?, "known": row?.is_some()}))
     }
 }
@@ -132,8 +145,8 @@ async fn main() -> Result<(), Error> {
     // As many connections as `on-scan` opens in its start.
     let nowhere = format!("sha256:{}", "0".repeat(64));
     let (rules, nothing) = join(
-        bare.row(&policy, "deployed", "document"),
-        bare.look("ecr-guard", &nowhere),
+        bare.attribute(&policy, "deployed", "document"),
+        bare.look(&"0".repeat(12), "ecr-guard", &nowhere),
     )
     .await;
     drop(nothing);
