@@ -202,13 +202,18 @@ class Bytes(unittest.TestCase):
         self.assertEqual(release.places(b"...\0/home/me/.cargo/registry/x.rs\0", ["/home/me/.cargo", "/work", ""]), ["/home/me/.cargo"])
 
 
+# Leaves out tables for unwinding.
+LINKED = '"-Clink-arg=-Wl,-T,.cargo/link.ld"'
+
+
 class Builds(unittest.TestCase):
     def commands(self, target: str, architecture: str) -> str:
         command = ["make", "--no-print-directory", "-C", str(release.ROOT), "-n", "-o", "target/demo/venv/.ready", target, f"ARCH={architecture}", "CARGO_HOME=/home/me/.cargo"]
         return subprocess.run(command, capture_output=True, text=True, check=True, env={"PATH": os.environ["PATH"]}).stdout
 
     def test_places_are_taken_out_by_a_list_that_the_processor_is_added_to(self) -> None:
-        flags = f"""--config 'build.rustflags=["--remap-path-prefix={release.ROOT}=/ecr-guard", "--remap-path-prefix=/home/me/.cargo=/cargo"]'"""
+        places = f'"--remap-path-prefix={release.ROOT}=/ecr-guard", "--remap-path-prefix=/home/me/.cargo=/cargo"'
+        flags = f"--config 'build.rustflags=[{places}, {LINKED}]'"
         for architecture, option in (("arm64", "--arm64"), ("x86_64", "--x86-64")):
             for target in ("package", "command-line"):
                 said = self.commands(target, architecture)
@@ -216,6 +221,12 @@ class Builds(unittest.TestCase):
                 self.assertRegex(said, rf"{option}\b")
                 # It would take the place of the list, with the processor of Lambda in it.
                 self.assertNotIn("RUSTFLAGS=", said)
+
+    def test_programs_that_run_here_are_linked_as_those_of_a_release(self) -> None:
+        for target in ("package-host", "arm64-check"):
+            self.assertIn(f"--config 'build.rustflags=[{LINKED}]'", self.commands(target, "host"))
+        script = LINKED.strip('"').rsplit(",", 1)[-1]
+        self.assertIn("/DISCARD/", (release.ROOT / script).read_text())
 
     def test_the_command_line_runs_on_processors_that_lambda_does_not_have(self) -> None:
         self.assertIn("--disable-optimizations", self.commands("command-line", "x86_64"))
