@@ -1,6 +1,7 @@
 mod blocks;
 mod both;
 mod chosen;
+mod costs;
 mod evidence;
 mod family;
 mod followers;
@@ -10,10 +11,13 @@ mod index;
 mod kinds;
 mod many;
 mod mixed;
+mod pieces;
+mod previews;
 mod released;
 mod remembered;
 mod shared_children;
 mod source;
+mod turns;
 mod uses;
 mod visible;
 

@@ -464,3 +464,33 @@ fn what_others_have_written_is_one_line_in_each_part_of_an_answer() {
     assert_eq!(answer.reason, "one two");
     assert_eq!(answer.warnings, ["one two"]);
 }
+
+#[test]
+fn the_team_of_an_image_is_alerted_to_a_refused_deployment_and_to_no_other() {
+    let image = by_digest();
+    for (scan, members, status, alerts) in [
+        (critical(), "", HookStatus::Failed, 1),
+        (clean(), "", HookStatus::Succeeded, 0),
+    ] {
+        let (world, policy) = (world(scan), policy(members));
+        let services = world.writing(false);
+        let key = image_key();
+        let gate = Gate {
+            services: &services,
+            policy: &policy,
+            account: &key.account,
+            region: &key.region,
+            actor: "gate",
+        };
+        let hook = r#"{"lifecycleStage": "POST_SCALE_UP", "targetServiceRevisionArn": "revision/1"}"#;
+        let hook = HookRequest::parse(hook).unwrap();
+        let mut hooked = run(gate.hook(&hook, &Revision(vec![image.clone()])));
+        assert_eq!((hooked.answer.hook_status, hooked.alerts), (status, 0));
+        world.fail("sns:Publish", Fault::Before(Retry::Later));
+        run(gate.tell_refused(&hook, &mut hooked));
+        assert_eq!((hooked.alerts, hooked.not_told.is_some()), (0, alerts > 0));
+        world.heal();
+        run(gate.tell_refused(&hook, &mut hooked));
+        assert_eq!((hooked.alerts, world.sent().len() as u64), (alerts, alerts));
+    }
+}
