@@ -1,3 +1,7 @@
+mod gone;
+mod memory;
+mod parts;
+
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
@@ -422,6 +426,7 @@ fn trouble_stops_an_item_and_nothing_is_lost_nor_done_twice() {
         assert_eq!((looks.looked, failures), (looked, vec![]), "{faults}");
         assert_eq!(looks.handed_on.len(), faults.min(MAX_TROUBLE), "{:?}", looks.handed_on);
         assert!(looks.handed_on.iter().all(SweepError::is_trouble));
+        assert_eq!(looks.in_trouble, faults >= MAX_TROUBLE);
         world.heal();
         // The rest is reconciled five minutes later, the repository ten.
         let mut rest = world.take_items(9);
