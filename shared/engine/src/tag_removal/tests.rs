@@ -182,6 +182,12 @@ fn the_mark_is_there_first_whatever_other_tags_there_are() {
             .unwrap()
             .unwrap();
         assert_eq!((row.removal, row.generation), (None, 2), "the answer is there");
+        let of_ledger = |operation| world.calls().iter().filter(|call| call.operation == operation).count();
+        assert_eq!(
+            (of_ledger("dynamodb:GetItem"), of_ledger("dynamodb:PutItem")),
+            (2, 2),
+            "one read is this test's"
+        );
         assert!(told(&world).is_empty());
     }
 }
@@ -537,4 +543,69 @@ fn many_tags_go_a_hundred_at_a_time_each_after_a_read() {
     let removals: Vec<usize> = removals.map(|(n, _)| n).collect();
     assert_eq!(removals.len(), 3);
     assert!(removals.iter().all(|n| calls[n - 1].operation == "ecr:DescribeImages"));
+}
+
+/// The row of a tag is written by others while the tag is removed: what they wrote stays, and only this removal is over.
+#[test]
+fn a_row_that_others_write_during_the_removal_says_in_the_end_that_the_answer_is_there() {
+    let policy = policy();
+    let key = RepositoryKey::of(&image_key());
+    for is_claimed_by_another in [false, true] {
+        let mut written = 0;
+        for polls in 0.. {
+            let world = world(&["main", "v1"]);
+            let services = world.writing(true);
+            let (image, tags, mark) = (image_key(), tags(&["main"]), mark());
+            let one = removal(&services, &policy);
+            let row = || run(world.tag_row(&key, &tag("main"))).unwrap();
+            let by_another = |removal: Removal| Removal {
+                by: "two".to_owned(),
+                ..removal
+            };
+            let act = || {
+                let Some(row) = row().filter(|row| row.removal.is_some()) else {
+                    return;
+                };
+                let removal = row.removal.clone();
+                let next = TagRow {
+                    generation: row.generation + 1,
+                    since: at(1),
+                    removal: if is_claimed_by_another {
+                        removal.map(by_another)
+                    } else {
+                        removal
+                    },
+                    ..row
+                };
+                written += usize::from(run(world.write_tag_row(&next)).unwrap() == Written::Yes);
+            };
+            let (taken, interrupted) = interrupted(one.take(&image, &tags, &mark, Claims::Write("one")), polls, act);
+            taken.unwrap();
+            if !interrupted {
+                break;
+            }
+            let row = row().unwrap();
+            let is_changed = row.since == at(1);
+            let by = row.removal.map(|removal| removal.by);
+            let expected = (is_changed && is_claimed_by_another).then(|| "two".to_owned());
+            assert_eq!(by, expected, "after {polls} polls");
+        }
+        assert!(written > 3, "{written}");
+    }
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+#[test]
+fn the_image_is_read_back_also_where_nothing_was_to_be_done() {
+    let policy = policy();
+    let mark = mark();
+    let world = world(&["v1", mark.as_str()]);
+    let services = world.writing(true);
+    let taken = run(removal(&services, &policy).take(&image_key(), &tags(&["main"]), &mark, Claims::Write("one")));
+    let taken = taken.unwrap();
+    assert_eq!((taken.image, taken.removed), (world.image_of(&image_key()), vec![]));
+    assert!(world.calls().iter().all(|call| !call.mutates));
 }
