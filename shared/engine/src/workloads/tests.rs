@@ -545,3 +545,114 @@ fn a_day_writes_what_has_changed() {
     }
     assert_eq!(written, 100, "50 images came, and 50 are gone");
 }
+
+fn failure(code: &str) -> PortError {
+    let is_denied = code == "AccessDeniedException";
+    PortError {
+        retry: if is_denied { Retry::Never } else { Retry::Later },
+        operation: "lambda:ListFunctions",
+        code: code.to_owned(),
+        message: String::new(),
+        request_id: None,
+    }
+}
+
+#[test]
+fn of_all_that_fails_ten_are_named() {
+    let mut indexed = Indexed::default();
+    for number in 0..12 {
+        indexed.error(&failure(&format!("Code{number}")));
+    }
+    assert_eq!(indexed.errors.len(), MAX_ERRORS);
+    assert!(indexed.errors[0].contains("Code0") && indexed.errors[9].contains("Code9"));
+}
+
+#[test]
+fn a_missing_permission_says_more_of_a_list_than_what_else_failed() {
+    let (policy, world, rules) = (policy(""), World::new(), rules());
+    let services = world.services(&policy);
+    let (denied, first, second) = ("AccessDeniedException", "First", "Second");
+    for (codes, kept) in [
+        (vec![first], first),
+        (vec![first, second], first),
+        (vec![first, denied], denied),
+        (vec![denied, first], denied),
+        (vec![first, denied, second], denied),
+    ] {
+        let list = ListedWorkloads {
+            failures: codes.iter().map(|code| failure(code)).collect(),
+            ..ListedWorkloads::default()
+        };
+        let sources = [source(SourceKind::Lambda)];
+        let mut indexed = Indexed::default();
+        let gathered = index(&services, &rules).gather(&sources, vec![list], &mut indexed);
+        assert_eq!(gathered.failed[&sources[0]].code, kept, "{codes:?}");
+        assert_eq!(indexed.errors.len(), codes.len());
+    }
+}
+
+#[test]
+fn an_image_counts_where_its_repository_is_guarded_and_in_another_region_by_its_digest() {
+    let (policy, world, rules) = (policy(""), World::new(), rules());
+    world.guard_only("guarded".parse().unwrap());
+    let services = world.services(&policy);
+    let by_digest = format!("@{}", digest(1));
+    for (repository, region, image, is_ours) in [
+        ("guarded", "us-west-2", by_digest.as_str(), true),
+        ("guarded", "us-west-2", ":v1", true),
+        ("other", "us-west-2", &by_digest, false),
+        ("other", "us-west-2", ":v1", false),
+        ("other", "eu-west-1", &by_digest, true),
+        ("other", "eu-west-1", ":v1", false),
+        ("guarded", "eu-west-1", ":v1", true),
+    ] {
+        let named = ImageReference {
+            repository: repository.parse().unwrap(),
+            region: region.parse().unwrap(),
+            ..reference(image)
+        };
+        assert_eq!(index(&services, &rules).is_ours(&named), is_ours, "{named:?}");
+        let foreign = ImageReference {
+            account: "999999999999".parse().unwrap(),
+            ..named
+        };
+        assert!(!index(&services, &rules).is_ours(&foreign));
+    }
+}
+
+#[test]
+fn an_image_that_came_into_use_is_reconciled_if_it_is_blocked_or_has_a_block() {
+    let (policy, rules) = (policy(""), rules());
+    let block = Block {
+        method: BlockMethod::Archive,
+        at: now(),
+        confirmed: false,
+        tags: Vec::new(),
+        returns: Vec::new(),
+        undone_at: None,
+        release_refused_at: None,
+        told: true,
+    };
+    for (state, has_block, is_closed, looked) in [
+        (State::Allowed, false, false, 0),
+        (State::Allowed, true, false, 1),
+        (State::Blocked, false, false, 1),
+        (State::Blocked, true, false, 1),
+        (State::Blocked, false, true, 0),
+        (State::Allowed, true, true, 0),
+    ] {
+        let world = World::new();
+        world.remember(guard_core::ledger::Row {
+            state,
+            block: has_block.then(|| block.clone()),
+            closed_at: is_closed.then(now),
+            ..guard_core::ledger::Row::first(key(1), &policy, now())
+        });
+        let mut indexed = Indexed::default();
+        let services = world.services(&policy);
+        let found = run(index(&services, &rules).look_at_blocked(&[key(1), key(2)], &mut indexed));
+        assert_eq!(found, looked, "{state:?}, {has_block}, {is_closed}");
+        assert_eq!(world.take_items(9).len() as u64, looked);
+        assert_eq!(indexed, Indexed::default());
+    }
+}
