@@ -283,3 +283,32 @@ fn a_sweep_is_recorded_unless_a_later_one_is() {
         .unwrap();
     assert_eq!(row.generation, 3);
 }
+
+#[test]
+fn each_topic_gets_one_test_alert() {
+    let one = policy("");
+    let json = r#"{"version": 1, "mode": "enforce", "routes": {"default": "arn:aws:sns:us-west-2:123456789012:default",
+        "team": "arn:aws:sns:us-west-2:123456789012:team"}, "repositories": [{"match": "a", "route": "team"}]}"#;
+    let two = Policy::from_json(json, now()).unwrap();
+    for (policy, number) in [(one, 1), (two, 2)] {
+        let world = World::new();
+        let services = world.services(&policy);
+        assert_eq!(
+            run(send_test_alerts(&services, &policy, &registry_key(), "7")),
+            Ok(number)
+        );
+        assert_eq!(world.sent().len() as u64, number);
+        world.fail(PUBLISH, Fault::Before(Retry::Later));
+        let error = run(send_test_alerts(&services, &policy, &registry_key(), "8")).unwrap_err();
+        assert_eq!(error.code(), "CallFailed");
+        assert_eq!(world.sent().len() as u64, 2 * number - 1, "the others get it");
+    }
+}
+
+#[test]
+fn a_sweep_is_recorded_by_one_read_and_one_write() {
+    let world = World::new();
+    run(record_sweep(&world, &registry_key(), now())).unwrap();
+    let calls: Vec<&str> = world.calls().iter().map(|call| call.operation).collect();
+    assert_eq!(calls, ["dynamodb:GetItem", "dynamodb:PutItem"]);
+}

@@ -121,6 +121,7 @@ fn a_copy_that_is_there_with_its_tag_and_in_time_is_proved_in_silence() {
         (outcome.state, outcome.lag_seconds, outcome.alerts.as_slice()),
         (ReplicaState::Complete, Some(720), [].as_slice())
     );
+    assert_eq!(world.writes(), 1, "the claim says all");
     assert_nothing_left(&world);
     let row = world.replica_row_of(&image_key()).unwrap();
     assert_eq!((row.lag_seconds, row.source), (Some(720), source()));
@@ -311,6 +312,18 @@ fn an_index_is_complete_with_all_that_it_references() {
 
     let world = index();
     world.set_manifest(&image_key(), "nonsense");
+    assert_eq!(look(&world, arrived()).missing, ["manifest of the index"]);
+
+    // A refused read says as little as nonsense does, and one that failed is made again.
+    let world = index();
+    world.fail("ecr:BatchGetImage", Fault::Before(Retry::Later));
+    let failed = run(reconcile_replica(
+        &world.writing(true),
+        &policy(POLICY),
+        &request(arrived()),
+    ));
+    assert_eq!(failed.unwrap_err().code(), "CallFailed");
+    world.fail("ecr:BatchGetImage", Fault::Before(Retry::Never));
     assert_eq!(look(&world, arrived()).missing, ["manifest of the index"]);
 }
 

@@ -1401,3 +1401,34 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn two_outcomes_in_one_have_all_that_either_says() {
+    use guard_core::notice::RepositoryAlertKind as Kind;
+    let one = RepositoryOutcome {
+        opt_out: Some("ignore: one".to_owned()),
+        changed: vec!["untag"],
+        alerts: vec![Kind::TagTaken],
+        waits: false,
+    };
+    let two = RepositoryOutcome {
+        opt_out: Some("ignore: two".to_owned()),
+        changed: vec!["scan_on_push"],
+        alerts: vec![Kind::ImageLost],
+        waits: true,
+    };
+    let both = RepositoryOutcome {
+        opt_out: Some("ignore: one".to_owned()),
+        changed: vec!["untag", "scan_on_push"],
+        alerts: vec![Kind::TagTaken, Kind::ImageLost],
+        waits: true,
+    };
+    assert_eq!(one.clone().and(two.clone()), both);
+    let nothing = RepositoryOutcome::default();
+    for outcome in [one, two] {
+        assert_eq!(nothing.clone().and(outcome.clone()), outcome);
+        assert_eq!(outcome.clone().and(nothing.clone()), outcome);
+        assert!(!outcome.is_empty());
+    }
+    assert!(nothing.is_empty());
+}
