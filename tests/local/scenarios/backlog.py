@@ -40,7 +40,7 @@ def chain_cut_off(world: World) -> Observed:
     cut = [json.loads(body) for body in world.stack.given_up(guard)]
     before = {world.state(image) for image in images}
     # The next sweep begins a new chain.
-    world.stack.invoke(guard.functions["sweep"], {"repositories": [repository]})
+    world.invoke(guard.functions["sweep"], {"repositories": [repository]})
     for _ in range(2):
         world.stack.deliver(guard, 1)
     alerts = world.alert_documents(repository)
@@ -81,7 +81,7 @@ def slow_registry(world: World) -> Observed:
     image = scanned(world, world.repository("backlog/found"), found=OPENSSL)
     world.registry.behave(slowSeconds=1.0)
     try:
-        world.stack.invoke(guard.functions["sweep"], {"repositories": repositories})
+        world.invoke(guard.functions["sweep"], {"repositories": repositories})
         world.stack.emit(guard, events.inspector_finding(image, "CVE-2026-8101", 0.2))
         wait_for("the finding's image is blocked", lambda: world.state(image) == "Blocked", 60)
         waiting = world.stack.waiting(guard.queue)

@@ -23,7 +23,7 @@ def guard(world: World, policy: str = "enforce") -> Guard:
 
 def ask(world: World, under: Guard, *images: str) -> dict[str, Any]:
     """The gate's answer to a pipeline."""
-    answer: dict[str, Any] = world.stack.invoke(under.functions["gate"], {"schema": "ecr-guard/gate/v1", "images": list(images)})
+    answer: dict[str, Any] = world.invoke(under.functions["gate"], {"schema": "ecr-guard/gate/v1", "images": list(images)})
     return answer
 
 
@@ -52,7 +52,7 @@ def hook(service: str, details: dict[str, Any] | None = None, traffic: bool = Fa
 def deploys(world: World, under: Guard, service: str, image: Image, **how: Any) -> dict[str, Any]:
     """The gate's answer to ECS about a service with this image."""
     world.stack.running.set({name: [] for name in ("tasks", "definitions", "functions", "aliases")} | running.service("prod", service, image))
-    answer: dict[str, Any] = world.stack.invoke(under.functions["gate"], hook(service, **how))
+    answer: dict[str, Any] = world.invoke(under.functions["gate"], hook(service, **how))
     return answer
 
 

@@ -204,7 +204,7 @@ def late(world: World, name: str) -> Task:
     world.copy_to_second_region(None)
     image = world.push(world.repository(f"iam/late-{name}"))
     for function, entry in (("on-push", events.push(image)), ("on-scan", world.found(image))):
-        world.stack.invoke(guard(world).functions[function], events.delivered("aws.ecr", entry))
+        world.invoke(guard(world).functions[function], events.delivered("aws.ecr", entry))
     world.registry.set_image(image.repository, image.digest, imagePushedAt=time.time() - 3600)
     world.copy_to_second_region("iam/late")
     return Task(world, image, lambda: for_worker(image, again=True))
@@ -281,8 +281,8 @@ def refused(world: World, name: str) -> Image:
     world.stack.running.set({member: [] for member in members})
     world.stack.running.role(READER, EXTERNAL_ID, [{"Effect": "Allow", "Action": LISTS, "Resource": ["*"]}])
     functions = guard(world, OF_WORKLOADS).functions
-    world.stack.invoke(functions["workloads"], {})
-    world.stack.invoke(functions["on-scan"], events.delivered("aws.ecr", world.found(image, OPENSSL)))
+    world.invoke(functions["workloads"], {})
+    world.invoke(functions["on-scan"], events.delivered("aws.ecr", world.found(image, OPENSSL)))
     if world.state(image) != "Blocked":
         raise AssertionError(f"{image.repository} is {world.state(image)}")
     return image

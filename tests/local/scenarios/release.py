@@ -61,7 +61,7 @@ def request(world: World, under: Guard, image: Image, role: str = "oncall", **me
 
 def ask(world: World, under: Guard, asked: dict[str, Any]) -> dict[str, Any]:
     """The function's answer."""
-    answer: dict[str, Any] = world.stack.invoke(under.functions["operate"], asked)
+    answer: dict[str, Any] = world.invoke(under.functions["operate"], asked)
     return answer
 
 

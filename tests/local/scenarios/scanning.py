@@ -47,9 +47,9 @@ def access_missing(world: World) -> Observed:
     def swept() -> None:
         """A sweep of the repository, which the worker does; and one of the registry, of which only the alerts count."""
         world.stack.sqs.purge_queue(QueueUrl=guard.queue)
-        world.stack.invoke(guard.functions["sweep"], {"repositories": [repository]})
+        world.invoke(guard.functions["sweep"], {"repositories": [repository]})
         world.stack.deliver(guard, 1)
-        world.stack.invoke(guard.functions["sweep"], {})
+        world.invoke(guard.functions["sweep"], {})
 
     def told() -> list[str]:
         alerts = [alert for alert in world.stack.received() if alert["kind"] == "access-missing"]

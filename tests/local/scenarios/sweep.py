@@ -234,7 +234,7 @@ def poison(world: World) -> Observed:
     body = json.dumps({"schema": "ecr-guard/work/v1", "work": {"kind": "nonsense"}})
     with impatient_queue(world, hidden_seconds=2, receives=3):
         world.stack.sqs.send_message(QueueUrl=guard.queue, MessageBody=body)
-        world.stack.invoke(guard.functions["sweep"], {"repositories": [image.repository]})
+        world.invoke(guard.functions["sweep"], {"repositories": [image.repository]})
         letters = wait_for("a message is given up", lambda: world.stack.given_up(guard), 30)
         world.stack.drain(guard)
     return observe(

@@ -41,7 +41,7 @@ def guard(world: World, policy: str = "workloads") -> Guard:
 def lists(world: World, under: Guard, **there: list[Any]) -> dict[str, Any]:
     """Says what runs, and has it listed."""
     world.stack.running.set(NOTHING | there)
-    answer: dict[str, Any] = world.stack.invoke(under.functions["workloads"], {})
+    answer: dict[str, Any] = world.invoke(under.functions["workloads"], {})
     return answer
 
 

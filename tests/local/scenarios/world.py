@@ -160,9 +160,14 @@ class World:
             # Second looks of earlier sweeps are hidden for ten minutes. As long as many wait, a sweep of all adds nothing to them.
             self.stack.sqs.purge_queue(QueueUrl=guard.queue)
         payload = more | ({"repositories": list(repositories)} if repositories else {})
-        answer: dict[str, Any] = self.stack.invoke(guard.functions["sweep"], payload)
+        answer: dict[str, Any] = self.invoke(guard.functions["sweep"], payload)
         self.stack.drain(guard)
         return answer
+
+    def invoke(self, deployed: str, payload: Any) -> Any:
+        """Invokes a function and gives its answer; raises if it fails. It counts among the invocations that `send` waits for."""
+        self._expected[deployed] += 1
+        return self.stack.invoke(deployed, payload)
 
     def invoke_later(self, deployed: str, event: dict[str, Any], attempts: int) -> None:
         """Invokes a function asynchronously, as Lambda's own queue does, retries included."""
