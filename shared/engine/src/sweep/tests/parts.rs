@@ -1,4 +1,4 @@
-//! What an item leaves to other items, and what it costs.
+//! The parts of its work that an item leaves to other items, and the calls that each costs.
 
 use super::*;
 use crate::reconcile::Subject;

@@ -1,4 +1,4 @@
-//! The calls of a reconcile. What is read ahead, or known already, is not read again; what was not changed is not looked at again.
+//! The calls of a reconcile. Nothing is read again that was read ahead or is known already, and nothing is checked again that was not changed.
 
 use std::fmt::Write as _;
 

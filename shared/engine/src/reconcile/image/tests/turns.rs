@@ -17,7 +17,7 @@ fn numbered(number: usize) -> ImageKey {
     }
 }
 
-/// What a list has shown of this image.
+/// The image, as a list has shown it.
 fn seen(world: &World, key: &ImageKey) -> (Request, Image) {
     let request = Request {
         image: ImageRef::Digest(key.digest.clone()),
