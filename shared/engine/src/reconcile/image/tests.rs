@@ -43,6 +43,29 @@ use guard_core::{
 use guard_ports::{Clock as _, PortError, Retry};
 use guard_testkit::{Fault, Parts, World, finding, image, image_key, now, policy, policy_in, run, run_and_crash, scan};
 
+/// An image of the same repository.
+fn key(digest: &str) -> ImageKey {
+    ImageKey {
+        digest: digest.parse().unwrap(),
+        ..image_key()
+    }
+}
+
+/// An index.
+fn index() -> ImageKey {
+    key("sha256:1d")
+}
+
+/// The image of that index which has the finding.
+fn bad() -> ImageKey {
+    key("sha256:a6")
+}
+
+/// The other image of it.
+fn other() -> ImageKey {
+    key("sha256:a4")
+}
+
 fn request(actor: &str) -> Request {
     let key = image_key();
     Request {

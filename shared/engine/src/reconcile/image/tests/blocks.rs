@@ -9,13 +9,6 @@ use guard_ports::{Notifier, Page, Pulled, Registry};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
-fn key(digest: &str) -> ImageKey {
-    ImageKey {
-        digest: digest.parse().unwrap(),
-        ..image_key()
-    }
-}
-
 fn of(key: &ImageKey, actor: &str) -> Request {
     Request {
         image: ImageRef::Digest(key.digest.clone()),

@@ -10,25 +10,6 @@ const PLAIN: &str = r#""block": {"not_worse_than_running": false}"#;
 const WORKLOADS: &str = r#""block": {"workloads": {"sources": ["ecs", "lambda"]}}"#;
 const NO_HOLD: &str = r#""block": {"when_in_use": "block", "workloads": {"sources": ["ecs", "lambda"]}}"#;
 
-fn key(digest: &str) -> ImageKey {
-    ImageKey {
-        digest: digest.parse().unwrap(),
-        ..image_key()
-    }
-}
-
-fn index() -> ImageKey {
-    key("sha256:1d")
-}
-
-fn bad() -> ImageKey {
-    key("sha256:a6")
-}
-
-fn other() -> ImageKey {
-    key("sha256:a4")
-}
-
 fn push(world: &World, key: &ImageKey, tags: &[&str]) {
     let entry = Image {
         tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),

@@ -68,13 +68,6 @@ struct Family {
     standing: bool,
 }
 
-fn key(digest: &str) -> ImageKey {
-    ImageKey {
-        digest: digest.parse().unwrap(),
-        ..image_key()
-    }
-}
-
 impl Family {
     fn new(choices: &mut Choices) -> Self {
         let truths = [Truth::Critical, Truth::Clean, Truth::High, Truth::Unsupported];

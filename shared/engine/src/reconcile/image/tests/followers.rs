@@ -3,25 +3,6 @@
 use super::*;
 use guard_core::decide::leased;
 
-fn key(digest: &str) -> ImageKey {
-    ImageKey {
-        digest: digest.parse().unwrap(),
-        ..image_key()
-    }
-}
-
-fn index() -> ImageKey {
-    key("sha256:1d")
-}
-
-fn bad() -> ImageKey {
-    key("sha256:a6")
-}
-
-fn other() -> ImageKey {
-    key("sha256:a4")
-}
-
 fn of(key: &ImageKey, actor: &str) -> Request {
     Request {
         image: ImageRef::Digest(key.digest.clone()),

@@ -21,17 +21,25 @@ fn by_digest() -> String {
     format!("{HOST}/{}@{}", image_key().repository, image_key().digest)
 }
 
-fn ask_all(world: &World, policy: &Policy, images: &[&str]) -> Answer {
-    let asked: Vec<Asked> = images.iter().map(|image| Asked::new(image)).collect();
-    let services = world.writing(false);
-    let key = image_key();
-    let gate = Gate {
-        services: &services,
+/// A hook of ECS, after the new tasks run.
+const SCALED_UP: &str = r#"{"lifecycleStage": "POST_SCALE_UP", "targetServiceRevisionArn": "revision/1"}"#;
+
+/// The gate of the registry of that image.
+fn gate<'a, S>(services: &'a S, policy: &'a Policy, key: &'a ImageKey) -> Gate<'a, S> {
+    Gate {
+        services,
         policy,
         account: &key.account,
         region: &key.region,
         actor: "gate",
-    };
+    }
+}
+
+fn ask_all(world: &World, policy: &Policy, images: &[&str]) -> Answer {
+    let asked: Vec<Asked> = images.iter().map(|image| Asked::new(image)).collect();
+    let services = world.writing(false);
+    let key = image_key();
+    let gate = gate(&services, policy, &key);
     let answer = run(gate.answer(&asked));
     assert_eq!(world.writes(), 0, "it only reads");
     answer
@@ -427,15 +435,8 @@ fn a_deployment_by_digest_is_evaluated_by_it_whatever_image_has_the_tag_by_now()
     assert_eq!(ask(&world, &policy, &moved).state, "Moved", "a pipeline is told");
     let services = world.writing(false);
     let key = image_key();
-    let gate = Gate {
-        services: &services,
-        policy: &policy,
-        account: &key.account,
-        region: &key.region,
-        actor: "gate",
-    };
-    let hook = r#"{"lifecycleStage": "POST_SCALE_UP", "targetServiceRevisionArn": "revision/1"}"#;
-    let hook = HookRequest::parse(hook).unwrap();
+    let gate = gate(&services, &policy, &key);
+    let hook = HookRequest::parse(SCALED_UP).unwrap();
     let hooked = run(gate.hook(&hook, &Revision(vec![moved])));
     assert_eq!(hooked.answer.hook_status, HookStatus::Succeeded, "{:?}", hooked.images);
 }
@@ -475,15 +476,8 @@ fn the_team_of_an_image_is_alerted_to_a_refused_deployment_and_to_no_other() {
         let (world, policy) = (world(scan), policy(members));
         let services = world.writing(false);
         let key = image_key();
-        let gate = Gate {
-            services: &services,
-            policy: &policy,
-            account: &key.account,
-            region: &key.region,
-            actor: "gate",
-        };
-        let hook = r#"{"lifecycleStage": "POST_SCALE_UP", "targetServiceRevisionArn": "revision/1"}"#;
-        let hook = HookRequest::parse(hook).unwrap();
+        let gate = gate(&services, &policy, &key);
+        let hook = HookRequest::parse(SCALED_UP).unwrap();
         let mut hooked = run(gate.hook(&hook, &Revision(vec![image.clone()])));
         assert_eq!((hooked.answer.hook_status, hooked.alerts), (status, 0));
         world.fail("sns:Publish", Fault::Before(Retry::Later));

@@ -30,13 +30,6 @@ const MOST_BETWEEN: usize = 3;
 
 type Running<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-fn key(digest: &str) -> ImageKey {
-    ImageKey {
-        digest: digest.parse().unwrap(),
-        ..image_key()
-    }
-}
-
 fn all() -> [ImageKey; 3] {
     [key(IMAGES[0]), key(IMAGES[1]), key(INDEX)]
 }

@@ -5,17 +5,6 @@ use crate::testing::sweep;
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-fn key(digest: &str) -> ImageKey {
-    ImageKey {
-        digest: digest.parse().unwrap(),
-        ..image_key()
-    }
-}
-
-fn index() -> ImageKey {
-    key("sha256:1d")
-}
-
 fn amd64() -> ImageKey {
     key("sha256:a6")
 }

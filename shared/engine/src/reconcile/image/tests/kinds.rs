@@ -7,17 +7,6 @@ const SOCI: &str = "application/vnd.amazon.soci.index.v2+json";
 const CONTAINER: &str = "application/vnd.oci.image.config.v1+json";
 const STRICT: &str = r#""scan": {"on_failure": "block", "on_unsupported": "block", "on_stale": "block"}"#;
 
-fn key(digest: &str) -> ImageKey {
-    ImageKey {
-        digest: digest.parse().unwrap(),
-        ..image_key()
-    }
-}
-
-fn index() -> ImageKey {
-    key("sha256:1d")
-}
-
 fn amd64() -> ImageKey {
     key("sha256:a6")
 }

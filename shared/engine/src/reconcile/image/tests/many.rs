@@ -7,13 +7,6 @@ use guard_core::ledger::MAX_INDEXES;
 const GENEROUS: &str = r#""block": {"max_blocks_per_hour": 1000, "not_worse_than_running": false}"#;
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
-fn key(digest: &str) -> ImageKey {
-    ImageKey {
-        digest: digest.parse().unwrap(),
-        ..image_key()
-    }
-}
-
 fn child() -> ImageKey {
     key("sha256:c0")
 }

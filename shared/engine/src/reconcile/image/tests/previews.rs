@@ -10,13 +10,6 @@ use guard_core::{
 /// Nothing is excused because it runs already.
 const PLAIN: &str = r#""block": {"not_worse_than_running": false}"#;
 
-fn key(digest: &str) -> ImageKey {
-    ImageKey {
-        digest: digest.parse().unwrap(),
-        ..image_key()
-    }
-}
-
 fn child() -> ImageKey {
     key("sha256:c0")
 }

@@ -6,13 +6,6 @@ use crate::testing::sweep;
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-fn key(digest: &str) -> ImageKey {
-    ImageKey {
-        digest: digest.parse().unwrap(),
-        ..image_key()
-    }
-}
-
 fn of(key: &ImageKey, actor: &str) -> Request {
     Request {
         image: ImageRef::Digest(key.digest.clone()),
@@ -74,10 +67,6 @@ fn one_critical() -> Vec<Finding> {
 
 fn child() -> ImageKey {
     key("sha256:c0")
-}
-
-fn index() -> ImageKey {
-    key("sha256:1d")
 }
 
 /// An image that has a tag of its own and a finding that blocks, and its parent index; nothing has been reconciled yet.

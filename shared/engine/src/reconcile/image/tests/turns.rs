@@ -56,7 +56,7 @@ fn an_image_that_stays_as_it_is_has_the_outcome_of_its_reconcile() {
 }
 
 #[test]
-fn the_result_of_a_turn_names_the_exceptions_of_the_image() {
+fn the_result_of_a_reconcile_names_the_exceptions_of_the_image() {
     let unneeded = EXCEPTED.replace("CVE-2026-1", "CVE-2026-7");
     for (members, used, unused) in [(EXCEPTED, 1, 0), (&unneeded, 0, 1)] {
         let policy = policy(members);
