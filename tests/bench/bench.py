@@ -53,9 +53,9 @@ class Bench:
         # A server of this machine cannot have a certificate of Amazon. So the authorities come from a file, which has Amazon's five, as a function has, and
         # the one of the server.
         self.authorities = FOLDER / "authorities.pem"
+        self.authorities.write_text(authority.read_text() + "".join(pem(path.read_bytes()) for path in sorted(ROOTS.glob("*.der"))))
         # Each program reads what `on-scan`, the first one, has recorded.
         self.rows: dict[str, Any] = {}
-        self.authorities.write_text(authority.read_text() + "".join(pem(path.read_bytes()) for path in sorted(ROOTS.glob("*.der"))))
 
     def figures(self, program: list[str]) -> measure.Figures:
         """The figures of a program."""
@@ -158,7 +158,7 @@ def table(bench: Bench, *, update: bool) -> int:
     ours, least = programs["on-scan"], programs["bare SDK"]
     if not isinstance(ours, str) and not isinstance(least, str):
         if ours.asked != least.asked:
-            print("They do not ask for the same:", *(set(ours.asked) ^ set(least.asked)), sep="\n  ")
+            print("on-scan and the bare program do not send the same requests:", *(set(ours.asked) ^ set(least.asked)), sep="\n  ")
             return 1
         print(
             f"next to the bare program: start and first event {ours.start_and_first / least.start_and_first:.2f}, warm event {ours.warm / least.warm:.2f}"

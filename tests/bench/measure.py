@@ -36,7 +36,6 @@ class Run:
     instructions: int | None
     peak_kib: int
     connections: dict[str, int]
-    requests: dict[str, list[str]]
     asked: dict[str, list[str]]
     answers: list[tuple[str, bytes]]
 
@@ -53,7 +52,6 @@ class Figures:
     calls_warm: int
     connections_start: int
     connections_first: int
-    requests: dict[str, list[str]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
     @property
@@ -108,7 +106,6 @@ def run(program: list[str], events: int, *, rows: dict[str, Any], server: Path, 
         instructions=int(counted[1].replace(",", "")) if counted else None,
         peak_kib=peak,
         connections={name: service.counts.connections for name, service in aws.services.items()},
-        requests={name: service.counts.requests for name, service in aws.services.items()},
         asked={name: service.counts.asked for name, service in aws.services.items()},
         answers=given.answers,
     )
@@ -146,10 +143,9 @@ def figures(program: list[str], *, server: Path, authorities: Path, folder: Path
         first=(first.instructions - start.instructions) / 1e6,
         warm=(warm.instructions - first.instructions) / WARM / 1e6,
         peak_mb=plain.peak_kib * 1024 / 1e6,
-        calls_first=total(first.requests) - total(start.requests),
-        calls_warm=(total(warm.requests) - total(first.requests)) // WARM,
+        calls_first=total(first.asked) - total(start.asked),
+        calls_warm=(total(warm.asked) - total(first.asked)) // WARM,
         connections_start=sum(start.connections.values()),
         connections_first=sum(first.connections.values()),
-        requests=first.requests,
         asked=sorted(text for service in warm.asked for text in last(service)),
     )

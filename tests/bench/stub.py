@@ -58,10 +58,9 @@ def certificates(folder: Path) -> tuple[Path, Path]:
 
 @dataclass
 class Counts:
-    """The connections and requests of a service, and the texts of those requests."""
+    """The connections of a service, and its requests: the operation, and what it is asked."""
 
     connections: int = 0
-    requests: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
 
@@ -200,7 +199,6 @@ class Aws:
 
     @staticmethod
     def _count(service: Service, operation: str, body: bytes) -> None:
-        service.counts.requests.append(operation)
         service.counts.asked.append(f"{operation} {json.dumps(json.loads(body), sort_keys=True)}")
 
     def _ecr(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, str], bytes]:

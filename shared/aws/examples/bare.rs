@@ -55,16 +55,16 @@ impl Bare {
             .operation_attempt_timeout(Duration::from_secs(5))
             .operation_timeout(Duration::from_secs(12))
             .build();
-        let mut config = SdkConfig::builder()
+        let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(env::var("AWS_REGION")?))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .http_client(guard_aws::http::https_client())
             .retry_config(RetryConfig::standard())
             .timeout_config(timeouts)
-            .service_config(Endpoints);
-        config.set_app_name(AppName::new("ecr-guard").ok());
-        let config = config.build();
+            .service_config(Endpoints)
+            .app_name(AppName::new("ecr-guard")?)
+            .build();
         Ok(Self {
             ecr: aws_sdk_ecr::Client::new(&config),
             dynamodb: aws_sdk_dynamodb::Client::new(&config),
